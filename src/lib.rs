@@ -1,0 +1,30 @@
+//! The gate that decides which container images may enter and run on a Docker host.
+//!
+//! A request travels one road: socket → [`wire`] → [`request`] → [`gate`] (gathers facts) → [`policy`] (decides) →
+//! [`audit`] → answer. A room imports only rooms that stand below it in this list; `docs/architecture.md` has the map.
+
+// cli
+
+// daemon
+
+// gate
+
+// audit
+
+// policy
+
+pub mod trust;
+
+pub mod request;
+
+// registry
+
+// engine
+
+pub mod wire;
+
+pub mod net;
+
+pub mod image;
+
+pub mod clock;

@@ -1,0 +1,1 @@
+//! HTTP, TLS, sockets and their bounds. Knows nothing of registries, Notary or engines.

@@ -1,0 +1,288 @@
+//! What does a Docker API call mean, and which images does it touch? Says nothing about whether that is allowed;
+//! `policy` does.
+//!
+//! [`Intent::of`] is total: every call gets an intent, and what dockerd might read in another way than we do is
+//! [`Intent::Unreadable`].
+
+use crate::image::{Digest, ImageName, Reference, Repository, Tag};
+use crate::wire::Call;
+
+/// What an API call would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// GET, HEAD, OPTIONS: reads state.
+    Read,
+    /// A known call that brings no image in, runs nothing new and changes no protection (stop, rm, push, prune, networks …).
+    Harmless,
+    /// `POST /images/create` with `fromImage`.
+    Pull(Pull),
+    /// `POST /containers/create`.
+    Create(Box<Create>),
+    /// `POST /containers/N/start` and `/restart`.
+    Start(Start),
+    /// `POST /containers/N/rename`.
+    Rename {
+        /// The container, as named in the call.
+        container: String,
+        /// The new name, without a leading slash.
+        name: String,
+    },
+    /// `DELETE /containers/N`.
+    Remove {
+        /// The container, as named in the call.
+        container: String,
+    },
+    /// `POST /services/create`, `/services/N/update`.
+    Service(Service),
+    /// `POST /build`, `/session`, `/grpc`: content the gate cannot see.
+    Build(Build),
+    /// Content comes in without a registry: it is allowed to lie about, not to start.
+    Bring(Bring),
+    /// A container's files or processes are driven.
+    Drive(Drive),
+    /// Plugins.
+    Plugin(PluginCall),
+    /// `POST /swarm/*`, `/nodes/N/update`: another manager may place containers here.
+    Swarm,
+    /// `POST /volumes/create`, `PUT /volumes/N`.
+    Volume {
+        /// What in the call opens the host: driver options, foreign drivers. Empty for a plain volume.
+        doors: Vec<Door>,
+    },
+    /// `POST /networks/create` with a driver that is not built in.
+    NetworkPlugin {
+        /// The driver.
+        driver: String,
+    },
+    /// A method and route that no supported engine has. `route` is method and decoded path, bounded.
+    Unknown {
+        /// Method and decoded path.
+        route: String,
+    },
+    /// dockerd may act on something else than what can be read here.
+    Unreadable(Unreadable),
+}
+
+/// A pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// The repository.
+    pub repository: Repository,
+    /// What of it.
+    pub what: Pulled,
+}
+
+/// What of a repository is pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pulled {
+    /// One tag.
+    Tag(Tag),
+    /// One digest.
+    Digest(Digest),
+    /// No tag given: all of them.
+    AllTags,
+}
+
+/// A new container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    /// The image; `None` makes a container with an empty root, to be filled later.
+    pub image: Option<ImageName>,
+    /// The name the container is to have (query `name`), without a leading slash.
+    pub name: Option<String>,
+    /// Sources of image mounts.
+    pub image_mounts: Vec<ImageName>,
+    /// Ways to the host that the call opens.
+    pub doors: Vec<Door>,
+}
+
+/// A start or restart of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The container, as named in the call (percent-decoded).
+    pub container: String,
+    /// `start` or `restart`.
+    pub action: StartAction,
+    /// What makes it more than a plain start.
+    pub extra: Option<StartExtra>,
+}
+
+/// Which of the two calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAction {
+    /// `/start`
+    Start,
+    /// `/restart`
+    Restart,
+}
+
+/// What makes a start more than a plain start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartExtra {
+    /// A body, shown or hidden: engines with API below 1.24 replace the host configuration by it.
+    Body,
+    /// `checkpoint` or `checkpoint-dir`: a process image from any folder.
+    Checkpoint,
+}
+
+/// A service's new specification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// `create`, or `update` with a specification.
+    Spec {
+        /// The image of its containers; `None` where the specification has none.
+        image: Option<ImageName>,
+        /// Sources of image mounts.
+        image_mounts: Vec<ImageName>,
+        /// A plugin to be installed on nodes (`PluginSpec.Remote`), or another runtime than containers.
+        plugin: Option<String>,
+        /// Ways to the host (mounts, capabilities …).
+        doors: Vec<Door>,
+    },
+    /// `update?rollback=previous`: the previous specification acts, whatever the body says.
+    Rollback {
+        /// The service, as named in the call.
+        service: String,
+    },
+}
+
+/// Which of the build calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// `POST /build`
+    Classic,
+    /// `POST /session`
+    Session,
+    /// `POST /grpc`
+    Grpc,
+}
+
+/// How content comes in without a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bring {
+    /// `POST /images/load`
+    Load,
+    /// `POST /images/create` with `fromSrc`
+    Import,
+    /// `POST /commit`
+    Commit,
+    /// `POST /images/N/tag`
+    Tag {
+        /// What is named.
+        source: String,
+        /// The new name, where it can be read.
+        target: Option<Reference>,
+    },
+}
+
+/// How a container is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// `POST /containers/N/exec`, not privileged; `/exec/N/start`.
+    Exec,
+    /// `POST /containers/N/exec` with `Privileged`.
+    PrivilegedExec,
+    /// `POST /containers/N/attach`, GET `/containers/N/attach/ws`.
+    Attach,
+    /// `PUT /containers/N/archive`: plants files.
+    PutArchive,
+    /// `POST /containers/N/update`.
+    Update,
+    /// `POST /containers/N/checkpoints`, DELETE likewise.
+    Checkpoint,
+}
+
+/// A call about plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginCall {
+    /// `POST /plugins/pull`
+    Pull {
+        /// The remote reference.
+        remote: Reference,
+        /// The local name it is to have.
+        name: Option<Reference>,
+    },
+    /// `POST /plugins/N/upgrade`
+    Upgrade {
+        /// The plugin as named in the call.
+        plugin: String,
+        /// The remote reference.
+        remote: Reference,
+    },
+    /// `POST /plugins/create`
+    Create {
+        /// The name it is to have.
+        name: String,
+    },
+    /// `enable`, `disable`, `set`, `push`, DELETE.
+    Change {
+        /// The plugin as named in the call.
+        plugin: String,
+        /// What is done.
+        change: PluginChange,
+    },
+}
+
+/// What is done to an installed plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginChange {
+    /// `/enable`
+    Enable,
+    /// `/disable`
+    Disable,
+    /// `/set`
+    Set,
+    /// DELETE
+    Remove,
+}
+
+/// A way to the host that a call opens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Door {
+    /// Which, as a stable id: `privileged`, `bind`, `device`, `namespace`, `capability`, `security-opt`, `runtime`,
+    /// `cgroup-parent`, `volumes-from`, `volume-driver`, `volume-options`, `sysctl` …
+    pub id: &'static str,
+    /// The evidence: the bind's source, the capability, the mode …; foreign text, bounded.
+    pub what: String,
+}
+
+/// Why dockerd may act on something else than what can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A body that dockerd reads and does not show.
+    #[error("the call has a body that the daemon does not show to plugins")]
+    HiddenBody,
+    /// A JSON body was due and none is shown (too large, or none sent).
+    #[error("the call's JSON body is missing, or too large for the daemon to show")]
+    MissingBody,
+    /// A JSON body that cannot be decoded.
+    #[error("the call's JSON body cannot be decoded: {0}")]
+    Json(String),
+    /// One member given twice, or in two spellings.
+    #[error("the call's JSON body gives `{0}` more than once")]
+    Ambiguous(String),
+    /// A member of another type than the daemon's.
+    #[error("`{0}` in the call's JSON body has an unexpected type")]
+    Type(String),
+    /// The request target: bad escapes, separators, no path.
+    #[error("the call's address cannot be decoded: {0}")]
+    Uri(String),
+    /// A query parameter that decides, given twice.
+    #[error("the call gives the query parameter `{0}` more than once")]
+    Query(String),
+    /// Text that should be a reference, a tag or an image.
+    #[error("{0}")]
+    Reference(String),
+    /// More members or levels than any honest body has.
+    #[error("the call's JSON body is too large or too deep")]
+    TooComplex,
+}
+
+impl Intent {
+    /// What `call` would do.
+    #[must_use]
+    pub fn of(call: &Call) -> Self {
+        let _ = call;
+        Self::Unreadable(Unreadable::MissingBody)
+    }
+}

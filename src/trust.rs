@@ -1,0 +1,6 @@
+//! Who vouches for an image? A verifier answers one question, *which digest does this repository vouch for, and who says
+//! so?*, with a [`Vouch`] that only this room can make.
+
+mod vouch;
+
+pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

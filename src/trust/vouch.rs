@@ -1,0 +1,190 @@
+//! The question to a verifier and its answers.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::image::{Digest, Repository, Tag};
+
+/// What is asked about a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Which digest is this tag vouched to have?
+    Tag(Tag),
+    /// Is one of these digests vouched for, under any tag? (The digests one local image is known by; few.)
+    AnyOf(Vec<Digest>),
+}
+
+/// How a question may be answered when the verifier's server is out of reach (DESIGN, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// A pull: fresh knowledge, or a refusal.
+    Pull,
+    /// A create or start of content that is here: the last verified knowledge goes on until it expires.
+    Run,
+}
+
+/// Who vouched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifierKind {
+    /// Notary v1 trust data.
+    Notary,
+    /// The digest allowlist.
+    Allowlist,
+    /// The registry itself holds the manifest: the evidence of a scope that has no verifier.
+    Registry,
+}
+
+/// From when the knowledge behind a vouch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Freshness {
+    /// Checked with the server for this question, or within the freshness window.
+    Fresh,
+    /// The server is out of reach; the last verified answer is from this time.
+    Stale {
+        /// When the server was last asked with success.
+        since: Timestamp,
+    },
+}
+
+/// A verifier's yes: this repository vouches for this digest. Made only in this room, after the proof held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vouch {
+    pub(super) repository: Repository,
+    pub(super) digest: Digest,
+    pub(super) verifier: VerifierKind,
+    /// Tags the digest is vouched for under; for [`Question::Tag`] that tag alone.
+    pub(super) tags: Vec<Tag>,
+    /// `targets/releases`, `targets`; empty where the verifier has no roles.
+    pub(super) role: String,
+    /// Names of the delegations (`alice`) or people who signed, as far as known.
+    pub(super) signers: Vec<String>,
+    /// When this stops being true unless it is renewed.
+    pub(super) expires: Option<Timestamp>,
+    pub(super) freshness: Freshness,
+}
+
+impl Vouch {
+    /// The repository that vouches.
+    #[must_use]
+    pub const fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The digest vouched for: a manifest's or an index's (or an image id, where an allowlist entry says so).
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Who vouches.
+    #[must_use]
+    pub const fn verifier(&self) -> VerifierKind {
+        self.verifier
+    }
+
+    /// The tags it is vouched for under.
+    #[must_use]
+    pub fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+
+    /// The role that holds the target.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// Who signed.
+    #[must_use]
+    pub fn signers(&self) -> &[String] {
+        &self.signers
+    }
+
+    /// When this stops being true unless it is renewed.
+    #[must_use]
+    pub const fn expires(&self) -> Option<Timestamp> {
+        self.expires
+    }
+
+    /// From when the knowledge is.
+    #[must_use]
+    pub const fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+}
+
+/// A verifier's no, or its failure to answer. Both are refusals; the code tells them apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TrustError {
+    /// What kind of no.
+    pub code: TrustCode,
+    /// What was found, lower-case first letter, foreign text in backticks, one line.
+    pub message: String,
+}
+
+/// The kinds of no. Their texts ([`TrustCode::as_str`]) are stable: `docs/reasons.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrustCode {
+    /// Server not reached: DNS, refused, timeout, 5xx after retries, an answer that is no Notary's.
+    Unreachable,
+    /// Server's TLS certificate is not from the CA that is configured.
+    CaRefused,
+    /// Server wants credentials that are missing or wrong.
+    Unauthorized,
+    /// The server has no trust data for the repository.
+    NoTrustData,
+    /// It had trust data before, and now has none.
+    Withdrawn,
+    /// The repository is signed; this tag or digest is not.
+    NotSigned,
+    /// Trust data that does not verify: signature, hash, structure, bounds.
+    Invalid,
+    /// Trust data past its date.
+    Expired,
+    /// Trust data older than what was seen before.
+    RolledBack,
+    /// The root of trust is not the pinned one, or not the one first seen.
+    RootNotTrusted,
+    /// The allowlist does not list it.
+    NotListed,
+    /// The allowlist cannot be read.
+    AllowlistUnavailable,
+    /// The registry does not hold the manifest.
+    NotInRegistry,
+    /// Our own fault: settings, disk.
+    Misconfigured,
+}
+
+impl TrustCode {
+    /// The stable kebab-case code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "trust-unreachable",
+            Self::CaRefused => "trust-ca-refused",
+            Self::Unauthorized => "trust-unauthorized",
+            Self::NoTrustData => "no-trust-data",
+            Self::Withdrawn => "trust-withdrawn",
+            Self::NotSigned => "not-signed",
+            Self::Invalid => "trust-invalid",
+            Self::Expired => "trust-expired",
+            Self::RolledBack => "trust-rolled-back",
+            Self::RootNotTrusted => "root-not-trusted",
+            Self::NotListed => "not-in-allowlist",
+            Self::AllowlistUnavailable => "allowlist-unavailable",
+            Self::NotInRegistry => "not-in-registry",
+            Self::Misconfigured => "trust-misconfigured",
+        }
+    }
+}
+
+impl TrustError {
+    /// A no of this kind.
+    #[must_use]
+    pub fn new(code: TrustCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}

@@ -1,0 +1,154 @@
+//! What dockerd posts to `/AuthZPlugin.AuthZReq` and `/AuthZPlugin.AuthZRes` (moby, `pkg/authorization/api.go`).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+/// One API call of a Docker client, as dockerd shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Subject CN of the client's certificate; empty on a unix socket.
+    pub user: String,
+    /// `TLS` where the client showed a certificate, else empty.
+    pub user_authn_method: String,
+    /// The HTTP method, exact case.
+    pub method: String,
+    /// The request target as it stood on the request line: nothing decoded, nothing cut.
+    pub uri: String,
+    /// The client's headers, canonical names, last value of each. Secrets may be among them: never log this.
+    pub headers: BTreeMap<String, String>,
+    /// The body, where dockerd shows one (JSON only, spec of `RequestBody`). `None` is "not shown", not "empty".
+    pub body: Option<Vec<u8>>,
+    /// What the handler answered; only in `AuthZRes`.
+    pub outcome: Option<Outcome>,
+}
+
+/// The handler's answer, as `AuthZRes` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// HTTP status.
+    pub status: u16,
+    /// What is left of the answer's body in dockerd's 64 KiB buffer, if it was JSON.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why a post is no call. All of these are answered with a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No bytes: dockerd re-sends a broken call without its body.
+    #[error("the daemon posted an empty authorization request")]
+    Empty,
+    /// No JSON, not an object, or fields of another type.
+    #[error("the daemon's authorization request cannot be decoded: {0}")]
+    Json(String),
+    /// Method or URI absent or empty.
+    #[error("the daemon's authorization request names no method or no URI")]
+    Partial,
+    /// `RequestBody` is not base64.
+    #[error("the request body that the daemon forwarded is not base64")]
+    Body,
+}
+
+/// The JSON as dockerd writes it. Go leaves empty fields out.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Posted<'a> {
+    #[serde(borrow, default)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "UserAuthNMethod")]
+    user_authn_method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    request_method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    request_uri: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    request_body: Option<Cow<'a, str>>,
+    #[serde(default)]
+    request_headers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    response_status_code: Option<u16>,
+    #[serde(borrow, default)]
+    response_body: Option<Cow<'a, str>>,
+}
+
+impl Call {
+    /// Reads the bytes of a post.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CallError> {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Err(CallError::Empty);
+        }
+        let posted: Posted<'_> = serde_json::from_slice(bytes).map_err(|error| CallError::Json(error.to_string()))?;
+        let (Some(method), Some(uri)) = (posted.request_method, posted.request_uri) else { return Err(CallError::Partial) };
+        if method.is_empty() || uri.is_empty() {
+            return Err(CallError::Partial);
+        }
+        let outcome = match posted.response_status_code {
+            Some(status) => Some(Outcome { status, body: body(posted.response_body)? }),
+            None => None,
+        };
+        Ok(Self {
+            user: posted.user.unwrap_or_default().into_owned(),
+            user_authn_method: posted.user_authn_method.unwrap_or_default().into_owned(),
+            method: method.into_owned(),
+            uri: uri.into_owned(),
+            headers: posted.request_headers.unwrap_or_default(),
+            body: body(posted.request_body)?,
+            outcome,
+        })
+    }
+
+    /// The last value of a header; `name` in canonical form (`Content-Type`). Clients may write any case on HTTP/2,
+    /// dockerd shows the canonical form.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// Decodes base64; absent and empty are both "not shown".
+fn body(text: Option<Cow<'_, str>>) -> Result<Option<Vec<u8>>, CallError> {
+    match text {
+        Some(text) if !text.is_empty() => STANDARD.decode(text.as_bytes()).map(Some).map_err(|_| CallError::Body),
+        Some(_) | None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_read_with_what_go_leaves_out() {
+        let call = Call::decode(b"{\"RequestMethod\":\"GET\",\"RequestUri\":\"/_ping\"}\n").unwrap();
+        assert_eq!((call.method.as_str(), call.uri.as_str()), ("GET", "/_ping"));
+        assert_eq!((call.body, call.outcome), (None, None));
+    }
+
+    #[test]
+    fn the_body_is_base64() {
+        let call = Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/x","RequestBody":"e30="}"#).unwrap();
+        assert_eq!(call.body.as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn what_is_empty_partial_or_undecodable_is_no_call() {
+        for (bytes, error) in [
+            (&b""[..], CallError::Empty),
+            (b"\n", CallError::Empty),
+            (b"{}", CallError::Partial),
+            (br#"{"RequestMethod":"POST"}"#, CallError::Partial),
+            (br#"{"RequestMethod":"","RequestUri":"/x"}"#, CallError::Partial),
+            (br#"{"RequestMethod":"POST","RequestUri":"/x","RequestBody":"%"}"#, CallError::Body),
+        ] {
+            assert_eq!(Call::decode(bytes), Err(error));
+        }
+        for bytes in
+            [&b"null"[..], b"[]", b"{", b"\"x\"", br#"{"RequestMethod":1,"RequestUri":"/x"}"#, b"{\"RequestMethod\":\"\xff\"}"]
+        {
+            assert!(matches!(Call::decode(bytes), Err(CallError::Json(_))));
+        }
+    }
+}
