@@ -11,7 +11,7 @@
 
 // audit
 
-// policy
+pub mod policy;
 
 pub mod trust;
 
