@@ -7,9 +7,9 @@
 
 // daemon
 
-// gate
+pub mod gate;
 
-// audit
+pub mod audit;
 
 pub mod policy;
 

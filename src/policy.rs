@@ -8,7 +8,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Approval, Grounds, Permit, Verdict, decide, precheck, questions};
+pub use decide::{Approval, Grounds, Permit, Verdict, decide, decide_without_policy, precheck, questions};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, ServiceFacts};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};

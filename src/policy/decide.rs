@@ -164,6 +164,35 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
     }
 }
 
+/// The decision while the settings are faulty and no earlier good ones are kept: nothing that touches an image may pass, and
+/// the host stays usable otherwise.
+#[must_use]
+pub fn decide_without_policy(fault: &str, intent: &Intent) -> Verdict {
+    match intent {
+        Intent::Read
+        | Intent::Harmless
+        | Intent::Rename { .. }
+        | Intent::Remove { .. }
+        | Intent::Drive(_)
+        | Intent::Swarm
+        | Intent::Volume { .. }
+        | Intent::NetworkPlugin { .. }
+        // Settings are mended by disable, set and enable.
+        | Intent::Plugin(PluginCall::Change { .. }) => Verdict::Allow(Permit::new(Grounds::NoImage)),
+        Intent::Unknown { route } => Verdict::Deny(Reason::RouteUnknown { route: route.clone() }),
+        Intent::Unreadable(why) => Verdict::Deny(Reason::Unreadable(why.clone())),
+        Intent::Pull(_)
+        | Intent::Create(_)
+        | Intent::Start(_)
+        | Intent::Service(_)
+        | Intent::Build(_)
+        | Intent::Bring(_)
+        | Intent::Plugin(PluginCall::Create { .. } | PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => {
+            Verdict::Deny(Reason::SettingFault { fault: fault.to_owned() })
+        }
+    }
+}
+
 /// What is to be asked of whom about an image, given what the host holds. Plain, so that it can be tested beside the decision.
 #[must_use]
 pub fn questions(policy: &Policy, image: &ImageFacts) -> Vec<(Repository, VerifierKind, Question)> {
