@@ -19,7 +19,7 @@ pub mod request;
 
 // registry
 
-// engine
+pub mod engine;
 
 pub mod wire;
 
