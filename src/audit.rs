@@ -7,6 +7,6 @@ mod entry;
 mod journal;
 
 pub use entry::{Entry, Event};
-pub use journal::{FileJournal, Journal, JournalError, Limits};
 #[cfg(test)]
 pub use journal::MemoryJournal;
+pub use journal::{FileJournal, Journal, JournalError, Limits};

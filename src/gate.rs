@@ -16,11 +16,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal};
-use crate::engine::{Api, CALL_HEADER, Engine};
+use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
 use crate::request::{Intent, PluginCall};
 use crate::trust::{Urgency, Verifier};
-use crate::wire::{Answer, Call};
+use crate::wire::{Answer, Call, CallError};
 
 pub use identity::Identity;
 use leases::{Claim, Leases};
@@ -120,6 +120,11 @@ impl Gate {
         self.rules.store(Arc::new(rules));
     }
 
+    /// The engine's version, as the self-check asks for it.
+    pub async fn engine_version(&self, deadline: Instant) -> Result<String, EngineError> {
+        self.engine.version(deadline).await.map(|version| version.engine)
+    }
+
     /// Records something about the gate itself.
     pub fn note(&self, message: &str) {
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
@@ -127,18 +132,24 @@ impl Gate {
         self.journal.record(&entry);
     }
 
+    /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
+    pub fn read(posted: &[u8]) -> Result<(Call, Intent), CallError> {
+        let call = Call::decode(posted)?;
+        let intent = Intent::of(&call);
+        Ok((call, intent))
+    }
+
     /// Answers a post to `AuthZReq`.
-    pub async fn request(&self, posted: &[u8]) -> Answer {
+    pub async fn request(&self, read: Result<(Call, Intent), CallError>) -> Answer {
         let began = Instant::now();
-        let call = match Call::decode(posted) {
-            Ok(call) => call,
-            Err(why) => return self.answer(None, &Verdict::Deny(Reason::CallUnreadable { why: why.to_string() }), &Facts::default(), began),
+        let (call, intent) = match read {
+            Ok(read) => read,
+            Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
         };
         // The gate's own look at the engine comes through the gate again.
         if Engine::is_own(call.header(CALL_HEADER)) {
             return Answer::Allow;
         }
-        let intent = Intent::of(&call);
         let rules = self.rules.load_full();
         let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
@@ -154,13 +165,21 @@ impl Gate {
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
     }
 
-    /// Takes note of a call's end, posted to `AuthZRes`. Always lets pass: the effect has already happened.
-    pub async fn response(&self, posted: &[u8]) -> Answer {
-        if let Some(call) = after::of_interest(posted) {
-            // What is not done in time is left: the next create or start judges the content anew.
-            let _ = tokio::time::timeout(self.limits.after, self.after(&call)).await;
-        }
-        Answer::Allow
+    /// Refuses and records a post that never became a call.
+    pub fn refuse(&self, reason: Reason) -> Answer {
+        self.answer(None, &Verdict::Deny(reason), &Facts::default(), Instant::now())
+    }
+
+    /// Reads what the daemon posted to `AuthZRes`; `None` if that call's end means nothing to the gate.
+    #[must_use]
+    pub fn read_end(posted: &[u8]) -> Option<Call> {
+        after::of_interest(posted)
+    }
+
+    /// Takes note of a call's end. Refuses nothing: the effect has already happened.
+    pub async fn response(&self, call: &Call) {
+        // What is not done in time is left: the next create or start judges the content anew.
+        let _ = tokio::time::timeout(self.limits.after, self.after(call)).await;
     }
 
     /// What the gate would say, with what it found out; leaves no trace.

@@ -32,11 +32,7 @@ impl Gate {
         let status = call.outcome.as_ref().map_or(0, |outcome| outcome.status);
         let succeeded = (200..300).contains(&status);
         match Intent::of(call) {
-            Intent::Pull(pull) => {
-                if succeeded {
-                    self.arrived(&pull).await;
-                }
-            }
+            Intent::Pull(pull) if succeeded => self.arrived(&pull).await,
             Intent::Create(create) => {
                 if create.name.is_some() {
                     self.leases.end(&call_key(call));
@@ -48,12 +44,10 @@ impl Gate {
             Intent::Rename { .. } | Intent::Remove { .. } => {
                 self.leases.end(&call_key(call));
             }
-            Intent::Start(start) => {
-                if !super::identity::is_full_id(&start.container) {
-                    let ended = self.leases.end(&call_key(call));
-                    if succeeded {
-                        self.started(&start, ended).await;
-                    }
+            Intent::Start(start) if !super::identity::is_full_id(&start.container) => {
+                let ended = self.leases.end(&call_key(call));
+                if succeeded {
+                    self.started(&start, ended).await;
                 }
             }
             // Their ends mean nothing to the gate.
@@ -81,7 +75,7 @@ impl Gate {
                 entry.image = Entry::text(&name);
                 entry.image_id = image.id.to_string();
                 entry.digest = vouch.digest().to_string();
-                entry.message = "the pull brought other content than the tag is vouched for; it cannot start".to_owned();
+                "the pull brought other content than the tag is vouched for; it cannot start".clone_into(&mut entry.message);
                 tracing::error!(image = %name, vouched = %vouch.digest(), image_id = %image.id, "a pull brought other content than the tag is vouched for");
                 self.journal.record(&entry);
             }

@@ -28,7 +28,13 @@ struct Asking<'a> {
 }
 
 impl Gate {
-    pub(super) async fn gather(&self, policy: &Policy, verifiers: &[Arc<dyn Verifier>], intent: &Intent, deadline: Instant) -> Facts {
+    pub(super) async fn gather(
+        &self,
+        policy: &Policy,
+        verifiers: &[Arc<dyn Verifier>],
+        intent: &Intent,
+        deadline: Instant,
+    ) -> Facts {
         let asking = Asking { gate: self, policy, verifiers, urgency: urgency(intent), deadline };
         asking.facts(intent).await.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
     }
@@ -66,15 +72,18 @@ impl Asking<'_> {
         if container.trim_start_matches('/').contains('/') {
             return Ok(missing);
         }
-        let Some(found) = self.gate.engine.container(container, self.deadline).await.map_err(unreachable)? else { return Ok(missing) };
+        let Some(found) = self.gate.engine.container(container, self.deadline).await.map_err(unreachable)? else {
+            return Ok(missing);
+        };
         let mut facts = Facts::default();
         if let Some(image) = found.image {
             let mut names = vec![ImageName::Id(image)];
             // What cannot be read as an image is refused by the decision, which looks at the texts.
             names.extend(found.mounts.iter().filter_map(|source| ImageName::parse(source).ok()));
             let asked_for = ImageName::parse(&found.image_ref).ok();
-            let named: Vec<Repository> = asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
-            facts = self.on_host(names, &named).await?;
+            let origin: Vec<Repository> =
+                asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
+            facts = self.on_host(names, &origin).await?;
         }
         facts.container =
             Some(ContainerFacts::Found { id: found.id.to_string(), image: found.image, image_mounts: found.mounts });
@@ -82,7 +91,8 @@ impl Asking<'_> {
     }
 
     async fn rollback(&self, service: &str) -> Result<Facts, Reason> {
-        let previous = self.gate.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
+        let previous =
+            self.gate.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
         let images = match previous {
             Some(spec) if spec.plugin.is_none() && matches!(spec.runtime.as_str(), "" | "container") => {
                 let mut images: Vec<String> = spec.image.into_iter().collect();
@@ -118,7 +128,9 @@ impl Asking<'_> {
                 let local = name.as_ref().unwrap_or(remote);
                 (self.gate.identity.is_named(engine, local, self.deadline).await, Some(remote))
             }
-            PluginCall::Upgrade { plugin, remote } => (self.gate.identity.is_meant(engine, plugin, self.deadline).await, Some(remote)),
+            PluginCall::Upgrade { plugin, remote } => {
+                (self.gate.identity.is_meant(engine, plugin, self.deadline).await, Some(remote))
+            }
             PluginCall::Create { name } | PluginCall::Change { plugin: name, .. } => {
                 (self.gate.identity.is_meant(engine, name, self.deadline).await, None)
             }
@@ -141,18 +153,18 @@ impl Asking<'_> {
         Ok(Facts { images, ..Facts::default() })
     }
 
-    /// Images looked for on the host. `named` are repositories that a container's own image may come from.
-    async fn on_host(&self, names: Vec<ImageName>, named: &[Repository]) -> Result<Facts, Reason> {
+    /// Images looked for on the host. `origin` are repositories that a container's own image may come from.
+    async fn on_host(&self, names: Vec<ImageName>, origin: &[Repository]) -> Result<Facts, Reason> {
         let mut images = Vec::new();
         for name in bounded(names)? {
             let found = self.gate.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
-            images.push(self.ask(self.known(name, found, named)).await);
+            images.push(self.ask(self.known(name, found, origin)).await);
         }
         Ok(Facts { images, ..Facts::default() })
     }
 
     /// What host and records say of an image.
-    fn known(&self, name: ImageName, found: Option<Image>, named: &[Repository]) -> ImageFacts {
+    fn known(&self, name: ImageName, found: Option<Image>, origin: &[Repository]) -> ImageFacts {
         let (id, by_name, tags, pulled) = match (&name, found) {
             (_, Some(image)) => (image.id, is_by_name(&name, &image), image.repo_tags, image.repo_digests),
             // A container's image may be gone while the container is not: its id still says what it is.
@@ -189,7 +201,7 @@ impl Asking<'_> {
                     let recorded = records.iter().map(|(repository, _)| repository);
                     let pulled = pulled.iter().map(|(repository, _)| repository);
                     let tagged = tags.iter().map(|tag| &tag.repository);
-                    recorded.chain(pulled).chain(tagged).chain(named)
+                    recorded.chain(pulled).chain(tagged).chain(origin)
                 };
                 every().filter(allowed).for_each(&mut add);
                 every().for_each(&mut add);
@@ -233,7 +245,8 @@ impl Asking<'_> {
             async move { verifier.vouch(&repository, &question, urgency, now, deadline).await }
         };
         // A verifier that panics is one that cannot say.
-        let broken = |_| Err(TrustError::new(TrustCode::Misconfigured, "the verifier met a fault of its own; see the gate's log"));
+        let broken =
+            |_| Err(TrustError::new(TrustCode::Misconfigured, "the verifier met a fault of its own; see the gate's log"));
         self.gate.workers.spawn(task).await.unwrap_or_else(broken)
     }
 }
@@ -252,6 +265,7 @@ fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {
     Ok(names)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn unreachable(error: EngineError) -> Reason {
     Reason::EngineUnreachable { why: error.to_string() }
 }

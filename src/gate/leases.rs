@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// ordinary starts take; what takes longer is looked at again when it ends.
 const HELD: Duration = Duration::from_secs(20);
 /// How long an ended-by-time lease is remembered, so that its AuthZRes can be told that it was too late.
-const REMEMBERED: Duration = Duration::from_secs(600);
+const REMEMBERED: Duration = Duration::from_mins(10);
 /// Most leases at once. Stops memory from being filled by calls that never end; reached only under attack.
 const MAX_LEASES: usize = 4096;
 

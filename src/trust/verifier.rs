@@ -44,6 +44,7 @@ pub struct Twin {
 }
 
 #[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a twin in tests")]
 impl Twin {
     /// Vouches for `digest` as `reference` (`repository:tag`).
     #[must_use]
@@ -64,7 +65,14 @@ impl Verifier for Twin {
         None
     }
 
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, _: Urgency, _: Timestamp, _: Instant) -> Answer<'a> {
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        _: Urgency,
+        _: Timestamp,
+        _: Instant,
+    ) -> Answer<'a> {
         Box::pin(async move {
             if self.hangs {
                 std::future::pending::<()>().await;
