@@ -6,6 +6,8 @@ mod gather;
 mod identity;
 mod leases;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
