@@ -1,3 +1,5 @@
+#![allow(clippy::string_slice, reason = "tests cut their own text")]
+
 //! The journey with an engine and a verifier in memory: each yes beside its refusing twin.
 
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+#![allow(clippy::string_slice, reason = "tests cut their own text")]
+
 //! Settings, messages, and what is decided without facts.
 
 use super::*;
