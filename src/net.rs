@@ -1,1 +1,302 @@
 //! HTTP, TLS, sockets and their bounds. Knows nothing of registries, Notary or engines.
+//!
+//! [`Client`] asks one question and reads one bounded answer: TLS 1.2 at least, redirects never followed, gzip undone under
+//! the same bound, proxies taken from the environment. [`auth`] knows docker's `config.json` and the token protocol.
+
+pub mod auth;
+mod tls;
+
+use std::io::Read as _;
+use std::time::Duration;
+
+pub use reqwest::Url;
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use tls::{Identity, Roots, Tls};
+
+/// Longest wait for a connection, TLS handshake not included. Stops a dead address from taking the whole deadline.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+/// Most header fields in an answer. With the HTTP parser's own bound on the head (408 KiB) it stops a head without end.
+const HEADER_FIELDS: usize = 64;
+/// Idle connections kept per host, so that 64 verifications at once need no new handshakes.
+const IDLE_PER_HOST: usize = 64;
+/// How long an idle connection is kept; below what servers and firewalls commonly keep.
+const IDLE_TIME: Duration = Duration::from_mins(1);
+
+/// Whether a URL may be plain HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plain {
+    /// Only `https`.
+    #[default]
+    Refused,
+    /// `http` too: the operator named the registry as an insecure one. Credentials still go over `https` only.
+    Allowed,
+}
+
+/// What one answer may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Largest body, after gzip is undone. Stops a server from filling memory.
+    pub bytes: u64,
+    /// From the first connection attempt to the last byte. Stops a server that trickles or never answers.
+    pub time: Duration,
+}
+
+/// A whole answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The header, at most 64 fields.
+    pub headers: HeaderMap,
+    /// The body, gzip undone.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, where it is there and is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Why there is no answer. Foreign text in messages is bounded and escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetError {
+    /// No connection, or one that broke: DNS, refused, reset, cut short.
+    #[error("`{host}` cannot be reached: {cause}")]
+    Unreachable {
+        /// Host and port asked.
+        host: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// No whole answer in time.
+    #[error("`{host}` did not answer within {after:?}")]
+    Timeout {
+        /// Host and port asked.
+        host: String,
+        /// The time it had.
+        after: Duration,
+    },
+    /// The server's certificate is not from a CA we trust.
+    #[error("the TLS certificate of `{host}` is not from a trusted CA: {cause}")]
+    CaRefused {
+        /// Host and port asked.
+        host: String,
+        /// What the TLS library said.
+        cause: String,
+    },
+    /// TLS failed for another reason: wrong name, out of date, too old a version, no TLS at all.
+    #[error("TLS with `{host}` failed: {cause}")]
+    Tls {
+        /// Host and port asked.
+        host: String,
+        /// What the TLS library said.
+        cause: String,
+    },
+    /// The answer is larger than its bound.
+    #[error("the answer of `{host}` is larger than {limit} bytes")]
+    TooLarge {
+        /// Host and port asked.
+        host: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// The server wants credentials that are missing, wrong, or may not be sent.
+    #[error("`{host}` wants credentials: {why}")]
+    Unauthorized {
+        /// Host and port asked.
+        host: String,
+        /// What is missing.
+        why: String,
+    },
+    /// An answer or a setting that makes no sense: HTTP that cannot be read, a broken URL, PEM without certificates.
+    #[error("{0}")]
+    Bad(String),
+}
+
+/// An HTTPS client with one set of roots. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: reqwest::Client,
+    plain: Plain,
+}
+
+impl Client {
+    /// A client that trusts what `tls` says.
+    pub fn new(tls: &Tls) -> Result<Self, NetError> {
+        let inner = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.config()?)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_gzip()
+            .http1_only()
+            .http1_max_headers(HEADER_FIELDS)
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIME)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .pool_idle_timeout(IDLE_TIME)
+            .user_agent(concat!("img-authz/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| NetError::Bad(format!("HTTP client: {}", chain(&error))))?;
+        Ok(Self { inner, plain: tls.plain })
+    }
+
+    /// GET, without credentials unless `headers` has them.
+    pub async fn get(&self, url: &Url, headers: HeaderMap, bounds: Bounds) -> Result<Answer, NetError> {
+        self.send(reqwest::Method::GET, url, headers, None, bounds).await
+    }
+
+    /// POST of a form, as `OAuth2` token services want it.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        mut headers: HeaderMap,
+        form: &[(&str, &str)],
+        bounds: Bounds,
+    ) -> Result<Answer, NetError> {
+        let mut body = Url::parse("form:").map_err(|error| NetError::Bad(format!("form: {error}")))?;
+        body.query_pairs_mut().extend_pairs(form);
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let text = body.query().unwrap_or_default().to_owned();
+        self.send(reqwest::Method::POST, url, headers, Some(text), bounds).await
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        form: Option<String>,
+        bounds: Bounds,
+    ) -> Result<Answer, NetError> {
+        let host = host_of(url);
+        match (url.scheme(), self.plain) {
+            ("https", _) | ("http", Plain::Allowed) => {}
+            (scheme, _) => return Err(NetError::Bad(format!("`{}://{host}` is not https", clean(scheme)))),
+        }
+        headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
+        let mut request = self.inner.request(method, url.clone()).headers(headers);
+        if let Some(form) = form {
+            request = request.body(form);
+        }
+        // The bound holds for the whole exchange, the body included.
+        match tokio::time::timeout(bounds.time, read(request, &host, bounds.bytes)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(NetError::Timeout { host, after: bounds.time }),
+        }
+    }
+}
+
+/// Sends, and reads up to `limit` bytes of body.
+async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64) -> Result<Answer, NetError> {
+    let mut response = request.send().await.map_err(|error| classify(&error, host))?;
+    let too_large = || NetError::TooLarge { host: host.to_owned(), limit };
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error, host))? {
+        if (body.len() as u64).saturating_add(chunk.len() as u64) > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    let mut encodings = headers.get_all("content-encoding").iter();
+    let encoding = encodings.next().map(HeaderValue::as_bytes);
+    let body = match (encoding, encodings.next()) {
+        (None | Some(b"" | b"identity"), None) => body,
+        (Some(b"gzip" | b"x-gzip"), None) => gunzip(&body, limit, host)?,
+        (_, _) => return Err(NetError::Bad(format!("`{host}` answers in an encoding that was not asked for"))),
+    };
+    Ok(Answer { status, headers, body })
+}
+
+/// Undoes gzip into at most `limit` bytes. One member, nothing behind it.
+fn gunzip(packed: &[u8], limit: u64, host: &str) -> Result<Vec<u8>, NetError> {
+    let mut decoder = flate2::bufread::GzDecoder::new(packed);
+    let mut body = Vec::new();
+    decoder
+        .by_ref()
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut body)
+        .map_err(|_| NetError::Bad(format!("`{host}` answers in broken gzip")))?;
+    if body.len() as u64 > limit {
+        return Err(NetError::TooLarge { host: host.to_owned(), limit });
+    }
+    if !decoder.into_inner().is_empty() {
+        return Err(NetError::Bad(format!("`{host}` answers with bytes behind its gzip")));
+    }
+    Ok(body)
+}
+
+/// `host:port` of a URL, for messages.
+fn host_of(url: &Url) -> String {
+    let host = clean(url.host_str().unwrap_or("?"));
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
+}
+
+/// Which kind of failure this is, by the errors underneath.
+fn classify(error: &reqwest::Error, host: &str) -> NetError {
+    let host = host.to_owned();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(now) = cause {
+        if let Some(tls) = now.downcast_ref::<rustls::Error>() {
+            return tls_error(tls, host);
+        }
+        if let Some(io) = now.downcast_ref::<std::io::Error>() {
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return tls_error(tls, host);
+            }
+            if io.kind() == std::io::ErrorKind::TimedOut {
+                return NetError::Timeout { host, after: CONNECT_TIME };
+            }
+        }
+        cause = now.source();
+    }
+    if error.is_timeout() {
+        return NetError::Timeout { host, after: CONNECT_TIME };
+    }
+    let cause = clean(&chain(error));
+    if error.is_builder() { NetError::Bad(cause) } else { NetError::Unreachable { host, cause } }
+}
+
+fn tls_error(error: &rustls::Error, host: String) -> NetError {
+    use rustls::CertificateError as C;
+    let cause = clean(&error.to_string());
+    match error {
+        rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => NetError::CaRefused { host, cause },
+        _ => NetError::Tls { host, cause },
+    }
+}
+
+/// An error with its causes, outermost first, without the parts that repeat.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(now) = cause {
+        let part = now.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = now.source();
+    }
+    text
+}
+
+/// Foreign text made fit for one line of a message: control characters escaped, at most 160 characters.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    text.chars().take(160).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests;

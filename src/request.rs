@@ -4,6 +4,8 @@
 //! [`Intent::of`] is total: every call gets an intent, and what dockerd might read in another way than we do is
 //! [`Intent::Unreadable`].
 
+mod describe;
+
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
 

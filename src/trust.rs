@@ -1,6 +1,10 @@
 //! Who vouches for an image? A verifier answers one question, *which digest does this repository vouch for, and who says
 //! so?*, with a [`Vouch`] that only this room can make.
 
+mod verifier;
 mod vouch;
 
+#[cfg(test)]
+pub use verifier::Twin;
+pub use verifier::{Answer, Verifier};
 pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

@@ -1,4 +1,4 @@
-//! Messages of the AuthZ plugin protocol, `docker.authz/1.0`: what dockerd posts, and what it is answered.
+//! Messages of the `AuthZ` plugin protocol, `docker.authz/1.0`: what dockerd posts, and what it is answered.
 //! Knows the shape of the messages, nothing of their meaning.
 
 mod answer;

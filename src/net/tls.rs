@@ -1,0 +1,122 @@
+//! Which certificates the client trusts, and which it shows.
+
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{NetError, Plain};
+
+/// Largest PEM text read. Stops a wrong path from filling memory; the system bundle is 220 KB.
+const PEM_BYTES: usize = 4 << 20;
+
+/// How a [`super::Client`] speaks TLS.
+#[derive(Debug, Default)]
+pub struct Tls {
+    /// Who may vouch for a server.
+    pub roots: Roots,
+    /// What the client shows when a server asks for a certificate.
+    pub identity: Option<Identity>,
+    /// Whether `http` URLs are taken at all.
+    pub plain: Plain,
+}
+
+/// Certificates that may vouch for a server.
+#[derive(Debug, Clone, Default)]
+pub enum Roots {
+    /// The system's (`SSL_CERT_FILE`, `SSL_CERT_DIR`, or the distribution's bundle).
+    #[default]
+    System,
+    /// These and no others.
+    Only(Vec<CertificateDer<'static>>),
+    /// The system's and these.
+    SystemAnd(Vec<CertificateDer<'static>>),
+}
+
+/// A client certificate and its key.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(<redacted>)")
+    }
+}
+
+impl Roots {
+    /// Only the certificates of a PEM text. White space and quotes around it are trimmed, as they come from env files.
+    pub fn only_pem(text: &str) -> Result<Self, NetError> {
+        certificates(text).map(Self::Only)
+    }
+
+    /// The system's and those of a PEM text.
+    pub fn system_and_pem(text: &str) -> Result<Self, NetError> {
+        certificates(text).map(Self::SystemAnd)
+    }
+}
+
+impl Identity {
+    /// Reads a certificate chain and a private key.
+    pub fn from_pem(chain: &str, key: &str) -> Result<Self, NetError> {
+        let key = PrivateKeyDer::from_pem_slice(trim(key).as_bytes())
+            .map_err(|error| NetError::Bad(format!("private key of the client certificate: {error}")))?;
+        Ok(Self { chain: certificates(chain)?, key })
+    }
+}
+
+/// What stands around a PEM in an environment variable.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'')
+}
+
+fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let text = trim(text);
+    if text.len() > PEM_BYTES {
+        return Err(NetError::Bad(format!("PEM of a CA is larger than {PEM_BYTES} bytes")));
+    }
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(NetError::Bad("PEM of a CA holds no certificate".to_owned())),
+        Err(error) => Err(NetError::Bad(format!("PEM of a CA cannot be read: {error}"))),
+    }
+}
+
+impl Tls {
+    /// Trusts only the certificates of this PEM.
+    pub fn only(pem: &str) -> Result<Self, NetError> {
+        Ok(Self { roots: Roots::only_pem(pem)?, ..Self::default() })
+    }
+
+    pub(super) fn config(&self) -> Result<rustls::ClientConfig, NetError> {
+        let mut store = rustls::RootCertStore::empty();
+        let (system, own): (bool, &[CertificateDer<'static>]) = match &self.roots {
+            Roots::System => (true, &[]),
+            Roots::Only(own) => (false, own),
+            Roots::SystemAnd(own) => (true, own),
+        };
+        if system {
+            let found = rustls_native_certs::load_native_certs();
+            let (added, _ignored) = store.add_parsable_certificates(found.certs);
+            if added == 0 && own.is_empty() {
+                return Err(NetError::Bad("the system has no CA certificates (SSL_CERT_FILE names a bundle)".to_owned()));
+            }
+        }
+        for certificate in own {
+            store.add(certificate.clone()).map_err(|error| NetError::Bad(format!("a CA certificate cannot be used: {error}")))?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| NetError::Bad(format!("TLS versions: {error}")))?
+            .with_root_certificates(store);
+        match &self.identity {
+            None => Ok(builder.with_no_client_auth()),
+            Some(identity) => builder
+                .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+                .map_err(|error| NetError::Bad(format!("client certificate: {error}"))),
+        }
+    }
+}
