@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::gate::{Gate, Identity, Records, Rules};
 use crate::policy::{AllowlistSetting, PolicyFault, Settings};
 use crate::trust::Verifier;
+use crate::trust::allowlist::Allowlist;
 
 /// The settings that were last in force without a fault, in the state folder.
 const LAST_GOOD: &str = "settings.json";
@@ -96,12 +97,16 @@ fn list(faults: &[PolicyFault]) -> String {
 
 /// Everything that settings can have wrong, at once.
 fn build(settings: &Settings) -> Result<Rules, Vec<PolicyFault>> {
-    let present = match settings.allowlist() {
-        AllowlistSetting::IfPresent(path) => path.exists(),
-        AllowlistSetting::Off | AllowlistSetting::Required(_) => false,
+    let (present, list) = match settings.allowlist() {
+        AllowlistSetting::IfPresent(path) => (path.exists(), path.exists().then_some(path)),
+        AllowlistSetting::Required(path) => (false, Some(path)),
+        AllowlistSetting::Off => (false, None),
     };
     let policy = settings.resolve(present)?;
-    let verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
+    let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
+    if let Some(path) = list {
+        verifiers.push(Arc::new(Allowlist::load(path)));
+    }
     Ok(Rules::Good { policy, verifiers })
 }
 
