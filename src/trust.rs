@@ -2,6 +2,7 @@
 //! so?*, with a [`Vouch`] that only this room can make.
 
 pub mod allowlist;
+pub mod registry;
 mod vouch;
 
 pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};
