@@ -3,6 +3,7 @@
 
 pub mod allowlist;
 mod verifier;
+pub mod registry;
 mod vouch;
 
 #[cfg(test)]
