@@ -534,6 +534,18 @@ fn final_root(root: &File<Root>, subject: &Subject, now: Timestamp, work: &mut W
     root.in_date("root", now)
 }
 
+impl Knowledge {
+    /// Whether the root passes pins, certificates and dates now. Every use without the server asks this.
+    pub fn pinned(&self, pins: &Arc<Pins>, now: Timestamp) -> Result<(), Fault> {
+        let limits = Limits::default();
+        let subject = Subject { repository: self.repository.clone(), pins: Arc::clone(pins), limits, known: None };
+        if self.proof.holds(&subject, now) {
+            return Ok(());
+        }
+        final_root(&self.root, &subject, now.max(self.seen), &mut Work::new(&limits))
+    }
+}
+
 /// Whether the pins in force would let a root pass at a time.
 fn pinned(root: &File<Root>, subject: &Subject, at: Timestamp) -> bool {
     let passed = leaves(root, &subject.repository, None, |key| {
