@@ -1,8 +1,13 @@
 //! Who vouches for an image? A verifier answers one question, *which digest does this repository vouch for, and who says
 //! so?*, with a [`Vouch`] that only this room can make.
 
+pub mod allowlist;
 pub mod notary;
 pub mod tuf;
+mod verifier;
 mod vouch;
 
+#[cfg(test)]
+pub use verifier::Twin;
+pub use verifier::{Answer, Verifier};
 pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

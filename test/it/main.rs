@@ -1,1 +1,12 @@
+//! Integration tests: one binary, a module per subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::elidable_lifetime_names,
+    reason = "tests"
+)]
 
+mod corpus;

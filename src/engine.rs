@@ -1,0 +1,109 @@
+//! What is on the host, as the Docker Engine tells it over its unix socket: images, containers, services, plugins.
+//!
+//! The room reads (GET, on unversioned paths) and has one effect, [`Api::kill`] by full id. It knows nothing of policy:
+//! absence is `None`, everything else that goes wrong is an [`EngineError`]. [`Api`] is the seam: [`Engine`] is the real
+//! engine, [`Twin`] the one in memory for tests.
+
+mod client;
+mod inspect;
+mod mark;
+mod twin;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+pub use client::{Engine, EngineHostError, Limits};
+pub use inspect::{
+    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Platform,
+    Plugin, Service, ServiceSpec, Store, Version,
+};
+pub use mark::CALL_HEADER;
+pub use twin::Twin;
+
+/// An answer on its way.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+
+/// What is asked of an engine. Every call ends by its `deadline`, with [`EngineError::Timeout`] if nothing else.
+///
+/// Names go to the engine as they are given (percent-escaped): the engine decides what they mean, as it will when it acts.
+pub trait Api: Send + Sync {
+    /// An image by whatever names it: reference, id, beginning of an id. `None`: there is none (404).
+    fn image<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Image>>;
+
+    /// A container by name, id or beginning of an id. `None`: there is none (404).
+    fn container<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Container>>;
+
+    /// A swarm service by id or name. `None`: there is none (404).
+    fn service<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Service>>;
+
+    /// A managed plugin by name or id. `None`: there is none (404).
+    fn plugin<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Plugin>>;
+
+    /// An exec instance by its id. `None`: there is none (404).
+    fn exec<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Exec>>;
+
+    /// All containers, stopped ones included.
+    fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
+
+    /// All images but intermediate ones.
+    fn images(&self, deadline: Instant) -> Reply<'_, Vec<ImageSummary>>;
+
+    /// The engine's version.
+    fn version(&self, deadline: Instant) -> Reply<'_, Version>;
+
+    /// How the engine is set up.
+    fn info(&self, deadline: Instant) -> Reply<'_, Info>;
+
+    /// Kills a container. By id alone, because a name can come to mean another container meanwhile.
+    fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed>;
+}
+
+/// Why the engine's answer is not known. None of these means "there is none".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No connection, or one that broke.
+    #[error("the engine at `{socket}` cannot be reached: {cause}")]
+    Unreachable {
+        /// The socket's path.
+        socket: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// No whole answer by the deadline.
+    #[error("the engine did not answer `{call}` in time")]
+    Timeout {
+        /// Method and path, bounded.
+        call: String,
+    },
+    /// A status that is neither success nor "there is none".
+    #[error("the engine answered `{call}` with status {status}: `{message}`")]
+    Status {
+        /// Method and path, bounded.
+        call: String,
+        /// The HTTP status.
+        status: u16,
+        /// The engine's words: bounded, control characters replaced.
+        message: String,
+    },
+    /// An answer that is not what the API promises.
+    #[error("the engine's answer to `{call}` cannot be decoded: {cause}")]
+    Undecodable {
+        /// Method and path, bounded.
+        call: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A name or an answer beyond [`Limits`].
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The bound, bytes.
+        limit: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests;

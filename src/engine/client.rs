@@ -1,0 +1,306 @@
+//! The engine over its unix socket: HTTP/1.1, connections kept alive and reused, everything bounded.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::http::uri::{PathAndQuery, Uri};
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyperlocal::UnixConnector;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Plugin, Reply, Service,
+    Version, mark,
+};
+
+/// Where the engine listens unless told otherwise.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+/// Longest path of a unix socket that Linux can connect to (`sun_path` and its closing zero).
+const SOCKET_PATH_BYTES: usize = 107;
+/// Most of an engine's error message, and of a call's path, that goes into our messages.
+const TEXT_CHARS: usize = 200;
+
+/// What the engine may cost us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest answer about one object, bytes. Stops a container made with megabytes of labels from filling memory.
+    pub object_bytes: usize,
+    /// Largest list, bytes: a host with tens of thousands of containers. Only commands read lists, the gate never does.
+    pub list_bytes: usize,
+    /// Longest name put into a path, bytes before escaping. Longer than any name the engine gives; stops a client from
+    /// having us send its megabytes back.
+    pub name_bytes: usize,
+    /// Calls at one time; more wait in line, inside their deadline. Together with `object_bytes` it bounds memory.
+    pub in_flight: usize,
+    /// Idle connections kept.
+    pub idle: usize,
+    /// How long an idle connection is kept.
+    pub idle_for: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            object_bytes: 2 << 20,
+            list_bytes: 32 << 20,
+            name_bytes: 4096,
+            in_flight: 16,
+            idle: 8,
+            idle_for: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a `DOCKER_HOST` is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineHostError {
+    /// Not a unix socket. The gate stands on the engine's host and has no use for TCP.
+    #[error("DOCKER_HOST `{0}` is not supported: only unix:///path/to/docker.sock is")]
+    Scheme(String),
+    /// No absolute path, or one that no socket can have.
+    #[error("DOCKER_HOST `{0}` has no absolute socket path of at most {SOCKET_PATH_BYTES} bytes")]
+    Path(String),
+}
+
+/// A Docker Engine. Needs a tokio runtime with I/O and time to be called on (a current-thread one will do); connections
+/// belong to the runtime they were opened on.
+#[derive(Debug)]
+pub struct Engine {
+    socket: PathBuf,
+    /// The socket as hyperlocal's connector takes it, with the path `/`.
+    base: Uri,
+    client: Client<UnixConnector, Empty<Bytes>>,
+    turns: Semaphore,
+    limits: Limits,
+}
+
+impl Engine {
+    /// The engine at `docker_host`, as `DOCKER_HOST` has it; empty means Docker's default socket. Connects when called.
+    pub fn at(docker_host: &str) -> Result<Self, EngineHostError> {
+        Self::with_limits(docker_host, Limits::default())
+    }
+
+    /// As [`Engine::at`], within other bounds.
+    pub fn with_limits(docker_host: &str, limits: Limits) -> Result<Self, EngineHostError> {
+        let docker_host = if docker_host.is_empty() { DEFAULT_HOST } else { docker_host };
+        let shown = || docker_host.chars().take(TEXT_CHARS).collect::<String>();
+        let path = docker_host.strip_prefix("unix://").ok_or_else(|| EngineHostError::Scheme(shown()))?;
+        if !path.starts_with('/') || path.len() > SOCKET_PATH_BYTES || path.contains('\0') {
+            return Err(EngineHostError::Path(shown()));
+        }
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(limits.idle)
+            .pool_idle_timeout(limits.idle_for)
+            .build(UnixConnector);
+        Ok(Self {
+            socket: path.into(),
+            // A constant path and a hex host: the one call of `hyperlocal::Uri::new`, which panics on others.
+            base: hyperlocal::Uri::new(path, "/").into(),
+            client,
+            turns: Semaphore::new(limits.in_flight),
+            limits,
+        })
+    }
+
+    /// Whether a call that dockerd asks about carries the mark of this very process: the value of [`super::CALL_HEADER`].
+    #[must_use]
+    pub fn is_own(header: Option<&str>) -> bool {
+        mark::is_own(header)
+    }
+
+    /// The socket's path.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    async fn object<T: DeserializeOwned>(&self, path: String, deadline: Instant) -> Result<Option<T>, EngineError> {
+        let answer = self.call(Method::GET, &path, self.limits.object_bytes, deadline).await?;
+        match answer.status {
+            StatusCode::OK => answer.decode().map(Some),
+            StatusCode::NOT_FOUND if answer.is_about_the_object() => Ok(None),
+            _ => Err(answer.refused()),
+        }
+    }
+
+    async fn whole<T: DeserializeOwned>(&self, path: &str, limit: usize, deadline: Instant) -> Result<T, EngineError> {
+        let answer = self.call(Method::GET, path, limit, deadline).await?;
+        if answer.status == StatusCode::OK { answer.decode() } else { Err(answer.refused()) }
+    }
+
+    /// A path with `name` in it, whatever the name holds.
+    fn path(&self, before: &str, name: &str, after: &str) -> Result<String, EngineError> {
+        if name.len() > self.limits.name_bytes {
+            return Err(EngineError::TooLarge { what: "the name in the call".to_owned(), limit: self.limits.name_bytes as u64 });
+        }
+        let mut path = String::with_capacity(before.len() + name.len() + after.len() + 16);
+        path.push_str(before);
+        escape(name, &mut path);
+        path.push_str(after);
+        Ok(path)
+    }
+
+    /// One call, its answer read whole.
+    async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
+        let call = shorten(&format!("{method} {path}"));
+        let talk = async {
+            // The semaphore is never closed.
+            let _turn = self.turns.acquire().await;
+            let response = match self.send(&method, path).await {
+                Ok(response) => response,
+                // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
+                // calls may be repeated: they read, or kill what stays dead.
+                Err(error) if !error.is_connect() => self.send(&method, path).await.map_err(|error| self.unreachable(&error))?,
+                Err(error) => return Err(self.unreachable(&error)),
+            };
+            let status = response.status();
+            let body = match Limited::new(response.into_body(), limit).collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    return Err(EngineError::TooLarge { what: format!("the engine's answer to `{call}`"), limit: limit as u64 });
+                }
+                Err(error) => return Err(self.unreachable(&*error)),
+            };
+            Ok((status, body))
+        };
+        match timeout_at(deadline, talk).await {
+            Ok(Ok((status, body))) => Ok(Answer { call, status, body }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(EngineError::Timeout { call }),
+        }
+    }
+
+    async fn send(&self, method: &Method, path: &str) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+        let mut uri = self.base.clone().into_parts();
+        // `path` is ours with escaped names, and bounded: it always parses. `/` would be answered by a 404.
+        uri.path_and_query = Some(path.parse().unwrap_or(PathAndQuery::from_static("/")));
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_else(|_| self.base.clone());
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, header::HeaderValue::from_static("docker"));
+        headers.insert(header::USER_AGENT, header::HeaderValue::from_static(concat!("img-authz/", env!("CARGO_PKG_VERSION"))));
+        if let Some(mark) = mark::value() {
+            headers.insert("x-img-authz-call", mark);
+        }
+        self.client.request(request).await
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        // hyper's own words are "client error (Connect)"; what helps is at the bottom.
+        let mut cause = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        EngineError::Unreachable { socket: self.socket.display().to_string(), cause: shorten(&cause.to_string()) }
+    }
+}
+
+/// An answer, read whole.
+struct Answer {
+    call: String,
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Answer {
+    fn decode<T: DeserializeOwned>(self) -> Result<T, EngineError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| EngineError::Undecodable { call: self.call, cause: shorten(&error.to_string()) })
+    }
+
+    /// What the engine says when it refuses.
+    fn message(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            message: String,
+        }
+        serde_json::from_slice::<Refusal>(&self.body).ok().map(|refusal| refusal.message)
+    }
+
+    /// A 404 of the router (`page not found`: this engine has no such route) says nothing about the object.
+    fn is_about_the_object(&self) -> bool {
+        self.message().is_some_and(|message| message != "page not found")
+    }
+
+    fn refused(self) -> EngineError {
+        let message = self.message().map_or_else(|| "no message".to_owned(), |message| shorten(&message));
+        EngineError::Status { call: self.call, status: self.status.as_u16(), message }
+    }
+}
+
+/// At most [`TEXT_CHARS`] characters of foreign text on one line.
+fn shorten(text: &str) -> String {
+    text.chars().take(TEXT_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+/// Percent-escapes all but RFC 3986's unreserved characters; `/` as well, so that a name stays one part of the path.
+fn escape(name: &str, path: &mut String) {
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+}
+
+impl Api for Engine {
+    fn image<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Image>> {
+        Box::pin(async move { self.object(self.path("/images/", name, "/json")?, deadline).await })
+    }
+
+    fn container<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Container>> {
+        Box::pin(async move { self.object(self.path("/containers/", name, "/json")?, deadline).await })
+    }
+
+    fn service<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Service>> {
+        Box::pin(async move { self.object(self.path("/services/", name, "")?, deadline).await })
+    }
+
+    fn plugin<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Plugin>> {
+        Box::pin(async move { self.object(self.path("/plugins/", name, "/json")?, deadline).await })
+    }
+
+    fn exec<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Exec>> {
+        Box::pin(async move { self.object(self.path("/exec/", id, "/json")?, deadline).await })
+    }
+
+    fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>> {
+        Box::pin(self.whole("/containers/json?all=1", self.limits.list_bytes, deadline))
+    }
+
+    fn images(&self, deadline: Instant) -> Reply<'_, Vec<ImageSummary>> {
+        Box::pin(self.whole("/images/json", self.limits.list_bytes, deadline))
+    }
+
+    fn version(&self, deadline: Instant) -> Reply<'_, Version> {
+        Box::pin(self.whole("/version", self.limits.object_bytes, deadline))
+    }
+
+    fn info(&self, deadline: Instant) -> Reply<'_, Info> {
+        Box::pin(self.whole("/info", self.limits.object_bytes, deadline))
+    }
+
+    fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed> {
+        Box::pin(async move {
+            let path = self.path("/containers/", id.as_str(), "/kill")?;
+            let answer = self.call(Method::POST, &path, self.limits.object_bytes, deadline).await?;
+            match answer.status {
+                StatusCode::NO_CONTENT => Ok(Killed::Sent),
+                StatusCode::NOT_FOUND if answer.is_about_the_object() => Ok(Killed::Gone),
+                StatusCode::CONFLICT => Ok(Killed::NotRunning),
+                _ => Err(answer.refused()),
+            }
+        })
+    }
+}

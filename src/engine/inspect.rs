@@ -1,0 +1,710 @@
+//! What the engine's answers say, reduced to what the gate needs (Docker Engine API, `ImageInspect`, `ContainerInspect` …).
+//!
+//! Go writes `null` for empty lists and maps, and leaves some members out by version; both mean empty here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use crate::image::{Digest, Reference, Repository};
+
+/// An image on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The image id: config digest in the classic store, digest of the index or manifest in the containerd store.
+    pub id: Digest,
+    /// Its names. What is no reference (`<none>:<none>`) is left out.
+    pub repo_tags: Vec<Reference>,
+    /// The digests it was pulled by, with the repository. In the containerd store the repository follows every local
+    /// name and is no evidence of origin. What is not `repository@sha256:…` is left out.
+    pub repo_digests: Vec<(Repository, Digest)>,
+    /// When it was made, by its own account; `None` where it does not say.
+    pub created: Option<Timestamp>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Digests of its uncompressed layers, bottom first. What is no digest is left out.
+    pub layers: Vec<Digest>,
+    /// How it runs.
+    pub config: ImageConfig,
+}
+
+/// What an image runs on. A part it does not name is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Platform {
+    /// `linux`
+    pub os: String,
+    /// `amd64`
+    pub architecture: String,
+    /// `v8`
+    pub variant: String,
+}
+
+/// What of an image's configuration rules may look at.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ImageConfig {
+    /// `USER`; empty is root.
+    pub user: String,
+    /// `ENV`, as `NAME=value`. Values may be secrets: `Debug` shows names only.
+    pub env: Vec<String>,
+    /// `LABEL`
+    pub labels: BTreeMap<String, String>,
+    /// `EXPOSE`, as `80/tcp`.
+    pub ports: Vec<String>,
+    /// Whether it has a `HEALTHCHECK`.
+    pub healthcheck: bool,
+}
+
+/// A container on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its full id, which no other container ever has.
+    pub id: ContainerId,
+    /// Its name now, without the leading slash.
+    pub name: String,
+    /// The id of the image it was made from; cannot change. `None`: made without an image.
+    pub image: Option<Digest>,
+    /// In the containerd store: digest of the manifest of its platform.
+    pub manifest: Option<Digest>,
+    /// What create was asked for (`Config.Image`). No evidence of anything.
+    pub image_ref: String,
+    /// Sources of its image mounts, as they were written at create.
+    pub mounts: Vec<String>,
+    /// Whether it runs.
+    pub running: bool,
+    /// When it was last started; `None`: never.
+    pub started_at: Option<Timestamp>,
+}
+
+/// A container's full id: 64 lower-case hex digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(Box<str>);
+
+/// What is no full container id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a container id of 64 lower-case hex digits")]
+pub struct ContainerIdError(String);
+
+/// A container in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSummary {
+    /// Its full id.
+    pub id: ContainerId,
+    /// Its names, without the leading slash; the first is its own, others are links.
+    pub names: Vec<String>,
+    /// The id of the image it was made from. `None`: made without an image.
+    pub image: Option<Digest>,
+    /// What create was asked for, or the id where that name means another image now.
+    pub image_ref: String,
+    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
+    pub state: String,
+}
+
+/// An image in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// The image id.
+    pub id: Digest,
+    /// As [`Image::repo_tags`].
+    pub repo_tags: Vec<Reference>,
+    /// As [`Image::repo_digests`].
+    pub repo_digests: Vec<(Repository, Digest)>,
+}
+
+/// A swarm service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its id.
+    pub id: String,
+    /// What its tasks run now.
+    pub spec: ServiceSpec,
+    /// What `rollback=previous` goes back to; `None` where it has never been updated.
+    pub previous: Option<ServiceSpec>,
+}
+
+/// What a service's tasks run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceSpec {
+    /// The image, as written; `None` where the specification has no containers.
+    pub image: Option<String>,
+    /// Sources of image mounts, as written.
+    pub image_mounts: Vec<String>,
+    /// `container` or empty; anything else (`plugin`, `attachment`) runs something else.
+    pub runtime: String,
+    /// The plugin that the service installs on nodes.
+    pub plugin: Option<String>,
+}
+
+/// A managed plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// Its id, 64 hex digits; the name of its folder under `/run/docker/plugins`.
+    pub id: String,
+    /// Its name with tag.
+    pub name: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+}
+
+/// An exec instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// The container it runs in.
+    pub container: ContainerId,
+    /// Whether it has all capabilities.
+    pub privileged: bool,
+    /// Whether it runs.
+    pub running: bool,
+}
+
+/// The engine's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// `28.5.2`
+    pub engine: String,
+    /// Newest API version it speaks, `1.51`.
+    pub api: String,
+    /// Oldest API version it speaks.
+    pub api_min: String,
+    /// `linux`
+    pub os: String,
+    /// `amd64`
+    pub architecture: String,
+}
+
+/// How the engine is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The engine's own id; changes with its data root.
+    pub id: String,
+    /// The host's name.
+    pub host: String,
+    /// Its version.
+    pub engine: String,
+    /// Which image store it has.
+    pub store: Store,
+    /// Authorization plugins it was *started* with. Those of a reload are missing here (20.10).
+    pub authorization: Vec<String>,
+    /// `active`, `inactive`, `pending`, `error`, `locked`.
+    pub swarm: String,
+    /// Its data root on the host.
+    pub data_root: String,
+    /// Whether containers go on while the engine is down.
+    pub live_restore: bool,
+    /// Networks whose registries it may talk to without TLS.
+    pub insecure_cidrs: Vec<String>,
+    /// `rootless`, `userns`, `seccomp` … (`name=` parts of `SecurityOptions`).
+    pub security: Vec<String>,
+}
+
+/// Which image store an engine has; decides what an image id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// The graph drivers': an image id is the config's digest.
+    Classic,
+    /// containerd's: an image id is the digest of the index or manifest.
+    Containerd,
+}
+
+/// What came of a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// It ran and was sent SIGKILL.
+    Sent,
+    /// It did not run.
+    NotRunning,
+    /// There is no such container.
+    Gone,
+}
+
+impl ImageConfig {
+    /// The names of the environment variables it sets.
+    pub fn env_names(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().map(|variable| variable.split_once('=').map_or(variable.as_str(), |(name, _)| name))
+    }
+}
+
+impl fmt::Debug for ImageConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageConfig")
+            .field("user", &self.user)
+            .field("env", &self.env_names().collect::<Vec<_>>())
+            .field("labels", &self.labels)
+            .field("ports", &self.ports)
+            .field("healthcheck", &self.healthcheck)
+            .finish()
+    }
+}
+
+/// `os/architecture[/variant]`, as `--platform` takes it.
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
+    }
+}
+
+impl ContainerId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = ContainerIdError;
+
+    fn from_str(text: &str) -> Result<Self, ContainerIdError> {
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ContainerIdError(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for ContainerId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContainerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `null` and absence are the same to Go.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The engine's "no image" is the empty string. Anything else must be a digest.
+fn image_id<E: serde::de::Error>(text: &str) -> Result<Option<Digest>, E> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(E::custom) }
+}
+
+/// A time of the engine; Go's zero time (year 1) and what cannot be read are `None`.
+fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|_| !text.starts_with("0001-"))
+}
+
+fn references(texts: &[String]) -> Vec<Reference> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+fn pulled(texts: &[String]) -> Vec<(Repository, Digest)> {
+    let one = |text: &String| {
+        let reference = text.parse::<Reference>().ok()?;
+        Some((reference.repository, reference.digest?))
+    };
+    texts.iter().filter_map(one).collect()
+}
+
+fn unslashed(name: &str) -> String {
+    name.strip_prefix('/').unwrap_or(name).to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageJson {
+    id: Digest,
+    #[serde(default, deserialize_with = "or_default")]
+    repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    repo_digests: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    created: String,
+    #[serde(default, deserialize_with = "or_default")]
+    os: String,
+    #[serde(default, deserialize_with = "or_default")]
+    architecture: String,
+    #[serde(default, deserialize_with = "or_default")]
+    variant: String,
+    #[serde(default, rename = "RootFS", deserialize_with = "or_default")]
+    root_fs: RootFsJson,
+    #[serde(default, deserialize_with = "or_default")]
+    config: ImageConfigJson,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct RootFsJson {
+    #[serde(default, deserialize_with = "or_default")]
+    layers: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct ImageConfigJson {
+    #[serde(default, deserialize_with = "or_default")]
+    user: String,
+    #[serde(default, deserialize_with = "or_default")]
+    env: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    exposed_ports: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, deserialize_with = "or_default")]
+    healthcheck: HealthcheckJson,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct HealthcheckJson {
+    #[serde(default, deserialize_with = "or_default")]
+    test: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ImageJson::deserialize(deserializer)?;
+        Ok(Self {
+            id: json.id,
+            repo_tags: references(&json.repo_tags),
+            repo_digests: pulled(&json.repo_digests),
+            created: time(&json.created),
+            platform: Platform { os: json.os, architecture: json.architecture, variant: json.variant },
+            layers: json.root_fs.layers.iter().filter_map(|layer| layer.parse().ok()).collect(),
+            config: ImageConfig {
+                user: json.config.user,
+                env: json.config.env,
+                labels: json.config.labels,
+                ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
+                // `["NONE"]` switches a base image's check off.
+                healthcheck: json.config.healthcheck.test.first().is_some_and(|first| first != "NONE"),
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerJson {
+    id: ContainerId,
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    image_manifest_descriptor: Option<DescriptorJson>,
+    #[serde(default, deserialize_with = "or_default")]
+    config: ContainerConfigJson,
+    #[serde(default, deserialize_with = "or_default")]
+    host_config: HostConfigJson,
+    state: StateJson,
+}
+
+#[derive(Deserialize)]
+struct DescriptorJson {
+    digest: Digest,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerConfigJson {
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfigJson {
+    #[serde(default, deserialize_with = "or_default")]
+    mounts: Vec<MountJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct MountJson {
+    #[serde(default, deserialize_with = "or_default")]
+    r#type: String,
+    #[serde(default, deserialize_with = "or_default")]
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StateJson {
+    running: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    started_at: String,
+}
+
+/// An image mount without a source stays in the list, as empty text: what cannot be traced must not vanish.
+fn image_sources(mounts: Vec<MountJson>) -> Vec<String> {
+    mounts.into_iter().filter(|mount| mount.r#type.eq_ignore_ascii_case("image")).map(|mount| mount.source).collect()
+}
+
+impl<'de> Deserialize<'de> for Container {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ContainerJson::deserialize(deserializer)?;
+        Ok(Self {
+            id: json.id,
+            name: unslashed(&json.name),
+            image: image_id(&json.image)?,
+            manifest: json.image_manifest_descriptor.map(|descriptor| descriptor.digest),
+            image_ref: json.config.image,
+            mounts: image_sources(json.host_config.mounts),
+            running: json.state.running,
+            started_at: time(&json.state.started_at),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerSummaryJson {
+    id: ContainerId,
+    #[serde(default, deserialize_with = "or_default")]
+    names: Vec<String>,
+    #[serde(default, rename = "ImageID", deserialize_with = "or_default")]
+    image_id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    state: String,
+}
+
+impl<'de> Deserialize<'de> for ContainerSummary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ContainerSummaryJson::deserialize(deserializer)?;
+        Ok(Self {
+            id: json.id,
+            names: json.names.iter().map(|name| unslashed(name)).collect(),
+            image: image_id(&json.image_id)?,
+            image_ref: json.image,
+            state: json.state,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageSummaryJson {
+    id: Digest,
+    #[serde(default, deserialize_with = "or_default")]
+    repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    repo_digests: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for ImageSummary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ImageSummaryJson::deserialize(deserializer)?;
+        Ok(Self { id: json.id, repo_tags: references(&json.repo_tags), repo_digests: pulled(&json.repo_digests) })
+    }
+}
+
+#[derive(Deserialize)]
+struct ServiceJson {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Spec")]
+    spec: SpecJson,
+    #[serde(default, rename = "PreviousSpec", deserialize_with = "or_default")]
+    previous: Option<SpecJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SpecJson {
+    #[serde(default, deserialize_with = "or_default")]
+    task_template: TaskJson,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct TaskJson {
+    #[serde(default, deserialize_with = "or_default")]
+    container_spec: Option<ContainerSpecJson>,
+    #[serde(default, deserialize_with = "or_default")]
+    plugin_spec: Option<PluginSpecJson>,
+    #[serde(default, deserialize_with = "or_default")]
+    runtime: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerSpecJson {
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    mounts: Vec<MountJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PluginSpecJson {
+    #[serde(default, deserialize_with = "or_default")]
+    remote: String,
+}
+
+impl From<SpecJson> for ServiceSpec {
+    fn from(json: SpecJson) -> Self {
+        let (image, mounts) = match json.task_template.container_spec {
+            Some(spec) => (Some(spec.image).filter(|image| !image.is_empty()), spec.mounts),
+            None => (None, Vec::new()),
+        };
+        Self {
+            image,
+            image_mounts: image_sources(mounts),
+            runtime: json.task_template.runtime,
+            plugin: json.task_template.plugin_spec.map(|spec| spec.remote),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Service {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ServiceJson::deserialize(deserializer)?;
+        Ok(Self { id: json.id, spec: json.spec.into(), previous: json.previous.map(Into::into) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Plugin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Json {
+            id: String,
+            name: String,
+            enabled: bool,
+        }
+        let Json { id, name, enabled } = Json::deserialize(deserializer)?;
+        Ok(Self { id, name, enabled })
+    }
+}
+
+impl<'de> Deserialize<'de> for Exec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Json {
+            running: bool,
+            #[serde(rename = "ContainerID")]
+            container_id: ContainerId,
+            #[serde(default, deserialize_with = "or_default")]
+            process_config: Option<Process>,
+        }
+        #[derive(Deserialize)]
+        struct Process {
+            privileged: Option<bool>,
+        }
+        let json = Json::deserialize(deserializer)?;
+        // Engines on Linux always say. Where one does not, the stronger reading holds.
+        let privileged = json.process_config.and_then(|process| process.privileged).unwrap_or(true);
+        Ok(Self { container: json.container_id, privileged, running: json.running })
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Json {
+            version: String,
+            api_version: String,
+            #[serde(default, rename = "MinAPIVersion", deserialize_with = "or_default")]
+            api_min: String,
+            #[serde(default, deserialize_with = "or_default")]
+            os: String,
+            #[serde(default, deserialize_with = "or_default")]
+            arch: String,
+        }
+        let json = Json::deserialize(deserializer)?;
+        Ok(Self { engine: json.version, api: json.api_version, api_min: json.api_min, os: json.os, architecture: json.arch })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InfoJson {
+    #[serde(default, rename = "ID", deserialize_with = "or_default")]
+    id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    server_version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    driver_status: Vec<Vec<String>>,
+    #[serde(default, deserialize_with = "or_default")]
+    plugins: InfoPluginsJson,
+    #[serde(default, deserialize_with = "or_default")]
+    swarm: InfoSwarmJson,
+    #[serde(default, deserialize_with = "or_default")]
+    docker_root_dir: String,
+    #[serde(default, deserialize_with = "or_default")]
+    live_restore_enabled: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    registry_config: InfoRegistryJson,
+    #[serde(default, deserialize_with = "or_default")]
+    security_options: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct InfoPluginsJson {
+    #[serde(default, deserialize_with = "or_default")]
+    authorization: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct InfoSwarmJson {
+    #[serde(default, deserialize_with = "or_default")]
+    local_node_state: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct InfoRegistryJson {
+    #[serde(default, rename = "InsecureRegistryCIDRs", deserialize_with = "or_default")]
+    insecure_cidrs: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Info {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = InfoJson::deserialize(deserializer)?;
+        // moby, daemon/info.go: the containerd store reports `driver-type` `io.containerd.snapshotter.v1`.
+        let is_snapshotter = |row: &Vec<String>| match row.as_slice() {
+            [name, value] => name == "driver-type" && value.starts_with("io.containerd.snapshotter."),
+            _ => false,
+        };
+        let store = if json.driver_status.iter().any(is_snapshotter) { Store::Containerd } else { Store::Classic };
+        let name_of = |option: &String| option.split(',').find_map(|part| part.strip_prefix("name=")).map(str::to_owned);
+        Ok(Self {
+            id: json.id,
+            host: json.name,
+            engine: json.server_version,
+            store,
+            authorization: json.plugins.authorization,
+            swarm: json.swarm.local_node_state,
+            data_root: json.docker_root_dir,
+            live_restore: json.live_restore_enabled,
+            insecure_cidrs: json.registry_config.insecure_cidrs,
+            security: json.security_options.iter().filter_map(name_of).collect(),
+        })
+    }
+}

@@ -1,0 +1,464 @@
+//! The client against an engine of a few lines on a unix socket; the readings against answers of real engines.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
+
+use super::*;
+use crate::image::Digest;
+
+const ID: &str = "89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a";
+
+/// What a fake engine does with a connection that brought a request.
+#[derive(Clone, Copy)]
+enum Act {
+    /// Answers with this status and body, and keeps the connection.
+    Say(u16, &'static str),
+    /// As `Say`, then closes without having announced it.
+    SayAndClose(u16, &'static str),
+    /// Reads and closes.
+    Close,
+    /// Reads and says nothing.
+    Hang,
+    /// Promises a body and sends a part of it.
+    Stall,
+    /// Sends a body of this many bytes, in chunks.
+    Flood(usize),
+}
+
+/// Reads a request head; `None` when the client is gone.
+async fn head(stream: &mut UnixStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return None,
+        }
+    }
+    String::from_utf8(head).ok()
+}
+
+async fn act(act: Act, stream: &mut UnixStream) -> bool {
+    match act {
+        Act::Say(status, body) | Act::SayAndClose(status, body) => {
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.is_ok() && !matches!(act, Act::SayAndClose(..))
+        }
+        Act::Close => false,
+        Act::Hang => std::future::pending().await,
+        Act::Stall => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{").await;
+            std::future::pending().await
+        }
+        Act::Flood(bytes) => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            for _ in 0..bytes.div_ceil(1000) {
+                if stream.write_all(format!("3e8\r\n{}\r\n", " ".repeat(1000)).as_bytes()).await.is_err() {
+                    return false;
+                }
+            }
+            stream.write_all(b"0\r\n\r\n").await.is_ok()
+        }
+    }
+}
+
+/// A fake engine: does the acts in turn, the last one over and over.
+struct Fake {
+    _folder: tempfile::TempDir,
+    engine: Engine,
+    heads: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    fn new(acts: &[Act]) -> Self {
+        Self::with_limits(acts, Limits::default())
+    }
+
+    fn with_limits(acts: &[Act], limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let acts = acts.to_vec();
+        let (seen, count) = (Arc::clone(&heads), Arc::clone(&connections));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let (seen, acts) = (Arc::clone(&seen), acts.clone());
+                tokio::spawn(async move {
+                    while let Some(head) = head(&mut stream).await {
+                        let turn = {
+                            let mut seen = seen.lock().unwrap();
+                            seen.push(head);
+                            seen.len() - 1
+                        };
+                        if !act(acts[turn.min(acts.len() - 1)], &mut stream).await {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let engine = Engine::with_limits(&format!("unix://{}", socket.display()), limits).unwrap();
+        Self { _folder: folder, engine, heads, connections }
+    }
+
+    fn head(&self, index: usize) -> String {
+        self.heads.lock().unwrap()[index].clone()
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+const VERSION: &str = r#"{"Version":"20.10.24+dfsg1","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64"}"#;
+
+/// Of dockerd 20.10.24, shortened.
+const IMAGE: &str = r#"{"Id":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5",
+    "RepoTags":["127.0.0.1:5577/team/app:1","other:2","<none>:<none>"],
+    "RepoDigests":["127.0.0.1:5577/team/app@sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb","<none>@<none>"],
+    "Parent":"","Comment":"Imported from -","Created":"2026-11-22T02:09:14.436414855Z","Container":"","ContainerConfig":{"Env":null},
+    "Config":{"User":"1000","ExposedPorts":{"80/tcp":{}},"Env":["SECRET=hunter2"],"Cmd":["/bin/busybox"],"Labels":{"who":"good"}},
+    "Architecture":"amd64","Os":"linux","Size":1982263,
+    "RootFS":{"Type":"layers","Layers":["sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"]}}"#;
+
+/// Of dockerd 20.10.24, shortened, with the mounts of one of API 1.48.
+const CONTAINER: &str = r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","Created":"2026-11-22T02:09:15.622283986Z",
+    "State":{"Status":"running","Running":true,"StartedAt":"2026-11-22T02:09:15.834632079Z","FinishedAt":"0001-01-01T00:00:00Z"},
+    "Image":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","Name":"/web",
+    "HostConfig":{"Binds":null,"Mounts":[{"Type":"bind","Source":"/etc","Target":"/a"},{"Type":"image","Source":"evil:latest","Target":"/b"},
+        {"Type":"image","Target":"/c"}]},
+    "Mounts":[],"Config":{"Image":"127.0.0.1:5577/team/app:1","Env":["SECRET=hunter2"]}}"#;
+
+#[tokio::test]
+async fn an_image_is_read_and_its_unreadable_names_are_left_out() {
+    let fake = Fake::new(&[Act::Say(200, IMAGE)]);
+    let image = fake.engine.image("other:2", soon()).await.unwrap().unwrap();
+    assert_eq!(image.id.to_string(), "sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
+    let tags: Vec<_> = image.repo_tags.iter().map(ToString::to_string).collect();
+    assert_eq!(tags, ["127.0.0.1:5577/team/app:1", "docker.io/library/other:2"]);
+    assert_eq!(image.repo_digests.len(), 1);
+    assert_eq!(image.repo_digests[0].0.as_str(), "127.0.0.1:5577/team/app");
+    assert_eq!(image.platform.to_string(), "linux/amd64");
+    assert_eq!(image.layers.len(), 1);
+    assert_eq!(image.created, Some("2026-11-22T02:09:14.436414855Z".parse().unwrap()));
+    assert_eq!((image.config.user.as_str(), image.config.healthcheck), ("1000", false));
+    assert_eq!(image.config.ports, ["80/tcp"]);
+}
+
+#[tokio::test]
+async fn values_of_the_environment_do_not_print() {
+    let fake = Fake::new(&[Act::Say(200, IMAGE)]);
+    let image = fake.engine.image("other:2", soon()).await.unwrap().unwrap();
+    let text = format!("{image:?}");
+    assert!(text.contains("SECRET") && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_container_is_read_with_its_image_mounts() {
+    let fake = Fake::new(&[Act::Say(200, CONTAINER)]);
+    let container = fake.engine.container("web", soon()).await.unwrap().unwrap();
+    assert_eq!((container.id.as_str(), container.name.as_str()), (ID, "web"));
+    assert_eq!(container.image.unwrap().hex(), "6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
+    assert_eq!(container.image_ref, "127.0.0.1:5577/team/app:1");
+    // A mount of no source is kept: the gate must refuse it, not overlook it.
+    assert_eq!(container.mounts, ["evil:latest", ""]);
+    assert!(container.running && container.started_at.is_some());
+}
+
+#[tokio::test]
+async fn a_container_of_no_image_has_none() {
+    let json = r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","Name":"/e","Image":"","Config":{"Image":""},
+        "State":{"Running":false,"StartedAt":"0001-01-01T00:00:00Z"},"HostConfig":{"Mounts":null}}"#;
+    let fake = Fake::new(&[Act::Say(200, json)]);
+    let container = fake.engine.container("e", soon()).await.unwrap().unwrap();
+    assert_eq!((container.image, container.started_at, container.mounts), (None, None, Vec::new()));
+}
+
+#[tokio::test]
+async fn the_platform_manifest_of_the_containerd_store_is_read() {
+    let json = r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","Name":"/e",
+        "Image":"sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb","State":{"Running":false},
+        "ImageManifestDescriptor":{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "digest":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","size":1}}"#;
+    let fake = Fake::new(&[Act::Say(200, json)]);
+    let container = fake.engine.container("e", soon()).await.unwrap().unwrap();
+    assert_eq!(container.manifest.unwrap().hex(), "6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
+}
+
+#[tokio::test]
+async fn both_specifications_of_a_service_are_read() {
+    let json = r#"{"ID":"s1","Version":{"Index":3},"Spec":{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"good:1@sha256:x",
+        "Mounts":[{"Type":"image","Source":"m"}]},"Runtime":"container"}},
+        "PreviousSpec":{"TaskTemplate":{"PluginSpec":{"Remote":"evil/plugin"},"Runtime":"plugin"}}}"#;
+    let fake = Fake::new(&[Act::Say(200, json)]);
+    let service = fake.engine.service("a", soon()).await.unwrap().unwrap();
+    assert_eq!(service.spec.image.as_deref(), Some("good:1@sha256:x"));
+    assert_eq!(service.spec.image_mounts, ["m"]);
+    let previous = service.previous.unwrap();
+    assert_eq!((previous.image, previous.plugin.as_deref(), previous.runtime.as_str()), (None, Some("evil/plugin"), "plugin"));
+}
+
+#[tokio::test]
+async fn lists_plugins_execs_and_the_engine_itself_are_read() {
+    let containers = r#"[{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","Names":["/web"],"Image":"a:1",
+        "ImageID":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","State":"running"}]"#;
+    let images = r#"[{"Id":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","RepoDigests":null,"RepoTags":["a:1"]}]"#;
+    let exec = r#"{"ID":"x","Running":true,"ContainerID":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a",
+        "ProcessConfig":{"privileged":true}}"#;
+    let info = r#"{"ID":"I","ServerVersion":"28.5.2","DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]],
+        "Plugins":{"Authorization":["gate"]},"Swarm":{"LocalNodeState":"active"},"SecurityOptions":["name=seccomp,profile=default"]}"#;
+    let plugin = r#"{"Id":"p1","Name":"img-authz:latest","Enabled":true,"Config":{}}"#;
+    let fake = Fake::new(&[
+        Act::Say(200, containers),
+        Act::Say(200, images),
+        Act::Say(200, exec),
+        Act::Say(200, info),
+        Act::Say(200, plugin),
+        Act::Say(200, VERSION),
+        Act::Say(200, "[]"),
+    ]);
+    let engine = &fake.engine;
+    let containers = engine.containers(soon()).await.unwrap();
+    assert_eq!((containers[0].names[0].as_str(), containers[0].state.as_str()), ("web", "running"));
+    assert!(fake.head(0).starts_with("GET /containers/json?all=1 HTTP/1.1\r\n"));
+    assert_eq!(engine.images(soon()).await.unwrap()[0].repo_tags.len(), 1);
+    assert!(engine.exec("x", soon()).await.unwrap().unwrap().privileged);
+    let info = engine.info(soon()).await.unwrap();
+    assert_eq!((info.store, info.swarm.as_str(), info.security), (Store::Containerd, "active", vec!["seccomp".to_owned()]));
+    assert!(engine.plugin("img-authz", soon()).await.unwrap().unwrap().enabled);
+    assert_eq!(engine.version(soon()).await.unwrap().api, "1.41");
+    assert_eq!(engine.containers(soon()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let fake = Fake::new(&[Act::Say(200, VERSION)]);
+    for _ in 0..5 {
+        fake.engine.version(soon()).await.unwrap();
+        // The connection returns to the pool when its task has run.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_engine_dropped_is_replaced() {
+    for dropped in [Act::SayAndClose(200, VERSION), Act::Close] {
+        let fake = Fake::new(&[Act::Say(200, VERSION), dropped, Act::Say(200, VERSION)]);
+        for _ in 0..3 {
+            assert_eq!(fake.engine.version(soon()).await.unwrap().engine, "20.10.24+dfsg1");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_reaches_the_engine_whatever_it_holds() {
+    let fake = Fake::new(&[Act::Say(404, r#"{"message":"No such image"}"#)]);
+    for (turn, (name, path)) in [
+        ("reg.example:5000/team/app:1.0", "/images/reg.example%3A5000%2Fteam%2Fapp%3A1.0/json"),
+        ("a?b#c", "/images/a%3Fb%23c/json"),
+        ("x HTTP/1.1\r\nEvil: 1", "/images/x%20HTTP%2F1.1%0D%0AEvil%3A%201/json"),
+        ("%2e%2e/é\0", "/images/%252e%252e%2F%C3%A9%00/json"),
+        ("a@sha256:b", "/images/a%40sha256%3Ab/json"),
+        ("", "/images//json"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(fake.engine.image(name, soon()).await, Ok(None), "{name:?}");
+        let head = fake.head(turn);
+        assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_beyond_its_bound_is_not_sent() {
+    let fake = Fake::new(&[Act::Say(404, r#"{"message":"No such image"}"#)]);
+    assert_eq!(fake.engine.image(&"/".repeat(4096), soon()).await, Ok(None));
+    assert!(matches!(fake.engine.image(&"/".repeat(4097), soon()).await, Err(EngineError::TooLarge { .. })));
+    assert_eq!(fake.heads.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn calls_carry_the_mark_and_no_version() {
+    let fake = Fake::new(&[Act::Say(200, VERSION)]);
+    fake.engine.version(soon()).await.unwrap();
+    let head = fake.head(0);
+    assert!(head.starts_with("GET /version HTTP/1.1\r\n"), "{head}");
+    let mark = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("x-img-authz-call: ").map(str::to_owned));
+    assert!(Engine::is_own(mark.as_deref()));
+    assert!(!format!("{:?}", fake.engine).contains(&mark.unwrap()));
+}
+
+#[tokio::test]
+async fn only_the_engines_word_about_the_object_means_absence() {
+    let fake = Fake::new(&[Act::Say(404, r#"{"message":"No such container: x"}"#)]);
+    assert_eq!(fake.engine.container("x", soon()).await, Ok(None));
+    for (status, body, message) in [
+        (404, r#"{"message":"page not found"}"#, "page not found"),
+        (404, "nothing here", "no message"),
+        (301, "", "no message"),
+        (403, r#"{"message":"authorization denied by plugin other: no"}"#, "authorization denied by plugin other: no"),
+        (500, "{\"message\":\"bad\\nnews\"}", "bad news"),
+        (503, r#"{"message":"This node is not a swarm manager."}"#, "This node is not a swarm manager."),
+        (204, "", "no message"),
+    ] {
+        let fake = Fake::new(&[Act::Say(status, body)]);
+        let error = fake.engine.container("x", soon()).await.unwrap_err();
+        let call = "GET /containers/x/json".to_owned();
+        assert_eq!(error, EngineError::Status { call, status, message: message.to_owned() });
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_what_the_api_promises_is_an_error() {
+    for body in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{\"Id\":\"sha256:12\"}",
+        "not json",
+        r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","State":{"Running":false},"Image":"evil"}"#,
+        r#"{"Id":"89959df9899a","State":{"Running":false},"Image":""}"#,
+        r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","State":{"Running":false},"Image":"","Image":""}"#,
+    ] {
+        let fake = Fake::new(&[Act::Say(200, body)]);
+        let answer = fake.engine.container("x", soon()).await;
+        assert!(matches!(answer, Err(EngineError::Undecodable { .. })), "{body}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_a_timeout() {
+    for act in [Act::Hang, Act::Stall] {
+        let fake = Fake::new(&[act]);
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let error = fake.engine.version(deadline).await.unwrap_err();
+        assert_eq!(error, EngineError::Timeout { call: "GET /version".to_owned() });
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_a_turn_is_bounded_too() {
+    let fake = Fake::with_limits(&[Act::Hang], Limits { in_flight: 1, ..Limits::default() });
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let (first, second) = tokio::join!(fake.engine.version(deadline), fake.engine.version(deadline));
+    assert!(matches!((first, second), (Err(EngineError::Timeout { .. }), Err(EngineError::Timeout { .. }))));
+    assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_answer_beyond_its_bound_is_refused_and_one_within_is_not() {
+    let limits = Limits { object_bytes: 2000, list_bytes: 4000, ..Limits::default() };
+    let fake = Fake::with_limits(&[Act::Flood(3000)], limits);
+    let error = fake.engine.version(soon()).await.unwrap_err();
+    assert!(matches!(error, EngineError::TooLarge { limit: 2000, .. }), "{error:?}");
+    // As a list it fits, and is no JSON.
+    assert!(matches!(fake.engine.images(soon()).await, Err(EngineError::Undecodable { .. })));
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_unreachable() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::at(&format!("unix://{}/none.sock", folder.path().display())).unwrap();
+    let error = engine.version(soon()).await.unwrap_err();
+    assert!(matches!(&error, EngineError::Unreachable { cause, .. } if cause.contains("No such file")), "{error:?}");
+    let fake = Fake::new(&[Act::Close]);
+    assert!(matches!(fake.engine.version(soon()).await, Err(EngineError::Unreachable { .. })));
+}
+
+#[test]
+fn hosts_other_than_unix_sockets_are_refused() {
+    let long = format!("unix:///{}", "a".repeat(107));
+    for text in
+        ["tcp://127.0.0.1:2375", "ssh://host", "/var/run/docker.sock", "unix://", "unix://docker.sock", "UNIX:///a", &long]
+    {
+        assert!(Engine::at(text).is_err(), "{text}");
+    }
+    assert_eq!(Engine::at("unix:///run/d.sock").unwrap().socket(), std::path::Path::new("/run/d.sock"));
+    assert_eq!(Engine::at("").unwrap().socket(), std::path::Path::new("/var/run/docker.sock"));
+}
+
+#[tokio::test]
+async fn a_kill_goes_to_the_full_id() {
+    let id: ContainerId = ID.parse().unwrap();
+    let fake = Fake::new(&[Act::Say(204, "")]);
+    assert_eq!(fake.engine.kill(&id, soon()).await, Ok(Killed::Sent));
+    assert!(fake.head(0).starts_with(&format!("POST /containers/{ID}/kill HTTP/1.1\r\n")));
+    for (status, killed) in [(404, Killed::Gone), (409, Killed::NotRunning)] {
+        let fake = Fake::new(&[Act::Say(status, r#"{"message":"no"}"#)]);
+        assert_eq!(fake.engine.kill(&id, soon()).await, Ok(killed));
+    }
+    let fake = Fake::new(&[Act::Say(500, r#"{"message":"no"}"#)]);
+    assert!(fake.engine.kill(&id, soon()).await.is_err());
+}
+
+#[test]
+fn what_is_no_full_id_cannot_be_killed() {
+    for text in ["", "web", "89959df9899a", &ID.to_uppercase(), &format!("{ID}0")] {
+        assert!(text.parse::<ContainerId>().is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_twin_resolves_names_as_the_engine_does() {
+    let twin = Twin::new();
+    let id = Digest::from_hex("6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5").unwrap();
+    let image: Image = serde_json::from_str(IMAGE).unwrap();
+    twin.put_image(image);
+    twin.put_container(serde_json::from_str(CONTAINER).unwrap());
+    let pulled = "127.0.0.1:5577/team/app@sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb";
+    for name in ["other:2", "127.0.0.1:5577/team/app:1", pulled, "6ec8d753", "sha256:6ec8", &id.to_string(), &id.hex()] {
+        assert_eq!(twin.image(name, soon()).await.unwrap().map(|image| image.id), Some(id), "{name}");
+    }
+    for name in ["other", "other:1", "app:1", "6ec8d754", "sha256:6ec9", "", "A"] {
+        assert_eq!(twin.image(name, soon()).await.unwrap(), None, "{name}");
+    }
+    for name in [ID, "web", "/web", "8995"] {
+        assert!(twin.container(name, soon()).await.unwrap().is_some(), "{name}");
+    }
+    assert_eq!(twin.container("we", soon()).await.unwrap(), None);
+    let id = ID.parse().unwrap();
+    twin.rename(&id, "tmp");
+    assert_eq!(twin.container("web", soon()).await.unwrap(), None);
+    assert_eq!(twin.kill(&id, soon()).await, Ok(Killed::Sent));
+    assert_eq!(twin.kill(&id, soon()).await, Ok(Killed::NotRunning));
+    let outage = EngineError::Timeout { call: "x".to_owned() };
+    twin.fail_with(Some(outage.clone()));
+    assert_eq!(twin.image("other:2", soon()).await, Err(outage));
+}
+
+/// The hand-made check against a real engine: `ENGINE_BY_HAND=unix:///… cargo test --lib engine -- --ignored`.
+#[tokio::test]
+#[ignore = "needs an engine"]
+async fn by_hand_on_a_real_engine() {
+    let engine = Engine::at(&std::env::var("ENGINE_BY_HAND").unwrap()).unwrap();
+    println!("{:#?}\n{:#?}", engine.version(soon()).await.unwrap(), engine.info(soon()).await.unwrap());
+    for image in engine.images(soon()).await.unwrap() {
+        println!("{:#?}", engine.image(&image.id.to_string(), soon()).await.unwrap().unwrap());
+    }
+    for container in engine.containers(soon()).await.unwrap() {
+        println!("{:#?}", engine.container(container.id.as_str(), soon()).await.unwrap().unwrap());
+    }
+    assert_eq!(engine.image("nope/nope:1", soon()).await, Ok(None));
+    assert_eq!(engine.container("nope", soon()).await, Ok(None));
+    assert_eq!(engine.exec("nope", soon()).await, Ok(None));
+    println!("{:?} {:?}", engine.service("nope", soon()).await, engine.plugin("nope", soon()).await);
+    for name in ["", "a//b", "../version", "a?b", "x\0y", "A", "é"] {
+        println!("{name:?} {:?} {:?}", engine.image(name, soon()).await, engine.container(name, soon()).await);
+    }
+    let started = Instant::now();
+    for _ in 0..200 {
+        engine.container("web", soon()).await.unwrap();
+    }
+    println!("200 inspects in {:?}", started.elapsed());
+}

@@ -1,0 +1,240 @@
+//! An engine in memory, for tests of whoever asks one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Plugin, Reply, Service,
+    Store, Version,
+};
+use crate::image::{ImageName, Reference};
+
+/// An engine in memory. Resolves names as a real one does: whole ids, then names, then beginnings of ids that fit one object.
+#[derive(Debug, Default)]
+pub struct Twin {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    images: Vec<Image>,
+    containers: Vec<Container>,
+    services: Vec<Service>,
+    plugins: Vec<Plugin>,
+    execs: Vec<(String, Exec)>,
+    outage: Option<EngineError>,
+    calls: Vec<String>,
+    killed: Vec<ContainerId>,
+}
+
+impl Twin {
+    /// An engine with nothing on it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts an image on the host. Its names are taken from the image that had them, as `docker tag` does.
+    pub fn put_image(&self, image: Image) {
+        let mut state = self.lock();
+        for other in &mut state.images {
+            other.repo_tags.retain(|tag| !image.repo_tags.contains(tag));
+        }
+        state.images.retain(|other| other.id != image.id);
+        state.images.push(image);
+    }
+
+    /// Puts a container on the host, in place of one with the same id.
+    pub fn put_container(&self, container: Container) {
+        let mut state = self.lock();
+        state.containers.retain(|other| other.id != container.id);
+        state.containers.push(container);
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, id: &ContainerId, name: &str) {
+        for container in self.lock().containers.iter_mut().filter(|container| container.id == *id) {
+            name.clone_into(&mut container.name);
+        }
+    }
+
+    /// Puts a service on the host.
+    pub fn put_service(&self, service: Service) {
+        self.lock().services.push(service);
+    }
+
+    /// Puts a plugin on the host.
+    pub fn put_plugin(&self, plugin: Plugin) {
+        self.lock().plugins.push(plugin);
+    }
+
+    /// Puts an exec instance on the host.
+    pub fn put_exec(&self, id: &str, exec: Exec) {
+        self.lock().execs.push((id.to_owned(), exec));
+    }
+
+    /// Takes every image off the host (`rmi -f`); containers stay.
+    pub fn remove_images(&self) {
+        self.lock().images.clear();
+    }
+
+    /// From now on every call ends like this; `None` ends the outage.
+    pub fn fail_with(&self, error: Option<EngineError>) {
+        self.lock().outage = error;
+    }
+
+    /// The calls so far, as `image NAME`, `container NAME`, `kill ID` …
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// The containers killed so far.
+    #[must_use]
+    pub fn killed(&self) -> Vec<ContainerId> {
+        self.lock().killed.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer<'a, T: Send + 'a>(&self, call: String, find: impl FnOnce(&mut State) -> T) -> Reply<'a, T> {
+        let mut state = self.lock();
+        state.calls.push(call);
+        let answer = match &state.outage {
+            Some(error) => Err(error.clone()),
+            None => Ok(find(&mut state)),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl State {
+    fn image(&self, name: &str) -> Option<&Image> {
+        let begins = |text: &str| {
+            let hex = text.strip_prefix("sha256:").unwrap_or(text);
+            only(self.images.iter().filter(|image| image.id.hex().starts_with(hex)))
+        };
+        match ImageName::parse(name).ok()? {
+            ImageName::Id(id) => self.images.iter().find(|image| image.id == id),
+            ImageName::IdPrefix(text) => begins(&text),
+            named @ ImageName::Named { .. } => {
+                let reference = named.reference()?;
+                let found = self.images.iter().find(|image| has_name(image, reference));
+                found.or_else(|| if named.may_be_id_prefix() { begins(name) } else { None })
+            }
+        }
+    }
+
+    fn container(&self, name: &str) -> Option<&Container> {
+        let all = || self.containers.iter();
+        all()
+            .find(|container| container.id.as_str() == name)
+            .or_else(|| all().find(|container| container.name == name.strip_prefix('/').unwrap_or(name)))
+            .or_else(|| only(all().filter(|container| container.id.as_str().starts_with(name))))
+    }
+}
+
+/// Beside a digest the tag is ignored.
+fn has_name(image: &Image, reference: &Reference) -> bool {
+    match &reference.digest {
+        Some(digest) => {
+            image.repo_digests.iter().any(|(repository, pulled)| *repository == reference.repository && pulled == digest)
+        }
+        None => image.repo_tags.contains(reference),
+    }
+}
+
+fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
+    let first = found.next()?;
+    if found.next().is_some() { None } else { Some(first) }
+}
+
+impl Api for Twin {
+    fn image<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Image>> {
+        self.answer(format!("image {name}"), |state| state.image(name).cloned())
+    }
+
+    fn container<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Container>> {
+        self.answer(format!("container {name}"), |state| state.container(name).cloned())
+    }
+
+    fn service<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Service>> {
+        self.answer(format!("service {name}"), |state| state.services.iter().find(|service| service.id == name).cloned())
+    }
+
+    fn plugin<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Plugin>> {
+        let fits = |plugin: &&Plugin| plugin.id == name || plugin.name == name || plugin.name == format!("{name}:latest");
+        self.answer(format!("plugin {name}"), |state| state.plugins.iter().find(fits).cloned())
+    }
+
+    fn exec<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Exec>> {
+        self.answer(format!("exec {id}"), |state| state.execs.iter().find(|(own, _)| own == id).map(|(_, exec)| exec.clone()))
+    }
+
+    fn containers(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {
+        let summary = |container: &Container| ContainerSummary {
+            id: container.id.clone(),
+            names: vec![container.name.clone()],
+            image: container.image,
+            image_ref: container.image_ref.clone(),
+            state: if container.running { "running" } else { "created" }.to_owned(),
+        };
+        self.answer("containers".to_owned(), |state| state.containers.iter().map(summary).collect())
+    }
+
+    fn images(&self, _: Instant) -> Reply<'_, Vec<ImageSummary>> {
+        let summary = |image: &Image| ImageSummary {
+            id: image.id,
+            repo_tags: image.repo_tags.clone(),
+            repo_digests: image.repo_digests.clone(),
+        };
+        self.answer("images".to_owned(), |state| state.images.iter().map(summary).collect())
+    }
+
+    fn version(&self, _: Instant) -> Reply<'_, Version> {
+        let text = str::to_owned;
+        self.answer("version".to_owned(), |_| Version {
+            engine: text("28.5.2"),
+            api: text("1.51"),
+            api_min: text("1.24"),
+            os: text("linux"),
+            architecture: text("amd64"),
+        })
+    }
+
+    fn info(&self, _: Instant) -> Reply<'_, Info> {
+        let text = str::to_owned;
+        self.answer("info".to_owned(), |_| Info {
+            id: text("twin"),
+            host: text("twin"),
+            engine: text("28.5.2"),
+            store: Store::Classic,
+            authorization: vec![text("img-authz")],
+            swarm: text("inactive"),
+            data_root: text("/var/lib/docker"),
+            live_restore: false,
+            insecure_cidrs: vec![text("127.0.0.0/8")],
+            security: vec![text("seccomp")],
+        })
+    }
+
+    fn kill<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Killed> {
+        self.answer(format!("kill {id}"), |state| {
+            let killed = match state.containers.iter_mut().find(|container| container.id == *id) {
+                None => Killed::Gone,
+                Some(container) if !container.running => Killed::NotRunning,
+                Some(container) => {
+                    container.running = false;
+                    Killed::Sent
+                }
+            };
+            if killed == Killed::Sent {
+                state.killed.push(id.clone());
+            }
+            killed
+        })
+    }
+}

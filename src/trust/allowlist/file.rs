@@ -1,0 +1,401 @@
+//! The allowlist's file: its format, who may write it, and how it is changed.
+//!
+//! ```json
+//! {"version": 1, "entries": [{"digest": "sha256:…", "references": ["reg.example/app:1.0"], "reason": "…"}]}
+//! ```
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Digest, Reference, Repository, Tag};
+
+/// The one version of the format.
+const VERSION: u64 = 1;
+/// Largest file, bytes: about what [`ENTRIES`] full entries take. Stops a wrong path from filling memory.
+const FILE_BYTES: u64 = 8 << 20;
+/// Most entries. Keeps a reload within some 50 ms and 20 MB.
+const ENTRIES: usize = 10_000;
+/// Most references, and most layers, of one entry. Stops one entry from being a file of its own.
+const LIST: usize = 512;
+/// Longest free text, bytes: it goes into records and tables.
+const TEXT_BYTES: usize = 1024;
+/// How long a writer waits for another one. A writer holds the lock for some milliseconds.
+const LOCK_TIME: Duration = Duration::from_secs(2);
+
+/// What the file says, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListFile {
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// An approved image. It has a digest, an image id, or both; the rest may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Digest of the manifest or index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Image id, as the engine has it; the only evidence for images that never had a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<Digest>,
+    /// Where it is approved: the entry vouches in these repositories, and under these tags. Empty: in any repository,
+    /// under no tag. One without tag and digest means `latest`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
+    /// `linux/amd64`; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Digests of the uncompressed layers, bottom first; for people and for comparing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Digest>,
+    /// Who approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<String>,
+    /// When, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_at: Option<Timestamp>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// From this moment on the entry vouches for nothing, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileFault {
+    /// There is none.
+    #[error("there is no such file")]
+    Missing,
+    /// The system refuses.
+    #[error("it cannot be read: {0}")]
+    Io(String),
+    /// A folder, a device, a socket.
+    #[error("it is no regular file")]
+    NotAFile,
+    /// Someone besides its owner may write the file, or put another one in its place.
+    #[error("{what} may be written by others than its owner (mode {mode:04o}): chmod go-w it")]
+    OthersMayWrite {
+        /// `it` or `its folder`.
+        what: &'static str,
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The owner is neither root nor the user that the gate runs as.
+    #[error("{what} belongs to user {uid}, not to root: chown it")]
+    Owner {
+        /// `it` or `its folder`.
+        what: &'static str,
+        /// The owner's numeric id.
+        uid: u32,
+    },
+    /// Over [`FILE_BYTES`].
+    #[error("it is larger than {FILE_BYTES} bytes")]
+    TooLarge,
+    /// Over [`ENTRIES`].
+    #[error("it has more than {ENTRIES} entries")]
+    TooMany,
+    /// It was being written while it was read.
+    #[error("it changed while it was read")]
+    Unstable,
+    /// No JSON, unknown or repeated keys, wrong types.
+    #[error("line {line}: {cause}")]
+    Json {
+        /// From 1.
+        line: usize,
+        /// What is wrong there.
+        cause: String,
+    },
+    /// Another version of the format.
+    #[error("its version is {0}, and only {VERSION} is known")]
+    Version(u64),
+    /// An entry that means nothing, or two things.
+    #[error("entry {place}: {what}")]
+    Entry {
+        /// From 1.
+        place: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Why a file was not changed. It is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The file as it is cannot be used, and is not overwritten.
+    #[error(transparent)]
+    Fault(#[from] FileFault),
+    /// What it was to become cannot be used either.
+    #[error("the changed list would be no good: {0}")]
+    Result(FileFault),
+    /// Another writer holds the lock.
+    #[error("another command is changing the file")]
+    Locked,
+    /// The system refuses.
+    #[error("the file cannot be written: {0}")]
+    Io(String),
+}
+
+/// By what a changed file is told from the one that was read. A file put in place by renaming has another inode; one
+/// written in place has another time or length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp([i128; 7]);
+
+impl Entry {
+    /// The digests it is for: its digest and its image id.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        let image_id = self.image_id.filter(|id| self.digest.as_ref() != Some(id));
+        self.digest.into_iter().chain(image_id)
+    }
+
+    /// Whether it is for this digest or image id.
+    #[must_use]
+    pub fn is_for(&self, digest: &Digest) -> bool {
+        self.digest.as_ref() == Some(digest) || self.image_id.as_ref() == Some(digest)
+    }
+
+    /// Whether it vouches in this repository.
+    #[must_use]
+    pub fn covers(&self, repository: &Repository) -> bool {
+        self.references.is_empty() || self.references.iter().any(|reference| reference.repository == *repository)
+    }
+
+    /// The tags of this repository that it lists.
+    pub fn tags_in(&self, repository: &Repository) -> impl Iterator<Item = Tag> {
+        self.references.iter().filter(|reference| reference.repository == *repository).filter_map(Self::listed_tag)
+    }
+
+    /// The tag that a listed reference stands for: its own, or `latest` where it has neither tag nor digest.
+    #[must_use]
+    pub fn listed_tag(reference: &Reference) -> Option<Tag> {
+        match (&reference.tag, &reference.digest) {
+            (Some(tag), _) => Some(tag.clone()),
+            (None, None) => Some(Tag::latest()),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// Whether it has stopped to vouch.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// What makes it no entry.
+    fn fault(&self) -> Option<String> {
+        let Some(first) = self.digest.or(self.image_id) else { return Some("it has neither digest nor image_id".to_owned()) };
+        if self.references.len() > LIST || self.layers.len() > LIST {
+            return Some(format!("it has more than {LIST} references or layers"));
+        }
+        let texts = [&self.platform, &self.added_by, &self.reason];
+        if texts.into_iter().flatten().any(|text| text.len() > TEXT_BYTES) {
+            return Some(format!("a text in it is longer than {TEXT_BYTES} bytes"));
+        }
+        let other = self.references.iter().find(|reference| reference.digest.is_some_and(|digest| !self.is_for(&digest)));
+        other.map(|other| format!("its reference `{other}` names another digest than `{first}`"))
+    }
+}
+
+impl ListFile {
+    /// Reads the text of a file.
+    pub fn parse(text: &[u8]) -> Result<Self, FileFault> {
+        // The version first: a later one may have other keys, and is to be told as what it is.
+        #[derive(Deserialize)]
+        struct Head {
+            version: u64,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Whole {
+            #[serde(rename = "version")]
+            _version: u64,
+            entries: Vec<Entry>,
+        }
+        if text.len() as u64 > FILE_BYTES {
+            return Err(FileFault::TooLarge);
+        }
+        let head: Head = serde_json::from_slice(text).map_err(|error| json_fault(&error))?;
+        if head.version != VERSION {
+            return Err(FileFault::Version(head.version));
+        }
+        let whole: Whole = serde_json::from_slice(text).map_err(|error| json_fault(&error))?;
+        let list = Self { entries: whole.entries };
+        list.check()?;
+        Ok(list)
+    }
+
+    /// Reads the file at `path`, if only its owner may write it.
+    pub fn read(path: &Path) -> Result<Self, FileFault> {
+        Self::read_stamped(path).0
+    }
+
+    /// As [`ListFile::read`], with the stamp of what was read, good or not.
+    pub(super) fn read_stamped(path: &Path) -> (Result<Self, FileFault>, Option<Stamp>) {
+        let before = Stamp::of(path);
+        let list = read_checked(path).and_then(|text| Self::parse(&text));
+        if before == Stamp::of(path) { (list, before) } else { (Err(FileFault::Unstable), None) }
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            version: u64,
+            entries: &'a [Entry],
+        }
+        // Serialising these types cannot fail: no map has keys that are no text.
+        let mut text = serde_json::to_string_pretty(&Whole { version: VERSION, entries: &self.entries }).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    fn check(&self) -> Result<(), FileFault> {
+        if self.entries.len() > ENTRIES {
+            return Err(FileFault::TooMany);
+        }
+        for (place, entry) in self.entries.iter().enumerate() {
+            if let Some(what) = entry.fault() {
+                return Err(FileFault::Entry { place: place + 1, what });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes the file at `path`; an absent one is made. Readers see the old file or the new one, never a part; after a
+/// crash it is the old one or the new one. Writers wait for each other. Nothing is written when `change` alters nothing,
+/// unless the file is new.
+pub fn edit<T>(path: &Path, change: impl FnOnce(&mut ListFile) -> T) -> Result<T, EditError> {
+    // What is replaced is the file that a link points to, not the link.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = folder_of(&path);
+    std::fs::create_dir_all(&folder).map_err(|error| EditError::Io(error.to_string()))?;
+    let folder_file = File::open(&folder).map_err(|error| EditError::Io(error.to_string()))?;
+    lock(&folder_file)?;
+    let (before, mode) = match ListFile::read(&path) {
+        Ok(list) => (Some(list), std::fs::metadata(&path).map_or(0o644, |now| now.mode() & 0o777)),
+        Err(FileFault::Missing) => (None, 0o644),
+        Err(fault) => return Err(fault.into()),
+    };
+    let mut list = before.clone().unwrap_or_default();
+    let value = change(&mut list);
+    if before.as_ref() != Some(&list) {
+        list.check().map_err(EditError::Result)?;
+        let text = list.to_text();
+        if text.len() as u64 > FILE_BYTES {
+            return Err(EditError::Result(FileFault::TooLarge));
+        }
+        check_folder(&folder)?;
+        replace(&path, &folder, &folder_file, text.as_bytes(), mode).map_err(|error| EditError::Io(error.to_string()))?;
+    }
+    Ok(value)
+}
+
+/// Durable when it returns: the bytes first, then the name.
+fn replace(path: &Path, folder: &Path, folder_file: &File, text: &[u8], mode: u32) -> io::Result<()> {
+    let mut new = tempfile::Builder::new().prefix(".allowlist-").suffix(".tmp").tempfile_in(folder)?;
+    new.write_all(text)?;
+    // The umask does not decide who reads the file; nobody but the owner ever writes it.
+    new.as_file().set_permissions(std::fs::Permissions::from_mode(mode & !0o022))?;
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
+    folder_file.sync_all()
+}
+
+/// Takes the writers' lock, which is the folder's: it leaves no file behind, and goes with the process.
+fn lock(folder: &File) -> Result<(), EditError> {
+    let start = Instant::now();
+    loop {
+        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < LOCK_TIME => std::thread::sleep(Duration::from_millis(20)),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(EditError::Locked),
+            Err(error) => return Err(EditError::Io(error.to_string())),
+        }
+    }
+}
+
+/// The file's bytes, if only its owner may write it and its owner may be believed.
+fn read_checked(path: &Path) -> Result<Vec<u8>, FileFault> {
+    // Opened without blocking: a FIFO in its place must not hang the gate.
+    let flags =
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file: File = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|error| io_fault(&error.into()))?.into();
+    // INVARIANT: what is checked is what is read, so the open file is asked, not the path.
+    let metadata = file.metadata().map_err(|error| io_fault(&error))?;
+    if !metadata.is_file() {
+        return Err(FileFault::NotAFile);
+    }
+    check_owner("it", &metadata)?;
+    check_folder(&folder_of(path))?;
+    if let Ok(target) = std::fs::canonicalize(path) {
+        check_folder(&folder_of(&target))?;
+    }
+    let mut text = Vec::new();
+    file.take(FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| io_fault(&error))?;
+    if text.len() as u64 > FILE_BYTES { Err(FileFault::TooLarge) } else { Ok(text) }
+}
+
+/// Who may put another file in its place? A sticky folder (`/tmp`) lets only the owner do so.
+fn check_folder(folder: &Path) -> Result<(), FileFault> {
+    let metadata = std::fs::metadata(folder).map_err(|error| io_fault(&error))?;
+    if metadata.mode() & 0o1000 != 0 {
+        return Ok(());
+    }
+    check_owner("its folder", &metadata)
+}
+
+fn check_owner(what: &'static str, metadata: &Metadata) -> Result<(), FileFault> {
+    let uid = metadata.uid();
+    if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+        return Err(FileFault::Owner { what, uid });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 == 0 { Ok(()) } else { Err(FileFault::OthersMayWrite { what, mode }) }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
+impl Stamp {
+    /// The stamp of the file at `path`; `None` where there is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let now = std::fs::metadata(path).ok()?;
+        let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Some(Self([
+            now.dev().into(),
+            now.ino().into(),
+            now.size().into(),
+            nanos(now.mtime(), now.mtime_nsec()),
+            nanos(now.ctime(), now.ctime_nsec()),
+            now.mode().into(),
+            now.uid().into(),
+        ]))
+    }
+}
+
+fn io_fault(error: &io::Error) -> FileFault {
+    if error.kind() == io::ErrorKind::NotFound { FileFault::Missing } else { FileFault::Io(error.to_string()) }
+}
+
+/// `serde_json`'s message quotes the file, so it is kept short and on one line.
+fn json_fault(error: &serde_json::Error) -> FileFault {
+    let cause = error.to_string();
+    let cause = cause.split(" at line ").next().unwrap_or_default();
+    let cause = cause.chars().take(160).map(|char| if char.is_control() { ' ' } else { char }).collect();
+    FileFault::Json { line: error.line(), cause }
+}
