@@ -2,7 +2,10 @@
 //! so?*, with a [`Vouch`] that only this room can make.
 
 pub mod allowlist;
+pub mod notary;
+pub mod tuf;
 mod verifier;
+pub mod registry;
 mod vouch;
 
 #[cfg(test)]
