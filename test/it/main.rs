@@ -10,4 +10,5 @@
 )]
 
 mod corpus;
+mod docs;
 mod registry_client;
