@@ -3,15 +3,15 @@
 //! A request travels one road: socket → [`wire`] → [`request`] → [`gate`] (gathers facts) → [`policy`] (decides) →
 //! [`audit`] → answer. A room imports only rooms that stand below it in this list; `docs/architecture.md` has the map.
 
-// cli
+pub mod cli;
 
-// daemon
+pub mod daemon;
 
-// gate
+pub mod gate;
 
-// audit
+pub mod audit;
 
-// policy
+pub mod policy;
 
 pub mod trust;
 

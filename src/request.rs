@@ -4,8 +4,25 @@
 //! [`Intent::of`] is total: every call gets an intent, and what dockerd might read in another way than we do is
 //! [`Intent::Unreadable`].
 
+mod create;
+mod describe;
+mod door;
+mod json;
+mod other;
+mod plugin;
+mod pull;
+mod query;
+mod route;
+mod service;
+mod start;
+mod target;
+#[cfg(test)]
+mod tests;
+
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
+use route::Route;
+use target::Target;
 
 /// What an API call would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,11 +256,33 @@ pub enum PluginChange {
 /// A way to the host that a call opens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Door {
-    /// Which, as a stable id: `privileged`, `bind`, `device`, `namespace`, `capability`, `security-opt`, `runtime`,
-    /// `cgroup-parent`, `volumes-from`, `volume-driver`, `volume-options`, `sysctl` …
+    /// Which, as a stable id: one of [`Door::IDS`].
     pub id: &'static str,
-    /// The evidence: the bind's source, the capability, the mode …; foreign text, bounded.
+    /// The evidence: the bind's source (without `.` and `..`, as the daemon cleans it), the capability, `pid:host`, `device=/` …;
+    /// foreign text, at most 256 characters and then `…`.
     pub what: String,
+}
+
+impl Door {
+    /// Every id there is.
+    pub const IDS: &'static [&'static str] = &[
+        "privileged",
+        "bind",
+        "mount",
+        "volumes-from",
+        "volume-driver",
+        "volume-options",
+        "device",
+        "capability",
+        "security-opt",
+        "masked-paths",
+        "readonly-paths",
+        "namespace",
+        "runtime",
+        "cgroup-parent",
+        "sysctl",
+        "annotation",
+    ];
 }
 
 /// Why dockerd may act on something else than what can be read.
@@ -282,7 +321,45 @@ impl Intent {
     /// What `call` would do.
     #[must_use]
     pub fn of(call: &Call) -> Self {
-        let _ = call;
-        Self::Unreadable(Unreadable::MissingBody)
+        Self::read(call).unwrap_or_else(Self::Unreadable)
+    }
+
+    fn read(call: &Call) -> Result<Self, Unreadable> {
+        let target = Target::read(&call.uri)?;
+        if matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
+            let attach = call.method == "GET" && route::is_attach(&target.path);
+            return Ok(if attach { Self::Drive(Drive::Attach) } else { Self::Read });
+        }
+        match Route::of(&call.method, &target.path) {
+            Route::Harmless => Ok(Self::Harmless),
+            Route::ImagesCreate => pull::images_create(&target, call),
+            Route::Load => Ok(Self::Bring(Bring::Load)),
+            Route::Commit => Ok(Self::Bring(Bring::Commit)),
+            Route::Tag(source) => pull::tag(source, &target, call),
+            Route::Create => create::create(&target, call),
+            Route::Start(container, action) => start::start(container, action, &target, call),
+            Route::Rename(container) => start::rename(container, &target, call),
+            Route::Remove(container) => Ok(Self::Remove { container: container.to_owned() }),
+            Route::Exec => other::exec(call),
+            Route::Drive(drive) => Ok(Self::Drive(drive)),
+            Route::ServiceCreate => service::create(call),
+            Route::ServiceUpdate(service) => service::update(service, &target, call),
+            Route::Build(build) => Ok(Self::Build(build)),
+            Route::PluginPull => plugin::pull(&target, call),
+            Route::PluginUpgrade(plugin) => plugin::upgrade(plugin, &target, call),
+            Route::PluginCreate => plugin::create(&target),
+            Route::PluginChange(plugin, change) => Ok(Self::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change })),
+            Route::Swarm => Ok(Self::Swarm),
+            Route::VolumeCreate => other::volume(call),
+            Route::VolumeUpdate(volume) => Ok(other::volume_update(volume)),
+            Route::NetworkCreate => other::network(call),
+            Route::Unknown => {
+                let route = format!("{} {}", call.method, target.path);
+                Ok(Self::Unknown { route: route.chars().take(ROUTE).collect() })
+            }
+        }
     }
 }
+
+/// Most characters of an unknown route that are kept.
+const ROUTE: usize = 200;

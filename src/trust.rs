@@ -3,6 +3,10 @@
 
 pub mod allowlist;
 pub mod registry;
+mod verifier;
 mod vouch;
 
+#[cfg(test)]
+pub use verifier::Twin;
+pub use verifier::{Answer, Verifier};
 pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

@@ -66,6 +66,21 @@ pub struct Vouch {
 }
 
 impl Vouch {
+    /// A vouch of [`super::Twin`].
+    #[cfg(test)]
+    pub(super) fn twin(repository: Repository, tag: Tag, digest: Digest) -> Self {
+        Self {
+            repository,
+            digest,
+            verifier: VerifierKind::Notary,
+            tags: vec![tag],
+            role: "targets/releases".to_owned(),
+            signers: vec!["alice".to_owned()],
+            expires: None,
+            freshness: Freshness::Fresh,
+        }
+    }
+
     /// The repository that vouches.
     #[must_use]
     pub const fn repository(&self) -> &Repository {

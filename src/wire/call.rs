@@ -80,6 +80,10 @@ impl Call {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(CallError::Empty);
         }
+        // A JSON array would fill the fields by position.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(CallError::Json("not an object".to_owned()));
+        }
         let posted: Posted<'_> = serde_json::from_slice(bytes).map_err(|error| CallError::Json(error.to_string()))?;
         let (Some(method), Some(uri)) = (posted.request_method, posted.request_uri) else { return Err(CallError::Partial) };
         if method.is_empty() || uri.is_empty() {

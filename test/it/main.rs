@@ -1,3 +1,13 @@
-//! Tests across rooms, on real sockets and files. One binary, one module per subject.
+//! Integration tests: one binary, a module per subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::elidable_lifetime_names,
+    reason = "tests"
+)]
 
+mod corpus;
 mod registry_client;

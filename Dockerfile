@@ -1,0 +1,19 @@
+# The plugin's root file system: one static binary and the folders that dockerd mounts into.
+# `make build` runs this and unpacks the result to plugin/rootfs.
+ARG RUST_IMAGE=rust:1.95-bookworm
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /src
+
+# The dependencies alone first, with an empty crate: this layer is kept until Cargo.lock or the flags change.
+COPY Cargo.toml Cargo.lock ./
+COPY plugin/compile.sh plugin/
+RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && sh plugin/compile.sh
+
+# The sources keep the dates of the checkout, which may be older than the empty crate's: `touch` says that they are new.
+COPY src src
+RUN touch src/lib.rs src/main.rs && sh plugin/compile.sh && sh plugin/compile.sh --rootfs /rootfs
+
+FROM scratch
+COPY --from=build /rootfs /
+ENTRYPOINT ["/img-authz", "serve"]

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Compiles the static binary; the one place that says with which flags. Used by the Dockerfile, `make install-cli`
+# and `make demo`.
+#
+#   plugin/compile.sh                 compile; the binary's path is the last line printed
+#   plugin/compile.sh --rootfs DIR    lay out what was compiled as the plugin's root file system
+set -eu
+cd "$(dirname "$0")/.."
+
+target=$(rustc -vV | sed -n 's/^host: //p')
+binary=${CARGO_TARGET_DIR:-target}/$target/release/img-authz
+
+if [ "${1:-}" = --rootfs ]; then
+    # Each folder is a mount point (plugin/config.json), but for the first: dockerd binds the socket's folder there.
+    for folder in run/docker/plugins config state host-run; do mkdir -p "${2:?--rootfs needs a folder}/$folder"; done
+    cp "$binary" "$2/img-authz"
+    exit
+fi
+
+cargo fetch --locked --target "$target"
+
+# Static: the plugin's root has no C library. Remapped: panic messages name no path of the machine that compiled, and the
+# same sources give the same binary everywhere. Separated by 0x1f, as cargo wants it, since paths may hold spaces.
+separator=$(printf '\037')
+flags="-Ctarget-feature=+crt-static${separator}--remap-path-prefix=$PWD=/src"
+for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+    flags="$flags${separator}--remap-path-prefix=$folder=/crates"
+done
+
+# `--target` keeps the flags off build scripts and procedural macros, which cannot be static.
+CARGO_ENCODED_RUSTFLAGS=$flags cargo build --release --locked --bin img-authz --target "$target"
+echo "$binary"

@@ -1,0 +1,12 @@
+//! What was decided and why, kept as JSON Lines. One entry is one write, handed to the kernel before the call is answered.
+//!
+//! Field names follow the audit logs that operators of image gates know (`timestamp`, `event`, `container_id`, `image`,
+//! `digest`, `message`); what comes from clients is escaped by the JSON encoding and bounded.
+
+mod entry;
+mod journal;
+
+pub use entry::{Entry, Event};
+#[cfg(test)]
+pub use journal::MemoryJournal;
+pub use journal::{FileJournal, Journal, JournalError, Limits};

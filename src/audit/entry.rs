@@ -1,0 +1,109 @@
+//! One line of the audit log.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Longest request target, user or image text kept, in characters.
+const TEXT_CHARS: usize = 512;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Event {
+    /// A call may pass.
+    Allowed,
+    /// A call was refused (or, in mode `audit`, would have been: see `enforced`).
+    Blocked,
+    /// A container was created by an allowed call.
+    Created,
+    /// An allowed pull brought other content than the name was vouched for. It cannot start.
+    Mismatch,
+    /// A container that was not the one judged was started and has been killed.
+    Killed,
+    /// The gate itself is touched: settings, reload, its plugin.
+    Gate,
+}
+
+/// One entry. Empty fields are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// When, UTC.
+    pub timestamp: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// Number of the decision since the gate started, with the gate's start time: unique on this host.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub decision_id: String,
+    /// Client certificate's CN; empty on a unix socket.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// HTTP method.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub method: String,
+    /// Request target as sent, bounded.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What the call would do (`pull`, `create`, `start` …).
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub action: &'static str,
+    /// The container, where one is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container_id: String,
+    /// The image as named.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// The image's id on the host.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
+    /// The digest vouched for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Who vouched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verifiers: Vec<crate::trust::VerifierKind>,
+    /// Who signed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<String>,
+    /// The refusal's code.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub code: &'static str,
+    /// The refusal's line, or what else there is to say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Whether a refusal was carried out (`false` in mode `audit`).
+    pub enforced: bool,
+    /// How long the decision took, in microseconds.
+    pub duration_us: u64,
+}
+
+impl Entry {
+    /// An entry with a time and an event, all else empty.
+    #[must_use]
+    pub fn new(timestamp: Timestamp, event: Event) -> Self {
+        Self {
+            timestamp,
+            event,
+            decision_id: String::new(),
+            user: String::new(),
+            method: String::new(),
+            path: String::new(),
+            action: "",
+            container_id: String::new(),
+            image: String::new(),
+            image_id: String::new(),
+            digest: String::new(),
+            verifiers: Vec::new(),
+            signers: Vec::new(),
+            code: "",
+            message: String::new(),
+            enforced: true,
+            duration_us: 0,
+        }
+    }
+
+    /// Foreign text, bounded for the log.
+    #[must_use]
+    pub fn text(text: &str) -> String {
+        text.chars().take(TEXT_CHARS).collect()
+    }
+}

@@ -1,0 +1,67 @@
+//! The commands. One file each; this one reads the arguments and sets up the log.
+
+mod check;
+mod parts;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::policy::Settings;
+
+/// Yes, or nothing to complain of.
+pub(crate) const YES: u8 = 0;
+/// Could not tell: usage, failure.
+pub(crate) const UNKNOWN: u8 = 1;
+/// Refused, or findings.
+pub(crate) const NO: u8 = 2;
+
+/// Decides which container images may enter and run on this Docker host.
+#[derive(Parser)]
+#[command(name = "img-authz", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the plugin's socket; dockerd is the client
+    Serve(serve::ServeArgs),
+    /// Say whether an image would be let in, with every step
+    Check(check::CheckArgs),
+    /// Explain what an AuthZ request means and what the gate would answer
+    Explain(check::ExplainArgs),
+}
+
+/// Reads the arguments and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Usage errors end with 1, "could not tell"; 2 is a refusal.
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { UNKNOWN } else { YES });
+        }
+    };
+    let settings = Settings::read(|name| std::env::var(name).ok());
+    match arguments.command {
+        Command::Serve(arguments) => {
+            log_to_stdout(&settings);
+            serve::run(&arguments, settings)
+        }
+        Command::Check(arguments) => check::check(&arguments, &settings),
+        Command::Explain(arguments) => check::explain(&arguments, &settings),
+    }
+}
+
+/// The plugin host takes stdout for level "info" and stderr for "error", so all goes to stdout, with a level of its own.
+fn log_to_stdout(settings: &Settings) {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .parse_lossy(settings.get("LOG").unwrap_or("info"));
+    // The only error is a logger that is set already, which there is none of.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false).try_init();
+}

@@ -1,0 +1,140 @@
+//! `serve`: the plugin. Always activates; what is wrong is told in the log and in refusals.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{UNKNOWN, YES, parts};
+use crate::daemon;
+use crate::gate::Gate;
+use crate::policy::Settings;
+
+/// Threads that verify: TLS and signatures, beside the one that serves.
+const WORKERS: usize = 2;
+/// Threads for decoding large posts and for files.
+const BLOCKING_THREADS: usize = 8;
+/// How often the self-check asks for an engine that is not up yet.
+const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// How long it asks. dockerd starts its plugins before its API.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serve the plugin's socket; dockerd is the client.
+///
+/// Example: img-authz serve --socket /run/docker/plugins/img-authz.sock
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    /// Where to listen, unless systemd passes a socket
+    #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/img-authz.sock")]
+    socket: PathBuf,
+}
+
+pub(super) fn run(arguments: &ServeArgs, settings: Settings) -> ExitCode {
+    match serve(arguments, settings) {
+        Ok(()) => ExitCode::from(YES),
+        Err(message) => {
+            tracing::error!("{message}");
+            ExitCode::from(UNKNOWN)
+        }
+    }
+}
+
+fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
+    let listener = daemon::listen(&arguments.socket).map_err(|error| error.to_string())?;
+    drop_privileges();
+    let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let workers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("verify")
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let handle = workers.handle().clone();
+    let (built, coming) = watch::channel(None);
+    let socket = arguments.socket.clone();
+    // Built beside the server, so that activation does not wait for it. Whatever cannot be built is refused, not a crash.
+    workers.spawn_blocking({
+        let handle = handle.clone();
+        move || match parts::serving(&settings, &socket, handle.clone()) {
+            Ok(gate) => {
+                let gate = Arc::new(gate);
+                built.send_replace(Some(Arc::clone(&gate)));
+                handle.block_on(look_after(gate, settings));
+            }
+            Err(message) => tracing::error!("the gate cannot be built, every call is refused: {message}"),
+        }
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %arguments.socket.display(), "serving");
+    serving.block_on(async {
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(|error| error.to_string())?;
+        daemon::serve(listener, coming, handle, daemon::Limits::default(), stopped()).await;
+        Ok::<_, String>(())
+    })?;
+    tracing::info!("stopped");
+    workers.shutdown_background();
+    Ok(())
+}
+
+/// The process needs no capability once it listens: files are root's own, connections need none.
+fn drop_privileges() {
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        tracing::warn!(%error, "no_new_privs could not be set");
+    }
+    let none = rustix::thread::CapabilitySet::empty();
+    let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
+    if let Err(error) = rustix::thread::set_capabilities(None, sets) {
+        tracing::warn!(%error, "capabilities could not be dropped");
+    }
+}
+
+async fn stopped() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be received; stop the gate with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The self-check, then reloads on SIGHUP.
+async fn look_after(gate: Arc<Gate>, settings: Settings) {
+    gate.note("the gate has started");
+    tokio::spawn(self_check(Arc::clone(&gate), settings.clone()));
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        gate.replace(parts::rules(&settings));
+        gate.note("settings and files were read again");
+        tracing::info!("settings and files were read again");
+    }
+}
+
+/// Says in the log what an operator would want to know after a start.
+async fn self_check(gate: Arc<Gate>, settings: Settings) {
+    if settings.is_default_hub() {
+        tracing::warn!(
+            "neither REGISTRY nor NOTARY is set: guarding docker.io with Docker's own Notary, which closes on 2026-12-08; \
+             every image is refused from then on"
+        );
+    }
+    let deadline = tokio::time::Instant::now() + ENGINE_PATIENCE;
+    loop {
+        match gate.engine_version(tokio::time::Instant::now() + ENGINE_RETRY).await {
+            Ok(version) => {
+                tracing::info!(engine = version, "the engine answers");
+                return;
+            }
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                tracing::error!(%error, "the engine does not answer: create and start will be refused; check DOCKER_HOST");
+                return;
+            }
+            Err(_) => tokio::time::sleep(ENGINE_RETRY).await,
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! One request's whole journey: what the daemon posts is decoded, read, judged with what can be found out, recorded, and
+//! answered. Whatever goes wrong on the way is a refusal with a reason.
+
+mod after;
+mod gather;
+mod identity;
+mod leases;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::audit::{Entry, Event, Journal};
+use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
+use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
+use crate::request::{Intent, PluginCall};
+use crate::trust::{Urgency, Verifier};
+use crate::wire::{Answer, Call, CallError};
+
+pub use identity::Identity;
+use leases::{Claim, Leases};
+pub use records::Records;
+
+/// The gate's bounds in time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A decision, all told. Below dockerd's patience (30 s for a managed plugin), with room for its retry.
+    pub decision: Duration,
+    /// The part of a decision that may be spent waiting for a name.
+    pub name: Duration,
+    /// What follows a call's end (AuthZRes), which the client waits for.
+    pub after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { decision: Duration::from_secs(8), name: Duration::from_secs(5), after: Duration::from_secs(2) }
+    }
+}
+
+/// What is in force.
+pub enum Rules {
+    /// A policy and those who vouch.
+    Good {
+        /// The policy.
+        policy: Policy,
+        /// One of each kind that the policy requires.
+        verifiers: Vec<Arc<dyn Verifier>>,
+    },
+    /// Faulty settings, and no earlier good ones: what touches an image is refused, all else passes.
+    Faulty {
+        /// The first fault.
+        fault: String,
+    },
+}
+
+/// The gate.
+pub struct Gate {
+    rules: ArcSwap<Rules>,
+    engine: Arc<dyn Api>,
+    journal: Arc<dyn Journal>,
+    records: Records,
+    identity: Identity,
+    leases: Leases,
+    limits: Limits,
+    /// Where verifiers run: TLS and signatures keep the serving thread free.
+    workers: tokio::runtime::Handle,
+    started: Timestamp,
+    decisions: AtomicU64,
+}
+
+/// A call judged: what was found out, and the verdict.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// What was found out.
+    pub facts: Facts,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+impl Gate {
+    /// A gate over an engine, a journal and what earlier gates recorded.
+    #[must_use]
+    pub fn new(
+        rules: Rules,
+        engine: Arc<dyn Api>,
+        journal: Arc<dyn Journal>,
+        records: Records,
+        identity: Identity,
+        workers: tokio::runtime::Handle,
+    ) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            engine,
+            journal,
+            records,
+            identity,
+            leases: Leases::default(),
+            limits: Limits::default(),
+            workers,
+            started: crate::clock::now(),
+            decisions: AtomicU64::new(0),
+        }
+    }
+
+    /// The same gate with other bounds.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Puts other rules in force.
+    pub fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// The engine's version, as the self-check asks for it.
+    pub async fn engine_version(&self, deadline: Instant) -> Result<String, EngineError> {
+        self.engine.version(deadline).await.map(|version| version.engine)
+    }
+
+    /// Records something about the gate itself.
+    pub fn note(&self, message: &str) {
+        let mut entry = Entry::new(crate::clock::now(), Event::Gate);
+        message.clone_into(&mut entry.message);
+        self.journal.record(&entry);
+    }
+
+    /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
+    pub fn read(posted: &[u8]) -> Result<(Call, Intent), CallError> {
+        let call = Call::decode(posted)?;
+        let intent = Intent::of(&call);
+        Ok((call, intent))
+    }
+
+    /// Answers a post to `AuthZReq`.
+    pub async fn request(&self, read: Result<(Call, Intent), CallError>) -> Answer {
+        let began = Instant::now();
+        let (call, intent) = match read {
+            Ok(read) => read,
+            Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
+        };
+        // The gate's own look at the engine comes through the gate again.
+        if Engine::is_own(call.header(CALL_HEADER)) {
+            return Answer::Allow;
+        }
+        let rules = self.rules.load_full();
+        let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
+            Some(verdict) => Judgement { facts: Facts::default(), verdict },
+            None => self.judge_under_lease(&rules, &call, &intent, began).await,
+        };
+        let verdict = match verdict {
+            Verdict::Allow(permit) => match self.hold_name(&call, &intent, began).await {
+                Ok(()) => Verdict::Allow(permit),
+                Err(reason) => Verdict::Deny(reason),
+            },
+            Verdict::Deny(reason) => Verdict::Deny(reason),
+        };
+        self.answer(Some((&call, &intent)), &verdict, &facts, began)
+    }
+
+    /// Refuses and records a post that never became a call.
+    pub fn refuse(&self, reason: Reason) -> Answer {
+        self.answer(None, &Verdict::Deny(reason), &Facts::default(), Instant::now())
+    }
+
+    /// Reads what the daemon posted to `AuthZRes`; `None` if that call's end means nothing to the gate.
+    #[must_use]
+    pub fn read_end(posted: &[u8]) -> Option<Call> {
+        after::of_interest(posted)
+    }
+
+    /// Takes note of a call's end. Refuses nothing: the effect has already happened.
+    pub async fn response(&self, call: &Call) {
+        // What is not done in time is left: the next create or start judges the content anew.
+        let _ = tokio::time::timeout(self.limits.after, self.after(call)).await;
+    }
+
+    /// What the gate would say, with what it found out; leaves no trace.
+    pub async fn judge(&self, intent: &Intent) -> Judgement {
+        let rules = self.rules.load_full();
+        match prejudge(&rules, intent) {
+            Some(verdict) => Judgement { facts: Facts::default(), verdict },
+            None => self.judge_in_time(&rules, intent, Instant::now()).await,
+        }
+    }
+
+    /// A start by a name holds the name from before the look until the daemon has acted.
+    async fn judge_under_lease(&self, rules: &Rules, call: &Call, intent: &Intent, began: Instant) -> Judgement {
+        let claim = match intent {
+            Intent::Start(start) if !identity::is_full_id(&start.container) => {
+                Some(Claim::Start(start.container.trim_start_matches('/').to_owned()))
+            }
+            _ => None,
+        };
+        let key = call_key(call);
+        if let Some(claim) = claim.clone()
+            && self.leases.hold(&key, claim, began + self.limits.name).await.is_err()
+        {
+            let name = claim_name(intent);
+            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::NameBusy { name }) };
+        }
+        let judgement = self.judge_in_time(rules, intent, began).await;
+        if claim.is_some() {
+            match (&judgement.verdict, &judgement.facts.container) {
+                (Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) => self.leases.judged(&key, id),
+                // In mode `audit` the daemon goes on and posts AuthZRes, which ends the lease as well.
+                (Verdict::Allow(_) | Verdict::Deny(_), _) => {
+                    self.leases.end(&key);
+                }
+            }
+        }
+        judgement
+    }
+
+    async fn judge_in_time(&self, rules: &Rules, intent: &Intent, began: Instant) -> Judgement {
+        let Rules::Good { policy, verifiers } = rules else {
+            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
+        };
+        let deadline = began + self.limits.decision;
+        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, intent, deadline)).await;
+        let facts = gathered.unwrap_or_else(|_| Facts {
+            unknown: Some(Reason::Deadline { seconds: self.limits.decision.as_secs() }),
+            ..Facts::default()
+        });
+        let verdict = policy::decide(policy, intent, &facts);
+        Judgement { facts, verdict }
+    }
+
+    /// A call that gives or frees a name waits for starts by that name to end.
+    async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<(), Reason> {
+        let bare = |name: &str| name.trim_start_matches('/').to_owned();
+        let claim = match intent {
+            Intent::Create(create) => match &create.name {
+                Some(name) => Claim::Give(bare(name)),
+                None => return Ok(()),
+            },
+            Intent::Rename { name, .. } => Claim::Move(bare(name)),
+            Intent::Remove { .. } => Claim::Free,
+            _ => return Ok(()),
+        };
+        let held = self.leases.hold(&call_key(call), claim, began + self.limits.name).await;
+        held.map_err(|_| Reason::NameBusy { name: claim_name(intent) })
+    }
+
+    fn mode(&self) -> Mode {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.mode,
+            Rules::Faulty { .. } => Mode::Enforce,
+        }
+    }
+
+    /// Records the verdict, keeps what was approved, and answers.
+    fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Answer {
+        let mode = self.mode();
+        if let Verdict::Allow(permit) = verdict {
+            for approval in permit.approvals() {
+                self.keep(approval);
+            }
+            if matches!(permit.grounds(), Grounds::NoImage) && !read.is_some_and(|(_, intent)| is_recorded(intent)) {
+                return Answer::Allow;
+            }
+        }
+        self.journal.record(&self.entry(read, verdict, facts, mode, began));
+        match (verdict, mode) {
+            (Verdict::Allow(_), _) => Answer::Allow,
+            (Verdict::Deny(_), Mode::Audit) => Answer::Allow,
+            (Verdict::Deny(reason), Mode::Enforce) => Answer::Deny(reason.message()),
+        }
+    }
+
+    fn keep(&self, approval: &policy::Approval) {
+        let Some(image_id) = approval.id else { return };
+        for vouch in &approval.vouches {
+            let record = records::Record { image_id, repository: vouch.repository().clone(), digest: *vouch.digest() };
+            self.records.keep(&record);
+        }
+    }
+
+    fn entry(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, mode: Mode, began: Instant) -> Entry {
+        let event = match verdict {
+            Verdict::Allow(_) if facts.about_self => Event::Gate,
+            Verdict::Allow(_) => Event::Allowed,
+            Verdict::Deny(_) => Event::Blocked,
+        };
+        let mut entry = Entry::new(crate::clock::now(), event);
+        let number = self.decisions.fetch_add(1, Ordering::Relaxed);
+        entry.decision_id = format!("{}-{number}", self.started.as_second());
+        entry.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if let Some((call, intent)) = read {
+            entry.user = Entry::text(&call.user);
+            entry.method = Entry::text(&call.method);
+            // Queries may hold secrets (build arguments, remote contexts); what matters of them has fields of its own.
+            entry.path = Entry::text(call.uri.split_once('?').map_or(call.uri.as_str(), |(path, _)| path));
+            entry.action = intent.action();
+            entry.image = Entry::text(&intent.subject());
+        }
+        if let Some(policy::ContainerFacts::Found { id, .. }) = &facts.container {
+            entry.container_id.clone_from(id);
+        }
+        match verdict {
+            Verdict::Allow(permit) => {
+                let approvals = permit.approvals();
+                if let Some(approval) = approvals.first() {
+                    entry.image_id = approval.id.map(|id| id.to_string()).unwrap_or_default();
+                    entry.digest = approval.vouches.first().map(|vouch| vouch.digest().to_string()).unwrap_or_default();
+                    entry.verifiers = approval.vouches.iter().map(crate::trust::Vouch::verifier).collect();
+                    entry.signers = approval.vouches.iter().flat_map(|vouch| vouch.signers().to_vec()).collect();
+                }
+                if let Grounds::Setting(setting) = permit.grounds() {
+                    (*setting).clone_into(&mut entry.message);
+                }
+                if facts.about_self {
+                    "a call about this gate's own plugin was let pass".clone_into(&mut entry.message);
+                    tracing::warn!(action = entry.action, "a call about this gate's own plugin was let pass");
+                }
+            }
+            Verdict::Deny(reason) => {
+                entry.code = reason.code();
+                entry.message = reason.message();
+                entry.enforced = mode == Mode::Enforce;
+                if let Some(policy::ImageFacts { local: policy::Local::Present { id, .. }, .. }) = facts.images.first() {
+                    entry.image_id = id.to_string();
+                }
+            }
+        }
+        entry
+    }
+}
+
+/// What can be said without finding anything out.
+fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
+    match rules {
+        Rules::Good { policy, .. } => policy::precheck(policy, intent),
+        Rules::Faulty { fault } => Some(policy::decide_without_policy(fault, intent)),
+    }
+}
+
+/// Allowed calls that are recorded even though no image had to be vouched for.
+fn is_recorded(intent: &Intent) -> bool {
+    match intent {
+        Intent::Pull(_)
+        | Intent::Create(_)
+        | Intent::Start(_)
+        | Intent::Service(_)
+        | Intent::Build(_)
+        | Intent::Bring(_)
+        | Intent::Plugin(_)
+        | Intent::Swarm => true,
+        Intent::Read
+        | Intent::Harmless
+        | Intent::Rename { .. }
+        | Intent::Remove { .. }
+        | Intent::Drive(_)
+        | Intent::Volume { .. }
+        | Intent::NetworkPlugin { .. }
+        | Intent::Unknown { .. }
+        | Intent::Unreadable(_) => false,
+    }
+}
+
+/// How urgent the answers about an intent's images are.
+const fn urgency(intent: &Intent) -> Urgency {
+    match intent {
+        Intent::Create(_) | Intent::Start(_) => Urgency::Run,
+        _ => Urgency::Pull,
+    }
+}
+
+/// Method and target, which dockerd repeats in AuthZRes.
+fn call_key(call: &Call) -> String {
+    format!("{} {}", call.method, call.uri)
+}
+
+fn claim_name(intent: &Intent) -> String {
+    match intent {
+        Intent::Start(start) => start.container.clone(),
+        Intent::Create(create) => create.name.clone().unwrap_or_default(),
+        Intent::Rename { name, .. } => name.clone(),
+        Intent::Remove { container } => container.clone(),
+        Intent::Plugin(PluginCall::Change { plugin, .. }) => plugin.clone(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,130 @@
+//! What follows a call's end: leases are released, what arrived and what was made is looked at and recorded. Nothing is
+//! refused here, and nothing is removed by name.
+
+use serde::Deserialize;
+
+use super::leases::Ended;
+use super::{Gate, Rules, call_key};
+use crate::audit::{Entry, Event};
+use crate::engine::ContainerId;
+use crate::policy::{ContainerFacts, Mode, Scope, Verdict};
+use crate::request::{Intent, Pull, Pulled, Start};
+use crate::trust::Question;
+use crate::wire::Call;
+
+/// The call, if its end means anything to the gate. Cheap for the many that do not (`docker ps` answers are large).
+pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Glance<'a> {
+        #[serde(borrow)]
+        request_method: std::borrow::Cow<'a, str>,
+    }
+    let glance: Glance<'_> = serde_json::from_slice(posted).ok()?;
+    if matches!(&*glance.request_method, "GET" | "HEAD" | "OPTIONS") {
+        return None;
+    }
+    Call::decode(posted).ok()
+}
+
+impl Gate {
+    pub(super) async fn after(&self, call: &Call) {
+        let status = call.outcome.as_ref().map_or(0, |outcome| outcome.status);
+        let succeeded = (200..300).contains(&status);
+        match Intent::of(call) {
+            Intent::Pull(pull) if succeeded => self.arrived(&pull).await,
+            Intent::Create(create) => {
+                if create.name.is_some() {
+                    self.leases.end(&call_key(call));
+                }
+                if succeeded {
+                    self.created(call);
+                }
+            }
+            Intent::Rename { .. } | Intent::Remove { .. } => {
+                self.leases.end(&call_key(call));
+            }
+            Intent::Start(start) if !super::identity::is_full_id(&start.container) => {
+                let ended = self.leases.end(&call_key(call));
+                if succeeded {
+                    self.started(&start, ended).await;
+                }
+            }
+            // Their ends mean nothing to the gate.
+            _ => {}
+        }
+    }
+
+    /// Compares what a pull by tag brought with what the tag is vouched for. The content cannot start anyway; whoever reads
+    /// the log learns that somebody moved a tag.
+    async fn arrived(&self, pull: &Pull) {
+        let Pulled::Tag(tag) = &pull.what else { return };
+        let rules = self.rules.load_full();
+        let Rules::Good { policy, verifiers } = &*rules else { return };
+        let name = format!("{}:{tag}", pull.repository);
+        let deadline = tokio::time::Instant::now() + self.limits.after;
+        let Ok(Some(image)) = self.engine.image(&name, deadline).await else { return };
+        let question = Question::Tag(tag.clone());
+        let required = policy.scope(&pull.repository).map(Scope::verifiers).unwrap_or_default();
+        for verifier in verifiers.iter().filter(|verifier| required.contains(&verifier.kind())) {
+            let Some(Ok(vouch)) = verifier.ready(&pull.repository, &question, crate::clock::now()) else { continue };
+            let held = image.repo_digests.iter().any(|(_, digest)| digest == vouch.digest()) || image.id == *vouch.digest();
+            if !held {
+                let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);
+                entry.action = "pull";
+                entry.image = Entry::text(&name);
+                entry.image_id = image.id.to_string();
+                entry.digest = vouch.digest().to_string();
+                "the pull brought other content than the tag is vouched for; it cannot start".clone_into(&mut entry.message);
+                tracing::error!(image = %name, vouched = %vouch.digest(), image_id = %image.id, "a pull brought other content than the tag is vouched for");
+                self.journal.record(&entry);
+            }
+        }
+    }
+
+    fn created(&self, call: &Call) {
+        #[derive(Deserialize)]
+        struct Made {
+            #[serde(rename = "Id")]
+            id: ContainerId,
+        }
+        let body = call.outcome.as_ref().and_then(|outcome| outcome.body.as_deref());
+        let Some(made) = body.and_then(|body| serde_json::from_slice::<Made>(body).ok()) else { return };
+        let mut entry = Entry::new(crate::clock::now(), Event::Created);
+        entry.action = "create";
+        entry.user = Entry::text(&call.user);
+        entry.container_id = made.id.to_string();
+        entry.image = Entry::text(&Intent::of(call).subject());
+        self.journal.record(&entry);
+    }
+
+    /// A start whose lease held started what was judged. Otherwise look again, and kill by id what was not.
+    async fn started(&self, start: &Start, ended: Ended) {
+        let judged = match ended {
+            Ended::InTime => return,
+            Ended::TooLate { judged } => judged,
+            Ended::Unknown => None,
+        };
+        let intent = Intent::Start(start.clone());
+        let judgement = self.judge(&intent).await;
+        let Some(ContainerFacts::Found { id, .. }) = &judgement.facts.container else { return };
+        // The one judged was started, late. Or the name means another container now, which is approved as well.
+        if judged.as_ref() == Some(id) {
+            return;
+        }
+        let Verdict::Deny(reason) = &judgement.verdict else { return };
+        if self.mode() == Mode::Audit {
+            return;
+        }
+        let Ok(container) = id.parse::<ContainerId>() else { return };
+        let deadline = tokio::time::Instant::now() + self.limits.after;
+        let killed = self.engine.kill(&container, deadline).await;
+        tracing::error!(container = %id, code = reason.code(), ?killed, "a container that was not the one judged was started");
+        let mut entry = Entry::new(crate::clock::now(), Event::Killed);
+        entry.action = "start";
+        entry.container_id.clone_from(id);
+        entry.code = reason.code();
+        entry.message = reason.message();
+        self.journal.record(&entry);
+    }
+}

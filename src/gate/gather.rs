@@ -1,0 +1,271 @@
+//! Finds out what the decision needs: what the host holds, and what the verifiers say. Decides nothing.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Gate, urgency};
+use crate::engine::{EngineError, Image};
+use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::policy::{self, Asked, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, ServiceFacts};
+use crate::request::{Intent, PluginCall, Pulled, Service};
+use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+
+/// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
+const MAX_REPOSITORIES: usize = 16;
+/// Most digests one image is asked about by.
+const MAX_DIGESTS: usize = 32;
+/// Most images of one call. Nobody mounts more; each costs the engine a look.
+const MAX_IMAGES: usize = 16;
+
+/// The rules in force, as gathering needs them.
+struct Asking<'a> {
+    gate: &'a Gate,
+    policy: &'a Policy,
+    verifiers: &'a [Arc<dyn Verifier>],
+    urgency: Urgency,
+    deadline: Instant,
+}
+
+impl Gate {
+    pub(super) async fn gather(
+        &self,
+        policy: &Policy,
+        verifiers: &[Arc<dyn Verifier>],
+        intent: &Intent,
+        deadline: Instant,
+    ) -> Facts {
+        let asking = Asking { gate: self, policy, verifiers, urgency: urgency(intent), deadline };
+        asking.facts(intent).await.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
+    }
+}
+
+impl Asking<'_> {
+    async fn facts(&self, intent: &Intent) -> Result<Facts, Reason> {
+        match intent {
+            Intent::Pull(pull) => {
+                let (tag, digest) = match &pull.what {
+                    Pulled::Tag(tag) => (Some(tag.clone()), None),
+                    Pulled::Digest(digest) => (None, Some(*digest)),
+                    Pulled::AllTags => (None, None),
+                };
+                self.by_name(&[Reference { repository: pull.repository.clone(), tag, digest }]).await
+            }
+            Intent::Create(create) => {
+                let names = create.image.iter().chain(&create.image_mounts);
+                self.on_host(names.cloned().collect(), &[]).await
+            }
+            Intent::Start(start) => self.start(&start.container).await,
+            Intent::Service(Service::Spec { image, image_mounts, .. }) => {
+                self.service(image.iter().chain(image_mounts).cloned().collect()).await
+            }
+            Intent::Service(Service::Rollback { service }) => self.rollback(service).await,
+            Intent::Plugin(call) => self.plugin(call).await,
+            // The rest is decided without facts.
+            _ => Ok(Facts::default()),
+        }
+    }
+
+    async fn start(&self, container: &str) -> Result<Facts, Reason> {
+        // A slash inside is a legacy link's alias, which a later create can take over: the lease does not cover it.
+        let missing = Facts { container: Some(ContainerFacts::Missing), ..Facts::default() };
+        if container.trim_start_matches('/').contains('/') {
+            return Ok(missing);
+        }
+        let Some(found) = self.gate.engine.container(container, self.deadline).await.map_err(unreachable)? else {
+            return Ok(missing);
+        };
+        let mut facts = Facts::default();
+        if let Some(image) = found.image {
+            let mut names = vec![ImageName::Id(image)];
+            // What cannot be read as an image is refused by the decision, which looks at the texts.
+            names.extend(found.mounts.iter().filter_map(|source| ImageName::parse(source).ok()));
+            let asked_for = ImageName::parse(&found.image_ref).ok();
+            let origin: Vec<Repository> =
+                asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
+            facts = self.on_host(names, &origin).await?;
+        }
+        facts.container =
+            Some(ContainerFacts::Found { id: found.id.to_string(), image: found.image, image_mounts: found.mounts });
+        Ok(facts)
+    }
+
+    async fn rollback(&self, service: &str) -> Result<Facts, Reason> {
+        let previous =
+            self.gate.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
+        let images = match previous {
+            Some(spec) if spec.plugin.is_none() && matches!(spec.runtime.as_str(), "" | "container") => {
+                let mut images: Vec<String> = spec.image.into_iter().collect();
+                if !images.is_empty() {
+                    images.extend(spec.image_mounts);
+                }
+                images
+            }
+            Some(_) | None => return Ok(Facts { service: Some(ServiceFacts::Missing), ..Facts::default() }),
+        };
+        let names = images.iter().filter_map(|image| ImageName::parse(image).ok()).collect();
+        let facts = self.service(names).await?;
+        Ok(Facts { service: Some(ServiceFacts::Previous { images }), ..facts })
+    }
+
+    /// A service's images are pinned by digest and may be on no host yet; its mounts by id are looked for here.
+    async fn service(&self, names: Vec<ImageName>) -> Result<Facts, Reason> {
+        let mut images = Vec::new();
+        for name in bounded(names)? {
+            let found = match name.reference() {
+                Some(reference) => self.by_name(std::slice::from_ref(reference)).await?,
+                None => self.on_host(vec![name], &[]).await?,
+            };
+            images.extend(found.images);
+        }
+        Ok(Facts { images, ..Facts::default() })
+    }
+
+    async fn plugin(&self, call: &PluginCall) -> Result<Facts, Reason> {
+        let engine = &*self.gate.engine;
+        let (about_self, remote) = match call {
+            PluginCall::Pull { remote, name } => {
+                let local = name.as_ref().unwrap_or(remote);
+                (self.gate.identity.is_named(engine, local, self.deadline).await, Some(remote))
+            }
+            PluginCall::Upgrade { plugin, remote } => {
+                (self.gate.identity.is_meant(engine, plugin, self.deadline).await, Some(remote))
+            }
+            PluginCall::Create { name } | PluginCall::Change { plugin: name, .. } => {
+                (self.gate.identity.is_meant(engine, name, self.deadline).await, None)
+            }
+        };
+        let facts = match remote {
+            Some(remote) if remote.digest.is_some() => self.by_name(std::slice::from_ref(remote)).await?,
+            Some(_) | None => Facts::default(),
+        };
+        Ok(Facts { about_self, ..facts })
+    }
+
+    /// Images judged by what they are called: content that is not here yet.
+    async fn by_name(&self, references: &[Reference]) -> Result<Facts, Reason> {
+        let mut images = Vec::new();
+        for reference in references {
+            let name = ImageName::Named { reference: reference.clone(), written: reference.to_string().into() };
+            let repositories = vec![reference.repository.clone()];
+            images.push(self.ask(ImageFacts { name, local: Local::NotAsked, repositories, asked: Vec::new() }).await);
+        }
+        Ok(Facts { images, ..Facts::default() })
+    }
+
+    /// Images looked for on the host. `origin` are repositories that a container's own image may come from.
+    async fn on_host(&self, names: Vec<ImageName>, origin: &[Repository]) -> Result<Facts, Reason> {
+        let mut images = Vec::new();
+        for name in bounded(names)? {
+            let found = self.gate.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
+            images.push(self.ask(self.known(name, found, origin)).await);
+        }
+        Ok(Facts { images, ..Facts::default() })
+    }
+
+    /// What host and records say of an image.
+    fn known(&self, name: ImageName, found: Option<Image>, origin: &[Repository]) -> ImageFacts {
+        let (id, by_name, tags, pulled) = match (&name, found) {
+            (_, Some(image)) => (image.id, is_by_name(&name, &image), image.repo_tags, image.repo_digests),
+            // A container's image may be gone while the container is not: its id still says what it is.
+            (ImageName::Id(id), None) => (*id, false, Vec::new(), Vec::new()),
+            (ImageName::IdPrefix(_), None) => {
+                return ImageFacts { name, local: Local::Absent, repositories: Vec::new(), asked: Vec::new() };
+            }
+            (ImageName::Named { reference, .. }, None) => {
+                let repositories = vec![reference.repository.clone()];
+                return ImageFacts { name, local: Local::Absent, repositories, asked: Vec::new() };
+            }
+        };
+        let records = self.gate.records.of(&id);
+        let mut digests: Vec<Digest> = Vec::new();
+        let trail = records.iter().map(|(_, digest)| digest).chain(pulled.iter().map(|(_, digest)| digest));
+        // The id comes last: in the containerd store it is a digest to be vouched for, in the classic store it is an allowlist's.
+        for digest in trail.take(MAX_DIGESTS).chain([&id]) {
+            if !digests.contains(digest) {
+                digests.push(*digest);
+            }
+        }
+        let mut repositories: Vec<Repository> = Vec::new();
+        let mut add = |repository: &Repository| {
+            if repositories.len() < MAX_REPOSITORIES && !repositories.contains(repository) {
+                repositories.push(repository.clone());
+            }
+        };
+        match (&name, by_name) {
+            (ImageName::Named { reference, .. }, true) => add(&reference.repository),
+            (ImageName::Named { .. } | ImageName::Id(_) | ImageName::IdPrefix(_), _) => {
+                // Those that may vouch come first, so that a pile of other names does not push them out.
+                let allowed = |repository: &&Repository| self.policy.scope(repository).is_some();
+                let every = || {
+                    let recorded = records.iter().map(|(repository, _)| repository);
+                    let pulled = pulled.iter().map(|(repository, _)| repository);
+                    let tagged = tags.iter().map(|tag| &tag.repository);
+                    recorded.chain(pulled).chain(tagged).chain(origin)
+                };
+                every().filter(allowed).for_each(&mut add);
+                every().for_each(&mut add);
+            }
+        }
+        ImageFacts { name, local: Local::Present { id, by_name, digests }, repositories, asked: Vec::new() }
+    }
+
+    /// Puts the questions. By id, the first repository that vouches in full is enough.
+    async fn ask(&self, mut image: ImageFacts) -> ImageFacts {
+        let by_id = image.judged_reference().is_none();
+        let questions = policy::questions(self.policy, &image);
+        let mut questions = questions.into_iter().peekable();
+        let mut whole = true;
+        while let Some((repository, verifier, question)) = questions.next() {
+            let answer = self.put(&repository, verifier, &question).await;
+            whole &= answer.is_ok();
+            let last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
+            image.asked.push(Asked { repository, verifier, question, answer });
+            if last {
+                if by_id && whole {
+                    break;
+                }
+                whole = true;
+            }
+        }
+        image
+    }
+
+    async fn put(&self, repository: &Repository, kind: VerifierKind, question: &Question) -> Result<Vouch, TrustError> {
+        let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.kind() == kind) else {
+            return Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up"));
+        };
+        let now = crate::clock::now();
+        if let Some(answer) = verifier.ready(repository, question, now) {
+            return answer;
+        }
+        let task = {
+            let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
+            let (urgency, deadline) = (self.urgency, self.deadline);
+            async move { verifier.vouch(&repository, &question, urgency, now, deadline).await }
+        };
+        // A verifier that panics is one that cannot say.
+        let broken =
+            |_| Err(TrustError::new(TrustCode::Misconfigured, "the verifier met a fault of its own; see the gate's log"));
+        self.gate.workers.spawn(task).await.unwrap_or_else(broken)
+    }
+}
+
+/// Whether the engine found the image by its name rather than by the beginning of its id. Names win in the engine too.
+fn is_by_name(name: &ImageName, image: &Image) -> bool {
+    let ImageName::Named { reference, .. } = name else { return false };
+    let tagged = image.repo_tags.iter().any(|tag| tag.repository == reference.repository && tag.tag == reference.tag);
+    tagged || !name.may_be_id_prefix()
+}
+
+fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {
+    if names.len() > MAX_IMAGES {
+        return Err(Reason::CallUnreadable { why: format!("more than {MAX_IMAGES} images in one call") });
+    }
+    Ok(names)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn unreachable(error: EngineError) -> Reason {
+    Reason::EngineUnreachable { why: error.to_string() }
+}

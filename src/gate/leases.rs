@@ -1,0 +1,177 @@
+//! A container's name can move between the gate's look and the daemon's. So calls that start by a name, and calls that give
+//! or free that name, exclude each other from AuthZReq until the matching AuthZRes, bounded in time (DESIGN, section 4).
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a lease holds when no AuthZRes ends it (another plugin refused the call, the daemon went away). Longer than
+/// ordinary starts take; what takes longer is looked at again when it ends.
+const HELD: Duration = Duration::from_secs(20);
+/// How long an ended-by-time lease is remembered, so that its AuthZRes can be told that it was too late.
+const REMEMBERED: Duration = Duration::from_mins(10);
+/// Most leases at once. Stops memory from being filled by calls that never end; reached only under attack.
+const MAX_LEASES: usize = 4096;
+
+/// What a call does to names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Starts what this name or id prefix means.
+    Start(String),
+    /// Gives this name to a container.
+    Give(String),
+    /// Gives this name, and frees another.
+    Move(String),
+    /// Frees a name or an id.
+    Free,
+}
+
+/// A lease is not to be had in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy;
+
+/// How a start's lease ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It held until now: the container started is the one judged.
+    InTime,
+    /// It ran out before; the container judged is named.
+    TooLate {
+        /// Its whole id.
+        judged: Option<String>,
+    },
+    /// There was none (the gate was restarted in between).
+    Unknown,
+}
+
+/// All leases.
+#[derive(Default)]
+pub struct Leases {
+    held: Mutex<Vec<Held>>,
+    changed: Notify,
+}
+
+struct Held {
+    /// Method and target of the call, as dockerd repeats them in AuthZRes.
+    call: String,
+    claim: Claim,
+    until: Instant,
+    judged: Option<String>,
+}
+
+impl Claim {
+    fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Start(start), Self::Give(name)) | (Self::Give(name), Self::Start(start)) => start == name,
+            // A short hex text may be a prefix of an id, and means another container once a name or an id is freed.
+            (Self::Start(start), Self::Move(name)) | (Self::Move(name), Self::Start(start)) => start == name || is_hex(start),
+            (Self::Start(start), Self::Free) | (Self::Free, Self::Start(start)) => is_hex(start),
+            (Self::Start(_), Self::Start(_)) => false,
+            (Self::Give(_) | Self::Move(_) | Self::Free, Self::Give(_) | Self::Move(_) | Self::Free) => false,
+        }
+    }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl Leases {
+    /// Waits until `claim` excludes nothing that is held, at most until `deadline`, and holds it for `call`.
+    pub async fn hold(&self, call: &str, claim: Claim, deadline: Instant) -> Result<(), Busy> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let next = {
+                let mut held = self.lock();
+                held.retain(|lease| lease.until + REMEMBERED > now);
+                let blocking = held.iter().filter(|lease| lease.until > now && lease.claim.excludes(&claim));
+                match blocking.map(|lease| lease.until).min() {
+                    None if held.len() >= MAX_LEASES => return Err(Busy),
+                    None => {
+                        held.push(Held { call: call.to_owned(), claim, until: now + HELD, judged: None });
+                        return Ok(());
+                    }
+                    Some(until) => until,
+                }
+            };
+            if now >= deadline {
+                return Err(Busy);
+            }
+            tokio::select! {
+                () = &mut changed => {}
+                () = tokio::time::sleep_until(next.min(deadline)) => {}
+            }
+        }
+    }
+
+    /// Notes which container a start was judged by.
+    pub fn judged(&self, call: &str, container: &str) {
+        if let Some(lease) = self.lock().iter_mut().rev().find(|lease| lease.call == call) {
+            lease.judged = Some(container.to_owned());
+        }
+    }
+
+    /// Ends the oldest lease of `call`.
+    pub fn end(&self, call: &str) -> Ended {
+        let mut held = self.lock();
+        let Some(at) = held.iter().position(|lease| lease.call == call) else { return Ended::Unknown };
+        let lease = held.remove(at);
+        drop(held);
+        self.changed.notify_waiters();
+        if lease.until > Instant::now() { Ended::InTime } else { Ended::TooLate { judged: lease.judged } }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(50)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_not_given_while_a_start_by_it_is_under_way() {
+        let leases = Leases::default();
+        leases.hold("POST /containers/web/start", Claim::Start("web".into()), soon()).await.unwrap();
+        assert_eq!(leases.hold("rename", Claim::Move("web".into()), soon()).await, Err(Busy));
+        assert_eq!(leases.hold("create", Claim::Give("web".into()), soon()).await, Err(Busy));
+        leases.hold("create", Claim::Give("other".into()), soon()).await.unwrap();
+        assert_eq!(leases.end("POST /containers/web/start"), Ended::InTime);
+        leases.hold("rename", Claim::Move("web".into()), soon()).await.unwrap();
+        assert_eq!(leases.hold("start", Claim::Start("web".into()), soon()).await, Err(Busy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_freed_while_a_start_by_what_may_be_an_id_prefix_is_under_way() {
+        let leases = Leases::default();
+        leases.hold("start", Claim::Start("ab12".into()), soon()).await.unwrap();
+        assert_eq!(leases.hold("rm", Claim::Free, soon()).await, Err(Busy));
+        assert_eq!(leases.hold("rename", Claim::Move("x".into()), soon()).await, Err(Busy));
+        leases.end("start");
+        leases.hold("rm", Claim::Free, soon()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_goes_on_when_the_lease_ends_or_runs_out() {
+        let leases = std::sync::Arc::new(Leases::default());
+        leases.hold("start", Claim::Start("web".into()), soon()).await.unwrap();
+        leases.judged("start", "c1");
+        let waiting = {
+            let leases = leases.clone();
+            tokio::spawn(async move { leases.hold("rename", Claim::Move("web".into()), Instant::now() + HELD * 2).await })
+        };
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+        assert_eq!(leases.end("start"), Ended::TooLate { judged: Some("c1".into()) });
+        assert_eq!(leases.end("start"), Ended::Unknown);
+    }
+}

@@ -1,0 +1,184 @@
+//! Which digest an image was approved by: names, RepoDigests and even the image may be gone when its container is started
+//! again. A record says *what to ask about*, it is never itself a yes.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Digest, Repository};
+
+/// Most images remembered. Stops state from growing for ever; far above what a host holds.
+const MAX_IMAGES: usize = 20_000;
+/// Most approvals remembered of one image.
+const MAX_PER_IMAGE: usize = 16;
+/// Largest file read back.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// One approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The image's id on the host.
+    pub image_id: Digest,
+    /// The repository that vouched.
+    pub repository: Repository,
+    /// The digest it vouched for.
+    pub digest: Digest,
+}
+
+/// All approvals, in memory and in `approvals.jsonl`.
+pub struct Records {
+    path: Option<PathBuf>,
+    known: Mutex<HashMap<Digest, Vec<(Repository, Digest)>>>,
+}
+
+impl Records {
+    /// Reads what an earlier gate kept. Lines that cannot be read are left out; the file is made anew without them.
+    pub fn open(path: &Path) -> Self {
+        let (known, torn) = match File::open(path) {
+            Ok(file) => load(&file),
+            Err(_) => (HashMap::new(), false),
+        };
+        let records = Self { path: Some(path.to_owned()), known: Mutex::new(known) };
+        if torn {
+            tracing::warn!(path = %path.display(), "some records of approvals could not be read and are dropped");
+            records.rewrite();
+        }
+        records
+    }
+
+    /// Records that are kept in memory alone.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { path: None, known: Mutex::default() }
+    }
+
+    /// What an image was approved by, newest last.
+    #[must_use]
+    pub fn of(&self, image_id: &Digest) -> Vec<(Repository, Digest)> {
+        self.lock().get(image_id).cloned().unwrap_or_default()
+    }
+
+    /// Keeps an approval. New ones are appended to the file; a full disk leaves them in memory, told in the log.
+    pub fn keep(&self, record: &Record) {
+        {
+            let mut known = self.lock();
+            if known.len() >= MAX_IMAGES && !known.contains_key(&record.image_id) {
+                return;
+            }
+            let approvals = known.entry(record.image_id).or_default();
+            if approvals.iter().any(|(repository, digest)| *repository == record.repository && *digest == record.digest) {
+                return;
+            }
+            if approvals.len() >= MAX_PER_IMAGE {
+                approvals.remove(0);
+            }
+            approvals.push((record.repository.clone(), record.digest));
+        }
+        if let Some(path) = &self.path
+            && let Err(error) = append(path, record)
+        {
+            tracing::error!(%error, "an approval could not be recorded on disk; it is kept in memory until the gate stops");
+        }
+    }
+
+    fn rewrite(&self) {
+        let Some(path) = &self.path else { return };
+        let lines: Vec<u8> = self
+            .lock()
+            .iter()
+            .flat_map(|(image_id, approvals)| {
+                approvals.iter().map(|(repository, digest)| Record {
+                    image_id: *image_id,
+                    repository: repository.clone(),
+                    digest: *digest,
+                })
+            })
+            .filter_map(|record| serde_json::to_vec(&record).ok())
+            .flat_map(|mut line| {
+                line.push(b'\n');
+                line
+            })
+            .collect();
+        let replaced = path.parent().ok_or(std::io::ErrorKind::InvalidInput.into()).and_then(|folder| {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(&lines)?;
+            file.as_file().sync_all()?;
+            file.persist(path).map_err(|error| error.error)
+        });
+        if let Err(error) = replaced {
+            tracing::error!(%error, "the records of approvals could not be written anew");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Vec<(Repository, Digest)>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn append(path: &Path, record: &Record) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&line)
+}
+
+fn load(file: &File) -> (HashMap<Digest, Vec<(Repository, Digest)>>, bool) {
+    let mut known: HashMap<Digest, Vec<(Repository, Digest)>> = HashMap::new();
+    let mut torn = false;
+    for line in BufReader::new(file.take(MAX_BYTES)).split(b'\n') {
+        let Ok(line) = line else { return (known, true) };
+        let Ok(record) = serde_json::from_slice::<Record>(&line) else {
+            torn = true;
+            continue;
+        };
+        if known.len() < MAX_IMAGES || known.contains_key(&record.image_id) {
+            let approvals = known.entry(record.image_id).or_default();
+            if approvals.len() < MAX_PER_IMAGE {
+                approvals.push((record.repository, record.digest));
+            }
+        }
+    }
+    (known, torn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str) -> Record {
+        Record { image_id: Digest::of(b"image"), repository: name.parse().unwrap(), digest: Digest::of(b"manifest") }
+    }
+
+    #[test]
+    fn approvals_outlive_the_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("approvals.jsonl");
+        Records::open(&path).keep(&record("r.example/a"));
+        let again = Records::open(&path);
+        assert_eq!(again.of(&Digest::of(b"image")), [("r.example/a".parse().unwrap(), Digest::of(b"manifest"))]);
+        assert!(again.of(&Digest::of(b"other")).is_empty());
+    }
+
+    #[test]
+    fn torn_lines_are_dropped_and_the_rest_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("approvals.jsonl");
+        Records::open(&path).keep(&record("r.example/a"));
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"image_id\":").unwrap();
+        assert_eq!(Records::open(&path).of(&Digest::of(b"image")).len(), 1);
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("}\n"));
+    }
+
+    #[test]
+    fn one_image_does_not_fill_the_records() {
+        let records = Records::in_memory();
+        for number in 0..100 {
+            records.keep(&record(&format!("r.example/a{number}")));
+        }
+        assert_eq!(records.of(&Digest::of(b"image")).len(), MAX_PER_IMAGE);
+    }
+}

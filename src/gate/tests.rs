@@ -1,0 +1,364 @@
+#![allow(clippy::string_slice, reason = "tests cut their own text")]
+
+//! The journey with an engine and a verifier in memory: each yes beside its refusing twin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Gate, Identity, Limits, Records, Rules};
+use crate::audit::{Event, MemoryJournal};
+use crate::engine::{Container, EngineError, Image, ImageConfig, Platform, Plugin, Service as EngineService, ServiceSpec, Twin};
+use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::policy::{BuildRule, Mode, Policy, Posture, Scope, Verdict};
+use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
+use crate::trust::{TrustCode, TrustError, Twin as Notary, VerifierKind};
+use crate::wire::{Answer, Call};
+
+const GOOD: &str = "r.example/team/good:1";
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+fn policy(posture: Posture) -> Policy {
+    let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
+    Policy { mode: Mode::Enforce, posture, build: BuildRule::Deny, scopes: vec![scope] }
+}
+
+/// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
+fn image(name: &str, tags: &[&str], pulled: &[&str]) -> Image {
+    Image {
+        id: digest(&format!("{name} config")),
+        repo_tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        repo_digests: pulled.iter().map(|from| (from.parse().unwrap(), digest(&format!("{name} manifest")))).collect(),
+        created: None,
+        platform: Platform::default(),
+        layers: Vec::new(),
+        config: ImageConfig::default(),
+    }
+}
+
+fn container(id: char, name: &str, image: Option<Digest>) -> Container {
+    Container {
+        id: id.to_string().repeat(64).parse().unwrap(),
+        name: name.to_owned(),
+        image,
+        manifest: None,
+        image_ref: String::new(),
+        mounts: Vec::new(),
+        running: false,
+        started_at: None,
+    }
+}
+
+struct House {
+    gate: Arc<Gate>,
+    engine: Arc<Twin>,
+    journal: Arc<MemoryJournal>,
+}
+
+/// A host with a signed image, an evil one, and a Notary that vouches for the signed one.
+fn house() -> House {
+    house_with(policy(Posture::Images), Notary::default().with(GOOD, digest("good manifest")))
+}
+
+fn house_with(policy: Policy, notary: Notary) -> House {
+    let engine = Arc::new(Twin::new());
+    engine.put_image(image("good", &[GOOD], &["r.example/team/good"]));
+    engine.put_image(image("evil", &["evil.example/evil:1"], &["evil.example/evil"]));
+    let journal = Arc::new(MemoryJournal::default());
+    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
+    let limits =
+        Limits { decision: Duration::from_millis(400), name: Duration::from_millis(200), after: Duration::from_millis(200) };
+    let workers = tokio::runtime::Handle::current();
+    let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::default(), workers);
+    House { gate: Arc::new(gate.with_limits(limits)), engine, journal }
+}
+
+fn create(image: &str) -> Intent {
+    Intent::Create(Box::new(Create {
+        image: Some(ImageName::parse(image).unwrap()),
+        name: None,
+        image_mounts: Vec::new(),
+        doors: Vec::new(),
+    }))
+}
+
+fn start(container: &str) -> Intent {
+    Intent::Start(Start { container: container.to_owned(), action: StartAction::Start, extra: None })
+}
+
+fn pull(reference: &str) -> Intent {
+    let reference: Reference = reference.parse().unwrap();
+    let what = match (reference.digest, reference.tag) {
+        (Some(digest), _) => Pulled::Digest(digest),
+        (None, Some(tag)) => Pulled::Tag(tag),
+        (None, None) => Pulled::AllTags,
+    };
+    Intent::Pull(Pull { repository: reference.repository, what })
+}
+
+impl House {
+    /// `allow`, or the refusal's code.
+    async fn says(&self, intent: &Intent) -> &'static str {
+        match self.gate.judge(intent).await.verdict {
+            Verdict::Allow(_) => "allow",
+            Verdict::Deny(reason) => reason.code(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn pulls_are_judged_by_registry_tag_and_digest() {
+    let house = house();
+    let signed = format!("r.example/team/good@{}", digest("good manifest"));
+    let unsigned = format!("r.example/team/good@{}", digest("evil manifest"));
+    for (reference, says) in [
+        (GOOD, "allow"),
+        ("r.example/team/good:2", "not-signed"),
+        ("r.example/team/other:1", "not-signed"),
+        ("evil.example/team/good:1", "registry-not-allowed"),
+        ("r.example/team/good", "pull-all-tags"),
+        (&signed, "allow"),
+        (&unsigned, "not-signed"),
+    ] {
+        assert_eq!(house.says(&pull(reference)).await, says, "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn creates_are_bound_to_the_content_on_the_host() {
+    let house = house();
+    let config = digest("good config").to_string();
+    let evil = digest("evil config").to_string();
+    for (name, says) in [
+        (GOOD, "allow"),
+        (config.as_str(), "allow"),
+        (&config["sha256:".len()..], "allow"),
+        (&config[..20], "allow"),
+        (&config["sha256:".len()..20], "allow"),
+        (evil.as_str(), "registry-not-allowed"),
+        ("evil.example/evil:1", "registry-not-allowed"),
+        // Not on the host: judged by name, the engine answers 404 and the client pulls.
+        ("r.example/team/good:2", "not-signed"),
+        ("sha256:ffff", "image-unknown"),
+    ] {
+        assert_eq!(house.says(&create(name)).await, says, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_retagged_image_is_not_what_its_name_says() {
+    let house = house();
+    house.engine.put_image(image("evil", &[GOOD], &["evil.example/evil"]));
+    assert_eq!(house.says(&create(GOOD)).await, "content-mismatch");
+    // Nor is a loaded one, which has no digest at all.
+    house.engine.put_image(image("loaded", &[GOOD], &[]));
+    assert_eq!(house.says(&create(GOOD)).await, "content-mismatch");
+}
+
+#[tokio::test]
+async fn an_image_not_on_the_host_is_judged_by_name_so_that_it_can_be_pulled() {
+    let house = house();
+    house.engine.remove_images();
+    assert_eq!(house.says(&create(GOOD)).await, "allow");
+    assert_eq!(house.says(&create("r.example/team/good:9")).await, "not-signed");
+}
+
+#[tokio::test]
+async fn in_the_containerd_store_the_id_is_the_digest() {
+    let house = house();
+    let mut stored = image("good", &[GOOD], &[]);
+    stored.id = digest("good manifest");
+    house.engine.put_image(stored);
+    assert_eq!(house.says(&create(GOOD)).await, "allow");
+    let mut stored = image("evil", &[GOOD], &["r.example/team/good"]);
+    stored.id = digest("evil manifest");
+    house.engine.put_image(stored);
+    assert_eq!(house.says(&create(GOOD)).await, "content-mismatch");
+    // RepoDigests follow the name there: they are no evidence of origin.
+    assert_eq!(house.says(&create(&digest("evil manifest").to_string())).await, "not-signed");
+}
+
+#[tokio::test]
+async fn starts_are_judged_by_the_image_the_container_was_made_from() {
+    let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    house.engine.put_container(container('c', "bare", None));
+    let mut mounts = container('d', "mounts", Some(digest("good config")));
+    mounts.mounts = vec!["evil.example/evil:1".to_owned()];
+    house.engine.put_container(mounts);
+    let mut pinned = container('e', "pinned", Some(digest("good config")));
+    pinned.mounts = vec![digest("evil config").to_string()];
+    house.engine.put_container(pinned);
+    for (name, says) in [
+        ("web", "allow"),
+        (&"a".repeat(64), "allow"),
+        ("bad", "registry-not-allowed"),
+        ("bare", "no-image"),
+        ("none", "container-unknown"),
+        ("web/alias", "container-unknown"),
+        ("mounts", "mount-needs-digest"),
+        ("pinned", "registry-not-allowed"),
+    ] {
+        assert_eq!(house.says(&start(name)).await, says, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_approved_container_starts_when_its_image_has_lost_every_name() {
+    let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    house.engine.remove_images();
+    assert_eq!(house.says(&start("web")).await, "image-unapproved");
+    house.engine.put_image(image("good", &[GOOD], &["r.example/team/good"]));
+    let Verdict::Allow(permit) = house.gate.judge(&create(GOOD)).await.verdict else { panic!() };
+    permit.approvals().iter().for_each(|approval| house.gate.keep(approval));
+    house.engine.remove_images();
+    assert_eq!(house.says(&start("web")).await, "allow");
+    // The record says what to ask about; it is no yes of its own.
+    house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: vec![Arc::new(Notary::default())] });
+    assert_eq!(house.says(&start("web")).await, "not-signed");
+}
+
+#[tokio::test]
+async fn what_cannot_be_found_out_is_refused() {
+    let house = house();
+    house.engine.fail_with(Some(EngineError::Timeout { call: "GET /images".into() }));
+    assert_eq!(house.says(&create(GOOD)).await, "engine-unreachable");
+    assert_eq!(house.says(&start("web")).await, "engine-unreachable");
+    let hanging = house_with(policy(Posture::Images), Notary { hangs: true, ..Notary::default() });
+    assert_eq!(hanging.says(&pull(GOOD)).await, "deadline");
+    let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
+    let failing = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
+    assert_eq!(failing.says(&pull(GOOD)).await, "trust-unreachable");
+    house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: Vec::new() });
+    assert_eq!(house.says(&pull(GOOD)).await, "trust-misconfigured");
+}
+
+#[tokio::test]
+async fn faulty_settings_refuse_images_and_nothing_else() {
+    let house = house();
+    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into() });
+    assert_eq!(house.says(&pull(GOOD)).await, "setting-fault");
+    assert_eq!(house.says(&start("web")).await, "setting-fault");
+    assert_eq!(house.says(&Intent::Read).await, "allow");
+    assert_eq!(house.says(&Intent::Harmless).await, "allow");
+    let set = PluginCall::Change { plugin: "img-authz".into(), change: PluginChange::Set };
+    assert_eq!(house.says(&Intent::Plugin(set)).await, "allow");
+}
+
+#[tokio::test]
+async fn services_are_pinned_and_a_rollback_acts_on_the_previous_specification() {
+    let house = house();
+    let signed = format!("r.example/team/good:1@{}", digest("good manifest"));
+    let unsigned = format!("r.example/team/good:1@{}", digest("evil manifest"));
+    let spec = |image: &str| {
+        Intent::Service(Service::Spec {
+            image: Some(ImageName::parse(image).unwrap()),
+            image_mounts: Vec::new(),
+            plugin: None,
+            doors: Vec::new(),
+        })
+    };
+    for (image, says) in [(signed.as_str(), "allow"), (&unsigned, "not-signed"), (GOOD, "service-needs-digest")] {
+        assert_eq!(house.says(&spec(image)).await, says, "{image}");
+        let previous = Some(ServiceSpec { image: Some(image.to_owned()), ..ServiceSpec::default() });
+        house.engine.put_service(EngineService { id: says.to_owned(), spec: ServiceSpec::default(), previous });
+        let rollback = Intent::Service(Service::Rollback { service: says.to_owned() });
+        assert_eq!(house.says(&rollback).await, says, "{image}");
+    }
+    assert_eq!(house.says(&Intent::Service(Service::Rollback { service: "none".into() })).await, "service-unknown");
+}
+
+#[tokio::test]
+async fn plugins_come_by_digest_and_never_in_the_gates_place() {
+    let house = house();
+    let install = |remote: &str, name: Option<&str>| {
+        let name = name.map(|name| name.parse().unwrap());
+        Intent::Plugin(PluginCall::Pull { remote: remote.parse().unwrap(), name })
+    };
+    let signed = format!("r.example/team/good@{}", digest("good manifest"));
+    assert_eq!(house.says(&install(&signed, None)).await, "allow");
+    assert_eq!(house.says(&install(GOOD, None)).await, "plugin-needs-digest");
+    assert_eq!(house.says(&install("evil.example/p:1", None)).await, "plugin-needs-digest");
+    let identity = Identity::of_process(std::path::Path::new("/run/docker/plugins/img-authz.sock"));
+    let engine = Arc::new(Twin::new());
+    engine.put_plugin(Plugin { id: "f".repeat(64), name: "other:latest".into(), enabled: true });
+    let rules = |posture| Rules::Good {
+        policy: policy(posture),
+        verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))],
+    };
+    let workers = tokio::runtime::Handle::current();
+    let journal = Arc::new(MemoryJournal::default());
+    let gate = Gate::new(rules(Posture::Images), engine.clone(), journal.clone(), Records::in_memory(), identity, workers);
+    let house = House { gate: Arc::new(gate), engine, journal };
+    assert_eq!(house.says(&install(&signed, Some("img-authz"))).await, "self-protect");
+    let change = |plugin: &str, change| Intent::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change });
+    assert_eq!(house.says(&change("img-authz:latest", PluginChange::Disable)).await, "allow");
+    house.gate.replace(rules(Posture::Lockdown));
+    assert_eq!(house.says(&change("img-authz:latest", PluginChange::Disable)).await, "self-protect");
+    assert_eq!(house.says(&change("other", PluginChange::Disable)).await, "posture-forbids");
+}
+
+#[tokio::test]
+async fn a_name_is_not_moved_between_the_look_and_the_start() {
+    let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    let call = |method: &str, uri: &str| Call {
+        user: String::new(),
+        user_authn_method: String::new(),
+        method: method.into(),
+        uri: uri.into(),
+        headers: [("Content-Length".to_owned(), "0".to_owned())].into(),
+        body: None,
+        outcome: None,
+    };
+    let started = call("POST", "/v1.41/containers/web/start");
+    assert_eq!(house.gate.request(Ok((started.clone(), start("web")))).await, Answer::Allow);
+    let rename =
+        || Ok((call("POST", "/containers/b/rename?name=web"), Intent::Rename { container: "b".into(), name: "web".into() }));
+    let Answer::Deny(message) = house.gate.request(rename()).await else { panic!() };
+    assert!(message.starts_with("name-busy"), "{message}");
+    assert_eq!(house.gate.leases.end("POST /v1.41/containers/web/start"), super::leases::Ended::InTime);
+    assert_eq!(house.gate.request(rename()).await, Answer::Allow);
+}
+
+#[tokio::test]
+async fn refusals_and_images_are_recorded_and_mode_audit_lets_pass() {
+    let house = house();
+    let call = Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=x","User":"u"}"#).unwrap();
+    let answer = house.gate.request(Ok((call.clone(), pull("evil.example/x:1")))).await;
+    let Answer::Deny(message) = answer else { panic!() };
+    assert!(message.starts_with("registry-not-allowed: registry `evil.example`"), "{message}");
+    assert_eq!(house.gate.request(Ok((call.clone(), Intent::Read))).await, Answer::Allow);
+    assert_eq!(house.gate.request(Ok((call.clone(), pull(GOOD)))).await, Answer::Allow);
+    let audited = Policy { mode: Mode::Audit, ..policy(Posture::Images) };
+    house.gate.replace(Rules::Good { policy: audited, verifiers: Vec::new() });
+    assert_eq!(house.gate.request(Ok((call, pull("evil.example/x:1")))).await, Answer::Allow);
+    let entries = house.journal.0.lock().unwrap();
+    let seen: Vec<_> = entries.iter().map(|entry| (entry.event, entry.code, entry.enforced)).collect();
+    assert_eq!(
+        seen,
+        [
+            (Event::Blocked, "registry-not-allowed", true),
+            (Event::Allowed, "", true),
+            (Event::Blocked, "registry-not-allowed", false),
+        ]
+    );
+    assert_eq!((entries[0].user.as_str(), entries[0].path.as_str()), ("u", "/images/create"));
+    assert_eq!(entries[1].signers, ["alice"]);
+}
+
+#[tokio::test]
+async fn many_other_names_do_not_push_the_one_that_vouches_out() {
+    let house = house();
+    let mut stored = image("good", &[], &[]);
+    stored.repo_digests = (0..40)
+        .map(|number| (format!("evil.example/x{number}").parse::<Repository>().unwrap(), digest("good manifest")))
+        .chain([("r.example/team/good".parse().unwrap(), digest("good manifest"))])
+        .collect();
+    house.engine.put_image(stored);
+    assert_eq!(house.says(&create(&digest("good config").to_string())).await, "allow");
+}

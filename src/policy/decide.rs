@@ -1,0 +1,449 @@
+//! The decision: look for what says yes; the last line refuses.
+
+use super::{Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Policy, Posture, Reason, Scope, ServiceFacts};
+use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::request::{Bring, Build, Create, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
+use crate::trust::{Question, TrustCode, VerifierKind, Vouch};
+
+/// The decision about one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may pass.
+    Allow(Permit),
+    /// It may not.
+    Deny(Reason),
+}
+
+/// Leave to pass, with what it rests on. Made only in this room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    grounds: Grounds,
+}
+
+/// What a permit rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grounds {
+    /// The call brings no content in and runs none that has not been judged.
+    NoImage,
+    /// A setting lets it pass.
+    Setting(&'static str),
+    /// Content that is vouched for, by image, each with its id where it is on the host.
+    Content(Vec<Approval>),
+}
+
+/// One image's approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Its id on the host, where it is there.
+    pub id: Option<Digest>,
+    /// Who vouched; empty where a registry-only scope lets a name be asked for.
+    pub vouches: Vec<Vouch>,
+}
+
+impl Permit {
+    const fn new(grounds: Grounds) -> Self {
+        Self { grounds }
+    }
+
+    /// What it rests on.
+    #[must_use]
+    pub const fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+
+    /// The approvals it rests on.
+    #[must_use]
+    pub fn approvals(&self) -> &[Approval] {
+        match &self.grounds {
+            Grounds::Content(approvals) => approvals,
+            Grounds::NoImage | Grounds::Setting(_) => &[],
+        }
+    }
+}
+
+/// Decides what can be decided from policy and intent alone; `None` where facts are needed.
+#[must_use]
+pub fn precheck(policy: &Policy, intent: &Intent) -> Option<Verdict> {
+    let allow = |grounds| Some(Verdict::Allow(Permit::new(grounds)));
+    let deny = |reason| Some(Verdict::Deny(reason));
+    let forbidden_in_lockdown = |what: &str| match policy.posture {
+        Posture::Images => allow(Grounds::NoImage),
+        Posture::Lockdown => deny(Reason::PostureForbids { what: what.to_owned() }),
+    };
+    match intent {
+        Intent::Read | Intent::Harmless | Intent::Rename { .. } | Intent::Remove { .. } => allow(Grounds::NoImage),
+        Intent::Pull(pull) => match pull.what {
+            Pulled::AllTags => deny(Reason::PullAllTags { repository: pull.repository.clone() }),
+            Pulled::Tag(_) | Pulled::Digest(_) => outside(policy, &pull.repository).map(Verdict::Deny),
+        },
+        Intent::Create(create) => precheck_create(policy, create).map(Verdict::Deny),
+        Intent::Start(Start { extra, .. }) => match extra {
+            Some(StartExtra::Body) => deny(Reason::StartWithBody),
+            Some(StartExtra::Checkpoint) => deny(Reason::StartFromCheckpoint),
+            None => None,
+        },
+        Intent::Service(service) => precheck_service(policy, service).map(Verdict::Deny),
+        Intent::Build(build) => match (policy.posture, policy.build) {
+            (Posture::Images, BuildRule::Allow) => allow(Grounds::Setting("BUILD=allow")),
+            (Posture::Lockdown, _) | (_, BuildRule::Deny) => deny(Reason::BuildDenied {
+                what: match build {
+                    Build::Classic => "a build",
+                    Build::Session => "a BuildKit session",
+                    Build::Grpc => "a BuildKit connection",
+                },
+            }),
+        },
+        Intent::Bring(bring) => forbidden_in_lockdown(match bring {
+            Bring::Load => "loading images from an archive",
+            Bring::Import => "importing an image",
+            Bring::Commit => "committing a container to an image",
+            Bring::Tag { .. } => "naming an image",
+        }),
+        Intent::Drive(drive) => match drive {
+            Drive::Exec | Drive::Attach | Drive::Update => allow(Grounds::NoImage),
+            Drive::PrivilegedExec => forbidden_in_lockdown("a privileged exec"),
+            Drive::PutArchive => forbidden_in_lockdown("putting files into a container"),
+            Drive::Checkpoint => forbidden_in_lockdown("checkpoints"),
+        },
+        // Whether a plugin call is about this very plugin is a fact.
+        Intent::Plugin(_) => None,
+        Intent::Swarm => forbidden_in_lockdown("swarm membership changes"),
+        Intent::Volume { doors } => match (policy.posture, doors.first()) {
+            (Posture::Images, _) | (Posture::Lockdown, None) => allow(Grounds::NoImage),
+            (Posture::Lockdown, Some(door)) => deny(Reason::HostDoor { door: door.id, what: door.what.clone() }),
+        },
+        Intent::NetworkPlugin { driver } => forbidden_in_lockdown(&format!("network driver {driver}")),
+        Intent::Unknown { route } => deny(Reason::RouteUnknown { route: route.clone() }),
+        Intent::Unreadable(why) => deny(Reason::Unreadable(why.clone())),
+    }
+}
+
+/// The decision. Total: whatever is not allowed by a line of this file is refused.
+#[must_use]
+pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
+    if let Some(verdict) = precheck(policy, intent) {
+        return verdict;
+    }
+    if let Some(reason) = &facts.unknown {
+        return Verdict::Deny(reason.clone());
+    }
+    let approved = match intent {
+        Intent::Pull(_) | Intent::Create(_) => approve_all(policy, &facts.images, named_images(intent)),
+        Intent::Start(start) => match &facts.container {
+            Some(ContainerFacts::Missing) | None => Err(Reason::ContainerUnknown { container: start.container.clone() }),
+            Some(ContainerFacts::Found { image: None, .. }) => Err(Reason::NoImage),
+            Some(ContainerFacts::Found { image: Some(_), image_mounts, .. }) => {
+                pinned_mounts(image_mounts).and_then(|()| approve_all(policy, &facts.images, 1 + image_mounts.len()))
+            }
+        },
+        Intent::Service(Service::Spec { .. }) => approve_all(policy, &facts.images, named_images(intent)),
+        Intent::Service(Service::Rollback { service }) => match &facts.service {
+            Some(ServiceFacts::Missing) | None => Err(Reason::ServiceUnknown { service: service.clone() }),
+            Some(ServiceFacts::Previous { images }) => {
+                pinned_service(images).and_then(|()| approve_all(policy, &facts.images, images.len()))
+            }
+        },
+        Intent::Plugin(call) => return decide_plugin(policy, call, facts),
+        // `precheck` has decided every other intent; if it ever does not, silence means no.
+        Intent::Read
+        | Intent::Harmless
+        | Intent::Rename { .. }
+        | Intent::Remove { .. }
+        | Intent::Build(_)
+        | Intent::Bring(_)
+        | Intent::Drive(_)
+        | Intent::Swarm
+        | Intent::Volume { .. }
+        | Intent::NetworkPlugin { .. }
+        | Intent::Unknown { .. }
+        | Intent::Unreadable(_) => Err(Reason::Internal),
+    };
+    match approved {
+        Ok(approvals) => Verdict::Allow(Permit::new(Grounds::Content(approvals))),
+        Err(reason) => Verdict::Deny(reason),
+    }
+}
+
+/// The decision while the settings are faulty and no earlier good ones are kept: nothing that touches an image may pass, and
+/// the host stays usable otherwise.
+#[must_use]
+pub fn decide_without_policy(fault: &str, intent: &Intent) -> Verdict {
+    match intent {
+        Intent::Read
+        | Intent::Harmless
+        | Intent::Rename { .. }
+        | Intent::Remove { .. }
+        | Intent::Drive(_)
+        | Intent::Swarm
+        | Intent::Volume { .. }
+        | Intent::NetworkPlugin { .. }
+        // Settings are mended by disable, set and enable.
+        | Intent::Plugin(PluginCall::Change { .. }) => Verdict::Allow(Permit::new(Grounds::NoImage)),
+        Intent::Unknown { route } => Verdict::Deny(Reason::RouteUnknown { route: route.clone() }),
+        Intent::Unreadable(why) => Verdict::Deny(Reason::Unreadable(why.clone())),
+        Intent::Pull(_)
+        | Intent::Create(_)
+        | Intent::Start(_)
+        | Intent::Service(_)
+        | Intent::Build(_)
+        | Intent::Bring(_)
+        | Intent::Plugin(PluginCall::Create { .. } | PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => {
+            Verdict::Deny(Reason::SettingFault { fault: fault.to_owned() })
+        }
+    }
+}
+
+/// What is to be asked of whom about an image, given what the host holds. Plain, so that it can be tested beside the decision.
+#[must_use]
+pub fn questions(policy: &Policy, image: &ImageFacts) -> Vec<(Repository, VerifierKind, Question)> {
+    let mut out = Vec::new();
+    for repository in &image.repositories {
+        let Some(scope) = policy.scope(repository) else { continue };
+        for verifier in scope.verifiers() {
+            if let Some(question) = question(image, *verifier) {
+                out.push((repository.clone(), *verifier, question));
+            }
+        }
+    }
+    out
+}
+
+fn question(image: &ImageFacts, verifier: VerifierKind) -> Option<Question> {
+    let digests = match &image.local {
+        Local::Present { digests, .. } => Some(digests),
+        Local::NotAsked | Local::Absent => None,
+    };
+    let Some(reference) = image.judged_reference() else { return digests.map(|digests| Question::AnyOf(digests.clone())) };
+    match (digests, reference.digest, verifier) {
+        // A registry-only scope has nobody to ask about a name; its content is judged when it is on the host.
+        (None, _, VerifierKind::Registry) => None,
+        (None, Some(digest), VerifierKind::Notary | VerifierKind::Allowlist) => Some(Question::AnyOf(vec![digest])),
+        (None, None, VerifierKind::Notary | VerifierKind::Allowlist) => reference.tag.clone().map(Question::Tag),
+        // "exact": the local content must carry the digest that the tag is signed as now.
+        (Some(_), None, VerifierKind::Notary) => reference.tag.clone().map(Question::Tag),
+        (Some(digests), Some(_), VerifierKind::Notary) | (Some(digests), _, VerifierKind::Allowlist | VerifierKind::Registry) => {
+            Some(Question::AnyOf(digests.clone()))
+        }
+    }
+}
+
+/// How many images the intent names; that many must be approved.
+fn named_images(intent: &Intent) -> usize {
+    match intent {
+        Intent::Create(create) => 1 + create.image_mounts.len(),
+        Intent::Service(Service::Spec { image_mounts, .. }) => 1 + image_mounts.len(),
+        _ => 1,
+    }
+}
+
+fn approve_all(policy: &Policy, images: &[ImageFacts], due: usize) -> Result<Vec<Approval>, Reason> {
+    // INVARIANT: facts hold every image of the intent. Fewer would be silence, and silence means no.
+    if images.len() != due {
+        return Err(Reason::Internal);
+    }
+    images.iter().map(|image| approve(policy, image)).collect()
+}
+
+fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
+    match image.judged_reference() {
+        Some(reference) => approve_name(policy, image, reference),
+        None => approve_id(policy, image),
+    }
+}
+
+/// By name: the named repository's verifiers must all vouch, for the content that is here where some is.
+fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> Result<Approval, Reason> {
+    let scope = policy
+        .scope(&reference.repository)
+        .ok_or_else(|| Reason::RegistryNotAllowed { repository: reference.repository.clone() })?;
+    let (id, digests) = match &image.local {
+        Local::Present { id, digests, .. } => (Some(*id), Some(digests.as_slice())),
+        Local::NotAsked | Local::Absent => (None, None),
+    };
+    let vouches = vouches(image, scope, &reference.repository, digests, reference)?;
+    Ok(Approval { id, vouches })
+}
+
+/// Every verifier of `scope` must vouch for `repository`, and for one of `digests` where the content is known.
+fn vouches(
+    image: &ImageFacts,
+    scope: &Scope,
+    repository: &Repository,
+    digests: Option<&[Digest]>,
+    reference: &Reference,
+) -> Result<Vec<Vouch>, Reason> {
+    let mut out = Vec::new();
+    for verifier in scope.verifiers() {
+        if digests.is_none() && *verifier == VerifierKind::Registry {
+            continue;
+        }
+        let asked = answer(image, repository, *verifier).ok_or(Reason::Internal)?;
+        let vouch =
+            asked.answer.as_ref().map_err(|error| Reason::Trust { image: reference.to_string(), error: error.clone() })?;
+        // The proof must be for this repository and this verifier, whoever filled in the facts.
+        if vouch.repository() != repository || vouch.verifier() != *verifier {
+            return Err(Reason::Internal);
+        }
+        match digests {
+            Some(digests) if !digests.contains(vouch.digest()) => {
+                let held = digests.first().copied().unwrap_or(*vouch.digest());
+                return Err(Reason::ContentMismatch { reference: reference.clone(), expected: *vouch.digest(), held });
+            }
+            None if reference.digest.is_some_and(|digest| digest != *vouch.digest()) => return Err(Reason::Internal),
+            Some(_) | None => out.push(vouch.clone()),
+        }
+    }
+    Ok(out)
+}
+
+fn answer<'a>(image: &'a ImageFacts, repository: &Repository, verifier: VerifierKind) -> Option<&'a Asked> {
+    image.asked.iter().find(|asked| asked.repository == *repository && asked.verifier == verifier)
+}
+
+/// By id: one repository that is allowed and has a trail to this content must vouch for it, with all its verifiers.
+fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
+    let Local::Present { id, digests, .. } = &image.local else { return Err(Reason::ImageMissing { name: image.name.clone() }) };
+    let mut refusals = Vec::new();
+    for repository in &image.repositories {
+        let Some(scope) = policy.scope(repository) else { continue };
+        let reference = Reference { repository: repository.clone(), tag: None, digest: None };
+        match vouches(image, scope, repository, Some(digests), &reference) {
+            Ok(vouches) => return Ok(Approval { id: Some(*id), vouches }),
+            Err(reason) => refusals.push(reason),
+        }
+    }
+    // Tell what can be mended: first what could not be asked, then what was said.
+    let pressing = |reason: &Reason| match reason {
+        Reason::Trust { error, .. } => {
+            !matches!(error.code, TrustCode::NotSigned | TrustCode::NotListed | TrustCode::NoTrustData)
+        }
+        _ => false,
+    };
+    let chosen = refusals.iter().position(pressing).unwrap_or(0);
+    if chosen < refusals.len() {
+        return Err(refusals.swap_remove(chosen));
+    }
+    match image.repositories.first() {
+        Some(repository) => Err(Reason::RegistryNotAllowed { repository: repository.clone() }),
+        None => Err(Reason::ImageUnapproved { image: image.name.to_string() }),
+    }
+}
+
+fn outside(policy: &Policy, repository: &Repository) -> Option<Reason> {
+    match policy.scope(repository) {
+        Some(_) => None,
+        None => Some(Reason::RegistryNotAllowed { repository: repository.clone() }),
+    }
+}
+
+fn precheck_create(policy: &Policy, create: &Create) -> Option<Reason> {
+    let Some(image) = &create.image else { return Some(Reason::NoImage) };
+    if let Some(reason) = create.image_mounts.iter().find_map(unpinned) {
+        return Some(reason);
+    }
+    if policy.posture == Posture::Lockdown
+        && let Some(door) = create.doors.first()
+    {
+        return Some(Reason::HostDoor { door: door.id, what: door.what.clone() });
+    }
+    named_outside(policy, image).or_else(|| create.image_mounts.iter().find_map(|mount| named_outside(policy, mount)))
+}
+
+/// A name that cannot be an id and lies outside every scope needs no look at the host.
+fn named_outside(policy: &Policy, name: &ImageName) -> Option<Reason> {
+    match name.reference() {
+        Some(reference) if !name.may_be_id_prefix() => outside(policy, &reference.repository),
+        Some(_) | None => None,
+    }
+}
+
+/// An image mount's snapshot is taken by name after the check: only what cannot move is accepted.
+fn unpinned(name: &ImageName) -> Option<Reason> {
+    match name {
+        ImageName::Id(_) => None,
+        ImageName::Named { reference, .. } if reference.digest.is_some() => None,
+        ImageName::Named { .. } | ImageName::IdPrefix(_) => Some(Reason::MountNeedsDigest { source: name.to_string() }),
+    }
+}
+
+fn pinned_mounts(sources: &[String]) -> Result<(), Reason> {
+    for source in sources {
+        let name = ImageName::parse(source).map_err(|_| Reason::MountNeedsDigest { source: source.clone() })?;
+        if let Some(reason) = unpinned(&name) {
+            return Err(reason);
+        }
+    }
+    Ok(())
+}
+
+fn precheck_service(policy: &Policy, service: &Service) -> Option<Reason> {
+    let Service::Spec { image, image_mounts, plugin, doors } = service else { return None };
+    if let Some(plugin) = plugin {
+        return Some(Reason::ServicePlugin { plugin: plugin.clone() });
+    }
+    let Some(image) = image else { return Some(Reason::NoImage) };
+    if policy.posture == Posture::Lockdown
+        && let Some(door) = doors.first()
+    {
+        return Some(Reason::HostDoor { door: door.id, what: door.what.clone() });
+    }
+    unpinned_service(image)
+        .or_else(|| image_mounts.iter().find_map(unpinned))
+        .or_else(|| named_outside(policy, image))
+        .or_else(|| image_mounts.iter().find_map(|mount| named_outside(policy, mount)))
+}
+
+/// Tasks are placed later, on any node, unasked: the image must be pinned by a digest of its repository.
+fn unpinned_service(image: &ImageName) -> Option<Reason> {
+    match image.reference() {
+        Some(reference) if reference.digest.is_some() => None,
+        Some(_) | None => Some(Reason::ServiceNeedsDigest { image: image.to_string() }),
+    }
+}
+
+fn pinned_service(images: &[String]) -> Result<(), Reason> {
+    let Some((first, mounts)) = images.split_first() else { return Err(Reason::NoImage) };
+    let image = ImageName::parse(first).map_err(|_| Reason::ServiceNeedsDigest { image: first.clone() })?;
+    match unpinned_service(&image) {
+        Some(reason) => Err(reason),
+        None => pinned_mounts(mounts),
+    }
+}
+
+fn decide_plugin(policy: &Policy, call: &PluginCall, facts: &Facts) -> Verdict {
+    let refuse_self = |what: String| Verdict::Deny(Reason::SelfProtect { what });
+    match (call, policy.posture) {
+        // A plugin of the gate's own name would shadow it at the daemon's next start: refused in every posture.
+        (PluginCall::Create { name }, _) if facts.about_self => refuse_self(format!("plugin create {name}")),
+        (PluginCall::Pull { remote, .. }, _) if facts.about_self => refuse_self(format!("plugin install {remote}")),
+        (PluginCall::Upgrade { plugin, .. }, _) if facts.about_self => refuse_self(format!("plugin upgrade {plugin}")),
+        (PluginCall::Change { plugin, change }, Posture::Lockdown) if facts.about_self => {
+            refuse_self(format!("plugin {} {plugin}", verb(*change)))
+        }
+        (PluginCall::Change { change, .. }, Posture::Lockdown) => {
+            Verdict::Deny(Reason::PostureForbids { what: format!("plugin {}", verb(*change)) })
+        }
+        (PluginCall::Create { .. } | PluginCall::Pull { .. } | PluginCall::Upgrade { .. }, Posture::Lockdown) => {
+            Verdict::Deny(Reason::PostureForbids { what: "installing a plugin".to_owned() })
+        }
+        (PluginCall::Change { .. } | PluginCall::Create { .. }, Posture::Images) => Verdict::Allow(Permit::new(Grounds::NoImage)),
+        (PluginCall::Pull { remote, .. } | PluginCall::Upgrade { remote, .. }, Posture::Images) => {
+            if remote.digest.is_none() {
+                return Verdict::Deny(Reason::PluginNeedsDigest { remote: remote.clone() });
+            }
+            match approve_all(policy, &facts.images, 1) {
+                Ok(approvals) => Verdict::Allow(Permit::new(Grounds::Content(approvals))),
+                Err(reason) => Verdict::Deny(reason),
+            }
+        }
+    }
+}
+
+const fn verb(change: PluginChange) -> &'static str {
+    match change {
+        PluginChange::Enable => "enable",
+        PluginChange::Disable => "disable",
+        PluginChange::Set => "set",
+        PluginChange::Remove => "rm",
+    }
+}

@@ -1,0 +1,105 @@
+//! What was found out about a call: the input of [`super::decide`] beside the intent. Filled by `gate`.
+
+use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::trust::{Question, TrustError, VerifierKind, Vouch};
+
+/// Everything found out about one call.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// About each image the call names, in the order of the intent (the container's image first, image mounts behind).
+    pub images: Vec<ImageFacts>,
+    /// About the container a start names.
+    pub container: Option<ContainerFacts>,
+    /// About the service a rollback names.
+    pub service: Option<ServiceFacts>,
+    /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
+    pub about_self: bool,
+    /// Something the call depends on could not be found out; it is refused with this.
+    pub unknown: Option<super::Reason>,
+}
+
+/// The container of a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerFacts {
+    /// The engine has none of this name or id.
+    Missing,
+    /// It is there.
+    Found {
+        /// Its whole id.
+        id: String,
+        /// Its image's id; `None` for a container made without an image.
+        image: Option<Digest>,
+        /// Sources of image mounts as they were written at create.
+        image_mounts: Vec<String>,
+    },
+}
+
+/// The specification that a rollback would bring back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceFacts {
+    /// The engine has no such service, or it has no previous specification.
+    Missing,
+    /// The previous specification's images: the containers' first, then image mounts; as written.
+    Previous {
+        /// Image texts.
+        images: Vec<String>,
+    },
+}
+
+/// What is known of one image.
+#[derive(Debug, Clone)]
+pub struct ImageFacts {
+    /// As the call, or the container, names it.
+    pub name: ImageName,
+    /// What the host holds under that name.
+    pub local: Local,
+    /// Repositories that may vouch for it.
+    pub repositories: Vec<Repository>,
+    /// What the verifiers said.
+    pub asked: Vec<Asked>,
+}
+
+/// What the host holds under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Local {
+    /// Not looked for: the call names its content by digest or brings it in.
+    NotAsked,
+    /// The engine has no such image.
+    Absent,
+    /// The engine has it.
+    Present {
+        /// The image id.
+        id: Digest,
+        /// Whether the engine found it by name (else by id).
+        by_name: bool,
+        /// Digests this content is known by: the id, RepoDigests, and the record of earlier approvals.
+        digests: Vec<Digest>,
+    },
+}
+
+/// One question put to one verifier, and its answer.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The repository asked about.
+    pub repository: Repository,
+    /// Who was asked.
+    pub verifier: VerifierKind,
+    /// What was asked.
+    pub question: Question,
+    /// What was answered.
+    pub answer: Result<Vouch, TrustError>,
+}
+
+impl ImageFacts {
+    /// The reference under which the image is judged by name; `None` where it is judged by its id.
+    #[must_use]
+    pub fn judged_reference(&self) -> Option<&Reference> {
+        match (&self.name, &self.local) {
+            (ImageName::Named { .. }, Local::Present { by_name: false, .. }) => None,
+            (ImageName::Named { reference, .. }, Local::NotAsked | Local::Absent | Local::Present { by_name: true, .. }) => {
+                Some(reference)
+            }
+            (ImageName::Id(_) | ImageName::IdPrefix(_), _) => None,
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Why a call is refused: a stable kebab-case code, the evidence, and a remedy, in one line (`docs/reasons.md`).
+
+use std::fmt;
+
+use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::request::Unreadable;
+use crate::trust::{TrustCode, TrustError};
+
+/// Longest refusal a client is shown, in characters.
+pub const MESSAGE_CHARS: usize = 299;
+/// Longest piece of foreign text inside a refusal, in characters.
+const QUOTE_CHARS: usize = 80;
+/// Longest evidence, so that the remedy behind it always fits.
+const EVIDENCE_CHARS: usize = 165;
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The registry is not among those allowed.
+    RegistryNotAllowed {
+        /// Whose registry.
+        repository: Repository,
+    },
+    /// A verifier said no, or could not say.
+    Trust {
+        /// The image asked about.
+        image: String,
+        /// Its answer.
+        error: TrustError,
+    },
+    /// The host's content under a name is not what the name is vouched to be.
+    ContentMismatch {
+        /// The name.
+        reference: Reference,
+        /// What it should be.
+        expected: Digest,
+        /// What the host holds.
+        held: Digest,
+    },
+    /// Content with no trail to any repository that is allowed.
+    ImageUnapproved {
+        /// As it was named.
+        image: String,
+    },
+    /// Image given by an id that is not on the host.
+    ImageMissing {
+        /// The id.
+        name: ImageName,
+    },
+    /// A container without an image.
+    NoImage,
+    /// A pull of a whole repository.
+    PullAllTags {
+        /// The repository.
+        repository: Repository,
+    },
+    /// An image mount by a name that may move.
+    MountNeedsDigest {
+        /// Its source.
+        source: String,
+    },
+    /// A service whose image is not pinned.
+    ServiceNeedsDigest {
+        /// Its image.
+        image: String,
+    },
+    /// A service that runs a plugin or another runtime.
+    ServicePlugin {
+        /// The plugin or runtime.
+        plugin: String,
+    },
+    /// A rollback to a specification that is not there.
+    ServiceUnknown {
+        /// The service.
+        service: String,
+    },
+    /// Start with a body.
+    StartWithBody,
+    /// Start from a checkpoint.
+    StartFromCheckpoint,
+    /// Start of a container that is not there.
+    ContainerUnknown {
+        /// The container.
+        container: String,
+    },
+    /// A build.
+    BuildDenied {
+        /// The call.
+        what: &'static str,
+    },
+    /// A call that posture `lockdown` refuses.
+    PostureForbids {
+        /// The call.
+        what: String,
+    },
+    /// A way to the host, in posture `lockdown`.
+    HostDoor {
+        /// The door's id.
+        door: &'static str,
+        /// What opens it.
+        what: String,
+    },
+    /// A plugin by a name that may move.
+    PluginNeedsDigest {
+        /// The plugin.
+        remote: Reference,
+    },
+    /// Something that would replace or weaken the gate.
+    SelfProtect {
+        /// The call.
+        what: String,
+    },
+    /// A route no supported engine has.
+    RouteUnknown {
+        /// Method and path.
+        route: String,
+    },
+    /// What the daemon would act on cannot be read.
+    Unreadable(Unreadable),
+    /// The daemon's post itself cannot be read.
+    CallUnreadable {
+        /// Why.
+        why: String,
+    },
+    /// The engine could not be asked.
+    EngineUnreachable {
+        /// Why.
+        why: String,
+    },
+    /// A call that gives a name, and a start by that name, at the same time.
+    NameBusy {
+        /// The name.
+        name: String,
+    },
+    /// The decision took too long.
+    Deadline {
+        /// Its bound, in seconds.
+        seconds: u64,
+    },
+    /// Too much is being decided at once.
+    Overloaded,
+    /// The settings are faulty and no earlier good ones are kept.
+    SettingFault {
+        /// The first fault.
+        fault: String,
+    },
+    /// A fault of the gate.
+    Internal,
+}
+
+impl Reason {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::RegistryNotAllowed { .. } => "registry-not-allowed",
+            Self::Trust { error, .. } => error.code.as_str(),
+            Self::ContentMismatch { .. } => "content-mismatch",
+            Self::ImageUnapproved { .. } => "image-unapproved",
+            Self::ImageMissing { .. } => "image-unknown",
+            Self::NoImage => "no-image",
+            Self::PullAllTags { .. } => "pull-all-tags",
+            Self::MountNeedsDigest { .. } => "mount-needs-digest",
+            Self::ServiceNeedsDigest { .. } => "service-needs-digest",
+            Self::ServicePlugin { .. } => "service-plugin",
+            Self::ServiceUnknown { .. } => "service-unknown",
+            Self::StartWithBody => "start-with-body",
+            Self::StartFromCheckpoint => "start-from-checkpoint",
+            Self::ContainerUnknown { .. } => "container-unknown",
+            Self::BuildDenied { .. } => "build-denied",
+            Self::PostureForbids { .. } => "posture-forbids",
+            Self::HostDoor { .. } => "host-door",
+            Self::PluginNeedsDigest { .. } => "plugin-needs-digest",
+            Self::SelfProtect { .. } => "self-protect",
+            Self::RouteUnknown { .. } => "route-unknown",
+            Self::Unreadable(_) | Self::CallUnreadable { .. } => "request-unreadable",
+            Self::EngineUnreachable { .. } => "engine-unreachable",
+            Self::NameBusy { .. } => "name-busy",
+            Self::Deadline { .. } => "deadline",
+            Self::Overloaded => "overloaded",
+            Self::SettingFault { .. } => "setting-fault",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn evidence(&self) -> String {
+        match self {
+            Self::RegistryNotAllowed { repository } => {
+                format!(
+                    "registry {} of {} is not allowed on this host",
+                    quoted(repository.host_str()),
+                    quoted(repository.as_str())
+                )
+            }
+            Self::Trust { image, error } => format!("{}: {}", quoted(image), printable(&error.message)),
+            Self::ContentMismatch { reference, expected, held } => {
+                format!(
+                    "{} is vouched for as {}…, the host holds {}…",
+                    quoted(&reference.to_string()),
+                    short(expected),
+                    short(held)
+                )
+            }
+            Self::ImageUnapproved { image } => format!("no allowed repository vouches for the content of {}", quoted(image)),
+            Self::ImageMissing { name } => format!("no image {} on this host", quoted(&name.to_string())),
+            Self::NoImage => "the container has no image, so nothing can vouch for what it runs".to_owned(),
+            Self::PullAllTags { repository } => {
+                format!("a pull without a tag brings every tag of {}", quoted(repository.as_str()))
+            }
+            Self::MountNeedsDigest { source } => format!("image mount {} is named by something that can move", quoted(source)),
+            Self::ServiceNeedsDigest { image } => format!("service image {} is not pinned by a digest", quoted(image)),
+            Self::ServicePlugin { plugin } => format!("the service runs {}, which is no container image", quoted(plugin)),
+            Self::ServiceUnknown { service } => {
+                format!("service {} has no previous specification that can be read", quoted(service))
+            }
+            Self::StartWithBody => "a start with a body can replace the container's host configuration".to_owned(),
+            Self::StartFromCheckpoint => "a start from a checkpoint runs a process image that nothing vouches for".to_owned(),
+            Self::ContainerUnknown { container } => format!("no container {} on this host", quoted(container)),
+            Self::BuildDenied { what } => format!("{what} runs base images that the daemon does not show to plugins"),
+            Self::PostureForbids { what } => format!("posture lockdown refuses {what}"),
+            Self::HostDoor { door, what } => format!("{door} {} opens the host", quoted(what)),
+            Self::PluginNeedsDigest { remote } => {
+                format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
+            }
+            Self::SelfProtect { what } => format!("{} would replace or weaken this gate", quoted(what)),
+            Self::RouteUnknown { route } => format!("{} is not a call this gate knows", quoted(route)),
+            Self::Unreadable(why) => why.to_string(),
+            Self::CallUnreadable { why } => clean(why),
+            Self::EngineUnreachable { why } => format!("the engine cannot be asked about it: {}", clean(why)),
+            Self::NameBusy { name } => format!("the name {} is being given and started at the same time", quoted(name)),
+            Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
+            Self::Overloaded => "too many large requests are being decided at once".to_owned(),
+            Self::SettingFault { fault } => format!("the gate's settings are faulty: {}", clean(fault)),
+            Self::Internal => "the gate met a fault of its own".to_owned(),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::RegistryNotAllowed { .. } => "use an image of an allowed registry, or have REGISTRY extended",
+            Self::Trust { error, .. } => trust_remedy(error.code),
+            Self::ContentMismatch { .. } => "pull the reference anew, or have this content signed",
+            Self::ImageUnapproved { .. } => "pull it by its signed reference, or have its digest approved",
+            Self::ImageMissing { .. } => "pull it by its reference first",
+            Self::NoImage => "create the container from an approved image",
+            Self::PullAllTags { .. } => "pull one tag or digest at a time",
+            Self::MountNeedsDigest { .. } => "name it by full image id or @sha256: digest",
+            Self::ServiceNeedsDigest { .. } => "use NAME@sha256:DIGEST, or let the CLI resolve the image",
+            Self::ServicePlugin { .. } => "run services from approved images only",
+            Self::ServiceUnknown { .. } => "update the service with the wanted image by digest",
+            Self::StartWithBody => "start it without a body",
+            Self::StartFromCheckpoint => "start it without a checkpoint",
+            Self::ContainerUnknown { .. } => "see docker ps -a",
+            Self::BuildDenied { .. } => "build elsewhere and sign the result, or set BUILD=allow",
+            Self::PostureForbids { .. } => "have it done by the host's administrator",
+            Self::HostDoor { .. } => "leave it out, or have it done by the host's administrator",
+            Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
+            Self::SelfProtect { .. } => "take the gate out of daemon.json and reload the daemon first",
+            Self::RouteUnknown { .. } => "update the gate if the engine is newer",
+            Self::Unreadable(_) => "send the call as docker's own clients do",
+            Self::CallUnreadable { .. } => "repeat the call",
+            Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",
+            Self::NameBusy { .. } | Self::Overloaded => "repeat the call",
+            Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
+            Self::SettingFault { .. } => "docker plugin disable, set, enable, then reload the daemon",
+            Self::Internal => "see the gate's log and report it",
+        }
+    }
+
+    /// The whole line: `code: evidence; remedy`, at most [`MESSAGE_CHARS`] characters, no control characters.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let line = format!("{}: {}; {}", self.code(), bounded(&self.evidence(), EVIDENCE_CHARS), self.remedy());
+        bounded(&line, MESSAGE_CHARS)
+    }
+}
+
+const fn trust_remedy(code: TrustCode) -> &'static str {
+    match code {
+        TrustCode::Unreachable => "check NOTARY and the network from this host, then repeat",
+        TrustCode::CaRefused => "set NOTARY_ROOT_CA to the CA of that server's certificate",
+        TrustCode::Unauthorized => "put credentials for the registry into DOCKER_CONFIG's config.json",
+        TrustCode::NoTrustData => "sign the image (docker trust sign), or use a signed one",
+        TrustCode::Withdrawn => "its trust data was deleted; have the publisher sign it again",
+        TrustCode::NotSigned => "sign this tag (docker trust sign), or use a signed one",
+        TrustCode::Invalid => "do not use this image; tell its publisher and the Notary's operator",
+        TrustCode::Expired => "have the publisher sign again, and check this host's clock",
+        TrustCode::RolledBack => "someone served old trust data; tell the Notary's operator",
+        TrustCode::RootNotTrusted => "compare the root key with its publisher, then pin it (img-authz trust pin)",
+        TrustCode::NotListed => "approve it with img-authz register",
+        TrustCode::AllowlistUnavailable => "mend the allowlist file; see the gate's log",
+        TrustCode::NotInRegistry => "pull it anew from its registry, or push it there",
+        TrustCode::Misconfigured => "see the gate's log and img-authz doctor",
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+/// Foreign text for a message: control characters escaped, bounded, in backticks.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("`{}`", bounded(&clean(text), QUOTE_CHARS))
+}
+
+/// Foreign text without backticks, so that it can stand between them; see [`printable`].
+fn clean(text: &str) -> String {
+    printable(text).replace('`', "'")
+}
+
+/// Control characters and line separators escaped or replaced; bounded.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(4 * QUOTE_CHARS));
+    for character in text.chars().take(4 * QUOTE_CHARS) {
+        match character {
+            // Also what would turn the line around or break it in a terminal or a log.
+            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => out.push('?'),
+            control if control.is_control() => out.extend(control.escape_default()),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// At most `limit` characters, with an ellipsis where text was cut.
+fn bounded(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(limit.saturating_sub(1)).collect();
+    // A cut quotation is closed, so that what follows is not read as foreign text.
+    if out.matches('`').count() % 2 == 1 {
+        out.pop();
+        out.pop();
+        out.push_str("…`");
+    } else {
+        out.push('…');
+    }
+    out
+}
+
+/// The first 19 characters of a digest, as people compare them.
+fn short(digest: &Digest) -> String {
+    digest.to_string().chars().take(19).collect()
+}

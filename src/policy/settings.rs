@@ -1,0 +1,260 @@
+//! The settings of the environment: what was written, checked all at once, and turned into a [`Policy`] and the gate's
+//! places. An empty variable is unset.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::{BuildRule, Mode, Policy, Posture, Scope};
+use crate::image::Host;
+use crate::trust::VerifierKind;
+
+/// Every variable the gate reads, in the order of the documentation.
+pub const VARIABLES: [&str; 13] = [
+    "REGISTRY",
+    "NOTARY",
+    "NOTARY_ROOT_CA",
+    "NOTARY_PINS",
+    "ALLOWLIST",
+    "MODE",
+    "POSTURE",
+    "BUILD",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "LOG",
+    "STATE_DIR",
+    "CONFIG_DIR",
+];
+
+/// Docker Hub's own Notary, the default of the plugin since its first days.
+const DEFAULT_NOTARY: &str = "https://notary.docker.io";
+/// Most registries a host lists. Stops a paste accident from becoming the policy.
+const MAX_REGISTRIES: usize = 256;
+
+/// What a setting has wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFault {
+    /// Which setting.
+    pub key: &'static str,
+    /// What is wrong, and what it should be.
+    pub message: String,
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
+/// The settings as they were written. Kept and compared as text, so that the last good ones can be kept across restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Settings {
+    written: BTreeMap<String, String>,
+}
+
+/// How the Notary server is reached and trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotarySettings {
+    /// `https://host[:port][/path]`, without a trailing slash.
+    pub server: String,
+    /// PEM of the CA of the server's TLS certificate; `None`: the system's roots.
+    pub root_ca: Option<String>,
+    /// notary's `trust_pinning` block, JSON.
+    pub pins: Option<String>,
+}
+
+/// Where the allowlist is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowlistSetting {
+    /// Not asked.
+    Off,
+    /// Required.
+    Required(PathBuf),
+    /// Required if the file exists.
+    IfPresent(PathBuf),
+}
+
+impl Settings {
+    /// Takes every known, non-empty variable from `lookup`.
+    #[must_use]
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let written = VARIABLES
+            .iter()
+            .filter_map(|name| lookup(name).filter(|value| !value.trim().is_empty()).map(|value| ((*name).to_owned(), value)))
+            .collect();
+        Self { written }
+    }
+
+    /// A setting as written; `None` where unset.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.written.get(name).map(String::as_str)
+    }
+
+    /// These settings with one changed.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.written.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Whether the gate guards Docker Hub by default, because nobody said otherwise.
+    #[must_use]
+    pub fn is_default_hub(&self) -> bool {
+        self.get("REGISTRY").is_none() && self.get("NOTARY").is_none()
+    }
+
+    /// The folder for state: trust data, records, the audit log.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.get("STATE_DIR").unwrap_or("/var/lib/img-authz").into()
+    }
+
+    /// The folder for the operator's files.
+    #[must_use]
+    pub fn config_dir(&self) -> PathBuf {
+        self.get("CONFIG_DIR").unwrap_or("/etc/docker/img-authz").into()
+    }
+
+    /// Docker's client folder, with credentials for registries and Notary.
+    #[must_use]
+    pub fn docker_config(&self) -> PathBuf {
+        self.get("DOCKER_CONFIG").map_or_else(|| self.config_dir(), PathBuf::from)
+    }
+
+    /// The engine's address.
+    #[must_use]
+    pub fn docker_host(&self) -> &str {
+        self.get("DOCKER_HOST").unwrap_or("unix:///run/docker.sock")
+    }
+
+    /// The allowlist's place.
+    #[must_use]
+    pub fn allowlist(&self) -> AllowlistSetting {
+        match self.get("ALLOWLIST").map(str::trim) {
+            Some("off") => AllowlistSetting::Off,
+            Some(path) => AllowlistSetting::Required(path.into()),
+            None => AllowlistSetting::IfPresent(self.config_dir().join("allowlist.json")),
+        }
+    }
+
+    /// The Notary, or `None` for `off`.
+    pub fn notary(&self) -> Result<Option<NotarySettings>, Vec<PolicyFault>> {
+        let mut faults = Vec::new();
+        let server = match notary_server(self.get("NOTARY").map_or(DEFAULT_NOTARY, str::trim)) {
+            Ok(server) => server,
+            Err(message) => {
+                faults.push(PolicyFault { key: "NOTARY", message });
+                None
+            }
+        };
+        let root_ca =
+            self.get("NOTARY_ROOT_CA").map(|text| text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\'' | '"')));
+        if root_ca.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
+            let message =
+                "is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path";
+            faults.push(PolicyFault { key: "NOTARY_ROOT_CA", message: message.to_owned() });
+        }
+        let pins = self.get("NOTARY_PINS").map(str::trim);
+        if pins.is_some_and(|text| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_err()) {
+            let message = "is not a JSON object (notary's trust_pinning block)".to_owned();
+            faults.push(PolicyFault { key: "NOTARY_PINS", message });
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(server.map(|server| NotarySettings { server, root_ca: root_ca.map(str::to_owned), pins: pins.map(str::to_owned) }))
+    }
+
+    /// What the settings mean. `allowlist_present` says whether an [`AllowlistSetting::IfPresent`] file exists.
+    pub fn resolve(&self, allowlist_present: bool) -> Result<Policy, Vec<PolicyFault>> {
+        let mut faults = Vec::new();
+        let notary = self.notary().unwrap_or_else(|found| {
+            faults.extend(found);
+            None
+        });
+        let mut require = Vec::new();
+        if notary.is_some() {
+            require.push(VerifierKind::Notary);
+        }
+        let listed = match self.allowlist() {
+            AllowlistSetting::Off => false,
+            AllowlistSetting::Required(_) => true,
+            AllowlistSetting::IfPresent(_) => allowlist_present,
+        };
+        if listed {
+            require.push(VerifierKind::Allowlist);
+        }
+        let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("audit", Mode::Audit)], &mut faults);
+        let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
+        let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
+        let hosts = self.registries(&mut faults);
+        if !self.docker_host().starts_with("unix://") {
+            let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
+            faults.push(PolicyFault { key: "DOCKER_HOST", message });
+        }
+        if posture == Posture::Lockdown && require.is_empty() && faults.is_empty() {
+            let message = "lockdown needs a verifier; set NOTARY or ALLOWLIST, names alone are no evidence".to_owned();
+            faults.push(PolicyFault { key: "POSTURE", message });
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
+        Ok(Policy { mode, posture, build, scopes })
+    }
+
+    fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
+        let mut hosts: Vec<Host> = Vec::new();
+        let written = self.get("REGISTRY").unwrap_or("docker.io");
+        for part in written.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty()) {
+            match part.parse::<Host>() {
+                Ok(host) if !hosts.contains(&host) => hosts.push(host),
+                Ok(_) => {}
+                Err(error) => faults.push(PolicyFault { key: "REGISTRY", message: error.to_string() }),
+            }
+        }
+        if hosts.is_empty() && faults.is_empty() {
+            faults.push(PolicyFault { key: "REGISTRY", message: "names no registry".to_owned() });
+        }
+        if hosts.len() > MAX_REGISTRIES {
+            faults.push(PolicyFault { key: "REGISTRY", message: format!("names more than {MAX_REGISTRIES} registries") });
+        }
+        hosts
+    }
+
+    /// The chosen value; the first choice is the default.
+    fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T); 2], faults: &mut Vec<PolicyFault>) -> T {
+        let [(_, default), _] = choices;
+        let Some(written) = self.get(key) else { return *default };
+        match choices.iter().find(|(name, _)| *name == written.trim()) {
+            Some((_, value)) => *value,
+            None => {
+                let names = choices.map(|(name, _)| format!("`{name}`")).join(" nor ");
+                let written: String = written.chars().take(40).collect();
+                faults.push(PolicyFault { key, message: format!("`{written}` is neither {names}") });
+                *default
+            }
+        }
+    }
+}
+
+/// `https://host[:port][/path]` from what an operator writes; `None` for `off`.
+fn notary_server(written: &str) -> Result<Option<String>, String> {
+    let written = written.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\'' | '"'));
+    if written == "off" {
+        return Ok(None);
+    }
+    let shown: String = written.chars().take(80).collect();
+    if written.starts_with("http://") {
+        return Err(format!("`{shown}` is plain http; trust data must come over https"));
+    }
+    let rest = written.strip_prefix("https://").unwrap_or(written).trim_end_matches('/');
+    let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+    let path_good = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'));
+    if host.parse::<Host>().is_err() || !path_good || path.split('/').any(|part| part == "..") {
+        return Err(format!("`{shown}` is not https://host:port (or `off`)"));
+    }
+    Ok(Some(format!("https://{rest}")))
+}

@@ -1,0 +1,197 @@
+#![allow(clippy::string_slice, reason = "tests cut their own text")]
+
+//! Settings, messages, and what is decided without facts.
+
+use super::*;
+use crate::request::{Bring, Build, Create, Door, Drive, Intent, Pull, Pulled};
+use crate::trust::{TrustCode, TrustError};
+
+fn settings(pairs: &[(&str, &str)]) -> Settings {
+    Settings::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+}
+
+fn hosts(pairs: &[(&str, &str)]) -> Vec<String> {
+    settings(pairs).resolve(false).unwrap().scopes.iter().map(|scope| scope.host.to_string()).collect()
+}
+
+fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
+    settings(pairs).resolve(false).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_set_guards_docker_hub_with_its_own_notary() {
+    let policy = settings(&[]).resolve(false).unwrap();
+    assert_eq!(hosts(&[]), ["docker.io"]);
+    assert_eq!(policy.scopes[0].require, [VerifierKind::Notary]);
+    assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Enforce, Posture::Images, BuildRule::Deny));
+    assert_eq!(settings(&[]).notary().unwrap().unwrap().server, "https://notary.docker.io");
+    assert!(settings(&[("REGISTRY", " "), ("NOTARY", "")]).is_default_hub());
+}
+
+#[test]
+fn registries_are_several_and_exact() {
+    assert_eq!(
+        hosts(&[("REGISTRY", "a.example:5000, b.example\tdocker.io,index.docker.io")]),
+        ["a.example:5000", "b.example", "docker.io"]
+    );
+    let policy = settings(&[("REGISTRY", "a.example:5000")]).resolve(false).unwrap();
+    let in_scope = |name: &str| policy.scope(&name.parse().unwrap()).is_some();
+    assert!(in_scope("a.example:5000/x"));
+    for other in ["a.example/x", "a.example:05000/x", "A.example:5000/x", "b.a.example:5000/x", "x"] {
+        assert!(!in_scope(other), "{other}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_their_keys() {
+    let told = faults(&[
+        ("REGISTRY", "https://a.example"),
+        ("NOTARY", "http://n.example"),
+        ("NOTARY_ROOT_CA", "/etc/ca.crt"),
+        ("NOTARY_PINS", "[]"),
+        ("MODE", "strict"),
+        ("POSTURE", "Lockdown"),
+        ("BUILD", "yes"),
+        ("DOCKER_HOST", "tcp://x"),
+    ]);
+    insta::assert_snapshot!(told.join("\n"), @r"
+    NOTARY: `http://n.example` is plain http; trust data must come over https
+    NOTARY_ROOT_CA: is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path
+    NOTARY_PINS: is not a JSON object (notary's trust_pinning block)
+    MODE: `strict` is neither `enforce` nor `audit`
+    POSTURE: `Lockdown` is neither `images` nor `lockdown`
+    BUILD: `yes` is neither `deny` nor `allow`
+    REGISTRY: `https://a.example` is not a registry host (host or host:port, without scheme or path)
+    DOCKER_HOST: `tcp://x` is not unix://PATH; the gate talks to the engine's own socket only
+    ");
+}
+
+#[test]
+fn notary_servers_are_written_with_or_without_their_scheme() {
+    let server = |written: &str| settings(&[("NOTARY", written)]).notary().map(|notary| notary.map(|notary| notary.server));
+    assert_eq!(server("n.example:4443").unwrap().unwrap(), "https://n.example:4443");
+    assert_eq!(server(" 'https://n.example/sub/' ").unwrap().unwrap(), "https://n.example/sub");
+    assert_eq!(server("off").unwrap(), None);
+    for wrong in [
+        "http://n.example",
+        "ftp://n.example",
+        "https://",
+        "https://a b",
+        "https://user@n.example",
+        "https://n.example/../x",
+        "https://n.example?x",
+    ] {
+        assert!(server(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_certificate_may_stand_in_quotes_and_keep_its_lines() {
+    let pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----";
+    let notary = settings(&[("NOTARY", "n.example"), ("NOTARY_ROOT_CA", &format!("'\"\n{pem}\n\"'"))]).notary().unwrap().unwrap();
+    assert_eq!(notary.root_ca.as_deref(), Some(pem));
+}
+
+#[test]
+fn lockdown_needs_someone_who_vouches() {
+    assert_eq!(faults(&[("NOTARY", "off"), ("ALLOWLIST", "off"), ("POSTURE", "lockdown")]).len(), 1);
+    assert!(settings(&[("NOTARY", "off"), ("POSTURE", "lockdown")]).resolve(true).is_ok());
+    let weak = settings(&[("NOTARY", "off"), ("ALLOWLIST", "off")]).resolve(true).unwrap();
+    assert!(weak.scopes[0].is_weak());
+    assert_eq!(weak.scopes[0].verifiers(), [VerifierKind::Registry]);
+}
+
+fn says(policy: &Policy, intent: &Intent) -> &'static str {
+    match precheck(policy, intent) {
+        None => "facts",
+        Some(Verdict::Allow(_)) => "allow",
+        Some(Verdict::Deny(reason)) => reason.code(),
+    }
+}
+
+#[test]
+fn each_posture_refuses_what_it_says() {
+    let images = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
+    let lockdown = Policy { posture: Posture::Lockdown, build: BuildRule::Allow, ..images.clone() };
+    let door = || vec![Door { id: "privileged", what: "true".into() }];
+    let create = |doors| {
+        Intent::Create(Box::new(Create {
+            image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
+            name: None,
+            image_mounts: Vec::new(),
+            doors,
+        }))
+    };
+    for (intent, in_images, in_lockdown) in [
+        (Intent::Read, "allow", "allow"),
+        (Intent::Harmless, "allow", "allow"),
+        (create(Vec::new()), "facts", "facts"),
+        (create(door()), "facts", "host-door"),
+        (Intent::Build(Build::Classic), "build-denied", "build-denied"),
+        (Intent::Build(Build::Session), "build-denied", "build-denied"),
+        (Intent::Bring(Bring::Load), "allow", "posture-forbids"),
+        (Intent::Bring(Bring::Import), "allow", "posture-forbids"),
+        (Intent::Bring(Bring::Commit), "allow", "posture-forbids"),
+        (Intent::Drive(Drive::Exec), "allow", "allow"),
+        (Intent::Drive(Drive::PrivilegedExec), "allow", "posture-forbids"),
+        (Intent::Drive(Drive::PutArchive), "allow", "posture-forbids"),
+        (Intent::Drive(Drive::Checkpoint), "allow", "posture-forbids"),
+        (Intent::Swarm, "allow", "posture-forbids"),
+        (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
+        (Intent::Volume { doors: door() }, "allow", "host-door"),
+        (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
+        (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
+        (Intent::Unreadable(crate::request::Unreadable::HiddenBody), "request-unreadable", "request-unreadable"),
+        (
+            Intent::Pull(Pull { repository: "r.example/a".parse().unwrap(), what: Pulled::AllTags }),
+            "pull-all-tags",
+            "pull-all-tags",
+        ),
+    ] {
+        assert_eq!(says(&images, &intent), in_images, "images: {intent:?}");
+        assert_eq!(says(&lockdown, &intent), in_lockdown, "lockdown: {intent:?}");
+    }
+    let building = Policy { build: BuildRule::Allow, ..images };
+    assert_eq!(says(&building, &Intent::Build(Build::Grpc)), "allow");
+}
+
+#[test]
+fn an_image_mount_must_not_be_able_to_move() {
+    let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
+    let mount = |source: &str| {
+        Intent::Create(Box::new(Create {
+            image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
+            name: None,
+            image_mounts: vec![crate::image::ImageName::parse(source).unwrap()],
+            doors: Vec::new(),
+        }))
+    };
+    let id = crate::image::Digest::of(b"x").to_string();
+    assert_eq!(says(&policy, &mount(&id)), "facts");
+    assert_eq!(says(&policy, &mount(&format!("r.example/a@{id}"))), "facts");
+    assert_eq!(says(&policy, &mount("r.example/a:1")), "mount-needs-digest");
+    assert_eq!(says(&policy, &mount(&id[..20])), "mount-needs-digest");
+    assert_eq!(says(&policy, &mount(&format!("evil.example/a@{id}"))), "registry-not-allowed");
+}
+
+#[test]
+fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
+    let long = "x".repeat(4000);
+    let repository: Repository = "r.example/a".parse().unwrap();
+    let reasons = [
+        Reason::RegistryNotAllowed { repository: repository.clone() },
+        Reason::Trust { image: long.clone(), error: TrustError::new(TrustCode::Invalid, format!("{long}\n\u{1b}[31m")) },
+        Reason::ImageUnapproved { image: "a`; allowed\r\n\u{202e}".into() },
+        Reason::RouteUnknown { route: long.clone() },
+        Reason::SettingFault { fault: long },
+        Reason::NoImage,
+    ];
+    for reason in reasons {
+        let message = reason.message();
+        assert!(message.starts_with(&format!("{}: ", reason.code())), "{message}");
+        assert!(message.ends_with(reason.remedy()), "{message}");
+        assert!(message.chars().count() < 300, "{message}");
+        assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message}");
+        assert!(message.matches('`').count().is_multiple_of(2), "{message}");
+    }
+}

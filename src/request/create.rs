@@ -1,0 +1,110 @@
+//! `POST /containers/create`: the image, the name, the image mounts and the doors.
+
+use super::door::Found;
+use super::json::{Json, Members};
+use super::query::Query;
+use super::target::Target;
+use super::{Create, Intent, Unreadable};
+use crate::image::ImageName;
+use crate::wire::Call;
+
+/// What the call would make.
+pub(super) fn create(target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+    // dockerd takes JSON only here, so a body it acts on is one it shows, unless that is too large.
+    let body = call.body.as_deref().ok_or(Unreadable::MissingBody)?;
+    let query = Query::of_form(target.query, call)?;
+    let name = query.one("name")?.map(|name| name.strip_prefix('/').unwrap_or(name).to_owned());
+    let config = Json::members(body)?;
+    let mut found = Found::default();
+    if let Some(host) = config.object("HostConfig")? {
+        found.host_config(host)?;
+    }
+    // 20.10 takes the members of HostConfig from the top level as well, all of them where HostConfig is absent or null. Newer
+    // engines ignore them there; honest clients have not sent them for ten years.
+    found.host_config(&config)?;
+    let Found { doors, image_mounts } = found;
+    Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, doors })))
+}
+
+/// The member `Image`; absent, null and empty make a container without one.
+pub(super) fn image(config: &Members<'_>) -> Result<Option<ImageName>, Unreadable> {
+    let image = config.text("Image")?.map(ImageName::parse).transpose();
+    image.map_err(|error| Unreadable::Reference(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Door;
+    use crate::request::tests::{json, post};
+
+    fn of(body: &str) -> Intent {
+        Intent::of(&json("/v1.41/containers/create", body))
+    }
+
+    fn made(image: Option<&str>, doors: Vec<Door>) -> Intent {
+        let image = image.map(|image| ImageName::parse(image).unwrap());
+        Intent::Create(Box::new(Create { image, name: None, image_mounts: vec![], doors }))
+    }
+
+    fn door(id: &'static str, what: &str) -> Door {
+        Door { id, what: what.into() }
+    }
+
+    #[test]
+    fn a_create_names_its_image_and_its_doors() {
+        for (body, image, doors) in [
+            (r#"{"Image":"r.example/a:1","HostConfig":{"NetworkMode":"none"}}"#, Some("r.example/a:1"), vec![]),
+            (r#"{"image":"b823"}"#, Some("b823"), vec![]),
+            (r#"{"Image":"good","Config":{"Image":"evil"},"HostConfig":{"Image":"evil"}}"#, Some("good"), vec![]),
+            (r#"{"Cmd":["x"]}"#, None, vec![]),
+            (r#"{"Image":null}"#, None, vec![]),
+            (r#"{"Image":""}"#, None, vec![]),
+            ("{\"Image\":\"a\",\"Ho\u{17f}tConfig\":{\"Privileged\":true}}", Some("a"), vec![door("privileged", "privileged")]),
+            (r#"{"Image":"a","Binds":["/:/h"]}"#, Some("a"), vec![door("bind", "/")]),
+            (r#"{"Image":"a","HostConfig":null,"Privileged":true}"#, Some("a"), vec![door("privileged", "privileged")]),
+            (r#"{"Image":"a","HostConfig":{},"VolumeDriver":"x"}"#, Some("a"), vec![door("volume-driver", "x")]),
+        ] {
+            assert_eq!(of(body), made(image, doors), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_taken_from_the_query() {
+        let named = |uri: &str| match Intent::of(&json(uri, r#"{"Image":"a"}"#)) {
+            Intent::Create(create) => create.name,
+            other => panic!("{uri}: {other:?}"),
+        };
+        assert_eq!(named("/containers/create?name=web").as_deref(), Some("web"));
+        assert_eq!(named("/containers/create?name=/auth").as_deref(), Some("auth"));
+        assert_eq!(named("/containers/create?x=1#&name=w%65b").as_deref(), Some("web"));
+        assert_eq!(named("/containers/create?name=&platform="), None);
+        let twice = Intent::of(&json("/containers/create?name=a&name=b", r#"{"Image":"a"}"#));
+        assert_eq!(twice, Intent::Unreadable(Unreadable::Query("name".into())));
+    }
+
+    #[test]
+    fn a_body_that_is_not_shown_or_reads_two_ways_is_refused() {
+        for headers in
+            [&[("Content-Length", "0")][..], &[("Content-Type", "application/json"), ("Content-Length", "1048576")], &[]]
+        {
+            let call = post("/containers/create", headers, None);
+            assert_eq!(Intent::of(&call), Intent::Unreadable(Unreadable::MissingBody));
+        }
+        for body in [
+            r#"{"Image":"good","Image":"evil"}"#,
+            r#"{"Image":"evil","image":null}"#,
+            r#"{"Image":"a","HostConfig":{"Privileged":true},"HostConfig":{}}"#,
+            r#"{"Image":"a","HostConfig":{"Privileged":true},"hostconfig":null}"#,
+            r#"{"Image":"a"}{"Image":"b"}"#,
+            r#"{"Image":"A"}"#,
+            r#"{"Image":"a "}"#,
+            r#"{"Image":["a"]}"#,
+            r#"{"Image":"a","HostConfig":[]}"#,
+            "null",
+            "[]",
+        ] {
+            assert!(matches!(of(body), Intent::Unreadable(_)), "{body}");
+        }
+    }
+}

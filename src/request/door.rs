@@ -1,0 +1,311 @@
+//! Ways to the host that a specification opens: what `HostConfig`, a service's container specification and a volume may carry. Whether
+//! one is open to a caller is for `policy`; here each is found and named.
+
+use super::json::{Json, Members};
+use super::{Door, Unreadable};
+use crate::image::ImageName;
+
+/// Longest evidence of a door. Stops foreign text from filling logs and answers.
+const EVIDENCE: usize = 256;
+
+/// Doors and image mounts, as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub doors: Vec<Door>,
+    pub image_mounts: Vec<ImageName>,
+}
+
+impl Found {
+    /// Notes a door.
+    pub(super) fn door(&mut self, id: &'static str, what: &str) {
+        let mut what: String = match what.char_indices().nth(EVIDENCE) {
+            Some((end, _)) => what.get(..end).unwrap_or_default().to_owned() + "…",
+            None => what.to_owned(),
+        };
+        what.shrink_to_fit();
+        self.doors.push(Door { id, what });
+    }
+
+    /// Reads `HostConfig`, or the top level of a body that may carry its members (see `create`).
+    pub(super) fn host_config(&mut self, config: &Members<'_>) -> Result<(), Unreadable> {
+        if config.truth("Privileged")? {
+            self.door("privileged", "privileged");
+        }
+        for bind in config.texts("Binds")? {
+            self.bind(bind?);
+        }
+        for mount in config.objects("Mounts")? {
+            self.mount(mount?)?;
+        }
+        for from in config.texts("VolumesFrom")? {
+            self.door("volumes-from", from?);
+        }
+        self.volume_driver(config.text("VolumeDriver")?);
+        for device in config.objects("Devices")? {
+            self.door("device", device?.text("PathOnHost")?.unwrap_or("unnamed"));
+        }
+        for rule in config.texts("DeviceCgroupRules")? {
+            self.door("device", rule?);
+        }
+        for request in config.objects("DeviceRequests")? {
+            self.door("device", request?.text("Driver")?.unwrap_or("request"));
+        }
+        self.words("capability", config.get("CapAdd")?, "CapAdd")?;
+        for option in config.texts("SecurityOpt")? {
+            let option = option?;
+            if !matches!(option, "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true") {
+                self.door("security-opt", option);
+            }
+        }
+        for (member, kind, plain) in NAMESPACES {
+            if let Some(mode) = config.text(member)?
+                && !plain.contains(&mode)
+            {
+                self.door("namespace", &format!("{kind}:{mode}"));
+            }
+        }
+        if let Some(mode) = config.text("NetworkMode")?
+            && (mode.eq_ignore_ascii_case("host") || mode.contains(':'))
+        {
+            self.door("namespace", &format!("network:{mode}"));
+        }
+        if let Some(runtime) = config.text("Runtime")? {
+            self.door("runtime", runtime);
+        }
+        if let Some(parent) = config.text("CgroupParent")? {
+            self.door("cgroup-parent", parent);
+        }
+        self.keys("sysctl", config, "Sysctls")?;
+        // The runtime acts on some of these (hooks, other groups, other roots).
+        self.keys("annotation", config, "Annotations")?;
+        // A list of any length replaces the engine's own; `null` leaves that in force.
+        for (member, id) in [("MaskedPaths", "masked-paths"), ("ReadonlyPaths", "readonly-paths")] {
+            if config.list(member)?.is_some() {
+                self.door(id, "replaced");
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one element of `Binds`: `source:target[:mode]`, or a target alone, which makes a new volume.
+    fn bind(&mut self, bind: &str) {
+        let Some((source, _)) = bind.split_once(':') else { return };
+        if !is_volume_name(source) {
+            self.door("bind", &clean(source));
+        }
+    }
+
+    /// Reads one element of `Mounts`, of a container or of a service.
+    pub(super) fn mount(&mut self, mount: &Members<'_>) -> Result<(), Unreadable> {
+        let source = mount.text("Source")?;
+        match mount.text("Type")? {
+            Some("bind" | "npipe") => self.door("bind", &clean(source.unwrap_or_default())),
+            Some("volume") => {
+                let options = mount.object("VolumeOptions")?;
+                if let Some(driver) = options.map(|options| options.object("DriverConfig")).transpose()?.flatten() {
+                    self.volume_driver(driver.text("Name")?);
+                    self.keys("volume-options", driver, "Options")?;
+                }
+            }
+            Some("image") => {
+                let name = ImageName::parse(source.unwrap_or_default());
+                self.image_mounts.push(name.map_err(|error| Unreadable::Reference(error.to_string()))?);
+            }
+            Some("tmpfs") => {}
+            // Cluster volumes, and what newer engines may bring.
+            other => self.door("mount", other.unwrap_or("of no type")),
+        }
+        Ok(())
+    }
+
+    /// Notes a volume driver that is not the engine's own.
+    pub(super) fn volume_driver(&mut self, driver: Option<&str>) {
+        if let Some(driver) = driver.filter(|driver| *driver != "local") {
+            self.door("volume-driver", driver);
+        }
+    }
+
+    /// Notes every entry of a map.
+    pub(super) fn keys(&mut self, id: &'static str, of: &Members<'_>, member: &str) -> Result<(), Unreadable> {
+        for (key, value) in of.object(member)?.into_iter().flat_map(Members::iter) {
+            match value {
+                Json::Text(value) => self.door(id, &format!("{key}={value}")),
+                Json::Null | Json::Bool(_) | Json::Number | Json::List(_) | Json::Object(_) => self.door(id, key),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes every word of what Go takes as one string or a list of them (`strslice.StrSlice`).
+    pub(super) fn words(&mut self, id: &'static str, value: Option<&Json<'_>>, member: &str) -> Result<(), Unreadable> {
+        let wrong = || Unreadable::Type(member.to_owned());
+        match value {
+            None | Some(Json::Null) => {}
+            Some(Json::Text(word)) => self.door(id, word),
+            Some(Json::List(words)) => {
+                for word in words {
+                    match word {
+                        Json::Text(word) => self.door(id, word),
+                        Json::Null | Json::Bool(_) | Json::Number | Json::List(_) | Json::Object(_) => return Err(wrong()),
+                    }
+                }
+            }
+            Some(Json::Bool(_) | Json::Number | Json::Object(_)) => return Err(wrong()),
+        }
+        Ok(())
+    }
+}
+
+/// Members that name a namespace, with the modes that stay inside.
+const NAMESPACES: [(&str, &str, &[&str]); 6] = [
+    ("PidMode", "pid", &["private"]),
+    ("IpcMode", "ipc", &["none", "private", "shareable"]),
+    ("UTSMode", "uts", &["private"]),
+    ("UsernsMode", "user", &["private"]),
+    ("CgroupnsMode", "cgroup", &["private"]),
+    ("Cgroup", "cgroup", &[]),
+];
+
+/// `[a-zA-Z0-9][a-zA-Z0-9_.-]*`: a volume, not a path.
+fn is_volume_name(source: &str) -> bool {
+    let mut bytes = source.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+/// The path as the daemon cleans it (Go, `path.Clean`), so that `..` leads nowhere unseen. Symbolic links are for whoever looks at
+/// the host.
+fn clean(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(config: &str) -> Result<Found, Unreadable> {
+        let mut found = Found::default();
+        found.host_config(&Json::members(config.as_bytes())?)?;
+        Ok(found)
+    }
+
+    #[test]
+    fn every_way_to_the_host_is_a_door() {
+        for (config, id, what) in [
+            (r#"{"Privileged":true}"#, "privileged", "privileged"),
+            (r#"{"privileged":true}"#, "privileged", "privileged"),
+            (r#"{"Binds":["/:/h"]}"#, "bind", "/"),
+            (r#"{"Binds":["/:/h:ro"]}"#, "bind", "/"),
+            ("{\"Bind\u{17f}\":[\"/:/h\"]}", "bind", "/"),
+            (r#"{"Binds":["/srv/../etc//ssh/./:/h"]}"#, "bind", "/etc/ssh"),
+            (r#"{"Binds":["/../..:/h"]}"#, "bind", "/"),
+            (r#"{"Binds":["../x:/h"]}"#, "bind", "../x"),
+            (r#"{"Binds":[".:/h"]}"#, "bind", "."),
+            (r#"{"Binds":[":/h"]}"#, "bind", ""),
+            (r#"{"Mounts":[{"Type":"bind","Source":"/run","Target":"/h"}]}"#, "bind", "/run"),
+            (r#"{"Mounts":[{"Type":"npipe","Source":"//./pipe/x"}]}"#, "bind", "/pipe/x"),
+            (r#"{"Mounts":[{"Type":"cluster","Source":"v"}]}"#, "mount", "cluster"),
+            (r#"{"Mounts":[{"Type":"BIND","Source":"/"}]}"#, "mount", "BIND"),
+            (r#"{"Mounts":[{"Source":"/"}]}"#, "mount", "of no type"),
+            (
+                r#"{"Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Options":{"device":"/"}}}}]}"#,
+                "volume-options",
+                "device=/",
+            ),
+            (r#"{"Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Name":"sshfs"}}}]}"#, "volume-driver", "sshfs"),
+            (r#"{"VolumesFrom":["web:ro"]}"#, "volumes-from", "web:ro"),
+            (r#"{"VolumeDriver":"sshfs"}"#, "volume-driver", "sshfs"),
+            (r#"{"Devices":[{"PathOnHost":"/dev/sda"}]}"#, "device", "/dev/sda"),
+            (r#"{"DeviceCgroupRules":["a *:* rwm"]}"#, "device", "a *:* rwm"),
+            (r#"{"DeviceRequests":[{"Driver":"nvidia","Count":-1}]}"#, "device", "nvidia"),
+            (r#"{"CapAdd":["SYS_ADMIN"]}"#, "capability", "SYS_ADMIN"),
+            (r#"{"CapAdd":"ALL"}"#, "capability", "ALL"),
+            (r#"{"SecurityOpt":["seccomp=unconfined"]}"#, "security-opt", "seccomp=unconfined"),
+            (r#"{"SecurityOpt":["no-new-privileges=false"]}"#, "security-opt", "no-new-privileges=false"),
+            (r#"{"PidMode":"host"}"#, "namespace", "pid:host"),
+            (r#"{"PidMode":"container:web"}"#, "namespace", "pid:container:web"),
+            (r#"{"IpcMode":"host"}"#, "namespace", "ipc:host"),
+            (r#"{"UTSMode":"host"}"#, "namespace", "uts:host"),
+            (r#"{"UsernsMode":"host"}"#, "namespace", "user:host"),
+            (r#"{"CgroupnsMode":"host"}"#, "namespace", "cgroup:host"),
+            (r#"{"Cgroup":"container:web"}"#, "namespace", "cgroup:container:web"),
+            ("{\"Networ\u{212a}Mode\":\"host\"}", "namespace", "network:host"),
+            (r#"{"NetworkMode":"container:web"}"#, "namespace", "network:container:web"),
+            (r#"{"Runtime":"other"}"#, "runtime", "other"),
+            (r#"{"CgroupParent":"/x"}"#, "cgroup-parent", "/x"),
+            (r#"{"Sysctls":{"net.ipv4.ip_forward":"1"}}"#, "sysctl", "net.ipv4.ip_forward=1"),
+            (r#"{"Annotations":{"run.oci.x":"y"}}"#, "annotation", "run.oci.x=y"),
+            (r#"{"MaskedPaths":[]}"#, "masked-paths", "replaced"),
+            (r#"{"ReadonlyPaths":["/x"]}"#, "readonly-paths", "replaced"),
+        ] {
+            let found = found(config).unwrap();
+            assert_eq!(found.doors, [Door { id, what: what.into() }], "{config}");
+            assert!(Door::IDS.contains(&id), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_stays_inside_is_no_door() {
+        for config in [
+            "{}",
+            r#"{"Privileged":false,"Binds":null,"CapAdd":null,"MaskedPaths":null,"SecurityOpt":null,"Sysctls":{},"Devices":[]}"#,
+            r#"{"Binds":["data:/data","/anonymous","my.vol-1_x:/y:ro"]}"#,
+            r#"{"Mounts":[{"Type":"volume","Source":"v","Target":"/v"},{"Type":"tmpfs","Target":"/t"}]}"#,
+            r#"{"Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Name":"local","Options":null}}}]}"#,
+            r#"{"VolumeDriver":"local","Runtime":"","CgroupParent":""}"#,
+            r#"{"SecurityOpt":["no-new-privileges"]}"#,
+            r#"{"PidMode":"","IpcMode":"private","CgroupnsMode":"private","NetworkMode":"none"}"#,
+            r#"{"NetworkMode":"my_net","CapDrop":["ALL"],"Tmpfs":{"/run":""},"Memory":1e9}"#,
+        ] {
+            assert_eq!(found(config).unwrap().doors, [], "{config}");
+        }
+    }
+
+    #[test]
+    fn a_config_that_reads_two_ways_is_refused() {
+        for config in [
+            r#"{"Privileged":true,"privileged":false}"#,
+            r#"{"Binds":["/:/h"],"Binds":[]}"#,
+            r#"{"Privileged":"true"}"#,
+            r#"{"Binds":"/:/h"}"#,
+            r#"{"Binds":[1]}"#,
+            r#"{"Mounts":[null]}"#,
+            r#"{"Mounts":[{"Type":"bind","type":"volume"}]}"#,
+            r#"{"Mounts":[{"Type":"image","Source":"A"}]}"#,
+            r#"{"Mounts":[{"Type":"image"}]}"#,
+            r#"{"CapAdd":[null]}"#,
+            r#"{"CapAdd":1}"#,
+            r#"{"Sysctls":[]}"#,
+            r#"{"MaskedPaths":"x"}"#,
+        ] {
+            assert!(found(config).is_err(), "{config}");
+        }
+    }
+
+    #[test]
+    fn an_image_mount_is_an_image_and_no_door() {
+        let found = found(r#"{"Mounts":[{"Type":"image","Source":"r.example/a","Target":"/i"}]}"#).unwrap();
+        assert_eq!((found.doors, found.image_mounts), (vec![], vec![ImageName::parse("r.example/a").unwrap()]));
+    }
+
+    #[test]
+    fn evidence_is_bounded() {
+        let config = format!(r#"{{"Binds":["/{}:/h"]}}"#, "é".repeat(1_000));
+        let found = found(&config).unwrap();
+        assert_eq!(found.doors[0].what.chars().count(), EVIDENCE + 1);
+        assert!(found.doors[0].what.ends_with('…'));
+    }
+}

@@ -1,0 +1,88 @@
+//! `POST /plugins/pull`, `/plugins/N/upgrade`, `/plugins/create`.
+
+use std::str::FromStr as _;
+
+use super::query::Query;
+use super::target::Target;
+use super::{Intent, PluginCall, Unreadable};
+use crate::image::{Reference, ReferenceError};
+use crate::wire::Call;
+
+/// What a pull would install.
+pub(super) fn pull(target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(target.query, call)?;
+    let remote = reference(query.one("remote")?.unwrap_or_default())?;
+    let name = query.one("name")?.map(reference).transpose()?;
+    Ok(Intent::Plugin(PluginCall::Pull { remote, name }))
+}
+
+/// What an upgrade would put in a plugin's place.
+pub(super) fn upgrade(plugin: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(target.query, call)?;
+    let remote = reference(query.one("remote")?.unwrap_or_default())?;
+    Ok(Intent::Plugin(PluginCall::Upgrade { plugin: plugin.to_owned(), remote }))
+}
+
+/// What a create would make. A form body that gave another name would be read instead of the archive, and no plugin come of it,
+/// so the query is sure here.
+pub(super) fn create(target: &Target<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::read(target.query)?;
+    let name = query.one("name")?.unwrap_or_default().to_owned();
+    Ok(Intent::Plugin(PluginCall::Create { name }))
+}
+
+fn reference(text: &str) -> Result<Reference, Unreadable> {
+    let reference = Reference::from_str(text).map(Reference::or_latest);
+    reference.map_err(|error: ReferenceError| Unreadable::Reference(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::PluginChange;
+    use crate::request::tests::{json, post};
+
+    #[test]
+    fn a_plugin_call_names_what_it_installs() {
+        let of = |uri: &str| Intent::of(&json(uri, "[]"));
+        let read = |text: &str| text.parse::<Reference>().unwrap();
+        assert_eq!(
+            of("/plugins/pull?remote=r.example/p&name=q"),
+            Intent::Plugin(PluginCall::Pull {
+                remote: read("r.example/p:latest"),
+                name: Some(read("docker.io/library/q:latest"))
+            })
+        );
+        assert_eq!(
+            of("/v1.41/plugins/pull?remote=r.example/p:1"),
+            Intent::Plugin(PluginCall::Pull { remote: read("r.example/p:1"), name: None })
+        );
+        assert_eq!(
+            of("/plugins/a/b/upgrade?remote=r.example/p:1"),
+            Intent::Plugin(PluginCall::Upgrade { plugin: "a/b".into(), remote: read("r.example/p:1") })
+        );
+        let tar = [("Content-Type", "application/x-tar")];
+        let created = Intent::Plugin(PluginCall::Create { name: "px".into() });
+        assert_eq!(Intent::of(&post("/plugins/create?name=px", &tar, None)), created);
+        let changed = Intent::Plugin(PluginCall::Change { plugin: "a/p:1".into(), change: PluginChange::Remove });
+        assert_eq!(Intent::of(&Call { method: "DELETE".into(), ..post("/plugins/a/p:1?force=1", &[], None) }), changed);
+    }
+
+    #[test]
+    fn a_plugin_call_that_reads_two_ways_is_refused() {
+        for uri in [
+            "/plugins/pull",
+            "/plugins/pull?remote=A",
+            "/plugins/pull?remote=a&remote=b",
+            "/plugins/pull?remote=a&name=B",
+            "/plugins/p/upgrade?remote=x;&remote=b",
+            "/plugins/create?name=a&name=b",
+        ] {
+            assert!(matches!(Intent::of(&json(uri, "[]")), Intent::Unreadable(_)), "{uri}");
+        }
+        let form = [("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "9")];
+        for uri in ["/plugins/pull?remote=a", "/plugins/p/upgrade?remote=a"] {
+            assert_eq!(Intent::of(&post(uri, &form, None)), Intent::Unreadable(Unreadable::HiddenBody));
+        }
+    }
+}

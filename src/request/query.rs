@@ -1,0 +1,134 @@
+//! Query parameters as Go reads them (`url.ParseQuery`, `Request.ParseForm`): keys are decoded and case-sensitive, the first value of
+//! a key wins, and a form body, which no plugin is ever shown, beats them all.
+
+use std::borrow::Cow;
+
+use super::Unreadable;
+use super::target::{Plus, decode};
+use crate::wire::Call;
+
+/// Most pairs that are read. Newer Go drops a whole query of more than 10,000 pairs; honest ones have a dozen.
+const PAIRS: usize = 256;
+
+/// The parameters of one call.
+#[derive(Debug)]
+pub(super) struct Query<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Query<'a> {
+    /// Reads the parameters that `Request.ParseForm` would give dockerd. `call` tells whether a form body may stand above them.
+    pub(super) fn of_form(raw: &'a str, call: &Call) -> Result<Self, Unreadable> {
+        if may_hide_form(call) {
+            return Err(Unreadable::HiddenBody);
+        }
+        Self::read(raw)
+    }
+
+    /// Reads the parameters alone, for the calls where dockerd reads no form.
+    pub(super) fn read(raw: &'a str) -> Result<Self, Unreadable> {
+        let mut pairs = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            // Go drops such a pair, and whether it then refuses the call depends on another header (a malformed
+            // Content-Type masks the error); older Go splits at it.
+            if pair.contains(';') {
+                return Err(Unreadable::Uri("its query holds a semicolon".to_owned()));
+            }
+            if pairs.len() == PAIRS {
+                return Err(Unreadable::Uri("its query has too many parameters".to_owned()));
+            }
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            pairs.push((decode(key, Plus::Space)?, decode(value, Plus::Space)?));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// The value of `key`; absent and empty are one thing to dockerd. Given twice, Go takes the first: no honest client
+    /// does that, and other programs on the way take the last, so it is refused.
+    pub(super) fn one(&self, key: &str) -> Result<Option<&str>, Unreadable> {
+        let mut values = self.pairs.iter().filter(|(found, _)| found == key).map(|(_, value)| value.as_ref());
+        let value = values.next();
+        match values.next() {
+            Some(_) => Err(Unreadable::Query(key.to_owned())),
+            None => Ok(value.filter(|value| !value.is_empty())),
+        }
+    }
+}
+
+/// Whether dockerd may have a form body that it does not show. Of two Content-Type headers it reads the first and shows
+/// the last, so no *value* of that header rules a form out. What does: a body that is shown (the first header was JSON
+/// then), no header at all, or no body at all.
+fn may_hide_form(call: &Call) -> bool {
+    call.body.is_none() && call.header("Content-Type").is_some() && call.header("Content-Length") != Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::tests::post;
+
+    fn one(raw: &str, key: &str) -> Result<Option<String>, Unreadable> {
+        Query::read(raw)?.one(key).map(|value| value.map(str::to_owned))
+    }
+
+    #[test]
+    fn parameters_are_read_as_go_reads_them() {
+        for (raw, value) in [
+            ("fromImage=a", Some("a")),
+            ("%66romImage=a", Some("a")),
+            ("&&fromImage=a&", Some("a")),
+            ("fromimage=b&fromImage=a", Some("a")),
+            ("?fromImage=b&fromImage=a", Some("a")),
+            ("fromImage=a=b", Some("a=b")),
+            ("fromImage=a%20b+c", Some("a b c")),
+            ("fromImage=a%26fromImage%3Db", Some("a&fromImage=b")),
+            ("fromImage=a%2520", Some("a%20")),
+            ("x=%26fromImage%3Db&fromImage=a", Some("a")),
+            ("fromImage=a#&tag=b", Some("a#")),
+            ("fromImage", None),
+            ("fromImage=", None),
+            ("fromImage[]=a", None),
+            ("fromImage+=a", None),
+            ("", None),
+        ] {
+            assert_eq!(one(raw, "fromImage"), Ok(value.map(str::to_owned)), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_dockerd_might_drop_or_read_otherwise_is_refused() {
+        for raw in ["a=1;b=2", "fromImage=a;", "a=%zz", "%=1", "a=%f", "a=%ff", ";"] {
+            assert!(matches!(one(raw, "fromImage"), Err(Unreadable::Uri(_))), "{raw}");
+        }
+        assert_eq!(one("a=1&a=2", "a"), Err(Unreadable::Query("a".into())));
+        assert_eq!(one("a=&%61=2", "a"), Err(Unreadable::Query("a".into())));
+        assert!(one(&"a&".repeat(PAIRS + 1), "b").is_err());
+        assert!(one(&"a&".repeat(PAIRS), "b").is_ok());
+    }
+
+    #[test]
+    fn a_form_that_dockerd_may_read_and_not_show_is_refused() {
+        let form = "application/x-www-form-urlencoded";
+        for (headers, body, readable) in [
+            (&[("Content-Length", "0")][..], None, true),
+            (&[("Content-Length", "0"), ("Content-Type", "text/plain")], None, true),
+            (&[("Content-Length", "0"), ("Content-Type", form)], None, true),
+            (&[], None, true),
+            (&[("Content-Length", "29")], None, true),
+            (&[("Content-Length", "2"), ("Content-Type", "application/json")], Some("[]"), true),
+            // Two headers: JSON came first and the body is shown, so Go read no form.
+            (&[("Content-Length", "2"), ("Content-Type", form)], Some("[]"), true),
+            (&[("Content-Length", "29"), ("Content-Type", form)], None, false),
+            (&[("Content-Length", "29"), ("Content-Type", "text/plain")], None, false),
+            (&[("Content-Length", "29"), ("Content-Type", "application/json")], None, false),
+            (&[("Content-Length", "29"), ("Content-Type", "")], None, false),
+            (&[("Content-Length", "00"), ("Content-Type", form)], None, false),
+            // Chunked: no length is shown.
+            (&[("Content-Type", form)], None, false),
+            (&[("Content-Type", "application/x-tar")], None, false),
+        ] {
+            let call = post("/x?a=1", headers, body);
+            assert_eq!(Query::of_form("a=1", &call).is_ok(), readable, "{headers:?}");
+        }
+    }
+}

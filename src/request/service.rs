@@ -1,0 +1,170 @@
+//! `POST /services/create` and `/services/N/update`.
+
+use super::create::image;
+use super::door::Found;
+use super::json::{Json, Members};
+use super::query::Query;
+use super::target::Target;
+use super::{Intent, Service, Unreadable};
+use crate::wire::Call;
+
+/// What a create would run.
+pub(super) fn create(call: &Call) -> Result<Intent, Unreadable> {
+    spec(call).map(Intent::Service)
+}
+
+/// What an update would run.
+pub(super) fn update(service: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+    // dockerd reads this from the query alone and drops what it cannot read without a word; `Query` refuses that.
+    match Query::read(target.query)?.one("rollback")? {
+        Some("previous") => Ok(Intent::Service(Service::Rollback { service: service.to_owned() })),
+        // Other values than `none` are an error of the daemon's.
+        Some(_) | None => create(call),
+    }
+}
+
+/// Reads the specification. 20.10 decodes it under any content type, and shows it under JSON only.
+fn spec(call: &Call) -> Result<Service, Unreadable> {
+    let body = call.body.as_deref().ok_or(Unreadable::MissingBody)?;
+    let spec = Json::members(body)?;
+    let mut found = Found::default();
+    networks(&spec, &mut found)?;
+    let (mut name, mut plugin) = (None, None);
+    if let Some(task) = spec.object("TaskTemplate")? {
+        networks(task, &mut found)?;
+        if let Some(remote) = task.object("PluginSpec")? {
+            plugin = Some(bounded(remote.text("Remote")?.unwrap_or("unnamed")));
+        }
+        match task.text("Runtime")? {
+            None | Some("container") => {}
+            Some(runtime) => plugin = plugin.or_else(|| Some(bounded(runtime))),
+        }
+        if let Some(container) = task.object("ContainerSpec")? {
+            name = image(container)?;
+            of_container(container, &mut found)?;
+        }
+    }
+    let Found { doors, image_mounts } = found;
+    Ok(Service::Spec { image: name, image_mounts, plugin, doors })
+}
+
+/// Notes the doors of a service's container.
+fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
+    for mount in container.objects("Mounts")? {
+        found.mount(mount?)?;
+    }
+    found.words("capability", container.get("CapabilityAdd")?, "CapabilityAdd")?;
+    found.keys("sysctl", container, "Sysctls")?;
+    if let Some(privileges) = container.object("Privileges")? {
+        for member in ["CredentialSpec", "SELinuxContext", "Seccomp", "AppArmor"] {
+            if privileges.object(member)?.is_some() {
+                found.door("security-opt", member);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes networks that are the host's.
+fn networks(of: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
+    for network in of.objects("Networks")? {
+        if let Some(target) = network?.text("Target")?.filter(|target| target.eq_ignore_ascii_case("host")) {
+            found.door("namespace", &format!("network:{target}"));
+        }
+    }
+    Ok(())
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(256).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageName;
+    use crate::request::Door;
+    use crate::request::tests::{json, post};
+
+    fn of(body: &str) -> Intent {
+        Intent::of(&json("/v1.41/services/create", body))
+    }
+
+    fn runs(image: Option<&str>, plugin: Option<&str>, doors: &[(&'static str, &str)]) -> Intent {
+        Intent::Service(Service::Spec {
+            image: image.map(|image| ImageName::parse(image).unwrap()),
+            image_mounts: vec![],
+            plugin: plugin.map(str::to_owned),
+            doors: doors.iter().map(|(id, what)| Door { id, what: (*what).to_owned() }).collect(),
+        })
+    }
+
+    #[test]
+    fn a_service_names_what_its_tasks_run() {
+        for (body, intent) in [
+            (r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}}}"#, runs(Some("a"), None, &[])),
+            ("{\"Tas\u{212a}Template\":{\"Container\u{17f}pec\":{\"IMAGE\":\"a\"}}}", runs(Some("a"), None, &[])),
+            (r#"{"TaskTemplate":{"Runtime":"container","ContainerSpec":{"Image":"a"}}}"#, runs(Some("a"), None, &[])),
+            (r#"{"TaskTemplate":{"Runtime":"plugin","PluginSpec":{"Remote":"b"}}}"#, runs(None, Some("b"), &[])),
+            (r#"{"TaskTemplate":{"Runtime":"plugin"}}"#, runs(None, Some("plugin"), &[])),
+            (r#"{"TaskTemplate":{"Runtime":"attachment"}}"#, runs(None, Some("attachment"), &[])),
+            (r#"{"Name":"s"}"#, runs(None, None, &[])),
+            (
+                r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a","Mounts":[{"Type":"bind","Source":"/"}],"CapabilityAdd":["ALL"]}}}"#,
+                runs(Some("a"), None, &[("bind", "/"), ("capability", "ALL")]),
+            ),
+            (
+                r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a","Privileges":{"Seccomp":{"Mode":"unconfined"}},"Sysctls":{"a":"b"}}}}"#,
+                runs(Some("a"), None, &[("sysctl", "a=b"), ("security-opt", "Seccomp")]),
+            ),
+            (
+                r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"Networks":[{"Target":"host"}]}}"#,
+                runs(Some("a"), None, &[("namespace", "network:host")]),
+            ),
+        ] {
+            assert_eq!(of(body), intent, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_specification_that_is_not_shown_or_reads_two_ways_is_refused() {
+        for headers in [
+            &[("Content-Length", "148"), ("Content-Type", "text/plain")][..],
+            &[("Content-Length", "148")],
+            &[("Content-Length", "1048716"), ("Content-Type", "application/json")],
+            &[("Content-Length", "0")],
+        ] {
+            for uri in ["/services/create", "/v1.41/services/s/update?version=1"] {
+                assert_eq!(Intent::of(&post(uri, headers, None)), Intent::Unreadable(Unreadable::MissingBody), "{headers:?}");
+            }
+        }
+        for body in [
+            r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}},"tasktemplate":{}}"#,
+            r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"ContainerSpec":null}}"#,
+            r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a","image":"b"}}}"#,
+            r#"{"TaskTemplate":[]}"#,
+            "null",
+        ] {
+            assert!(matches!(of(body), Intent::Unreadable(_)), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_is_one_whatever_the_body_says() {
+        let rolled = Intent::Service(Service::Rollback { service: "s".into() });
+        let body = r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"}}}"#;
+        for query in ["version=1&rollback=previous", "%72ollback=previous", "rollback=previou%73"] {
+            let uri = format!("/v1.41/services/s/update?{query}");
+            assert_eq!(Intent::of(&json(&uri, body)), rolled, "{query}");
+            assert_eq!(Intent::of(&post(&uri, &[("Content-Length", "5"), ("Content-Type", "x")], None)), rolled, "{query}");
+        }
+        for query in ["rollback=x;&rollback=previous", "rollback=none&rollback=previous", "rollback=%zz&rollback=previous"] {
+            let intent = Intent::of(&json(&format!("/services/s/update?{query}"), body));
+            assert!(matches!(intent, Intent::Unreadable(_)), "{query}");
+        }
+        for query in ["version=1", "rollback=none", "Rollback=previous", "rollback="] {
+            let intent = Intent::of(&json(&format!("/services/s/update?{query}"), body));
+            assert_eq!(intent, runs(Some("a"), None, &[]), "{query}");
+        }
+    }
+}

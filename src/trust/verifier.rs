@@ -1,0 +1,119 @@
+//! The seam: who can be asked about an image.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::allowlist::Allowlist;
+use super::{Question, TrustError, Urgency, VerifierKind, Vouch};
+use crate::image::Repository;
+
+/// An answer on its way.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vouch, TrustError>> + Send + 'a>>;
+
+/// Someone who vouches for images, or does not.
+pub trait Verifier: Send + Sync {
+    /// Who this is.
+    fn kind(&self) -> VerifierKind;
+
+    /// The answer, if it is known without asking anyone: no I/O, no waiting. Called on the serving thread.
+    fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>>;
+
+    /// The answer, asked for where it must be; ends by `deadline`.
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        urgency: Urgency,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Answer<'a>;
+}
+
+impl Verifier for Allowlist {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Allowlist
+    }
+
+    fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        // The file is in memory; a change of it is noticed by a look at its metadata.
+        Some(Self::vouch(self, repository, question, now))
+    }
+
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        _: Urgency,
+        now: Timestamp,
+        _: Instant,
+    ) -> Answer<'a> {
+        Box::pin(std::future::ready(Self::vouch(self, repository, question, now)))
+    }
+}
+
+/// A verifier in memory, for tests of other rooms.
+#[cfg(test)]
+#[derive(Default)]
+pub struct Twin {
+    /// What is vouched for: repository, tag, digest.
+    pub vouched: Vec<(Repository, crate::image::Tag, crate::image::Digest)>,
+    /// If set, the answer to every question.
+    pub failure: Option<TrustError>,
+    /// Never answers at all.
+    pub hangs: bool,
+}
+
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "a twin in tests")]
+impl Twin {
+    /// Vouches for `digest` as `reference` (`repository:tag`).
+    #[must_use]
+    pub fn with(mut self, reference: &str, digest: crate::image::Digest) -> Self {
+        let reference: crate::image::Reference = reference.parse().unwrap();
+        self.vouched.push((reference.repository, reference.tag.unwrap(), digest));
+        self
+    }
+}
+
+#[cfg(test)]
+impl Verifier for Twin {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Notary
+    }
+
+    fn ready(&self, _: &Repository, _: &Question, _: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        None
+    }
+
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        _: Urgency,
+        _: Timestamp,
+        _: Instant,
+    ) -> Answer<'a> {
+        Box::pin(async move {
+            if self.hangs {
+                std::future::pending::<()>().await;
+            }
+            if let Some(failure) = &self.failure {
+                return Err(failure.clone());
+            }
+            let fits = |(owner, tag, digest): &&(Repository, crate::image::Tag, crate::image::Digest)| {
+                owner == repository
+                    && match question {
+                        Question::Tag(wanted) => wanted == tag,
+                        Question::AnyOf(digests) => digests.contains(digest),
+                    }
+            };
+            match self.vouched.iter().find(fits) {
+                Some((owner, tag, digest)) => Ok(Vouch::twin(owner.clone(), tag.clone(), *digest)),
+                None => Err(TrustError::new(super::TrustCode::NotSigned, "not signed")),
+            }
+        })
+    }
+}

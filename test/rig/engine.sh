@@ -1,0 +1,51 @@
+#!/bin/bash
+# The private Docker engine. Runs inside the private machine.
+#
+#   engine.sh start [DOCKERD-FLAG...]    and wait until it answers
+#   engine.sh stop | restart
+#   engine.sh gate PLUGIN|none           write daemon.json, send SIGHUP, wait until the new chain is in force
+#   engine.sh version
+set -euo pipefail
+: "${RIG:?the scratch folder of the rig}" "${RIG_DATA:?the data root}"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+service=$here/service.sh
+log=$RIG/log/dockerd.log
+
+start() {
+    "$service" start dockerd dockerd --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
+        --data-root "$RIG_DATA" --exec-root "$RIG/exec" --cgroup-parent "/$(basename "$RIG")" \
+        --bridge none --iptables=false --ip6tables=false "$@"
+    # Without a question to the API: with a gate in the chain, each is one more call to it.
+    if ! wait_for "the engine" 60 up_or_dead || ! "$service" running dockerd; then
+        tail -n 20 "$log" >&2
+        die "the engine did not start"
+    fi
+}
+
+up_or_dead() {
+    ! "$service" running dockerd || curl -sf --unix-socket /run/docker.sock http://engine/_ping
+}
+
+stop() { "$service" stop dockerd; }
+
+gate() {
+    local config='{}' before
+    [[ $1 = none ]] || config="{\"authorization-plugins\": [\"$1\"]}"
+    printf '%s\n' "$config" > /etc/docker/daemon.json
+    before=$(grep -c 'Reloaded configuration' "$log" || true)
+    "$service" signal dockerd HUP
+    wait_for "the engine's reload" 20 reloaded "$before"
+    "$service" running dockerd
+}
+
+reloaded() { (($(grep -c 'Reloaded configuration' "$log" || true) > $1)); }
+
+verb=$1
+shift
+case $verb in
+start | stop | gate) "$verb" "$@" ;;
+restart) stop; start "$@" ;;
+version) docker version --format '{{.Server.Version}}' ;;
+*) die "engine.sh: unknown verb $verb" ;;
+esac

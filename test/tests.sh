@@ -1,0 +1,717 @@
+#!/bin/bash
+# The gate end to end, on a real Docker engine, by shunit2.
+#
+# `make -f Makefile.test` brings up an engine, registries and Notary of its own and runs everything here. The first eight
+# tests also run against a plugin that is installed and in force somewhere, as root:
+#
+#   PLUGIN=img-authz:latest \                       the plugin, as daemon.json names it
+#   AUTHZ_IMG=registry.example/app \                signed, of an allowed registry, its tag `latest` too
+#   AUTHZ_IMG_TAG=registry.example/app:1.0 \        the same with a tag
+#   AUTHZ_IMG_FULL=registry.example/team/app:1.0 \  one with the whole path, registry included
+#   UNAUTHZ_IMG=elsewhere.example/app:1.0 \         one of a registry that is not allowed
+#   test/tests.sh [-- TEST...]
+#
+#   AUDIT_LOG=FILE    the gate's audit log, where it is not in the plugin's own state folder
+#   RIG               set by the rig alone: its scratch folder, and the sign that the further tests can run
+#
+# Each image needs an `echo`. They are removed from the host before they are pulled.
+
+PLUGIN=${PLUGIN:-img-authz:latest}
+if [[ -n ${RIG:-} ]]; then
+    AUTHZ_IMG=registry.test:5000/app
+    AUTHZ_IMG_TAG=registry.test:5000/app:1.0
+    AUTHZ_IMG_FULL=registry.test:5000/tool:1.0
+    UNAUTHZ_IMG=foreign.test:5001/app:1.0
+    . "$RIG_TOOLS/images.sh"
+fi
+: "${AUTHZ_IMG:?}" "${AUTHZ_IMG_TAG:?}" "${AUTHZ_IMG_FULL:?}" "${UNAUTHZ_IMG:?}"
+
+# The codes of refusals (docs/reasons.md), each spelled once.
+build_denied='build-denied'
+content_mismatch='content-mismatch'
+image_unapproved='image-unapproved'
+no_image='no-image'
+no_trust_data='no-trust-data'
+not_signed='not-signed'
+pull_all_tags='pull-all-tags'
+registry_not_allowed='registry-not-allowed'
+request_unreadable='request-unreadable'
+route_unknown='route-unknown'
+service_needs_digest='service-needs-digest'
+setting_fault='setting-fault'
+start_with_body='start-with-body'
+trust_ca_refused='trust-ca-refused'
+trust_unreachable='trust-unreachable'
+
+# --- What is asserted ---
+
+# The audit log of the plugin as it is now: its folder bears the plugin's id, which changes when it is created anew.
+audit_log() {
+    printf '%s\n' "${AUDIT_LOG:-$(docker info -f '{{.DockerRootDir}}')/plugins/$(plugin_id)/propagated-mount/audit.jsonl}"
+}
+
+plugin_id() { docker plugin inspect -f '{{.Id}}' "$PLUGIN"; }
+
+audit_lines() { wc -l < "$(audit_log)" 2> /dev/null || echo 0; }
+
+# recorded LINES FIELD...: one entry made after so many lines has all of these fields, as `"name":value`
+recorded() {
+    local lines field
+    lines=$(tail -n "+$(($1 + 1))" "$(audit_log)")
+    shift
+    for field; do lines=$(grep -F -- "$field" <<< "$lines"); done
+    [[ -n $lines ]]
+}
+
+# refused CODE COMMAND...: the command fails with one denial, of this code, complete and not too long; the gate has recorded
+# that it refused
+refused() {
+    local code=$1 output status=0 before denial
+    shift
+    before=$(audit_lines)
+    output=$("$@" 2>&1) || status=$?
+    denial=$(sed -n "s/.*authorization denied by plugin ${PLUGIN//./\\.}: //p" <<< "$output")
+    # curl prints the engine's JSON.
+    denial=${denial%'"}'}
+    assertEquals "one denial by $PLUGIN for: $* -- $output" 1 "$(grep -c . <<< "$denial")" || return 1
+    [[ $1 = api ]] || assertNotEquals "exit status of: $*" 0 "$status"
+    assertEquals "code of: $denial" "$code" "${denial%%: *}"
+    [[ $denial = *': '?*'; '?* ]]
+    assertTrue "evidence and a remedy in: $denial" $?
+    assertTrue "under 300 characters: $denial" "((${#denial} < 300))"
+    recorded "$before" '"event":"BLOCKED"' "\"code\":\"$code\"" '"enforced":true'
+    assertTrue "the gate has recorded $code for: $*" $?
+}
+
+# pulled REFERENCE: pulls it, though it is not on the host; the gate allowed it
+pulled() {
+    local output status=0 before
+    docker rmi -f "$1" > /dev/null 2>&1
+    before=$(audit_lines)
+    output=$(docker pull "$1" 2>&1) || status=$?
+    assertEquals "docker pull $1: $output" 0 "$status"
+    recorded "$before" '"event":"ALLOWED"' '"action":"pull"'
+    assertTrue "the gate has recorded the pull of $1" $?
+    assertTrue "$1 is on the host" "docker image inspect $1"
+}
+
+# prints WORDS COMMAND...: the command, which runs a container, succeeds; these words are its output; the gate was asked at
+# create and at start
+prints() {
+    local words=$1 output status=0 before
+    shift
+    before=$(audit_lines)
+    output=$("$@" 2> "$SHUNIT_TMPDIR/stderr") || status=$?
+    assertEquals "exit status of: $* -- $(< "$SHUNIT_TMPDIR/stderr")" 0 "$status"
+    assertEquals "output of: $*" "$words" "$output"
+    recorded "$before" '"event":"ALLOWED"' '"action":"create"' && recorded "$before" '"event":"ALLOWED"' '"action":"start"'
+    assertTrue "the gate has recorded create and start of: $*" $?
+}
+
+run() { docker run --rm --network none "$@"; }
+
+# api METHOD TARGET [CURL-ARGUMENT...]: a call as no client of docker's makes it; prints the answer
+api() {
+    local method=$1 target=$2
+    shift 2
+    curl -sS --max-time 60 --unix-socket /run/docker.sock -X "$method" "http://engine$target" "$@"
+}
+
+# --- The eight classic tests ---
+
+test_docker_pull_is_allowed() {
+    pulled "$AUTHZ_IMG_TAG"
+}
+
+test_docker_run_is_allowed() {
+    docker rmi -f "$AUTHZ_IMG_TAG" > /dev/null 2>&1
+    prints "it runs" run "$AUTHZ_IMG_TAG" echo "it runs"
+    prints "it runs again" run "$AUTHZ_IMG_TAG" echo "it runs again"
+}
+
+test_pull_is_not_allowed_when_registry_is_not_authorized() {
+    refused $registry_not_allowed docker pull "$UNAUTHZ_IMG"
+    assertFalse "$UNAUTHZ_IMG did not come" "docker image inspect $UNAUTHZ_IMG"
+}
+
+test_run_is_not_allowed_when_registry_is_not_authorized() {
+    refused $registry_not_allowed run "$UNAUTHZ_IMG" echo "it must not run"
+    assertFalse "$UNAUTHZ_IMG did not come" "docker image inspect $UNAUTHZ_IMG"
+}
+
+test_pull_is_allowed_when_registry_is_authorized() {
+    pulled "$AUTHZ_IMG_FULL"
+}
+
+test_run_is_allowed_when_registry_is_authorized() {
+    docker rmi -f "$AUTHZ_IMG_FULL" > /dev/null 2>&1
+    prints "it runs" run "$AUTHZ_IMG_FULL" echo "it runs"
+}
+
+test_pull_is_allowed_when_tag_not_specified() {
+    pulled "$AUTHZ_IMG"
+    assertTrue "it is the tag latest" "docker image inspect $AUTHZ_IMG:latest"
+}
+
+test_run_is_allowed_when_tag_not_specified() {
+    docker rmi -f "$AUTHZ_IMG" > /dev/null 2>&1
+    prints "it runs" run "$AUTHZ_IMG" echo "it runs"
+}
+
+# --- What is not signed ---
+
+further_tests+=(test_unsigned_image_is_refused)
+test_unsigned_image_is_refused() {
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+    refused $no_trust_data run registry.test:5000/plain:1.0
+}
+
+further_tests+=(test_unsigned_tag_of_a_signed_repository_is_refused)
+test_unsigned_tag_of_a_signed_repository_is_refused() {
+    refused $not_signed docker pull registry.test:5000/app:unsigned
+    refused $not_signed run registry.test:5000/app:unsigned
+}
+
+further_tests+=(test_pull_of_all_tags_is_refused)
+test_pull_of_all_tags_is_refused() {
+    refused $pull_all_tags docker pull --all-tags registry.test:5000/app
+}
+
+further_tests+=(test_two_signers_made_the_trust_data)
+test_two_signers_made_the_trust_data() {
+    docker_signed
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    pulled registry.test:5000/tool:1.0
+    prints "signed by notary, 1.0" run registry.test:5000/tool:1.0
+}
+
+# --- One name, other bytes ---
+
+# The signed image on the host, as signed, whatever an earlier test has put under its name.
+docker_signed() { pulled registry.test:5000/app:1.0; }
+
+# An image that nobody vouches for, on the host as evil:1.0; prints its id.
+evil() { make_image evil:1.0 evil; }
+
+further_tests+=(test_retagged_image_does_not_run)
+test_retagged_image_does_not_run() {
+    evil > /dev/null
+    refused $registry_not_allowed run evil:1.0
+    docker tag evil:1.0 registry.test:5000/app:1.0
+    refused $content_mismatch run registry.test:5000/app:1.0
+    docker_signed
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+}
+
+further_tests+=(test_signed_content_under_another_signed_name_does_not_run)
+test_signed_content_under_another_signed_name_does_not_run() {
+    pulled registry.test:5000/tool:1.0
+    docker tag registry.test:5000/tool:1.0 registry.test:5000/app:1.0
+    refused $content_mismatch run registry.test:5000/app:1.0
+    pulled registry.test:5000/app:latest
+    docker tag registry.test:5000/app:latest registry.test:5000/app:1.0
+    refused $content_mismatch run registry.test:5000/app:1.0
+    docker_signed
+}
+
+further_tests+=(test_loaded_image_does_not_run_under_a_signed_name)
+test_loaded_image_does_not_run_under_a_signed_name() {
+    evil > /dev/null
+    docker tag evil:1.0 registry.test:5000/app:1.0
+    docker save registry.test:5000/app:1.0 > "$SHUNIT_TMPDIR/evil.tar"
+    docker_signed
+    docker load -i "$SHUNIT_TMPDIR/evil.tar" > /dev/null
+    assertEquals "the loaded image has taken the name" "$(docker inspect -f '{{.Id}}' evil:1.0)" \
+        "$(docker inspect -f '{{.Id}}' registry.test:5000/app:1.0)"
+    refused $content_mismatch run registry.test:5000/app:1.0
+    docker_signed
+}
+
+further_tests+=(test_signed_image_runs_after_save_and_load)
+test_signed_image_runs_after_save_and_load() {
+    docker_signed
+    docker save registry.test:5000/app:1.0 > "$SHUNIT_TMPDIR/good.tar"
+    docker rmi -f registry.test:5000/app:1.0 > /dev/null
+    docker load -i "$SHUNIT_TMPDIR/good.tar" > /dev/null
+    # What was loaded has no RepoDigests: the gate knows the content from its record of the earlier approval.
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+}
+
+further_tests+=(test_tag_moved_in_the_registry_brings_nothing_that_runs)
+test_tag_moved_in_the_registry_brings_nothing_that_runs() {
+    local before
+    # Notary's word is for the earlier content. The registry has other content under the tag by the time of the pull.
+    publish registry.test:5000/moved:1.0 "moved: as signed" > /dev/null
+    sign_with_docker registry.test:5000/moved:1.0
+    publish registry.test:5000/moved:1.0 "moved: as attacked" > /dev/null
+    docker rmi -f registry.test:5000/moved:1.0 > /dev/null
+    before=$(audit_lines)
+    docker pull registry.test:5000/moved:1.0 > /dev/null 2>&1
+    wait_until 5 recorded "$before" '"event":"MISMATCH"' '"image":"registry.test:5000/moved:1.0"'
+    assertTrue "the mismatch is recorded" $?
+    refused $content_mismatch run registry.test:5000/moved:1.0
+    refused $not_signed run "$(docker inspect -f '{{.Id}}' registry.test:5000/moved:1.0)"
+}
+
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.2
+    done
+}
+
+further_tests+=(test_container_whose_name_moves_before_its_start_does_not_run)
+test_container_whose_name_moves_before_its_start_does_not_run() {
+    local bad tries=${RACE_TRIES:-40} started=0 i good
+    docker_signed
+    good=$(docker create --network none registry.test:5000/app:1.0 sleep 60)
+    # A container of other content, as one that was there before the gate.
+    bad=$(before_the_gate docker create --network none "$(evil)" sleep 60)
+    refused $registry_not_allowed docker start "$bad"
+    for ((i = 0; i < tries; i++)); do
+        # Whoever wins, `web` was good when its start was asked about, and may be bad when it is carried out.
+        docker rename "$good" web > /dev/null 2>&1
+        docker start web > /dev/null 2>&1 &
+        docker rename web away > /dev/null 2>&1
+        docker rename "$bad" web > /dev/null 2>&1
+        wait $!
+        [[ $(docker inspect -f '{{.State.StartedAt}}' "$bad") = 0001-* ]] || started=$((started + 1))
+        docker rename "$bad" "bad$i" > /dev/null 2>&1
+        docker kill "$good" > /dev/null 2>&1
+    done
+    assertEquals "of $tries tries, the other container was started in" 0 "$started"
+    docker rm -f "$good" "$bad" > /dev/null
+}
+
+# before_the_gate COMMAND...: with the gate out of the chain
+before_the_gate() {
+    engine gate none
+    "$@"
+    engine gate "$PLUGIN"
+}
+
+engine() { "$RIG_TOOLS/engine.sh" "$@"; }
+
+# --- Other ways to name an image ---
+
+further_tests+=(test_image_by_id)
+test_image_by_id() {
+    local id evil_id
+    docker_signed
+    id=$(docker inspect -f '{{.Id}}' registry.test:5000/app:1.0)
+    prints "signed by docker trust, 1.0" run "$id"
+    prints "signed by docker trust, 1.0" run "${id#sha256:}"
+    prints "signed by docker trust, 1.0" run "$(cut -c 8-19 <<< "$id")"
+    evil_id=$(evil)
+    refused $registry_not_allowed run "$evil_id"
+    refused $registry_not_allowed run "$(cut -c 8-19 <<< "$evil_id")"
+    docker rmi evil:1.0 > /dev/null
+    evil_id=$(before_the_gate nameless)
+    refused $image_unapproved run "$evil_id"
+    docker rmi -f "$evil_id" > /dev/null
+}
+
+# An image without any name; prints its id.
+nameless() {
+    local tree
+    tree=$(mktemp -d)
+    image_tree "$tree" nameless
+    tar -C "$tree" -c . | docker import - 2> /dev/null
+    rm -rf "$tree"
+}
+
+further_tests+=(test_image_by_digest)
+test_image_by_digest() {
+    local digest unsigned
+    docker_signed
+    digest=$(docker inspect -f '{{index .RepoDigests 0}}' registry.test:5000/app:1.0)
+    pulled "$digest"
+    prints "signed by docker trust, 1.0" run "$digest"
+    docker_signed
+    prints "signed by docker trust, 1.0" run "registry.test:5000/app:1.0@${digest#*@}"
+    # A digest decides, not the tag before it.
+    prints "signed by docker trust, 1.0" run "registry.test:5000/app:latest@${digest#*@}"
+    unsigned=$(registry_digest app unsigned)
+    refused $not_signed docker pull "registry.test:5000/app@$unsigned"
+    refused $not_signed run "registry.test:5000/app:1.0@$unsigned"
+}
+
+# registry_digest REPOSITORY TAG
+registry_digest() {
+    curl -sfI --cacert "$RIG/pki/ca.crt" -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
+        "https://registry.test:5000/v2/$1/manifests/$2" | tr -d '\r' |
+        awk 'tolower($1) == "docker-content-digest:" {print $2}'
+}
+
+further_tests+=(test_container_of_an_image_whose_names_are_gone_starts)
+test_container_of_an_image_whose_names_are_gone_starts() {
+    docker_signed
+    docker create --name nameless --network none registry.test:5000/app:1.0 > /dev/null
+    docker rmi -f registry.test:5000/app:1.0 > /dev/null
+    assertFalse "the image is gone" "docker image inspect registry.test:5000/app:1.0"
+    assertEquals "the container's output" "signed by docker trust, 1.0" "$(docker start -a nameless 2>&1)"
+    docker rm -f nameless > /dev/null
+}
+
+further_tests+=(test_container_without_an_image_is_refused)
+test_container_without_an_image_is_refused() {
+    refused $no_image api POST /containers/create -H 'Content-Type: application/json' -d '{"Cmd": ["/bin/sh"]}'
+    refused $no_image api POST /containers/create -H 'Content-Type: application/json' -d '{"Image": "", "Cmd": ["/bin/sh"]}'
+}
+
+# --- Calls that the gate cannot read ---
+
+further_tests+=(test_padded_request_is_refused)
+test_padded_request_is_refused() {
+    evil > /dev/null
+    # The engine shows plugins no body of 1 MiB or more, and acts on it.
+    {
+        printf '{"Image": "evil:1.0", "Labels": {"padding": "'
+        head -c 1048576 /dev/zero | tr '\0' x
+        printf '"}}'
+    } > "$SHUNIT_TMPDIR/padded.json"
+    refused $request_unreadable api POST '/containers/create?name=padded' -H 'Content-Type: application/json' \
+        --data-binary "@$SHUNIT_TMPDIR/padded.json"
+    assertFalse "it was not created" "docker inspect padded"
+}
+
+further_tests+=(test_hidden_form_body_is_refused)
+test_hidden_form_body_is_refused() {
+    # A form's fields come before those of the query, and the engine shows plugins none of them.
+    refused $request_unreadable api POST '/images/create?fromImage=registry.test:5000/app&tag=1.0' \
+        -d 'fromImage=foreign.test:5001/app&tag=1.0'
+    assertFalse "it did not come" "docker image inspect foreign.test:5001/app:1.0"
+}
+
+further_tests+=(test_start_with_a_body_is_refused)
+test_start_with_a_body_is_refused() {
+    docker_signed
+    docker create --name bodied --network none registry.test:5000/app:1.0 > /dev/null
+    refused $start_with_body api POST /v1.23/containers/bodied/start -H 'Content-Type: application/json' \
+        -d '{"Privileged": true}'
+    docker rm -f bodied > /dev/null
+}
+
+further_tests+=(test_unknown_call_is_refused)
+test_unknown_call_is_refused() {
+    # A route the engine has, but with a method it has not, is asked about by no engine: an unknown one that is asked about
+    # is what a newer engine may bring. `checkpoint` of an experimental engine stands for it here.
+    refused $route_unknown api POST /containers/any/unheard-of
+}
+
+# --- What brings images in by other ways ---
+
+further_tests+=(test_build_is_refused)
+test_build_is_refused() {
+    printf 'FROM scratch\nCOPY Dockerfile /\n' > "$SHUNIT_TMPDIR/Dockerfile"
+    refused $build_denied env DOCKER_BUILDKIT=0 docker build "$SHUNIT_TMPDIR"
+    refused $build_denied api POST /session -H 'Connection: Upgrade' -H 'Upgrade: h2c'
+    refused $build_denied api POST /grpc -H 'Connection: Upgrade' -H 'Upgrade: h2c'
+}
+
+further_tests+=(test_service_is_pinned_and_signed)
+test_service_is_pinned_and_signed() {
+    local digest unsigned status=0
+    docker_signed
+    docker swarm init --advertise-addr 198.51.100.1 > /dev/null
+    digest=$(registry_digest app 1.0)
+    unsigned=$(registry_digest app unsigned)
+    refused $service_needs_digest docker service create --detach --no-resolve-image registry.test:5000/app:1.0
+    refused $not_signed docker service create --detach --no-resolve-image "registry.test:5000/app@$unsigned"
+    docker service create --quiet --name web --network host --restart-condition none --no-resolve-image \
+        --detach "registry.test:5000/app:1.0@$digest" > "$SHUNIT_TMPDIR/service" 2>&1 || status=$?
+    assertEquals "service create: $(< "$SHUNIT_TMPDIR/service")" 0 "$status"
+    wait_until 30 service_prints "signed by docker trust, 1.0"
+    assertTrue "the service's task has run: $(docker service ps web 2>&1)" $?
+    refused $service_needs_digest docker service update --detach --no-resolve-image --image registry.test:5000/app:latest web
+    docker service rm web > /dev/null
+    docker swarm leave --force > /dev/null
+}
+
+service_prints() { [[ $(docker service logs --raw web 2> /dev/null) = *"$1"* ]]; }
+
+# --- The plugin's life ---
+
+# reconfigure NAME=VALUE...: as the documentation says: disable, set, enable, SIGHUP
+reconfigure() {
+    docker plugin disable "$PLUGIN" > /dev/null && docker plugin set "$PLUGIN" "$@" &&
+        docker plugin enable "$PLUGIN" > /dev/null && engine gate "$PLUGIN"
+}
+
+further_tests+=(test_disabling_ends_enforcement_and_sighup_brings_it_back)
+test_disabling_ends_enforcement_and_sighup_brings_it_back() {
+    local before
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+    before=$(audit_lines)
+    docker plugin disable "$PLUGIN" > /dev/null
+    recorded "$before" '"event":"GATE"'
+    assertTrue "that somebody disabled the gate is on record" $?
+    assertTrue "disabled, it refuses nothing" "docker pull registry.test:5000/plain:1.0"
+    docker rmi registry.test:5000/plain:1.0 > /dev/null
+    docker plugin enable "$PLUGIN" > /dev/null
+    assertTrue "enabled, it is not asked yet" "docker pull registry.test:5000/plain:1.0"
+    docker rmi registry.test:5000/plain:1.0 > /dev/null
+    engine gate "$PLUGIN"
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+}
+
+further_tests+=(test_daemon_json_and_sighup_switch_the_gate)
+test_daemon_json_and_sighup_switch_the_gate() {
+    engine gate none
+    assertTrue "out of the chain, it refuses nothing" "docker pull registry.test:5000/plain:1.0"
+    docker rmi registry.test:5000/plain:1.0 > /dev/null
+    engine gate "$PLUGIN"
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+}
+
+further_tests+=(test_engine_restart_keeps_the_gate)
+test_engine_restart_keeps_the_gate() {
+    engine restart
+    assertTrue "docker ps" "docker ps"
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+    pulled registry.test:5000/app:1.0
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+}
+
+further_tests+=(test_plugin_set_changes_the_registries)
+test_plugin_set_changes_the_registries() {
+    refused $registry_not_allowed docker pull foreign.test:5001/app:1.0
+    reconfigure REGISTRY=registry.test:5000,foreign.test:5001
+    refused $no_trust_data docker pull foreign.test:5001/app:1.0
+    reconfigure REGISTRY=foreign.test:5001
+    refused $registry_not_allowed docker pull registry.test:5000/app:1.0
+    reconfigure REGISTRY=registry.test:5000
+    pulled registry.test:5000/app:1.0
+}
+
+further_tests+=(test_notary_root_ca_of_many_lines)
+test_notary_root_ca_of_many_lines() {
+    local ca
+    ca=$(< "$RIG/pki/ca.crt")
+    assertTrue "the certificate has lines" "(($(wc -l <<< "$ca") > 5))"
+    assertContains "and was installed as it is" "$(docker plugin inspect -f '{{range .Settings.Env}}{{println .}}{{end}}' \
+        "$PLUGIN")" "NOTARY_ROOT_CA=$ca"
+    pulled registry.test:5000/app:1.0
+    # As shells leave it, when its quotes are quoted.
+    reconfigure NOTARY_ROOT_CA="'$ca'"
+    pulled registry.test:5000/app:1.0
+    reconfigure NOTARY_ROOT_CA="
+
+  $ca  "
+    pulled registry.test:5000/app:1.0
+    reconfigure NOTARY_ROOT_CA="$ca"
+}
+
+further_tests+=(test_wrong_notary_root_ca)
+test_wrong_notary_root_ca() {
+    reconfigure NOTARY_ROOT_CA="$(< "$RIG/pki/stranger.crt")"
+    assertTrue "docker ps works" "docker ps"
+    refused $trust_ca_refused docker pull registry.test:5000/app:1.0
+    engine restart
+    assertTrue "docker ps works after a restart of the engine" "docker ps"
+    refused $trust_ca_refused docker pull registry.test:5000/app:1.0
+    reconfigure NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")"
+    pulled registry.test:5000/app:1.0
+}
+
+further_tests+=(test_faulty_setting_keeps_the_last_good_ones)
+test_faulty_setting_keeps_the_last_good_ones() {
+    reconfigure NOTARY_ROOT_CA="no certificate" MODE=no-such-mode
+    assertTrue "docker ps works" "docker ps"
+    pulled registry.test:5000/app:1.0
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+    engine restart
+    assertTrue "docker ps works after a restart of the engine" "docker ps"
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+    reconfigure NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" MODE=
+    pulled registry.test:5000/app:1.0
+}
+
+further_tests+=(test_faulty_setting_of_a_new_installation)
+test_faulty_setting_of_a_new_installation() {
+    uninstall
+    "$RIG_TOOLS/install.sh" MODE=no-such-mode > /dev/null
+    assertTrue "docker ps works" "docker ps"
+    refused $setting_fault docker pull registry.test:5000/app:1.0
+    reconfigure MODE=
+    pulled registry.test:5000/app:1.0
+}
+
+# Takes the plugin out of the chain and away, with its state.
+uninstall() {
+    engine gate none
+    docker plugin disable "$PLUGIN" > /dev/null
+    docker plugin rm "$PLUGIN" > /dev/null
+}
+
+further_tests+=(test_mode_audit_records_and_lets_pass)
+test_mode_audit_records_and_lets_pass() {
+    local before
+    reconfigure MODE=audit
+    before=$(audit_lines)
+    assertTrue "an unsigned image may come" "docker pull registry.test:5000/plain:1.0"
+    recorded "$before" '"event":"BLOCKED"' "\"code\":\"$no_trust_data\"" '"enforced":false'
+    assertTrue "and it is on record that it would not" $?
+    docker rmi registry.test:5000/plain:1.0 > /dev/null
+    reconfigure MODE=
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+}
+
+# --- Trouble ---
+
+# Notary is cut off: its address is gone, its state is not.
+unplug_notary() { ip address del 198.51.100.3/32 dev lo; }
+plug_notary() { ip address add 198.51.100.3/32 dev lo; }
+
+further_tests+=(test_notary_down)
+test_notary_down() {
+    local before
+    docker_signed
+    # Nothing of this repository is known yet to the gate.
+    publish registry.test:5000/later:1.0 "signed later" > /dev/null
+    sign_with_notary registry.test:5000/later:1.0
+    docker rmi -f registry.test:5000/later:1.0 > /dev/null
+    unplug_notary
+    refused $trust_unreachable docker pull registry.test:5000/later:1.0
+    # What the last verified trust data covers goes on running.
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    assertTrue "docker ps works" "docker ps"
+    plug_notary
+    # The gate remembers an outage for half a minute.
+    wait_until 45 docker pull -q registry.test:5000/later:1.0 > /dev/null 2>&1
+    assertTrue "once Notary is back, the pull is allowed" $?
+    prints "signed later" run registry.test:5000/later:1.0
+}
+
+further_tests+=(test_notary_that_hangs_holds_nothing_up)
+test_notary_that_hangs_holds_nothing_up() {
+    local begun took
+    publish registry.test:5000/hung:1.0 "signed, asked about in vain" > /dev/null
+    sign_with_notary registry.test:5000/hung:1.0
+    docker rmi -f registry.test:5000/hung:1.0 > /dev/null
+    "$RIG_TOOLS/service.sh" signal notary-server STOP
+    begun=$(date +%s%N)
+    docker pull registry.test:5000/hung:1.0 > "$SHUNIT_TMPDIR/hung" 2>&1 &
+    sleep 0.5
+    assertTrue "docker ps works" "timeout 1 docker ps"
+    wait $!
+    assertNotEquals "the pull is refused" 0 $?
+    assertContains "and says why" "$(< "$SHUNIT_TMPDIR/hung")" "$trust_unreachable"
+    took=$(($(date +%s%N) - begun))
+    assertTrue "within 10 s, not $took ns" "((took < 10000000000))"
+    "$RIG_TOOLS/service.sh" signal notary-server CONT
+    wait_until 45 docker pull -q registry.test:5000/hung:1.0 > /dev/null 2>&1
+    assertTrue "once Notary is back, the pull is allowed" $?
+}
+
+further_tests+=(test_plugin_killed_during_a_call)
+test_plugin_killed_during_a_call() {
+    local pid pull status=0
+    # A call that takes its time: the gate asks a Notary that does not answer, about a repository it knows nothing of.
+    publish registry.test:5000/killed:1.0 "signed, but its question died" > /dev/null
+    docker rmi -f registry.test:5000/killed:1.0 > /dev/null
+    "$RIG_TOOLS/service.sh" signal notary-server STOP
+    pid=$(plugin_pid)
+    docker pull registry.test:5000/killed:1.0 > "$SHUNIT_TMPDIR/killed" 2>&1 &
+    pull=$!
+    sleep 1
+    kill -KILL "$pid"
+    assertTrue "the gate was killed while it was asked" $?
+    wait $pull || status=$?
+    "$RIG_TOOLS/service.sh" signal notary-server CONT
+    # dockerd has asked again, with an empty body.
+    assertNotEquals "the pull is refused: $(< "$SHUNIT_TMPDIR/killed")" 0 "$status"
+    assertContains "$(< "$SHUNIT_TMPDIR/killed")" "$request_unreadable"
+    assertFalse "nothing came" "docker image inspect registry.test:5000/killed:1.0"
+    assertNotEquals "it is another process now" "$pid" "$(plugin_pid)"
+    pulled registry.test:5000/app:1.0
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+}
+
+plugin_pid() { pgrep -f '^/img-authz serve'; }
+
+# --- By way of a registry ---
+
+# An installation of its own: the plugin as pushed to a TLS registry. Content can be there once, so the first one goes.
+further_tests+=(test_install_from_a_registry_and_upgrade)
+test_install_from_a_registry_and_upgrade() {
+    local first=$PLUGIN remote=registry.test:5000/tools/img-authz repo rootfs id before
+    repo=$(cd "$RIG_TOOLS/../.." && pwd)
+    uninstall
+
+    # Two versions, of which the second differs by a file.
+    make -s -C "$repo" create push PLUGIN_NAME=$remote PLUGIN_TAG=1 > "$SHUNIT_TMPDIR/make" 2>&1
+    assertTrue "make create push: $(< "$SHUNIT_TMPDIR/make")" $?
+    docker plugin rm $remote:1 > /dev/null
+    rootfs=$SHUNIT_TMPDIR/second
+    mkdir -p "$rootfs"
+    cp -a "$repo/plugin/config.json" "$repo/plugin/rootfs" "$rootfs"
+    echo 2 > "$rootfs/rootfs/version"
+    docker plugin create $remote:2 "$rootfs" > /dev/null
+    docker plugin push $remote:2 > /dev/null 2>&1
+    assertTrue "the second version is pushed" $?
+    docker plugin rm $remote:2 > /dev/null
+
+    docker plugin install --grant-all-permissions $remote:1 REGISTRY=registry.test:5000 NOTARY=https://notary.test:4443 \
+        NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" > "$SHUNIT_TMPDIR/install" 2>&1
+    assertTrue "docker plugin install: $(< "$SHUNIT_TMPDIR/install")" $?
+    PLUGIN=$remote:1
+    engine gate $PLUGIN
+    pulled registry.test:5000/app:1.0
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+
+    # The upgrade keeps settings and state. Installed is the second version, under the name of the first.
+    id=$(plugin_id)
+    before=$(audit_lines)
+    assertTrue "there is something to keep" "((before > 0))"
+    engine gate none
+    docker plugin disable $PLUGIN > /dev/null
+    docker plugin upgrade --grant-all-permissions --skip-remote-check $PLUGIN $remote:2 > "$SHUNIT_TMPDIR/upgrade" 2>&1
+    assertTrue "docker plugin upgrade: $(< "$SHUNIT_TMPDIR/upgrade")" $?
+    docker plugin enable $PLUGIN > /dev/null
+    engine gate $PLUGIN
+    assertEquals "the plugin's id" "$id" "$(plugin_id)"
+    assertTrue "the new version is in place" "[[ -e $RIG_DATA/plugins/$id/rootfs/version ]]"
+    assertTrue "the record is continued" "(($(audit_lines) >= before))"
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    refused $no_trust_data docker pull registry.test:5000/plain:1.0
+
+    uninstall
+    PLUGIN=$first
+    "$RIG_TOOLS/install.sh" > /dev/null
+    pulled registry.test:5000/app:1.0
+}
+
+# --- The record ---
+
+further_tests+=(test_audit_log_is_the_administrators)
+test_audit_log_is_the_administrators() {
+    assertEquals "mode of the audit log" 600 "$(stat -c %a "$(audit_log)")"
+    assertEquals "lines that are no JSON objects" 0 "$(python3 -c '
+import json, sys
+print(sum(not isinstance(json.loads(line), dict) for line in sys.stdin))' < "$(audit_log)")"
+}
+
+# shunit2 calls this, and then runs what it names besides the tests it finds by their names; where it finds any, it does not
+# look for others, so all are named.
+suite() {
+    local name
+    for name in test_docker_pull_is_allowed test_docker_run_is_allowed \
+        test_pull_is_not_allowed_when_registry_is_not_authorized test_run_is_not_allowed_when_registry_is_not_authorized \
+        test_pull_is_allowed_when_registry_is_authorized test_run_is_allowed_when_registry_is_authorized \
+        test_pull_is_allowed_when_tag_not_specified test_run_is_allowed_when_tag_not_specified; do
+        suite_addTest "$name"
+    done
+    if [[ -z ${RIG:-} ]]; then
+        echo "RIG is not set: the eight tests of an installed plugin run, not the further ones of Makefile.test"
+        return
+    fi
+    for name in "${further_tests[@]}"; do suite_addTest "$name"; done
+}
+
+[[ -t 1 ]] || export SHUNIT_COLOR=none
+# shellcheck disable=SC1091  # Debian's package
+. shunit2
