@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::allowlist::Allowlist;
 use super::notary::Notary;
-use super::registry::RegistryVerifier;
 use super::{Question, TrustError, Urgency, VerifierKind, Vouch};
 use crate::image::Repository;
 
@@ -74,27 +73,6 @@ impl Verifier for Notary {
         deadline: Instant,
     ) -> Answer<'a> {
         Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
-    }
-}
-
-impl Verifier for RegistryVerifier {
-    fn kind(&self) -> VerifierKind {
-        VerifierKind::Registry
-    }
-
-    fn ready(&self, _: &Repository, _: &Question, _: Timestamp) -> Option<Result<Vouch, TrustError>> {
-        None
-    }
-
-    fn vouch<'a>(
-        &'a self,
-        repository: &'a Repository,
-        question: &'a Question,
-        _: Urgency,
-        _: Timestamp,
-        deadline: Instant,
-    ) -> Answer<'a> {
-        Box::pin(Self::vouch(self, repository, question, deadline))
     }
 }
 
