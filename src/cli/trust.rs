@@ -307,6 +307,10 @@ fn reference(text: &str) -> Result<Reference, Stop> {
 fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Result<Notary, Stop> {
     let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
     let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+    if !server.starts_with("https://") {
+        let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(&server));
+        return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
+    }
     let pem = match &common.root_ca {
         Some(path) => Some(read(path)?),
         None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
