@@ -3,6 +3,7 @@
 mod check;
 mod parts;
 mod serve;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Explain what an AuthZ request means and what the gate would answer
     Explain(check::ExplainArgs),
+    /// Show and verify what a Notary server's trust data says
+    Trust(trust::TrustArgs),
 }
 
 /// Reads the arguments and runs the command.
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check(arguments) => check::check(&arguments, &settings),
         Command::Explain(arguments) => check::explain(&arguments, &settings),
+        Command::Trust(arguments) => trust::run(&arguments, &settings),
     }
 }
 
