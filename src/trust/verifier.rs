@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::allowlist::Allowlist;
+use super::notary::Notary;
+use super::registry::RegistryVerifier;
 use super::{Question, TrustError, Urgency, VerifierKind, Vouch};
 use crate::image::Repository;
 
@@ -51,6 +53,48 @@ impl Verifier for Allowlist {
         _: Instant,
     ) -> Answer<'a> {
         Box::pin(std::future::ready(Self::vouch(self, repository, question, now)))
+    }
+}
+
+impl Verifier for Notary {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Notary
+    }
+
+    fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        Self::ready(self, repository, question, now)
+    }
+
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        urgency: Urgency,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Answer<'a> {
+        Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
+    }
+}
+
+impl Verifier for RegistryVerifier {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Registry
+    }
+
+    fn ready(&self, _: &Repository, _: &Question, _: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        None
+    }
+
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        _: Urgency,
+        _: Timestamp,
+        deadline: Instant,
+    ) -> Answer<'a> {
+        Box::pin(Self::vouch(self, repository, question, deadline))
     }
 }
 
