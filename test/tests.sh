@@ -22,6 +22,7 @@ if [[ -n ${RIG:-} ]]; then
     AUTHZ_IMG_TAG=registry.test:5000/app:1.0
     AUTHZ_IMG_FULL=registry.test:5000/tool:1.0
     UNAUTHZ_IMG=foreign.test:5001/app:1.0
+    # shellcheck source=rig/images.sh
     . "$RIG_TOOLS/images.sh"
 fi
 : "${AUTHZ_IMG:?}" "${AUTHZ_IMG_TAG:?}" "${AUTHZ_IMG_FULL:?}" "${UNAUTHZ_IMG:?}"
