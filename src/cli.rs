@@ -1,7 +1,9 @@
 //! The commands. One file each; this one reads the arguments and sets up the log.
 
 mod check;
+mod log;
 mod parts;
+mod place;
 mod serve;
 mod trust;
 
@@ -34,6 +36,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Explain what an AuthZ request means and what the gate would answer
     Explain(check::ExplainArgs),
+    /// Show what was decided, and why
+    Log(log::LogArgs),
     /// Show and verify what a Notary server's trust data says
     Trust(trust::TrustArgs),
 }
@@ -55,8 +59,9 @@ pub fn main() -> ExitCode {
             log_to_stdout(&settings);
             serve::run(&arguments, settings)
         }
-        Command::Check(arguments) => check::check(&arguments, &settings),
-        Command::Explain(arguments) => check::explain(&arguments, &settings),
+        Command::Check(arguments) => check::check(&arguments, &place::on_host(settings)),
+        Command::Explain(arguments) => check::explain(&arguments, &place::on_host(settings)),
+        Command::Log(arguments) => log::run(&arguments, &place::on_host(settings)),
         Command::Trust(arguments) => trust::run(&arguments, &settings),
     }
 }
