@@ -1,7 +1,10 @@
 //! The commands. One file each; this one reads the arguments and sets up the log.
 
+mod allowlist;
 mod check;
+mod out;
 mod parts;
+mod register;
 mod serve;
 
 use std::process::ExitCode;
@@ -33,6 +36,12 @@ enum Command {
     Check(check::CheckArgs),
     /// Explain what an AuthZ request means and what the gate would answer
     Explain(check::ExplainArgs),
+    /// Approve images: add their digests to the allowlist
+    Register(register::RegisterArgs),
+    /// Take approvals back: remove images from the allowlist
+    Unregister(register::UnregisterArgs),
+    /// Read the allowlist, or clear it up
+    Allowlist(allowlist::AllowlistArgs),
 }
 
 /// Reads the arguments and runs the command.
@@ -54,6 +63,9 @@ pub fn main() -> ExitCode {
         }
         Command::Check(arguments) => check::check(&arguments, &settings),
         Command::Explain(arguments) => check::explain(&arguments, &settings),
+        Command::Register(arguments) => register::run(&arguments, &settings),
+        Command::Unregister(arguments) => register::run_unregister(&arguments, &settings),
+        Command::Allowlist(arguments) => allowlist::run(&arguments, &settings),
     }
 }
 
