@@ -1,9 +1,12 @@
 //! The commands. One file each; this one reads the arguments and sets up the log.
 
+mod allowlist;
 mod check;
 mod log;
+mod out;
 mod parts;
 mod place;
+mod register;
 mod serve;
 mod trust;
 
@@ -40,6 +43,12 @@ enum Command {
     Log(log::LogArgs),
     /// Show and verify what a Notary server's trust data says
     Trust(trust::TrustArgs),
+    /// Approve images: add their digests to the allowlist
+    Register(register::RegisterArgs),
+    /// Take approvals back: remove images from the allowlist
+    Unregister(register::UnregisterArgs),
+    /// Read the allowlist, or clear it up
+    Allowlist(allowlist::AllowlistArgs),
 }
 
 /// Reads the arguments and runs the command.
@@ -62,7 +71,11 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, &place::on_host(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &place::on_host(settings)),
         Command::Log(arguments) => log::run(&arguments, &place::on_host(settings)),
-        Command::Trust(arguments) => trust::run(&arguments, &settings),
+        Command::Register(arguments) => register::run(&arguments, &place::on_host(settings)),
+        Command::Unregister(arguments) => register::run_unregister(&arguments, &place::on_host(settings)),
+        Command::Allowlist(arguments) => allowlist::run(&arguments, &place::on_host(settings)),
+        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings),
+        Command::Trust(arguments) => trust::run(&arguments, &place::on_host(settings)),
     }
 }
 

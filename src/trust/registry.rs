@@ -294,11 +294,11 @@ mod tests {
     }
 
     fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_mins(1)
     }
 
-    fn unreachable() -> Option<RegistryError> {
-        Some(RegistryError::Net(NetError::Unreachable { host: "r.example:443".into(), cause: "refused".into() }))
+    fn unreachable() -> RegistryError {
+        RegistryError::Net(NetError::Unreachable { host: "r.example:443".into(), cause: "refused".into() })
     }
 
     impl Rig {
@@ -315,7 +315,7 @@ mod tests {
         let id = Digest::of(b"image id");
         assert_eq!(rig.ask("r.example/app", &[id, rig.good]).await, Ok(rig.good));
         assert_eq!(rig.twin.calls().len(), 2);
-        rig.twin.fail_with(unreachable());
+        rig.twin.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/app", &[id, rig.good]).await, Ok(rig.good));
         assert_eq!(rig.twin.calls().len(), 2);
         let ready = |digest| rig.verifier.ready(&rig.app, &Question::AnyOf(vec![digest]), Timestamp::UNIX_EPOCH);
@@ -358,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn an_outage_is_remembered_for_seconds_and_for_that_registry() {
         let rig = rig();
-        rig.twin.fail_with(unreachable());
+        rig.twin.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Err(TrustCode::Unreachable));
         rig.twin.fail_with(None);
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Err(TrustCode::Unreachable));

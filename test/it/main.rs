@@ -9,5 +9,6 @@
     reason = "tests"
 )]
 
+mod allowlist_commands;
 mod corpus;
 mod registry_client;
