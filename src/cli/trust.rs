@@ -193,9 +193,8 @@ async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop>
         (None, Some(tag)) => Question::Tag(tag),
         (None, None) => Question::Tag(crate::image::Tag::latest()),
     };
-    let vouch = notary
-        .vouch(&reference.repository, &question, Urgency::Pull, clock::now(), Instant::now() + NETWORK_TIME)
-        .await?;
+    let vouch =
+        notary.vouch(&reference.repository, &question, Urgency::Pull, clock::now(), Instant::now() + NETWORK_TIME).await?;
     let verified = Verified {
         digest: vouch.digest().to_string(),
         role: vouch.role().to_owned(),
@@ -232,7 +231,12 @@ async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Sto
     text.push_str(&format!("\n{:width$}  {:71}  {:16}  SIGNERS\n", "TAG", "DIGEST", "ROLE"));
     for (tag, view) in &found.view.tags {
         let signers = if view.signers.is_empty() { "(owner)".to_owned() } else { view.signers.join(", ") };
-        text.push_str(&format!("{:width$}  {:71}  {:16}  {signers}\n", crate::net::clean(tag), view.digest.to_string(), view.role));
+        text.push_str(&format!(
+            "{:width$}  {:71}  {:16}  {signers}\n",
+            crate::net::clean(tag),
+            view.digest.to_string(),
+            view.role
+        ));
     }
     let width = found.view.roles.iter().map(|role| role.name.len()).max().unwrap_or(4);
     text.push_str(&format!("\n{:width$}  VERSION  EXPIRES               NEEDS  KEYS\n", "ROLE"));
@@ -279,7 +283,9 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<String, Stop>
     let width = standings.iter().map(|standing| standing.repository.len()).max().unwrap_or(10).max(10);
     let mut text = format!("{:width$}  EXPIRES               CHECKED", "REPOSITORY");
     for standing in standings {
-        let expires = standing.expires.map_or_else(|| "damaged             ".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let expires = standing
+            .expires
+            .map_or_else(|| "damaged             ".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         text.push_str(&format!(
             "\n{:width$}  {expires}  {}",
             crate::net::clean(&standing.repository),
@@ -301,7 +307,8 @@ async fn check(notary: &Notary, repository: &Repository) -> Result<(), Stop> {
 
 fn reference(text: &str) -> Result<Reference, Stop> {
     // What is no reference is certainly not signed.
-    text.parse().map_err(|error: crate::image::ReferenceError| Stop::Refused { code: "reference-invalid", message: error.to_string() })
+    text.parse()
+        .map_err(|error: crate::image::ReferenceError| Stop::Refused { code: "reference-invalid", message: error.to_string() })
 }
 
 fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Result<Notary, Stop> {
@@ -374,10 +381,8 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
         }
     };
     // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
-    Pins::read(text, load).map_err(|error: PinsError| Stop::Refused {
-        code: TrustCode::Misconfigured.as_str(),
-        message: error.to_string(),
-    })
+    Pins::read(text, load)
+        .map_err(|error: PinsError| Stop::Refused { code: TrustCode::Misconfigured.as_str(), message: error.to_string() })
 }
 
 fn read(path: &Path) -> Result<String, Stop> {

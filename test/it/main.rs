@@ -10,3 +10,5 @@
 )]
 
 mod corpus;
+mod trust_attacks;
+mod trust_repo;
