@@ -12,3 +12,5 @@
 mod allowlist_commands;
 mod corpus;
 mod registry_client;
+mod trust_attacks;
+mod trust_repo;
