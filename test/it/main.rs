@@ -14,3 +14,7 @@ mod corpus;
 mod registry_client;
 mod trust_attacks;
 mod trust_repo;
+//! Integration tests: one binary, a file per subject.
+
+mod request_generator;
+mod request_oracle;
