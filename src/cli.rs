@@ -6,6 +6,7 @@ mod out;
 mod parts;
 mod register;
 mod serve;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Unregister(register::UnregisterArgs),
     /// Read the allowlist, or clear it up
     Allowlist(allowlist::AllowlistArgs),
+    /// Show and verify what a Notary server's trust data says
+    Trust(trust::TrustArgs),
 }
 
 /// Reads the arguments and runs the command.
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Register(arguments) => register::run(&arguments, &settings),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &settings),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &settings),
+        Command::Trust(arguments) => trust::run(&arguments, &settings),
     }
 }
 

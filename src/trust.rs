@@ -2,7 +2,9 @@
 //! so?*, with a [`Vouch`] that only this room can make.
 
 pub mod allowlist;
+pub mod notary;
 pub mod registry;
+pub mod tuf;
 mod verifier;
 mod vouch;
 

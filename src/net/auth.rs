@@ -312,6 +312,12 @@ impl Session {
         &self.base
     }
 
+    /// Host and port of the server, for messages.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host_of(&self.base)
+    }
+
     /// The URL of a path below the base.
     pub fn url(&self, path: &str) -> Result<Url, NetError> {
         let mut url = self.base.clone();

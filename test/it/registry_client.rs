@@ -176,7 +176,6 @@ async fn a_manifest_is_fetched_over_tls_from_a_registry_with_its_own_ca() {
 }
 
 #[tokio::test]
-#[ignore = "net::classify overlooks a TLS error that is wrapped twice"]
 async fn a_registry_with_an_unknown_ca_is_refused_and_not_asked_over_plain_http() {
     let (config, _) = tls();
     let fake = Fake::new(Some(config), |_| Say::manifest());
@@ -190,7 +189,6 @@ async fn a_registry_with_an_unknown_ca_is_refused_and_not_asked_over_plain_http(
 }
 
 #[tokio::test]
-#[ignore = "net::classify overlooks a TLS error that is wrapped twice"]
 async fn a_ca_for_one_registry_is_not_one_for_another() {
     let (config, pem) = tls();
     let fake = Fake::new(Some(config), |_| Say::manifest());

@@ -1,0 +1,695 @@
+//! The Notary v1 verifier: asks a server, verifies, remembers, and answers (DESIGN, section 6; spec/notary-tuf.md).
+//!
+//! One [`Notary`] stands for one server on one set of terms. Per repository there is at most one flight to the server at a
+//! time; whoever asks meanwhile waits for it. Knowledge is replaced only by knowledge that verified from the root down. A
+//! server out of reach is no answer: pulls are refused, what is here may run on the last verified knowledge until it expires.
+
+mod server;
+mod state;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+
+use self::server::{FetchError, Server};
+use self::state::{Edition, Read, StateDir, Written};
+use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Subject, View, Yes, load, update};
+use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use crate::image::Repository;
+use crate::net::auth::{DockerConfig, Session};
+use crate::net::{Client, NetError, Tls};
+
+/// Flights at once for pulls, and as many again for starts: starts never wait behind pulls.
+const FLIGHTS: usize = 64;
+/// Repositories kept in memory. The least recently used goes first; disk has them still.
+const KEPT: usize = 1024;
+/// Bytes of trust data kept in memory, beyond which the least recently used goes.
+const KEPT_BYTES: usize = 64 << 20;
+/// How long a server that cannot be reached is not asked again on behalf of a start.
+const OUTAGE_TIME: Duration = Duration::from_secs(30);
+/// A negative answer from memory counts this long; a person who just signed should not have to wait for the window to end.
+const NO_TIME: Duration = Duration::from_secs(1);
+/// A check that found nothing new is written to disk this often, for the age of what is kept.
+const SEEN_TIME: SignedDuration = SignedDuration::from_mins(5);
+/// A clock further back than this behind the last check makes the age of what is kept unknown.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(5);
+/// Times an update starts again because another process wrote the state first.
+const ROUNDS: usize = 8;
+
+/// What to do when the server is out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnOutage {
+    /// What is on the host runs on the last verified knowledge.
+    #[default]
+    UseKnown,
+    /// Nothing does.
+    Deny,
+}
+
+/// One server on one set of terms.
+#[derive(Debug)]
+pub struct Config {
+    /// Base URL, `https`, perhaps with a path.
+    pub server: String,
+    /// Who may vouch for the server's TLS certificate.
+    pub tls: Tls,
+    /// Which roots of trust count.
+    pub pins: Pins,
+    /// Docker's credentials; those of the registry host are used.
+    pub credentials: DockerConfig,
+    /// How long a verified answer is reused without asking.
+    pub freshness: Duration,
+    /// How long knowledge may be used without the server.
+    pub stale_limit: Duration,
+    /// Whether it may at all.
+    pub on_outage: OnOutage,
+    /// Where verified trust data is kept.
+    pub state_dir: PathBuf,
+    /// How long the network gets for one answer.
+    pub network_time: Duration,
+    /// Delegations (`targets/release-team`) that must agree on every digest.
+    pub require: Vec<RoleName>,
+    /// Bounds of one verification.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The defaults of DESIGN, section 6, for a server.
+    #[must_use]
+    pub fn new(server: impl Into<String>, state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            server: server.into(),
+            tls: Tls::default(),
+            pins: Pins::default(),
+            credentials: DockerConfig::default(),
+            freshness: Duration::from_secs(30),
+            stale_limit: Duration::from_hours(24),
+            on_outage: OnOutage::default(),
+            state_dir: state_dir.into(),
+            network_time: Duration::from_secs(3),
+            require: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The verifier. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Notary {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Notary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notary").field("server", &self.inner.session.base().as_str()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    session: Arc<Session>,
+    credentials: Arc<DockerConfig>,
+    pins: Arc<Pins>,
+    freshness: Duration,
+    stale_limit: Duration,
+    on_outage: OnOutage,
+    network_time: Duration,
+    require: Vec<RoleName>,
+    limits: Limits,
+    state: StateDir,
+    entries: Mutex<HashMap<Repository, Arc<Entry>>>,
+    outage: Mutex<Option<(Instant, TrustError)>>,
+    pulls: Semaphore,
+    starts: Semaphore,
+}
+
+/// What is remembered of one repository.
+struct Entry {
+    repository: Repository,
+    /// Whether the disk was looked at.
+    loaded: OnceCell<()>,
+    now: Mutex<Remembered>,
+    flight: Mutex<Option<Arc<Flight>>>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    known: Option<Known>,
+    /// The edition on disk that `known` was built on.
+    edition: Option<Edition>,
+    /// When its last check was written to disk.
+    written: Option<Timestamp>,
+    /// What the server answered last, if that was not good: what was known before is not used in its place.
+    refused: Option<TrustError>,
+    used: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Known {
+    knowledge: Arc<Knowledge>,
+    /// When the server was last asked with success; `None` for what was only read from disk.
+    checked: Option<(Instant, Timestamp)>,
+}
+
+type Outcome = Result<Known, Miss>;
+
+/// Why a flight brought nothing.
+#[derive(Debug, Clone)]
+enum Miss {
+    /// The server answered, and the answer is no.
+    Refused(TrustError),
+    /// The server gave no answer.
+    NoAnswer(TrustError),
+}
+
+struct Flight {
+    outcome: watch::Receiver<Option<Outcome>>,
+    /// A start waits for it: it need not queue with pulls.
+    hurry: Notify,
+}
+
+/// What `trust inspect` shows of a repository.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// The server asked.
+    pub server: String,
+    /// What decides about its root, in words.
+    pub pin: String,
+    /// Roles, keys, tags.
+    #[serde(flatten)]
+    pub view: View,
+}
+
+/// One line of `trust status`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// The repository.
+    pub repository: String,
+    /// When the server was last asked with success.
+    pub checked: Timestamp,
+    /// When the first of its files expires; absent where what is kept does not verify.
+    pub expires: Option<Timestamp>,
+    /// What is wrong with what is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl Notary {
+    /// A verifier for the server. Reads no state yet and asks nothing.
+    pub fn new(config: Config) -> Result<Self, TrustError> {
+        let misconfigured = |error: NetError| TrustError::new(TrustCode::Misconfigured, error.to_string());
+        let client = Client::new(&config.tls).map_err(misconfigured)?;
+        let session = Session::new(client, &config.server).map_err(misconfigured)?;
+        if session.base().scheme() != "https" {
+            let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(&config.server));
+            return Err(TrustError::new(TrustCode::Misconfigured, message));
+        }
+        let inner = Inner {
+            session: Arc::new(session),
+            credentials: Arc::new(config.credentials),
+            pins: Arc::new(config.pins),
+            freshness: config.freshness,
+            stale_limit: config.stale_limit,
+            on_outage: config.on_outage,
+            network_time: config.network_time,
+            require: config.require,
+            limits: config.limits,
+            state: StateDir::new(config.state_dir),
+            entries: Mutex::default(),
+            outage: Mutex::default(),
+            pulls: Semaphore::new(FLIGHTS),
+            starts: Semaphore::new(FLIGHTS),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The answer, if it is known without asking anybody: within the freshness window. Does no I/O and does not wait.
+    #[must_use]
+    pub fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        let entry = lock(&self.inner.entries).get(repository).cloned()?;
+        let known = entry.fresh(self.inner.freshness, now)?;
+        let answer = self.inner.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now);
+        let recent = known.checked.is_some_and(|(at, _)| at.elapsed() < NO_TIME);
+        (answer.is_ok() || recent).then_some(answer)
+    }
+
+    /// The answer, asking the server if need be. Dropping the future stops the waiting, not the flight that others share.
+    ///
+    /// Verification runs on the runtime of the caller, in a task of its own.
+    pub async fn vouch(
+        &self,
+        repository: &Repository,
+        question: &Question,
+        urgency: Urgency,
+        now: Timestamp,
+        deadline: tokio::time::Instant,
+    ) -> Result<Vouch, TrustError> {
+        if let Some(answer) = self.ready(repository, question, now) {
+            return answer;
+        }
+        let entry = self.inner.entry(repository);
+        let answer = self.inner.ask(&entry, question, urgency, now, deadline).await;
+        if answer.is_err() {
+            self.inner.tidy(&entry);
+        }
+        answer
+    }
+
+    /// What is known of a repository, from memory or disk; asks nobody.
+    pub async fn inspect(&self, repository: &Repository, now: Timestamp) -> Option<Inspection> {
+        let entry = self.inner.entry(repository);
+        self.inner.loaded(&entry).await;
+        let known = lock(&entry.now).known.clone();
+        self.inner.tidy(&entry);
+        let view = known?.knowledge.view(now);
+        Some(Inspection {
+            server: self.inner.session.base().to_string(),
+            pin: self.inner.pins.describe(repository.as_str()),
+            view,
+        })
+    }
+
+    /// The root of trust as last verified: version, and the ids of its keys. For `trust pin`.
+    pub async fn root(&self, repository: &Repository) -> Option<(u64, Vec<String>)> {
+        let entry = self.inner.entry(repository);
+        self.inner.loaded(&entry).await;
+        let known = lock(&entry.now).known.clone();
+        self.inner.tidy(&entry);
+        known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
+    }
+
+    /// All repositories kept on disk, and when the first file of each expires.
+    pub async fn standings(&self) -> Vec<Standing> {
+        let mut standings = Vec::new();
+        for stored in self.inner.state.all() {
+            let (expires, fault) = match stored.repository.parse::<Repository>() {
+                Ok(repository) => match load(&stored, &repository, self.inner.limits).await {
+                    Ok(knowledge) => (Some(knowledge.expires()), None),
+                    Err(fault) => (None, Some(fault.to_string())),
+                },
+                Err(error) => (None, Some(error.to_string())),
+            };
+            standings.push(Standing { repository: stored.repository, checked: stored.seen, expires, fault });
+        }
+        standings.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.repository.cmp(&b.repository)));
+        standings
+    }
+}
+
+impl Verifier for Notary {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Notary
+    }
+
+    fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        Self::ready(self, repository, question, now)
+    }
+
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        urgency: Urgency,
+        now: Timestamp,
+        deadline: tokio::time::Instant,
+    ) -> Answer<'a> {
+        Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
+    }
+}
+
+impl Entry {
+    fn fresh(&self, window: Duration, now: Timestamp) -> Option<Known> {
+        let mut remembered = lock(&self.now);
+        if remembered.refused.is_some() {
+            return None;
+        }
+        let (at, wall) = remembered.known.as_ref()?.checked?;
+        // Both clocks: the steady one stands still in suspend, the other may be set.
+        let age = now.duration_since(wall);
+        if at.elapsed() >= window || age >= SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX) {
+            return None;
+        }
+        remembered.used = Some(Instant::now());
+        remembered.known.clone()
+    }
+}
+
+impl Inner {
+    /// The repository's entry; made if it is not there. [`Inner::tidy`] removes it if nothing came of it.
+    fn entry(&self, repository: &Repository) -> Arc<Entry> {
+        let mut entries = lock(&self.entries);
+        let entry = entries.entry(repository.clone()).or_insert_with(|| {
+            Arc::new(Entry {
+                repository: repository.clone(),
+                loaded: OnceCell::new(),
+                now: Mutex::default(),
+                flight: Mutex::default(),
+            })
+        });
+        Arc::clone(entry)
+    }
+
+    /// Forgets an entry of which nothing is known, so that made-up names cost nothing, and the least recently used ones
+    /// beyond the bounds.
+    fn tidy(&self, entry: &Arc<Entry>) {
+        let mut entries = lock(&self.entries);
+        let (empty, flying) = (lock(&entry.now).known.is_none(), lock(&entry.flight).is_some());
+        if empty && !flying {
+            entries.remove(&entry.repository);
+            return;
+        }
+        lock(&entry.now).used = Some(Instant::now());
+        let bytes = |entry: &Entry| lock(&entry.now).known.as_ref().map_or(0, |known| known.knowledge.bytes());
+        while entries.len() > KEPT
+            || (entries.len() > 1 && entries.values().map(|entry| bytes(entry)).sum::<usize>() > KEPT_BYTES)
+        {
+            let oldest = entries
+                .values()
+                .filter(|entry| lock(&entry.flight).is_none())
+                .min_by_key(|entry| lock(&entry.now).used)
+                .map(|entry| entry.repository.clone());
+            let Some(oldest) = oldest else { return };
+            entries.remove(&oldest);
+        }
+    }
+
+    /// Looks at the disk once per entry.
+    async fn loaded(&self, entry: &Entry) {
+        entry.loaded.get_or_init(|| self.read(entry)).await;
+    }
+
+    /// Reads what is kept into memory, verified.
+    async fn read(&self, entry: &Entry) {
+        let name = entry.repository.as_str();
+        let (stored, edition) = match self.state.read(name) {
+            Read::Nothing => {
+                lock(&entry.now).edition = None;
+                return;
+            }
+            Read::Kept(stored, edition) => (stored, edition),
+            Read::Damaged(why) => {
+                tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
+                self.state.set_aside(name);
+                lock(&entry.now).edition = None;
+                return;
+            }
+        };
+        match load(&stored, &entry.repository, self.limits).await {
+            Ok(knowledge) => {
+                let mut remembered = lock(&entry.now);
+                remembered.written = Some(stored.seen);
+                remembered.edition = Some(edition);
+                let newer = remembered.known.as_ref().is_none_or(|known| known.knowledge.seen() <= knowledge.seen());
+                if newer {
+                    remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
+                }
+            }
+            Err(fault) => {
+                tracing::error!(repository = name, %fault, "kept trust data does not verify; it is set aside and fetched anew");
+                self.state.set_aside(name);
+                lock(&entry.now).edition = None;
+            }
+        }
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        question: &Question,
+        urgency: Urgency,
+        now: Timestamp,
+        deadline: tokio::time::Instant,
+    ) -> Result<Vouch, TrustError> {
+        let outage = lock(&self.outage).clone().filter(|(until, _)| *until > Instant::now());
+        if let (Urgency::Run, Some((_, error))) = (urgency, outage) {
+            self.loaded(entry).await;
+            return self.without(entry, question, error, now);
+        }
+        let flight = self.flight(entry, urgency, now);
+        let end = deadline.min(tokio::time::Instant::now() + self.network_time);
+        let mut outcome = flight.outcome.clone();
+        let landed = tokio::time::timeout_at(end, outcome.wait_for(Option::is_some)).await;
+        let outcome = match landed {
+            Ok(Ok(outcome)) => outcome.clone(),
+            Ok(Err(_)) => None,
+            Err(_) => {
+                let message = format!("`{}` did not answer in time", self.session.host());
+                Some(Err(Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message))))
+            }
+        };
+        match (outcome, urgency) {
+            (Some(Ok(known)), _) => self.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now),
+            (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
+            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error))), _) => Err(error),
+            (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
+        }
+    }
+
+    /// The flight under way, or a new one.
+    fn flight(self: &Arc<Self>, entry: &Arc<Entry>, urgency: Urgency, now: Timestamp) -> Arc<Flight> {
+        let mut slot = lock(&entry.flight);
+        let flight = match &*slot {
+            Some(flight) => Arc::clone(flight),
+            None => {
+                let (sender, receiver) = watch::channel(None);
+                let flight = Arc::new(Flight { outcome: receiver, hurry: Notify::new() });
+                *slot = Some(Arc::clone(&flight));
+                let (inner, entry, shared) = (Arc::clone(self), Arc::clone(entry), Arc::clone(&flight));
+                tokio::spawn(async move {
+                    let landing = Landing { entry: &entry };
+                    let outcome = inner.fly(&entry, &shared, now).await;
+                    drop(landing);
+                    inner.tidy(&entry);
+                    let _ = sender.send(Some(outcome));
+                });
+                flight
+            }
+        };
+        drop(slot);
+        if urgency == Urgency::Run {
+            flight.hurry.notify_one();
+        }
+        flight
+    }
+
+    /// One check with the server, and what follows from it.
+    async fn fly(&self, entry: &Arc<Entry>, flight: &Flight, now: Timestamp) -> Outcome {
+        let deadline = tokio::time::Instant::now() + self.network_time;
+        let queued = async {
+            tokio::select! {
+                permit = self.pulls.acquire() => permit,
+                () = flight.hurry.notified() => self.starts.acquire().await,
+            }
+        };
+        let late = || TrustError::new(TrustCode::Unreachable, "too many verifications are under way");
+        let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::NoAnswer(late())) };
+        self.loaded(entry).await;
+        let mut outcome = Err(Miss::NoAnswer(late()));
+        for _ in 0..ROUNDS {
+            match self.check(entry, now, deadline).await {
+                Ok(Some(known)) => {
+                    outcome = Ok(known);
+                    break;
+                }
+                // Another process wrote first: what it wrote is the new base.
+                Ok(None) => self.read(entry).await,
+                Err(miss) => {
+                    outcome = Err(miss);
+                    break;
+                }
+            }
+        }
+        let mut remembered = lock(&entry.now);
+        match &outcome {
+            Ok(known) => {
+                remembered.known = Some(known.clone());
+                remembered.refused = None;
+            }
+            Err(Miss::Refused(error)) => remembered.refused = Some(error.clone()),
+            Err(Miss::NoAnswer(_)) => {}
+        }
+        outcome
+    }
+
+    /// Asks, verifies, writes. `None`: the state on disk moved meanwhile.
+    async fn check(&self, entry: &Entry, now: Timestamp, deadline: tokio::time::Instant) -> Result<Option<Known>, Miss> {
+        let repository = &entry.repository;
+        let (known, edition, written) = {
+            let remembered = lock(&entry.now);
+            (remembered.known.clone().map(|known| known.knowledge), remembered.edition, remembered.written)
+        };
+        let server = Server {
+            session: Arc::clone(&self.session),
+            credentials: Arc::clone(&self.credentials),
+            repository: repository.clone(),
+            deadline,
+        };
+        let subject =
+            Subject { repository: repository.clone(), pins: Arc::clone(&self.pins), limits: self.limits, known: known.clone() };
+        let started = Instant::now();
+        let updated = tokio::time::timeout_at(deadline, update(&server, &subject, now)).await;
+        let knowledge = match updated {
+            Ok(Ok(knowledge)) => knowledge,
+            Ok(Err(Failure::Fault(fault))) => {
+                self.reached();
+                return Err(Miss::Refused(refused(&fault, repository, known.is_some())));
+            }
+            Ok(Err(Failure::Fetch(error))) => return Err(self.missed(error)),
+            Err(_elapsed) => {
+                let after = self.network_time;
+                return Err(self.missed(FetchError::Net(NetError::Timeout { host: self.session.host(), after })));
+            }
+        };
+        self.reached();
+        if known.is_none() && self.pins.first_use(repository.as_str()) {
+            let keys = knowledge.root_keys().join(", ");
+            tracing::warn!(repository = repository.as_str(), keys, "root of trust accepted on first use; `trust pin` pins it");
+        }
+        let changed = known.as_ref().is_none_or(|known| !known.same_files(&knowledge));
+        let due = written.is_none_or(|written| knowledge.seen().duration_since(written) >= SEEN_TIME);
+        if changed || due || edition.is_none() {
+            let stored = knowledge.stored();
+            match self.state.write(&stored, edition) {
+                Ok(Written::Done(edition)) => {
+                    let mut remembered = lock(&entry.now);
+                    remembered.edition = Some(edition);
+                    remembered.written = Some(stored.seen);
+                }
+                Ok(Written::Moved) => return Ok(None),
+                // Decisions go on, on what is in memory; the protection does not outlive the process.
+                Err(why) => tracing::error!(
+                    repository = repository.as_str(),
+                    why,
+                    "verified trust data cannot be kept; protection against rollback ends with this process"
+                ),
+            }
+        }
+        Ok(Some(Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) }))
+    }
+
+    fn reached(&self) {
+        *lock(&self.outage) = None;
+    }
+
+    /// A server that gave no answer: remembered, if it is the server and not the repository.
+    fn missed(&self, error: FetchError) -> Miss {
+        let error = match error {
+            FetchError::Status { host, status } => {
+                let message = format!("`{host}` answers with status {status} instead of trust data");
+                return Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message));
+            }
+            FetchError::Net(error) => error,
+        };
+        let message = error.to_string();
+        let code = match error {
+            NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
+            NetError::CaRefused { .. } => TrustCode::CaRefused,
+            NetError::Unauthorized { .. } => return Miss::NoAnswer(TrustError::new(TrustCode::Unauthorized, message)),
+            NetError::TooLarge { .. } | NetError::Bad(_) => {
+                return Miss::Refused(TrustError::new(TrustCode::Invalid, message));
+            }
+        };
+        let error = TrustError::new(code, message);
+        let mut outage = lock(&self.outage);
+        if outage.is_none() {
+            tracing::warn!(server = self.session.host(), error = %error, "the Notary server is out of reach");
+        }
+        *outage = Some((Instant::now() + OUTAGE_TIME, error.clone()));
+        Miss::NoAnswer(error)
+    }
+
+    /// An answer without the server, for what is on the host already.
+    fn without(&self, entry: &Entry, question: &Question, error: TrustError, now: Timestamp) -> Result<Vouch, TrustError> {
+        let (known, refused) = {
+            let remembered = lock(&entry.now);
+            (remembered.known.clone(), remembered.refused.clone())
+        };
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let Some(known) = known.filter(|_| self.on_outage == OnOutage::UseKnown) else { return Err(error) };
+        let since = known.knowledge.seen();
+        let age = now.duration_since(since);
+        let limit = SignedDuration::try_from(self.stale_limit).unwrap_or(SignedDuration::MAX);
+        let steady = known.checked.map_or(Duration::ZERO, |(at, _)| at.elapsed());
+        if age > limit || age < -CLOCK_STEP || steady > self.stale_limit {
+            let message = format!("{error}; what was verified at {since} is too old to go on with");
+            return Err(TrustError::new(error.code, message));
+        }
+        self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)
+    }
+
+    fn answer(
+        &self,
+        repository: &Repository,
+        knowledge: &Knowledge,
+        question: &Question,
+        freshness: Freshness,
+        now: Timestamp,
+    ) -> Result<Vouch, TrustError> {
+        // A pin counts at once, also for what was kept before it was set.
+        if freshness != Freshness::Fresh {
+            knowledge.pinned(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
+        }
+        let answer = match question {
+            Question::Tag(tag) => knowledge.tag(tag, &self.require, now),
+            Question::AnyOf(digests) => knowledge.any_of(digests, &self.require, now),
+        };
+        match answer {
+            Ok(Yes { digest, tags, role, signers, expires }) => Ok(Vouch {
+                repository: repository.clone(),
+                digest,
+                verifier: VerifierKind::Notary,
+                tags,
+                role: role.to_string(),
+                signers,
+                expires: Some(expires),
+                freshness,
+            }),
+            Err(Refusal::NotSigned(why)) => {
+                Err(TrustError::new(TrustCode::NotSigned, format!("`{repository}` is signed, but {why}")))
+            }
+            Err(Refusal::Fault(fault)) => Err(refused(&fault, repository, true)),
+        }
+    }
+}
+
+/// Ends a flight however it ends, so that a panic or a runtime that stops does not leave one that never lands.
+struct Landing<'a> {
+    entry: &'a Entry,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        *lock(&self.entry.flight) = None;
+    }
+}
+
+/// A fault in the words of a verifier's answer.
+fn refused(fault: &Fault, repository: &Repository, known: bool) -> TrustError {
+    let code = match fault.kind {
+        FaultKind::Invalid | FaultKind::UnderSigned => TrustCode::Invalid,
+        FaultKind::Expired => TrustCode::Expired,
+        FaultKind::RolledBack => TrustCode::RolledBack,
+        FaultKind::Root => TrustCode::RootNotTrusted,
+        FaultKind::Missing if known => TrustCode::Withdrawn,
+        FaultKind::Missing if fault.role == "root" => TrustCode::NoTrustData,
+        FaultKind::Missing => TrustCode::Invalid,
+    };
+    let message = match code {
+        TrustCode::NoTrustData => format!("the Notary server has no trust data for `{repository}`"),
+        TrustCode::Withdrawn => format!("the Notary server had trust data for `{repository}` and now has none ({fault})"),
+        _ => format!("trust data of `{repository}`: {fault}"),
+    };
+    TrustError::new(code, message)
+}
+
+/// A lock whose holder panicked is still a lock: what it guards is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+//! A Notary server, asked over HTTPS (spec/notary-tuf.md, sections 1 and 2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::image::Repository;
+use crate::net::auth::{Asker, DockerConfig, Session};
+use crate::net::{Bounds, HeaderMap, NetError};
+use crate::trust::tuf::Fetch;
+
+/// Tries per file, where the server is busy or the connection broke.
+const TRIES: u32 = 3;
+/// Wait before the second try; doubled for the third.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// Why a file did not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FetchError {
+    /// The network, TLS, or credentials.
+    Net(NetError),
+    /// An answer that is neither the file nor "there is none".
+    Status {
+        /// The server.
+        host: String,
+        /// Its HTTP status.
+        status: u16,
+    },
+}
+
+/// One repository's files on a server, until a deadline.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub(super) session: Arc<Session>,
+    pub(super) credentials: Arc<DockerConfig>,
+    pub(super) repository: Repository,
+    pub(super) deadline: Instant,
+}
+
+impl Fetch for Server {
+    type Error = FetchError;
+    const PARALLEL: bool = true;
+
+    async fn fetch(&self, name: String, most: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        let path = format!("v2/{}/_trust/tuf/{name}", self.repository);
+        let scope = format!("repository:{}:pull", self.repository);
+        let asker = Asker { scope: &scope, credentials: self.credentials.for_host(self.repository.host_str()) };
+        let mut wait = BACKOFF;
+        for tries_left in (0..TRIES).rev() {
+            let time = self.deadline.saturating_duration_since(Instant::now());
+            let answer = self.session.get(&path, HeaderMap::new(), asker, Bounds { bytes: most, time }).await;
+            let error = match answer {
+                Ok(answer) => match answer.status {
+                    200 => return Ok(Some(answer.body)),
+                    404 => return Ok(None),
+                    status => {
+                        let error = FetchError::Status { host: self.session.host(), status };
+                        if status != 429 && status < 500 {
+                            return Err(error);
+                        }
+                        error
+                    }
+                },
+                Err(NetError::Unauthorized { host, why }) if asker.credentials.is_none() => {
+                    let why = format!("{why}; {}", self.credentials.missing(self.repository.host_str()));
+                    return Err(FetchError::Net(NetError::Unauthorized { host, why }));
+                }
+                Err(error @ NetError::Unreachable { .. }) => FetchError::Net(error),
+                Err(error) => return Err(FetchError::Net(error)),
+            };
+            if tries_left == 0 || self.deadline.saturating_duration_since(Instant::now()) < 2 * wait {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(FetchError::Status { host: self.session.host(), status: 0 })
+    }
+}

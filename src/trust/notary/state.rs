@@ -1,0 +1,374 @@
+//! Verified trust data kept on disk, one file per repository (spec/notary-tuf.md, sections 10 and 14, "State").
+//!
+//! A file is named by the hash of the repository's name, so that no two names share one and none can leave the folder. It is
+//! checksummed, replaced atomically under a lock that other processes respect, and never trusted: what is read is verified
+//! again from the root down. Whatever cannot be read is set aside and reported.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use sha2::{Digest as _, Sha256};
+
+use crate::trust::tuf::{Stored, StoredFloor};
+
+/// First bytes of a state file; the number is the format's version.
+const MAGIC: &[u8] = b"img-authz trust state 1\n";
+/// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
+const FILE_BYTES: u64 = 32 << 20;
+/// Most files or floors in one state file.
+const ENTRIES: u32 = 8192;
+/// Longest wait for another process that is writing the same repository.
+const LOCK_TIME: Duration = Duration::from_secs(2);
+/// Most repositories kept. Stops a server that serves endless valid repositories from filling the disk.
+const REPOSITORIES: usize = 10_000;
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub(super) struct StateDir {
+    path: PathBuf,
+}
+
+/// Names one content of a state file, so that a writer knows whether it changed under him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edition([u8; 32]);
+
+/// What reading found.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// Nothing kept.
+    Nothing,
+    /// A whole file; not verified.
+    Kept(Stored, Edition),
+    /// Something that is no state of ours; why.
+    Damaged(String),
+}
+
+/// What writing did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is on disk.
+    Done(Edition),
+    /// Another process wrote first; what it wrote is to be read and built on.
+    Moved,
+}
+
+impl StateDir {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn file(&self, repository: &str, ending: &str) -> PathBuf {
+        let name: String = Sha256::digest(repository).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.path.join(format!("{name}.{ending}"))
+    }
+
+    /// Reads what is kept of a repository. Does not wait, whatever kind of file stands there.
+    pub(super) fn read(&self, repository: &str) -> Read {
+        let path = self.file(repository, "state");
+        let bytes = match read_regular(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Read::Nothing,
+            Err(why) => return Read::Damaged(why),
+        };
+        match decode(&bytes) {
+            Some((stored, edition)) if stored.repository == repository => Read::Kept(stored, edition),
+            Some(_) => Read::Damaged("it is another repository's".to_owned()),
+            None => Read::Damaged("its checksum or form is wrong".to_owned()),
+        }
+    }
+
+    /// Moves a file that is no state of ours out of the way, once, over an earlier one.
+    pub(super) fn set_aside(&self, repository: &str) {
+        set_aside(&self.file(repository, "state"));
+    }
+
+    /// Replaces what is kept, if it still is what the writer built on (`base`).
+    pub(super) fn write(&self, stored: &Stored, base: Option<Edition>) -> Result<Written, String> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(|error| format!("the folder `{}` cannot be made: {error}", self.path.display()))?;
+        let _lock = self.lock(&stored.repository)?;
+        let path = self.file(&stored.repository, "state");
+        match (self.read(&stored.repository), base) {
+            (Read::Kept(_, edition), Some(base)) if edition == base => {}
+            (Read::Kept(..), _) => return Ok(Written::Moved),
+            (Read::Damaged(_), _) => set_aside(&path),
+            (Read::Nothing, _) => {
+                let kept = std::fs::read_dir(&self.path).map_or(0, Iterator::count);
+                if kept > 2 * REPOSITORIES {
+                    return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
+                }
+            }
+        }
+        let (bytes, edition) = encode(stored);
+        let new = self.file(&stored.repository, "new");
+        replace(&new, &path, &bytes).map_err(|error| format!("`{}`: {error}", path.display()))?;
+        Ok(Written::Done(edition))
+    }
+
+    /// All repositories kept, read but not verified.
+    pub(super) fn all(&self) -> Vec<Stored> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "state"))
+            .filter_map(|path| decode(&read_regular(&path).ok()??).map(|(stored, _)| stored))
+            .collect()
+    }
+
+    /// The repository's lock. Held until dropped; a process that dies lets go of it.
+    fn lock(&self, repository: &str) -> Result<File, String> {
+        let path = self.file(repository, "lock");
+        let open = || {
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+                .open(&path)
+        };
+        let file = match open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(format!("`{}`: {error}", path.display())),
+            // Another kind of file stands there.
+            Err(_) => {
+                set_aside(&path);
+                open().map_err(|error| format!("`{}`: {error}", path.display()))?
+            }
+        };
+        let end = Instant::now() + LOCK_TIME;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(format!("`{}` is locked: {error}", path.display())),
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "open(2) flags are small positive numbers")]
+const fn flags(flags: OFlags) -> i32 {
+    flags.bits() as i32
+}
+
+/// The bytes of a regular file; `None` if there is none.
+fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let kind = file.metadata().map_err(|error| error.to_string())?;
+    if !kind.is_file() || kind.len() > FILE_BYTES {
+        return Err("it is no file, or too large".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(Some(bytes))
+}
+
+/// Renames to `.bad`, replacing an earlier one; what cannot be renamed over is left where it is.
+fn set_aside(path: &Path) {
+    let mut bad = path.as_os_str().to_owned();
+    bad.push(".bad");
+    if std::fs::rename(path, &bad).is_err() {
+        // A folder stands on one side of the rename: clear the old one, which is ours, and try again.
+        let _ = std::fs::remove_dir_all(&bad).or_else(|_| std::fs::remove_file(&bad));
+        let _ = std::fs::rename(path, &bad);
+    }
+}
+
+/// Writes `new`, syncs it, and puts it in the place of `path`. The lock makes the name `new` ours alone, so that what a
+/// killed process left there is overwritten.
+fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let open = || {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(new)
+    };
+    let mut file = open().or_else(|_| {
+        set_aside(new);
+        open()
+    })?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(new, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn encode(stored: &Stored) -> (Vec<u8>, Edition) {
+    let mut body = Vec::new();
+    put(&mut body, stored.repository.as_bytes());
+    put(&mut body, stored.seen.to_string().as_bytes());
+    put_count(&mut body, stored.files.len());
+    for (name, raw) in &stored.files {
+        put(&mut body, name.as_bytes());
+        put(&mut body, raw);
+    }
+    put_count(&mut body, stored.floors.len());
+    for (role, floor) in &stored.floors {
+        put(&mut body, role.as_bytes());
+        body.extend_from_slice(&floor.version.to_be_bytes());
+        body.extend_from_slice(&floor.content);
+    }
+    let sum: [u8; 32] = Sha256::digest(&body).into();
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&sum);
+    bytes.append(&mut body);
+    (bytes, Edition(sum))
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn decode(bytes: &[u8]) -> Option<(Stored, Edition)> {
+    let (sum, body) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
+    let found: [u8; 32] = Sha256::digest(body).into();
+    if found != *sum {
+        return None;
+    }
+    let mut rest = body;
+    let repository = take_text(&mut rest)?;
+    let seen: Timestamp = take_text(&mut rest)?.parse().ok()?;
+    let mut files = BTreeMap::new();
+    for _ in 0..take_count(&mut rest)? {
+        let name = take_text(&mut rest)?;
+        files.insert(name, Arc::from(take(&mut rest)?));
+    }
+    let mut floors = BTreeMap::new();
+    for _ in 0..take_count(&mut rest)? {
+        let role = take_text(&mut rest)?;
+        let (version, after) = rest.split_first_chunk::<8>()?;
+        let (content, after) = after.split_first_chunk::<32>()?;
+        rest = after;
+        floors.insert(role, StoredFloor { version: u64::from_be_bytes(*version), content: *content });
+    }
+    rest.is_empty().then_some((Stored { repository, files, floors, seen }, Edition(*sum)))
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u32> {
+    let (number, after) = rest.split_first_chunk::<4>()?;
+    *rest = after;
+    Some(u32::from_be_bytes(*number))
+}
+
+fn take_count(rest: &mut &[u8]) -> Option<u32> {
+    take_number(rest).filter(|count| *count <= ENTRIES)
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_number(rest)?).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(bytes)
+}
+
+fn take_text(rest: &mut &[u8]) -> Option<String> {
+    std::str::from_utf8(take(rest)?).ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stored(repository: &str, raw: &[u8]) -> Stored {
+        Stored {
+            repository: repository.to_owned(),
+            files: [("root".to_owned(), Arc::from(raw))].into(),
+            floors: [("root".to_owned(), StoredFloor { version: 7, content: [1; 32] })].into(),
+            seen: "2030-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().join("trust"));
+        let one = stored("r.example/a", b"raw");
+        let Ok(Written::Done(edition)) = state.write(&one, None) else { panic!("not written") };
+        let Read::Kept(read, same) = state.read("r.example/a") else { panic!("not read") };
+        assert_eq!((read, same), (one.clone(), edition));
+        assert!(matches!(state.read("r.example/A"), Read::Nothing));
+        // Written by another since: not overwritten.
+        assert_eq!(state.write(&one, None), Ok(Written::Moved));
+        assert!(matches!(state.write(&stored("r.example/a", b"new"), Some(edition)), Ok(Written::Done(_))));
+        assert_eq!(state.write(&one, Some(edition)), Ok(Written::Moved));
+        assert_eq!(state.all().len(), 1);
+    }
+
+    #[test]
+    fn whatever_stands_in_the_place_of_a_state_file_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let one = stored("r.example/a", b"raw");
+        let path = state.file("r.example/a", "state");
+        state.write(&one, None).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut cases: Vec<Box<dyn Fn()>> = Vec::new();
+        for length in [0, 5, 30, 60, whole.len() - 1] {
+            let cut = whole[..length].to_vec();
+            let path = path.clone();
+            cases.push(Box::new(move || std::fs::write(&path, &cut).unwrap()));
+        }
+        let (a, b, c, d) = (path.clone(), path.clone(), path.clone(), path.clone());
+        cases.push(Box::new(move || std::fs::create_dir(&a).unwrap()));
+        cases.push(Box::new(move || std::os::unix::fs::symlink("/etc/passwd", &b).unwrap()));
+        cases.push(Box::new(move || {
+            rustix::fs::mkfifoat(rustix::fs::CWD, &c, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        }));
+        cases.push(Box::new(move || File::create(&d).unwrap().set_len(1 << 40).unwrap()));
+        for damage in cases {
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+            damage();
+            assert!(matches!(state.read("r.example/a"), Read::Damaged(_)));
+            assert!(matches!(state.write(&one, None), Ok(Written::Done(_))));
+            assert!(matches!(state.read("r.example/a"), Read::Kept(..)));
+        }
+        for ending in ["lock", "new"] {
+            let path = state.file("r.example/a", ending);
+            let _ = std::fs::remove_file(&path);
+            std::fs::create_dir(&path).unwrap();
+            let Read::Kept(_, edition) = state.read("r.example/a") else { panic!("not read") };
+            assert!(matches!(state.write(&one, Some(edition)), Ok(Written::Done(_))));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_the_reader_panic(tail in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend_from_slice(&Sha256::digest(&tail));
+            bytes.extend_from_slice(&tail);
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What one verification may cost. Every bound stops something named; ordinary repositories stay far below.
+
+/// Bounds of one verification (spec/notary-tuf.md, sections 3 and 14, "Exhaustion").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest root file. A root has a few certificates; stops the 100 MiB the Go client takes.
+    pub root_bytes: u64,
+    /// Largest timestamp file, as the Go client has it; it names one other file.
+    pub timestamp_bytes: u64,
+    /// Largest snapshot file; 300 bytes per delegation.
+    pub snapshot_bytes: u64,
+    /// Largest targets or delegation file; 100 to 200 bytes per tag, so some fifty thousand tags.
+    pub targets_bytes: u64,
+    /// Most bytes fetched in one verification. Stops many files of the largest size.
+    pub total_bytes: u64,
+    /// Most signatures on one file. Stops a file of signatures that are slow to check.
+    pub signatures: usize,
+    /// Most keys in one file.
+    pub keys: usize,
+    /// Largest public key, PEM bundles included. Stops certificates without end.
+    pub key_bytes: usize,
+    /// Most delegations in one file.
+    pub delegations: usize,
+    /// Most delegations visited in one verification. Stops trees that widen at each level.
+    pub roles: usize,
+    /// Deepest level of delegation below `targets`.
+    pub levels: usize,
+    /// Most path prefixes in one delegation.
+    pub paths: usize,
+    /// Most versions a root may be ahead of the one we know. Stops a chain of roots without end.
+    pub roots: u64,
+    /// Most signature checks in one verification, in units of one P-256 check (0.1 ms).
+    pub work: u32,
+    /// Most certificates in one bundle. Stops chains that are slow to build.
+    pub certificates: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            root_bytes: 1 << 20,
+            timestamp_bytes: 1 << 20,
+            snapshot_bytes: 1 << 20,
+            targets_bytes: 8 << 20,
+            total_bytes: 24 << 20,
+            signatures: 512,
+            keys: 1024,
+            key_bytes: 64 << 10,
+            delegations: 512,
+            roles: 1024,
+            levels: 16,
+            paths: 128,
+            roots: 128,
+            work: 8192,
+            certificates: 10,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Names of roles (spec/notary-tuf.md, section 1).
+
+use std::fmt;
+
+/// Longest delegation name, exclusive.
+const NAME_BYTES: usize = 256;
+
+/// A role that holds targets: `targets` itself or a delegation below it. The name is clean: it can go into a URL or a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoleName(Box<str>);
+
+impl RoleName {
+    /// The top role.
+    #[must_use]
+    pub fn targets() -> Self {
+        Self("targets".into())
+    }
+
+    /// Docker's role for releases.
+    #[must_use]
+    pub fn releases() -> Self {
+        Self("targets/releases".into())
+    }
+
+    /// Reads a delegation's name; `None` if it is not clean or no delegation.
+    #[must_use]
+    pub fn delegation(text: &str) -> Option<Self> {
+        let clean = text.len() < NAME_BYTES
+            && text.starts_with("targets/")
+            && text
+                .split('/')
+                .all(|part| !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_')));
+        clean.then(|| Self(text.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is a direct child of `parent`.
+    #[must_use]
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        self.0.rsplit_once('/').is_some_and(|(above, _)| above == &*parent.0)
+    }
+
+    /// Whether this is `other` or below it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// What docker shows as the signer: the part behind `targets/`.
+    #[must_use]
+    pub fn signer(&self) -> &str {
+        self.0.strip_prefix("targets/").unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clean_names_below_targets_are_delegations() {
+        for good in ["targets/releases", "targets/a/b-c_1"] {
+            assert!(RoleName::delegation(good).is_some(), "{good}");
+        }
+        let long = format!("targets/{}", "a".repeat(248));
+        for bad in [
+            "targets",
+            "targets/",
+            "targets//a",
+            "targets/../root",
+            "targets/./a",
+            "targets/A",
+            "root",
+            "xtargets/a",
+            "targets/a/",
+            "targets/a b",
+            "",
+            &long,
+        ] {
+            assert!(RoleName::delegation(bad).is_none(), "{bad}");
+        }
+        let releases = RoleName::releases();
+        assert!(releases.is_child_of(&RoleName::targets()));
+        assert!(!RoleName::delegation("targets/releases2").unwrap().is_within(&releases));
+        assert!(RoleName::delegation("targets/releases/x").unwrap().is_within(&releases));
+    }
+}

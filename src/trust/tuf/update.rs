@@ -1,0 +1,568 @@
+//! The order of verification, from the root down (spec/notary-tuf.md, sections 7, 8 and 10).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+
+use super::certificate::Certificate;
+use super::file::{Body, File, Meta, Root, Signers, Snapshot, Stamp, Targets, Work};
+use super::keys::Key;
+use super::knowledge::{Floor, Held, Knowledge, Roles, Stored, narrowed};
+use super::{Fault, FaultKind, Limits, Pins, RoleName, hex};
+use crate::image::Repository;
+
+/// Delegations fetched at once.
+const FETCHES: usize = 8;
+
+/// Where files come from. A server, or what was kept.
+pub trait Fetch: Clone + Send + Sync + 'static {
+    /// Why nothing came.
+    type Error: Send + 'static;
+    /// Whether several fetches at once are faster than one after another.
+    const PARALLEL: bool;
+
+    /// The file of this name (`root.json`, `targets/releases.HEX.json`), at most `most` bytes; `None` if there is none.
+    fn fetch(&self, name: String, most: u64) -> impl Future<Output = Result<Option<Vec<u8>>, Self::Error>> + Send;
+}
+
+/// What is verified, and on what terms.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The repository.
+    pub repository: Repository,
+    /// Which roots count.
+    pub pins: Arc<Pins>,
+    /// The bounds.
+    pub limits: Limits,
+    /// What was verified before.
+    pub known: Option<Arc<Knowledge>>,
+}
+
+/// Why there is no new knowledge.
+#[derive(Debug)]
+pub enum Failure<E> {
+    /// The server answered, and what it answered does not hold.
+    Fault(Fault),
+    /// There is no answer.
+    Fetch(E),
+}
+
+impl<E> From<Fault> for Failure<E> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Whether dates count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dates {
+    /// They do.
+    Checked,
+    /// They do not: what was kept may have expired since, and is looked at only to compare with.
+    Ignored,
+}
+
+/// That the root in use passed [`final_root`], and until when that need not be asked again: signatures do not change, only
+/// dates and pins do.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proof(Option<(Arc<Pins>, Timestamp)>);
+
+/// Longest time a root's signatures are not checked again.
+const PROOF_TIME: SignedDuration = SignedDuration::from_hours(1);
+
+impl Proof {
+    fn new(root: &File<Root>, subject: &Subject, now: Timestamp) -> Self {
+        let certificates = root.body.root.keys.iter().flat_map(|key| &key.certificates).map(Certificate::until);
+        let until = certificates.chain([root.expires, now.saturating_add(PROOF_TIME).unwrap_or(now)]).min();
+        // Chains end with any of their certificates: those are built again each time.
+        Self(until.filter(|_| !subject.pins.chained(subject.repository.as_str())).map(|until| (Arc::clone(&subject.pins), until)))
+    }
+
+    fn holds(&self, subject: &Subject, now: Timestamp) -> bool {
+        self.0.as_ref().is_some_and(|(pins, until)| Arc::ptr_eq(pins, &subject.pins) && now < *until)
+    }
+}
+
+struct Run<'a, F> {
+    fetch: &'a F,
+    subject: &'a Subject,
+    /// What counts for rollback; not the subject's own if a pin has made that void.
+    known: Option<Arc<Knowledge>>,
+    now: Timestamp,
+    dates: Dates,
+    work: Work,
+    bytes: u64,
+}
+
+/// Asks the source for what is new and verifies all of it. Takes one `now` for the whole verification; a clock that was set
+/// back since the last one does not count.
+pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> Result<Knowledge, Failure<F::Error>> {
+    let now = subject.known.as_ref().map_or(now, |known| now.max(known.seen));
+    let mut run = Run {
+        fetch,
+        subject,
+        known: subject.known.clone(),
+        now,
+        dates: Dates::Checked,
+        work: Work::new(&subject.limits),
+        bytes: subject.limits.total_bytes,
+    };
+    let (root, fresh) = match &subject.known {
+        Some(known) if known.proof.holds(subject, now) || final_root(&known.root, subject, now, &mut run.work).is_ok() => {
+            (Arc::clone(&known.root), false)
+        }
+        Some(known) => (run.new_root(Some(Arc::clone(&known.root))).await?, true),
+        None => (run.new_root(None).await?, true),
+    };
+    let mut knowledge = match run.below(&root).await {
+        Err(Failure::Fault(fault)) if !fresh => {
+            // Keys may have been rotated: one look at the root, one more try (section 7, step 5).
+            let next = run.new_root(Some(Arc::clone(&root))).await?;
+            if next.raw == root.raw {
+                return Err(Failure::Fault(fault));
+            }
+            run.below(&next).await?
+        }
+        done => done?,
+    };
+    if !knowledge.proof.holds(subject, now) {
+        knowledge.proof = Proof::new(&knowledge.root, subject, now);
+    }
+    Ok(knowledge)
+}
+
+/// Verifies what was kept, dates and pins aside: what comes out is for comparing with, and every use of it checks both.
+/// Everything must fit together as it did when it was stored.
+pub async fn load(stored: &Stored, repository: &Repository, limits: Limits) -> Result<Knowledge, Fault> {
+    let invalid = |role: &str, why: &str| Fault::new(FaultKind::Invalid, role, why);
+    if stored.repository != repository.as_str() {
+        return Err(invalid("root", "it was stored for another repository"));
+    }
+    let raw = stored.files.get("root").ok_or_else(|| invalid("root", "it is not there"))?;
+    let root = File::<Root>::read(Arc::clone(raw), "root", &limits)?;
+    let subject = Subject { repository: repository.clone(), pins: Arc::default(), limits, known: None };
+    let mut work = Work::new(&limits);
+    root.signed_by(&leaves(&root, repository, None, |_| true), "root", &mut work)?;
+    let mut run = Run {
+        fetch: stored,
+        subject: &subject,
+        known: None,
+        now: stored.seen,
+        dates: Dates::Ignored,
+        work,
+        bytes: limits.total_bytes,
+    };
+    let knowledge = match run.below(&Arc::new(root)).await {
+        Ok(knowledge) => knowledge,
+        Err(Failure::Fault(fault)) => return Err(fault),
+        Err(Failure::Fetch(never)) => match never {},
+    };
+    // Floors only ever rise.
+    let mut floors = (*knowledge.floors).clone();
+    for (role, floor) in &stored.floors {
+        let kept = Floor { version: floor.version, content: floor.content };
+        let higher = floors.get(role).is_none_or(|have| have.version < kept.version);
+        if higher {
+            floors.insert(role.clone(), kept);
+        }
+    }
+    Ok(Knowledge { floors: Arc::new(floors), ..knowledge })
+}
+
+impl Fetch for Stored {
+    type Error = std::convert::Infallible;
+    const PARALLEL: bool = false;
+
+    async fn fetch(&self, name: String, _most: u64) -> Result<Option<Vec<u8>>, Self::Error> {
+        let role = name.strip_suffix(".json").unwrap_or(&name);
+        let role = role.split_once('.').map_or(role, |(role, _)| role);
+        Ok(self.files.get(role).map(|raw| raw.to_vec()))
+    }
+}
+
+impl<F: Fetch> Run<'_, F> {
+    /// Fetches one file within the bounds.
+    async fn get(&mut self, name: &str, role: &str, most: u64) -> Result<Arc<[u8]>, Failure<F::Error>> {
+        let raw = self.fetch.fetch(name.to_owned(), most.min(self.bytes)).await.map_err(Failure::Fetch)?;
+        self.received(raw, role)
+    }
+
+    fn received(&mut self, raw: Option<Vec<u8>>, role: &str) -> Result<Arc<[u8]>, Failure<F::Error>> {
+        let raw = raw.ok_or_else(|| Fault::new(FaultKind::Missing, role, "the server does not have it"))?;
+        self.bytes = self
+            .bytes
+            .checked_sub(raw.len() as u64)
+            .ok_or_else(|| Fault::new(FaultKind::Invalid, role, "the repository's trust data is too large"))?;
+        Ok(raw.into())
+    }
+
+    /// The server's root, verified as the first or as the successor of `previous` (section 8).
+    async fn new_root(&mut self, previous: Option<Arc<File<Root>>>) -> Result<Arc<File<Root>>, Failure<F::Error>> {
+        let limits = &self.subject.limits;
+        let raw = self.get("root.json", "root", limits.root_bytes).await?;
+        let root = File::<Root>::read(raw, "root", limits)?;
+        let Some(previous) = previous else {
+            final_root(&root, self.subject, self.now, &mut self.work)?;
+            return Ok(Arc::new(root));
+        };
+        if root.raw == previous.raw {
+            final_root(&previous, self.subject, self.now, &mut self.work)?;
+            return Ok(previous);
+        }
+        // A root that the pins in force never let pass was not a root of trust; its version is all that counts of it.
+        let seen = self.known.as_ref().map_or(self.now, |known| known.seen);
+        let void = !pinned(&previous, self.subject, seen) && !pinned(&previous, self.subject, self.now);
+        let floor = Floor { version: previous.version, content: if void { root.content } else { previous.content } };
+        above(&root, "root", Some(&floor))?;
+        match self.succeeds(&root, previous).await {
+            Ok(()) => {}
+            Err(Failure::Fault(_)) if void => self.known = None,
+            Err(failure) => return Err(failure),
+        }
+        final_root(&root, self.subject, self.now, &mut self.work)?;
+        Ok(Arc::new(root))
+    }
+
+    /// Whether `root` follows `previous`: directly, or link by link (section 8, "Update over several versions").
+    async fn succeeds(&mut self, root: &File<Root>, mut previous: Arc<File<Root>>) -> Result<(), Failure<F::Error>> {
+        let (subject, limits) = (self.subject, &self.subject.limits);
+        let Err(fault) = follows(root, &previous, &subject.repository, &mut self.work) else { return Ok(()) };
+        let ahead = root.version.saturating_sub(previous.version);
+        if ahead <= 1 {
+            return Err(fault.into());
+        }
+        if ahead > limits.roots {
+            return Err(Fault::new(FaultKind::Root, "root", format!("it is {ahead} versions ahead of the one known")).into());
+        }
+        for version in previous.version.saturating_add(1)..root.version {
+            let broken = |why: &str| Fault::new(FaultKind::Root, "root", format!("version {version} on the way {why}"));
+            let raw = match self.get(&format!("{version}.root.json"), "root", limits.root_bytes).await {
+                Err(Failure::Fault(fault)) if fault.kind == FaultKind::Missing => return Err(broken("is missing").into()),
+                raw => raw?,
+            };
+            let link = File::<Root>::read(raw, "root", limits)?;
+            if link.version != version {
+                return Err(broken("is another version").into());
+            }
+            follows(&link, &previous, &subject.repository, &mut self.work)?;
+            link.signed_by(&leaves(&link, &subject.repository, None, |_| true), "root", &mut self.work).map_err(as_root)?;
+            previous = Arc::new(link);
+        }
+        Ok(follows(root, &previous, &subject.repository, &mut self.work)?)
+    }
+
+    /// Timestamp, snapshot, targets and delegations under a root that is verified.
+    async fn below(&mut self, root: &Arc<File<Root>>) -> Result<Knowledge, Failure<F::Error>> {
+        let limits = self.subject.limits;
+        let known = self.known.clone();
+        let same_root = known.as_ref().is_some_and(|known| known.root.raw == root.raw);
+
+        let raw = self.get("timestamp.json", "timestamp", limits.timestamp_bytes).await?;
+        if let Some(known) = known.as_ref().filter(|known| same_root && known.timestamp.raw == raw) {
+            self.dated(&known.timestamp, "timestamp")?;
+            self.dated(&known.snapshot, "snapshot")?;
+            self.dated_targets(&known.roles)?;
+            return Ok(known.seen_at(self.now));
+        }
+        let timestamp = File::<Stamp>::read(raw, "timestamp", &limits)?;
+        timestamp.signed_by(&root.body.timestamp, "timestamp", &mut self.work)?;
+        self.dated(&timestamp, "timestamp")?;
+        above(&timestamp, "timestamp", self.floor("timestamp"))?;
+
+        let meta = &timestamp.body.snapshot;
+        let kept = known.as_ref().filter(|known| meta.fits(&known.snapshot.raw));
+        if let Some(known) = kept.filter(|_| same_root) {
+            self.dated(&known.snapshot, "snapshot")?;
+            self.dated_targets(&known.roles)?;
+            let mut floors = (*known.floors).clone();
+            raise(&mut floors, "timestamp", &timestamp);
+            return Ok(Knowledge {
+                timestamp: Arc::new(timestamp.settled()),
+                floors: Arc::new(floors),
+                ..known.seen_at(self.now)
+            });
+        }
+        let raw = match kept {
+            Some(known) => Arc::clone(&known.snapshot.raw),
+            None => self.by_hash("snapshot", meta, limits.snapshot_bytes).await?,
+        };
+        let snapshot = File::<Snapshot>::read(raw, "snapshot", &limits)?;
+        snapshot.signed_by(&root.body.snapshot, "snapshot", &mut self.work)?;
+        self.dated(&snapshot, "snapshot")?;
+        above(&snapshot, "snapshot", self.floor("snapshot"))?;
+        if !snapshot.body.root.fits(&root.raw) {
+            return Err(Fault::new(FaultKind::Invalid, "root", "it is not the one that `snapshot` names").into());
+        }
+
+        let held = self.targets(root, &snapshot).await?;
+        let mut floors = known.as_ref().map(|known| (*known.floors).clone()).unwrap_or_default();
+        raise(&mut floors, "root", root);
+        raise(&mut floors, "timestamp", &timestamp);
+        raise(&mut floors, "snapshot", &snapshot);
+        for (name, held) in &held {
+            if held.left_out.is_none() {
+                raise(&mut floors, name.as_str(), &held.file);
+            }
+        }
+        Ok(Knowledge {
+            repository: self.subject.repository.clone(),
+            root: Arc::clone(root),
+            timestamp: Arc::new(timestamp.settled()),
+            snapshot: Arc::new(snapshot.settled()),
+            roles: Arc::new(Roles::new(held)),
+            floors: Arc::new(floors),
+            seen: known.as_ref().map_or(self.now, |known| known.seen.max(self.now)),
+            proof: Proof::default(),
+        })
+    }
+
+    /// `targets` and all delegations below it that are listed, level by level.
+    async fn targets(
+        &mut self,
+        root: &File<Root>,
+        snapshot: &File<Snapshot>,
+    ) -> Result<BTreeMap<RoleName, Held>, Failure<F::Error>> {
+        let limits = self.subject.limits;
+        let mut held = BTreeMap::new();
+        let mut level = vec![Wanted {
+            name: RoleName::targets(),
+            signers: root.body.targets.clone(),
+            paths: vec![String::new()],
+            meta: snapshot.body.targets.clone(),
+        }];
+        for depth in 0.. {
+            if level.is_empty() {
+                break;
+            }
+            if depth > limits.levels || held.len() + level.len() > limits.roles {
+                return Err(Fault::new(FaultKind::Invalid, "targets", "too many delegations").into());
+            }
+            let raws = self.fetch_level(&level).await?;
+            let mut next = Vec::new();
+            for (wanted, raw) in level.into_iter().zip(raws) {
+                let role = wanted.name.as_str();
+                let file = File::<Targets>::read(raw, role, &limits)?;
+                let left_out = match file.signed_by(&wanted.signers, role, &mut self.work) {
+                    Ok(()) => None,
+                    // Section 7, step 4: a delegation is left out; what depends on it is refused when asked for.
+                    Err(fault) if fault.kind == FaultKind::UnderSigned && depth > 0 => Some(fault),
+                    Err(fault) => return Err(fault.into()),
+                };
+                if left_out.is_none() {
+                    above(&file, role, self.floor(role))?;
+                    if depth == 0 {
+                        self.dated(&file, role)?;
+                    }
+                    for delegation in &file.body.delegations {
+                        match snapshot.body.delegations.get(&delegation.name) {
+                            Some(meta) => next.push(Wanted {
+                                name: delegation.name.clone(),
+                                signers: delegation.signers.clone(),
+                                paths: narrowed(delegation, &wanted.paths),
+                                meta: meta.clone(),
+                            }),
+                            None if self.floor(delegation.name.as_str()).is_some() => {
+                                let why = "it was there before, and is still delegated, but is listed no more";
+                                return Err(Fault::new(FaultKind::RolledBack, delegation.name.as_str(), why).into());
+                            }
+                            // Delegated, and nothing published yet.
+                            None => {}
+                        }
+                    }
+                }
+                let file = file.settled();
+                held.insert(wanted.name, Held { file, paths: wanted.paths, signers: wanted.signers, left_out });
+            }
+            level = next;
+        }
+        Ok(held)
+    }
+
+    /// The files of one level, in order: from what is known where the hashes fit, else fetched.
+    async fn fetch_level(&mut self, level: &[Wanted]) -> Result<Vec<Arc<[u8]>>, Failure<F::Error>> {
+        let most = self.subject.limits.targets_bytes;
+        let known = self.known.clone();
+        let kept = |wanted: &Wanted| {
+            let raw = &known.as_ref()?.roles.held.get(&wanted.name)?.file.raw;
+            wanted.meta.fits(raw).then(|| Arc::clone(raw))
+        };
+        let mut raws: Vec<Option<Arc<[u8]>>> = level.iter().map(kept).collect();
+        let missing: Vec<usize> = raws.iter().enumerate().filter(|(_, raw)| raw.is_none()).map(|(index, _)| index).collect();
+        if F::PARALLEL && missing.len() > 1 {
+            // The sum of what is announced is bounded before anything is asked for.
+            let announced: u64 = missing
+                .iter()
+                .filter_map(|index| level.get(*index))
+                .map(|wanted| wanted.meta.length)
+                .fold(0, u64::saturating_add);
+            if announced > self.bytes {
+                return Err(Fault::new(FaultKind::Invalid, "snapshot", "the repository's trust data is too large").into());
+            }
+            let mut waiting = missing.iter().copied();
+            let mut flights: JoinSet<(usize, Result<Option<Vec<u8>>, F::Error>)> = JoinSet::new();
+            loop {
+                while flights.len() < FETCHES
+                    && let Some(index) = waiting.next()
+                {
+                    let Some(wanted) = level.get(index) else { continue };
+                    let length = announced_length(&wanted.meta, wanted.name.as_str(), most)?;
+                    let (fetch, name) = (self.fetch.clone(), hashed_name(wanted.name.as_str(), &wanted.meta));
+                    flights.spawn(async move { (index, fetch.fetch(name, length).await) });
+                }
+                let Some(landed) = flights.join_next().await else { break };
+                let (index, raw) = landed.map_err(|_| Fault::new(FaultKind::Invalid, "targets", "a fetch broke off"))?;
+                let Some((wanted, slot)) = level.get(index).zip(raws.get_mut(index)) else { continue };
+                let raw = self.received(raw.map_err(Failure::Fetch)?, wanted.name.as_str())?;
+                *slot = Some(fitting(raw, wanted.name.as_str(), &wanted.meta)?);
+            }
+        } else {
+            for index in missing {
+                let Some((wanted, slot)) = level.get(index).zip(raws.get_mut(index)) else { continue };
+                *slot = Some(self.by_hash(wanted.name.as_str(), &wanted.meta, most).await?);
+            }
+        }
+        raws.into_iter()
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Fault::new(FaultKind::Invalid, "targets", "a file was not fetched").into())
+    }
+
+    /// A file by the hash its parent lists, checked against all that is listed.
+    async fn by_hash(&mut self, role: &str, meta: &Meta, most: u64) -> Result<Arc<[u8]>, Failure<F::Error>> {
+        let length = announced_length(meta, role, most)?;
+        let raw = self.get(&hashed_name(role, meta), role, length).await?;
+        Ok(fitting(raw, role, meta)?)
+    }
+
+    fn dated<T: Body>(&self, file: &File<T>, role: &str) -> Result<(), Fault> {
+        match self.dates {
+            Dates::Checked => file.in_date(role, self.now),
+            Dates::Ignored => Ok(()),
+        }
+    }
+
+    fn dated_targets(&self, roles: &Roles) -> Result<(), Fault> {
+        roles.held.get(&RoleName::targets()).map_or(Ok(()), |held| self.dated(&held.file, "targets"))
+    }
+
+    fn floor(&self, role: &str) -> Option<&Floor> {
+        self.known.as_ref().and_then(|known| known.floors.get(role))
+    }
+}
+
+struct Wanted {
+    name: RoleName,
+    signers: Signers,
+    paths: Vec<String>,
+    meta: Meta,
+}
+
+fn hashed_name(role: &str, meta: &Meta) -> String {
+    format!("{role}.{}.json", hex(&meta.sha256))
+}
+
+fn announced_length(meta: &Meta, role: &str, most: u64) -> Result<u64, Fault> {
+    if meta.length > most {
+        return Err(Fault::new(FaultKind::Invalid, role, format!("its listed length is over {most} bytes")));
+    }
+    Ok(meta.length)
+}
+
+fn fitting(raw: Arc<[u8]>, role: &str, meta: &Meta) -> Result<Arc<[u8]>, Fault> {
+    if meta.fits(&raw) {
+        Ok(raw)
+    } else {
+        Err(Fault::new(FaultKind::Invalid, role, "it is not the file that its parent lists (hash or length)"))
+    }
+}
+
+/// Versions never go back, and one version says one thing (section 10).
+fn above<T: Body>(file: &File<T>, role: &str, floor: Option<&Floor>) -> Result<(), Fault> {
+    match floor {
+        Some(floor) if file.version < floor.version => {
+            let why = format!("version {} is older than {}, which was seen before", file.version, floor.version);
+            Err(Fault::new(FaultKind::RolledBack, role, why))
+        }
+        Some(floor) if file.version == floor.version && file.content != floor.content => {
+            let why = format!("version {} says something else than it did before", file.version);
+            Err(Fault::new(FaultKind::RolledBack, role, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn raise<T: Body>(floors: &mut BTreeMap<String, Floor>, role: &str, file: &File<T>) {
+    floors.insert(role.to_owned(), Floor { version: file.version, content: file.content });
+}
+
+/// The root keys that count for `repository`: a certificate bundle with the right name, one leaf in front, CAs behind it,
+/// and nothing weak in it. With `now`, in date as well (section 8).
+fn leaves(root: &File<Root>, repository: &Repository, now: Option<Timestamp>, pass: impl Fn(&Key) -> bool) -> Signers {
+    let counts = |key: &Key| {
+        let Some((leaf, between)) = key.certificates.split_first() else { return false };
+        let sound = key.certificates.iter().all(|certificate| match now {
+            Some(now) => certificate.counts(now),
+            None => certificate.strong(),
+        });
+        sound
+            && !leaf.authority
+            && between.iter().all(|certificate| certificate.authority)
+            && leaf.is_for(repository.as_str())
+            && key.signer().is_some()
+            && pass(key)
+    };
+    let keys = root.body.root.keys.iter().filter(|key| counts(key)).cloned().collect();
+    Signers { threshold: root.body.root.threshold, keys }
+}
+
+/// Whether `root`, whatever came before it, may be the one in use: certificates, pins, threshold, date.
+fn final_root(root: &File<Root>, subject: &Subject, now: Timestamp, work: &mut Work) -> Result<(), Fault> {
+    let fault = |why: &str| Fault::new(FaultKind::Root, "root", why);
+    let named = leaves(root, &subject.repository, Some(now), |_| true);
+    if named.keys.is_empty() {
+        return Err(fault("no root key has a certificate in date and for this repository"));
+    }
+    let passed = leaves(root, &subject.repository, Some(now), |key| {
+        subject.pins.pass(subject.repository.as_str(), &key.id, &key.certificates, now)
+    });
+    if passed.keys.is_empty() {
+        return Err(fault("no root key is one that the pins name"));
+    }
+    root.signed_by(&passed, "root", work).map_err(as_root)?;
+    root.in_date("root", now)
+}
+
+impl Knowledge {
+    /// Whether the root passes pins, certificates and dates now. Every use without the server asks this.
+    pub fn pinned(&self, pins: &Arc<Pins>, now: Timestamp) -> Result<(), Fault> {
+        let limits = Limits::default();
+        let subject = Subject { repository: self.repository.clone(), pins: Arc::clone(pins), limits, known: None };
+        if self.proof.holds(&subject, now) {
+            return Ok(());
+        }
+        final_root(&self.root, &subject, now.max(self.seen), &mut Work::new(&limits))
+    }
+}
+
+/// Whether the pins in force would let a root pass at a time.
+fn pinned(root: &File<Root>, subject: &Subject, at: Timestamp) -> bool {
+    let passed = leaves(root, &subject.repository, None, |key| {
+        subject.pins.pass(subject.repository.as_str(), &key.id, &key.certificates, at)
+    });
+    !passed.keys.is_empty()
+}
+
+/// Whether the keys of `previous` vouch for `root`: certificates by name, dates aside.
+fn follows(root: &File<Root>, previous: &File<Root>, repository: &Repository, work: &mut Work) -> Result<(), Fault> {
+    root.signed_by(&leaves(previous, repository, None, |_| true), "root", work)
+        .map_err(|_| Fault::new(FaultKind::Root, "root", "it is not signed by the keys of the root that was trusted before"))
+}
+
+fn as_root(fault: Fault) -> Fault {
+    match fault.kind {
+        FaultKind::UnderSigned => Fault { kind: FaultKind::Root, ..fault },
+        _ => fault,
+    }
+}
