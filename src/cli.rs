@@ -49,8 +49,6 @@ enum Command {
     Unregister(register::UnregisterArgs),
     /// Read the allowlist, or clear it up
     Allowlist(allowlist::AllowlistArgs),
-    /// Show and verify what a Notary server's trust data says
-    Trust(trust::TrustArgs),
 }
 
 /// Reads the arguments and runs the command.
@@ -78,12 +76,6 @@ pub fn main() -> ExitCode {
         Command::Allowlist(arguments) => allowlist::run(&arguments, &place::on_host(settings)),
         Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings),
         Command::Trust(arguments) => trust::run(&arguments, &place::on_host(settings)),
-        Command::Check(arguments) => check::check(&arguments, &settings),
-        Command::Explain(arguments) => check::explain(&arguments, &settings),
-        Command::Register(arguments) => register::run(&arguments, &settings),
-        Command::Unregister(arguments) => register::run_unregister(&arguments, &settings),
-        Command::Allowlist(arguments) => allowlist::run(&arguments, &settings),
-        Command::Trust(arguments) => trust::run(&arguments, &settings),
     }
 }
 

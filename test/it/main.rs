@@ -12,9 +12,7 @@
 mod allowlist_commands;
 mod corpus;
 mod registry_client;
-mod trust_attacks;
-mod trust_repo;
-//! Integration tests: one binary, a file per subject.
-
 mod request_generator;
 mod request_oracle;
+mod trust_attacks;
+mod trust_repo;
