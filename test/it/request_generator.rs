@@ -772,7 +772,7 @@ impl Generator {
                 target.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric() || *letter == '/').collect();
             if let Some((at, letter)) = letters.get(self.below(letters.len().max(1))).copied() {
                 // Not inside an escape that is there already.
-                if !target[..at].ends_with('%') && !target[..at.saturating_sub(1).max(0)].ends_with('%') {
+                if !target[..at].ends_with('%') && !target[..at.saturating_sub(1)].ends_with('%') {
                     target.replace_range(at..=at, &format!("%{:02x}", u32::from(letter)));
                 }
             }
