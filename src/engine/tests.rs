@@ -453,6 +453,9 @@ async fn by_hand_on_a_real_engine() {
     assert_eq!(engine.container("nope", soon()).await, Ok(None));
     assert_eq!(engine.exec("nope", soon()).await, Ok(None));
     println!("{:?} {:?}", engine.service("nope", soon()).await, engine.plugin("nope", soon()).await);
+    for name in std::env::var("ENGINE_NAMES").unwrap_or_default().split_whitespace() {
+        println!("{name}: {:#?} {:#?}", engine.service(name, soon()).await, engine.exec(name, soon()).await);
+    }
     for name in ["", "a//b", "../version", "a?b", "x\0y", "A", "é"] {
         println!("{name:?} {:?} {:?}", engine.image(name, soon()).await, engine.container(name, soon()).await);
     }
@@ -461,4 +464,12 @@ async fn by_hand_on_a_real_engine() {
         engine.container("web", soon()).await.unwrap();
     }
     println!("200 inspects in {:?}", started.elapsed());
+    if let Ok(name) = std::env::var("ENGINE_KILL") {
+        let id = engine.container(&name, soon()).await.unwrap().unwrap().id;
+        for killed in [Killed::Sent, Killed::NotRunning] {
+            assert_eq!(engine.kill(&id, soon()).await, Ok(killed));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(engine.kill(&"ab".repeat(32).parse().unwrap(), soon()).await, Ok(Killed::Gone));
+    }
 }
