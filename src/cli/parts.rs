@@ -7,7 +7,7 @@ use crate::audit::{Entry, FileJournal, Journal, Limits};
 use crate::engine::Engine;
 use crate::gate::{Gate, Identity, Records, Rules};
 use crate::net::auth::DockerConfig;
-use crate::net::{Roots, Tls};
+use crate::net::{Tls, Url};
 use crate::policy::{AllowlistSetting, NotarySettings, PolicyFault, Scope, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::Verifier;
@@ -25,8 +25,6 @@ const RECORDS: &str = "approvals.jsonl";
 
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 4 << 20;
-/// Most files looked at in a host's certificate folder.
-const CERTIFICATE_FILES: usize = 64;
 
 /// A journal for when there is no file: entries are counted as lost, decisions go on.
 #[derive(Default)]
@@ -130,6 +128,7 @@ fn build(settings: &Settings) -> Result<Rules, Vec<PolicyFault>> {
     Ok(Rules::Good { policy, verifiers })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
     vec![PolicyFault { key, message: message.to_string() }]
 }
@@ -145,10 +144,12 @@ fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
 }
 
 fn notary(settings: &Settings, written: &NotarySettings, credentials: DockerConfig) -> Result<Notary, Vec<PolicyFault>> {
-    let tls = match &written.root_ca {
-        Some(pem) => Tls::only(pem).map_err(|error| fault("NOTARY_ROOT_CA", error))?,
-        None => Tls { roots: known_roots(settings, &written.server)?, ..Tls::default() },
-    };
+    let server = Url::parse(&written.server).map_err(|error| fault("NOTARY", error))?;
+    let host = server.host_str().unwrap_or_default();
+    let host = server.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let mut folders = certificate_folders(settings);
+    folders.push(settings.docker_config().join("tls"));
+    let tls = Tls::for_server(&host, written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
     let folder = settings.config_dir();
     let load = |path: &str| read(&folder.join(path), CONFIG_BYTES).map_err(|error| error.to_string());
     let pins = match &written.pins {
@@ -158,22 +159,6 @@ fn notary(settings: &Settings, written: &NotarySettings, credentials: DockerConf
     let state = settings.state_dir().join("trust");
     let config = notary::Config { tls, pins, credentials, ..notary::Config::new(&written.server, state) };
     Notary::new(config).map_err(|error| fault("NOTARY", error))
-}
-
-/// The CAs that docker's own folders name for a server (`certs.d/HOST:PORT/*.crt`), besides the system's.
-fn known_roots(settings: &Settings, server: &str) -> Result<Roots, Vec<PolicyFault>> {
-    let host = server.trim_start_matches("https://").split('/').next().unwrap_or_default();
-    let mut pem = String::new();
-    for folder in certificate_folders(settings).into_iter().chain([settings.docker_config().join("tls")]) {
-        let Ok(files) = std::fs::read_dir(folder.join(host)) else { continue };
-        let is_ca = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "crt");
-        for path in files.take(CERTIFICATE_FILES).filter_map(|file| Some(file.ok()?.path())).filter(is_ca) {
-            let text = read(&path, CONFIG_BYTES).map_err(|error| fault("NOTARY", format!("`{}`: {error}", path.display())))?;
-            pem.push_str(&text);
-            pem.push('\n');
-        }
-    }
-    if pem.is_empty() { Ok(Roots::System) } else { Roots::system_and_pem(&pem).map_err(|error| fault("NOTARY", error)) }
 }
 
 /// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).

@@ -12,3 +12,7 @@
 mod allowlist_commands;
 mod corpus;
 mod registry_client;
+mod request_generator;
+mod request_oracle;
+mod trust_attacks;
+mod trust_repo;
