@@ -12,3 +12,4 @@
 mod corpus;
 mod trust_attacks;
 mod trust_repo;
+mod trust_server;
