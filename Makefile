@@ -73,3 +73,6 @@ demo: ## Two minutes: what is allowed, what is refused, on a private engine
 
 check: ## What CI runs: format, lints, tests, licences, end to end
 	.ci/run
+
+docs/arch.png: docs/arch.dot
+	dot -Tpng -Gdpi=96 -o $@ $<

@@ -17,7 +17,7 @@ pub mod trust;
 
 pub mod request;
 
-// registry
+pub mod registry;
 
 pub mod engine;
 

@@ -3,6 +3,7 @@
 
 pub mod allowlist;
 pub mod notary;
+pub mod registry;
 pub mod tuf;
 mod verifier;
 mod vouch;

@@ -101,9 +101,14 @@ impl Entry {
         }
     }
 
-    /// Foreign text, bounded for the log.
+    /// Foreign text for the log: bounded, and without what a terminal would act on (JSON escapes the control characters of
+    /// ASCII by itself, not those beyond).
     #[must_use]
     pub fn text(text: &str) -> String {
-        text.chars().take(TEXT_CHARS).collect()
+        let harmless = |character: char| match character {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
+            other => other,
+        };
+        text.chars().take(TEXT_CHARS).map(harmless).collect()
     }
 }

@@ -34,6 +34,19 @@ pub(super) struct TrustArgs {
     command: Command,
 }
 
+impl TrustArgs {
+    /// Whether the state folder is given, so that the gate of this host need not be looked for.
+    pub(super) fn names_its_state(&self) -> bool {
+        let state = match &self.command {
+            Command::Verify(verify) => &verify.common.state,
+            Command::Inspect(inspect) => &inspect.common.state,
+            Command::Pin(pin) => &pin.common.state,
+            Command::Status(status) => &status.state,
+        };
+        state.is_some()
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Verify one reference against the Notary server

@@ -146,6 +146,8 @@ pub struct Plugin {
     pub name: String,
     /// Whether it is enabled.
     pub enabled: bool,
+    /// Its settings, `NAME=value`. They may be anyone's secrets: shown to nobody who could not ask the engine.
+    pub settings: Vec<String>,
 }
 
 /// An exec instance.
@@ -591,9 +593,16 @@ impl<'de> Deserialize<'de> for Plugin {
             id: String,
             name: String,
             enabled: bool,
+            #[serde(default, deserialize_with = "or_default")]
+            settings: Set,
         }
-        let Json { id, name, enabled } = Json::deserialize(deserializer)?;
-        Ok(Self { id, name, enabled })
+        #[derive(Deserialize, Default)]
+        struct Set {
+            #[serde(default, rename = "Env", deserialize_with = "or_default")]
+            env: Vec<String>,
+        }
+        let Json { id, name, enabled, settings } = Json::deserialize(deserializer)?;
+        Ok(Self { id, name, enabled, settings: settings.env })
     }
 }
 

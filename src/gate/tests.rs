@@ -285,7 +285,7 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     assert_eq!(house.says(&install("evil.example/p:1", None)).await, "plugin-needs-digest");
     let identity = Identity::of_process(std::path::Path::new("/run/docker/plugins/img-authz.sock"));
     let engine = Arc::new(Twin::new());
-    engine.put_plugin(Plugin { id: "f".repeat(64), name: "other:latest".into(), enabled: true });
+    engine.put_plugin(Plugin { id: "f".repeat(64), name: "other:latest".into(), enabled: true, settings: Vec::new() });
     let rules = |posture| Rules::Good {
         policy: policy(posture),
         verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))],

@@ -226,7 +226,7 @@ impl Reason {
             }
             Self::SelfProtect { what } => format!("{} would replace or weaken this gate", quoted(what)),
             Self::RouteUnknown { route } => format!("{} is not a call this gate knows", quoted(route)),
-            Self::Unreadable(why) => why.to_string(),
+            Self::Unreadable(why) => printable(&why.to_string()),
             Self::CallUnreadable { why } => clean(why),
             Self::EngineUnreachable { why } => format!("the engine cannot be asked about it: {}", clean(why)),
             Self::NameBusy { name } => format!("the name {} is being given and started at the same time", quoted(name)),

@@ -1,12 +1,52 @@
 //! Ways to the host that a specification opens: what `HostConfig`, a service's container specification and a volume may carry. Whether
 //! one is open to a caller is for `policy`; here each is found and named.
 
-use super::json::{Json, Members};
+use super::json::{Field, Json, Members, Shape};
 use super::{Door, Unreadable};
 use crate::image::ImageName;
 
 /// Longest evidence of a door. Stops foreign text from filling logs and answers.
 const EVIDENCE: usize = 256;
+
+/// A list of strings.
+pub(super) const TEXTS: Shape = Shape::List(&Shape::Scalar);
+
+/// What counts of an element of `Mounts`.
+pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&[
+    ("Type", Shape::Scalar),
+    ("Source", Shape::Scalar),
+    (
+        "VolumeOptions",
+        Shape::Struct(&[&[("DriverConfig", Shape::Struct(&[&[("Name", Shape::Scalar), ("Options", Shape::Map)]]))]]),
+    ),
+]]));
+
+/// What counts of `HostConfig`.
+pub(super) const HOST_CONFIG: &[Field] = &[
+    ("Privileged", Shape::Scalar),
+    ("Binds", TEXTS),
+    ("Mounts", MOUNTS),
+    ("VolumesFrom", TEXTS),
+    ("VolumeDriver", Shape::Scalar),
+    ("Devices", Shape::List(&Shape::Struct(&[&[("PathOnHost", Shape::Scalar)]]))),
+    ("DeviceCgroupRules", TEXTS),
+    ("DeviceRequests", Shape::List(&Shape::Struct(&[&[("Driver", Shape::Scalar)]]))),
+    ("CapAdd", TEXTS),
+    ("SecurityOpt", TEXTS),
+    ("NetworkMode", Shape::Scalar),
+    ("PidMode", Shape::Scalar),
+    ("IpcMode", Shape::Scalar),
+    ("UTSMode", Shape::Scalar),
+    ("UsernsMode", Shape::Scalar),
+    ("CgroupnsMode", Shape::Scalar),
+    ("Cgroup", Shape::Scalar),
+    ("Runtime", Shape::Scalar),
+    ("CgroupParent", Shape::Scalar),
+    ("Sysctls", Shape::Map),
+    ("Annotations", Shape::Map),
+    ("MaskedPaths", TEXTS),
+    ("ReadonlyPaths", TEXTS),
+];
 
 /// Doors and image mounts, as they are found.
 #[derive(Debug, Default)]
@@ -50,7 +90,9 @@ impl Found {
         for request in config.objects("DeviceRequests")? {
             self.door("device", request?.text("Driver")?.unwrap_or("request"));
         }
-        self.words("capability", config.get("CapAdd")?, "CapAdd")?;
+        for capability in config.words("CapAdd") {
+            self.door("capability", capability?);
+        }
         for option in config.texts("SecurityOpt")? {
             let option = option?;
             if !matches!(option, "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true") {
@@ -127,30 +169,11 @@ impl Found {
 
     /// Notes every entry of a map.
     pub(super) fn keys(&mut self, id: &'static str, of: &Members<'_>, member: &str) -> Result<(), Unreadable> {
-        for (key, value) in of.object(member)?.into_iter().flat_map(Members::iter) {
+        for (key, value) in of.map(member)? {
             match value {
                 Json::Text(value) => self.door(id, &format!("{key}={value}")),
-                Json::Null | Json::Bool(_) | Json::Number | Json::List(_) | Json::Object(_) => self.door(id, key),
+                Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => self.door(id, key),
             }
-        }
-        Ok(())
-    }
-
-    /// Notes every word of what Go takes as one string or a list of them (`strslice.StrSlice`).
-    pub(super) fn words(&mut self, id: &'static str, value: Option<&Json<'_>>, member: &str) -> Result<(), Unreadable> {
-        let wrong = || Unreadable::Type(member.to_owned());
-        match value {
-            None | Some(Json::Null) => {}
-            Some(Json::Text(word)) => self.door(id, word),
-            Some(Json::List(words)) => {
-                for word in words {
-                    match word {
-                        Json::Text(word) => self.door(id, word),
-                        Json::Null | Json::Bool(_) | Json::Number | Json::List(_) | Json::Object(_) => return Err(wrong()),
-                    }
-                }
-            }
-            Some(Json::Bool(_) | Json::Number | Json::Object(_)) => return Err(wrong()),
         }
         Ok(())
     }
@@ -195,10 +218,11 @@ fn clean(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::json;
 
     fn found(config: &str) -> Result<Found, Unreadable> {
         let mut found = Found::default();
-        found.host_config(&Json::members(config.as_bytes())?)?;
+        found.host_config(&json::read(config.as_bytes(), &Shape::Struct(&[HOST_CONFIG]))?)?;
         Ok(found)
     }
 
@@ -286,7 +310,6 @@ mod tests {
             r#"{"Mounts":[{"Type":"bind","type":"volume"}]}"#,
             r#"{"Mounts":[{"Type":"image","Source":"A"}]}"#,
             r#"{"Mounts":[{"Type":"image"}]}"#,
-            r#"{"CapAdd":[null]}"#,
             r#"{"CapAdd":1}"#,
             r#"{"Sysctls":[]}"#,
             r#"{"MaskedPaths":"x"}"#,

@@ -1,19 +1,34 @@
-//! A JSON body as Go's `encoding/json` reads it into a struct, or a refusal where that cannot be said for certain. Names are
-//! matched in any case (with U+017F for `s` and U+212A for `k`), `null` changes nothing, and a name that counts and stands there
-//! twice is refused: Go takes the last of two scalars, merges two objects, and mixes the elements of two lists.
+//! A JSON body as Go's `encoding/json` reads it into a struct, or a refusal where that cannot be said for certain. What of a body
+//! counts is said by a [`Shape`]; the rest is skipped, unkept, as Go skips it. Names are matched in any case (with U+017F for `s`
+//! and U+212A for `k`), `null` changes nothing, and a name that counts and stands there twice is refused: Go takes the last of two
+//! scalars, merges two objects, and mixes the elements of two lists.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Unreadable;
 
-/// Most values in a body, names not counted. Stops a body of millions of tiny values from filling memory.
-const VALUES: usize = 20_000;
-/// Most levels. Go reads 10,000; honest bodies have seven.
-const LEVELS: usize = 64;
+/// Most values that are kept of a body. Stops lists of millions of tiny values from filling memory.
+const VALUES: usize = 10_000;
+
+/// What of a value counts.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// A string, a boolean, a number or `null`.
+    Scalar,
+    /// A list; also a scalar alone, where Go takes both (`strslice.StrSlice`).
+    List(&'static Shape),
+    /// A struct: these fields count. In groups, because Go embeds structs.
+    Struct(&'static [&'static [Field]]),
+    /// A map from any name to a scalar.
+    Map,
+}
+
+/// A struct's field: its name in Go's spelling, and what it holds.
+pub(super) type Field = (&'static str, Shape);
 
 /// A decoded value.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,123 +37,137 @@ pub(super) enum Json<'a> {
     Null,
     /// `true`, `false`
     Bool(bool),
-    /// Any number; no call turns on one.
-    Number,
     /// A string.
     Text(Cow<'a, str>),
-    /// An array.
+    /// A list.
     List(Vec<Self>),
-    /// An object, in the order written.
-    Object(Members<'a>),
+    /// A struct.
+    Struct(Members<'a>),
+    /// A map, in the order written.
+    Map(Vec<(Cow<'a, str>, Self)>),
+    /// A number, which no call turns on, or a list or an object where the shape has none.
+    Other,
 }
 
-/// An object's members.
+/// A struct's members that count, each at most once.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+pub(super) struct Members<'a>(Vec<(&'static str, Json<'a>)>);
 
-impl<'a> Json<'a> {
-    /// Decodes a whole body.
-    pub(super) fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let left = Cell::new(VALUES);
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        Seed { left: &left, levels: LEVELS }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value)).map_err(
-            |error| {
-                if left.get() == EXHAUSTED { Unreadable::TooComplex } else { Unreadable::Json(error.to_string()) }
-            },
-        )
-    }
-
-    /// Decodes a body that must be an object.
-    pub(super) fn members(body: &'a [u8]) -> Result<Members<'a>, Unreadable> {
-        match Self::read(body)? {
-            Self::Object(members) => Ok(members),
-            Self::Null | Self::Bool(_) | Self::Number | Self::Text(_) | Self::List(_) => {
-                Err(Unreadable::Type("the body".to_owned()))
-            }
-        }
+/// Decodes a body that must be an object of these fields.
+pub(super) fn read<'a>(body: &'a [u8], shape: &'static Shape) -> Result<Members<'a>, Unreadable> {
+    let state = State { left: Cell::new(VALUES), fault: Cell::new(None) };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = Seed { state: &state, shape }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    match (value, state.fault.get()) {
+        (_, Some(Fault::TooComplex)) => Err(Unreadable::TooComplex),
+        (_, Some(Fault::Twice(name))) => Err(Unreadable::Ambiguous(name.to_owned())),
+        (Err(error), None) => Err(Unreadable::Json(error.to_string())),
+        (Ok(Json::Struct(members)), None) => Ok(members),
+        (Ok(_), None) => Err(Unreadable::Type("the body".to_owned())),
     }
 }
 
 impl<'a> Members<'a> {
-    /// The member that Go's struct field `name` takes; absent and `null` are one thing.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&Json<'a>>, Unreadable> {
-        let mut found = self.0.iter().filter(|(key, _)| folds_to(key, name)).map(|(_, value)| value);
-        let value = found.next();
-        match found.next() {
-            Some(_) => Err(Unreadable::Ambiguous(name.to_owned())),
-            None => Ok(value.filter(|value| **value != Json::Null)),
-        }
+    /// The member of this name; absent and `null` are one thing.
+    pub(super) fn get(&self, name: &str) -> Option<&Json<'a>> {
+        self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value).filter(|value| **value != Json::Null)
     }
 
     /// A string member; absent and empty are one thing to dockerd wherever this is asked.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Unreadable> {
-        match self.get(name)? {
+        match self.get(name) {
             Some(Json::Text(text)) => Ok(Some(text.as_ref()).filter(|text| !text.is_empty())),
             None => Ok(None),
-            Some(_) => Err(Unreadable::Type(name.to_owned())),
+            Some(_) => Err(wrong(name)),
         }
     }
 
     /// A boolean member; absent is `false`.
     pub(super) fn truth(&self, name: &str) -> Result<bool, Unreadable> {
-        match self.get(name)? {
+        match self.get(name) {
             Some(Json::Bool(truth)) => Ok(*truth),
             None => Ok(false),
-            Some(_) => Err(Unreadable::Type(name.to_owned())),
+            Some(_) => Err(wrong(name)),
         }
     }
 
-    /// An object member.
+    /// A struct member.
     pub(super) fn object(&self, name: &str) -> Result<Option<&Self>, Unreadable> {
-        match self.get(name)? {
-            Some(Json::Object(members)) => Ok(Some(members)),
+        match self.get(name) {
+            Some(Json::Struct(members)) => Ok(Some(members)),
             None => Ok(None),
-            Some(_) => Err(Unreadable::Type(name.to_owned())),
+            Some(_) => Err(wrong(name)),
+        }
+    }
+
+    /// A map member, entry by entry; names count as written.
+    pub(super) fn map(&self, name: &str) -> Result<&[(Cow<'a, str>, Json<'a>)], Unreadable> {
+        match self.get(name) {
+            Some(Json::Map(entries)) => Ok(entries),
+            None => Ok(&[]),
+            Some(_) => Err(wrong(name)),
         }
     }
 
     /// A list member; `None` is absent, which is not always the same as an empty list.
     pub(super) fn list(&self, name: &str) -> Result<Option<&[Json<'a>]>, Unreadable> {
-        match self.get(name)? {
+        match self.get(name) {
             Some(Json::List(list)) => Ok(Some(list)),
             None => Ok(None),
-            Some(_) => Err(Unreadable::Type(name.to_owned())),
+            Some(_) => Err(wrong(name)),
         }
     }
 
     /// A list of strings; `null` in it is an empty string to Go.
     pub(super) fn texts(&self, name: &str) -> Result<impl Iterator<Item = Result<&str, Unreadable>>, Unreadable> {
-        let list = self.list(name)?.unwrap_or_default();
-        Ok(list.iter().map(move |value| match value {
-            Json::Text(text) => Ok(text.as_ref()),
-            Json::Null => Ok(""),
-            Json::Bool(_) | Json::Number | Json::List(_) | Json::Object(_) => Err(Unreadable::Type(name.to_owned())),
-        }))
+        Ok(self.list(name)?.unwrap_or_default().iter().map(move |value| word(value, name)))
     }
 
-    /// A list of objects; `null` in it would be an object of empty fields, which no honest body has.
+    /// One string, or a list of them.
+    pub(super) fn words(&self, name: &str) -> impl Iterator<Item = Result<&str, Unreadable>> {
+        let words = match self.get(name) {
+            Some(Json::List(words)) => words.as_slice(),
+            Some(alone) => std::slice::from_ref(alone),
+            None => &[],
+        };
+        words.iter().map(move |value| word(value, name))
+    }
+
+    /// A list of structs; `null` in it would be one of empty fields, which no honest body has.
     pub(super) fn objects(&self, name: &str) -> Result<impl Iterator<Item = Result<&Self, Unreadable>>, Unreadable> {
         let list = self.list(name)?.unwrap_or_default();
-        Ok(list.iter().map(move |value| match value {
-            Json::Object(members) => Ok(members),
-            Json::Null | Json::Bool(_) | Json::Number | Json::Text(_) | Json::List(_) => Err(Unreadable::Type(name.to_owned())),
-        }))
-    }
-
-    /// The members as they stand, for objects that are maps to Go: names count as written.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+        Ok(list.iter().map(move |value| if let Json::Struct(members) = value { Ok(members) } else { Err(wrong(name)) }))
     }
 }
 
-/// Whether Go takes the member `key` for the field `name` (`encoding/json`, `fold.go`). Of all letters only `k` and `s` have a
-/// partner outside ASCII.
-fn folds_to(key: &str, name: &str) -> bool {
-    if key.len() == name.len() {
-        return key.eq_ignore_ascii_case(name);
+fn word<'t>(value: &'t Json<'_>, name: &str) -> Result<&'t str, Unreadable> {
+    match value {
+        Json::Text(text) => Ok(text),
+        Json::Null => Ok(""),
+        Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => Err(wrong(name)),
     }
-    // The long s has two bytes and the Kelvin sign three: an equal name is longer than the field's.
-    key.len() > name.len() && key.chars().map(plain).eq(name.chars().map(|letter| letter.to_ascii_lowercase()))
+}
+
+fn wrong(name: &str) -> Unreadable {
+    Unreadable::Type(name.to_owned())
+}
+
+/// The field that Go takes the member `key` for (`encoding/json`, `fold.go`). Of all letters only `k` and `s` have a partner
+/// outside ASCII.
+fn field_of(fields: &'static [&'static [Field]], key: &str) -> Option<&'static Field> {
+    // Plain loops: this runs for every member of every body, against every field.
+    for group in fields {
+        for field in *group {
+            let (name, _) = field;
+            if name.len() == key.len() && name.eq_ignore_ascii_case(key) {
+                return Some(field);
+            }
+        }
+    }
+    if key.is_ascii() {
+        return None;
+    }
+    fields.iter().copied().flatten().find(|(name, _)| key.chars().map(plain).eq(name.chars().map(plain)))
 }
 
 const fn plain(letter: char) -> char {
@@ -149,40 +178,49 @@ const fn plain(letter: char) -> char {
     }
 }
 
-/// `left` once a bound was crossed.
-const EXHAUSTED: usize = usize::MAX;
-
-/// Builds one value, counting.
-struct Seed<'c> {
-    left: &'c Cell<usize>,
-    levels: usize,
+/// Counts and faults of one body.
+struct State {
+    left: Cell<usize>,
+    fault: Cell<Option<Fault>>,
 }
 
-impl Seed<'_> {
-    /// Takes one level and one value off the bounds.
-    fn enter<E: serde::de::Error>(&self) -> Result<Self, E> {
-        if let Some(levels) = self.levels.checked_sub(1) {
-            return Ok(Seed { left: self.left, levels });
-        }
-        self.left.set(EXHAUSTED);
-        Err(E::custom("too many levels"))
+/// What was found besides bad JSON.
+#[derive(Clone, Copy)]
+enum Fault {
+    TooComplex,
+    Twice(&'static str),
+}
+
+impl State {
+    fn fail<E: serde::de::Error>(&self, fault: Fault) -> E {
+        self.fault.set(Some(fault));
+        E::custom("refused")
     }
 
-    fn again(&self) -> Seed<'_> {
-        Seed { left: self.left, levels: self.levels }
+    /// Takes one value off the bound.
+    fn keep<E: serde::de::Error>(&self) -> Result<(), E> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => Err(self.fail(Fault::TooComplex)),
+        }
     }
+}
+
+/// Builds one value of a shape.
+#[derive(Clone, Copy)]
+struct Seed<'c> {
+    state: &'c State,
+    shape: &'static Shape,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
-        let left = self.left.get();
-        if left == 0 || left == EXHAUSTED {
-            self.left.set(EXHAUSTED);
-            return Err(D::Error::custom("too many values"));
-        }
-        self.left.set(left - 1);
+        self.state.keep()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -203,15 +241,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Number)
+        Ok(Json::Other)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Number)
+        Ok(Json::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Json<'de>, E> {
-        Ok(Json::Number)
+        Ok(Json::Other)
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
@@ -223,25 +261,74 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Json<'de>, A::Error> {
-        let inner = self.enter()?;
+        let Shape::List(shape) = self.shape else {
+            while values.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Json::Other);
+        };
         let mut list = Vec::new();
-        while let Some(value) = values.next_element_seed(inner.again())? {
+        while let Some(value) = values.next_element_seed(Seed { shape, ..self })? {
             list.push(value);
         }
         Ok(Json::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
-        let inner = self.enter()?;
-        let mut members = Vec::new();
-        while let Some(key) = entries.next_key_seed(Key)? {
-            members.push((key, entries.next_value_seed(inner.again())?));
+        match self.shape {
+            Shape::Struct(fields) => {
+                // The first group is what an honest body has; its list is short and constant.
+                let mut members: Vec<(&'static str, Json<'de>)> =
+                    Vec::with_capacity(fields.first().map_or(0, |group| group.len()));
+                while let Some(field) = entries.next_key_seed(Name(fields))? {
+                    let Some((name, shape)) = field else {
+                        entries.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    if members.iter().any(|(found, _)| found == name) {
+                        return Err(self.state.fail(Fault::Twice(name)));
+                    }
+                    members.push((name, entries.next_value_seed(Seed { shape, ..self })?));
+                }
+                Ok(Json::Struct(Members(members)))
+            }
+            Shape::Map => {
+                let mut map = Vec::new();
+                while let Some(key) = entries.next_key_seed(Key)? {
+                    map.push((key, entries.next_value_seed(Seed { shape: &Shape::Scalar, ..self })?));
+                }
+                Ok(Json::Map(map))
+            }
+            Shape::Scalar | Shape::List(_) => {
+                while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Json::Other)
+            }
         }
-        Ok(Json::Object(Members(members)))
     }
 }
 
-/// Reads a name, borrowed where it holds no escape.
+/// Reads a member's name and finds the field that Go would take it for.
+struct Name(&'static [&'static [Field]]);
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Option<&'static Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Option<&'static Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(field_of(self.0, key))
+    }
+}
+
+/// Reads a name as it stands, borrowed where it holds no escape.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -272,8 +359,11 @@ impl<'de> Visitor<'de> for Key {
 mod tests {
     use super::*;
 
+    const SHAPE: Shape =
+        Shape::Struct(&[&[("Image", Shape::Scalar), ("List", Shape::List(&Shape::Scalar)), ("Map", Shape::Map)]]);
+
     fn image(body: &str) -> Result<Option<String>, Unreadable> {
-        Json::members(body.as_bytes())?.text("Image").map(|text| text.map(str::to_owned))
+        read(body.as_bytes(), &SHAPE)?.text("Image").map(|text| text.map(str::to_owned))
     }
 
     #[test]
@@ -294,11 +384,20 @@ mod tests {
         ] {
             assert_eq!(image(body), Ok(found.map(str::to_owned)), "{body}");
         }
-        assert!(folds_to("Ho\u{17f}tConfig", "HostConfig"));
-        assert!(folds_to("Networ\u{212a}Mode", "NetworkMode"));
-        assert!(folds_to("ta\u{17f}\u{212a}template", "TaskTemplate"));
-        assert!(!folds_to("B\u{131}nds", "Binds"));
-        assert!(!folds_to("Binds\u{17f}", "Binds"));
+        let folded = |name: &str, key: &str| {
+            let fields: &[&[Field]] = &[&[
+                ("HostConfig", Shape::Map),
+                ("NetworkMode", Shape::Map),
+                ("TaskTemplate", Shape::Map),
+                ("Binds", Shape::Map),
+            ]];
+            field_of(fields, key).is_some_and(|(found, _)| *found == name)
+        };
+        assert!(folded("HostConfig", "Ho\u{17f}tConfig"));
+        assert!(folded("NetworkMode", "Networ\u{212a}Mode"));
+        assert!(folded("TaskTemplate", "ta\u{17f}\u{212a}template"));
+        assert!(!folded("Binds", "B\u{131}nds"));
+        assert!(!folded("Binds", "Binds\u{17f}"));
     }
 
     #[test]
@@ -330,27 +429,48 @@ mod tests {
             "{'Image':'a'}",
             r#"{"Image":"a",}"#,
             "{\"Image\":\"a\n\"}",
-            r#"{"X":"\ud800"}"#,
-            r#"{"X":1e999}"#,
+            r#"{"Image":"\ud800"}"#,
+            r#"{"Image":1e999}"#,
             r#"{"X":01}"#,
             "{1:2}",
         ] {
             assert!(matches!(image(body), Err(Unreadable::Json(_))), "{body:?}");
         }
-        assert!(matches!(Json::members(b"{\"Image\":\"\xff\"}"), Err(Unreadable::Json(_))));
+        assert!(matches!(read(b"{\"Image\":\"\xff\"}", &SHAPE), Err(Unreadable::Json(_))));
         for body in ["null", "[]", "1", "\"a\"", r#"{"Image":1}"#, r#"{"Image":["a"]}"#, r#"{"Image":{}}"#, r#"{"Image":true}"#] {
             assert!(matches!(image(body), Err(Unreadable::Type(_))), "{body:?}");
         }
     }
 
     #[test]
-    fn levels_and_values_are_bounded() {
-        let nested = |levels: usize| format!("{{\"X\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(image(&nested(LEVELS - 1)), Ok(None));
-        assert_eq!(image(&nested(LEVELS)), Err(Unreadable::TooComplex));
-        assert_eq!(image(&nested(9_999)), Err(Unreadable::TooComplex));
-        let wide = |values: usize| format!("{{\"X\":[{}1]}}", "1,".repeat(values));
-        assert_eq!(image(&wide(VALUES - 3)), Ok(None));
-        assert_eq!(image(&wide(VALUES - 2)), Err(Unreadable::TooComplex));
+    fn what_does_not_count_is_skipped_however_it_looks() {
+        let deep = format!("{}{}", "[".repeat(9_000), "]".repeat(9_000));
+        let wide = format!("[{}1]", "1,".repeat(100_000));
+        for value in ["1e999", r#""\ud800""#, r#"{"Image":"b","Image":"c"}"#, "123456789012345678901234567890", &deep, &wide] {
+            let body = format!(r#"{{"X":{value},"Image":"a","x":{value}}}"#);
+            assert_eq!(image(&body), Ok(Some("a".into())));
+        }
+        assert!(read(b"{\"X\":\"\xff\",\"Image\":\"a\"}", &SHAPE).is_ok());
+        assert!(matches!(image(r#"{"Image":"a","X":[1,}"#), Err(Unreadable::Json(_))));
+    }
+
+    #[test]
+    fn what_counts_is_bounded_and_of_its_type() {
+        let list = |values: usize| read(format!("{{\"List\":[{}1]}}", "1,".repeat(values)).as_bytes(), &SHAPE).map(|_| ());
+        assert_eq!(list(VALUES - 3), Ok(()));
+        assert_eq!(list(VALUES - 2), Err(Unreadable::TooComplex));
+        for body in [r#"{"List":[{}]}"#, r#"{"List":[[1]]}"#, r#"{"List":[1]}"#, r#"{"List":{}}"#, r#"{"List":"a"}"#] {
+            let members = read(body.as_bytes(), &SHAPE).unwrap();
+            let texts =
+                members.texts("List").and_then(|texts| texts.map(|text| text.map(str::to_owned)).collect::<Result<Vec<_>, _>>());
+            assert_eq!(texts, Err(Unreadable::Type("List".into())), "{body}");
+        }
+        for body in [r#"{"Map":[]}"#, r#"{"Map":"a"}"#] {
+            assert_eq!(read(body.as_bytes(), &SHAPE).unwrap().map("Map"), Err(Unreadable::Type("Map".into())), "{body}");
+        }
+        let members = read(br#"{"MAP":{"a":"1","A":null,"a":[]},"List":"one"}"#, &SHAPE).unwrap();
+        let keys: Vec<_> = members.map("Map").unwrap().iter().map(|(key, _)| key.as_ref()).collect();
+        assert_eq!(keys, ["a", "A", "a"]);
+        assert_eq!(members.words("List").collect::<Result<Vec<_>, _>>(), Ok(vec!["one"]));
     }
 }

@@ -3,14 +3,12 @@
 use std::str::FromStr as _;
 
 use super::query::Query;
-use super::target::Target;
-use super::{Bring, Intent, Pull, Pulled, Unreadable};
+use super::{Asked, Bring, Intent, Pull, Pulled, Unreadable};
 use crate::image::{Digest, Reference, ReferenceError, Tag};
-use crate::wire::Call;
 
 /// What `POST /images/create` would do.
-pub(super) fn images_create(target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(target.query, call)?;
+pub(super) fn images_create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(asked)?;
     let image = query.one("fromImage")?;
     let source = query.one("fromSrc")?;
     let tag = query.one("tag")?;
@@ -45,8 +43,8 @@ fn by_tag(tag: Tag, digest: Option<Digest>) -> Pulled {
 }
 
 /// What `POST /images/N/tag` would do.
-pub(super) fn tag(source: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(target.query, call)?;
+pub(super) fn tag(source: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(asked)?;
     let target = new_name(query.one("repo")?, query.one("tag")?);
     Ok(Intent::Bring(Bring::Tag { source: source.to_owned(), target }))
 }

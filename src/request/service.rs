@@ -1,12 +1,45 @@
 //! `POST /services/create` and `/services/N/update`.
 
 use super::create::image;
-use super::door::Found;
-use super::json::{Json, Members};
+use super::door::{Found, MOUNTS, TEXTS};
+use super::json::{self, Members, Shape};
 use super::query::Query;
-use super::target::Target;
-use super::{Intent, Service, Unreadable};
+use super::{Asked, Intent, Service, Unreadable};
 use crate::wire::Call;
+
+/// What counts of a specification.
+const SPEC: Shape = Shape::Struct(&[&[
+    ("Networks", NETWORKS),
+    (
+        "TaskTemplate",
+        Shape::Struct(&[&[
+            ("Networks", NETWORKS),
+            ("Runtime", Shape::Scalar),
+            ("PluginSpec", Shape::Struct(&[&[("Remote", Shape::Scalar)]])),
+            (
+                "ContainerSpec",
+                Shape::Struct(&[&[
+                    ("Image", Shape::Scalar),
+                    ("Mounts", MOUNTS),
+                    ("CapabilityAdd", TEXTS),
+                    ("Sysctls", Shape::Map),
+                    ("Privileges", PRIVILEGES),
+                ]]),
+            ),
+        ]]),
+    ),
+]]);
+
+const NETWORKS: Shape = Shape::List(&Shape::Struct(&[&[("Target", Shape::Scalar)]]));
+
+/// Members of `Privileges` that loosen what the engine does by itself.
+const LOOSENING: [&str; 4] = ["CredentialSpec", "SELinuxContext", "Seccomp", "AppArmor"];
+const PRIVILEGES: Shape = Shape::Struct(&[&[
+    ("CredentialSpec", Shape::Struct(&[])),
+    ("SELinuxContext", Shape::Struct(&[])),
+    ("Seccomp", Shape::Struct(&[])),
+    ("AppArmor", Shape::Struct(&[])),
+]]);
 
 /// What a create would run.
 pub(super) fn create(call: &Call) -> Result<Intent, Unreadable> {
@@ -14,19 +47,19 @@ pub(super) fn create(call: &Call) -> Result<Intent, Unreadable> {
 }
 
 /// What an update would run.
-pub(super) fn update(service: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+pub(super) fn update(service: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     // dockerd reads this from the query alone and drops what it cannot read without a word; `Query` refuses that.
-    match Query::read(target.query)?.one("rollback")? {
+    match Query::read(asked.target.query)?.one("rollback")? {
         Some("previous") => Ok(Intent::Service(Service::Rollback { service: service.to_owned() })),
         // Other values than `none` are an error of the daemon's.
-        Some(_) | None => create(call),
+        Some(_) | None => create(asked.call),
     }
 }
 
 /// Reads the specification. 20.10 decodes it under any content type, and shows it under JSON only.
 fn spec(call: &Call) -> Result<Service, Unreadable> {
     let body = call.body.as_deref().ok_or(Unreadable::MissingBody)?;
-    let spec = Json::members(body)?;
+    let spec = json::read(body, &SPEC)?;
     let mut found = Found::default();
     networks(&spec, &mut found)?;
     let (mut name, mut plugin) = (None, None);
@@ -53,10 +86,12 @@ fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unread
     for mount in container.objects("Mounts")? {
         found.mount(mount?)?;
     }
-    found.words("capability", container.get("CapabilityAdd")?, "CapabilityAdd")?;
+    for capability in container.texts("CapabilityAdd")? {
+        found.door("capability", capability?);
+    }
     found.keys("sysctl", container, "Sysctls")?;
     if let Some(privileges) = container.object("Privileges")? {
-        for member in ["CredentialSpec", "SELinuxContext", "Seccomp", "AppArmor"] {
+        for member in LOOSENING {
             if privileges.object(member)?.is_some() {
                 found.door("security-opt", member);
             }

@@ -9,7 +9,11 @@
     reason = "tests"
 )]
 
+mod allowlist_commands;
 mod corpus;
+mod registry_client;
+mod request_generator;
+mod request_oracle;
 mod trust_attacks;
 mod trust_repo;
 mod trust_server;

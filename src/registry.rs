@@ -1,0 +1,130 @@
+//! What a registry holds: manifests, fetched by digest or tag and hashed here (OCI distribution-spec, "Pulling manifests").
+//!
+//! A [`Manifest`] exists only for bytes that were read whole and hashed; a status line or a header is never evidence.
+//! [`Api`] is the seam: [`Registry`] asks real registries, [`Twin`] is one in memory for tests.
+
+mod client;
+mod manifest;
+mod twin;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+pub use client::{Registry, Settings};
+pub use manifest::{Child, Content, Manifest};
+pub use twin::Twin;
+
+use crate::image::{Digest, Reference, Repository, Tag};
+use crate::net::NetError;
+
+/// An answer on its way.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 'a>>;
+
+/// What is asked of registries. Every call ends by its `deadline`.
+pub trait Api: Send + Sync {
+    /// The manifest or index that the repository's registry has under this digest or tag.
+    fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest>;
+}
+
+/// Which manifest of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// The one with this digest; what comes is held to it.
+    Digest(Digest),
+    /// The one this tag is for now.
+    Tag(Tag),
+}
+
+/// Why there is no manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry says it has none (404).
+    #[error("registry `{host}` has no `{what}`")]
+    NotFound {
+        /// The registry, as the reference has it.
+        host: String,
+        /// Repository and tag or digest.
+        what: String,
+    },
+    /// The registry refuses this user the repository (403).
+    #[error("registry `{host}` refuses access to `{what}`")]
+    Denied {
+        /// The registry.
+        host: String,
+        /// Repository and tag or digest.
+        what: String,
+    },
+    /// A status that says neither.
+    #[error("registry `{host}` answered with status {status} when asked for `{what}`")]
+    Status {
+        /// The registry.
+        host: String,
+        /// Repository and tag or digest.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Other bytes than those asked for.
+    #[error("registry `{host}` sent a manifest with digest `{sent}` when asked for `{due}`")]
+    WrongDigest {
+        /// The registry.
+        host: String,
+        /// What was asked for, or what the registry's own header says it sent.
+        due: Digest,
+        /// What the bytes hash to.
+        sent: Digest,
+    },
+    /// Bytes that are no manifest, or that two readers would read in two ways.
+    #[error("the manifest `{what}` cannot be used: {cause}")]
+    Undecodable {
+        /// Repository and tag or digest, or a digest alone.
+        what: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Our own settings for this registry: a CA that cannot be read.
+    #[error("settings for registry `{host}`: {cause}")]
+    Misconfigured {
+        /// The registry.
+        host: String,
+        /// What is wrong with them.
+        cause: String,
+    },
+    /// No answer at all.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+impl Wanted {
+    /// What a reference asks for. Beside a digest the tag is ignored, as engines do; with neither, it is `latest`.
+    #[must_use]
+    pub fn of(reference: &Reference) -> Self {
+        match (&reference.digest, &reference.tag) {
+            (Some(digest), _) => Self::Digest(*digest),
+            (None, Some(tag)) => Self::Tag(tag.clone()),
+            (None, None) => Self::Tag(Tag::latest()),
+        }
+    }
+
+    /// Repository and this, as a reference is written.
+    #[must_use]
+    pub fn in_repository(&self, repository: &Repository) -> String {
+        match self {
+            Self::Digest(digest) => format!("{repository}@{digest}"),
+            Self::Tag(tag) => format!("{repository}:{tag}"),
+        }
+    }
+}
+
+/// As it stands in a manifest's URL.
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => write!(f, "{digest}"),
+            Self::Tag(tag) => write!(f, "{tag}"),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Registries over HTTPS, each with the CA and the credentials that docker would use.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::manifest::MEDIA_TYPES;
+use super::{Api, Manifest, RegistryError, Reply, Wanted};
+use crate::image::{Digest, Host, Repository};
+use crate::net::auth::{Asker, DockerConfig, Session};
+use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls};
+
+/// Where Docker Hub's registry is; its references say `docker.io`.
+const DOCKER_HUB: &str = "registry-1.docker.io";
+/// Largest manifest read, bytes; what registries accept at most. Stops a registry from filling memory.
+const MANIFEST_BYTES: u64 = 4 << 20;
+/// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
+const PEERS: usize = 64;
+/// Most files read from one folder of `certs.d`. Stops a wrong folder from filling memory.
+const CERT_FILES: usize = 32;
+/// Largest file read from there, bytes.
+const CERT_BYTES: u64 = 1 << 20;
+
+/// Most read of a `config.json`, bytes; one that is longer is cut, and so is no JSON. Stops a wrong path from filling memory.
+const CONFIG_BYTES: u64 = 1 << 20;
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Docker's `config.json`.
+    pub credentials: DockerConfig,
+    /// Folders as docker's `certs.d`: `HOST[:PORT]/*.crt` are CAs for that registry besides the system's; a pair
+    /// `NAME.cert` and `NAME.key` is shown to it. All folders count.
+    pub certs: Vec<PathBuf>,
+    /// PEM of CAs for every registry, besides the system's; empty for none.
+    pub extra_roots: String,
+    /// Registries that may be asked over plain HTTP if they do not speak TLS. Those on loopback always may, as the
+    /// engine does (`InsecureRegistryCIDRs`).
+    pub insecure: Vec<Host>,
+}
+
+/// Registries. Needs a tokio runtime when called. Built anew when settings change.
+#[derive(Debug)]
+pub struct Registry {
+    settings: Settings,
+    peers: Mutex<HashMap<String, Arc<Peer>>>,
+}
+
+/// One registry.
+#[derive(Debug)]
+struct Peer {
+    https: Session,
+    /// For those that may be asked over plain HTTP.
+    http: Option<Session>,
+    /// Plain HTTP was what worked last.
+    is_plain: AtomicBool,
+}
+
+impl Settings {
+    /// As docker on this host reaches them: CAs from `certs.d` in the gate's folder and in docker's own beside it (the
+    /// gate's is `/etc/docker/img-authz`, docker's `/etc/docker`), credentials from `config.json` in the first of
+    /// `docker_config` that has one.
+    pub fn of_host(config_dir: &Path, docker_config: &[PathBuf]) -> Result<Self, NetError> {
+        let mut certs = vec![config_dir.join("certs.d")];
+        certs.extend(config_dir.parent().map(|folder| folder.join("certs.d")));
+        for folder in docker_config {
+            let path = folder.join("config.json");
+            let mut text = String::new();
+            match File::open(&path).and_then(|file| file.take(CONFIG_BYTES).read_to_string(&mut text)) {
+                Ok(_) => return Ok(Self { credentials: DockerConfig::read(&text)?, certs, ..Self::default() }),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(NetError::Bad(format!("`{}` cannot be read: {error}", path.display()))),
+            }
+        }
+        Ok(Self { certs, ..Self::default() })
+    }
+}
+
+impl Registry {
+    /// Registries reached as `settings` say. Connects when asked.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, peers: Mutex::default() }
+    }
+
+    async fn fetch(&self, repository: &Repository, wanted: &Wanted, deadline: Instant) -> Result<Manifest, RegistryError> {
+        let host = repository.host_str();
+        let what = || wanted.in_repository(repository);
+        let peer = self.peer(host)?;
+        let path = format!("v2/{}/manifests/{wanted}", repository.path());
+        let scope = format!("repository:{}:pull", repository.path());
+        let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
+        let answer = peer.get(&path, asker, deadline).await.map_err(|error| self.explain(host, asker, error))?;
+        let host = host.to_owned();
+        match answer.status {
+            200 => {}
+            404 => return Err(RegistryError::NotFound { host, what: what() }),
+            403 => return Err(RegistryError::Denied { host, what: what() }),
+            status => return Err(RegistryError::Status { host, what: what(), status }),
+        }
+        let sent = Digest::of(&answer.body);
+        let header = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        let due = match wanted {
+            Wanted::Digest(digest) => Some(*digest),
+            // Only the bytes count; but a registry whose header and bytes differ is not to be relied on.
+            Wanted::Tag(_) => header,
+        };
+        match due {
+            Some(due) if due != sent => Err(RegistryError::WrongDigest { host, due, sent }),
+            Some(_) | None => Manifest::read(&answer.body, answer.header("content-type")),
+        }
+    }
+
+    fn peer(&self, host: &str) -> Result<Arc<Peer>, RegistryError> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(host) {
+            return Ok(Arc::clone(peer));
+        }
+        let peer = Arc::new(self.open(host)?);
+        if peers.len() >= PEERS {
+            peers.clear();
+        }
+        peers.insert(host.to_owned(), Arc::clone(&peer));
+        Ok(peer)
+    }
+
+    fn open(&self, host: &str) -> Result<Peer, RegistryError> {
+        let misconfigured = |cause: String| RegistryError::Misconfigured { host: host.to_owned(), cause };
+        let setting = |error: NetError| misconfigured(error.to_string());
+        let (roots, identity) = self.certificates(host).map_err(misconfigured)?;
+        let address = if host == "docker.io" { DOCKER_HUB } else { host };
+        let https = Client::new(&Tls { roots, identity, plain: Plain::Refused }).map_err(setting)?;
+        let may_be_plain = is_loopback(host) || self.settings.insecure.iter().any(|insecure| insecure.as_str() == host);
+        let http = if may_be_plain {
+            let client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).map_err(setting)?;
+            Some(Session::new(client, &format!("http://{address}")).map_err(setting)?)
+        } else {
+            None
+        };
+        let https = Session::new(https, &format!("https://{address}")).map_err(setting)?;
+        Ok(Peer { https, http, is_plain: AtomicBool::new(false) })
+    }
+
+    /// Who may vouch for this registry, and what we show it.
+    fn certificates(&self, host: &str) -> Result<(Roots, Option<Identity>), String> {
+        let mut pem = self.settings.extra_roots.clone();
+        let mut identity = None;
+        for folder in &self.settings.certs {
+            // INVARIANT: a `Host` holds no slash and is not `..`, so this stays in the folder.
+            let folder = folder.join(host);
+            for path in files(&folder)? {
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("crt") => {
+                        pem.push('\n');
+                        pem.push_str(&text(&path)?);
+                    }
+                    Some("cert") if identity.is_none() => {
+                        let key = text(&path.with_extension("key"))?;
+                        let chain = text(&path)?;
+                        identity = Some(Identity::from_pem(&chain, &key).map_err(|error| error.to_string())?);
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
+        let roots = if pem.trim().is_empty() { Roots::System } else { Roots::system_and_pem(&pem).map_err(|e| e.to_string())? };
+        Ok((roots, identity))
+    }
+
+    /// "No credentials" with what the operator can do about it.
+    fn explain(&self, host: &str, asker: Asker<'_>, error: NetError) -> RegistryError {
+        match error {
+            NetError::Unauthorized { host: address, .. } if asker.credentials.is_none() => {
+                RegistryError::Net(NetError::Unauthorized { host: address, why: self.settings.credentials.missing(host) })
+            }
+            error => RegistryError::Net(error),
+        }
+    }
+}
+
+impl Api for Registry {
+    fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
+        Box::pin(self.fetch(repository, wanted, deadline))
+    }
+}
+
+impl Peer {
+    /// GET over TLS; over plain HTTP where that is allowed and TLS is not what the registry speaks.
+    async fn get(&self, path: &str, asker: Asker<'_>, deadline: Instant) -> Result<Answer, NetError> {
+        let Some(http) = &self.http else { return ask(&self.https, path, asker, deadline).await };
+        if self.is_plain.load(Ordering::Relaxed)
+            && let Ok(answer) = ask(http, path, asker, deadline).await
+            && !is_tls_server(&answer)
+        {
+            return Ok(answer);
+        }
+        match ask(&self.https, path, asker, deadline).await {
+            Ok(answer) => {
+                self.is_plain.store(false, Ordering::Relaxed);
+                Ok(answer)
+            }
+            // A certificate that is not to be trusted is no reason to do without one; the rest may be "no TLS here".
+            Err(error @ (NetError::Tls { .. } | NetError::Unreachable { .. })) => match ask(http, path, asker, deadline).await {
+                Ok(answer) if !is_tls_server(&answer) => {
+                    self.is_plain.store(true, Ordering::Relaxed);
+                    Ok(answer)
+                }
+                // It does speak plain HTTP, so what it said there is what matters.
+                Err(plain @ (NetError::Unauthorized { .. } | NetError::TooLarge { .. })) => Err(plain),
+                Ok(_) | Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn ask(session: &Session, path: &str, asker: Asker<'_>, deadline: Instant) -> Result<Answer, NetError> {
+    let mut headers = HeaderMap::new();
+    for (media_type, _) in MEDIA_TYPES {
+        headers.append("accept", HeaderValue::from_static(media_type));
+    }
+    let bounds = Bounds { bytes: MANIFEST_BYTES, time: deadline.saturating_duration_since(Instant::now()) };
+    session.get(path, headers, asker, bounds).await
+}
+
+/// Go's TLS servers answer plain HTTP with a status of 400.
+const fn is_tls_server(answer: &Answer) -> bool {
+    answer.status == 400
+}
+
+/// The hosts that the engine takes for insecure ones: 127.0.0.0/8, `::1` and `localhost`, whatever the port.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The files of a folder by name; none where there is no folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("`{}` cannot be read: {error}", folder.display())),
+    };
+    let mut files: Vec<PathBuf> = entries.take(CERT_FILES).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(CERT_BYTES).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("`{}` cannot be read: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_hosts_are_told_from_others() {
+        for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in
+            ["r.example", "localhost.example:5000", "128.0.0.1", "[::2]:5000", "127.0.0.1.example", "docker.io", "0.0.0.0"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_host_are_found_in_its_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gate, home) = (folder.path().join("img-authz"), folder.path().join("home"));
+        std::fs::create_dir(&home).unwrap();
+        let of_host = || Settings::of_host(&gate, &[gate.clone(), home.clone()]);
+        let settings = of_host().unwrap();
+        assert_eq!(settings.certs, [gate.join("certs.d"), folder.path().join("certs.d")]);
+        assert!(settings.credentials.for_host("r.example").is_none());
+        std::fs::write(home.join("config.json"), r#"{"auths":{"r.example":{"auth":"YTpi"}}}"#).unwrap();
+        assert!(of_host().unwrap().credentials.for_host("r.example").is_some());
+        std::fs::write(home.join("config.json"), "{").unwrap();
+        assert!(of_host().is_err());
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_read_is_told_for_its_registry_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("r.example:5000")).unwrap();
+        std::fs::write(folder.path().join("r.example:5000/ca.crt"), "no PEM").unwrap();
+        std::fs::create_dir(folder.path().join("s.example")).unwrap();
+        std::fs::write(folder.path().join("s.example/client.cert"), "without its key").unwrap();
+        let registry = Registry::new(Settings { certs: vec![folder.path().to_owned()], ..Settings::default() });
+        for host in ["r.example:5000", "s.example"] {
+            assert!(matches!(registry.open(host), Err(RegistryError::Misconfigured { .. })), "{host}");
+        }
+        assert!(registry.open("r.example").is_ok());
+    }
+
+    #[test]
+    fn a_cas_certificate_is_trusted_besides_the_systems() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::create_dir(folder.path().join("r.example")).unwrap();
+        std::fs::write(folder.path().join("r.example/ca.crt"), ca.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("r.example/README"), "no certificate").unwrap();
+        let registry = Registry::new(Settings { certs: vec![folder.path().to_owned()], ..Settings::default() });
+        assert!(matches!(registry.certificates("r.example"), Ok((Roots::SystemAnd(own), None)) if own.len() == 1));
+        assert!(matches!(registry.certificates("s.example"), Ok((Roots::System, None))));
+    }
+}

@@ -1,0 +1,275 @@
+//! A manifest or index: its bytes, their digest, and what they say (OCI image-spec; Docker's schema 2).
+
+use std::collections::HashSet;
+use std::fmt;
+
+use oci_spec::image::{ImageIndex, ImageManifest};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::RegistryError;
+use crate::image::Digest;
+
+/// The kinds of manifests that engines pull, best known first; also what we accept.
+pub(super) const MEDIA_TYPES: [(&str, Kind); 4] = [
+    ("application/vnd.oci.image.index.v1+json", Kind::Index),
+    ("application/vnd.docker.distribution.manifest.list.v2+json", Kind::Index),
+    ("application/vnd.oci.image.manifest.v1+json", Kind::Image),
+    ("application/vnd.docker.distribution.manifest.v2+json", Kind::Image),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Image,
+    Index,
+}
+
+/// A manifest that was read whole and hashed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    digest: Digest,
+    media_type: &'static str,
+    content: Content,
+}
+
+/// What a manifest says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// One image for one platform.
+    Image(Box<ImageManifest>),
+    /// Images for several platforms.
+    Index(Box<ImageIndex>),
+}
+
+/// A manifest that an index names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// Its digest.
+    pub digest: Digest,
+    /// `os/architecture[/variant]`; `None` where the index does not say.
+    pub platform: Option<String>,
+}
+
+/// The members that tell a manifest from an index.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    schema_version: u32,
+    media_type: Option<String>,
+    config: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+/// Any JSON whose objects have no two members that Go takes for one. Go folds case, and the last one wins; we do not fold,
+/// and would take another one than the engine does.
+struct OneReading;
+
+impl<'de> Deserialize<'de> for OneReading {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Walk)
+    }
+}
+
+struct Walk;
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = OneReading;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OneReading, A::Error> {
+        let mut keys = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let _: OneReading = map.next_value()?;
+            // Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
+            let folded: String = key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect();
+            if !keys.insert(folded) {
+                return Err(A::Error::custom(format!("member `{}` is there twice", crate::net::clean(&key))));
+            }
+        }
+        Ok(OneReading)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneReading, A::Error> {
+        while seq.next_element::<OneReading>()?.is_some() {}
+        Ok(OneReading)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<OneReading, E> {
+        Ok(OneReading)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<OneReading, E> {
+        Ok(OneReading)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<OneReading, E> {
+        Ok(OneReading)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<OneReading, E> {
+        Ok(OneReading)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<OneReading, E> {
+        Ok(OneReading)
+    }
+
+    fn visit_unit<E>(self) -> Result<OneReading, E> {
+        Ok(OneReading)
+    }
+}
+
+impl Manifest {
+    /// Reads `body`, which came as `content_type`. The two must agree, and the body must have one reading only: bytes
+    /// that are manifest and index at once have one digest and two meanings (CVE-2021-41190).
+    pub fn read(body: &[u8], content_type: Option<&str>) -> Result<Self, RegistryError> {
+        let digest = Digest::of(body);
+        let unusable = |cause: String| RegistryError::Undecodable { what: digest.to_string(), cause };
+        let json = |error: serde_json::Error| unusable(crate::net::clean(&error.to_string()));
+        let _: OneReading = serde_json::from_slice(body).map_err(json)?;
+        let shape: Shape = serde_json::from_slice(body).map_err(json)?;
+        if shape.schema_version != 2 {
+            return Err(unusable(format!("its schema version is {}, not 2", shape.schema_version)));
+        }
+        let said = content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        if let (Some(said), Some(own)) = (&said, &shape.media_type)
+            && said != own
+        {
+            let (said, own) = (crate::net::clean(said), crate::net::clean(own));
+            return Err(unusable(format!("it came as `{said}` and calls itself `{own}`")));
+        }
+        let Some(name) = shape.media_type.or(said) else { return Err(unusable("it has no media type".to_owned())) };
+        let Some((media_type, kind)) = MEDIA_TYPES.into_iter().find(|(known, _)| *known == name) else {
+            return Err(unusable(format!("its media type `{}` is no image's", crate::net::clean(&name))));
+        };
+        let as_image = shape.config.is_some() || shape.layers.is_some();
+        let content = match (kind, as_image, shape.manifests.is_some()) {
+            (Kind::Image, true, false) => Content::Image(Box::new(serde_json::from_slice(body).map_err(json)?)),
+            (Kind::Index, false, true) => Content::Index(Box::new(serde_json::from_slice(body).map_err(json)?)),
+            (Kind::Image | Kind::Index, _, _) => {
+                return Err(unusable("it is neither a manifest nor an index, or both at once".to_owned()));
+            }
+        };
+        Ok(Self { digest, media_type, content })
+    }
+
+    /// The hash of its bytes.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub const fn media_type(&self) -> &'static str {
+        self.media_type
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The digest of its configuration, which is the image id in the classic store. `None` for an index, and for
+    /// digests other than SHA-256.
+    #[must_use]
+    pub fn config(&self) -> Option<Digest> {
+        match &self.content {
+            Content::Image(image) => image.config().digest().as_ref().parse().ok(),
+            Content::Index(_) => None,
+        }
+    }
+
+    /// The manifests that an index names; empty for an image. Those with digests other than SHA-256 are left out.
+    #[must_use]
+    pub fn children(&self) -> Vec<Child> {
+        let Content::Index(index) = &self.content else { return Vec::new() };
+        let child = |descriptor: &oci_spec::image::Descriptor| {
+            let platform = descriptor.platform().as_ref().map(|platform| {
+                let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+                format!("{}/{}{variant}", platform.os(), platform.architecture())
+            });
+            Some(Child { digest: descriptor.digest().as_ref().parse().ok()?, platform })
+        };
+        index.manifests().iter().filter_map(child).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+    const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+    fn image(media_type: &str, more: &str) -> String {
+        let digest = Digest::of(b"config");
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"{media_type}",{more}"config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
+                "digest":"{digest}","size":6}},"layers":[]}}"#
+        )
+    }
+
+    fn index(media_type: &str) -> String {
+        let digest = Digest::of(b"child");
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{{"mediaType":"{OCI}","digest":"{digest}","size":5,
+                "platform":{{"architecture":"arm64","os":"linux","variant":"v8"}}}},
+                {{"mediaType":"{OCI}","digest":"sha512:{}","size":5}}]}}"#,
+            "0".repeat(128)
+        )
+    }
+
+    #[test]
+    fn manifests_of_both_dialects_are_read_and_hashed() {
+        for media_type in [OCI, DOCKER] {
+            let body = image(media_type, "");
+            for said in [None, Some(media_type.to_owned()), Some(format!("{media_type}; charset=utf-8"))] {
+                let manifest = Manifest::read(body.as_bytes(), said.as_deref()).unwrap();
+                assert_eq!((manifest.digest(), manifest.media_type()), (&Digest::of(body.as_bytes()), media_type));
+                assert_eq!((manifest.config(), manifest.children()), (Some(Digest::of(b"config")), vec![]));
+            }
+        }
+        for media_type in [INDEX, LIST] {
+            let manifest = Manifest::read(index(media_type).as_bytes(), Some(media_type)).unwrap();
+            let child = Child { digest: Digest::of(b"child"), platform: Some("linux/arm64/v8".to_owned()) };
+            assert_eq!((manifest.config(), manifest.children()), (None, vec![child]));
+        }
+    }
+
+    #[test]
+    fn the_header_tells_the_kind_where_the_body_does_not() {
+        let body = image("x", "").replace(r#""mediaType":"x","#, "");
+        assert!(Manifest::read(body.as_bytes(), Some(OCI)).is_ok());
+        assert!(Manifest::read(body.as_bytes(), Some(INDEX)).is_err());
+        assert!(Manifest::read(body.as_bytes(), Some("application/json")).is_err());
+        assert!(Manifest::read(body.as_bytes(), None).is_err());
+    }
+
+    #[test]
+    fn what_has_two_readings_or_none_is_no_manifest() {
+        let both = image(OCI, r#""manifests":[],"#);
+        let both_as_index = image(INDEX, r#""manifests":[],"#);
+        let twice = image(OCI, r#""config":{},"#);
+        let folded = image(OCI, r#""Config":{},"#);
+        let long_s = image(OCI, r#""layerſ":[],"#);
+        let nested = image(OCI, "").replace(r#""size":6"#, r#""size":6,"DIGEST":"sha256:00""#);
+        let old = image(OCI, "").replace(r#""schemaVersion":2"#, r#""schemaVersion":1"#);
+        let artifact = image("application/vnd.oci.artifact.manifest.v1+json", "");
+        let bare = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI}"}}"#);
+        let image_as_index = image(INDEX, "");
+        let odd = [both, both_as_index, twice, folded, long_s, nested, old, artifact, bare, image_as_index];
+        for body in ["", "{}", "[]", "null"].into_iter().chain(odd.iter().map(String::as_str)) {
+            let refused = Manifest::read(body.as_bytes(), None);
+            assert!(matches!(refused, Err(RegistryError::Undecodable { .. })), "{body}: {refused:?}");
+        }
+        assert!(Manifest::read(image(OCI, "").as_bytes(), Some(DOCKER)).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! Registries in memory, for tests of whoever asks them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{Api, Manifest, RegistryError, Reply, Wanted};
+use crate::image::{Digest, Repository, Tag};
+
+/// Registries in memory.
+#[derive(Debug, Default)]
+pub struct Twin {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    manifests: HashMap<(Repository, Wanted), Manifest>,
+    outage: Option<RegistryError>,
+    calls: Vec<String>,
+}
+
+impl Twin {
+    /// Registries with nothing in them.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Pushes the bytes of a manifest, under its digest and, where given, a tag. Gives its digest.
+    pub fn push(&self, repository: &Repository, tag: Option<&Tag>, body: &[u8]) -> Result<Digest, RegistryError> {
+        let manifest = Manifest::read(body, None)?;
+        let digest = *manifest.digest();
+        let mut state = self.lock();
+        if let Some(tag) = tag {
+            state.manifests.insert((repository.clone(), Wanted::Tag(tag.clone())), manifest.clone());
+        }
+        state.manifests.insert((repository.clone(), Wanted::Digest(digest)), manifest);
+        Ok(digest)
+    }
+
+    /// Takes everything out of the registries.
+    pub fn clear(&self) {
+        self.lock().manifests.clear();
+    }
+
+    /// From now on every call ends like this; `None` ends the outage.
+    pub fn fail_with(&self, error: Option<RegistryError>) {
+        self.lock().outage = error;
+    }
+
+    /// The calls so far, as references.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Api for Twin {
+    fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, _: Instant) -> Reply<'a, Manifest> {
+        Box::pin(async move {
+            // A turn for the others, as a network would give: what asks twice at once is seen to do so.
+            tokio::task::yield_now().await;
+            let mut state = self.lock();
+            let what = wanted.in_repository(repository);
+            state.calls.push(what.clone());
+            match &state.outage {
+                Some(error) => Err(error.clone()),
+                None => state
+                    .manifests
+                    .get(&(repository.clone(), wanted.clone()))
+                    .cloned()
+                    .ok_or_else(|| RegistryError::NotFound { host: repository.host_str().to_owned(), what }),
+            }
+        })
+    }
+}

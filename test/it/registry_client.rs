@@ -1,0 +1,351 @@
+//! The registry client against a registry of a few lines, with TLS and without.
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use img_authz::image::{Digest, Repository};
+use img_authz::net::NetError;
+use img_authz::net::auth::DockerConfig;
+use img_authz::registry::{Api as _, Manifest, Registry, RegistryError, Settings, Wanted};
+use tokio::time::Instant;
+
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+
+pub(crate) fn manifest() -> String {
+    let digest = Digest::of(b"config");
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{OCI}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
+            "digest":"{digest}","size":6}},"layers":[]}}"#
+    )
+}
+
+/// What the registry answers: status line, header lines, body.
+#[derive(Clone)]
+pub(crate) struct Say {
+    status: &'static str,
+    headers: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Say {
+    pub(crate) fn manifest() -> Self {
+        Self { status: "200 OK", headers: vec![format!("Content-Type: {OCI}")], body: manifest().into_bytes() }
+    }
+
+    pub(crate) fn status(status: &'static str) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    fn with(mut self, header: &str) -> Self {
+        self.headers.push(header.to_owned());
+        self
+    }
+}
+
+type Answers = Arc<dyn Fn(&str) -> Say + Send + Sync>;
+
+/// A registry on loopback. Answers one request per connection.
+pub(crate) struct Fake {
+    pub(crate) host: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    /// `tls`: the configuration of a TLS server; plain HTTP without one.
+    pub(crate) fn new(tls: Option<Arc<rustls::ServerConfig>>, answers: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answers): (_, Answers) = (Arc::clone(&heads), Arc::new(answers));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (tls, seen, answers) = (tls.clone(), Arc::clone(&seen), Arc::clone(&answers));
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &seen, &*answers),
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(tls).unwrap();
+                        serve(rustls::StreamOwned::new(connection, stream), &seen, &*answers);
+                    }
+                });
+            }
+        });
+        Self { host: format!("localhost:{port}"), heads }
+    }
+
+    fn app(&self) -> Repository {
+        format!("{}/team/app", self.host).parse().unwrap()
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+/// The standard library's streams need no more than these two.
+trait Stream: Read + Write {}
+impl Stream for TcpStream {}
+impl Stream for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {}
+
+fn serve(stream: impl Stream, seen: &Mutex<Vec<String>>, answers: &(dyn Fn(&str) -> Say + Send + Sync)) {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if !matches!(stream.read_line(&mut head), Ok(count) if count > 0) {
+            return;
+        }
+    }
+    let say = answers(&head);
+    seen.lock().unwrap().push(head);
+    let mut answer = format!("HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\n", say.status, say.body.len());
+    for header in &say.headers {
+        answer.push_str(header);
+        answer.push_str("\r\n");
+    }
+    answer.push_str("\r\n");
+    let stream = stream.get_mut();
+    let _ = stream.write_all(answer.as_bytes());
+    let _ = stream.write_all(&say.body);
+    let _ = stream.flush();
+}
+
+/// A certificate for `localhost` that signs itself: the server's configuration, and the PEM to trust.
+fn tls() -> (Arc<rustls::ServerConfig>, String) {
+    let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], private)
+        .unwrap();
+    (Arc::new(config), key.cert.pem())
+}
+
+/// A `certs.d` that trusts `pem` for `host`.
+fn certs(host: &str, pem: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join(host)).unwrap();
+    std::fs::write(folder.path().join(host).join("ca.crt"), pem).unwrap();
+    folder
+}
+
+fn trusting(folder: &Path) -> Settings {
+    Settings { certs: vec![folder.to_owned()], ..Settings::default() }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn get(settings: Settings, fake: &Fake, wanted: Wanted) -> Result<Manifest, RegistryError> {
+    Registry::new(settings).manifest(&fake.app(), &wanted, soon()).await
+}
+
+fn by_digest() -> Wanted {
+    Wanted::Digest(Digest::of(manifest().as_bytes()))
+}
+
+fn by_tag() -> Wanted {
+    Wanted::Tag("1.0".parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_manifest_is_fetched_over_tls_from_a_registry_with_its_own_ca() {
+    let (config, pem) = tls();
+    let fake = Fake::new(Some(config), |_| Say::manifest());
+    let folder = certs(&fake.host, &pem);
+    for wanted in [by_digest(), by_tag()] {
+        let manifest_read = get(trusting(folder.path()), &fake, wanted).await.unwrap();
+        assert_eq!(manifest_read.digest(), &Digest::of(manifest().as_bytes()));
+        assert_eq!(manifest_read.config(), Some(Digest::of(b"config")));
+    }
+    let heads = fake.heads();
+    assert!(heads[0].starts_with(&format!("GET /v2/team/app/manifests/{} HTTP/1.1\r\n", Digest::of(manifest().as_bytes()))));
+    assert!(heads[1].starts_with("GET /v2/team/app/manifests/1.0 HTTP/1.1\r\n"));
+    for media_type in ["oci.image.manifest.v1", "oci.image.index.v1", "distribution.manifest.v2", "distribution.manifest.list.v2"]
+    {
+        assert!(heads[0].contains(media_type), "{}", heads[0]);
+    }
+    // Extra roots do as well as a folder.
+    let settings = Settings { extra_roots: pem, ..Settings::default() };
+    assert!(get(settings, &fake, by_tag()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_registry_with_an_unknown_ca_is_refused_and_not_asked_over_plain_http() {
+    let (config, _) = tls();
+    let fake = Fake::new(Some(config), |_| Say::manifest());
+    let (_, other) = tls();
+    let folder = certs(&fake.host, &other);
+    for settings in [Settings::default(), trusting(folder.path())] {
+        let refused = get(settings, &fake, by_digest()).await;
+        assert!(matches!(refused, Err(RegistryError::Net(NetError::CaRefused { .. }))), "{refused:?}");
+    }
+    assert_eq!(fake.heads(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_ca_for_one_registry_is_not_one_for_another() {
+    let (config, pem) = tls();
+    let fake = Fake::new(Some(config), |_| Say::manifest());
+    let folder = certs("localhost:1", &pem);
+    let refused = get(trusting(folder.path()), &fake, by_digest()).await;
+    assert!(matches!(refused, Err(RegistryError::Net(NetError::CaRefused { .. }))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_registry_on_loopback_may_speak_plain_http() {
+    let fake = Fake::new(None, |_| Say::manifest());
+    let registry = Registry::new(Settings::default());
+    for _ in 0..2 {
+        assert!(registry.manifest(&fake.app(), &by_digest(), soon()).await.is_ok());
+    }
+    // The second time it is not tried with TLS first, so that both requests are HTTP.
+    assert_eq!(fake.heads().len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_answers_for_a_registry_that_is_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let app: Repository = format!("localhost:{port}/app").parse().unwrap();
+    let refused = Registry::new(Settings::default()).manifest(&app, &by_tag(), soon()).await;
+    assert!(matches!(refused, Err(RegistryError::Net(NetError::Unreachable { .. }))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn other_bytes_than_those_asked_for_are_refused() {
+    let mut evil = Say::manifest();
+    evil.body.push(b' ');
+    let good = Digest::of(manifest().as_bytes());
+    // A header that claims the digest asked for changes nothing.
+    let claims = evil.clone().with(&format!("Docker-Content-Digest: {good}"));
+    for say in [evil, claims.clone()] {
+        let fake = Fake::new(None, move |_| say.clone());
+        let refused = get(Settings::default(), &fake, by_digest()).await;
+        assert!(matches!(refused, Err(RegistryError::WrongDigest { due, .. }) if due == good), "{refused:?}");
+    }
+    let fake = Fake::new(None, move |_| claims.clone());
+    assert!(matches!(get(Settings::default(), &fake, by_tag()).await, Err(RegistryError::WrongDigest { .. })));
+    let honest = Say::manifest().with(&format!("Docker-Content-Digest: {good}"));
+    let fake = Fake::new(None, move |_| honest.clone());
+    assert!(get(Settings::default(), &fake, by_tag()).await.is_ok());
+}
+
+type Expected<'a> = &'a dyn Fn(&RegistryError) -> bool;
+
+#[tokio::test]
+async fn statuses_are_told_apart_and_only_200_is_a_yes() {
+    let (status, not_found, denied) = (
+        |error: &RegistryError| matches!(error, RegistryError::Status { .. }),
+        |error: &RegistryError| matches!(error, RegistryError::NotFound { .. }),
+        |error: &RegistryError| matches!(error, RegistryError::Denied { .. }),
+    );
+    let table: [(&'static str, Expected<'_>); 7] = [
+        ("404 Not Found", &not_found),
+        ("403 Forbidden", &denied),
+        ("201 Created", &status),
+        ("206 Partial Content", &status),
+        ("307 Temporary Redirect", &status),
+        ("429 Too Many", &status),
+        ("503 Down", &status),
+    ];
+    for (line, expected) in table {
+        let mut say = Say::manifest().with("Location: http://127.0.0.1:1/elsewhere");
+        say.status = line;
+        let fake = Fake::new(None, move |_| say.clone());
+        let error = get(Settings::default(), &fake, by_digest()).await.unwrap_err();
+        assert!(expected(&error), "{line}: {error:?}");
+        assert_eq!(fake.heads().len(), 1, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_beyond_its_bound_is_refused() {
+    let mut large = Say::manifest();
+    large.body = vec![b' '; (4 << 20) + 1];
+    let fake = Fake::new(None, move |_| large.clone());
+    let refused = get(Settings::default(), &fake, by_tag()).await;
+    assert!(matches!(refused, Err(RegistryError::Net(NetError::TooLarge { .. }))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_silent_registry_ends_at_the_deadline() {
+    let fake = Fake::new(None, |_| {
+        std::thread::sleep(Duration::from_secs(5));
+        Say::manifest()
+    });
+    let start = Instant::now();
+    let deadline = start + Duration::from_millis(300);
+    let refused = Registry::new(Settings::default()).manifest(&fake.app(), &by_tag(), deadline).await;
+    assert!(matches!(refused, Err(RegistryError::Net(_))), "{refused:?}");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+const CONFIG: &str = r#"{"auths": {"HOST": {"auth": "cmlnOnNlY3JldA=="}}}"#;
+
+/// Wants the token that its token service gives for the password of `rig`.
+fn guarded(config: Arc<rustls::ServerConfig>) -> Fake {
+    Fake::new(Some(config), |head| {
+        let lower = head.to_ascii_lowercase();
+        let host = lower.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned();
+        if lower.starts_with("get /token") {
+            return if lower.contains("authorization: basic cmlnonnly3jlda==") {
+                Say { body: br#"{"token": "abc"}"#.to_vec(), ..Say::status("200 OK") }
+            } else {
+                Say::status("401 Unauthorized")
+            };
+        }
+        if lower.contains("authorization: bearer abc") {
+            return Say::manifest();
+        }
+        Say::status("401 Unauthorized").with(&format!(r#"WWW-Authenticate: Bearer realm="https://{host}/token",service="reg""#))
+    })
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_a_token_gets_one_for_the_repository_with_dockers_credentials() {
+    let (config, pem) = tls();
+    let fake = guarded(config);
+    let folder = certs(&fake.host, &pem);
+    let credentials = DockerConfig::read(&CONFIG.replace("HOST", &fake.host)).unwrap();
+    let registry = Registry::new(Settings { credentials, ..trusting(folder.path()) });
+    for _ in 0..2 {
+        registry.manifest(&fake.app(), &by_digest(), soon()).await.unwrap();
+    }
+    let heads = fake.heads();
+    assert!(heads[1].starts_with("GET /token?service=reg&scope=repository%3Ateam%2Fapp%3Apull"), "{}", heads[1]);
+    assert_eq!(heads.len(), 4, "the token is used again");
+}
+
+#[tokio::test]
+async fn without_credentials_it_is_refused_with_what_to_do() {
+    let (config, pem) = tls();
+    let fake = guarded(config);
+    let folder = certs(&fake.host, &pem);
+    let elsewhere = DockerConfig::read(&CONFIG.replace("HOST", "localhost:1")).unwrap();
+    let helper = DockerConfig::read(r#"{"credsStore": "desktop"}"#).unwrap();
+    for (credentials, told) in [(elsewhere, "there are none for"), (helper, "credential helper")] {
+        let settings = Settings { credentials, ..trusting(folder.path()) };
+        let error = get(settings, &fake, by_digest()).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Net(NetError::Unauthorized { .. })), "{error:?}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    let wrong = DockerConfig::read(&CONFIG.replace("HOST", &fake.host).replace("cmlnOnNlY3JldA==", "cmlnOndyb25n")).unwrap();
+    let refused = get(Settings { credentials: wrong, ..trusting(folder.path()) }, &fake, by_digest()).await;
+    assert!(matches!(refused, Err(RegistryError::Net(NetError::Unauthorized { .. }))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn credentials_are_never_sent_over_plain_http() {
+    let fake = Fake::new(None, |_| Say::status("401 Unauthorized").with(r#"WWW-Authenticate: Basic realm="r""#));
+    let credentials = DockerConfig::read(&CONFIG.replace("HOST", &fake.host)).unwrap();
+    let refused = get(Settings { credentials, ..Settings::default() }, &fake, by_digest()).await;
+    assert!(matches!(refused, Err(RegistryError::Net(NetError::Unauthorized { .. }))), "{refused:?}");
+    assert!(fake.heads().iter().all(|head| !head.to_ascii_lowercase().contains("authorization")));
+}
