@@ -19,3 +19,4 @@ mod request_generator;
 mod request_oracle;
 mod trust_attacks;
 mod trust_repo;
+mod trust_server;
