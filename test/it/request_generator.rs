@@ -604,8 +604,8 @@ impl Generator {
             1 => format!("{image}:v1@sha256:{OTHER}"),
             2 => format!("{image}:{}", self.pick(&["v1", "latest", "", "-", "V_1", "é"])),
             3 => self.pick(&[HEX, OTHER]).to_owned(),
-            4 => format!("sha256:{}", &HEX[..self.below(65)]),
-            5 => HEX[..self.below(65)].to_owned(),
+            4 => format!("sha256:{}", self.digits(65)),
+            5 => self.digits(65),
             6 => {
                 let length = 120 + self.below(150);
                 format!("{image}{}", "a".repeat(length))
@@ -621,6 +621,11 @@ impl Generator {
         }
     }
 
+    /// Fewer than `bound` hex digits of an id.
+    fn digits(&mut self, bound: usize) -> String {
+        HEX.chars().take(self.below(bound)).collect()
+    }
+
     fn tag_text(&mut self) -> String {
         if self.once_in(8) {
             return format!("sha256:{HEX}");
@@ -629,7 +634,7 @@ impl Generator {
             0 => format!("sha256:{OTHER}"),
             1 => format!("SHA256:{HEX}"),
             2 => format!("sha512:{HEX}{OTHER}"),
-            3 => format!("sha256:{}", &HEX[..self.below(64)]),
+            3 => format!("sha256:{}", self.digits(64)),
             4 => self
                 .pick(&["", " latest", "latest ", "latest\0", "-x", "a/b", "a:b", "a@b", "é", "latest#", "latest;x"])
                 .to_owned(),
@@ -684,8 +689,10 @@ impl Generator {
 
     fn text_escaped(&mut self, name: &str) -> String {
         let at = self.below(name.len());
-        let byte = name.as_bytes()[at];
-        format!("\"{}\\u{byte:04x}{}\"", &name[..at], &name[at + 1..])
+        let spelt = name
+            .char_indices()
+            .map(|(index, letter)| if index == at { format!("\\u{:04x}", u32::from(letter)) } else { letter.to_string() });
+        format!("\"{}\"", spelt.collect::<String>())
     }
 
     /// Bytes of a body, now and then with something wrong about them.
@@ -727,12 +734,15 @@ impl Generator {
     fn escaped(&mut self, names: &[&str]) -> String {
         let name = self.pick_odd(names, 13);
         let mut path = String::new();
-        for byte in name.bytes() {
-            let plain = byte.is_ascii_alphanumeric() || b"/._-:+;".contains(&byte);
+        let raw = self.once_in(8);
+        for letter in name.chars() {
+            let plain = letter.is_ascii_alphanumeric() || "/._-:+;".contains(letter) || (raw && !letter.is_ascii());
             if plain && !self.once_in(40) {
-                path.push(char::from(byte));
+                path.push(letter);
             } else {
-                let _ = write!(path, "%{byte:02x}");
+                for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(path, "%{byte:02x}");
+                }
             }
         }
         path
@@ -772,7 +782,8 @@ impl Generator {
                 target.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric() || *letter == '/').collect();
             if let Some((at, letter)) = letters.get(self.below(letters.len().max(1))).copied() {
                 // Not inside an escape that is there already.
-                if !target[..at].ends_with('%') && !target[..at.saturating_sub(1)].ends_with('%') {
+                let before = &target.as_bytes()[..at];
+                if !before.iter().rev().take(2).any(|byte| *byte == b'%') {
                     target.replace_range(at..=at, &format!("%{:02x}", u32::from(letter)));
                 }
             }
@@ -853,7 +864,7 @@ impl Generator {
         let http2 = self.once_in(6);
         if http2 {
             for header in &mut headers {
-                header[1] = header[1].trim().to_owned();
+                *header = [header[0].clone(), header[1].trim().to_owned()];
             }
             if !self.once_in(3) {
                 headers.push(["Content-Length".to_owned(), body.len().to_string()]);
