@@ -247,24 +247,26 @@ fn host_of(url: &Url) -> String {
 fn classify(error: &reqwest::Error, host: &str) -> NetError {
     let host = host.to_owned();
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut deepest = String::new();
     while let Some(now) = cause {
         if let Some(tls) = now.downcast_ref::<rustls::Error>() {
             return tls_error(tls, host);
         }
-        if let Some(io) = now.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return tls_error(tls, host);
-            }
-            if io.kind() == std::io::ErrorKind::TimedOut {
-                return NetError::Timeout { host, after: CONNECT_TIME };
-            }
+        let io = now.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+            return NetError::Timeout { host, after: CONNECT_TIME };
         }
-        cause = now.source();
+        deepest = now.to_string();
+        // What an I/O error wraps is not its source: it stands in its place.
+        cause = match io.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => now.source(),
+        };
     }
     if error.is_timeout() {
         return NetError::Timeout { host, after: CONNECT_TIME };
     }
-    let cause = clean(&chain(error));
+    let cause = clean(&deepest);
     if error.is_builder() { NetError::Bad(cause) } else { NetError::Unreachable { host, cause } }
 }
 

@@ -317,44 +317,69 @@ pub enum Unreadable {
     TooComplex,
 }
 
+/// Over which HTTP a call may have come to the engine. The call itself does not show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP/1 for certain: an engine older than 29.2, or a guard in front of its socket.
+    Http1,
+    /// Perhaps HTTP/2 (engines from 29.2 on, on listeners without TLS). There a client may send two Content-Length headers: the
+    /// engine takes the first and shows the last, so `Content-Length: 0` beside a Content-Type no longer says that no form hides.
+    /// Clients of such engines send no Content-Type with an empty body.
+    MaybeHttp2,
+}
+
+/// A call, its target cut in two.
+struct Asked<'c> {
+    call: &'c Call,
+    target: Target<'c>,
+    transport: Transport,
+}
+
 impl Intent {
-    /// What `call` would do.
+    /// What `call` would do, if it came over HTTP/1.
     #[must_use]
     pub fn of(call: &Call) -> Self {
-        Self::read(call).unwrap_or_else(Self::Unreadable)
+        Self::over(call, Transport::Http1)
     }
 
-    fn read(call: &Call) -> Result<Self, Unreadable> {
-        let target = Target::read(&call.uri)?;
+    /// What `call` would do.
+    #[must_use]
+    pub fn over(call: &Call, transport: Transport) -> Self {
+        Self::read(call, transport).unwrap_or_else(Self::Unreadable)
+    }
+
+    fn read(call: &Call, transport: Transport) -> Result<Self, Unreadable> {
+        let asked = Asked { call, target: Target::read(&call.uri)?, transport };
+        let path = &asked.target.path;
         if matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
-            let attach = call.method == "GET" && route::is_attach(&target.path);
+            let attach = call.method == "GET" && route::is_attach(path);
             return Ok(if attach { Self::Drive(Drive::Attach) } else { Self::Read });
         }
-        match Route::of(&call.method, &target.path) {
+        match Route::of(&call.method, path) {
             Route::Harmless => Ok(Self::Harmless),
-            Route::ImagesCreate => pull::images_create(&target, call),
+            Route::ImagesCreate => pull::images_create(&asked),
             Route::Load => Ok(Self::Bring(Bring::Load)),
             Route::Commit => Ok(Self::Bring(Bring::Commit)),
-            Route::Tag(source) => pull::tag(source, &target, call),
-            Route::Create => create::create(&target, call),
-            Route::Start(container, action) => start::start(container, action, &target, call),
-            Route::Rename(container) => start::rename(container, &target, call),
+            Route::Tag(source) => pull::tag(source, &asked),
+            Route::Create => create::create(&asked),
+            Route::Start(container, action) => start::start(container, action, &asked),
+            Route::Rename(container) => start::rename(container, &asked),
             Route::Remove(container) => Ok(Self::Remove { container: container.to_owned() }),
             Route::Exec => other::exec(call),
             Route::Drive(drive) => Ok(Self::Drive(drive)),
             Route::ServiceCreate => service::create(call),
-            Route::ServiceUpdate(service) => service::update(service, &target, call),
+            Route::ServiceUpdate(service) => service::update(service, &asked),
             Route::Build(build) => Ok(Self::Build(build)),
-            Route::PluginPull => plugin::pull(&target, call),
-            Route::PluginUpgrade(plugin) => plugin::upgrade(plugin, &target, call),
-            Route::PluginCreate => plugin::create(&target),
+            Route::PluginPull => plugin::pull(&asked),
+            Route::PluginUpgrade(plugin) => plugin::upgrade(plugin, &asked),
+            Route::PluginCreate => plugin::create(&asked),
             Route::PluginChange(plugin, change) => Ok(Self::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change })),
             Route::Swarm => Ok(Self::Swarm),
             Route::VolumeCreate => other::volume(call),
             Route::VolumeUpdate(volume) => Ok(other::volume_update(volume)),
             Route::NetworkCreate => other::network(call),
             Route::Unknown => {
-                let route = format!("{} {}", call.method, target.path);
+                let route = format!("{} {}", call.method, path);
                 Ok(Self::Unknown { route: route.chars().take(ROUTE).collect() })
             }
         }

@@ -3,9 +3,9 @@
 
 pub mod allowlist;
 pub mod notary;
+pub mod registry;
 pub mod tuf;
 mod verifier;
-pub mod registry;
 mod vouch;
 
 #[cfg(test)]

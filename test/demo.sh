@@ -4,6 +4,7 @@
 # plugin. Fails if anything is allowed or refused that should not be.
 set -euo pipefail
 . "$(dirname "$0")/rig/lib.sh"
+# shellcheck source=rig/machine.sh
 . "$here/machine.sh"
 
 if [[ -t 1 ]]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' green='' red='' dim='' plain=''; fi
@@ -15,6 +16,7 @@ progress() {
 }
 
 # in_demo COMMAND...: inside the machine, with the images' words at hand
+# shellcheck disable=SC2016  # expanded there
 in_demo() { inside "$RIG" bash -c '. "$RIG_TOOLS/images.sh" && "$@"' demo "$@"; }
 
 # show WHAT allowed|refused COMMAND...: the command as typed, its outcome, and whether that is right
@@ -76,8 +78,11 @@ in_demo make_image evil:1.0 "evil content" > /dev/null
 inside "$RIG" docker tag evil:1.0 registry.test:5000/app:1.0
 show "The signed name on other content: docker tag evil:1.0 registry.test:5000/app:1.0" refused \
     docker run --network none registry.test:5000/app:1.0
-inside "$RIG" bash -c '{ printf "{\"Image\": \"evil:1.0\", \"Labels\": {\"padding\": \""; head -c 1048576 /dev/zero | tr "\0" x
-    printf "\"}}"; } > "$TMPDIR/padded.json"'
+{
+    printf '{"Image": "evil:1.0", "Labels": {"padding": "'
+    head -c 1048576 /dev/zero | tr '\0' x
+    printf '"}}'
+} > "$RIG/tmp/padded.json"
 show "The request itself padded to 1 MiB, of which the engine shows plugins nothing, and acts on all." refused \
     curl -s --unix-socket /run/docker.sock -H 'Content-Type: application/json' --data-binary @"$RIG/tmp/padded.json" \
     http://engine/containers/create

@@ -22,6 +22,7 @@ if [[ -n ${RIG:-} ]]; then
     AUTHZ_IMG_TAG=registry.test:5000/app:1.0
     AUTHZ_IMG_FULL=registry.test:5000/tool:1.0
     UNAUTHZ_IMG=foreign.test:5001/app:1.0
+    # shellcheck source=rig/images.sh
     . "$RIG_TOOLS/images.sh"
 fi
 : "${AUTHZ_IMG:?}" "${AUTHZ_IMG_TAG:?}" "${AUTHZ_IMG_FULL:?}" "${UNAUTHZ_IMG:?}"
@@ -36,7 +37,6 @@ not_signed='not-signed'
 pull_all_tags='pull-all-tags'
 registry_not_allowed='registry-not-allowed'
 request_unreadable='request-unreadable'
-route_unknown='route-unknown'
 service_needs_digest='service-needs-digest'
 setting_fault='setting-fault'
 start_with_body='start-with-body'
@@ -270,6 +270,7 @@ test_container_whose_name_moves_before_its_start_does_not_run() {
     # A container of other content, as one that was there before the gate.
     bad=$(before_the_gate docker create --network none "$(evil)" sleep 60)
     refused $registry_not_allowed docker start "$bad"
+    assertTrue "both containers are there" "docker inspect ${good:-none} ${bad:-none}" || return 1
     for ((i = 0; i < tries; i++)); do
         # Whoever wins, `web` was good when its start was asked about, and may be bad when it is carried out.
         docker rename "$good" web > /dev/null 2>&1
@@ -307,19 +308,10 @@ test_image_by_id() {
     evil_id=$(evil)
     refused $registry_not_allowed run "$evil_id"
     refused $registry_not_allowed run "$(cut -c 8-19 <<< "$evil_id")"
-    docker rmi evil:1.0 > /dev/null
-    evil_id=$(before_the_gate nameless)
+    # An image without any name.
+    evil_id=$(make_image '' nameless)
     refused $image_unapproved run "$evil_id"
     docker rmi -f "$evil_id" > /dev/null
-}
-
-# An image without any name; prints its id.
-nameless() {
-    local tree
-    tree=$(mktemp -d)
-    image_tree "$tree" nameless
-    tar -C "$tree" -c . | docker import - 2> /dev/null
-    rm -rf "$tree"
 }
 
 further_tests+=(test_image_by_digest)
@@ -392,13 +384,6 @@ test_start_with_a_body_is_refused() {
     refused $start_with_body api POST /v1.23/containers/bodied/start -H 'Content-Type: application/json' \
         -d '{"Privileged": true}'
     docker rm -f bodied > /dev/null
-}
-
-further_tests+=(test_unknown_call_is_refused)
-test_unknown_call_is_refused() {
-    # A route the engine has, but with a method it has not, is asked about by no engine: an unknown one that is asked about
-    # is what a newer engine may bring. `checkpoint` of an experimental engine stands for it here.
-    refused $route_unknown api POST /containers/any/unheard-of
 }
 
 # --- What brings images in by other ways ---

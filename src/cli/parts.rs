@@ -1,14 +1,20 @@
 //! Joins the real parts: from settings to rules in force, a journal, and the engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::audit::{Entry, FileJournal, Journal, Limits};
 use crate::engine::Engine;
 use crate::gate::{Gate, Identity, Records, Rules};
-use crate::policy::{AllowlistSetting, PolicyFault, Settings};
+use crate::net::auth::DockerConfig;
+use crate::net::{Tls, Url};
+use crate::policy::{AllowlistSetting, NotarySettings, PolicyFault, Scope, Settings};
+use crate::registry::{self, Registry};
 use crate::trust::Verifier;
 use crate::trust::allowlist::Allowlist;
+use crate::trust::notary::{self, Notary};
+use crate::trust::registry::RegistryVerifier;
+use crate::trust::tuf::Pins;
 
 /// The settings that were last in force without a fault, in the state folder.
 const LAST_GOOD: &str = "settings.json";
@@ -16,6 +22,9 @@ const LAST_GOOD: &str = "settings.json";
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 /// The records of approvals, in the state folder.
 const RECORDS: &str = "approvals.jsonl";
+
+/// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
+const CONFIG_BYTES: u64 = 4 << 20;
 
 /// A journal for when there is no file: entries are counted as lost, decisions go on.
 #[derive(Default)]
@@ -107,7 +116,63 @@ fn build(settings: &Settings) -> Result<Rules, Vec<PolicyFault>> {
     if let Some(path) = list {
         verifiers.push(Arc::new(Allowlist::load(path)));
     }
+    let credentials = credentials(settings)?;
+    if let Some(notary) = settings.notary()? {
+        verifiers.push(Arc::new(self::notary(settings, &notary, credentials.clone())?));
+    }
+    if policy.scopes.iter().any(Scope::is_weak) {
+        let certs = certificate_folders(settings);
+        let registry = Registry::new(registry::Settings { credentials, certs, ..registry::Settings::default() });
+        verifiers.push(Arc::new(RegistryVerifier::new(Arc::new(registry))));
+    }
     Ok(Rules::Good { policy, verifiers })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
+    vec![PolicyFault { key, message: message.to_string() }]
+}
+
+/// Docker's credentials; none where there is no file.
+fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
+    let path = settings.docker_config().join("config.json");
+    match read(&path, CONFIG_BYTES) {
+        Ok(text) => DockerConfig::read(&text).map_err(|error| fault("DOCKER_CONFIG", error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DockerConfig::default()),
+        Err(error) => Err(fault("DOCKER_CONFIG", format!("`{}` cannot be read: {error}", path.display()))),
+    }
+}
+
+fn notary(settings: &Settings, written: &NotarySettings, credentials: DockerConfig) -> Result<Notary, Vec<PolicyFault>> {
+    let server = Url::parse(&written.server).map_err(|error| fault("NOTARY", error))?;
+    let host = server.host_str().unwrap_or_default();
+    let host = server.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let mut folders = certificate_folders(settings);
+    folders.push(settings.docker_config().join("tls"));
+    let tls = Tls::for_server(&host, written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
+    let folder = settings.config_dir();
+    let load = |path: &str| read(&folder.join(path), CONFIG_BYTES).map_err(|error| error.to_string());
+    let pins = match &written.pins {
+        Some(text) => Pins::read(text, load).map_err(|error| fault("NOTARY_PINS", error))?,
+        None => Pins::default(),
+    };
+    let state = settings.state_dir().join("trust");
+    let config = notary::Config { tls, pins, credentials, ..notary::Config::new(&written.server, state) };
+    Notary::new(config).map_err(|error| fault("NOTARY", error))
+}
+
+/// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).
+fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
+    let own = settings.config_dir();
+    own.parent().into_iter().chain([own.as_path()]).map(|folder| folder.join("certs.d")).collect()
+}
+
+/// A small text file.
+fn read(path: &Path, limit: u64) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let bytes = std::fs::File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if bytes as u64 > limit { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {

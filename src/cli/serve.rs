@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{UNKNOWN, YES, parts};
 use crate::daemon;
 use crate::gate::Gate;
-use crate::policy::Settings;
+use crate::policy::{AllowlistSetting, Settings};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
 const WORKERS: usize = 2;
@@ -20,6 +20,8 @@ const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 8;
 /// How often the self-check asks for an engine that is not up yet.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// How often the gate looks whether an allowlist has appeared.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long it asks. dockerd starts its plugins before its API.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -103,15 +105,31 @@ async fn stopped() {
     }
 }
 
-/// The self-check, then reloads on SIGHUP.
+/// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
 async fn look_after(gate: Arc<Gate>, settings: Settings) {
     gate.note("the gate has started");
     tokio::spawn(self_check(Arc::clone(&gate), settings.clone()));
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
+    let mut listed = is_listed(&settings);
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        let why = tokio::select! {
+            _ = hangup.recv() => "SIGHUP",
+            // One that is gone again changes nothing: its last good content holds.
+            _ = look.tick() => if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue },
+        };
+        listed |= is_listed(&settings);
         gate.replace(parts::rules(&settings));
-        gate.note("settings and files were read again");
-        tracing::info!("settings and files were read again");
+        gate.note(&format!("settings and files were read again: {why}"));
+        tracing::info!(why, "settings and files were read again");
+    }
+}
+
+/// Whether the default allowlist is there.
+fn is_listed(settings: &Settings) -> bool {
+    match settings.allowlist() {
+        AllowlistSetting::IfPresent(path) => path.exists(),
+        AllowlistSetting::Off | AllowlistSetting::Required(_) => false,
     }
 }
 

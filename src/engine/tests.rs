@@ -436,29 +436,3 @@ async fn the_twin_resolves_names_as_the_engine_does() {
     twin.fail_with(Some(outage.clone()));
     assert_eq!(twin.image("other:2", soon()).await, Err(outage));
 }
-
-/// The hand-made check against a real engine: `ENGINE_BY_HAND=unix:///… cargo test --lib engine -- --ignored`.
-#[tokio::test]
-#[ignore = "needs an engine"]
-async fn by_hand_on_a_real_engine() {
-    let engine = Engine::at(&std::env::var("ENGINE_BY_HAND").unwrap()).unwrap();
-    println!("{:#?}\n{:#?}", engine.version(soon()).await.unwrap(), engine.info(soon()).await.unwrap());
-    for image in engine.images(soon()).await.unwrap() {
-        println!("{:#?}", engine.image(&image.id.to_string(), soon()).await.unwrap().unwrap());
-    }
-    for container in engine.containers(soon()).await.unwrap() {
-        println!("{:#?}", engine.container(container.id.as_str(), soon()).await.unwrap().unwrap());
-    }
-    assert_eq!(engine.image("nope/nope:1", soon()).await, Ok(None));
-    assert_eq!(engine.container("nope", soon()).await, Ok(None));
-    assert_eq!(engine.exec("nope", soon()).await, Ok(None));
-    println!("{:?} {:?}", engine.service("nope", soon()).await, engine.plugin("nope", soon()).await);
-    for name in ["", "a//b", "../version", "a?b", "x\0y", "A", "é"] {
-        println!("{name:?} {:?} {:?}", engine.image(name, soon()).await, engine.container(name, soon()).await);
-    }
-    let started = Instant::now();
-    for _ in 0..200 {
-        engine.container("web", soon()).await.unwrap();
-    }
-    println!("200 inspects in {:?}", started.elapsed());
-}

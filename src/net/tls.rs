@@ -1,5 +1,6 @@
 //! Which certificates the client trusts, and which it shows.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -88,6 +89,41 @@ impl Tls {
     /// Trusts only the certificates of this PEM.
     pub fn only(pem: &str) -> Result<Self, NetError> {
         Ok(Self { roots: Roots::only_pem(pem)?, ..Self::default() })
+    }
+
+    /// What is configured for a server (`host:port`): the CA text given, which then stands alone; else what lies in a folder
+    /// of that name, as docker lays it out (`certs.d/HOST:PORT`, `tls/HOST:PORT`): `*.crt` besides the system's CAs, and a
+    /// client certificate `NAME.cert` with its `NAME.key`. The first folder that is there counts.
+    pub fn for_server(server: &str, pem: Option<&str>, folders: &[PathBuf]) -> Result<Self, NetError> {
+        let mut tls = match pem {
+            Some(pem) => Self::only(pem)?,
+            None => Self::default(),
+        };
+        // The name comes from the operator; a slash in it would lead elsewhere.
+        let named = folders.iter().map(|folder| folder.join(server)).find(|folder| folder.is_dir());
+        let Some(folder) = named.filter(|_| !server.contains('/')) else { return Ok(tls) };
+        let bad = |path: &Path, why: &dyn std::fmt::Display| NetError::Bad(format!("`{}`: {why}", path.display()));
+        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| bad(path, &error));
+        let entries = std::fs::read_dir(&folder).map_err(|error| bad(&folder, &error))?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        let mut own = Vec::new();
+        for path in paths {
+            match path.extension().and_then(|ending| ending.to_str()) {
+                Some("crt") if pem.is_none() => {
+                    own.extend(certificates(&read(&path)?).map_err(|error| bad(&path, &error))?);
+                }
+                Some("cert") if tls.identity.is_none() => {
+                    let key = path.with_extension("key");
+                    tls.identity = Some(Identity::from_pem(&read(&path)?, &read(&key)?).map_err(|error| bad(&path, &error))?);
+                }
+                _ => {}
+            }
+        }
+        if !own.is_empty() {
+            tls.roots = Roots::SystemAnd(own);
+        }
+        Ok(tls)
     }
 
     pub(super) fn config(&self) -> Result<rustls::ClientConfig, NetError> {

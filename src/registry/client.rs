@@ -26,6 +26,9 @@ const CERT_FILES: usize = 32;
 /// Largest file read from there, bytes.
 const CERT_BYTES: u64 = 1 << 20;
 
+/// Most read of a `config.json`, bytes; one that is longer is cut, and so is no JSON. Stops a wrong path from filling memory.
+const CONFIG_BYTES: u64 = 1 << 20;
+
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -56,6 +59,26 @@ struct Peer {
     http: Option<Session>,
     /// Plain HTTP was what worked last.
     is_plain: AtomicBool,
+}
+
+impl Settings {
+    /// As docker on this host reaches them: CAs from `certs.d` in the gate's folder and in docker's own beside it (the
+    /// gate's is `/etc/docker/img-authz`, docker's `/etc/docker`), credentials from `config.json` in the first of
+    /// `docker_config` that has one.
+    pub fn of_host(config_dir: &Path, docker_config: &[PathBuf]) -> Result<Self, NetError> {
+        let mut certs = vec![config_dir.join("certs.d")];
+        certs.extend(config_dir.parent().map(|folder| folder.join("certs.d")));
+        for folder in docker_config {
+            let path = folder.join("config.json");
+            let mut text = String::new();
+            match File::open(&path).and_then(|file| file.take(CONFIG_BYTES).read_to_string(&mut text)) {
+                Ok(_) => return Ok(Self { credentials: DockerConfig::read(&text)?, certs, ..Self::default() }),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(NetError::Bad(format!("`{}` cannot be read: {error}", path.display()))),
+            }
+        }
+        Ok(Self { certs, ..Self::default() })
+    }
 }
 
 impl Registry {
@@ -254,6 +277,21 @@ mod tests {
         {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn settings_of_a_host_are_found_in_its_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gate, home) = (folder.path().join("img-authz"), folder.path().join("home"));
+        std::fs::create_dir(&home).unwrap();
+        let of_host = || Settings::of_host(&gate, &[gate.clone(), home.clone()]);
+        let settings = of_host().unwrap();
+        assert_eq!(settings.certs, [gate.join("certs.d"), folder.path().join("certs.d")]);
+        assert!(settings.credentials.for_host("r.example").is_none());
+        std::fs::write(home.join("config.json"), r#"{"auths":{"r.example":{"auth":"YTpi"}}}"#).unwrap();
+        assert!(of_host().unwrap().credentials.for_host("r.example").is_some());
+        std::fs::write(home.join("config.json"), "{").unwrap();
+        assert!(of_host().is_err());
     }
 
     #[test]

@@ -3,20 +3,18 @@
 use super::door::{Found, HOST_CONFIG};
 use super::json::{self, Members, Shape};
 use super::query::Query;
-use super::target::Target;
-use super::{Create, Intent, Unreadable};
+use super::{Asked, Create, Intent, Unreadable};
 use crate::image::ImageName;
-use crate::wire::Call;
 
 /// What counts of the body. 20.10 takes the members of `HostConfig` from the top level as well, all of them where `HostConfig` is
 /// absent or null. Newer engines ignore them there; honest clients have not sent them for ten years.
 const BODY: Shape = Shape::Struct(&[&[("Image", Shape::Scalar), ("HostConfig", Shape::Struct(&[HOST_CONFIG]))], HOST_CONFIG]);
 
 /// What the call would make.
-pub(super) fn create(target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     // dockerd takes JSON only here, so a body it acts on is one it shows, unless that is too large.
-    let body = call.body.as_deref().ok_or(Unreadable::MissingBody)?;
-    let query = Query::of_form(target.query, call)?;
+    let body = asked.call.body.as_deref().ok_or(Unreadable::MissingBody)?;
+    let query = Query::of_form(asked)?;
     let name = query.one("name")?.map(|name| name.strip_prefix('/').unwrap_or(name).to_owned());
     let config = json::read(body, &BODY)?;
     let mut found = Found::default();

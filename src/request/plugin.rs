@@ -3,30 +3,28 @@
 use std::str::FromStr as _;
 
 use super::query::Query;
-use super::target::Target;
-use super::{Intent, PluginCall, Unreadable};
+use super::{Asked, Intent, PluginCall, Unreadable};
 use crate::image::{Reference, ReferenceError};
-use crate::wire::Call;
 
 /// What a pull would install.
-pub(super) fn pull(target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(target.query, call)?;
+pub(super) fn pull(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(asked)?;
     let remote = reference(query.one("remote")?.unwrap_or_default())?;
     let name = query.one("name")?.map(reference).transpose()?;
     Ok(Intent::Plugin(PluginCall::Pull { remote, name }))
 }
 
 /// What an upgrade would put in a plugin's place.
-pub(super) fn upgrade(plugin: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(target.query, call)?;
+pub(super) fn upgrade(plugin: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(asked)?;
     let remote = reference(query.one("remote")?.unwrap_or_default())?;
     Ok(Intent::Plugin(PluginCall::Upgrade { plugin: plugin.to_owned(), remote }))
 }
 
 /// What a create would make. A form body that gave another name would be read instead of the archive, and no plugin come of it,
 /// so the query is sure here.
-pub(super) fn create(target: &Target<'_>) -> Result<Intent, Unreadable> {
-    let query = Query::read(target.query)?;
+pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::read(asked.target.query)?;
     let name = query.one("name")?.unwrap_or_default().to_owned();
     Ok(Intent::Plugin(PluginCall::Create { name }))
 }
@@ -41,6 +39,7 @@ mod tests {
     use super::*;
     use crate::request::PluginChange;
     use crate::request::tests::{json, post};
+    use crate::wire::Call;
 
     #[test]
     fn a_plugin_call_names_what_it_installs() {

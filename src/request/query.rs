@@ -3,9 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::Unreadable;
 use super::target::{Plus, decode};
-use crate::wire::Call;
+use super::{Asked, Transport, Unreadable};
 
 /// Most pairs that are read. Newer Go drops a whole query of more than 10,000 pairs; honest ones have a dozen.
 const PAIRS: usize = 256;
@@ -17,12 +16,12 @@ pub(super) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads the parameters that `Request.ParseForm` would give dockerd. `call` tells whether a form body may stand above them.
-    pub(super) fn of_form(raw: &'a str, call: &Call) -> Result<Self, Unreadable> {
-        if may_hide_form(call) {
+    /// Reads the parameters that `Request.ParseForm` would give dockerd, if no form body can stand above them.
+    pub(super) fn of_form(asked: &Asked<'a>) -> Result<Self, Unreadable> {
+        if may_hide_form(asked) {
             return Err(Unreadable::HiddenBody);
         }
-        Self::read(raw)
+        Self::read(asked.target.query)
     }
 
     /// Reads the parameters alone, for the calls where dockerd reads no form.
@@ -57,15 +56,17 @@ impl<'a> Query<'a> {
 
 /// Whether dockerd may have a form body that it does not show. Of two Content-Type headers it reads the first and shows
 /// the last, so no *value* of that header rules a form out. What does: a body that is shown (the first header was JSON
-/// then), no header at all, or no body at all.
-fn may_hide_form(call: &Call) -> bool {
-    call.body.is_none() && call.header("Content-Type").is_some() && call.header("Content-Length") != Some("0")
+/// then), no header at all, or no body at all, where the length shown is sure.
+fn may_hide_form(asked: &Asked<'_>) -> bool {
+    let empty = asked.transport == Transport::Http1 && asked.call.header("Content-Length") == Some("0");
+    asked.call.body.is_none() && asked.call.header("Content-Type").is_some() && !empty
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::request::tests::post;
+    use crate::request::{Bring, Intent};
 
     fn one(raw: &str, key: &str) -> Result<Option<String>, Unreadable> {
         Query::read(raw)?.one(key).map(|value| value.map(str::to_owned))
@@ -127,8 +128,11 @@ mod tests {
             (&[("Content-Type", form)], None, false),
             (&[("Content-Type", "application/x-tar")], None, false),
         ] {
-            let call = post("/x?a=1", headers, body);
-            assert_eq!(Query::of_form("a=1", &call).is_ok(), readable, "{headers:?}");
+            let of = |transport| Intent::over(&post("/images/create?fromSrc=a", headers, body), transport);
+            let (read, hidden) = (Intent::Bring(Bring::Import), Intent::Unreadable(Unreadable::HiddenBody));
+            assert_eq!(of(Transport::Http1), if readable { read.clone() } else { hidden.clone() }, "{headers:?}");
+            let sure = readable && (body.is_some() || !headers.iter().any(|(name, _)| *name == "Content-Type"));
+            assert_eq!(of(Transport::MaybeHttp2), if sure { read } else { hidden }, "{headers:?}");
         }
     }
 }

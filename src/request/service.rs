@@ -4,8 +4,7 @@ use super::create::image;
 use super::door::{Found, MOUNTS, TEXTS};
 use super::json::{self, Members, Shape};
 use super::query::Query;
-use super::target::Target;
-use super::{Intent, Service, Unreadable};
+use super::{Asked, Intent, Service, Unreadable};
 use crate::wire::Call;
 
 /// What counts of a specification.
@@ -48,12 +47,12 @@ pub(super) fn create(call: &Call) -> Result<Intent, Unreadable> {
 }
 
 /// What an update would run.
-pub(super) fn update(service: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
+pub(super) fn update(service: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     // dockerd reads this from the query alone and drops what it cannot read without a word; `Query` refuses that.
-    match Query::read(target.query)?.one("rollback")? {
+    match Query::read(asked.target.query)?.one("rollback")? {
         Some("previous") => Ok(Intent::Service(Service::Rollback { service: service.to_owned() })),
         // Other values than `none` are an error of the daemon's.
-        Some(_) | None => create(call),
+        Some(_) | None => create(asked.call),
     }
 }
 

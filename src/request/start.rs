@@ -1,17 +1,16 @@
 //! `POST /containers/N/start`, `/restart` and `/rename`.
 
 use super::query::Query;
-use super::target::Target;
-use super::{Intent, Start, StartAction, StartExtra, Unreadable};
+use super::{Asked, Intent, Start, StartAction, StartExtra, Unreadable};
 use crate::wire::Call;
 
 /// What the call would start.
-pub(super) fn start(container: &str, action: StartAction, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
-    let extra = if may_have_body(call) {
+pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let extra = if may_have_body(asked.call) {
         Some(StartExtra::Body)
     } else {
         // With no body there is no form that could stand above the query.
-        let query = Query::read(target.query)?;
+        let query = Query::read(asked.target.query)?;
         let restored = query.one("checkpoint")?.is_some() || query.one("checkpoint-dir")?.is_some();
         restored.then_some(StartExtra::Checkpoint)
     };
@@ -25,8 +24,8 @@ fn may_have_body(call: &Call) -> bool {
 }
 
 /// What the call would rename.
-pub(super) fn rename(container: &str, target: &Target<'_>, call: &Call) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(target.query, call)?;
+pub(super) fn rename(container: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let query = Query::of_form(asked)?;
     let name = query.one("name")?.unwrap_or_default();
     let name = name.strip_prefix('/').unwrap_or(name).to_owned();
     Ok(Intent::Rename { container: container.to_owned(), name })

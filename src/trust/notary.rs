@@ -20,7 +20,7 @@ use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use self::server::{FetchError, Server};
 use self::state::{Edition, Read, StateDir, Written};
 use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Subject, View, Yes, load, update};
-use super::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};
+use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{Client, NetError, Tls};
@@ -298,6 +298,27 @@ impl Notary {
         }
         standings.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.repository.cmp(&b.repository)));
         standings
+    }
+}
+
+impl Verifier for Notary {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Notary
+    }
+
+    fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        Self::ready(self, repository, question, now)
+    }
+
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        urgency: Urgency,
+        now: Timestamp,
+        deadline: tokio::time::Instant,
+    ) -> Answer<'a> {
+        Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
     }
 }
 

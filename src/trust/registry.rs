@@ -8,9 +8,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Freshness, Question, TrustCode, TrustError, VerifierKind, Vouch};
+use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError, Wanted};
@@ -103,8 +104,8 @@ impl RegistryVerifier {
                 Ok(vouch(repository, digest, vec![tag.clone()]))
             }
             Question::AnyOf(digests) => {
-                if let Some(digest) = digests.iter().find(|digest| self.remembers(repository, digest)) {
-                    return Ok(vouch(repository, *digest, Vec::new()));
+                if let Some(vouch) = self.remembered(repository, question) {
+                    return Ok(vouch);
                 }
                 let mut worst: Option<TrustError> = None;
                 for digest in digests.iter().take(DIGESTS) {
@@ -130,6 +131,17 @@ impl RegistryVerifier {
     #[must_use]
     pub fn remembers(&self, repository: &Repository, digest: &Digest) -> bool {
         self.state().knows(&(repository.clone(), *digest))
+    }
+
+    /// The vouch for the first of the digests that is remembered.
+    fn remembered(&self, repository: &Repository, question: &Question) -> Option<Vouch> {
+        match question {
+            Question::Tag(_) => None,
+            Question::AnyOf(digests) => {
+                let digest = digests.iter().find(|digest| self.remembers(repository, digest))?;
+                Some(vouch(repository, *digest, Vec::new()))
+            }
+        }
     }
 
     async fn holds(&self, repository: &Repository, digest: Digest, deadline: Instant) -> Result<(), TrustError> {
@@ -176,6 +188,28 @@ impl RegistryVerifier {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Verifier for RegistryVerifier {
+    fn kind(&self) -> VerifierKind {
+        VerifierKind::Registry
+    }
+
+    fn ready(&self, repository: &Repository, question: &Question, _: Timestamp) -> Option<Result<Vouch, TrustError>> {
+        self.remembered(repository, question).map(Ok)
+    }
+
+    /// The urgency is of no account: what the registry held, it is taken to hold.
+    fn vouch<'a>(
+        &'a self,
+        repository: &'a Repository,
+        question: &'a Question,
+        _: Urgency,
+        _: Timestamp,
+        deadline: Instant,
+    ) -> Answer<'a> {
+        Box::pin(Self::vouch(self, repository, question, deadline))
     }
 }
 
@@ -260,11 +294,11 @@ mod tests {
     }
 
     fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_mins(1)
     }
 
-    fn unreachable() -> Option<RegistryError> {
-        Some(RegistryError::Net(NetError::Unreachable { host: "r.example:443".into(), cause: "refused".into() }))
+    fn unreachable() -> RegistryError {
+        RegistryError::Net(NetError::Unreachable { host: "r.example:443".into(), cause: "refused".into() })
     }
 
     impl Rig {
@@ -281,9 +315,12 @@ mod tests {
         let id = Digest::of(b"image id");
         assert_eq!(rig.ask("r.example/app", &[id, rig.good]).await, Ok(rig.good));
         assert_eq!(rig.twin.calls().len(), 2);
-        rig.twin.fail_with(unreachable());
+        rig.twin.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/app", &[id, rig.good]).await, Ok(rig.good));
         assert_eq!(rig.twin.calls().len(), 2);
+        let ready = |digest| rig.verifier.ready(&rig.app, &Question::AnyOf(vec![digest]), Timestamp::UNIX_EPOCH);
+        assert_eq!(ready(rig.good).map(|answer| answer.map(|vouch| *vouch.digest())), Some(Ok(rig.good)));
+        assert_eq!(ready(id), None);
     }
 
     #[tokio::test]
@@ -321,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn an_outage_is_remembered_for_seconds_and_for_that_registry() {
         let rig = rig();
-        rig.twin.fail_with(unreachable());
+        rig.twin.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Err(TrustCode::Unreachable));
         rig.twin.fail_with(None);
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Err(TrustCode::Unreachable));

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::allowlist::Allowlist;
 use super::{Question, TrustError, Urgency, VerifierKind, Vouch};
 use crate::image::Repository;
 
@@ -30,28 +29,6 @@ pub trait Verifier: Send + Sync {
         now: Timestamp,
         deadline: Instant,
     ) -> Answer<'a>;
-}
-
-impl Verifier for Allowlist {
-    fn kind(&self) -> VerifierKind {
-        VerifierKind::Allowlist
-    }
-
-    fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
-        // The file is in memory; a change of it is noticed by a look at its metadata.
-        Some(Self::vouch(self, repository, question, now))
-    }
-
-    fn vouch<'a>(
-        &'a self,
-        repository: &'a Repository,
-        question: &'a Question,
-        _: Urgency,
-        now: Timestamp,
-        _: Instant,
-    ) -> Answer<'a> {
-        Box::pin(std::future::ready(Self::vouch(self, repository, question, now)))
-    }
 }
 
 /// A verifier in memory, for tests of other rooms.

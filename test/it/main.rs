@@ -6,9 +6,18 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::elidable_lifetime_names,
+    clippy::format_collect,
+    clippy::assigning_clones,
+    clippy::type_complexity,
     reason = "tests"
 )]
 
+mod allowlist_commands;
 mod corpus;
 mod docs;
 mod registry_client;
+mod request_generator;
+mod request_oracle;
+mod trust_attacks;
+mod trust_repo;
+mod trust_server;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
-fn manifest() -> String {
+pub(crate) fn manifest() -> String {
     let digest = Digest::of(b"config");
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{OCI}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
@@ -24,18 +24,18 @@ fn manifest() -> String {
 
 /// What the registry answers: status line, header lines, body.
 #[derive(Clone)]
-struct Say {
+pub(crate) struct Say {
     status: &'static str,
     headers: Vec<String>,
     body: Vec<u8>,
 }
 
 impl Say {
-    fn manifest() -> Self {
+    pub(crate) fn manifest() -> Self {
         Self { status: "200 OK", headers: vec![format!("Content-Type: {OCI}")], body: manifest().into_bytes() }
     }
 
-    fn status(status: &'static str) -> Self {
+    pub(crate) fn status(status: &'static str) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
@@ -48,14 +48,14 @@ impl Say {
 type Answers = Arc<dyn Fn(&str) -> Say + Send + Sync>;
 
 /// A registry on loopback. Answers one request per connection.
-struct Fake {
-    host: String,
+pub(crate) struct Fake {
+    pub(crate) host: String,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
     /// `tls`: the configuration of a TLS server; plain HTTP without one.
-    fn new(tls: Option<Arc<rustls::ServerConfig>>, answers: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(tls: Option<Arc<rustls::ServerConfig>>, answers: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -237,6 +237,8 @@ async fn other_bytes_than_those_asked_for_are_refused() {
     assert!(get(Settings::default(), &fake, by_tag()).await.is_ok());
 }
 
+type Expected<'a> = &'a dyn Fn(&RegistryError) -> bool;
+
 #[tokio::test]
 async fn statuses_are_told_apart_and_only_200_is_a_yes() {
     let (status, not_found, denied) = (
@@ -244,7 +246,7 @@ async fn statuses_are_told_apart_and_only_200_is_a_yes() {
         |error: &RegistryError| matches!(error, RegistryError::NotFound { .. }),
         |error: &RegistryError| matches!(error, RegistryError::Denied { .. }),
     );
-    let table: [(&'static str, &dyn Fn(&RegistryError) -> bool); 7] = [
+    let table: [(&'static str, Expected<'_>); 7] = [
         ("404 Not Found", &not_found),
         ("403 Forbidden", &denied),
         ("201 Created", &status),

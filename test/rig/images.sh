@@ -11,13 +11,27 @@ image_tree() {
     printf '%s\n' "$2" > "$1/id"
 }
 
-# make_image REFERENCE TEXT: import it into the engine; prints its id
+# image_archive REFERENCE TEXT: the same as `docker save` writes it; without a name where REFERENCE is empty
+image_archive() {
+    local dir
+    dir=$(mktemp -d)
+    image_tree "$dir/tree" "$2"
+    tar -C "$dir/tree" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$dir/layer.tar" .
+    cat > "$dir/config.json" << END
+{"architecture": "$(dpkg --print-architecture)", "os": "linux", "created": "1970-01-01T00:00:00Z",
+ "config": {"Cmd": ["/bin/cat", "/id"]}, "history": [{"created": "1970-01-01T00:00:00Z"}],
+ "rootfs": {"type": "layers", "diff_ids": ["sha256:$(sha256sum "$dir/layer.tar" | cut -d' ' -f1)"]}}
+END
+    printf '[{"Config": "config.json", "RepoTags": [%s], "Layers": ["layer.tar"]}]\n' "${1:+\"$1\"}" > "$dir/manifest.json"
+    tar -C "$dir" -c manifest.json config.json layer.tar
+    rm -rf "$dir"
+}
+
+# make_image REFERENCE TEXT: load it into the engine; prints its id
 make_image() {
-    local tree
-    tree=$(mktemp -d)
-    image_tree "$tree" "$2"
-    tar -C "$tree" --sort=name -c . | docker import -c 'CMD ["/bin/cat", "/id"]' - "$1"
-    rm -rf "$tree"
+    local loaded
+    loaded=$(image_archive "$1" "$2" | docker load | sed -n 's/^Loaded image.*: \(.*:.*\)$/\1/p')
+    docker image inspect -f '{{.Id}}' "$loaded"
 }
 
 # publish REFERENCE TEXT: make it and push it; prints the digest that the registry has it under

@@ -1,0 +1,449 @@
+//! `trust`: what a Notary server's trust data says, verified here and now; no gate needs to run.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{NO, UNKNOWN, YES};
+use crate::clock;
+use crate::image::{Reference, Repository};
+use crate::net::Tls;
+use crate::net::auth::DockerConfig;
+use crate::policy::Settings;
+use crate::trust::notary::{Config, Notary};
+use crate::trust::tuf::{Pins, PinsError, RoleName};
+use crate::trust::{Question, TrustCode, TrustError, Urgency};
+
+/// How long the server gets. A person waits longer than dockerd does.
+const NETWORK_TIME: Duration = Duration::from_secs(10);
+/// Largest pins file or CA bundle.
+const FILE_BYTES: u64 = 4 << 20;
+/// The server where none is named, as docker has it.
+const DEFAULT_SERVER: &str = "https://notary.docker.io";
+
+/// Signers, keys and expiries of trust data; verify one reference
+#[derive(Args)]
+pub(super) struct TrustArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl TrustArgs {
+    /// Whether the state folder is given, so that the gate of this host need not be looked for.
+    pub(super) fn names_its_state(&self) -> bool {
+        let state = match &self.command {
+            Command::Verify(verify) => &verify.common.state,
+            Command::Inspect(inspect) => &inspect.common.state,
+            Command::Pin(pin) => &pin.common.state,
+            Command::Status(status) => &status.state,
+        };
+        state.is_some()
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Verify one reference against the Notary server
+    ///
+    /// Example: img-authz trust verify registry.example/team/app:1.0 --server notary.example:4443
+    Verify(Verify),
+    /// Show a repository's tags, signers, keys and expiries
+    ///
+    /// Example: img-authz trust inspect registry.example/team/app
+    Inspect(Inspect),
+    /// Show the root of trust that would be pinned, and write it
+    ///
+    /// Example: img-authz trust pin registry.example/team/app --write /etc/docker/img-authz/pins.json
+    Pin(Pin),
+    /// Show all repositories known here, the one that expires first in front
+    ///
+    /// Example: img-authz trust status
+    Status(Status),
+}
+
+#[derive(Args)]
+struct Common {
+    /// The Notary server (default: NOTARY)
+    #[arg(long)]
+    server: Option<String>,
+    /// PEM file of the CA of the server's certificate (default: `NOTARY_ROOT_CA`, docker's folders, the system's CAs)
+    #[arg(long, value_name = "FILE")]
+    root_ca: Option<PathBuf>,
+    /// Folder for verified trust data (default: the gate's)
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// File with notary's `trust_pinning` block (default: `NOTARY_PINS`)
+    #[arg(long, value_name = "FILE")]
+    pins: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Verify {
+    /// The image, by tag or digest
+    reference: String,
+    #[command(flatten)]
+    common: Common,
+    /// A signer that must agree (`release-team`); may be given several times
+    #[arg(long = "require", value_name = "SIGNER")]
+    require: Vec<String>,
+}
+
+#[derive(Args)]
+struct Inspect {
+    /// The repository; a tag is ignored
+    reference: String,
+    #[command(flatten)]
+    common: Common,
+    /// Ask nobody: show what is known here
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Args)]
+struct Pin {
+    /// The repository; a tag is ignored
+    reference: String,
+    #[command(flatten)]
+    common: Common,
+    /// Add the pin to this file
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Status {
+    /// Folder for verified trust data (default: the gate's)
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command ends without a yes.
+enum Stop {
+    /// A refusal, with its code.
+    Refused { code: &'static str, message: String },
+    /// Usage or our own failure.
+    Unknown(String),
+}
+
+impl From<TrustError> for Stop {
+    fn from(error: TrustError) -> Self {
+        match error.code {
+            TrustCode::Misconfigured => Self::Unknown(error.message),
+            code => Self::Refused { code: code.as_str(), message: error.message },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Verified {
+    digest: String,
+    role: String,
+    signers: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
+    // Warnings (first use, damaged state) are for the person; the answer alone is on stdout.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .try_init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(Err(Stop::Unknown(format!("no runtime: {error}"))), false),
+    };
+    let (done, json) = match &arguments.command {
+        Command::Verify(arguments) => (runtime.block_on(verify(arguments, settings)), arguments.common.json),
+        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)), arguments.common.json),
+        Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)), arguments.common.json),
+        Command::Status(arguments) => (runtime.block_on(status(arguments, settings)), arguments.json),
+    };
+    // Nothing that still runs (a name lookup that hangs) holds up the answer.
+    runtime.shutdown_background();
+    finish(done, json)
+}
+
+/// Prints the answer and turns it into the exit code.
+fn finish(done: Result<String, Stop>, json: bool) -> ExitCode {
+    let (text, to_stdout, code) = match done {
+        Ok(text) => (text, true, YES),
+        Err(Stop::Refused { code, message }) if json => (json!({ "code": code, "message": message }).to_string(), true, NO),
+        Err(Stop::Refused { code, message }) => (format!("refused ({code}): {message}"), false, NO),
+        Err(Stop::Unknown(message)) if json => {
+            (json!({ "code": TrustCode::Misconfigured.as_str(), "message": message }).to_string(), true, UNKNOWN)
+        }
+        Err(Stop::Unknown(message)) => (format!("img-authz trust: {message}"), false, UNKNOWN),
+    };
+    // A reader that went away changes nothing about the answer.
+    let _ = if to_stdout { writeln!(std::io::stdout(), "{text}") } else { writeln!(std::io::stderr(), "{text}") };
+    ExitCode::from(code)
+}
+
+async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop> {
+    let reference = reference(&arguments.reference)?;
+    let require: Option<Vec<RoleName>> =
+        arguments.require.iter().map(|name| RoleName::delegation(&format!("targets/{name}"))).collect();
+    let require = require.ok_or_else(|| Stop::Unknown("a signer's name is lower-case letters, digits, - and _".to_owned()))?;
+    let notary = notary(&arguments.common, settings, require)?;
+    let question = match (reference.digest, reference.tag) {
+        (Some(digest), _) => Question::AnyOf(vec![digest]),
+        (None, Some(tag)) => Question::Tag(tag),
+        (None, None) => Question::Tag(crate::image::Tag::latest()),
+    };
+    let vouch =
+        notary.vouch(&reference.repository, &question, Urgency::Pull, clock::now(), Instant::now() + NETWORK_TIME).await?;
+    let verified = Verified {
+        digest: vouch.digest().to_string(),
+        role: vouch.role().to_owned(),
+        signers: vouch.signers().to_vec(),
+        expires: vouch.expires().map(|expires| expires.to_string()),
+    };
+    if arguments.common.json {
+        return to_json(&verified);
+    }
+    let signers = if verified.signers.is_empty() { "the repository's owner".to_owned() } else { verified.signers.join(", ") };
+    Ok(format!(
+        "{}\nrole     {}\nsigners  {signers}\nexpires  {}",
+        verified.digest,
+        verified.role,
+        verified.expires.unwrap_or_default()
+    ))
+}
+
+async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Stop> {
+    let repository = reference(&arguments.reference)?.repository;
+    let notary = notary(&arguments.common, settings, Vec::new())?;
+    if !arguments.offline {
+        check(&notary, &repository).await?;
+    }
+    let Some(found) = notary.inspect(&repository, clock::now()).await else {
+        let message = format!("nothing is known of `{repository}` here");
+        return Err(Stop::Refused { code: TrustCode::NoTrustData.as_str(), message });
+    };
+    if arguments.common.json {
+        return to_json(&found);
+    }
+    let mut text = format!("{repository}\nserver   {}\npinned   {}\nchecked  {}\n", found.server, found.pin, found.view.checked);
+    let width = found.view.tags.keys().map(String::len).max().unwrap_or(3).max(3);
+    text.push_str(&format!("\n{:width$}  {:71}  {:16}  SIGNERS\n", "TAG", "DIGEST", "ROLE"));
+    for (tag, view) in &found.view.tags {
+        let signers = if view.signers.is_empty() { "(owner)".to_owned() } else { view.signers.join(", ") };
+        text.push_str(&format!(
+            "{:width$}  {:71}  {:16}  {signers}\n",
+            crate::net::clean(tag),
+            view.digest.to_string(),
+            view.role
+        ));
+    }
+    let width = found.view.roles.iter().map(|role| role.name.len()).max().unwrap_or(4);
+    text.push_str(&format!("\n{:width$}  VERSION  EXPIRES               NEEDS  KEYS\n", "ROLE"));
+    for role in &found.view.roles {
+        let keys: Vec<String> = role.keys.iter().map(|key| key.chars().take(12).collect()).collect();
+        let expires = role.expires.strftime("%Y-%m-%dT%H:%M:%SZ");
+        text.push_str(&format!("{:width$}  {:7}  {expires}  {:5}  {}", role.name, role.version, role.threshold, keys.join(" ")));
+        text.push_str(&role.left_out.as_ref().map(|why| format!("  left out: {why}")).unwrap_or_default());
+        text.push('\n');
+    }
+    Ok(text.trim_end().to_owned())
+}
+
+async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
+    let repository = reference(&arguments.reference)?.repository;
+    let notary = notary(&arguments.common, settings, Vec::new())?;
+    check(&notary, &repository).await?;
+    let (version, keys) =
+        notary.root(&repository).await.ok_or_else(|| Stop::Unknown("the root of trust was not kept".to_owned()))?;
+    if let Some(path) = &arguments.write {
+        add_pin(path, &repository, &keys).map_err(|why| Stop::Unknown(format!("`{}`: {why}", path.display())))?;
+    }
+    if arguments.common.json {
+        return to_json(&json!({ "repository": repository, "version": version, "certs": { repository.as_str(): keys } }));
+    }
+    let mut text = format!("{repository}\nroot version {version}, keys:\n");
+    for key in &keys {
+        text.push_str(&format!("  {key}\n"));
+    }
+    match &arguments.write {
+        Some(path) => text.push_str(&format!("pinned in {}", path.display())),
+        None => text.push_str("compare them with what the owner says, then pin them with --write FILE"),
+    }
+    Ok(text)
+}
+
+async fn status(arguments: &Status, settings: &Settings) -> Result<String, Stop> {
+    let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
+    let notary = Notary::new(Config::new(DEFAULT_SERVER, folder))?;
+    let standings = notary.standings().await;
+    if arguments.json {
+        return to_json(&standings);
+    }
+    let width = standings.iter().map(|standing| standing.repository.len()).max().unwrap_or(10).max(10);
+    let mut text = format!("{:width$}  EXPIRES               CHECKED", "REPOSITORY");
+    for standing in standings {
+        let expires = standing
+            .expires
+            .map_or_else(|| "damaged             ".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        text.push_str(&format!(
+            "\n{:width$}  {expires}  {}",
+            crate::net::clean(&standing.repository),
+            standing.checked.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ));
+    }
+    Ok(text)
+}
+
+/// Asks the server, whatever tag is signed.
+async fn check(notary: &Notary, repository: &Repository) -> Result<(), Stop> {
+    let question = Question::Tag(crate::image::Tag::latest());
+    match notary.vouch(repository, &question, Urgency::Pull, clock::now(), Instant::now() + NETWORK_TIME).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == TrustCode::NotSigned => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn reference(text: &str) -> Result<Reference, Stop> {
+    // What is no reference is certainly not signed.
+    text.parse()
+        .map_err(|error: crate::image::ReferenceError| Stop::Refused { code: "reference-invalid", message: error.to_string() })
+}
+
+fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Result<Notary, Stop> {
+    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
+    let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+    if !server.starts_with("https://") {
+        let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(&server));
+        return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
+    }
+    let pem = match &common.root_ca {
+        Some(path) => Some(read(path)?),
+        None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
+    };
+    let docker = docker_config_dir(settings);
+    let host = host_and_port(&server);
+    let folders = [settings.config_dir().join("certs.d"), PathBuf::from("/etc/docker/certs.d"), docker.join("tls")];
+    let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
+    let pins = match (&common.pins, settings.get("NOTARY_PINS")) {
+        (Some(path), _) => pins(&read(path)?, path.parent())?,
+        (None, Some(text)) => pins(text, None)?,
+        (None, None) => Pins::default(),
+    };
+    let mut config = Config::new(server, common.state.clone().unwrap_or_else(|| state_dir(settings)));
+    config.tls = tls;
+    config.pins = pins;
+    config.credentials = credentials(&docker);
+    config.freshness = Duration::ZERO;
+    config.network_time = NETWORK_TIME;
+    config.require = require;
+    Ok(Notary::new(config)?)
+}
+
+/// Where the gate keeps verified trust data.
+fn state_dir(settings: &Settings) -> PathBuf {
+    settings.state_dir().join("trust")
+}
+
+/// `DOCKER_CONFIG`, or docker's default.
+fn docker_config_dir(settings: &Settings) -> PathBuf {
+    match (settings.get("DOCKER_CONFIG"), std::env::var_os("HOME")) {
+        (Some(folder), _) => folder.into(),
+        (None, Some(home)) => Path::new(&home).join(".docker"),
+        (None, None) => settings.docker_config(),
+    }
+}
+
+fn credentials(folder: &Path) -> DockerConfig {
+    let path = folder.join("config.json");
+    if !path.is_file() {
+        return DockerConfig::default();
+    }
+    let read = read(&path).and_then(|text| DockerConfig::read(&text).map_err(|error| Stop::Unknown(error.to_string())));
+    match read {
+        Ok(config) => config,
+        Err(Stop::Unknown(why) | Stop::Refused { message: why, .. }) => {
+            tracing::warn!(why, "docker's config.json is left out: going on without credentials");
+            DockerConfig::default()
+        }
+    }
+}
+
+/// Reads a pins block. Paths of CA bundles are relative to the working folder, as notary has it, else to the file's.
+fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
+    let load = |path: &str| {
+        let beside = folder.map(|folder| folder.join(path));
+        let path = if Path::new(path).exists() { PathBuf::from(path) } else { beside.unwrap_or_else(|| path.into()) };
+        match read(&path) {
+            Ok(text) => Ok(text),
+            Err(Stop::Unknown(why) | Stop::Refused { message: why, .. }) => Err(why),
+        }
+    };
+    // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
+    Pins::read(text, load)
+        .map_err(|error: PinsError| Stop::Refused { code: TrustCode::Misconfigured.as_str(), message: error.to_string() })
+}
+
+fn read(path: &Path) -> Result<String, Stop> {
+    use std::io::Read as _;
+    let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let mut text = String::new();
+    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
+    if text.len() as u64 > FILE_BYTES {
+        return Err(failed(&"it is too large"));
+    }
+    Ok(text)
+}
+
+/// `host:port` of a server's URL, as docker names its folders.
+fn host_and_port(server: &str) -> String {
+    crate::net::Url::parse(server).ok().map_or_else(String::new, |url| {
+        let host = url.host_str().unwrap_or_default();
+        url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    })
+}
+
+/// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.
+fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), String> {
+    let mut block = match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str::<serde_json::Value>(&text).map_err(|error| error.to_string())?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => json!({}),
+        Err(error) => return Err(error.to_string()),
+    };
+    let top = block.as_object_mut().ok_or("it is no JSON object")?;
+    let top = match top.get_mut("trust_pinning") {
+        Some(inner) => inner.as_object_mut().ok_or("`trust_pinning` is no JSON object")?,
+        None => top,
+    };
+    let certs = top.entry("certs").or_insert_with(|| json!({}));
+    let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
+    certs.insert(repository.as_str().to_owned(), json!(keys));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        writeln!(file, "{block:#}")?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok::<(), std::io::Error>(())
+    };
+    write().map_err(|error| error.to_string())
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, Stop> {
+    serde_json::to_string(value).map_err(|error| Stop::Unknown(error.to_string()))
+}

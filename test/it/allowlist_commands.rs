@@ -1,0 +1,182 @@
+//! `register`, `unregister`, `allowlist list` and `allowlist prune`, as an operator runs them.
+#![expect(clippy::disallowed_methods, reason = "the command is what is tested")]
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use img_authz::image::Digest;
+use serde_json::Value;
+
+use crate::registry_client::{Fake, Say, manifest};
+
+/// A host: folders of its own, an engine with one image, and a registry with one manifest.
+struct Host {
+    folder: tempfile::TempDir,
+    registry: Fake,
+    image: Digest,
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let image = Digest::of(b"image on the host");
+        let listener = UnixListener::bind(folder.path().join("docker.sock")).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let json = format!(r#"{{"Id":"{image}","RepoTags":["local:1"],"Os":"linux","Architecture":"amd64"}}"#);
+                let (status, body) = match head.split(' ').nth(1).unwrap_or_default() {
+                    "/images/local%3A1/json" => (200, json),
+                    "/images/json" => (200, format!("[{json}]")),
+                    "/containers/json?all=1" => (200, "[]".to_owned()),
+                    _ => (404, r#"{"message":"No such image"}"#.to_owned()),
+                };
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let registry = Fake::new(None, |head| {
+            if head.contains("/v2/team/app/manifests/1.0 ") { Say::manifest() } else { Say::status("404 Not Found") }
+        });
+        Self { folder, registry, image }
+    }
+
+    fn list(&self) -> PathBuf {
+        self.folder.path().join("conf/allowlist.json")
+    }
+
+    fn app(&self) -> String {
+        format!("{}/team/app:1.0", self.registry.host)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_img-authz"))
+            .args(arguments)
+            .env_clear()
+            .env("CONFIG_DIR", self.folder.path().join("conf"))
+            .env("DOCKER_HOST", format!("unix://{}/docker.sock", self.folder.path().display()))
+            .env("SUDO_USER", "alice")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn an_image_is_approved_from_the_host_and_from_the_registry_listed_and_taken_back() {
+    let host = Host::new();
+    let ran = host.run(&["register", "local:1", &host.app(), "--yes", "--json", "--reason", "first", "--expires", "1d"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let entries = ran.json()["entries"].clone();
+    assert_eq!((&entries[0]["outcome"], &entries[0]["source"]), (&"added".into(), &"host".into()));
+    assert_eq!(entries[0]["image_id"], host.image.to_string());
+    assert_eq!((&entries[1]["source"], &entries[1]["added_by"]), (&"registry".into(), &"alice".into()));
+    assert_eq!(entries[1]["digest"], Digest::of(manifest().as_bytes()).to_string());
+
+    let ran = host.run(&["allowlist", "list"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains("docker.io/library/local:1") && ran.out.contains("first"), "{}", ran.out);
+    assert!(!ran.out.contains('\u{1b}'), "no colours into a pipe");
+
+    let ran = host.run(&["unregister", "local:1", &host.app(), "--json"]);
+    assert_eq!((ran.code, ran.json()["left"].as_u64()), (0, Some(0)), "{}", ran.err);
+    assert!(ran.err.contains("every image is refused"), "{}", ran.err);
+    assert_eq!(host.run(&["unregister", "local:1"]).code, 2);
+}
+
+#[test]
+fn what_turns_the_requirement_on_says_so_and_does_nothing_unasked() {
+    let host = Host::new();
+    let ran = host.run(&["register", "local:1"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("all that is not listed is refused") && ran.err.contains("--yes"), "{}", ran.err);
+    assert!(!host.list().exists());
+    assert_eq!(host.run(&["register", "local:1", "--yes"]).code, 0);
+    // Once it is on, nothing is asked.
+    let ran = host.run(&["register", "local:1"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("unchanged"), "{}", ran.out);
+    // A list elsewhere turns nothing on.
+    let elsewhere = host.folder.path().join("elsewhere.json");
+    let ran = host.run(&["register", "local:1", "--file", elsewhere.to_str().unwrap()]);
+    assert!(ran.code == 0 && ran.err.contains("do not name"), "{}", ran.err);
+}
+
+#[test]
+fn one_reference_that_is_nowhere_leaves_the_list_as_it_is() {
+    let host = Host::new();
+    let none = host.app().replace("1.0", "2.0");
+    let ran = host.run(&["register", "local:1", &none, "--yes"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("has no") && ran.err.contains("nothing was changed"), "{}", ran.err);
+    assert!(!host.list().exists());
+    assert_eq!(host.run(&["register", "local:1", "--from-registry", "--from-host"]).code, 1, "a contradiction");
+    assert_eq!(host.run(&["register", "Not A Name", "--yes"]).code, 1);
+    assert_eq!(host.run(&["register", "local:1", "--expires", "yesterday", "--yes"]).code, 1);
+    assert!(!host.list().exists());
+}
+
+#[test]
+fn a_list_that_is_no_good_is_neither_read_nor_overwritten() {
+    let host = Host::new();
+    std::fs::create_dir(host.folder.path().join("conf")).unwrap();
+    for text in ["{", r#"{"version": 2}"#, r#"{"version": 1, "entries": [{"digset": "x"}]}"#] {
+        std::fs::write(host.list(), text).unwrap();
+        let app = host.app();
+        for arguments in [&["allowlist", "list"][..], &["register", &app, "--yes"], &["unregister", "a"], &["allowlist", "prune"]]
+        {
+            let ran = host.run(arguments);
+            assert_eq!(ran.code, 1, "{arguments:?}: {}{}", ran.out, ran.err);
+        }
+        assert_eq!(std::fs::read_to_string(host.list()).unwrap(), text);
+    }
+    std::fs::remove_file(host.list()).unwrap();
+    for arguments in [["allowlist", "list"], ["allowlist", "prune"]] {
+        assert_eq!(host.run(&arguments).code, 2, "there is none");
+    }
+}
+
+#[test]
+fn pruning_asks_and_takes_what_is_expired_or_absent() {
+    let host = Host::new();
+    assert_eq!(host.run(&["register", "local:1", &host.app(), "--yes"]).code, 0);
+    let ended = r#"{"digest": "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "expires": "2020-01-01T00:00:00Z"}"#;
+    let text = std::fs::read_to_string(host.list()).unwrap().replacen("\"entries\": [", &format!("\"entries\": [{ended},"), 1);
+    std::fs::write(host.list(), &text).unwrap();
+    let ran = host.run(&["allowlist", "prune"]);
+    assert!(ran.code == 1 && ran.out.contains("expired 2020") && ran.err.contains("--yes"), "{}{}", ran.out, ran.err);
+    assert_eq!(std::fs::read_to_string(host.list()).unwrap(), text);
+    let ran = host.run(&["allowlist", "prune", "--yes", "--json"]);
+    assert_eq!((ran.json()["count"].as_u64(), &ran.json()["removed"][0]["why"]), (Some(1), &"expired".into()));
+    let ran = host.run(&["allowlist", "prune", "--absent", "--yes", "--json"]);
+    assert_eq!((ran.json()["count"].as_u64(), &ran.json()["removed"][0]["why"]), (Some(1), &"absent".into()));
+    let list = host.run(&["allowlist", "list", "--json"]).json();
+    assert_eq!(list["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(list["entries"][0]["image_id"], host.image.to_string());
+    assert_eq!(host.run(&["allowlist", "prune", "--absent"]).code, 0, "nothing left to remove");
+}

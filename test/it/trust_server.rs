@@ -1,0 +1,651 @@
+//! The verifier against a server that lies, stalls or asks for credentials; over real TLS on loopback.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use img_authz::image::{Repository, Tag};
+use img_authz::net::Tls;
+use img_authz::net::auth::DockerConfig;
+use img_authz::trust::notary::{Config, Notary, OnOutage};
+use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Vouch};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::trust_repo::*;
+
+/// A request as the server saw it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+}
+
+/// What the server does.
+pub enum Reply {
+    File(Vec<u8>),
+    Status(u16, Vec<(&'static str, String)>, Vec<u8>),
+    Raw(Vec<u8>),
+    /// Head, and then one byte now and then.
+    Trickle,
+    /// A head without end.
+    EndlessHead,
+    /// A body without end.
+    EndlessBody,
+    /// Nothing, for a while.
+    Stall,
+    Close,
+}
+
+pub struct Server {
+    pub url: String,
+    pub ca: String,
+    pub seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
+
+/// A CA and a certificate for localhost, one for the whole test run.
+fn identity() -> (String, Arc<rustls::ServerConfig>) {
+    static MADE: std::sync::LazyLock<(String, Arc<rustls::ServerConfig>)> = std::sync::LazyLock::new(make_identity);
+    MADE.clone()
+}
+
+fn make_identity() -> (String, Arc<rustls::ServerConfig>) {
+    let ca = Authority::new({
+        let mut params = Authority::params("test CA");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params
+    });
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    let issuer = rcgen::Issuer::from_params(&ca.params, &ca.pair);
+    let leaf = params.signed_by(&pair, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
+        .unwrap();
+    (ca.pem, Arc::new(config))
+}
+
+impl Server {
+    pub fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        let (ca, config) = identity();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (shared, handler): (_, Handler) = (Arc::clone(&seen), Arc::new(handler));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (config, handler, seen) = (Arc::clone(&config), Arc::clone(&handler), Arc::clone(&shared));
+                std::thread::spawn(move || {
+                    let _ = serve(stream, config, &handler, &seen);
+                });
+            }
+        });
+        Self { url, ca, seen }
+    }
+
+    /// Serves these files, and nothing else.
+    pub fn files(files: Files) -> Self {
+        Self::start(move |seen| file(&files, seen))
+    }
+
+    pub fn paths(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|seen| seen.path.clone()).collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+pub fn file(files: &Files, seen: &Seen) -> Reply {
+    let name = seen.path.strip_prefix(&format!("/v2/{GUN}/_trust/tuf/"));
+    match name.and_then(|name| files.get(name)) {
+        Some(bytes) => Reply::File(bytes.clone()),
+        None => Reply::Status(404, Vec::new(), Vec::new()),
+    }
+}
+
+fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, handler: &Handler, all: &Mutex<Vec<Seen>>) -> std::io::Result<()> {
+    let connection = rustls::ServerConnection::new(config).map_err(std::io::Error::other)?;
+    let mut tls = rustls::StreamOwned::new(connection, stream);
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if tls.read(&mut byte)? == 0 {
+                return Ok(());
+            }
+            head.push(byte[0]);
+        }
+        let text = String::from_utf8_lossy(&head).into_owned();
+        let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+        let headers: BTreeMap<String, String> = text
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        if let Some(length) = headers.get("content-length").and_then(|length| length.parse::<usize>().ok()) {
+            let mut body = vec![0; length];
+            tls.read_exact(&mut body)?;
+        }
+        let seen = Seen { path, headers };
+        all.lock().unwrap().push(seen.clone());
+        match handler(&seen) {
+            Reply::File(body) => {
+                write!(tls, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len())?;
+                tls.write_all(&body)?;
+            }
+            Reply::Status(status, headers, body) => {
+                write!(tls, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len())?;
+                for (name, value) in headers {
+                    write!(tls, "{name}: {value}\r\n")?;
+                }
+                tls.write_all(b"\r\n")?;
+                tls.write_all(&body)?;
+            }
+            Reply::Raw(bytes) => {
+                tls.write_all(&bytes)?;
+                tls.conn.send_close_notify();
+                tls.flush()?;
+                return Ok(());
+            }
+            Reply::Trickle => {
+                tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
+                loop {
+                    tls.write_all(b" ")?;
+                    tls.flush()?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+            Reply::EndlessHead => {
+                tls.write_all(b"HTTP/1.1 200 OK\r\n")?;
+                for index in 0.. {
+                    write!(tls, "x-{index}: {}\r\n", "y".repeat(1000))?;
+                }
+            }
+            Reply::EndlessBody => {
+                tls.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+                loop {
+                    write!(tls, "10000\r\n{}\r\n", " ".repeat(0x10000))?;
+                }
+            }
+            Reply::Stall => std::thread::sleep(Duration::from_secs(5)),
+            Reply::Close => return Ok(()),
+        }
+        tls.flush()?;
+    }
+}
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+struct Client {
+    notary: Notary,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    fn new(server: &Server, folder: &std::path::Path, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new(server.url.clone(), folder);
+        config.tls = Tls::only(&server.ca).unwrap();
+        config.freshness = Duration::ZERO;
+        config.network_time = Duration::from_millis(1500);
+        change(&mut config);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { notary: Notary::new(config).unwrap(), runtime }
+    }
+
+    fn ask_at(&self, urgency: Urgency, at: Timestamp) -> Result<Vouch, TrustError> {
+        let repository: Repository = GUN.parse().unwrap();
+        let question = Question::Tag("1.0".parse::<Tag>().unwrap());
+        let deadline = Duration::from_secs(8);
+        self.runtime.block_on(async {
+            self.notary.vouch(&repository, &question, urgency, at, tokio::time::Instant::now() + deadline).await
+        })
+    }
+
+    fn ask(&self, urgency: Urgency) -> Result<Vouch, TrustError> {
+        self.ask_at(urgency, now())
+    }
+}
+
+/// The answer to one pull, in a new folder.
+fn pull(server: &Server, change: impl FnOnce(&mut Config)) -> Result<Vouch, TrustError> {
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(server, folder.path(), change).ask(Urgency::Pull)
+}
+
+fn code(answer: &Result<Vouch, TrustError>) -> Option<TrustCode> {
+    answer.as_ref().err().map(|error| error.code)
+}
+
+fn good() -> Files {
+    static MADE: std::sync::LazyLock<Files> = std::sync::LazyLock::new(|| Repo::docker(root_key(GUN)).publish());
+    MADE.clone()
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_good_server_is_believed_and_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::files(good());
+    let client = Client::new(&server, folder.path(), |_| ());
+    let vouch = client.ask(Urgency::Pull).unwrap();
+    assert_eq!(vouch.digest().to_string(), digest("one"));
+    assert_eq!((vouch.role(), vouch.signers()), ("targets/releases", &["alice".to_owned()][..]));
+    assert_eq!(server.count(), 6);
+    client.ask(Urgency::Pull).unwrap();
+    // Nothing is new: the timestamp alone is asked for.
+    assert_eq!(server.count(), 7);
+    // A new process knows what the old one knew.
+    Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    assert_eq!(server.count(), 8);
+}
+
+#[test]
+fn within_the_window_nobody_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::files(good());
+    let client = Client::new(&server, folder.path(), |config| config.freshness = Duration::from_secs(30));
+    client.ask(Urgency::Pull).unwrap();
+    let asked = server.count();
+    client.ask(Urgency::Pull).unwrap();
+    client.ask(Urgency::Run).unwrap();
+    assert_eq!(server.count(), asked);
+    let repository: Repository = GUN.parse().unwrap();
+    let question = Question::Tag("1.0".parse().unwrap());
+    assert!(client.notary.ready(&repository, &question, now()).is_some_and(|answer| answer.is_ok()));
+    // The window is one of both clocks.
+    let later: Timestamp = "2030-06-01T00:00:31Z".parse().unwrap();
+    assert!(client.notary.ready(&repository, &question, later).is_none());
+    // Past the date nothing is ready with a yes.
+    let end: Timestamp = "2031-06-01T00:00:00Z".parse().unwrap();
+    assert!(client.notary.ready(&repository, &question, end).is_none());
+}
+
+#[test]
+fn gzip_is_undone_and_bounded() {
+    let files = good();
+    let packed = |level: fn(&[u8]) -> Vec<u8>| {
+        let files = files.clone();
+        Server::start(move |seen| match file(&files, seen) {
+            Reply::File(body) => Reply::Status(200, vec![("content-encoding", "gzip".into())], level(&body)),
+            other => other,
+        })
+    };
+    assert!(pull(&packed(gzip), |_| ()).is_ok());
+    let bomb = packed(|_| gzip(&vec![b' '; 64 << 20]));
+    assert_eq!(code(&pull(&bomb, |_| ())), Some(TrustCode::Invalid));
+    let behind = packed(|body| [gzip(body), vec![0]].concat());
+    assert_eq!(code(&pull(&behind, |_| ())), Some(TrustCode::Invalid));
+    let plain = packed(<[u8]>::to_vec);
+    assert_eq!(code(&pull(&plain, |_| ())), Some(TrustCode::Invalid));
+}
+
+#[test]
+fn a_server_that_misbehaves_is_refused_in_time() {
+    for (what, role, reply, expected) in [
+        ("trickle", "timestamp", (|| Reply::Trickle) as fn() -> Reply, TrustCode::Unreachable),
+        ("stall", "root", || Reply::Stall, TrustCode::Unreachable),
+        ("stall", "timestamp", || Reply::Stall, TrustCode::Unreachable),
+        ("endless head", "timestamp", || Reply::EndlessHead, TrustCode::Unreachable),
+        ("endless body", "timestamp", || Reply::EndlessBody, TrustCode::Invalid),
+        ("endless body", "snapshot", || Reply::EndlessBody, TrustCode::Invalid),
+        ("endless body", "root", || Reply::EndlessBody, TrustCode::Invalid),
+        ("close", "timestamp", || Reply::Close, TrustCode::Unreachable),
+        (
+            "cut short",
+            "timestamp",
+            || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_vec()),
+            TrustCode::Unreachable,
+        ),
+        ("garbage", "timestamp", || Reply::Raw(b"220 smtp ready\r\n\r\n".to_vec()), TrustCode::Unreachable),
+        (
+            "a length beyond measure",
+            "timestamp",
+            || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec()),
+            TrustCode::Invalid,
+        ),
+        ("an error", "timestamp", || Reply::Status(500, Vec::new(), Vec::new()), TrustCode::Unreachable),
+        ("busy", "timestamp", || Reply::Status(429, Vec::new(), Vec::new()), TrustCode::Unreachable),
+        ("forbidden", "timestamp", || Reply::Status(403, Vec::new(), Vec::new()), TrustCode::Unreachable),
+        ("no content", "timestamp", || Reply::Status(204, Vec::new(), Vec::new()), TrustCode::Unreachable),
+        ("another kind of page", "timestamp", || Reply::Status(200, Vec::new(), b"<html></html>".to_vec()), TrustCode::Invalid),
+        ("an empty page", "timestamp", || Reply::Status(200, Vec::new(), Vec::new()), TrustCode::Invalid),
+        ("no timestamp", "timestamp", || Reply::Status(404, Vec::new(), Vec::new()), TrustCode::Invalid),
+        ("no snapshot", "snapshot", || Reply::Status(404, Vec::new(), Vec::new()), TrustCode::Invalid),
+        ("no root", "root", || Reply::Status(404, Vec::new(), Vec::new()), TrustCode::NoTrustData),
+    ] {
+        let files = good();
+        let server =
+            Server::start(move |seen| if seen.path.contains(&format!("/tuf/{role}.")) { reply() } else { file(&files, seen) });
+        let started = Instant::now();
+        let answer = pull(&server, |_| ());
+        assert_eq!(code(&answer), Some(expected), "{what}: {role}: {answer:?}");
+        assert!(started.elapsed() < Duration::from_secs(4), "{what}: {role} took {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let files = good();
+    let tries = Mutex::new(0);
+    let server = Server::start(move |seen| {
+        let mut tries = tries.lock().unwrap();
+        *tries += 1;
+        if *tries < 3 { Reply::Status(503, Vec::new(), Vec::new()) } else { file(&files, seen) }
+    });
+    assert!(pull(&server, |_| ()).is_ok());
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    let elsewhere = Arc::new(Server::files(good()));
+    for status in [301, 302, 303, 307, 308] {
+        let target = elsewhere.url.clone();
+        let server =
+            Server::start(move |seen| Reply::Status(status, vec![("location", format!("{target}{}", seen.path))], Vec::new()));
+        assert_eq!(code(&pull(&server, |_| ())), Some(TrustCode::Unreachable), "{status}");
+    }
+    assert_eq!(elsewhere.count(), 0);
+}
+
+fn docker_config() -> DockerConfig {
+    let auth = base64::engine::general_purpose::STANDARD.encode("rig:secret");
+    DockerConfig::read(&json!({ "auths": { "reg.example:5000": { "auth": auth } } }).to_string()).unwrap()
+}
+
+fn basic() -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("rig:secret"))
+}
+
+/// A server that wants this `Authorization`, and asks for it with this challenge.
+fn guarded(challenge: String, wanted: String) -> Server {
+    let files = good();
+    Server::start(move |seen| {
+        if seen.headers.get("authorization") == Some(&wanted) {
+            file(&files, seen)
+        } else {
+            Reply::Status(401, vec![("www-authenticate", challenge.clone())], Vec::new())
+        }
+    })
+}
+
+#[test]
+fn credentials_go_to_the_token_service_that_is_named_and_nowhere_else() {
+    let tokens = Server::start(|seen| {
+        let authorized = seen.headers.get("authorization") == Some(&basic());
+        let scoped =
+            seen.path.contains("scope=repository%3Areg.example%3A5000%2Fteam%2Fapp%3Apull") && seen.path.contains("service=rig");
+        if authorized && scoped {
+            Reply::File(json!({ "token": "no", "access_token": "tok", "expires_in": 300 }).to_string().into_bytes())
+        } else {
+            Reply::Status(401, Vec::new(), Vec::new())
+        }
+    });
+    let server = guarded(
+        format!("Bearer realm=\"{}/token\",service=\"rig\",scope=\"registry:catalog:*\"", tokens.url),
+        "Bearer tok".into(),
+    );
+    assert!(pull(&server, |config| config.credentials = docker_config()).is_ok());
+    assert_eq!(tokens.count(), 1, "one token for all files");
+    assert!(server.seen.lock().unwrap().iter().all(|seen| seen.headers.get("authorization") != Some(&basic())));
+    // Without credentials: the service is asked anonymously, and says no.
+    assert_eq!(code(&pull(&server, |_| ())), Some(TrustCode::Unauthorized));
+    // With those of another host.
+    let other =
+        DockerConfig::read(&json!({ "auths": { "other.example": { "username": "rig", "password": "secret" } } }).to_string())
+            .unwrap();
+    let before = tokens.count();
+    assert_eq!(code(&pull(&server, |config| config.credentials = other)), Some(TrustCode::Unauthorized));
+    assert!(tokens.seen.lock().unwrap().iter().skip(before).all(|seen| !seen.headers.contains_key("authorization")));
+}
+
+#[test]
+fn credentials_never_go_where_they_do_not_belong() {
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let plain_url = format!("http://localhost:{}/token", plain.local_addr().unwrap().port());
+    plain.set_nonblocking(true).unwrap();
+    let thief = Arc::new(Server::start(|_| Reply::File(json!({ "token": "tok" }).to_string().into_bytes())));
+    let thief_url = thief.url.clone();
+    let redirecting = Server::start(move |_| Reply::Status(307, vec![("location", format!("{thief_url}/token"))], Vec::new()));
+    for (challenge, expected) in [
+        (format!("Bearer realm=\"{plain_url}\",service=\"rig\""), TrustCode::Unauthorized),
+        ("Bearer realm=\"\"".to_owned(), TrustCode::Unauthorized),
+        ("Bearer realm=\"/token\"".to_owned(), TrustCode::Unauthorized),
+        ("Bearer service=\"rig\"".to_owned(), TrustCode::Unauthorized),
+        ("Bearer realm=\"https://user:pass@localhost:1/\"".to_owned(), TrustCode::Unauthorized),
+        ("Bearer realm=\"file:///etc/passwd\"".to_owned(), TrustCode::Unauthorized),
+        ("Negotiate".to_owned(), TrustCode::Unauthorized),
+        ("Digest realm=\"x\"".to_owned(), TrustCode::Unauthorized),
+        ("\"".to_owned(), TrustCode::Unauthorized),
+        (String::new(), TrustCode::Unauthorized),
+        (format!("Bearer realm=\"{}/token\"", redirecting.url), TrustCode::Unreachable),
+    ] {
+        let server = guarded(challenge.clone(), "Bearer never".into());
+        let answer = pull(&server, |config| config.credentials = docker_config());
+        assert_eq!(code(&answer), Some(expected), "{challenge}: {answer:?}");
+        assert!(server.seen.lock().unwrap().iter().all(|seen| !seen.headers.contains_key("authorization")), "{challenge}");
+    }
+    assert!(plain.accept().is_err(), "a connection to the plain HTTP service");
+    assert_eq!(thief.count(), 0);
+    // A token service that answers nonsense.
+    for nonsense in ["", "{}", "[]", "{\"token\":\"\"}", "{\"token\":1}", "{\"token\":\"a\\r\\nx: y\"}"] {
+        let tokens = Server::start(move |_| Reply::File(nonsense.as_bytes().to_vec()));
+        let server = guarded(format!("Bearer realm=\"{}\"", tokens.url), "Bearer never".into());
+        assert_eq!(
+            code(&pull(&server, |config| config.credentials = docker_config())),
+            Some(TrustCode::Unauthorized),
+            "{nonsense}"
+        );
+    }
+}
+
+#[test]
+fn basic_challenges_are_answered_by_https() {
+    let server = guarded("Basic realm=\"notary\"".into(), basic());
+    assert!(pull(&server, |config| config.credentials = docker_config()).is_ok());
+    assert_eq!(code(&pull(&server, |_| ())), Some(TrustCode::Unauthorized));
+}
+
+#[test]
+fn a_server_of_another_ca_and_plain_http_are_told_apart() {
+    let server = Server::files(good());
+    let other = Authority::new(Authority::params("other CA")).pem;
+    assert_eq!(code(&pull(&server, |config| config.tls = Tls::only(&other).unwrap())), Some(TrustCode::CaRefused));
+    assert_eq!(code(&pull(&server, |config| config.server = "https://localhost:1".into())), Some(TrustCode::Unreachable));
+    let config = Config::new(server.url.replace("https", "http"), "/nowhere");
+    assert_eq!(Notary::new(config).unwrap_err().code, TrustCode::Misconfigured);
+}
+
+/// A server whose files can be changed, or taken away, or that can hang.
+fn changing() -> (Arc<Mutex<Option<Files>>>, Server) {
+    let files = Arc::new(Mutex::new(Some(good())));
+    let shared = Arc::clone(&files);
+    let server = Server::start(move |seen| match &*shared.lock().unwrap() {
+        Some(files) => file(files, seen),
+        None => Reply::Status(503, Vec::new(), Vec::new()),
+    });
+    (files, server)
+}
+
+#[test]
+fn out_of_reach_pulls_are_refused_and_what_is_here_runs_until_it_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = Client::new(&server, folder.path(), |_| ());
+    client.ask(Urgency::Pull).unwrap();
+    *files.lock().unwrap() = None;
+    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    let since = now();
+    assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Stale { since });
+    // A new process, too; until the limit; and not past the date.
+    let fresh = |change: fn(&mut Config)| Client::new(&server, folder.path(), change);
+    assert!(fresh(|_| ()).ask(Urgency::Run).is_ok());
+    let two_days: Timestamp = "2030-06-03T00:00:00Z".parse().unwrap();
+    assert_eq!(code(&fresh(|_| ()).ask_at(Urgency::Run, two_days)), Some(TrustCode::Unreachable));
+    let generous = |config: &mut Config| config.stale_limit = Duration::from_hours(24 * 1000);
+    assert!(fresh(generous).ask_at(Urgency::Run, two_days).is_ok());
+    let expired: Timestamp = "2031-06-03T00:00:00Z".parse().unwrap();
+    assert_eq!(code(&fresh(generous).ask_at(Urgency::Run, expired)), Some(TrustCode::Expired));
+    let earlier: Timestamp = "2030-05-01T00:00:00Z".parse().unwrap();
+    assert_eq!(code(&fresh(generous).ask_at(Urgency::Run, earlier)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&fresh(|config| config.on_outage = OnOutage::Deny).ask(Urgency::Run)), Some(TrustCode::Unreachable));
+    // A pin that is set meanwhile counts at once.
+    let pinned = |config: &mut Config| {
+        config.pins = img_authz::trust::tuf::Pins::read("{\"disable_tofu\":true}", |_| Err(String::new())).unwrap();
+    };
+    assert_eq!(code(&fresh(pinned).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+}
+
+#[test]
+fn withdrawn_is_no_outage_and_stays_withdrawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = Client::new(&server, folder.path(), |_| ());
+    client.ask(Urgency::Pull).unwrap();
+    *files.lock().unwrap() = Some(Files::new());
+    assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    *files.lock().unwrap() = None;
+    assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    *files.lock().unwrap() = Some(good());
+    assert!(client.ask(Urgency::Run).is_ok());
+}
+
+#[test]
+fn a_server_that_hangs_costs_a_hundred_starts_one_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let server = Server::files(good());
+        Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    }
+    let server = Server::start(|_| Reply::Stall);
+    let client = Client::new(&server, folder.path(), |_| ());
+    let started = Instant::now();
+    client.runtime.block_on(async {
+        let mut all = tokio::task::JoinSet::new();
+        for index in 0..100 {
+            let notary = client.notary.clone();
+            all.spawn(async move {
+                // A pull of another name is in everybody's way.
+                let name = if index % 2 == 0 { GUN.to_owned() } else { format!("reg.example:5000/made/up{index}") };
+                let urgency = if index % 2 == 0 { Urgency::Run } else { Urgency::Pull };
+                let question = Question::Tag("1.0".parse().unwrap());
+                let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+                (urgency, notary.vouch(&name.parse().unwrap(), &question, urgency, now(), deadline).await)
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            let (urgency, answer) = done.unwrap();
+            assert_eq!(answer.is_ok(), urgency == Urgency::Run, "{answer:?}");
+        }
+    });
+    assert!(started.elapsed() < Duration::from_secs(3), "took {:?}", started.elapsed());
+    // The outage is remembered.
+    let started = Instant::now();
+    assert!(client.ask(Urgency::Run).is_ok());
+    assert!(started.elapsed() < Duration::from_millis(100));
+}
+
+#[test]
+fn many_at_once_share_one_flight() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::files(good());
+    let client = Client::new(&server, folder.path(), |_| ());
+    client.runtime.block_on(async {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let notary = client.notary.clone();
+            all.spawn(async move {
+                let question = Question::Tag("1.0".parse().unwrap());
+                let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+                notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Pull, now(), deadline).await
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            done.unwrap().unwrap();
+        }
+    });
+    assert!(server.paths().iter().filter(|path| path.ends_with("/root.json")).count() <= 2);
+}
+
+#[test]
+fn made_up_names_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::files(good());
+    let client = Client::new(&server, folder.path(), |_| ());
+    for index in 0..20 {
+        let repository: Repository = format!("reg.example:5000/made/up{index}").parse().unwrap();
+        let question = Question::Tag("1.0".parse().unwrap());
+        let answer = client.runtime.block_on(async {
+            client
+                .notary
+                .vouch(&repository, &question, Urgency::Pull, now(), tokio::time::Instant::now() + Duration::from_secs(8))
+                .await
+        });
+        assert_eq!(code(&answer), Some(TrustCode::NoTrustData));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn rollback_is_refused_across_restarts_and_without_a_disk() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    let new = repo.publish();
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(&Server::files(new.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let back = Server::files(old.clone());
+    assert_eq!(code(&Client::new(&back, folder.path(), |_| ()).ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    // No disk at all: in memory the protection holds.
+    let files = Arc::new(Mutex::new(new));
+    let shared = Arc::clone(&files);
+    let server = Server::start(move |seen| file(&shared.lock().unwrap(), seen));
+    let client = Client::new(&server, std::path::Path::new("/proc/no/such/place"), |_| ());
+    assert!(client.ask(Urgency::Pull).is_ok());
+    *files.lock().unwrap() = old;
+    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+}
+
+#[test]
+fn several_processes_share_a_folder_and_the_newest_stays() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    let new = repo.publish();
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (Server::files(old.clone()), Server::files(new));
+    // One that knows the old state in memory does not overwrite the newer one on disk.
+    let behind = Client::new(&first, folder.path(), |_| ());
+    behind.ask(Urgency::Pull).unwrap();
+    Client::new(&second, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let _ = behind.ask(Urgency::Pull);
+    assert_eq!(code(&Client::new(&Server::files(old), folder.path(), |_| ()).ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    // Many at once, on first use: none fails for the others' sake.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Client::new(&second, &path, |_| ()).ask(Urgency::Pull))).collect();
+        for thread in threads {
+            thread.join().unwrap().unwrap();
+        }
+    });
+}
