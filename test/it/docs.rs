@@ -14,14 +14,18 @@ const REASONS: &str = include_str!("../../docs/reasons.md");
 const SETTINGS: &str = include_str!("../../docs/settings.md");
 const AUDIT_LOG: &str = include_str!("../../docs/audit-log.md");
 const README: &str = include_str!("../../README.md");
+const RECOVERY: &str = include_str!("../../docs/recovery.md");
+const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const PLUGIN: &str = include_str!("../../plugin/config.json");
+const MAKEFILE: &str = include_str!("../../Makefile");
 
 /// The text of a function, from its signature to the closing brace in the same column.
 fn body<'a>(source: &'a str, signature: &str) -> &'a str {
-    let start = source.find(signature).unwrap_or_else(|| panic!("no `{signature}`"));
-    let indent = source[..start].len() - source[..start].trim_end_matches(' ').len();
-    let end = source[start..].find(&format!("\n{}}}", " ".repeat(indent))).unwrap_or_else(|| panic!("`{signature}` has no end"));
-    &source[start..start + end]
+    let at = source.find(signature).unwrap_or_else(|| panic!("no `{signature}`"));
+    let line = &source[source[..at].rfind('\n').map_or(0, |end| end + 1)..];
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let end = line.find(&format!("\n{indent}}}")).unwrap_or_else(|| panic!("`{signature}` has no end"));
+    &line[..end]
 }
 
 /// The string literals in a piece of source that holds no escapes inside them.
@@ -89,4 +93,80 @@ fn every_event_field_and_action_of_the_audit_log_is_explained() {
     for word in all {
         assert!(AUDIT_LOG.contains(&format!("`{word}`")), "docs/audit-log.md: {word}");
     }
+}
+
+/// What a command says of itself.
+fn help(words: &[&str]) -> String {
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_img-authz")).args(words).arg("--help").output().unwrap();
+    assert!(run.status.success(), "img-authz {words:?} --help: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// The lines of the documents that are typed, at a prompt, with comments and continuation lines cut off.
+fn typed() -> impl Iterator<Item = &'static str> {
+    let lines = [README, SETTINGS, AUDIT_LOG, RECOVERY, REASONS, CONTRIBUTING].into_iter().flat_map(str::lines);
+    lines.filter_map(|line| line.strip_prefix("# ").or_else(|| line.strip_prefix("$ "))).map(|line| {
+        let line = line.split("  #").next().unwrap_or(line);
+        line.trim_end_matches('\\').trim_end()
+    })
+}
+
+#[test]
+fn every_command_that_is_shown_exists_and_every_one_that_exists_is_shown() {
+    let shown: Vec<Vec<&str>> =
+        typed().filter_map(|line| line.strip_prefix("img-authz ")).map(|line| line.split(' ').collect()).collect();
+    assert!(shown.len() > 10, "{shown:?}");
+    for words in &shown {
+        let nested = matches!(words[0], "trust" | "allowlist");
+        let help = help(&words[..if nested { 2 } else { 1 }]);
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(flag), "{words:?}: {flag}");
+        }
+    }
+    let commands = help(&[]);
+    let commands = commands.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for command in commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty())
+    {
+        assert!(README.contains(&format!("img-authz {command}")), "README.md: {command}");
+    }
+}
+
+#[test]
+fn every_make_target_that_is_shown_exists() {
+    let targets = typed().filter_map(|line| line.strip_prefix("make ")).filter(|line| !line.starts_with("-f "));
+    let targets = targets.flat_map(|line| line.split(' ').filter(|word| !word.is_empty() && !word.contains('=')));
+    let targets: BTreeSet<_> = targets.collect();
+    assert!(targets.len() > 4, "{targets:?}");
+    for target in targets {
+        assert!(MAKEFILE.contains(&format!("\n{target}:")), "Makefile: {target}");
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [root.to_owned(), root.join("docs"), root.join("docs/adr")];
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let mut links = 0;
+    for file in files.filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { file.clone() } else { file.with_file_name(path) };
+            assert!(target.exists(), "{}: {link}", file.display());
+            links += 1;
+            if !anchor.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let anchors = text.lines().filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#')));
+                assert!(anchors.into_iter().any(|found| found == anchor), "{}: {link}", file.display());
+            }
+        }
+    }
+    assert!(links > 30, "{links}");
+}
+
+/// A heading's anchor, as forges make it.
+fn slug(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
