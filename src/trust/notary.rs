@@ -554,11 +554,14 @@ impl Inner {
         let due = written.is_none_or(|written| knowledge.seen().duration_since(written) >= SEEN_TIME);
         if changed || due || edition.is_none() {
             let stored = knowledge.stored();
-            match self.state.write(&stored, edition) {
+            let (state, seen) = (self.state.clone(), stored.seen);
+            // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
+            let written = tokio::task::spawn_blocking(move || state.write(&stored, edition)).await;
+            match written.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(Written::Done(edition)) => {
                     let mut remembered = lock(&entry.now);
                     remembered.edition = Some(edition);
-                    remembered.written = Some(stored.seen);
+                    remembered.written = Some(seen);
                 }
                 Ok(Written::Moved) => return Ok(None),
                 // Decisions go on, on what is in memory; the protection does not outlive the process.

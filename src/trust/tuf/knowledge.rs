@@ -12,6 +12,9 @@ use super::update::Proof;
 use super::{Fault, FaultKind, hex};
 use crate::image::{Digest, Repository, Tag};
 
+/// Most tags named in the answer about a digest. Stops a digest under thousands of tags from slowing every start.
+const TAGS_NAMED: usize = 16;
+
 /// The newest version of a role that was seen, and what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Floor {
@@ -238,6 +241,9 @@ impl Knowledge {
                         }
                     }
                     (Err(refusal), _) => worst = Some(refusal),
+                }
+                if found.as_ref().is_some_and(|found| found.tags.len() >= TAGS_NAMED) {
+                    break;
                 }
             }
             if let Some(yes) = found {
