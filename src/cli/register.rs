@@ -237,7 +237,9 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
         out::json(&serde_json::json!({ "file": path.display().to_string(), "removed": lines, "left": left }));
     }
     if left == 0 {
-        out::note("note: the allowlist is empty now, and still required: every image is refused. Remove the file to end that.");
+        out::note(
+            "note: the allowlist is empty now, and still required: every image is refused. Remove the file and start the gate anew to end that.",
+        );
     }
     Ok(code)
 }
@@ -412,8 +414,8 @@ fn consented(path: &Path, yes: bool, settings: &Settings) -> Result<bool, String
         Err(fault) => return Err(format!("`{}`: {fault}", path.display())),
     }
     out::note(&format!(
-        "`{}` does not exist yet. Once it does, and the gate has been started anew or reloaded, an image needs an entry in \
-         it, besides what else vouches for it: all that is not listed is refused.",
+        "`{}` does not exist yet. Once it does, an image needs an entry in it, besides what else vouches for it: all that is \
+         not listed is refused. A gate that runs takes the file up by itself.",
         path.display()
     ));
     match out::ask("Turn this on?", yes) {

@@ -107,13 +107,13 @@ struct Common {
     /// The Notary server (default: NOTARY)
     #[arg(long)]
     server: Option<String>,
-    /// PEM file of the CA of the server's certificate (default: NOTARY_ROOT_CA, docker's folders, the system's CAs)
+    /// PEM file of the CA of the server's certificate (default: `NOTARY_ROOT_CA`, docker's folders, the system's CAs)
     #[arg(long, value_name = "FILE")]
     root_ca: Option<PathBuf>,
     /// Folder for verified trust data (default: the gate's)
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// File with notary's `trust_pinning` block (default: NOTARY_PINS)
+    /// File with notary's `trust_pinning` block (default: `NOTARY_PINS`)
     #[arg(long, value_name = "FILE")]
     pins: Option<PathBuf>,
     /// Print JSON

@@ -362,3 +362,31 @@ async fn many_other_names_do_not_push_the_one_that_vouches_out() {
     house.engine.put_image(stored);
     assert_eq!(house.says(&create(&digest("good config").to_string())).await, "allow");
 }
+
+#[tokio::test]
+async fn a_container_made_of_other_content_than_was_judged_is_recorded() {
+    let house = house();
+    let image = digest("good config");
+    house.engine.put_container(container('a', "web", Some(image)));
+    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    let Verdict::Allow(permit) = house.gate.judge(&create(GOOD)).await.verdict else { panic!() };
+    permit.approvals().iter().for_each(|approval| house.gate.keep(approval));
+    for id in ["a", "b"] {
+        let call = Call {
+            user: String::new(),
+            user_authn_method: String::new(),
+            method: "POST".into(),
+            uri: "/containers/create".into(),
+            headers: [("Content-Type".to_owned(), "application/json".to_owned())].into(),
+            body: Some(br#"{"Image":"r.example/team/good:1"}"#.to_vec()),
+            outcome: Some(crate::wire::Outcome {
+                status: 201,
+                body: Some(format!(r#"{{"Id":"{}"}}"#, id.repeat(64)).into_bytes()),
+            }),
+        };
+        house.gate.response(&call).await;
+    }
+    let entries = house.journal.0.lock().unwrap();
+    let seen: Vec<_> = entries.iter().map(|entry| (entry.event, entry.container_id.chars().next())).collect();
+    assert_eq!(seen, [(Event::Created, Some('a')), (Event::Mismatch, Some('b'))]);
+}

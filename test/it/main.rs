@@ -6,6 +6,9 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::elidable_lifetime_names,
+    clippy::format_collect,
+    clippy::assigning_clones,
+    clippy::type_complexity,
     reason = "tests"
 )]
 

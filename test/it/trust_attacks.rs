@@ -482,7 +482,7 @@ fn files_must_be_those_that_their_parents_list() {
             ),
             ("sha512 of another file", |meta| {
                 meta["hashes"]["sha512"] =
-                    json!("z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==")
+                    json!("z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==");
             }),
             ("no hashes", |meta| drop(meta.as_object_mut().unwrap().remove("hashes"))),
             ("empty hashes", |meta| meta["hashes"] = json!({})),

@@ -67,7 +67,7 @@ impl StateDir {
     }
 
     fn file(&self, repository: &str, ending: &str) -> PathBuf {
-        let name: String = Sha256::digest(repository).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = crate::image::Digest::of(repository.as_bytes()).hex();
         self.path.join(format!("{name}.{ending}"))
     }
 

@@ -34,7 +34,7 @@ const RSA_BYTES: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Certificate {
     pub(super) der: Vec<u8>,
-    /// SubjectPublicKeyInfo, DER.
+    /// `SubjectPublicKeyInfo`, DER.
     pub(super) public_key: Vec<u8>,
     /// The one common name; `None` if there is none, or more than one.
     pub(super) name: Option<String>,

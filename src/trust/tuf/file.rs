@@ -64,6 +64,7 @@ pub(super) struct Meta {
 
 /// The root file's keys per role.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "the role of that name")]
 pub(super) struct Root {
     pub(super) root: Signers,
     pub(super) targets: Signers,

@@ -164,7 +164,7 @@ impl Public {
             }
             (KeyType::Rsa | KeyType::RsaX509, RSA_ENCRYPTION) => {
                 // RFC 8017, A.1: the parameters are NULL.
-                if !info.algorithm.parameters.is_some_and(|parameters| parameters.is_null()) {
+                if !info.algorithm.parameters.is_some_and(x509_cert::der::AnyRef::is_null) {
                     return None;
                 }
                 let numbers = Vec::<UintRef<'_>>::from_der(bits).ok()?;

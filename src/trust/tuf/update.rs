@@ -28,6 +28,9 @@ pub trait Fetch: Clone + Send + Sync + 'static {
     fn fetch(&self, name: String, most: u64) -> impl Future<Output = Result<Option<Vec<u8>>, Self::Error>> + Send;
 }
 
+/// What one fetch brought.
+type Fetched<F> = Result<Option<Vec<u8>>, <F as Fetch>::Error>;
+
 /// What is verified, and on what terms.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -402,7 +405,7 @@ impl<F: Fetch> Run<'_, F> {
                 return Err(Fault::new(FaultKind::Invalid, "snapshot", "the repository's trust data is too large").into());
             }
             let mut waiting = missing.iter().copied();
-            let mut flights: JoinSet<(usize, Result<Option<Vec<u8>>, F::Error>)> = JoinSet::new();
+            let mut flights: JoinSet<(usize, Fetched<F>)> = JoinSet::new();
             loop {
                 while flights.len() < FETCHES
                     && let Some(index) = waiting.next()
