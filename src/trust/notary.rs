@@ -19,7 +19,9 @@ use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
 use self::server::{FetchError, Server};
 use self::state::{Edition, Read, StateDir, Written};
-use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update};
+use super::tuf::{
+    Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update,
+};
 use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
@@ -301,11 +303,7 @@ impl Notary {
 
     /// Takes in a bundle: each repository is verified as if a server had answered it, on the same terms, pins, dates and
     /// rollback included. Says per repository what came of it.
-    pub async fn import(
-        &self,
-        bundle: &[u8],
-        now: Timestamp,
-    ) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
+    pub async fn import(&self, bundle: &[u8], now: Timestamp) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
         let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
         let mut done = Vec::new();
         for stored in state::unbundle(bundle).ok_or_else(damaged)? {

@@ -309,22 +309,23 @@ mod tests {
             "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
         ] {
             let bytes: Vec<u8> =
-                (0..32).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+                (0..32).map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap(), 16).unwrap()).collect();
             assert!(key("ed25519", &STANDARD.encode(bytes)).signer().is_none(), "{hex}");
         }
     }
 
     #[test]
     fn rsa_keys_with_a_weak_modulus_or_exponent_are_no_keys() {
+        let size = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
         let rsa = |modulus: &[u8], exponent: &[u8]| {
             let numbers = vec![UintRef::new(modulus).unwrap(), UintRef::new(exponent).unwrap()].to_der().unwrap();
             let mut spki = STANDARD.decode("MA0GCSqGSIb3DQEBAQUA").unwrap();
             let mut bits = vec![0];
             bits.extend(numbers);
-            let mut string = vec![3, 0x82, (bits.len() >> 8) as u8, bits.len() as u8];
+            let mut string = vec![3, 0x82, size(&bits)[0], size(&bits)[1]];
             string.extend(bits);
             spki.extend(string);
-            let mut der = vec![0x30, 0x82, (spki.len() >> 8) as u8, spki.len() as u8];
+            let mut der = vec![0x30, 0x82, size(&spki)[0], size(&spki)[1]];
             der.extend(spki);
             key("rsa", &STANDARD.encode(der)).signer().is_some()
         };
