@@ -352,6 +352,27 @@ async fn refusals_and_images_are_recorded_and_mode_audit_lets_pass() {
 }
 
 #[tokio::test]
+async fn a_pull_that_brought_other_content_is_recorded() {
+    // As dockerd 20.10.24 shows the end of a pull: without a status, since the answer was streamed.
+    let ended = |status: &str| {
+        let text = format!(
+            r#"{{"RequestMethod":"POST","RequestUri":"/v1.41/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
+            "RequestHeaders":{{"Content-Length":"0"}}{status}}}"#
+        );
+        Call::decode(text.as_bytes()).unwrap()
+    };
+    let house = house();
+    let mismatches = || house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Mismatch).count();
+    house.gate.after(&ended("")).await;
+    assert_eq!(mismatches(), 0, "what is vouched for has arrived");
+    house.engine.put_image(image("evil", &[GOOD], &["r.example/team/good"]));
+    house.gate.after(&ended(r#","ResponseStatusCode":500"#)).await;
+    assert_eq!(mismatches(), 0, "nothing has arrived");
+    house.gate.after(&ended("")).await;
+    assert_eq!(mismatches(), 1);
+}
+
+#[tokio::test]
 async fn many_other_names_do_not_push_the_one_that_vouches_out() {
     let house = house();
     let mut stored = image("good", &[], &[]);
