@@ -2,7 +2,9 @@
 //! answered. Whatever goes wrong on the way is a refusal with a reason.
 
 mod after;
+mod daemon_file;
 mod gather;
+mod heartbeat;
 mod identity;
 mod leases;
 mod records;
@@ -24,6 +26,8 @@ use crate::request::{Intent, PluginCall};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
+pub use daemon_file::{DaemonFile, Listed};
+pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 use leases::{Claim, Leases};
 pub use records::Records;
@@ -74,6 +78,8 @@ pub struct Gate {
     workers: tokio::runtime::Handle,
     started: Timestamp,
     decisions: AtomicU64,
+    /// The gate's own calls that dockerd has asked about: while they are, the gate is in the chain.
+    own_calls: AtomicU64,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -107,6 +113,7 @@ impl Gate {
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
+            own_calls: AtomicU64::new(0),
         }
     }
 
@@ -149,7 +156,7 @@ impl Gate {
             Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
         };
         // The gate's own look at the engine comes through the gate again.
-        if Engine::is_own(call.header(CALL_HEADER)) {
+        if self.is_own(&call) {
             return Answer::Allow;
         }
         let rules = self.rules.load_full();
@@ -165,6 +172,13 @@ impl Gate {
             Verdict::Deny(reason) => Verdict::Deny(reason),
         };
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
+    }
+
+    /// Whether this is the gate's own look at the engine; counted.
+    fn is_own(&self, call: &Call) -> bool {
+        let is_own = Engine::is_own(call.header(CALL_HEADER));
+        self.own_calls.fetch_add(u64::from(is_own), Ordering::Relaxed);
+        is_own
     }
 
     /// Refuses and records a post that never became a call.

@@ -123,17 +123,24 @@ impl Asking<'_> {
 
     async fn plugin(&self, call: &PluginCall) -> Result<Facts, Reason> {
         let engine = &*self.gate.engine;
+        let identity = &self.gate.identity;
         let (about_self, remote) = match call {
             PluginCall::Pull { remote, name } => {
-                let local = name.as_ref().unwrap_or(remote);
-                (self.gate.identity.is_named(engine, local, self.deadline).await, Some(remote))
+                (identity.is_named(engine, name.as_ref().unwrap_or(remote), self.deadline).await, Some(remote))
             }
-            PluginCall::Upgrade { plugin, remote } => {
-                (self.gate.identity.is_meant(engine, plugin, self.deadline).await, Some(remote))
-            }
+            PluginCall::Upgrade { plugin, remote } => (identity.is_meant(engine, plugin, self.deadline).await, Some(remote)),
             PluginCall::Create { name } | PluginCall::Change { plugin: name, .. } => {
-                (self.gate.identity.is_meant(engine, name, self.deadline).await, None)
+                (identity.is_meant(engine, name, self.deadline).await, None)
             }
+        };
+        let about_self = match (about_self, call) {
+            (Ok(about_self), _) => about_self,
+            // What might stand in the gate's place does not come in while the gate does not know its own name.
+            (Err(error), PluginCall::Pull { .. } | PluginCall::Upgrade { .. } | PluginCall::Create { .. }) => {
+                return Err(unreachable(error));
+            }
+            // Settings stay mendable; `lockdown` refuses these about any plugin.
+            (Err(_), PluginCall::Change { .. }) => false,
         };
         let facts = match remote {
             Some(remote) if remote.digest.is_some() => self.by_name(std::slice::from_ref(remote)).await?,
