@@ -40,8 +40,20 @@ impl Journal for NoJournal {
     }
 }
 
+/// What outlives a reload.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Its last good content holds when the file is gone: so does the requirement.
+    allowlist: Option<Arc<Allowlist>>,
+}
+
 /// A gate that serves: it keeps records, a journal, and the settings that worked.
-pub(super) fn serving(settings: &Settings, socket: &Path, workers: tokio::runtime::Handle) -> Result<Gate, String> {
+pub(super) fn serving(
+    settings: &Settings,
+    kept: &mut Kept,
+    socket: &Path,
+    workers: tokio::runtime::Handle,
+) -> Result<Gate, String> {
     let state = settings.state_dir();
     if let Err(error) = std::fs::create_dir_all(&state) {
         tracing::error!(folder = %state.display(), %error, "the state folder cannot be made; nothing is kept across restarts");
@@ -55,12 +67,12 @@ pub(super) fn serving(settings: &Settings, socket: &Path, workers: tokio::runtim
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::open(&state.join(RECORDS));
-    Ok(Gate::new(rules(settings), engine, journal, records, Identity::of_process(socket), workers))
+    Ok(Gate::new(rules(settings, kept), engine, journal, records, Identity::of_process(socket), workers))
 }
 
 /// A gate that only says what it would say.
 pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Result<Gate, String> {
-    let rules = match build(settings) {
+    let rules = match build(settings, &mut Kept::default()) {
         Ok(rules) => rules,
         Err(faults) => Rules::Faulty { fault: list(&faults) },
     };
@@ -70,11 +82,11 @@ pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Re
 }
 
 /// The rules of these settings; where they are faulty, those of the last good ones; where there are none, refusals.
-pub(super) fn rules(settings: &Settings) -> Rules {
-    let kept = settings.state_dir().join(LAST_GOOD);
-    match build(settings) {
+pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> Rules {
+    let last_good = settings.state_dir().join(LAST_GOOD);
+    match build(settings, kept) {
         Ok(rules) => {
-            if let Err(error) = keep(&kept, settings) {
+            if let Err(error) = keep(&last_good, settings) {
                 tracing::warn!(%error, "the settings could not be kept for the next start");
             }
             rules
@@ -83,8 +95,8 @@ pub(super) fn rules(settings: &Settings) -> Rules {
             for fault in &faults {
                 tracing::error!(key = fault.key, "setting at fault: {fault}");
             }
-            let last = std::fs::read(&kept).ok().and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok());
-            match last.as_ref().map(build) {
+            let last = std::fs::read(&last_good).ok().and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok());
+            match last.as_ref().map(|last| build(last, kept)) {
                 Some(Ok(rules)) => {
                     tracing::error!("the settings are faulty: the last good ones stay in force");
                     rules
@@ -113,16 +125,23 @@ fn list(faults: &[PolicyFault]) -> String {
 }
 
 /// Everything that settings can have wrong, at once.
-fn build(settings: &Settings) -> Result<Rules, Vec<PolicyFault>> {
-    let (present, list) = match settings.allowlist() {
-        AllowlistSetting::IfPresent(path) => (path.exists(), path.exists().then_some(path)),
-        AllowlistSetting::Required(path) => (false, Some(path)),
+fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
+    let (present, path) = match settings.allowlist() {
+        // One that cannot be looked at is there, and refuses: only "not found" is "none".
+        AllowlistSetting::IfPresent(path) => match path.try_exists() {
+            Ok(false) if kept.allowlist.is_none() => (false, None),
+            Ok(_) | Err(_) => (true, Some(path)),
+        },
+        AllowlistSetting::Required(path) => (true, Some(path)),
         AllowlistSetting::Off => (false, None),
     };
     let policy = settings.resolve(present)?;
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
-    if let Some(path) = list {
-        verifiers.push(Arc::new(Allowlist::load(path)));
+    if let Some(path) = path {
+        let same = kept.allowlist.take().filter(|list| list.path() == path);
+        let allowlist = same.unwrap_or_else(|| Arc::new(Allowlist::load(path)));
+        kept.allowlist = Some(Arc::clone(&allowlist));
+        verifiers.push(allowlist);
     }
     let credentials = credentials(settings)?;
     if let Some(notary) = settings.notary()? {

@@ -69,13 +69,16 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     // Built beside the server, so that activation does not wait for it. Whatever cannot be built is refused, not a crash.
     workers.spawn_blocking({
         let handle = handle.clone();
-        move || match parts::serving(&settings, &socket, handle.clone()) {
-            Ok(gate) => {
-                let gate = Arc::new(gate);
-                built.send_replace(Some(Arc::clone(&gate)));
-                handle.block_on(look_after(gate, settings));
+        move || {
+            let mut kept = parts::Kept::default();
+            match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
+                Ok(gate) => {
+                    let gate = Arc::new(gate);
+                    built.send_replace(Some(Arc::clone(&gate)));
+                    handle.block_on(look_after(gate, settings, kept));
+                }
+                Err(message) => tracing::error!("the gate cannot be built, every call is refused: {message}"),
             }
-            Err(message) => tracing::error!("the gate cannot be built, every call is refused: {message}"),
         }
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %arguments.socket.display(), "serving");
@@ -113,7 +116,7 @@ async fn stopped() {
 }
 
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
-async fn look_after(gate: Arc<Gate>, settings: Settings) {
+async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) {
     gate.note("the gate has started");
     tokio::spawn(self_check(Arc::clone(&gate), settings.clone()));
     tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
@@ -127,7 +130,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings) {
             _ = look.tick() => if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue },
         };
         listed |= is_listed(&settings);
-        gate.replace(parts::rules(&settings));
+        gate.replace(parts::rules(&settings, &mut kept));
         gate.note(&format!("settings and files were read again: {why}"));
         tracing::info!(why, "settings and files were read again");
     }

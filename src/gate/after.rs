@@ -8,7 +8,7 @@ use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::ContainerId;
 use crate::policy::{ContainerFacts, Mode, Scope, Verdict};
-use crate::request::{Intent, Pull, Pulled, Start};
+use crate::request::{Create, Intent, Pull, Pulled, Start};
 use crate::trust::Question;
 use crate::wire::Call;
 
@@ -29,8 +29,8 @@ pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
 
 impl Gate {
     pub(super) async fn after(&self, call: &Call) {
-        let status = call.outcome.as_ref().map_or(0, |outcome| outcome.status);
-        let succeeded = (200..300).contains(&status);
+        // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none: that is a 200.
+        let succeeded = call.outcome.as_ref().is_none_or(|outcome| (200..300).contains(&outcome.status));
         match Intent::of(call) {
             Intent::Pull(pull) if succeeded => self.arrived(&pull).await,
             Intent::Create(create) => {
@@ -38,7 +38,7 @@ impl Gate {
                     self.leases.end(&call_key(call));
                 }
                 if succeeded {
-                    self.created(call);
+                    self.created(call, &create).await;
                 }
             }
             Intent::Rename { .. } | Intent::Remove { .. } => {
@@ -82,7 +82,10 @@ impl Gate {
         }
     }
 
-    fn created(&self, call: &Call) {
+    /// Records the new container. The name it was asked for may have moved between the look and the daemon's own: then the
+    /// container was made of content that nobody judged. It cannot be started by a call, but an engine that starts again
+    /// may start it by its restart policy, so it is told loudly.
+    async fn created(&self, call: &Call, create: &Create) {
         #[derive(Deserialize)]
         struct Made {
             #[serde(rename = "Id")]
@@ -94,7 +97,18 @@ impl Gate {
         entry.action = "create";
         entry.user = Entry::text(&call.user);
         entry.container_id = made.id.to_string();
-        entry.image = Entry::text(&Intent::of(call).subject());
+        entry.image = Entry::text(&create.image.as_ref().map(ToString::to_string).unwrap_or_default());
+        let deadline = tokio::time::Instant::now() + self.limits.after;
+        let found = self.engine.container(made.id.as_str(), deadline).await;
+        if let Ok(Some(container)) = found {
+            entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
+            // Every approval of a create leaves a record of the image's id.
+            if container.image.is_none_or(|image| self.records.of(&image).is_empty()) && self.mode() == Mode::Enforce {
+                entry.event = Event::Mismatch;
+                "the container was made of other content than was judged; remove it".clone_into(&mut entry.message);
+                tracing::error!(container = %made.id, image_id = entry.image_id, "a container was made of other content than was judged; remove it");
+            }
+        }
         self.journal.record(&entry);
     }
 

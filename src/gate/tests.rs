@@ -469,6 +469,27 @@ async fn refusals_and_images_are_recorded_and_mode_audit_lets_pass() {
 }
 
 #[tokio::test]
+async fn a_pull_that_brought_other_content_is_recorded() {
+    // As dockerd 20.10.24 shows the end of a pull: without a status, since the answer was streamed.
+    let ended = |status: &str| {
+        let text = format!(
+            r#"{{"RequestMethod":"POST","RequestUri":"/v1.41/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
+            "RequestHeaders":{{"Content-Length":"0"}}{status}}}"#
+        );
+        Call::decode(text.as_bytes()).unwrap()
+    };
+    let house = house();
+    let mismatches = || house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Mismatch).count();
+    house.gate.after(&ended("")).await;
+    assert_eq!(mismatches(), 0, "what is vouched for has arrived");
+    house.engine.put_image(image("evil", &[GOOD], &["r.example/team/good"]));
+    house.gate.after(&ended(r#","ResponseStatusCode":500"#)).await;
+    assert_eq!(mismatches(), 0, "nothing has arrived");
+    house.gate.after(&ended("")).await;
+    assert_eq!(mismatches(), 1);
+}
+
+#[tokio::test]
 async fn many_other_names_do_not_push_the_one_that_vouches_out() {
     let house = house();
     let mut stored = image("good", &[], &[]);
@@ -478,4 +499,32 @@ async fn many_other_names_do_not_push_the_one_that_vouches_out() {
         .collect();
     house.engine.put_image(stored);
     assert_eq!(house.says(&create(&digest("good config").to_string())).await, "allow");
+}
+
+#[tokio::test]
+async fn a_container_made_of_other_content_than_was_judged_is_recorded() {
+    let house = house();
+    let image = digest("good config");
+    house.engine.put_container(container('a', "web", Some(image)));
+    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    let Verdict::Allow(permit) = house.gate.judge(&create(GOOD)).await.verdict else { panic!() };
+    permit.approvals().iter().for_each(|approval| house.gate.keep(approval));
+    for id in ["a", "b"] {
+        let call = Call {
+            user: String::new(),
+            user_authn_method: String::new(),
+            method: "POST".into(),
+            uri: "/containers/create".into(),
+            headers: [("Content-Type".to_owned(), "application/json".to_owned())].into(),
+            body: Some(br#"{"Image":"r.example/team/good:1"}"#.to_vec()),
+            outcome: Some(crate::wire::Outcome {
+                status: 201,
+                body: Some(format!(r#"{{"Id":"{}"}}"#, id.repeat(64)).into_bytes()),
+            }),
+        };
+        house.gate.response(&call).await;
+    }
+    let entries = house.journal.0.lock().unwrap();
+    let seen: Vec<_> = entries.iter().map(|entry| (entry.event, entry.container_id.chars().next())).collect();
+    assert_eq!(seen, [(Event::Created, Some('a')), (Event::Mismatch, Some('b'))]);
 }

@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use x509_cert::der::Decode as _;
 
 use super::{NetError, Plain};
 
@@ -144,15 +149,89 @@ impl Tls {
             store.add(certificate.clone()).map_err(|error| NetError::Bad(format!("a CA certificate cannot be used: {error}")))?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| NetError::Bad(format!("TLS versions: {error}")))?
-            .with_root_certificates(store);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OwnOrChain {
+                chain: WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
+                    .build()
+                    .map_err(|error| NetError::Bad(format!("CA certificates: {error}")))?,
+                own: own.to_vec(),
+            }));
         match &self.identity {
             None => Ok(builder.with_no_client_auth()),
             Some(identity) => builder
                 .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
                 .map_err(|error| NetError::Bad(format!("client certificate: {error}"))),
         }
+    }
+}
+
+/// Verifies chains as usual, and besides takes a server certificate that is itself one of those the operator gave: a
+/// self-signed one, which is marked as a CA and so may not stand at the end of a chain. Its name and dates count all the same.
+#[derive(Debug)]
+struct OwnOrChain {
+    chain: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OwnOrChain {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if !self.own.iter().any(|own| own.as_ref() == end_entity.as_ref()) {
+            // Another self-signed certificate is not from a CA of ours, whatever it is marked as.
+            return match verified {
+                Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
+                    if other.to_string().contains("CaUsedAsEndEntity") =>
+                {
+                    Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
+                }
+                verified => verified,
+            };
+        }
+        if verified.is_ok() {
+            return verified;
+        }
+        let bad = |error| rustls::Error::InvalidCertificate(error);
+        let read = x509_cert::Certificate::from_der(end_entity).map_err(|_| bad(CertificateError::BadEncoding))?;
+        let validity = read.tbs_certificate().validity();
+        if now.as_secs() < validity.not_before.to_unix_duration().as_secs() {
+            return Err(bad(CertificateError::NotValidYet));
+        }
+        if now.as_secs() > validity.not_after.to_unix_duration().as_secs() {
+            return Err(bad(CertificateError::Expired));
+        }
+        rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
     }
 }

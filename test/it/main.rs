@@ -9,11 +9,13 @@
     clippy::format_collect,
     clippy::assigning_clones,
     clippy::type_complexity,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
 mod allowlist_commands;
 mod corpus;
+mod docs;
 mod registry_client;
 mod request_generator;
 mod request_oracle;

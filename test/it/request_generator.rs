@@ -147,6 +147,67 @@ const VERSIONS: &[&str] = &[
     "/v1.41/v1.41",
 ];
 
+/// Every route that does something, `N` standing for a name.
+const ROUTES: &[(&str, &str)] = &[
+    ("POST", "/auth"),
+    ("POST", "/build"),
+    ("POST", "/build/cancel"),
+    ("POST", "/build/prune"),
+    ("POST", "/commit"),
+    ("POST", "/configs/create"),
+    ("POST", "/configs/N/update"),
+    ("POST", "/containers/prune"),
+    ("POST", "/containers/N/attach"),
+    ("POST", "/containers/N/checkpoints"),
+    ("POST", "/containers/N/copy"),
+    ("POST", "/containers/N/kill"),
+    ("POST", "/containers/N/pause"),
+    ("POST", "/containers/N/resize"),
+    ("POST", "/containers/N/stop"),
+    ("POST", "/containers/N/unpause"),
+    ("POST", "/containers/N/update"),
+    ("POST", "/containers/N/wait"),
+    ("POST", "/exec/N/resize"),
+    ("POST", "/exec/N/start"),
+    ("POST", "/grpc"),
+    ("POST", "/images/load"),
+    ("POST", "/images/prune"),
+    ("POST", "/images/N/push"),
+    ("POST", "/networks/prune"),
+    ("POST", "/networks/N/connect"),
+    ("POST", "/networks/N/disconnect"),
+    ("POST", "/nodes/N/update"),
+    ("POST", "/plugins/N/disable"),
+    ("POST", "/plugins/N/enable"),
+    ("POST", "/plugins/N/push"),
+    ("POST", "/plugins/N/set"),
+    ("POST", "/secrets/create"),
+    ("POST", "/secrets/N/update"),
+    ("POST", "/session"),
+    ("POST", "/swarm/init"),
+    ("POST", "/swarm/join"),
+    ("POST", "/swarm/leave"),
+    ("POST", "/swarm/unlock"),
+    ("POST", "/swarm/update"),
+    ("POST", "/volumes/prune"),
+    ("PUT", "/containers/N/archive"),
+    ("PUT", "/volumes/N"),
+    ("DELETE", "/configs/N"),
+    ("DELETE", "/containers/N"),
+    ("DELETE", "/containers/N/checkpoints/N"),
+    ("DELETE", "/images/N"),
+    ("DELETE", "/networks/N"),
+    ("DELETE", "/nodes/N"),
+    ("DELETE", "/plugins/N"),
+    ("DELETE", "/secrets/N"),
+    ("DELETE", "/services/N"),
+    ("DELETE", "/volumes/N"),
+    ("GET", "/containers/N/attach/ws"),
+    ("GET", "/containers/N/json"),
+    ("HEAD", "/containers/N/archive"),
+    ("OPTIONS", "/images/create"),
+];
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 const TYPES: &[&str] = &[
@@ -232,6 +293,7 @@ impl Generator {
             10 => ("plugin", self.plugin()),
             11 => ("body", self.small_body()),
             12 => ("rename", self.rename()),
+            13 => ("masked", self.masked()),
             _ => ("route", self.any_route()),
         }
     }
@@ -277,9 +339,29 @@ impl Generator {
         self.with_query("POST", &path, vec![("name", name)], form)
     }
 
+    /// A query that dockerd would refuse, were it not for a Content-Type that hides the error; and one it never checks.
+    fn masked(&mut self) -> Value {
+        let (path, key, values) = match self.below(4) {
+            0 => ("/images/create", "fromImage", ["good:v1", "evil:v1"]),
+            1 => ("/images/x/tag", "repo", ["good", "evil"]),
+            2 => ("/containers/x/rename", "name", ["good", "evil"]),
+            _ => ("/services/s/update", "rollback", ["none", "previous"]),
+        };
+        let first = self.pick(&values);
+        let bad = self.pick(&["K=V;", "K=V;x", "x;K=V", "K=V%zz", "%zz=1&K=V", "K%=V", "K=V", "K=V&x=%f", "K;=V", "x=%&K=V"]);
+        let bad = bad.replace('K', key).replace('V', first);
+        let second = if self.once_in(4) { String::new() } else { format!("&{key}={}", self.pick(&values)) };
+        let version = self.pick(&["/v1.41", "", "/v1.23"]);
+        let target = format!("{version}{path}?version=26&{bad}{second}&tag=v2");
+        let kind = self.pick(&["a; b", "; ;", "x; y", "application/json; =", "application/json", "text/plain", FORM]);
+        let body = if key == "rollback" { b"{}".to_vec() } else { Vec::new() };
+        self.whole("POST", &target, &[("Content-Type", kind)], body)
+    }
+
     fn start(&mut self) -> Value {
         let verb = self.pick(&["start", "start", "restart"]);
-        let path = format!("/containers/{}/{verb}", self.escaped(NAMES));
+        let version = self.pick(&["", "", "/v1.23", "/v1.20"]);
+        let path = format!("{version}/containers/{}/{verb}", self.escaped(NAMES));
         let mut pairs = Vec::new();
         for (key, values) in
             [("checkpoint", &["", "c"][..]), ("checkpoint-dir", &["/x", ""]), ("detachKeys", &["a"]), ("t", &["0"])]
@@ -513,6 +595,18 @@ impl Generator {
     }
 
     fn any_route(&mut self) -> Value {
+        if self.once_in(2) {
+            let (method, template) = self.pick(ROUTES);
+            let mut path = String::new();
+            for (index, part) in template.split('N').enumerate() {
+                if index > 0 {
+                    path += &self.escaped(NAMES);
+                }
+                path += part;
+            }
+            let body = if self.once_in(3) { b"{}".to_vec() } else { Vec::new() };
+            return self.with_query(method, &path, Vec::new(), body);
+        }
         let method = self.pick(&["POST", "POST", "POST", "DELETE", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "post"]);
         let head = self.pick(&[
             "containers",
@@ -604,8 +698,8 @@ impl Generator {
             1 => format!("{image}:v1@sha256:{OTHER}"),
             2 => format!("{image}:{}", self.pick(&["v1", "latest", "", "-", "V_1", "é"])),
             3 => self.pick(&[HEX, OTHER]).to_owned(),
-            4 => format!("sha256:{}", &HEX[..self.below(65)]),
-            5 => HEX[..self.below(65)].to_owned(),
+            4 => format!("sha256:{}", self.digits(65)),
+            5 => self.digits(65),
             6 => {
                 let length = 120 + self.below(150);
                 format!("{image}{}", "a".repeat(length))
@@ -621,6 +715,11 @@ impl Generator {
         }
     }
 
+    /// Fewer than `bound` hex digits of an id.
+    fn digits(&mut self, bound: usize) -> String {
+        HEX.chars().take(self.below(bound)).collect()
+    }
+
     fn tag_text(&mut self) -> String {
         if self.once_in(8) {
             return format!("sha256:{HEX}");
@@ -629,7 +728,7 @@ impl Generator {
             0 => format!("sha256:{OTHER}"),
             1 => format!("SHA256:{HEX}"),
             2 => format!("sha512:{HEX}{OTHER}"),
-            3 => format!("sha256:{}", &HEX[..self.below(64)]),
+            3 => format!("sha256:{}", self.digits(64)),
             4 => self
                 .pick(&["", " latest", "latest ", "latest\0", "-x", "a/b", "a:b", "a@b", "é", "latest#", "latest;x"])
                 .to_owned(),
@@ -684,13 +783,20 @@ impl Generator {
 
     fn text_escaped(&mut self, name: &str) -> String {
         let at = self.below(name.len());
-        let byte = name.as_bytes()[at];
-        format!("\"{}\\u{byte:04x}{}\"", &name[..at], &name[at + 1..])
+        let spelt = name
+            .char_indices()
+            .map(|(index, letter)| if index == at { format!("\\u{:04x}", u32::from(letter)) } else { letter.to_string() });
+        format!("\"{}\"", spelt.collect::<String>())
     }
 
     /// Bytes of a body, now and then with something wrong about them.
     fn spoiled(&mut self, body: String) -> Vec<u8> {
         let mut bytes = body.into_bytes();
+        // 20.10 shows no body of a mebibyte, newer engines refuse one of four.
+        if self.once_in(800) {
+            let pad = if self.once_in(3) { 4 << 20 } else { 1 << 20 };
+            bytes.splice(1..1, std::iter::repeat_n(b' ', pad)).for_each(drop);
+        }
         match self.odd(60, 17).unwrap_or(17) {
             0 => bytes.extend_from_slice(b"{\"Image\":\"good\"}"),
             1 => bytes.extend_from_slice(b"xyz"),
@@ -727,12 +833,15 @@ impl Generator {
     fn escaped(&mut self, names: &[&str]) -> String {
         let name = self.pick_odd(names, 13);
         let mut path = String::new();
-        for byte in name.bytes() {
-            let plain = byte.is_ascii_alphanumeric() || b"/._-:+;".contains(&byte);
+        let raw = self.once_in(8);
+        for letter in name.chars() {
+            let plain = letter.is_ascii_alphanumeric() || "/._-:+;".contains(letter) || (raw && !letter.is_ascii());
             if plain && !self.once_in(40) {
-                path.push(char::from(byte));
+                path.push(letter);
             } else {
-                let _ = write!(path, "%{byte:02x}");
+                for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(path, "%{byte:02x}");
+                }
             }
         }
         path
@@ -766,13 +875,14 @@ impl Generator {
 
     /// The request target: version, path and query, in odd spellings now and then.
     fn target(&mut self, path: &str, mut pairs: Vec<(&str, String)>) -> String {
-        let mut target = self.pick_odd(VERSIONS, 5).to_owned() + path;
+        let mut target = if path.starts_with("/v1.") { String::new() } else { self.pick_odd(VERSIONS, 5).to_owned() } + path;
         if self.once_in(12) {
             let letters: Vec<(usize, char)> =
                 target.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric() || *letter == '/').collect();
             if let Some((at, letter)) = letters.get(self.below(letters.len().max(1))).copied() {
                 // Not inside an escape that is there already.
-                if !target[..at].ends_with('%') && !target[..at.saturating_sub(1)].ends_with('%') {
+                let before = &target.as_bytes()[..at];
+                if !before.iter().rev().take(2).any(|byte| *byte == b'%') {
                     target.replace_range(at..=at, &format!("%{:02x}", u32::from(letter)));
                 }
             }
@@ -853,11 +963,12 @@ impl Generator {
         let http2 = self.once_in(6);
         if http2 {
             for header in &mut headers {
-                header[1] = header[1].trim().to_owned();
+                *header = [header[0].clone(), header[1].trim().to_owned()];
             }
             if !self.once_in(3) {
                 headers.push(["Content-Length".to_owned(), body.len().to_string()]);
-                if self.odd(4, 1).is_some() {
+                let form = headers.iter().any(|[name, value]| name == "Content-Type" && value.starts_with(FORM));
+                if form || self.odd(4, 1).is_some() {
                     headers.push(["Content-Length".to_owned(), self.pick(&["0", "1", "29"]).to_owned()]);
                 }
             }

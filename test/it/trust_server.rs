@@ -54,6 +54,17 @@ fn identity() -> (String, Arc<rustls::ServerConfig>) {
     MADE.clone()
 }
 
+/// A self-signed certificate that is a CA as well, as `openssl req -x509` makes it.
+fn self_signed(name: &str, until: i32) -> (String, Arc<rustls::ServerConfig>) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let certificate = params.self_signed(&pair).unwrap();
+    (pem(certificate.der()), server_config(certificate.der().clone(), &pair))
+}
+
 fn make_identity() -> (String, Arc<rustls::ServerConfig>) {
     let ca = Authority::new({
         let mut params = Authority::params("test CA");
@@ -65,19 +76,29 @@ fn make_identity() -> (String, Arc<rustls::ServerConfig>) {
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     let issuer = rcgen::Issuer::from_params(&ca.params, &ca.pair);
     let leaf = params.signed_by(&pair, &issuer).unwrap();
+    (ca.pem, server_config(leaf.der().clone(), &pair))
+}
+
+fn server_config(certificate: rustls::pki_types::CertificateDer<'static>, pair: &rcgen::KeyPair) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
+        .with_single_cert(vec![certificate], rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
         .unwrap();
-    (ca.pem, Arc::new(config))
+    Arc::new(config)
 }
 
 impl Server {
     pub fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let (ca, config) = identity();
+        Self::start_as(identity(), handler)
+    }
+
+    fn start_as(
+        (ca, config): (String, Arc<rustls::ServerConfig>),
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -475,6 +496,17 @@ fn a_server_of_another_ca_and_plain_http_are_told_apart() {
     assert_eq!(Notary::new(config).unwrap_err().code, TrustCode::Misconfigured);
 }
 
+#[test]
+fn a_self_signed_certificate_counts_where_it_is_the_one_given() {
+    let start = |name: &str, until| Server::start_as(self_signed(name, until), |seen| file(&good(), seen));
+    let server = start("localhost", 2099);
+    assert!(pull(&server, |_| ()).is_ok());
+    let other = self_signed("localhost", 2099).0;
+    assert_eq!(code(&pull(&server, |config| config.tls = Tls::only(&other).unwrap())), Some(TrustCode::CaRefused));
+    assert_eq!(code(&pull(&start("elsewhere", 2099), |_| ())), Some(TrustCode::Unreachable));
+    assert_eq!(code(&pull(&start("localhost", 2021), |_| ())), Some(TrustCode::Unreachable));
+}
+
 /// A server whose files can be changed, or taken away, or that can hang.
 fn changing() -> (Arc<Mutex<Option<Files>>>, Server) {
     let files = Arc::new(Mutex::new(Some(good())));
@@ -648,4 +680,36 @@ fn several_processes_share_a_folder_and_the_newest_stays() {
             thread.join().unwrap().unwrap();
         }
     });
+}
+
+#[test]
+fn a_bundle_carries_knowledge_and_cannot_roll_it_back() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = Server::files(repo.publish());
+    repo.bump();
+    let new = Server::files(repo.publish());
+    let gun: Repository = GUN.parse().unwrap();
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let export = |server: &Server| {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::new(server, folder.path(), |_| ());
+        client.ask(Urgency::Pull).unwrap();
+        client.runtime.block_on(client.notary.export(std::slice::from_ref(&gun))).unwrap()
+    };
+    let (first, second) = (export(&old), export(&new));
+    let nowhere = |config: &mut Config| config.server = "https://localhost:1".into();
+    let client = Client::new(&new, here.path(), nowhere);
+    let import = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now())).map(|mut done| done.remove(0).1);
+    assert_eq!(import(&first), Ok(Ok(())));
+    assert!(client.ask(Urgency::Run).is_ok());
+    assert_eq!(import(&second), Ok(Ok(())));
+    assert_eq!(import(&first).unwrap().unwrap_err().code, TrustCode::RolledBack);
+    let mut cut = second.clone();
+    cut.truncate(second.len() - 1);
+    assert!(import(&cut).is_err());
+    let expired: Timestamp = "2031-06-03T00:00:00Z".parse().unwrap();
+    let late = Client::new(&new, there.path(), nowhere);
+    let done = late.runtime.block_on(late.notary.import(&second, expired)).unwrap();
+    assert_eq!(done[0].1.as_ref().unwrap_err().code, TrustCode::Expired);
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
 }

@@ -218,7 +218,10 @@ func mountDoors(mounts []mount) (found []door) {
 	for _, m := range mounts {
 		switch m.Type {
 		case "bind":
-			found = append(found, door{"bind", path.Clean(m.Source)})
+			// Any other source is refused later.
+			if path.IsAbs(m.Source) {
+				found = append(found, door{"bind", path.Clean(m.Source)})
+			}
 		case "volume":
 			if m.VolumeOptions == nil || m.VolumeOptions.DriverConfig == nil {
 				continue

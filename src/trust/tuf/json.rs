@@ -9,7 +9,7 @@ use std::borrow::Cow;
 const DEPTH: usize = 128;
 /// Most values in one document. With 32 bytes per value it stops a small file from growing into gigabytes; a targets
 /// file has four values per tag.
-const VALUES: usize = 600_000;
+const VALUES: usize = 400_000;
 /// Integers beyond this do not survive the Go client's floating point (2^53 - 1).
 const INTEGER_MOST: i64 = (1 << 53) - 1;
 

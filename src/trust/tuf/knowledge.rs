@@ -12,6 +12,9 @@ use super::update::Proof;
 use super::{Fault, FaultKind, hex};
 use crate::image::{Digest, Repository, Tag};
 
+/// Most tags named in the answer about a digest. Stops a digest under thousands of tags from slowing every start.
+const TAGS_NAMED: usize = 16;
+
 /// The newest version of a role that was seen, and what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Floor {
@@ -153,6 +156,13 @@ impl Knowledge {
         Self { seen: self.seen.max(now), ..self.clone() }
     }
 
+    /// The same, last verified with the server no later than `at`, and no earlier than `floor`: for what was carried here.
+    #[must_use]
+    pub fn carried(self, at: Timestamp, floor: Option<Timestamp>) -> Self {
+        let seen = self.seen.min(at);
+        Self { seen: floor.map_or(seen, |floor| seen.max(floor)), ..self }
+    }
+
     /// The timestamp file as served.
     #[must_use]
     pub fn timestamp_raw(&self) -> &[u8] {
@@ -238,6 +248,9 @@ impl Knowledge {
                         }
                     }
                     (Err(refusal), _) => worst = Some(refusal),
+                }
+                if found.as_ref().is_some_and(|found| found.tags.len() >= TAGS_NAMED) {
+                    break;
                 }
             }
             if let Some(yes) = found {

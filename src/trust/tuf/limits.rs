@@ -42,7 +42,7 @@ impl Default for Limits {
             timestamp_bytes: 1 << 20,
             snapshot_bytes: 1 << 20,
             targets_bytes: 8 << 20,
-            total_bytes: 24 << 20,
+            total_bytes: 16 << 20,
             signatures: 512,
             keys: 1024,
             key_bytes: 64 << 10,

@@ -1,0 +1,172 @@
+//! The documentation is complete and true: what the code can say is explained, and what is explained can be said.
+//!
+//! The code has no list of its refusals, so they are read from the two functions that name them.
+
+use std::collections::BTreeSet;
+
+use img_authz::policy::{MESSAGE_CHARS, VARIABLES};
+
+const REASON: &str = include_str!("../../src/policy/reason.rs");
+const VOUCH: &str = include_str!("../../src/trust/vouch.rs");
+const ENTRY: &str = include_str!("../../src/audit/entry.rs");
+const DESCRIBE: &str = include_str!("../../src/request/describe.rs");
+const REASONS: &str = include_str!("../../docs/reasons.md");
+const SETTINGS: &str = include_str!("../../docs/settings.md");
+const AUDIT_LOG: &str = include_str!("../../docs/audit-log.md");
+const README: &str = include_str!("../../README.md");
+const RECOVERY: &str = include_str!("../../docs/recovery.md");
+const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
+const PLUGIN: &str = include_str!("../../plugin/config.json");
+const MAKEFILE: &str = include_str!("../../Makefile");
+
+/// The text of a function, from its signature to the closing brace in the same column.
+fn body<'a>(source: &'a str, signature: &str) -> &'a str {
+    let at = source.find(signature).unwrap_or_else(|| panic!("no `{signature}`"));
+    let line = &source[source[..at].rfind('\n').map_or(0, |end| end + 1)..];
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let end = line.find(&format!("\n{indent}}}")).unwrap_or_else(|| panic!("`{signature}` has no end"));
+    &line[..end]
+}
+
+/// The string literals in a piece of source that holds no escapes inside them.
+fn literals(source: &str) -> BTreeSet<&str> {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split('"').skip(1).step_by(2)).collect()
+}
+
+fn codes() -> BTreeSet<&'static str> {
+    let codes: BTreeSet<_> =
+        literals(body(REASON, "fn code(&self)")).union(&literals(body(VOUCH, "fn as_str(self)"))).copied().collect();
+    assert!(codes.len() > 30, "the codes are not where they were: {codes:?}");
+    codes
+}
+
+#[test]
+fn every_refusal_is_explained_and_no_other() {
+    let explained: BTreeSet<_> = REASONS.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(codes(), explained);
+    for code in explained {
+        assert_eq!(REASONS.matches(&format!("`{code}`")).count().min(1), 1, "`{code}` is not in the table");
+    }
+}
+
+#[test]
+fn every_refusal_has_an_example_that_the_gate_could_say() {
+    let remedies: BTreeSet<_> =
+        literals(body(REASON, "fn remedy(&self)")).union(&literals(body(REASON, "fn trust_remedy("))).copied().collect();
+    for section in REASONS.split("\n### ").skip(1) {
+        let code = section.lines().next().unwrap();
+        let examples: Vec<_> = section.lines().filter(|line| line.starts_with(&format!("{code}: "))).collect();
+        assert!(!examples.is_empty(), "{code}: no example");
+        for example in examples {
+            assert!(example.chars().count() <= MESSAGE_CHARS, "{example}");
+            assert!(remedies.iter().any(|remedy| example.ends_with(&format!("; {remedy}"))), "no such remedy: {example}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_explained_and_can_be_set() {
+    for name in VARIABLES {
+        assert!(SETTINGS.contains(&format!("\n## {name}\n")), "docs/settings.md: {name}");
+        assert!(README.contains(&format!("\n| `{name}` | ")), "README.md: {name}");
+        assert!(PLUGIN.contains(&format!("{{\"name\": \"{name}\", ")), "plugin/config.json: {name}");
+    }
+}
+
+#[test]
+fn every_way_to_the_host_is_explained() {
+    for id in img_authz::request::Door::IDS {
+        assert!(SETTINGS.contains(&format!("`{id}`")), "docs/settings.md: {id}");
+    }
+}
+
+#[test]
+fn every_event_field_and_action_of_the_audit_log_is_explained() {
+    let events = body(ENTRY, "pub enum Event").lines().map(|line| line.trim().trim_end_matches(','));
+    let events = events.filter(|line| line.starts_with(char::is_uppercase)).map(str::to_uppercase);
+    let fields = body(ENTRY, "pub struct Entry").lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
+    let fields = fields.map(|(field, _)| field.to_owned());
+    let actions = literals(body(DESCRIBE, "fn action(&self)")).into_iter().map(str::to_owned);
+    let all: Vec<String> = events.chain(fields).chain(actions).collect();
+    assert!(all.len() > 40, "they are not where they were: {all:?}");
+    for word in all {
+        assert!(AUDIT_LOG.contains(&format!("`{word}`")), "docs/audit-log.md: {word}");
+    }
+}
+
+/// What a command says of itself.
+fn help(words: &[&str]) -> String {
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_img-authz")).args(words).arg("--help").output().unwrap();
+    assert!(run.status.success(), "img-authz {words:?} --help: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// The lines of the documents that are typed, at a prompt, with comments and continuation lines cut off.
+fn typed() -> impl Iterator<Item = &'static str> {
+    let lines = [README, SETTINGS, AUDIT_LOG, RECOVERY, REASONS, CONTRIBUTING].into_iter().flat_map(str::lines);
+    lines.filter_map(|line| line.strip_prefix("# ").or_else(|| line.strip_prefix("$ "))).map(|line| {
+        let line = line.split("  #").next().unwrap_or(line);
+        line.trim_end_matches('\\').trim_end()
+    })
+}
+
+#[test]
+fn every_command_that_is_shown_exists_and_every_one_that_exists_is_shown() {
+    let shown: Vec<Vec<&str>> =
+        typed().filter_map(|line| line.strip_prefix("img-authz ")).map(|line| line.split(' ').collect()).collect();
+    assert!(shown.len() > 10, "{shown:?}");
+    for words in &shown {
+        let nested = matches!(words[0], "trust" | "allowlist");
+        let help = help(&words[..if nested { 2 } else { 1 }]);
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(flag), "{words:?}: {flag}");
+        }
+    }
+    let commands = help(&[]);
+    let commands = commands.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for command in commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty())
+    {
+        assert!(README.contains(&format!("img-authz {command}")), "README.md: {command}");
+    }
+}
+
+#[test]
+fn every_make_target_that_is_shown_exists() {
+    let targets = typed().filter_map(|line| line.strip_prefix("make ")).filter(|line| !line.starts_with("-f "));
+    let targets = targets.flat_map(|line| line.split(' ').filter(|word| !word.is_empty() && !word.contains('=')));
+    let targets: BTreeSet<_> = targets.collect();
+    assert!(targets.len() > 4, "{targets:?}");
+    for target in targets {
+        assert!(MAKEFILE.contains(&format!("\n{target}:")), "Makefile: {target}");
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [root.to_owned(), root.join("docs"), root.join("docs/adr")];
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let mut links = 0;
+    for file in files.filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { file.clone() } else { file.with_file_name(path) };
+            assert!(target.exists(), "{}: {link}", file.display());
+            links += 1;
+            if !anchor.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let anchors = text.lines().filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#')));
+                assert!(anchors.into_iter().any(|found| found == anchor), "{}: {link}", file.display());
+            }
+        }
+    }
+    assert!(links > 30, "{links}");
+}
+
+/// A heading's anchor, as forges make it.
+fn slug(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
