@@ -153,6 +153,29 @@ async fn an_image_is_read_and_its_unreadable_names_are_left_out() {
     assert_eq!(image.config.ports, ["80/tcp"]);
 }
 
+/// An archive for `docker load` may give evil content the name `good@<signed digest>` in the containerd store.
+#[test]
+fn in_the_containerd_store_a_name_claims_no_digest() {
+    let (own, signed) = (Digest::of(b"evil manifest"), Digest::of(b"good manifest"));
+    let read = |more: &str, pulled: &[&Digest]| {
+        let pulled: Vec<_> = pulled.iter().map(|digest| format!("r.example/good@{digest}")).collect();
+        let json = serde_json::json!({ "Id": own.to_string(), "RepoTags": ["r.example/good:1"], "RepoDigests": pulled });
+        let json = json.to_string().replacen('{', &format!("{{{more}"), 1);
+        let image: Image = serde_json::from_str(&json).unwrap();
+        image.repo_digests.into_iter().map(|(_, digest)| digest).collect::<Vec<_>>()
+    };
+    let descriptor = r#""Descriptor":{"digest":"x"},"#;
+    let snapshotter = r#""GraphDriver":{"Name":"overlayfs","Data":null},"#;
+    assert_eq!(read(descriptor, &[&signed, &own]), [own]);
+    assert_eq!(read(descriptor, &[&signed]), []);
+    assert_eq!(read(snapshotter, &[&signed]), []);
+    assert_eq!(read("", &[&signed, &own]), [own]);
+    // In the classic store the engine itself made it, at the end of a pull or push.
+    for driver in [r#""GraphDriver":{"Name":"overlay2","Data":{}},"#, r#""GraphDriver":{"Name":"vfs","Data":null},"#, ""] {
+        assert_eq!(read(driver, &[&signed]), [signed], "{driver}");
+    }
+}
+
 #[tokio::test]
 async fn values_of_the_environment_do_not_print() {
     let fake = Fake::new(&[Act::Say(200, IMAGE)]);
