@@ -373,7 +373,8 @@ impl ImageJson {
         let is_snapshotter = |driver: &GraphDriverJson| driver.data.is_none() && !matches!(&*driver.name, "vfs" | "btrfs");
         // No configuration has the digest of the manifest that names it.
         let is_digest = pulled.iter().any(|(_, digest)| *digest == self.id);
-        if self.descriptor.is_some() || is_digest || self.graph_driver.as_ref().is_some_and(is_snapshotter) {
+        // An answer that names no driver is read the strict way.
+        if self.descriptor.is_some() || is_digest || self.graph_driver.as_ref().is_none_or(is_snapshotter) {
             Store::Containerd
         } else {
             Store::Classic
