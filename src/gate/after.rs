@@ -41,7 +41,7 @@ impl Gate {
                     self.created(call, &create).await;
                 }
             }
-            Intent::Rename { .. } | Intent::Remove { .. } => {
+            Intent::Rename { .. } => {
                 self.leases.end(&call_key(call));
             }
             Intent::Start(start) if !super::identity::is_full_id(&start.container) => {

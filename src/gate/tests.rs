@@ -206,6 +206,35 @@ async fn starts_are_judged_by_the_image_the_container_was_made_from() {
     }
 }
 
+/// The engine falls back from names to beginnings of ids, and a container can lose its name without a call (`--rm`).
+#[tokio::test]
+async fn a_name_that_begins_another_containers_id_starts_nothing() {
+    let house = house();
+    house.engine.put_container(container('a', "bbb", Some(digest("good config"))));
+    house.engine.put_container(container('c', "cc", Some(digest("good config"))));
+    assert_eq!(house.says(&start("bbb")).await, "allow");
+    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    assert_ne!(house.says(&start("bbb")).await, "allow");
+    for sure in ["a".repeat(64).as_str(), "aaa", "cc"] {
+        assert_eq!(house.says(&start(sure)).await, "allow", "{sure}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_no_start() {
+    let house = house();
+    house.engine.put_container(container('a', "db", Some(digest("good config"))));
+    let call =
+        |method: &str, uri: &str| Call::decode(format!(r#"{{"RequestMethod":"{method}","RequestUri":"{uri}"}}"#).as_bytes());
+    for (method, uri) in
+        [("POST", "/containers/db/restart"), ("DELETE", "/containers/other"), ("POST", "/containers/c/rename?name=x")]
+    {
+        let call = call(method, uri).unwrap();
+        let intent = Intent::of(&call);
+        assert_eq!(house.gate.request(Ok((call, intent))).await, Answer::Allow, "{uri}");
+    }
+}
+
 #[tokio::test]
 async fn an_approved_container_starts_when_its_image_has_lost_every_name() {
     let house = house();
