@@ -557,3 +557,34 @@ async fn a_container_made_of_other_content_than_was_judged_is_recorded() {
     let seen: Vec<_> = entries.iter().map(|entry| (entry.event, entry.container_id.chars().next())).collect();
     assert_eq!(seen, [(Event::Created, Some('a')), (Event::Mismatch, Some('b'))]);
 }
+
+#[tokio::test]
+async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_approves() {
+    let ended = Call {
+        outcome: Some(crate::wire::Outcome { status: 204, body: None }),
+        ..Call::decode(
+            br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#,
+        )
+        .unwrap()
+    };
+    let now = crate::clock::now();
+    let long_ago = now.checked_sub(jiff::SignedDuration::from_hours(1)).unwrap();
+    for (image, running, started_at, kills) in [
+        ("evil config", true, now, 1),
+        ("good config", true, now, 0),
+        ("evil config", false, now, 0),
+        ("evil config", true, long_ago, 0),
+    ] {
+        let house = house();
+        let started = Container { running, started_at: Some(started_at), ..container('a', "web", Some(digest(image))) };
+        house.engine.put_container(started);
+        house.gate.response(&ended).await;
+        assert_eq!(house.engine.killed().len(), kills, "{image} {running} {started_at}");
+    }
+    let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
+    let house = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
+    let started = Container { running: true, started_at: Some(now), ..container('a', "web", Some(digest("good config"))) };
+    house.engine.put_container(started);
+    house.gate.response(&ended).await;
+    assert!(house.engine.killed().is_empty());
+}

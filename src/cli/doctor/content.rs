@@ -13,7 +13,6 @@ use crate::image::ImageName;
 use crate::net::clean;
 use crate::policy::{Reason, Settings, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
-use crate::trust::TrustCode;
 
 /// How long the engine gets for its lists.
 const LIST_TIME: Duration = Duration::from_secs(30);
@@ -122,49 +121,40 @@ fn says(verdict: &Verdict) -> Says {
         Verdict::Allow(_) => return Says::Yes,
         Verdict::Deny(reason) => reason,
     };
-    let is_unsure = match reason {
-        Reason::Trust { error, .. } => matches!(
-            error.code,
-            TrustCode::Unreachable
-                | TrustCode::CaRefused
-                | TrustCode::Unauthorized
-                | TrustCode::Misconfigured
-                | TrustCode::AllowlistUnavailable
-        ),
+    match reason {
         // Gone since it was listed.
-        Reason::ContainerUnknown { .. } => return Says::Yes,
-        Reason::EngineUnreachable { .. } | Reason::Deadline { .. } | Reason::Overloaded | Reason::Internal => true,
-        _ => false,
-    };
-    if is_unsure { Says::CannotTell(reason.code()) } else { Says::No(reason.code()) }
+        Reason::ContainerUnknown { .. } => Says::Yes,
+        reason if reason.is_unsure() => Says::CannotTell(reason.code()),
+        reason => Says::No(reason.code()),
+    }
 }
 
 fn tell((judged, left): &Judged) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let named = |kind: Kind| -> (usize, usize, String) {
+    let refused = |kind: Kind| -> (usize, usize, String) {
         let of_kind = || judged.iter().filter(|(_, own, _)| *own == kind);
-        let refused: Vec<String> = of_kind()
+        let list: Vec<String> = of_kind()
             .filter_map(|(name, _, says)| match says {
                 Says::No(code) => Some(format!("{} ({code})", quoted(name))),
                 Says::Yes | Says::CannotTell(_) => None,
             })
             .collect();
-        let more = if refused.len() > NAMED { ", …" } else { "" };
-        let list = refused.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        (refused.len(), of_kind().count(), format!("{list}{more}"))
+        let more = if list.len() > NAMED { ", …" } else { "" };
+        let shown = list.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        (list.len(), of_kind().count(), format!("{shown}{more}"))
     };
     let remedy = "img-authz check says why, with every step: --action start ID. Stop what should not run, have the rest signed or registered";
-    let (count, total, names) = named(Kind::Running);
+    let (count, total, names) = refused(Kind::Running);
     if count > 0 {
         let evidence = format!("{count} of {total} running containers would be refused now: {names}");
         findings.push(Finding::warning("running-unapproved", evidence, remedy));
     }
-    let (count, total, names) = named(Kind::Stopped);
+    let (count, total, names) = refused(Kind::Stopped);
     if count > 0 {
         let evidence = format!("{count} of {total} stopped containers would be refused now: {names}");
         findings.push(Finding::info("stopped-unapproved", evidence, remedy));
     }
-    let (count, total, names) = named(Kind::Image);
+    let (count, total, names) = refused(Kind::Image);
     if count > 0 {
         let evidence = format!("{count} of {total} images on this host would be refused now: {names}");
         findings.push(Finding::info("images-unapproved", evidence, "have them signed or registered, or remove them"));
