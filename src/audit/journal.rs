@@ -49,6 +49,8 @@ pub struct FileJournal {
     path: PathBuf,
     limits: Limits,
     open: Mutex<Open>,
+    /// Rotated files that are still to be synced.
+    rotated: Mutex<Vec<File>>,
     lost: AtomicU64,
     dirty: AtomicBool,
 }
@@ -68,6 +70,7 @@ impl FileJournal {
             path: path.to_owned(),
             limits,
             open: Mutex::new(open),
+            rotated: Mutex::default(),
             lost: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
         });
@@ -86,8 +89,13 @@ impl FileJournal {
         Ok(journal)
     }
 
-    /// Syncs what was written since the last time.
+    /// Syncs what was written since the last time, files that were rotated meanwhile included.
     pub fn sync(&self) {
+        for file in std::mem::take(&mut *self.rotated.lock().unwrap_or_else(PoisonError::into_inner)) {
+            if let Err(error) = file.sync_data() {
+                tracing::error!(%error, "a rotated audit log cannot be synced");
+            }
+        }
         if self.dirty.swap(false, Ordering::AcqRel) {
             let file = Arc::clone(&self.open.lock().unwrap_or_else(PoisonError::into_inner).file);
             // Outside the lock: decisions do not wait for the disk.
@@ -115,7 +123,8 @@ impl FileJournal {
 
     /// `audit.jsonl` becomes `audit.jsonl.1`, and so on; the oldest goes.
     fn rotate(&self, current: &mut Open) -> io::Result<()> {
-        current.file.sync_data()?;
+        // Synced by the thread that does so each second: decisions do not wait for the disk.
+        self.rotated.lock().unwrap_or_else(PoisonError::into_inner).push(current.file.try_clone()?);
         let numbered = |number: u32| PathBuf::from(format!("{}.{number}", self.path.display()));
         for number in (1..self.limits.files).rev() {
             match fs::rename(numbered(number), numbered(number + 1)) {

@@ -187,7 +187,7 @@ mod tests {
     use crate::gate::{Identity, Records, Rules};
     use crate::image::Digest;
     use crate::policy::{BuildRule, Mode, Policy, Posture, Scope};
-    use crate::trust::{TrustError, Twin as Notary, VerifierKind};
+    use crate::trust::{TrustCode, TrustError, Twin as Notary, VerifierKind};
 
     fn image(name: &str) -> Image {
         Image {
