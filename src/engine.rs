@@ -1,12 +1,13 @@
 //! What is on the host, as the Docker Engine tells it over its unix socket: images, containers, services, plugins.
 //!
-//! The room reads (GET, on unversioned paths) and has one effect, [`Api::kill`] by full id. It knows nothing of policy:
-//! absence is `None`, everything else that goes wrong is an [`EngineError`]. [`Api`] is the seam: [`Engine`] is the real
-//! engine, [`Twin`] the one in memory for tests.
+//! The room reads (GET, on unversioned paths) and has one effect, [`Api::kill`] by full id; `doctor`'s two probes have none.
+//! It knows nothing of policy: absence is `None`, everything else that goes wrong is an [`EngineError`]. [`Api`] is the seam:
+//! [`Engine`] is the real engine, [`Twin`] the one in memory for tests.
 
 mod client;
 mod inspect;
 mod mark;
+mod probe;
 mod twin;
 
 use std::future::Future;
@@ -20,6 +21,9 @@ pub use inspect::{
     Plugin, Service, ServiceSpec, Store, Version,
 };
 pub use mark::CALL_HEADER;
+#[cfg(test)]
+pub(crate) use mark::of_this_process as own_mark;
+pub use probe::{Http2, Started};
 pub use twin::Twin;
 
 /// An answer on its way.

@@ -2,7 +2,9 @@
 //! answered. Whatever goes wrong on the way is a refusal with a reason.
 
 mod after;
+mod daemon_file;
 mod gather;
+mod heartbeat;
 mod identity;
 mod leases;
 mod records;
@@ -20,10 +22,12 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
-use crate::request::{Intent, PluginCall};
+use crate::request::Intent;
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
+pub use daemon_file::{DaemonFile, Listed};
+pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 use leases::{Claim, Leases};
 pub use records::Records;
@@ -74,6 +78,8 @@ pub struct Gate {
     workers: tokio::runtime::Handle,
     started: Timestamp,
     decisions: AtomicU64,
+    /// The gate's own calls that dockerd has asked about: while they are, the gate is in the chain.
+    own_calls: AtomicU64,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -107,6 +113,7 @@ impl Gate {
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
+            own_calls: AtomicU64::new(0),
         }
     }
 
@@ -149,7 +156,7 @@ impl Gate {
             Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
         };
         // The gate's own look at the engine comes through the gate again.
-        if Engine::is_own(call.header(CALL_HEADER)) {
+        if self.is_own(&call) {
             return Answer::Allow;
         }
         let rules = self.rules.load_full();
@@ -165,6 +172,13 @@ impl Gate {
             Verdict::Deny(reason) => Verdict::Deny(reason),
         };
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
+    }
+
+    /// Whether this is the gate's own look at the engine; counted.
+    fn is_own(&self, call: &Call) -> bool {
+        let is_own = Engine::is_own(call.header(CALL_HEADER));
+        self.own_calls.fetch_add(u64::from(is_own), Ordering::Relaxed);
+        is_own
     }
 
     /// Refuses and records a post that never became a call.
@@ -235,7 +249,7 @@ impl Gate {
         Judgement { facts, verdict }
     }
 
-    /// A call that gives or frees a name waits for starts by that name to end.
+    /// A call that gives a name waits for starts by that name to end.
     async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<(), Reason> {
         let bare = |name: &str| name.trim_start_matches('/').to_owned();
         let claim = match intent {
@@ -243,8 +257,7 @@ impl Gate {
                 Some(name) => Claim::Give(bare(name)),
                 None => return Ok(()),
             },
-            Intent::Rename { name, .. } => Claim::Move(bare(name)),
-            Intent::Remove { .. } => Claim::Free,
+            Intent::Rename { name, .. } => Claim::Give(bare(name)),
             _ => return Ok(()),
         };
         let held = self.leases.hold(&call_key(call), claim, began + self.limits.name).await;
@@ -385,8 +398,6 @@ fn claim_name(intent: &Intent) -> String {
         Intent::Start(start) => start.container.clone(),
         Intent::Create(create) => create.name.clone().unwrap_or_default(),
         Intent::Rename { name, .. } => name.clone(),
-        Intent::Remove { container } => container.clone(),
-        Intent::Plugin(PluginCall::Change { plugin, .. }) => plugin.clone(),
         _ => String::new(),
     }
 }

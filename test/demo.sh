@@ -39,35 +39,34 @@ show() {
     fi
 }
 
-need_root
-progress "packages, and the plugin compiled from this repository"
-packages "${engine_packages[@]}" "${service_packages[@]}" make:make
-"$here/rootfs.sh" compile
-
-RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
+RIG=''
 finish() {
-    local status=$?
-    trap '' INT TERM
-    if ((status)); then
+    if (($1)); then
         printf '\nThe demo did not end well. The last that was logged:\n'
         tail -qn 10 "$RIG"/log/*.log 2> /dev/null || true
     fi
-    machine_stop "$RIG"
+    [[ -z $RIG ]] || machine_stop "$RIG"
     rm -rf "$RIG"
+    (($1)) || printf '%sEverything is stopped and removed.%s\n' "$bold" "$plain"
 }
-trap finish EXIT
-trap 'exit 130' INT TERM
+on_exit finish
 
+need_root
+progress "packages, and the plugin compiled from this repository"
+packages "${engine_packages[@]}" "${service_packages[@]}" make:make
+attended "$here/rootfs.sh" compile
+
+RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
 progress "a private engine, two registries and a Notary server"
 machine_start "$RIG" sealed
 inside "$RIG" "$here/services.sh" start
 inside "$RIG" "$here/engine.sh" start
 
 progress "images: made, pushed, two of them signed (docker trust, notary)"
-inside "$RIG" bash "$here/fixture.sh" > "$RIG/log/fixture.log" 2>&1
+attended inside "$RIG" bash "$here/fixture.sh" > "$RIG/log/fixture.log" 2>&1
 
 progress "the plugin: created, set (REGISTRY, NOTARY, NOTARY_ROOT_CA), enabled, named in daemon.json"
-inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1
+attended inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1
 
 progress "what it lets through, and what not"
 show "A signed image is pulled" allowed docker pull registry.test:5000/app:1.0
@@ -87,5 +86,4 @@ show "The request itself padded to 1 MiB, of which the engine shows plugins noth
     curl -s --unix-socket /run/docker.sock -H 'Content-Type: application/json' --data-binary @"$RIG/tmp/padded.json" \
     http://engine/containers/create
 
-printf '\n%sThat was a managed plugin on dockerd %s. Everything is stopped and removed.%s\n' "$bold" \
-    "$(inside "$RIG" "$here/engine.sh" version)" "$plain"
+printf '\n%sThat was a managed plugin on dockerd %s.%s\n' "$bold" "$(inside "$RIG" "$here/engine.sh" version)" "$plain"

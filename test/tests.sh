@@ -70,7 +70,8 @@ refused() {
     shift
     before=$(audit_lines)
     output=$("$@" 2>&1) || status=$?
-    denial=$(sed -n "s/.*authorization denied by plugin ${PLUGIN//./\\.}: //p" <<< "$output")
+    denial=$(grep -F "authorization denied by plugin $PLUGIN: " <<< "$output")
+    denial=${denial#*"authorization denied by plugin $PLUGIN: "}
     # curl prints the engine's JSON.
     denial=${denial%'"}'}
     assertEquals "one denial by $PLUGIN for: $* -- $output" 1 "$(grep -c . <<< "$denial")" || return 1
@@ -242,7 +243,7 @@ test_tag_moved_in_the_registry_brings_nothing_that_runs() {
     local before
     # Notary's word is for the earlier content. The registry has other content under the tag by the time of the pull.
     publish registry.test:5000/moved:1.0 "moved: as signed" > /dev/null
-    sign_with_docker registry.test:5000/moved:1.0
+    sign_with_notary registry.test:5000/moved:1.0
     publish registry.test:5000/moved:1.0 "moved: as attacked" > /dev/null
     docker rmi -f registry.test:5000/moved:1.0 > /dev/null
     before=$(audit_lines)

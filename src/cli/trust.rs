@@ -22,6 +22,8 @@ use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
 const NETWORK_TIME: Duration = Duration::from_secs(10);
+/// Largest bundle taken in.
+const BUNDLE_BYTES: u64 = 256 << 20;
 /// Largest pins file or CA bundle.
 const FILE_BYTES: u64 = 4 << 20;
 /// The server where none is named, as docker has it.
@@ -42,6 +44,8 @@ impl TrustArgs {
             Command::Inspect(inspect) => &inspect.common.state,
             Command::Pin(pin) => &pin.common.state,
             Command::Status(status) => &status.state,
+            Command::Export(export) => &export.common.state,
+            Command::Import(import) => &import.common.state,
         };
         state.is_some()
     }
@@ -65,6 +69,37 @@ enum Command {
     ///
     /// Example: img-authz trust status
     Status(Status),
+    /// Write verified trust data to a file, for a host that cannot reach the server
+    ///
+    /// Example: img-authz trust export registry.example/team/app --file trust.bundle
+    Export(Export),
+    /// Take in such a file; pins, dates and rollback count as if the server had answered
+    ///
+    /// Example: img-authz trust import trust.bundle
+    Import(Import),
+}
+
+#[derive(Args)]
+struct Export {
+    /// The repositories
+    #[arg(required = true)]
+    repositories: Vec<String>,
+    /// The file to write
+    #[arg(long)]
+    file: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    /// Ask nobody: export what is known here
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Args)]
+struct Import {
+    /// The file
+    file: PathBuf,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Args)]
@@ -172,6 +207,8 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         Command::Verify(arguments) => (runtime.block_on(verify(arguments, settings)), arguments.common.json),
         Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)), arguments.common.json),
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)), arguments.common.json),
+        Command::Export(arguments) => (runtime.block_on(export(arguments, settings)), arguments.common.json),
+        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)), arguments.common.json),
         Command::Status(arguments) => (runtime.block_on(status(arguments, settings)), arguments.json),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
@@ -306,6 +343,46 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<String, Stop>
         ));
     }
     Ok(text)
+}
+
+async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {
+    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let mut repositories = Vec::new();
+    for text in &arguments.repositories {
+        let repository = reference(text)?.repository;
+        if !arguments.offline {
+            check(&notary, &repository).await?;
+        }
+        repositories.push(repository);
+    }
+    let bundle = notary.export(&repositories).await?;
+    std::fs::write(&arguments.file, &bundle)
+        .map_err(|error| Stop::Unknown(format!("`{}` cannot be written: {error}", arguments.file.display())))?;
+    if arguments.common.json {
+        return to_json(&json!({ "file": arguments.file, "repositories": repositories }));
+    }
+    Ok(format!("{} repositories written to {}", repositories.len(), arguments.file.display()))
+}
+
+async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
+    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", arguments.file.display()));
+    let size = std::fs::metadata(&arguments.file).map_err(|error| failed(&error))?.len();
+    if size > BUNDLE_BYTES {
+        return Err(failed(&"it is too large"));
+    }
+    let bundle = std::fs::read(&arguments.file).map_err(|error| failed(&error))?;
+    let done = notary.import(&bundle, clock::now()).await?;
+    // All or the first refusal: a bundle that is half refused is looked at by a person.
+    let mut taken = Vec::new();
+    for (repository, result) in done {
+        result?;
+        taken.push(repository);
+    }
+    if arguments.common.json {
+        return to_json(&json!({ "repositories": taken }));
+    }
+    Ok(taken.iter().map(|repository| format!("{repository} taken in")).collect::<Vec<_>>().join("\n"))
 }
 
 /// Asks the server, whatever tag is signed.

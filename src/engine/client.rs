@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// One call, its answer read whole.
-    async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
+    pub(super) async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
         let call = shorten(&format!("{method} {path}"));
         let talk = async {
             // The semaphore is never closed.
@@ -205,9 +205,9 @@ impl Engine {
 }
 
 /// An answer, read whole.
-struct Answer {
+pub(super) struct Answer {
     call: String,
-    status: StatusCode,
+    pub(super) status: StatusCode,
     body: Bytes,
 }
 
@@ -218,7 +218,7 @@ impl Answer {
     }
 
     /// What the engine says when it refuses.
-    fn message(&self) -> Option<String> {
+    pub(super) fn message(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct Refusal {
             message: String,

@@ -35,6 +35,12 @@ pub(super) fn value() -> Option<HeaderValue> {
     Some(value)
 }
 
+/// This process's mark, for tests that ask as dockerd would.
+#[cfg(test)]
+pub(crate) fn of_this_process() -> String {
+    mark().map(|mark| mark.0.clone()).unwrap_or_default()
+}
+
 /// Whether `header` is this process's mark. Takes the same time wherever the two differ.
 pub(super) fn is_own(header: Option<&str>) -> bool {
     let (Some(header), Some(mark)) = (header, mark()) else { return false };

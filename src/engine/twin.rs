@@ -24,8 +24,19 @@ struct State {
     plugins: Vec<Plugin>,
     execs: Vec<(String, Exec)>,
     outage: Option<EngineError>,
+    asks: Option<Asks>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
+}
+
+/// Whom the engine asks about each call before it answers.
+#[derive(Clone)]
+struct Asks(std::sync::Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Asks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asks")
+    }
 }
 
 impl Twin {
@@ -79,6 +90,16 @@ impl Twin {
         self.lock().images.clear();
     }
 
+    /// From now on `ask` is called about every call, as an authorization plugin would be; `None` ends that.
+    pub fn asks(&self, ask: Option<std::sync::Arc<dyn Fn() + Send + Sync>>) {
+        self.lock().asks = ask.map(Asks);
+    }
+
+    /// Takes every plugin off the host.
+    pub fn remove_plugins(&self) {
+        self.lock().plugins.clear();
+    }
+
     /// From now on every call ends like this; `None` ends the outage.
     pub fn fail_with(&self, error: Option<EngineError>) {
         self.lock().outage = error;
@@ -101,6 +122,10 @@ impl Twin {
     }
 
     fn answer<'a, T: Send + 'a>(&self, call: String, find: impl FnOnce(&mut State) -> T) -> Reply<'a, T> {
+        let asks = self.lock().asks.clone();
+        if let Some(Asks(ask)) = asks {
+            ask();
+        }
         let mut state = self.lock();
         state.calls.push(call);
         let answer = match &state.outage {

@@ -29,8 +29,8 @@ pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
 
 impl Gate {
     pub(super) async fn after(&self, call: &Call) {
-        let status = call.outcome.as_ref().map_or(0, |outcome| outcome.status);
-        let succeeded = (200..300).contains(&status);
+        // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none: that is a 200.
+        let succeeded = call.outcome.as_ref().is_none_or(|outcome| (200..300).contains(&outcome.status));
         match Intent::of(call) {
             Intent::Pull(pull) if succeeded => self.arrived(&pull).await,
             Intent::Create(create) => {
@@ -41,7 +41,7 @@ impl Gate {
                     self.created(call, &create).await;
                 }
             }
-            Intent::Rename { .. } | Intent::Remove { .. } => {
+            Intent::Rename { .. } => {
                 self.leases.end(&call_key(call));
             }
             Intent::Start(start) if !super::identity::is_full_id(&start.container) => {

@@ -681,3 +681,35 @@ fn several_processes_share_a_folder_and_the_newest_stays() {
         }
     });
 }
+
+#[test]
+fn a_bundle_carries_knowledge_and_cannot_roll_it_back() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = Server::files(repo.publish());
+    repo.bump();
+    let new = Server::files(repo.publish());
+    let gun: Repository = GUN.parse().unwrap();
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let export = |server: &Server| {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::new(server, folder.path(), |_| ());
+        client.ask(Urgency::Pull).unwrap();
+        client.runtime.block_on(client.notary.export(std::slice::from_ref(&gun))).unwrap()
+    };
+    let (first, second) = (export(&old), export(&new));
+    let nowhere = |config: &mut Config| config.server = "https://localhost:1".into();
+    let client = Client::new(&new, here.path(), nowhere);
+    let import = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now())).map(|mut done| done.remove(0).1);
+    assert_eq!(import(&first), Ok(Ok(())));
+    assert!(client.ask(Urgency::Run).is_ok());
+    assert_eq!(import(&second), Ok(Ok(())));
+    assert_eq!(import(&first).unwrap().unwrap_err().code, TrustCode::RolledBack);
+    let mut cut = second.clone();
+    cut.truncate(second.len() - 1);
+    assert!(import(&cut).is_err());
+    let expired: Timestamp = "2031-06-03T00:00:00Z".parse().unwrap();
+    let late = Client::new(&new, there.path(), nowhere);
+    let done = late.runtime.block_on(late.notary.import(&second, expired)).unwrap();
+    assert_eq!(done[0].1.as_ref().unwrap_err().code, TrustCode::Expired);
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
+}

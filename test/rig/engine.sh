@@ -12,8 +12,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 service=$here/service.sh
 log=$RIG/log/dockerd.log
 
+# daemon.json, with this plugin or none
+config() {
+    local plugins='' store=''
+    [[ $1 = none ]] || plugins="\"authorization-plugins\": [\"$1\"]"
+    [[ ${RIG_STORE:-classic} = classic ]] || store='"features": {"containerd-snapshotter": true}'
+    printf '{%s%s%s}\n' "$plugins" "${plugins:+${store:+, }}" "$store" > /etc/docker/daemon.json
+}
+
 start() {
-    "$service" start dockerd dockerd --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
+    local root=()
+    [[ -z ${RIG_TREE:-} ]] || root=("$here/tree.sh" run "$RIG_TREE")
+    [[ -e /etc/docker/daemon.json ]] || config none
+    "$service" start dockerd "${root[@]}" dockerd --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
         --data-root "$RIG_DATA" --exec-root "$RIG/exec" --cgroup-parent "/$(basename "$RIG")" \
         --bridge none --iptables=false --ip6tables=false "$@"
     # Without a question to the API: with a gate in the chain, each is one more call to it.
@@ -30,9 +41,8 @@ up_or_dead() {
 stop() { "$service" stop dockerd; }
 
 gate() {
-    local config='{}' before
-    [[ $1 = none ]] || config="{\"authorization-plugins\": [\"$1\"]}"
-    printf '%s\n' "$config" > /etc/docker/daemon.json
+    local before
+    config "$1"
     before=$(grep -c 'Reloaded configuration' "$log" || true)
     "$service" signal dockerd HUP
     wait_for "the engine's reload" 20 reloaded "$before"

@@ -21,6 +21,22 @@ wait_for() {
     done
 }
 
+# attended COMMAND...: run it so that a signal to this shell is not kept waiting until it ends
+attended() {
+    "$@" &
+    attended=$!
+    wait "$attended"
+}
+
+# on_exit COMMAND: run it when this shell ends, in whichever way; what is attended ends first
+on_exit() {
+    attended=''
+    # shellcheck disable=SC2064  # expanded now
+    trap "status=\$?; trap '' INT TERM; [[ -z \$attended ]] || kill \"\$attended\" 2> /dev/null || true; $1 \$status" EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
 # packages COMMAND:PACKAGE...: install the packages whose command is missing, saying so first
 packages() {
     local pair missing=() policy=/usr/sbin/policy-rc.d made='' status=0
@@ -55,6 +71,21 @@ service_packages=(docker-registry:docker-registry notary:notary notary-server:no
 build_packages=(debootstrap:debootstrap make:make)
 compile_packages=(gcc:gcc /usr/include/stdlib.h:libc6-dev make:make)
 suite_packages=(shunit2:shunit2 python3:python3 make:make)
+
+# The mirror of the main Debian archive, as apt has it in its own sources.
+mirror() {
+    local site
+    for _ in 1 2; do
+        # shellcheck disable=SC2016  # apt's own variables
+        site=$(apt-get indextargets --format '$(SITE) $(LABEL) $(COMPONENT)' 'Created-By: Packages' 2> /dev/null |
+            awk '$2 == "Debian" && $3 == "main" {print $1; exit}')
+        [[ -z $site ]] || break
+        # The archive's label is known once its lists are here.
+        apt-get -qq update > /dev/null
+    done
+    [[ -n $site ]] || die "apt's sources name no Debian mirror"
+    printf '%s\n' "$site"
+}
 
 # Puts cargo of a rustup toolchain on the PATH, where a login shell would have put it.
 find_cargo() {

@@ -18,16 +18,10 @@ compile() {
     packages "${compile_packages[@]}"
     find_cargo
     say "compiling with this machine's toolchain"
-    (cd "$repo" && plugin/compile.sh)
+    on_exit :
+    attended "$repo/plugin/compile.sh"
     rm -rf "$rootfs"
     "$repo/plugin/compile.sh" --rootfs "$rootfs"
-}
-
-# The mirror of the main Debian archive, as apt has it in its own sources.
-mirror() {
-    # shellcheck disable=SC2016  # apt's own variables
-    apt-get indextargets --format '$(SITE) $(LABEL) $(COMPONENT)' 'Created-By: Packages' 2> /dev/null |
-        awk '$2 == "Debian" && $3 == "main" {print $1; exit}'
 }
 
 # Debian 12 with a C compiler, for the crates that hold C.
@@ -35,15 +29,10 @@ tree() {
     local tree=$cache/bookworm site
     [[ ! -e $tree.complete ]] || return 0
     site=$(mirror)
-    if [[ -z $site ]]; then
-        apt-get -qq update
-        site=$(mirror)
-    fi
-    [[ -n $site ]] || die "apt's sources name no Debian mirror"
     say "base image: debootstrap of Debian 12"
     rm -rf "$tree"
     # In the machine's mount namespace, so that what debootstrap mounts goes with it.
-    inside "$dir" debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$tree" "$site" \
+    attended inside "$dir" debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$tree" "$site" \
         > "$dir/log/debootstrap.log" 2>&1 || { tail -n 20 "$dir/log/debootstrap.log" >&2; die "debootstrap failed"; }
     rm -f "$tree"/var/cache/apt/archives/*.deb
     # Where a proxy with a certificate of its own stands before the crates registry, the machine knows its authority.
@@ -66,6 +55,11 @@ import() {
             -c 'ENV PATH=/usr/local/cargo/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' - "$base" > /dev/null
 }
 
+finish() {
+    machine_stop "$dir"
+    rm -rf "$dir"
+}
+
 container() {
     need_root
     packages "${engine_packages[@]}" "${build_packages[@]}"
@@ -74,8 +68,7 @@ container() {
     exec 9> "$cache/lock"
     flock 9
     dir=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
-    trap 'machine_stop "$dir"; rm -rf "$dir"' EXIT
-    trap 'exit 130' INT TERM
+    on_exit finish
     machine_start "$dir" open "$cache/engine"
     # The classic builder: a bare machine's docker has no other.
     echo DOCKER_BUILDKIT=0 >> "$dir/env"
@@ -83,7 +76,7 @@ container() {
     inside "$dir" "$here/engine.sh" start
     import
     say "make build"
-    inside "$dir" make -C "$repo" build BUILD_FLAGS=--network=host
+    attended inside "$dir" make -C "$repo" build BUILD_FLAGS=--network=host
     inside "$dir" docker image prune -f > /dev/null
     inside "$dir" "$here/engine.sh" stop
 }

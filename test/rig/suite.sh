@@ -5,38 +5,53 @@
 #   suite.sh [TEST...]    only these tests, if any are named
 #
 #   RIG_ROOTFS=container|compile|keep   how plugin/rootfs is made (rootfs.sh), or left as it is; container
+#   RIG_ENGINE=machine|RELEASE          this machine's engine, or that of a Debian release (tree.sh); machine
+#   RIG_STORE=classic|containerd        the engine's image store; classic
 #   RIG_KEEP=1                          keep the scratch folder, with its logs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$here/machine.sh"
+: "${RIG_ROOTFS:=container}" "${RIG_ENGINE:=machine}" "${RIG_STORE:=classic}"
 
-need_root
-packages "${engine_packages[@]}" "${service_packages[@]}" "${suite_packages[@]}"
-[[ ${RIG_ROOTFS:=container} = keep ]] || "$here/rootfs.sh" "$RIG_ROOTFS"
-
-RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
+RIG=''
 finish() {
-    local status=$?
-    trap '' INT TERM
-    if ((status)) && [[ -s $RIG/log/dockerd.log ]]; then
+    if (($1)) && [[ -s $RIG/log/dockerd.log ]]; then
         say "the last that the engine and the plugin had to say"
         grep -v 'level=info.*\(shim\|loading plugin\|signal loop\|ignoring event\|loop on \)' "$RIG/log/dockerd.log" |
             tail -n "${RIG_LOG_LINES:-60}" >&2
     fi
-    machine_stop "$RIG"
+    [[ -z $RIG ]] || machine_stop "$RIG"
     if [[ -n ${RIG_KEEP:-} ]]; then say "kept: $RIG"; else rm -rf "$RIG"; fi
 }
-trap finish EXIT
-trap 'exit 130' INT TERM
 
+need_root
+packages "${engine_packages[@]}" "${service_packages[@]}" "${suite_packages[@]}"
+on_exit finish
+[[ $RIG_ROOTFS = keep ]] || attended "$here/rootfs.sh" "$RIG_ROOTFS"
+if [[ $RIG_ENGINE != machine ]]; then
+    packages "${build_packages[@]}"
+    attended "$here/tree.sh" make "$RIG_ENGINE" > /dev/null
+    tree=$("$here/tree.sh" make "$RIG_ENGINE")
+fi
+
+RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
 say "private machine: starting"
 machine_start "$RIG" sealed
 inside "$RIG" "$here/services.sh" start
 inside "$RIG" "$here/engine.sh" start
-say "engine $(inside "$RIG" "$here/engine.sh" version), CLI $(inside "$RIG" docker version --format '{{.Client.Version}}')"
 say "images: making, pushing and signing"
-inside "$RIG" bash "$here/fixture.sh"
+attended inside "$RIG" bash "$here/fixture.sh" > "$RIG/log/fixture.log" 2>&1 || { cat "$RIG/log/fixture.log" >&2; exit 1; }
+if [[ $RIG_ENGINE != machine || $RIG_STORE != classic ]]; then
+    # `docker trust` signs on the classic store only, so all images were made on this machine's engine.
+    inside "$RIG" "$here/engine.sh" stop
+    rm "$RIG/etc-docker/daemon.json"
+    printf '%s\n' "RIG_DATA=$RIG/data-$RIG_ENGINE" "RIG_TREE=${tree:-}" "RIG_STORE=$RIG_STORE" >> "$RIG/env"
+    inside "$RIG" "$here/engine.sh" start
+fi
+engine="dockerd $(inside "$RIG" "$here/engine.sh" version), $RIG_STORE store"
+say "engine: $engine; CLI $(inside "$RIG" docker version --format '{{.Client.Version}}')"
 say "plugin: create, set, enable"
-inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1 || { cat "$RIG/log/install.log" >&2; exit 1; }
+attended inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1 || { cat "$RIG/log/install.log" >&2; exit 1; }
 say "tests"
-inside "$RIG" bash "$repo/test/tests.sh" ${1:+-- "$@"}
+attended inside "$RIG" bash "$repo/test/tests.sh" ${1:+-- "$@"}
+say "passed on $engine"

@@ -20,6 +20,8 @@ use crate::trust::tuf::{Stored, StoredFloor};
 
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
+/// First bytes of a bundle.
+const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
 /// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
 const FILE_BYTES: u64 = 32 << 20;
 /// Most files or floors in one state file.
@@ -216,6 +218,25 @@ fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Several repositories as one file, to be carried to a host without a server.
+pub(super) fn bundle(all: &[Stored]) -> Vec<u8> {
+    let mut bytes = BUNDLE.to_vec();
+    for stored in all {
+        put(&mut bytes, &encode(stored).0);
+    }
+    bytes
+}
+
+/// Reads a bundle; `None` if any part of it is damaged. Nothing is verified yet.
+pub(super) fn unbundle(bytes: &[u8]) -> Option<Vec<Stored>> {
+    let mut rest = bytes.strip_prefix(BUNDLE)?;
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        all.push(decode(take(&mut rest)?)?.0);
+    }
+    Some(all)
 }
 
 fn encode(stored: &Stored) -> (Vec<u8>, Edition) {

@@ -251,3 +251,110 @@ fn key_id(kind: &str, public: &str) -> String {
     text.extend_from_slice(b"}}");
     super::hex(&Sha256::digest(&text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use proptest::prelude::*;
+
+    /// Made with `openssl dgst -sha256 -sign` on P-384, over `message`.
+    const P384_PUBLIC: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEoDIf9eITnGML86f+kcVEu2pv72iYYZMHsd8Cx4dZ6y4bUb0g6Kg1uawsMklBUKLiDIkubj/MiQiFOZXTTJ05LrRsDt2CGXpd3v4/ZPi7wQgjp5cdq33+FRL/pL7aOApN";
+    const P384_SIGNATURE: &str = "smqR76snVB7O4pfTioLu+BIx0aI2y9dftQlu+fX6I1Qj6ZelUmiWgcEO9btx28NtiTgrj5Vgk5o3/PgOczdPHe5fyHxw6LTJCl2nF4DBSy/gtc4RPoV36lEVV+6bpqWe";
+
+    fn key(kind: &str, public: &str) -> Key {
+        Key::read(kind, public, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn p384_signs_with_sha256_and_fixed_length() {
+        let key = key("ecdsa", P384_PUBLIC);
+        let signature = STANDARD.decode(P384_SIGNATURE).unwrap();
+        assert!(key.verifies("ecdsa", b"message", &signature));
+        assert!(!key.verifies("ecdsa", b"massage", &signature));
+        assert!(!key.verifies("rsapss", b"message", &signature));
+        assert!(!key.verifies("ecdsa", b"message", &signature[..95]));
+        assert!(!key.verifies("ecdsa", b"message", &fixed_to_der(&signature, 48).unwrap()));
+    }
+
+    #[test]
+    fn one_private_key_is_one_signer() {
+        let spki = STANDARD.decode(P384_PUBLIC).unwrap();
+        let mut negative = spki.clone();
+        *negative.last_mut().unwrap() ^= 1;
+        let (one, other) = (key("ecdsa", P384_PUBLIC), key("ecdsa", &STANDARD.encode(&negative)));
+        assert_ne!(one.id, other.id);
+        assert_eq!(one.signer(), other.signer());
+        // The compressed form of the same point is no key of ours.
+        let mut compressed = spki;
+        let at = compressed.len() - 97;
+        compressed[at] = 2;
+        assert!(key("ecdsa", &STANDARD.encode(&compressed)).signer().is_none());
+    }
+
+    #[test]
+    fn ed25519_keys_of_small_order_or_not_reduced_are_no_keys() {
+        let good = Ed25519KeyPair::generate().unwrap();
+        assert!(key("ed25519", &STANDARD.encode(good.public_key())).signer().is_some());
+        for hex in [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        ] {
+            let bytes: Vec<u8> =
+                (0..32).map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap(), 16).unwrap()).collect();
+            assert!(key("ed25519", &STANDARD.encode(bytes)).signer().is_none(), "{hex}");
+        }
+    }
+
+    #[test]
+    fn rsa_keys_with_a_weak_modulus_or_exponent_are_no_keys() {
+        let size = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        let rsa = |modulus: &[u8], exponent: &[u8]| {
+            let numbers = vec![UintRef::new(modulus).unwrap(), UintRef::new(exponent).unwrap()].to_der().unwrap();
+            let mut spki = STANDARD.decode("MA0GCSqGSIb3DQEBAQUA").unwrap();
+            let mut bits = vec![0];
+            bits.extend(numbers);
+            let mut string = vec![3, 0x82, size(&bits)[0], size(&bits)[1]];
+            string.extend(bits);
+            spki.extend(string);
+            let mut der = vec![0x30, 0x82, size(&spki)[0], size(&spki)[1]];
+            der.extend(spki);
+            key("rsa", &STANDARD.encode(der)).signer().is_some()
+        };
+        let modulus = |bytes: usize| {
+            let mut modulus = vec![0xff; bytes];
+            modulus[bytes - 1] = 0xfd;
+            modulus
+        };
+        assert!(rsa(&modulus(256), &[1, 0, 1]));
+        assert!(rsa(&modulus(1024), &[3]));
+        assert!(!rsa(&modulus(255), &[1, 0, 1]));
+        assert!(!rsa(&modulus(128), &[1, 0, 1]));
+        assert!(!rsa(&modulus(1025), &[1, 0, 1]));
+        assert!(!rsa(&modulus(256), &[1]));
+        assert!(!rsa(&modulus(256), &[2]));
+        assert!(!rsa(&modulus(256), &[1, 0, 0, 0, 1]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_makes_the_reader_panic(kind in "ecdsa|ecdsa-x509|rsa|rsa-x509|ed25519", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let key = key(&kind, &STANDARD.encode(&bytes));
+            prop_assert!(!key.verifies("ecdsa", b"x", &bytes));
+        }
+
+        #[test]
+        fn no_bundle_makes_the_reader_panic(body in "[A-Za-z0-9+/=\n]{0,200}", around in "[ -~\n]{0,10}") {
+            let text = format!("{around}-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+            prop_assert!(bundle(text.as_bytes(), 10).is_none());
+        }
+    }
+}

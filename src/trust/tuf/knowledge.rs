@@ -156,6 +156,13 @@ impl Knowledge {
         Self { seen: self.seen.max(now), ..self.clone() }
     }
 
+    /// The same, last verified with the server no later than `at`, and no earlier than `floor`: for what was carried here.
+    #[must_use]
+    pub fn carried(self, at: Timestamp, floor: Option<Timestamp>) -> Self {
+        let seen = self.seen.min(at);
+        Self { seen: floor.map_or(seen, |floor| seen.max(floor)), ..self }
+    }
+
     /// The timestamp file as served.
     #[must_use]
     pub fn timestamp_raw(&self) -> &[u8] {

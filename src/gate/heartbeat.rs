@@ -1,0 +1,348 @@
+//! Does the gate still stand where it should? A gate that is taken out of the chain is asked nothing and would never know: so
+//! now and then it calls the engine and watches whether dockerd asks it about that call.
+//!
+//! It tells, once per change, in the log and in the audit log; it mends nothing. What may be true for a moment (a reload under
+//! way) is told when it was found twice.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::daemon_file::{DaemonFile, Listed};
+use super::{Gate, Ordering};
+
+/// How long the engine is asked in one beat.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Calls in a row that the gate is not asked about before it says that it is out of the chain.
+const UNASKED: u32 = 2;
+
+/// What the beats so far have found.
+#[derive(Debug, Default)]
+pub struct Heartbeat {
+    /// Whether dockerd asks; `None`: not known yet.
+    is_asked: Option<bool>,
+    unasked: u32,
+    listing: Option<Listing>,
+    shadow: Option<String>,
+    lost: u64,
+}
+
+/// Whether daemon.json names this gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Named,
+    NotNamed,
+    Broken,
+}
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// dockerd does not ask.
+    OutOfChain,
+    /// dockerd asks again.
+    BackInChain,
+    /// daemon.json named this gate, and does no more.
+    NoMoreListed,
+    /// daemon.json never named this gate since it started. dockerd may have it from a flag.
+    NotListed,
+    /// daemon.json names this gate again.
+    ListedAgain,
+    /// daemon.json is there and cannot be read.
+    FileBroken {
+        /// Why.
+        why: String,
+    },
+    /// There is a managed plugin of this gate's name that is not this gate.
+    Shadowed {
+        /// Its id.
+        id: String,
+    },
+    /// It is gone.
+    NoMoreShadowed,
+    /// Entries of the audit log could not be written.
+    EntriesLost {
+        /// How many since this was last told.
+        count: u64,
+    },
+}
+
+impl Change {
+    /// Whether somebody must see to it.
+    #[must_use]
+    pub const fn is_bad(&self) -> bool {
+        match self {
+            Self::OutOfChain
+            | Self::NoMoreListed
+            | Self::NotListed
+            | Self::FileBroken { .. }
+            | Self::Shadowed { .. }
+            | Self::EntriesLost { .. } => true,
+            Self::BackInChain | Self::ListedAgain | Self::NoMoreShadowed => false,
+        }
+    }
+
+    /// A line for the logs.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::OutOfChain => "dockerd does not ask this gate: nothing is refused any more; \
+                                 see authorization-plugins in daemon.json, then reload the daemon (img-authz doctor)"
+                .to_owned(),
+            Self::BackInChain => "dockerd asks this gate again".to_owned(),
+            Self::NoMoreListed => "daemon.json does not name this gate any more: \
+                                   the daemon's next reload or start ends what it enforces"
+                .to_owned(),
+            Self::NotListed => "daemon.json does not name this gate: unless dockerd is started with --authorization-plugin, \
+                                it is not asked after the daemon's next start"
+                .to_owned(),
+            Self::ListedAgain => "daemon.json names this gate again".to_owned(),
+            Self::FileBroken { why } => {
+                format!("daemon.json cannot be read ({}): dockerd will not start with it", crate::net::clean(why))
+            }
+            Self::Shadowed { id } => format!(
+                "another plugin ({}) has this gate's name: the daemon's next start asks that one instead; \
+                 docker plugin rm it",
+                crate::net::clean(id)
+            ),
+            Self::NoMoreShadowed => "no other plugin has this gate's name any more".to_owned(),
+            Self::EntriesLost { count } => format!("{count} entries of the audit log could not be written"),
+        }
+    }
+}
+
+impl Heartbeat {
+    /// Looks once. `daemon_file` is the text of daemon.json; `None`: there is none, or the gate is not shown it.
+    pub async fn beat(&mut self, gate: &Gate, daemon_file: Option<&str>) -> Vec<Change> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut changes = Vec::new();
+        changes.extend(self.chain(gate, deadline).await);
+        changes.extend(self.file(gate, daemon_file, deadline).await);
+        changes.extend(self.shadow(gate, deadline).await);
+        let lost = gate.journal.lost();
+        if lost > self.lost {
+            changes.push(Change::EntriesLost { count: lost - self.lost });
+        }
+        for change in &changes {
+            match change {
+                Change::NotListed => tracing::warn!("{}", change.message()),
+                change if change.is_bad() => tracing::error!("{}", change.message()),
+                change => tracing::info!("{}", change.message()),
+            }
+            gate.note(&change.message());
+        }
+        // The note about losses may have been lost itself; that one is not told again.
+        self.lost = gate.journal.lost();
+        changes
+    }
+
+    async fn chain(&mut self, gate: &Gate, deadline: Instant) -> Option<Change> {
+        let before = gate.own_calls.load(Ordering::Relaxed);
+        let answer = gate.engine.version(deadline).await;
+        let is_asked = gate.own_calls.load(Ordering::Relaxed) != before;
+        let was_asked = self.is_asked;
+        if is_asked {
+            self.unasked = 0;
+            self.is_asked = Some(true);
+            return (was_asked == Some(false)).then_some(Change::BackInChain);
+        }
+        // An engine that does not answer may not have read the call either.
+        answer.ok()?;
+        self.unasked = self.unasked.saturating_add(1);
+        if self.unasked < UNASKED {
+            return None;
+        }
+        self.is_asked = Some(false);
+        (was_asked != Some(false)).then_some(Change::OutOfChain)
+    }
+
+    async fn file(&mut self, gate: &Gate, text: Option<&str>, deadline: Instant) -> Option<Change> {
+        let (listing, why) = match DaemonFile::read(text.unwrap_or_default()) {
+            Err(why) => (Listing::Broken, why),
+            Ok(file) => {
+                let is_listed = match file.plugins() {
+                    // A name that cannot be found out now is looked at in the next beat.
+                    Listed::Plugins(names) => gate.identity.is_listed(&*gate.engine, &names, deadline).await.ok()?,
+                    Listed::Nothing | Listed::NotAList => false,
+                };
+                (if is_listed { Listing::Named } else { Listing::NotNamed }, String::new())
+            }
+        };
+        match (self.listing.replace(listing), listing) {
+            (before, now) if before == Some(now) => None,
+            (_, Listing::Broken) => Some(Change::FileBroken { why }),
+            (None, Listing::NotNamed) => Some(Change::NotListed),
+            (Some(_), Listing::NotNamed) => Some(Change::NoMoreListed),
+            (None, Listing::Named) => None,
+            (Some(_), Listing::Named) => Some(Change::ListedAgain),
+        }
+    }
+
+    async fn shadow(&mut self, gate: &Gate, deadline: Instant) -> Option<Change> {
+        let found = gate.identity.shadow(&*gate.engine, deadline).await.ok()?.map(|plugin| plugin.id);
+        if found == self.shadow {
+            return None;
+        }
+        self.shadow.clone_from(&found);
+        Some(found.map_or(Change::NoMoreShadowed, |id| Change::Shadowed { id }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::audit::{Event, MemoryJournal};
+    use crate::engine::{CALL_HEADER, EngineError, Plugin, Twin, own_mark};
+    use crate::gate::{Identity, Records, Rules};
+    use crate::request::Intent;
+    use crate::wire::{Answer, Call};
+
+    const FILE: &str = r#"{"authorization-plugins":["img-authz"]}"#;
+
+    struct House {
+        gate: Arc<Gate>,
+        engine: Arc<Twin>,
+        journal: Arc<MemoryJournal>,
+        heart: Heartbeat,
+    }
+
+    fn house(identity: Identity) -> House {
+        let engine = Arc::new(Twin::new());
+        let journal = Arc::new(MemoryJournal::default());
+        let rules = Rules::Faulty { fault: String::new() };
+        let workers = tokio::runtime::Handle::current();
+        let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), identity, workers);
+        House { gate: Arc::new(gate), engine, journal, heart: Heartbeat::default() }
+    }
+
+    fn legacy() -> House {
+        house(Identity::of_process(std::path::Path::new("/run/docker/plugins/img-authz.sock")))
+    }
+
+    fn call(mark: &str) -> Call {
+        Call {
+            user: String::new(),
+            user_authn_method: String::new(),
+            method: "GET".into(),
+            uri: "/version".into(),
+            headers: [(CALL_HEADER.to_owned(), mark.to_owned())].into(),
+            body: None,
+            outcome: None,
+        }
+    }
+
+    impl House {
+        /// The engine asks the gate about each call, which carries `mark`; `None`: it asks nobody.
+        fn asks(&self, mark: Option<String>) {
+            let gate = Arc::downgrade(&self.gate);
+            self.engine.asks(mark.map(|mark| -> Arc<dyn Fn() + Send + Sync> {
+                Arc::new(move || {
+                    gate.upgrade().unwrap().is_own(&call(&mark));
+                })
+            }));
+        }
+
+        async fn beat(&mut self, file: &str) -> Vec<Change> {
+            self.heart.beat(&self.gate.clone(), Some(file)).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_is_asked_says_nothing() {
+        let mut house = legacy();
+        house.asks(Some(own_mark()));
+        for _ in 0..3 {
+            assert_eq!(house.beat(FILE).await, []);
+        }
+        assert!(house.journal.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_is_not_asked_twice_in_a_row_says_so_once() {
+        let mut house = legacy();
+        house.asks(None);
+        assert_eq!(house.beat(FILE).await, []);
+        assert_eq!(house.beat(FILE).await, [Change::OutOfChain]);
+        assert_eq!(house.beat(FILE).await, []);
+        house.asks(Some(own_mark()));
+        assert_eq!(house.beat(FILE).await, [Change::BackInChain]);
+        house.asks(None);
+        assert_eq!(house.beat(FILE).await, []);
+        house.asks(Some(own_mark()));
+        assert_eq!(house.beat(FILE).await, []);
+        let told: Vec<_> = house.journal.0.lock().unwrap().iter().map(|entry| (entry.event, entry.message.clone())).collect();
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[0], (Event::Gate, Change::OutOfChain.message()));
+    }
+
+    #[tokio::test]
+    async fn calls_of_others_do_not_count_as_the_gates_own() {
+        let mut house = legacy();
+        house.asks(Some("0".repeat(32)));
+        house.beat(FILE).await;
+        assert_eq!(house.beat(FILE).await, [Change::OutOfChain]);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_answer_says_nothing_about_the_chain() {
+        let mut house = legacy();
+        house.asks(None);
+        house.engine.fail_with(Some(EngineError::Timeout { call: "GET /version".into() }));
+        for _ in 0..4 {
+            assert_eq!(house.beat(FILE).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_call_that_dockerd_asks_about_is_let_pass_and_counted() {
+        let house = legacy();
+        let read = |mark: &str| Ok((call(mark), Intent::Read));
+        assert_eq!(house.gate.request(read(&own_mark())).await, Answer::Allow);
+        assert_eq!(house.gate.request(read("forged")).await, Answer::Allow);
+        assert_eq!(house.gate.own_calls.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn daemon_json_is_watched() {
+        let mut house = legacy();
+        house.asks(Some(own_mark()));
+        assert_eq!(house.beat(FILE).await, []);
+        assert_eq!(house.beat(r#"{"authorization-plugin":["img-authz"]}"#).await, [Change::NoMoreListed]);
+        assert_eq!(house.beat("{}").await, []);
+        assert!(matches!(house.beat("{").await[..], [Change::FileBroken { .. }]));
+        assert_eq!(house.beat(FILE).await, [Change::ListedAgain]);
+        let mut flagged = legacy();
+        flagged.asks(Some(own_mark()));
+        assert_eq!(flagged.heart.beat(&flagged.gate.clone(), None).await, [Change::NotListed]);
+        assert_eq!(flagged.heart.beat(&flagged.gate.clone(), None).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_managed_gate_is_listed_by_the_name_the_engine_has_for_it() {
+        let id = "5".repeat(64);
+        for (listed, is_listed) in
+            [("own/gate:1", true), ("docker.io/own/gate:1", true), ("5555", true), ("own/gate", false), ("img-authz", false)]
+        {
+            let mut house = house(Identity::managed(&id));
+            house.engine.put_plugin(Plugin { id: id.clone(), name: "own/gate:1".into(), enabled: true, settings: Vec::new() });
+            house.asks(Some(own_mark()));
+            let expected: &[Change] = if is_listed { &[] } else { &[Change::NotListed] };
+            assert_eq!(house.beat(&format!(r#"{{"authorization-plugins":["{listed}"]}}"#)).await, expected, "{listed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plugin_of_the_gates_name_is_noticed_and_the_gate_itself_is_none() {
+        let mut house = legacy();
+        house.asks(Some(own_mark()));
+        assert_eq!(house.beat(FILE).await, []);
+        let id = "6".repeat(64);
+        house.engine.put_plugin(Plugin { id: id.clone(), name: "img-authz:latest".into(), enabled: false, settings: Vec::new() });
+        assert_eq!(house.beat(FILE).await, [Change::Shadowed { id }]);
+        assert_eq!(house.beat(FILE).await, []);
+        house.engine.remove_plugins();
+        assert_eq!(house.beat(FILE).await, [Change::NoMoreShadowed]);
+    }
+}

@@ -1,0 +1,64 @@
+#!/bin/bash
+# A Debian of another release in a folder, for its newer Docker engine.
+#
+#   tree.sh make RELEASE          print the folder, made by debootstrap if it is not in the cache yet
+#   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
+#                                 /run, /etc/docker, /etc/hosts and scratch folder it shares
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+make_tree() {
+    local release=$1 tree=$cache/engine-$1 site include=docker.io,iptables,procps,ca-certificates
+    local scripts=/usr/share/debootstrap/scripts
+    if [[ ! -e $tree.complete ]]; then
+        # A release younger than this debootstrap is made by the script of the one it knows, in a folder of ours.
+        if [[ ! -e $scripts/$release ]]; then
+            mkdir -p "$cache/debootstrap"
+            cp -a /usr/share/debootstrap/. "$cache/debootstrap/"
+            ln -sf sid "$cache/debootstrap/scripts/$release"
+            export DEBOOTSTRAP_DIR=$cache/debootstrap
+        fi
+        [[ $release = trixie ]] || include+=,docker-cli,docker-buildx
+        site=$(mirror)
+        say "engine of Debian $release: debootstrap"
+        rm -rf "$tree"
+        debootstrap --variant=minbase --include="$include" "$release" "$tree" "$site" > "$cache/engine-$release.log" 2>&1 ||
+            { tail -n 20 "$cache/engine-$release.log" >&2; die "debootstrap failed"; }
+        rm -f "$tree"/var/cache/apt/archives/*.deb
+        touch "$tree.complete"
+    fi
+    printf '%s\n' "$tree"
+}
+
+run_in() {
+    local tree=$1 path
+    shift
+    : "${RIG:?the scratch folder of the rig}"
+    if [[ ${in_tree:-} != "$tree" ]]; then
+        in_tree=$tree exec unshare --mount --propagation private "$0" run "$tree" "$@"
+    fi
+    mount --bind "$tree" "$tree"
+    # The folders made here to mount on are not the tree's.
+    mkdir -p "$tree$(dirname "$RIG")"
+    mount -t tmpfs tmpfs "$tree$(dirname "$RIG")"
+    for path in /proc /sys /dev /run /etc/docker "$RIG"; do
+        mkdir -p "$tree$path"
+        mount --rbind "$path" "$tree$path"
+    done
+    for path in /etc/hosts /etc/resolv.conf; do
+        [[ -e $tree$path ]] || : > "$tree$path"
+        mount --bind "$path" "$tree$path"
+    done
+    mkdir -p "$tree/old"
+    cd "$tree"
+    # A mere chroot is not enough: containerd mounts things of its own on /.
+    pivot_root . old
+    umount --lazy /old
+    exec /usr/bin/env -u in_tree "$@"
+}
+
+case ${1:-} in
+make) make_tree "$2" ;;
+run) shift; run_in "$@" ;;
+*) die "tree.sh: make or run" ;;
+esac
