@@ -2,6 +2,7 @@
 
 mod allowlist;
 mod check;
+mod doctor;
 mod log;
 mod out;
 mod parts;
@@ -39,6 +40,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Explain what an AuthZ request means and what the gate would answer
     Explain(check::ExplainArgs),
+    /// Say whether this host is really protected
+    Doctor(doctor::DoctorArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Show and verify what a Notary server's trust data says
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check(arguments) => check::check(&arguments, &place::on_host(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &place::on_host(settings)),
+        Command::Doctor(arguments) => doctor::run(&arguments, settings),
         Command::Log(arguments) => log::run(&arguments, &place::on_host(settings)),
         Command::Register(arguments) => register::run(&arguments, &place::on_host(settings)),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &place::on_host(settings)),

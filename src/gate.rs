@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
-use crate::request::{Intent, PluginCall};
+use crate::request::Intent;
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -249,7 +249,7 @@ impl Gate {
         Judgement { facts, verdict }
     }
 
-    /// A call that gives or frees a name waits for starts by that name to end.
+    /// A call that gives a name waits for starts by that name to end.
     async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<(), Reason> {
         let bare = |name: &str| name.trim_start_matches('/').to_owned();
         let claim = match intent {
@@ -257,8 +257,7 @@ impl Gate {
                 Some(name) => Claim::Give(bare(name)),
                 None => return Ok(()),
             },
-            Intent::Rename { name, .. } => Claim::Move(bare(name)),
-            Intent::Remove { .. } => Claim::Free,
+            Intent::Rename { name, .. } => Claim::Give(bare(name)),
             _ => return Ok(()),
         };
         let held = self.leases.hold(&call_key(call), claim, began + self.limits.name).await;
@@ -399,8 +398,6 @@ fn claim_name(intent: &Intent) -> String {
         Intent::Start(start) => start.container.clone(),
         Intent::Create(create) => create.name.clone().unwrap_or_default(),
         Intent::Rename { name, .. } => name.clone(),
-        Intent::Remove { container } => container.clone(),
-        Intent::Plugin(PluginCall::Change { plugin, .. }) => plugin.clone(),
         _ => String::new(),
     }
 }

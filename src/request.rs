@@ -71,7 +71,7 @@ pub enum Intent {
         /// The driver.
         driver: String,
     },
-    /// A method and route that no supported engine has. `route` is method and decoded path, bounded.
+    /// A method and route that no supported engine has. `route` is method and decoded path, bounded, without control characters.
     Unknown {
         /// Method and decoded path.
         route: String,
@@ -216,7 +216,7 @@ pub enum PluginCall {
     Pull {
         /// The remote reference.
         remote: Reference,
-        /// The local name it is to have.
+        /// The local name it is to have, without a digest: the one given, or else the remote one. Always known where `remote` is.
         name: Option<Reference>,
     },
     /// `POST /plugins/N/upgrade`
@@ -355,6 +355,9 @@ impl Intent {
             let attach = call.method == "GET" && route::is_attach(path);
             return Ok(if attach { Self::Drive(Drive::Attach) } else { Self::Read });
         }
+        if call.uri.len() > target::CHANGE_BYTES {
+            return Err(target::wrong("it is too long"));
+        }
         match Route::of(&call.method, path) {
             Route::Harmless => Ok(Self::Harmless),
             Route::ImagesCreate => pull::images_create(&asked),
@@ -380,7 +383,7 @@ impl Intent {
             Route::NetworkCreate => other::network(call),
             Route::Unknown => {
                 let route = format!("{} {}", call.method, path);
-                Ok(Self::Unknown { route: route.chars().take(ROUTE).collect() })
+                Ok(Self::Unknown { route: route.chars().filter(|letter| !letter.is_control()).take(ROUTE).collect() })
             }
         }
     }

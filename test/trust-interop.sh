@@ -49,7 +49,7 @@ start() { # LOG COMMAND...
 
 wait_for_port() {
 	local try
-	for try in $(seq 100); do
+	for _ in $(seq 100); do
 		(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
 		sleep 0.1
 	done
@@ -58,7 +58,7 @@ wait_for_port() {
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/ca.key" -out "$dir/ca.crt" -days 30 \
 	-subj "/CN=interop CA" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign 2>/dev/null
-tls=(subjectAltName=DNS:localhost,IP:127.0.0.1 basicConstraints=critical,CA:FALSE extendedKeyUsage=serverAuth,clientAuth)
+tls=("subjectAltName=DNS:localhost,IP:127.0.0.1" "basicConstraints=critical,CA:FALSE" "extendedKeyUsage=serverAuth,clientAuth")
 key_and_certificate tls localhost "${tls[@]}"
 key_and_certificate alice alice extendedKeyUsage=codeSigning
 cat >"$dir/signer.json" <<-END

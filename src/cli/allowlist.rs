@@ -252,7 +252,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_expired_or_absent_goes_and_the_rest_stays() {
         let twin = Twin::new();
-        let image = format!(r#"{{"Id":"{}","RepoDigests":["r.example/app@{}"]}}"#, digest(8), digest(1));
+        let image = format!(
+            r#"{{"Id":"{}","RepoDigests":["r.example/app@{}"],"GraphDriver":{{"Name":"overlay2","Data":{{}}}}}}"#,
+            digest(8),
+            digest(1)
+        );
         twin.put_image(serde_json::from_str(&image).unwrap());
         let container = format!(r#"{{"Id":"{}","Image":"{}","State":{{"Running":false}}}}"#, "ab".repeat(32), digest(2));
         twin.put_container(serde_json::from_str(&container).unwrap());

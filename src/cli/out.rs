@@ -118,6 +118,14 @@ fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Text in a colour, where stdout takes colours. The text is ours, or clean.
+pub(super) fn paint(text: &str, colour: Colour) -> String {
+    match colour.code() {
+        Some(code) if is_coloured() => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        Some(_) | None => text.to_owned(),
+    }
+}
+
 /// Text to stdout. A reader that went away (`| head`) is no fault of ours.
 pub(super) fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::gate::{Gate, Identity, Records, Rules};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url};
-use crate::policy::{AllowlistSetting, NotarySettings, PolicyFault, Scope, Settings};
+use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::Verifier;
 use crate::trust::allowlist::Allowlist;
@@ -17,7 +17,7 @@ use crate::trust::registry::RegistryVerifier;
 use crate::trust::tuf::Pins;
 
 /// The settings that were last in force without a fault, in the state folder.
-const LAST_GOOD: &str = "settings.json";
+pub(super) const LAST_GOOD: &str = "settings.json";
 /// The audit log, in the state folder.
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 /// The records of approvals, in the state folder.
@@ -112,6 +112,14 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> Rules {
     }
 }
 
+/// The policy of these settings, or everything they have wrong.
+pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
+    match build(settings, &mut Kept::default())? {
+        Rules::Good { policy, .. } => Ok(policy),
+        Rules::Faulty { fault } => Err(vec![PolicyFault { key: "", message: fault }]),
+    }
+}
+
 fn list(faults: &[PolicyFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -153,7 +161,7 @@ fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
 }
 
 /// Docker's credentials; none where there is no file.
-fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
+pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
     let path = settings.docker_config().join("config.json");
     match read(&path, CONFIG_BYTES) {
         Ok(text) => DockerConfig::read(&text).map_err(|error| fault("DOCKER_CONFIG", error)),
@@ -162,13 +170,22 @@ fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
     }
 }
 
-fn notary(settings: &Settings, written: &NotarySettings, credentials: DockerConfig) -> Result<Notary, Vec<PolicyFault>> {
+/// How the Notary's server is spoken to.
+pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
     let server = Url::parse(&written.server).map_err(|error| fault("NOTARY", error))?;
     let host = server.host_str().unwrap_or_default();
     let host = server.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let mut folders = certificate_folders(settings);
     folders.push(settings.docker_config().join("tls"));
-    let tls = Tls::for_server(&host, written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
+    Tls::for_server(&host, written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))
+}
+
+pub(super) fn notary(
+    settings: &Settings,
+    written: &NotarySettings,
+    credentials: DockerConfig,
+) -> Result<Notary, Vec<PolicyFault>> {
+    let tls = notary_tls(settings, written)?;
     let folder = settings.config_dir();
     let load = |path: &str| read(&folder.join(path), CONFIG_BYTES).map_err(|error| error.to_string());
     let pins = match &written.pins {
@@ -181,13 +198,18 @@ fn notary(settings: &Settings, written: &NotarySettings, credentials: DockerConf
 }
 
 /// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).
-fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
+pub(super) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
     let own = settings.config_dir();
     own.parent().into_iter().chain([own.as_path()]).map(|folder| folder.join("certs.d")).collect()
 }
 
+/// The engine's own settings: daemon.json beside the gate's folder, on the host and inside the plugin alike.
+pub(super) fn daemon_file(settings: &Settings) -> PathBuf {
+    settings.config_dir().parent().unwrap_or_else(|| Path::new("/etc/docker")).join("daemon.json")
+}
+
 /// A small text file.
-fn read(path: &Path, limit: u64) -> std::io::Result<String> {
+pub(super) fn read(path: &Path, limit: u64) -> std::io::Result<String> {
     use std::io::Read as _;
     let mut text = String::new();
     let bytes = std::fs::File::open(path)?.take(limit + 1).read_to_string(&mut text)?;

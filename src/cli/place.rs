@@ -21,7 +21,7 @@ pub(super) fn on_host(settings: Settings) -> Settings {
         return settings;
     }
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return settings };
-    let name = std::env::var("PLUGIN").unwrap_or_else(|_| PLUGIN.to_owned());
+    let name = plugin_name();
     let found = runtime.block_on(async {
         let engine = Engine::at(settings.docker_host()).ok()?;
         let deadline = Instant::now() + PATIENCE;
@@ -32,6 +32,11 @@ pub(super) fn on_host(settings: Settings) -> Settings {
     let Some((plugin, info)) = found else { return settings };
     let given = plugin.settings.iter().filter_map(|setting| setting.split_once('='));
     merge(settings, given, &Path::new(&info.data_root).join("plugins").join(&plugin.id).join("propagated-mount"))
+}
+
+/// What the gate on this host is called.
+pub(super) fn plugin_name() -> String {
+    std::env::var("PLUGIN").ok().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| PLUGIN.to_owned())
 }
 
 fn merge<'a>(mut settings: Settings, given: impl Iterator<Item = (&'a str, &'a str)>, state: &Path) -> Settings {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{UNKNOWN, YES, parts};
 use crate::daemon;
-use crate::gate::Gate;
+use crate::gate::{Gate, Heartbeat};
 use crate::policy::{AllowlistSetting, Settings};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
@@ -24,6 +24,13 @@ const ENGINE_RETRY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it asks. dockerd starts its plugins before its API.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the gate looks whether it is still asked, seconds. Chance adds to it, so that many hosts do not beat together.
+const BEAT_SECONDS: u64 = 50;
+/// The most by which chance makes a beat later, seconds.
+const JITTER_SECONDS: u64 = 20;
+/// Largest daemon.json read. Stops a wrong path from filling memory.
+const DAEMON_FILE_BYTES: u64 = 1 << 20;
 
 /// Serve the plugin's socket; dockerd is the client.
 ///
@@ -112,6 +119,7 @@ async fn stopped() {
 async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) {
     gate.note("the gate has started");
     tokio::spawn(self_check(Arc::clone(&gate), settings.clone()));
+    tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut listed = is_listed(&settings);
     let mut look = tokio::time::interval(LOOK);
@@ -125,6 +133,20 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
         gate.replace(parts::rules(&settings, &mut kept));
         gate.note(&format!("settings and files were read again: {why}"));
         tracing::info!(why, "settings and files were read again");
+    }
+}
+
+/// Looks now and then whether the gate still stands where it should.
+async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
+    let mut heart = Heartbeat::default();
+    loop {
+        let mut chance = [0u8; 1];
+        // Without chance it beats all the same.
+        let _ = aws_lc_rs::rand::fill(&mut chance);
+        let seconds = BEAT_SECONDS + u64::from(chance[0]) % (JITTER_SECONDS + 1);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let text = parts::read(&daemon_file, DAEMON_FILE_BYTES).ok();
+        heart.beat(&gate, text.as_deref()).await;
     }
 }
 

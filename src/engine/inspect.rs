@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::image::{Digest, Reference, Repository};
@@ -19,7 +20,8 @@ pub struct Image {
     /// Its names. What is no reference (`<none>:<none>`) is left out.
     pub repo_tags: Vec<Reference>,
     /// The digests it was pulled by, with the repository. In the containerd store the repository follows every local
-    /// name and is no evidence of origin. What is not `repository@sha256:…` is left out.
+    /// name and is no evidence of origin; a digest other than the id is one that only a name claims, and is left out, as is what
+    /// is not `repository@sha256:…`.
     pub repo_digests: Vec<(Repository, Digest)>,
     /// When it was made, by its own account; `None` where it does not say.
     pub created: Option<Timestamp>,
@@ -348,6 +350,36 @@ struct ImageJson {
     root_fs: RootFsJson,
     #[serde(default, deserialize_with = "or_default")]
     config: ImageConfigJson,
+    /// What the containerd store has under the name; the classic store has none (API 1.48 and newer).
+    #[serde(default)]
+    descriptor: Option<IgnoredAny>,
+    #[serde(default)]
+    graph_driver: Option<GraphDriverJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriverJson {
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    #[serde(default)]
+    data: Option<IgnoredAny>,
+}
+
+impl ImageJson {
+    /// The store that has it. Before API 1.48 a snapshotter shows itself as a driver without data; of the graph drivers only
+    /// these two have none.
+    fn store(&self, pulled: &[(Repository, Digest)]) -> Store {
+        let is_snapshotter = |driver: &GraphDriverJson| driver.data.is_none() && !matches!(&*driver.name, "vfs" | "btrfs");
+        // No configuration has the digest of the manifest that names it.
+        let is_digest = pulled.iter().any(|(_, digest)| *digest == self.id);
+        // An answer that names no driver is read the strict way.
+        if self.descriptor.is_some() || is_digest || self.graph_driver.as_ref().is_none_or(is_snapshotter) {
+            Store::Containerd
+        } else {
+            Store::Classic
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -382,10 +414,16 @@ struct HealthcheckJson {
 impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = ImageJson::deserialize(deserializer)?;
+        let mut repo_digests = pulled(&json.repo_digests);
+        if json.store(&repo_digests) == Store::Containerd {
+            // A name there may hold any digest (`docker load` takes it as it stands in the archive), and is shown like one that
+            // was pulled by (moby, daemon/containerd/image_inspect.go).
+            repo_digests.retain(|(_, digest)| *digest == json.id);
+        }
         Ok(Self {
             id: json.id,
             repo_tags: references(&json.repo_tags),
-            repo_digests: pulled(&json.repo_digests),
+            repo_digests,
             created: time(&json.created),
             platform: Platform { os: json.os, architecture: json.architecture, variant: json.variant },
             layers: json.root_fs.layers.iter().filter_map(|layer| layer.parse().ok()).collect(),

@@ -126,7 +126,7 @@ const IMAGE: &str = r#"{"Id":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3c
     "RepoDigests":["127.0.0.1:5577/team/app@sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb","<none>@<none>"],
     "Parent":"","Comment":"Imported from -","Created":"2026-11-22T02:09:14.436414855Z","Container":"","ContainerConfig":{"Env":null},
     "Config":{"User":"1000","ExposedPorts":{"80/tcp":{}},"Env":["SECRET=hunter2"],"Cmd":["/bin/busybox"],"Labels":{"who":"good"}},
-    "Architecture":"amd64","Os":"linux","Size":1982263,
+    "Architecture":"amd64","Os":"linux","Size":1982263,"GraphDriver":{"Name":"overlay2","Data":{}},
     "RootFS":{"Type":"layers","Layers":["sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"]}}"#;
 
 /// Of dockerd 20.10.24, shortened, with the mounts of one of API 1.48.
@@ -151,6 +151,30 @@ async fn an_image_is_read_and_its_unreadable_names_are_left_out() {
     assert_eq!(image.created, Some("2026-11-22T02:09:14.436414855Z".parse().unwrap()));
     assert_eq!((image.config.user.as_str(), image.config.healthcheck), ("1000", false));
     assert_eq!(image.config.ports, ["80/tcp"]);
+}
+
+/// An archive for `docker load` may give evil content the name `good@<signed digest>` in the containerd store.
+#[test]
+fn in_the_containerd_store_a_name_claims_no_digest() {
+    let (own, signed) = (Digest::of(b"evil manifest"), Digest::of(b"good manifest"));
+    let read = |more: &str, pulled: &[&Digest]| {
+        let pulled: Vec<_> = pulled.iter().map(|digest| format!("r.example/good@{digest}")).collect();
+        let json = serde_json::json!({ "Id": own.to_string(), "RepoTags": ["r.example/good:1"], "RepoDigests": pulled });
+        let json = json.to_string().replacen('{', &format!("{{{more}"), 1);
+        let image: Image = serde_json::from_str(&json).unwrap();
+        image.repo_digests.into_iter().map(|(_, digest)| digest).collect::<Vec<_>>()
+    };
+    let descriptor = r#""Descriptor":{"digest":"x"},"#;
+    let snapshotter = r#""GraphDriver":{"Name":"overlayfs","Data":null},"#;
+    assert_eq!(read(descriptor, &[&signed, &own]), [own]);
+    assert_eq!(read(descriptor, &[&signed]), []);
+    assert_eq!(read(snapshotter, &[&signed]), []);
+    assert_eq!(read("", &[&signed, &own]), [own]);
+    assert_eq!(read("", &[&signed]), []);
+    // In the classic store the engine itself made it, at the end of a pull or push.
+    for driver in [r#""GraphDriver":{"Name":"overlay2","Data":{}},"#, r#""GraphDriver":{"Name":"vfs","Data":null},"#] {
+        assert_eq!(read(driver, &[&signed]), [signed], "{driver}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,9 @@ use crate::request::{Create, Intent, Pull, Pulled, Start};
 use crate::trust::Question;
 use crate::wire::Call;
 
+/// How long ago a start that ends now may have begun. What runs longer was not started by it.
+const RECENTLY: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+
 /// The call, if its end means anything to the gate. Cheap for the many that do not (`docker ps` answers are large).
 pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
     #[derive(Deserialize)]
@@ -41,7 +44,7 @@ impl Gate {
                     self.created(call, &create).await;
                 }
             }
-            Intent::Rename { .. } | Intent::Remove { .. } => {
+            Intent::Rename { .. } => {
                 self.leases.end(&call_key(call));
             }
             Intent::Start(start) if !super::identity::is_full_id(&start.container) => {
@@ -127,11 +130,18 @@ impl Gate {
             return;
         }
         let Verdict::Deny(reason) = &judgement.verdict else { return };
-        if self.mode() == Mode::Audit {
+        // What could not be found out is no reason to kill; the next start is asked about again.
+        if self.mode() == Mode::Audit || reason.is_unsure() {
             return;
         }
         let Ok(container) = id.parse::<ContainerId>() else { return };
         let deadline = tokio::time::Instant::now() + self.limits.after;
+        // One that ran before this call was not started by it: the name has come to it since.
+        let found = self.engine.container(id, deadline).await;
+        let recently = crate::clock::now().checked_sub(RECENTLY).unwrap_or_default();
+        if !found.is_ok_and(|found| found.is_some_and(|found| found.running && found.started_at > Some(recently))) {
+            return;
+        }
         let killed = self.engine.kill(&container, deadline).await;
         tracing::error!(container = %id, code = reason.code(), ?killed, "a container that was not the one judged was started");
         let mut entry = Entry::new(crate::clock::now(), Event::Killed);

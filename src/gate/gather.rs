@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Gate, urgency};
-use crate::engine::{EngineError, Image};
+use crate::engine::{Container, EngineError, Image};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{self, Asked, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, ServiceFacts};
-use crate::request::{Intent, PluginCall, Pulled, Service};
+use crate::request::{Intent, PluginCall, Pulled, Service, Unreadable};
 use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
@@ -75,6 +75,9 @@ impl Asking<'_> {
         let Some(found) = self.gate.engine.container(container, self.deadline).await.map_err(unreachable)? else {
             return Ok(missing);
         };
+        if found.name == container.trim_start_matches('/') {
+            self.is_no_id_prefix(&found).await?;
+        }
         let mut facts = Facts::default();
         if let Some(image) = found.image {
             let mut names = vec![ImageName::Id(image)];
@@ -88,6 +91,23 @@ impl Asking<'_> {
         facts.container =
             Some(ContainerFacts::Found { id: found.id.to_string(), image: found.image, image_mounts: found.mounts });
         Ok(facts)
+    }
+
+    /// The engine looks for a name first, and then for the one id that begins like it. A name can be lost before the engine looks,
+    /// by calls and without one (`--rm`); nothing else may then answer to it.
+    async fn is_no_id_prefix(&self, found: &Container) -> Result<(), Reason> {
+        if !found.name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(());
+        }
+        let all = self.gate.engine.containers(self.deadline).await.map_err(unreachable)?;
+        match all.iter().find(|other| other.id != found.id && other.id.as_str().starts_with(&found.name)) {
+            Some(other) => Err(Reason::Unreadable(Unreadable::Reference(format!(
+                "`{}` is the name of one container and begins the id of another, `{}`; start it by its own id",
+                found.name,
+                other.id.as_str().get(..12).unwrap_or_default()
+            )))),
+            None => Ok(()),
+        }
     }
 
     async fn rollback(&self, service: &str) -> Result<Facts, Reason> {
@@ -172,6 +192,8 @@ impl Asking<'_> {
 
     /// What host and records say of an image.
     fn known(&self, name: ImageName, found: Option<Image>, origin: &[Repository]) -> ImageFacts {
+        // What is asked for by its whole id is that, or nothing.
+        let found = found.filter(|image| !matches!(&name, ImageName::Id(id) if *id != image.id));
         let (id, by_name, tags, pulled) = match (&name, found) {
             (_, Some(image)) => (image.id, is_by_name(&name, &image), image.repo_tags, image.repo_digests),
             // A container's image may be gone while the container is not: its id still says what it is.

@@ -1,5 +1,7 @@
 //! A container's name can move between the gate's look and the daemon's. So calls that start by a name, and calls that give
-//! or free that name, exclude each other from AuthZReq until the matching AuthZRes, bounded in time (DESIGN, section 4).
+//! that name, exclude each other from AuthZReq until the matching AuthZRes, bounded in time (DESIGN, section 4). A name that is
+//! lost (also without a call: a container that removes itself) means nothing any more, or another container by the beginning
+//! of its id; `gather` refuses to start by a name of which that can be.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +14,8 @@ use tokio::time::Instant;
 const HELD: Duration = Duration::from_secs(20);
 /// How long an ended-by-time lease is remembered, so that its AuthZRes can be told that it was too late.
 const REMEMBERED: Duration = Duration::from_mins(10);
-/// Most leases at once. Stops memory from being filled by calls that never end; reached only under attack.
+/// Most leases at once, remembered ones included. Stops memory from being filled by calls that never end; reached only under
+/// attack. Remembered ones make room for new ones.
 const MAX_LEASES: usize = 4096;
 
 /// What a call does to names.
@@ -22,10 +25,6 @@ pub enum Claim {
     Start(String),
     /// Gives this name to a container.
     Give(String),
-    /// Gives this name, and frees another.
-    Move(String),
-    /// Frees a name or an id.
-    Free,
 }
 
 /// A lease is not to be had in time.
@@ -65,17 +64,9 @@ impl Claim {
     fn excludes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Start(start), Self::Give(name)) | (Self::Give(name), Self::Start(start)) => start == name,
-            // A short hex text may be a prefix of an id, and means another container once a name or an id is freed.
-            (Self::Start(start), Self::Move(name)) | (Self::Move(name), Self::Start(start)) => start == name || is_hex(start),
-            (Self::Start(start), Self::Free) | (Self::Free, Self::Start(start)) => is_hex(start),
-            (Self::Start(_), Self::Start(_)) => false,
-            (Self::Give(_) | Self::Move(_) | Self::Free, Self::Give(_) | Self::Move(_) | Self::Free) => false,
+            (Self::Start(_), Self::Start(_)) | (Self::Give(_), Self::Give(_)) => false,
         }
     }
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Leases {
@@ -88,7 +79,12 @@ impl Leases {
             let now = Instant::now();
             let next = {
                 let mut held = self.lock();
-                held.retain(|lease| lease.until + REMEMBERED > now);
+                // Only a start is told that it was too late. Calls that another plugin refuses never end here, and must not pile up.
+                let is_remembered = |lease: &Held| matches!(lease.claim, Claim::Start(_)) && lease.until + REMEMBERED > now;
+                held.retain(|lease| lease.until > now || is_remembered(lease));
+                if held.len() >= MAX_LEASES {
+                    held.retain(|lease| lease.until > now);
+                }
                 let blocking = held.iter().filter(|lease| lease.until > now && lease.claim.excludes(&claim));
                 match blocking.map(|lease| lease.until).min() {
                     None if held.len() >= MAX_LEASES => return Err(Busy),
@@ -143,22 +139,31 @@ mod tests {
     async fn a_name_is_not_given_while_a_start_by_it_is_under_way() {
         let leases = Leases::default();
         leases.hold("POST /containers/web/start", Claim::Start("web".into()), soon()).await.unwrap();
-        assert_eq!(leases.hold("rename", Claim::Move("web".into()), soon()).await, Err(Busy));
+        assert_eq!(leases.hold("rename", Claim::Give("web".into()), soon()).await, Err(Busy));
         assert_eq!(leases.hold("create", Claim::Give("web".into()), soon()).await, Err(Busy));
         leases.hold("create", Claim::Give("other".into()), soon()).await.unwrap();
         assert_eq!(leases.end("POST /containers/web/start"), Ended::InTime);
-        leases.hold("rename", Claim::Move("web".into()), soon()).await.unwrap();
+        leases.hold("rename", Claim::Give("web".into()), soon()).await.unwrap();
         assert_eq!(leases.hold("start", Claim::Start("web".into()), soon()).await, Err(Busy));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_freed_while_a_start_by_what_may_be_an_id_prefix_is_under_way() {
+    async fn calls_that_never_end_do_not_fill_the_leases() {
         let leases = Leases::default();
-        leases.hold("start", Claim::Start("ab12".into()), soon()).await.unwrap();
-        assert_eq!(leases.hold("rm", Claim::Free, soon()).await, Err(Busy));
-        assert_eq!(leases.hold("rename", Claim::Move("x".into()), soon()).await, Err(Busy));
-        leases.end("start");
-        leases.hold("rm", Claim::Free, soon()).await.unwrap();
+        for number in 0..MAX_LEASES {
+            leases.hold("create", Claim::Give(format!("c{number}")), soon()).await.unwrap();
+        }
+        assert_eq!(leases.hold("create", Claim::Give("one-more".into()), soon()).await, Err(Busy));
+        tokio::time::advance(HELD).await;
+        leases.hold("create", Claim::Give("later".into()), soon()).await.unwrap();
+        assert_eq!(leases.lock().len(), 1);
+        for number in 1..MAX_LEASES {
+            leases.hold("start", Claim::Start(format!("c{number}")), soon()).await.unwrap();
+        }
+        tokio::time::advance(HELD).await;
+        for name in ["one", "two"] {
+            leases.hold("start", Claim::Start(name.into()), soon()).await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -168,7 +173,7 @@ mod tests {
         leases.judged("start", "c1");
         let waiting = {
             let leases = leases.clone();
-            tokio::spawn(async move { leases.hold("rename", Claim::Move("web".into()), Instant::now() + HELD * 2).await })
+            tokio::spawn(async move { leases.hold("rename", Claim::Give("web".into()), Instant::now() + HELD * 2).await })
         };
         assert_eq!(waiting.await.unwrap(), Ok(()));
         assert_eq!(leases.end("start"), Ended::TooLate { judged: Some("c1".into()) });

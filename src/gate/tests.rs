@@ -206,6 +206,35 @@ async fn starts_are_judged_by_the_image_the_container_was_made_from() {
     }
 }
 
+/// The engine falls back from names to beginnings of ids, and a container can lose its name without a call (`--rm`).
+#[tokio::test]
+async fn a_name_that_begins_another_containers_id_starts_nothing() {
+    let house = house();
+    house.engine.put_container(container('a', "bbb", Some(digest("good config"))));
+    house.engine.put_container(container('c', "cc", Some(digest("good config"))));
+    assert_eq!(house.says(&start("bbb")).await, "allow");
+    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    assert_ne!(house.says(&start("bbb")).await, "allow");
+    for sure in ["a".repeat(64).as_str(), "aaa", "cc"] {
+        assert_eq!(house.says(&start(sure)).await, "allow", "{sure}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_no_start() {
+    let house = house();
+    house.engine.put_container(container('a', "db", Some(digest("good config"))));
+    let call =
+        |method: &str, uri: &str| Call::decode(format!(r#"{{"RequestMethod":"{method}","RequestUri":"{uri}"}}"#).as_bytes());
+    for (method, uri) in
+        [("POST", "/containers/db/restart"), ("DELETE", "/containers/other"), ("POST", "/containers/c/rename?name=x")]
+    {
+        let call = call(method, uri).unwrap();
+        let intent = Intent::of(&call);
+        assert_eq!(house.gate.request(Ok((call, intent))).await, Answer::Allow, "{uri}");
+    }
+}
+
 #[tokio::test]
 async fn an_approved_container_starts_when_its_image_has_lost_every_name() {
     let house = house();
@@ -300,6 +329,123 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     house.gate.replace(rules(Posture::Lockdown));
     assert_eq!(house.says(&change("img-authz:latest", PluginChange::Disable)).await, "self-protect");
     assert_eq!(house.says(&change("other", PluginChange::Disable)).await, "posture-forbids");
+}
+
+/// A gate that is the managed plugin `own/gate:1`, on an engine with another plugin beside it.
+fn managed(posture: Posture) -> House {
+    let engine = Arc::new(Twin::new());
+    let id = format!("5a{}", "0".repeat(62));
+    engine.put_plugin(Plugin { id: id.clone(), name: "own/gate:1".into(), enabled: true, settings: Vec::new() });
+    engine.put_plugin(Plugin { id: "b".repeat(64), name: "other:latest".into(), enabled: true, settings: Vec::new() });
+    let rules =
+        Rules::Good { policy: policy(posture), verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))] };
+    let journal = Arc::new(MemoryJournal::default());
+    let workers = tokio::runtime::Handle::current();
+    let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::managed(&id), workers);
+    House { gate: Arc::new(gate), engine, journal }
+}
+
+/// What a client sends, read as dockerd posts it.
+fn sent(method: &str, uri: &str) -> Intent {
+    Intent::of(&Call { method: method.into(), uri: uri.into(), ..call_without_body() })
+}
+
+#[tokio::test]
+async fn in_lockdown_the_gate_is_not_touched_under_any_of_its_names() {
+    let house = managed(Posture::Lockdown);
+    let whole = format!("5a{}", "0".repeat(62));
+    let remote = format!("remote=r.example/team/good@{}", digest("good manifest"));
+    let mine = [
+        "own/gate:1",
+        "docker.io/own/gate:1",
+        "index.docker.io/own/gate:1",
+        &whole,
+        "5a00",
+        "5",
+        // Decoded once, as the router does.
+        "own%2fgate%3a1",
+        "%6fwn/g%61te:1",
+        "%35a00",
+    ];
+    for (names, says) in [(&mine[..], "self-protect"), (&["other", "own/gate", "own/gate:2", "bbbb", "5b"], "posture-forbids")] {
+        for name in names {
+            for (method, uri) in [
+                ("POST", format!("/v1.41/plugins/{name}/disable?force=1")),
+                ("POST", format!("/plugins/{name}/set")),
+                ("POST", format!("/plugins/{name}/enable?timeout=0")),
+                ("POST", format!("/v1.41/plugins/{name}/upgrade?{remote}")),
+                ("DELETE", format!("/plugins/{name}?force=1")),
+                ("DELETE", format!("http://docker/v1.24/plugins/{name}")),
+            ] {
+                assert_eq!(house.says(&sent(method, &uri)).await, says, "{method} {uri}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_plugin_takes_the_gates_name_in_any_posture() {
+    let signed = format!("r.example/team/good@{}", digest("good manifest"));
+    for (posture, otherwise) in [(Posture::Images, "allow"), (Posture::Lockdown, "posture-forbids")] {
+        let house = managed(posture);
+        for (uri, says) in [
+            ("/plugins/create?name=own/gate:1".to_owned(), "self-protect"),
+            ("/plugins/create?name=own%2Fgate:1".to_owned(), "self-protect"),
+            ("/plugins/create?name=own/gate:2".to_owned(), otherwise),
+            (format!("/plugins/pull?remote={signed}&name=own/gate:1"), "self-protect"),
+            (format!("/plugins/pull?remote={signed}&name=docker.io%2fown%2fgate:1"), "self-protect"),
+            (format!("/plugins/pull?remote={signed}&name=own/gate"), otherwise),
+            (format!("/plugins/pull?remote={signed}"), otherwise),
+            ("/plugins/pull?remote=own/gate:1".to_owned(), "self-protect"),
+            (format!("/plugins/own/gate:1/upgrade?remote={signed}"), "self-protect"),
+            (format!("/plugins/5a/upgrade?remote={signed}"), "self-protect"),
+            (format!("/plugins/other/upgrade?remote={signed}"), otherwise),
+        ] {
+            assert_eq!(house.says(&sent("POST", &uri)).await, says, "{uri} in {posture:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_posture_images_the_gate_is_reconfigured_and_that_is_recorded() {
+    let house = managed(Posture::Images);
+    for (method, uri) in [
+        ("POST", "/plugins/own/gate:1/disable"),
+        ("POST", "/plugins/5a00/set"),
+        ("POST", "/plugins/own/gate:1/enable"),
+        ("DELETE", "/plugins/own%2fgate:1"),
+    ] {
+        let call = Call { method: method.into(), uri: uri.into(), ..call_without_body() };
+        assert_eq!(house.gate.request(Ok((call, sent(method, uri)))).await, Answer::Allow, "{uri}");
+    }
+    let entries = house.journal.0.lock().unwrap();
+    assert!(entries.iter().all(|entry| entry.event == Event::Gate) && entries.len() == 4, "{entries:?}");
+}
+
+fn call_without_body() -> Call {
+    Call {
+        user: String::new(),
+        user_authn_method: String::new(),
+        method: String::new(),
+        uri: String::new(),
+        headers: [("Content-Length".to_owned(), "0".to_owned())].into(),
+        body: None,
+        outcome: None,
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_learn_its_name_lets_no_plugin_in() {
+    let house = managed(Posture::Images);
+    house.engine.fail_with(Some(EngineError::Timeout { call: "GET /plugins".into() }));
+    let signed = format!("r.example/team/good@{}", digest("good manifest"));
+    for uri in ["/plugins/create?name=x".to_owned(), format!("/plugins/pull?remote={signed}")] {
+        assert_eq!(house.says(&sent("POST", &uri)).await, "engine-unreachable", "{uri}");
+    }
+    // Settings stay mendable.
+    assert_eq!(house.says(&sent("POST", "/plugins/x/disable")).await, "allow");
+    house.engine.fail_with(None);
+    assert_eq!(house.says(&sent("POST", "/plugins/create?name=x")).await, "allow");
 }
 
 #[tokio::test]
@@ -410,4 +556,35 @@ async fn a_container_made_of_other_content_than_was_judged_is_recorded() {
     let entries = house.journal.0.lock().unwrap();
     let seen: Vec<_> = entries.iter().map(|entry| (entry.event, entry.container_id.chars().next())).collect();
     assert_eq!(seen, [(Event::Created, Some('a')), (Event::Mismatch, Some('b'))]);
+}
+
+#[tokio::test]
+async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_approves() {
+    let ended = Call {
+        outcome: Some(crate::wire::Outcome { status: 204, body: None }),
+        ..Call::decode(
+            br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#,
+        )
+        .unwrap()
+    };
+    let now = crate::clock::now();
+    let long_ago = now.checked_sub(jiff::SignedDuration::from_hours(1)).unwrap();
+    for (image, running, started_at, kills) in [
+        ("evil config", true, now, 1),
+        ("good config", true, now, 0),
+        ("evil config", false, now, 0),
+        ("evil config", true, long_ago, 0),
+    ] {
+        let house = house();
+        let started = Container { running, started_at: Some(started_at), ..container('a', "web", Some(digest(image))) };
+        house.engine.put_container(started);
+        house.gate.response(&ended).await;
+        assert_eq!(house.engine.killed().len(), kills, "{image} {running} {started_at}");
+    }
+    let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
+    let house = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
+    let started = Container { running: true, started_at: Some(now), ..container('a', "web", Some(digest("good config"))) };
+    house.engine.put_container(started);
+    house.gate.response(&ended).await;
+    assert!(house.engine.killed().is_empty());
 }

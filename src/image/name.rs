@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::digest::Digest;
+use super::digest::{Digest, DigestError};
 use super::reference::{Reference, ReferenceError};
 
 /// An image as a create call, an image mount or `docker tag` names it (moby, `reference.ParseAnyReference`).
@@ -33,6 +33,13 @@ impl ImageName {
         }
         if all_hex && hex.len() < 64 && hex.len() != text.len() {
             return Ok(Self::IdPrefix(text.into()));
+        }
+        if let Some((algorithm @ ("sha384" | "sha512"), hex)) = text.split_once(':') {
+            let digits = if algorithm == "sha384" { 96 } else { 128 };
+            if hex.len() == digits && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+                // An id to the engine, not a repository called `sha512` with a long tag.
+                return Err(DigestError::Algorithm(algorithm.to_owned()).into());
+            }
         }
         let reference = text.parse::<Reference>()?.or_latest();
         Ok(Self::Named { reference, written: text.into() })
@@ -88,5 +95,14 @@ mod tests {
         // A tag or a repository in front rules the id out.
         assert!(!ImageName::parse("sha256:v1").unwrap().may_be_id_prefix());
         assert!(!ImageName::parse("b823:1").unwrap().may_be_id_prefix());
+    }
+
+    #[test]
+    fn an_id_of_another_algorithm_is_no_name() {
+        for (algorithm, digits) in [("sha384", 96), ("sha512", 128)] {
+            assert!(ImageName::parse(&format!("{algorithm}:{}", "a".repeat(digits))).is_err());
+            // One digit off, the engine reads a name as well.
+            assert!(ImageName::parse(&format!("{algorithm}:{}", "a".repeat(digits - 1))).unwrap().reference().is_some());
+        }
     }
 }

@@ -260,6 +260,13 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
         Local::Present { id, digests, .. } => (Some(*id), Some(digests.as_slice())),
         Local::NotAsked | Local::Absent => (None, None),
     };
+    // The engine may take a reference for what it says, and a look at it for what its name was put on.
+    if let (Some(expected), Some(digests)) = (reference.digest, digests)
+        && !digests.contains(&expected)
+    {
+        let held = digests.first().copied().unwrap_or(expected);
+        return Err(Reason::ContentMismatch { reference: reference.clone(), expected, held });
+    }
     let vouches = vouches(image, scope, &reference.repository, digests, reference)?;
     Ok(Approval { id, vouches })
 }

@@ -271,6 +271,27 @@ impl Reason {
         }
     }
 
+    /// Whether this says "could not be found out" rather than "is not approved".
+    #[must_use]
+    pub const fn is_unsure(&self) -> bool {
+        match self {
+            Self::Trust { error, .. } => matches!(
+                error.code,
+                TrustCode::Unreachable
+                    | TrustCode::CaRefused
+                    | TrustCode::Unauthorized
+                    | TrustCode::Misconfigured
+                    | TrustCode::AllowlistUnavailable
+            ),
+            Self::EngineUnreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Overloaded
+            | Self::SettingFault { .. }
+            | Self::Internal => true,
+            _ => false,
+        }
+    }
+
     /// The whole line: `code: evidence; remedy`, at most [`MESSAGE_CHARS`] characters, no control characters.
     #[must_use]
     pub fn message(&self) -> String {

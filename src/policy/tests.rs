@@ -3,6 +3,7 @@
 //! Settings, messages, and what is decided without facts.
 
 use super::*;
+use crate::image::{Digest, ImageName};
 use crate::request::{Bring, Build, Create, Door, Drive, Intent, Pull, Pulled};
 use crate::trust::{TrustCode, TrustError};
 
@@ -194,4 +195,19 @@ fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
         assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message}");
         assert!(message.matches('`').count().is_multiple_of(2), "{message}");
     }
+}
+
+/// An engine's look at a reference and what it then takes need not agree (moby has two ways to resolve one).
+#[test]
+fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
+    let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
+    let (asked, held) = (Digest::of(b"asked for"), Digest::of(b"held"));
+    let name = ImageName::parse(&format!("r.example/a@{asked}")).unwrap();
+    let intent =
+        Intent::Create(Box::new(Create { image: Some(name.clone()), name: None, image_mounts: Vec::new(), doors: Vec::new() }));
+    let local = Local::Present { id: held, by_name: true, digests: vec![held] };
+    let image = ImageFacts { name, local, repositories: vec!["r.example/a".parse().unwrap()], asked: Vec::new() };
+    let facts = Facts { images: vec![image], ..Facts::default() };
+    let Verdict::Deny(reason) = decide(&policy, &intent, &facts) else { panic!() };
+    assert_eq!(reason.code(), "content-mismatch");
 }

@@ -19,6 +19,8 @@ use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetEr
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// Largest manifest read, bytes; what registries accept at most. Stops a registry from filling memory.
 const MANIFEST_BYTES: u64 = 4 << 20;
+/// Largest answer to a greeting, bytes.
+const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
 const PEERS: usize = 64;
 /// Most files read from one folder of `certs.d`. Stops a wrong folder from filling memory.
@@ -86,6 +88,19 @@ impl Registry {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings, peers: Mutex::default() }
+    }
+
+    /// Asks `/v2/`, where every registry answers, without credentials: whether it is there, with these CAs. Any answer counts,
+    /// also "who are you?" (401).
+    pub async fn greet(&self, host: &Host, deadline: Instant) -> Result<Answer, RegistryError> {
+        let peer = self.peer(host.as_str())?;
+        let time = deadline.saturating_duration_since(Instant::now());
+        let bounds = Bounds { bytes: GREETING_BYTES, time };
+        let over = async |session: &Session| session.client().get(&session.url("v2/")?, HeaderMap::new(), bounds).await;
+        match (over(&peer.https).await, &peer.http) {
+            (Err(NetError::Tls { .. } | NetError::Unreachable { .. }), Some(http)) => Ok(over(http).await?),
+            (answer, _) => Ok(answer?),
+        }
     }
 
     async fn fetch(&self, repository: &Repository, wanted: &Wanted, deadline: Instant) -> Result<Manifest, RegistryError> {

@@ -3,6 +3,7 @@
 use super::door::{Found, HOST_CONFIG};
 use super::json::{self, Members, Shape};
 use super::query::Query;
+use super::start::new_name;
 use super::{Asked, Create, Intent, Unreadable};
 use crate::image::ImageName;
 
@@ -15,7 +16,7 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     // dockerd takes JSON only here, so a body it acts on is one it shows, unless that is too large.
     let body = asked.call.body.as_deref().ok_or(Unreadable::MissingBody)?;
     let query = Query::of_form(asked)?;
-    let name = query.one("name")?.map(|name| name.strip_prefix('/').unwrap_or(name).to_owned());
+    let name = query.one("name")?.map(new_name).transpose()?;
     let config = json::read(body, &BODY)?;
     let mut found = Found::default();
     if let Some(host) = config.object("HostConfig")? {
@@ -79,6 +80,8 @@ mod tests {
         assert_eq!(named("/containers/create?name=/auth").as_deref(), Some("auth"));
         assert_eq!(named("/containers/create?x=1#&name=w%65b").as_deref(), Some("web"));
         assert_eq!(named("/containers/create?name=&platform="), None);
+        let like_an_id = format!("/containers/create?name={}", "ab".repeat(32));
+        assert!(matches!(Intent::of(&json(&like_an_id, r#"{"Image":"a"}"#)), Intent::Unreadable(_)));
         let twice = Intent::of(&json("/containers/create?name=a&name=b", r#"{"Image":"a"}"#));
         assert_eq!(twice, Intent::Unreadable(Unreadable::Query("name".into())));
     }

@@ -10,7 +10,9 @@ use crate::image::{Reference, ReferenceError};
 pub(super) fn pull(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let query = Query::of_form(asked)?;
     let remote = reference(query.one("remote")?.unwrap_or_default())?;
-    let name = query.one("name")?.map(reference).transpose()?;
+    let name = query.one("name")?.map(reference).transpose()?.unwrap_or_else(|| remote.clone());
+    // A digest given as the name is an error of the daemon's; one of the remote reference is dropped, its tag is kept.
+    let name = Some(Reference { digest: None, ..name }.or_latest());
     Ok(Intent::Plugin(PluginCall::Pull { remote, name }))
 }
 
@@ -54,7 +56,12 @@ mod tests {
         );
         assert_eq!(
             of("/v1.41/plugins/pull?remote=r.example/p:1"),
-            Intent::Plugin(PluginCall::Pull { remote: read("r.example/p:1"), name: None })
+            Intent::Plugin(PluginCall::Pull { remote: read("r.example/p:1"), name: Some(read("r.example/p:1")) })
+        );
+        let digest = format!("r.example/p@sha256:{}", "0a".repeat(32));
+        assert_eq!(
+            of(&format!("/plugins/pull?remote={digest}")),
+            Intent::Plugin(PluginCall::Pull { remote: read(&digest), name: Some(read("r.example/p:latest")) })
         );
         assert_eq!(
             of("/plugins/a/b/upgrade?remote=r.example/p:1"),

@@ -27,8 +27,17 @@ fn may_have_body(call: &Call) -> bool {
 pub(super) fn rename(container: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let query = Query::of_form(asked)?;
     let name = query.one("name")?.unwrap_or_default();
-    let name = name.strip_prefix('/').unwrap_or(name).to_owned();
-    Ok(Intent::Rename { container: container.to_owned(), name })
+    Ok(Intent::Rename { container: container.to_owned(), name: new_name(name)? })
+}
+
+/// A name that a container is to have, without its slash. One that looks like a whole id is refused: a start by it would mean
+/// this container once the one of that id is gone.
+pub(super) fn new_name(name: &str) -> Result<String, Unreadable> {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    if name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Unreadable::Reference("a container's name must not look like a container's id".to_owned()));
+    }
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]
@@ -87,6 +96,11 @@ mod tests {
         assert_eq!(of("/containers/c/rename?name=%2Fweb"), renamed("web"));
         assert_eq!(of("/containers/c/rename"), renamed(""));
         assert_eq!(of("/containers/c/rename?name=a&name=b"), Intent::Unreadable(Unreadable::Query("name".into())));
+        let id = "ab".repeat(32);
+        for name in [id.clone(), format!("/{id}")] {
+            assert!(matches!(of(&format!("/containers/c/rename?name={name}")), Intent::Unreadable(_)), "{name}");
+        }
+        assert_eq!(of(&format!("/containers/c/rename?name={}", &id[1..])), renamed(&id[1..]));
         let form = [("Content-Length", "8"), ("Content-Type", "application/x-www-form-urlencoded")];
         let hidden = Intent::of(&post("/containers/c/rename?name=web", &form, None));
         assert_eq!(hidden, Intent::Unreadable(Unreadable::HiddenBody));

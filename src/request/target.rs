@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use super::Unreadable;
 
-/// Longest target that is read. Stops long paths and queries from costing time; honest ones are far below.
-const TARGET_BYTES: usize = 64 * 1024;
+/// Longest target of a call that changes something. Stops long paths and queries from costing time and memory; honest ones have a
+/// few hundred bytes. Reads may be longer (filters with a thousand ids); Go bounds them at 1 MiB, and nothing of them is kept.
+pub(super) const CHANGE_BYTES: usize = 64 * 1024;
 
 /// A request target, cut in two.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,9 +23,6 @@ impl<'a> Target<'a> {
     /// Cuts and decodes `uri`. An error is what Go, or the router, answers without asking a plugin, or what cannot be
     /// told apart here from something else.
     pub(super) fn read(uri: &'a str) -> Result<Self, Unreadable> {
-        if uri.len() > TARGET_BYTES {
-            return Err(wrong("it is too long"));
-        }
         // Go refuses control characters; in the JSON of a call, U+FFFD stands for bytes that were no UTF-8.
         if uri.bytes().any(|byte| byte.is_ascii_control()) || uri.contains('\u{fffd}') {
             return Err(wrong("it holds characters that are no text"));
@@ -98,7 +96,7 @@ const fn hex(byte: u8) -> Option<u8> {
     }
 }
 
-fn wrong(why: &str) -> Unreadable {
+pub(super) fn wrong(why: &str) -> Unreadable {
     Unreadable::Uri(why.to_owned())
 }
 

@@ -44,6 +44,16 @@ fn an_unknown_route_is_named_in_bounds() {
     let Intent::Unknown { route } = Intent::of(&post(&format!("/x{}", "é".repeat(999)), &[], None)) else { panic!() };
     assert!(route.starts_with("POST /xé"));
     assert_eq!(route.chars().count(), ROUTE);
+    let control = Intent::of(&post("/x%0ay%1b", &[], None));
+    assert_eq!(control, Intent::Unknown { route: "POST /xy".into() });
+}
+
+#[test]
+fn long_targets_are_read_but_change_nothing() {
+    let long = format!("/containers/json?filters={}", "a".repeat(target::CHANGE_BYTES));
+    assert_eq!(Intent::of(&Call { method: "GET".into(), ..post(&long, &[], None) }), Intent::Read);
+    let long = format!("/containers/prune?filters={}", "a".repeat(target::CHANGE_BYTES));
+    assert!(matches!(Intent::of(&post(&long, &[], None)), Intent::Unreadable(Unreadable::Uri(_))));
 }
 
 /// The corpus: what real daemons put to a plugin (`test/fixtures/corpus/README.md`).

@@ -9,6 +9,7 @@
     clippy::format_collect,
     clippy::assigning_clones,
     clippy::type_complexity,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 

@@ -143,11 +143,8 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
             matches!(intent, Intent::Service(Service::Rollback { service }) if act["service"] == **service)
         }
         "drive" => *intent == Intent::Drive(drive(act["how"].as_str().unwrap())),
-        "plugin-pull" => matches!(intent, Intent::Plugin(PluginCall::Pull { remote, name })
-        if same_reference(remote, &act["remote"]) && match name {
-            Some(name) => same_reference(name, &act["name"]),
-            None => act["name"].is_null(),
-        }),
+        "plugin-pull" => matches!(intent, Intent::Plugin(PluginCall::Pull { remote, name: Some(name) })
+            if same_reference(remote, &act["remote"]) && same_reference(name, &act["name"])),
         "plugin-upgrade" => matches!(intent, Intent::Plugin(PluginCall::Upgrade { plugin, remote })
             if act["plugin"] == **plugin && same_reference(remote, &act["remote"])),
         "plugin-create" => matches!(intent, Intent::Plugin(PluginCall::Create { name }) if act["name"] == **name),

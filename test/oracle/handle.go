@@ -420,6 +420,11 @@ func pluginPull(c *context) (act, error) {
 			return nil, errors.New("cannot use digest in plugin tag")
 		}
 		a["name"] = local.orLatest()
+	} else {
+		// The remote one, its tag kept, its digest not.
+		local := *remote
+		local.Digest = ""
+		a["name"] = local.orLatest()
 	}
 	return a, nil
 }

@@ -27,6 +27,7 @@ fn image(id: u8, tags: &[&str], pulled: &[(&str, u8)]) -> Image {
     let pulled: Vec<String> = pulled.iter().map(|(name, byte)| format!("{name}@{}", digest(*byte))).collect();
     let json = serde_json::json!({
         "Id": digest(id), "RepoTags": tags, "RepoDigests": pulled, "Os": "linux", "Architecture": "amd64",
+        "GraphDriver": { "Name": "overlay2", "Data": {} },
         "RootFS": { "Layers": [digest(7)] }
     });
     serde_json::from_value(json).unwrap()

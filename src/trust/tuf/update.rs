@@ -14,6 +14,8 @@ use super::knowledge::{Floor, Held, Knowledge, Roles, Stored, narrowed};
 use super::{Fault, FaultKind, Limits, Pins, RoleName, hex};
 use crate::image::Repository;
 
+/// Up to so many files one after another on the open connection are faster than new connections with their handshakes.
+const FEW: usize = 4;
 /// Delegations fetched at once.
 const FETCHES: usize = 8;
 
@@ -394,7 +396,7 @@ impl<F: Fetch> Run<'_, F> {
         };
         let mut raws: Vec<Option<Arc<[u8]>>> = level.iter().map(kept).collect();
         let missing: Vec<usize> = raws.iter().enumerate().filter(|(_, raw)| raw.is_none()).map(|(index, _)| index).collect();
-        if F::PARALLEL && missing.len() > 1 {
+        if F::PARALLEL && missing.len() > FEW {
             // The sum of what is announced is bounded before anything is asked for.
             let announced: u64 = missing
                 .iter()

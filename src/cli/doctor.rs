@@ -1,0 +1,275 @@
+//! `doctor`: is this host really protected? Every finding with its evidence and its remedy; `docs/doctor.md` lists them.
+//!
+//! It looks and changes nothing. Two questions to the engine are more than looks, and have no effect on any engine: see
+//! [`Engine::start_nobody`] and [`Engine::http2`].
+
+mod chain;
+mod content;
+mod daemon;
+mod engine;
+mod files;
+mod reach;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::out::{self, Colour};
+use super::{NO, UNKNOWN, YES, parts, place};
+use crate::clock;
+use crate::engine::{Api as _, Engine};
+use crate::net::clean;
+use crate::policy::Settings;
+
+/// How long the engine gets for one answer.
+const ENGINE_TIME: Duration = Duration::from_secs(5);
+/// Longest evidence or remedy, characters. Stops foreign text from filling the screen.
+const TEXT_CHARS: usize = 600;
+
+/// Say whether this host is really protected: every finding with its remedy.
+///
+/// Example: img-authz doctor --json
+#[derive(Args)]
+#[command(after_help = "Exit code 0: nothing critical and no warning; 2: there are some; 1: could not tell. Run it as root, on \
+    the engine's host. PLUGIN names a plugin that is not called img-authz.\n\nExample: img-authz doctor")]
+pub(super) struct DoctorArgs {
+    /// The engine's daemon.json (default: the one dockerd was started with)
+    #[arg(long, value_name = "PATH")]
+    daemon_json: Option<PathBuf>,
+    /// Print JSON: a list of findings, worst first
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    /// The gate is not in force, or can be gone around.
+    Critical,
+    /// It is weaker than it looks, or will be.
+    Warning,
+    /// Worth knowing.
+    Info,
+    /// Looked at and found good.
+    Ok,
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    id: &'static str,
+    severity: Severity,
+    evidence: String,
+    remedy: String,
+}
+
+impl Finding {
+    fn new(id: &'static str, severity: Severity, evidence: impl AsRef<str>, remedy: &str) -> Self {
+        Self { id, severity, evidence: bounded(evidence.as_ref()), remedy: bounded(remedy) }
+    }
+
+    fn critical(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
+        Self::new(id, Severity::Critical, evidence, remedy)
+    }
+
+    fn warning(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
+        Self::new(id, Severity::Warning, evidence, remedy)
+    }
+
+    fn info(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
+        Self::new(id, Severity::Info, evidence, remedy)
+    }
+
+    fn ok(id: &'static str, evidence: impl AsRef<str>) -> Self {
+        Self::new(id, Severity::Ok, evidence, "")
+    }
+}
+
+/// One line, without what a terminal would act on.
+fn bounded(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '?',
+        control if control.is_control() => ' ',
+        other => other,
+    };
+    text.chars().take(TEXT_CHARS).map(harmless).collect()
+}
+
+pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
+    let settings = place::on_host(settings);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out::fault(&error.to_string());
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    let workers = runtime.handle().clone();
+    let mut findings = runtime.block_on(examine(arguments, &settings, workers, clock::now()));
+    // Nothing that still runs (a name lookup that hangs) holds up the answer.
+    runtime.shutdown_background();
+    findings.sort_by_key(|finding| finding.severity);
+    if arguments.json {
+        out::json(&findings);
+    } else {
+        out::print(&text(&findings));
+    }
+    ExitCode::from(code(&findings))
+}
+
+fn code(findings: &[Finding]) -> u8 {
+    let is_bad = |finding: &Finding| matches!(finding.severity, Severity::Critical | Severity::Warning);
+    if findings.iter().any(is_bad) { NO } else { YES }
+}
+
+async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::runtime::Handle, now: Timestamp) -> Vec<Finding> {
+    let gate = place::plugin_name();
+    let mut findings = Vec::new();
+    let mut policy = None;
+    out::progress("settings, registries, Notary …");
+    findings.extend(reach::settings(settings, now, &mut policy));
+    findings.extend(reach::network(settings, policy.as_ref(), now).await);
+    findings.extend(files::state(settings));
+    findings.extend(files::credentials(settings, policy.as_ref()));
+
+    out::progress("the engine …");
+    let engine = match Engine::at(settings.docker_host()) {
+        Ok(engine) => engine,
+        Err(error) => {
+            findings.push(Finding::critical(
+                "engine-unreachable",
+                error.to_string(),
+                "set DOCKER_HOST to the engine's own socket",
+            ));
+            return findings;
+        }
+    };
+    let process = daemon::Process::behind(engine.socket()).await;
+    let flags = process.as_ref().map(|process| &process.flags);
+    let path = daemon_file(arguments, settings, flags);
+    let read = parts::read(&path, daemon::FILE_BYTES);
+    let deadline = || Instant::now() + ENGINE_TIME;
+    let plugin = engine.plugin(&gate, deadline()).await;
+    let id = plugin.as_ref().ok().and_then(|plugin| plugin.as_ref()).map(|plugin| plugin.id.clone());
+    let names = daemon::Names { gate: &gate, id: id.as_deref() };
+    let (file, found) = daemon::file(&path, read, flags, names);
+    findings.extend(found);
+    let version = match engine.version(deadline()).await {
+        Ok(version) => version,
+        Err(error) => {
+            let remedy = "start the engine, or set DOCKER_HOST to its socket; run this as root. While a plugin that daemon.json \
+                          names does not answer, the engine refuses every call";
+            findings.push(Finding::critical("engine-unreachable", clean(&error.to_string()), remedy));
+            return findings;
+        }
+    };
+    let info = engine.info(deadline()).await.ok();
+    let swarm = info.as_ref().is_some_and(|info| info.swarm == "active");
+    findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
+    findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
+    findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
+    findings.extend(chain::asked(&engine, &gate, settings, &info, &file, flags).await);
+    findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
+    findings.extend(files::sockets(engine.socket(), policy.as_ref()));
+    if policy.is_some() {
+        findings.extend(content::judge(settings, &engine, workers).await);
+    }
+    findings
+}
+
+/// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.
+fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&daemon::Flags>) -> PathBuf {
+    let given = arguments.daemon_json.clone();
+    given.or_else(|| flags.and_then(|flags| flags.config_file.clone())).unwrap_or_else(|| parts::daemon_file(settings))
+}
+
+/// For people: what is bad with its remedy, what is good on a line.
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or_default();
+    for finding in findings {
+        let (word, colour) = match finding.severity {
+            Severity::Critical => ("CRITICAL", Colour::Red),
+            Severity::Warning => ("WARNING ", Colour::Yellow),
+            Severity::Info => ("info    ", Colour::None),
+            Severity::Ok => ("ok      ", Colour::Green),
+        };
+        text.push_str(&format!("{}  {:width$}  {}\n", out::paint(word, colour), finding.id, finding.evidence));
+        if !finding.remedy.is_empty() {
+            text.push_str(&format!("{:10}{:width$}  → {}\n", "", "", finding.remedy));
+        }
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (critical, warnings) = (count(Severity::Critical), count(Severity::Warning));
+    text.push_str(&match (critical, warnings) {
+        (0, 0) => "\nThis host is protected as far as can be seen.\n".to_owned(),
+        (0, warnings) => format!("\n{}: see docs/doctor.md.\n", many(warnings, "warning")),
+        (critical, warnings) => {
+            format!("\nThis host is not protected: {} critical, {}; see docs/doctor.md.\n", critical, many(warnings, "warning"))
+        }
+    });
+    text
+}
+
+fn many(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_critical_or_a_warning_makes_the_exit_code_a_no() {
+        let of = |severity| code(&[Finding::new("x", severity, "", ""), Finding::ok("y", "")]);
+        assert_eq!([Severity::Critical, Severity::Warning, Severity::Info, Severity::Ok].map(of), [NO, NO, YES, YES]);
+    }
+
+    #[test]
+    fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
+        let findings =
+            [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
+        let expected = "CRITICAL  not-in-chain    a [31m?b\n                            → mend it\n\
+                        ok        engine-version  20.10.24\n\n\
+                        This host is not protected: 1 critical, 0 warnings; see docs/doctor.md.\n";
+        assert_eq!(text(&findings), expected);
+        let json = serde_json::to_value(&findings).unwrap();
+        assert_eq!(json[0]["severity"], "critical");
+        assert_eq!(json[0]["remedy"], "mend it");
+    }
+
+    #[test]
+    fn every_finding_is_in_the_manual_and_nothing_else_is() {
+        let manual = include_str!("../../docs/doctor.md");
+        let mut told: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+        let sources = [
+            include_str!("doctor.rs"),
+            include_str!("doctor/chain.rs"),
+            include_str!("doctor/content.rs"),
+            include_str!("doctor/daemon.rs"),
+            include_str!("doctor/engine.rs"),
+            include_str!("doctor/files.rs"),
+            include_str!("doctor/reach.rs"),
+        ];
+        let mut made: Vec<&str> = Vec::new();
+        for source in sources {
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            for part in source.split("Finding::").skip(1) {
+                let Some((kind, rest)) = part.split_once('(') else { continue };
+                if matches!(kind, "critical" | "warning" | "info" | "ok" | "new") {
+                    let id = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                    made.extend(id.filter(|id| !made.contains(id)));
+                }
+            }
+        }
+        told.sort_unstable();
+        made.sort_unstable();
+        assert_eq!(made, told);
+    }
+}

@@ -1,0 +1,314 @@
+//! Is the gate installed, and does dockerd ask it? Its being listed proves neither.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use super::daemon::Flags;
+use super::{ENGINE_TIME, Finding, files};
+use crate::engine::{ContainerId, Engine, EngineError, Info, Plugin, Started};
+use crate::gate::{DaemonFile, Listed};
+use crate::net::clean;
+use crate::policy::{Settings, quoted};
+
+/// Where dockerd looks for plugins that are no managed ones, in this order.
+const FOLDERS: [&str; 3] = ["run/docker/plugins", "etc/docker/plugins", "usr/lib/docker/plugins"];
+/// How long a plugin's socket gets to take a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How the engine tells a refusal.
+const REFUSED: &str = "authorization denied by plugin ";
+/// How it tells that a plugin does not work.
+const FAILED: &str = "plugin ";
+
+/// What became of the call that must be refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// The gate refused it, with this code.
+    Refused { plugin: String, code: String },
+    /// Somebody else did.
+    ByOther(String),
+    /// A plugin was asked and gave no answer.
+    Broken(String),
+    /// It reached the engine.
+    Passed,
+    /// Something else.
+    Unknown(String),
+}
+
+/// Whether there is a plugin of this name, and one alone. `root` is `/`, elsewhere in tests.
+pub(super) async fn plugin(gate: &str, managed: Result<Option<Plugin>, EngineError>, root: &Path) -> Vec<Finding> {
+    let shown = quoted(gate);
+    let legacy = sockets(gate, root);
+    let managed = match managed {
+        Ok(managed) => managed,
+        Err(error) => {
+            let evidence = format!("whether {shown} is a managed plugin is not known: {}", clean(&error.to_string()));
+            return vec![Finding::warning("plugin-unknown", evidence, "repeat this once the engine answers")];
+        }
+    };
+    match (managed, legacy.first()) {
+        (Some(plugin), Some(path)) => {
+            let path = quoted(&path.display().to_string());
+            let evidence = format!("there is a managed plugin {shown} and a plugin socket {path}: dockerd asks the managed one");
+            let mut found = vec![Finding::warning("plugin-shadowed", evidence, "remove the one that you do not mean")];
+            found.extend((!plugin.enabled).then(|| disabled(&shown)));
+            found
+        }
+        (Some(plugin), None) if plugin.enabled => vec![Finding::ok("plugin", format!("managed plugin {shown} is enabled"))],
+        (Some(_), None) => vec![disabled(&shown)],
+        (None, Some(path)) => {
+            let told = quoted(&path.display().to_string());
+            let is_socket = path.extension().is_some_and(|ending| ending == "sock");
+            if !is_socket {
+                return vec![Finding::ok("plugin", format!("{shown} is described in {told}"))];
+            }
+            match tokio::time::timeout(PATIENCE, UnixStream::connect(path)).await {
+                Ok(Ok(_)) => vec![Finding::ok("plugin", format!("{shown} listens on {told}"))],
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    vec![Finding::info("plugin", format!("{told} may not be opened: {error}"), "run this as root")]
+                }
+                Ok(Err(_)) | Err(_) => {
+                    let evidence = format!("nobody answers on {told}: the engine refuses every call, or does not start");
+                    vec![Finding::critical("plugin-dead", evidence, "start the gate: systemctl start img-authz")]
+                }
+            }
+        }
+        (None, None) => {
+            let evidence = format!("there is no managed plugin {shown} and no plugin socket of that name");
+            let remedy = "install the gate; if it has another name, give that in PLUGIN";
+            vec![Finding::critical("plugin-missing", evidence, remedy)]
+        }
+    }
+}
+
+fn disabled(shown: &str) -> Finding {
+    let evidence =
+        format!("managed plugin {shown} is disabled: nothing is enforced, and dockerd does not start with it in daemon.json");
+    let remedy = "docker plugin enable it, then reload the daemon (kill -HUP): enabling alone does not put it back in the chain";
+    Finding::critical("plugin-disabled", evidence, remedy)
+}
+
+/// Sockets and descriptions of that name, in the order dockerd looks for them.
+fn sockets(gate: &str, root: &Path) -> Vec<PathBuf> {
+    // A name with a slash or a tag is a managed plugin's alone.
+    if gate.is_empty() || gate.contains(['/', ':']) || gate.starts_with('.') {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (index, folder) in FOLDERS.iter().enumerate() {
+        let folder = root.join(folder);
+        let endings: &[&str] = if index == 0 { &["sock"] } else { &["spec", "json"] };
+        for ending in endings {
+            let name = format!("{gate}.{ending}");
+            found.extend([folder.join(&name), folder.join(gate).join(&name)]);
+        }
+    }
+    let is_there = |path: &PathBuf| {
+        let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+        kind.is_ok_and(|kind| kind.is_socket() || (kind.is_file() && path.extension().is_none_or(|ending| ending != "sock")))
+    };
+    found.retain(is_there);
+    found
+}
+
+/// Asks the engine for what the gate must refuse: the start of a container by a new random id. No container has it, so that an
+/// engine without a gate answers 404, and nothing is looked up, pulled or started anywhere.
+pub(super) async fn asked(
+    engine: &Engine,
+    gate: &str,
+    settings: &Settings,
+    info: &Option<Info>,
+    file: &Option<DaemonFile>,
+    flags: Option<&Flags>,
+) -> Vec<Finding> {
+    let Some(nobody) = nobody() else {
+        return vec![Finding::warning("chain-unknown", "the system gives no random numbers", "repeat this")];
+    };
+    let started = engine.start_nobody(&nobody, Instant::now() + ENGINE_TIME * 3).await;
+    let asked = match &started {
+        Ok(started) => read(started),
+        Err(error) => Asked::Unknown(error.to_string()),
+    };
+    let is_recorded = files::is_recorded(settings, nobody.as_str());
+    let listed = match file.as_ref().map(DaemonFile::plugins) {
+        Some(Listed::Plugins(names)) => names.len(),
+        Some(Listed::Nothing | Listed::NotAList) | None => 0,
+    };
+    let started_with = info.as_ref().map(|info| info.authorization.len()).unwrap_or_default();
+    let any_listed = listed + started_with + flags.map(|flags| flags.plugins.len()).unwrap_or_default() > 0;
+    told(asked, gate, is_recorded, any_listed)
+}
+
+fn told(asked: Asked, gate: &str, is_recorded: Option<bool>, any_listed: bool) -> Vec<Finding> {
+    let shown = quoted(gate);
+    match asked {
+        Asked::Refused { plugin, code } => {
+            let by = quoted(&plugin);
+            let mut found = match code.as_str() {
+                "engine-unreachable" | "deadline" => vec![Finding::critical(
+                    "gate-without-engine",
+                    format!("{by} is asked, but cannot ask the engine itself ({code}): every create and start is refused"),
+                    "set the gate's DOCKER_HOST to the engine's socket as the gate sees it, and see its log",
+                )],
+                "setting-fault" => vec![Finding::critical(
+                    "gate-without-policy",
+                    format!("{by} is asked, but its settings are faulty: every call that touches an image is refused"),
+                    "see settings-fault; docker plugin disable, set, enable, then reload the daemon",
+                )],
+                _ => vec![Finding::ok("in-chain", format!("{by} was asked about a call and refused it ({code})"))],
+            };
+            if is_recorded == Some(false) {
+                found.push(Finding::warning(
+                    "audit-unrecorded",
+                    "the gate's refusal a moment ago is not in the audit log that was looked at",
+                    "see that STATE_DIR names the gate's own folder here, and the gate's log for lost entries",
+                ));
+            }
+            found
+        }
+        Asked::Passed if is_recorded == Some(true) => vec![Finding::warning(
+            "mode-audit",
+            format!("{shown} was asked about a call it should refuse, recorded it, and let it pass: MODE is audit"),
+            "set MODE=enforce once the audit log holds no surprises",
+        )],
+        Asked::Passed => {
+            let why = if any_listed {
+                "a reload or restart of the daemon has not happened since it was listed, or it was disabled and enabled since"
+            } else {
+                "no authorization plugin is listed"
+            };
+            vec![Finding::critical(
+                "not-in-chain",
+                format!("a call that {shown} must refuse reached the engine: the gate is not asked, nothing is enforced ({why})"),
+                "list it in daemon.json, see that it is enabled, then reload the daemon: systemctl reload docker, or kill -HUP",
+            )]
+        }
+        Asked::Broken(why) => vec![Finding::critical(
+            "gate-not-answering",
+            format!("the engine asks a plugin that does not answer, and so refuses the call: {}", clean(&why)),
+            "start the gate, or see its log; to get into Docker meanwhile, take it out of daemon.json and reload the daemon",
+        )],
+        Asked::ByOther(why) => vec![Finding::warning(
+            "chain-unknown",
+            format!("another plugin refused the call before {shown} could: {}", clean(&why)),
+            "list the gate first in daemon.json, or let that plugin allow the start of an unknown container",
+        )],
+        Asked::Unknown(why) => vec![Finding::warning(
+            "chain-unknown",
+            format!("whether {shown} is asked could not be found out: {}", clean(&why)),
+            "repeat this; see the daemon's log",
+        )],
+    }
+}
+
+fn read(started: &Started) -> Asked {
+    let message = started.message.trim();
+    if let Some(rest) = message.strip_prefix(REFUSED) {
+        let mut parts = rest.splitn(3, ": ");
+        return match (started.status, parts.next(), parts.next()) {
+            (403, Some(plugin), Some(code)) if is_ours(code) => {
+                Asked::Refused { plugin: plugin.to_owned(), code: code.to_owned() }
+            }
+            _ => Asked::ByOther(rest.to_owned()),
+        };
+    }
+    match started.status {
+        500 if message.starts_with(FAILED) && message.contains("AuthZPlugin.") => Asked::Broken(message.to_owned()),
+        // "No such container", or a start that did nothing (304).
+        404 => Asked::Passed,
+        status => Asked::Unknown(format!("the engine answered with status {status}: {message}")),
+    }
+}
+
+/// What this gate says to the start of a container that is not there.
+fn is_ours(code: &str) -> bool {
+    matches!(
+        code,
+        "container-unknown" | "engine-unreachable" | "setting-fault" | "deadline" | "overloaded" | "internal" | "start-with-body"
+    )
+}
+
+/// An id that no container has.
+fn nobody() -> Option<ContainerId> {
+    let mut bytes = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity::{self, Critical, Ok as Good, Warning};
+    use super::*;
+
+    fn of(status: u16, message: &str) -> Asked {
+        read(&Started { status, message: message.to_owned() })
+    }
+
+    #[test]
+    fn only_the_gates_own_words_prove_that_it_is_asked() {
+        let refused = "authorization denied by plugin img-authz:latest: container-unknown: no container `00`; see docker ps -a";
+        assert_eq!(of(403, refused), Asked::Refused { plugin: "img-authz:latest".into(), code: "container-unknown".into() });
+        assert!(matches!(of(403, "authorization denied by plugin opa: no: never"), Asked::ByOther(_)));
+        assert!(matches!(of(403, "authorization denied by plugin opa: "), Asked::ByOther(_)));
+        assert!(matches!(of(500, refused), Asked::ByOther(_)));
+        assert!(matches!(of(500, "plugin x failed with error: AuthZPlugin.AuthZReq: dial unix"), Asked::Broken(_)));
+        assert_eq!(of(404, "No such container: 00"), Asked::Passed);
+        assert!(matches!(of(500, "server error"), Asked::Unknown(_)));
+        assert!(matches!(of(204, ""), Asked::Unknown(_)));
+    }
+
+    fn says(asked: Asked, recorded: Option<bool>) -> Vec<(&'static str, Severity)> {
+        told(asked, "img-authz", recorded, true).iter().map(|finding| (finding.id, finding.severity)).collect()
+    }
+
+    #[test]
+    fn a_call_that_passed_means_that_nothing_is_enforced() {
+        let refused = |code: &str| Asked::Refused { plugin: "img-authz".into(), code: code.into() };
+        assert_eq!(says(refused("container-unknown"), Some(true)), [("in-chain", Good)]);
+        assert_eq!(says(refused("container-unknown"), None), [("in-chain", Good)]);
+        assert_eq!(says(refused("container-unknown"), Some(false)), [("in-chain", Good), ("audit-unrecorded", Warning)]);
+        assert_eq!(says(refused("engine-unreachable"), None), [("gate-without-engine", Critical)]);
+        assert_eq!(says(refused("setting-fault"), None), [("gate-without-policy", Critical)]);
+        assert_eq!(says(Asked::Passed, None), [("not-in-chain", Critical)]);
+        assert_eq!(says(Asked::Passed, Some(false)), [("not-in-chain", Critical)]);
+        assert_eq!(says(Asked::Passed, Some(true)), [("mode-audit", Warning)]);
+        assert_eq!(says(Asked::Broken(String::new()), None), [("gate-not-answering", Critical)]);
+        assert_eq!(says(Asked::ByOther(String::new()), None), [("chain-unknown", Warning)]);
+    }
+
+    fn managed(enabled: bool) -> Result<Option<Plugin>, EngineError> {
+        Ok(Some(Plugin { id: "5".repeat(64), name: "img-authz:latest".into(), enabled, settings: Vec::new() }))
+    }
+
+    #[tokio::test]
+    async fn a_plugin_is_there_once_and_alive() {
+        let root = tempfile::tempdir().unwrap();
+        let ids = async |managed| -> Vec<_> {
+            plugin("img-authz", managed, root.path()).await.iter().map(|finding| (finding.id, finding.severity)).collect()
+        };
+        assert_eq!(ids(managed(true)).await, [("plugin", Good)]);
+        assert_eq!(ids(managed(false)).await, [("plugin-disabled", Critical)]);
+        assert_eq!(ids(Ok(None)).await, [("plugin-missing", Critical)]);
+        let folder = root.path().join("run/docker/plugins");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("img-authz.sock"), "no socket").unwrap();
+        assert_eq!(ids(Ok(None)).await, [("plugin-missing", Critical)]);
+        std::fs::remove_file(folder.join("img-authz.sock")).unwrap();
+        let listener = tokio::net::UnixListener::bind(folder.join("img-authz.sock")).unwrap();
+        assert_eq!(ids(Ok(None)).await, [("plugin", Good)]);
+        assert_eq!(ids(managed(true)).await, [("plugin-shadowed", Warning)]);
+        assert_eq!(ids(managed(false)).await, [("plugin-shadowed", Warning), ("plugin-disabled", Critical)]);
+        drop(listener);
+        assert_eq!(ids(Ok(None)).await, [("plugin-dead", Critical)]);
+        let unanswered = Err(EngineError::Timeout { call: "GET".into() });
+        assert_eq!(ids(unanswered).await, [("plugin-unknown", Warning)]);
+    }
+
+    #[test]
+    fn nobody_is_a_new_id_each_time() {
+        assert_ne!(nobody().unwrap(), nobody().unwrap());
+    }
+}

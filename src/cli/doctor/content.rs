@@ -1,0 +1,282 @@
+//! What is on the host already: containers and images that came before the gate, and would be refused now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Finding, out, parts};
+use crate::engine::{Api, Engine};
+use crate::gate::Gate;
+use crate::image::ImageName;
+use crate::net::clean;
+use crate::policy::{Reason, Settings, Verdict, quoted};
+use crate::request::{Create, Intent, Start, StartAction};
+
+/// How long the engine gets for its lists.
+const LIST_TIME: Duration = Duration::from_secs(30);
+/// How long all judging may take. Stops a Notary out of reach from holding the answer up.
+const JUDGE_TIME: Duration = Duration::from_secs(60);
+/// Most containers, and most images, that are judged. Stops a host with tens of thousands from taking for ever.
+const MOST: usize = 500;
+/// How many are judged at a time.
+const AT_ONCE: usize = 8;
+/// How many are named in a finding.
+const NAMED: usize = 6;
+
+/// One thing to judge.
+struct Subject {
+    name: String,
+    kind: Kind,
+    intent: Intent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Running,
+    Stopped,
+    Image,
+}
+
+/// What the gate would say now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Yes,
+    No(&'static str),
+    CannotTell(&'static str),
+}
+
+/// Judges what is on the host.
+pub(super) async fn judge(settings: &Settings, engine: &Engine, workers: tokio::runtime::Handle) -> Vec<Finding> {
+    let gate = match parts::asking(settings, workers) {
+        Ok(gate) => Arc::new(gate),
+        Err(why) => return vec![Finding::warning("content-unknown", clean(&why), "see settings-fault")],
+    };
+    let subjects = match subjects(engine).await {
+        Ok(subjects) => subjects,
+        Err(why) => return vec![Finding::warning("content-unknown", why, "repeat this once the engine answers")],
+    };
+    tell(&judged(&gate, subjects, JUDGE_TIME).await)
+}
+
+/// Containers first, running ones before others.
+async fn subjects(engine: &dyn Api) -> Result<(Vec<Subject>, usize), String> {
+    let deadline = Instant::now() + LIST_TIME;
+    let failed = |error: crate::engine::EngineError| format!("what is on this host is not known: {}", clean(&error.to_string()));
+    let mut containers = engine.containers(deadline).await.map_err(failed)?;
+    let images = engine.images(deadline).await.map_err(failed)?;
+    containers.sort_by_key(|container| container.state != "running");
+    let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
+    let mut subjects = Vec::new();
+    for container in containers.into_iter().take(MOST) {
+        let start = Start { container: container.id.to_string(), action: StartAction::Start, extra: None };
+        let name = container.names.into_iter().next().unwrap_or_else(|| container.id.to_string());
+        let kind = if container.state == "running" { Kind::Running } else { Kind::Stopped };
+        subjects.push(Subject { name, kind, intent: Intent::Start(start) });
+    }
+    for image in images.into_iter().take(MOST) {
+        let create = Create { image: Some(ImageName::Id(image.id)), name: None, image_mounts: Vec::new(), doors: Vec::new() };
+        let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
+        subjects.push(Subject { name, kind: Kind::Image, intent: Intent::Create(Box::new(create)) });
+    }
+    Ok((subjects, left_out))
+}
+
+/// Judged subjects, and how many were left.
+type Judged = (Vec<(String, Kind, Says)>, usize);
+
+async fn judged(gate: &Arc<Gate>, (subjects, left_out): (Vec<Subject>, usize), time: Duration) -> Judged {
+    let deadline = Instant::now() + time;
+    let total = subjects.len();
+    let mut waiting = subjects.into_iter();
+    let mut running = JoinSet::new();
+    let mut done = Vec::new();
+    loop {
+        while running.len() < AT_ONCE
+            && let Some(subject) = waiting.next()
+        {
+            let gate = Arc::clone(gate);
+            running.spawn(async move {
+                let says = says(&gate.judge(&subject.intent).await.verdict);
+                (subject.name, subject.kind, says)
+            });
+        }
+        match tokio::time::timeout_at(deadline, running.join_next()).await {
+            Ok(Some(Ok(judged))) => done.push(judged),
+            // A judgement that met a fault of its own counts as one left.
+            Ok(Some(Err(_))) => {}
+            Ok(None) | Err(_) => break,
+        }
+        if done.len().is_multiple_of(50) {
+            out::progress(&format!("{} of {total} containers and images judged …", done.len()));
+        }
+    }
+    let left = total - done.len() + left_out;
+    (done, left)
+}
+
+fn says(verdict: &Verdict) -> Says {
+    let reason = match verdict {
+        Verdict::Allow(_) => return Says::Yes,
+        Verdict::Deny(reason) => reason,
+    };
+    match reason {
+        // Gone since it was listed.
+        Reason::ContainerUnknown { .. } => Says::Yes,
+        reason if reason.is_unsure() => Says::CannotTell(reason.code()),
+        reason => Says::No(reason.code()),
+    }
+}
+
+fn tell((judged, left): &Judged) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let refused = |kind: Kind| -> (usize, usize, String) {
+        let of_kind = || judged.iter().filter(|(_, own, _)| *own == kind);
+        let list: Vec<String> = of_kind()
+            .filter_map(|(name, _, says)| match says {
+                Says::No(code) => Some(format!("{} ({code})", quoted(name))),
+                Says::Yes | Says::CannotTell(_) => None,
+            })
+            .collect();
+        let more = if list.len() > NAMED { ", …" } else { "" };
+        let shown = list.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        (list.len(), of_kind().count(), format!("{shown}{more}"))
+    };
+    let remedy = "img-authz check says why, with every step: --action start ID. Stop what should not run, have the rest signed or registered";
+    let (count, total, names) = refused(Kind::Running);
+    if count > 0 {
+        let evidence = format!("{count} of {total} running containers would be refused now: {names}");
+        findings.push(Finding::warning("running-unapproved", evidence, remedy));
+    }
+    let (count, total, names) = refused(Kind::Stopped);
+    if count > 0 {
+        let evidence = format!("{count} of {total} stopped containers would be refused now: {names}");
+        findings.push(Finding::info("stopped-unapproved", evidence, remedy));
+    }
+    let (count, total, names) = refused(Kind::Image);
+    if count > 0 {
+        let evidence = format!("{count} of {total} images on this host would be refused now: {names}");
+        findings.push(Finding::info("images-unapproved", evidence, "have them signed or registered, or remove them"));
+    }
+    let unsure = judged.iter().filter_map(|(_, _, says)| match says {
+        Says::CannotTell(code) => Some(*code),
+        Says::Yes | Says::No(_) => None,
+    });
+    let codes: Vec<&str> = unsure.collect();
+    if let Some(first) = codes.first() {
+        let evidence = format!("{} containers and images could not be judged, the first because of {first}", codes.len());
+        findings.push(Finding::warning("content-unknown", evidence, "mend what cannot be reached, then repeat this"));
+    } else if *left > 0 {
+        let evidence = format!("{left} containers and images were not judged: there are too many, or it took too long");
+        findings.push(Finding::info("content-unknown", evidence, "img-authz check says it of each"));
+    }
+    if findings.is_empty() {
+        findings
+            .push(Finding::ok("content", format!("all {} containers and images on this host would be let in now", judged.len())));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity::{self, Info, Ok as Good, Warning};
+    use super::*;
+    use crate::audit::MemoryJournal;
+    use crate::engine::{Container, Image, ImageConfig, Platform, Twin};
+    use crate::gate::{Identity, Records, Rules};
+    use crate::image::Digest;
+    use crate::policy::{BuildRule, Mode, Policy, Posture, Scope};
+    use crate::trust::{TrustError, Twin as Notary, VerifierKind};
+
+    fn image(name: &str) -> Image {
+        Image {
+            id: Digest::of(format!("{name} config").as_bytes()),
+            repo_tags: vec![format!("r.example/{name}:1").parse().unwrap()],
+            repo_digests: vec![(format!("r.example/{name}").parse().unwrap(), Digest::of(name.as_bytes()))],
+            created: None,
+            platform: Platform::default(),
+            layers: Vec::new(),
+            config: ImageConfig::default(),
+        }
+    }
+
+    fn container(id: char, image: &Image, running: bool) -> Container {
+        Container {
+            id: id.to_string().repeat(64).parse().unwrap(),
+            name: format!("c{id}"),
+            image: Some(image.id),
+            manifest: None,
+            image_ref: String::new(),
+            mounts: Vec::new(),
+            running,
+            started_at: None,
+        }
+    }
+
+    async fn found(engine: &Arc<Twin>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
+        let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
+        let policy = Policy { mode: Mode::Enforce, posture: Posture::Images, build: BuildRule::Deny, scopes: vec![scope] };
+        let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
+        let gate = Arc::new(Gate::new(
+            rules,
+            engine.clone(),
+            Arc::new(MemoryJournal::default()),
+            Records::in_memory(),
+            Identity::default(),
+            tokio::runtime::Handle::current(),
+        ));
+        let subjects = subjects(&**engine).await.unwrap();
+        let findings = tell(&judged(&gate, subjects, Duration::from_millis(500)).await);
+        findings.into_iter().map(|finding| (finding.id, finding.severity, finding.evidence)).collect()
+    }
+
+    fn signed() -> Notary {
+        Notary::default().with("r.example/good:1", Digest::of(b"good"))
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_raises_nothing_and_what_is_not_is_told_by_how_much_it_matters() {
+        let engine = Arc::new(Twin::new());
+        let (good, evil) = (image("good"), image("evil"));
+        engine.put_image(good.clone());
+        engine.put_container(container('a', &good, true));
+        assert_eq!(
+            found(&engine, signed()).await,
+            [("content", Good, "all 2 containers and images on this host would be let in now".into())]
+        );
+        engine.put_image(evil.clone());
+        engine.put_container(container('b', &evil, true));
+        engine.put_container(container('c', &evil, false));
+        let told = found(&engine, signed()).await;
+        let kinds: Vec<_> = told.iter().map(|(id, severity, _)| (*id, *severity)).collect();
+        assert_eq!(kinds, [("running-unapproved", Warning), ("stopped-unapproved", Info), ("images-unapproved", Info)]);
+        assert_eq!(told[0].2, "1 of 2 running containers would be refused now: `cb` (not-signed)");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_judged_is_not_called_unapproved() {
+        let engine = Arc::new(Twin::new());
+        engine.put_image(image("good"));
+        let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
+        let told = found(&engine, Notary { failure, ..signed() }).await;
+        assert_eq!((told.len(), told[0].0, told[0].1), (1, "content-unknown", Warning));
+        let told = found(&engine, Notary { hangs: true, ..signed() }).await;
+        assert_eq!((told.len(), told[0].0, told[0].1), (1, "content-unknown", Info));
+    }
+
+    #[tokio::test]
+    async fn a_crowded_host_is_judged_in_part_and_that_is_told() {
+        let engine = Arc::new(Twin::new());
+        let good = image("good");
+        engine.put_image(good.clone());
+        for number in 0..MOST + 5 {
+            let mut one = container('a', &good, false);
+            one.id = format!("{number:064x}").parse().unwrap();
+            engine.put_container(one);
+        }
+        let told = found(&engine, signed()).await;
+        assert_eq!((told.len(), told[0].0, told[0].1), (1, "content-unknown", Info));
+        assert!(told[0].2.starts_with("5 "), "{}", told[0].2);
+    }
+}

@@ -1,0 +1,455 @@
+//! dockerd as it runs and as it will start again: its flags, daemon.json, and where it listens.
+
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use super::Finding;
+use crate::gate::{DaemonFile, Listed};
+use crate::image::Reference;
+use crate::net::clean;
+use crate::policy::quoted;
+
+/// Largest daemon.json read. Stops a wrong path from filling memory.
+pub(super) const FILE_BYTES: u64 = 1 << 20;
+/// Longest command line read, bytes.
+const COMMAND_BYTES: u64 = 128 << 10;
+/// Most processes, descriptors and sockets looked at. Stops a crowded host from taking for ever.
+const MOST: usize = 100_000;
+/// How long the socket gets to take a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The ports of swarm: management, and the nodes' gossip.
+const SWARM_PORTS: [u16; 2] = [2377, 7946];
+
+/// What to do when daemon.json has changed.
+const RELOAD: &str = "then reload the daemon: systemctl reload docker, or kill -HUP its process";
+
+/// The gate, by what daemon.json may call it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// Its name.
+    pub(super) gate: &'a str,
+    /// Its id, if it is a managed plugin.
+    pub(super) id: Option<&'a str>,
+}
+
+impl Names<'_> {
+    fn fits(&self, listed: &str) -> bool {
+        let name = |text: &str| text.parse::<Reference>().ok().map(Reference::or_latest);
+        let is_named = listed == self.gate || name(listed).is_some_and(|listed| Some(listed) == name(self.gate));
+        is_named || (!listed.is_empty() && self.id.is_some_and(|id| id.starts_with(listed)))
+    }
+}
+
+/// dockerd's process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pid: u32,
+    pub(super) flags: Flags,
+}
+
+/// What dockerd was started with, as far as it matters here.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) plugins: Vec<String>,
+    hosts: Vec<String>,
+    tls: bool,
+    verify: bool,
+}
+
+impl Process {
+    /// The process behind the engine's socket; where systemd listens in its stead, the only dockerd there is.
+    pub(super) async fn behind(socket: &Path) -> Option<Self> {
+        let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await.ok()?.ok()?;
+        let listener = stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok());
+        let pid = match listener.filter(|pid| is_dockerd(*pid)) {
+            Some(pid) => pid,
+            None => the_only_one()?,
+        };
+        let mut command = Vec::new();
+        std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(COMMAND_BYTES).read_to_end(&mut command).ok()?;
+        let words: Vec<String> =
+            command.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        Some(Self { pid, flags: Flags::read(&words) })
+    }
+}
+
+fn is_dockerd(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "dockerd")
+}
+
+fn the_only_one() -> Option<u32> {
+    let entries = std::fs::read_dir("/proc").ok()?.take(MOST).flatten();
+    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| is_dockerd(*pid));
+    let first = found.next()?;
+    if found.next().is_some() { None } else { Some(first) }
+}
+
+impl Flags {
+    /// Reads a command line as pflag does: `--name value`, `--name=value`, `-H value`, `-Hvalue`; switches take no second word.
+    pub(super) fn read(words: &[String]) -> Self {
+        let mut flags = Self::default();
+        let mut words = words.iter().skip(1);
+        while let Some(word) = words.next() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => match word.strip_prefix("-H") {
+                    Some(host) if !host.is_empty() => ("-H", Some(host)),
+                    Some(_) | None => (word.as_str(), None),
+                },
+            };
+            let is_on = || !value.is_some_and(|value| matches!(value, "false" | "0" | "f" | "F" | "False" | "FALSE"));
+            match name {
+                "--tls" => flags.tls = is_on(),
+                "--tlsverify" => flags.verify = is_on(),
+                "-H" | "--host" | "--config-file" | "--authorization-plugin" => {
+                    let Some(value) = value.map(str::to_owned).or_else(|| words.next().cloned()) else { continue };
+                    match name {
+                        "--config-file" => flags.config_file = Some(value.into()),
+                        "--authorization-plugin" => flags.plugins.push(value),
+                        _ => flags.hosts.push(value),
+                    }
+                }
+                _ => {}
+            }
+        }
+        flags
+    }
+}
+
+/// What daemon.json says, and what is wrong with it. `flags`: `None` where dockerd's process was not found.
+pub(super) fn file(
+    path: &Path,
+    read: std::io::Result<String>,
+    flags: Option<&Flags>,
+    names: Names<'_>,
+) -> (Option<DaemonFile>, Vec<Finding>) {
+    let shown = quoted(&path.display().to_string());
+    let by_flag = flags.is_some_and(|flags| flags.plugins.iter().any(|name| names.fits(name)));
+    let line = format!("\"authorization-plugins\": [\"{}\"]", clean(names.gate));
+    let add = format!("add {line} to {shown}, {RELOAD}");
+    let text = match read {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return (None, vec![unlisted(by_flag, format!("there is no {shown}"), &add)]);
+        }
+        Err(error) => {
+            let evidence = format!("{shown} cannot be read: {error}");
+            return (
+                None,
+                vec![Finding::warning("daemon-json-unreadable", evidence, "run this as root, or give --daemon-json PATH")],
+            );
+        }
+    };
+    let file = match DaemonFile::read(&text) {
+        Ok(file) => file,
+        Err(why) => {
+            let evidence = format!("{shown} is no JSON object ({}): dockerd takes no reload and no start with it", clean(&why));
+            return (None, vec![Finding::critical("daemon-json-invalid", evidence, &format!("mend the file, {RELOAD}"))]);
+        }
+    };
+    let mut findings = Vec::new();
+    for key in file.near_misses() {
+        let evidence =
+            format!("{shown} has the key {}; the key is `authorization-plugins`, and dockerd knows no other", quoted(key));
+        let remedy = format!("write {line}, {RELOAD}; with the wrong key dockerd takes no reload and does not start");
+        findings.push(Finding::critical("daemon-json-key-typo", evidence, &remedy));
+    }
+    if file.is_given_twice() {
+        let evidence = format!("{shown} has `authorization-plugins` more than once; dockerd takes the last");
+        findings.push(Finding::warning("daemon-json-key-twice", evidence, "keep one of them, with all names in it"));
+    }
+    let has_flag = flags.is_some_and(|flags| !flags.plugins.is_empty());
+    match file.plugins() {
+        Listed::NotAList => {
+            let evidence = format!("`authorization-plugins` in {shown} is not a list of names: dockerd does not start with that");
+            findings.push(Finding::critical("daemon-json-not-a-list", evidence, &format!("write {line}, {RELOAD}")));
+        }
+        Listed::Plugins(_) if has_flag => {
+            let evidence =
+                format!("authorization plugins are given in {shown} and by dockerd's flag as well: it does not start again");
+            findings.push(Finding::critical("daemon-json-and-flag", evidence, "keep one of them; only the file can be reloaded"));
+        }
+        Listed::Plugins(listed) if listed.iter().any(|name| names.fits(name)) => {
+            findings.push(Finding::ok("daemon-json", format!("{shown} names {}", quoted(names.gate))));
+        }
+        Listed::Plugins(listed) => {
+            let listed: Vec<String> = listed.iter().take(8).map(|name| quoted(name)).collect();
+            let listed = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
+            findings.push(unlisted(by_flag, format!("the authorization plugins in {shown} are: {listed}"), &add));
+        }
+        Listed::Nothing => findings.push(unlisted(by_flag, format!("{shown} names no authorization plugin"), &add)),
+    }
+    (Some(file), findings)
+}
+
+fn unlisted(by_flag: bool, evidence: String, remedy: &str) -> Finding {
+    if by_flag {
+        Finding::ok("daemon-json", format!("dockerd is started with this gate as its --authorization-plugin; {evidence}"))
+    } else {
+        Finding::critical("daemon-json-gate-missing", evidence, remedy)
+    }
+}
+
+/// Where the engine listens beside its socket.
+pub(super) fn listeners(process: Option<&Process>, file: Option<&DaemonFile>, swarm: bool) -> Vec<Finding> {
+    let Some(process) = process else {
+        let evidence = "dockerd's process was not found, so where else it listens is not known";
+        return vec![Finding::info("listeners-unknown", evidence, "run this as root on the engine's host")];
+    };
+    let open = open_ports(process.pid);
+    judge(&process.flags, file, open.as_deref(), swarm)
+}
+
+/// `open`: addresses of TCP listeners of dockerd itself; `None` where they cannot be seen.
+fn judge(flags: &Flags, file: Option<&DaemonFile>, open: Option<&[(String, u16)]>, swarm: bool) -> Vec<Finding> {
+    let is_set = |key: &str| file.and_then(|file| file.get(key)).and_then(Value::as_bool) == Some(true);
+    let verify = flags.verify || is_set("tlsverify");
+    let tls = verify || flags.tls || is_set("tls");
+    let mut hosts = flags.hosts.clone();
+    hosts.extend(file.map(|file| file.texts("hosts")).unwrap_or_default());
+    let tcp: Vec<&String> = hosts.iter().filter(|host| is_tcp(host)).collect();
+    let mut findings = Vec::new();
+    if !tcp.is_empty() {
+        let shown = tcp.iter().take(8).map(|host| quoted(host)).collect::<Vec<_>>().join(", ");
+        findings.push(match (tls, verify) {
+            (_, true) => Finding::info(
+                "listener-tcp",
+                format!("the engine also listens on {shown}, for clients with a certificate; the gate is asked there too"),
+                "see to it that only those who need it have one",
+            ),
+            (true, false) => Finding::critical(
+                "listener-tcp-open",
+                format!(
+                    "the engine also listens on {shown} without asking clients for a certificate: whoever reaches it drives it"
+                ),
+                "set tlsverify and tlscacert, or do without that listener",
+            ),
+            (false, false) => Finding::critical(
+                "listener-tcp-open",
+                format!("the engine also listens on {shown} without TLS: whoever reaches it drives it"),
+                "do without that listener, use ssh://, or set tlsverify with tlscacert, tlscert and tlskey",
+            ),
+        });
+    }
+    let mut known: Vec<u16> = tcp.iter().filter_map(|host| port(host)).collect();
+    // Without a port, dockerd takes its own.
+    known.extend([2375, 2376].iter().filter(|_| tcp.iter().any(|host| port(host).is_none())));
+    known.extend(file.and_then(|file| file.get("metrics-addr")).and_then(Value::as_str).and_then(port));
+    if swarm {
+        known.extend(SWARM_PORTS);
+    }
+    let strange: Vec<String> = open
+        .unwrap_or_default()
+        .iter()
+        .filter(|(_, port)| !known.contains(port))
+        .map(|(address, port)| quoted(&format!("{address}:{port}")))
+        .take(8)
+        .collect();
+    if !strange.is_empty() {
+        let evidence = format!("dockerd listens on {}, which neither its flags nor daemon.json explain", strange.join(", "));
+        let remedy = "look at the units docker.socket and docker.service; whoever reaches the API there drives the engine";
+        findings.push(Finding::warning("listener-unexplained", evidence, remedy));
+    }
+    if findings.is_empty() {
+        findings.push(match open {
+            Some(_) => Finding::ok("listeners", "the engine does not listen on TCP"),
+            None => Finding::info(
+                "listeners-unknown",
+                "dockerd's flags and daemon.json name no TCP listener; its open sockets cannot be seen",
+                "run this as root on the engine's host",
+            ),
+        });
+    }
+    findings
+}
+
+fn is_tcp(host: &str) -> bool {
+    match host.split_once("://") {
+        Some((scheme, _)) => matches!(scheme, "tcp" | "http" | "https"),
+        // dockerd reads a bare address as TCP.
+        None => !host.starts_with('/') && !host.is_empty(),
+    }
+}
+
+fn port(address: &str) -> Option<u16> {
+    address.trim_end_matches('/').rsplit_once(':')?.1.parse().ok()
+}
+
+/// The addresses on which this process itself listens.
+fn open_ports(pid: u32) -> Option<Vec<(String, u16)>> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.take(MOST).flatten();
+    let inode = |link: std::fs::DirEntry| {
+        let target = std::fs::read_link(link.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+    };
+    let own: HashSet<u64> = links.filter_map(inode).collect();
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let Ok(file) = std::fs::File::open(format!("/proc/{pid}/net/{table}")) else { continue };
+        for line in BufReader::new(file).lines().take(MOST) {
+            let listener = listener(&line.ok()?);
+            found.extend(listener.filter(|(_, _, inode)| own.contains(inode)).map(|(address, port, _)| (address, port)));
+        }
+    }
+    Some(found)
+}
+
+/// Address, port and inode of a line of `/proc/net/tcp`, if it is a listener.
+fn listener(line: &str) -> Option<(String, u16, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (address, port) = fields.nth(1)?.split_once(':')?;
+    if fields.nth(1)? != "0A" {
+        return None;
+    }
+    let inode = fields.nth(5)?.parse().ok()?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    // Words of four bytes, each in the machine's order; this is for little-endian ones, the only ones Docker ships much for.
+    let mut bytes = Vec::new();
+    for word in address.as_bytes().chunks(8) {
+        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        bytes.extend(word.to_le_bytes());
+    }
+    let address = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(bytes) => std::net::Ipv4Addr::from(bytes).to_string(),
+        Err(_) => format!("[{}]", std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?)),
+    };
+    Some((address, port, inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity::{self, Critical, Info, Ok as Good, Warning};
+    use super::*;
+
+    fn flags(line: &str) -> Flags {
+        Flags::read(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn found(text: &str, line: &str) -> Vec<(&'static str, Severity)> {
+        let id = "5".repeat(64);
+        let names = Names { gate: "img-authz", id: Some(&id) };
+        let (_, findings) = file(Path::new("/etc/docker/daemon.json"), Ok(text.to_owned()), Some(&flags(line)), names);
+        findings.iter().map(|finding| (finding.id, finding.severity)).collect()
+    }
+
+    #[test]
+    fn flags_are_read_as_dockerd_reads_them() {
+        let read = flags(
+            "dockerd -H unix:///a --host=tcp://0.0.0.0:2375 -Htcp://b:1 -H=fd:// --config-file /x/daemon.json --tlsverify \
+             --authorization-plugin img-authz --authorization-plugin=other --data-root /authorization-plugin",
+        );
+        assert_eq!(read.hosts, ["unix:///a", "tcp://0.0.0.0:2375", "tcp://b:1", "fd://"]);
+        assert_eq!(read.config_file.as_deref(), Some(Path::new("/x/daemon.json")));
+        assert_eq!(read.plugins, ["img-authz", "other"]);
+        assert!(read.verify && !read.tls);
+        assert!(!flags("dockerd --tlsverify=false").verify);
+        assert_eq!(flags("dockerd -H"), Flags::default());
+    }
+
+    #[test]
+    fn a_file_that_names_the_gate_is_good_under_any_of_its_names() {
+        for name in ["img-authz", "img-authz:latest", "docker.io/library/img-authz", "5555"] {
+            let text = format!(r#"{{"authorization-plugins":["other","{name}"]}}"#);
+            assert_eq!(found(&text, "dockerd"), [("daemon-json", Good)], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_name_it_is_critical_unless_a_flag_does() {
+        for text in ["", "{}", r#"{"authorization-plugins":[]}"#, r#"{"authorization-plugins":["img-auth","6"]}"#] {
+            assert_eq!(found(text, "dockerd --authorization-plugin other")[0].1, Critical, "{text}");
+            assert_eq!(found(text, "dockerd"), [("daemon-json-gate-missing", Critical)], "{text}");
+        }
+        assert_eq!(found("{}", "dockerd --authorization-plugin=img-authz"), [("daemon-json", Good)]);
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_told_with_the_right_key() {
+        let text = r#"{"authorization-plugin":["img-authz"]}"#;
+        assert_eq!(found(text, "dockerd"), [("daemon-json-key-typo", Critical), ("daemon-json-gate-missing", Critical)]);
+        let text = r#"{"authorization-plugins":["img-authz"],"authorization-plugins":["img-authz"]}"#;
+        assert_eq!(found(text, "dockerd"), [("daemon-json-key-twice", Warning), ("daemon-json", Good)]);
+        let text = r#"{"authorization-plugins":"img-authz"}"#;
+        assert_eq!(found(text, "dockerd"), [("daemon-json-not-a-list", Critical)]);
+        assert_eq!(found("{\"authorization-plugins\":[\"img-authz\"],}", "dockerd"), [("daemon-json-invalid", Critical)]);
+    }
+
+    #[test]
+    fn a_flag_beside_the_file_stops_the_next_start() {
+        let text = r#"{"authorization-plugins":["img-authz"]}"#;
+        assert_eq!(found(text, "dockerd --authorization-plugin=img-authz"), [("daemon-json-and-flag", Critical)]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_and_one_that_cannot_be_read_are_two_things() {
+        let names = Names { gate: "img-authz", id: None };
+        let of = |kind: std::io::ErrorKind| file(Path::new("/x"), Err(kind.into()), None, names).1[0].clone();
+        assert_eq!(of(std::io::ErrorKind::NotFound).id, "daemon-json-gate-missing");
+        assert_eq!(of(std::io::ErrorKind::PermissionDenied).id, "daemon-json-unreadable");
+    }
+
+    fn listening(line: &str, text: &str, open: &[(&str, u16)], swarm: bool) -> Vec<(&'static str, Severity)> {
+        let open: Vec<(String, u16)> = open.iter().map(|(address, port)| ((*address).to_owned(), *port)).collect();
+        let file = DaemonFile::read(text).unwrap();
+        judge(&flags(line), Some(&file), Some(&open), swarm).iter().map(|finding| (finding.id, finding.severity)).collect()
+    }
+
+    #[test]
+    fn tcp_without_client_certificates_is_critical() {
+        for (line, text) in [
+            ("dockerd -H tcp://0.0.0.0:2375", "{}"),
+            ("dockerd --tls -H tcp://0.0.0.0:2376", "{}"),
+            ("dockerd -H 0.0.0.0:2375", "{}"),
+            ("dockerd", r#"{"hosts":["unix:///x","tcp://127.0.0.1:2375"]}"#),
+            ("dockerd", r#"{"hosts":["tcp://127.0.0.1:2375"],"tls":true}"#),
+        ] {
+            assert_eq!(
+                listening(line, text, &[("0.0.0.0", 2375), ("::", 2376)], false)[0],
+                ("listener-tcp-open", Critical),
+                "{line}"
+            );
+        }
+        let verified = listening("dockerd -H tcp://0.0.0.0:2376", r#"{"tlsverify":true}"#, &[("0.0.0.0", 2376)], false);
+        assert_eq!(verified, [("listener-tcp", Info)]);
+    }
+
+    #[test]
+    fn what_listens_without_a_reason_is_told() {
+        assert_eq!(listening("dockerd -H fd://", "{}", &[], false), [("listeners", Good)]);
+        assert_eq!(listening("dockerd -H fd://", "{}", &[("0.0.0.0", 2375)], false), [("listener-unexplained", Warning)]);
+        assert_eq!(
+            listening("dockerd", r#"{"metrics-addr":"127.0.0.1:9323"}"#, &[("127.0.0.1", 9323)], false),
+            [("listeners", Good)]
+        );
+        assert_eq!(listening("dockerd", "{}", &[("0.0.0.0", 2377), ("0.0.0.0", 7946)], true), [("listeners", Good)]);
+        assert_eq!(listening("dockerd", "{}", &[("0.0.0.0", 2377)], false), [("listener-unexplained", Warning)]);
+        assert_eq!(judge(&Flags::default(), None, None, false)[0].severity, Info);
+    }
+
+    #[test]
+    fn the_kernels_table_is_read() {
+        let line =
+            "   0: 0100007F:0947 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0 100 0 0 10 0";
+        assert_eq!(listener(line), Some(("127.0.0.1".to_owned(), 2375, 12345)));
+        assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
+        let line = "   0: 00000000000000000000000001000000:0947 0:0 0A 0:0 00:0 0     0        0 7 1";
+        assert_eq!(listener(line), Some(("[::1]".to_owned(), 2375, 7)));
+        for line in ["", "  sl  local_address rem_address   st", "0: zz:zz 0:0 0A 0 0 0 0 0 1"] {
+            assert_eq!(listener(line), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn this_process_is_no_dockerd_and_its_listeners_are_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(open_ports(std::process::id()).unwrap().contains(&("127.0.0.1".to_owned(), port)));
+        assert!(!is_dockerd(std::process::id()));
+    }
+}

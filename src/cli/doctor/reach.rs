@@ -1,0 +1,363 @@
+//! The settings, and whether what they name can be reached and agrees about the time.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Finding, parts};
+use crate::image::Host;
+use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url, clean};
+use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
+use crate::registry::{self, Registry, RegistryError};
+use crate::trust::notary::Standing;
+
+/// How long each server gets.
+const SERVER_TIME: Duration = Duration::from_secs(5);
+/// Largest answer to a greeting, bytes.
+const GREETING_BYTES: u64 = 64 << 10;
+/// Most registries that are greeted.
+const REGISTRIES: usize = 16;
+/// A difference of the clocks that is worth a warning. Timestamps of trust data live for days, certificates for longer.
+const CLOCK_WARNING: SignedDuration = SignedDuration::from_mins(2);
+/// One that makes expired trust data look good, or good data expired.
+const CLOCK_CRITICAL: SignedDuration = SignedDuration::from_hours(1);
+/// Docker's own Notary, which closes.
+const DOCKER_NOTARY: &str = "notary.docker.io";
+/// When it does.
+const CLOSES: &str = "2026-12-08T00:00:00Z";
+
+/// What the settings say. `policy` is filled where they are good.
+pub(super) fn settings(settings: &Settings, now: Timestamp, policy: &mut Option<Policy>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match parts::policy(settings) {
+        Ok(good) => {
+            findings.extend(weaknesses(&good));
+            *policy = Some(good);
+        }
+        Err(faults) => findings.extend(self::faults(&faults, settings.state_dir().join(parts::LAST_GOOD).is_file())),
+    }
+    findings.extend(closing(settings, now));
+    if findings.is_empty() {
+        findings.push(Finding::ok("settings", "the settings have no fault, and every registry allowed needs a verifier's yes"));
+    }
+    findings
+}
+
+fn faults(faults: &[PolicyFault], has_last_good: bool) -> Vec<Finding> {
+    let one = |fault: &PolicyFault| {
+        let remedy = "docker plugin disable, set, enable, then reload the daemon; for a gate without a managed plugin, its unit";
+        if has_last_good {
+            let evidence = format!("{}; the last good settings are in force", clean(&fault.to_string()));
+            Finding::warning("settings-fault", evidence, remedy)
+        } else {
+            let evidence = format!("{}; calls that touch an image are refused", clean(&fault.to_string()));
+            Finding::critical("settings-fault", evidence, remedy)
+        }
+    };
+    faults.iter().take(16).map(one).collect()
+}
+
+fn weaknesses(policy: &Policy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if policy.mode == Mode::Audit {
+        let evidence = "MODE is audit: refusals are recorded and let pass";
+        findings.push(Finding::warning("mode-audit", evidence, "set MODE=enforce once the audit log holds no surprises"));
+    }
+    let weak: Vec<String> =
+        policy.scopes.iter().filter(|scope| scope.is_weak()).map(|scope| quoted(scope.host.as_str())).collect();
+    if !weak.is_empty() {
+        let evidence = format!(
+            "nobody vouches for images of {}: whatever that registry holds may run",
+            weak.iter().take(8).cloned().collect::<Vec<_>>().join(", ")
+        );
+        findings.push(Finding::warning("weak-scope", evidence, "set NOTARY, or keep an allowlist (img-authz register)"));
+    }
+    if policy.posture == Posture::Images && policy.build == BuildRule::Allow {
+        let evidence = "BUILD is allow: a build runs base images that no plugin is shown";
+        findings.push(Finding::info("build-allowed", evidence, "build elsewhere and sign the result, and set BUILD=deny"));
+    }
+    findings
+}
+
+/// The end of Docker's own Notary.
+fn closing(settings: &Settings, now: Timestamp) -> Option<Finding> {
+    let notary = settings.notary().ok()??;
+    let server = Url::parse(&notary.server).ok()?;
+    if server.host_str() != Some(DOCKER_NOTARY) {
+        return None;
+    }
+    let whose = if settings.get("NOTARY").is_none() { "NOTARY is not set, so images need" } else { "images need" };
+    let remedy = "set NOTARY to a Notary of your own, or NOTARY=off with an allowlist (img-authz register)";
+    let closes: Timestamp = CLOSES.parse().ok()?;
+    Some(if now < closes {
+        let evidence = format!(
+            "{whose} a signature on Docker's own Notary, which closes on 2026-12-08; every image is refused from then on"
+        );
+        Finding::warning("docker-notary-closes", evidence, remedy)
+    } else {
+        let evidence = format!("{whose} a signature on Docker's own Notary, which closed on 2026-12-08: every image is refused");
+        Finding::critical("docker-notary-closes", evidence, remedy)
+    })
+}
+
+/// Greets the Notary and the registries, all at once, and compares clocks.
+pub(super) async fn network(settings: &Settings, policy: Option<&Policy>, now: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut clocks = Vec::new();
+    let credentials = parts::credentials(settings).unwrap_or_default();
+    let mut greetings = JoinSet::new();
+    if let Some(policy) = policy {
+        let certs = parts::certificate_folders(settings);
+        let registry = std::sync::Arc::new(Registry::new(registry::Settings {
+            credentials: credentials.clone(),
+            certs,
+            ..registry::Settings::default()
+        }));
+        for scope in policy.scopes.iter().take(REGISTRIES) {
+            let (registry, host) = (std::sync::Arc::clone(&registry), scope.host.clone());
+            greetings.spawn(async move {
+                let answer = registry.greet(&host, Instant::now() + SERVER_TIME).await;
+                (host, answer)
+            });
+        }
+    }
+    if let Ok(Some(written)) = settings.notary() {
+        let greeted = tokio::time::timeout(SERVER_TIME * 2, greet(settings, &written)).await;
+        let answer =
+            greeted.unwrap_or_else(|_| Err(NetError::Bad(format!("{} did not answer in time", quoted(&written.server)))));
+        clocks.extend(answer.as_ref().ok().and_then(date));
+        findings.push(notary(&written, answer));
+        findings.extend(standings(settings, &written, credentials, now).await);
+    }
+    while let Some(greeted) = greetings.join_next().await {
+        let Ok((host, answer)) = greeted else { continue };
+        clocks.extend(answer.as_ref().ok().and_then(date));
+        findings.push(self::registry(&host, answer));
+    }
+    findings.extend(clock(&clocks, crate::clock::now()));
+    findings
+}
+
+/// `/v2/`, where every Notary server answers, without credentials.
+async fn greet(settings: &Settings, written: &NotarySettings) -> Result<Answer, NetError> {
+    let tls = parts::notary_tls(settings, written)
+        .map_err(|faults| NetError::Bad(faults.first().map(ToString::to_string).unwrap_or_default()))?;
+    let url = Url::parse(&format!("{}/v2/", written.server)).map_err(|error| NetError::Bad(error.to_string()))?;
+    Client::new(&tls)?.get(&url, HeaderMap::new(), Bounds { bytes: GREETING_BYTES, time: SERVER_TIME }).await
+}
+
+fn notary(written: &NotarySettings, answer: Result<Answer, NetError>) -> Finding {
+    let shown = quoted(&written.server);
+    match answer {
+        Ok(answer) if matches!(answer.status, 200 | 401) => {
+            let by = if written.root_ca.is_some() { "NOTARY_ROOT_CA" } else { "the system's and the folders' CAs" };
+            Finding::ok("notary", format!("Notary {shown} answers, and its certificate is good by {by}"))
+        }
+        Ok(answer) => {
+            let evidence = format!("{shown} answers a Notary's greeting with status {}", answer.status);
+            Finding::warning("notary-strange", evidence, "see that NOTARY names a Notary server, with its port and path")
+        }
+        Err(NetError::CaRefused { cause, .. }) => {
+            let evidence = format!("the TLS certificate of Notary {shown} is not from the CA that is set: {}", clean(&cause));
+            Finding::critical("notary-ca", evidence, "set NOTARY_ROOT_CA to the PEM of the CA of that server's certificate")
+        }
+        Err(NetError::Tls { cause, .. }) => {
+            let evidence = format!("TLS with Notary {shown} fails: {}", clean(&cause));
+            Finding::critical("notary-ca", evidence, "see the server's certificate: its names, its dates, and this host's clock")
+        }
+        Err(error) => {
+            let evidence = format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()));
+            let remedy =
+                "check NOTARY, the network and the name service; pulls are refused meanwhile, known images go on for a day";
+            Finding::critical("notary-unreachable", evidence, remedy)
+        }
+    }
+}
+
+fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
+    let shown = quoted(host.as_str());
+    match answer {
+        Ok(answer) if matches!(answer.status, 200 | 401) => Finding::ok("registry", format!("registry {shown} answers")),
+        Ok(answer) => {
+            let evidence = format!("{shown} answers a registry's greeting with status {}", answer.status);
+            Finding::warning("registry-strange", evidence, "see that REGISTRY names a registry, with its port")
+        }
+        Err(error) => {
+            let evidence = format!("registry {shown} cannot be asked: {}", clean(&error.to_string()));
+            let remedy = "check the network; put its CA into /etc/docker/certs.d/HOST:PORT/ca.crt. Only scopes without a verifier need it to start containers";
+            Finding::warning("registry-unreachable", evidence, remedy)
+        }
+    }
+}
+
+/// What is kept of repositories: whether it can still be used without the server.
+async fn standings(
+    settings: &Settings,
+    written: &NotarySettings,
+    credentials: crate::net::auth::DockerConfig,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let Ok(notary) = parts::notary(settings, written, credentials) else { return Vec::new() };
+    kept(&notary.standings().await, now)
+}
+
+fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let list = |of: &mut dyn Iterator<Item = &Standing>| -> (usize, String) {
+        let names: Vec<String> = of.map(|standing| quoted(&standing.repository)).collect();
+        (names.len(), names.into_iter().take(6).collect::<Vec<_>>().join(", "))
+    };
+    let (count, names) = list(&mut standings.iter().filter(|standing| standing.fault.is_some()));
+    if count > 0 {
+        let evidence = format!("trust data kept of {count} repositories does not verify: {names}");
+        findings.push(Finding::warning(
+            "trust-damaged",
+            evidence,
+            "see who may write the state folder; img-authz trust inspect fetches it anew",
+        ));
+    }
+    let (count, names) = list(&mut standings.iter().filter(|standing| standing.expires.is_some_and(|expires| expires <= now)));
+    if count > 0 {
+        let evidence = format!("trust data kept of {count} repositories has expired: {names}");
+        findings.push(Finding::info(
+            "trust-expired",
+            evidence,
+            "their publishers must sign again if the server has nothing newer",
+        ));
+    }
+    let (count, names) = list(&mut standings.iter().filter(|standing| standing.checked.duration_since(now) > CLOCK_WARNING));
+    if count > 0 {
+        let evidence = format!("{count} repositories were last checked in the future: {names}; this host's clock went back");
+        findings.push(Finding::warning("clock", evidence, "synchronise the clock (systemd-timesyncd, chrony)"));
+    }
+    findings
+}
+
+/// A server's idea of the time.
+fn date(answer: &Answer) -> Option<Timestamp> {
+    let text = answer.header("date")?;
+    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
+}
+
+fn clock(clocks: &[Timestamp], now: Timestamp) -> Option<Finding> {
+    // Most servers must agree against this host, or one wrong server would blame it.
+    let mut differences: Vec<SignedDuration> = clocks.iter().map(|clock| now.duration_since(*clock)).collect();
+    differences.sort();
+    let difference = *differences.get(differences.len() / 2)?;
+    let seconds = difference.as_secs();
+    let evidence = format!("this host's clock differs by {seconds} s from the servers'");
+    let remedy = "synchronise the clock (systemd-timesyncd, chrony): expiry of trust data and certificates depends on it";
+    Some(match difference.abs() {
+        off if off > CLOCK_CRITICAL => Finding::critical("clock", evidence, remedy),
+        off if off > CLOCK_WARNING => Finding::warning("clock", evidence, remedy),
+        _ => Finding::ok("clock", "this host's clock agrees with the servers'"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity::{self, Critical, Info, Ok as Good, Warning};
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn with(pairs: &[(&str, &str)], folder: &std::path::Path) -> Settings {
+        let base =
+            Settings::default().with("STATE_DIR", folder.display().to_string()).with("CONFIG_DIR", folder.display().to_string());
+        pairs.iter().fold(base, |settings, (name, value)| settings.with(name, *value))
+    }
+
+    fn found(pairs: &[(&str, &str)], now: &str) -> Vec<(&'static str, Severity)> {
+        let folder = tempfile::tempdir().unwrap();
+        let findings = settings(&with(pairs, folder.path()), at(now), &mut None);
+        findings.iter().map(|finding| (finding.id, finding.severity)).collect()
+    }
+
+    const EARLY: &str = "2026-11-22T00:00:00Z";
+
+    #[test]
+    fn weak_and_faulty_settings_are_told_and_good_ones_are_good() {
+        let own = ("NOTARY", "https://notary.example");
+        let registry = ("REGISTRY", "r.example");
+        assert_eq!(found(&[registry, own], EARLY), [("settings", Good)]);
+        assert_eq!(found(&[registry, ("NOTARY", "off")], EARLY), [("weak-scope", Warning)]);
+        assert_eq!(found(&[registry, own, ("MODE", "audit")], EARLY), [("mode-audit", Warning)]);
+        assert_eq!(found(&[registry, own, ("BUILD", "allow")], EARLY), [("build-allowed", Info)]);
+        assert_eq!(found(&[registry, own, ("MODE", "x"), ("POSTURE", "y")], EARLY), [("settings-fault", Critical); 2]);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("settings.json"), "{}").unwrap();
+        let kept = settings(&with(&[registry, own, ("MODE", "x")], folder.path()), at(EARLY), &mut None);
+        assert_eq!((kept[0].id, kept[0].severity), ("settings-fault", Warning));
+    }
+
+    #[test]
+    fn docker_s_notary_closes_on_its_day() {
+        assert_eq!(found(&[], EARLY), [("docker-notary-closes", Warning)]);
+        assert_eq!(found(&[("REGISTRY", "docker.io")], EARLY), [("docker-notary-closes", Warning)]);
+        assert_eq!(found(&[("NOTARY", "notary.docker.io")], "2026-12-07T23:59:59Z"), [("docker-notary-closes", Warning)]);
+        assert_eq!(found(&[], "2026-12-08T00:00:00Z"), [("docker-notary-closes", Critical)]);
+    }
+
+    fn answer(status: u16) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert("date", "Sun, 22 Nov 2026 03:00:00 GMT".parse().unwrap());
+        Answer { status, headers, body: Vec::new() }
+    }
+
+    #[test]
+    fn a_server_that_answers_is_there_and_a_wrong_ca_is_told_apart_from_no_answer() {
+        let written = NotarySettings { server: "https://n.example".into(), root_ca: None, pins: None };
+        let host = || "n.example:443".to_owned();
+        for (answer, id, severity) in [
+            (Ok(answer(401)), "notary", Good),
+            (Ok(answer(200)), "notary", Good),
+            (Ok(answer(404)), "notary-strange", Warning),
+            (Err(NetError::CaRefused { host: host(), cause: "UnknownIssuer".into() }), "notary-ca", Critical),
+            (Err(NetError::Tls { host: host(), cause: "NotValidForName".into() }), "notary-ca", Critical),
+            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Critical),
+            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Critical),
+        ] {
+            let finding = notary(&written, answer);
+            assert_eq!((finding.id, finding.severity), (id, severity));
+        }
+        let r: Host = "r.example".parse().unwrap();
+        assert_eq!(registry(&r, Ok(answer(401))).severity, Good);
+        assert_eq!(registry(&r, Ok(answer(502))).id, "registry-strange");
+        let refused = RegistryError::Net(NetError::Unreachable { host: host(), cause: String::new() });
+        assert_eq!(registry(&r, Err(refused)).id, "registry-unreachable");
+    }
+
+    #[test]
+    fn the_clock_is_compared_with_most_servers() {
+        let now = at("2026-11-22T03:00:30Z");
+        assert_eq!(date(&answer(200)), Some(at("2026-11-22T03:00:00Z")));
+        let severity =
+            |clocks: &[&str]| clock(&clocks.iter().map(|text| at(text)).collect::<Vec<_>>(), now).map(|found| found.severity);
+        assert_eq!(severity(&[]), None);
+        assert_eq!(severity(&["2026-11-22T03:00:00Z"]), Some(Good));
+        assert_eq!(severity(&["2026-11-22T03:10:00Z"]), Some(Warning));
+        assert_eq!(severity(&["2026-11-21T03:00:00Z"]), Some(Critical));
+        assert_eq!(severity(&["2020-01-01T00:00:00Z", "2026-11-22T03:00:00Z", "2026-11-22T03:00:31Z"]), Some(Good));
+    }
+
+    #[test]
+    fn trust_data_that_is_damaged_expired_or_from_the_future_is_told() {
+        let standing = |checked: &str, expires: Option<&str>, fault: Option<&str>| Standing {
+            repository: "r.example/a".into(),
+            checked: at(checked),
+            expires: expires.map(at),
+            fault: fault.map(str::to_owned),
+        };
+        let ids =
+            |standing| kept(&[standing], at(EARLY)).iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>();
+        let (before, later) = ("2026-11-21T00:00:00Z", "2027-01-01T00:00:00Z");
+        assert_eq!(ids(standing(before, Some(later), None)), []);
+        assert_eq!(ids(standing(before, Some(before), None)), [("trust-expired", Info)]);
+        assert_eq!(ids(standing(before, None, Some("x"))), [("trust-damaged", Warning)]);
+        assert_eq!(ids(standing(later, Some(later), None)), [("clock", Warning)]);
+    }
+}
