@@ -4,7 +4,7 @@
 #   engine.sh start [DOCKERD-FLAG...]    and wait until it answers
 #   engine.sh stop | restart
 #   engine.sh gate PLUGIN|none           write daemon.json, send SIGHUP, wait until the new chain is in force
-#   engine.sh version
+#   engine.sh version | store            what it says of itself: 28.5.2, classic or containerd
 set -euo pipefail
 : "${RIG:?the scratch folder of the rig}" "${RIG_DATA:?the data root}"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -51,10 +51,16 @@ gate() {
 
 reloaded() { (($(grep -c 'Reloaded configuration' "$log" || true) > $1)); }
 
+store() {
+    local status
+    status=$(docker info -f '{{.DriverStatus}}')
+    if [[ $status = *io.containerd.snapshotter* ]]; then echo containerd; else echo classic; fi
+}
+
 verb=$1
 shift
 case $verb in
-start | stop | gate) "$verb" "$@" ;;
+start | stop | gate | store) "$verb" "$@" ;;
 restart) stop; start "$@" ;;
 version) docker version --format '{{.Server.Version}}' ;;
 *) die "engine.sh: unknown verb $verb" ;;
