@@ -176,7 +176,15 @@ fn notary(settings: &Settings, written: &NotarySettings, credentials: DockerConf
         None => Pins::default(),
     };
     let state = settings.state_dir().join("trust");
-    let config = notary::Config { tls, pins, credentials, ..notary::Config::new(&written.server, state) };
+    let config = notary::Config {
+        tls,
+        pins,
+        credentials,
+        freshness: written.freshness,
+        on_outage: written.on_outage,
+        stale_limit: written.stale_limit,
+        ..notary::Config::new(&written.server, state)
+    };
     Notary::new(config).map_err(|error| fault("NOTARY", error))
 }
 
