@@ -193,7 +193,15 @@ pub(super) fn notary(
         None => Pins::default(),
     };
     let state = settings.state_dir().join("trust");
-    let config = notary::Config { tls, pins, credentials, ..notary::Config::new(&written.server, state) };
+    let config = notary::Config {
+        tls,
+        pins,
+        credentials,
+        freshness: written.freshness,
+        on_outage: written.on_outage,
+        stale_limit: written.stale_limit,
+        ..notary::Config::new(&written.server, state)
+    };
     Notary::new(config).map_err(|error| fault("NOTARY", error))
 }
 

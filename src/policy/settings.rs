@@ -3,18 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{BuildRule, Mode, Policy, Posture, Scope};
 use crate::image::Host;
 use crate::trust::VerifierKind;
+use crate::trust::notary::OnOutage;
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 13] = [
+pub const VARIABLES: [&str; 16] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
     "NOTARY_PINS",
+    "FRESHNESS",
+    "ON_OUTAGE",
+    "STALE_LIMIT",
     "ALLOWLIST",
     "MODE",
     "POSTURE",
@@ -28,6 +34,13 @@ pub const VARIABLES: [&str; 13] = [
 
 /// Docker Hub's own Notary, the default of the plugin since its first days.
 const DEFAULT_NOTARY: &str = "https://notary.docker.io";
+/// How long a verified answer is used again, in seconds, and the most that may be set: what is revoked counts until then.
+const FRESHNESS: u64 = 30;
+const FRESHNESS_MOST: u64 = 3600;
+/// How long what runs here goes on without the server, in hours, and the most: trust data that nobody could check for longer
+/// than a month is no evidence.
+const STALE_LIMIT: u64 = 24;
+const STALE_LIMIT_MOST: u64 = 720;
 /// Most registries a host lists. Stops a paste accident from becoming the policy.
 const MAX_REGISTRIES: usize = 256;
 
@@ -62,6 +75,12 @@ pub struct NotarySettings {
     pub root_ca: Option<String>,
     /// notary's `trust_pinning` block, JSON.
     pub pins: Option<String>,
+    /// How long a verified answer is used again without asking.
+    pub freshness: Duration,
+    /// What becomes of what is here when the server is out of reach.
+    pub on_outage: OnOutage,
+    /// For how long.
+    pub stale_limit: Duration,
 }
 
 /// Where the allowlist is.
@@ -161,10 +180,20 @@ impl Settings {
             let message = "is not a JSON object (notary's trust_pinning block)".to_owned();
             faults.push(PolicyFault { key: "NOTARY_PINS", message });
         }
+        let freshness = self.number("FRESHNESS", "seconds", FRESHNESS, 0..=FRESHNESS_MOST, &mut faults);
+        let on_outage = self.choice("ON_OUTAGE", &[("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)], &mut faults);
+        let stale_limit = self.number("STALE_LIMIT", "hours", STALE_LIMIT, 1..=STALE_LIMIT_MOST, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(server.map(|server| NotarySettings { server, root_ca: root_ca.map(str::to_owned), pins: pins.map(str::to_owned) }))
+        Ok(server.map(|server| NotarySettings {
+            server,
+            root_ca: root_ca.map(str::to_owned),
+            pins: pins.map(str::to_owned),
+            freshness: Duration::from_secs(freshness),
+            on_outage,
+            stale_limit: Duration::from_hours(stale_limit),
+        }))
     }
 
     /// What the settings mean. `allowlist_present` says whether an [`AllowlistSetting::IfPresent`] file exists.
@@ -222,6 +251,28 @@ impl Settings {
             faults.push(PolicyFault { key: "REGISTRY", message: format!("names more than {MAX_REGISTRIES} registries") });
         }
         hosts
+    }
+
+    /// A whole number within bounds; digits alone, so that nobody wonders what `1h` or `1e3` came to.
+    fn number(
+        &self,
+        key: &'static str,
+        unit: &str,
+        default: u64,
+        bounds: RangeInclusive<u64>,
+        faults: &mut Vec<PolicyFault>,
+    ) -> u64 {
+        let Some(written) = self.get(key).map(str::trim) else { return default };
+        let digits = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit());
+        match written.parse() {
+            Ok(number) if digits && bounds.contains(&number) => number,
+            _ => {
+                let written: String = written.chars().take(40).collect();
+                let message = format!("`{written}` is not a number of {unit} from {} to {}", bounds.start(), bounds.end());
+                faults.push(PolicyFault { key, message });
+                default
+            }
+        }
     }
 
     /// The chosen value; the first choice is the default.

@@ -50,6 +50,9 @@ fn all_faults_are_told_at_once_with_their_keys() {
         ("NOTARY", "http://n.example"),
         ("NOTARY_ROOT_CA", "/etc/ca.crt"),
         ("NOTARY_PINS", "[]"),
+        ("FRESHNESS", "1h"),
+        ("ON_OUTAGE", "allow"),
+        ("STALE_LIMIT", "0"),
         ("MODE", "strict"),
         ("POSTURE", "Lockdown"),
         ("BUILD", "yes"),
@@ -59,6 +62,9 @@ fn all_faults_are_told_at_once_with_their_keys() {
     NOTARY: `http://n.example` is plain http; trust data must come over https
     NOTARY_ROOT_CA: is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path
     NOTARY_PINS: is not a JSON object (notary's trust_pinning block)
+    FRESHNESS: `1h` is not a number of seconds from 0 to 3600
+    ON_OUTAGE: `allow` is neither `run` nor `deny`
+    STALE_LIMIT: `0` is not a number of hours from 1 to 720
     MODE: `strict` is neither `enforce` nor `audit`
     POSTURE: `Lockdown` is neither `images` nor `lockdown`
     BUILD: `yes` is neither `deny` nor `allow`
@@ -91,6 +97,28 @@ fn a_certificate_may_stand_in_quotes_and_keep_its_lines() {
     let pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----";
     let notary = settings(&[("NOTARY", "n.example"), ("NOTARY_ROOT_CA", &format!("'\"\n{pem}\n\"'"))]).notary().unwrap().unwrap();
     assert_eq!(notary.root_ca.as_deref(), Some(pem));
+}
+
+#[test]
+fn how_fresh_trust_data_must_be_is_set_within_bounds() {
+    use crate::trust::notary::OnOutage;
+    use std::time::Duration;
+    let terms = |pairs: &[(&str, &str)]| {
+        let notary = settings(pairs).notary().unwrap().unwrap();
+        (notary.freshness.as_secs(), notary.on_outage, notary.stale_limit)
+    };
+    assert_eq!(terms(&[]), (30, OnOutage::UseKnown, Duration::from_hours(24)));
+    assert_eq!(terms(&[("FRESHNESS", "0")]).0, 0);
+    assert_eq!(terms(&[("FRESHNESS", " 3600 ")]).0, 3600);
+    assert_eq!(terms(&[("ON_OUTAGE", "deny")]).1, OnOutage::Deny);
+    assert_eq!(terms(&[("ON_OUTAGE", "run"), ("STALE_LIMIT", "720")]).2, Duration::from_hours(720));
+    for wrong in ["3601", "-1", "+5", "1.5", "30s", "99999999999999999999", "off", "0x10"] {
+        assert_eq!(faults(&[("FRESHNESS", wrong)]).len(), 1, "{wrong}");
+    }
+    for wrong in ["0", "721", "1d"] {
+        assert_eq!(faults(&[("STALE_LIMIT", wrong)]).len(), 1, "{wrong}");
+    }
+    assert_eq!(faults(&[("ON_OUTAGE", "Run")]).len(), 1);
 }
 
 #[test]

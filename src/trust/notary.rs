@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
 use self::server::{FetchError, Server};
-use self::state::{Edition, Read, StateDir, Written};
+use self::state::{Bad, Edition, Read, StateDir, Written};
 use super::tuf::{
     Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update,
 };
@@ -146,8 +146,9 @@ struct Remembered {
     edition: Option<Edition>,
     /// When its last check was written to disk.
     written: Option<Timestamp>,
-    /// What the server answered last, if that was not good: what was known before is not used in its place.
-    refused: Option<TrustError>,
+    /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
+    /// where something was known, so that a restart during an outage does not bring it back.
+    refused: Option<Bad>,
     used: Option<Instant>,
 }
 
@@ -156,6 +157,15 @@ struct Known {
     knowledge: Arc<Knowledge>,
     /// When the server was last asked with success; `None` for what was only read from disk.
     checked: Option<(Instant, Timestamp)>,
+}
+
+/// What came of writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It is on disk, or the disk does not take it.
+    Settled,
+    /// Another process wrote first.
+    Moved,
 }
 
 type Outcome = Result<Known, Miss>;
@@ -182,6 +192,9 @@ pub struct Inspection {
     pub server: String,
     /// What decides about its root, in words.
     pub pin: String,
+    /// What the server answered last, if that was bad: what is shown is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Roles, keys, tags.
     #[serde(flatten)]
     pub view: View,
@@ -196,7 +209,7 @@ pub struct Standing {
     pub checked: Timestamp,
     /// When the first of its files expires; absent where what is kept does not verify.
     pub expires: Option<Timestamp>,
-    /// What is wrong with what is kept.
+    /// What is wrong with what is kept, or with what the server answered last: it is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -266,12 +279,13 @@ impl Notary {
     pub async fn inspect(&self, repository: &Repository, now: Timestamp) -> Option<Inspection> {
         let entry = self.inner.entry(repository);
         self.inner.loaded(&entry).await;
-        let known = lock(&entry.now).known.clone();
+        let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
         let view = known?.knowledge.view(now);
         Some(Inspection {
             server: self.inner.session.base().to_string(),
             pin: self.inner.pins.describe(repository.as_str()),
+            refused: refused.map(|bad| bad.error.message),
             view,
         })
     }
@@ -291,8 +305,11 @@ impl Notary {
         for repository in repositories {
             let entry = self.inner.entry(repository);
             self.inner.loaded(&entry).await;
-            let known = lock(&entry.now).known.clone();
+            let (known, refused) = entry.remembered();
             self.inner.tidy(&entry);
+            if let Some(bad) = refused {
+                return Err(bad.error);
+            }
             let Some(known) = known else {
                 return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
             };
@@ -319,10 +336,10 @@ impl Notary {
     /// All repositories kept on disk, and when the first file of each expires.
     pub async fn standings(&self) -> Vec<Standing> {
         let mut standings = Vec::new();
-        for stored in self.inner.state.all() {
+        for (stored, bad) in self.inner.state.all() {
             let (expires, fault) = match stored.repository.parse::<Repository>() {
                 Ok(repository) => match load(&stored, &repository, self.inner.limits).await {
-                    Ok(knowledge) => (Some(knowledge.expires()), None),
+                    Ok(knowledge) => (Some(knowledge.expires()), bad.map(|bad| bad.error.message)),
                     Err(fault) => (None, Some(fault.to_string())),
                 },
                 Err(error) => (None, Some(error.to_string())),
@@ -356,6 +373,11 @@ impl Verifier for Notary {
 }
 
 impl Entry {
+    fn remembered(&self) -> (Option<Known>, Option<Bad>) {
+        let remembered = lock(&self.now);
+        (remembered.known.clone(), remembered.refused.clone())
+    }
+
     fn fresh(&self, window: Duration, now: Timestamp) -> Option<Known> {
         let mut remembered = lock(&self.now);
         if remembered.refused.is_some() {
@@ -419,12 +441,12 @@ impl Inner {
     /// Reads what is kept into memory, verified.
     async fn read(&self, entry: &Entry) {
         let name = entry.repository.as_str();
-        let (stored, edition) = match self.state.read(name) {
+        let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
                 lock(&entry.now).edition = None;
                 return;
             }
-            Read::Kept(stored, edition) => (stored, edition),
+            Read::Kept(stored, bad, edition) => (stored, bad, edition),
             Read::Damaged(why) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
@@ -437,6 +459,7 @@ impl Inner {
                 let mut remembered = lock(&entry.now);
                 remembered.written = Some(stored.seen);
                 remembered.edition = Some(edition);
+                remembered.refused = bad;
                 let newer = remembered.known.as_ref().is_none_or(|known| known.knowledge.seen() <= knowledge.seen());
                 if newer {
                     remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
@@ -543,7 +566,7 @@ impl Inner {
                 remembered.known = Some(known.clone());
                 remembered.refused = None;
             }
-            Err(Miss::Refused(error)) => remembered.refused = Some(error.clone()),
+            Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
             Err(Miss::NoAnswer(_)) => {}
         }
         outcome
@@ -552,9 +575,10 @@ impl Inner {
     /// Asks, verifies, writes. `None`: the state on disk moved meanwhile.
     async fn check(&self, entry: &Entry, now: Timestamp, deadline: tokio::time::Instant) -> Result<Option<Known>, Miss> {
         let repository = &entry.repository;
-        let (known, edition, written) = {
+        let (known, edition, written, refused_before) = {
             let remembered = lock(&entry.now);
-            (remembered.known.clone().map(|known| known.knowledge), remembered.edition, remembered.written)
+            let known = remembered.known.clone().map(|known| known.knowledge);
+            (known, remembered.edition, remembered.written, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(&self.session),
@@ -570,9 +594,13 @@ impl Inner {
             Ok(Ok(knowledge)) => knowledge,
             Ok(Err(Failure::Fault(fault))) => {
                 self.reached();
-                return Err(Miss::Refused(refused(&fault, repository, known.is_some())));
+                let error = refused(&fault, repository, known.is_some());
+                return self.refuse(entry, error, now).await;
             }
-            Ok(Err(Failure::Fetch(error))) => return Err(self.missed(error)),
+            Ok(Err(Failure::Fetch(error))) => match self.missed(error) {
+                Miss::Refused(error) => return self.refuse(entry, error, now).await,
+                miss @ Miss::NoAnswer(_) => return Err(miss),
+            },
             Err(_elapsed) => {
                 let after = self.network_time;
                 return Err(self.missed(FetchError::Net(NetError::Timeout { host: self.session.host(), after })));
@@ -585,37 +613,64 @@ impl Inner {
         }
         let changed = known.as_ref().is_none_or(|known| !known.same_files(&knowledge));
         let due = written.is_none_or(|written| knowledge.seen().duration_since(written) >= SEEN_TIME);
-        if changed || due || edition.is_none() {
-            let stored = knowledge.stored();
-            let (state, seen) = (self.state.clone(), stored.seen);
-            // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
-            let written = tokio::task::spawn_blocking(move || state.write(&stored, edition)).await;
-            match written.unwrap_or_else(|error| Err(error.to_string())) {
-                Ok(Written::Done(edition)) => {
-                    let mut remembered = lock(&entry.now);
-                    remembered.edition = Some(edition);
-                    remembered.written = Some(seen);
-                }
-                Ok(Written::Moved) => return Ok(None),
-                // Decisions go on, on what is in memory; the protection does not outlive the process.
-                Err(why) => tracing::error!(
-                    repository = repository.as_str(),
-                    why,
-                    "verified trust data cannot be kept; protection against rollback ends with this process"
-                ),
-            }
+        let again = changed || due || edition.is_none() || refused_before.is_some();
+        if again && self.keep(entry, knowledge.stored(), None, edition).await == Kept::Moved {
+            return Ok(None);
         }
         Ok(Some(Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) }))
+    }
+
+    /// A bad answer about a repository that was known: kept, so that it outlives the process.
+    async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
+        let (known, before) = entry.remembered();
+        let edition = lock(&entry.now).edition;
+        let same = before.is_some_and(|before| before.error.code == error.code);
+        if let Some(known) = known.filter(|_| !same) {
+            let bad = Bad { error: error.clone(), at: now };
+            if self.keep(entry, known.knowledge.stored(), Some(bad), edition).await == Kept::Moved {
+                return Ok(None);
+            }
+        }
+        Err(Miss::Refused(error))
+    }
+
+    /// Writes to disk. Where that fails decisions go on, on what is in memory.
+    async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, edition: Option<Edition>) -> Kept {
+        let (state, seen) = (self.state.clone(), stored.seen);
+        // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
+        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), edition)).await;
+        match written.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(Written::Done(edition)) => {
+                let mut remembered = lock(&entry.now);
+                remembered.edition = Some(edition);
+                remembered.written = Some(seen);
+                Kept::Settled
+            }
+            Ok(Written::Moved) => Kept::Moved,
+            Err(why) => {
+                tracing::error!(
+                    repository = entry.repository.as_str(),
+                    why,
+                    "verified trust data cannot be kept; protection against rollback ends with this process"
+                );
+                Kept::Settled
+            }
+        }
     }
 
     /// One repository of a bundle.
     async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
         self.loaded(entry).await;
         for _ in 0..ROUNDS {
-            let (known, edition) = {
+            let (known, edition, bad) = {
                 let remembered = lock(&entry.now);
-                (remembered.known.clone().map(|known| known.knowledge), remembered.edition)
+                let known = remembered.known.clone().map(|known| known.knowledge);
+                (known, remembered.edition, remembered.refused.clone())
             };
+            // What was carried from before the server's bad answer does not make that undone.
+            if let Some(bad) = bad.filter(|bad| carried.seen <= bad.at) {
+                return Err(bad.error);
+            }
             let subject = Subject {
                 repository: entry.repository.clone(),
                 pins: Arc::clone(&self.pins),
@@ -627,9 +682,10 @@ impl Inner {
                 Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
                 Err(Failure::Fetch(never)) => match never {},
             };
-            match self.state.write(&knowledge.stored(), edition) {
+            match self.state.write(&knowledge.stored(), None, edition) {
                 Ok(Written::Done(edition)) => {
                     let mut remembered = lock(&entry.now);
+                    remembered.refused = None;
                     remembered.edition = Some(edition);
                     remembered.written = Some(knowledge.seen());
                     remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
@@ -675,12 +731,9 @@ impl Inner {
 
     /// An answer without the server, for what is on the host already.
     fn without(&self, entry: &Entry, question: &Question, error: TrustError, now: Timestamp) -> Result<Vouch, TrustError> {
-        let (known, refused) = {
-            let remembered = lock(&entry.now);
-            (remembered.known.clone(), remembered.refused.clone())
-        };
-        if let Some(refused) = refused {
-            return Err(refused);
+        let (known, refused) = entry.remembered();
+        if let Some(bad) = refused {
+            return Err(bad.error);
         }
         let Some(known) = known.filter(|_| self.on_outage == OnOutage::UseKnown) else { return Err(error) };
         let since = known.knowledge.seen();

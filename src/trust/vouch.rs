@@ -174,6 +174,30 @@ pub enum TrustCode {
 }
 
 impl TrustCode {
+    /// Every code.
+    pub const ALL: [Self; 14] = [
+        Self::Unreachable,
+        Self::CaRefused,
+        Self::Unauthorized,
+        Self::NoTrustData,
+        Self::Withdrawn,
+        Self::NotSigned,
+        Self::Invalid,
+        Self::Expired,
+        Self::RolledBack,
+        Self::RootNotTrusted,
+        Self::NotListed,
+        Self::AllowlistUnavailable,
+        Self::NotInRegistry,
+        Self::Misconfigured,
+    ];
+
+    /// The code of this text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     /// The stable kebab-case code.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

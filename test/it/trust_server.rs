@@ -557,8 +557,44 @@ fn withdrawn_is_no_outage_and_stays_withdrawn() {
     assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
     *files.lock().unwrap() = None;
     assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    // A restart during the outage does not bring back what was withdrawn, nor does a bundle from before.
+    let again = Client::new(&server, folder.path(), |_| ());
+    assert_eq!(code(&again.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&again.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    let gun: Repository = GUN.parse().unwrap();
+    assert_eq!(again.runtime.block_on(again.notary.export(std::slice::from_ref(&gun))).unwrap_err().code, TrustCode::Withdrawn);
+    assert!(again.runtime.block_on(again.notary.standings())[0].fault.is_some());
     *files.lock().unwrap() = Some(good());
-    assert!(client.ask(Urgency::Run).is_ok());
+    assert!(again.ask(Urgency::Run).is_ok());
+    // Nor does one after it is good again find anything of it.
+    *files.lock().unwrap() = None;
+    assert!(Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run).is_ok());
+}
+
+#[test]
+fn a_bad_answer_outlives_a_restart_during_an_outage() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    let new = repo.publish();
+    let stranger = Repo::docker(root_key(GUN)).publish();
+    let mut broken = new.clone();
+    broken.insert("timestamp.json".into(), b"<html>".to_vec());
+    for (bad, expected) in [
+        (old, TrustCode::RolledBack),
+        (stranger, TrustCode::RolledBack),
+        (broken, TrustCode::Invalid),
+        (Files::new(), TrustCode::Withdrawn),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, server) = changing();
+        *files.lock().unwrap() = Some(new.clone());
+        Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+        *files.lock().unwrap() = Some(bad);
+        assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run)), Some(expected));
+        *files.lock().unwrap() = None;
+        assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run)), Some(expected));
+    }
 }
 
 #[test]

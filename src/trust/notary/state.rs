@@ -3,6 +3,9 @@
 //! A file is named by the hash of the repository's name, so that no two names share one and none can leave the folder. It is
 //! checksummed, replaced atomically under a lock that other processes respect, and never trusted: what is read is verified
 //! again from the root down. Whatever cannot be read is set aside and reported.
+//!
+//! Beside the trust data stands the server's last answer, if that was a bad one: a restart during an outage must not revive
+//! what was withdrawn.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -17,6 +20,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use sha2::{Digest as _, Sha256};
 
 use crate::trust::tuf::{Stored, StoredFloor};
+use crate::trust::{TrustCode, TrustError};
 
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
@@ -41,13 +45,20 @@ pub(super) struct StateDir {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edition([u8; 32]);
 
+/// A bad answer of the server, and when it was given: what was known before is not used in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) error: TrustError,
+    pub(super) at: Timestamp,
+}
+
 /// What reading found.
 #[derive(Debug)]
 pub(super) enum Read {
     /// Nothing kept.
     Nothing,
-    /// A whole file; not verified.
-    Kept(Stored, Edition),
+    /// A whole file; not verified. With the server's last answer, if that was bad.
+    Kept(Stored, Option<Bad>, Edition),
     /// Something that is no state of ours; why.
     Damaged(String),
 }
@@ -80,7 +91,7 @@ impl StateDir {
             Err(why) => return Read::Damaged(why),
         };
         match decode(&bytes) {
-            Some((stored, edition)) if stored.repository == repository => Read::Kept(stored, edition),
+            Some((stored, bad, edition)) if stored.repository == repository => Read::Kept(stored, bad, edition),
             Some(_) => Read::Damaged("it is another repository's".to_owned()),
             None => Read::Damaged("its checksum or form is wrong".to_owned()),
         }
@@ -92,7 +103,7 @@ impl StateDir {
     }
 
     /// Replaces what is kept, if it still is what the writer built on (`base`).
-    pub(super) fn write(&self, stored: &Stored, base: Option<Edition>) -> Result<Written, String> {
+    pub(super) fn write(&self, stored: &Stored, bad: Option<&Bad>, base: Option<Edition>) -> Result<Written, String> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -101,7 +112,7 @@ impl StateDir {
         let _lock = self.lock(&stored.repository)?;
         let path = self.file(&stored.repository, "state");
         match (self.read(&stored.repository), base) {
-            (Read::Kept(_, edition), Some(base)) if edition == base => {}
+            (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
             (Read::Kept(..), _) => return Ok(Written::Moved),
             (Read::Damaged(_), _) => set_aside(&path),
             (Read::Nothing, _) => {
@@ -111,20 +122,20 @@ impl StateDir {
                 }
             }
         }
-        let (bytes, edition) = encode(stored);
+        let (bytes, edition) = encode(stored, bad);
         let new = self.file(&stored.repository, "new");
         replace(&new, &path, &bytes).map_err(|error| format!("`{}`: {error}", path.display()))?;
         Ok(Written::Done(edition))
     }
 
     /// All repositories kept, read but not verified.
-    pub(super) fn all(&self) -> Vec<Stored> {
+    pub(super) fn all(&self) -> Vec<(Stored, Option<Bad>)> {
         let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
         entries
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "state"))
-            .filter_map(|path| decode(&read_regular(&path).ok()??).map(|(stored, _)| stored))
+            .filter_map(|path| decode(&read_regular(&path).ok()??).map(|(stored, bad, _)| (stored, bad)))
             .collect()
     }
 
@@ -224,7 +235,7 @@ fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub(super) fn bundle(all: &[Stored]) -> Vec<u8> {
     let mut bytes = BUNDLE.to_vec();
     for stored in all {
-        put(&mut bytes, &encode(stored).0);
+        put(&mut bytes, &encode(stored, None).0);
     }
     bytes
 }
@@ -239,7 +250,7 @@ pub(super) fn unbundle(bytes: &[u8]) -> Option<Vec<Stored>> {
     Some(all)
 }
 
-fn encode(stored: &Stored) -> (Vec<u8>, Edition) {
+fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
     let mut body = Vec::new();
     put(&mut body, stored.repository.as_bytes());
     put(&mut body, stored.seen.to_string().as_bytes());
@@ -253,6 +264,11 @@ fn encode(stored: &Stored) -> (Vec<u8>, Edition) {
         put(&mut body, role.as_bytes());
         body.extend_from_slice(&floor.version.to_be_bytes());
         body.extend_from_slice(&floor.content);
+    }
+    if let Some(bad) = bad {
+        put(&mut body, bad.at.to_string().as_bytes());
+        put(&mut body, bad.error.code.as_str().as_bytes());
+        put(&mut body, bad.error.message.as_bytes());
     }
     let sum: [u8; 32] = Sha256::digest(&body).into();
     let mut bytes = MAGIC.to_vec();
@@ -270,7 +286,7 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn decode(bytes: &[u8]) -> Option<(Stored, Edition)> {
+fn decode(bytes: &[u8]) -> Option<(Stored, Option<Bad>, Edition)> {
     let (sum, body) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
     let found: [u8; 32] = Sha256::digest(body).into();
     if found != *sum {
@@ -292,7 +308,15 @@ fn decode(bytes: &[u8]) -> Option<(Stored, Edition)> {
         rest = after;
         floors.insert(role, StoredFloor { version: u64::from_be_bytes(*version), content: *content });
     }
-    rest.is_empty().then_some((Stored { repository, files, floors, seen }, Edition(*sum)))
+    let bad = if rest.is_empty() { None } else { Some(take_bad(&mut rest)?) };
+    rest.is_empty().then_some((Stored { repository, files, floors, seen }, bad, Edition(*sum)))
+}
+
+fn take_bad(rest: &mut &[u8]) -> Option<Bad> {
+    let at = take_text(rest)?.parse().ok()?;
+    // A code of a version to come is a refusal all the same.
+    let code = TrustCode::parse(&take_text(rest)?).unwrap_or(TrustCode::Invalid);
+    Some(Bad { error: TrustError::new(code, take_text(rest)?), at })
 }
 
 fn take_number(rest: &mut &[u8]) -> Option<u32> {
@@ -335,15 +359,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().join("trust"));
         let one = stored("r.example/a", b"raw");
-        let Ok(Written::Done(edition)) = state.write(&one, None) else { panic!("not written") };
-        let Read::Kept(read, same) = state.read("r.example/a") else { panic!("not read") };
+        let Ok(Written::Done(edition)) = state.write(&one, None, None) else { panic!("not written") };
+        let Read::Kept(read, None, same) = state.read("r.example/a") else { panic!("not read") };
         assert_eq!((read, same), (one.clone(), edition));
         assert!(matches!(state.read("r.example/A"), Read::Nothing));
         // Written by another since: not overwritten.
-        assert_eq!(state.write(&one, None), Ok(Written::Moved));
-        assert!(matches!(state.write(&stored("r.example/a", b"new"), Some(edition)), Ok(Written::Done(_))));
-        assert_eq!(state.write(&one, Some(edition)), Ok(Written::Moved));
+        assert_eq!(state.write(&one, None, None), Ok(Written::Moved));
+        assert!(matches!(state.write(&stored("r.example/a", b"new"), None, Some(edition)), Ok(Written::Done(_))));
+        assert_eq!(state.write(&one, None, Some(edition)), Ok(Written::Moved));
         assert_eq!(state.all().len(), 1);
+    }
+
+    #[test]
+    fn a_bad_answer_is_kept_beside_what_was_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let one = stored("r.example/a", b"raw");
+        for code in TrustCode::ALL {
+            let bad = Bad { error: TrustError::new(code, "why `é`"), at: "2030-01-02T00:00:00.5Z".parse().unwrap() };
+            let base = if let Read::Kept(_, _, edition) = state.read("r.example/a") { Some(edition) } else { None };
+            assert!(matches!(state.write(&one, Some(&bad), base), Ok(Written::Done(_))));
+            let Read::Kept(read, kept, _) = state.read("r.example/a") else { panic!("not read") };
+            assert_eq!((read, kept), (one.clone(), Some(bad)));
+        }
     }
 
     #[test]
@@ -352,7 +390,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let one = stored("r.example/a", b"raw");
         let path = state.file("r.example/a", "state");
-        state.write(&one, None).unwrap();
+        state.write(&one, None, None).unwrap();
         let whole = std::fs::read(&path).unwrap();
         let mut cases: Vec<Box<dyn Fn()>> = Vec::new();
         for length in [0, 5, 30, 60, whole.len() - 1] {
@@ -371,15 +409,15 @@ mod tests {
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
             damage();
             assert!(matches!(state.read("r.example/a"), Read::Damaged(_)));
-            assert!(matches!(state.write(&one, None), Ok(Written::Done(_))));
+            assert!(matches!(state.write(&one, None, None), Ok(Written::Done(_))));
             assert!(matches!(state.read("r.example/a"), Read::Kept(..)));
         }
         for ending in ["lock", "new"] {
             let path = state.file("r.example/a", ending);
             let _ = std::fs::remove_file(&path);
             std::fs::create_dir(&path).unwrap();
-            let Read::Kept(_, edition) = state.read("r.example/a") else { panic!("not read") };
-            assert!(matches!(state.write(&one, Some(edition)), Ok(Written::Done(_))));
+            let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
+            assert!(matches!(state.write(&one, None, Some(edition)), Ok(Written::Done(_))));
         }
     }
 
