@@ -174,7 +174,7 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
     findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
     findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
-    findings.extend(chain::asked(&engine, &gate, settings, &info, &file, flags).await);
+    findings.extend(chain::asked(&engine, &gate, settings, info.as_ref(), file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), policy.as_ref()));
     if policy.is_some() {

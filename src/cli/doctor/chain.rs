@@ -120,8 +120,8 @@ pub(super) async fn asked(
     engine: &Engine,
     gate: &str,
     settings: &Settings,
-    info: &Option<Info>,
-    file: &Option<DaemonFile>,
+    info: Option<&Info>,
+    file: Option<&DaemonFile>,
     flags: Option<&Flags>,
 ) -> Vec<Finding> {
     let Some(nobody) = nobody() else {
@@ -133,11 +133,11 @@ pub(super) async fn asked(
         Err(error) => Asked::Unknown(error.to_string()),
     };
     let is_recorded = files::is_recorded(settings, nobody.as_str());
-    let listed = match file.as_ref().map(DaemonFile::plugins) {
+    let listed = match file.map(DaemonFile::plugins) {
         Some(Listed::Plugins(names)) => names.len(),
         Some(Listed::Nothing | Listed::NotAList) | None => 0,
     };
-    let started_with = info.as_ref().map(|info| info.authorization.len()).unwrap_or_default();
+    let started_with = info.map(|info| info.authorization.len()).unwrap_or_default();
     let any_listed = listed + started_with + flags.map(|flags| flags.plugins.len()).unwrap_or_default() > 0;
     told(asked, gate, is_recorded, any_listed)
 }
@@ -235,7 +235,7 @@ fn is_ours(code: &str) -> bool {
 fn nobody() -> Option<ContainerId> {
     let mut bytes = [0u8; 32];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().ok()
+    crate::image::Digest::from_bytes(bytes).hex().parse().ok()
 }
 
 #[cfg(test)]
@@ -279,6 +279,7 @@ mod tests {
         assert_eq!(says(Asked::ByOther(String::new()), None), [("chain-unknown", Warning)]);
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the engine answers")]
     fn managed(enabled: bool) -> Result<Option<Plugin>, EngineError> {
         Ok(Some(Plugin { id: "5".repeat(64), name: "img-authz:latest".into(), enabled, settings: Vec::new() }))
     }
