@@ -235,7 +235,7 @@ mod tests {
     fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
         let findings =
             [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
-        let expected = "CRITICAL  not-in-chain    a [31m?b\n                            → mend it\n\
+        let expected = "CRITICAL  not-in-chain    a [31m?b\n                          → mend it\n\
                         ok        engine-version  20.10.24\n\n\
                         This host is not protected: 1 critical, 0 warnings; see docs/doctor.md.\n";
         assert_eq!(text(&findings), expected);
