@@ -183,6 +183,25 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     findings
 }
 
+/// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries, the engine's holes. In
+/// the log, because that is where an operator looks first.
+pub(super) async fn at_start(settings: &Settings, engine: Option<&str>) {
+    let now = clock::now();
+    let mut policy = None;
+    let mut findings = reach::settings(settings, now, &mut policy);
+    findings.extend(files::state(settings));
+    findings.extend(files::credentials(settings, policy.as_ref()));
+    findings.extend(reach::network(settings, policy.as_ref(), now).await);
+    findings.extend(engine.into_iter().flat_map(|version| engine::holes(version, None)));
+    for Finding { id, severity, evidence, remedy } in findings {
+        match severity {
+            Severity::Critical => tracing::error!(id, remedy, "self-check: {evidence}"),
+            Severity::Warning => tracing::warn!(id, remedy, "self-check: {evidence}"),
+            Severity::Info | Severity::Ok => tracing::info!(id, "self-check: {evidence}"),
+        }
+    }
+}
+
 /// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.
 fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&daemon::Flags>) -> PathBuf {
     let given = arguments.daemon_json.clone();
