@@ -183,16 +183,24 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     findings
 }
 
-/// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries, the engine's holes. In
-/// the log, because that is where an operator looks first.
-pub(super) async fn at_start(settings: &Settings, engine: Option<&str>) {
+/// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries. In the log, because that
+/// is where an operator looks first.
+pub(super) async fn log_own(settings: &Settings) {
     let now = clock::now();
     let mut policy = None;
     let mut findings = reach::settings(settings, now, &mut policy);
     findings.extend(files::state(settings));
     findings.extend(files::credentials(settings, policy.as_ref()));
     findings.extend(reach::network(settings, policy.as_ref(), now).await);
-    findings.extend(engine.into_iter().flat_map(|version| engine::holes(version, None)));
+    log(findings);
+}
+
+/// What the gate says of its engine when it starts.
+pub(super) fn log_engine(version: &str) {
+    log(engine::holes(version, None));
+}
+
+fn log(findings: Vec<Finding>) {
     for Finding { id, severity, evidence, remedy } in findings {
         match severity {
             Severity::Critical => tracing::error!(id, remedy, "self-check: {evidence}"),

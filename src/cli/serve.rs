@@ -160,8 +160,10 @@ fn is_listed(settings: &Settings) -> bool {
 
 /// Says in the log what an operator would want to know after a start.
 async fn self_check(gate: Arc<Gate>, settings: Settings) {
-    let engine = engine_version(&gate).await;
-    doctor::at_start(&settings, engine.as_deref()).await;
+    let ((), engine) = tokio::join!(doctor::log_own(&settings), engine_version(&gate));
+    if let Some(version) = engine {
+        doctor::log_engine(&version);
+    }
 }
 
 /// The engine's version, once it answers: dockerd starts its plugins before its API.
