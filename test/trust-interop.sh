@@ -48,7 +48,6 @@ start() { # LOG COMMAND...
 }
 
 wait_for_port() {
-	local try
 	for _ in $(seq 100); do
 		(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
 		sleep 0.1
