@@ -17,7 +17,7 @@ use crate::request::{Create, Intent, Start, StartAction};
 /// How long the engine gets for its lists.
 const LIST_TIME: Duration = Duration::from_secs(30);
 /// How long all judging may take. Stops a Notary out of reach from holding the answer up.
-const JUDGE_TIME: Duration = Duration::from_secs(60);
+const JUDGE_TIME: Duration = Duration::from_mins(1);
 /// Most containers, and most images, that are judged. Stops a host with tens of thousands from taking for ever.
 const MOST: usize = 500;
 /// How many are judged at a time.

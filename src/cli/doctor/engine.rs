@@ -1,6 +1,6 @@
 //! The engine: known holes of its version, and the one that can be probed for.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufReader, Read as _};
 
 use super::Finding;
 use crate::engine::{EngineError, Http2};

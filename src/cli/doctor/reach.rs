@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_server_that_answers_is_there_and_a_wrong_ca_is_told_apart_from_no_answer() {
-        let written = NotarySettings { server: "https://n.example".into(), root_ca: None, pins: None };
+        let written = Settings::default().with("NOTARY", "n.example").notary().unwrap().unwrap();
         let host = || "n.example:443".to_owned();
         for (answer, id, severity) in [
             (Ok(answer(401)), "notary", Good),
