@@ -12,7 +12,7 @@ mod records;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
-use crate::request::Intent;
+use crate::request::{Intent, Transport};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -80,6 +80,8 @@ pub struct Gate {
     decisions: AtomicU64,
     /// The gate's own calls that dockerd has asked about: while they are, the gate is in the chain.
     own_calls: AtomicU64,
+    /// The engine may take calls over cleartext HTTP/2, where headers can hide more (`request::Transport`).
+    speaks_http2: AtomicBool,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -113,6 +115,7 @@ impl Gate {
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
+            speaks_http2: AtomicBool::new(false),
             own_calls: AtomicU64::new(0),
         }
     }
@@ -129,9 +132,11 @@ impl Gate {
         self.rules.store(Arc::new(rules));
     }
 
-    /// The engine's version, as the self-check asks for it.
-    pub async fn engine_version(&self, deadline: Instant) -> Result<String, EngineError> {
-        self.engine.version(deadline).await.map(|version| version.engine)
+    /// Asks the engine for its version, and takes note of what follows from it. Returns the version.
+    pub async fn meet_engine(&self, deadline: Instant) -> Result<String, EngineError> {
+        let version = self.engine.version(deadline).await?.engine;
+        self.speaks_http2.store(serves_http2(&version), Ordering::Relaxed);
+        Ok(version)
     }
 
     /// Records something about the gate itself.
@@ -159,6 +164,7 @@ impl Gate {
         if self.is_own(&call) {
             return Answer::Allow;
         }
+        let intent = if self.speaks_http2.load(Ordering::Relaxed) { Intent::over(&call, Transport::MaybeHttp2) } else { intent };
         let rules = self.rules.load_full();
         let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
@@ -385,6 +391,16 @@ const fn urgency(intent: &Intent) -> Urgency {
     match intent {
         Intent::Create(_) | Intent::Start(_) => Urgency::Run,
         _ => Urgency::Pull,
+    }
+}
+
+/// Whether an engine of this version serves cleartext HTTP/2 (spec of dockerd, finding 1: from 29.2 on). A version that is no
+/// release's may.
+fn serves_http2(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (29, 2),
+        _ => true,
     }
 }
 

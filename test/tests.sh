@@ -360,13 +360,15 @@ test_container_without_an_image_is_refused() {
 further_tests+=(test_padded_request_is_refused)
 test_padded_request_is_refused() {
     evil > /dev/null
-    # The engine shows plugins no body of 1 MiB or more, and acts on it.
+    local code=$request_unreadable
+    # Such an engine shows plugins no body of 1 MiB or more, and acts on it. One that shows it is judged by it.
+    [[ $(docker version -f '{{.Server.Version}}') = 20.10.* ]] || code=$registry_not_allowed
     {
         printf '{"Image": "evil:1.0", "Labels": {"padding": "'
         head -c 1048576 /dev/zero | tr '\0' x
         printf '"}}'
     } > "$SHUNIT_TMPDIR/padded.json"
-    refused $request_unreadable api POST '/containers/create?name=padded' -H 'Content-Type: application/json' \
+    refused $code api POST '/containers/create?name=padded' -H 'Content-Type: application/json' \
         --data-binary "@$SHUNIT_TMPDIR/padded.json"
     assertFalse "it was not created" "docker inspect padded"
 }
@@ -582,8 +584,10 @@ test_notary_that_hangs_holds_nothing_up() {
     begun=$(date +%s%N)
     docker pull registry.test:5000/hung:1.0 > "$SHUNIT_TMPDIR/hung" 2>&1 &
     sleep 0.5
-    assertTrue "docker ps works" "docker ps"
-    assertTrue "while the pull still waits" "kill -0 $!"
+    # What `docker ps` asks, without the time that the command itself takes.
+    assertTrue "containers are listed" "api GET /containers/json -f"
+    took=$(($(date +%s%N) - begun))
+    assertTrue "while the pull still waits; it took $took ns" "kill -0 $!"
     wait $!
     assertNotEquals "the pull is refused" 0 $?
     assertContains "and says why" "$(< "$SHUNIT_TMPDIR/hung")" "$trust_unreachable"

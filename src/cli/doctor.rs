@@ -160,6 +160,7 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let names = daemon::Names { gate: &gate, id: id.as_deref() };
     let (file, found) = daemon::file(&path, read, flags, names);
     findings.extend(found);
+    findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
     let version = match engine.version(deadline()).await {
         Ok(version) => version,
         Err(error) => {
@@ -173,14 +174,40 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let swarm = info.as_ref().is_some_and(|info| info.swarm == "active");
     findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
     findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
-    findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
-    findings.extend(chain::asked(&engine, &gate, settings, info.as_ref(), file.as_ref(), flags).await);
+    findings.extend(chain::asked(&engine, &gate, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), policy.as_ref()));
     if policy.is_some() {
         findings.extend(content::judge(settings, &engine, workers).await);
     }
     findings
+}
+
+/// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries. In the log, because that
+/// is where an operator looks first.
+pub(super) async fn log_own(settings: &Settings) {
+    let now = clock::now();
+    let mut policy = None;
+    let mut findings = reach::settings(settings, now, &mut policy);
+    findings.extend(files::state(settings));
+    findings.extend(files::credentials(settings, policy.as_ref()));
+    findings.extend(reach::network(settings, policy.as_ref(), now).await);
+    log(findings);
+}
+
+/// What the gate says of its engine when it starts.
+pub(super) fn log_engine(version: &str) {
+    log(engine::holes(version, None));
+}
+
+fn log(findings: Vec<Finding>) {
+    for Finding { id, severity, evidence, remedy } in findings {
+        match severity {
+            Severity::Critical => tracing::error!(id, remedy, "self-check: {evidence}"),
+            Severity::Warning => tracing::warn!(id, remedy, "self-check: {evidence}"),
+            Severity::Info | Severity::Ok => tracing::info!(id, "self-check: {evidence}"),
+        }
+    }
 }
 
 /// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.

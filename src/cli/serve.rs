@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{UNKNOWN, YES, parts};
+use super::{UNKNOWN, YES, doctor, parts};
 use crate::daemon;
 use crate::gate::{Gate, Heartbeat};
 use crate::policy::{AllowlistSetting, Settings};
@@ -160,22 +160,24 @@ fn is_listed(settings: &Settings) -> bool {
 
 /// Says in the log what an operator would want to know after a start.
 async fn self_check(gate: Arc<Gate>, settings: Settings) {
-    if settings.is_default_hub() {
-        tracing::warn!(
-            "neither REGISTRY nor NOTARY is set: guarding docker.io with Docker's own Notary, which closes on 2026-12-08; \
-             every image is refused from then on"
-        );
+    let ((), engine) = tokio::join!(doctor::log_own(&settings), engine_version(&gate));
+    if let Some(version) = engine {
+        doctor::log_engine(&version);
     }
+}
+
+/// The engine's version, once it answers: dockerd starts its plugins before its API.
+async fn engine_version(gate: &Gate) -> Option<String> {
     let deadline = tokio::time::Instant::now() + ENGINE_PATIENCE;
     loop {
-        match gate.engine_version(tokio::time::Instant::now() + ENGINE_RETRY).await {
+        match gate.meet_engine(tokio::time::Instant::now() + ENGINE_RETRY).await {
             Ok(version) => {
                 tracing::info!(engine = version, "the engine answers");
-                return;
+                return Some(version);
             }
             Err(error) if tokio::time::Instant::now() >= deadline => {
                 tracing::error!(%error, "the engine does not answer: create and start will be refused; check DOCKER_HOST");
-                return;
+                return None;
             }
             Err(_) => tokio::time::sleep(ENGINE_RETRY).await,
         }

@@ -588,3 +588,12 @@ async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_appro
     house.gate.response(&ended).await;
     assert!(house.engine.killed().is_empty());
 }
+
+#[test]
+fn engines_from_29_2_on_may_be_spoken_to_over_http2() {
+    for (version, may) in
+        [("20.10.24+dfsg1", false), ("28.5.2", false), ("29.1.0", false), ("29.2.0", true), ("30.0.0-rc.1", true), ("dev", true)]
+    {
+        assert_eq!(super::serves_http2(version), may, "{version}");
+    }
+}
