@@ -32,9 +32,8 @@ const ENGINE_TIME: Duration = Duration::from_secs(5);
 const TEXT_CHARS: usize = 600;
 
 /// Say whether this host is really protected: every finding with its remedy.
-///
-/// Example: img-authz doctor --json
 #[derive(Args)]
+#[command(after_help = "Example: img-authz doctor --json")]
 #[command(after_help = "Exit code 0: nothing critical and no warning; 2: there are some; 1: could not tell. Run it as root, on \
     the engine's host. PLUGIN names a plugin that is not called img-authz.\n\nExample: img-authz doctor")]
 pub(super) struct DoctorArgs {

@@ -33,9 +33,8 @@ const JITTER_SECONDS: u64 = 20;
 const DAEMON_FILE_BYTES: u64 = 1 << 20;
 
 /// Serve the plugin's socket; dockerd is the client.
-///
-/// Example: img-authz serve --socket /run/docker/plugins/img-authz.sock
 #[derive(Args)]
+#[command(after_help = "Example: img-authz serve --socket /run/docker/plugins/img-authz.sock")]
 pub(super) struct ServeArgs {
     /// Where to listen, unless systemd passes a socket
     #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/img-authz.sock")]
