@@ -45,6 +45,15 @@ impl Journal for NoJournal {
 pub(super) struct Kept {
     /// Its last good content holds when the file is gone: so does the requirement.
     allowlist: Option<Arc<Allowlist>>,
+    /// Where trust data is kept fresh; nowhere in a command that asks once.
+    workers: Option<tokio::runtime::Handle>,
+}
+
+impl Kept {
+    /// For a gate that goes on.
+    pub(super) fn serving(workers: tokio::runtime::Handle) -> Self {
+        Self { workers: Some(workers), ..Self::default() }
+    }
 }
 
 /// A gate that serves: it keeps records, a journal, and the settings that worked.
@@ -145,7 +154,11 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
     }
     let credentials = credentials(settings)?;
     if let Some(notary) = settings.notary()? {
-        verifiers.push(Arc::new(self::notary(settings, &notary, credentials.clone())?));
+        let notary = self::notary(settings, &notary, credentials.clone())?;
+        if let Some(workers) = &kept.workers {
+            workers.spawn(notary.keep_fresh(crate::clock::now));
+        }
+        verifiers.push(Arc::new(notary));
     }
     if policy.scopes.iter().any(Scope::is_weak) {
         let certs = certificate_folders(settings);

@@ -69,7 +69,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     workers.spawn_blocking({
         let handle = handle.clone();
         move || {
-            let mut kept = parts::Kept::default();
+            let mut kept = parts::Kept::serving(handle.clone());
             match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
