@@ -160,8 +160,10 @@ ways_to_the_host() {
     row ok host-door posted /v1.40/containers/create "{\"Image\": \"$app\", \"Binds\": [\"/:/host\"]}"
     row ok host-door posted /v1.40/containers/create "{\"Image\": \"$app\", \"HostConfig\": null, \"Privileged\": true}"
     row ok host-door posted /containers/create "{\"image\": \"$app\", \"hostconfig\": {\"BINDS\": [\"/:/host\"]}}"
-    # The engine knows the host's network by its id as well, and starts nothing in it that does not say so.
+    # The engine knows the host's network by its id as well, and starts nothing in it that does not call it `host`.
     row pass pass created --network "$host"
+    assertFalse "$posture: a container in the host's network by its id" "docker run --rm --network $host $app"
+    assertFalse "$posture: the same by the beginning of its id" "docker run --rm --network ${host:0:12} $app"
     row ok host-door docker volume create --opt type=none --opt o=bind --opt device=/ opened
     row pass host-door docker volume create --driver other foreign
     row pass posture-forbids docker network create --driver other foreign
