@@ -239,7 +239,8 @@ def race_tag_in_registry(args, number):
         return call("POST", f"/images/create?fromImage={quote(repository)}&tag={name}")
 
     def move():
-        time.sleep(random.choice((0, 0, 0.01, 0.03)))
+        # A pull takes its time: the tag moves before its check, between check and fetch, or after both.
+        time.sleep(random.choice((0, 0.01, 0.03, 0.1, 0.3, 1)))
         counts["moved to the other"] += state.registry.put(state.evil)
 
     status, answer = both(pull, move)
