@@ -125,8 +125,11 @@ images_and_containers() {
     row ok ok docker rm box
 }
 
+# in_network NETWORK: the network namespace of a container in it
+in_network() { docker run --rm --network "$1" "$app" busybox readlink /proc/self/ns/net 2>&1; }
+
 ways_to_the_host() {
-    local host
+    local host name
     host=$(docker network inspect -f '{{.Id}}' host)
     docker create --name holder --network none -v /data "$app" > /dev/null
 
@@ -160,8 +163,12 @@ ways_to_the_host() {
     row ok host-door posted /v1.40/containers/create "{\"Image\": \"$app\", \"Binds\": [\"/:/host\"]}"
     row ok host-door posted /v1.40/containers/create "{\"Image\": \"$app\", \"HostConfig\": null, \"Privileged\": true}"
     row ok host-door posted /containers/create "{\"image\": \"$app\", \"hostconfig\": {\"BINDS\": [\"/:/host\"]}}"
-    # The engine knows the host's network by its id as well, and starts nothing in it that does not say so.
-    row pass pass created --network "$host"
+    # The engine knows the host's network by its id as well. What does not call it `host` runs in a network of its own, if it runs.
+    for name in "$host" "${host:0:12}"; do
+        row pass pass created --network "$name"
+        assertNotContains "$posture: the network of a container in $name" "$(in_network "$name")" "$(readlink /proc/self/ns/net)"
+    done
+    [[ $posture = lockdown ]] || assertContains "the network of a container in host" "$(in_network host)" "$(readlink /proc/self/ns/net)"
     row ok host-door docker volume create --opt type=none --opt o=bind --opt device=/ opened
     row pass host-door docker volume create --driver other foreign
     row pass posture-forbids docker network create --driver other foreign

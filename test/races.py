@@ -90,11 +90,17 @@ def remove(container):
 
 
 def both(first, second):
-    """Runs two things at once, the second a little later; returns what the first returned."""
+    """Runs two things at once, one a little later; returns what the first returned."""
     result = []
-    thread = threading.Thread(target=lambda: result.append(first()))
+    offset = random.choice((0, 0.001, 0.002, 0.004, 0.008, 0.016)) * random.choice((-1, 1, 1))
+
+    def one():
+        time.sleep(max(-offset, 0))
+        result.append(first())
+
+    thread = threading.Thread(target=one)
     thread.start()
-    time.sleep(random.choice((0, 0.001, 0.002, 0.004, 0.008, 0.016)))
+    time.sleep(max(offset, 0))
     second()
     thread.join()
     return result[0] if result else (0, {})
@@ -105,9 +111,10 @@ def start(spelling):
 
 
 def spellings(container):
-    """Target of the start, and the name that has to move for it."""
+    """How the start spells the container, and the name that another one has to get for it. A name goes before the beginning of an
+    id. A slash before the name is for giving it alone: in a path the engine's router answers with a redirect."""
     prefix = container[:12]
-    return [("web", "web"), ("%2Fweb", "web"), ("w%65b", "web"), ("%77%65%62", "web"), (prefix, prefix)]
+    return [("web", "web"), ("w%65b", "%2Fweb"), ("web", "%2Fweb"), ("%77%65%62", "web"), (prefix, prefix)]
 
 
 def evil_container(args):
@@ -121,10 +128,10 @@ def race_rename(args, number):
     good = race_rename.good = getattr(race_rename, "good", None) or create(args.good)
     evil = race_rename.evil = getattr(race_rename, "evil", None) or evil_container(args)
     target, name = spellings(good)[number % 5]
-    call("POST", f"/containers/{good}/rename?name={'aside' if name != 'web' else 'web'}")
+    call("POST", f"/containers/{good}/rename?name={'aside' if name == good[:12] else 'web'}")
 
     def move():
-        if name == "web":
+        if name != good[:12]:
             counts["moved away"] += call("POST", f"/containers/{good}/rename?name=away")[0] == 204
         counts["moved to the other"] += call("POST", f"/containers/{evil}/rename?name={name}")[0] == 204
 
@@ -142,7 +149,7 @@ def race_remove(args, number):
     if good is None:
         return
     evil = race_remove.evil = getattr(race_remove, "evil", None) or evil_container(args)
-    target, name = spellings(good)[number % 4]
+    target, name = spellings(good)[number % 5]
     made = []
 
     def move():
@@ -232,7 +239,8 @@ def race_tag_in_registry(args, number):
         return call("POST", f"/images/create?fromImage={quote(repository)}&tag={name}")
 
     def move():
-        time.sleep(random.choice((0, 0, 0.01, 0.03)))
+        # A pull takes its time: the tag moves before its check, between check and fetch, or after both.
+        time.sleep(random.choice((0, 0.01, 0.03, 0.1, 0.3, 1)))
         counts["moved to the other"] += state.registry.put(state.evil)
 
     status, answer = both(pull, move)
@@ -254,7 +262,7 @@ def race_tag_in_registry(args, number):
 def race_before(args, number):
     evil = race_before.evil = getattr(race_before, "evil", None) or evil_container(args)
     call("POST", f"/containers/{evil}/rename?name=web")
-    ways = [("web", "start"), (evil, "start"), (evil[:12], "start"), ("%2Fweb", "start"), ("w%65b", "restart"), (evil, "restart")]
+    ways = [("web", "start"), (evil, "start"), (evil[:12], "start"), ("%77eb", "start"), ("w%65b", "restart"), (evil, "restart")]
     target, action = ways[number % len(ways)]
     counts[say(*call("POST", f"/containers/{target}/{action}"))] += 1
     if has_started(evil):

@@ -443,6 +443,7 @@ test_race_tag_moved_in_the_registry_before_a_pull() {
     # The same content as the image evil:1.0.
     publish registry.test:5000/moving:other evil > /dev/null
     raced tag-in-registry registry.test:5000/moving:1.0
+    docker rmi -f registry.test:5000/moving:1.0 registry.test:5000/moving:other > /dev/null 2>&1
 }
 
 race_tests+=(test_race_container_older_than_the_policy)
