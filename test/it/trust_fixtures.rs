@@ -752,9 +752,9 @@ fn every_folder_ends_as_it_says() {
             Err(error) => json!({ "verdict": "no", "code": error.code.as_str() }),
         };
         if found["verdict"] == "yes" {
-            yes += 1
+            yes += 1;
         } else {
-            no += 1
+            no += 1;
         }
         if found != *expected {
             wrong.push(format!("{}: expected {expected}, found {found}", folder.display()));
