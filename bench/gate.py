@@ -40,17 +40,17 @@ def load(name, bodies, connections, time=seconds, pause=0):
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
-def measure(what, name, pid, bodies, connections, beside=None, expect=True):
+def measure(what, name, pid, bodies, connections, beside=False, pause=0):
     """One line of the table: rates, latencies, and CPU of the gate and of the server for each post."""
     before = cpu(pid), cpu(server)
-    running = load(name, bodies, connections)
+    running = load(name, bodies, connections, pause=pause)
     other = load(name, [ps], 1, pause=1000) if beside else None
     found = json.loads(running.communicate()[0])
     beside_found = json.loads(other.communicate()[0]) if other else None
     after = cpu(pid), cpu(server)
     posts = found["posts"] + (beside_found["posts"] if beside_found else 0)
     ours, theirs = ((after[i] - before[i]) * 1e6 / posts for i in (0, 1))
-    if expect and found["allowed"] != found["posts"]:
+    if found["allowed"] != found["posts"]:
         print(f"{what}: {found['posts'] - found['allowed']} of {found['posts']} refused", flush=True)
     print(f"{what:44} {found['per_second']:8.0f}/s  p50 {found['p50']:7} p99 {found['p99']:7} us  "
           f"cpu gate {ours:7.1f} server {theirs:7.1f} us" + (f"  ps p99 {beside_found['p99']} us" if beside_found else ""),
@@ -61,7 +61,10 @@ def measure(what, name, pid, bodies, connections, beside=None, expect=True):
 few, many, all64 = pull("few"), pull("many"), [pull(f"one{index}") for index in range(1, 65)]
 for name in "online", "window":  # every repository known, every connection open
     for bodies in [few], [many], all64:
-        load(name, bodies, 64, 2).wait()
+        for _ in range(10):
+            found = json.loads(load(name, bodies, 64, 2).communicate()[0])
+            if found["allowed"] == found["posts"]:
+                break
 
 print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; times in microseconds")
 floor, _, _ = measure("ps, 1 connection", "window", window, [ps], 1)
@@ -70,11 +73,17 @@ measure("inside the window, 1000 tags, 1 connection", "window", window, [many], 
 measure("inside the window, 64 connections", "window", window, all64, 64)
 alone, _, _ = measure("timestamp online, 2 tags, 1 connection", "online", online, [few], 1)
 thousand, _, _ = measure("timestamp online, 1000 tags, 1 connection", "online", online, [many], 1)
-_, idle, _ = measure("ps at 1000/s, idle", "online", online, [ps], 1)
-idle = json.loads(load("online", [ps], 1, pause=1000).communicate()[0])
-_, _, one = measure("timestamp online, 1 repository, 64 at once", "online", online, [few], 64, beside=True)
-_, _, sixty = measure("timestamp online, 64 repositories at once", "online", online, all64, 64, beside=True)
-print(f"ps p99: idle {idle['p99']}, beside one repository {one['p99']}, beside 64 {sixty['p99']} us")
+measure("timestamp online, 1 repository, 64 at once", "online", online, [few], 64)
+measure("timestamp online, 64 repositories at once", "online", online, all64, 64)
+
+# A daemon's `ps` beside it, at the rate that is promised and no more: a machine that is full makes everything wait.
+rounds = {"idle": [], "one repository": [], "64 repositories": []}
+for _ in range(3):
+    rounds["idle"].append(json.loads(load("online", [ps], 1, pause=1000).communicate()[0])["p99"])
+    for what, bodies in ("one repository", [few]), ("64 repositories", all64):
+        _, _, found = measure(f"{what}, at most 2500/s, ps beside", "online", online, bodies, 64, True, 25000)
+        rounds[what].append(found["p99"])
+print("ps p99, medians: " + ", ".join(f"{what} {statistics.median(values):.0f}" for what, values in rounds.items()) + " us")
 print(f"1000 tags cost {thousand / alone:.2f} of 2 tags")
 print(f"memory at peak: online {peak(online):.1f} MB, window {peak(window):.1f} MB")
 
