@@ -14,6 +14,9 @@ if [ "${1:-}" = --rootfs ]; then
     # Each folder is a mount point (plugin/config.json), but for the first: dockerd binds the socket's folder there.
     for folder in run/docker/plugins config state host-run; do mkdir -p "${2:?--rootfs needs a folder}/$folder"; done
     cp "$binary" "$2/img-authz"
+    # The public CAs, for registries and Notary servers with certificates of theirs.
+    mkdir -p "$2/etc/ssl/certs"
+    cp /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/"
     exit
 fi
 

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 pub use client::{Engine, EngineHostError, Limits};
 pub use inspect::{
-    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Platform,
-    Plugin, Service, ServiceSpec, Store, Version,
+    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
+    Platform, Plugin, Service, ServiceSpec, Store, Version,
 };
 pub use mark::CALL_HEADER;
 #[cfg(test)]
@@ -41,6 +41,9 @@ pub trait Api: Send + Sync {
 
     /// A swarm service by id or name. `None`: there is none (404).
     fn service<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Service>>;
+
+    /// A network by name, id or beginning of an id. `None`: there is none (404).
+    fn network<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Network>>;
 
     /// A managed plugin by name or id. `None`: there is none (404).
     fn plugin<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Plugin>>;

@@ -7,6 +7,7 @@ mod gather;
 mod heartbeat;
 mod identity;
 mod leases;
+mod metrics;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use daemon_file::{DaemonFile, Listed};
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 use leases::{Claim, Leases};
+use metrics::Metrics;
 pub use records::Records;
 
 /// The gate's bounds in time.
@@ -82,6 +84,7 @@ pub struct Gate {
     own_calls: AtomicU64,
     /// The engine may take calls over cleartext HTTP/2, where headers can hide more (`request::Transport`).
     speaks_http2: AtomicBool,
+    metrics: Metrics,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -116,6 +119,7 @@ impl Gate {
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
             speaks_http2: AtomicBool::new(false),
+            metrics: Metrics::new(),
             own_calls: AtomicU64::new(0),
         }
     }
@@ -130,6 +134,17 @@ impl Gate {
     /// Puts other rules in force.
     pub fn replace(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
+    }
+
+    /// Notes whether the settings as they are now are in force, or earlier or no good ones.
+    pub fn settings_hold(&self, is_good: bool) {
+        self.metrics.reloaded(is_good);
+    }
+
+    /// The gate's figures, in the OpenMetrics text format.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.metrics.text(self.journal.lost())
     }
 
     /// Asks the engine for its version, and takes note of what follows from it. Returns the version.
@@ -280,6 +295,13 @@ impl Gate {
     /// Records the verdict, keeps what was approved, and answers.
     fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Answer {
         let mode = self.mode();
+        let action = read.map_or("unreadable", |(_, intent)| intent.action());
+        let (decision, code) = match (verdict, mode) {
+            (Verdict::Allow(_), _) => ("allow", ""),
+            (Verdict::Deny(reason), Mode::Enforce) => ("deny", reason.code()),
+            (Verdict::Deny(reason), Mode::Audit) => ("would-deny", reason.code()),
+        };
+        self.metrics.decided(action, decision, code, began.elapsed());
         if let Verdict::Allow(permit) = verdict {
             for approval in permit.approvals() {
                 self.keep(approval);

@@ -19,6 +19,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(3);
 const HEADER_FIELDS: usize = 64;
 /// Idle connections kept per host, so that 64 verifications at once need no new handshakes.
 const IDLE_PER_HOST: usize = 64;
+/// Turns given to the tasks that put a connection back: that of the connection, and the one that waits for it.
+const POOL_TURNS: usize = 2;
 /// How long an idle connection is kept; below what servers and firewalls commonly keep.
 const IDLE_TIME: Duration = Duration::from_mins(1);
 
@@ -203,6 +205,11 @@ async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64) -> Resul
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
+    }
+    // The connection goes back to the pool by tasks of its own: let them run, or the next request, which comes at once, begins
+    // another connection beside it, with a handshake that both sides pay for.
+    for _ in 0..POOL_TURNS {
+        tokio::task::yield_now().await;
     }
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());

@@ -2,6 +2,7 @@
 //! of policy, intent, facts and time. Nothing here touches a socket or a file.
 
 mod decide;
+mod doors;
 mod facts;
 mod reason;
 mod settings;
@@ -9,11 +10,13 @@ mod settings;
 mod tests;
 
 pub use decide::{Approval, Grounds, Permit, Verdict, decide, decide_without_policy, precheck, questions};
-pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, ServiceFacts};
+pub use doors::{DoorRule, DoorRuleError};
+pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, ServiceFacts};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};
 
 use crate::image::{Host, Repository};
+use crate::request::Door;
 use crate::trust::VerifierKind;
 
 /// What the settings mean: nothing left to interpret.
@@ -23,6 +26,8 @@ pub struct Policy {
     pub mode: Mode,
     /// What is refused besides images.
     pub posture: Posture,
+    /// Ways to the host that posture `lockdown` lets pass.
+    pub doors: Vec<DoorRule>,
     /// Whether builds may run.
     pub build: BuildRule,
     /// The registries allowed, each with what it requires. Matched by exact host.
@@ -69,6 +74,15 @@ pub enum BuildRule {
 }
 
 impl Policy {
+    /// The first of these ways to the host that is shut: in posture `lockdown`, one that no rule opens.
+    #[must_use]
+    pub fn shut<'d>(&self, doors: &'d [Door]) -> Option<&'d Door> {
+        match self.posture {
+            Posture::Images => None,
+            Posture::Lockdown => doors.iter().find(|door| !self.doors.iter().any(|rule| rule.opens(door))),
+        }
+    }
+
     /// The scope a repository belongs to; `None` refuses it.
     #[must_use]
     pub fn scope(&self, repository: &Repository) -> Option<&Scope> {

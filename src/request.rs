@@ -155,6 +155,8 @@ pub enum Service {
         plugin: Option<String>,
         /// Ways to the host (mounts, capabilities …).
         doors: Vec<Door>,
+        /// Networks as written, without those called `host`, which are doors. Clients give ids, so what each is, the engine knows.
+        networks: Vec<String>,
     },
     /// `update?rollback=previous`: the previous specification acts, whatever the body says.
     Rollback {
@@ -282,6 +284,7 @@ impl Door {
         "cgroup-parent",
         "sysctl",
         "annotation",
+        "log-driver",
     ];
 }
 

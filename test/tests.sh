@@ -12,7 +12,7 @@
 #   test/tests.sh [-- TEST...]
 #
 #   AUDIT_LOG=FILE    the gate's audit log, where it is not in the plugin's own state folder
-#   RACE_TRIES=25     how often a race is run
+#   RACE_TRIES=30     how often a race is run
 #   RIG               set by the rig alone: its scratch folder, and the sign that the further tests can run
 #
 # Each image needs an `echo`. They are removed from the host before they are pulled.
@@ -65,9 +65,9 @@ recorded() {
 }
 
 # refused CODE COMMAND...: the command fails with one denial, of this code, complete and not too long; the gate has recorded
-# that it refused
+# that it refused. Leaves what was said in `denial`
 refused() {
-    local code=$1 output status=0 before denial
+    local code=$1 output status=0 before
     shift
     before=$(audit_lines)
     output=$("$@" 2>&1) || status=$?
@@ -264,30 +264,6 @@ wait_until() {
     done
 }
 
-further_tests+=(test_container_whose_name_moves_before_its_start_does_not_run)
-test_container_whose_name_moves_before_its_start_does_not_run() {
-    local bad tries=${RACE_TRIES:-25} started=0 i good
-    docker_signed
-    good=$(docker create --network none registry.test:5000/app:1.0 sleep 60)
-    # A container of other content, as one that was there before the gate.
-    bad=$(before_the_gate docker create --network none "$(evil)" sleep 60)
-    refused $registry_not_allowed docker start "$bad"
-    assertTrue "both containers are there" "docker inspect ${good:-none} ${bad:-none}" || return 1
-    for ((i = 0; i < tries; i++)); do
-        # Whoever wins, `web` was good when its start was asked about, and may be bad when it is carried out.
-        docker rename "$good" web > /dev/null 2>&1
-        docker start web > /dev/null 2>&1 &
-        docker rename web away > /dev/null 2>&1
-        docker rename "$bad" web > /dev/null 2>&1
-        wait $!
-        [[ $(docker inspect -f '{{.State.StartedAt}}' "$bad") = 0001-* ]] || started=$((started + 1))
-        docker rename "$bad" "bad$i" > /dev/null 2>&1
-        docker kill "$good" > /dev/null 2>&1
-    done
-    assertEquals "of $tries tries, the other container was started in" 0 "$started"
-    docker rm -f "$good" "$bad" > /dev/null
-}
-
 # before_the_gate COMMAND...: with the gate out of the chain
 before_the_gate() {
     engine gate none
@@ -421,6 +397,76 @@ test_service_is_pinned_and_signed() {
 
 service_prints() { [[ $(docker service logs --raw web 2> /dev/null) = *"$1"* ]]; }
 
+# --- The postures, and races ---
+
+if [[ -n ${RIG:-} ]]; then
+    # shellcheck source=lockdown.sh
+    . "$RIG_TOOLS/../lockdown.sh"
+fi
+
+# races COUNT NAME ARGUMENT...: test/races.py, whose counts are printed
+races() {
+    local output status=0
+    output=$(python3 "$RIG_TOOLS/../races.py" --ca "$RIG/pki/ca.crt" "$@" 2>&1) || status=$?
+    printf '%s\n' "$output"
+    assertEquals "races.py $*: $output" 0 "$status"
+}
+
+# raced RACE [REFERENCE]: without the gate the other content starts, so the race is one; with it, never
+raced() {
+    local race=$1 good=${2:-registry.test:5000/app:1.0} id container
+    docker_signed
+    engine gate none
+    id=$(evil)
+    races "$race" --tries 200 --good "$good" --evil "$id" --unguarded
+    container=$(docker create --network none "$id")
+    engine gate "$PLUGIN"
+    docker_signed
+    races "$race" --tries "${RACE_TRIES:-30}" --good "$good" --evil "$id" --container "$container"
+    docker ps -aq --filter "ancestor=$id" --filter "ancestor=$good" | xargs -r docker rm -f > /dev/null
+    docker_signed
+}
+
+race_tests+=(test_race_container_renamed_before_its_start)
+test_race_container_renamed_before_its_start() { raced rename; }
+
+race_tests+=(test_race_container_removed_before_its_start)
+test_race_container_removed_before_its_start() { raced remove; }
+
+race_tests+=(test_race_tag_moved_on_the_host_before_a_create)
+test_race_tag_moved_on_the_host_before_a_create() { raced tag-on-host; }
+
+race_tests+=(test_race_tag_moved_in_the_registry_before_a_pull)
+test_race_tag_moved_in_the_registry_before_a_pull() {
+    publish registry.test:5000/moving:1.0 "moving: as signed" > /dev/null
+    sign_with_notary registry.test:5000/moving:1.0
+    # The same content as the image evil:1.0.
+    publish registry.test:5000/moving:other evil > /dev/null
+    raced tag-in-registry registry.test:5000/moving:1.0
+}
+
+race_tests+=(test_race_container_older_than_the_policy)
+test_race_container_older_than_the_policy() {
+    local container
+    docker_signed
+    reconfigure REGISTRY=registry.test:5000,foreign.test:5001 NOTARY=off
+    docker pull -q foreign.test:5001/app:1.0 > /dev/null
+    container=$(docker create --network none foreign.test:5001/app:1.0)
+    assertTrue "it was allowed then" "docker start $container"
+    docker rm -f "$container" > /dev/null
+    container=$(docker create --network none foreign.test:5001/app:1.0)
+    reconfigure REGISTRY=registry.test:5000 NOTARY=https://notary.test:4443
+    races before --tries "${RACE_TRIES:-30}" --good registry.test:5000/app:1.0 --evil foreign.test:5001/app:1.0 --container "$container"
+    docker rm -f "$container" > /dev/null
+}
+
+race_tests+=(test_race_tag_of_an_image_mount)
+test_race_tag_of_an_image_mount() {
+    docker_signed
+    races image-mount --tries "${RACE_TRIES:-30}" --good registry.test:5000/app:1.0 --evil "$(before_the_gate evil)"
+    docker_signed
+}
+
 # --- The plugin's life ---
 
 # reconfigure NAME=VALUE...: as the documentation says: disable, set, enable, SIGHUP
@@ -500,6 +546,9 @@ test_wrong_notary_root_ca() {
     refused $trust_ca_refused docker pull registry.test:5000/app:1.0
     engine restart
     assertTrue "docker ps works after a restart of the engine" "docker ps"
+    refused $trust_ca_refused docker pull registry.test:5000/app:1.0
+    # None at all is no fault: the plugin has the public CAs, of which this server's is none.
+    reconfigure NOTARY_ROOT_CA=
     refused $trust_ca_refused docker pull registry.test:5000/app:1.0
     reconfigure NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")"
     pulled registry.test:5000/app:1.0
@@ -701,7 +750,7 @@ suite() {
         echo "RIG is not set: the eight tests of an installed plugin run, not the further ones of Makefile.test"
         return
     fi
-    for name in "${further_tests[@]}"; do suite_addTest "$name"; done
+    for name in "${further_tests[@]}" "${race_tests[@]}"; do suite_addTest "$name"; done
 }
 
 [[ -t 1 ]] || export SHUNIT_COLOR=none

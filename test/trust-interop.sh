@@ -1,111 +1,67 @@
 #!/bin/bash
 # The verifier against the real notary-server, fed by the real `notary` client: after each thing an owner does, the client and
-# `img-authz trust verify` must agree. Loopback only; everything under one scratch folder; stops what it started.
+# `img-authz trust verify` must agree. Then a gate that runs: what is revoked or rotated counts within its freshness window. Then
+# the same server with token auth. Loopback only; everything under one scratch folder; stops what it started.
 #
-#   test/trust-interop.sh [IMG-AUTHZ]      (default: target/debug/img-authz)
+#   test/trust-interop.sh [IMG-AUTHZ]      (default: target/debug/img-authz, built if it is not there)
 #
-# Needs: notary, notary-server, notary-signer, openssl. Ports: INTEROP_PORT (default 24443) and the next one.
+# Needs notary, notary-server, notary-signer, openssl, curl and python3; installs those that are missing (Debian, as root).
+# Ports: INTEROP_PORT (default 24443) and the five behind it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-gate=$(realpath "${1:-target/debug/img-authz}")
+# shellcheck source=test/rig/lib.sh
+. test/rig/lib.sh
+packages notary:notary notary-server:notary notary-signer:notary openssl:openssl curl:curl python3:python3
+gate=${1:-target/debug/img-authz}
+if [[ ! -x $gate ]]; then
+    find_cargo
+    cargo build --locked
+fi
+gate=$(realpath "$gate")
 port=${INTEROP_PORT:-24443}
-signer=$((port + 1))
-url=https://localhost:$port
 gun=localhost:5000/interop/app
 dir=$(mktemp -d)
-pids=()
 checks=0
-
-finish() {
-	local pid
-	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-	wait 2>/dev/null || true
-	rm -rf "$dir"
-}
-trap finish EXIT
+# shellcheck source=test/rig/notary.sh
+. test/rig/notary.sh
+trap stop_all EXIT
 
 die() {
-	echo "trust-interop: $*" >&2
-	tail -n 5 "$dir"/*.log >&2 || true
-	exit 1
+    echo "trust-interop: $*" >&2
+    tail -n 5 "$dir"/*.log >&2 || true
+    exit 1
 }
 
-key_and_certificate() { # NAME SUBJECT EXTENSIONS...
-	local name=$1 subject=$2
-	shift 2
-	openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/$name.key" -out "$dir/$name.csr" \
-		-subj "/CN=$subject" 2>/dev/null
-	openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 30 \
-		-out "$dir/$name.crt" -extfile <(printf '%s\n' "$@") 2>/dev/null
-}
-
-start() { # LOG COMMAND...
-	local log=$1
-	shift
-	"$@" >"$dir/$log.log" 2>&1 </dev/null &
-	pids+=($!)
-}
-
-wait_for_port() {
-	for _ in $(seq 100); do
-		(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
-		sleep 0.1
-	done
-	die "nothing listens on port $1"
-}
-
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/ca.key" -out "$dir/ca.crt" -days 30 \
-	-subj "/CN=interop CA" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign 2>/dev/null
-tls=("subjectAltName=DNS:localhost,IP:127.0.0.1" "basicConstraints=critical,CA:FALSE" "extendedKeyUsage=serverAuth,clientAuth")
-key_and_certificate tls localhost "${tls[@]}"
+notary_up "$port"
 key_and_certificate alice alice extendedKeyUsage=codeSigning
-cat >"$dir/signer.json" <<-END
-	{"server": {"grpc_addr": "127.0.0.1:$signer", "tls_cert_file": "$dir/tls.crt", "tls_key_file": "$dir/tls.key",
-	  "client_ca_file": "$dir/ca.crt"}, "logging": {"level": "error"}, "storage": {"backend": "memory"}}
-END
-cat >"$dir/server.json" <<-END
-	{"server": {"http_addr": "127.0.0.1:$port", "tls_cert_file": "$dir/tls.crt", "tls_key_file": "$dir/tls.key"},
-	 "trust_service": {"type": "remote", "hostname": "localhost", "port": "$signer", "tls_ca_file": "$dir/ca.crt",
-	  "key_algorithm": "ecdsa", "tls_client_cert": "$dir/tls.crt", "tls_client_key": "$dir/tls.key"},
-	 "logging": {"level": "error"}, "storage": {"backend": "memory"}}
-END
-cat >"$dir/client.json" <<-END
-	{"trust_dir": "$dir/owner", "remote_server": {"url": "$url", "root_ca": "$dir/ca.crt"}}
-END
-start signer notary-signer -config "$dir/signer.json" -logf logfmt
-wait_for_port "$signer"
-start server notary-server -config "$dir/server.json" -logf logfmt
-wait_for_port "$port"
-
-export NOTARY_ROOT_PASSPHRASE=rootpass1 NOTARY_TARGETS_PASSPHRASE=repopass1 NOTARY_SNAPSHOT_PASSPHRASE=repopass1
-export NOTARY_DELEGATION_PASSPHRASE=repopass1 DOCKER_CONFIG=$dir/docker
-notary() { command notary -c "$dir/client.json" "$@" >"$dir/client.log" 2>&1 || die "notary $* failed"; }
+export DOCKER_CONFIG=$dir/docker
+notary() { command notary -c "$dir/client.json" "$@" > "$dir/client.log" 2>&1 || die "notary $* failed"; }
 hash_of() { printf '%s' "$1" | sha256sum | cut -d' ' -f1; }
 
 verify() { "$gate" trust verify "$gun:$1" --server "$url" --root-ca "$dir/ca.crt" --state "$dir/${2:-state}" --json 2>>"$dir/gate.log"; }
 
 # yes WHAT TAG CONTENT [ROLE]: the gate says yes to this content, the Go client too, with old state and with none.
 yes() {
-	local answer state
-	for state in state new; do
-		rm -rf "$dir/new"
-		answer=$(verify "$2" "$state") || die "$1: $answer"
-		[[ $answer == *"$(hash_of "$3")"* ]] || die "$1: another digest: $answer"
-		[[ -z ${4:-} || $answer == *"\"role\":\"$4\""* ]] || die "$1: another role: $answer"
-	done
-	rm -rf "$dir/reader"
-	command notary -c "$dir/client.json" -d "$dir/reader" lookup "$gun" "$2" >"$dir/client.log" 2>&1 || die "$1: the notary client says no"
-	grep -q "$(hash_of "$3")" "$dir/client.log" || die "$1: the notary client has another digest"
-	checks=$((checks + 1))
+    local answer state
+    for state in state new; do
+        rm -rf "$dir/new"
+        answer=$(verify "$2" "$state") || die "$1: $answer"
+        [[ $answer == *"$(hash_of "$3")"* ]] || die "$1: another digest: $answer"
+        [[ -z ${4:-} || $answer == *"\"role\":\"$4\""* ]] || die "$1: another role: $answer"
+    done
+    rm -rf "$dir/reader"
+    command notary -c "$dir/client.json" -d "$dir/reader" lookup "$gun" "$2" >"$dir/client.log" 2>&1 || die "$1: the notary client says no"
+    grep -q "$(hash_of "$3")" "$dir/client.log" || die "$1: the notary client has another digest"
+    checks=$((checks + 1))
 }
 
 # no WHAT TAG CODE: the gate says no with this code.
 no() {
-	local answer status=0
-	answer=$(verify "$2") || status=$?
-	[[ $status = 2 && $answer == *"\"code\":\"$3\""* ]] || die "$1: exit $status, $answer"
-	checks=$((checks + 1))
+    local answer status=0
+    answer=$(verify "$2") || status=$?
+    [[ $status = 2 && $answer == *"\"code\":\"$3\""* ]] || die "$1: exit $status, $answer"
+    checks=$((checks + 1))
 }
 
 no 'before anything is signed' 1.0 no-trust-data
@@ -119,14 +75,14 @@ cp -r "$dir/state" "$dir/before-rotation"
 notary remove -p "$gun" 1.0
 no 'a tag taken back' 1.0 not-signed
 for role in timestamp snapshot; do
-	notary key rotate "$gun" "$role" -r
-	yes "the $role key rotated" 2.0 two
+    notary key rotate "$gun" "$role" -r
+    yes "the $role key rotated" 2.0 two
 done
 notary key rotate "$gun" targets
 yes 'the targets key rotated' 2.0 two
 for turn in first second third; do
-	printf 'yes\n' | command notary -c "$dir/client.json" key rotate "$gun" root >"$dir/client.log" 2>&1 || die "root rotation failed"
-	yes "the root key rotated, $turn time" 2.0 two
+    printf 'yes\n' | command notary -c "$dir/client.json" key rotate "$gun" root >"$dir/client.log" 2>&1 || die "root rotation failed"
+    yes "the root key rotated, $turn time" 2.0 two
 done
 answer=$(verify 2.0 before-rotation) || die "several root rotations at once: $answer"
 notary delegation add -p "$gun" targets/releases "$dir/alice.crt" --all-paths
@@ -146,4 +102,106 @@ no 'the repository deleted' 2.0 trust-withdrawn
 notary init -p "$gun"
 notary addhash -p "$gun" 2.0 3 --sha256 "$(hash_of two)"
 no 'another root under the same name' 2.0 trust-rolled-back
-echo "trust-interop: $checks checks, all as expected"
+
+# A gate that runs, asked as dockerd asks it.
+window=3
+gun=localhost:5000/interop/live
+socket=$dir/gate.sock
+
+serve() { # SETTING=VALUE...
+    env -i PATH="$PATH" REGISTRY=localhost:5000 NOTARY="$url" NOTARY_ROOT_CA="$(< "$dir/ca.crt")" STATE_DIR="$dir/gate" \
+        CONFIG_DIR="$dir/config" DOCKER_HOST=unix:///nowhere.sock ALLOWLIST=off "$@" \
+        "$gate" serve --socket "$socket" > "$dir/serving.log" 2>&1 < /dev/null &
+    gate_pid=$!
+    pids+=("$gate_pid")
+    wait_for 'the gate' 30 curl -sf --unix-socket "$socket" -X POST http://gate/Plugin.Activate
+}
+
+# asked TAG: the gate's answer to the pull
+asked() {
+    local call='{"RequestMethod": "POST", "RequestUri": "/v1.43/images/create?fromImage='$gun'&tag='$1'",
+        "RequestHeaders": {"Content-Length": "0"}}'
+    curl -s --max-time 20 --unix-socket "$socket" -X POST --data "$call" http://gate/AuthZPlugin.AuthZReq
+}
+
+# within_window WHAT TAG ANSWER: the gate gives this answer (`"Allow":true`, or a code) by the end of its window
+within_window() {
+    local answer deadline=$((SECONDS + window + 2))
+    until answer=$(asked "$2") && [[ $answer == *"$3"* ]]; do
+        ((SECONDS < deadline)) || die "$1: not within $window s: $answer"
+        sleep 0.2
+    done
+    checks=$((checks + 1))
+}
+
+notary init -p "$gun"
+notary addhash -p "$gun" 1.0 3 --sha256 "$(hash_of one)"
+notary addhash -p "$gun" 2.0 3 --sha256 "$(hash_of two)"
+serve FRESHNESS=$window
+within_window 'a signed tag' 1.0 '"Allow":true'
+notary remove -p "$gun" 1.0
+within_window 'a tag revoked' 1.0 not-signed
+within_window 'the other tag' 2.0 '"Allow":true'
+notary addhash -p "$gun" 3.0 3 --sha256 "$(hash_of three)"
+within_window 'a tag added' 3.0 '"Allow":true'
+for role in timestamp snapshot; do
+    notary key rotate "$gun" "$role" -r
+    notary addhash -p "$gun" "after-$role" 3 --sha256 "$(hash_of four)"
+    within_window "the $role key rotated" "after-$role" '"Allow":true'
+done
+notary key rotate "$gun" targets
+notary addhash -p "$gun" after-targets 3 --sha256 "$(hash_of four)"
+within_window 'the targets key rotated' after-targets '"Allow":true'
+printf 'yes\n' | command notary -c "$dir/client.json" key rotate "$gun" root > "$dir/client.log" 2>&1 || die 'root rotation failed'
+notary addhash -p "$gun" after-root 3 --sha256 "$(hash_of four)"
+within_window 'the root key rotated' after-root '"Allow":true'
+notary delegation add -p "$gun" targets/releases "$dir/alice.crt" --all-paths
+notary addhash -p "$gun" 4.0 5 --sha256 "$(hash_of five)" --roles targets/releases
+within_window 'a tag in a delegation' 4.0 '"Allow":true'
+notary delegation remove -p "$gun" targets/releases --yes
+within_window 'the delegation removed' 4.0 not-signed
+notary delete --remote "$gun"
+within_window 'the repository deleted' 2.0 trust-withdrawn
+# A restart while the server is gone: what was withdrawn stays withdrawn.
+kill "$gate_pid"
+wait "$gate_pid" 2> /dev/null || true
+answer=$("$gate" trust inspect "$gun" --offline --server "$url" --root-ca "$dir/ca.crt" --state "$dir/gate/trust" --json)
+[[ $answer == *'"refused":'* ]] || die "the withdrawal is not kept: $answer"
+checks=$((checks + 1))
+
+# Token auth. The credentials are those of the registry; `reader` may pull and nothing else.
+for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
+wait 2> /dev/null || true
+pids=()
+rm -rf "$dir/owner" "$dir/state"
+port=$((port + 3)) gun=localhost:5000/interop/token
+notary_up "$port" token
+export NOTARY_AUTH
+NOTARY_AUTH=$(printf 'owner:secret' | base64)
+notary init -p "$gun"
+notary addhash -p "$gun" 1.0 3 --sha256 "$(hash_of one)"
+login() { # HOST USER PASSWORD
+    mkdir -p "$dir/docker"
+    printf '{"auths": {"%s": {"auth": "%s"}}}\n' "$1" "$(printf '%s:%s' "$2" "$3" | base64)" > "$dir/docker/config.json"
+}
+no 'without credentials' 1.0 trust-unauthorized
+login localhost:5000 reader wrong
+no 'with a wrong password' 1.0 trust-unauthorized
+login other.example reader readerpass
+no 'with credentials of another registry' 1.0 trust-unauthorized
+login localhost:5000 reader readerpass
+answer=$(verify 1.0) || die "with a token: $answer"
+[[ $answer == *"$(hash_of one)"* ]] || die "with a token: another digest: $answer"
+no 'a tag that is not signed, with a token' 2.0 not-signed
+gun=localhost:5000/interop/none
+no 'a repository that is not there, with a token' 1.0 no-trust-data
+gun=localhost:5000/interop/token
+grep -q "^reader repository:$gun:pull reader$" "$dir/tokens.log" || die 'the token service was asked for something else'
+! grep -q '^reader .*push' "$dir/tokens.log" || die 'the gate asked for more than it needs'
+rm -rf "$dir/config" "$dir/gate"
+mkdir -p "$dir/config"
+cp "$dir/docker/config.json" "$dir/config/config.json"
+serve FRESHNESS=0
+within_window 'a gate with a token' 1.0 '"Allow":true'
+within_window 'a gate with a token, again' 1.0 '"Allow":true'
+echo "trust-interop: $((checks + 1)) checks, all as expected"

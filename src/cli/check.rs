@@ -18,9 +18,8 @@ use crate::trust::Question;
 const POST_BYTES: u64 = 6 << 20;
 
 /// Say whether an image would be let in, with every step.
-///
-/// Example: img-authz check registry.example/team/app:1.0 --action pull
 #[derive(Args)]
+#[command(after_help = "Example: img-authz check registry.example/team/app:1.0 --action pull")]
 pub(super) struct CheckArgs {
     /// The image (for `start`: the container)
     reference: String,
@@ -40,9 +39,8 @@ enum Action {
 }
 
 /// Explain what an AuthZ request means and what the gate would answer.
-///
-/// Example: img-authz explain request.json
 #[derive(Args)]
+#[command(after_help = "Example: img-authz explain request.json")]
 pub(super) struct ExplainArgs {
     /// The JSON that dockerd posts to /AuthZPlugin.AuthZReq; `-` or nothing: standard input
     file: Option<PathBuf>,

@@ -32,9 +32,8 @@ const ENGINE_TIME: Duration = Duration::from_secs(5);
 const TEXT_CHARS: usize = 600;
 
 /// Say whether this host is really protected: every finding with its remedy.
-///
-/// Example: img-authz doctor --json
 #[derive(Args)]
+#[command(after_help = "Example: img-authz doctor --json")]
 #[command(after_help = "Exit code 0: nothing critical and no warning; 2: there are some; 1: could not tell. Run it as root, on \
     the engine's host. PLUGIN names a plugin that is not called img-authz.\n\nExample: img-authz doctor")]
 pub(super) struct DoctorArgs {
@@ -160,6 +159,7 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let names = daemon::Names { gate: &gate, id: id.as_deref() };
     let (file, found) = daemon::file(&path, read, flags, names);
     findings.extend(found);
+    findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
     let version = match engine.version(deadline()).await {
         Ok(version) => version,
         Err(error) => {
@@ -173,8 +173,7 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let swarm = info.as_ref().is_some_and(|info| info.swarm == "active");
     findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
     findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
-    findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
-    findings.extend(chain::asked(&engine, &gate, settings, info.as_ref(), file.as_ref(), flags).await);
+    findings.extend(chain::asked(&engine, &gate, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), policy.as_ref()));
     if policy.is_some() {

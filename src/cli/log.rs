@@ -12,7 +12,6 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{UNKNOWN, YES, parts};
-use crate::net::clean;
 use crate::policy::Settings;
 
 /// How often `--follow` looks for new entries.
@@ -21,9 +20,8 @@ const LOOK: Duration = Duration::from_millis(300);
 const LINE_BYTES: usize = 64 << 10;
 
 /// Show what was decided, and why.
-///
-/// Example: img-authz log --follow
 #[derive(Args)]
+#[command(after_help = "Example: img-authz log --follow --blocked")]
 pub(super) struct LogArgs {
     /// Keep going: show entries as they come
     #[arg(long, short)]
@@ -139,7 +137,8 @@ fn text(line: &[u8], arguments: &LogArgs) -> Option<String> {
         "" => field("digest"),
         message => message,
     };
-    Some(clean(&format!("{time}Z {:8} {:8} {} {said}{mode}", field("event"), field("action"), field("image"))))
+    let told = format!("{time}Z {:8} {:8} {} {said}{mode}", field("event"), field("action"), field("image"));
+    Some(told.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ use crate::trust::tuf::Pins;
 pub(super) const LAST_GOOD: &str = "settings.json";
 /// The audit log, in the state folder.
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
+/// The gate's figures, in the state folder.
+pub(super) const METRICS: &str = "metrics.prom";
 /// The records of approvals, in the state folder.
 const RECORDS: &str = "approvals.jsonl";
 
@@ -45,6 +47,15 @@ impl Journal for NoJournal {
 pub(super) struct Kept {
     /// Its last good content holds when the file is gone: so does the requirement.
     allowlist: Option<Arc<Allowlist>>,
+    /// Where trust data is kept fresh; nowhere in a command that asks once.
+    workers: Option<tokio::runtime::Handle>,
+}
+
+impl Kept {
+    /// For a gate that goes on.
+    pub(super) fn serving(workers: tokio::runtime::Handle) -> Self {
+        Self { workers: Some(workers), ..Self::default() }
+    }
 }
 
 /// A gate that serves: it keeps records, a journal, and the settings that worked.
@@ -67,7 +78,10 @@ pub(super) fn serving(
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::open(&state.join(RECORDS));
-    Ok(Gate::new(rules(settings, kept), engine, journal, records, Identity::of_process(socket), workers))
+    let (rules, is_good) = rules(settings, kept);
+    let gate = Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers);
+    gate.settings_hold(is_good);
+    Ok(gate)
 }
 
 /// A gate that only says what it would say.
@@ -81,15 +95,16 @@ pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Re
     Ok(Gate::new(rules, engine, Arc::new(NoJournal::default()), records, Identity::default(), workers))
 }
 
-/// The rules of these settings; where they are faulty, those of the last good ones; where there are none, refusals.
-pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> Rules {
+/// The rules of these settings, and whether these are they: where the settings are faulty, those of the last good ones; where
+/// there are none, refusals.
+pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let last_good = settings.state_dir().join(LAST_GOOD);
     match build(settings, kept) {
         Ok(rules) => {
             if let Err(error) = keep(&last_good, settings) {
                 tracing::warn!(%error, "the settings could not be kept for the next start");
             }
-            rules
+            (rules, true)
         }
         Err(faults) => {
             for fault in &faults {
@@ -99,13 +114,13 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> Rules {
             match last.as_ref().map(|last| build(last, kept)) {
                 Some(Ok(rules)) => {
                     tracing::error!("the settings are faulty: the last good ones stay in force");
-                    rules
+                    (rules, false)
                 }
                 Some(Err(_)) | None => {
                     tracing::error!(
                         "the settings are faulty and no earlier good ones are kept: calls that touch an image are refused"
                     );
-                    Rules::Faulty { fault: list(&faults) }
+                    (Rules::Faulty { fault: list(&faults) }, false)
                 }
             }
         }
@@ -145,7 +160,11 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
     }
     let credentials = credentials(settings)?;
     if let Some(notary) = settings.notary()? {
-        verifiers.push(Arc::new(self::notary(settings, &notary, credentials.clone())?));
+        let notary = self::notary(settings, &notary, credentials.clone())?;
+        if let Some(workers) = &kept.workers {
+            workers.spawn(notary.keep_fresh(crate::clock::now));
+        }
+        verifiers.push(Arc::new(notary));
     }
     if policy.scopes.iter().any(Scope::is_weak) {
         let certs = certificate_folders(settings);
@@ -225,11 +244,15 @@ pub(super) fn read(path: &Path, limit: u64) -> std::io::Result<String> {
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
+    replace(path, &serde_json::to_vec_pretty(settings)?)
+}
+
+/// Puts a file in the place of another, whole or not at all. Its mode is 0600: what the gate keeps is nobody else's business.
+pub(super) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     let folder = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-    // Made with mode 0600: settings hold a CA and pins, no secrets, but they are nobody else's business.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec_pretty(settings)?)?;
+    file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())

@@ -20,6 +20,8 @@ const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 8;
 /// How often the self-check asks for an engine that is not up yet.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
+/// How often the metrics are written.
+const TELL: Duration = Duration::from_secs(15);
 /// How often the gate looks whether an allowlist has appeared.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it asks. dockerd starts its plugins before its API.
@@ -33,9 +35,8 @@ const JITTER_SECONDS: u64 = 20;
 const DAEMON_FILE_BYTES: u64 = 1 << 20;
 
 /// Serve the plugin's socket; dockerd is the client.
-///
-/// Example: img-authz serve --socket /run/docker/plugins/img-authz.sock
 #[derive(Args)]
+#[command(after_help = "Example: img-authz serve --socket /run/docker/plugins/img-authz.sock")]
 pub(super) struct ServeArgs {
     /// Where to listen, unless systemd passes a socket
     #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/img-authz.sock")]
@@ -70,7 +71,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     workers.spawn_blocking({
         let handle = handle.clone();
         move || {
-            let mut kept = parts::Kept::default();
+            let mut kept = parts::Kept::serving(handle.clone());
             match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
@@ -120,6 +121,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
     gate.note("the gate has started");
     tokio::spawn(self_check(Arc::clone(&gate), settings.clone()));
     tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
+    tokio::spawn(tell(Arc::clone(&gate), settings.state_dir()));
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut listed = is_listed(&settings);
     let mut look = tokio::time::interval(LOOK);
@@ -130,9 +132,27 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
             _ = look.tick() => if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue },
         };
         listed |= is_listed(&settings);
-        gate.replace(parts::rules(&settings, &mut kept));
+        let (rules, is_good) = parts::rules(&settings, &mut kept);
+        gate.replace(rules);
+        gate.settings_hold(is_good);
         gate.note(&format!("settings and files were read again: {why}"));
         tracing::info!(why, "settings and files were read again");
+    }
+}
+
+/// Writes the gate's figures where node_exporter's textfile collector, or anyone, can read them.
+async fn tell(gate: Arc<Gate>, folder: PathBuf) {
+    let mut told = true;
+    loop {
+        let written = parts::replace(&folder.join(parts::METRICS), gate.metrics().as_bytes());
+        // A full disk is told once, not four times a minute.
+        if let Err(error) = &written
+            && told
+        {
+            tracing::warn!(%error, "the metrics could not be written");
+        }
+        told = written.is_ok();
+        tokio::time::sleep(TELL).await;
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Plugin, Reply, Service,
-    Version, mark,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Network, Plugin, Reply,
+    Service, Version, mark,
 };
 
 /// Where the engine listens unless told otherwise.
@@ -265,6 +265,10 @@ impl Api for Engine {
 
     fn service<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Service>> {
         Box::pin(async move { self.object(self.path("/services/", name, "")?, deadline).await })
+    }
+
+    fn network<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Network>> {
+        Box::pin(async move { self.object(self.path("/networks/", name, "")?, deadline).await })
     }
 
     fn plugin<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Plugin>> {

@@ -139,6 +139,20 @@ pub struct ServiceSpec {
     pub plugin: Option<String>,
 }
 
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Network {
+    /// Its id: 64 hex digits, or a swarm id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `host`, `null`, `overlay` …
+    pub driver: String,
+    /// `local` or `swarm`.
+    pub scope: String,
+}
+
 /// A managed plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {

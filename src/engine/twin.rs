@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Plugin, Reply, Service,
-    Store, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Network, Plugin, Reply,
+    Service, Store, Version,
 };
 use crate::image::{ImageName, Reference};
 
@@ -21,6 +21,7 @@ struct State {
     images: Vec<Image>,
     containers: Vec<Container>,
     services: Vec<Service>,
+    networks: Vec<Network>,
     plugins: Vec<Plugin>,
     execs: Vec<(String, Exec)>,
     outage: Option<EngineError>,
@@ -73,6 +74,11 @@ impl Twin {
     /// Puts a service on the host.
     pub fn put_service(&self, service: Service) {
         self.lock().services.push(service);
+    }
+
+    /// Puts a network on the host.
+    pub fn put_network(&self, network: Network) {
+        self.lock().networks.push(network);
     }
 
     /// Puts a plugin on the host.
@@ -188,6 +194,14 @@ impl Api for Twin {
 
     fn service<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Service>> {
         self.answer(format!("service {name}"), |state| state.services.iter().find(|service| service.id == name).cloned())
+    }
+
+    fn network<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Network>> {
+        let fits = |network: &&Network| network.id == name || network.name == name;
+        self.answer(format!("network {name}"), |state| {
+            let whole = state.networks.iter().find(fits);
+            whole.or_else(|| only(state.networks.iter().filter(|network| network.id.starts_with(name)))).cloned()
+        })
     }
 
     fn plugin<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Plugin>> {

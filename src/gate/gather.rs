@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Gate, urgency};
-use crate::engine::{Container, EngineError, Image};
+use crate::engine::{Container, EngineError, Image, Network};
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::policy::{self, Asked, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, ServiceFacts};
+use crate::policy::{self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, Policy, Posture, Reason, ServiceFacts};
 use crate::request::{Intent, PluginCall, Pulled, Service, Unreadable};
 use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 
@@ -17,6 +17,11 @@ const MAX_REPOSITORIES: usize = 16;
 const MAX_DIGESTS: usize = 32;
 /// Most images of one call. Nobody mounts more; each costs the engine a look.
 const MAX_IMAGES: usize = 16;
+/// Most networks of one service, likewise.
+const MAX_NETWORKS: usize = 64;
+
+/// Characters of a swarm's ids.
+const SWARM_ID: usize = 25;
 
 /// The rules in force, as gathering needs them.
 struct Asking<'a> {
@@ -56,8 +61,10 @@ impl Asking<'_> {
                 self.on_host(names.cloned().collect(), &[]).await
             }
             Intent::Start(start) => self.start(&start.container).await,
-            Intent::Service(Service::Spec { image, image_mounts, .. }) => {
-                self.service(image.iter().chain(image_mounts).cloned().collect()).await
+            Intent::Service(Service::Spec { image, image_mounts, networks, .. }) => {
+                let networks = self.networks(networks).await?;
+                let facts = self.service(image.iter().chain(image_mounts).cloned().collect()).await?;
+                Ok(Facts { networks, ..facts })
             }
             Intent::Service(Service::Rollback { service }) => self.rollback(service).await,
             Intent::Plugin(call) => self.plugin(call).await,
@@ -139,6 +146,22 @@ impl Asking<'_> {
             images.extend(found.images);
         }
         Ok(Facts { images, ..Facts::default() })
+    }
+
+    /// What a service's networks are. Only posture `lockdown` asks.
+    async fn networks(&self, targets: &[String]) -> Result<Vec<NetworkFacts>, Reason> {
+        if self.policy.posture == Posture::Images {
+            return Ok(Vec::new());
+        }
+        if targets.len() > MAX_NETWORKS {
+            return Err(Reason::CallUnreadable { why: format!("more than {MAX_NETWORKS} networks in one call") });
+        }
+        let mut out = Vec::new();
+        for target in targets {
+            let found = self.gate.engine.network(target, self.deadline).await.map_err(unreachable)?;
+            out.push(network(target, found.as_ref()));
+        }
+        Ok(out)
     }
 
     async fn plugin(&self, call: &PluginCall) -> Result<Facts, Reason> {
@@ -285,6 +308,19 @@ fn is_by_name(name: &ImageName, image: &Image) -> bool {
     let ImageName::Named { reference, .. } = name else { return false };
     let tagged = image.repo_tags.iter().any(|tag| tag.repository == reference.repository && tag.tag == reference.tag);
     tagged || !name.may_be_id_prefix()
+}
+
+/// What a network is, found by what a service calls it. The engine looks among the swarm's networks first: by id, by name, by the
+/// beginning of an id; and the swarm has one for the host, which is shown to nobody. So only what cannot begin its id is sure.
+fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
+    let like_a_swarm_id = |name: &str| name.len() == SWARM_ID && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match found {
+        Some(network) if network.driver == "host" => NetworkFacts::Host,
+        Some(network) if network.id == target => NetworkFacts::Ordinary,
+        Some(network) if network.name == target && !like_a_swarm_id(target) && network.scope == "swarm" => NetworkFacts::Ordinary,
+        Some(network) if network.name == target && target == "bridge" => NetworkFacts::Ordinary,
+        Some(_) | None => NetworkFacts::Unsure,
+    }
 }
 
 fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {

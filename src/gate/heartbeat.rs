@@ -144,6 +144,7 @@ impl Heartbeat {
         if is_asked {
             self.unasked = 0;
             self.is_asked = Some(true);
+            gate.metrics.asked(true);
             return (was_asked == Some(false)).then_some(Change::BackInChain);
         }
         // An engine that does not answer may not have read the call either.
@@ -153,6 +154,7 @@ impl Heartbeat {
             return None;
         }
         self.is_asked = Some(false);
+        gate.metrics.asked(false);
         (was_asked != Some(false)).then_some(Change::OutOfChain)
     }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use super::{Gate, Identity, Limits, Records, Rules};
 use crate::audit::{Event, MemoryJournal};
-use crate::engine::{Container, EngineError, Image, ImageConfig, Platform, Plugin, Service as EngineService, ServiceSpec, Twin};
+use crate::engine::{
+    Container, EngineError, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Twin,
+};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{BuildRule, Mode, Policy, Posture, Scope, Verdict};
 use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
-use crate::trust::{TrustCode, TrustError, Twin as Notary, VerifierKind};
+use crate::trust::{TrustCode, TrustError, Twin as Notary, Verifier, VerifierKind};
 use crate::wire::{Answer, Call};
 
 const GOOD: &str = "r.example/team/good:1";
@@ -22,7 +24,7 @@ fn digest(text: &str) -> Digest {
 
 fn policy(posture: Posture) -> Policy {
     let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-    Policy { mode: Mode::Enforce, posture, build: BuildRule::Deny, scopes: vec![scope] }
+    Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, scopes: vec![scope] }
 }
 
 /// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
@@ -289,6 +291,7 @@ async fn services_are_pinned_and_a_rollback_acts_on_the_previous_specification()
             image_mounts: Vec::new(),
             plugin: None,
             doors: Vec::new(),
+            networks: Vec::new(),
         })
     };
     for (image, says) in [(signed.as_str(), "allow"), (&unsigned, "not-signed"), (GOOD, "service-needs-digest")] {
@@ -299,6 +302,62 @@ async fn services_are_pinned_and_a_rollback_acts_on_the_previous_specification()
         assert_eq!(house.says(&rollback).await, says, "{image}");
     }
     assert_eq!(house.says(&Intent::Service(Service::Rollback { service: "none".into() })).await, "service-unknown");
+}
+
+#[tokio::test]
+async fn in_lockdown_a_service_is_in_networks_that_are_none_of_the_hosts() {
+    let house = house();
+    let hexes = |hex: &str| hex.repeat(64);
+    let (swarm, like_an_id) = ("k".repeat(25), "h".repeat(25));
+    for (id, name, driver, scope) in [
+        (hexes("a"), "host", "host", "local"),
+        (hexes("b"), "bridge", "bridge", "local"),
+        (hexes("c"), "plain", "bridge", "local"),
+        (swarm.clone(), "stack_default", "overlay", "swarm"),
+        ("m".repeat(25), like_an_id.as_str(), "overlay", "swarm"),
+    ] {
+        let text = str::to_owned;
+        house.engine.put_network(Network { id, name: text(name), driver: text(driver), scope: text(scope) });
+    }
+    let policy =
+        |doors: &[&str]| Policy { doors: doors.iter().map(|rule| rule.parse().unwrap()).collect(), ..policy(Posture::Lockdown) };
+    let put = |policy: Policy| {
+        let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))];
+        house.gate.replace(Rules::Good { policy, verifiers });
+    };
+    let spec = |network: &str| {
+        Intent::Service(Service::Spec {
+            image: Some(ImageName::parse(&format!("{GOOD}@{}", digest("good manifest"))).unwrap()),
+            image_mounts: Vec::new(),
+            plugin: None,
+            doors: Vec::new(),
+            networks: vec![network.to_owned()],
+        })
+    };
+    // In posture `images` nobody asks.
+    assert_eq!(house.says(&spec(&hexes("a"))).await, "allow");
+    for (network, shut, open) in [
+        (hexes("a").as_str(), "host-door", "allow"),
+        (&hexes("a")[..12], "host-door", "allow"),
+        (&hexes("b"), "allow", "allow"),
+        ("bridge", "allow", "allow"),
+        (&hexes("c"), "allow", "allow"),
+        // The engine might find a network of the swarm by these.
+        ("plain", "host-door", "host-door"),
+        (&hexes("c")[..12], "host-door", "host-door"),
+        (&like_an_id, "host-door", "host-door"),
+        ("k", "host-door", "host-door"),
+        ("elsewhere", "host-door", "host-door"),
+        ("stack_default", "allow", "allow"),
+        (&swarm, "allow", "allow"),
+    ] {
+        put(policy(&[]));
+        assert_eq!(house.says(&spec(network)).await, shut, "{network}");
+        put(policy(&["namespace=network:host"]));
+        assert_eq!(house.says(&spec(network)).await, open, "{network}");
+    }
+    house.engine.fail_with(Some(EngineError::Timeout { call: "GET /networks/x".into() }));
+    assert_eq!(house.says(&spec("bridge")).await, "engine-unreachable");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The decision: look for what says yes; the last line refuses.
 
-use super::{Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Policy, Posture, Reason, Scope, ServiceFacts};
+use super::{
+    Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, Policy, Posture, Reason, Scope, ServiceFacts,
+};
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::request::{Bring, Build, Create, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
+use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
 use crate::trust::{Question, TrustCode, VerifierKind, Vouch};
 
 /// The decision about one call.
@@ -108,9 +110,9 @@ pub fn precheck(policy: &Policy, intent: &Intent) -> Option<Verdict> {
         // Whether a plugin call is about this very plugin is a fact.
         Intent::Plugin(_) => None,
         Intent::Swarm => forbidden_in_lockdown("swarm membership changes"),
-        Intent::Volume { doors } => match (policy.posture, doors.first()) {
-            (Posture::Images, _) | (Posture::Lockdown, None) => allow(Grounds::NoImage),
-            (Posture::Lockdown, Some(door)) => deny(Reason::HostDoor { door: door.id, what: door.what.clone() }),
+        Intent::Volume { doors } => match shut(policy, doors) {
+            None => allow(Grounds::NoImage),
+            Some(reason) => deny(reason),
         },
         Intent::NetworkPlugin { driver } => forbidden_in_lockdown(&format!("network driver {driver}")),
         Intent::Unknown { route } => deny(Reason::RouteUnknown { route: route.clone() }),
@@ -136,7 +138,9 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
                 pinned_mounts(image_mounts).and_then(|()| approve_all(policy, &facts.images, 1 + image_mounts.len()))
             }
         },
-        Intent::Service(Service::Spec { .. }) => approve_all(policy, &facts.images, named_images(intent)),
+        Intent::Service(Service::Spec { networks, .. }) => {
+            inside(policy, networks, &facts.networks).and_then(|()| approve_all(policy, &facts.images, named_images(intent)))
+        }
         Intent::Service(Service::Rollback { service }) => match &facts.service {
             Some(ServiceFacts::Missing) | None => Err(Reason::ServiceUnknown { service: service.clone() }),
             Some(ServiceFacts::Previous { images }) => {
@@ -336,6 +340,33 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
     }
 }
 
+/// The refusal of the first way to the host that no rule opens.
+fn shut(policy: &Policy, doors: &[Door]) -> Option<Reason> {
+    policy.shut(doors).map(|door| Reason::HostDoor { door: door.id, what: door.what.clone() })
+}
+
+/// In posture `lockdown` each network must be known to be none of the host's.
+fn inside(policy: &Policy, networks: &[String], facts: &[NetworkFacts]) -> Result<(), Reason> {
+    if policy.posture == Posture::Images {
+        return Ok(());
+    }
+    // INVARIANT: facts hold every network of the intent, as with images.
+    if networks.len() != facts.len() {
+        return Err(Reason::Internal);
+    }
+    for (network, fact) in networks.iter().zip(facts) {
+        let what = match fact {
+            NetworkFacts::Ordinary => continue,
+            NetworkFacts::Host => "network:host".to_owned(),
+            NetworkFacts::Unsure => format!("network:{network}"),
+        };
+        if let Some(reason) = shut(policy, &[Door { id: "namespace", what }]) {
+            return Err(reason);
+        }
+    }
+    Ok(())
+}
+
 fn outside(policy: &Policy, repository: &Repository) -> Option<Reason> {
     match policy.scope(repository) {
         Some(_) => None,
@@ -348,12 +379,9 @@ fn precheck_create(policy: &Policy, create: &Create) -> Option<Reason> {
     if let Some(reason) = create.image_mounts.iter().find_map(unpinned) {
         return Some(reason);
     }
-    if policy.posture == Posture::Lockdown
-        && let Some(door) = create.doors.first()
-    {
-        return Some(Reason::HostDoor { door: door.id, what: door.what.clone() });
-    }
-    named_outside(policy, image).or_else(|| create.image_mounts.iter().find_map(|mount| named_outside(policy, mount)))
+    shut(policy, &create.doors)
+        .or_else(|| named_outside(policy, image))
+        .or_else(|| create.image_mounts.iter().find_map(|mount| named_outside(policy, mount)))
 }
 
 /// A name that cannot be an id and lies outside every scope needs no look at the host.
@@ -384,17 +412,13 @@ fn pinned_mounts(sources: &[String]) -> Result<(), Reason> {
 }
 
 fn precheck_service(policy: &Policy, service: &Service) -> Option<Reason> {
-    let Service::Spec { image, image_mounts, plugin, doors } = service else { return None };
+    let Service::Spec { image, image_mounts, plugin, doors, networks: _ } = service else { return None };
     if let Some(plugin) = plugin {
         return Some(Reason::ServicePlugin { plugin: plugin.clone() });
     }
     let Some(image) = image else { return Some(Reason::NoImage) };
-    if policy.posture == Posture::Lockdown
-        && let Some(door) = doors.first()
-    {
-        return Some(Reason::HostDoor { door: door.id, what: door.what.clone() });
-    }
-    unpinned_service(image)
+    shut(policy, doors)
+        .or_else(|| unpinned_service(image))
         .or_else(|| image_mounts.iter().find_map(unpinned))
         .or_else(|| named_outside(policy, image))
         .or_else(|| image_mounts.iter().find_map(|mount| named_outside(policy, mount)))

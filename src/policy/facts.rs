@@ -12,6 +12,8 @@ pub struct Facts {
     pub container: Option<ContainerFacts>,
     /// About the service a rollback names.
     pub service: Option<ServiceFacts>,
+    /// What each network of a service is (posture `lockdown`), in the order of the intent.
+    pub networks: Vec<NetworkFacts>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
     /// Something the call depends on could not be found out; it is refused with this.
@@ -32,6 +34,17 @@ pub enum ContainerFacts {
         /// Sources of image mounts as they were written at create.
         image_mounts: Vec<String>,
     },
+}
+
+/// A network that a service's tasks would be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkFacts {
+    /// One of the engine's or the swarm's own making.
+    Ordinary,
+    /// The host's.
+    Host,
+    /// The engine has none of this name or id, or may mean another by it.
+    Unsure,
 }
 
 /// The specification that a rollback would bring back.

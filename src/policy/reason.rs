@@ -257,7 +257,7 @@ impl Reason {
             Self::ContainerUnknown { .. } => "see docker ps -a",
             Self::BuildDenied { .. } => "build elsewhere and sign the result, or set BUILD=allow",
             Self::PostureForbids { .. } => "have it done by the host's administrator",
-            Self::HostDoor { .. } => "leave it out, or have it done by the host's administrator",
+            Self::HostDoor { .. } => "leave it out, or have ALLOW_DOORS extended",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::SelfProtect { .. } => "take the gate out of daemon.json and reload the daemon first",
             Self::RouteUnknown { .. } => "update the gate if the engine is newer",

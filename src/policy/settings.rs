@@ -7,13 +7,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BuildRule, Mode, Policy, Posture, Scope};
+use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
 use crate::image::Host;
 use crate::trust::VerifierKind;
 use crate::trust::notary::OnOutage;
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 16] = [
+pub const VARIABLES: [&str; 17] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -24,6 +24,7 @@ pub const VARIABLES: [&str; 16] = [
     "ALLOWLIST",
     "MODE",
     "POSTURE",
+    "ALLOW_DOORS",
     "BUILD",
     "DOCKER_HOST",
     "DOCKER_CONFIG",
@@ -43,6 +44,8 @@ const STALE_LIMIT: u64 = 24;
 const STALE_LIMIT_MOST: u64 = 720;
 /// Most registries a host lists. Stops a paste accident from becoming the policy.
 const MAX_REGISTRIES: usize = 256;
+/// Most ways to the host that may be opened one by one. Stops the same.
+const MAX_DOORS: usize = 256;
 
 /// What a setting has wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +220,7 @@ impl Settings {
         }
         let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("audit", Mode::Audit)], &mut faults);
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
+        let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
         let hosts = self.registries(&mut faults);
         if !self.docker_host().starts_with("unix://") {
@@ -231,7 +235,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, posture, build, scopes })
+        Ok(Policy { mode, posture, doors, build, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
@@ -251,6 +255,22 @@ impl Settings {
             faults.push(PolicyFault { key: "REGISTRY", message: format!("names more than {MAX_REGISTRIES} registries") });
         }
         hosts
+    }
+
+    /// The ways to the host that posture `lockdown` lets pass.
+    fn doors(&self, faults: &mut Vec<PolicyFault>) -> Vec<DoorRule> {
+        let mut doors = Vec::new();
+        let written = self.get("ALLOW_DOORS").unwrap_or_default();
+        for part in written.split([',', '\n', '\r']).map(str::trim).filter(|part| !part.is_empty()) {
+            match part.parse::<DoorRule>() {
+                Ok(rule) => doors.push(rule),
+                Err(error) => faults.push(PolicyFault { key: "ALLOW_DOORS", message: error.to_string() }),
+            }
+        }
+        if doors.len() > MAX_DOORS {
+            faults.push(PolicyFault { key: "ALLOW_DOORS", message: format!("has more than {MAX_DOORS} entries") });
+        }
+        doors
     }
 
     /// A whole number within bounds; digits alone, so that nobody wonders what `1h` or `1e3` came to.

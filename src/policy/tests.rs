@@ -55,6 +55,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
         ("STALE_LIMIT", "0"),
         ("MODE", "strict"),
         ("POSTURE", "Lockdown"),
+        ("ALLOW_DOORS", "bind=, capability=NET_RAW,\nbinds=/srv,bind=../x"),
         ("BUILD", "yes"),
         ("DOCKER_HOST", "tcp://x"),
     ]);
@@ -67,6 +68,9 @@ fn all_faults_are_told_at_once_with_their_keys() {
     STALE_LIMIT: `0` is not a number of hours from 1 to 720
     MODE: `strict` is neither `enforce` nor `audit`
     POSTURE: `Lockdown` is neither `images` nor `lockdown`
+    ALLOW_DOORS: `bind=` says not which; write `bind` alone to open all of them
+    ALLOW_DOORS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver
+    ALLOW_DOORS: `bind=../x` is not a clean absolute path
     BUILD: `yes` is neither `deny` nor `allow`
     REGISTRY: `https://a.example` is not a registry host (host or host:port, without scheme or path)
     DOCKER_HOST: `tcp://x` is not unix://PATH; the gate talks to the engine's own socket only
@@ -182,6 +186,36 @@ fn each_posture_refuses_what_it_says() {
     }
     let building = Policy { build: BuildRule::Allow, ..images };
     assert_eq!(says(&building, &Intent::Build(Build::Grpc)), "allow");
+}
+
+#[test]
+fn a_door_is_open_where_a_rule_opens_each_of_them() {
+    let lockdown = |doors: &str| {
+        let pairs = [("REGISTRY", "r.example"), ("POSTURE", "lockdown"), ("ALLOW_DOORS", doors)];
+        settings(&pairs).resolve(false).unwrap()
+    };
+    let door = |id, what: &str| Door { id, what: what.into() };
+    let create = Intent::Create(Box::new(Create {
+        image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
+        name: None,
+        image_mounts: Vec::new(),
+        doors: vec![door("bind", "/srv/a"), door("capability", "CAP_NET_RAW")],
+    }));
+    let volume = Intent::Volume { doors: vec![door("volume-options", "o=bind"), door("volume-options", "device=/srv/a")] };
+    for (rules, of_create, of_volume) in [
+        ("", "host-door", "host-door"),
+        ("bind=/srv/", "host-door", "host-door"),
+        ("bind=/srv/,capability=NET_RAW", "facts", "host-door"),
+        ("bind=/srv,capability=NET_RAW", "host-door", "host-door"),
+        ("capability\nbind", "facts", "host-door"),
+        (" volume-options=o=bind ,, volume-options=device=/srv/* ,", "host-door", "allow"),
+        ("volume-options=o=bind", "host-door", "host-door"),
+    ] {
+        let policy = lockdown(rules);
+        assert_eq!((says(&policy, &create), says(&policy, &volume)), (of_create, of_volume), "{rules}");
+    }
+    let Some(Verdict::Deny(reason)) = precheck(&lockdown("bind"), &create) else { panic!() };
+    insta::assert_snapshot!(reason.message(), @"host-door: capability `CAP_NET_RAW` opens the host; leave it out, or have ALLOW_DOORS extended");
 }
 
 #[test]

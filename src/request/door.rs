@@ -21,6 +21,10 @@ pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&[
     ),
 ]]));
 
+/// What counts of a container's log configuration (`Type`, `Config`), and of a service's (`Name`, `Options`).
+pub(super) const LOG: Shape =
+    Shape::Struct(&[&[("Type", Shape::Scalar), ("Config", Shape::Map), ("Name", Shape::Scalar), ("Options", Shape::Map)]]);
+
 /// What counts of `HostConfig`.
 pub(super) const HOST_CONFIG: &[Field] = &[
     ("Privileged", Shape::Scalar),
@@ -44,6 +48,7 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     ("CgroupParent", Shape::Scalar),
     ("Sysctls", Shape::Map),
     ("Annotations", Shape::Map),
+    ("LogConfig", LOG),
     ("MaskedPaths", TEXTS),
     ("ReadonlyPaths", TEXTS),
 ];
@@ -82,7 +87,7 @@ impl Found {
         }
         self.volume_driver(config.text("VolumeDriver")?);
         for device in config.objects("Devices")? {
-            self.door("device", device?.text("PathOnHost")?.unwrap_or("unnamed"));
+            self.door("device", &clean(device?.text("PathOnHost")?.unwrap_or("unnamed")));
         }
         for rule in config.texts("DeviceCgroupRules")? {
             self.door("device", rule?);
@@ -115,11 +120,14 @@ impl Found {
             self.door("runtime", runtime);
         }
         if let Some(parent) = config.text("CgroupParent")? {
-            self.door("cgroup-parent", parent);
+            self.door("cgroup-parent", &clean(parent));
         }
         self.keys("sysctl", config, "Sysctls")?;
         // The runtime acts on some of these (hooks, other groups, other roots).
         self.keys("annotation", config, "Annotations")?;
+        if let Some(log) = config.object("LogConfig")? {
+            self.log(log, "Type", "Config")?;
+        }
         // A list of any length replaces the engine's own; `null` leaves that in force.
         for (member, id) in [("MaskedPaths", "masked-paths"), ("ReadonlyPaths", "readonly-paths")] {
             if config.list(member)?.is_some() {
@@ -167,6 +175,23 @@ impl Found {
         }
     }
 
+    /// Notes a log driver that speaks to other programs, reads files of its own or is a plugin. Without one the engine's default acts,
+    /// whichever it is: then options that only such a driver has are noted.
+    pub(super) fn log(&mut self, log: &Members<'_>, driver: &str, options: &str) -> Result<(), Unreadable> {
+        match log.text(driver)? {
+            Some(driver) if PLAIN_LOGS.contains(&driver) => {}
+            Some(driver) => self.door("log-driver", driver),
+            None => {
+                for (option, _) in log.map(options)? {
+                    if !PLAIN_LOG_OPTIONS.contains(&option.as_ref()) {
+                        self.door("log-driver", &format!("default:{option}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Notes every entry of a map.
     pub(super) fn keys(&mut self, id: &'static str, of: &Members<'_>, member: &str) -> Result<(), Unreadable> {
         for (key, value) in of.map(member)? {
@@ -187,6 +212,24 @@ const NAMESPACES: [(&str, &str, &[&str]); 6] = [
     ("UsernsMode", "user", &["private"]),
     ("CgroupnsMode", "cgroup", &["private"]),
     ("Cgroup", "cgroup", &[]),
+];
+
+/// Log drivers that stay inside the engine.
+const PLAIN_LOGS: [&str; 4] = ["json-file", "local", "journald", "none"];
+
+/// Their options, and those of every driver.
+const PLAIN_LOG_OPTIONS: [&str; 11] = [
+    "max-size",
+    "max-file",
+    "compress",
+    "labels",
+    "labels-regex",
+    "env",
+    "env-regex",
+    "tag",
+    "mode",
+    "max-buffer-size",
+    "cache-disabled",
 ];
 
 /// `[a-zA-Z0-9][a-zA-Z0-9_.-]*`: a volume, not a path.
@@ -270,6 +313,15 @@ mod tests {
             (r#"{"NetworkMode":"container:web"}"#, "namespace", "network:container:web"),
             (r#"{"Runtime":"other"}"#, "runtime", "other"),
             (r#"{"CgroupParent":"/x"}"#, "cgroup-parent", "/x"),
+            (r#"{"CgroupParent":"/x/../y"}"#, "cgroup-parent", "/y"),
+            (r#"{"Devices":[{"PathOnHost":"/dev/snd/../sda"}]}"#, "device", "/dev/sda"),
+            (r#"{"LogConfig":{"Type":"fluentd","Config":{"fluentd-address":"unix:///run/x"}}}"#, "log-driver", "fluentd"),
+            (r#"{"LogConfig":{"Type":"JSON-FILE"}}"#, "log-driver", "JSON-FILE"),
+            (
+                r#"{"LogConfig":{"Config":{"max-size":"1m","syslog-tls-ca-cert":"/x"}}}"#,
+                "log-driver",
+                "default:syslog-tls-ca-cert",
+            ),
             (r#"{"Sysctls":{"net.ipv4.ip_forward":"1"}}"#, "sysctl", "net.ipv4.ip_forward=1"),
             (r#"{"Annotations":{"run.oci.x":"y"}}"#, "annotation", "run.oci.x=y"),
             (r#"{"MaskedPaths":[]}"#, "masked-paths", "replaced"),
@@ -291,6 +343,10 @@ mod tests {
             r#"{"Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Name":"local","Options":null}}}]}"#,
             r#"{"VolumeDriver":"local","Runtime":"","CgroupParent":""}"#,
             r#"{"SecurityOpt":["no-new-privileges"]}"#,
+            r#"{"LogConfig":{"Type":"json-file","Config":{"max-size":"1m"}}}"#,
+            r#"{"LogConfig":{"Type":"","Config":{"max-size":"1m","tag":"x"}}}"#,
+            r#"{"LogConfig":{"Type":"journald","Config":null}}"#,
+            r#"{"LogConfig":null}"#,
             r#"{"PidMode":"","IpcMode":"private","CgroupnsMode":"private","NetworkMode":"none"}"#,
             r#"{"NetworkMode":"my_net","CapDrop":["ALL"],"Tmpfs":{"/run":""},"Memory":1e9}"#,
         ] {

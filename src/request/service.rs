@@ -1,7 +1,7 @@
 //! `POST /services/create` and `/services/N/update`.
 
 use super::create::image;
-use super::door::{Found, MOUNTS, TEXTS};
+use super::door::{Found, LOG, MOUNTS, TEXTS};
 use super::json::{self, Members, Shape};
 use super::query::Query;
 use super::{Asked, Intent, Service, Unreadable};
@@ -15,6 +15,7 @@ const SPEC: Shape = Shape::Struct(&[&[
         Shape::Struct(&[&[
             ("Networks", NETWORKS),
             ("Runtime", Shape::Scalar),
+            ("LogDriver", LOG),
             ("PluginSpec", Shape::Struct(&[&[("Remote", Shape::Scalar)]])),
             (
                 "ContainerSpec",
@@ -61,10 +62,14 @@ fn spec(call: &Call) -> Result<Service, Unreadable> {
     let body = call.body.as_deref().ok_or(Unreadable::MissingBody)?;
     let spec = json::read(body, &SPEC)?;
     let mut found = Found::default();
-    networks(&spec, &mut found)?;
+    let mut targets = Vec::new();
+    networks(&spec, &mut found, &mut targets)?;
     let (mut name, mut plugin) = (None, None);
     if let Some(task) = spec.object("TaskTemplate")? {
-        networks(task, &mut found)?;
+        networks(task, &mut found, &mut targets)?;
+        if let Some(log) = task.object("LogDriver")? {
+            found.log(log, "Name", "Options")?;
+        }
         if let Some(remote) = task.object("PluginSpec")? {
             plugin = Some(bounded(remote.text("Remote")?.unwrap_or("unnamed")));
         }
@@ -78,7 +83,7 @@ fn spec(call: &Call) -> Result<Service, Unreadable> {
         }
     }
     let Found { doors, image_mounts } = found;
-    Ok(Service::Spec { image: name, image_mounts, plugin, doors })
+    Ok(Service::Spec { image: name, image_mounts, plugin, doors, networks: targets })
 }
 
 /// Notes the doors of a service's container.
@@ -100,14 +105,22 @@ fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unread
     Ok(())
 }
 
-/// Notes networks that are the host's.
-fn networks(of: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
+/// Notes networks: those called like the host's as doors, the others for whoever can ask the engine.
+fn networks(of: &Members<'_>, found: &mut Found, targets: &mut Vec<String>) -> Result<(), Unreadable> {
     for network in of.objects("Networks")? {
-        if let Some(target) = network?.text("Target")?.filter(|target| target.eq_ignore_ascii_case("host")) {
-            found.door("namespace", &format!("network:{target}"));
+        match network?.text("Target")? {
+            Some(target) if target.eq_ignore_ascii_case("host") => found.door("namespace", &format!("network:{target}")),
+            Some(target) if !targets.iter().any(|known| known == target) => targets.push(named(target)),
+            Some(_) | None => {}
         }
     }
     Ok(())
+}
+
+/// What is cut is the name of nothing.
+fn named(network: &str) -> String {
+    let cut = bounded(network);
+    if cut.len() == network.len() { cut } else { cut + "…" }
 }
 
 fn bounded(text: &str) -> String {
@@ -126,7 +139,12 @@ mod tests {
     }
 
     fn runs(image: Option<&str>, plugin: Option<&str>, doors: &[(&'static str, &str)]) -> Intent {
+        runs_in(image, plugin, doors, &[])
+    }
+
+    fn runs_in(image: Option<&str>, plugin: Option<&str>, doors: &[(&'static str, &str)], networks: &[&str]) -> Intent {
         Intent::Service(Service::Spec {
+            networks: networks.iter().map(|network| (*network).to_owned()).collect(),
             image: image.map(|image| ImageName::parse(image).unwrap()),
             image_mounts: vec![],
             plugin: plugin.map(str::to_owned),
@@ -155,6 +173,18 @@ mod tests {
             (
                 r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"Networks":[{"Target":"host"}]}}"#,
                 runs(Some("a"), None, &[("namespace", "network:host")]),
+            ),
+            (
+                r#"{"Networks":[{"Target":"n"},{"Target":"HOST"}],"TaskTemplate":{"ContainerSpec":{"Image":"a"},"Networks":[{"Target":"m"},{"Target":"n"},{}]}}"#,
+                runs_in(Some("a"), None, &[("namespace", "network:HOST")], &["n", "m"]),
+            ),
+            (
+                r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"LogDriver":{"Name":"syslog","Options":{}}}}"#,
+                runs(Some("a"), None, &[("log-driver", "syslog")]),
+            ),
+            (
+                r#"{"TaskTemplate":{"ContainerSpec":{"Image":"a"},"LogDriver":{"Name":"json-file","Options":{"max-size":"1m"}}}}"#,
+                runs(Some("a"), None, &[]),
             ),
         ] {
             assert_eq!(of(body), intent, "{body}");

@@ -144,7 +144,7 @@ impl Line {
                 images(create.image.as_ref(), &create.image_mounts) || (lockdown && !create.doors.is_empty())
             }
             Intent::Start(start) => start.extra.is_some() || !self.container_is_good(&start.container),
-            Intent::Service(Service::Spec { image, image_mounts, plugin, doors }) => {
+            Intent::Service(Service::Spec { image, image_mounts, plugin, doors, networks: _ }) => {
                 images(image.as_ref(), image_mounts) || plugin.is_some() || (lockdown && !doors.is_empty())
             }
             Intent::Volume { doors } => lockdown && !doors.is_empty(),

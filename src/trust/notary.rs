@@ -4,18 +4,21 @@
 //! time; whoever asks meanwhile waits for it. Knowledge is replaced only by knowledge that verified from the root down. A
 //! server out of reach is no answer: pulls are refused, what is here may run on the last verified knowledge until it expires.
 
+mod ahead;
 mod server;
 mod state;
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::time::Instant;
 
 use self::server::{FetchError, Server};
 use self::state::{Bad, Edition, Read, StateDir, Written};
@@ -77,6 +80,8 @@ pub struct Config {
     pub network_time: Duration,
     /// Delegations (`targets/release-team`) that must agree on every digest.
     pub require: Vec<RoleName>,
+    /// How long after its last use a repository is kept fresh ([`Notary::keep_fresh`]).
+    pub in_use: Duration,
     /// Bounds of one verification.
     pub limits: Limits,
 }
@@ -96,6 +101,7 @@ impl Config {
             state_dir: state_dir.into(),
             network_time: Duration::from_secs(3),
             require: Vec::new(),
+            in_use: Duration::from_mins(5),
             limits: Limits::default(),
         }
     }
@@ -122,7 +128,10 @@ struct Inner {
     on_outage: OnOutage,
     network_time: Duration,
     require: Vec<RoleName>,
+    in_use: Duration,
     limits: Limits,
+    /// Spreads the checks ahead, differently in each process.
+    spread: RandomState,
     state: StateDir,
     entries: Mutex<HashMap<Repository, Arc<Entry>>>,
     outage: Mutex<Option<(Instant, TrustError)>>,
@@ -149,7 +158,14 @@ struct Remembered {
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
     /// where something was known, so that a restart during an outage does not bring it back.
     refused: Option<Bad>,
+    /// When somebody last asked about it.
     used: Option<Instant>,
+    /// When it was last checked ahead of a question.
+    tried: Option<Instant>,
+    /// When the log last warned of what expires.
+    warned: Option<Instant>,
+    /// Whether it holds more than when the bounds were last looked at.
+    grown: bool,
 }
 
 #[derive(Clone)]
@@ -233,6 +249,8 @@ impl Notary {
             on_outage: config.on_outage,
             network_time: config.network_time,
             require: config.require,
+            in_use: config.in_use,
+            spread: RandomState::new(),
             limits: config.limits,
             state: StateDir::new(config.state_dir),
             entries: Mutex::default(),
@@ -262,7 +280,7 @@ impl Notary {
         question: &Question,
         urgency: Urgency,
         now: Timestamp,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<Vouch, TrustError> {
         if let Some(answer) = self.ready(repository, question, now) {
             return answer;
@@ -366,7 +384,7 @@ impl Verifier for Notary {
         question: &'a Question,
         urgency: Urgency,
         now: Timestamp,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Answer<'a> {
         Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
     }
@@ -413,12 +431,18 @@ impl Inner {
     /// beyond the bounds.
     fn tidy(&self, entry: &Arc<Entry>) {
         let mut entries = lock(&self.entries);
-        let (empty, flying) = (lock(&entry.now).known.is_none(), lock(&entry.flight).is_some());
+        let flying = lock(&entry.flight).is_some();
+        let (empty, grown) = {
+            let mut remembered = lock(&entry.now);
+            (remembered.known.is_none(), std::mem::take(&mut remembered.grown))
+        };
         if empty && !flying {
             entries.remove(&entry.repository);
             return;
         }
-        lock(&entry.now).used = Some(Instant::now());
+        if !grown {
+            return;
+        }
         let bytes = |entry: &Entry| lock(&entry.now).known.as_ref().map_or(0, |known| known.knowledge.bytes());
         while entries.len() > KEPT
             || (entries.len() > 1 && entries.values().map(|entry| bytes(entry)).sum::<usize>() > KEPT_BYTES)
@@ -463,6 +487,7 @@ impl Inner {
                 let newer = remembered.known.as_ref().is_none_or(|known| known.knowledge.seen() <= knowledge.seen());
                 if newer {
                     remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
+                    remembered.grown = true;
                 }
             }
             Err(fault) => {
@@ -479,15 +504,15 @@ impl Inner {
         question: &Question,
         urgency: Urgency,
         now: Timestamp,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<Vouch, TrustError> {
-        let outage = lock(&self.outage).clone().filter(|(until, _)| *until > Instant::now());
-        if let (Urgency::Run, Some((_, error))) = (urgency, outage) {
+        lock(&entry.now).used = Some(Instant::now());
+        if let (Urgency::Run, Some(error)) = (urgency, self.out_of_reach()) {
             self.loaded(entry).await;
             return self.without(entry, question, error, now);
         }
         let flight = self.flight(entry, urgency, now);
-        let end = deadline.min(tokio::time::Instant::now() + self.network_time);
+        let end = deadline.min(Instant::now() + self.network_time);
         let mut outcome = flight.outcome.clone();
         let landed = tokio::time::timeout_at(end, outcome.wait_for(Option::is_some)).await;
         let outcome = match landed {
@@ -535,7 +560,7 @@ impl Inner {
 
     /// One check with the server, and what follows from it.
     async fn fly(&self, entry: &Arc<Entry>, flight: &Flight, now: Timestamp) -> Outcome {
-        let deadline = tokio::time::Instant::now() + self.network_time;
+        let deadline = Instant::now() + self.network_time;
         let queued = async {
             tokio::select! {
                 permit = self.pulls.acquire() => permit,
@@ -563,6 +588,8 @@ impl Inner {
         let mut remembered = lock(&entry.now);
         match &outcome {
             Ok(known) => {
+                let same = remembered.known.as_ref().is_some_and(|before| before.knowledge.same_files(&known.knowledge));
+                remembered.grown |= !same;
                 remembered.known = Some(known.clone());
                 remembered.refused = None;
             }
@@ -573,7 +600,7 @@ impl Inner {
     }
 
     /// Asks, verifies, writes. `None`: the state on disk moved meanwhile.
-    async fn check(&self, entry: &Entry, now: Timestamp, deadline: tokio::time::Instant) -> Result<Option<Known>, Miss> {
+    async fn check(&self, entry: &Entry, now: Timestamp, deadline: Instant) -> Result<Option<Known>, Miss> {
         let repository = &entry.repository;
         let (known, edition, written, refused_before) = {
             let remembered = lock(&entry.now);
@@ -696,6 +723,11 @@ impl Inner {
             }
         }
         Err(TrustError::new(TrustCode::Misconfigured, "other processes keep writing the same state"))
+    }
+
+    /// The outage that is remembered.
+    fn out_of_reach(&self) -> Option<TrustError> {
+        lock(&self.outage).as_ref().filter(|(until, _)| *until > Instant::now()).map(|(_, error)| error.clone())
     }
 
     fn reached(&self) {

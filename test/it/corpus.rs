@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal};
 use img_authz::engine::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Platform,
-    Plugin, Reply, Service, ServiceSpec, Twin, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
+    Platform, Plugin, Reply, Service, ServiceSpec, Twin, Version,
 };
 use img_authz::gate::{Gate, Identity, Records, Rules};
 use img_authz::image::Digest;
@@ -65,6 +65,7 @@ staged! {
     image(name: &'a str) -> Option<Image>;
     container(name: &'a str) -> Option<Container>;
     service(name: &'a str) -> Option<Service>;
+    network(name: &'a str) -> Option<Network>;
     plugin(name: &'a str) -> Option<Plugin>;
     exec(id: &'a str) -> Option<Exec>;
     containers() -> Vec<ContainerSummary>;

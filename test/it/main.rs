@@ -20,5 +20,6 @@ mod registry_client;
 mod request_generator;
 mod request_oracle;
 mod trust_attacks;
+mod trust_fixtures;
 mod trust_repo;
 mod trust_server;

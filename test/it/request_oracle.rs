@@ -184,7 +184,7 @@ fn is_start(intent: &Intent, act: &Value) -> bool {
 }
 
 fn is_service(intent: &Intent, act: &Value) -> bool {
-    let Intent::Service(Service::Spec { image, image_mounts, plugin, doors }) = intent else { return false };
+    let Intent::Service(Service::Spec { image, image_mounts, plugin, doors, .. }) = intent else { return false };
     let runtime = act["runtime"].as_str().unwrap();
     if !matches!(runtime, "" | "container") {
         return plugin

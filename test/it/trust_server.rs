@@ -222,7 +222,8 @@ impl Client {
         let mut config = Config::new(server.url.clone(), folder);
         config.tls = Tls::only(&server.ca).unwrap();
         config.freshness = Duration::ZERO;
-        config.network_time = Duration::from_millis(1500);
+        // Patience for a machine that is busy; tests of servers that stall ask for less.
+        config.network_time = Duration::from_secs(7);
         change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { notary: Notary::new(config).unwrap(), runtime }
@@ -240,6 +241,32 @@ impl Client {
     fn ask(&self, urgency: Urgency) -> Result<Vouch, TrustError> {
         self.ask_at(urgency, now())
     }
+}
+
+/// What a folder of `test/fixtures/tuf` asks.
+#[derive(Clone)]
+pub struct Fixture {
+    pub tag: String,
+    pub now: Timestamp,
+    pub pins: Option<String>,
+    /// Where bundles lie that the pins name.
+    pub folder: std::path::PathBuf,
+}
+
+/// The answer to a pull at that time, on that state.
+pub fn verdict(server: &Server, state: &std::path::Path, fixture: &Fixture) -> Result<Vouch, TrustError> {
+    let load = |path: &str| std::fs::read_to_string(fixture.folder.join(path)).map_err(|error| error.to_string());
+    let client = Client::new(server, state, |config| {
+        if let Some(pins) = &fixture.pins {
+            config.pins = img_authz::trust::tuf::Pins::read(pins, load).unwrap();
+        }
+    });
+    let (repository, question): (Repository, _) = (GUN.parse().unwrap(), Question::Tag(fixture.tag.parse().unwrap()));
+    let deadline = Duration::from_secs(8);
+    client.runtime.block_on(async {
+        let end = tokio::time::Instant::now() + deadline;
+        client.notary.vouch(&repository, &question, Urgency::Pull, fixture.now, end).await
+    })
 }
 
 /// The answer to one pull, in a new folder.
@@ -302,6 +329,52 @@ fn within_the_window_nobody_is_asked() {
 }
 
 #[test]
+fn what_is_in_use_is_checked_before_its_window_ends_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::files(good());
+    let client = Client::new(&server, folder.path(), |config| {
+        config.freshness = Duration::from_secs(4);
+        config.in_use = Duration::from_secs(2);
+    });
+    // The verifier is told one time for ever; the steady clock alone makes the window end.
+    client.runtime.spawn(client.notary.keep_fresh(now));
+    client.ask(Urgency::Pull).unwrap();
+    let (repository, question): (Repository, _) = (GUN.parse().unwrap(), Question::Tag("1.0".parse().unwrap()));
+    let (asked, started) = (server.count(), Instant::now());
+    while started.elapsed() < Duration::from_secs(8) {
+        // Never a wait: the answer is ready all the time.
+        assert!(client.notary.ready(&repository, &question, now()).is_some_and(|answer| answer.is_ok()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let checks = server.count() - asked;
+    assert!((2..=3).contains(&checks), "{checks} checks in two windows");
+    assert!(server.paths().iter().skip(asked).all(|path| path.ends_with("/timestamp.json")));
+    // Nobody asks any more: the window ends.
+    std::thread::sleep(Duration::from_secs(5));
+    let before = server.count();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(server.count(), before);
+    assert!(client.notary.ready(&repository, &question, now()).is_none());
+}
+
+#[test]
+fn an_outage_is_not_asked_after_ahead_of_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = Client::new(&server, folder.path(), |config| config.freshness = Duration::from_secs(2));
+    client.runtime.spawn(client.notary.keep_fresh(now));
+    client.ask(Urgency::Pull).unwrap();
+    *files.lock().unwrap() = None;
+    let asked = server.count();
+    std::thread::sleep(Duration::from_secs(4));
+    // Each check tries a busy server three times; a failed one is not repeated at every look.
+    assert!(server.count() - asked <= 9, "{} requests", server.count() - asked);
+    // The bad check changed nothing about what may run.
+    assert!(client.ask(Urgency::Run).is_ok());
+    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+}
+
+#[test]
 fn gzip_is_undone_and_bounded() {
     let files = good();
     let packed = |level: fn(&[u8]) -> Vec<u8>| {
@@ -358,7 +431,7 @@ fn a_server_that_misbehaves_is_refused_in_time() {
         let server =
             Server::start(move |seen| if seen.path.contains(&format!("/tuf/{role}.")) { reply() } else { file(&files, seen) });
         let started = Instant::now();
-        let answer = pull(&server, |_| ());
+        let answer = pull(&server, |config| config.network_time = Duration::from_millis(1500));
         assert_eq!(code(&answer), Some(expected), "{what}: {role}: {answer:?}");
         assert!(started.elapsed() < Duration::from_secs(4), "{what}: {role} took {:?}", started.elapsed());
     }
@@ -605,7 +678,7 @@ fn a_server_that_hangs_costs_a_hundred_starts_one_wait() {
         Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
     }
     let server = Server::start(|_| Reply::Stall);
-    let client = Client::new(&server, folder.path(), |_| ());
+    let client = Client::new(&server, folder.path(), |config| config.network_time = Duration::from_millis(1500));
     let started = Instant::now();
     client.runtime.block_on(async {
         let mut all = tokio::task::JoinSet::new();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::daemon::Flags;
 use super::{ENGINE_TIME, Finding, files};
-use crate::engine::{ContainerId, Engine, EngineError, Info, Plugin, Started};
+use crate::engine::{ContainerId, Engine, EngineError, Plugin, Started};
 use crate::gate::{DaemonFile, Listed};
 use crate::net::clean;
 use crate::policy::{Settings, quoted};
@@ -42,44 +42,50 @@ enum Asked {
 pub(super) async fn plugin(gate: &str, managed: Result<Option<Plugin>, EngineError>, root: &Path) -> Vec<Finding> {
     let shown = quoted(gate);
     let legacy = sockets(gate, root);
-    let managed = match managed {
-        Ok(managed) => managed,
-        Err(error) => {
-            let evidence = format!("whether {shown} is a managed plugin is not known: {}", clean(&error.to_string()));
-            return vec![Finding::warning("plugin-unknown", evidence, "repeat this once the engine answers")];
-        }
+    let by_socket = match legacy.first() {
+        Some(path) => Some((quoted(&path.display().to_string()), listens(&shown, path).await)),
+        None => None,
     };
-    match (managed, legacy.first()) {
-        (Some(plugin), Some(path)) => {
-            let path = quoted(&path.display().to_string());
+    match (managed, by_socket) {
+        (Ok(Some(plugin)), Some((path, _))) => {
             let evidence = format!("there is a managed plugin {shown} and a plugin socket {path}: dockerd asks the managed one");
             let mut found = vec![Finding::warning("plugin-shadowed", evidence, "remove the one that you do not mean")];
             found.extend((!plugin.enabled).then(|| disabled(&shown)));
             found
         }
-        (Some(plugin), None) if plugin.enabled => vec![Finding::ok("plugin", format!("managed plugin {shown} is enabled"))],
-        (Some(_), None) => vec![disabled(&shown)],
-        (None, Some(path)) => {
-            let told = quoted(&path.display().to_string());
-            let is_socket = path.extension().is_some_and(|ending| ending == "sock");
-            if !is_socket {
-                return vec![Finding::ok("plugin", format!("{shown} is described in {told}"))];
-            }
-            match tokio::time::timeout(PATIENCE, UnixStream::connect(path)).await {
-                Ok(Ok(_)) => vec![Finding::ok("plugin", format!("{shown} listens on {told}"))],
-                Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                    vec![Finding::info("plugin", format!("{told} may not be opened: {error}"), "run this as root")]
-                }
-                Ok(Err(_)) | Err(_) => {
-                    let evidence = format!("nobody answers on {told}: the engine refuses every call, or does not start");
-                    vec![Finding::critical("plugin-dead", evidence, "start the gate: systemctl start img-authz")]
-                }
-            }
+        (Ok(Some(plugin)), None) if plugin.enabled => {
+            vec![Finding::ok("plugin", format!("managed plugin {shown} is enabled"))]
         }
-        (None, None) => {
+        (Ok(Some(_)), None) => vec![disabled(&shown)],
+        (Ok(None), Some((_, finding))) => vec![finding],
+        (Ok(None), None) => {
             let evidence = format!("there is no managed plugin {shown} and no plugin socket of that name");
             let remedy = "install the gate; if it has another name, give that in PLUGIN";
             vec![Finding::critical("plugin-missing", evidence, remedy)]
+        }
+        (Err(error), by_socket) => {
+            let evidence = format!("whether {shown} is a managed plugin is not known: {}", clean(&error.to_string()));
+            let mut found = vec![Finding::warning("plugin-unknown", evidence, "repeat this once the engine answers")];
+            found.extend(by_socket.map(|(_, finding)| finding));
+            found
+        }
+    }
+}
+
+/// Whether anybody listens on a plugin's socket.
+async fn listens(shown: &str, path: &Path) -> Finding {
+    let told = quoted(&path.display().to_string());
+    if path.extension().is_none_or(|ending| ending != "sock") {
+        return Finding::ok("plugin", format!("{shown} is described in {told}"));
+    }
+    match tokio::time::timeout(PATIENCE, UnixStream::connect(path)).await {
+        Ok(Ok(_)) => Finding::ok("plugin", format!("{shown} listens on {told}")),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Finding::info("plugin", format!("{told} may not be opened: {error}"), "run this as root")
+        }
+        Ok(Err(_)) | Err(_) => {
+            let evidence = format!("nobody answers on {told}: the engine refuses every call, or does not start");
+            Finding::critical("plugin-dead", evidence, "start the gate: systemctl start img-authz")
         }
     }
 }
@@ -120,7 +126,6 @@ pub(super) async fn asked(
     engine: &Engine,
     gate: &str,
     settings: &Settings,
-    info: Option<&Info>,
     file: Option<&DaemonFile>,
     flags: Option<&Flags>,
 ) -> Vec<Finding> {
@@ -137,8 +142,7 @@ pub(super) async fn asked(
         Some(Listed::Plugins(names)) => names.len(),
         Some(Listed::Nothing | Listed::NotAList) | None => 0,
     };
-    let started_with = info.map(|info| info.authorization.len()).unwrap_or_default();
-    let any_listed = listed + started_with + flags.map(|flags| flags.plugins.len()).unwrap_or_default() > 0;
+    let any_listed = listed + flags.map_or(0, |flags| flags.plugins.len()) > 0;
     told(asked, gate, is_recorded, any_listed)
 }
 
@@ -304,8 +308,10 @@ mod tests {
         assert_eq!(ids(managed(false)).await, [("plugin-shadowed", Warning), ("plugin-disabled", Critical)]);
         drop(listener);
         assert_eq!(ids(Ok(None)).await, [("plugin-dead", Critical)]);
-        let unanswered = Err(EngineError::Timeout { call: "GET".into() });
-        assert_eq!(ids(unanswered).await, [("plugin-unknown", Warning)]);
+        let unanswered = || Err(EngineError::Timeout { call: "GET".into() });
+        assert_eq!(ids(unanswered()).await, [("plugin-unknown", Warning), ("plugin-dead", Critical)]);
+        std::fs::remove_file(folder.join("img-authz.sock")).unwrap();
+        assert_eq!(ids(unanswered()).await, [("plugin-unknown", Warning)]);
     }
 
     #[test]

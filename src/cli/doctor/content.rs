@@ -216,7 +216,13 @@ mod tests {
 
     async fn found(engine: &Arc<Twin>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
         let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-        let policy = Policy { mode: Mode::Enforce, posture: Posture::Images, build: BuildRule::Deny, scopes: vec![scope] };
+        let policy = Policy {
+            mode: Mode::Enforce,
+            posture: Posture::Images,
+            doors: Vec::new(),
+            build: BuildRule::Deny,
+            scopes: vec![scope],
+        };
         let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
         let gate = Arc::new(Gate::new(
             rules,

@@ -223,11 +223,10 @@ fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         open()
     })?;
     file.write_all(bytes)?;
-    file.sync_all()?;
+    // The content reaches the disk before the name does, so that a power cut leaves the old file or the new one, whole. The
+    // folder is not synced: losing the newest of two good states is losing what the server says again.
+    file.sync_data()?;
     std::fs::rename(new, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
     Ok(())
 }
 

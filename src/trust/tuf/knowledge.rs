@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::file::{Delegation, File, Root, Signers, Snapshot, Stamp, Targets};
@@ -14,6 +14,13 @@ use crate::image::{Digest, Repository, Tag};
 
 /// Most tags named in the answer about a digest. Stops a digest under thousands of tags from slowing every start.
 const TAGS_NAMED: usize = 16;
+
+/// How long ahead the expiry of a root is told: many people and hosts have a part in a new one.
+const ROOT_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// The same for what an owner or a signer signs.
+const SIGNED_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// The same for what servers usually sign, and renew on request only once it has expired (section 12).
+const SERVED_AHEAD: SignedDuration = SignedDuration::from_hours(48);
 
 /// The newest version of a role that was seen, and what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +185,23 @@ impl Knowledge {
             .flatten()
             .min()
             .unwrap_or(self.timestamp.expires)
+    }
+
+    /// Roles that expire soon, or have expired, the first in front. The timestamp and the snapshot count only where the server
+    /// is not there to renew them: notary-server signs both anew when they are asked for past their date.
+    #[must_use]
+    pub fn expiring(&self, now: Timestamp, renewed: bool) -> Vec<(String, Timestamp)> {
+        let served = [("timestamp", self.timestamp.expires), ("snapshot", self.snapshot.expires)];
+        let served = served.into_iter().filter(|_| !renewed).map(|(role, at)| (role, at, SERVED_AHEAD));
+        let signed = self.roles.held.iter().map(|(name, held)| (name.as_str(), held.file.expires, SIGNED_AHEAD));
+        let mut soon: Vec<(String, Timestamp)> = std::iter::once(("root", self.root.expires, ROOT_AHEAD))
+            .chain(served)
+            .chain(signed)
+            .filter(|(_, at, ahead)| at.duration_since(now) < *ahead)
+            .map(|(role, at, _)| (role.to_owned(), at))
+            .collect();
+        soon.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
+        soon
     }
 
     /// Ids of the keys in the root role, for the log and for `trust pin`.
