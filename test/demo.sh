@@ -12,7 +12,7 @@ if [[ -t 1 ]]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' pla
 steps=5 step=0
 progress() {
     step=$((step + 1))
-    printf '%s[%s/%s]%s %s\n' "$bold" "$step" "$steps" "$plain" "$*"
+    printf '%s[%s/%s]%s %s %s(after %s s)%s\n' "$bold" "$step" "$steps" "$plain" "$*" "$dim" "$SECONDS" "$plain"
 }
 
 # in_demo COMMAND...: inside the machine, with the images' words at hand
@@ -47,7 +47,7 @@ finish() {
     fi
     [[ -z $RIG ]] || machine_stop "$RIG"
     rm -rf "$RIG"
-    (($1)) || printf '%sEverything is stopped and removed.%s\n' "$bold" "$plain"
+    (($1)) || printf '%sEverything is stopped and removed, after %s s.%s\n' "$bold" "$SECONDS" "$plain"
 }
 on_exit finish
 

@@ -17,6 +17,8 @@ hosts='198.51.100.1 registry.test
 machine_start() {
     local dir=$1 network=$2 parent flags=(--mount --pid --ipc)
     [[ $network = open ]] || flags+=(--net)
+    sweep "$(dirname "$dir")"
+    echo $$ > "$dir/owner"
     mkdir -p "$dir"/{run,etc-docker,log,pid,home,tmp}
     cat > "$dir/env" << END
 RIG=$dir
@@ -56,15 +58,30 @@ inside() {
 # Control groups are the host's. Takes back those of our engine, by name, once they are empty: its own parent, one for each
 # plugin, and `docker`, where builds go, if it was not there before.
 tidy_control_groups() {
-    local dir=$1 names=("$(basename "$1")") plugin left _
+    local dir=$1 names=("$(basename "$1")") name plugin left
     [[ ! -e $dir/made-cgroup-docker ]] || names+=(docker)
-    for plugin in "$dir"/data/plugins/*/; do names+=("$(basename "$plugin")"); done
+    for plugin in "$dir"/data*/plugins/*/; do
+        plugin=$(basename "$plugin")
+        # An id, and no other folder's name, nor the pattern where it matched nothing.
+        [[ ! $plugin =~ ^[0-9a-f]{64}$ ]] || names+=("$plugin")
+    done
     for _ in {1..20}; do
-        left=$(for plugin in "${names[@]}"; do find /sys/fs/cgroup -maxdepth 2 -type d -name "$plugin"; done)
+        left=$(for name in "${names[@]}"; do find /sys/fs/cgroup -maxdepth 2 -type d -name "$name"; done)
         [[ -n $left ]] || return 0
         # shellcheck disable=SC2086  # one folder a word
         find $left -depth -type d -exec rmdir {} \; 2> /dev/null || true
         sleep 0.1
+    done
+}
+
+# sweep FOLDER: what runs left behind there that were killed before they could clean up. Their processes died with them.
+sweep() {
+    local dir
+    for dir in "$1"/img-authz.*/; do
+        dir=${dir%/}
+        [[ -s $dir/owner && ! -e /proc/$(< "$dir/owner") ]] || continue
+        tidy_control_groups "$dir"
+        rm -rf "$dir"
     done
 }
 
