@@ -2,6 +2,7 @@
 # A Debian of another release in a folder, for its newer Docker engine.
 #
 #   tree.sh make RELEASE          print the folder, made by debootstrap if it is not in the cache yet
+#   tree.sh go RELEASE            print the path of that release's `go`, with which its engine was built
 #   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
 #                                 /run, /etc/docker, /etc/hosts and scratch folder it shares
 set -euo pipefail
@@ -28,6 +29,29 @@ make_tree() {
         touch "$tree.complete"
     fi
     printf '%s\n' "$tree"
+}
+
+make_go() {
+    local release=$1 go=$cache/go-$1 tree version deb
+    if [[ ! -e $go.complete ]]; then
+        make_tree "$release" > /dev/null
+        tree=$(make_tree "$release")
+        rm -rf "$go"
+        mkdir "$go"
+        # Signed still; a mirror may hold a testing release longer than its lists are said to be valid.
+        chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
+        version=$(chroot "$tree" apt-cache depends golang-go | sed -n 's/.*Depends: golang-\([0-9.]*\)-go$/\1/p')
+        say "Go $version of Debian $release: downloading"
+        chroot "$tree" sh -c "cd /tmp && apt-get -qq download golang-$version-go golang-$version-src"
+        for deb in "$tree"/tmp/golang-*.deb; do
+            dpkg-deb --extract "$deb" "$go"
+            rm "$deb"
+        done
+        # It finds its library from where it lies.
+        ln -s "usr/lib/go-$version/bin/go" "$go/go"
+        touch "$go.complete"
+    fi
+    printf '%s\n' "$go/go"
 }
 
 run_in() {
@@ -59,6 +83,7 @@ run_in() {
 
 case ${1:-} in
 make) make_tree "$2" ;;
+go) make_go "$2" ;;
 run) shift; run_in "$@" ;;
-*) die "tree.sh: make or run" ;;
+*) die "tree.sh: make, go or run" ;;
 esac
