@@ -1,5 +1,6 @@
 //! `trust`: what a Notary server's trust data says, verified here and now; no gate needs to run.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,12 +11,12 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{NO, UNKNOWN, YES};
+use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::image::{Reference, Repository};
-use crate::net::Tls;
 use crate::net::auth::DockerConfig;
-use crate::policy::Settings;
+use crate::net::{Tls, Url, authority, clean, read_text};
+use crate::policy::{Settings, trust_remedy};
 use crate::trust::notary::{Config, Notary};
 use crate::trust::tuf::{Pins, PinsError, RoleName};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
@@ -54,6 +55,8 @@ impl TrustArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Verify one reference against the Notary server
+    ///
+    /// Exit code 0 is a yes. Whatever keeps it from finding out is a no, 2; only a command line that cannot be read is 1.
     ///
     /// Example: img-authz trust verify registry.example/team/app:1.0 --server notary.example:4443
     Verify(Verify),
@@ -124,7 +127,8 @@ struct Common {
 #[derive(Args)]
 struct Verify {
     /// The image, by tag or digest
-    reference: String,
+    #[arg(allow_hyphen_values = true)]
+    reference: OsString,
     #[command(flatten)]
     common: Common,
     /// A signer that must agree (`release-team`); may be given several times
@@ -176,7 +180,17 @@ impl From<TrustError> for Stop {
     fn from(error: TrustError) -> Self {
         match error.code {
             TrustCode::Misconfigured => Self::Unknown(error.message),
-            code => Self::Refused { code: code.as_str(), message: error.message },
+            code => Self::Refused { code: code.as_str(), message: format!("{}; {}", error.message, trust_remedy(code)) },
+        }
+    }
+}
+
+impl Stop {
+    /// The same as a no: where the question was whether an image may run, not being able to tell is one.
+    fn refused(self) -> Self {
+        match self {
+            Self::Unknown(message) => Self::Refused { code: TrustCode::Misconfigured.as_str(), message },
+            refused @ Self::Refused { .. } => refused,
         }
     }
 }
@@ -204,7 +218,9 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         Err(error) => return finish(Err(Stop::Unknown(format!("no runtime: {error}"))), false),
     };
     let (done, json) = match &arguments.command {
-        Command::Verify(arguments) => (runtime.block_on(verify(arguments, settings)), arguments.common.json),
+        Command::Verify(arguments) => {
+            (runtime.block_on(verify(arguments, settings)).map_err(Stop::refused), arguments.common.json)
+        }
         Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)), arguments.common.json),
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)), arguments.common.json),
         Command::Export(arguments) => (runtime.block_on(export(arguments, settings)), arguments.common.json),
@@ -233,7 +249,8 @@ fn finish(done: Result<String, Stop>, json: bool) -> ExitCode {
 }
 
 async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop> {
-    let reference = reference(&arguments.reference)?;
+    // What is no text is no reference.
+    let reference = reference(&arguments.reference.to_string_lossy())?;
     let require: Option<Vec<RoleName>> =
         arguments.require.iter().map(|name| RoleName::delegation(&format!("targets/{name}"))).collect();
     let require = require.ok_or_else(|| Stop::Unknown("a signer's name is lower-case letters, digits, - and _".to_owned()))?;
@@ -281,12 +298,7 @@ async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Sto
     text.push_str(&format!("\n{:width$}  {:71}  {:16}  SIGNERS\n", "TAG", "DIGEST", "ROLE"));
     for (tag, view) in &found.view.tags {
         let signers = if view.signers.is_empty() { "(owner)".to_owned() } else { view.signers.join(", ") };
-        text.push_str(&format!(
-            "{:width$}  {:71}  {:16}  {signers}\n",
-            crate::net::clean(tag),
-            view.digest.to_string(),
-            view.role
-        ));
+        text.push_str(&format!("{:width$}  {:71}  {:16}  {signers}\n", clean(tag), view.digest.to_string(), view.role));
     }
     let width = found.view.roles.iter().map(|role| role.name.len()).max().unwrap_or(4);
     text.push_str(&format!("\n{:width$}  VERSION  EXPIRES               NEEDS  KEYS\n", "ROLE"));
@@ -338,7 +350,7 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<String, Stop>
             .map_or_else(|| "damaged             ".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         text.push_str(&format!(
             "\n{:width$}  {expires}  {}",
-            crate::net::clean(&standing.repository),
+            clean(&standing.repository),
             standing.checked.strftime("%Y-%m-%dT%H:%M:%SZ")
         ));
     }
@@ -367,9 +379,9 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
     let notary = notary(&arguments.common, settings, Vec::new())?;
     let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", arguments.file.display()));
-    let size = std::fs::metadata(&arguments.file).map_err(|error| failed(&error))?.len();
-    if size > BUNDLE_BYTES {
-        return Err(failed(&"it is too large"));
+    let found = std::fs::metadata(&arguments.file).map_err(|error| failed(&error))?;
+    if !found.is_file() || found.len() > BUNDLE_BYTES {
+        return Err(failed(&"it is no regular file, or too large"));
     }
     let bundle = std::fs::read(&arguments.file).map_err(|error| failed(&error))?;
     let done = notary.import(&bundle, clock::now()).await?;
@@ -405,7 +417,7 @@ fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Resul
     let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
     let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
     if !server.starts_with("https://") {
-        let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(&server));
+        let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&server));
         return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
     }
     let pem = match &common.root_ca {
@@ -413,8 +425,9 @@ fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Resul
         None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
     };
     let docker = docker_config_dir(settings);
-    let host = host_and_port(&server);
-    let folders = [settings.config_dir().join("certs.d"), PathBuf::from("/etc/docker/certs.d"), docker.join("tls")];
+    let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
+    let mut folders = parts::certificate_folders(settings);
+    folders.push(docker.join("tls"));
     let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
     let pins = match (&common.pins, settings.get("NOTARY_PINS")) {
         (Some(path), _) => pins(&read(path)?, path.parent())?,
@@ -476,23 +489,7 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
-    use std::io::Read as _;
-    let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
-    let mut text = String::new();
-    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
-    if text.len() as u64 > FILE_BYTES {
-        return Err(failed(&"it is too large"));
-    }
-    Ok(text)
-}
-
-/// `host:port` of a server's URL, as docker names its folders.
-fn host_and_port(server: &str) -> String {
-    crate::net::Url::parse(server).ok().map_or_else(String::new, |url| {
-        let host = url.host_str().unwrap_or_default();
-        url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    })
+    read_text(path, FILE_BYTES).map_err(|error| Stop::Unknown(format!("`{}` cannot be read: {error}", path.display())))
 }
 
 /// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.

@@ -317,7 +317,8 @@ fn notary_server(written: &str) -> Result<Option<String>, String> {
     if written == "off" {
         return Ok(None);
     }
-    let shown: String = written.chars().take(80).collect();
+    // What stands before an `@` may be a password.
+    let shown: String = written.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
     if written.starts_with("http://") {
         return Err(format!("`{shown}` is plain http; trust data must come over https"));
     }

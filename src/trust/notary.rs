@@ -191,6 +191,9 @@ type Outcome = Result<Known, Miss>;
 enum Miss {
     /// The server answered, and the answer is no.
     Refused(TrustError),
+    /// Our own pins refuse what is known: a no, which says nothing about the server and is not remembered. Pins are checked
+    /// at every use, so that nothing passes by it; and a pin that was wrong is made good by the right one.
+    Pinned(TrustError),
     /// The server gave no answer.
     NoAnswer(TrustError),
 }
@@ -237,7 +240,7 @@ impl Notary {
         let client = Client::new(&config.tls).map_err(misconfigured)?;
         let session = Session::new(client, &config.server).map_err(misconfigured)?;
         if session.base().scheme() != "https" {
-            let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(&config.server));
+            let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&config.server));
             return Err(TrustError::new(TrustCode::Misconfigured, message));
         }
         let inner = Inner {
@@ -526,7 +529,7 @@ impl Inner {
         match (outcome, urgency) {
             (Some(Ok(known)), _) => self.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now),
             (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
-            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error))), _) => Err(error),
+            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error))), _) => Err(error),
             (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
         }
     }
@@ -594,7 +597,7 @@ impl Inner {
                 remembered.refused = None;
             }
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
-            Err(Miss::NoAnswer(_)) => {}
+            Err(Miss::NoAnswer(_) | Miss::Pinned(_)) => {}
         }
         outcome
     }
@@ -622,11 +625,15 @@ impl Inner {
             Ok(Err(Failure::Fault(fault))) => {
                 self.reached();
                 let error = refused(&fault, repository, known.is_some());
+                let ours = fault.kind == FaultKind::Root && known.is_some_and(|known| known.is_void(&self.pins, now));
+                if ours {
+                    return Err(Miss::Pinned(error));
+                }
                 return self.refuse(entry, error, now).await;
             }
             Ok(Err(Failure::Fetch(error))) => match self.missed(error) {
                 Miss::Refused(error) => return self.refuse(entry, error, now).await,
-                miss @ Miss::NoAnswer(_) => return Err(miss),
+                miss @ (Miss::NoAnswer(_) | Miss::Pinned(_)) => return Err(miss),
             },
             Err(_elapsed) => {
                 let after = self.network_time;
@@ -737,8 +744,9 @@ impl Inner {
     /// A server that gave no answer: remembered, if it is the server and not the repository.
     fn missed(&self, error: FetchError) -> Miss {
         let error = match error {
-            FetchError::Status { host, status } => {
-                let message = format!("`{host}` answers with status {status} instead of trust data");
+            FetchError::Status { host, status, rest } => {
+                let rest = rest.map(|rest| format!(", and wants to be left alone for {rest:?}")).unwrap_or_default();
+                let message = format!("`{host}` answers with status {status} instead of trust data{rest}");
                 return Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message));
             }
             FetchError::Net(error) => error,

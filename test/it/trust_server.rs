@@ -22,6 +22,16 @@ use crate::trust_repo::*;
 pub struct Seen {
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    pub body: String,
+    /// Whether a client certificate was shown.
+    pub certified: bool,
+}
+
+impl Seen {
+    /// Everything that could hold a secret.
+    pub fn text(&self) -> String {
+        format!("{} {:?} {}", self.path, self.headers, self.body)
+    }
 }
 
 /// What the server does.
@@ -29,12 +39,10 @@ pub enum Reply {
     File(Vec<u8>),
     Status(u16, Vec<(&'static str, String)>, Vec<u8>),
     Raw(Vec<u8>),
-    /// Head, and then one byte now and then.
-    Trickle,
-    /// A head without end.
-    EndlessHead,
-    /// A body without end.
-    EndlessBody,
+    /// This, and then this again and again, as fast as it is taken.
+    Endless(&'static str, String),
+    /// This, and then this again and again, a little at a time.
+    Drip(&'static str, &'static str),
     /// Nothing, for a while.
     Stall,
     Close,
@@ -48,10 +56,41 @@ pub struct Server {
 
 type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
-/// A CA and a certificate for localhost, one for the whole test run.
-fn identity() -> (String, Arc<rustls::ServerConfig>) {
-    static MADE: std::sync::LazyLock<(String, Arc<rustls::ServerConfig>)> = std::sync::LazyLock::new(make_identity);
-    MADE.clone()
+/// A CA, and what it issued for localhost; one for the whole test run.
+struct Issued {
+    ca: Authority,
+    leaf: rustls::pki_types::CertificateDer<'static>,
+    pair: rcgen::KeyPair,
+}
+
+static ISSUED: std::sync::LazyLock<Issued> = std::sync::LazyLock::new(|| {
+    let ca = Authority::new(Authority::params("test CA"));
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    let leaf = params.signed_by(&pair, &rcgen::Issuer::from_params(&ca.params, &ca.pair)).unwrap().der().clone();
+    Issued { ca, leaf, pair }
+});
+
+/// What a server does about client certificates.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Certificates {
+    Unasked,
+    Welcome,
+    Required,
+}
+
+fn identity(certificates: Certificates) -> (String, Arc<rustls::ServerConfig>) {
+    (ISSUED.ca.pem.clone(), server_config(ISSUED.leaf.clone(), &ISSUED.pair, certificates))
+}
+
+/// A client certificate of the CA and its key, in PEM.
+pub fn client_certificate() -> (String, String) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = params("a client");
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let leaf = params.signed_by(&pair, &rcgen::Issuer::from_params(&ISSUED.ca.params, &ISSUED.ca.pair)).unwrap();
+    (pem(leaf.der()), pair.serialize_pem())
 }
 
 /// A self-signed certificate that is a CA as well, as `openssl req -x509` makes it.
@@ -62,37 +101,38 @@ fn self_signed(name: &str, until: i32) -> (String, Arc<rustls::ServerConfig>) {
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
     let certificate = params.self_signed(&pair).unwrap();
-    (pem(certificate.der()), server_config(certificate.der().clone(), &pair))
+    (pem(certificate.der()), server_config(certificate.der().clone(), &pair, Certificates::Unasked))
 }
 
-fn make_identity() -> (String, Arc<rustls::ServerConfig>) {
-    let ca = Authority::new({
-        let mut params = Authority::params("test CA");
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params
-    });
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    let issuer = rcgen::Issuer::from_params(&ca.params, &ca.pair);
-    let leaf = params.signed_by(&pair, &issuer).unwrap();
-    (ca.pem, server_config(leaf.der().clone(), &pair))
-}
-
-fn server_config(certificate: rustls::pki_types::CertificateDer<'static>, pair: &rcgen::KeyPair) -> Arc<rustls::ServerConfig> {
+fn server_config(
+    certificate: rustls::pki_types::CertificateDer<'static>,
+    pair: &rcgen::KeyPair,
+    certificates: Certificates,
+) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
-        .unwrap();
-    Arc::new(config)
+    let builder =
+        rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+    let builder = if certificates == Certificates::Unasked {
+        builder.with_no_client_auth()
+    } else {
+        use rustls::pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(ISSUED.ca.pem.as_bytes()).unwrap()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = if certificates == Certificates::Welcome { verifier.allow_unauthenticated() } else { verifier };
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    };
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into());
+    Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
 }
 
 impl Server {
     pub fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_as(identity(), handler)
+        Self::start_with(Certificates::Unasked, handler)
+    }
+
+    pub fn start_with(certificates: Certificates, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_as(identity(certificates), handler)
     }
 
     fn start_as(
@@ -121,6 +161,11 @@ impl Server {
 
     pub fn paths(&self) -> Vec<String> {
         self.seen.lock().unwrap().iter().map(|seen| seen.path.clone()).collect()
+    }
+
+    /// `localhost:PORT`.
+    pub fn host(&self) -> &str {
+        self.url.strip_prefix("https://").unwrap()
     }
 
     pub fn count(&self) -> usize {
@@ -156,11 +201,11 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, handler: &Handler
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        if let Some(length) = headers.get("content-length").and_then(|length| length.parse::<usize>().ok()) {
-            let mut body = vec![0; length];
-            tls.read_exact(&mut body)?;
-        }
-        let seen = Seen { path, headers };
+        let length = headers.get("content-length").and_then(|length| length.parse::<usize>().ok());
+        let mut body = vec![0; length.unwrap_or_default()];
+        tls.read_exact(&mut body)?;
+        let certified = tls.conn.peer_certificates().is_some_and(|chain| !chain.is_empty());
+        let seen = Seen { path, headers, body: String::from_utf8(body).unwrap(), certified };
         all.lock().unwrap().push(seen.clone());
         match handler(&seen) {
             Reply::File(body) => {
@@ -181,24 +226,18 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, handler: &Handler
                 tls.flush()?;
                 return Ok(());
             }
-            Reply::Trickle => {
-                tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
+            Reply::Endless(start, again) => {
+                tls.write_all(start.as_bytes())?;
                 loop {
-                    tls.write_all(b" ")?;
+                    tls.write_all(again.as_bytes())?;
+                }
+            }
+            Reply::Drip(start, again) => {
+                tls.write_all(start.as_bytes())?;
+                loop {
+                    tls.write_all(again.as_bytes())?;
                     tls.flush()?;
                     std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-            Reply::EndlessHead => {
-                tls.write_all(b"HTTP/1.1 200 OK\r\n")?;
-                for index in 0.. {
-                    write!(tls, "x-{index}: {}\r\n", "y".repeat(1000))?;
-                }
-            }
-            Reply::EndlessBody => {
-                tls.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-                loop {
-                    write!(tls, "10000\r\n{}\r\n", " ".repeat(0x10000))?;
                 }
             }
             Reply::Stall => std::thread::sleep(Duration::from_secs(5)),
@@ -279,7 +318,7 @@ fn code(answer: &Result<Vouch, TrustError>) -> Option<TrustCode> {
     answer.as_ref().err().map(|error| error.code)
 }
 
-fn good() -> Files {
+pub fn good() -> Files {
     static MADE: std::sync::LazyLock<Files> = std::sync::LazyLock::new(|| Repo::docker(root_key(GUN)).publish());
     MADE.clone()
 }
@@ -395,14 +434,57 @@ fn gzip_is_undone_and_bounded() {
 
 #[test]
 fn a_server_that_misbehaves_is_refused_in_time() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let body = || Reply::Endless(CHUNKED, format!("10000\r\n{}\r\n", " ".repeat(0x10000)));
     for (what, role, reply, expected) in [
-        ("trickle", "timestamp", (|| Reply::Trickle) as fn() -> Reply, TrustCode::Unreachable),
+        (
+            "a body by drops",
+            "timestamp",
+            (|| Reply::Drip("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", " ")) as fn() -> Reply,
+            TrustCode::Unreachable,
+        ),
+        ("a head by drops", "timestamp", || Reply::Drip("HTTP/1.1 200 OK\r\nx: ", "y"), TrustCode::Unreachable),
+        ("chunks by drops", "timestamp", || Reply::Drip(CHUNKED, "1\r\n \r\n"), TrustCode::Unreachable),
         ("stall", "root", || Reply::Stall, TrustCode::Unreachable),
         ("stall", "timestamp", || Reply::Stall, TrustCode::Unreachable),
-        ("endless head", "timestamp", || Reply::EndlessHead, TrustCode::Unreachable),
-        ("endless body", "timestamp", || Reply::EndlessBody, TrustCode::Invalid),
-        ("endless body", "snapshot", || Reply::EndlessBody, TrustCode::Invalid),
-        ("endless body", "root", || Reply::EndlessBody, TrustCode::Invalid),
+        (
+            "a head without end",
+            "timestamp",
+            || Reply::Endless("HTTP/1.1 200 OK\r\n", format!("x: {}\r\n", "y".repeat(1000))),
+            TrustCode::Unreachable,
+        ),
+        (
+            "one header without end",
+            "timestamp",
+            || Reply::Endless("HTTP/1.1 200 OK\r\nx: ", "y".repeat(1000)),
+            TrustCode::Unreachable,
+        ),
+        (
+            "provisional answers without end",
+            "timestamp",
+            || Reply::Endless("", "HTTP/1.1 103 Early\r\nlink: x\r\n\r\n".repeat(100)),
+            TrustCode::Unreachable,
+        ),
+        ("a body without end", "timestamp", body, TrustCode::Invalid),
+        ("a body without end", "snapshot", body, TrustCode::Invalid),
+        ("a body without end", "root", body, TrustCode::Invalid),
+        (
+            "a chunk's extension without end",
+            "timestamp",
+            || Reply::Endless(CHUNKED, "1;x=".to_owned() + &"y".repeat(1000)),
+            TrustCode::Unreachable,
+        ),
+        (
+            "trailers without end",
+            "timestamp",
+            || {
+                Reply::Endless(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+                    format!("x: {}\r\n", "y".repeat(1000)),
+                )
+            },
+            TrustCode::Unreachable,
+        ),
         ("close", "timestamp", || Reply::Close, TrustCode::Unreachable),
         (
             "cut short",
@@ -419,7 +501,19 @@ fn a_server_that_misbehaves_is_refused_in_time() {
         ),
         ("an error", "timestamp", || Reply::Status(500, Vec::new(), Vec::new()), TrustCode::Unreachable),
         ("busy", "timestamp", || Reply::Status(429, Vec::new(), Vec::new()), TrustCode::Unreachable),
-        ("forbidden", "timestamp", || Reply::Status(403, Vec::new(), Vec::new()), TrustCode::Unreachable),
+        ("forbidden", "timestamp", || Reply::Status(403, Vec::new(), Vec::new()), TrustCode::Unauthorized),
+        (
+            "another protocol",
+            "timestamp",
+            || Reply::Status(101, vec![("upgrade", "h2c".to_owned())], Vec::new()),
+            TrustCode::Unreachable,
+        ),
+        (
+            "two lengths",
+            "timestamp",
+            || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}".to_vec()),
+            TrustCode::Unreachable,
+        ),
         ("no content", "timestamp", || Reply::Status(204, Vec::new(), Vec::new()), TrustCode::Unreachable),
         ("another kind of page", "timestamp", || Reply::Status(200, Vec::new(), b"<html></html>".to_vec()), TrustCode::Invalid),
         ("an empty page", "timestamp", || Reply::Status(200, Vec::new(), Vec::new()), TrustCode::Invalid),
@@ -450,6 +544,36 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
+fn a_server_that_wants_rest_gets_it_or_is_left_alone() {
+    let busy = |status: u16, rest: &'static str| {
+        let (files, tries) = (good(), Mutex::new(0));
+        Server::start(move |seen| {
+            let mut tries = tries.lock().unwrap();
+            *tries += 1;
+            if *tries > 1 {
+                file(&files, seen)
+            } else {
+                Reply::Status(status, vec![("retry-after", rest.to_owned())], Vec::new())
+            }
+        })
+    };
+    for status in [429, 503] {
+        let (server, started) = (busy(status, "1"), Instant::now());
+        assert!(pull(&server, |_| ()).is_ok());
+        assert!(started.elapsed() >= Duration::from_secs(1), "{status}: it was asked again after {:?}", started.elapsed());
+        // Longer than there is time for: no second try, and it says so.
+        let (server, started) = (busy(status, "60"), Instant::now());
+        let error = pull(&server, |_| ()).unwrap_err();
+        assert_eq!(error.code, TrustCode::Unreachable);
+        assert!(error.message.contains(&format!("status {status}")) && error.message.contains("60s"), "{error}");
+        assert!(server.count() == 1 && started.elapsed() < Duration::from_secs(1));
+        // A date, or nonsense, is no number of seconds: the usual wait.
+        assert!(pull(&busy(status, "soon"), |_| ()).is_ok());
+        assert_eq!(code(&pull(&busy(status, "18446744073709551615"), |_| ())), Some(TrustCode::Unreachable));
+    }
+}
+
+#[test]
 fn redirects_are_not_followed() {
     let elsewhere = Arc::new(Server::files(good()));
     for status in [301, 302, 303, 307, 308] {
@@ -466,12 +590,12 @@ fn docker_config() -> DockerConfig {
     DockerConfig::read(&json!({ "auths": { "reg.example:5000": { "auth": auth } } }).to_string()).unwrap()
 }
 
-fn basic() -> String {
+pub fn basic() -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("rig:secret"))
 }
 
 /// A server that wants this `Authorization`, and asks for it with this challenge.
-fn guarded(challenge: String, wanted: String) -> Server {
+pub fn guarded(challenge: String, wanted: String) -> Server {
     let files = good();
     Server::start(move |seen| {
         if seen.headers.get("authorization") == Some(&wanted) {
@@ -668,6 +792,43 @@ fn a_bad_answer_outlives_a_restart_during_an_outage() {
         *files.lock().unwrap() = None;
         assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run)), Some(expected));
     }
+}
+
+#[test]
+fn a_wrong_pin_is_forgotten_with_the_right_one_and_a_bad_answer_is_not() {
+    let pins = |text: &str| img_authz::trust::tuf::Pins::read(text, |_| Err(String::new())).unwrap();
+    let wrong = pins(&json!({ "certs": { GUN: ["0".repeat(64)] } }).to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = |pins: &img_authz::trust::tuf::Pins| {
+        let pins = pins.clone();
+        Client::new(&server, folder.path(), |config| config.pins = pins)
+    };
+    let first = client(&pins("{}"));
+    first.ask(Urgency::Pull).unwrap();
+    let (_, keys) = first.runtime.block_on(first.notary.root(&GUN.parse().unwrap())).unwrap();
+    let right = pins(&json!({ "certs": { GUN: keys } }).to_string());
+    let mistaken = client(&wrong);
+    for urgency in [Urgency::Pull, Urgency::Run] {
+        assert_eq!(code(&mistaken.ask(urgency)), Some(TrustCode::RootNotTrusted));
+    }
+    *files.lock().unwrap() = None;
+    assert_eq!(code(&mistaken.ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(code(&client(&wrong).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    // Who has the right pin, or none, goes on: also while the server is gone.
+    assert!(client(&right).ask(Urgency::Run).is_ok());
+    assert!(first.ask(Urgency::Run).is_ok());
+    // What the server did wrong is remembered, whoever asks with a wrong pin in between.
+    for bad in [Files::new(), Repo::docker(root_key(GUN)).publish()] {
+        *files.lock().unwrap() = Some(bad);
+        let expected = code(&client(&right).ask(Urgency::Pull));
+        assert!(matches!(expected, Some(TrustCode::Withdrawn | TrustCode::RolledBack)), "{expected:?}");
+        assert!(client(&wrong).ask(Urgency::Pull).is_err());
+        *files.lock().unwrap() = None;
+        assert_eq!(code(&client(&right).ask(Urgency::Run)), expected);
+    }
+    *files.lock().unwrap() = Some(good());
+    assert!(client(&right).ask(Urgency::Pull).is_ok());
 }
 
 #[test]

@@ -1,0 +1,622 @@
+//! `img-authz trust`, as an operator runs it: a process of its own, by the real clock, against real TLS servers. Credentials,
+//! client certificates and proxies; bad state, bad files and bad names; several processes at once.
+//!
+//! Whatever is wrong: an answer within 20 seconds and 256 MiB, exit code 2 and a code, and no secret to whom it is not for.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::trust_repo::*;
+use crate::trust_server::{Certificates, Reply, Server, basic, client_certificate, file, good, guarded};
+
+/// A folder with docker's configuration, the gate's, and state.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+    took: Duration,
+    peak_kib: u64,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `trust verify`, ready to be changed and run.
+    fn command(&self, server: &Server) -> Command {
+        let mut command = self.asking(&server.url);
+        command.arg("--root-ca").arg(self.write("ca.crt", &server.ca));
+        command
+    }
+
+    fn asking(&self, server: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_img-authz"));
+        command.env_clear().env("CONFIG_DIR", self.path("etc/img-authz")).env("DOCKER_CONFIG", self.path("docker"));
+        command.args(["trust", "verify", "--json", "--server", server, "--state"]).arg(self.path("state"));
+        command
+    }
+
+    fn verify_with(&self, server: &Server, change: impl FnOnce(&mut Command) -> &mut Command) -> Ran {
+        let mut command = self.command(server);
+        change(&mut command);
+        ended(start(command.arg(format!("{GUN}:1.0"))))
+    }
+
+    fn verify(&self, server: &Server) -> Ran {
+        self.verify_with(server, |command| command)
+    }
+
+    /// Credentials for a host.
+    fn login(&self, host: &str, entry: &Value) {
+        self.write("docker/config.json", &json!({ "auths": { host: entry } }).to_string());
+    }
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits, with an eye on time and memory.
+fn ended(mut child: Child) -> Ran {
+    let (started, mut peak_kib) = (Instant::now(), 0);
+    let status = loop {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak_kib = peak_kib.max(peak.unwrap_or_default());
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if started.elapsed() > Duration::from_secs(30) => {
+                child.kill().unwrap();
+                panic!("it goes on for ever");
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    Ran { code: status.code(), out, err, took: started.elapsed(), peak_kib }
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A yes for the content `one`.
+    #[track_caller]
+    fn yes(&self) {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.json()["digest"], digest("one"), "{self:?}");
+    }
+
+    /// A no: the message.
+    #[track_caller]
+    fn no(&self, code: &str) -> String {
+        assert_eq!(self.code, Some(2), "{self:?}");
+        assert!(self.took < Duration::from_secs(20) && self.peak_kib < 256 << 10, "{self:?}");
+        let answer = self.json();
+        assert_eq!(answer["code"], code, "{self:?}");
+        answer["message"].as_str().filter(|message| message.len() > 10).expect("it says why").to_owned()
+    }
+}
+
+/// Everything that came to a server, as text.
+fn told(server: &Server) -> String {
+    server.seen.lock().unwrap().iter().map(crate::trust_server::Seen::text).collect()
+}
+
+fn password() -> Value {
+    json!({ "auth": STANDARD.encode("rig:secret") })
+}
+
+#[test]
+fn a_signed_tag_is_a_yes_and_another_is_a_no() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    place.verify(&server).yes();
+    let other = ended(start(place.command(&server).arg(format!("{GUN}:2.0"))));
+    assert!(other.no("not-signed").contains("tag `2.0` is not signed; sign this tag"));
+}
+
+#[test]
+fn what_is_no_reference_is_refused_without_asking() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let long = format!("reg.example/{}:1", "a".repeat(5000));
+    for name in [
+        "",
+        " ",
+        ":",
+        "@",
+        "/",
+        "-",
+        "--",
+        "-x",
+        "a b",
+        "reg.example/App:1.0",
+        "reg.example//app:1.0",
+        "reg.example/app:",
+        "reg.example/app@",
+        "reg.example/app@sha256:00",
+        "reg.example/app@md5:d41d8cd98f00b204e9800998ecf8427e",
+        "https://reg.example/app:1.0",
+        "reg.example/../app:1.0",
+        "reg.example:port/app:1.0",
+        "reg.example/app:1.0\n",
+        "reg.example/app:1.0\u{0}x",
+        "réf.example/app:1.0",
+        "reg.example/app:a/b",
+        "reg.example/app:1.0?x=y",
+        "reg.example/app%2fx:1.0",
+        "user:pass@reg.example/app:1.0",
+        "[::1/app:1.0",
+        &long,
+    ] {
+        // The system takes no NUL in an argument.
+        let name = name.replace('\0', "\u{1}");
+        ended(start(place.command(&server).args(["--", &name]))).no("reference-invalid");
+    }
+    let mut command = place.command(&server);
+    ended(start(command.arg(std::ffi::OsStr::from_bytes(b"reg.example/\xff:1.0")))).no("reference-invalid");
+    ended(start(place.command(&server).arg("-x:1.0"))).no("reference-invalid");
+    assert_eq!(server.count(), 0);
+}
+
+#[test]
+fn a_server_that_is_none_is_refused() {
+    let place = Place::new();
+    for url in [
+        "http://localhost:1",
+        "ftp://localhost:1",
+        "https://",
+        "https://user:secret@localhost:1",
+        "https://localhost:1/?a=b",
+        "https://localhost:99999",
+        "https://local host",
+        "https://[::1",
+        "://x",
+        "",
+    ] {
+        let message = ended(start(place.asking(url).arg(format!("{GUN}:1.0")))).no("trust-misconfigured");
+        assert!(!message.contains("secret"), "{message}");
+    }
+}
+
+#[test]
+fn files_that_are_named_and_no_good_are_refused() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let fifo = place.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    let huge = place.path("huge");
+    std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    let (missing, folder) = (place.path("missing"), place.folder.path().to_owned());
+    let device = PathBuf::from("/dev/zero");
+    let files = [&fifo, &huge, &missing, &folder, &device];
+    let mut bad: Vec<PathBuf> = files.into_iter().cloned().collect();
+    for (index, text) in
+        ["", "\u{0}", "{", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"].into_iter().enumerate()
+    {
+        bad.push(place.write(&format!("bad{index}"), text));
+    }
+    let latin = place.path("latin");
+    std::fs::write(&latin, b"\xff\xfe").unwrap();
+    bad.push(latin);
+    for path in &bad {
+        let ran = ended(start(place.asking(&server.url).arg("--root-ca").arg(path).arg(format!("{GUN}:1.0"))));
+        ran.no("trust-misconfigured");
+        // An unreadable docker configuration is none; pins that cannot be read let nothing pass.
+        place.verify_with(&server, |command| command.arg("--pins").arg(path)).no("trust-misconfigured");
+    }
+    assert_eq!(server.count(), 0);
+    place.verify(&server).yes();
+}
+
+#[test]
+fn pins_that_are_malformed_let_nothing_pass() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let root = place.verify(&server);
+    root.yes();
+    let zeros = "0".repeat(64);
+    let bundle = place.write("bundle.pem", "no certificate");
+    let asked = server.count();
+    for text in [
+        "[]".to_owned(),
+        "null".to_owned(),
+        "{\"certs\": []}".to_owned(),
+        "{\"certs\": null}".to_owned(),
+        format!("{{\"certs\": {{\"{GUN}\": \"{zeros}\"}}}}"),
+        format!("{{\"certs\": {{\"{GUN}\": [\"abc\"]}}}}"),
+        format!("{{\"certs\": {{\"{GUN}\": [\"{}\"]}}}}", zeros.replace('0', "A")),
+        format!("{{\"certs\": {{\"{GUN}\": [], \"{GUN}\": []}}}}"),
+        "{\"disable_tofu\": \"true\"}".to_owned(),
+        "{\"disable_tofu\": 1}".to_owned(),
+        "{\"disable_tofu\": true, \"Disable_TOFU\": false}".to_owned(),
+        "{\"disable-tofu\": true}".to_owned(),
+        "{\"trust_pinning\": []}".to_owned(),
+        format!("{{\"ca\": {{\"{GUN}\": \"{}\"}}}}", bundle.display()),
+        format!("{{\"ca\": {{\"{GUN}\": \"/nowhere\"}}}}"),
+        format!("{{\"ca\": {{\"{GUN}\": \"/dev/zero\"}}}}"),
+        format!("{{}}{}", "x".repeat(10)),
+        format!("{{\"certs\": {}1{}}}", "[".repeat(5000), "]".repeat(5000)),
+    ] {
+        let pins = place.write("pins.json", &text);
+        place.verify_with(&server, |command| command.arg("--pins").arg(pins)).no("trust-misconfigured");
+    }
+    assert_eq!(server.count(), asked);
+    for (text, expected) in [
+        (format!("{{\"certs\": {{\"{GUN}\": []}}}}"), Some("root-not-trusted")),
+        (format!("{{\"certs\": {{\"{GUN}\": [\"{zeros}\"]}}}}"), Some("root-not-trusted")),
+        (format!("{{\"certs\": {{\"reg.example:5000/*\": [\"{zeros}\"]}}}}"), Some("root-not-trusted")),
+        ("{\"disable_tofu\": true}".to_owned(), Some("root-not-trusted")),
+        ("{\"certs\": {}}".to_owned(), None),
+        ("{}".to_owned(), None),
+    ] {
+        let pins = place.write("pins.json", &text);
+        let ran = place.verify_with(&server, |command| command.arg("--pins").arg(pins));
+        match expected {
+            Some(code) => drop(ran.no(code)),
+            None => ran.yes(),
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_its_server_and_to_nobody_else() {
+    let files = good();
+    let tokens = Server::start_with(Certificates::Welcome, |_| Reply::File(json!({ "token": "tok" }).to_string().into_bytes()));
+    let realm = format!("Bearer realm=\"{}/token\",service=\"rig\"", tokens.url);
+    let server = Server::start_with(Certificates::Required, move |seen| {
+        if seen.headers.get("authorization").is_some_and(|text| text == "Bearer tok") {
+            file(&files, seen)
+        } else {
+            Reply::Status(401, vec![("www-authenticate", realm.clone())], Vec::new())
+        }
+    });
+    let (certificate, key) = client_certificate();
+    let other_key = client_certificate().1;
+    for folder in ["docker/tls", "etc/certs.d", "etc/img-authz/certs.d"] {
+        let place = Place::new();
+        // For another port, it is not shown.
+        place.write(&format!("{folder}/localhost:1/client.cert"), &certificate);
+        place.write(&format!("{folder}/localhost:1/client.key"), &key);
+        place.write(&format!("{folder}/localhost/client.cert"), &certificate);
+        place.write(&format!("{folder}/localhost/client.key"), &key);
+        assert!(place.verify(&server).no("trust-unreachable").contains("CertificateRequired"));
+        place.write(&format!("{folder}/{}/client.cert", server.host()), &certificate);
+        assert!(
+            place.verify(&server).no("trust-misconfigured").contains("client.key"),
+            "{folder}: a certificate without its key"
+        );
+        for bad in ["", "no key", &other_key] {
+            place.write(&format!("{folder}/{}/client.key", server.host()), bad);
+            let message = place.verify(&server).no("trust-misconfigured");
+            assert!(message.contains("client certificate"), "{message}");
+        }
+        place.write(&format!("{folder}/{}/client.key", server.host()), &key);
+        place.verify(&server).yes();
+    }
+    assert!(server.seen.lock().unwrap().iter().all(|seen| seen.certified));
+    assert!(tokens.count() >= 3 && tokens.seen.lock().unwrap().iter().all(|seen| !seen.certified));
+}
+
+#[test]
+fn a_ca_in_dockers_folder_counts_for_its_server() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    // The system's CAs are none of this machine's: a file that exists and has another.
+    let system = place.write("system.pem", &Authority::new(Authority::params("system CA")).pem);
+    let ask = || ended(start(place.asking(&server.url).env("SSL_CERT_FILE", &system).arg(format!("{GUN}:1.0"))));
+    assert!(ask().no("trust-ca-refused").contains("set NOTARY_ROOT_CA"));
+    place.write("docker/tls/localhost:1/ca.crt", &server.ca);
+    ask().no("trust-ca-refused");
+    place.write(&format!("docker/tls/{}/ca.crt", server.host()), &server.ca);
+    ask().yes();
+    // One that is given stands alone.
+    let other = place.write("other.crt", &Authority::new(Authority::params("other CA")).pem);
+    ended(start(place.asking(&server.url).arg("--root-ca").arg(other).arg(format!("{GUN}:1.0")))).no("trust-ca-refused");
+}
+
+/// What a proxy does.
+#[derive(Clone, Copy)]
+enum Proxying {
+    Connects,
+    /// Asks for a password.
+    Asks,
+    Stalls,
+    EndlessHead,
+}
+
+/// A proxy on loopback, and the heads it was sent.
+struct Proxy {
+    address: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    fn start(how: Proxying) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let shared = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let heads = Arc::clone(&shared);
+                std::thread::spawn(move || drop(Self::serve(stream, how, &heads)));
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn serve(mut stream: TcpStream, how: Proxying, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        heads.lock().unwrap().push(head.clone());
+        let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
+        match how {
+            Proxying::Connects => {
+                let origin = TcpStream::connect(target)?;
+                stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+                let (mut from, mut to) = (stream.try_clone()?, origin.try_clone()?);
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let (mut from, mut to) = (origin, stream);
+                std::io::copy(&mut from, &mut to)?;
+            }
+            Proxying::Asks => stream.write_all(b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")?,
+            Proxying::Stalls => std::thread::sleep(Duration::from_secs(30)),
+            Proxying::EndlessHead => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+                loop {
+                    stream.write_all(b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn heads(&self) -> String {
+        self.heads.lock().unwrap().concat()
+    }
+}
+
+#[test]
+fn a_proxy_is_used_and_its_password_is_for_it_alone() {
+    let (place, server) = (Place::new(), guarded("Basic realm=\"notary\"".to_owned(), basic()));
+    place.login("reg.example:5000", &password());
+    let proxy = Proxy::start(Proxying::Connects);
+    let through = format!("http://carrier:pigeon@{}", proxy.address);
+    place.verify_with(&server, |command| command.env("HTTPS_PROXY", &through)).yes();
+    let heads = proxy.heads();
+    assert!(heads.contains(&format!("CONNECT {} ", server.host())));
+    assert!(
+        heads
+            .to_lowercase()
+            .contains(&format!("proxy-authorization: basic {}", STANDARD.encode("carrier:pigeon")).to_lowercase())
+    );
+    // Neither learns what is the other's.
+    assert!(!heads.contains(&STANDARD.encode("rig:secret")) && !heads.contains("/v2/"), "{heads}");
+    let told = told(&server);
+    assert!(told.contains(&basic()) && !told.contains(&STANDARD.encode("carrier:pigeon")) && !told.contains("proxy-"), "{told}");
+    // All names of the variable; and exceptions from it.
+    for name in ["https_proxy", "ALL_PROXY", "all_proxy"] {
+        let before = proxy.heads.lock().unwrap().len();
+        place.verify_with(&server, |command| command.env(name, &through)).yes();
+        assert!(proxy.heads.lock().unwrap().len() > before, "{name}");
+    }
+    let before = proxy.heads.lock().unwrap().len();
+    for (name, except) in [("NO_PROXY", "localhost"), ("no_proxy", "other.example, localhost"), ("NO_PROXY", "*")] {
+        place.verify_with(&server, |command| command.env("HTTPS_PROXY", &through).env(name, except)).yes();
+    }
+    place.verify_with(&server, |command| command.env("HTTP_PROXY", &through)).yes();
+    assert_eq!(proxy.heads.lock().unwrap().len(), before);
+}
+
+#[test]
+fn a_proxy_that_fails_is_not_gone_around() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    for (proxy, code, said) in [
+        ("http://127.0.0.1:1".to_owned(), "trust-unreachable", "refused"),
+        (
+            format!("http://{}", Proxy::start(Proxying::Asks).address),
+            "trust-unreachable",
+            "proxy authorization required (by way of a proxy",
+        ),
+        (format!("http://{}", Proxy::start(Proxying::EndlessHead).address), "trust-unreachable", "by way of a proxy"),
+        (format!("http://{}", Proxy::start(Proxying::Stalls).address), "trust-unreachable", "did not answer"),
+        ("socks5://user:secret@127.0.0.1:1".to_owned(), "trust-misconfigured", "HTTPS_PROXY is not http://HOST:PORT"),
+        ("http://user:secret@:x".to_owned(), "trust-misconfigured", "HTTPS_PROXY is not http://HOST:PORT"),
+        // Its certificate would have to be from the CA given as well.
+        ("https://127.0.0.1:1".to_owned(), "trust-unreachable", "refused"),
+    ] {
+        let message = place.verify_with(&server, |command| command.env("HTTPS_PROXY", &proxy)).no(code);
+        assert!(message.contains(said) && !message.contains("secret"), "{proxy}: {message}");
+    }
+    assert_eq!(server.count(), 0);
+    place.verify(&server).yes();
+}
+
+#[test]
+fn an_identity_token_is_given_to_the_token_service_as_a_form_and_to_nobody_else() {
+    let refresh = "refresh&me=1";
+    let tokens = Server::start(move |seen| {
+        let form: std::collections::BTreeMap<String, String> =
+            img_authz::net::Url::parse(&format!("form:?{}", seen.body)).unwrap().query_pairs().into_owned().collect();
+        let fits = form.get("grant_type").is_some_and(|text| text == "refresh_token")
+            && form.get("refresh_token").is_some_and(|text| text == refresh)
+            && form.get("scope").is_some_and(|text| *text == format!("repository:{GUN}:pull"))
+            && form.get("service").is_some_and(|text| text == "rig")
+            && form.contains_key("client_id")
+            && seen.path == "/token";
+        if fits {
+            Reply::File(json!({ "access_token": "tok", "expires_in": 300, "refresh_token": "another" }).to_string().into_bytes())
+        } else {
+            Reply::Status(401, Vec::new(), Vec::new())
+        }
+    });
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"rig\"", tokens.url);
+    let (place, server) = (Place::new(), guarded(challenge, "Bearer tok".to_owned()));
+    place.login("reg.example:5000", &json!({ "identitytoken": refresh }));
+    place.verify(&server).yes();
+    assert_eq!(tokens.count(), 1, "one token for all files");
+    assert!(!told(&server).contains("refresh"));
+    // Another one is not accepted; one for another host is not sent.
+    place.login("reg.example:5000", &json!({ "identitytoken": "outdated" }));
+    let message = place.verify(&server).no("trust-unauthorized");
+    assert!(message.contains("does not accept") && !message.contains("outdated"), "{message}");
+    let before = tokens.count();
+    place.login("reg.example:5001", &json!({ "identitytoken": refresh }));
+    place.verify(&server).no("trust-unauthorized");
+    assert!(tokens.seen.lock().unwrap().iter().skip(before).all(|seen| !seen.text().contains("refresh")));
+    // Where a password is asked for, it is none.
+    let (place, server) = (Place::new(), guarded("Basic realm=\"notary\"".to_owned(), "never".to_owned()));
+    place.login("reg.example:5000", &json!({ "identitytoken": refresh }));
+    assert!(place.verify(&server).no("trust-unauthorized").contains("identity token"));
+    assert!(!told(&server).contains("refresh"));
+}
+
+#[test]
+fn credentials_of_another_host_are_sent_to_nobody() {
+    let thief = Server::start(|_| Reply::File(json!({ "token": "tok" }).to_string().into_bytes()));
+    let challenges = ["Basic realm=\"x\"".to_owned(), format!("Bearer realm=\"{}/token\"", thief.url)];
+    for challenge in challenges {
+        let server = guarded(challenge, "Bearer never".to_owned());
+        for host in ["reg.example", "reg.example:5001", "example:5000", "REG.example:5000x", "localhost", server.host(), "*", ""]
+        {
+            let place = Place::new();
+            place.login(host, &password());
+            place.verify(&server).no("trust-unauthorized");
+        }
+        assert!(!told(&server).contains(&STANDARD.encode("rig:secret")));
+    }
+    assert!(thief.count() > 0 && !told(&thief).contains(&STANDARD.encode("rig:secret")));
+}
+
+#[test]
+fn credentials_do_not_follow_a_redirect_or_an_error() {
+    let thief = Arc::new(Server::files(good()));
+    for status in [301, 302, 303, 307, 308] {
+        let target = thief.url.clone();
+        // It takes the password, and then leads elsewhere.
+        let server = Server::start(move |seen| {
+            if seen.headers.contains_key("authorization") {
+                Reply::Status(status, vec![("location", format!("{target}{}", seen.path))], Vec::new())
+            } else {
+                Reply::Status(401, vec![("www-authenticate", "Basic realm=\"x\"".to_owned())], Vec::new())
+            }
+        });
+        let place = Place::new();
+        place.login("reg.example:5000", &password());
+        assert!(place.verify(&server).no("trust-unreachable").contains(&format!("status {status}")));
+    }
+    assert_eq!(thief.count(), 0);
+}
+
+#[test]
+fn a_credential_helper_is_named_and_not_started() {
+    let server = guarded("Basic realm=\"notary\"".to_owned(), basic());
+    for config in [json!({ "credsStore": "touch" }), json!({ "credHelpers": { "reg.example:5000": "touch" } })] {
+        let place = Place::new();
+        place.write("docker/config.json", &config.to_string());
+        // It would be found, and leave a mark.
+        let helper = place.write("bin/docker-credential-touch", "#!/bin/sh\ntouch \"$0.ran\"\n");
+        std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let ran = place.verify_with(&server, |command| command.env("PATH", place.path("bin")));
+        assert!(ran.no("trust-unauthorized").contains("credential helper, which is never started; put them in `auths`"));
+        assert!(!place.path("bin/docker-credential-touch.ran").exists());
+        // What stands in `auths` all the same counts.
+        let mut with = config.clone();
+        with["auths"] = json!({ "reg.example:5000": password() });
+        place.write("docker/config.json", &with.to_string());
+        place.verify(&server).yes();
+    }
+}
+
+#[test]
+fn a_docker_configuration_that_is_broken_is_none() {
+    let server = Server::files(good());
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("docker")).unwrap();
+    let path = place.path("docker/config.json");
+    let make: [&dyn Fn(); 5] = [
+        &|| std::fs::write(&path, "{\"auths\": {\"x\": {\"auth\": \"c2VjcmV0").unwrap(),
+        &|| std::fs::write(&path, [0xff; 100]).unwrap(),
+        &|| std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap(),
+        &|| rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap(),
+        &|| std::fs::create_dir(&path).unwrap(),
+    ];
+    for make in make {
+        let _ = std::fs::remove_file(&path);
+        make();
+        let ran = place.verify(&server);
+        ran.yes();
+        assert!(!ran.err.contains("c2Vj"), "{ran:?}");
+    }
+}
+
+/// A server that speaks TLS up to this version: it answers the client's hello with one of its own, and that is all.
+fn hello(version: [u8; 2]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut some = [0; 512];
+            let _ = stream.read(&mut some);
+            let [major, minor] = version;
+            // RFC 4346, 7.4.1.3: version, random, no session, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression.
+            let body = [&[major, minor][..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+            let length = u8::try_from(body.len()).unwrap();
+            let record = [&[22, major, minor, 0, length + 4, 2, 0, 0, length][..], &body].concat();
+            let _ = stream.write_all(&record);
+            let _ = stream.read(&mut some);
+        }
+    });
+    format!("https://localhost:{}", address.port())
+}
+
+#[test]
+fn tls_before_1_2_is_refused() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let ca = place.write("ca.crt", &server.ca);
+    let ask = |version| {
+        let url = hello(version);
+        ended(start(place.asking(&url).arg("--root-ca").arg(&ca).arg(format!("{GUN}:1.0")))).no("trust-unreachable")
+    };
+    for old in [[3, 0], [3, 1], [3, 2]] {
+        let message = ask(old);
+        assert!(
+            message.contains("TLS with `localhost:") && message.contains("ServerDoesNotSupportTls12Or13"),
+            "{old:?}: {message}"
+        );
+    }
+    // With the version of TLS 1.2 it is the cipher suite that is refused.
+    let message = ask([3, 3]);
+    assert!(message.contains("SelectedUnofferedCipherSuite"), "{message}");
+}
