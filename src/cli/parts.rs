@@ -12,7 +12,7 @@ use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope
 use crate::registry::{self, Registry};
 use crate::trust::Verifier;
 use crate::trust::allowlist::Allowlist;
-use crate::trust::notary::{self, Notary};
+use crate::trust::notary::{self, Notary, Source};
 use crate::trust::registry::RegistryVerifier;
 use crate::trust::tuf::Pins;
 
@@ -189,9 +189,10 @@ pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<Polic
     }
 }
 
-/// How the Notary's server is spoken to.
+/// How the Notary's server is spoken to; nobody is, where trust data is imported.
 pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
-    let server = Url::parse(&written.server).map_err(|error| fault("NOTARY", error))?;
+    let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
+    let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
     let host = server.host_str().unwrap_or_default();
     let host = server.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let mut folders = certificate_folders(settings);
@@ -219,7 +220,7 @@ pub(super) fn notary(
         freshness: written.freshness,
         on_outage: written.on_outage,
         stale_limit: written.stale_limit,
-        ..notary::Config::new(&written.server, state)
+        ..notary::Config::new(written.source.clone(), state)
     };
     Notary::new(config).map_err(|error| fault("NOTARY", error))
 }

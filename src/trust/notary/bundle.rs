@@ -1,24 +1,52 @@
-//! Bundles: verified trust data as one file, to be carried to a host without a server, and taken in there.
+//! The air gap: verified trust data as one file, carried to a host without a server, taken in there, and used there (ADR 8).
 //!
-//! A bundle proves nothing by itself: it is verified like an answer of the server. Its checksums tell damage, not forgery.
+//! A bundle proves nothing by itself: it is verified like an answer of the server, and against what this host has seen before.
+//! Its checksums tell damage, not forgery.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
 
+use super::server::Server;
 use super::state::{Written, decode, encode, put, take};
-use super::{Entry, Inner, Known, Notary, ROUNDS, lock, refused};
+use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
 use crate::image::Repository;
-use crate::trust::tuf::{Failure, Stored, Subject, update};
-use crate::trust::{TrustCode, TrustError};
+use crate::trust::tuf::{Failure, FaultKind, Stored, Subject, roots_before, update};
+use crate::trust::{Freshness, Question, TrustCode, TrustError, Vouch};
 
 /// First bytes of a bundle.
 const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
+/// Earlier roots are fetched one by one; so many times what one answer gets is enough for all of a repository.
+const CHAIN_TIMES: u32 = 3;
+
+/// Whether a bundle carries the roots before the one in use: a host that knows but an old one needs them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// Fetched from the server.
+    Fetched,
+    /// Left out: nobody is asked.
+    Left,
+}
+
+/// What a bundle holds of one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// The repository.
+    pub repository: Repository,
+    /// Version of its root.
+    pub root: u64,
+    /// The oldest root that is carried: a host that knows this one, or a later one, can follow.
+    pub oldest_root: u64,
+    /// When the first of the files expires: no host uses them longer.
+    pub expires: Timestamp,
+}
 
 impl Notary {
     /// What is kept of these repositories as one file, for [`Notary::import`] elsewhere. Only what verifies is exported.
-    pub async fn export(&self, repositories: &[Repository]) -> Result<Vec<u8>, TrustError> {
-        let mut all = Vec::new();
+    pub async fn export(&self, repositories: &[Repository], earlier: Earlier) -> Result<(Vec<u8>, Vec<Exported>), TrustError> {
+        let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
             self.inner.loaded(&entry).await;
@@ -30,9 +58,27 @@ impl Notary {
             let Some(known) = known else {
                 return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
             };
-            all.push(known.knowledge.stored());
+            let knowledge = known.knowledge;
+            let (mut stored, root) = (knowledge.stored(), knowledge.root_version());
+            let mut oldest_root = root;
+            if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
+                let server = Server {
+                    session: Arc::clone(session),
+                    credentials: Arc::clone(&self.inner.credentials),
+                    repository: repository.clone(),
+                    deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
+                };
+                let roots = roots_before(&server, &knowledge, self.inner.limits).await;
+                let roots = roots.map_err(|error| match self.inner.missed(error) {
+                    Miss::NoAnswer(error) | Miss::Refused(error) => error,
+                })?;
+                oldest_root = roots.keys().next().copied().unwrap_or(root);
+                stored.files.extend(roots.into_iter().map(|(version, raw)| (format!("{version}.root"), raw)));
+            }
+            all.push(stored);
+            done.push(Exported { repository: repository.clone(), root, oldest_root, expires: knowledge.expires() });
         }
-        Ok(bundle(&all))
+        Ok((bundle(&all), done))
     }
 
     /// Takes in a bundle: each repository is verified as if a server had answered it, on the same terms, pins, dates and
@@ -52,6 +98,44 @@ impl Notary {
 }
 
 impl Inner {
+    /// The disk in place of a server: what was imported since the last look, if anything.
+    pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
+        let started = Instant::now();
+        self.read(entry).await;
+        let (known, refused) = entry.remembered();
+        if let Some(bad) = refused {
+            return Err(Miss::Refused(bad.error));
+        }
+        let Some(known) = known else {
+            let message = format!("no trust data of `{}` was imported on this host", entry.repository);
+            return Err(Miss::Refused(TrustError::new(TrustCode::NotImported, message)));
+        };
+        let proven = known.knowledge.proven(&self.pins, now);
+        let knowledge = proven.map_err(|fault| Miss::Refused(dated(self::refused(&fault, &entry.repository, true))))?;
+        let known = Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) };
+        lock(&entry.now).known = Some(known.clone());
+        Ok(known)
+    }
+
+    /// The answer on what was imported.
+    pub(super) fn imported(
+        &self,
+        entry: &Entry,
+        known: &Known,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<Vouch, TrustError> {
+        let since = known.knowledge.seen();
+        if self.outdated(known, now) {
+            let message = format!(
+                "trust data of `{}` was last checked with Notary at {since}, longer ago than STALE_LIMIT or in the future",
+                entry.repository
+            );
+            return Err(TrustError::new(TrustCode::ImportExpired, message));
+        }
+        self.answer(&entry.repository, &known.knowledge, question, Freshness::Imported { since }, now).map_err(dated)
+    }
+
     /// One repository of a bundle.
     async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
         self.loaded(entry).await;
@@ -73,9 +157,16 @@ impl Inner {
             };
             let knowledge = match update(carried, &subject, now).await {
                 Ok(knowledge) => knowledge.carried(carried.seen, known.as_ref().map(|known| known.seen())),
+                Err(Failure::Fault(fault)) if fault.kind == FaultKind::Missing => {
+                    let message = format!("trust data of `{}`: `{}` is not in the bundle", entry.repository, fault.role);
+                    return Err(TrustError::new(TrustCode::Invalid, message));
+                }
                 Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
                 Err(Failure::Fetch(never)) => match never {},
             };
+            if known.is_none() {
+                self.first_use(&entry.repository, &knowledge);
+            }
             match self.state.write(&knowledge.stored(), None, edition) {
                 Ok(Written::Done(edition)) => {
                     let mut remembered = lock(&entry.now);
@@ -93,7 +184,15 @@ impl Inner {
     }
 }
 
-/// Several repositories as one file, to be carried to a host without a server.
+/// An expired file on a host that asks no server: a newer bundle mends it.
+fn dated(error: TrustError) -> TrustError {
+    match error.code {
+        TrustCode::Expired => TrustError { code: TrustCode::ImportExpired, ..error },
+        _ => error,
+    }
+}
+
+/// Several repositories as one file.
 fn bundle(all: &[Stored]) -> Vec<u8> {
     let mut bytes = BUNDLE.to_vec();
     for stored in all {
