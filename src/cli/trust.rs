@@ -15,9 +15,9 @@ use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, clean, read_text};
+use crate::net::{Tls, Url, authority, clean, read_bytes, read_text};
 use crate::policy::{Settings, trust_remedy};
-use crate::trust::notary::{Config, Notary};
+use crate::trust::notary::{Config, Earlier, Notary, Source};
 use crate::trust::tuf::{Pins, PinsError, RoleName};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
@@ -92,7 +92,7 @@ struct Export {
     file: PathBuf,
     #[command(flatten)]
     common: Common,
-    /// Ask nobody: export what is known here
+    /// Ask nobody: export what is known here, without the roots before it, which a host that knows an older one needs
     #[arg(long)]
     offline: bool,
 }
@@ -170,27 +170,42 @@ struct Status {
 
 /// Why a command ends without a yes.
 enum Stop {
+    /// Several questions, and a no among the answers; all of them.
+    Partly(String),
     /// A refusal, with its code.
     Refused { code: &'static str, message: String },
     /// Usage or our own failure.
     Unknown(String),
 }
 
-impl From<TrustError> for Stop {
-    fn from(error: TrustError) -> Self {
-        match error.code {
-            TrustCode::Misconfigured => Self::Unknown(error.message),
-            code => Self::Refused { code: code.as_str(), message: format!("{}; {}", error.message, trust_remedy(code)) },
+impl Stop {
+    fn text(self) -> String {
+        match self {
+            Self::Partly(text) | Self::Unknown(text) | Self::Refused { message: text, .. } => text,
         }
     }
 }
 
+impl From<TrustError> for Stop {
+    fn from(error: TrustError) -> Self {
+        let remedy = trust_remedy(error.code);
+        Self::with(error, remedy)
+    }
+}
+
 impl Stop {
+    fn with(error: TrustError, remedy: &str) -> Self {
+        match error.code {
+            TrustCode::Misconfigured => Self::Unknown(error.message),
+            code => Self::Refused { code: code.as_str(), message: format!("{}; {remedy}", error.message) },
+        }
+    }
+
     /// The same as a no: where the question was whether an image may run, not being able to tell is one.
     fn refused(self) -> Self {
         match self {
             Self::Unknown(message) => Self::Refused { code: TrustCode::Misconfigured.as_str(), message },
-            refused @ Self::Refused { .. } => refused,
+            no @ (Self::Refused { .. } | Self::Partly(_)) => no,
         }
     }
 }
@@ -236,6 +251,7 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
 fn finish(done: Result<String, Stop>, json: bool) -> ExitCode {
     let (text, to_stdout, code) = match done {
         Ok(text) => (text, true, YES),
+        Err(Stop::Partly(text)) => (text, true, NO),
         Err(Stop::Refused { code, message }) if json => (json!({ "code": code, "message": message }).to_string(), true, NO),
         Err(Stop::Refused { code, message }) => (format!("refused ({code}): {message}"), false, NO),
         Err(Stop::Unknown(message)) if json => {
@@ -367,34 +383,80 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
         }
         repositories.push(repository);
     }
-    let bundle = notary.export(&repositories).await?;
+    let earlier = if arguments.offline { Earlier::Left } else { Earlier::Fetched };
+    let (bundle, exported) = notary.export(&repositories, earlier).await?;
     std::fs::write(&arguments.file, &bundle)
         .map_err(|error| Stop::Unknown(format!("`{}` cannot be written: {error}", arguments.file.display())))?;
     if arguments.common.json {
-        return to_json(&json!({ "file": arguments.file, "repositories": repositories }));
+        return to_json(&json!({ "file": arguments.file, "repositories": exported }));
     }
-    Ok(format!("{} repositories written to {}", repositories.len(), arguments.file.display()))
+    let mut text = format!("written to {}", arguments.file.display());
+    for one in exported {
+        let until = one.expires.strftime("%Y-%m-%dT%H:%M:%SZ");
+        text.push_str(&format!(
+            "\n{}  for hosts that know root {} to {}, or none; usable until {until}",
+            one.repository, one.oldest_root, one.root
+        ));
+    }
+    Ok(text)
 }
 
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
     let notary = notary(&arguments.common, settings, Vec::new())?;
-    let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", arguments.file.display()));
-    let found = std::fs::metadata(&arguments.file).map_err(|error| failed(&error))?;
-    if !found.is_file() || found.len() > BUNDLE_BYTES {
-        return Err(failed(&"it is no regular file, or too large"));
-    }
-    let bundle = std::fs::read(&arguments.file).map_err(|error| failed(&error))?;
-    let done = notary.import(&bundle, clock::now()).await?;
-    // All or the first refusal: a bundle that is half refused is looked at by a person.
-    let mut taken = Vec::new();
+    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| unread(&arguments.file, &error))?;
+    let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
+        let remedy = import_remedy(error.code);
+        Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
+    })?;
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for (repository, result) in done {
-        result?;
-        taken.push(repository);
+        match result {
+            Ok(()) => taken.push(repository),
+            Err(error) => refused.push((repository, error)),
+        }
     }
-    if arguments.common.json {
-        return to_json(&json!({ "repositories": taken }));
+    let is_whole = refused.is_empty();
+    let text = if arguments.common.json {
+        let refused: Vec<_> = refused
+            .into_iter()
+            .map(|(repository, error)| {
+                let (code, remedy) = (error.code.as_str(), import_remedy(error.code));
+                json!({ "repository": repository, "code": code, "message": error.message, "remedy": remedy })
+            })
+            .collect();
+        to_json(&json!({ "repositories": taken, "refused": refused }))?
+    } else {
+        let taken = taken.iter().map(|repository| format!("{repository}  taken in"));
+        let refused = refused.iter().map(|(repository, error)| {
+            format!("{repository}  refused ({}): {}; {}", error.code.as_str(), error.message, import_remedy(error.code))
+        });
+        taken.chain(refused).collect::<Vec<_>>().join("\n")
+    };
+    if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
+}
+
+/// What to do about a bundle that is not taken in.
+const fn import_remedy(code: TrustCode) -> &'static str {
+    match code {
+        TrustCode::Expired | TrustCode::ImportExpired => "export it anew where Notary is reached, and check this host's clock",
+        TrustCode::RolledBack => "this host has seen newer trust data: export anew where Notary is reached",
+        TrustCode::Withdrawn => "the server took it back after this bundle was written: export anew if it is signed again",
+        TrustCode::RootNotTrusted => {
+            "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
+        }
+        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it anew",
+        TrustCode::Misconfigured => "see who may write the state folder",
+        // What only a server, a list or a registry answers.
+        TrustCode::Unreachable
+        | TrustCode::CaRefused
+        | TrustCode::Unauthorized
+        | TrustCode::NoTrustData
+        | TrustCode::NotSigned
+        | TrustCode::NotListed
+        | TrustCode::AllowlistUnavailable
+        | TrustCode::NotInRegistry
+        | TrustCode::NotImported => "export it anew",
     }
-    Ok(taken.iter().map(|repository| format!("{repository} taken in")).collect::<Vec<_>>().join("\n"))
 }
 
 /// Asks the server, whatever tag is signed.
@@ -414,27 +476,34 @@ fn reference(text: &str) -> Result<Reference, Stop> {
 }
 
 fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Result<Notary, Stop> {
-    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
-    let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
-    if !server.starts_with("https://") {
-        let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&server));
-        return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
-    }
-    let pem = match &common.root_ca {
-        Some(path) => Some(read(path)?),
-        None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
-    };
     let docker = docker_config_dir(settings);
-    let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
-    let mut folders = parts::certificate_folders(settings);
-    folders.push(docker.join("tls"));
-    let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
+    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
+    let (source, tls) = match (written, &common.server) {
+        ("import", None) => (Source::Import, Tls::default()),
+        ("off", None) => return Err(Stop::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
+        (written, _) => {
+            let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+            if !server.starts_with("https://") {
+                let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&server));
+                return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
+            }
+            let pem = match &common.root_ca {
+                Some(path) => Some(read(path)?),
+                None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
+            };
+            let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
+            let mut folders = parts::certificate_folders(settings);
+            folders.push(docker.join("tls"));
+            let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
+            (Source::Server(server), tls)
+        }
+    };
     let pins = match (&common.pins, settings.get("NOTARY_PINS")) {
         (Some(path), _) => pins(&read(path)?, path.parent())?,
         (None, Some(text)) => pins(text, None)?,
         (None, None) => Pins::default(),
     };
-    let mut config = Config::new(server, common.state.clone().unwrap_or_else(|| state_dir(settings)));
+    let mut config = Config::new(source, common.state.clone().unwrap_or_else(|| state_dir(settings)));
     config.tls = tls;
     config.pins = pins;
     config.credentials = credentials(&docker);
@@ -466,8 +535,8 @@ fn credentials(folder: &Path) -> DockerConfig {
     let read = read(&path).and_then(|text| DockerConfig::read(&text).map_err(|error| Stop::Unknown(error.to_string())));
     match read {
         Ok(config) => config,
-        Err(Stop::Unknown(why) | Stop::Refused { message: why, .. }) => {
-            tracing::warn!(why, "docker's config.json is left out: going on without credentials");
+        Err(stop) => {
+            tracing::warn!(why = stop.text(), "docker's config.json is left out: going on without credentials");
             DockerConfig::default()
         }
     }
@@ -478,10 +547,7 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
     let load = |path: &str| {
         let beside = folder.map(|folder| folder.join(path));
         let path = if Path::new(path).exists() { PathBuf::from(path) } else { beside.unwrap_or_else(|| path.into()) };
-        match read(&path) {
-            Ok(text) => Ok(text),
-            Err(Stop::Unknown(why) | Stop::Refused { message: why, .. }) => Err(why),
-        }
+        read(&path).map_err(Stop::text)
     };
     // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
     Pins::read(text, load)
@@ -489,7 +555,11 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
-    read_text(path, FILE_BYTES).map_err(|error| Stop::Unknown(format!("`{}` cannot be read: {error}", path.display())))
+    read_text(path, FILE_BYTES).map_err(|error| unread(path, &error))
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> Stop {
+    Stop::Unknown(format!("`{}` cannot be read: {error}", path.display()))
 }
 
 /// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.

@@ -317,6 +317,8 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::NotListed => "approve it with img-authz register",
         TrustCode::AllowlistUnavailable => "mend the allowlist file; see the gate's log",
         TrustCode::NotInRegistry => "pull it anew from its registry, or push it there",
+        TrustCode::NotImported => "export it where Notary is reached (img-authz trust export), import it here (trust import)",
+        TrustCode::ImportExpired => "import a newer bundle (img-authz trust export, trust import), and check this host's clock",
         TrustCode::Misconfigured => "see the gate's log and img-authz doctor",
     }
 }

@@ -25,7 +25,7 @@ fn nothing_set_guards_docker_hub_with_its_own_notary() {
     assert_eq!(hosts(&[]), ["docker.io"]);
     assert_eq!(policy.scopes[0].require, [VerifierKind::Notary]);
     assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Enforce, Posture::Images, BuildRule::Deny));
-    assert_eq!(settings(&[]).notary().unwrap().unwrap().server, "https://notary.docker.io");
+    assert_eq!(settings(&[]).notary().unwrap().unwrap().source, "https://notary.docker.io".into());
     assert!(settings(&[("REGISTRY", " "), ("NOTARY", "")]).is_default_hub());
 }
 
@@ -79,10 +79,13 @@ fn all_faults_are_told_at_once_with_their_keys() {
 
 #[test]
 fn notary_servers_are_written_with_or_without_their_scheme() {
-    let server = |written: &str| settings(&[("NOTARY", written)]).notary().map(|notary| notary.map(|notary| notary.server));
-    assert_eq!(server("n.example:4443").unwrap().unwrap(), "https://n.example:4443");
-    assert_eq!(server(" 'https://n.example/sub/' ").unwrap().unwrap(), "https://n.example/sub");
-    assert_eq!(server("off").unwrap(), None);
+    use crate::trust::notary::Source;
+    let source = |written: &str| settings(&[("NOTARY", written)]).notary().map(|notary| notary.map(|notary| notary.source));
+    assert_eq!(source("n.example:4443").unwrap().unwrap(), "https://n.example:4443".into());
+    assert_eq!(source(" 'https://n.example/sub/' ").unwrap().unwrap(), "https://n.example/sub".into());
+    assert_eq!(source("off").unwrap(), None);
+    assert_eq!(source(" import ").unwrap(), Some(Source::Import));
+    assert_eq!(source("https://import").unwrap().unwrap(), "https://import".into());
     for wrong in [
         "http://n.example",
         "ftp://n.example",
@@ -92,7 +95,7 @@ fn notary_servers_are_written_with_or_without_their_scheme() {
         "https://n.example/../x",
         "https://n.example?x",
     ] {
-        assert!(server(wrong).is_err(), "{wrong}");
+        assert!(source(wrong).is_err(), "{wrong}");
     }
 }
 
@@ -116,6 +119,9 @@ fn how_fresh_trust_data_must_be_is_set_within_bounds() {
     assert_eq!(terms(&[("FRESHNESS", " 3600 ")]).0, 3600);
     assert_eq!(terms(&[("ON_OUTAGE", "deny")]).1, OnOutage::Deny);
     assert_eq!(terms(&[("ON_OUTAGE", "run"), ("STALE_LIMIT", "720")]).2, Duration::from_hours(720));
+    // What is imported ends by its own dates, unless somebody says otherwise.
+    assert_eq!(terms(&[("NOTARY", "import")]).2, Duration::MAX);
+    assert_eq!(terms(&[("NOTARY", "import"), ("STALE_LIMIT", "48")]).2, Duration::from_hours(48));
     for wrong in ["3601", "-1", "+5", "1.5", "30s", "99999999999999999999", "off", "0x10"] {
         assert_eq!(faults(&[("FRESHNESS", wrong)]).len(), 1, "{wrong}");
     }

@@ -41,6 +41,11 @@ pub enum VerifierKind {
 pub enum Freshness {
     /// Checked with the server for this question, or within the freshness window.
     Fresh,
+    /// Imported: no server is asked on this host.
+    Imported {
+        /// When the server was last asked with success, by who exported it.
+        since: Timestamp,
+    },
     /// The server is out of reach; the last verified answer is from this time.
     Stale {
         /// When the server was last asked with success.
@@ -169,13 +174,17 @@ pub enum TrustCode {
     AllowlistUnavailable,
     /// The registry does not hold the manifest.
     NotInRegistry,
+    /// Nothing was imported of the repository, on a host that asks no server.
+    NotImported,
+    /// What was imported is past its date.
+    ImportExpired,
     /// Our own fault: settings, disk.
     Misconfigured,
 }
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Unreachable,
         Self::CaRefused,
         Self::Unauthorized,
@@ -189,6 +198,8 @@ impl TrustCode {
         Self::NotListed,
         Self::AllowlistUnavailable,
         Self::NotInRegistry,
+        Self::NotImported,
+        Self::ImportExpired,
         Self::Misconfigured,
     ];
 
@@ -215,6 +226,8 @@ impl TrustCode {
             Self::NotListed => "not-in-allowlist",
             Self::AllowlistUnavailable => "allowlist-unavailable",
             Self::NotInRegistry => "not-in-registry",
+            Self::NotImported => "trust-not-imported",
+            Self::ImportExpired => "trust-import-expired",
             Self::Misconfigured => "trust-misconfigured",
         }
     }

@@ -20,6 +20,7 @@ mod registry_client;
 mod request_generator;
 mod request_oracle;
 mod trust_attacks;
+mod trust_bundles;
 mod trust_commands;
 mod trust_fixtures;
 mod trust_repo;

@@ -79,18 +79,20 @@ impl Inner {
                 continue;
             }
             let Some(known) = &remembered.known else { continue };
-            let renewed = known.checked.is_some_and(|(at, _)| at.elapsed() < UNRENEWED);
+            let has_server = self.session.is_some();
+            let renewed = has_server && known.checked.is_some_and(|(at, _)| at.elapsed() < UNRENEWED);
             let soon = known.knowledge.expiring(now, renewed);
             if soon.is_empty() {
                 continue;
             }
             let soon: Vec<String> = soon.into_iter().map(|(role, at)| format!("{role} at {at}")).collect();
             let (repository, expires) = (entry.repository.as_str(), soon.join(", "));
-            if renewed {
-                tracing::warn!(repository, expires, "trust data expires soon; its owner must sign anew");
-            } else {
-                tracing::warn!(repository, expires, "trust data expires soon, and the Notary server is not there to renew it");
-            }
+            let what = match (has_server, renewed) {
+                (true, true) => "trust data expires soon; its owner must sign anew",
+                (true, false) => "trust data expires soon, and the Notary server is not there to renew it",
+                (false, _) => "imported trust data expires soon; import a newer bundle",
+            };
+            tracing::warn!(repository, expires, "{what}");
             remembered.warned = Some(Instant::now());
         }
     }
