@@ -812,6 +812,38 @@ fn a_process_killed_at_any_point_leaves_state_that_the_next_can_use() {
 }
 
 #[test]
+fn a_disk_that_takes_no_more_is_told_and_keeps_what_it_had() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let mut publish = || {
+        repo.bump();
+        Server::files(repo.publish())
+    };
+    let (oldest, old, new) = (publish(), publish(), publish());
+    let place = Place::new();
+    place.verify(&old).yes();
+    let kept = std::fs::read(state_file(&place)).unwrap();
+    // Every file ends at 1 KiB: the write fails in its middle, as on a full disk.
+    let full = |server: &Server| {
+        let plain = place.command(server);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+        command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        ended(start(command.arg(format!("{GUN}:1.0"))))
+    };
+    let ran = full(&new);
+    ran.yes();
+    assert!(
+        ran.err.contains("verified trust data cannot be kept; protection against rollback ends with this process"),
+        "{ran:?}"
+    );
+    assert_eq!(std::fs::read(state_file(&place)).unwrap(), kept);
+    full(&oldest).no("trust-rolled-back");
+    place.verify(&oldest).no("trust-rolled-back");
+    place.verify(&new).yes();
+    full(&old).no("trust-rolled-back");
+}
+
+#[test]
 fn a_lock_that_somebody_keeps_costs_little_time() {
     let (place, server) = (Place::new(), Server::files(good()));
     place.verify(&server).yes();
