@@ -93,6 +93,15 @@ yes 'a tag in targets/releases' 3.0 three targets/releases
 yes 'the older tag in targets' 2.0 two targets
 notary addhash -p "$gun" 3.0 4 --sha256 "$(hash_of four)" --roles targets/releases
 yes 'the tag moved' 3.0 four targets/releases
+# The ids that `trust inspect` gives as docker's are those that the client gives its keys.
+command notary -c "$dir/client.json" key list > "$dir/keys" 2>&1
+"$gate" trust inspect "$gun" --server "$url" --root-ca "$dir/ca.crt" --state "$dir/state" --json > "$dir/inspect"
+for role in root targets targets/releases; do
+    id=$(python3 -c 'import json, sys
+print(*next(role["docker_keys"] for role in json.load(open(sys.argv[1]))["roles"] if role["name"] == sys.argv[2]))' "$dir/inspect" "$role")
+    grep -q "${id:?}" "$dir/keys" || die "trust inspect: the client has no key $id of $role"
+done
+checks=$((checks + 1))
 notary delegation remove -p "$gun" targets/releases --yes
 no 'the delegation removed' 3.0 not-signed
 yes 'the older tag in targets, after it' 2.0 two targets

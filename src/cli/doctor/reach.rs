@@ -350,6 +350,7 @@ mod tests {
             repository: "r.example/a".into(),
             checked: at(checked),
             expires: expires.map(at),
+            roles: Vec::new(),
             fault: fault.map(str::to_owned),
         };
         let ids =
