@@ -312,7 +312,10 @@ fn tls_error(error: &rustls::Error, host: String) -> NetError {
     use rustls::CertificateError as C;
     let cause = clean(&error.to_string());
     match error {
-        rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => NetError::CaRefused { host, cause },
+        rustls::Error::InvalidCertificate(C::UnknownIssuer) => NetError::CaRefused { host, cause },
+        rustls::Error::InvalidCertificate(C::BadSignature) => {
+            NetError::CaRefused { host, cause: format!("{cause} (another CA of that name, or a weak key: RSA below 2048 bits)") }
+        }
         _ => NetError::Tls { host, cause },
     }
 }

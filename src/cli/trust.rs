@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,8 +18,8 @@ use crate::image::{Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, clean, read_bytes, read_text};
 use crate::policy::{Settings, trust_remedy};
-use crate::trust::notary::{Config, Earlier, Notary, Source};
-use crate::trust::tuf::{Pins, PinsError, RoleName};
+use crate::trust::notary::{Config, Earlier, Inspection, Notary, Source, Standing};
+use crate::trust::tuf::{Pins, PinsError, RoleName, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
@@ -69,6 +70,9 @@ enum Command {
     /// Example: img-authz trust pin registry.example/team/app --write /etc/docker/img-authz/pins.json
     Pin(Pin),
     /// Show all repositories known here, the one that expires first in front
+    ///
+    /// Exit code 2 if one is refused, has expired, or must be signed anew soon: root within 90 days, targets and delegations
+    /// within 30. What the server signs it renews when it is asked, so that does not count.
     ///
     /// Example: img-authz trust status
     Status(Status),
@@ -232,14 +236,15 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(Stop::Unknown(format!("no runtime: {error}"))), false),
     };
+    let yes = |text| (text, YES);
     let (done, json) = match &arguments.command {
         Command::Verify(arguments) => {
-            (runtime.block_on(verify(arguments, settings)).map_err(Stop::refused), arguments.common.json)
+            (runtime.block_on(verify(arguments, settings)).map(yes).map_err(Stop::refused), arguments.common.json)
         }
-        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)), arguments.common.json),
-        Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)), arguments.common.json),
-        Command::Export(arguments) => (runtime.block_on(export(arguments, settings)), arguments.common.json),
-        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)), arguments.common.json),
+        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)).map(yes), arguments.common.json),
+        Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),
+        Command::Export(arguments) => (runtime.block_on(export(arguments, settings)).map(yes), arguments.common.json),
+        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
         Command::Status(arguments) => (runtime.block_on(status(arguments, settings)), arguments.json),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
@@ -248,9 +253,9 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
 }
 
 /// Prints the answer and turns it into the exit code.
-fn finish(done: Result<String, Stop>, json: bool) -> ExitCode {
+fn finish(done: Result<(String, u8), Stop>, json: bool) -> ExitCode {
     let (text, to_stdout, code) = match done {
-        Ok(text) => (text, true, YES),
+        Ok((text, code)) => (text, true, code),
         Err(Stop::Partly(text)) => (text, true, NO),
         Err(Stop::Refused { code, message }) if json => (json!({ "code": code, "message": message }).to_string(), true, NO),
         Err(Stop::Refused { code, message }) => (format!("refused ({code}): {message}"), false, NO),
@@ -309,23 +314,74 @@ async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Sto
     if arguments.common.json {
         return to_json(&found);
     }
-    let mut text = format!("{repository}\nserver   {}\npinned   {}\nchecked  {}\n", found.server, found.pin, found.view.checked);
-    let width = found.view.tags.keys().map(String::len).max().unwrap_or(3).max(3);
-    text.push_str(&format!("\n{:width$}  {:71}  {:16}  SIGNERS\n", "TAG", "DIGEST", "ROLE"));
-    for (tag, view) in &found.view.tags {
-        let signers = if view.signers.is_empty() { "(owner)".to_owned() } else { view.signers.join(", ") };
-        text.push_str(&format!("{:width$}  {:71}  {:16}  {signers}\n", clean(tag), view.digest.to_string(), view.role));
+    Ok(inspection(&repository, &found))
+}
+
+/// The same for people, in docker's order: tags, signers, keys.
+fn inspection(repository: &Repository, found: &Inspection) -> String {
+    let view = &found.view;
+    let mut text = format!("{repository}\nserver   {}\npinned   {}\nchecked  {}\n", found.server, found.pin, view.checked);
+    if let Some(why) = &found.refused {
+        text.push_str(&format!("refused  {}: nothing below is used until the server gives a good answer\n", clean(why)));
     }
-    let width = found.view.roles.iter().map(|role| role.name.len()).max().unwrap_or(4);
-    text.push_str(&format!("\n{:width$}  VERSION  EXPIRES               NEEDS  KEYS\n", "ROLE"));
-    for role in &found.view.roles {
+    let owner = |signers: &[String]| if signers.is_empty() { "(owner)".to_owned() } else { signers.join(", ") };
+    let row = |tag: &String, view: &TagView| vec![clean(tag), view.digest.to_string(), view.role.clone(), owner(&view.signers)];
+    let tags = view.tags.iter().map(|(tag, view)| row(tag, view));
+    let refused = view.refused_tags.iter().map(|(tag, why)| vec![clean(tag), format!("refused: {}", clean(why))]);
+    text.push_str(&table(&["TAG", "DIGEST", "ROLE", "SIGNERS"], tags.chain(refused)));
+    // Docker shows who may sign, and hides the role that all of them fill.
+    let signers = view.roles.iter().filter_map(|role| {
+        let name = role.name.strip_prefix("targets/").filter(|name| *name != "releases")?;
+        let keys: Vec<String> = role.docker_keys.iter().map(|key| key.chars().take(12).collect()).collect();
+        Some(vec![name.to_owned(), keys.join(", ")])
+    });
+    text.push_str(&table(&["SIGNER", "KEYS"], signers));
+    let roles = view.roles.iter().map(|role| {
+        let state = match &role.left_out {
+            Some(why) => format!("left out: {}", clean(why)),
+            None if role.is_expiring && role.expires <= clock::now() => "expired".to_owned(),
+            None if role.is_expiring => "expires soon".to_owned(),
+            None => String::new(),
+        };
         let keys: Vec<String> = role.keys.iter().map(|key| key.chars().take(12).collect()).collect();
-        let expires = role.expires.strftime("%Y-%m-%dT%H:%M:%SZ");
-        text.push_str(&format!("{:width$}  {:7}  {expires}  {:5}  {}", role.name, role.version, role.threshold, keys.join(" ")));
-        text.push_str(&role.left_out.as_ref().map(|why| format!("  left out: {why}")).unwrap_or_default());
-        text.push('\n');
+        let threshold = format!("{} of {}", role.threshold, role.keys.len());
+        vec![role.name.clone(), role.version.to_string(), second(role.expires), threshold, keys.join(" "), state]
+    });
+    text.push_str(&table(&["ROLE", "VERSION", "EXPIRES", "NEEDS", "KEYS", ""], roles));
+    text.push_str("\nroot keys, as NOTARY_PINS has them, and as docker shows them:\n");
+    for role in view.roles.iter().filter(|role| role.name == "root") {
+        for (key, docker) in role.keys.iter().zip(&role.docker_keys) {
+            text.push_str(&format!("  {key}  {docker}\n"));
+        }
     }
-    Ok(text.trim_end().to_owned())
+    text.trim_end().to_owned()
+}
+
+/// A line above, a head, and rows in columns; nothing where there are no rows.
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let width = |column: usize| {
+        // The last cell of a row needs no room: it may be a sentence.
+        let cells = rows.iter().filter(|row| row.len() > column + 1).filter_map(|row| row.get(column));
+        cells.map(String::as_str).chain(head.get(column).copied()).map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> =
+            cells.enumerate().map(|(column, cell)| format!("{cell:width$}", width = width(column))).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = format!("\n{}", line(&mut head.iter().copied()));
+    for row in &rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
@@ -351,26 +407,31 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
     Ok(text)
 }
 
-async fn status(arguments: &Status, settings: &Settings) -> Result<String, Stop> {
+/// All that is kept, and whether somebody has to do something about it.
+async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8), Stop> {
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
-    let notary = Notary::new(Config::new(DEFAULT_SERVER, folder))?;
-    let standings = notary.standings().await;
+    // Nobody is asked; where bundles are carried here, nobody renews them either.
+    let source = if settings.get("NOTARY") == Some("import") { Source::Import } else { DEFAULT_SERVER.into() };
+    let notary = Notary::new(Config::new(source, folder))?;
+    let (standings, now) = (notary.standings().await, clock::now());
+    let is_finding = |standing: &Standing| standing.fault.is_some() || standing.soon(now).next().is_some();
+    let code = if standings.iter().any(is_finding) { NO } else { YES };
     if arguments.json {
-        return to_json(&standings);
+        return Ok((to_json(&standings)?, code));
     }
-    let width = standings.iter().map(|standing| standing.repository.len()).max().unwrap_or(10).max(10);
-    let mut text = format!("{:width$}  EXPIRES               CHECKED", "REPOSITORY");
-    for standing in standings {
-        let expires = standing
-            .expires
-            .map_or_else(|| "damaged             ".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-        text.push_str(&format!(
-            "\n{:width$}  {expires}  {}",
-            clean(&standing.repository),
-            standing.checked.strftime("%Y-%m-%dT%H:%M:%SZ")
-        ));
-    }
-    Ok(text)
+    let rows = standings.iter().map(|standing| {
+        let state = match (&standing.fault, standing.soon(now).next()) {
+            (Some(fault), _) => format!("refused: {}", clean(fault)),
+            (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
+            (None, Some(soon)) => format!("expires soon: {}", soon.role),
+            (None, None) => "good".to_owned(),
+        };
+        let first = standing.first();
+        let (role, expires) = first.map_or_else(Default::default, |first| (first.role.clone(), second(first.expires)));
+        vec![clean(&standing.repository), expires, role, second(standing.checked), state]
+    });
+    let text = table(&["REPOSITORY", "EXPIRES", "FIRST ROLE", "CHECKED", "STATE"], rows);
+    Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))
 }
 
 async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {

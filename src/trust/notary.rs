@@ -6,6 +6,7 @@
 
 mod ahead;
 mod bundle;
+mod figures;
 mod server;
 mod state;
 
@@ -25,9 +26,9 @@ pub use self::bundle::{Earlier, Exported};
 use self::server::{FetchError, Server};
 use self::state::{Bad, Edition, Read, StateDir, Written};
 use super::tuf::{
-    Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update,
+    Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update,
 };
-use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{Answer, Figures, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{Client, NetError, Tls};
@@ -153,6 +154,7 @@ struct Inner {
     state: StateDir,
     entries: Mutex<HashMap<Repository, Arc<Entry>>>,
     outage: Mutex<Option<(Instant, TrustError)>>,
+    tally: Mutex<figures::Tally>,
     pulls: Semaphore,
     starts: Semaphore,
 }
@@ -180,8 +182,8 @@ struct Remembered {
     used: Option<Instant>,
     /// When it was last checked ahead of a question.
     tried: Option<Instant>,
-    /// When the log last warned of what expires.
-    warned: Option<Instant>,
+    /// Whether the server gave no answer when it was last asked.
+    is_missed: bool,
     /// Whether it holds more than when the bounds were last looked at.
     grown: bool,
 }
@@ -244,8 +246,13 @@ pub struct Standing {
     pub repository: String,
     /// When the server was last asked with success.
     pub checked: Timestamp,
-    /// When the first of its files expires; absent where what is kept does not verify.
+    /// When the first of its base files expires; absent where what is kept does not verify.
     pub expires: Option<Timestamp>,
+    /// When each of its files does, the first in front.
+    pub roles: Vec<Expiry>,
+    /// Whether there is a server that renews what it signs.
+    #[serde(skip)]
+    pub is_renewed: bool,
     /// What is wrong with what is kept, or with what the server answered last: it is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -273,6 +280,7 @@ impl Notary {
             state: StateDir::new(config.state_dir),
             entries: Mutex::default(),
             outage: Mutex::default(),
+            tally: Mutex::default(),
             pulls: Semaphore::new(FLIGHTS),
             starts: Semaphore::new(FLIGHTS),
         };
@@ -335,20 +343,15 @@ impl Notary {
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
     }
 
-    /// All repositories kept on disk, and when the first file of each expires.
+    /// All repositories kept on disk, and when their files expire.
     pub async fn standings(&self) -> Vec<Standing> {
         let mut standings = Vec::new();
-        for (stored, bad) in self.inner.state.all() {
-            let (expires, fault) = match stored.repository.parse::<Repository>() {
-                Ok(repository) => match load(&stored, &repository, self.inner.limits).await {
-                    Ok(knowledge) => (Some(knowledge.expires()), bad.map(|bad| bad.error.message)),
-                    Err(fault) => (None, Some(fault.to_string())),
-                },
-                Err(error) => (None, Some(error.to_string())),
-            };
-            standings.push(Standing { repository: stored.repository, checked: stored.seen, expires, fault });
+        for path in self.inner.state.paths() {
+            let Some((stored, bad)) = StateDir::read_path(&path) else { continue };
+            standings.push(self.inner.standing(&stored, bad).await);
         }
-        standings.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.repository.cmp(&b.repository)));
+        let key = |standing: &Standing| (standing.first().map(|first| first.expires), standing.repository.clone());
+        standings.sort_by_cached_key(key);
         standings
     }
 }
@@ -363,6 +366,23 @@ fn session(server: &str, tls: &Tls) -> Result<Session, TrustError> {
         return Err(TrustError::new(TrustCode::Misconfigured, message));
     }
     Ok(session)
+}
+
+impl Standing {
+    /// What somebody must sign anew first. What a server signs it renews when it is asked; where there is none, all counts.
+    #[must_use]
+    pub fn first(&self) -> Option<&Expiry> {
+        self.roles.iter().find(|expiry| self.matters(expiry))
+    }
+
+    /// What somebody must sign anew, soon or at once.
+    pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
+        self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
+    }
+
+    fn matters(&self, expiry: &Expiry) -> bool {
+        !(self.is_renewed && expiry.kind.is_served())
+    }
 }
 
 impl Verifier for Notary {
@@ -383,6 +403,10 @@ impl Verifier for Notary {
         deadline: Instant,
     ) -> Answer<'a> {
         Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
+    }
+
+    fn figures(&self, now: Timestamp) -> Option<Figures> {
+        Some(self.inner.figures(now))
     }
 }
 
@@ -456,6 +480,23 @@ impl Inner {
                 .map(|entry| entry.repository.clone());
             let Some(oldest) = oldest else { return };
             entries.remove(&oldest);
+        }
+    }
+
+    /// What is kept of one repository, verified for looking at.
+    async fn standing(&self, stored: &Stored, bad: Option<Bad>) -> Standing {
+        let known = match stored.repository.parse::<Repository>() {
+            Ok(repository) => load(stored, &repository, self.limits).await.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));
+        Standing {
+            repository: stored.repository.clone(),
+            checked: stored.seen,
+            expires: known.as_ref().ok().map(Knowledge::expires),
+            roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
+            is_renewed: self.session.is_some(),
+            fault,
         }
     }
 
@@ -591,7 +632,9 @@ impl Inner {
                 }
             }
         }
+        lock(&self.tally).count(&outcome, now);
         let mut remembered = lock(&entry.now);
+        remembered.is_missed = matches!(outcome, Err(Miss::NoAnswer(_)));
         match &outcome {
             Ok(known) => {
                 let same = remembered.known.as_ref().is_some_and(|before| before.knowledge.same_files(&known.knowledge));

@@ -44,7 +44,10 @@ impl Place {
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
+        // Not twice: another process may be reading it.
+        if std::fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+            std::fs::write(&path, text).unwrap();
+        }
         path
     }
 
@@ -56,9 +59,23 @@ impl Place {
     }
 
     fn asking(&self, server: &str) -> Command {
+        let mut command = self.trust("verify");
+        command.args(["--json", "--server", server]);
+        command
+    }
+
+    /// `trust COMMAND` with this place's state.
+    fn trust(&self, what: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_img-authz"));
         command.env_clear().env("CONFIG_DIR", self.path("etc/img-authz")).env("DOCKER_CONFIG", self.path("docker"));
-        command.args(["trust", "verify", "--json", "--server", server, "--state"]).arg(self.path("state"));
+        command.args(["trust", what, "--state"]).arg(self.path("state"));
+        command
+    }
+
+    /// `trust inspect`, or another that asks the server about the repository.
+    fn about(&self, what: &str, server: &Server) -> Command {
+        let mut command = self.trust(what);
+        command.args([GUN, "--server", &server.url, "--root-ca"]).arg(self.write("ca.crt", &server.ca));
         command
     }
 
@@ -619,4 +636,342 @@ fn tls_before_1_2_is_refused() {
     // With the version of TLS 1.2 it is the cipher suite that is refused.
     let message = ask([3, 3]);
     assert!(message.contains("SelectedUnofferedCipherSuite"), "{message}");
+}
+
+/// One state file's path, after a verification that was good.
+fn state_file(place: &Place) -> PathBuf {
+    let found = std::fs::read_dir(place.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    found.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "state")).expect("a state file")
+}
+
+fn mkfifo(path: &std::path::Path) {
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+}
+
+/// Replaces what stands at `path`, whatever it is.
+fn clear(path: &std::path::Path) {
+    let _ = std::fs::remove_dir_all(path).or_else(|_| std::fs::remove_file(path));
+}
+
+#[test]
+fn whatever_stands_in_the_place_of_state_is_recovered_from() {
+    let server = Server::files(good());
+    let place = Place::new();
+    place.verify(&server).yes();
+    let path = state_file(&place);
+    let whole = std::fs::read(&path).unwrap();
+    let victim = place.write("victim", "untouched");
+    let twin = path.with_file_name(format!("{}.state", "0".repeat(64)));
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    let another = String::from_utf8_lossy(&whole).replace("team/app", "team/ape").into_bytes();
+    let damages: Vec<(&str, Box<dyn Fn()>)> = vec![
+        ("empty", Box::new(|| std::fs::write(&path, "").unwrap())),
+        ("cut", Box::new(|| std::fs::write(&path, &whole[..whole.len() / 2]).unwrap())),
+        ("a bit flipped", Box::new(|| std::fs::write(&path, &flipped).unwrap())),
+        ("bytes behind", Box::new(|| std::fs::write(&path, [&whole[..], b"x"].concat()).unwrap())),
+        ("changed by hand", Box::new(|| std::fs::write(&path, &another).unwrap())),
+        ("of a version to come", Box::new(|| std::fs::write(&path, b"img-authz trust state 9\n").unwrap())),
+        ("JSON", Box::new(|| std::fs::write(&path, "{}").unwrap())),
+        ("huge", Box::new(|| std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap())),
+        ("a folder", Box::new(|| std::fs::create_dir(&path).unwrap())),
+        ("a folder with something in it", Box::new(|| std::fs::create_dir_all(path.join("x/y")).unwrap())),
+        ("a FIFO", Box::new(|| mkfifo(&path))),
+        ("a socket", Box::new(|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()))),
+        ("a symbolic link", Box::new(|| std::os::unix::fs::symlink(&victim, &path).unwrap())),
+        ("a link to itself", Box::new(|| std::os::unix::fs::symlink(&path, &path).unwrap())),
+        ("a link to a device", Box::new(|| std::os::unix::fs::symlink("/dev/zero", &path).unwrap())),
+    ];
+    for (what, damage) in &damages {
+        clear(&path);
+        damage();
+        let ran = place.verify(&server);
+        ran.yes();
+        assert!(ran.err.contains("kept trust data is damaged"), "{what}: it is told: {ran:?}");
+        let again = place.verify(&server);
+        again.yes();
+        assert!(!again.err.contains("damaged"), "{what}: it is mended: {again:?}");
+    }
+    // The state of another repository, under this one's name.
+    std::fs::write(&twin, &whole).unwrap();
+    place.verify(&server).yes();
+    // The other files of the folder.
+    for ending in ["lock", "new", "state.bad"] {
+        let path = path.with_extension(ending);
+        for damage in [
+            mkfifo as fn(&std::path::Path),
+            |path: &std::path::Path| std::fs::create_dir_all(path.join("x")).unwrap(),
+            |path| {
+                std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+            },
+        ] {
+            clear(&path);
+            damage(&path);
+            std::fs::write(state_file(&place), "damaged").unwrap();
+            place.verify(&server).yes();
+            place.verify(&server).yes();
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+}
+
+#[test]
+fn a_state_folder_that_is_none_does_not_stop_a_verification_and_is_told() {
+    let server = Server::files(good());
+    for make in [
+        |path: &std::path::Path| std::fs::write(path, "a file").unwrap(),
+        mkfifo,
+        |path: &std::path::Path| std::os::unix::fs::symlink("/proc/no/such/place", path).unwrap(),
+        |path: &std::path::Path| std::os::unix::fs::symlink("/dev/null", path).unwrap(),
+    ] {
+        let place = Place::new();
+        make(&place.path("state"));
+        let ran = place.verify(&server);
+        ran.yes();
+        assert!(ran.err.contains("protection against rollback ends with this process"), "{ran:?}");
+        // It is no way around a pin.
+        let pins = place.write("pins.json", "{\"disable_tofu\": true}");
+        place.verify_with(&server, |command| command.arg("--pins").arg(pins)).no("root-not-trusted");
+    }
+    // One that is somewhere else is as good as any.
+    let place = Place::new();
+    std::fs::create_dir(place.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(place.path("elsewhere"), place.path("state")).unwrap();
+    let ran = place.verify(&server);
+    ran.yes();
+    assert!(!ran.err.contains("rollback"), "{ran:?}");
+}
+
+#[test]
+fn state_that_is_damaged_lets_nothing_pass_that_pins_forbid() {
+    let place = Place::new();
+    let (server, stranger) = (Server::files(good()), Server::files(Repo::docker(root_key(GUN)).publish()));
+    place.verify(&server).yes();
+    let keys = ended(start(place.about("pin", &server).arg("--json")));
+    let pins = place.write("pins.json", &json!({ "certs": keys.json()["certs"] }).to_string());
+    let path = state_file(&place);
+    for server_is_honest in [true, false] {
+        std::fs::write(&path, "damaged").unwrap();
+        let server = if server_is_honest { &server } else { &stranger };
+        let ran = place.verify_with(server, |command| command.arg("--pins").arg(&pins));
+        if server_is_honest { ran.yes() } else { drop(ran.no("root-not-trusted")) }
+    }
+    // Whole state and a stranger's root: refused without any pin.
+    place.verify(&server).yes();
+    place.verify(&stranger).no("trust-rolled-back");
+}
+
+#[test]
+fn processes_that_share_a_folder_never_fail_for_each_other_nor_go_back() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = Server::files(repo.publish());
+    repo.bump();
+    let new = Server::files(repo.publish());
+    for _ in 0..3 {
+        let place = Place::new();
+        let children: Vec<Child> = (0..12).map(|_| start(place.command(&new).arg(format!("{GUN}:1.0")))).collect();
+        for child in children {
+            let ran = ended(child);
+            ran.yes();
+            assert!(!ran.err.contains("cannot be kept"), "{ran:?}");
+        }
+        place.verify(&old).no("trust-rolled-back");
+    }
+    // The old and the new at the same time: whoever is late with the old is refused or was first; the new always stays.
+    for _ in 0..5 {
+        let place = Place::new();
+        let ask =
+            |index: usize| start(place.command(if index.is_multiple_of(2) { &old } else { &new }).arg(format!("{GUN}:1.0")));
+        let children: Vec<(usize, Child)> = (0..10).map(|index| (index, ask(index))).collect();
+        for (index, child) in children {
+            let ran = ended(child);
+            match (index.is_multiple_of(2), ran.code) {
+                (_, Some(0)) => ran.yes(),
+                (true, _) => drop(ran.no("trust-rolled-back")),
+                (false, _) => panic!("the newest was refused: {ran:?}"),
+            }
+        }
+        place.verify(&old).no("trust-rolled-back");
+        place.verify(&new).yes();
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_point_leaves_state_that_the_next_can_use() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = Server::files(repo.publish());
+    let place = Place::new();
+    let mut took = place.verify(&old).took;
+    for round in 0..20u32 {
+        repo.bump();
+        let server = Server::files(repo.publish());
+        let mut child = start(place.command(&server).arg(format!("{GUN}:1.0")));
+        std::thread::sleep(took * round / 20);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ran = place.verify(&server);
+        ran.yes();
+        assert!(ran.err.is_empty(), "{ran:?}");
+        took = ran.took;
+    }
+    place.verify(&old).no("trust-rolled-back");
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_told_and_keeps_what_it_had() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let mut publish = || {
+        repo.bump();
+        Server::files(repo.publish())
+    };
+    let (oldest, old, new) = (publish(), publish(), publish());
+    let place = Place::new();
+    place.verify(&old).yes();
+    let kept = std::fs::read(state_file(&place)).unwrap();
+    // Every file ends at 1 KiB: the write fails in its middle, as on a full disk.
+    let full = |server: &Server| {
+        let plain = place.command(server);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+        command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        ended(start(command.arg(format!("{GUN}:1.0"))))
+    };
+    let ran = full(&new);
+    ran.yes();
+    assert!(
+        ran.err.contains("verified trust data cannot be kept; protection against rollback ends with this process"),
+        "{ran:?}"
+    );
+    assert_eq!(std::fs::read(state_file(&place)).unwrap(), kept);
+    full(&oldest).no("trust-rolled-back");
+    place.verify(&oldest).no("trust-rolled-back");
+    place.verify(&new).yes();
+    full(&old).no("trust-rolled-back");
+}
+
+#[test]
+fn a_lock_that_somebody_keeps_costs_little_time() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    place.verify(&server).yes();
+    let lock = std::fs::File::create(state_file(&place).with_extension("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    // Nothing is new, so nothing is written.
+    place.verify(&server).yes();
+    std::fs::remove_file(state_file(&place)).unwrap();
+    let ran = place.verify(&server);
+    ran.yes();
+    assert!(ran.took < Duration::from_secs(8) && ran.err.contains("is locked"), "{ran:?}");
+}
+
+#[test]
+fn documents_that_grow_in_memory_stay_within_their_bounds() {
+    const LARGEST: usize = (8 << 20) - 100_000;
+    // What is unknown is signed as well, so all of it is read.
+    for (unit, expected) in [
+        ("[]", Some("trust-invalid")),
+        ("{\"a\":{}}", Some("trust-invalid")),
+        ("0", Some("trust-invalid")),
+        ("[[[[[[[[\"\"]]]]]]]]", Some("trust-invalid")),
+        ("\"a text of some length, as honest ones have it, sixty-four letters\"", None),
+    ] {
+        let mut repo = Repo::docker(root_key(GUN));
+        let filler = format!("{unit},").repeat(LARGEST / (unit.len() + 1));
+        repo.role("targets")["x"] = serde_json::from_str(&format!("[{}]", filler.trim_end_matches(','))).unwrap();
+        let place = Place::new();
+        let ran = place.verify(&Server::files(repo.publish()));
+        println!("{unit:12} {} MiB {:?} {:?}", ran.peak_kib >> 10, ran.took, ran.code);
+        match expected {
+            Some(code) => drop(ran.no(code)),
+            None => ran.yes(),
+        }
+        assert!(ran.peak_kib < 256 << 10, "{ran:?}");
+    }
+}
+
+#[test]
+fn inspect_shows_tags_signers_keys_and_what_is_wrong() {
+    let mut repo = Repo::docker(root_key(GUN));
+    repo.role("targets/alice")["expires"] = json!("2020-01-01T00:00:00Z");
+    repo.delegate("targets/bob", &[Key::ecdsa()], &[""]);
+    repo.role("targets/bob")["targets"]["1.0"] = target("one");
+    repo.delegate("targets/eve", &[Key::ecdsa()], &[""]);
+    repo.signers.insert("targets/eve".into(), vec![Key::ecdsa()]);
+    repo.role("targets/releases")["targets"]["no-digest"] = json!({ "hashes": {}, "length": 1 });
+    let root = repo.signers["root"][0].clone();
+    let bare = key_id("ecdsa", &repo.signers["targets/bob"][0].public);
+    let files = Arc::new(Mutex::new(repo.publish()));
+    let shared = Arc::clone(&files);
+    let (place, server) = (Place::new(), Server::start(move |seen| file(&shared.lock().unwrap(), seen)));
+    let ran = ended(start(&mut place.about("inspect", &server)));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let row = |name: &str| {
+        ran.out.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}: {}", ran.out))
+    };
+    assert!(row("1.0").contains(&digest("one")) && row("1.0").contains("targets/releases") && row("1.0").ends_with("bob"));
+    assert!(row("no-digest").contains("refused: "));
+    assert!(row("targets/alice").ends_with("expired") && row("targets/eve").contains("left out: "));
+    assert!(row("bob").contains(&bare[..12]) && row("pinned").contains("trust on first use"));
+    assert!(ran.out.contains(&root.id), "the id of the root key, to be compared: {}", ran.out);
+    let json = ended(start(place.about("inspect", &server).arg("--json"))).json();
+    assert_eq!(json["tags"]["1.0"]["signers"], json!(["bob"]));
+    assert!(json["refused_tags"]["no-digest"].as_str().is_some_and(|why| why.contains("SHA-256")));
+    let roles = json["roles"].as_array().unwrap();
+    let role = |name: &str| roles.iter().find(|role| role["name"] == name).unwrap();
+    assert_eq!((&role("root")["keys"][0], &role("root")["is_expiring"]), (&json!(root.id), &json!(false)));
+    assert_ne!(role("root")["docker_keys"], role("root")["keys"]);
+    assert_eq!((&role("targets/bob")["docker_keys"][0], &role("targets/alice")["is_expiring"]), (&json!(bare), &json!(true)));
+    // What the server answered last counts, and is told, also while nobody is asked.
+    files.lock().unwrap().clear();
+    place.verify(&server).no("trust-withdrawn");
+    let offline = ended(start(place.about("inspect", &server).arg("--offline")));
+    assert!(offline.code == Some(0) && offline.out.contains("refused  the Notary server had trust data"), "{offline:?}");
+}
+
+#[test]
+fn status_tells_what_must_be_signed_anew_and_ends_with_2_for_it() {
+    let place = Place::new();
+    let empty = ended(start(&mut place.trust("status")));
+    assert!(empty.code == Some(0) && empty.out.contains("no repository"), "{empty:?}");
+    let mut repo = Repo::docker(root_key(GUN));
+    // Soon for a timestamp, which the server renews, and in time for all else.
+    let day = |days: i64| json!((jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).to_string());
+    repo.role("timestamp")["expires"] = day(1);
+    let files = Arc::new(Mutex::new(repo.publish()));
+    let shared = Arc::clone(&files);
+    let server = Server::start(move |seen| file(&shared.lock().unwrap(), seen));
+    let mut publish = |role: &str, days| {
+        repo.bump();
+        repo.role(role)["expires"] = day(days);
+        if role == "root" {
+            let version = repo.role("root")["version"].as_u64().unwrap();
+            repo.role("root")["version"] = json!(version + 1);
+        }
+        *files.lock().unwrap() = repo.publish();
+    };
+    let status = || {
+        place.verify(&server).yes();
+        let ran = ended(start(&mut place.trust("status")));
+        let json = ended(start(place.trust("status").arg("--json"))).json();
+        let line = ran.out.lines().find(|line| line.starts_with(GUN)).unwrap().to_owned();
+        (ran.code, line, json)
+    };
+    let (code, line, json) = status();
+    assert!(code == Some(0) && line.ends_with("good"), "{line}");
+    assert_eq!(json[0]["repository"], GUN);
+    assert_eq!(json[0]["roles"][0]["role"], "timestamp");
+    assert_eq!(json[0]["roles"].as_array().unwrap().len(), 6);
+    for (role, days, expected) in [
+        ("root", 80, "expires soon: root"),
+        ("targets/releases", 20, "expires soon: targets/releases"),
+        ("targets/alice", -1, "expired: targets/alice"),
+    ] {
+        publish(role, days);
+        let (code, line, json) = status();
+        assert!(code == Some(2) && line.ends_with(expected), "{role}: {line}");
+        assert_eq!(json[0].get("fault"), None);
+    }
+    files.lock().unwrap().clear();
+    place.verify(&server).no("trust-withdrawn");
+    let ran = ended(start(place.trust("status").arg("--json")));
+    assert!(ran.code == Some(2) && ran.json()[0]["fault"].as_str().is_some_and(|why| why.contains("now has none")), "{ran:?}");
 }

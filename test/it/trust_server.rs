@@ -11,7 +11,7 @@ use img_authz::image::{Repository, Tag};
 use img_authz::net::Tls;
 use img_authz::net::auth::DockerConfig;
 use img_authz::trust::notary::{Config, Earlier, Notary, OnOutage, Source};
-use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Vouch};
+use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Verifier as _, Vouch};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -841,6 +841,114 @@ fn a_wrong_pin_is_forgotten_with_the_right_one_and_a_bad_answer_is_not() {
     }
     *files.lock().unwrap() = Some(good());
     assert!(client(&right).ask(Urgency::Pull).is_ok());
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// A log of this thread's own, until the guard is dropped.
+    fn of_thread() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn count(&self, words: &str) -> usize {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(words).count()
+    }
+}
+
+#[test]
+fn the_log_warns_of_what_expires_once_a_day() {
+    const WARNING: &str = "trust data expires soon; its owner must sign anew";
+    let mut repo = Repo::docker(root_key(GUN));
+    repo.role("targets")["expires"] = json!("2030-06-20T00:00:00Z");
+    for (files, is_asked, warnings) in
+        [(repo.publish(), true, 1), (repo.publish(), false, 1), (good(), true, 0), (good(), false, 0)]
+    {
+        let (server, folder) = (Server::files(files), tempfile::tempdir().unwrap());
+        let (log, _guard) = Log::of_thread();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = || {
+            let mut config = Config::new(server.url.clone(), folder.path());
+            config.tls = Tls::only(&server.ca).unwrap();
+            config.freshness = Duration::ZERO;
+            Notary::new(config).unwrap()
+        };
+        runtime.block_on(async {
+            // Known from questions, or only from the disk, left there by another process.
+            let mut notary = client();
+            let question = Question::Tag("1.0".parse().unwrap());
+            let end = tokio::time::Instant::now() + Duration::from_secs(8);
+            notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Pull, now(), end).await.unwrap();
+            if !is_asked {
+                notary = client();
+            }
+            tokio::spawn(notary.keep_fresh(now));
+            // The disk is read by threads of their own, for which the clock goes on.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::pause();
+            let pass = async |minutes: u64| {
+                for _ in 0..minutes {
+                    tokio::time::advance(Duration::from_mins(1)).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            pass(3).await;
+            assert_eq!(log.count(WARNING), warnings, "at once");
+            pass(5 * 60).await;
+            assert_eq!(log.count(WARNING), warnings, "the same day");
+            tokio::time::advance(Duration::from_hours(19)).await;
+            pass(3).await;
+            assert_eq!(log.count(WARNING), 2 * warnings, "the next day");
+            let figures = notary.figures(now()).unwrap();
+            let state = if warnings > 0 { "expiring" } else { "good" };
+            assert_eq!(figures.repositories[state], 1, "{figures:?}");
+            let expected = if warnings > 0 { "2030-06-20T00:00:00Z" } else { LATER };
+            assert_eq!(figures.expires["targets"], expected.parse().unwrap());
+            // The server's own files matter only where it does not renew them.
+            assert_eq!(figures.expires.get("timestamp"), None);
+        });
+    }
+}
+
+#[test]
+fn figures_tell_of_checks_and_of_an_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = Client::new(&server, folder.path(), |_| ());
+    let figures = || client.notary.figures(now()).unwrap();
+    assert_eq!((figures().is_reachable, figures().last_good, figures().checks.len()), (None, None, 0));
+    client.ask(Urgency::Pull).unwrap();
+    assert_eq!((figures().is_reachable, figures().last_good), (Some(true), Some(now())));
+    *files.lock().unwrap() = None;
+    let later: Timestamp = "2030-06-01T00:01:00Z".parse().unwrap();
+    client.ask_at(Urgency::Pull, later).unwrap_err();
+    assert_eq!((figures().is_reachable, figures().last_good), (Some(false), Some(now())));
+    // While it is gone nobody renews the timestamp: its end matters.
+    assert_eq!(figures().expires["timestamp"], LATER.parse().unwrap());
+    *files.lock().unwrap() = Some(Files::new());
+    client.ask_at(Urgency::Pull, later).unwrap_err();
+    assert_eq!((figures().is_reachable, figures().repositories["refused"]), (Some(true), 1));
+    *files.lock().unwrap() = Some(good());
+    client.ask_at(Urgency::Pull, later).unwrap();
+    let all = figures();
+    assert_eq!((all.last_good, all.repositories["good"], all.repositories["refused"]), (Some(later), 1, 0));
+    assert_eq!(all.checks, [("good", 2), ("trust-unreachable", 1), ("trust-withdrawn", 1)].into());
 }
 
 #[test]

@@ -366,6 +366,8 @@ mod tests {
             repository: "r.example/app".to_owned(),
             checked: now,
             expires: expires.map(at),
+            roles: Vec::new(),
+            is_renewed: true,
             fault: expires.is_none().then(|| "it does not verify".to_owned()),
         };
         let (good, soon, past) = (Some("2026-12-06T00:00:00Z"), Some("2026-11-24T00:00:00Z"), Some("2026-11-22T02:59:59Z"));
@@ -401,6 +403,8 @@ mod tests {
             repository: "r.example/a".into(),
             checked: at(checked),
             expires: expires.map(at),
+            roles: Vec::new(),
+            is_renewed: true,
             fault: fault.map(str::to_owned),
         };
         let ids =
