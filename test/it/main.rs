@@ -24,3 +24,4 @@ mod trust_bundles;
 mod trust_fixtures;
 mod trust_repo;
 mod trust_server;
+mod trust_signers;

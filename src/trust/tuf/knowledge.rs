@@ -15,6 +15,8 @@ use crate::image::{Digest, Repository, Tag};
 /// Most tags named in the answer about a digest. Stops a digest under thousands of tags from slowing every start.
 const TAGS_NAMED: usize = 16;
 
+/// Characters of a digest in a message, as people compare them.
+const SHORT: usize = 19;
 /// How long ahead the expiry of a root is told: many people and hosts have a part in a new one.
 const ROOT_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 90);
 /// The same for what an owner or a signer signs.
@@ -82,6 +84,13 @@ pub struct Yes {
 pub enum Refusal {
     /// Nothing accepted vouches for it; why, in words.
     NotSigned(String),
+    /// A signer who must agree does not; why, in words behind his name.
+    SignerMissing {
+        /// The signer.
+        signer: RoleName,
+        /// What he has done instead.
+        why: String,
+    },
     /// A file that the answer depends on does not hold (any more).
     Fault(Fault),
 }
@@ -299,17 +308,7 @@ impl Knowledge {
         let now = now.max(self.seen);
         let (digest, role, until) = self.roles.judge(tag.as_str(), now)?;
         for required in require {
-            let agrees = match self.roles.usable(required, tag.as_str(), now) {
-                Ok(Some(held)) => held.file.body.targets.get(tag.as_str()).copied().flatten() == Some(digest),
-                Ok(None) => false,
-                Err(fault) => return Err(Refusal::Fault(fault)),
-            };
-            if !agrees {
-                return Err(Refusal::NotSigned(format!(
-                    "the required signer `{}` does not agree on tag `{tag}`",
-                    required.signer()
-                )));
-            }
+            self.agrees(required, tag, digest, now)?;
         }
         let signers = self
             .roles
@@ -323,6 +322,26 @@ impl Knowledge {
             .map(|name| name.signer().to_owned())
             .collect();
         Ok(Yes { digest, tags: vec![tag.clone()], role, signers, expires: until.min(self.expires()) })
+    }
+
+    /// Whether a signer who must agree vouches for the tag with this digest.
+    fn agrees(&self, signer: &RoleName, tag: &Tag, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
+        let missing = |why: String| Err(Refusal::SignerMissing { signer: signer.clone(), why });
+        let Some(held) = self.roles.usable(signer, tag.as_str(), now).map_err(Refusal::Fault)? else {
+            return missing(match self.roles.held.get(signer) {
+                Some(_) => format!("may not sign tag `{tag}`: its paths do not cover it"),
+                None => format!("is no signer of `{}`", self.repository),
+            });
+        };
+        match held.file.body.targets.get(tag.as_str()) {
+            Some(Some(theirs)) if *theirs == digest => Ok(()),
+            Some(Some(theirs)) => {
+                let short = |digest: &Digest| digest.to_string().chars().take(SHORT).collect::<String>();
+                missing(format!("signed tag `{tag}` as {}…, not {}…", short(theirs), short(&digest)))
+            }
+            Some(None) => missing(format!("signed tag `{tag}` without a SHA-256 digest")),
+            None => missing(format!("has not signed tag `{tag}`")),
+        }
     }
 
     /// All of it, for people.
