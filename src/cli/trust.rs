@@ -426,7 +426,9 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
 const fn import_remedy(code: TrustCode) -> &'static str {
     match code {
         TrustCode::Expired | TrustCode::ImportExpired => "export it anew where Notary is reached, and check this host's clock",
-        TrustCode::RolledBack => "this host has seen newer trust data: export anew where Notary is reached",
+        TrustCode::RolledBack => {
+            "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
+        }
         TrustCode::Withdrawn => "the server took it back after this bundle was written: export anew if it is signed again",
         TrustCode::RootNotTrusted => {
             "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"

@@ -72,10 +72,18 @@ fn an_image_passes_when_all_who_must_have_signed_it_and_not_before() {
 #[test]
 fn every_way_a_required_signer_can_fail_refuses_and_says_which() {
     type Change = fn(&mut Repo);
-    let cases: [(&str, Change, TrustCode, &str); 9] = [
+    let cases: [(&str, Change, TrustCode, &str); 10] = [
         (
             "has not signed",
             |repo| repo.role("targets/bob")["targets"] = json!({}),
+            TrustCode::SignerMissing,
+            "has not signed tag `1.0`",
+        ),
+        (
+            "has never signed anything",
+            |repo| {
+                repo.edit_listing("snapshot", |snapshot| drop(snapshot["meta"].as_object_mut().unwrap().remove("targets/bob")))
+            },
             TrustCode::SignerMissing,
             "has not signed tag `1.0`",
         ),

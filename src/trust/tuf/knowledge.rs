@@ -328,8 +328,11 @@ impl Knowledge {
     fn agrees(&self, signer: &RoleName, tag: &Tag, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
         let missing = |why: String| Err(Refusal::SignerMissing { signer: signer.clone(), why });
         let Some(held) = self.roles.usable(signer, tag.as_str(), now).map_err(Refusal::Fault)? else {
+            // Whom the owner has added and who has signed nothing at all has no file yet.
+            let is_added = |held: &Held| held.file.body.delegations.iter().any(|delegation| delegation.name == *signer);
             return missing(match self.roles.held.get(signer) {
                 Some(_) => format!("may not sign tag `{tag}`: its paths do not cover it"),
+                None if self.roles.held.values().any(is_added) => format!("has not signed tag `{tag}`"),
                 None => format!("is no signer of `{}`", self.repository),
             });
         };
