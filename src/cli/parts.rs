@@ -135,7 +135,7 @@ pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
     }
 }
 
-fn list(faults: &[PolicyFault]) -> String {
+pub(super) fn list(faults: &[PolicyFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -218,6 +218,7 @@ pub(super) fn notary(
         freshness: written.freshness,
         on_outage: written.on_outage,
         stale_limit: written.stale_limit,
+        require: written.signers.clone(),
         ..notary::Config::new(written.source.clone(), state)
     };
     Notary::new(config).map_err(|error| fault("NOTARY", error))

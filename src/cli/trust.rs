@@ -12,14 +12,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::parts::list;
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, clean, read_bytes, read_text};
 use crate::policy::{Settings, trust_remedy};
-use crate::trust::notary::{Config, Earlier, Inspection, Notary, Source, Standing};
-use crate::trust::tuf::{Pins, PinsError, RoleName, TagView};
+use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, signer};
+use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
@@ -135,7 +136,7 @@ struct Verify {
     reference: OsString,
     #[command(flatten)]
     common: Common,
-    /// A signer that must agree (`release-team`); may be given several times
+    /// A signer that must agree (`release-team`), besides those of `NOTARY_SIGNERS`; may be given several times
     #[arg(long = "require", value_name = "SIGNER")]
     require: Vec<String>,
 }
@@ -272,10 +273,13 @@ fn finish(done: Result<(String, u8), Stop>, json: bool) -> ExitCode {
 async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop> {
     // What is no text is no reference.
     let reference = reference(&arguments.reference.to_string_lossy())?;
-    let require: Option<Vec<RoleName>> =
-        arguments.require.iter().map(|name| RoleName::delegation(&format!("targets/{name}"))).collect();
-    let require = require.ok_or_else(|| Stop::Unknown("a signer's name is lower-case letters, digits, - and _".to_owned()))?;
-    let notary = notary(&arguments.common, settings, require)?;
+    // Those of the settings, and those asked for here.
+    let configured = settings.signers().map_err(|faults| Stop::Unknown(list(&faults)))?;
+    let mut require = configured.of(&reference.repository).to_vec();
+    for name in &arguments.require {
+        require.push(signer(name).map_err(|error| Stop::Unknown(error.to_string()))?);
+    }
+    let notary = notary(&arguments.common, settings, RequiredSigners::everywhere(require))?;
     let question = match (reference.digest, reference.tag) {
         (Some(digest), _) => Question::AnyOf(vec![digest]),
         (None, Some(tag)) => Question::Tag(tag),
@@ -303,7 +307,8 @@ async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop>
 
 async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let signers = settings.signers().map_err(|faults| Stop::Unknown(list(&faults)))?;
+    let notary = notary(&arguments.common, settings, signers)?;
     if !arguments.offline {
         check(&notary, &repository).await?;
     }
@@ -386,7 +391,7 @@ fn second(at: Timestamp) -> String {
 
 async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
     check(&notary, &repository).await?;
     let (version, keys) =
         notary.root(&repository).await.ok_or_else(|| Stop::Unknown("the root of trust was not kept".to_owned()))?;
@@ -435,7 +440,7 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
 }
 
 async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
     let mut repositories = Vec::new();
     for text in &arguments.repositories {
         let repository = reference(text)?.repository;
@@ -463,7 +468,7 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
 }
 
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
     let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| unread(&arguments.file, &error))?;
     let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
@@ -500,7 +505,9 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
 const fn import_remedy(code: TrustCode) -> &'static str {
     match code {
         TrustCode::Expired | TrustCode::ImportExpired => "export it anew where Notary is reached, and check this host's clock",
-        TrustCode::RolledBack => "this host has seen newer trust data: export anew where Notary is reached",
+        TrustCode::RolledBack => {
+            "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
+        }
         TrustCode::Withdrawn => "the server took it back after this bundle was written: export anew if it is signed again",
         TrustCode::RootNotTrusted => {
             "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
@@ -513,6 +520,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::Unauthorized
         | TrustCode::NoTrustData
         | TrustCode::NotSigned
+        | TrustCode::SignerMissing
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry
@@ -536,7 +544,7 @@ fn reference(text: &str) -> Result<Reference, Stop> {
         .map_err(|error: crate::image::ReferenceError| Stop::Refused { code: "reference-invalid", message: error.to_string() })
 }
 
-fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Result<Notary, Stop> {
+fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Result<Notary, Stop> {
     let docker = docker_config_dir(settings);
     let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
     let (source, tls) = match (written, &common.server) {

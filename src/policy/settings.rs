@@ -10,14 +10,15 @@ use std::time::Duration;
 use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
 use crate::image::Host;
 use crate::trust::VerifierKind;
-use crate::trust::notary::{OnOutage, Source};
+use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 17] = [
+pub const VARIABLES: [&str; 18] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
     "NOTARY_PINS",
+    "NOTARY_SIGNERS",
     "FRESHNESS",
     "ON_OUTAGE",
     "STALE_LIMIT",
@@ -78,6 +79,8 @@ pub struct NotarySettings {
     pub root_ca: Option<String>,
     /// notary's `trust_pinning` block, JSON.
     pub pins: Option<String>,
+    /// Which signers must agree on an image.
+    pub signers: RequiredSigners,
     /// How long a verified answer is used again without asking, or looking.
     pub freshness: Duration,
     /// What becomes of what is here when the server is out of reach.
@@ -183,6 +186,14 @@ impl Settings {
             let message = "is not a JSON object (notary's trust_pinning block)".to_owned();
             faults.push(PolicyFault { key: "NOTARY_PINS", message });
         }
+        let signers = self.signers().unwrap_or_else(|found| {
+            faults.extend(found);
+            RequiredSigners::default()
+        });
+        if source.is_none() && self.get("NOTARY_SIGNERS").is_some() && faults.is_empty() {
+            let message = "needs NOTARY: where it is off nobody signs".to_owned();
+            faults.push(PolicyFault { key: "NOTARY_SIGNERS", message });
+        }
         let freshness = self.number("FRESHNESS", "seconds", FRESHNESS, 0..=FRESHNESS_MOST, &mut faults);
         let on_outage = self.choice("ON_OUTAGE", &[("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)], &mut faults);
         let stale_limit = self.number("STALE_LIMIT", "hours", STALE_LIMIT, 1..=STALE_LIMIT_MOST, &mut faults);
@@ -195,10 +206,18 @@ impl Settings {
             source,
             root_ca: root_ca.map(str::to_owned),
             pins: pins.map(str::to_owned),
+            signers,
             freshness: Duration::from_secs(freshness),
             on_outage,
             stale_limit: if is_endless { Duration::MAX } else { Duration::from_hours(stale_limit) },
         }))
+    }
+
+    /// Which signers must agree on an image.
+    pub fn signers(&self) -> Result<RequiredSigners, Vec<PolicyFault>> {
+        let fault = |error: SignersError| PolicyFault { key: "NOTARY_SIGNERS", message: error.to_string() };
+        RequiredSigners::read(self.get("NOTARY_SIGNERS").unwrap_or_default())
+            .map_err(|errors| errors.into_iter().map(fault).collect())
     }
 
     /// What the settings mean. `allowlist_present` says whether an [`AllowlistSetting::IfPresent`] file exists.
@@ -225,6 +244,13 @@ impl Settings {
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
         let hosts = self.registries(&mut faults);
+        for unheard in notary.iter().flat_map(|notary| notary.signers.hosts()) {
+            // A rule that no image can meet is a misspelt one, and its signers would be asked for nowhere.
+            if !hosts.iter().any(|host| host.as_str() == unheard) {
+                let message = format!("registry `{unheard}` is not in REGISTRY");
+                faults.push(PolicyFault { key: "NOTARY_SIGNERS", message });
+            }
+        }
         if !self.docker_host().starts_with("unix://") {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault { key: "DOCKER_HOST", message });

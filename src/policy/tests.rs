@@ -50,6 +50,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
         ("NOTARY", "http://n.example"),
         ("NOTARY_ROOT_CA", "/etc/ca.crt"),
         ("NOTARY_PINS", "[]"),
+        ("NOTARY_SIGNERS", "team/*=qa; r.example/app=QA"),
         ("FRESHNESS", "1h"),
         ("ON_OUTAGE", "allow"),
         ("STALE_LIMIT", "0"),
@@ -63,6 +64,8 @@ fn all_faults_are_told_at_once_with_their_keys() {
     NOTARY: `http://n.example` is plain http; trust data must come over https
     NOTARY_ROOT_CA: is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path
     NOTARY_PINS: is not a JSON object (notary's trust_pinning block)
+    NOTARY_SIGNERS: `team/*` is no repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)
+    NOTARY_SIGNERS: `QA` is no signer's name (lower-case letters, digits, - and _)
     FRESHNESS: `1h` is not a number of seconds from 0 to 3600
     ON_OUTAGE: `allow` is neither `run` nor `deny`
     STALE_LIMIT: `0` is not a number of hours from 1 to 720
@@ -129,6 +132,38 @@ fn how_fresh_trust_data_must_be_is_set_within_bounds() {
         assert_eq!(faults(&[("STALE_LIMIT", wrong)]).len(), 1, "{wrong}");
     }
     assert_eq!(faults(&[("ON_OUTAGE", "Run")]).len(), 1);
+}
+
+#[test]
+fn required_signers_are_asked_for_where_an_image_may_come_from() {
+    use crate::trust::tuf::RoleName;
+    let own = ("NOTARY", "n.example");
+    let signers = |pairs: &[(&str, &str)]| {
+        let settings = settings(pairs);
+        settings.resolve(false).map(|_| settings.notary().unwrap().unwrap().signers)
+    };
+    let repository = "r.example/team/app".parse().unwrap();
+    let found = signers(&[own, ("REGISTRY", "r.example"), ("NOTARY_SIGNERS", "r.example/team/*=qa\n*=any")]).unwrap();
+    assert_eq!(found.of(&repository).iter().map(RoleName::as_str).collect::<Vec<_>>(), ["targets/qa"]);
+    assert!(signers(&[own]).unwrap().of(&repository).is_empty());
+    // With bundles too.
+    assert!(signers(&[("NOTARY", "import"), ("NOTARY_SIGNERS", "*=qa")]).is_ok());
+    // A rule that would never be heard of, and rules that nobody asks.
+    for (registry, rule) in [
+        ("r.example", "r.example:5000/app=qa"),
+        ("r.example", "R.example/*=qa"),
+        ("r.example:5000", "r.example/*=qa"),
+        ("r.example", "docker.io/*=qa"),
+        ("r.example", "team.r.example/*=qa;*=any"),
+    ] {
+        let told = signers(&[own, ("REGISTRY", registry), ("NOTARY_SIGNERS", rule)]).unwrap_err();
+        assert_eq!(told.len(), 1, "{rule}");
+        assert!(told[0].to_string().ends_with("is not in REGISTRY"), "{rule}: {}", told[0]);
+    }
+    assert_eq!(
+        faults(&[("NOTARY", "off"), ("NOTARY_SIGNERS", "*=qa")]),
+        ["NOTARY_SIGNERS: needs NOTARY: where it is off nobody signs"]
+    );
 }
 
 #[test]

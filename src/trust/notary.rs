@@ -8,6 +8,7 @@ mod ahead;
 mod bundle;
 mod figures;
 mod server;
+mod signers;
 mod state;
 
 use std::collections::HashMap;
@@ -24,10 +25,9 @@ use tokio::time::Instant;
 
 pub use self::bundle::{Earlier, Exported};
 use self::server::{FetchError, Server};
+pub use self::signers::{RequiredSigners, SignersError, signer};
 use self::state::{Bad, Edition, Read, StateDir, Written};
-use super::tuf::{
-    Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update,
-};
+use super::tuf::{Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
 use super::{Answer, Figures, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
@@ -96,8 +96,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How long the network gets for one answer.
     pub network_time: Duration,
-    /// Delegations (`targets/release-team`) that must agree on every digest.
-    pub require: Vec<RoleName>,
+    /// Delegations (`targets/release-team`) that must agree on a digest.
+    pub require: RequiredSigners,
     /// How long after its last use a repository is kept fresh ([`Notary::keep_fresh`]).
     pub in_use: Duration,
     /// Bounds of one verification.
@@ -118,7 +118,7 @@ impl Config {
             on_outage: OnOutage::default(),
             state_dir: state_dir.into(),
             network_time: Duration::from_secs(3),
-            require: Vec::new(),
+            require: RequiredSigners::default(),
             in_use: Duration::from_mins(5),
             limits: Limits::default(),
         }
@@ -146,7 +146,7 @@ struct Inner {
     stale_limit: Duration,
     on_outage: OnOutage,
     network_time: Duration,
-    require: Vec<RoleName>,
+    require: RequiredSigners,
     in_use: Duration,
     limits: Limits,
     /// Spreads the checks ahead, differently in each process.
@@ -325,7 +325,7 @@ impl Notary {
         self.inner.loaded(&entry).await;
         let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
-        let view = known?.knowledge.view(now);
+        let view = known?.knowledge.view(self.inner.require.of(repository), now);
         Some(Inspection {
             server: self.inner.source(),
             pin: self.inner.pins.describe(repository.as_str()),
@@ -837,9 +837,10 @@ impl Inner {
         if freshness != Freshness::Fresh {
             knowledge.proven(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
         }
+        let require = self.require.of(repository);
         let answer = match question {
-            Question::Tag(tag) => knowledge.tag(tag, &self.require, now),
-            Question::AnyOf(digests) => knowledge.any_of(digests, &self.require, now),
+            Question::Tag(tag) => knowledge.tag(tag, require, now),
+            Question::AnyOf(digests) => knowledge.any_of(digests, require, now),
         };
         match answer {
             Ok(Yes { digest, tags, role, signers, expires }) => Ok(Vouch {
@@ -855,6 +856,7 @@ impl Inner {
             Err(Refusal::NotSigned(why)) => {
                 Err(TrustError::new(TrustCode::NotSigned, format!("`{repository}` is signed, but {why}")))
             }
+            Err(refusal @ Refusal::SignerMissing { .. }) => Err(TrustError::new(TrustCode::SignerMissing, refusal.to_string())),
             Err(Refusal::Fault(fault)) => Err(refused(&fault, repository, true)),
         }
     }

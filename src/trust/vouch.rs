@@ -160,6 +160,8 @@ pub enum TrustCode {
     Withdrawn,
     /// The repository is signed; this tag or digest is not.
     NotSigned,
+    /// It is signed, and a signer who must agree does not.
+    SignerMissing,
     /// Trust data that does not verify: signature, hash, structure, bounds.
     Invalid,
     /// Trust data past its date.
@@ -184,13 +186,14 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Unreachable,
         Self::CaRefused,
         Self::Unauthorized,
         Self::NoTrustData,
         Self::Withdrawn,
         Self::NotSigned,
+        Self::SignerMissing,
         Self::Invalid,
         Self::Expired,
         Self::RolledBack,
@@ -219,6 +222,7 @@ impl TrustCode {
             Self::NoTrustData => "no-trust-data",
             Self::Withdrawn => "trust-withdrawn",
             Self::NotSigned => "not-signed",
+            Self::SignerMissing => "signer-missing",
             Self::Invalid => "trust-invalid",
             Self::Expired => "trust-expired",
             Self::RolledBack => "trust-rolled-back",

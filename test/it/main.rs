@@ -25,3 +25,4 @@ mod trust_commands;
 mod trust_fixtures;
 mod trust_repo;
 mod trust_server;
+mod trust_signers;
