@@ -171,7 +171,7 @@ fn notary(written: &NotarySettings, answer: Result<Answer, NetError>) -> Finding
             let evidence = format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()));
             let remedy =
                 "check NOTARY, the network and the name service; pulls are refused meanwhile, known images go on for a day";
-            Finding::critical("notary-unreachable", evidence, remedy)
+            Finding::warning("notary-unreachable", evidence, remedy)
         }
     }
 }
@@ -318,8 +318,8 @@ mod tests {
             (Ok(answer(404)), "notary-strange", Warning),
             (Err(NetError::CaRefused { host: host(), cause: "UnknownIssuer".into() }), "notary-ca", Critical),
             (Err(NetError::Tls { host: host(), cause: "NotValidForName".into() }), "notary-ca", Critical),
-            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Critical),
-            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Critical),
+            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Warning),
+            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Warning),
         ] {
             let finding = notary(&written, answer);
             assert_eq!((finding.id, finding.severity), (id, severity));
