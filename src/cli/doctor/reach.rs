@@ -182,7 +182,7 @@ fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>) -> F
             let evidence = format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()));
             let remedy =
                 "check NOTARY, the network and the name service; pulls are refused meanwhile, known images go on for a day";
-            Finding::critical("notary-unreachable", evidence, remedy)
+            Finding::warning("notary-unreachable", evidence, remedy)
         }
     }
 }
@@ -346,8 +346,8 @@ mod tests {
             (Ok(answer(404)), "notary-strange", Warning),
             (Err(NetError::CaRefused { host: host(), cause: "UnknownIssuer".into() }), "notary-ca", Critical),
             (Err(NetError::Tls { host: host(), cause: "NotValidForName".into() }), "notary-ca", Critical),
-            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Critical),
-            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Critical),
+            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Warning),
+            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Warning),
         ] {
             let finding = notary("https://n.example", false, answer);
             assert_eq!((finding.id, finding.severity), (id, severity));
