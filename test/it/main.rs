@@ -22,5 +22,6 @@ mod request_oracle;
 mod trust_attacks;
 mod trust_commands;
 mod trust_fixtures;
+mod trust_fuzz;
 mod trust_repo;
 mod trust_server;
