@@ -23,7 +23,7 @@ use crate::trust::tuf::{Pins, PinsError, RoleName, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
-const NETWORK_TIME: Duration = Duration::from_secs(10);
+const NETWORK_TIME: Duration = Duration::from_secs(12);
 /// Largest bundle taken in.
 const BUNDLE_BYTES: u64 = 256 << 20;
 /// Largest pins file or CA bundle.
