@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -224,7 +225,10 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
     let yes = |text| (text, YES);
     let (done, json) = match &arguments.command {
         Command::Verify(arguments) => {
-            (runtime.block_on(verify(arguments, settings)).map(yes).map_err(Stop::refused), arguments.common.json)
+            // A fault of our own is a no as well.
+            let verified = catch_unwind(AssertUnwindSafe(|| runtime.block_on(verify(arguments, settings))));
+            let verified = verified.unwrap_or_else(|_| Err(Stop::Unknown("the verification broke off".to_owned())));
+            (verified.map(yes).map_err(Stop::refused), arguments.common.json)
         }
         Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)).map(yes), arguments.common.json),
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),

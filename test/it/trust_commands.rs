@@ -1007,7 +1007,7 @@ fn a_server_that_does_not_speak_tls_is_refused_in_time() {
         listen(|mut stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
         }),
-        listen(|stream| drop(stream)),
+        listen(drop),
         listen(|mut stream| while stream.write_all(&[0x16; 4096]).is_ok() {}),
     ];
     let children = servers.each_ref().map(|url| start(place.asking(url).arg("--root-ca").arg(&ca).arg(format!("{GUN}:1.0"))));
