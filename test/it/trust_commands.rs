@@ -889,6 +889,26 @@ fn documents_that_grow_in_memory_stay_within_their_bounds() {
 }
 
 #[test]
+fn the_largest_repository_that_passes_does_so_beside_what_is_kept_of_it() {
+    let mut repo = Repo::docker(root_key(GUN));
+    for role in ["targets", "targets/releases"] {
+        let notes: Vec<String> = (0..70_000).map(|index| format!("{index:0>95}")).collect();
+        repo.role(role)["x"] = json!(notes);
+    }
+    let place = Place::new();
+    let old = Server::files(repo.publish());
+    repo.bump();
+    let new = Server::files(repo.publish());
+    for (turn, server) in [("first use", &old), ("a later publication, all of it new", &new), ("nothing new", &new)] {
+        let ran = place.verify(server);
+        ran.yes();
+        println!("{turn}: {} MiB {:?}", ran.peak_kib >> 10, ran.took);
+        assert!(ran.peak_kib < 256 << 10 && ran.took < Duration::from_secs(20), "{turn}: {ran:?}");
+    }
+    assert!(std::fs::metadata(state_file(&place)).unwrap().len() > 13 << 20);
+}
+
+#[test]
 fn inspect_shows_tags_signers_keys_and_what_is_wrong() {
     let mut repo = Repo::docker(root_key(GUN));
     repo.role("targets/alice")["expires"] = json!("2020-01-01T00:00:00Z");
