@@ -14,7 +14,7 @@ pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use tls::{Identity, Roots, Tls, read_bytes, read_text};
 
-/// Longest wait for a connection, TLS handshake not included. Stops a dead address from taking the whole deadline.
+/// Longest wait for a connection, the proxy's part and the TLS handshake included. Stops a dead address from taking the whole deadline.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// Most header fields in an answer. With the HTTP parser's own bound on the head (408 KiB) it stops a head without end.
 const HEADER_FIELDS: usize = 64;

@@ -177,6 +177,14 @@ notary delegation remove -p "$gun" targets/releases --yes
 within_window 'the delegation removed' 4.0 not-signed
 notary delete --remote "$gun"
 within_window 'the repository deleted' 2.0 trust-withdrawn
+# What the gate tells of it, every 15 seconds.
+wait_for 'the metrics' 20 grep -q '^img_authz_trust_checks_total{outcome="trust-withdrawn"}' "$dir/gate/metrics.prom" ||
+    die 'the metrics do not tell of the withdrawal'
+for line in 'trust_checks_total{outcome="good"} [1-9]' 'trust_server_reachable 1' 'trust_repositories{state="refused"} 1' \
+    'trust_expiry_timestamp_seconds{role="root"} [1-9]' 'trust_last_check_timestamp_seconds [1-9]'; do
+    grep -q "^img_authz_$line" "$dir/gate/metrics.prom" || die "the metrics do not tell $line"
+done
+checks=$((checks + 1))
 # A restart while the server is gone: what was withdrawn stays withdrawn.
 gone
 answer=$("$gate" trust inspect "$gun" --offline --server "$url" --root-ca "$dir/ca.crt" --state "$dir/gate/trust" --json)

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
-const NETWORK_TIME: Duration = Duration::from_secs(10);
+const NETWORK_TIME: Duration = Duration::from_secs(12);
 /// Largest bundle taken in.
 const BUNDLE_BYTES: u64 = 256 << 20;
 /// Largest pins file or CA bundle.
@@ -240,7 +241,10 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
     let yes = |text| (text, YES);
     let (done, json) = match &arguments.command {
         Command::Verify(arguments) => {
-            (runtime.block_on(verify(arguments, settings)).map(yes).map_err(Stop::refused), arguments.common.json)
+            // A fault of our own is a no as well.
+            let verified = catch_unwind(AssertUnwindSafe(|| runtime.block_on(verify(arguments, settings))));
+            let verified = verified.unwrap_or_else(|_| Err(Stop::Unknown("the verification broke off".to_owned())));
+            (verified.map(yes).map_err(Stop::refused), arguments.common.json)
         }
         Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)).map(yes), arguments.common.json),
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),

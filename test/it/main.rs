@@ -23,6 +23,7 @@ mod trust_attacks;
 mod trust_bundles;
 mod trust_commands;
 mod trust_fixtures;
+mod trust_fuzz;
 mod trust_repo;
 mod trust_server;
 mod trust_signers;

@@ -889,6 +889,26 @@ fn documents_that_grow_in_memory_stay_within_their_bounds() {
 }
 
 #[test]
+fn the_largest_repository_that_passes_does_so_beside_what_is_kept_of_it() {
+    let mut repo = Repo::docker(root_key(GUN));
+    for role in ["targets", "targets/releases"] {
+        let notes: Vec<String> = (0..70_000).map(|index| format!("{index:0>95}")).collect();
+        repo.role(role)["x"] = json!(notes);
+    }
+    let place = Place::new();
+    let old = Server::files(repo.publish());
+    repo.bump();
+    let new = Server::files(repo.publish());
+    for (turn, server) in [("first use", &old), ("a later publication, all of it new", &new), ("nothing new", &new)] {
+        let ran = place.verify(server);
+        ran.yes();
+        println!("{turn}: {} MiB {:?}", ran.peak_kib >> 10, ran.took);
+        assert!(ran.peak_kib < 256 << 10 && ran.took < Duration::from_secs(20), "{turn}: {ran:?}");
+    }
+    assert!(std::fs::metadata(state_file(&place)).unwrap().len() > 13 << 20);
+}
+
+#[test]
 fn inspect_shows_tags_signers_keys_and_what_is_wrong() {
     let mut repo = Repo::docker(root_key(GUN));
     repo.role("targets/alice")["expires"] = json!("2020-01-01T00:00:00Z");
@@ -974,4 +994,95 @@ fn status_tells_what_must_be_signed_anew_and_ends_with_2_for_it() {
     place.verify(&server).no("trust-withdrawn");
     let ran = ended(start(place.trust("status").arg("--json")));
     assert!(ran.code == Some(2) && ran.json()[0]["fault"].as_str().is_some_and(|why| why.contains("now has none")), "{ran:?}");
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_refused_in_time() {
+    let place = Place::new();
+    let ca = place.write("ca.crt", &Server::files(good()).ca);
+    let listen = |serve: fn(TcpStream)| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || serve(stream));
+            }
+        });
+        url
+    };
+    let servers = [
+        listen(|stream| {
+            std::thread::sleep(Duration::from_secs(30));
+            drop(stream);
+        }),
+        // A handshake by drops: a record of the largest length, a byte at a time.
+        listen(|mut stream| {
+            for byte in [22, 3, 3, 0x3f, 0xff].into_iter().chain(std::iter::repeat(2)) {
+                if stream.write_all(&[byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }),
+        listen(|mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        }),
+        listen(drop),
+        listen(|mut stream| while stream.write_all(&[0x16; 4096]).is_ok() {}),
+    ];
+    let children = servers.each_ref().map(|url| start(place.asking(url).arg("--root-ca").arg(&ca).arg(format!("{GUN}:1.0"))));
+    for child in children {
+        assert!(ended(child).no("trust-unreachable").contains("check NOTARY and the network"));
+    }
+}
+
+#[test]
+fn every_failure_says_which_it_was_and_what_to_do() {
+    let expired = || {
+        let mut repo = Repo::docker(root_key(GUN));
+        repo.role("targets/releases")["expires"] = json!("2020-01-01T00:00:00Z");
+        repo.publish()
+    };
+    let broken = || {
+        let mut files = good();
+        files.insert("timestamp.json".to_owned(), b"<html>".to_vec());
+        files
+    };
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    let new = repo.publish();
+    let unsigned = || {
+        let mut repo = Repo::docker(root_key(GUN));
+        for role in ["targets/releases", "targets/alice"] {
+            repo.role(role)["targets"] = json!({});
+        }
+        repo.publish()
+    };
+    for (earlier, served, code, remedy) in [
+        (None, Files::new(), "no-trust-data", "sign the image"),
+        (None, unsigned(), "not-signed", "sign this tag"),
+        (None, broken(), "trust-invalid", "do not use this image"),
+        (None, expired(), "trust-expired", "check this host's clock"),
+        (Some(&new), old, "trust-rolled-back", "tell the Notary's operator"),
+        (Some(&new), Files::new(), "trust-withdrawn", "have the publisher sign it again"),
+    ] {
+        let place = Place::new();
+        if let Some(earlier) = earlier {
+            place.verify(&Server::files(earlier.clone())).yes();
+        }
+        let message = place.verify(&Server::files(served)).no(code);
+        assert!(message.contains(remedy), "{code}: {message}");
+    }
+    let place = Place::new();
+    let gone = ended(start(place.asking("https://localhost:1").arg(format!("{GUN}:1.0"))));
+    assert!(gone.no("trust-unreachable").contains("check NOTARY and the network"));
+    let wanting = place.verify(&guarded("Basic realm=\"x\"".to_owned(), "never".to_owned()));
+    assert!(wanting.no("trust-unauthorized").contains("put credentials for the registry into DOCKER_CONFIG"));
+    let pins = place.write("pins.json", "{\"disable_tofu\": true}");
+    let pinned = place.verify_with(&Server::files(good()), |command| command.arg("--pins").arg(pins));
+    assert!(pinned.no("root-not-trusted").contains("compare the root key with its publisher"));
+    // For people the same, on standard error.
+    let said = ended(start(place.trust("verify").args([&format!("{GUN}:1.0"), "--server", "https://localhost:1"])));
+    assert!(said.code == Some(2) && said.out.is_empty() && said.err.contains("refused (trust-unreachable): "), "{said:?}");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub struct Server {
     pub url: String,
     pub ca: String,
     pub seen: Arc<Mutex<Vec<Seen>>>,
+    /// Connections that were made.
+    pub connections: Arc<AtomicUsize>,
 }
 
 type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
@@ -142,16 +145,18 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (shared, handler): (_, Handler) = (Arc::clone(&seen), Arc::new(handler));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (shared, counter, handler): (_, _, Handler) = (Arc::clone(&seen), Arc::clone(&connections), Arc::new(handler));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                counter.fetch_add(1, Ordering::SeqCst);
                 let (config, handler, seen) = (Arc::clone(&config), Arc::clone(&handler), Arc::clone(&shared));
                 std::thread::spawn(move || {
                     let _ = serve(stream, config, &handler, &seen);
                 });
             }
         });
-        Self { url, ca, seen }
+        Self { url, ca, seen, connections }
     }
 
     /// Serves these files, and nothing else.
@@ -350,6 +355,7 @@ fn a_good_server_is_believed_and_asked_again() {
     client.ask(Urgency::Pull).unwrap();
     // Nothing is new: the timestamp alone is asked for.
     assert_eq!(server.count(), 7);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1, "the connection is kept");
     // A new process knows what the old one knew.
     Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
     assert_eq!(server.count(), 8);
@@ -550,6 +556,87 @@ fn a_busy_server_is_asked_again() {
         if *tries < 3 { Reply::Status(503, Vec::new(), Vec::new()) } else { file(&files, seen) }
     });
     assert!(pull(&server, |_| ()).is_ok());
+}
+
+#[test]
+fn heads_that_no_server_should_send_are_refused() {
+    let ask = |head: String, body: Vec<u8>| {
+        let files = good();
+        let server = Server::start(move |seen| {
+            if seen.path.ends_with("/timestamp.json") {
+                Reply::Raw([head.as_bytes(), &body].concat())
+            } else {
+                file(&files, seen)
+            }
+        });
+        pull(&server, |config| config.network_time = Duration::from_millis(1500))
+    };
+    let body = good()["timestamp.json"].clone();
+    let length = body.len();
+    // The twins: one length, chunks, or all until the connection ends.
+    let chunked = [format!("{length:x}\r\n").into_bytes(), body.clone(), b"\r\n0\r\n\r\n".to_vec()].concat();
+    assert!(ask(format!("HTTP/1.1 200\r\ncontent-length: {length}\r\n\r\n"), body.clone()).is_ok());
+    assert!(ask("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), chunked.clone()).is_ok());
+    assert!(ask("HTTP/1.0 200 OK\r\n\r\n".to_owned(), body.clone()).is_ok());
+    for head in [
+        "content-length: -1",
+        "content-length: 1e3",
+        "content-length: +5",
+        "content-length: 99999999999999999999999",
+        "content-length: 0x10",
+        "content-length: 1\r\ncontent-length: 2",
+        "content-length 5",
+        "no colon",
+        "a\0b: c",
+        "transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        "transfer-encoding: chunked\r\n\r\n-1\r\n",
+        "transfer-encoding: chunked\r\n\r\n5;\n",
+        "content-encoding: br",
+        "content-encoding: gzip, gzip",
+        "content-encoding: gzip\r\ncontent-encoding: gzip",
+        "content-encoding: gzip",
+        "content-range: bytes 0-1/2\r\ncontent-length: 1",
+    ] {
+        let answer = ask(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n"), body.clone());
+        assert!(matches!(code(&answer), Some(TrustCode::Unreachable | TrustCode::Invalid)), "{head}: {answer:?}");
+    }
+    for line in
+        ["HTTP/1.1 99 X", "HTTP/1.1 1000 X", "HTTP/1.1 abc X", "HTTP/9.9 200 OK", "HTTP/2 200", "ICY 200 OK", "200 OK", ""]
+    {
+        let answer = ask(format!("{line}\r\ncontent-length: {length}\r\n\r\n"), body.clone());
+        assert_eq!(code(&answer), Some(TrustCode::Unreachable), "{line}: {answer:?}");
+    }
+    for status in [201, 202, 203, 206, 304, 400, 405, 410, 418, 451, 505, 511, 999] {
+        let answer = ask(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n"), body.clone());
+        assert_eq!(code(&answer), Some(TrustCode::Unreachable), "{status}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_token_service_that_misbehaves_is_refused_in_time() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (what, reply) in [
+        ("stall", (|| Reply::Stall) as fn() -> Reply),
+        ("drops", || Reply::Drip("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", " ")),
+        ("a body without end", || Reply::Endless(CHUNKED, format!("10000\r\n{}\r\n", " ".repeat(0x10000)))),
+        ("a head without end", || Reply::Endless("HTTP/1.1 200 OK\r\n", format!("x: {}\r\n", "y".repeat(1000)))),
+        ("a gzip bomb", || Reply::Status(200, vec![("content-encoding", "gzip".to_owned())], gzip(&vec![b' '; 64 << 20]))),
+        ("a token that is too long", || Reply::File(json!({ "token": "t".repeat(100_000) }).to_string().into_bytes())),
+        ("an error", || Reply::Status(500, Vec::new(), Vec::new())),
+        ("another challenge", || Reply::Status(401, vec![("www-authenticate", "Basic realm=x".to_owned())], Vec::new())),
+        ("close", || Reply::Close),
+    ] {
+        let tokens = Server::start(move |_| reply());
+        let server = guarded(format!("Bearer realm=\"{}/token\"", tokens.url), "Bearer never".into());
+        let started = Instant::now();
+        let answer = pull(&server, |config| {
+            config.credentials = docker_config();
+            config.network_time = Duration::from_millis(1500);
+        });
+        let expected = [TrustCode::Unreachable, TrustCode::Unauthorized, TrustCode::Invalid];
+        assert!(code(&answer).is_some_and(|code| expected.contains(&code)), "{what}: {answer:?}");
+        assert!(started.elapsed() < Duration::from_secs(4), "{what} took {:?}", started.elapsed());
+    }
 }
 
 #[test]
