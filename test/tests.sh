@@ -402,6 +402,8 @@ service_prints() { [[ $(docker service logs --raw web 2> /dev/null) = *"$1"* ]];
 if [[ -n ${RIG:-} ]]; then
     # shellcheck source=lockdown.sh
     . "$RIG_TOOLS/../lockdown.sh"
+    # shellcheck source=signers.sh
+    . "$RIG_TOOLS/../signers.sh"
 fi
 
 # races COUNT NAME ARGUMENT...: test/races.py, whose counts are printed

@@ -22,6 +22,7 @@ mod request_oracle;
 mod trust_attacks;
 mod trust_bundles;
 mod trust_fixtures;
+mod trust_reboot;
 mod trust_repo;
 mod trust_server;
 mod trust_signers;

@@ -82,7 +82,7 @@ fn every_way_a_required_signer_can_fail_refuses_and_says_which() {
         (
             "has never signed anything",
             |repo| {
-                repo.edit_listing("snapshot", |snapshot| drop(snapshot["meta"].as_object_mut().unwrap().remove("targets/bob")))
+                repo.edit_listing("snapshot", |snapshot| drop(snapshot["meta"].as_object_mut().unwrap().remove("targets/bob")));
             },
             TrustCode::SignerMissing,
             "has not signed tag `1.0`",
