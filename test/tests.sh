@@ -413,6 +413,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../builds.sh"
     # shellcheck source=doctor.sh
     . "$RIG_TOOLS/../doctor.sh"
+    # shellcheck source=signers.sh
+    . "$RIG_TOOLS/../signers.sh"
 fi
 
 # --- Races ---
