@@ -5,14 +5,14 @@
 #
 #   test/trust-interop.sh [IMG-AUTHZ]      (default: target/debug/img-authz, built if it is not there)
 #
-# Needs notary, notary-server, notary-signer, openssl, curl and python3; installs those that are missing (Debian, as root).
-# Ports: INTEROP_PORT (default 24443) and the six behind it.
+# Needs notary, notary-server, notary-signer, docker (its command line), openssl, curl and python3; installs those that are missing
+# (Debian, as root). Ports: INTEROP_PORT (default 24443) and the six behind it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 # shellcheck source=test/rig/lib.sh
 . test/rig/lib.sh
-packages notary:notary notary-server:notary notary-signer:notary openssl:openssl curl:curl python3:python3
+packages notary:notary notary-server:notary notary-signer:notary openssl:openssl curl:curl python3:python3 docker:docker.io
 gate=${1:-target/debug/img-authz}
 if [[ ! -x $gate ]]; then
     find_cargo
@@ -126,6 +126,12 @@ serve() { # SETTING=VALUE...
     wait_for 'the gate' 30 curl -sf --unix-socket "$socket" -X POST http://gate/Plugin.Activate
 }
 
+# gone: the gate that runs ends
+gone() {
+    kill "$gate_pid"
+    wait "$gate_pid" 2> /dev/null || true
+}
+
 # asked TAG: the gate's answer to the pull
 asked() {
     local call='{"RequestMethod": "POST", "RequestUri": "/v1.43/images/create?fromImage='$gun'&tag='$1'",
@@ -180,8 +186,7 @@ for line in 'trust_checks_total{outcome="good"} [1-9]' 'trust_server_reachable 1
 done
 checks=$((checks + 1))
 # A restart while the server is gone: what was withdrawn stays withdrawn.
-kill "$gate_pid"
-wait "$gate_pid" 2> /dev/null || true
+gone
 answer=$("$gate" trust inspect "$gun" --offline --server "$url" --root-ca "$dir/ca.crt" --state "$dir/gate/trust" --json)
 [[ $answer == *'"refused":'* ]] || die "the withdrawal is not kept: $answer"
 checks=$((checks + 1))
@@ -227,6 +232,8 @@ tls_no 'TLS 1.1' trust-unreachable 'TLS with' -cert "$dir/tls.crt" -key "$dir/tl
 # The twin: TLS is good, its page is no trust data.
 tls_no 'TLS 1.2' trust-invalid 'no JSON' -cert "$dir/tls.crt" -key "$dir/tls.key" -tls1_2
 tls_no 'a key of 1024 bits' trust-ca-refused 'weak key' -cert "$dir/weak.crt" -key "$dir/weak.key"
+# shellcheck source=test/trust-owners.sh
+. test/trust-owners.sh
 
 # Token auth. The credentials are those of the registry; `reader` may pull and nothing else.
 for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
@@ -263,4 +270,6 @@ cp "$dir/docker/config.json" "$dir/config/config.json"
 serve FRESHNESS=0
 within_window 'a gate with a token' 1.0 '"Allow":true'
 within_window 'a gate with a token, again' 1.0 '"Allow":true'
+gone
+signers_with_tokens
 echo "trust-interop: $((checks + 1)) checks, all as expected"

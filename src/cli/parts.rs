@@ -12,7 +12,7 @@ use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope
 use crate::registry::{self, Registry};
 use crate::trust::Verifier;
 use crate::trust::allowlist::Allowlist;
-use crate::trust::notary::{self, Notary};
+use crate::trust::notary::{self, Notary, Source};
 use crate::trust::registry::RegistryVerifier;
 use crate::trust::tuf::Pins;
 
@@ -135,7 +135,7 @@ pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
     }
 }
 
-fn list(faults: &[PolicyFault]) -> String {
+pub(super) fn list(faults: &[PolicyFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -189,9 +189,10 @@ pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<Polic
     }
 }
 
-/// How the Notary's server is spoken to.
+/// How the Notary's server is spoken to; nobody is, where trust data is imported.
 pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
-    let server = Url::parse(&written.server).map_err(|error| fault("NOTARY", error))?;
+    let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
+    let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
     let mut folders = certificate_folders(settings);
     folders.push(settings.docker_config().join("tls"));
     Tls::for_server(&authority(&server), written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))
@@ -217,7 +218,8 @@ pub(super) fn notary(
         freshness: written.freshness,
         on_outage: written.on_outage,
         stale_limit: written.stale_limit,
-        ..notary::Config::new(&written.server, state)
+        require: written.signers.clone(),
+        ..notary::Config::new(written.source.clone(), state)
     };
     Notary::new(config).map_err(|error| fault("NOTARY", error))
 }

@@ -13,14 +13,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::parts::list;
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, clean, read_text};
+use crate::net::{Tls, Url, authority, clean, read_bytes, read_text};
 use crate::policy::{Settings, trust_remedy};
-use crate::trust::notary::{Config, Inspection, Notary, Standing};
-use crate::trust::tuf::{Pins, PinsError, RoleName, TagView};
+use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, signer};
+use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
@@ -97,7 +98,7 @@ struct Export {
     file: PathBuf,
     #[command(flatten)]
     common: Common,
-    /// Ask nobody: export what is known here
+    /// Ask nobody: export what is known here, without the roots before it, which a host that knows an older one needs
     #[arg(long)]
     offline: bool,
 }
@@ -136,7 +137,7 @@ struct Verify {
     reference: OsString,
     #[command(flatten)]
     common: Common,
-    /// A signer that must agree (`release-team`); may be given several times
+    /// A signer that must agree (`release-team`), besides those of `NOTARY_SIGNERS`; may be given several times
     #[arg(long = "require", value_name = "SIGNER")]
     require: Vec<String>,
 }
@@ -175,27 +176,42 @@ struct Status {
 
 /// Why a command ends without a yes.
 enum Stop {
+    /// Several questions, and a no among the answers; all of them.
+    Partly(String),
     /// A refusal, with its code.
     Refused { code: &'static str, message: String },
     /// Usage or our own failure.
     Unknown(String),
 }
 
-impl From<TrustError> for Stop {
-    fn from(error: TrustError) -> Self {
-        match error.code {
-            TrustCode::Misconfigured => Self::Unknown(error.message),
-            code => Self::Refused { code: code.as_str(), message: format!("{}; {}", error.message, trust_remedy(code)) },
+impl Stop {
+    fn text(self) -> String {
+        match self {
+            Self::Partly(text) | Self::Unknown(text) | Self::Refused { message: text, .. } => text,
         }
     }
 }
 
+impl From<TrustError> for Stop {
+    fn from(error: TrustError) -> Self {
+        let remedy = trust_remedy(error.code);
+        Self::with(error, remedy)
+    }
+}
+
 impl Stop {
+    fn with(error: TrustError, remedy: &str) -> Self {
+        match error.code {
+            TrustCode::Misconfigured => Self::Unknown(error.message),
+            code => Self::Refused { code: code.as_str(), message: format!("{}; {remedy}", error.message) },
+        }
+    }
+
     /// The same as a no: where the question was whether an image may run, not being able to tell is one.
     fn refused(self) -> Self {
         match self {
             Self::Unknown(message) => Self::Refused { code: TrustCode::Misconfigured.as_str(), message },
-            refused @ Self::Refused { .. } => refused,
+            no @ (Self::Refused { .. } | Self::Partly(_)) => no,
         }
     }
 }
@@ -245,6 +261,7 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
 fn finish(done: Result<(String, u8), Stop>, json: bool) -> ExitCode {
     let (text, to_stdout, code) = match done {
         Ok((text, code)) => (text, true, code),
+        Err(Stop::Partly(text)) => (text, true, NO),
         Err(Stop::Refused { code, message }) if json => (json!({ "code": code, "message": message }).to_string(), true, NO),
         Err(Stop::Refused { code, message }) => (format!("refused ({code}): {message}"), false, NO),
         Err(Stop::Unknown(message)) if json => {
@@ -260,10 +277,13 @@ fn finish(done: Result<(String, u8), Stop>, json: bool) -> ExitCode {
 async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop> {
     // What is no text is no reference.
     let reference = reference(&arguments.reference.to_string_lossy())?;
-    let require: Option<Vec<RoleName>> =
-        arguments.require.iter().map(|name| RoleName::delegation(&format!("targets/{name}"))).collect();
-    let require = require.ok_or_else(|| Stop::Unknown("a signer's name is lower-case letters, digits, - and _".to_owned()))?;
-    let notary = notary(&arguments.common, settings, require)?;
+    // Those of the settings, and those asked for here.
+    let configured = settings.signers().map_err(|faults| Stop::Unknown(list(&faults)))?;
+    let mut require = configured.of(&reference.repository).to_vec();
+    for name in &arguments.require {
+        require.push(signer(name).map_err(|error| Stop::Unknown(error.to_string()))?);
+    }
+    let notary = notary(&arguments.common, settings, RequiredSigners::everywhere(require))?;
     let question = match (reference.digest, reference.tag) {
         (Some(digest), _) => Question::AnyOf(vec![digest]),
         (None, Some(tag)) => Question::Tag(tag),
@@ -291,7 +311,8 @@ async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop>
 
 async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let signers = settings.signers().map_err(|faults| Stop::Unknown(list(&faults)))?;
+    let notary = notary(&arguments.common, settings, signers)?;
     if !arguments.offline {
         check(&notary, &repository).await?;
     }
@@ -374,7 +395,7 @@ fn second(at: Timestamp) -> String {
 
 async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
     check(&notary, &repository).await?;
     let (version, keys) =
         notary.root(&repository).await.ok_or_else(|| Stop::Unknown("the root of trust was not kept".to_owned()))?;
@@ -398,7 +419,9 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
 /// All that is kept, and whether somebody has to do something about it.
 async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8), Stop> {
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
-    let notary = Notary::new(Config::new(DEFAULT_SERVER, folder))?;
+    // Nobody is asked; where bundles are carried here, nobody renews them either.
+    let source = if settings.get("NOTARY") == Some("import") { Source::Import } else { DEFAULT_SERVER.into() };
+    let notary = Notary::new(Config::new(source, folder))?;
     let (standings, now) = (notary.standings().await, clock::now());
     let is_finding = |standing: &Standing| standing.fault.is_some() || standing.soon(now).next().is_some();
     let code = if standings.iter().any(is_finding) { NO } else { YES };
@@ -421,7 +444,7 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
 }
 
 async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {
-    let notary = notary(&arguments.common, settings, Vec::new())?;
+    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
     let mut repositories = Vec::new();
     for text in &arguments.repositories {
         let repository = reference(text)?.repository;
@@ -430,34 +453,83 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
         }
         repositories.push(repository);
     }
-    let bundle = notary.export(&repositories).await?;
+    let earlier = if arguments.offline { Earlier::Left } else { Earlier::Fetched };
+    let (bundle, exported) = notary.export(&repositories, earlier).await?;
     std::fs::write(&arguments.file, &bundle)
         .map_err(|error| Stop::Unknown(format!("`{}` cannot be written: {error}", arguments.file.display())))?;
     if arguments.common.json {
-        return to_json(&json!({ "file": arguments.file, "repositories": repositories }));
+        return to_json(&json!({ "file": arguments.file, "repositories": exported }));
     }
-    Ok(format!("{} repositories written to {}", repositories.len(), arguments.file.display()))
+    let mut text = format!("written to {}", arguments.file.display());
+    for one in exported {
+        let until = one.expires.strftime("%Y-%m-%dT%H:%M:%SZ");
+        text.push_str(&format!(
+            "\n{}  for hosts that know root {} to {}, or none; usable until {until}",
+            one.repository, one.oldest_root, one.root
+        ));
+    }
+    Ok(text)
 }
 
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
-    let notary = notary(&arguments.common, settings, Vec::new())?;
-    let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", arguments.file.display()));
-    let found = std::fs::metadata(&arguments.file).map_err(|error| failed(&error))?;
-    if !found.is_file() || found.len() > BUNDLE_BYTES {
-        return Err(failed(&"it is no regular file, or too large"));
-    }
-    let bundle = std::fs::read(&arguments.file).map_err(|error| failed(&error))?;
-    let done = notary.import(&bundle, clock::now()).await?;
-    // All or the first refusal: a bundle that is half refused is looked at by a person.
-    let mut taken = Vec::new();
+    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
+    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| unread(&arguments.file, &error))?;
+    let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
+        let remedy = import_remedy(error.code);
+        Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
+    })?;
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for (repository, result) in done {
-        result?;
-        taken.push(repository);
+        match result {
+            Ok(()) => taken.push(repository),
+            Err(error) => refused.push((repository, error)),
+        }
     }
-    if arguments.common.json {
-        return to_json(&json!({ "repositories": taken }));
+    let is_whole = refused.is_empty();
+    let text = if arguments.common.json {
+        let refused: Vec<_> = refused
+            .into_iter()
+            .map(|(repository, error)| {
+                let (code, remedy) = (error.code.as_str(), import_remedy(error.code));
+                json!({ "repository": repository, "code": code, "message": error.message, "remedy": remedy })
+            })
+            .collect();
+        to_json(&json!({ "repositories": taken, "refused": refused }))?
+    } else {
+        let taken = taken.iter().map(|repository| format!("{repository}  taken in"));
+        let refused = refused.iter().map(|(repository, error)| {
+            format!("{repository}  refused ({}): {}; {}", error.code.as_str(), error.message, import_remedy(error.code))
+        });
+        taken.chain(refused).collect::<Vec<_>>().join("\n")
+    };
+    if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
+}
+
+/// What to do about a bundle that is not taken in.
+const fn import_remedy(code: TrustCode) -> &'static str {
+    match code {
+        TrustCode::Expired | TrustCode::ImportExpired => "export it anew where Notary is reached, and check this host's clock",
+        TrustCode::RolledBack => {
+            "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
+        }
+        TrustCode::Withdrawn => "the server took it back after this bundle was written: export anew if it is signed again",
+        TrustCode::RootNotTrusted => {
+            "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
+        }
+        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it anew",
+        TrustCode::Misconfigured => "see who may write the state folder",
+        // What only a server, a list or a registry answers.
+        TrustCode::Unreachable
+        | TrustCode::CaRefused
+        | TrustCode::Unauthorized
+        | TrustCode::NoTrustData
+        | TrustCode::NotSigned
+        | TrustCode::SignerMissing
+        | TrustCode::NotListed
+        | TrustCode::AllowlistUnavailable
+        | TrustCode::NotInRegistry
+        | TrustCode::NotImported => "export it anew",
     }
-    Ok(taken.iter().map(|repository| format!("{repository} taken in")).collect::<Vec<_>>().join("\n"))
 }
 
 /// Asks the server, whatever tag is signed.
@@ -476,28 +548,35 @@ fn reference(text: &str) -> Result<Reference, Stop> {
         .map_err(|error: crate::image::ReferenceError| Stop::Refused { code: "reference-invalid", message: error.to_string() })
 }
 
-fn notary(common: &Common, settings: &Settings, require: Vec<RoleName>) -> Result<Notary, Stop> {
-    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
-    let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
-    if !server.starts_with("https://") {
-        let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&server));
-        return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
-    }
-    let pem = match &common.root_ca {
-        Some(path) => Some(read(path)?),
-        None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
-    };
+fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Result<Notary, Stop> {
     let docker = docker_config_dir(settings);
-    let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
-    let mut folders = parts::certificate_folders(settings);
-    folders.push(docker.join("tls"));
-    let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
+    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
+    let (source, tls) = match (written, &common.server) {
+        ("import", None) => (Source::Import, Tls::default()),
+        ("off", None) => return Err(Stop::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
+        (written, _) => {
+            let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+            if !server.starts_with("https://") {
+                let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&server));
+                return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
+            }
+            let pem = match &common.root_ca {
+                Some(path) => Some(read(path)?),
+                None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
+            };
+            let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
+            let mut folders = parts::certificate_folders(settings);
+            folders.push(docker.join("tls"));
+            let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
+            (Source::Server(server), tls)
+        }
+    };
     let pins = match (&common.pins, settings.get("NOTARY_PINS")) {
         (Some(path), _) => pins(&read(path)?, path.parent())?,
         (None, Some(text)) => pins(text, None)?,
         (None, None) => Pins::default(),
     };
-    let mut config = Config::new(server, common.state.clone().unwrap_or_else(|| state_dir(settings)));
+    let mut config = Config::new(source, common.state.clone().unwrap_or_else(|| state_dir(settings)));
     config.tls = tls;
     config.pins = pins;
     config.credentials = credentials(&docker);
@@ -529,8 +608,8 @@ fn credentials(folder: &Path) -> DockerConfig {
     let read = read(&path).and_then(|text| DockerConfig::read(&text).map_err(|error| Stop::Unknown(error.to_string())));
     match read {
         Ok(config) => config,
-        Err(Stop::Unknown(why) | Stop::Refused { message: why, .. }) => {
-            tracing::warn!(why, "docker's config.json is left out: going on without credentials");
+        Err(stop) => {
+            tracing::warn!(why = stop.text(), "docker's config.json is left out: going on without credentials");
             DockerConfig::default()
         }
     }
@@ -541,10 +620,7 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
     let load = |path: &str| {
         let beside = folder.map(|folder| folder.join(path));
         let path = if Path::new(path).exists() { PathBuf::from(path) } else { beside.unwrap_or_else(|| path.into()) };
-        match read(&path) {
-            Ok(text) => Ok(text),
-            Err(Stop::Unknown(why) | Stop::Refused { message: why, .. }) => Err(why),
-        }
+        read(&path).map_err(Stop::text)
     };
     // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
     Pins::read(text, load)
@@ -552,7 +628,11 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
-    read_text(path, FILE_BYTES).map_err(|error| Stop::Unknown(format!("`{}` cannot be read: {error}", path.display())))
+    read_text(path, FILE_BYTES).map_err(|error| unread(path, &error))
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> Stop {
+    Stop::Unknown(format!("`{}` cannot be read: {error}", path.display()))
 }
 
 /// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.

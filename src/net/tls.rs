@@ -94,15 +94,20 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
     }
 }
 
-/// The text of a regular file of at most `limit` bytes. Does not wait, whatever stands in its place: a FIFO would, for ever.
-pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
+/// A regular file of at most `limit` bytes. Does not wait, whatever stands in its place: a FIFO would, for ever.
+pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut text = String::new();
-    let bytes = file.take(limit.saturating_add(1)).read_to_string(&mut text)?;
-    if bytes as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+    let mut bytes = Vec::new();
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+/// [`read_bytes`] of a file that is text.
+pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
+    String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is no text"))
 }
 
 impl Tls {

@@ -310,6 +310,9 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::NoTrustData => "sign the image (docker trust sign), or use a signed one",
         TrustCode::Withdrawn => "its trust data was deleted; have the publisher sign it again",
         TrustCode::NotSigned => "sign this tag (docker trust sign), or use a signed one",
+        TrustCode::SignerMissing => {
+            "have that signer run docker trust sign with its key; owners add one by docker trust signer add"
+        }
         TrustCode::Invalid => "do not use this image; tell its publisher and the Notary's operator",
         TrustCode::Expired => "have the publisher sign again, and check this host's clock",
         TrustCode::RolledBack => "someone served old trust data; tell the Notary's operator",
@@ -317,6 +320,8 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::NotListed => "approve it with img-authz register",
         TrustCode::AllowlistUnavailable => "mend the allowlist file; see the gate's log",
         TrustCode::NotInRegistry => "pull it anew from its registry, or push it there",
+        TrustCode::NotImported => "export it where Notary is reached (img-authz trust export), import it here (trust import)",
+        TrustCode::ImportExpired => "import a newer bundle (img-authz trust export, trust import), and check this host's clock",
         TrustCode::Misconfigured => "see the gate's log and img-authz doctor",
     }
 }

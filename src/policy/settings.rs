@@ -10,14 +10,15 @@ use std::time::Duration;
 use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
 use crate::image::Host;
 use crate::trust::VerifierKind;
-use crate::trust::notary::OnOutage;
+use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 17] = [
+pub const VARIABLES: [&str; 18] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
     "NOTARY_PINS",
+    "NOTARY_SIGNERS",
     "FRESHNESS",
     "ON_OUTAGE",
     "STALE_LIMIT",
@@ -69,20 +70,22 @@ pub struct Settings {
     written: BTreeMap<String, String>,
 }
 
-/// How the Notary server is reached and trusted.
+/// Where Notary's trust data comes from, and on what terms it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotarySettings {
-    /// `https://host[:port][/path]`, without a trailing slash.
-    pub server: String,
+    /// A server, `https://host[:port][/path]` without a trailing slash; or bundles.
+    pub source: Source,
     /// PEM of the CA of the server's TLS certificate; `None`: the system's roots.
     pub root_ca: Option<String>,
     /// notary's `trust_pinning` block, JSON.
     pub pins: Option<String>,
-    /// How long a verified answer is used again without asking.
+    /// Which signers must agree on an image.
+    pub signers: RequiredSigners,
+    /// How long a verified answer is used again without asking, or looking.
     pub freshness: Duration,
     /// What becomes of what is here when the server is out of reach.
     pub on_outage: OnOutage,
-    /// For how long.
+    /// For how long what was verified may be used without the server.
     pub stale_limit: Duration,
 }
 
@@ -164,8 +167,8 @@ impl Settings {
     /// The Notary, or `None` for `off`.
     pub fn notary(&self) -> Result<Option<NotarySettings>, Vec<PolicyFault>> {
         let mut faults = Vec::new();
-        let server = match notary_server(self.get("NOTARY").map_or(DEFAULT_NOTARY, str::trim)) {
-            Ok(server) => server,
+        let source = match notary_source(self.get("NOTARY").map_or(DEFAULT_NOTARY, str::trim)) {
+            Ok(source) => source,
             Err(message) => {
                 faults.push(PolicyFault { key: "NOTARY", message });
                 None
@@ -183,20 +186,38 @@ impl Settings {
             let message = "is not a JSON object (notary's trust_pinning block)".to_owned();
             faults.push(PolicyFault { key: "NOTARY_PINS", message });
         }
+        let signers = self.signers().unwrap_or_else(|found| {
+            faults.extend(found);
+            RequiredSigners::default()
+        });
+        if source.is_none() && self.get("NOTARY_SIGNERS").is_some() && faults.is_empty() {
+            let message = "needs NOTARY: where it is off nobody signs".to_owned();
+            faults.push(PolicyFault { key: "NOTARY_SIGNERS", message });
+        }
         let freshness = self.number("FRESHNESS", "seconds", FRESHNESS, 0..=FRESHNESS_MOST, &mut faults);
         let on_outage = self.choice("ON_OUTAGE", &[("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)], &mut faults);
         let stale_limit = self.number("STALE_LIMIT", "hours", STALE_LIMIT, 1..=STALE_LIMIT_MOST, &mut faults);
+        // Bundles come when somebody carries them: where nobody said how often, their own dates alone end their use.
+        let is_endless = source == Some(Source::Import) && self.get("STALE_LIMIT").is_none();
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(server.map(|server| NotarySettings {
-            server,
+        Ok(source.map(|source| NotarySettings {
+            source,
             root_ca: root_ca.map(str::to_owned),
             pins: pins.map(str::to_owned),
+            signers,
             freshness: Duration::from_secs(freshness),
             on_outage,
-            stale_limit: Duration::from_hours(stale_limit),
+            stale_limit: if is_endless { Duration::MAX } else { Duration::from_hours(stale_limit) },
         }))
+    }
+
+    /// Which signers must agree on an image.
+    pub fn signers(&self) -> Result<RequiredSigners, Vec<PolicyFault>> {
+        let fault = |error: SignersError| PolicyFault { key: "NOTARY_SIGNERS", message: error.to_string() };
+        RequiredSigners::read(self.get("NOTARY_SIGNERS").unwrap_or_default())
+            .map_err(|errors| errors.into_iter().map(fault).collect())
     }
 
     /// What the settings mean. `allowlist_present` says whether an [`AllowlistSetting::IfPresent`] file exists.
@@ -223,6 +244,13 @@ impl Settings {
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
         let hosts = self.registries(&mut faults);
+        for unheard in notary.iter().flat_map(|notary| notary.signers.hosts()) {
+            // A rule that no image can meet is a misspelt one, and its signers would be asked for nowhere.
+            if !hosts.iter().any(|host| host.as_str() == unheard) {
+                let message = format!("registry `{unheard}` is not in REGISTRY");
+                faults.push(PolicyFault { key: "NOTARY_SIGNERS", message });
+            }
+        }
         if !self.docker_host().starts_with("unix://") {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault { key: "DOCKER_HOST", message });
@@ -311,11 +339,13 @@ impl Settings {
     }
 }
 
-/// `https://host[:port][/path]` from what an operator writes; `None` for `off`.
-fn notary_server(written: &str) -> Result<Option<String>, String> {
+/// The server, or bundles, from what an operator writes; `None` for `off`.
+fn notary_source(written: &str) -> Result<Option<Source>, String> {
     let written = written.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\'' | '"'));
-    if written == "off" {
-        return Ok(None);
+    match written {
+        "off" => return Ok(None),
+        "import" => return Ok(Some(Source::Import)),
+        _ => {}
     }
     // What stands before an `@` may be a password.
     let shown: String = written.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
@@ -326,7 +356,7 @@ fn notary_server(written: &str) -> Result<Option<String>, String> {
     let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
     let path_good = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'));
     if host.parse::<Host>().is_err() || !path_good || path.split('/').any(|part| part == "..") {
-        return Err(format!("`{shown}` is not https://host:port (or `off`)"));
+        return Err(format!("`{shown}` is not https://host:port (nor `import`, nor `off`)"));
     }
-    Ok(Some(format!("https://{rest}")))
+    Ok(Some(Source::Server(format!("https://{rest}"))))
 }

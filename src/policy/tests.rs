@@ -25,7 +25,7 @@ fn nothing_set_guards_docker_hub_with_its_own_notary() {
     assert_eq!(hosts(&[]), ["docker.io"]);
     assert_eq!(policy.scopes[0].require, [VerifierKind::Notary]);
     assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Enforce, Posture::Images, BuildRule::Deny));
-    assert_eq!(settings(&[]).notary().unwrap().unwrap().server, "https://notary.docker.io");
+    assert_eq!(settings(&[]).notary().unwrap().unwrap().source, "https://notary.docker.io".into());
     assert!(settings(&[("REGISTRY", " "), ("NOTARY", "")]).is_default_hub());
 }
 
@@ -50,6 +50,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
         ("NOTARY", "http://n.example"),
         ("NOTARY_ROOT_CA", "/etc/ca.crt"),
         ("NOTARY_PINS", "[]"),
+        ("NOTARY_SIGNERS", "team/*=qa; r.example/app=QA"),
         ("FRESHNESS", "1h"),
         ("ON_OUTAGE", "allow"),
         ("STALE_LIMIT", "0"),
@@ -63,6 +64,8 @@ fn all_faults_are_told_at_once_with_their_keys() {
     NOTARY: `http://n.example` is plain http; trust data must come over https
     NOTARY_ROOT_CA: is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path
     NOTARY_PINS: is not a JSON object (notary's trust_pinning block)
+    NOTARY_SIGNERS: `team/*` is no repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)
+    NOTARY_SIGNERS: `QA` is no signer's name (lower-case letters, digits, - and _)
     FRESHNESS: `1h` is not a number of seconds from 0 to 3600
     ON_OUTAGE: `allow` is neither `run` nor `deny`
     STALE_LIMIT: `0` is not a number of hours from 1 to 720
@@ -79,10 +82,13 @@ fn all_faults_are_told_at_once_with_their_keys() {
 
 #[test]
 fn notary_servers_are_written_with_or_without_their_scheme() {
-    let server = |written: &str| settings(&[("NOTARY", written)]).notary().map(|notary| notary.map(|notary| notary.server));
-    assert_eq!(server("n.example:4443").unwrap().unwrap(), "https://n.example:4443");
-    assert_eq!(server(" 'https://n.example/sub/' ").unwrap().unwrap(), "https://n.example/sub");
-    assert_eq!(server("off").unwrap(), None);
+    use crate::trust::notary::Source;
+    let source = |written: &str| settings(&[("NOTARY", written)]).notary().map(|notary| notary.map(|notary| notary.source));
+    assert_eq!(source("n.example:4443").unwrap().unwrap(), "https://n.example:4443".into());
+    assert_eq!(source(" 'https://n.example/sub/' ").unwrap().unwrap(), "https://n.example/sub".into());
+    assert_eq!(source("off").unwrap(), None);
+    assert_eq!(source(" import ").unwrap(), Some(Source::Import));
+    assert_eq!(source("https://import").unwrap().unwrap(), "https://import".into());
     for wrong in [
         "http://n.example",
         "ftp://n.example",
@@ -92,7 +98,7 @@ fn notary_servers_are_written_with_or_without_their_scheme() {
         "https://n.example/../x",
         "https://n.example?x",
     ] {
-        assert!(server(wrong).is_err(), "{wrong}");
+        assert!(source(wrong).is_err(), "{wrong}");
     }
 }
 
@@ -116,6 +122,9 @@ fn how_fresh_trust_data_must_be_is_set_within_bounds() {
     assert_eq!(terms(&[("FRESHNESS", " 3600 ")]).0, 3600);
     assert_eq!(terms(&[("ON_OUTAGE", "deny")]).1, OnOutage::Deny);
     assert_eq!(terms(&[("ON_OUTAGE", "run"), ("STALE_LIMIT", "720")]).2, Duration::from_hours(720));
+    // What is imported ends by its own dates, unless somebody says otherwise.
+    assert_eq!(terms(&[("NOTARY", "import")]).2, Duration::MAX);
+    assert_eq!(terms(&[("NOTARY", "import"), ("STALE_LIMIT", "48")]).2, Duration::from_hours(48));
     for wrong in ["3601", "-1", "+5", "1.5", "30s", "99999999999999999999", "off", "0x10"] {
         assert_eq!(faults(&[("FRESHNESS", wrong)]).len(), 1, "{wrong}");
     }
@@ -123,6 +132,38 @@ fn how_fresh_trust_data_must_be_is_set_within_bounds() {
         assert_eq!(faults(&[("STALE_LIMIT", wrong)]).len(), 1, "{wrong}");
     }
     assert_eq!(faults(&[("ON_OUTAGE", "Run")]).len(), 1);
+}
+
+#[test]
+fn required_signers_are_asked_for_where_an_image_may_come_from() {
+    use crate::trust::tuf::RoleName;
+    let own = ("NOTARY", "n.example");
+    let signers = |pairs: &[(&str, &str)]| {
+        let settings = settings(pairs);
+        settings.resolve(false).map(|_| settings.notary().unwrap().unwrap().signers)
+    };
+    let repository = "r.example/team/app".parse().unwrap();
+    let found = signers(&[own, ("REGISTRY", "r.example"), ("NOTARY_SIGNERS", "r.example/team/*=qa\n*=any")]).unwrap();
+    assert_eq!(found.of(&repository).iter().map(RoleName::as_str).collect::<Vec<_>>(), ["targets/qa"]);
+    assert!(signers(&[own]).unwrap().of(&repository).is_empty());
+    // With bundles too.
+    assert!(signers(&[("NOTARY", "import"), ("NOTARY_SIGNERS", "*=qa")]).is_ok());
+    // A rule that would never be heard of, and rules that nobody asks.
+    for (registry, rule) in [
+        ("r.example", "r.example:5000/app=qa"),
+        ("r.example", "R.example/*=qa"),
+        ("r.example:5000", "r.example/*=qa"),
+        ("r.example", "docker.io/*=qa"),
+        ("r.example", "team.r.example/*=qa;*=any"),
+    ] {
+        let told = signers(&[own, ("REGISTRY", registry), ("NOTARY_SIGNERS", rule)]).unwrap_err();
+        assert_eq!(told.len(), 1, "{rule}");
+        assert!(told[0].to_string().ends_with("is not in REGISTRY"), "{rule}: {}", told[0]);
+    }
+    assert_eq!(
+        faults(&[("NOTARY", "off"), ("NOTARY_SIGNERS", "*=qa")]),
+        ["NOTARY_SIGNERS: needs NOTARY: where it is off nobody signs"]
+    );
 }
 
 #[test]

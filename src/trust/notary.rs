@@ -5,8 +5,10 @@
 //! server out of reach is no answer: pulls are refused, what is here may run on the last verified knowledge until it expires.
 
 mod ahead;
+mod bundle;
 mod figures;
 mod server;
+mod signers;
 mod state;
 
 use std::collections::HashMap;
@@ -21,11 +23,11 @@ use serde::Serialize;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 
+pub use self::bundle::{Earlier, Exported};
 use self::server::{FetchError, Server};
+pub use self::signers::{RequiredSigners, SignersError, signer};
 use self::state::{Bad, Edition, Read, StateDir, Written};
-use super::tuf::{
-    Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, RoleName, Stored, Subject, View, Yes, load, update,
-};
+use super::tuf::{Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
 use super::{Answer, Figures, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
@@ -58,18 +60,33 @@ pub enum OnOutage {
     Deny,
 }
 
-/// One server on one set of terms.
+/// Where trust data comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A server: its base URL, `https`, perhaps with a path.
+    Server(String),
+    /// Bundles that are carried to this host ([`Notary::import`]). Nobody is asked.
+    Import,
+}
+
+impl<T: Into<String>> From<T> for Source {
+    fn from(server: T) -> Self {
+        Self::Server(server.into())
+    }
+}
+
+/// One source on one set of terms.
 #[derive(Debug)]
 pub struct Config {
-    /// Base URL, `https`, perhaps with a path.
-    pub server: String,
+    /// Where trust data comes from.
+    pub source: Source,
     /// Who may vouch for the server's TLS certificate.
     pub tls: Tls,
     /// Which roots of trust count.
     pub pins: Pins,
     /// Docker's credentials; those of the registry host are used.
     pub credentials: DockerConfig,
-    /// How long a verified answer is reused without asking.
+    /// How long a verified answer is reused without asking, or without looking whether something was imported.
     pub freshness: Duration,
     /// How long knowledge may be used without the server.
     pub stale_limit: Duration,
@@ -79,8 +96,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How long the network gets for one answer.
     pub network_time: Duration,
-    /// Delegations (`targets/release-team`) that must agree on every digest.
-    pub require: Vec<RoleName>,
+    /// Delegations (`targets/release-team`) that must agree on a digest.
+    pub require: RequiredSigners,
     /// How long after its last use a repository is kept fresh ([`Notary::keep_fresh`]).
     pub in_use: Duration,
     /// Bounds of one verification.
@@ -88,11 +105,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults of DESIGN, section 6, for a server.
+    /// The defaults of DESIGN, section 6, for a source.
     #[must_use]
-    pub fn new(server: impl Into<String>, state_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(source: impl Into<Source>, state_dir: impl Into<PathBuf>) -> Self {
         Self {
-            server: server.into(),
+            source: source.into(),
             tls: Tls::default(),
             pins: Pins::default(),
             credentials: DockerConfig::default(),
@@ -101,7 +118,7 @@ impl Config {
             on_outage: OnOutage::default(),
             state_dir: state_dir.into(),
             network_time: Duration::from_secs(3),
-            require: Vec::new(),
+            require: RequiredSigners::default(),
             in_use: Duration::from_mins(5),
             limits: Limits::default(),
         }
@@ -116,19 +133,20 @@ pub struct Notary {
 
 impl fmt::Debug for Notary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notary").field("server", &self.inner.session.base().as_str()).finish_non_exhaustive()
+        f.debug_struct("Notary").field("source", &self.inner.source()).finish_non_exhaustive()
     }
 }
 
 struct Inner {
-    session: Arc<Session>,
+    /// The server; none where trust data is imported.
+    session: Option<Arc<Session>>,
     credentials: Arc<DockerConfig>,
     pins: Arc<Pins>,
     freshness: Duration,
     stale_limit: Duration,
     on_outage: OnOutage,
     network_time: Duration,
-    require: Vec<RoleName>,
+    require: RequiredSigners,
     in_use: Duration,
     limits: Limits,
     /// Spreads the checks ahead, differently in each process.
@@ -209,7 +227,7 @@ struct Flight {
 /// What `trust inspect` shows of a repository.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// The server asked.
+    /// The server asked, or `import`.
     pub server: String,
     /// What decides about its root, in words.
     pub pin: String,
@@ -232,23 +250,23 @@ pub struct Standing {
     pub expires: Option<Timestamp>,
     /// When each of its files does, the first in front.
     pub roles: Vec<Expiry>,
+    /// Whether there is a server that renews what it signs.
+    #[serde(skip)]
+    pub is_renewed: bool,
     /// What is wrong with what is kept, or with what the server answered last: it is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
 impl Notary {
-    /// A verifier for the server. Reads no state yet and asks nothing.
+    /// A verifier on these terms. Reads no state yet and asks nothing.
     pub fn new(config: Config) -> Result<Self, TrustError> {
-        let misconfigured = |error: NetError| TrustError::new(TrustCode::Misconfigured, error.to_string());
-        let client = Client::new(&config.tls).map_err(misconfigured)?;
-        let session = Session::new(client, &config.server).map_err(misconfigured)?;
-        if session.base().scheme() != "https" {
-            let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&config.server));
-            return Err(TrustError::new(TrustCode::Misconfigured, message));
-        }
+        let session = match &config.source {
+            Source::Server(server) => Some(Arc::new(session(server, &config.tls)?)),
+            Source::Import => None,
+        };
         let inner = Inner {
-            session: Arc::new(session),
+            session,
             credentials: Arc::new(config.credentials),
             pins: Arc::new(config.pins),
             freshness: config.freshness,
@@ -274,7 +292,7 @@ impl Notary {
     pub fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
         let entry = lock(&self.inner.entries).get(repository).cloned()?;
         let known = entry.fresh(self.inner.freshness, now)?;
-        let answer = self.inner.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now);
+        let answer = self.inner.current(&entry, &known, question, now);
         let recent = known.checked.is_some_and(|(at, _)| at.elapsed() < NO_TIME);
         (answer.is_ok() || recent).then_some(answer)
     }
@@ -307,9 +325,9 @@ impl Notary {
         self.inner.loaded(&entry).await;
         let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
-        let view = known?.knowledge.view(now);
+        let view = known?.knowledge.view(self.inner.require.of(repository), now);
         Some(Inspection {
-            server: self.inner.session.base().to_string(),
+            server: self.inner.source(),
             pin: self.inner.pins.describe(repository.as_str()),
             refused: refused.map(|bad| bad.error.message),
             view,
@@ -325,40 +343,6 @@ impl Notary {
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
     }
 
-    /// What is kept of these repositories as one file, for [`Notary::import`] elsewhere. Only what verifies is exported.
-    pub async fn export(&self, repositories: &[Repository]) -> Result<Vec<u8>, TrustError> {
-        let mut all = Vec::new();
-        for repository in repositories {
-            let entry = self.inner.entry(repository);
-            self.inner.loaded(&entry).await;
-            let (known, refused) = entry.remembered();
-            self.inner.tidy(&entry);
-            if let Some(bad) = refused {
-                return Err(bad.error);
-            }
-            let Some(known) = known else {
-                return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
-            };
-            all.push(known.knowledge.stored());
-        }
-        Ok(state::bundle(&all))
-    }
-
-    /// Takes in a bundle: each repository is verified as if a server had answered it, on the same terms, pins, dates and
-    /// rollback included. Says per repository what came of it.
-    pub async fn import(&self, bundle: &[u8], now: Timestamp) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
-        let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
-        let mut done = Vec::new();
-        for stored in state::unbundle(bundle).ok_or_else(damaged)? {
-            let repository: Repository = stored.repository.parse().map_err(|_| damaged())?;
-            let entry = self.inner.entry(&repository);
-            let result = self.inner.take_in(&entry, &stored, now).await;
-            self.inner.tidy(&entry);
-            done.push((repository, result));
-        }
-        Ok(done)
-    }
-
     /// All repositories kept on disk, and when their files expire.
     pub async fn standings(&self) -> Vec<Standing> {
         let mut standings = Vec::new();
@@ -372,16 +356,32 @@ impl Notary {
     }
 }
 
+/// The way to a server.
+fn session(server: &str, tls: &Tls) -> Result<Session, TrustError> {
+    let misconfigured = |error: NetError| TrustError::new(TrustCode::Misconfigured, error.to_string());
+    let client = Client::new(tls).map_err(misconfigured)?;
+    let session = Session::new(client, server).map_err(misconfigured)?;
+    if session.base().scheme() != "https" {
+        let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(server));
+        return Err(TrustError::new(TrustCode::Misconfigured, message));
+    }
+    Ok(session)
+}
+
 impl Standing {
-    /// What its owner or signers must sign anew first.
+    /// What somebody must sign anew first. What a server signs it renews when it is asked; where there is none, all counts.
     #[must_use]
     pub fn first(&self) -> Option<&Expiry> {
-        self.roles.iter().find(|expiry| !expiry.kind.is_served())
+        self.roles.iter().find(|expiry| self.matters(expiry))
     }
 
-    /// What its owner or signers must sign anew, soon or at once. What the server signs it renews when it is asked.
+    /// What somebody must sign anew, soon or at once.
     pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
-        self.roles.iter().filter(move |expiry| !expiry.kind.is_served() && expiry.is_soon(now))
+        self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
+    }
+
+    fn matters(&self, expiry: &Expiry) -> bool {
+        !(self.is_renewed && expiry.kind.is_served())
     }
 }
 
@@ -414,6 +414,12 @@ impl Entry {
     fn remembered(&self) -> (Option<Known>, Option<Bad>) {
         let remembered = lock(&self.now);
         (remembered.known.clone(), remembered.refused.clone())
+    }
+
+    /// Whether this edition is what is in memory, verified.
+    fn holds(&self, edition: Edition) -> bool {
+        let remembered = lock(&self.now);
+        remembered.edition == Some(edition) && remembered.known.is_some()
     }
 
     fn fresh(&self, window: Duration, now: Timestamp) -> Option<Known> {
@@ -489,6 +495,7 @@ impl Inner {
             checked: stored.seen,
             expires: known.as_ref().ok().map(Knowledge::expires),
             roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
+            is_renewed: self.session.is_some(),
             fault,
         }
     }
@@ -514,6 +521,9 @@ impl Inner {
                 return;
             }
         };
+        if entry.holds(edition) {
+            return;
+        }
         match load(&stored, &entry.repository, self.limits).await {
             Ok(knowledge) => {
                 let mut remembered = lock(&entry.now);
@@ -555,12 +565,12 @@ impl Inner {
             Ok(Ok(outcome)) => outcome.clone(),
             Ok(Err(_)) => None,
             Err(_) => {
-                let message = format!("`{}` did not answer in time", self.session.host());
+                let message = format!("`{}` did not answer in time", self.source());
                 Some(Err(Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message))))
             }
         };
         match (outcome, urgency) {
-            (Some(Ok(known)), _) => self.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now),
+            (Some(Ok(known)), _) => self.current(entry, &known, question, now),
             (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
             (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error))), _) => Err(error),
             (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
@@ -605,10 +615,11 @@ impl Inner {
         };
         let late = || TrustError::new(TrustCode::Unreachable, "too many verifications are under way");
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::NoAnswer(late())) };
+        let Some(session) = &self.session else { return self.look(entry, now).await };
         self.loaded(entry).await;
         let mut outcome = Err(Miss::NoAnswer(late()));
         for _ in 0..ROUNDS {
-            match self.check(entry, now, deadline).await {
+            match self.check(session, entry, now, deadline).await {
                 Ok(Some(known)) => {
                     outcome = Ok(known);
                     break;
@@ -638,7 +649,13 @@ impl Inner {
     }
 
     /// Asks, verifies, writes. `None`: the state on disk moved meanwhile.
-    async fn check(&self, entry: &Entry, now: Timestamp, deadline: Instant) -> Result<Option<Known>, Miss> {
+    async fn check(
+        &self,
+        session: &Arc<Session>,
+        entry: &Entry,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Option<Known>, Miss> {
         let repository = &entry.repository;
         let (known, edition, written, refused_before) = {
             let remembered = lock(&entry.now);
@@ -646,7 +663,7 @@ impl Inner {
             (known, remembered.edition, remembered.written, remembered.refused.clone())
         };
         let server = Server {
-            session: Arc::clone(&self.session),
+            session: Arc::clone(session),
             credentials: Arc::clone(&self.credentials),
             repository: repository.clone(),
             deadline,
@@ -672,13 +689,12 @@ impl Inner {
             },
             Err(_elapsed) => {
                 let after = self.network_time;
-                return Err(self.missed(FetchError::Net(NetError::Timeout { host: self.session.host(), after })));
+                return Err(self.missed(FetchError::Net(NetError::Timeout { host: session.host(), after })));
             }
         };
         self.reached();
-        if known.is_none() && self.pins.first_use(repository.as_str()) {
-            let keys = knowledge.root_keys().join(", ");
-            tracing::warn!(repository = repository.as_str(), keys, "root of trust accepted on first use; `trust pin` pins it");
+        if known.is_none() {
+            self.first_use(repository, &knowledge);
         }
         let changed = known.as_ref().is_none_or(|known| !known.same_files(&knowledge));
         let due = written.is_none_or(|written| knowledge.seen().duration_since(written) >= SEEN_TIME);
@@ -687,6 +703,14 @@ impl Inner {
             return Ok(None);
         }
         Ok(Some(Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) }))
+    }
+
+    /// Says in the log that a root is believed for no better reason than that it came first.
+    fn first_use(&self, repository: &Repository, knowledge: &Knowledge) {
+        if self.pins.first_use(repository.as_str()) {
+            let keys = knowledge.root_keys().join(", ");
+            tracing::warn!(repository = repository.as_str(), keys, "root of trust accepted on first use; `trust pin` pins it");
+        }
     }
 
     /// A bad answer about a repository that was known: kept, so that it outlives the process.
@@ -727,46 +751,6 @@ impl Inner {
         }
     }
 
-    /// One repository of a bundle.
-    async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
-        self.loaded(entry).await;
-        for _ in 0..ROUNDS {
-            let (known, edition, bad) = {
-                let remembered = lock(&entry.now);
-                let known = remembered.known.clone().map(|known| known.knowledge);
-                (known, remembered.edition, remembered.refused.clone())
-            };
-            // What was carried from before the server's bad answer does not make that undone.
-            if let Some(bad) = bad.filter(|bad| carried.seen <= bad.at) {
-                return Err(bad.error);
-            }
-            let subject = Subject {
-                repository: entry.repository.clone(),
-                pins: Arc::clone(&self.pins),
-                limits: self.limits,
-                known: known.clone(),
-            };
-            let knowledge = match update(carried, &subject, now).await {
-                Ok(knowledge) => knowledge.carried(carried.seen, known.as_ref().map(|known| known.seen())),
-                Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
-                Err(Failure::Fetch(never)) => match never {},
-            };
-            match self.state.write(&knowledge.stored(), None, edition) {
-                Ok(Written::Done(edition)) => {
-                    let mut remembered = lock(&entry.now);
-                    remembered.refused = None;
-                    remembered.edition = Some(edition);
-                    remembered.written = Some(knowledge.seen());
-                    remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
-                    return Ok(());
-                }
-                Ok(Written::Moved) => self.read(entry).await,
-                Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
-            }
-        }
-        Err(TrustError::new(TrustCode::Misconfigured, "other processes keep writing the same state"))
-    }
-
     /// The outage that is remembered.
     fn out_of_reach(&self) -> Option<TrustError> {
         lock(&self.outage).as_ref().filter(|(until, _)| *until > Instant::now()).map(|(_, error)| error.clone())
@@ -798,7 +782,7 @@ impl Inner {
         let error = TrustError::new(code, message);
         let mut outage = lock(&self.outage);
         if outage.is_none() {
-            tracing::warn!(server = self.session.host(), error = %error, "the Notary server is out of reach");
+            tracing::warn!(server = self.source(), error = %error, "the Notary server is out of reach");
         }
         *outage = Some((Instant::now() + OUTAGE_TIME, error.clone()));
         Miss::NoAnswer(error)
@@ -812,14 +796,33 @@ impl Inner {
         }
         let Some(known) = known.filter(|_| self.on_outage == OnOutage::UseKnown) else { return Err(error) };
         let since = known.knowledge.seen();
-        let age = now.duration_since(since);
-        let limit = SignedDuration::try_from(self.stale_limit).unwrap_or(SignedDuration::MAX);
-        let steady = known.checked.map_or(Duration::ZERO, |(at, _)| at.elapsed());
-        if age > limit || age < -CLOCK_STEP || steady > self.stale_limit {
+        if self.outdated(&known, now) {
             let message = format!("{error}; what was verified at {since} is too old to go on with");
             return Err(TrustError::new(error.code, message));
         }
         self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)
+    }
+
+    /// Whether the last check with the server is longer ago than knowledge may be used without it. A clock behind that check
+    /// cannot tell.
+    fn outdated(&self, known: &Known, now: Timestamp) -> bool {
+        let age = now.duration_since(known.knowledge.seen());
+        let limit = SignedDuration::try_from(self.stale_limit).unwrap_or(SignedDuration::MAX);
+        let steady = known.checked.map_or(Duration::ZERO, |(at, _)| at.elapsed());
+        age > limit || age < -CLOCK_STEP || steady > self.stale_limit
+    }
+
+    /// The answer on what was just checked, or looked for.
+    fn current(&self, entry: &Entry, known: &Known, question: &Question, now: Timestamp) -> Result<Vouch, TrustError> {
+        match self.session {
+            Some(_) => self.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now),
+            None => self.imported(entry, known, question, now),
+        }
+    }
+
+    /// The source, for people.
+    fn source(&self) -> String {
+        self.session.as_ref().map_or_else(|| "import".to_owned(), |session| session.base().to_string())
     }
 
     fn answer(
@@ -832,11 +835,12 @@ impl Inner {
     ) -> Result<Vouch, TrustError> {
         // A pin counts at once, also for what was kept before it was set.
         if freshness != Freshness::Fresh {
-            knowledge.pinned(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
+            knowledge.proven(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
         }
+        let require = self.require.of(repository);
         let answer = match question {
-            Question::Tag(tag) => knowledge.tag(tag, &self.require, now),
-            Question::AnyOf(digests) => knowledge.any_of(digests, &self.require, now),
+            Question::Tag(tag) => knowledge.tag(tag, require, now),
+            Question::AnyOf(digests) => knowledge.any_of(digests, require, now),
         };
         match answer {
             Ok(Yes { digest, tags, role, signers, expires }) => Ok(Vouch {
@@ -852,6 +856,7 @@ impl Inner {
             Err(Refusal::NotSigned(why)) => {
                 Err(TrustError::new(TrustCode::NotSigned, format!("`{repository}` is signed, but {why}")))
             }
+            Err(refusal @ Refusal::SignerMissing { .. }) => Err(TrustError::new(TrustCode::SignerMissing, refusal.to_string())),
             Err(Refusal::Fault(fault)) => Err(refused(&fault, repository, true)),
         }
     }

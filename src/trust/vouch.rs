@@ -41,6 +41,11 @@ pub enum VerifierKind {
 pub enum Freshness {
     /// Checked with the server for this question, or within the freshness window.
     Fresh,
+    /// Imported: no server is asked on this host.
+    Imported {
+        /// When the server was last asked with success, by who exported it.
+        since: Timestamp,
+    },
     /// The server is out of reach; the last verified answer is from this time.
     Stale {
         /// When the server was last asked with success.
@@ -155,6 +160,8 @@ pub enum TrustCode {
     Withdrawn,
     /// The repository is signed; this tag or digest is not.
     NotSigned,
+    /// It is signed, and a signer who must agree does not.
+    SignerMissing,
     /// Trust data that does not verify: signature, hash, structure, bounds.
     Invalid,
     /// Trust data past its date.
@@ -169,19 +176,24 @@ pub enum TrustCode {
     AllowlistUnavailable,
     /// The registry does not hold the manifest.
     NotInRegistry,
+    /// Nothing was imported of the repository, on a host that asks no server.
+    NotImported,
+    /// What was imported is past its date.
+    ImportExpired,
     /// Our own fault: settings, disk.
     Misconfigured,
 }
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Unreachable,
         Self::CaRefused,
         Self::Unauthorized,
         Self::NoTrustData,
         Self::Withdrawn,
         Self::NotSigned,
+        Self::SignerMissing,
         Self::Invalid,
         Self::Expired,
         Self::RolledBack,
@@ -189,6 +201,8 @@ impl TrustCode {
         Self::NotListed,
         Self::AllowlistUnavailable,
         Self::NotInRegistry,
+        Self::NotImported,
+        Self::ImportExpired,
         Self::Misconfigured,
     ];
 
@@ -208,6 +222,7 @@ impl TrustCode {
             Self::NoTrustData => "no-trust-data",
             Self::Withdrawn => "trust-withdrawn",
             Self::NotSigned => "not-signed",
+            Self::SignerMissing => "signer-missing",
             Self::Invalid => "trust-invalid",
             Self::Expired => "trust-expired",
             Self::RolledBack => "trust-rolled-back",
@@ -215,6 +230,8 @@ impl TrustCode {
             Self::NotListed => "not-in-allowlist",
             Self::AllowlistUnavailable => "allowlist-unavailable",
             Self::NotInRegistry => "not-in-registry",
+            Self::NotImported => "trust-not-imported",
+            Self::ImportExpired => "trust-import-expired",
             Self::Misconfigured => "trust-misconfigured",
         }
     }

@@ -62,6 +62,7 @@ fn ask(knowledge: &Knowledge, tag: &str) -> End {
             assert!(knowledge.any_of(&[one("evil")], &[], now()).is_err());
             NotSigned
         }
+        Err(Refusal::SignerMissing { .. }) => unreachable!("nobody is required"),
         Err(Refusal::Fault(fault)) => Fault(fault.kind),
     }
 }
@@ -905,11 +906,11 @@ fn required_signers_must_agree() {
     let (alice, bob) = (role_name("targets/alice"), role_name("targets/bob"));
     let tag: Tag = "1.0".parse().unwrap();
     assert_eq!(knowledge.tag(&tag, std::slice::from_ref(&alice), now()).unwrap().signers, ["alice"]);
-    assert!(matches!(knowledge.tag(&tag, &[bob], now()), Err(Refusal::NotSigned(_))));
+    assert!(matches!(knowledge.tag(&tag, &[bob], now()), Err(Refusal::SignerMissing { .. })));
     let mut other = repo.clone();
     other.role("targets/alice")["targets"]["1.0"] = target("two");
     let knowledge = learn(&other.publish(), &tofu(), None, now()).unwrap();
-    assert!(matches!(knowledge.tag(&tag, std::slice::from_ref(&alice), now()), Err(Refusal::NotSigned(_))));
+    assert!(matches!(knowledge.tag(&tag, std::slice::from_ref(&alice), now()), Err(Refusal::SignerMissing { .. })));
     let mut old = repo;
     old.role("targets/alice")["expires"] = json!(PAST);
     let knowledge = learn(&old.publish(), &tofu(), None, now()).unwrap();

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use img_authz::image::{Repository, Tag};
 use img_authz::net::Tls;
 use img_authz::net::auth::DockerConfig;
-use img_authz::trust::notary::{Config, Notary, OnOutage};
+use img_authz::trust::notary::{Config, Earlier, Notary, OnOutage, Source};
 use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Verifier as _, Vouch};
 use jiff::Timestamp;
 use serde_json::json;
@@ -252,28 +252,37 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, handler: &Handler
     }
 }
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-struct Client {
-    notary: Notary,
-    runtime: tokio::runtime::Runtime,
+pub struct Client {
+    pub notary: Notary,
+    pub runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
-    fn new(server: &Server, folder: &std::path::Path, change: impl FnOnce(&mut Config)) -> Self {
+    pub fn new(server: &Server, folder: &std::path::Path, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(server.url.clone(), folder);
         config.tls = Tls::only(&server.ca).unwrap();
-        config.freshness = Duration::ZERO;
         // Patience for a machine that is busy; tests of servers that stall ask for less.
         config.network_time = Duration::from_secs(7);
+        Self::on(config, change)
+    }
+
+    /// One that has no server.
+    pub fn importing(folder: &std::path::Path, change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(Config::new(Source::Import, folder), change)
+    }
+
+    fn on(mut config: Config, change: impl FnOnce(&mut Config)) -> Self {
+        config.freshness = Duration::ZERO;
         change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { notary: Notary::new(config).unwrap(), runtime }
     }
 
-    fn ask_at(&self, urgency: Urgency, at: Timestamp) -> Result<Vouch, TrustError> {
+    pub fn ask_at(&self, urgency: Urgency, at: Timestamp) -> Result<Vouch, TrustError> {
         let repository: Repository = GUN.parse().unwrap();
         let question = Question::Tag("1.0".parse::<Tag>().unwrap());
         let deadline = Duration::from_secs(8);
@@ -282,7 +291,7 @@ impl Client {
         })
     }
 
-    fn ask(&self, urgency: Urgency) -> Result<Vouch, TrustError> {
+    pub fn ask(&self, urgency: Urgency) -> Result<Vouch, TrustError> {
         self.ask_at(urgency, now())
     }
 }
@@ -319,7 +328,7 @@ fn pull(server: &Server, change: impl FnOnce(&mut Config)) -> Result<Vouch, Trus
     Client::new(server, folder.path(), change).ask(Urgency::Pull)
 }
 
-fn code(answer: &Result<Vouch, TrustError>) -> Option<TrustCode> {
+pub fn code(answer: &Result<Vouch, TrustError>) -> Option<TrustCode> {
     answer.as_ref().err().map(|error| error.code)
 }
 
@@ -775,7 +784,7 @@ fn a_server_of_another_ca_and_plain_http_are_told_apart() {
     let server = Server::files(good());
     let other = Authority::new(Authority::params("other CA")).pem;
     assert_eq!(code(&pull(&server, |config| config.tls = Tls::only(&other).unwrap())), Some(TrustCode::CaRefused));
-    assert_eq!(code(&pull(&server, |config| config.server = "https://localhost:1".into())), Some(TrustCode::Unreachable));
+    assert_eq!(code(&pull(&server, |config| config.source = "https://localhost:1".into())), Some(TrustCode::Unreachable));
     let config = Config::new(server.url.replace("https", "http"), "/nowhere");
     assert_eq!(Notary::new(config).unwrap_err().code, TrustCode::Misconfigured);
 }
@@ -846,7 +855,10 @@ fn withdrawn_is_no_outage_and_stays_withdrawn() {
     assert_eq!(code(&again.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
     assert_eq!(code(&again.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
     let gun: Repository = GUN.parse().unwrap();
-    assert_eq!(again.runtime.block_on(again.notary.export(std::slice::from_ref(&gun))).unwrap_err().code, TrustCode::Withdrawn);
+    assert_eq!(
+        again.runtime.block_on(again.notary.export(std::slice::from_ref(&gun), Earlier::Left)).unwrap_err().code,
+        TrustCode::Withdrawn
+    );
     assert!(again.runtime.block_on(again.notary.standings())[0].fault.is_some());
     *files.lock().unwrap() = Some(good());
     assert!(again.ask(Urgency::Run).is_ok());
@@ -1145,36 +1157,4 @@ fn several_processes_share_a_folder_and_the_newest_stays() {
             thread.join().unwrap().unwrap();
         }
     });
-}
-
-#[test]
-fn a_bundle_carries_knowledge_and_cannot_roll_it_back() {
-    let mut repo = Repo::docker(root_key(GUN));
-    let old = Server::files(repo.publish());
-    repo.bump();
-    let new = Server::files(repo.publish());
-    let gun: Repository = GUN.parse().unwrap();
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let export = |server: &Server| {
-        let folder = tempfile::tempdir().unwrap();
-        let client = Client::new(server, folder.path(), |_| ());
-        client.ask(Urgency::Pull).unwrap();
-        client.runtime.block_on(client.notary.export(std::slice::from_ref(&gun))).unwrap()
-    };
-    let (first, second) = (export(&old), export(&new));
-    let nowhere = |config: &mut Config| config.server = "https://localhost:1".into();
-    let client = Client::new(&new, here.path(), nowhere);
-    let import = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now())).map(|mut done| done.remove(0).1);
-    assert_eq!(import(&first), Ok(Ok(())));
-    assert!(client.ask(Urgency::Run).is_ok());
-    assert_eq!(import(&second), Ok(Ok(())));
-    assert_eq!(import(&first).unwrap().unwrap_err().code, TrustCode::RolledBack);
-    let mut cut = second.clone();
-    cut.truncate(second.len() - 1);
-    assert!(import(&cut).is_err());
-    let expired: Timestamp = "2031-06-03T00:00:00Z".parse().unwrap();
-    let late = Client::new(&new, there.path(), nowhere);
-    let done = late.runtime.block_on(late.notary.import(&second, expired)).unwrap();
-    assert_eq!(done[0].1.as_ref().unwrap_err().code, TrustCode::Expired);
-    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
 }

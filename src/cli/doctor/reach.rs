@@ -11,7 +11,7 @@ use crate::image::Host;
 use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url, clean};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
 use crate::registry::{self, Registry, RegistryError};
-use crate::trust::notary::Standing;
+use crate::trust::notary::{Source, Standing};
 
 /// How long each server gets.
 const SERVER_TIME: Duration = Duration::from_secs(5);
@@ -23,6 +23,8 @@ const REGISTRIES: usize = 16;
 const CLOCK_WARNING: SignedDuration = SignedDuration::from_mins(2);
 /// One that makes expired trust data look good, or good data expired.
 const CLOCK_CRITICAL: SignedDuration = SignedDuration::from_hours(1);
+/// How long ahead the end of imported trust data is told: it has to be carried.
+const IMPORT_AHEAD: SignedDuration = SignedDuration::from_hours(72);
 /// Docker's own Notary, which closes.
 const DOCKER_NOTARY: &str = "notary.docker.io";
 /// When it does.
@@ -84,7 +86,8 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
 /// The end of Docker's own Notary.
 fn closing(settings: &Settings, now: Timestamp) -> Option<Finding> {
     let notary = settings.notary().ok()??;
-    let server = Url::parse(&notary.server).ok()?;
+    let Source::Server(server) = notary.source else { return None };
+    let server = Url::parse(&server).ok()?;
     if server.host_str() != Some(DOCKER_NOTARY) {
         return None;
     }
@@ -124,12 +127,20 @@ pub(super) async fn network(settings: &Settings, policy: Option<&Policy>, now: T
         }
     }
     if let Ok(Some(written)) = settings.notary() {
-        let greeted = tokio::time::timeout(SERVER_TIME * 2, greet(settings, &written)).await;
-        let answer =
-            greeted.unwrap_or_else(|_| Err(NetError::Bad(format!("{} did not answer in time", quoted(&written.server)))));
-        clocks.extend(answer.as_ref().ok().and_then(date));
-        findings.push(notary(&written, answer));
-        findings.extend(standings(settings, &written, credentials, now).await);
+        let standings = standings(settings, &written, credentials).await;
+        match &written.source {
+            Source::Server(server) => {
+                let greeted = tokio::time::timeout(SERVER_TIME * 2, greet(settings, server, &written)).await;
+                let answer = greeted.unwrap_or_else(|_| Err(NetError::Bad(format!("{} did not answer in time", quoted(server)))));
+                clocks.extend(answer.as_ref().ok().and_then(date));
+                findings.push(notary(server, written.root_ca.is_some(), answer));
+                findings.extend(kept(&standings, now));
+            }
+            Source::Import => {
+                findings.push(imported(&standings, now));
+                findings.extend(kept(&standings, now));
+            }
+        }
     }
     while let Some(greeted) = greetings.join_next().await {
         let Ok((host, answer)) = greeted else { continue };
@@ -141,18 +152,18 @@ pub(super) async fn network(settings: &Settings, policy: Option<&Policy>, now: T
 }
 
 /// `/v2/`, where every Notary server answers, without credentials.
-async fn greet(settings: &Settings, written: &NotarySettings) -> Result<Answer, NetError> {
+async fn greet(settings: &Settings, server: &str, written: &NotarySettings) -> Result<Answer, NetError> {
     let tls = parts::notary_tls(settings, written)
         .map_err(|faults| NetError::Bad(faults.first().map(ToString::to_string).unwrap_or_default()))?;
-    let url = Url::parse(&format!("{}/v2/", written.server)).map_err(|error| NetError::Bad(error.to_string()))?;
+    let url = Url::parse(&format!("{server}/v2/")).map_err(|error| NetError::Bad(error.to_string()))?;
     Client::new(&tls)?.get(&url, HeaderMap::new(), Bounds { bytes: GREETING_BYTES, time: SERVER_TIME }).await
 }
 
-fn notary(written: &NotarySettings, answer: Result<Answer, NetError>) -> Finding {
-    let shown = quoted(&written.server);
+fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>) -> Finding {
+    let shown = quoted(server);
     match answer {
         Ok(answer) if matches!(answer.status, 200 | 401) => {
-            let by = if written.root_ca.is_some() { "NOTARY_ROOT_CA" } else { "the system's and the folders' CAs" };
+            let by = if has_own_ca { "NOTARY_ROOT_CA" } else { "the system's and the folders' CAs" };
             Finding::ok("notary", format!("Notary {shown} answers, and its certificate is good by {by}"))
         }
         Ok(answer) => {
@@ -171,7 +182,7 @@ fn notary(written: &NotarySettings, answer: Result<Answer, NetError>) -> Finding
             let evidence = format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()));
             let remedy =
                 "check NOTARY, the network and the name service; pulls are refused meanwhile, known images go on for a day";
-            Finding::critical("notary-unreachable", evidence, remedy)
+            Finding::warning("notary-unreachable", evidence, remedy)
         }
     }
 }
@@ -192,17 +203,35 @@ fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
     }
 }
 
-/// What is kept of repositories: whether it can still be used without the server.
-async fn standings(
-    settings: &Settings,
-    written: &NotarySettings,
-    credentials: crate::net::auth::DockerConfig,
-    now: Timestamp,
-) -> Vec<Finding> {
-    let Ok(notary) = parts::notary(settings, written, credentials) else { return Vec::new() };
-    kept(&notary.standings().await, now)
+/// What is kept of repositories.
+async fn standings(settings: &Settings, written: &NotarySettings, credentials: crate::net::auth::DockerConfig) -> Vec<Standing> {
+    match parts::notary(settings, written, credentials) {
+        Ok(notary) => notary.standings().await,
+        Err(_) => Vec::new(),
+    }
 }
 
+/// Where trust data is imported: whether there is any, and for how long.
+fn imported(standings: &[Standing], now: Timestamp) -> Finding {
+    let remedy = "export it where Notary is reached (img-authz trust export), import it here (img-authz trust import)";
+    let good: Vec<_> = standings.iter().filter(|standing| standing.expires.is_some_and(|expires| expires > now)).collect();
+    match good.iter().filter_map(|standing| standing.expires).min() {
+        None => {
+            let evidence = "NOTARY is import, and nothing that was imported is in date: every image is refused";
+            Finding::critical("trust-import", evidence, remedy)
+        }
+        Some(first) if first.duration_since(now) < IMPORT_AHEAD => {
+            let evidence = format!("imported trust data expires at {first}: its images are refused from then on");
+            Finding::warning("trust-import", evidence, remedy)
+        }
+        Some(first) => {
+            let evidence = format!("trust data of {} repositories was imported; the first expires at {first}", good.len());
+            Finding::ok("trust-import", evidence)
+        }
+    }
+}
+
+/// Whether what is kept of repositories can still be used without the server.
 fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     let list = |of: &mut dyn Iterator<Item = &Standing>| -> (usize, String) {
@@ -327,7 +356,6 @@ mod tests {
 
     #[test]
     fn a_server_that_answers_is_there_and_a_wrong_ca_is_told_apart_from_no_answer() {
-        let written = Settings::default().with("NOTARY", "n.example").notary().unwrap().unwrap();
         let host = || "n.example:443".to_owned();
         for (answer, id, severity) in [
             (Ok(answer(401)), "notary", Good),
@@ -335,10 +363,10 @@ mod tests {
             (Ok(answer(404)), "notary-strange", Warning),
             (Err(NetError::CaRefused { host: host(), cause: "UnknownIssuer".into() }), "notary-ca", Critical),
             (Err(NetError::Tls { host: host(), cause: "NotValidForName".into() }), "notary-ca", Critical),
-            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Critical),
-            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Critical),
+            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Warning),
+            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Warning),
         ] {
-            let finding = notary(&written, answer);
+            let finding = notary("https://n.example", false, answer);
             assert_eq!((finding.id, finding.severity), (id, severity));
         }
         let r: Host = "r.example".parse().unwrap();
@@ -346,6 +374,31 @@ mod tests {
         assert_eq!(registry(&r, Ok(answer(502))).id, "registry-strange");
         let refused = RegistryError::Net(NetError::Unreachable { host: host(), cause: String::new() });
         assert_eq!(registry(&r, Err(refused)).id, "registry-unreachable");
+    }
+
+    #[test]
+    fn where_trust_data_is_imported_it_must_be_there_and_in_date() {
+        let now = at("2026-11-22T03:00:00Z");
+        let standing = |expires: Option<&str>| Standing {
+            repository: "r.example/app".to_owned(),
+            checked: now,
+            expires: expires.map(at),
+            roles: Vec::new(),
+            is_renewed: true,
+            fault: expires.is_none().then(|| "it does not verify".to_owned()),
+        };
+        let (good, soon, past) = (Some("2026-12-06T00:00:00Z"), Some("2026-11-24T00:00:00Z"), Some("2026-11-22T02:59:59Z"));
+        for (standings, expected) in [
+            (vec![], Critical),
+            (vec![standing(past)], Critical),
+            (vec![standing(None)], Critical),
+            (vec![standing(good)], Good),
+            (vec![standing(past), standing(good)], Good),
+            (vec![standing(good), standing(soon)], Warning),
+        ] {
+            assert_eq!(imported(&standings, now).severity, expected, "{standings:?}");
+        }
+        assert_eq!(found(&[("REGISTRY", "r.example"), ("NOTARY", "import")], EARLY), [("settings", Good)]);
     }
 
     #[test]
@@ -368,6 +421,7 @@ mod tests {
             checked: at(checked),
             expires: expires.map(at),
             roles: Vec::new(),
+            is_renewed: true,
             fault: fault.map(str::to_owned),
         };
         let signed_until = |kind: RoleKind, expires: &str| Standing {

@@ -98,11 +98,12 @@ impl Inner {
                 continue;
             }
             let (repository, expires) = (&*outlook.repository, soon.join(", "));
-            if outlook.is_renewed {
-                tracing::warn!(repository, expires, "trust data expires soon; its owner must sign anew");
-            } else {
-                tracing::warn!(repository, expires, "trust data expires soon, and the Notary server is not there to renew it");
-            }
+            let what = match (self.session.is_some(), outlook.is_renewed) {
+                (true, true) => "trust data expires soon; its owner must sign anew",
+                (true, false) => "trust data expires soon, and the Notary server is not there to renew it",
+                (false, _) => "imported trust data expires soon; import a newer bundle",
+            };
+            tracing::warn!(repository, expires, "{what}");
             warned.insert(outlook.repository, Instant::now());
         }
     }

@@ -41,7 +41,7 @@ impl Tally {
             .map(|standing| Outlook {
                 repository: standing.repository.into(),
                 roles: standing.roles.into(),
-                is_renewed: true,
+                is_renewed: standing.is_renewed,
                 is_refused: standing.fault.is_some(),
             })
             .collect();
@@ -90,7 +90,7 @@ impl Inner {
             all.push(Outlook {
                 repository: entry.repository.as_str().into(),
                 roles: known.knowledge.expiries().into(),
-                is_renewed: !remembered.is_missed,
+                is_renewed: self.session.is_some() && !remembered.is_missed,
                 is_refused: remembered.refused.is_some(),
             });
         }

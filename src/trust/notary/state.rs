@@ -24,8 +24,6 @@ use crate::trust::{TrustCode, TrustError};
 
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
-/// First bytes of a bundle.
-const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
 /// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
 const FILE_BYTES: u64 = 32 << 20;
 /// Most files or floors in one state file.
@@ -235,26 +233,7 @@ fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Several repositories as one file, to be carried to a host without a server.
-pub(super) fn bundle(all: &[Stored]) -> Vec<u8> {
-    let mut bytes = BUNDLE.to_vec();
-    for stored in all {
-        put(&mut bytes, &encode(stored, None).0);
-    }
-    bytes
-}
-
-/// Reads a bundle; `None` if any part of it is damaged. Nothing is verified yet.
-pub(super) fn unbundle(bytes: &[u8]) -> Option<Vec<Stored>> {
-    let mut rest = bytes.strip_prefix(BUNDLE)?;
-    let mut all = Vec::new();
-    while !rest.is_empty() {
-        all.push(decode(take(&mut rest)?)?.0);
-    }
-    Some(all)
-}
-
-fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
+pub(super) fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
     let mut body = Vec::new();
     put(&mut body, stored.repository.as_bytes());
     put(&mut body, stored.seen.to_string().as_bytes());
@@ -285,12 +264,12 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
     out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     put_count(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-fn decode(bytes: &[u8]) -> Option<(Stored, Option<Bad>, Edition)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<(Stored, Option<Bad>, Edition)> {
     let (sum, body) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
     let found: [u8; 32] = Sha256::digest(body).into();
     if found != *sum {
@@ -333,7 +312,7 @@ fn take_count(rest: &mut &[u8]) -> Option<u32> {
     take_number(rest).filter(|count| *count <= ENTRIES)
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(take_number(rest)?).ok()?;
     let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;

@@ -15,6 +15,8 @@ use crate::image::{Digest, Repository, Tag};
 /// Most tags named in the answer about a digest. Stops a digest under thousands of tags from slowing every start.
 const TAGS_NAMED: usize = 16;
 
+/// Characters of a digest in a message, as people compare them.
+const SHORT: usize = 19;
 /// The newest version of a role that was seen, and what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Floor {
@@ -71,11 +73,21 @@ pub struct Yes {
 }
 
 /// A no.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing accepted vouches for it; why, in words.
+    #[error("{0}")]
     NotSigned(String),
+    /// A signer who must agree does not; why, in words behind his name.
+    #[error("required signer `{}` {why}", signer.signer())]
+    SignerMissing {
+        /// The signer.
+        signer: RoleName,
+        /// What he has done instead.
+        why: String,
+    },
     /// A file that the answer depends on does not hold (any more).
+    #[error("{0}")]
     Fault(Fault),
 }
 
@@ -300,17 +312,7 @@ impl Knowledge {
         let now = now.max(self.seen);
         let (digest, role, until) = self.roles.judge(tag.as_str(), now)?;
         for required in require {
-            let agrees = match self.roles.usable(required, tag.as_str(), now) {
-                Ok(Some(held)) => held.file.body.targets.get(tag.as_str()).copied().flatten() == Some(digest),
-                Ok(None) => false,
-                Err(fault) => return Err(Refusal::Fault(fault)),
-            };
-            if !agrees {
-                return Err(Refusal::NotSigned(format!(
-                    "the required signer `{}` does not agree on tag `{tag}`",
-                    required.signer()
-                )));
-            }
+            self.agrees(required, tag, digest, now)?;
         }
         let signers = self
             .roles
@@ -326,9 +328,32 @@ impl Knowledge {
         Ok(Yes { digest, tags: vec![tag.clone()], role, signers, expires: until.min(self.expires()) })
     }
 
-    /// All of it, for people.
+    /// Whether a signer who must agree vouches for the tag with this digest.
+    fn agrees(&self, signer: &RoleName, tag: &Tag, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
+        let missing = |why: String| Err(Refusal::SignerMissing { signer: signer.clone(), why });
+        let Some(held) = self.roles.usable(signer, tag.as_str(), now).map_err(Refusal::Fault)? else {
+            // Whom the owner has added and who has signed nothing at all has no file yet.
+            let is_added = |held: &Held| held.file.body.delegations.iter().any(|delegation| delegation.name == *signer);
+            return missing(match self.roles.held.get(signer) {
+                Some(_) => format!("may not sign tag `{tag}`: its paths do not cover it"),
+                None if self.roles.held.values().any(is_added) => format!("has not signed tag `{tag}`"),
+                None => format!("is no signer of `{}`", self.repository),
+            });
+        };
+        match held.file.body.targets.get(tag.as_str()) {
+            Some(Some(theirs)) if *theirs == digest => Ok(()),
+            Some(Some(theirs)) => {
+                let short = |digest: &Digest| digest.to_string().chars().take(SHORT).collect::<String>();
+                missing(format!("signed tag `{tag}` as {}…, not {}…", short(theirs), short(&digest)))
+            }
+            Some(None) => missing(format!("signed tag `{tag}` without a SHA-256 digest")),
+            None => missing(format!("has not signed tag `{tag}`")),
+        }
+    }
+
+    /// All of it, for people; `require` as for [`Knowledge::tag`].
     #[must_use]
-    pub fn view(&self, now: Timestamp) -> View {
+    pub fn view(&self, require: &[RoleName], now: Timestamp) -> View {
         let soon: Vec<String> =
             self.expiries().into_iter().filter(|expiry| expiry.is_soon(now)).map(|expiry| expiry.role).collect();
         let role = |name: &str, version, expires, signers: &Signers, left_out: Option<&Fault>| RoleView {
@@ -353,13 +378,12 @@ impl Knowledge {
         let (mut tags, mut refused_tags) = (BTreeMap::new(), BTreeMap::new());
         for name in self.roles.accepted_names() {
             let Ok(tag) = name.parse::<Tag>() else { continue };
-            match self.judge(&tag, &[], now) {
+            match self.judge(&tag, require, now) {
                 Ok(yes) => {
                     let view = TagView { digest: yes.digest, role: yes.role.to_string(), signers: yes.signers };
                     tags.insert(name.to_owned(), view);
                 }
-                Err(Refusal::Fault(fault)) => drop(refused_tags.insert(name.to_owned(), fault.to_string())),
-                Err(Refusal::NotSigned(why)) => drop(refused_tags.insert(name.to_owned(), why)),
+                Err(refusal) => drop(refused_tags.insert(name.to_owned(), refusal.to_string())),
             }
         }
         View { repository: self.repository.clone(), checked: self.seen, roles, tags, refused_tags }

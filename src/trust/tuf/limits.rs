@@ -29,6 +29,8 @@ pub struct Limits {
     pub paths: usize,
     /// Most versions a root may be ahead of the one we know. Stops a chain of roots without end.
     pub roots: u64,
+    /// Most bytes of earlier roots that a bundle carries; 128 roots with certificates of ordinary size.
+    pub chain_bytes: u64,
     /// Most signature checks in one verification, in units of one P-256 check (0.1 ms).
     pub work: u32,
     /// Most certificates in one bundle. Stops chains that are slow to build.
@@ -51,6 +53,7 @@ impl Default for Limits {
             levels: 16,
             paths: 128,
             roots: 128,
+            chain_bytes: 4 << 20,
             work: 8192,
             certificates: 10,
         }

@@ -177,14 +177,40 @@ pub async fn load(stored: &Stored, repository: &Repository, limits: Limits) -> R
     Ok(Knowledge { floors: Arc::new(floors), ..knowledge })
 }
 
+/// The roots before the one in use, by version, for whoever knows but an old one (section 8, "Update over several versions"): each
+/// is what it says, and vouches for the next. Ends where one is missing, does not hold, or a bound is met.
+pub async fn roots_before<F: Fetch>(
+    fetch: &F,
+    knowledge: &Knowledge,
+    limits: Limits,
+) -> Result<BTreeMap<u64, Arc<[u8]>>, F::Error> {
+    let (mut roots, mut work) = (BTreeMap::new(), Work::new(&limits));
+    let (mut next, mut bytes) = (Arc::clone(&knowledge.root), limits.chain_bytes);
+    for version in (1..knowledge.root.version).rev().take(usize::try_from(limits.roots).unwrap_or(usize::MAX)) {
+        let Some(raw) = fetch.fetch(format!("{version}.root.json"), limits.root_bytes.min(bytes)).await? else { break };
+        let Some(left) = bytes.checked_sub(raw.len() as u64) else { break };
+        let Ok(root) = File::<Root>::read(raw.into(), "root", &limits) else { break };
+        if root.version != version || follows(&next, &root, &knowledge.repository, &mut work).is_err() {
+            break;
+        }
+        roots.insert(version, Arc::clone(&root.raw));
+        (next, bytes) = (Arc::new(root), left);
+    }
+    Ok(roots)
+}
+
 impl Fetch for Stored {
     type Error = std::convert::Infallible;
     const PARALLEL: bool = false;
 
     async fn fetch(&self, name: String, _most: u64) -> Result<Option<Vec<u8>>, Self::Error> {
-        let role = name.strip_suffix(".json").unwrap_or(&name);
-        let role = role.split_once('.').map_or(role, |(role, _)| role);
-        Ok(self.files.get(role).map(|raw| raw.to_vec()))
+        let name = name.strip_suffix(".json").unwrap_or(&name);
+        // `targets/releases.HEX` is kept by its role, `2.root` as it is.
+        let name = match name.split_once('.') {
+            None | Some((_, "root")) => name,
+            Some((role, _)) => role,
+        };
+        Ok(self.files.get(name).map(|raw| raw.to_vec()))
     }
 }
 
@@ -540,14 +566,17 @@ fn final_root(root: &File<Root>, subject: &Subject, now: Timestamp, work: &mut W
 }
 
 impl Knowledge {
-    /// Whether the root passes pins, certificates and dates now. Every use without the server asks this.
-    pub fn pinned(&self, pins: &Arc<Pins>, now: Timestamp) -> Result<(), Fault> {
-        let limits = Limits::default();
-        let subject = Subject { repository: self.repository.clone(), pins: Arc::clone(pins), limits, known: None };
+    /// The same, if the root passes pins, certificates and dates now; that need not be found out again for a while. Every use
+    /// without the server asks this.
+    pub fn proven(&self, pins: &Arc<Pins>, now: Timestamp) -> Result<Self, Fault> {
+        let (repository, limits) = (self.repository.clone(), Limits::default());
+        let subject = Subject { repository, pins: Arc::clone(pins), limits, known: None };
         if self.proof.holds(&subject, now) {
-            return Ok(());
+            return Ok(self.clone());
         }
-        final_root(&self.root, &subject, now.max(self.seen), &mut Work::new(&limits))
+        let now = now.max(self.seen);
+        final_root(&self.root, &subject, now, &mut Work::new(&limits))?;
+        Ok(Self { proof: Proof::new(&self.root, &subject, now), ..self.clone() })
     }
 
     /// Whether the pins do not let its root pass, and did not when it was last verified. A server that is refused on such terms

@@ -1,0 +1,215 @@
+//! The air gap: verified trust data as one file, carried to a host without a server, taken in there, and used there (ADR 8).
+//!
+//! A bundle proves nothing by itself: it is verified like an answer of the server, and against what this host has seen before.
+//! Its checksums tell damage, not forgery.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::server::Server;
+use super::state::{Written, decode, encode, put, take};
+use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
+use crate::image::Repository;
+use crate::trust::tuf::{Failure, FaultKind, Stored, Subject, roots_before, update};
+use crate::trust::{Freshness, Question, TrustCode, TrustError, Vouch};
+
+/// First bytes of a bundle.
+const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
+/// Earlier roots are fetched one by one; so many times what one answer gets is enough for all of a repository.
+const CHAIN_TIMES: u32 = 3;
+
+/// Whether a bundle carries the roots before the one in use: a host that knows but an old one needs them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// Fetched from the server.
+    Fetched,
+    /// Left out: nobody is asked.
+    Left,
+}
+
+/// What a bundle holds of one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// The repository.
+    pub repository: Repository,
+    /// Version of its root.
+    pub root: u64,
+    /// The oldest root that is carried: a host that knows this one, or a later one, can follow.
+    pub oldest_root: u64,
+    /// When the first of the files expires: no host uses them longer.
+    pub expires: Timestamp,
+}
+
+impl Notary {
+    /// What is kept of these repositories as one file, for [`Notary::import`] elsewhere. Only what verifies is exported.
+    pub async fn export(&self, repositories: &[Repository], earlier: Earlier) -> Result<(Vec<u8>, Vec<Exported>), TrustError> {
+        let (mut all, mut done) = (Vec::new(), Vec::new());
+        for repository in repositories {
+            let entry = self.inner.entry(repository);
+            self.inner.loaded(&entry).await;
+            let (known, refused) = entry.remembered();
+            self.inner.tidy(&entry);
+            if let Some(bad) = refused {
+                return Err(bad.error);
+            }
+            let Some(known) = known else {
+                return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
+            };
+            let knowledge = known.knowledge;
+            let (mut stored, root) = (knowledge.stored(), knowledge.root_version());
+            let mut oldest_root = root;
+            if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
+                let server = Server {
+                    session: Arc::clone(session),
+                    credentials: Arc::clone(&self.inner.credentials),
+                    repository: repository.clone(),
+                    deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
+                };
+                let roots = roots_before(&server, &knowledge, self.inner.limits).await;
+                let roots = roots.map_err(|error| match self.inner.missed(error) {
+                    Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) => error,
+                })?;
+                oldest_root = roots.keys().next().copied().unwrap_or(root);
+                stored.files.extend(roots.into_iter().map(|(version, raw)| (format!("{version}.root"), raw)));
+            }
+            all.push(stored);
+            done.push(Exported { repository: repository.clone(), root, oldest_root, expires: knowledge.expires() });
+        }
+        Ok((bundle(&all), done))
+    }
+
+    /// Takes in a bundle: each repository is verified as if a server had answered it, on the same terms, pins, dates and
+    /// rollback included. Says per repository what came of it.
+    pub async fn import(&self, bundle: &[u8], now: Timestamp) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
+        let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
+        let mut done = Vec::new();
+        for stored in unbundle(bundle).ok_or_else(damaged)? {
+            let repository: Repository = stored.repository.parse().map_err(|_| damaged())?;
+            let entry = self.inner.entry(&repository);
+            let result = self.inner.take_in(&entry, &stored, now).await;
+            self.inner.tidy(&entry);
+            done.push((repository, result));
+        }
+        Ok(done)
+    }
+}
+
+impl Inner {
+    /// The disk in place of a server: what was imported since the last look, if anything.
+    pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
+        let started = Instant::now();
+        self.read(entry).await;
+        let (known, refused) = entry.remembered();
+        if let Some(bad) = refused {
+            return Err(Miss::Refused(bad.error));
+        }
+        let Some(known) = known else {
+            let message = format!("no trust data of `{}` was imported on this host", entry.repository);
+            return Err(Miss::Refused(TrustError::new(TrustCode::NotImported, message)));
+        };
+        let proven = known.knowledge.proven(&self.pins, now);
+        let knowledge = proven.map_err(|fault| {
+            let error = dated(self::refused(&fault, &entry.repository, true));
+            if fault.kind == FaultKind::Root { Miss::Pinned(error) } else { Miss::Refused(error) }
+        })?;
+        let known = Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) };
+        lock(&entry.now).known = Some(known.clone());
+        Ok(known)
+    }
+
+    /// The answer on what was imported.
+    pub(super) fn imported(
+        &self,
+        entry: &Entry,
+        known: &Known,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<Vouch, TrustError> {
+        let since = known.knowledge.seen();
+        if self.outdated(known, now) {
+            let message = format!(
+                "trust data of `{}` was last checked with Notary at {since}, longer ago than STALE_LIMIT or in the future",
+                entry.repository
+            );
+            return Err(TrustError::new(TrustCode::ImportExpired, message));
+        }
+        self.answer(&entry.repository, &known.knowledge, question, Freshness::Imported { since }, now).map_err(dated)
+    }
+
+    /// One repository of a bundle.
+    async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
+        self.loaded(entry).await;
+        for _ in 0..ROUNDS {
+            let (known, edition, bad) = {
+                let remembered = lock(&entry.now);
+                let known = remembered.known.clone().map(|known| known.knowledge);
+                (known, remembered.edition, remembered.refused.clone())
+            };
+            // What was carried from before the server's bad answer does not make that undone.
+            if let Some(bad) = bad.filter(|bad| carried.seen <= bad.at) {
+                return Err(bad.error);
+            }
+            let subject = Subject {
+                repository: entry.repository.clone(),
+                pins: Arc::clone(&self.pins),
+                limits: self.limits,
+                known: known.clone(),
+            };
+            let knowledge = match update(carried, &subject, now).await {
+                Ok(knowledge) => knowledge.carried(carried.seen, known.as_ref().map(|known| known.seen())),
+                Err(Failure::Fault(fault)) if fault.kind == FaultKind::Missing => {
+                    let message = format!("trust data of `{}`: `{}` is not in the bundle", entry.repository, fault.role);
+                    return Err(TrustError::new(TrustCode::Invalid, message));
+                }
+                Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
+                Err(Failure::Fetch(never)) => match never {},
+            };
+            if known.is_none() {
+                self.first_use(&entry.repository, &knowledge);
+            }
+            match self.state.write(&knowledge.stored(), None, edition) {
+                Ok(Written::Done(edition)) => {
+                    let mut remembered = lock(&entry.now);
+                    remembered.refused = None;
+                    remembered.edition = Some(edition);
+                    remembered.written = Some(knowledge.seen());
+                    remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
+                    return Ok(());
+                }
+                Ok(Written::Moved) => self.read(entry).await,
+                Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
+            }
+        }
+        Err(TrustError::new(TrustCode::Misconfigured, "other processes keep writing the same state"))
+    }
+}
+
+/// An expired file on a host that asks no server: a newer bundle mends it.
+fn dated(error: TrustError) -> TrustError {
+    match error.code {
+        TrustCode::Expired => TrustError { code: TrustCode::ImportExpired, ..error },
+        _ => error,
+    }
+}
+
+/// Several repositories as one file.
+fn bundle(all: &[Stored]) -> Vec<u8> {
+    let mut bytes = BUNDLE.to_vec();
+    for stored in all {
+        put(&mut bytes, &encode(stored, None).0);
+    }
+    bytes
+}
+
+/// Reads a bundle; `None` if any part of it is damaged. Nothing is verified yet.
+fn unbundle(bytes: &[u8]) -> Option<Vec<Stored>> {
+    let mut rest = bytes.strip_prefix(BUNDLE)?;
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        all.push(decode(take(&mut rest)?)?.0);
+    }
+    Some(all)
+}

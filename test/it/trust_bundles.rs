@@ -1,0 +1,464 @@
+//! The air gap: what a bundle carries, what a host makes of it, and every way it can be wrong. The format is written out here
+//! once more, so that a bundle can be forged with checksums that fit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use img_authz::image::Repository;
+use img_authz::trust::notary::{Config, Earlier, Exported};
+use img_authz::trust::tuf::Pins;
+use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::trust_repo::*;
+use crate::trust_server::{Client, Server, code, good, now};
+
+const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
+const STATE: &[u8] = b"img-authz trust state 1\n";
+
+fn gun() -> Repository {
+    GUN.parse().unwrap()
+}
+
+/// What a host that reaches this server carries away.
+fn export(server: &Server, earlier: Earlier) -> (Vec<u8>, Exported) {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::new(server, folder.path(), |_| ());
+    client.ask(Urgency::Pull).unwrap();
+    let (bundle, mut done) = client.runtime.block_on(client.notary.export(&[gun()], earlier)).unwrap();
+    (bundle, done.remove(0))
+}
+
+fn bundle_of(files: Files) -> Vec<u8> {
+    export(&Server::files(files), Earlier::Fetched).0
+}
+
+/// Takes a bundle of one repository in, in a process of its own.
+fn import_at(folder: &Path, bundle: &[u8], at: Timestamp, change: impl FnOnce(&mut Config)) -> Result<(), TrustError> {
+    let client = Client::importing(folder, change);
+    let mut done = client.runtime.block_on(client.notary.import(bundle, at))?;
+    assert_eq!(done.len(), 1);
+    done.remove(0).1
+}
+
+fn import(folder: &Path, bundle: &[u8]) -> Result<(), TrustError> {
+    import_at(folder, bundle, now(), |_| ())
+}
+
+fn refusal(answer: Result<(), TrustError>) -> Option<TrustCode> {
+    answer.err().map(|error| error.code)
+}
+
+/// A bundle of one repository, taken apart.
+#[derive(Clone)]
+struct Parts {
+    repository: String,
+    seen: String,
+    files: BTreeMap<String, Vec<u8>>,
+    floors: Vec<(String, u64, [u8; 32])>,
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    out.extend(bytes);
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let length = count(rest);
+    let (bytes, after) = rest.split_at(length);
+    *rest = after;
+    bytes
+}
+
+fn count(rest: &mut &[u8]) -> usize {
+    let (number, after) = rest.split_first_chunk::<4>().unwrap();
+    *rest = after;
+    u32::from_be_bytes(*number) as usize
+}
+
+impl Parts {
+    fn of(bundle: &[u8]) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut rest = bundle.strip_prefix(BUNDLE).unwrap();
+        let one = take(&mut rest);
+        assert!(rest.is_empty());
+        let mut rest = &one.strip_prefix(STATE).unwrap()[32..];
+        let (repository, seen) = (text(take(&mut rest)), text(take(&mut rest)));
+        let files = (0..count(&mut rest)).map(|_| (text(take(&mut rest)), take(&mut rest).to_vec())).collect();
+        assert!(!rest.is_empty());
+        Self { repository, seen, files, floors: Vec::new() }
+    }
+
+    /// With the floors of this bundle left out, and checksums that fit.
+    fn bundle(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put(&mut body, self.repository.as_bytes());
+        put(&mut body, self.seen.as_bytes());
+        body.extend(u32::try_from(self.files.len()).unwrap().to_be_bytes());
+        for (name, raw) in &self.files {
+            put(&mut body, name.as_bytes());
+            put(&mut body, raw);
+        }
+        body.extend(u32::try_from(self.floors.len()).unwrap().to_be_bytes());
+        for (role, version, content) in &self.floors {
+            put(&mut body, role.as_bytes());
+            body.extend(version.to_be_bytes());
+            body.extend(content);
+        }
+        bundle_around(&body)
+    }
+}
+
+/// A bundle whose one part has this body, and the checksum that fits.
+fn bundle_around(body: &[u8]) -> Vec<u8> {
+    let mut one = STATE.to_vec();
+    one.extend(Sha256::digest(body));
+    one.extend(body);
+    let mut bundle = BUNDLE.to_vec();
+    put(&mut bundle, &one);
+    bundle
+}
+
+/// Two publications of one repository.
+fn old_and_new() -> (Files, Files) {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    (old, repo.publish())
+}
+
+/// A repository whose root was rotated twice since its first publication: the last root says nothing to who knows the first alone.
+fn rotated_twice() -> (Files, Files) {
+    let mut repo = Repo::docker(root_key(GUN));
+    let first = repo.publish();
+    for _ in 0..2 {
+        repo.rotate_root(&root_key(GUN));
+        repo.bump();
+    }
+    (first, repo.publish())
+}
+
+#[test]
+fn a_bundle_carries_knowledge_and_cannot_roll_it_back() {
+    let (old, new) = old_and_new();
+    let (first, second) = (bundle_of(old), bundle_of(new));
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(import(folder.path(), &first), Ok(()));
+    // A host that has a server uses it for what is here, and for a pull asks.
+    let nowhere = |config: &mut Config| config.source = "https://localhost:1".into();
+    let client = Client::new(&Server::files(good()), folder.path(), nowhere);
+    assert!(client.ask(Urgency::Run).is_ok());
+    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    assert_eq!(import(folder.path(), &second), Ok(()));
+    assert_eq!(refusal(import(folder.path(), &first)), Some(TrustCode::RolledBack));
+    // The same once more is no step back.
+    assert_eq!(import(folder.path(), &second), Ok(()));
+}
+
+#[test]
+fn a_host_that_knows_an_old_root_follows_the_roots_in_between() {
+    let (first, last) = rotated_twice();
+    let server = Server::files(last.clone());
+    let (whole, exported) = export(&server, Earlier::Fetched);
+    assert_eq!((exported.root, exported.oldest_root, exported.expires.to_string()), (3, 1, LATER.to_owned()));
+    let knows_first = || {
+        let folder = tempfile::tempdir().unwrap();
+        import(folder.path(), &bundle_of(first.clone())).unwrap();
+        folder
+    };
+    let folder = knows_first();
+    assert_eq!(import(folder.path(), &whole), Ok(()));
+    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    // Without them it cannot know that the new root is the old one's heir.
+    let (bare, exported) = export(&server, Earlier::Left);
+    assert_eq!((exported.root, exported.oldest_root), (3, 3));
+    let folder = knows_first();
+    assert_eq!(refusal(import(folder.path(), &bare)), Some(TrustCode::RootNotTrusted));
+    // What was known before is still what counts.
+    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    // A host that knows nothing needs no chain.
+    assert_eq!(import(tempfile::tempdir().unwrap().path(), &bare), Ok(()));
+    let mut missing = Parts::of(&whole);
+    missing.files.remove("2.root").unwrap();
+    assert_eq!(refusal(import(knows_first().path(), &missing.bundle())), Some(TrustCode::RootNotTrusted));
+    // A link that another made, that is another version, or is none.
+    let stranger = {
+        let mut repo = Repo::docker(root_key(GUN));
+        repo.rotate_root(&root_key(GUN));
+        repo.publish()["root.json"].clone()
+    };
+    for (link, expected) in [
+        (stranger, TrustCode::RootNotTrusted),
+        (last["root.json"].clone(), TrustCode::RootNotTrusted),
+        (first["root.json"].clone(), TrustCode::RootNotTrusted),
+        (b"{".to_vec(), TrustCode::Invalid),
+        (vec![b'['; 1 << 20], TrustCode::Invalid),
+    ] {
+        let mut forged = Parts::of(&whole);
+        forged.files.insert("2.root".into(), link);
+        assert_eq!(refusal(import(knows_first().path(), &forged.bundle())), Some(expected));
+    }
+}
+
+#[test]
+fn a_server_s_bad_earlier_root_is_not_carried_and_the_bundle_is_good_without_it() {
+    let (first, last) = rotated_twice();
+    let stranger = Repo::docker(root_key(GUN)).publish()["root.json"].clone();
+    for (version, bad, oldest) in [("1", stranger, 2), ("2", b"<html>".to_vec(), 3), ("2", first["root.json"].clone(), 3)] {
+        let mut files = last.clone();
+        files.insert(format!("{version}.root.json"), bad);
+        let (bundle, exported) = export(&Server::files(files), Earlier::Fetched);
+        assert_eq!(exported.oldest_root, oldest);
+        assert_eq!(import(tempfile::tempdir().unwrap().path(), &bundle), Ok(()));
+    }
+}
+
+#[test]
+fn a_host_without_a_server_pulls_and_runs_on_what_was_imported_and_on_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::importing(folder.path(), |_| ());
+    for urgency in [Urgency::Pull, Urgency::Run] {
+        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::NotImported));
+    }
+    assert_eq!(import(folder.path(), &bundle_of(good())), Ok(()));
+    // The verifier that was there before notices.
+    for urgency in [Urgency::Pull, Urgency::Run] {
+        let vouch = client.ask(urgency).unwrap();
+        assert_eq!((vouch.digest().to_string(), vouch.freshness()), (digest("one"), Freshness::Imported { since: now() }));
+    }
+    let ask = |repository: &str, tag: &str| {
+        let question = Question::Tag(tag.parse().unwrap());
+        let deadline = Duration::from_secs(8);
+        client.runtime.block_on(async {
+            let end = tokio::time::Instant::now() + deadline;
+            client.notary.vouch(&repository.parse().unwrap(), &question, Urgency::Pull, now(), end).await
+        })
+    };
+    assert_eq!(code(&ask(GUN, "2.0")), Some(TrustCode::NotSigned));
+    assert_eq!(code(&ask("reg.example:5000/team/app2", "1.0")), Some(TrustCode::NotImported));
+    assert_eq!(code(&ask("reg.example:5000/team", "1.0")), Some(TrustCode::NotImported));
+    // A pin that is set meanwhile counts at once.
+    let pinned = |config: &mut Config| config.pins = Pins::read("{\"disable_tofu\":true}", |_| Err(String::new())).unwrap();
+    assert_eq!(code(&Client::importing(folder.path(), pinned).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+}
+
+#[test]
+fn what_was_imported_is_used_until_it_expires_and_no_longer_than_the_operator_says() {
+    let folder = tempfile::tempdir().unwrap();
+    import(folder.path(), &bundle_of(good())).unwrap();
+    let at = |time: &str, change: fn(&mut Config)| {
+        let client = Client::importing(folder.path(), change);
+        let (pull, run) =
+            (client.ask_at(Urgency::Pull, time.parse().unwrap()), client.ask_at(Urgency::Run, time.parse().unwrap()));
+        assert_eq!(code(&pull), code(&run));
+        code(&pull)
+    };
+    let endless = |config: &mut Config| config.stale_limit = Duration::MAX;
+    let two_days = |config: &mut Config| config.stale_limit = Duration::from_hours(48);
+    assert_eq!(at("2030-12-31T23:59:59Z", endless), None);
+    assert_eq!(at(LATER, endless), Some(TrustCode::ImportExpired));
+    assert_eq!(at("2030-06-03T00:00:00Z", two_days), None);
+    assert_eq!(at("2030-06-03T00:00:01Z", two_days), Some(TrustCode::ImportExpired));
+    // A clock that went back makes nothing younger.
+    assert_eq!(at("2030-05-31T23:58:00Z", endless), None);
+    assert_eq!(at("2030-05-31T23:50:00Z", endless), Some(TrustCode::ImportExpired));
+    // An expired bundle is not taken in at all, and leaves nothing.
+    let other = tempfile::tempdir().unwrap();
+    let late = import_at(other.path(), &bundle_of(good()), LATER.parse().unwrap(), |_| ());
+    assert_eq!(refusal(late), Some(TrustCode::Expired));
+    assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_newer_bundle_counts_within_the_window_and_takes_back_what_it_no_longer_holds() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let signed = bundle_of(repo.publish());
+    for role in ["targets/releases", "targets/alice"] {
+        repo.role(role)["targets"] = serde_json::json!({ "2.0": target("two") });
+    }
+    repo.bump();
+    let server = Server::files(repo.publish());
+    let (revoked, _) = {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::new(&server, folder.path(), |_| ());
+        assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::NotSigned));
+        client.runtime.block_on(client.notary.export(&[gun()], Earlier::Left)).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::importing(folder.path(), |config| config.freshness = Duration::from_millis(500));
+    import(folder.path(), &signed).unwrap();
+    assert!(client.ask(Urgency::Pull).is_ok());
+    import(folder.path(), &revoked).unwrap();
+    // Within the window the disk is not looked at; after it, it is.
+    let question = Question::Tag("1.0".parse().unwrap());
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(client.notary.ready(&gun(), &question, now()).is_none());
+    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::NotSigned));
+    // And the older one does not bring it back.
+    assert_eq!(refusal(import(folder.path(), &signed)), Some(TrustCode::RolledBack));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::NotSigned));
+}
+
+#[test]
+fn within_the_window_an_imported_answer_is_ready_and_knows_its_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    import(folder.path(), &bundle_of(good())).unwrap();
+    let client = Client::importing(folder.path(), |config| config.freshness = Duration::from_secs(30));
+    let ready = |at: Timestamp| client.notary.ready(&gun(), &Question::Tag("1.0".parse().unwrap()), at);
+    assert!(ready(now()).is_none());
+    client.ask(Urgency::Pull).unwrap();
+    assert!(ready(now()).is_some_and(|answer| answer.is_ok()));
+    assert!(ready(LATER.parse().unwrap()).is_none());
+    // The window is no way around the limit.
+    let short = Client::importing(folder.path(), |config| {
+        config.freshness = Duration::from_hours(1);
+        config.stale_limit = Duration::from_mins(1);
+    });
+    short.ask(Urgency::Pull).unwrap();
+    let two_minutes: Timestamp = "2030-06-01T00:02:00Z".parse().unwrap();
+    let answer = short.notary.ready(&gun(), &Question::Tag("1.0".parse().unwrap()), two_minutes);
+    assert!(answer.is_none_or(|answer| code(&answer) == Some(TrustCode::ImportExpired)));
+}
+
+#[test]
+fn what_a_server_took_back_stays_so_when_bundles_follow_it() {
+    let (old, new) = old_and_new();
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let gone = Server::files(Files::new());
+    assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(refusal(import(folder.path(), &bundle_of(old))), Some(TrustCode::Withdrawn));
+    // One that was checked with the server later says that it is good again.
+    let mut later = Parts::of(&bundle_of(new));
+    later.seen = "2030-06-01T00:00:01Z".into();
+    assert_eq!(import_at(folder.path(), &later.bundle(), "2030-06-01T00:00:02Z".parse().unwrap(), |_| ()), Ok(()));
+    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Run).is_ok());
+}
+
+#[test]
+fn a_bundle_that_was_changed_is_refused_whole() {
+    let whole = bundle_of(good());
+    // The same, taken apart and put together again, is good.
+    assert_eq!(import(tempfile::tempdir().unwrap().path(), &Parts::of(&whole).bundle()), Ok(()));
+    // Cut anywhere, or with any byte changed.
+    let step = whole.len() / 97;
+    for at in (0..whole.len()).step_by(step) {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::importing(folder.path(), |_| ());
+        let taken = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now()));
+        let mut edited = whole.clone();
+        edited[at] ^= 1;
+        for bad in [&whole[..at], &edited] {
+            // The bare head is a bundle of nothing.
+            if bad != BUNDLE {
+                assert_eq!(taken(bad).unwrap_err().code, TrustCode::Invalid, "at {at}");
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    let mut longer = whole.clone();
+    longer.push(0);
+    assert_eq!(refusal(import(tempfile::tempdir().unwrap().path(), &longer)), Some(TrustCode::Invalid));
+}
+
+#[test]
+fn a_forged_bundle_whose_checksums_fit_is_refused_for_what_it_says() {
+    let (old, new) = old_and_new();
+    let whole = Parts::of(&bundle_of(new));
+    let stale = Parts::of(&bundle_of(old));
+    let stranger = Parts::of(&bundle_of(Repo::docker(root_key(GUN)).publish()));
+    let mut cases: Vec<(&str, Parts, TrustCode)> = Vec::new();
+    let mut case = |what, change: &dyn Fn(&mut Parts), expected| {
+        let mut parts = whole.clone();
+        change(&mut parts);
+        cases.push((what, parts, expected));
+    };
+    case("another repository's", &|parts| parts.repository = "reg.example:5000/team/other".into(), TrustCode::RootNotTrusted);
+    case("a folder's", &|parts| parts.repository = "reg.example:5000/team".into(), TrustCode::RootNotTrusted);
+    case("a path's", &|parts| parts.repository = "../../etc/passwd".into(), TrustCode::Invalid);
+    case("nobody's", &|parts| parts.repository = String::new(), TrustCode::Invalid);
+    case("an older file among newer ones", &swap(&stale, "targets/releases"), TrustCode::Invalid);
+    case("an older timestamp", &swap(&stale, "timestamp"), TrustCode::Invalid);
+    case("another's root", &swap(&stranger, "root"), TrustCode::Invalid);
+    case("another's timestamp", &swap(&stranger, "timestamp"), TrustCode::Invalid);
+    for role in ["root", "timestamp", "snapshot", "targets", "targets/releases"] {
+        case("a file is missing", &|parts| drop(parts.files.remove(role)), TrustCode::Invalid);
+        case("a file is empty", &|parts| drop(parts.files.insert(role.into(), Vec::new())), TrustCode::Invalid);
+        let edit = |parts: &mut Parts| {
+            let text = String::from_utf8(parts.files[role].clone()).unwrap();
+            parts.files.insert(role.into(), text.replace("\"version\":", "\"version\":7").into());
+        };
+        case("a file is edited", &edit, TrustCode::Invalid);
+        case("a file is deep", &|parts| drop(parts.files.insert(role.into(), vec![b'['; 500_000])), TrustCode::Invalid);
+        case("a file is huge", &|parts| drop(parts.files.insert(role.into(), vec![b' '; 17 << 20])), TrustCode::Invalid);
+    }
+    for (what, parts, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let answer = Client::importing(folder.path(), |_| ());
+        let done = answer.runtime.block_on(answer.notary.import(&parts.bundle(), now()));
+        let found = done.map_or_else(|error| error.code, |mut done| done.remove(0).1.unwrap_err().code);
+        // Files of another root fail for that, or for not being listed.
+        let also = what.contains("root") || what == "a file is edited";
+        assert!(found == expected || (also && found == TrustCode::RootNotTrusted), "{what}: {found:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{what}");
+    }
+}
+
+fn swap<'a>(from: &'a Parts, role: &'a str) -> impl Fn(&mut Parts) + 'a {
+    move |parts| drop(parts.files.insert(role.into(), from.files[role].clone()))
+}
+
+#[test]
+fn a_foreign_root_is_refused_by_pins_and_by_what_was_known() {
+    let key = root_key(GUN);
+    let ours = bundle_of(Repo::docker(key.clone()).publish());
+    let theirs = bundle_of(Repo::docker(root_key(GUN)).publish());
+    let pinned = |config: &mut Config| {
+        let pins = format!("{{\"certs\":{{\"{GUN}\":[\"{}\"]}}}}", key.id);
+        config.pins = Pins::read(&pins, |_| Err(String::new())).unwrap();
+    };
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(refusal(import_at(folder.path(), &theirs, now(), pinned)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(import_at(folder.path(), &ours, now(), pinned), Ok(()));
+    // Without pins the first root binds.
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(import(folder.path(), &ours), Ok(()));
+    assert!(matches!(refusal(import(folder.path(), &theirs)), Some(TrustCode::RootNotTrusted | TrustCode::RolledBack)));
+    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+}
+
+#[test]
+fn counts_that_promise_more_than_there_is_cost_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::importing(folder.path(), |_| ());
+    let taken = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now()));
+    let started = std::time::Instant::now();
+    let mut length = BUNDLE.to_vec();
+    length.extend([0xff; 4]);
+    let mut head = Vec::new();
+    put(&mut head, GUN.as_bytes());
+    put(&mut head, NOW.as_bytes());
+    let with = |tail: &[u8]| bundle_around(&[&head, tail].concat());
+    for bad in
+        [length, with(&[0xff; 4]), with(&[0, 0, 0x20, 0]), with(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]), BUNDLE[1..].to_vec()]
+    {
+        assert_eq!(taken(&bad).unwrap_err().code, TrustCode::Invalid);
+    }
+    assert!(started.elapsed() < Duration::from_secs(1));
+    // A bundle's floors bind nobody: they are not signed.
+    let mut parts = Parts::of(&bundle_of(good()));
+    parts.floors = vec![("timestamp".into(), u64::from(u32::MAX), [0; 32])];
+    assert_eq!(import(folder.path(), &parts.bundle()), Ok(()));
+    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    assert_eq!(import(folder.path(), &bundle_of(good())), Ok(()));
+    // Nor does its date make anything younger than today.
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = Parts::of(&bundle_of(good()));
+    parts.seen = "2100-01-01T00:00:00Z".into();
+    assert_eq!(import(folder.path(), &parts.bundle()), Ok(()));
+    let vouch = Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    assert_eq!(vouch.freshness(), Freshness::Imported { since: now() });
+}
