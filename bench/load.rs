@@ -5,7 +5,8 @@
 //! load SOCKET SECONDS CONNECTIONS PAUSE_US BODY...     connection i posts body i, and so on in turn
 //! ```
 //!
-//! `PAUSE_US` is waited between two posts of a connection, 0 for none. Prints one JSON line: posts, posts per second, how many
+//! With `PAUSE_US` a connection posts once in so many microseconds, the connections one after the other; with 0 as soon as it has
+//! its answer. Prints one JSON line: posts, posts per second, how many
 //! were allowed, latencies in microseconds.
 
 use std::io::{Read, Write};
@@ -22,12 +23,14 @@ fn main() {
     let pause = Duration::from_micros(pause.parse().expect("microseconds"));
     let posts: Vec<Vec<u8>> = bodies.iter().map(|path| post(&std::fs::read(path).expect("a body"))).collect();
     let started = Instant::now();
-    let threads: Vec<_> = (0..connections.parse().expect("connections"))
-        .map(|index: usize| {
+    let connections: usize = connections.parse().expect("connections");
+    let threads: Vec<_> = (0..connections)
+        .map(|index| {
             let (socket, post) = (socket.clone(), posts[index % posts.len()].clone());
+            let first = started + pause.mul_f64(index as f64 / connections as f64);
             // 64 threads that wait cost little beside what is measured; their stacks need not be large.
             let builder = std::thread::Builder::new().stack_size(64 << 10);
-            builder.spawn(move || run(&socket, &post, started + time, pause)).expect("a thread")
+            builder.spawn(move || run(&socket, &post, first, started + time, pause)).expect("a thread")
         })
         .collect();
     let (mut latencies, mut allowed) = (Vec::new(), 0);
@@ -58,19 +61,19 @@ fn post(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn run(socket: &str, post: &[u8], end: Instant, pause: Duration) -> (Vec<u32>, u64) {
+fn run(socket: &str, post: &[u8], first: Instant, end: Instant, pause: Duration) -> (Vec<u32>, u64) {
     let mut stream = UnixStream::connect(socket).expect("the gate's socket");
     let (mut latencies, mut allowed) = (Vec::new(), 0);
-    let mut answer = Vec::new();
+    let (mut answer, mut due) = (Vec::new(), first);
     while Instant::now() < end {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let begun = Instant::now();
         stream.write_all(post).expect("a post that is taken");
         read(&mut stream, &mut answer);
         latencies.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
         allowed += u64::from(answer.windows(12).any(|part| part == b"\"Allow\":true"));
-        if !pause.is_zero() {
-            std::thread::sleep(pause);
-        }
+        // Late posts are not made up for: the rate is a bound.
+        due = (due + pause).max(Instant::now());
     }
     (latencies, allowed)
 }

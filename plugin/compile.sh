@@ -25,7 +25,8 @@ cargo fetch --locked --target "$target"
 # Static: the plugin's root has no C library. Remapped: panic messages name no path of the machine that compiled, and the
 # same sources give the same binary everywhere. Separated by 0x1f, as cargo wants it, since paths may hold spaces.
 separator=$(printf '\037')
-flags="-Ctarget-feature=+crt-static${separator}--remap-path-prefix=$PWD=/src"
+# A static program moves its own pointers at each start; packed, their list is 0.4 MB less to read.
+flags="-Ctarget-feature=+crt-static${separator}-Clink-arg=-Wl,-z,pack-relative-relocs${separator}--remap-path-prefix=$PWD=/src"
 for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags="$flags${separator}--remap-path-prefix=$folder=/crates"
 done

@@ -144,7 +144,12 @@ impl Gate {
     /// The gate's figures, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics(&self) -> String {
-        self.metrics.text(self.journal.lost())
+        let now = crate::clock::now();
+        let figures = match &**self.rules.load() {
+            Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.figures(now)),
+            Rules::Faulty { .. } => None,
+        };
+        self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 
     /// Asks the engine for its version, and takes note of what follows from it. Returns the version.

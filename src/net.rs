@@ -4,6 +4,7 @@
 //! the same bound, proxies taken from the environment. [`auth`] knows docker's `config.json` and the token protocol.
 
 pub mod auth;
+mod proxy;
 mod tls;
 
 use std::io::Read as _;
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-pub use tls::{Identity, Roots, Tls};
+pub use tls::{Identity, Roots, Tls, read_bytes, read_text};
 
-/// Longest wait for a connection, TLS handshake not included. Stops a dead address from taking the whole deadline.
+/// Longest wait for a connection, the proxy's part and the TLS handshake included. Stops a dead address from taking the whole deadline.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// Most header fields in an answer. With the HTTP parser's own bound on the head (408 KiB) it stops a head without end.
 const HEADER_FIELDS: usize = 64;
@@ -122,14 +123,34 @@ pub enum NetError {
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: reqwest::Client,
+    /// For hosts the client certificate is not for, where there is one.
+    stranger: Option<reqwest::Client>,
+    /// Whether the environment names a proxy.
+    is_proxied: bool,
     plain: Plain,
 }
 
 impl Client {
     /// A client that trusts what `tls` says.
     pub fn new(tls: &Tls) -> Result<Self, NetError> {
-        let inner = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.config()?)
+        let proxies = proxy::from_env(|name| std::env::var(name).ok(), tls.identity.is_some())?;
+        let is_proxied = !proxies.is_empty();
+        let stranger = tls.identity.as_ref().map(|_| Self::build(tls, None, proxies.clone())).transpose()?;
+        let inner = Self::build(tls, tls.identity.as_ref(), proxies)?;
+        Ok(Self { inner, stranger, is_proxied, plain: tls.plain })
+    }
+
+    /// The same, showing no client certificate: for a host that it is not for.
+    #[must_use]
+    pub fn without_identity(&self) -> Self {
+        Self { inner: self.stranger.as_ref().unwrap_or(&self.inner).clone(), stranger: None, ..self.clone() }
+    }
+
+    fn build(tls: &Tls, identity: Option<&Identity>, proxies: Vec<reqwest::Proxy>) -> Result<reqwest::Client, NetError> {
+        proxies
+            .into_iter()
+            .fold(reqwest::Client::builder().no_proxy(), reqwest::ClientBuilder::proxy)
+            .tls_backend_preconfigured(tls.config(identity)?)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -142,8 +163,7 @@ impl Client {
             .pool_idle_timeout(IDLE_TIME)
             .user_agent(concat!("img-authz/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| NetError::Bad(format!("HTTP client: {}", chain(&error))))?;
-        Ok(Self { inner, plain: tls.plain })
+            .map_err(|error| NetError::Bad(format!("HTTP client: {}", chain(&error))))
     }
 
     /// GET, without credentials unless `headers` has them.
@@ -186,6 +206,10 @@ impl Client {
         }
         // The bound holds for the whole exchange, the body included.
         match tokio::time::timeout(bounds.time, read(request, &host, bounds.bytes)).await {
+            // The proxy is not named: its URL may hold a password.
+            Ok(Err(NetError::Unreachable { host, cause })) if self.is_proxied => {
+                Err(NetError::Unreachable { host, cause: format!("{cause} (by way of a proxy, unless NO_PROXY names the host)") })
+            }
             Ok(answer) => answer,
             Err(_elapsed) => Err(NetError::Timeout { host, after: bounds.time }),
         }
@@ -241,6 +265,13 @@ fn gunzip(packed: &[u8], limit: u64, host: &str) -> Result<Vec<u8>, NetError> {
     Ok(body)
 }
 
+/// `host:port` of a URL, or `host` where the port is the scheme's own: as docker names the folders of certificates.
+#[must_use]
+pub fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 /// `host:port` of a URL, for messages.
 fn host_of(url: &Url) -> String {
     let host = clean(url.host_str().unwrap_or("?"));
@@ -281,7 +312,10 @@ fn tls_error(error: &rustls::Error, host: String) -> NetError {
     use rustls::CertificateError as C;
     let cause = clean(&error.to_string());
     match error {
-        rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => NetError::CaRefused { host, cause },
+        rustls::Error::InvalidCertificate(C::UnknownIssuer) => NetError::CaRefused { host, cause },
+        rustls::Error::InvalidCertificate(C::BadSignature) => {
+            NetError::CaRefused { host, cause: format!("{cause} (another CA of that name, or a weak key: RSA below 2048 bits)") }
+        }
         _ => NetError::Tls { host, cause },
     }
 }
@@ -299,6 +333,16 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = now.source();
     }
     text
+}
+
+/// A URL for a message, without user and password.
+#[must_use]
+pub fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    clean(&if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") })
 }
 
 /// Foreign text made fit for one line of a message: control characters escaped, at most 160 characters.

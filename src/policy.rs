@@ -12,7 +12,7 @@ mod tests;
 pub use decide::{Approval, Grounds, Permit, Verdict, decide, decide_without_policy, precheck, questions};
 pub use doors::{DoorRule, DoorRuleError};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, ServiceFacts};
-pub use reason::{MESSAGE_CHARS, Reason, quoted};
+pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};
 
 use crate::image::{Host, Repository};

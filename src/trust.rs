@@ -10,5 +10,5 @@ mod vouch;
 
 #[cfg(test)]
 pub use verifier::Twin;
-pub use verifier::{Answer, Verifier};
+pub use verifier::{Answer, Figures, Verifier};
 pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

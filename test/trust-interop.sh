@@ -5,8 +5,8 @@
 #
 #   test/trust-interop.sh [IMG-AUTHZ]      (default: target/debug/img-authz, built if it is not there)
 #
-# Needs notary, notary-server, notary-signer, docker (its command line), openssl, curl and python3; installs those that are missing (Debian, as root).
-# Ports: INTEROP_PORT (default 24443) and the five behind it.
+# Needs notary, notary-server, notary-signer, docker (its command line), openssl, curl and python3; installs those that are missing
+# (Debian, as root). Ports: INTEROP_PORT (default 24443) and the six behind it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -93,6 +93,15 @@ yes 'a tag in targets/releases' 3.0 three targets/releases
 yes 'the older tag in targets' 2.0 two targets
 notary addhash -p "$gun" 3.0 4 --sha256 "$(hash_of four)" --roles targets/releases
 yes 'the tag moved' 3.0 four targets/releases
+# The ids that `trust inspect` gives as docker's are those that the client gives its keys.
+command notary -c "$dir/client.json" key list > "$dir/keys" 2>&1
+"$gate" trust inspect "$gun" --server "$url" --root-ca "$dir/ca.crt" --state "$dir/state" --json > "$dir/inspect"
+for role in root targets targets/releases; do
+    id=$(python3 -c 'import json, sys
+print(*next(role["docker_keys"] for role in json.load(open(sys.argv[1]))["roles"] if role["name"] == sys.argv[2]))' "$dir/inspect" "$role")
+    grep -q "${id:?}" "$dir/keys" || die "trust inspect: the client has no key $id of $role"
+done
+checks=$((checks + 1))
 notary delegation remove -p "$gun" targets/releases --yes
 no 'the delegation removed' 3.0 not-signed
 yes 'the older tag in targets, after it' 2.0 two targets
@@ -168,12 +177,61 @@ notary delegation remove -p "$gun" targets/releases --yes
 within_window 'the delegation removed' 4.0 not-signed
 notary delete --remote "$gun"
 within_window 'the repository deleted' 2.0 trust-withdrawn
+# What the gate tells of it, every 15 seconds.
+wait_for 'the metrics' 20 grep -q '^img_authz_trust_checks_total{outcome="trust-withdrawn"}' "$dir/gate/metrics.prom" ||
+    die 'the metrics do not tell of the withdrawal'
+for line in 'trust_checks_total{outcome="good"} [1-9]' 'trust_server_reachable 1' 'trust_repositories{state="refused"} 1' \
+    'trust_expiry_timestamp_seconds{role="root"} [1-9]' 'trust_last_check_timestamp_seconds [1-9]'; do
+    grep -q "^img_authz_$line" "$dir/gate/metrics.prom" || die "the metrics do not tell $line"
+done
+checks=$((checks + 1))
 # A restart while the server is gone: what was withdrawn stays withdrawn.
 gone
 answer=$("$gate" trust inspect "$gun" --offline --server "$url" --root-ca "$dir/ca.crt" --state "$dir/gate/trust" --json)
 [[ $answer == *'"refused":'* ]] || die "the withdrawal is not kept: $answer"
 checks=$((checks + 1))
 
+# A state folder without room: decisions go on, and the log says what that costs.
+gun=localhost:5000/interop/full
+notary init -p "$gun"
+notary addhash -p "$gun" 1.0 3 --sha256 "$(hash_of one)"
+mkdir "$dir/small"
+# shellcheck disable=SC2016  # expanded in the other shell
+unshare --mount --map-root-user bash -euc '
+    mount -t tmpfs -o size=64k none "$1"
+    dd if=/dev/zero of="$1/filler" bs=1k 2> /dev/null || true
+    exec "${@:2}"' - "$dir/small" "$gate" trust verify "$gun:1.0" --server "$url" --root-ca "$dir/ca.crt" \
+    --state "$dir/small/state" --json > "$dir/answer" 2> "$dir/full.log" || die 'a full disk stops verifications'
+grep -q "$(hash_of one)" "$dir/answer" || die 'a full disk: another answer'
+grep -q 'cannot be kept; protection against rollback ends with this process' "$dir/full.log" || die 'a full disk is not told'
+checks=$((checks + 1))
+
+# Old TLS, and keys that are too weak, on a server that would like them.
+tls_server() { # FLAG...: openssl's, on the port behind all others
+    openssl s_server -accept $((port + 6)) -quiet -www -cipher 'ALL:@SECLEVEL=0' "$@" > "$dir/s_server.log" 2>&1 < /dev/null &
+    tls_pid=$!
+    pids+=("$tls_pid")
+    wait_for_port $((port + 6))
+}
+tls_no() { # WHAT CODE WORDS FLAG...
+    local answer status=0 what=$1 code=$2 words=$3
+    shift 3
+    tls_server "$@"
+    answer=$("$gate" trust verify "$gun:1.0" --server "https://localhost:$((port + 6))" --root-ca "$dir/ca.crt" \
+        --state "$dir/tls-state" --json 2>> "$dir/gate.log") || status=$?
+    [[ $status = 2 && $answer == *"\"code\":\"$code\""* && $answer == *"$words"* ]] || die "$what: exit $status, $answer"
+    kill "$tls_pid"
+    wait "$tls_pid" 2> /dev/null || true
+    checks=$((checks + 1))
+}
+openssl req -newkey rsa:1024 -nodes -keyout "$dir/weak.key" -out "$dir/weak.csr" -subj /CN=localhost 2> /dev/null
+openssl x509 -req -in "$dir/weak.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 30 -out "$dir/weak.crt" \
+    -extfile <(echo subjectAltName=DNS:localhost) 2> /dev/null
+tls_no 'TLS 1.0' trust-unreachable 'TLS with' -cert "$dir/tls.crt" -key "$dir/tls.key" -tls1
+tls_no 'TLS 1.1' trust-unreachable 'TLS with' -cert "$dir/tls.crt" -key "$dir/tls.key" -tls1_1
+# The twin: TLS is good, its page is no trust data.
+tls_no 'TLS 1.2' trust-invalid 'no JSON' -cert "$dir/tls.crt" -key "$dir/tls.key" -tls1_2
+tls_no 'a key of 1024 bits' trust-ca-refused 'weak key' -cert "$dir/weak.crt" -key "$dir/weak.key"
 # shellcheck source=test/trust-owners.sh
 . test/trust-owners.sh
 

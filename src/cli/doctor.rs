@@ -10,7 +10,7 @@ mod engine;
 mod files;
 mod reach;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::out::{self, Colour};
-use super::{NO, UNKNOWN, YES, parts, place};
+use super::place::{self, View};
+use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::engine::{Api as _, Engine};
 use crate::net::clean;
@@ -49,7 +50,7 @@ pub(super) struct DoctorArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Severity {
-    /// The gate is not in force, or can be gone around.
+    /// The gate is not in force, can be gone around, or cannot do its work.
     Critical,
     /// It is weaker than it looks, or will be.
     Warning,
@@ -129,6 +130,7 @@ fn code(findings: &[Finding]) -> u8 {
 
 async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::runtime::Handle, now: Timestamp) -> Vec<Finding> {
     let gate = place::plugin_name();
+    let view = View::of(settings);
     let mut findings = Vec::new();
     let mut policy = None;
     out::progress("settings, registries, Notary …");
@@ -152,14 +154,14 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let process = daemon::Process::behind(engine.socket()).await;
     let flags = process.as_ref().map(|process| &process.flags);
     let path = daemon_file(arguments, settings, flags);
-    let read = parts::read(&path, daemon::FILE_BYTES);
+    let read = crate::net::read_text(&path, daemon::FILE_BYTES);
     let deadline = || Instant::now() + ENGINE_TIME;
     let plugin = engine.plugin(&gate, deadline()).await;
     let id = plugin.as_ref().ok().and_then(|plugin| plugin.as_ref()).map(|plugin| plugin.id.clone());
     let names = daemon::Names { gate: &gate, id: id.as_deref() };
     let (file, found) = daemon::file(&path, read, flags, names);
     findings.extend(found);
-    findings.extend(chain::plugin(&gate, plugin, Path::new("/")).await);
+    findings.extend(chain::plugin(&gate, plugin, |path| view.find(path)).await);
     let version = match engine.version(deadline()).await {
         Ok(version) => version,
         Err(error) => {
@@ -175,7 +177,7 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
     findings.extend(chain::asked(&engine, &gate, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
-    findings.extend(files::sockets(engine.socket(), policy.as_ref()));
+    findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
     if policy.is_some() {
         findings.extend(content::judge(settings, &engine, workers).await);
     }
@@ -237,7 +239,11 @@ fn text(findings: &[Finding]) -> String {
         (0, 0) => "\nThis host is protected as far as can be seen.\n".to_owned(),
         (0, warnings) => format!("\n{}: see docs/doctor.md.\n", many(warnings, "warning")),
         (critical, warnings) => {
-            format!("\nThis host is not protected: {} critical, {}; see docs/doctor.md.\n", critical, many(warnings, "warning"))
+            format!(
+                "\nThis host is not protected as it should be: {} critical, {}; see docs/doctor.md.\n",
+                critical,
+                many(warnings, "warning")
+            )
         }
     });
     text
@@ -263,7 +269,7 @@ mod tests {
             [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
         let expected = "CRITICAL  not-in-chain    a [31m?b\n                          → mend it\n\
                         ok        engine-version  20.10.24\n\n\
-                        This host is not protected: 1 critical, 0 warnings; see docs/doctor.md.\n";
+                        This host is not protected as it should be: 1 critical, 0 warnings; see docs/doctor.md.\n";
         assert_eq!(text(&findings), expected);
         let json = serde_json::to_value(&findings).unwrap();
         assert_eq!(json[0]["severity"], "critical");

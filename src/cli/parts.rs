@@ -7,7 +7,7 @@ use crate::audit::{Entry, FileJournal, Journal, Limits};
 use crate::engine::Engine;
 use crate::gate::{Gate, Identity, Records, Rules};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url};
+use crate::net::{Tls, Url, authority, read_text};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::Verifier;
@@ -182,7 +182,7 @@ fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
 /// Docker's credentials; none where there is no file.
 pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
     let path = settings.docker_config().join("config.json");
-    match read(&path, CONFIG_BYTES) {
+    match read_text(&path, CONFIG_BYTES) {
         Ok(text) => DockerConfig::read(&text).map_err(|error| fault("DOCKER_CONFIG", error)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DockerConfig::default()),
         Err(error) => Err(fault("DOCKER_CONFIG", format!("`{}` cannot be read: {error}", path.display()))),
@@ -193,11 +193,9 @@ pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<Polic
 pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
     let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
     let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
-    let host = server.host_str().unwrap_or_default();
-    let host = server.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let mut folders = certificate_folders(settings);
     folders.push(settings.docker_config().join("tls"));
-    Tls::for_server(&host, written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))
+    Tls::for_server(&authority(&server), written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))
 }
 
 pub(super) fn notary(
@@ -207,7 +205,7 @@ pub(super) fn notary(
 ) -> Result<Notary, Vec<PolicyFault>> {
     let tls = notary_tls(settings, written)?;
     let folder = settings.config_dir();
-    let load = |path: &str| read(&folder.join(path), CONFIG_BYTES).map_err(|error| error.to_string());
+    let load = |path: &str| read_text(&folder.join(path), CONFIG_BYTES).map_err(|error| error.to_string());
     let pins = match &written.pins {
         Some(text) => Pins::read(text, load).map_err(|error| fault("NOTARY_PINS", error))?,
         None => Pins::default(),
@@ -235,14 +233,6 @@ pub(super) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
 /// The engine's own settings: daemon.json beside the gate's folder, on the host and inside the plugin alike.
 pub(super) fn daemon_file(settings: &Settings) -> PathBuf {
     settings.config_dir().parent().unwrap_or_else(|| Path::new("/etc/docker")).join("daemon.json")
-}
-
-/// A small text file.
-pub(super) fn read(path: &Path, limit: u64) -> std::io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let bytes = std::fs::File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
-    if bytes as u64 > limit { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {

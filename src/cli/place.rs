@@ -1,7 +1,7 @@
 //! Finds the gate that serves on this host. A managed plugin's settings and state are the engine's: its settings are asked
 //! for, and paths inside the plugin are told as paths on the host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +13,38 @@ use crate::policy::{Settings, VARIABLES};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The plugin's name unless the environment variable `PLUGIN` gives another.
 const PLUGIN: &str = "img-authz";
+
+/// What the managed plugin mounts: the folder inside it, and the host's (plugin/config.json).
+const MOUNTS: [(&str, &str); 2] = [("/config", "/etc/docker"), ("/host-run", "/run")];
+
+/// From where the host is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// On it.
+    Host,
+    /// From inside the managed plugin, whose own files are not the host's.
+    Plugin,
+}
+
+impl View {
+    /// The engine's socket is where the host's folder is mounted, inside the plugin alone.
+    pub(super) fn of(settings: &Settings) -> Self {
+        let [_, (run, _)] = MOUNTS;
+        let socket = settings.docker_host().strip_prefix("unix://").unwrap_or_default();
+        if Path::new(socket).starts_with(run) { Self::Plugin } else { Self::Host }
+    }
+
+    /// Where a path of the host is found; `None`: it cannot be seen.
+    pub(super) fn find(self, path: &str) -> Option<PathBuf> {
+        match self {
+            Self::Host => Some(path.into()),
+            Self::Plugin => MOUNTS.iter().find_map(|(inside, host)| {
+                let rest = Path::new(path).strip_prefix(host).ok()?;
+                Some(Path::new(inside).join(rest))
+            }),
+        }
+    }
+}
 
 /// These settings; where they name no state folder and this host has a managed gate, that gate's, as seen from the host.
 /// What the environment sets itself goes before.
@@ -55,9 +87,9 @@ fn merge<'a>(mut settings: Settings, given: impl Iterator<Item = (&'a str, &'a s
     settings
 }
 
-/// `/config` inside the plugin is `/etc/docker` on the host, `/host-run` is `/run` (plugin/config.json).
+/// A path inside the plugin, as the host has it.
 fn outside(path: &str) -> String {
-    for (inside, host) in [("/config", "/etc/docker"), ("/host-run", "/run")] {
+    for (inside, host) in MOUNTS {
         if let Some(rest) = path.strip_prefix(inside).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
             return format!("{host}{rest}");
         }
@@ -91,5 +123,19 @@ mod tests {
         assert_eq!((settings.get("DOCKER_HOST"), settings.get("PATH")), (None, None));
         assert_eq!(settings.get("MODE"), Some("enforce"));
         assert_eq!(outside("/configured/x"), "/configured/x");
+    }
+
+    #[test]
+    fn the_hosts_files_are_looked_for_where_they_are_seen() {
+        let inside = View::of(&Settings::default().with("DOCKER_HOST", "unix:///host-run/docker.sock"));
+        assert_eq!(inside, View::Plugin);
+        let found = |path: &str| inside.find(path).map(|path| path.display().to_string());
+        assert_eq!(found("/run/docker/plugins").as_deref(), Some("/host-run/docker/plugins"));
+        assert_eq!(found("/etc/docker/plugins").as_deref(), Some("/config/plugins"));
+        assert_eq!((found("/etc/group"), found("/running"), found("/usr/lib/docker/plugins")), (None, None, None));
+        for settings in [Settings::default(), Settings::default().with("DOCKER_HOST", "unix:///host-runner/docker.sock")] {
+            assert_eq!(View::of(&settings), View::Host);
+        }
+        assert_eq!(View::Host.find("/etc/group"), Some("/etc/group".into()));
     }
 }

@@ -16,6 +16,9 @@ use crate::policy::{AllowlistSetting, Settings};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
 const WORKERS: usize = 2;
+/// How far those threads stand back behind the one that serves, in steps of `nice`: a daemon's `ps` does not wait until a
+/// signature is checked. A third of the weight, so that they get on beside other work too.
+const STAND_BACK: i32 = 5;
 /// Threads for decoding large posts and for files.
 const BLOCKING_THREADS: usize = 8;
 /// How often the self-check asks for an engine that is not up yet.
@@ -61,6 +64,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("verify")
+        .on_thread_start(stand_back)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
@@ -102,6 +106,13 @@ fn drop_privileges() {
     let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
     if let Err(error) = rustix::thread::set_capabilities(None, sets) {
         tracing::warn!(%error, "capabilities could not be dropped");
+    }
+}
+
+/// For the calling thread alone, as Linux has it.
+fn stand_back() {
+    if let Err(error) = rustix::process::nice(STAND_BACK) {
+        tracing::debug!(%error, "a verifying thread keeps the priority of the serving one");
     }
 }
 
@@ -165,7 +176,7 @@ async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
         let _ = aws_lc_rs::rand::fill(&mut chance);
         let seconds = BEAT_SECONDS + u64::from(chance[0]) % (JITTER_SECONDS + 1);
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let text = parts::read(&daemon_file, DAEMON_FILE_BYTES).ok();
+        let text = crate::net::read_text(&daemon_file, DAEMON_FILE_BYTES).ok();
         heart.beat(&gate, text.as_deref()).await;
     }
 }

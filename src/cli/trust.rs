@@ -1,28 +1,31 @@
 //! `trust`: what a Notary server's trust data says, verified here and now; no gate needs to run.
 
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::parts::list;
-use super::{NO, UNKNOWN, YES};
+use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::image::{Reference, Repository};
-use crate::net::Tls;
 use crate::net::auth::DockerConfig;
-use crate::policy::Settings;
-use crate::trust::notary::{Config, Earlier, Notary, RequiredSigners, Source, signer};
-use crate::trust::tuf::{Pins, PinsError};
+use crate::net::{Tls, Url, authority, clean, read_bytes, read_text};
+use crate::policy::{Settings, trust_remedy};
+use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, signer};
+use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
-const NETWORK_TIME: Duration = Duration::from_secs(10);
+const NETWORK_TIME: Duration = Duration::from_secs(12);
 /// Largest bundle taken in.
 const BUNDLE_BYTES: u64 = 256 << 20;
 /// Largest pins file or CA bundle.
@@ -56,6 +59,8 @@ impl TrustArgs {
 enum Command {
     /// Verify one reference against the Notary server
     ///
+    /// Exit code 0 is a yes. Whatever keeps it from finding out is a no, 2; only a command line that cannot be read is 1.
+    ///
     /// Example: img-authz trust verify registry.example/team/app:1.0 --server notary.example:4443
     Verify(Verify),
     /// Show a repository's tags, signers, keys and expiries
@@ -67,6 +72,9 @@ enum Command {
     /// Example: img-authz trust pin registry.example/team/app --write /etc/docker/img-authz/pins.json
     Pin(Pin),
     /// Show all repositories known here, the one that expires first in front
+    ///
+    /// Exit code 2 if one is refused, has expired, or must be signed anew soon: root within 90 days, targets and delegations
+    /// within 30. What the server signs it renews when it is asked, so that does not count.
     ///
     /// Example: img-authz trust status
     Status(Status),
@@ -125,7 +133,8 @@ struct Common {
 #[derive(Args)]
 struct Verify {
     /// The image, by tag or digest
-    reference: String,
+    #[arg(allow_hyphen_values = true)]
+    reference: OsString,
     #[command(flatten)]
     common: Common,
     /// A signer that must agree (`release-team`), besides those of `NOTARY_SIGNERS`; may be given several times
@@ -185,9 +194,24 @@ impl Stop {
 
 impl From<TrustError> for Stop {
     fn from(error: TrustError) -> Self {
+        let remedy = trust_remedy(error.code);
+        Self::with(error, remedy)
+    }
+}
+
+impl Stop {
+    fn with(error: TrustError, remedy: &str) -> Self {
         match error.code {
             TrustCode::Misconfigured => Self::Unknown(error.message),
-            code => Self::Refused { code: code.as_str(), message: error.message },
+            code => Self::Refused { code: code.as_str(), message: format!("{}; {remedy}", error.message) },
+        }
+    }
+
+    /// The same as a no: where the question was whether an image may run, not being able to tell is one.
+    fn refused(self) -> Self {
+        match self {
+            Self::Unknown(message) => Self::Refused { code: TrustCode::Misconfigured.as_str(), message },
+            no @ (Self::Refused { .. } | Self::Partly(_)) => no,
         }
     }
 }
@@ -214,12 +238,18 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(Stop::Unknown(format!("no runtime: {error}"))), false),
     };
+    let yes = |text| (text, YES);
     let (done, json) = match &arguments.command {
-        Command::Verify(arguments) => (runtime.block_on(verify(arguments, settings)), arguments.common.json),
-        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)), arguments.common.json),
-        Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)), arguments.common.json),
-        Command::Export(arguments) => (runtime.block_on(export(arguments, settings)), arguments.common.json),
-        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)), arguments.common.json),
+        Command::Verify(arguments) => {
+            // A fault of our own is a no as well.
+            let verified = catch_unwind(AssertUnwindSafe(|| runtime.block_on(verify(arguments, settings))));
+            let verified = verified.unwrap_or_else(|_| Err(Stop::Unknown("the verification broke off".to_owned())));
+            (verified.map(yes).map_err(Stop::refused), arguments.common.json)
+        }
+        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)).map(yes), arguments.common.json),
+        Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),
+        Command::Export(arguments) => (runtime.block_on(export(arguments, settings)).map(yes), arguments.common.json),
+        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
         Command::Status(arguments) => (runtime.block_on(status(arguments, settings)), arguments.json),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
@@ -228,9 +258,9 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
 }
 
 /// Prints the answer and turns it into the exit code.
-fn finish(done: Result<String, Stop>, json: bool) -> ExitCode {
+fn finish(done: Result<(String, u8), Stop>, json: bool) -> ExitCode {
     let (text, to_stdout, code) = match done {
-        Ok(text) => (text, true, YES),
+        Ok((text, code)) => (text, true, code),
         Err(Stop::Partly(text)) => (text, true, NO),
         Err(Stop::Refused { code, message }) if json => (json!({ "code": code, "message": message }).to_string(), true, NO),
         Err(Stop::Refused { code, message }) => (format!("refused ({code}): {message}"), false, NO),
@@ -245,7 +275,8 @@ fn finish(done: Result<String, Stop>, json: bool) -> ExitCode {
 }
 
 async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop> {
-    let reference = reference(&arguments.reference)?;
+    // What is no text is no reference.
+    let reference = reference(&arguments.reference.to_string_lossy())?;
     // Those of the settings, and those asked for here.
     let configured = settings.signers().map_err(|faults| Stop::Unknown(list(&faults)))?;
     let mut require = configured.of(&reference.repository).to_vec();
@@ -280,7 +311,8 @@ async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop>
 
 async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
-    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
+    let signers = settings.signers().map_err(|faults| Stop::Unknown(list(&faults)))?;
+    let notary = notary(&arguments.common, settings, signers)?;
     if !arguments.offline {
         check(&notary, &repository).await?;
     }
@@ -291,28 +323,74 @@ async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Sto
     if arguments.common.json {
         return to_json(&found);
     }
-    let mut text = format!("{repository}\nserver   {}\npinned   {}\nchecked  {}\n", found.server, found.pin, found.view.checked);
-    let width = found.view.tags.keys().map(String::len).max().unwrap_or(3).max(3);
-    text.push_str(&format!("\n{:width$}  {:71}  {:16}  SIGNERS\n", "TAG", "DIGEST", "ROLE"));
-    for (tag, view) in &found.view.tags {
-        let signers = if view.signers.is_empty() { "(owner)".to_owned() } else { view.signers.join(", ") };
-        text.push_str(&format!(
-            "{:width$}  {:71}  {:16}  {signers}\n",
-            crate::net::clean(tag),
-            view.digest.to_string(),
-            view.role
-        ));
+    Ok(inspection(&repository, &found))
+}
+
+/// The same for people, in docker's order: tags, signers, keys.
+fn inspection(repository: &Repository, found: &Inspection) -> String {
+    let view = &found.view;
+    let mut text = format!("{repository}\nserver   {}\npinned   {}\nchecked  {}\n", found.server, found.pin, view.checked);
+    if let Some(why) = &found.refused {
+        text.push_str(&format!("refused  {}: nothing below is used until the server gives a good answer\n", clean(why)));
     }
-    let width = found.view.roles.iter().map(|role| role.name.len()).max().unwrap_or(4);
-    text.push_str(&format!("\n{:width$}  VERSION  EXPIRES               NEEDS  KEYS\n", "ROLE"));
-    for role in &found.view.roles {
+    let owner = |signers: &[String]| if signers.is_empty() { "(owner)".to_owned() } else { signers.join(", ") };
+    let row = |tag: &String, view: &TagView| vec![clean(tag), view.digest.to_string(), view.role.clone(), owner(&view.signers)];
+    let tags = view.tags.iter().map(|(tag, view)| row(tag, view));
+    let refused = view.refused_tags.iter().map(|(tag, why)| vec![clean(tag), format!("refused: {}", clean(why))]);
+    text.push_str(&table(&["TAG", "DIGEST", "ROLE", "SIGNERS"], tags.chain(refused)));
+    // Docker shows who may sign, and hides the role that all of them fill.
+    let signers = view.roles.iter().filter_map(|role| {
+        let name = role.name.strip_prefix("targets/").filter(|name| *name != "releases")?;
+        let keys: Vec<String> = role.docker_keys.iter().map(|key| key.chars().take(12).collect()).collect();
+        Some(vec![name.to_owned(), keys.join(", ")])
+    });
+    text.push_str(&table(&["SIGNER", "KEYS"], signers));
+    let roles = view.roles.iter().map(|role| {
+        let state = match &role.left_out {
+            Some(why) => format!("left out: {}", clean(why)),
+            None if role.is_expiring && role.expires <= clock::now() => "expired".to_owned(),
+            None if role.is_expiring => "expires soon".to_owned(),
+            None => String::new(),
+        };
         let keys: Vec<String> = role.keys.iter().map(|key| key.chars().take(12).collect()).collect();
-        let expires = role.expires.strftime("%Y-%m-%dT%H:%M:%SZ");
-        text.push_str(&format!("{:width$}  {:7}  {expires}  {:5}  {}", role.name, role.version, role.threshold, keys.join(" ")));
-        text.push_str(&role.left_out.as_ref().map(|why| format!("  left out: {why}")).unwrap_or_default());
-        text.push('\n');
+        let threshold = format!("{} of {}", role.threshold, role.keys.len());
+        vec![role.name.clone(), role.version.to_string(), second(role.expires), threshold, keys.join(" "), state]
+    });
+    text.push_str(&table(&["ROLE", "VERSION", "EXPIRES", "NEEDS", "KEYS", ""], roles));
+    text.push_str("\nroot keys, as NOTARY_PINS has them, and as docker shows them:\n");
+    for role in view.roles.iter().filter(|role| role.name == "root") {
+        for (key, docker) in role.keys.iter().zip(&role.docker_keys) {
+            text.push_str(&format!("  {key}  {docker}\n"));
+        }
     }
-    Ok(text.trim_end().to_owned())
+    text.trim_end().to_owned()
+}
+
+/// A line above, a head, and rows in columns; nothing where there are no rows.
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let width = |column: usize| {
+        // The last cell of a row needs no room: it may be a sentence.
+        let cells = rows.iter().filter(|row| row.len() > column + 1).filter_map(|row| row.get(column));
+        cells.map(String::as_str).chain(head.get(column).copied()).map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> =
+            cells.enumerate().map(|(column, cell)| format!("{cell:width$}", width = width(column))).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = format!("\n{}", line(&mut head.iter().copied()));
+    for row in &rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
@@ -338,26 +416,31 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
     Ok(text)
 }
 
-async fn status(arguments: &Status, settings: &Settings) -> Result<String, Stop> {
+/// All that is kept, and whether somebody has to do something about it.
+async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8), Stop> {
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
-    let notary = Notary::new(Config::new(DEFAULT_SERVER, folder))?;
-    let standings = notary.standings().await;
+    // Nobody is asked; where bundles are carried here, nobody renews them either.
+    let source = if settings.get("NOTARY") == Some("import") { Source::Import } else { DEFAULT_SERVER.into() };
+    let notary = Notary::new(Config::new(source, folder))?;
+    let (standings, now) = (notary.standings().await, clock::now());
+    let is_finding = |standing: &Standing| standing.fault.is_some() || standing.soon(now).next().is_some();
+    let code = if standings.iter().any(is_finding) { NO } else { YES };
     if arguments.json {
-        return to_json(&standings);
+        return Ok((to_json(&standings)?, code));
     }
-    let width = standings.iter().map(|standing| standing.repository.len()).max().unwrap_or(10).max(10);
-    let mut text = format!("{:width$}  EXPIRES               CHECKED", "REPOSITORY");
-    for standing in standings {
-        let expires = standing
-            .expires
-            .map_or_else(|| "damaged             ".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-        text.push_str(&format!(
-            "\n{:width$}  {expires}  {}",
-            crate::net::clean(&standing.repository),
-            standing.checked.strftime("%Y-%m-%dT%H:%M:%SZ")
-        ));
-    }
-    Ok(text)
+    let rows = standings.iter().map(|standing| {
+        let state = match (&standing.fault, standing.soon(now).next()) {
+            (Some(fault), _) => format!("refused: {}", clean(fault)),
+            (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
+            (None, Some(soon)) => format!("expires soon: {}", soon.role),
+            (None, None) => "good".to_owned(),
+        };
+        let first = standing.first();
+        let (role, expires) = first.map_or_else(Default::default, |first| (first.role.clone(), second(first.expires)));
+        vec![clean(&standing.repository), expires, role, second(standing.checked), state]
+    });
+    let text = table(&["REPOSITORY", "EXPIRES", "FIRST ROLE", "CHECKED", "STATE"], rows);
+    Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))
 }
 
 async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {
@@ -390,10 +473,10 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
 
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
     let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
-    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES)?;
+    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| unread(&arguments.file, &error))?;
     let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
-        Stop::from(TrustError { message: format!("`{}`: {}; {remedy}", arguments.file.display(), error.message), ..error })
+        Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
     })?;
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for (repository, result) in done {
@@ -474,15 +557,16 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
         (written, _) => {
             let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
             if !server.starts_with("https://") {
-                let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(&server));
+                let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(&server));
                 return Err(Stop::Refused { code: TrustCode::Misconfigured.as_str(), message });
             }
             let pem = match &common.root_ca {
                 Some(path) => Some(read(path)?),
                 None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
             };
-            let host = host_and_port(&server);
-            let folders = [settings.config_dir().join("certs.d"), PathBuf::from("/etc/docker/certs.d"), docker.join("tls")];
+            let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
+            let mut folders = parts::certificate_folders(settings);
+            folders.push(docker.join("tls"));
             let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
             (Source::Server(server), tls)
         }
@@ -544,28 +628,11 @@ fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
-    let bytes = read_bytes(path, FILE_BYTES)?;
-    String::from_utf8(bytes).map_err(|_| Stop::Unknown(format!("`{}` cannot be read: it is no text", path.display())))
+    read_text(path, FILE_BYTES).map_err(|error| unread(path, &error))
 }
 
-fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, Stop> {
-    use std::io::Read as _;
-    let failed = |why: &dyn std::fmt::Display| Stop::Unknown(format!("`{}` cannot be read: {why}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-    if bytes.len() as u64 > most {
-        return Err(failed(&"it is too large"));
-    }
-    Ok(bytes)
-}
-
-/// `host:port` of a server's URL, as docker names its folders.
-fn host_and_port(server: &str) -> String {
-    crate::net::Url::parse(server).ok().map_or_else(String::new, |url| {
-        let host = url.host_str().unwrap_or_default();
-        url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    })
+fn unread(path: &Path, error: &std::io::Error) -> Stop {
+    Stop::Unknown(format!("`{}` cannot be read: {error}", path.display()))
 }
 
 /// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::trust::Figures;
 
 /// Upper bounds of the durations told apart, in seconds. The last is the decision's own deadline.
 const SECONDS: [f64; 9] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 8.0];
@@ -23,6 +26,67 @@ pub(super) struct Metrics {
     lost: Counter<u64, AtomicU64>,
     in_chain: Gauge<i64, AtomicI64>,
     reloaded: Gauge<i64, AtomicI64>,
+    trust: Trust,
+}
+
+/// A label, and its one value.
+type Label = [(&'static str, &'static str); 1];
+
+/// What the verifier that asks a server tells of itself.
+struct Trust {
+    checks: Family<Label, Counter>,
+    last_good: Gauge<i64, AtomicI64>,
+    reachable: Gauge<i64, AtomicI64>,
+    repositories: Family<Label, Gauge>,
+    expires: Family<Label, Gauge>,
+}
+
+impl Trust {
+    fn new(registry: &mut Registry) -> Self {
+        let trust = Self {
+            checks: Family::default(),
+            last_good: Gauge::default(),
+            reachable: Gauge::default(),
+            repositories: Family::default(),
+            expires: Family::default(),
+        };
+        registry.register("trust_checks", "Checks with the Notary server, by what came of them", trust.checks.clone());
+        registry.register(
+            "trust_last_check_timestamp_seconds",
+            "When the Notary server was last asked with success; 0: not yet",
+            trust.last_good.clone(),
+        );
+        registry.register(
+            "trust_server_reachable",
+            "1: the Notary server answered last; 0: it did not; -1: not asked yet",
+            trust.reachable.clone(),
+        );
+        trust.reachable.set(-1);
+        registry.register("trust_repositories", "Repositories whose trust data is known, by state", trust.repositories.clone());
+        registry.register(
+            "trust_expiry_timestamp_seconds",
+            "When the first trust data of each kind of role expires",
+            trust.expires.clone(),
+        );
+        trust
+    }
+
+    /// Figures that are gone, and counts of a verifier that was replaced, do not stay behind.
+    fn set(&self, figures: &Figures) {
+        self.checks.clear();
+        for (outcome, count) in &figures.checks {
+            self.checks.get_or_create(&[("outcome", outcome)]).inc_by(*count);
+        }
+        self.last_good.set(figures.last_good.map_or(0, Timestamp::as_second));
+        self.reachable.set(figures.is_reachable.map_or(-1, i64::from));
+        for (state, count) in &figures.repositories {
+            self.repositories.get_or_create(&[("state", state)]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        self.expires.clear();
+        for (role, at) in &figures.expires {
+            self.expires.get_or_create(&[("role", role)]).set(at.as_second());
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,10 +118,11 @@ impl Metrics {
             "1: the settings are in force; 0: faulty, see the log",
             reloaded.clone(),
         );
+        let trust = Trust::new(&mut registry);
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, seconds, lost, in_chain, reloaded }
+        Self { registry, requests, seconds, lost, in_chain, reloaded, trust }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
@@ -73,8 +138,9 @@ impl Metrics {
         self.reloaded.set(i64::from(is_good));
     }
 
-    /// The whole text. `lost` is the journal's own count.
-    pub(super) fn text(&self, lost: u64) -> String {
+    /// The whole text. `lost` is the journal's own count, `trust` what the verifier says that asks a server, if there is one.
+    pub(super) fn text(&self, lost: u64, trust: Option<&Figures>) -> String {
+        self.trust.set(trust.unwrap_or(&Figures::default()));
         self.lost.inc_by(lost.saturating_sub(self.lost.get()));
         let mut text = String::new();
         // Writing to a `String` cannot fail.
@@ -94,7 +160,7 @@ mod tests {
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.asked(false);
         metrics.reloaded(true);
-        let text = metrics.text(3);
+        let text = metrics.text(3, None);
         for line in [
             r#"img_authz_requests_total{action="pull",decision="deny",code="not-signed"} 2"#,
             "img_authz_decision_duration_seconds_count 2",
@@ -104,6 +170,33 @@ mod tests {
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");
         }
-        assert!(metrics.text(3).contains("lost_total 3"));
+        assert!(metrics.text(3, None).contains("lost_total 3"));
+    }
+    #[test]
+    fn trust_is_told_by_kind_and_never_by_name() {
+        let metrics = Metrics::new();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let figures = Figures {
+            checks: [("good", 7), ("trust-unreachable", 2)].into(),
+            last_good: Some(at("2030-01-01T00:00:00Z")),
+            is_reachable: Some(false),
+            repositories: [("good", 3), ("expired", 1)].into(),
+            expires: [("root", at("2031-01-01T00:00:00Z"))].into(),
+        };
+        let text = metrics.text(0, Some(&figures));
+        for line in [
+            r#"img_authz_trust_checks_total{outcome="good"} 7"#,
+            r#"img_authz_trust_checks_total{outcome="trust-unreachable"} 2"#,
+            "img_authz_trust_last_check_timestamp_seconds 1893456000",
+            "img_authz_trust_server_reachable 0",
+            r#"img_authz_trust_repositories{state="expired"} 1"#,
+            r#"img_authz_trust_expiry_timestamp_seconds{role="root"} 1924992000"#,
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+        // Told again it is the same; of a verifier that is gone nothing stays.
+        assert_eq!(metrics.text(0, Some(&figures)), text);
+        let text = metrics.text(0, None);
+        assert!(!text.contains("outcome=") && !text.contains("role=") && text.contains("img_authz_trust_server_reachable -1"));
     }
 }

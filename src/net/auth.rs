@@ -2,7 +2,8 @@
 //! (distribution's token specification; spec/notary-tuf.md, section 2).
 //!
 //! Rules that hold everywhere: credentials go over `https` only, loopback included; never after a redirect (none is
-//! followed); to the host whose challenge is answered, or to the token service that host names.
+//! followed); to the host whose challenge is answered, or to the token service that host names. A client certificate is
+//! shown to the server alone, not to a token service on another host.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, clean, host_of};
+use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, authority, clean, host_of, without_user};
 
 /// Largest `config.json`. Stops a wrong path from filling memory.
 const CONFIG_BYTES: usize = 1 << 20;
@@ -288,9 +289,9 @@ pub struct Asker<'a> {
 impl Session {
     /// A session with the server at `base`, which may have a path of its own.
     pub fn new(client: Client, base: &str) -> Result<Self, NetError> {
-        let mut url = Url::parse(base).map_err(|error| NetError::Bad(format!("URL `{}`: {error}", clean(base))))?;
+        let mut url = Url::parse(base).map_err(|error| NetError::Bad(format!("URL `{}`: {error}", without_user(base))))?;
         if url.host_str().is_none_or(str::is_empty) || url.query().is_some() || url.fragment().is_some() || has_user(&url) {
-            return Err(NetError::Bad(format!("URL `{}` must be scheme, host and path alone", clean(base))));
+            return Err(NetError::Bad(format!("URL `{}` must be scheme, host and path alone", without_user(base))));
         }
         // `Url::join` resolves against the folder, so the base has to look like one.
         if !url.path().ends_with('/') {
@@ -407,6 +408,10 @@ impl Session {
             return Err(malformed());
         }
         let bounds = Bounds { bytes: TOKEN_BYTES, ..bounds };
+        let host = host_of(&url);
+        // A client certificate is for the server's host and port, not for whomever it names.
+        let elsewhere = url.scheme() != self.base.scheme() || authority(&url) != authority(&self.base);
+        let client = if elsewhere { self.client.without_identity() } else { self.client.clone() };
         let answer = match asker.credentials {
             Some(Credentials::Refresh(refresh)) => {
                 let mut form = vec![
@@ -416,20 +421,19 @@ impl Session {
                     ("scope", asker.scope),
                 ];
                 form.extend(service.map(|service| ("service", service)));
-                self.client.post_form(&url, HeaderMap::new(), &form, bounds).await?
+                client.post_form(&url, HeaderMap::new(), &form, bounds).await?
             }
             Some(Credentials::Basic { user, password }) => {
                 add_query(&mut url, service, asker.scope, Some(user));
                 let mut headers = HeaderMap::new();
                 headers.insert("authorization", basic_header(user, password)?);
-                self.client.get(&url, headers, bounds).await?
+                client.get(&url, headers, bounds).await?
             }
             None => {
                 add_query(&mut url, service, asker.scope, None);
-                self.client.get(&url, HeaderMap::new(), bounds).await?
+                client.get(&url, HeaderMap::new(), bounds).await?
             }
         };
-        let host = host_of(&url);
         match answer.status {
             200 => {}
             status @ (401 | 403) => {

@@ -26,6 +26,19 @@ fn foreign_text_stays_on_one_line() {
 }
 
 #[test]
+fn a_url_is_shown_without_its_password() {
+    for (url, shown) in [
+        ("https://user:p@ss@host:1/path@x?y", "https://host:1/path@x?y"),
+        ("https://host/path", "https://host/path"),
+        ("user:pass@host", "host"),
+        ("://x", "x"),
+        ("", ""),
+    ] {
+        assert_eq!(without_user(url), shown);
+    }
+}
+
+#[test]
 fn a_pem_may_be_quoted_and_must_hold_a_certificate() {
     let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let pem = key.cert.pem();

@@ -1,8 +1,12 @@
 //! Which certificates the client trusts, and which it shows.
 
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -14,7 +18,7 @@ use x509_cert::der::Decode as _;
 use super::{NetError, Plain};
 
 /// Largest PEM text read. Stops a wrong path from filling memory; the system bundle is 220 KB.
-const PEM_BYTES: usize = 4 << 20;
+const PEM_BYTES: u64 = 4 << 20;
 
 /// How a [`super::Client`] speaks TLS.
 #[derive(Debug, Default)]
@@ -79,7 +83,7 @@ fn trim(text: &str) -> &str {
 
 fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let text = trim(text);
-    if text.len() > PEM_BYTES {
+    if text.len() as u64 > PEM_BYTES {
         return Err(NetError::Bad(format!("PEM of a CA is larger than {PEM_BYTES} bytes")));
     }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
@@ -90,6 +94,22 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
     }
 }
 
+/// A regular file of at most `limit` bytes. Does not wait, whatever stands in its place: a FIFO would, for ever.
+pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+/// [`read_bytes`] of a file that is text.
+pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
+    String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is no text"))
+}
+
 impl Tls {
     /// Trusts only the certificates of this PEM.
     pub fn only(pem: &str) -> Result<Self, NetError> {
@@ -98,7 +118,8 @@ impl Tls {
 
     /// What is configured for a server (`host:port`): the CA text given, which then stands alone; else what lies in a folder
     /// of that name, as docker lays it out (`certs.d/HOST:PORT`, `tls/HOST:PORT`): `*.crt` besides the system's CAs, and a
-    /// client certificate `NAME.cert` with its `NAME.key`. The first folder that is there counts.
+    /// client certificate `NAME.cert` with its `NAME.key`, which [`super::auth::Session`] shows to that server alone. The first
+    /// folder that is there counts.
     pub fn for_server(server: &str, pem: Option<&str>, folders: &[PathBuf]) -> Result<Self, NetError> {
         let mut tls = match pem {
             Some(pem) => Self::only(pem)?,
@@ -108,7 +129,7 @@ impl Tls {
         let named = folders.iter().map(|folder| folder.join(server)).find(|folder| folder.is_dir());
         let Some(folder) = named.filter(|_| !server.contains('/')) else { return Ok(tls) };
         let bad = |path: &Path, why: &dyn std::fmt::Display| NetError::Bad(format!("`{}`: {why}", path.display()));
-        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| bad(path, &error));
+        let read = |path: &Path| read_text(path, PEM_BYTES).map_err(|error| bad(path, &error));
         let entries = std::fs::read_dir(&folder).map_err(|error| bad(&folder, &error))?;
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
@@ -131,7 +152,8 @@ impl Tls {
         Ok(tls)
     }
 
-    pub(super) fn config(&self) -> Result<rustls::ClientConfig, NetError> {
+    /// What rustls is told; `identity` is what the client shows.
+    pub(super) fn config(&self, identity: Option<&Identity>) -> Result<rustls::ClientConfig, NetError> {
         let mut store = rustls::RootCertStore::empty();
         let (system, own): (bool, &[CertificateDer<'static>]) = match &self.roots {
             Roots::System => (true, &[]),
@@ -159,7 +181,7 @@ impl Tls {
                     .map_err(|error| NetError::Bad(format!("CA certificates: {error}")))?,
                 own: own.to_vec(),
             }));
-        match &self.identity {
+        match identity {
             None => Ok(builder.with_no_client_auth()),
             Some(identity) => builder
                 .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())

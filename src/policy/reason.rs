@@ -300,7 +300,9 @@ impl Reason {
     }
 }
 
-const fn trust_remedy(code: TrustCode) -> &'static str {
+/// What to do about a verifier's no.
+#[must_use]
+pub const fn trust_remedy(code: TrustCode) -> &'static str {
     match code {
         TrustCode::Unreachable => "check NOTARY and the network from this host, then repeat",
         TrustCode::CaRefused => "set NOTARY_ROOT_CA to the CA of that server's certificate",

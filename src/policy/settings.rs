@@ -347,7 +347,8 @@ fn notary_source(written: &str) -> Result<Option<Source>, String> {
         "import" => return Ok(Some(Source::Import)),
         _ => {}
     }
-    let shown: String = written.chars().take(80).collect();
+    // What stands before an `@` may be a password.
+    let shown: String = written.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
     if written.starts_with("http://") {
         return Err(format!("`{shown}` is plain http; trust data must come over https"));
     }

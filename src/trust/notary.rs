@@ -6,6 +6,7 @@
 
 mod ahead;
 mod bundle;
+mod figures;
 mod server;
 mod signers;
 mod state;
@@ -26,8 +27,8 @@ pub use self::bundle::{Earlier, Exported};
 use self::server::{FetchError, Server};
 pub use self::signers::{RequiredSigners, SignersError, signer};
 use self::state::{Bad, Edition, Read, StateDir, Written};
-use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
-use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::tuf::{Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
+use super::{Answer, Figures, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{Client, NetError, Tls};
@@ -153,6 +154,7 @@ struct Inner {
     state: StateDir,
     entries: Mutex<HashMap<Repository, Arc<Entry>>>,
     outage: Mutex<Option<(Instant, TrustError)>>,
+    tally: Mutex<figures::Tally>,
     pulls: Semaphore,
     starts: Semaphore,
 }
@@ -180,8 +182,8 @@ struct Remembered {
     used: Option<Instant>,
     /// When it was last checked ahead of a question.
     tried: Option<Instant>,
-    /// When the log last warned of what expires.
-    warned: Option<Instant>,
+    /// Whether the server gave no answer when it was last asked.
+    is_missed: bool,
     /// Whether it holds more than when the bounds were last looked at.
     grown: bool,
 }
@@ -209,6 +211,9 @@ type Outcome = Result<Known, Miss>;
 enum Miss {
     /// The server answered, and the answer is no.
     Refused(TrustError),
+    /// Our own pins refuse what is known: a no, which says nothing about the server and is not remembered. Pins are checked
+    /// at every use, so that nothing passes by it; and a pin that was wrong is made good by the right one.
+    Pinned(TrustError),
     /// The server gave no answer.
     NoAnswer(TrustError),
 }
@@ -241,8 +246,13 @@ pub struct Standing {
     pub repository: String,
     /// When the server was last asked with success.
     pub checked: Timestamp,
-    /// When the first of its files expires; absent where what is kept does not verify.
+    /// When the first of its base files expires; absent where what is kept does not verify.
     pub expires: Option<Timestamp>,
+    /// When each of its files does, the first in front.
+    pub roles: Vec<Expiry>,
+    /// Whether there is a server that renews what it signs.
+    #[serde(skip)]
+    pub is_renewed: bool,
     /// What is wrong with what is kept, or with what the server answered last: it is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -270,6 +280,7 @@ impl Notary {
             state: StateDir::new(config.state_dir),
             entries: Mutex::default(),
             outage: Mutex::default(),
+            tally: Mutex::default(),
             pulls: Semaphore::new(FLIGHTS),
             starts: Semaphore::new(FLIGHTS),
         };
@@ -314,7 +325,7 @@ impl Notary {
         self.inner.loaded(&entry).await;
         let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
-        let view = known?.knowledge.view(now);
+        let view = known?.knowledge.view(self.inner.require.of(repository), now);
         Some(Inspection {
             server: self.inner.source(),
             pin: self.inner.pins.describe(repository.as_str()),
@@ -332,20 +343,15 @@ impl Notary {
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
     }
 
-    /// All repositories kept on disk, and when the first file of each expires.
+    /// All repositories kept on disk, and when their files expire.
     pub async fn standings(&self) -> Vec<Standing> {
         let mut standings = Vec::new();
-        for (stored, bad) in self.inner.state.all() {
-            let (expires, fault) = match stored.repository.parse::<Repository>() {
-                Ok(repository) => match load(&stored, &repository, self.inner.limits).await {
-                    Ok(knowledge) => (Some(knowledge.expires()), bad.map(|bad| bad.error.message)),
-                    Err(fault) => (None, Some(fault.to_string())),
-                },
-                Err(error) => (None, Some(error.to_string())),
-            };
-            standings.push(Standing { repository: stored.repository, checked: stored.seen, expires, fault });
+        for path in self.inner.state.paths() {
+            let Some((stored, bad)) = StateDir::read_path(&path) else { continue };
+            standings.push(self.inner.standing(&stored, bad).await);
         }
-        standings.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.repository.cmp(&b.repository)));
+        let key = |standing: &Standing| (standing.first().map(|first| first.expires), standing.repository.clone());
+        standings.sort_by_cached_key(key);
         standings
     }
 }
@@ -356,10 +362,27 @@ fn session(server: &str, tls: &Tls) -> Result<Session, TrustError> {
     let client = Client::new(tls).map_err(misconfigured)?;
     let session = Session::new(client, server).map_err(misconfigured)?;
     if session.base().scheme() != "https" {
-        let message = format!("the Notary server `{}` must be an https URL", crate::net::clean(server));
+        let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(server));
         return Err(TrustError::new(TrustCode::Misconfigured, message));
     }
     Ok(session)
+}
+
+impl Standing {
+    /// What somebody must sign anew first. What a server signs it renews when it is asked; where there is none, all counts.
+    #[must_use]
+    pub fn first(&self) -> Option<&Expiry> {
+        self.roles.iter().find(|expiry| self.matters(expiry))
+    }
+
+    /// What somebody must sign anew, soon or at once.
+    pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
+        self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
+    }
+
+    fn matters(&self, expiry: &Expiry) -> bool {
+        !(self.is_renewed && expiry.kind.is_served())
+    }
 }
 
 impl Verifier for Notary {
@@ -380,6 +403,10 @@ impl Verifier for Notary {
         deadline: Instant,
     ) -> Answer<'a> {
         Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
+    }
+
+    fn figures(&self, now: Timestamp) -> Option<Figures> {
+        Some(self.inner.figures(now))
     }
 }
 
@@ -456,6 +483,23 @@ impl Inner {
         }
     }
 
+    /// What is kept of one repository, verified for looking at.
+    async fn standing(&self, stored: &Stored, bad: Option<Bad>) -> Standing {
+        let known = match stored.repository.parse::<Repository>() {
+            Ok(repository) => load(stored, &repository, self.limits).await.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));
+        Standing {
+            repository: stored.repository.clone(),
+            checked: stored.seen,
+            expires: known.as_ref().ok().map(Knowledge::expires),
+            roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
+            is_renewed: self.session.is_some(),
+            fault,
+        }
+    }
+
     /// Looks at the disk once per entry.
     async fn loaded(&self, entry: &Entry) {
         entry.loaded.get_or_init(|| self.read(entry)).await;
@@ -528,7 +572,7 @@ impl Inner {
         match (outcome, urgency) {
             (Some(Ok(known)), _) => self.current(entry, &known, question, now),
             (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
-            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error))), _) => Err(error),
+            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error))), _) => Err(error),
             (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
         }
     }
@@ -588,7 +632,9 @@ impl Inner {
                 }
             }
         }
+        lock(&self.tally).count(&outcome, now);
         let mut remembered = lock(&entry.now);
+        remembered.is_missed = matches!(outcome, Err(Miss::NoAnswer(_)));
         match &outcome {
             Ok(known) => {
                 let same = remembered.known.as_ref().is_some_and(|before| before.knowledge.same_files(&known.knowledge));
@@ -597,7 +643,7 @@ impl Inner {
                 remembered.refused = None;
             }
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
-            Err(Miss::NoAnswer(_)) => {}
+            Err(Miss::NoAnswer(_) | Miss::Pinned(_)) => {}
         }
         outcome
     }
@@ -631,11 +677,15 @@ impl Inner {
             Ok(Err(Failure::Fault(fault))) => {
                 self.reached();
                 let error = refused(&fault, repository, known.is_some());
+                let ours = fault.kind == FaultKind::Root && known.is_some_and(|known| known.is_void(&self.pins, now));
+                if ours {
+                    return Err(Miss::Pinned(error));
+                }
                 return self.refuse(entry, error, now).await;
             }
             Ok(Err(Failure::Fetch(error))) => match self.missed(error) {
                 Miss::Refused(error) => return self.refuse(entry, error, now).await,
-                miss @ Miss::NoAnswer(_) => return Err(miss),
+                miss @ (Miss::NoAnswer(_) | Miss::Pinned(_)) => return Err(miss),
             },
             Err(_elapsed) => {
                 let after = self.network_time;
@@ -713,8 +763,9 @@ impl Inner {
     /// A server that gave no answer: remembered, if it is the server and not the repository.
     fn missed(&self, error: FetchError) -> Miss {
         let error = match error {
-            FetchError::Status { host, status } => {
-                let message = format!("`{host}` answers with status {status} instead of trust data");
+            FetchError::Status { host, status, rest } => {
+                let rest = rest.map(|rest| format!(", and wants to be left alone for {rest:?}")).unwrap_or_default();
+                let message = format!("`{host}` answers with status {status} instead of trust data{rest}");
                 return Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message));
             }
             FetchError::Net(error) => error,
@@ -805,10 +856,7 @@ impl Inner {
             Err(Refusal::NotSigned(why)) => {
                 Err(TrustError::new(TrustCode::NotSigned, format!("`{repository}` is signed, but {why}")))
             }
-            Err(Refusal::SignerMissing { signer, why }) => {
-                let message = format!("required signer `{}` {why}", signer.signer());
-                Err(TrustError::new(TrustCode::SignerMissing, message))
-            }
+            Err(refusal @ Refusal::SignerMissing { .. }) => Err(TrustError::new(TrustCode::SignerMissing, refusal.to_string())),
             Err(Refusal::Fault(fault)) => Err(refused(&fault, repository, true)),
         }
     }

@@ -15,10 +15,10 @@ mod update;
 
 use std::fmt;
 
-pub use knowledge::{Knowledge, Refusal, RoleView, Stored, StoredFloor, View, Yes};
+pub use knowledge::{Knowledge, Refusal, RoleView, Stored, StoredFloor, TagView, View, Yes};
 pub use limits::Limits;
 pub use pins::{Pins, PinsError};
-pub use role::RoleName;
+pub use role::{Expiry, RoleKind, RoleName};
 pub use update::{Failure, Fetch, Subject, load, roots_before, update};
 
 /// What is wrong with trust data, in which role.

@@ -1,5 +1,6 @@
 //! The seam: who can be asked about an image.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -11,6 +12,22 @@ use crate::image::Repository;
 
 /// An answer on its way.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vouch, TrustError>> + Send + 'a>>;
+
+/// What a verifier that asks a server can tell of itself. No names of repositories: clients choose those, and could choose
+/// endlessly many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Checks with the server so far, by what came of them: `good`, or a code.
+    pub checks: BTreeMap<&'static str, u64>,
+    /// When the server was last asked with success.
+    pub last_good: Option<Timestamp>,
+    /// Whether the server answered last time; `None` before the first.
+    pub is_reachable: Option<bool>,
+    /// Repositories known, by state: `good`, `expiring`, `expired`, `refused`.
+    pub repositories: BTreeMap<&'static str, u64>,
+    /// When the first file of each kind of role expires.
+    pub expires: BTreeMap<&'static str, Timestamp>,
+}
 
 /// Someone who vouches for images, or does not.
 pub trait Verifier: Send + Sync {
@@ -29,6 +46,11 @@ pub trait Verifier: Send + Sync {
         now: Timestamp,
         deadline: Instant,
     ) -> Answer<'a>;
+
+    /// What it can tell of itself; nothing where it asks no server.
+    fn figures(&self, _now: Timestamp) -> Option<Figures> {
+        None
+    }
 }
 
 /// A verifier in memory, for tests of other rooms.

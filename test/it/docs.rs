@@ -9,6 +9,7 @@ use img_authz::policy::{MESSAGE_CHARS, VARIABLES};
 const REASON: &str = include_str!("../../src/policy/reason.rs");
 const VOUCH: &str = include_str!("../../src/trust/vouch.rs");
 const ENTRY: &str = include_str!("../../src/audit/entry.rs");
+const METRICS: &str = include_str!("../../src/gate/metrics.rs");
 const DESCRIBE: &str = include_str!("../../src/request/describe.rs");
 const REASONS: &str = include_str!("../../docs/reasons.md");
 const SETTINGS: &str = include_str!("../../docs/settings.md");
@@ -93,6 +94,16 @@ fn every_event_field_and_action_of_the_audit_log_is_explained() {
     for word in all {
         assert!(AUDIT_LOG.contains(&format!("`{word}`")), "docs/audit-log.md: {word}");
     }
+}
+
+#[test]
+fn every_metric_is_explained_and_no_other() {
+    let registered = METRICS.split(".register(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+    let registered: BTreeSet<_> = registered.map(|name| format!("img_authz_{name}")).collect();
+    assert!(registered.len() > 10, "{registered:?}");
+    let explained = AUDIT_LOG.lines().filter_map(|line| line.strip_prefix("| `img_authz_")?.split(['`', '{']).next());
+    let explained: BTreeSet<_> = explained.map(|name| format!("img_authz_{}", name.trim_end_matches("_total"))).collect();
+    assert_eq!(registered, explained);
 }
 
 /// What a command says of itself.

@@ -483,9 +483,27 @@ fn pins(all: &mut Cases) {
     let twin = Authority::new(Authority::params("owner CA"));
     let between = Authority::below(Authority::params("between"), &ca);
     let forged = Authority::new(Authority::params("between"));
+    // The Go client wants certificates of a pinned CA to be for servers, whatever they sign.
+    let for_servers = || {
+        let mut params = params(GUN);
+        params.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ServerAuth);
+        params
+    };
     for (name, what, key, expect) in [
         ("valid-under-pinned-ca", "issued by the pinned CA", ca.issue(&params(GUN), ""), Ok("one")),
         ("valid-under-intermediate", "with an intermediate in the bundle", between.issue(&params(GUN), &between.pem), Ok("one")),
+        (
+            "valid-under-pinned-ca-for-servers",
+            "issued by the pinned CA, for servers as well",
+            ca.issue(&for_servers(), ""),
+            Ok("one"),
+        ),
+        (
+            "valid-under-intermediate-for-servers",
+            "with an intermediate in the bundle, for servers as well",
+            between.issue(&for_servers(), &between.pem),
+            Ok("one"),
+        ),
         ("pins-ca-of-the-same-name", "issued by a twin of the pinned CA", twin.issue(&params(GUN), ""), ROOT),
         ("pins-ca-chain-broken", "the intermediate is not in the bundle", between.issue(&params(GUN), ""), ROOT),
         (

@@ -163,7 +163,8 @@ pub fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = rcgen::date_time_ymd(2029, 1, 1);
+    // In date for a client that goes by the real clock as well.
+    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
     params.not_after = rcgen::date_time_ymd(2039, 1, 1);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
     params

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use img_authz::image::{Repository, Tag};
 use img_authz::net::Tls;
 use img_authz::net::auth::DockerConfig;
 use img_authz::trust::notary::{Config, Earlier, Notary, OnOutage, Source};
-use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Vouch};
+use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Verifier as _, Vouch};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -22,6 +23,16 @@ use crate::trust_repo::*;
 pub struct Seen {
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    pub body: String,
+    /// Whether a client certificate was shown.
+    pub certified: bool,
+}
+
+impl Seen {
+    /// Everything that could hold a secret.
+    pub fn text(&self) -> String {
+        format!("{} {:?} {}", self.path, self.headers, self.body)
+    }
 }
 
 /// What the server does.
@@ -29,12 +40,10 @@ pub enum Reply {
     File(Vec<u8>),
     Status(u16, Vec<(&'static str, String)>, Vec<u8>),
     Raw(Vec<u8>),
-    /// Head, and then one byte now and then.
-    Trickle,
-    /// A head without end.
-    EndlessHead,
-    /// A body without end.
-    EndlessBody,
+    /// This, and then this again and again, as fast as it is taken.
+    Endless(&'static str, String),
+    /// This, and then this again and again, a little at a time.
+    Drip(&'static str, &'static str),
     /// Nothing, for a while.
     Stall,
     Close,
@@ -44,14 +53,47 @@ pub struct Server {
     pub url: String,
     pub ca: String,
     pub seen: Arc<Mutex<Vec<Seen>>>,
+    /// Connections that were made.
+    pub connections: Arc<AtomicUsize>,
 }
 
 type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
-/// A CA and a certificate for localhost, one for the whole test run.
-fn identity() -> (String, Arc<rustls::ServerConfig>) {
-    static MADE: std::sync::LazyLock<(String, Arc<rustls::ServerConfig>)> = std::sync::LazyLock::new(make_identity);
-    MADE.clone()
+/// A CA, and what it issued for localhost; one for the whole test run.
+struct Issued {
+    ca: Authority,
+    leaf: rustls::pki_types::CertificateDer<'static>,
+    pair: rcgen::KeyPair,
+}
+
+static ISSUED: std::sync::LazyLock<Issued> = std::sync::LazyLock::new(|| {
+    let ca = Authority::new(Authority::params("test CA"));
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    let leaf = params.signed_by(&pair, &rcgen::Issuer::from_params(&ca.params, &ca.pair)).unwrap().der().clone();
+    Issued { ca, leaf, pair }
+});
+
+/// What a server does about client certificates.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Certificates {
+    Unasked,
+    Welcome,
+    Required,
+}
+
+fn identity(certificates: Certificates) -> (String, Arc<rustls::ServerConfig>) {
+    (ISSUED.ca.pem.clone(), server_config(ISSUED.leaf.clone(), &ISSUED.pair, certificates))
+}
+
+/// A client certificate of the CA and its key, in PEM.
+pub fn client_certificate() -> (String, String) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = params("a client");
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let leaf = params.signed_by(&pair, &rcgen::Issuer::from_params(&ISSUED.ca.params, &ISSUED.ca.pair)).unwrap();
+    (pem(leaf.der()), pair.serialize_pem())
 }
 
 /// A self-signed certificate that is a CA as well, as `openssl req -x509` makes it.
@@ -62,37 +104,38 @@ fn self_signed(name: &str, until: i32) -> (String, Arc<rustls::ServerConfig>) {
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
     let certificate = params.self_signed(&pair).unwrap();
-    (pem(certificate.der()), server_config(certificate.der().clone(), &pair))
+    (pem(certificate.der()), server_config(certificate.der().clone(), &pair, Certificates::Unasked))
 }
 
-fn make_identity() -> (String, Arc<rustls::ServerConfig>) {
-    let ca = Authority::new({
-        let mut params = Authority::params("test CA");
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params
-    });
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    let issuer = rcgen::Issuer::from_params(&ca.params, &ca.pair);
-    let leaf = params.signed_by(&pair, &issuer).unwrap();
-    (ca.pem, server_config(leaf.der().clone(), &pair))
-}
-
-fn server_config(certificate: rustls::pki_types::CertificateDer<'static>, pair: &rcgen::KeyPair) -> Arc<rustls::ServerConfig> {
+fn server_config(
+    certificate: rustls::pki_types::CertificateDer<'static>,
+    pair: &rcgen::KeyPair,
+    certificates: Certificates,
+) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
-        .unwrap();
-    Arc::new(config)
+    let builder =
+        rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+    let builder = if certificates == Certificates::Unasked {
+        builder.with_no_client_auth()
+    } else {
+        use rustls::pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(ISSUED.ca.pem.as_bytes()).unwrap()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = if certificates == Certificates::Welcome { verifier.allow_unauthenticated() } else { verifier };
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    };
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(pair.serialize_der().into());
+    Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
 }
 
 impl Server {
     pub fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_as(identity(), handler)
+        Self::start_with(Certificates::Unasked, handler)
+    }
+
+    pub fn start_with(certificates: Certificates, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_as(identity(certificates), handler)
     }
 
     fn start_as(
@@ -102,16 +145,18 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (shared, handler): (_, Handler) = (Arc::clone(&seen), Arc::new(handler));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (shared, counter, handler): (_, _, Handler) = (Arc::clone(&seen), Arc::clone(&connections), Arc::new(handler));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                counter.fetch_add(1, Ordering::SeqCst);
                 let (config, handler, seen) = (Arc::clone(&config), Arc::clone(&handler), Arc::clone(&shared));
                 std::thread::spawn(move || {
                     let _ = serve(stream, config, &handler, &seen);
                 });
             }
         });
-        Self { url, ca, seen }
+        Self { url, ca, seen, connections }
     }
 
     /// Serves these files, and nothing else.
@@ -121,6 +166,11 @@ impl Server {
 
     pub fn paths(&self) -> Vec<String> {
         self.seen.lock().unwrap().iter().map(|seen| seen.path.clone()).collect()
+    }
+
+    /// `localhost:PORT`.
+    pub fn host(&self) -> &str {
+        self.url.strip_prefix("https://").unwrap()
     }
 
     pub fn count(&self) -> usize {
@@ -156,11 +206,11 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, handler: &Handler
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        if let Some(length) = headers.get("content-length").and_then(|length| length.parse::<usize>().ok()) {
-            let mut body = vec![0; length];
-            tls.read_exact(&mut body)?;
-        }
-        let seen = Seen { path, headers };
+        let length = headers.get("content-length").and_then(|length| length.parse::<usize>().ok());
+        let mut body = vec![0; length.unwrap_or_default()];
+        tls.read_exact(&mut body)?;
+        let certified = tls.conn.peer_certificates().is_some_and(|chain| !chain.is_empty());
+        let seen = Seen { path, headers, body: String::from_utf8(body).unwrap(), certified };
         all.lock().unwrap().push(seen.clone());
         match handler(&seen) {
             Reply::File(body) => {
@@ -181,24 +231,18 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, handler: &Handler
                 tls.flush()?;
                 return Ok(());
             }
-            Reply::Trickle => {
-                tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
+            Reply::Endless(start, again) => {
+                tls.write_all(start.as_bytes())?;
                 loop {
-                    tls.write_all(b" ")?;
+                    tls.write_all(again.as_bytes())?;
+                }
+            }
+            Reply::Drip(start, again) => {
+                tls.write_all(start.as_bytes())?;
+                loop {
+                    tls.write_all(again.as_bytes())?;
                     tls.flush()?;
                     std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-            Reply::EndlessHead => {
-                tls.write_all(b"HTTP/1.1 200 OK\r\n")?;
-                for index in 0.. {
-                    write!(tls, "x-{index}: {}\r\n", "y".repeat(1000))?;
-                }
-            }
-            Reply::EndlessBody => {
-                tls.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-                loop {
-                    write!(tls, "10000\r\n{}\r\n", " ".repeat(0x10000))?;
                 }
             }
             Reply::Stall => std::thread::sleep(Duration::from_secs(5)),
@@ -311,6 +355,7 @@ fn a_good_server_is_believed_and_asked_again() {
     client.ask(Urgency::Pull).unwrap();
     // Nothing is new: the timestamp alone is asked for.
     assert_eq!(server.count(), 7);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1, "the connection is kept");
     // A new process knows what the old one knew.
     Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
     assert_eq!(server.count(), 8);
@@ -404,14 +449,57 @@ fn gzip_is_undone_and_bounded() {
 
 #[test]
 fn a_server_that_misbehaves_is_refused_in_time() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let body = || Reply::Endless(CHUNKED, format!("10000\r\n{}\r\n", " ".repeat(0x10000)));
     for (what, role, reply, expected) in [
-        ("trickle", "timestamp", (|| Reply::Trickle) as fn() -> Reply, TrustCode::Unreachable),
+        (
+            "a body by drops",
+            "timestamp",
+            (|| Reply::Drip("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", " ")) as fn() -> Reply,
+            TrustCode::Unreachable,
+        ),
+        ("a head by drops", "timestamp", || Reply::Drip("HTTP/1.1 200 OK\r\nx: ", "y"), TrustCode::Unreachable),
+        ("chunks by drops", "timestamp", || Reply::Drip(CHUNKED, "1\r\n \r\n"), TrustCode::Unreachable),
         ("stall", "root", || Reply::Stall, TrustCode::Unreachable),
         ("stall", "timestamp", || Reply::Stall, TrustCode::Unreachable),
-        ("endless head", "timestamp", || Reply::EndlessHead, TrustCode::Unreachable),
-        ("endless body", "timestamp", || Reply::EndlessBody, TrustCode::Invalid),
-        ("endless body", "snapshot", || Reply::EndlessBody, TrustCode::Invalid),
-        ("endless body", "root", || Reply::EndlessBody, TrustCode::Invalid),
+        (
+            "a head without end",
+            "timestamp",
+            || Reply::Endless("HTTP/1.1 200 OK\r\n", format!("x: {}\r\n", "y".repeat(1000))),
+            TrustCode::Unreachable,
+        ),
+        (
+            "one header without end",
+            "timestamp",
+            || Reply::Endless("HTTP/1.1 200 OK\r\nx: ", "y".repeat(1000)),
+            TrustCode::Unreachable,
+        ),
+        (
+            "provisional answers without end",
+            "timestamp",
+            || Reply::Endless("", "HTTP/1.1 103 Early\r\nlink: x\r\n\r\n".repeat(100)),
+            TrustCode::Unreachable,
+        ),
+        ("a body without end", "timestamp", body, TrustCode::Invalid),
+        ("a body without end", "snapshot", body, TrustCode::Invalid),
+        ("a body without end", "root", body, TrustCode::Invalid),
+        (
+            "a chunk's extension without end",
+            "timestamp",
+            || Reply::Endless(CHUNKED, "1;x=".to_owned() + &"y".repeat(1000)),
+            TrustCode::Unreachable,
+        ),
+        (
+            "trailers without end",
+            "timestamp",
+            || {
+                Reply::Endless(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+                    format!("x: {}\r\n", "y".repeat(1000)),
+                )
+            },
+            TrustCode::Unreachable,
+        ),
         ("close", "timestamp", || Reply::Close, TrustCode::Unreachable),
         (
             "cut short",
@@ -428,7 +516,19 @@ fn a_server_that_misbehaves_is_refused_in_time() {
         ),
         ("an error", "timestamp", || Reply::Status(500, Vec::new(), Vec::new()), TrustCode::Unreachable),
         ("busy", "timestamp", || Reply::Status(429, Vec::new(), Vec::new()), TrustCode::Unreachable),
-        ("forbidden", "timestamp", || Reply::Status(403, Vec::new(), Vec::new()), TrustCode::Unreachable),
+        ("forbidden", "timestamp", || Reply::Status(403, Vec::new(), Vec::new()), TrustCode::Unauthorized),
+        (
+            "another protocol",
+            "timestamp",
+            || Reply::Status(101, vec![("upgrade", "h2c".to_owned())], Vec::new()),
+            TrustCode::Unreachable,
+        ),
+        (
+            "two lengths",
+            "timestamp",
+            || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}".to_vec()),
+            TrustCode::Unreachable,
+        ),
         ("no content", "timestamp", || Reply::Status(204, Vec::new(), Vec::new()), TrustCode::Unreachable),
         ("another kind of page", "timestamp", || Reply::Status(200, Vec::new(), b"<html></html>".to_vec()), TrustCode::Invalid),
         ("an empty page", "timestamp", || Reply::Status(200, Vec::new(), Vec::new()), TrustCode::Invalid),
@@ -459,6 +559,117 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
+fn heads_that_no_server_should_send_are_refused() {
+    let ask = |head: String, body: Vec<u8>| {
+        let files = good();
+        let server = Server::start(move |seen| {
+            if seen.path.ends_with("/timestamp.json") {
+                Reply::Raw([head.as_bytes(), &body].concat())
+            } else {
+                file(&files, seen)
+            }
+        });
+        pull(&server, |config| config.network_time = Duration::from_millis(1500))
+    };
+    let body = good()["timestamp.json"].clone();
+    let length = body.len();
+    // The twins: one length, chunks, or all until the connection ends.
+    let chunked = [format!("{length:x}\r\n").into_bytes(), body.clone(), b"\r\n0\r\n\r\n".to_vec()].concat();
+    assert!(ask(format!("HTTP/1.1 200\r\ncontent-length: {length}\r\n\r\n"), body.clone()).is_ok());
+    assert!(ask("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), chunked.clone()).is_ok());
+    assert!(ask("HTTP/1.0 200 OK\r\n\r\n".to_owned(), body.clone()).is_ok());
+    for head in [
+        "content-length: -1",
+        "content-length: 1e3",
+        "content-length: +5",
+        "content-length: 99999999999999999999999",
+        "content-length: 0x10",
+        "content-length: 1\r\ncontent-length: 2",
+        "content-length 5",
+        "no colon",
+        "a\0b: c",
+        "transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        "transfer-encoding: chunked\r\n\r\n-1\r\n",
+        "transfer-encoding: chunked\r\n\r\n5;\n",
+        "content-encoding: br",
+        "content-encoding: gzip, gzip",
+        "content-encoding: gzip\r\ncontent-encoding: gzip",
+        "content-encoding: gzip",
+        "content-range: bytes 0-1/2\r\ncontent-length: 1",
+    ] {
+        let answer = ask(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n"), body.clone());
+        assert!(matches!(code(&answer), Some(TrustCode::Unreachable | TrustCode::Invalid)), "{head}: {answer:?}");
+    }
+    for line in
+        ["HTTP/1.1 99 X", "HTTP/1.1 1000 X", "HTTP/1.1 abc X", "HTTP/9.9 200 OK", "HTTP/2 200", "ICY 200 OK", "200 OK", ""]
+    {
+        let answer = ask(format!("{line}\r\ncontent-length: {length}\r\n\r\n"), body.clone());
+        assert_eq!(code(&answer), Some(TrustCode::Unreachable), "{line}: {answer:?}");
+    }
+    for status in [201, 202, 203, 206, 304, 400, 405, 410, 418, 451, 505, 511, 999] {
+        let answer = ask(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n"), body.clone());
+        assert_eq!(code(&answer), Some(TrustCode::Unreachable), "{status}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_token_service_that_misbehaves_is_refused_in_time() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (what, reply) in [
+        ("stall", (|| Reply::Stall) as fn() -> Reply),
+        ("drops", || Reply::Drip("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", " ")),
+        ("a body without end", || Reply::Endless(CHUNKED, format!("10000\r\n{}\r\n", " ".repeat(0x10000)))),
+        ("a head without end", || Reply::Endless("HTTP/1.1 200 OK\r\n", format!("x: {}\r\n", "y".repeat(1000)))),
+        ("a gzip bomb", || Reply::Status(200, vec![("content-encoding", "gzip".to_owned())], gzip(&vec![b' '; 64 << 20]))),
+        ("a token that is too long", || Reply::File(json!({ "token": "t".repeat(100_000) }).to_string().into_bytes())),
+        ("an error", || Reply::Status(500, Vec::new(), Vec::new())),
+        ("another challenge", || Reply::Status(401, vec![("www-authenticate", "Basic realm=x".to_owned())], Vec::new())),
+        ("close", || Reply::Close),
+    ] {
+        let tokens = Server::start(move |_| reply());
+        let server = guarded(format!("Bearer realm=\"{}/token\"", tokens.url), "Bearer never".into());
+        let started = Instant::now();
+        let answer = pull(&server, |config| {
+            config.credentials = docker_config();
+            config.network_time = Duration::from_millis(1500);
+        });
+        let expected = [TrustCode::Unreachable, TrustCode::Unauthorized, TrustCode::Invalid];
+        assert!(code(&answer).is_some_and(|code| expected.contains(&code)), "{what}: {answer:?}");
+        assert!(started.elapsed() < Duration::from_secs(4), "{what} took {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_server_that_wants_rest_gets_it_or_is_left_alone() {
+    let busy = |status: u16, rest: &'static str| {
+        let (files, tries) = (good(), Mutex::new(0));
+        Server::start(move |seen| {
+            let mut tries = tries.lock().unwrap();
+            *tries += 1;
+            if *tries > 1 {
+                file(&files, seen)
+            } else {
+                Reply::Status(status, vec![("retry-after", rest.to_owned())], Vec::new())
+            }
+        })
+    };
+    for status in [429, 503] {
+        let (server, started) = (busy(status, "1"), Instant::now());
+        assert!(pull(&server, |_| ()).is_ok());
+        assert!(started.elapsed() >= Duration::from_secs(1), "{status}: it was asked again after {:?}", started.elapsed());
+        // Longer than there is time for: no second try, and it says so.
+        let (server, started) = (busy(status, "60"), Instant::now());
+        let error = pull(&server, |_| ()).unwrap_err();
+        assert_eq!(error.code, TrustCode::Unreachable);
+        assert!(error.message.contains(&format!("status {status}")) && error.message.contains("60s"), "{error}");
+        assert!(server.count() == 1 && started.elapsed() < Duration::from_secs(1));
+        // A date, or nonsense, is no number of seconds: the usual wait.
+        assert!(pull(&busy(status, "soon"), |_| ()).is_ok());
+        assert_eq!(code(&pull(&busy(status, "18446744073709551615"), |_| ())), Some(TrustCode::Unreachable));
+    }
+}
+
+#[test]
 fn redirects_are_not_followed() {
     let elsewhere = Arc::new(Server::files(good()));
     for status in [301, 302, 303, 307, 308] {
@@ -475,12 +686,12 @@ fn docker_config() -> DockerConfig {
     DockerConfig::read(&json!({ "auths": { "reg.example:5000": { "auth": auth } } }).to_string()).unwrap()
 }
 
-fn basic() -> String {
+pub fn basic() -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("rig:secret"))
 }
 
 /// A server that wants this `Authorization`, and asks for it with this challenge.
-fn guarded(challenge: String, wanted: String) -> Server {
+pub fn guarded(challenge: String, wanted: String) -> Server {
     let files = good();
     Server::start(move |seen| {
         if seen.headers.get("authorization") == Some(&wanted) {
@@ -680,6 +891,151 @@ fn a_bad_answer_outlives_a_restart_during_an_outage() {
         *files.lock().unwrap() = None;
         assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run)), Some(expected));
     }
+}
+
+#[test]
+fn a_wrong_pin_is_forgotten_with_the_right_one_and_a_bad_answer_is_not() {
+    let pins = |text: &str| img_authz::trust::tuf::Pins::read(text, |_| Err(String::new())).unwrap();
+    let wrong = pins(&json!({ "certs": { GUN: ["0".repeat(64)] } }).to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = |pins: &img_authz::trust::tuf::Pins| {
+        let pins = pins.clone();
+        Client::new(&server, folder.path(), |config| config.pins = pins)
+    };
+    let first = client(&pins("{}"));
+    first.ask(Urgency::Pull).unwrap();
+    let (_, keys) = first.runtime.block_on(first.notary.root(&GUN.parse().unwrap())).unwrap();
+    let right = pins(&json!({ "certs": { GUN: keys } }).to_string());
+    let mistaken = client(&wrong);
+    for urgency in [Urgency::Pull, Urgency::Run] {
+        assert_eq!(code(&mistaken.ask(urgency)), Some(TrustCode::RootNotTrusted));
+    }
+    *files.lock().unwrap() = None;
+    assert_eq!(code(&mistaken.ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(code(&client(&wrong).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    // Who has the right pin, or none, goes on: also while the server is gone.
+    assert!(client(&right).ask(Urgency::Run).is_ok());
+    assert!(first.ask(Urgency::Run).is_ok());
+    // What the server did wrong is remembered, whoever asks with a wrong pin in between.
+    for bad in [Files::new(), Repo::docker(root_key(GUN)).publish()] {
+        *files.lock().unwrap() = Some(bad);
+        let expected = code(&client(&right).ask(Urgency::Pull));
+        assert!(matches!(expected, Some(TrustCode::Withdrawn | TrustCode::RolledBack)), "{expected:?}");
+        assert!(client(&wrong).ask(Urgency::Pull).is_err());
+        *files.lock().unwrap() = None;
+        assert_eq!(code(&client(&right).ask(Urgency::Run)), expected);
+    }
+    *files.lock().unwrap() = Some(good());
+    assert!(client(&right).ask(Urgency::Pull).is_ok());
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// A log of this thread's own, until the guard is dropped.
+    fn of_thread() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn count(&self, words: &str) -> usize {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(words).count()
+    }
+}
+
+#[test]
+fn the_log_warns_of_what_expires_once_a_day() {
+    const WARNING: &str = "trust data expires soon; its owner must sign anew";
+    let mut repo = Repo::docker(root_key(GUN));
+    repo.role("targets")["expires"] = json!("2030-06-20T00:00:00Z");
+    for (files, is_asked, warnings) in
+        [(repo.publish(), true, 1), (repo.publish(), false, 1), (good(), true, 0), (good(), false, 0)]
+    {
+        let (server, folder) = (Server::files(files), tempfile::tempdir().unwrap());
+        let (log, _guard) = Log::of_thread();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = || {
+            let mut config = Config::new(server.url.clone(), folder.path());
+            config.tls = Tls::only(&server.ca).unwrap();
+            config.freshness = Duration::ZERO;
+            Notary::new(config).unwrap()
+        };
+        runtime.block_on(async {
+            // Known from questions, or only from the disk, left there by another process.
+            let mut notary = client();
+            let question = Question::Tag("1.0".parse().unwrap());
+            let end = tokio::time::Instant::now() + Duration::from_secs(8);
+            notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Pull, now(), end).await.unwrap();
+            if !is_asked {
+                notary = client();
+            }
+            tokio::spawn(notary.keep_fresh(now));
+            // The disk is read by threads of their own, for which the clock goes on.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::pause();
+            let pass = async |minutes: u64| {
+                for _ in 0..minutes {
+                    tokio::time::advance(Duration::from_mins(1)).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            pass(3).await;
+            assert_eq!(log.count(WARNING), warnings, "at once");
+            pass(5 * 60).await;
+            assert_eq!(log.count(WARNING), warnings, "the same day");
+            tokio::time::advance(Duration::from_hours(19)).await;
+            pass(3).await;
+            assert_eq!(log.count(WARNING), 2 * warnings, "the next day");
+            let figures = notary.figures(now()).unwrap();
+            let state = if warnings > 0 { "expiring" } else { "good" };
+            assert_eq!(figures.repositories[state], 1, "{figures:?}");
+            let expected = if warnings > 0 { "2030-06-20T00:00:00Z" } else { LATER };
+            assert_eq!(figures.expires["targets"], expected.parse().unwrap());
+            // The server's own files matter only where it does not renew them.
+            assert_eq!(figures.expires.get("timestamp"), None);
+        });
+    }
+}
+
+#[test]
+fn figures_tell_of_checks_and_of_an_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = Client::new(&server, folder.path(), |_| ());
+    let figures = || client.notary.figures(now()).unwrap();
+    assert_eq!((figures().is_reachable, figures().last_good, figures().checks.len()), (None, None, 0));
+    client.ask(Urgency::Pull).unwrap();
+    assert_eq!((figures().is_reachable, figures().last_good), (Some(true), Some(now())));
+    *files.lock().unwrap() = None;
+    let later: Timestamp = "2030-06-01T00:01:00Z".parse().unwrap();
+    client.ask_at(Urgency::Pull, later).unwrap_err();
+    assert_eq!((figures().is_reachable, figures().last_good), (Some(false), Some(now())));
+    // While it is gone nobody renews the timestamp: its end matters.
+    assert_eq!(figures().expires["timestamp"], LATER.parse().unwrap());
+    *files.lock().unwrap() = Some(Files::new());
+    client.ask_at(Urgency::Pull, later).unwrap_err();
+    assert_eq!((figures().is_reachable, figures().repositories["refused"]), (Some(true), 1));
+    *files.lock().unwrap() = Some(good());
+    client.ask_at(Urgency::Pull, later).unwrap();
+    let all = figures();
+    assert_eq!((all.last_good, all.repositories["good"], all.repositories["refused"]), (Some(later), 1, 0));
+    assert_eq!(all.checks, [("good", 2), ("trust-unreachable", 1), ("trust-withdrawn", 1)].into());
 }
 
 #[test]

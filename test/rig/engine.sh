@@ -4,7 +4,8 @@
 #   engine.sh start [DOCKERD-FLAG...]    and wait until it answers
 #   engine.sh stop | restart
 #   engine.sh gate PLUGIN|none           write daemon.json, send SIGHUP, wait until the new chain is in force
-#   engine.sh version | store            what it says of itself: 28.5.2, classic or containerd
+#   engine.sh version                    28.5.2
+#   engine.sh versions                   what is tested, on a line: engine, store, API, containerd, runc, command line and its plugins
 set -euo pipefail
 : "${RIG:?the scratch folder of the rig}" "${RIG_DATA:?the data root}"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -51,16 +52,25 @@ gate() {
 
 reloaded() { (($(grep -c 'Reloaded configuration' "$log" || true) > $1)); }
 
-store() {
-    local status
-    status=$(docker info -f '{{.DriverStatus}}')
-    if [[ $status = *io.containerd.snapshotter* ]]; then echo containerd; else echo classic; fi
+versions() {
+    local engine store=classic
+    engine=$(docker version -f 'dockerd {{.Server.Version}}, %s store, API {{.Server.MinAPIVersion}} to {{.Server.APIVersion}}{{range .Server.Components}}{{if
+        ne .Name "Engine"}}, {{.Name}} {{.Version}}{{end}}{{end}}; CLI {{.Client.Version}}')
+    [[ $(docker info -f '{{.DriverStatus}}') != *io.containerd.snapshotter* ]] || store=containerd
+    printf "$engine, compose %s, buildx %s\n" "$store" "$(version_of docker compose || version_of docker-compose)" \
+        "$(version_of docker buildx || echo none)"
+}
+
+# version_of COMMAND...: a number, whatever is said around it
+version_of() {
+    local said
+    said=$("$@" version 2> /dev/null | grep -Eom 1 '[0-9]+(\.[0-9]+)+[^ ,]*') && printf '%s\n' "$said"
 }
 
 verb=$1
 shift
 case $verb in
-start | stop | gate | store) "$verb" "$@" ;;
+start | stop | gate | versions) "$verb" "$@" ;;
 restart) stop; start "$@" ;;
 version) docker version --format '{{.Server.Version}}' ;;
 *) die "engine.sh: unknown verb $verb" ;;

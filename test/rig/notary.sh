@@ -17,6 +17,13 @@ stop_all() {
     rm -rf "$dir"
 }
 
+# authority: a certificate authority
+authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/ca.key" -out "$dir/ca.crt" \
+        -days 30 -subj "/CN=loopback CA" -addext basicConstraints=critical,CA:TRUE \
+        -addext keyUsage=critical,keyCertSign 2> /dev/null
+}
+
 # key_and_certificate NAME SUBJECT EXTENSIONS...: issued by the authority
 key_and_certificate() {
     local name=$1 subject=$2
@@ -49,9 +56,7 @@ wait_for_port() {
 notary_up() {
     local port=$1 auth=''
     url=https://localhost:$port
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/ca.key" -out "$dir/ca.crt" \
-        -days 30 -subj "/CN=loopback CA" -addext basicConstraints=critical,CA:TRUE \
-        -addext keyUsage=critical,keyCertSign 2> /dev/null
+    authority
     key_and_certificate tls localhost subjectAltName=DNS:localhost,IP:127.0.0.1 basicConstraints=critical,CA:FALSE \
         extendedKeyUsage=serverAuth,clientAuth
     if [[ ${2:-} = token ]]; then

@@ -37,6 +37,8 @@ fi
 RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
 say "private machine: starting"
 machine_start "$RIG" sealed
+# Debian's programs alone, whatever else this machine has: the command line, too, is that of the engine's release.
+echo 'PATH=/usr/sbin:/usr/bin:/sbin:/bin' >> "$RIG/env"
 inside "$RIG" "$here/services.sh" start
 inside "$RIG" "$here/engine.sh" start
 say "images: making, pushing and signing"
@@ -48,13 +50,22 @@ if [[ $RIG_ENGINE != machine || $RIG_STORE != classic ]]; then
     printf '%s\n' "RIG_DATA=$RIG/data-$RIG_ENGINE" "RIG_TREE=${tree:-}" "RIG_STORE=$RIG_STORE" >> "$RIG/env"
     inside "$RIG" "$here/engine.sh" start
 fi
-[[ $(inside "$RIG" "$here/engine.sh" store) = "$RIG_STORE" ]] || die "the engine has not the $RIG_STORE store"
-engine="dockerd $(inside "$RIG" "$here/engine.sh" version), $RIG_STORE store"
-say "engine: $engine; CLI $(inside "$RIG" docker version --format '{{.Client.Version}}')"
-# What is recorded as tested must be another engine than this machine's.
-case $RIG_ENGINE:$engine in
-machine:* | trixie:"dockerd 26."* | forky:"dockerd "2[89].* | forky:"dockerd "[3-9]?.*) ;;
-*) die "not the engine that Debian $RIG_ENGINE was to bring" ;;
+if [[ -n ${tree:-} ]]; then
+    mkdir "$RIG/bin"
+    printf '#!/bin/sh\nRIG=%q exec %q beside /usr/bin/docker "$@"\n' "$RIG" "$here/tree.sh" > "$RIG/bin/docker"
+    chmod 755 "$RIG/bin/docker"
+    echo "PATH=$RIG/bin:/usr/sbin:/usr/bin:/sbin:/bin" >> "$RIG/env"
+fi
+tested=$(inside "$RIG" "$here/engine.sh" versions)
+say "engine: $tested"
+# What is recorded as tested must be what it was to be, and not this machine's engine once more.
+case $RIG_ENGINE:$tested in
+*:*", $RIG_STORE store,"*) ;;
+*) die "the engine has not the $RIG_STORE store" ;;
+esac
+case $RIG_ENGINE:$tested in
+machine:* | trixie:"dockerd 26."*"CLI 26."* | forky:"dockerd "2[89].*"CLI "2[89].* | forky:"dockerd "[3-9]?.*"CLI "[3-9]?.*) ;;
+*) die "not the engine and command line that Debian $RIG_ENGINE was to bring" ;;
 esac
 say "plugin: create, set, enable"
 attended inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1 || { cat "$RIG/log/install.log" >&2; exit 1; }
@@ -65,6 +76,6 @@ if ((!$#)); then
     attended inside "$RIG" env -u RIG AUTHZ_IMG=registry.test:5000/app AUTHZ_IMG_TAG=registry.test:5000/app:1.0 \
         AUTHZ_IMG_FULL=registry.test:5000/tool:1.0 UNAUTHZ_IMG=foreign.test:5001/app:1.0 bash "$repo/test/tests.sh"
 fi
-say "passed on $engine"
+say "passed on $tested"
 mkdir -p "$cache"
-printf '%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$engine" "${*:-all tests}" >> "$cache/passed"
+printf '%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$tested" "${*:-all tests}" >> "$cache/passed"

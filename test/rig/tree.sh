@@ -1,16 +1,19 @@
 #!/bin/bash
-# A Debian of another release in a folder, for its newer Docker engine.
+# A Debian of another release in a folder, for its newer Docker engine and command line.
 #
-#   tree.sh make RELEASE          print the folder, made by debootstrap if it is not in the cache yet
+#   tree.sh make RELEASE           print the folder, made by debootstrap if it is not in the cache yet
+#   tree.sh go RELEASE             print the path of that release's `go`, with which its engine was built
 #   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
-#                                 /run, /etc/docker, /etc/hosts and scratch folder it shares
+#                                  /run, /etc/docker, /etc/hosts, scratch folder and checkout it shares
+#   tree.sh beside COMMAND...      become the command where the engine runs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 make_tree() {
-    local release=$1 tree=$cache/engine-$1 site include=docker.io,iptables,procps,ca-certificates
-    local scripts=/usr/share/debootstrap/scripts
-    if [[ ! -e $tree.complete ]]; then
+    local release=$1 tree=$cache/engine-$1 site scripts=/usr/share/debootstrap/scripts
+    local include=docker.io,docker-cli,docker-buildx,docker-compose,iptables,procps,ca-certificates
+    # A tree of other packages than these is made anew.
+    if [[ $(cat "$tree.complete" 2> /dev/null) != "$include" ]]; then
         # A release younger than this debootstrap is made by the script of the one it knows, in a folder of ours.
         if [[ ! -e $scripts/$release ]]; then
             mkdir -p "$cache/debootstrap"
@@ -18,16 +21,38 @@ make_tree() {
             ln -sf sid "$cache/debootstrap/scripts/$release"
             export DEBOOTSTRAP_DIR=$cache/debootstrap
         fi
-        [[ $release = trixie ]] || include+=,docker-cli,docker-buildx
         site=$(mirror)
         say "engine of Debian $release: debootstrap"
-        rm -rf "$tree"
+        rm -rf "$tree" "$tree.complete"
         debootstrap --variant=minbase --include="$include" "$release" "$tree" "$site" > "$cache/engine-$release.log" 2>&1 ||
             { tail -n 20 "$cache/engine-$release.log" >&2; die "debootstrap failed"; }
         rm -f "$tree"/var/cache/apt/archives/*.deb
-        touch "$tree.complete"
+        printf '%s\n' "$include" > "$tree.complete"
     fi
     printf '%s\n' "$tree"
+}
+
+make_go() {
+    local release=$1 go=$cache/go-$1 tree version deb
+    if [[ ! -e $go.complete ]]; then
+        make_tree "$release" > /dev/null
+        tree=$(make_tree "$release")
+        rm -rf "$go"
+        mkdir "$go"
+        # Signed still; a mirror may hold a testing release longer than its lists are said to be valid.
+        chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
+        version=$(chroot "$tree" apt-cache depends golang-go | sed -n 's/.*Depends: golang-\([0-9.]*\)-go$/\1/p')
+        say "Go $version of Debian $release: downloading"
+        chroot "$tree" sh -c "cd /tmp && apt-get -qq download golang-$version-go golang-$version-src"
+        for deb in "$tree"/tmp/golang-*.deb; do
+            dpkg-deb --extract "$deb" "$go"
+            rm "$deb"
+        done
+        # It finds its library from where it lies.
+        ln -s "usr/lib/go-$version/bin/go" "$go/go"
+        touch "$go.complete"
+    fi
+    printf '%s\n' "$go/go"
 }
 
 run_in() {
@@ -45,6 +70,8 @@ run_in() {
         mkdir -p "$tree$path"
         mount --rbind "$path" "$tree$path"
     done
+    mkdir -p "$tree$repo"
+    mount --bind "$repo" "$tree$repo"
     for path in /etc/hosts /etc/resolv.conf; do
         [[ -e $tree$path ]] || : > "$tree$path"
         mount --bind "$path" "$tree$path"
@@ -57,8 +84,15 @@ run_in() {
     exec /usr/bin/env -u in_tree "$@"
 }
 
+beside() {
+    # shellcheck disable=SC2016  # expanded there
+    exec nsenter --target "$(< "$RIG/pid/dockerd")" --mount -- /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+}
+
 case ${1:-} in
 make) make_tree "$2" ;;
+go) make_go "$2" ;;
 run) shift; run_in "$@" ;;
-*) die "tree.sh: make or run" ;;
+beside) shift; beside "$@" ;;
+*) die "tree.sh: make, go, run or beside" ;;
 esac

@@ -14,8 +14,12 @@ use crate::gate::{DaemonFile, Listed};
 use crate::net::clean;
 use crate::policy::{Settings, quoted};
 
-/// Where dockerd looks for plugins that are no managed ones, in this order.
-const FOLDERS: [&str; 3] = ["run/docker/plugins", "etc/docker/plugins", "usr/lib/docker/plugins"];
+/// Where dockerd looks for plugins that are no managed ones, in this order, and what the files are called there.
+const FOLDERS: [(&str, &[&str]); 3] = [
+    ("/run/docker/plugins", &["sock"]),
+    ("/etc/docker/plugins", &["spec", "json"]),
+    ("/usr/lib/docker/plugins", &["spec", "json"]),
+];
 /// How long a plugin's socket gets to take a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How the engine tells a refusal.
@@ -38,10 +42,14 @@ enum Asked {
     Unknown(String),
 }
 
-/// Whether there is a plugin of this name, and one alone. `root` is `/`, elsewhere in tests.
-pub(super) async fn plugin(gate: &str, managed: Result<Option<Plugin>, EngineError>, root: &Path) -> Vec<Finding> {
+/// Whether there is a plugin of this name, and one alone. `find` says where a path of the host is.
+pub(super) async fn plugin(
+    gate: &str,
+    managed: Result<Option<Plugin>, EngineError>,
+    find: impl Fn(&str) -> Option<PathBuf>,
+) -> Vec<Finding> {
     let shown = quoted(gate);
-    let legacy = sockets(gate, root);
+    let legacy = sockets(gate, find);
     let by_socket = match legacy.first() {
         Some(path) => Some((quoted(&path.display().to_string()), listens(&shown, path).await)),
         None => None,
@@ -98,15 +106,14 @@ fn disabled(shown: &str) -> Finding {
 }
 
 /// Sockets and descriptions of that name, in the order dockerd looks for them.
-fn sockets(gate: &str, root: &Path) -> Vec<PathBuf> {
+fn sockets(gate: &str, find: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     // A name with a slash or a tag is a managed plugin's alone.
     if gate.is_empty() || gate.contains(['/', ':']) || gate.starts_with('.') {
         return Vec::new();
     }
     let mut found = Vec::new();
-    for (index, folder) in FOLDERS.iter().enumerate() {
-        let folder = root.join(folder);
-        let endings: &[&str] = if index == 0 { &["sock"] } else { &["spec", "json"] };
+    for (folder, endings) in FOLDERS {
+        let Some(folder) = find(folder) else { continue };
         for ending in endings {
             let name = format!("{gate}.{ending}");
             found.extend([folder.join(&name), folder.join(gate).join(&name)]);
@@ -292,7 +299,8 @@ mod tests {
     async fn a_plugin_is_there_once_and_alive() {
         let root = tempfile::tempdir().unwrap();
         let ids = async |managed| -> Vec<_> {
-            plugin("img-authz", managed, root.path()).await.iter().map(|finding| (finding.id, finding.severity)).collect()
+            let find = |path: &str| Some(root.path().join(path.trim_start_matches('/')));
+            plugin("img-authz", managed, find).await.iter().map(|finding| (finding.id, finding.severity)).collect()
         };
         assert_eq!(ids(managed(true)).await, [("plugin", Good)]);
         assert_eq!(ids(managed(false)).await, [("plugin-disabled", Critical)]);

@@ -31,10 +31,13 @@ const FIXED_2024: [(Numbers, Numbers); 10] = [
 const FIXED_2026: Numbers = (29, 3, 1);
 /// The first release that serves gRPC on cleartext listeners.
 const GRPC_SINCE: Numbers = (29, 2, 0);
-/// The first security update of Debian 12's 20.10.24 that has the fix of 2024 (`+deb12u1`).
-const DEBIAN_2024: &str = "20.10.24+dfsg1-1+deb12u";
+/// Debian's packages of older releases that have the fix of 2024, from the first on (their changelogs).
+const DEBIAN_2024: [&str; 1] = ["20.10.24+dfsg1-1+deb12u1"];
+/// Likewise the fix of 2026.
+const DEBIAN_2026: [&str; 2] = ["26.1.5+dfsg1-9+deb13u1", "28.5.2+dfsg4-2"];
 
-/// The known holes in how this version asks plugins. `package` is the version of Debian's package, where it is one.
+/// The known holes in how this version asks plugins. `package` is the version of Debian's package, where it is one. None makes
+/// this gate weaker, which refuses what it is not shown.
 pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let Some(numbers) = numbers(version) else {
         let evidence = format!("the engine's version {} is no release's, so its known holes cannot be told", quoted(version));
@@ -42,26 +45,45 @@ pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     let shown = quoted(package.unwrap_or(version));
-    let is_fixed = FIXED_2024.iter().any(|(from, to)| (*from..*to).contains(&numbers));
-    let by_debian = package.is_some_and(|package| package.starts_with(DEBIAN_2024));
-    if !is_fixed && !by_debian {
-        let evidence = format!(
-            "engine {shown} does not show plugins the body of a chunked request (CVE-2024-41110); this gate refuses what it is \
-             not shown, other plugins may not"
-        );
-        found.push(Finding::warning("cve-2024-41110", evidence, "update the engine; on Debian 12, to 20.10.24+dfsg1-1+deb12u1"));
+    let is_debians = |first: &[&str]| package.is_some_and(|package| first.iter().any(|first| is_mended(package, first)));
+    let unless = if package.is_none() { ", unless its distribution has mended it" } else { "" };
+    let hidden =
+        |what: &str| format!("engine {shown} does not show plugins {what}{unless}; this gate refuses what it is not shown");
+    if !FIXED_2024.iter().any(|(from, to)| (*from..*to).contains(&numbers)) && !is_debians(&DEBIAN_2024) {
+        let evidence = hidden("the body of a chunked request (CVE-2024-41110)");
+        found.push(Finding::info("cve-2024-41110", evidence, "update the engine; on Debian 12, to 20.10.24+dfsg1-1+deb12u1"));
     }
-    if numbers < FIXED_2026 {
-        let evidence = format!(
-            "engine {shown} does not show plugins a body of 1 MiB or more (CVE-2026-34040); this gate refuses what it is not \
-             shown, other plugins may not"
-        );
-        found.push(Finding::warning("cve-2026-34040", evidence, "update the engine to 29.3.1 or newer"));
+    if numbers < FIXED_2026 && !is_debians(&DEBIAN_2026) {
+        let evidence = hidden("a body of 1 MiB or more (CVE-2026-34040)");
+        let remedy = "update the engine to 29.3.1 or newer, or to a distribution's package with the fix";
+        found.push(Finding::info("cve-2026-34040", evidence, remedy));
     }
     if found.is_empty() {
         found.push(Finding::ok("engine-version", format!("no known hole in how engine {shown} asks plugins")));
     }
     found
+}
+
+/// Whether a package of Debian is `first` or a later one of the same release of the engine. A backport has what it was made from.
+fn is_mended(package: &str, first: &str) -> bool {
+    let of = |package: &str| package.split_once("+dfsg").map(|(release, _)| release.to_owned());
+    let backported = package.split_once("~bpo").map_or(package, |(from, _)| from);
+    of(package).is_some() && of(package) == of(first) && parts(backported) >= parts(first)
+}
+
+/// A version in the order of its numbers and of the text between them.
+fn parts(version: &str) -> Vec<(String, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = version;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, behind) = rest.split_at(digits);
+        let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+        let (number, next) = behind.split_at(end);
+        parts.push((text.to_owned(), number.parse().unwrap_or_default()));
+        rest = next;
+    }
+    parts
 }
 
 /// gRPC over cleartext HTTP/2, by what the socket did.
@@ -171,6 +193,33 @@ mod tests {
             let findings = holes(version, None);
             assert_eq!((findings.len(), findings[0].severity), (1, super::super::Severity::Info), "{version}");
         }
+    }
+
+    #[test]
+    fn debians_packages_have_the_fixes_that_their_changelogs_say() {
+        let (newer, none) = (&["cve-2026-34040"][..], &["engine-version"][..]);
+        for (package, expected) in [
+            ("26.1.5+dfsg1-9", newer),
+            ("26.1.5+dfsg1-9+b12", newer),
+            ("26.1.5+dfsg1-9+deb13u1", none),
+            ("26.1.5+dfsg1-9+deb13u1+b4", none),
+            ("26.1.5+dfsg1-9+deb13u2", none),
+            ("26.1.5+dfsg1-10", none),
+            ("28.5.2+dfsg4-1", newer),
+            ("28.5.2+dfsg3-10", newer),
+            ("28.5.2+dfsg4-2", none),
+            ("28.5.2+dfsg4-5", none),
+            ("28.5.2+dfsg4-2~bpo13+1", none),
+            ("28.5.2+dfsg4-1~bpo13+1", newer),
+            ("28.5.2-1", newer),
+            ("28.6.0+dfsg1-1", newer),
+        ] {
+            let version = package.split_once('-').map_or(package, |(version, _)| version);
+            assert_eq!(ids(version, Some(package)), expected, "{package}");
+        }
+        // What the package is need not be known: nothing is said for certain then.
+        assert!(holes("26.1.5+dfsg1", None)[0].evidence.contains("unless"));
+        assert!(!holes("26.1.5+dfsg1", Some("26.1.5+dfsg1-9"))[0].evidence.contains("unless"));
     }
 
     #[test]

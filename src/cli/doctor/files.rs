@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use super::{Finding, many, parts};
+use super::{Finding, View, many, parts};
 use crate::net::clean;
 use crate::policy::{Policy, Posture, Settings, quoted};
 
@@ -186,34 +186,34 @@ pub(super) fn credentials(settings: &Settings, policy: Option<&Policy>) -> Vec<F
 }
 
 /// Who may drive the engine, and what it runs on.
-pub(super) fn sockets(engine: &Path, policy: Option<&Policy>) -> Vec<Finding> {
+pub(super) fn sockets(engine: &Path, view: View, policy: Option<&Policy>) -> Vec<Finding> {
     let read = |path: &str| {
         let mut text = String::new();
-        let file = std::fs::File::open(path).ok()?;
+        let file = std::fs::File::open(view.find(path)?).ok()?;
         file.take(NAMES_BYTES).read_to_string(&mut text).ok().map(|_| text)
     };
-    let (groups, users) = (read("/etc/group").unwrap_or_default(), read("/etc/passwd").unwrap_or_default());
+    let names = read("/etc/group").zip(read("/etc/passwd"));
     let mut findings = Vec::new();
     let posture = policy.map_or(Posture::Images, |policy| policy.posture);
     match std::fs::metadata(engine) {
         Ok(metadata) => {
             let who = Who { mode: metadata.mode(), uid: metadata.uid(), gid: metadata.gid() };
-            findings.push(engine_socket(&quoted(&engine.display().to_string()), who, &groups, &users, posture));
+            findings.push(engine_socket(&quoted(&engine.display().to_string()), who, names.as_ref(), posture));
         }
         Err(error) => {
             let evidence = format!("the engine's socket cannot be looked at: {error}");
             findings.push(Finding::info("engine-socket", evidence, "run this as root"));
         }
     }
-    for path in CONTAINERD {
-        let Ok(metadata) = std::fs::metadata(path) else { continue };
+    for path in CONTAINERD.into_iter().filter_map(|path| view.find(path)) {
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
         // Below a folder that others may not enter its own mode would not matter; containerd makes it 0660 for root's group.
         if metadata.file_type().is_socket()
             && (metadata.mode() & 0o006 != 0 || metadata.gid() != 0 && metadata.mode() & 0o060 != 0)
         {
             let evidence = format!(
                 "{} has mode {:04o} and group {}: whoever opens it runs anything, and no gate is asked",
-                quoted(path),
+                quoted(&path.display().to_string()),
                 metadata.mode() & 0o7777,
                 metadata.gid()
             );
@@ -234,7 +234,7 @@ struct Who {
     gid: u32,
 }
 
-fn engine_socket(shown: &str, who: Who, groups: &str, users: &str, posture: Posture) -> Finding {
+fn engine_socket(shown: &str, who: Who, names: Option<&(String, String)>, posture: Posture) -> Finding {
     if who.mode & 0o006 != 0 {
         let evidence = format!("{shown} has mode {:04o}: every user of this host drives the engine", who.mode & 0o7777);
         return Finding::critical("engine-socket-open", evidence, "chmod 0660 it, and see SocketMode in docker.socket");
@@ -246,6 +246,10 @@ fn engine_socket(shown: &str, who: Who, groups: &str, users: &str, posture: Post
     if who.gid == 0 || who.mode & 0o060 == 0 {
         return Finding::ok("engine-socket", format!("{shown} is root's alone"));
     }
+    let Some((groups, users)) = names else {
+        let evidence = format!("{shown} is root's and group {}'s, whose members cannot be seen from here", who.gid);
+        return Finding::info("engine-socket", evidence, "run this as root on the engine's host");
+    };
     let (name, members) = members(who.gid, groups, users);
     let name = quoted(&name);
     if members.is_empty() {
@@ -299,7 +303,8 @@ mod tests {
     #[test]
     fn who_may_open_the_engines_socket_is_told() {
         let (groups, users) = ("root:x:0:\ndocker:x:999:ann,bob\nempty:x:7:\n", "root:x:0:0::/:/sh\ncy:x:1000:999::/:/sh\n");
-        let of = |mode, uid, gid| engine_socket("s", Who { mode, uid, gid }, groups, users, Posture::Images);
+        let names = (groups.to_owned(), users.to_owned());
+        let of = |mode, uid, gid| engine_socket("s", Who { mode, uid, gid }, Some(&names), Posture::Images);
         assert_eq!((of(0o140_666, 0, 0).id, of(0o140_666, 0, 0).severity), ("engine-socket-open", Critical));
         assert_eq!(of(0o140_662, 0, 999).severity, Critical);
         assert_eq!(of(0o140_660, 0, 0).severity, Good);
@@ -311,6 +316,8 @@ mod tests {
             members.evidence.contains("3 members of group `docker`") && members.evidence.contains("ann, bob, cy"),
             "{members:?}"
         );
+        let unseen = engine_socket("s", Who { mode: 0o140_660, uid: 0, gid: 7 }, None, Posture::Images);
+        assert_eq!((unseen.severity, unseen.evidence.contains("cannot be seen")), (Info, true));
     }
 
     fn line(start: &str, number: u64) -> String {

@@ -182,7 +182,7 @@ fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>) -> F
             let evidence = format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()));
             let remedy =
                 "check NOTARY, the network and the name service; pulls are refused meanwhile, known images go on for a day";
-            Finding::critical("notary-unreachable", evidence, remedy)
+            Finding::warning("notary-unreachable", evidence, remedy)
         }
     }
 }
@@ -346,8 +346,8 @@ mod tests {
             (Ok(answer(404)), "notary-strange", Warning),
             (Err(NetError::CaRefused { host: host(), cause: "UnknownIssuer".into() }), "notary-ca", Critical),
             (Err(NetError::Tls { host: host(), cause: "NotValidForName".into() }), "notary-ca", Critical),
-            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Critical),
-            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Critical),
+            (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Warning),
+            (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Warning),
         ] {
             let finding = notary("https://n.example", false, answer);
             assert_eq!((finding.id, finding.severity), (id, severity));
@@ -366,6 +366,8 @@ mod tests {
             repository: "r.example/app".to_owned(),
             checked: now,
             expires: expires.map(at),
+            roles: Vec::new(),
+            is_renewed: true,
             fault: expires.is_none().then(|| "it does not verify".to_owned()),
         };
         let (good, soon, past) = (Some("2026-12-06T00:00:00Z"), Some("2026-11-24T00:00:00Z"), Some("2026-11-22T02:59:59Z"));
@@ -401,6 +403,8 @@ mod tests {
             repository: "r.example/a".into(),
             checked: at(checked),
             expires: expires.map(at),
+            roles: Vec::new(),
+            is_renewed: true,
             fault: fault.map(str::to_owned),
         };
         let ids =

@@ -3,6 +3,7 @@
 //!
 //! Few at a time, spread, and only while there is room: what somebody waits for comes first.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Entry, FLIGHTS, Inner, Notary, Urgency, lock};
+use super::{Entry, FLIGHTS, Inner, Notary, StateDir, Urgency, lock};
 
 /// Shortest window that is kept open. Below it whoever asks also waits, which is what a window that short asks for.
 const LEAST_WINDOW: Duration = Duration::from_secs(2);
@@ -22,8 +23,8 @@ const AT_ONCE: usize = 8;
 const LOOK_AHEAD: Duration = Duration::from_mins(1);
 /// How often the log says so of one repository.
 const WARN_AGAIN: Duration = Duration::from_hours(24);
-/// A server that was not asked with success for so long will not have renewed a timestamp.
-const UNRENEWED: Duration = Duration::from_mins(15);
+/// How often it is looked what is kept of repositories that nobody asks about.
+const LOOK_AT_DISK: Duration = Duration::from_hours(6);
 
 impl Notary {
     /// Keeps what is in use fresh and warns ahead of expiry, until the last clone of this verifier is dropped. `clock` tells
@@ -32,15 +33,20 @@ impl Notary {
         let shared = Arc::downgrade(&self.inner);
         let look = (self.inner.freshness / 10).clamp(Duration::from_millis(100), LOOK);
         async move {
-            let mut warned: Option<Instant> = None;
+            let (mut looked, mut looked_at_disk): (Option<Instant>, Option<Instant>) = (None, None);
+            let mut warned = HashMap::new();
             loop {
                 tokio::time::sleep(look).await;
                 let Some(inner) = shared.upgrade() else { return };
                 let now = clock();
                 inner.refresh(now);
-                if warned.is_none_or(|at| at.elapsed() >= LOOK_AHEAD) {
-                    warned = Some(Instant::now());
-                    inner.warn(now);
+                if looked_at_disk.is_none_or(|at| at.elapsed() >= LOOK_AT_DISK) {
+                    looked_at_disk = Some(Instant::now());
+                    // Beside the checks, which do not wait for it.
+                    tokio::spawn(async move { inner.look_at_disk().await });
+                } else if looked.is_none_or(|at| at.elapsed() >= LOOK_AHEAD) {
+                    looked = Some(Instant::now());
+                    inner.warn(&mut warned, now);
                 }
             }
         }
@@ -70,30 +76,35 @@ impl Inner {
         }
     }
 
-    /// Says in the log what expires, once a day for each repository that was asked about.
-    fn warn(&self, now: Timestamp) {
-        let entries: Vec<Arc<Entry>> = lock(&self.entries).values().cloned().collect();
-        for entry in entries {
-            let mut remembered = lock(&entry.now);
-            if remembered.warned.is_some_and(|at| at.elapsed() < WARN_AGAIN) {
+    /// Finds out how repositories stand that are kept and not in memory: a container of theirs may start any day.
+    async fn look_at_disk(self: Arc<Self>) {
+        let state = self.state.clone();
+        let Ok(paths) = tokio::task::spawn_blocking(move || state.paths()).await else { return };
+        let mut kept = Vec::new();
+        for path in paths {
+            let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
+            let Ok(Some((stored, bad))) = read else { continue };
+            kept.push(self.standing(&stored, bad).await);
+        }
+        lock(&self.tally).found(kept);
+    }
+
+    /// Says in the log what expires, once a day for each repository.
+    fn warn(&self, warned: &mut HashMap<Arc<str>, Instant>, now: Timestamp) {
+        warned.retain(|_, at| at.elapsed() < WARN_AGAIN);
+        for outlook in self.outlooks() {
+            let soon: Vec<String> = outlook.soon(now).map(ToString::to_string).collect();
+            if soon.is_empty() || warned.contains_key(&outlook.repository) {
                 continue;
             }
-            let Some(known) = &remembered.known else { continue };
-            let has_server = self.session.is_some();
-            let renewed = has_server && known.checked.is_some_and(|(at, _)| at.elapsed() < UNRENEWED);
-            let soon = known.knowledge.expiring(now, renewed);
-            if soon.is_empty() {
-                continue;
-            }
-            let soon: Vec<String> = soon.into_iter().map(|(role, at)| format!("{role} at {at}")).collect();
-            let (repository, expires) = (entry.repository.as_str(), soon.join(", "));
-            let what = match (has_server, renewed) {
+            let (repository, expires) = (&*outlook.repository, soon.join(", "));
+            let what = match (self.session.is_some(), outlook.is_renewed) {
                 (true, true) => "trust data expires soon; its owner must sign anew",
                 (true, false) => "trust data expires soon, and the Notary server is not there to renew it",
                 (false, _) => "imported trust data expires soon; import a newer bundle",
             };
             tracing::warn!(repository, expires, "{what}");
-            remembered.warned = Some(Instant::now());
+            warned.insert(outlook.repository, Instant::now());
         }
     }
 }

@@ -70,7 +70,7 @@ impl Notary {
                 };
                 let roots = roots_before(&server, &knowledge, self.inner.limits).await;
                 let roots = roots.map_err(|error| match self.inner.missed(error) {
-                    Miss::NoAnswer(error) | Miss::Refused(error) => error,
+                    Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) => error,
                 })?;
                 oldest_root = roots.keys().next().copied().unwrap_or(root);
                 stored.files.extend(roots.into_iter().map(|(version, raw)| (format!("{version}.root"), raw)));
@@ -111,7 +111,10 @@ impl Inner {
             return Err(Miss::Refused(TrustError::new(TrustCode::NotImported, message)));
         };
         let proven = known.knowledge.proven(&self.pins, now);
-        let knowledge = proven.map_err(|fault| Miss::Refused(dated(self::refused(&fault, &entry.repository, true))))?;
+        let knowledge = proven.map_err(|fault| {
+            let error = dated(self::refused(&fault, &entry.repository, true));
+            if fault.kind == FaultKind::Root { Miss::Pinned(error) } else { Miss::Refused(error) }
+        })?;
         let known = Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) };
         lock(&entry.now).known = Some(known.clone());
         Ok(known)

@@ -26,6 +26,8 @@ pub(super) enum FetchError {
         host: String,
         /// Its HTTP status.
         status: u16,
+        /// How long it wants to be left alone.
+        rest: Option<Duration>,
     },
 }
 
@@ -54,11 +56,18 @@ impl Fetch for Server {
                 Ok(answer) => match answer.status {
                     200 => return Ok(Some(answer.body)),
                     404 => return Ok(None),
+                    403 => {
+                        let why = "it refuses access (403)".to_owned();
+                        return Err(FetchError::Net(NetError::Unauthorized { host: self.session.host(), why }));
+                    }
                     status => {
-                        let error = FetchError::Status { host: self.session.host(), status };
+                        let rest =
+                            answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+                        let error = FetchError::Status { host: self.session.host(), status, rest };
                         if status != 429 && status < 500 {
                             return Err(error);
                         }
+                        wait = wait.max(rest.unwrap_or_default());
                         error
                     }
                 },
@@ -69,12 +78,12 @@ impl Fetch for Server {
                 Err(error @ NetError::Unreachable { .. }) => FetchError::Net(error),
                 Err(error) => return Err(FetchError::Net(error)),
             };
-            if tries_left == 0 || self.deadline.saturating_duration_since(Instant::now()) < 2 * wait {
+            if tries_left == 0 || self.deadline.saturating_duration_since(Instant::now()) / 2 < wait {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
-            wait *= 2;
+            wait = wait.saturating_mul(2);
         }
-        Err(FetchError::Status { host: self.session.host(), status: 0 })
+        Err(FetchError::Status { host: self.session.host(), status: 0, rest: None })
     }
 }

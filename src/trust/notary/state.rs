@@ -126,15 +126,20 @@ impl StateDir {
         Ok(Written::Done(edition))
     }
 
-    /// All repositories kept, read but not verified.
-    pub(super) fn all(&self) -> Vec<(Stored, Option<Bad>)> {
+    /// The files of all repositories kept.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(&self.path) else { return Vec::new() };
         entries
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|ending| ending == "state"))
-            .filter_map(|path| decode(&read_regular(&path).ok()??).map(|(stored, bad, _)| (stored, bad)))
+            .take(2 * REPOSITORIES)
             .collect()
+    }
+
+    /// What one of them holds, read but not verified; `None` if it is none of ours.
+    pub(super) fn read_path(path: &Path) -> Option<(Stored, Option<Bad>)> {
+        decode(&read_regular(path).ok()??).map(|(stored, bad, _)| (stored, bad))
     }
 
     /// The repository's lock. Held until dropped; a process that dies lets go of it.
@@ -345,7 +350,7 @@ mod tests {
         assert_eq!(state.write(&one, None, None), Ok(Written::Moved));
         assert!(matches!(state.write(&stored("r.example/a", b"new"), None, Some(edition)), Ok(Written::Done(_))));
         assert_eq!(state.write(&one, None, Some(edition)), Ok(Written::Moved));
-        assert_eq!(state.all().len(), 1);
+        assert_eq!(state.paths().iter().filter_map(|path| StateDir::read_path(path)).count(), 1);
     }
 
     #[test]

@@ -102,6 +102,17 @@ impl Key {
         self.public.as_ref().map(|(_, signer)| signer)
     }
 
+    /// The id of the key by itself, as docker shows it: for the x509 types that of the key inside the certificate (section 1).
+    pub(super) fn bare_id(&self) -> String {
+        let kind = match &self.public {
+            Some((Public::Rsa(_), _)) => "rsa",
+            Some((Public::P256(_) | Public::P384(_) | Public::P521(_), _)) => "ecdsa",
+            Some((Public::Ed25519(_), _)) | None => return self.id.clone(),
+        };
+        let inside = self.certificates.first().map(|certificate| key_id(kind, &STANDARD.encode(&certificate.public_key)));
+        inside.unwrap_or_else(|| self.id.clone())
+    }
+
     /// What one check costs, in units of a P-256 check.
     pub(super) fn work(&self) -> u32 {
         match &self.public {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::file::{Delegation, File, Root, Signers, Snapshot, Stamp, Targets};
-use super::role::RoleName;
+use super::role::{Expiry, RoleKind, RoleName};
 use super::update::Proof;
 use super::{Fault, FaultKind, hex};
 use crate::image::{Digest, Repository, Tag};
@@ -17,13 +17,6 @@ const TAGS_NAMED: usize = 16;
 
 /// Characters of a digest in a message, as people compare them.
 const SHORT: usize = 19;
-/// How long ahead the expiry of a root is told: many people and hosts have a part in a new one.
-const ROOT_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 90);
-/// The same for what an owner or a signer signs.
-const SIGNED_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// The same for what servers usually sign, and renew on request only once it has expired (section 12).
-const SERVED_AHEAD: SignedDuration = SignedDuration::from_hours(48);
-
 /// The newest version of a role that was seen, and what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Floor {
@@ -80,11 +73,13 @@ pub struct Yes {
 }
 
 /// A no.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing accepted vouches for it; why, in words.
+    #[error("{0}")]
     NotSigned(String),
     /// A signer who must agree does not; why, in words behind his name.
+    #[error("required signer `{}` {why}", signer.signer())]
     SignerMissing {
         /// The signer.
         signer: RoleName,
@@ -92,6 +87,7 @@ pub enum Refusal {
         why: String,
     },
     /// A file that the answer depends on does not hold (any more).
+    #[error("{0}")]
     Fault(Fault),
 }
 
@@ -128,6 +124,9 @@ pub struct View {
     pub roles: Vec<RoleView>,
     /// Accepted tags and what they are vouched to be.
     pub tags: BTreeMap<String, TagView>,
+    /// Tags that an accepted role lists and that are refused all the same; why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_tags: BTreeMap<String, String>,
 }
 
 /// One tag of a [`View`].
@@ -152,8 +151,12 @@ pub struct RoleView {
     pub expires: Timestamp,
     /// How many signers are needed.
     pub threshold: u64,
-    /// Ids of the keys that may sign.
+    /// Ids of the keys that may sign, as the files and pins have them.
     pub keys: Vec<String>,
+    /// The same as `docker trust inspect` shows them: of the keys inside certificates.
+    pub docker_keys: Vec<String>,
+    /// It has expired, or will soon: for what the server signs, within two days.
+    pub is_expiring: bool,
     /// Why the role is left out, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
@@ -196,21 +199,22 @@ impl Knowledge {
             .unwrap_or(self.timestamp.expires)
     }
 
-    /// Roles that expire soon, or have expired, the first in front. The timestamp and the snapshot count only where the server
-    /// is not there to renew them: notary-server signs both anew when they are asked for past their date.
+    /// When each of its files expires, the first in front.
     #[must_use]
-    pub fn expiring(&self, now: Timestamp, renewed: bool) -> Vec<(String, Timestamp)> {
-        let served = [("timestamp", self.timestamp.expires), ("snapshot", self.snapshot.expires)];
-        let served = served.into_iter().filter(|_| !renewed).map(|(role, at)| (role, at, SERVED_AHEAD));
-        let signed = self.roles.held.iter().map(|(name, held)| (name.as_str(), held.file.expires, SIGNED_AHEAD));
-        let mut soon: Vec<(String, Timestamp)> = std::iter::once(("root", self.root.expires, ROOT_AHEAD))
-            .chain(served)
-            .chain(signed)
-            .filter(|(_, at, ahead)| at.duration_since(now) < *ahead)
-            .map(|(role, at, _)| (role.to_owned(), at))
-            .collect();
-        soon.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
-        soon
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let base = [
+            ("root", RoleKind::Root, self.root.expires),
+            ("timestamp", RoleKind::Timestamp, self.timestamp.expires),
+            ("snapshot", RoleKind::Snapshot, self.snapshot.expires),
+        ];
+        let held = self.roles.held.iter().map(|(name, held)| {
+            let kind = if *name == RoleName::targets() { RoleKind::Targets } else { RoleKind::Delegation };
+            (name.as_str(), kind, held.file.expires)
+        });
+        let mut all: Vec<Expiry> =
+            base.into_iter().chain(held).map(|(role, kind, expires)| Expiry { role: role.to_owned(), kind, expires }).collect();
+        all.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.role.cmp(&b.role)));
+        all
     }
 
     /// Ids of the keys in the root role, for the log and for `trust pin`.
@@ -347,15 +351,19 @@ impl Knowledge {
         }
     }
 
-    /// All of it, for people.
+    /// All of it, for people; `require` as for [`Knowledge::tag`].
     #[must_use]
-    pub fn view(&self, now: Timestamp) -> View {
+    pub fn view(&self, require: &[RoleName], now: Timestamp) -> View {
+        let soon: Vec<String> =
+            self.expiries().into_iter().filter(|expiry| expiry.is_soon(now)).map(|expiry| expiry.role).collect();
         let role = |name: &str, version, expires, signers: &Signers, left_out: Option<&Fault>| RoleView {
             name: name.to_owned(),
             version,
             expires,
             threshold: signers.threshold,
             keys: signers.keys.iter().map(|key| key.id.clone()).collect(),
+            docker_keys: signers.keys.iter().map(|key| key.bare_id()).collect(),
+            is_expiring: soon.iter().any(|role| role == name),
             left_out: left_out.map(ToString::to_string),
         };
         let root = &self.root.body;
@@ -367,16 +375,18 @@ impl Knowledge {
         roles.extend(self.roles.held.iter().map(|(name, held)| {
             role(name.as_str(), held.file.version, held.file.expires, &held.signers, held.left_out.as_ref())
         }));
-        let tags = self
-            .roles
-            .accepted_names()
-            .filter_map(|name| {
-                let yes = self.judge(&name.parse().ok()?, &[], now).ok()?;
-                let view = TagView { digest: yes.digest, role: yes.role.to_string(), signers: yes.signers };
-                Some((name.to_owned(), view))
-            })
-            .collect();
-        View { repository: self.repository.clone(), checked: self.seen, roles, tags }
+        let (mut tags, mut refused_tags) = (BTreeMap::new(), BTreeMap::new());
+        for name in self.roles.accepted_names() {
+            let Ok(tag) = name.parse::<Tag>() else { continue };
+            match self.judge(&tag, require, now) {
+                Ok(yes) => {
+                    let view = TagView { digest: yes.digest, role: yes.role.to_string(), signers: yes.signers };
+                    tags.insert(name.to_owned(), view);
+                }
+                Err(refusal) => drop(refused_tags.insert(name.to_owned(), refusal.to_string())),
+            }
+        }
+        View { repository: self.repository.clone(), checked: self.seen, roles, tags, refused_tags }
     }
 
     /// A short text that names this state, for messages and tests.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
 /// Longest delegation name, exclusive.
 const NAME_BYTES: usize = 256;
 
@@ -55,6 +58,83 @@ impl RoleName {
     #[must_use]
     pub fn signer(&self) -> &str {
         self.0.strip_prefix("targets/").unwrap_or(&self.0)
+    }
+}
+
+/// Kinds of roles, by who renews them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleKind {
+    /// The root of trust.
+    Root,
+    /// What the owner signs.
+    Targets,
+    /// What a signer signs.
+    Delegation,
+    /// Usually the server's.
+    Snapshot,
+    /// The server's.
+    Timestamp,
+}
+
+impl RoleKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Root, Self::Targets, Self::Delegation, Self::Snapshot, Self::Timestamp];
+
+    /// Its name; a delegation's is not its own.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Targets => "targets",
+            Self::Delegation => "delegation",
+            Self::Snapshot => "snapshot",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// Whether servers usually sign it. They renew it on request, but only once it has expired (section 12).
+    #[must_use]
+    pub const fn is_served(self) -> bool {
+        match self {
+            Self::Snapshot | Self::Timestamp => true,
+            Self::Root | Self::Targets | Self::Delegation => false,
+        }
+    }
+
+    /// How long ahead its expiry is told: many people and hosts have a part in a new root, one person in a delegation.
+    #[must_use]
+    pub const fn ahead(self) -> SignedDuration {
+        match self {
+            Self::Root => SignedDuration::from_hours(24 * 90),
+            Self::Targets | Self::Delegation => SignedDuration::from_hours(24 * 30),
+            Self::Snapshot | Self::Timestamp => SignedDuration::from_hours(48),
+        }
+    }
+}
+
+/// When a role's file expires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Expiry {
+    /// The role's name.
+    pub role: String,
+    /// What kind of role.
+    #[serde(skip)]
+    pub kind: RoleKind,
+    /// From when on it counts no more.
+    pub expires: Timestamp,
+}
+
+impl Expiry {
+    /// Whether it has expired, or will soon.
+    #[must_use]
+    pub fn is_soon(&self, now: Timestamp) -> bool {
+        self.expires.duration_since(now) < self.kind.ahead()
+    }
+}
+
+impl fmt::Display for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.role, self.expires)
     }
 }
 

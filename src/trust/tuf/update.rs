@@ -245,7 +245,7 @@ impl<F: Fetch> Run<'_, F> {
         }
         // A root that the pins in force never let pass was not a root of trust; its version is all that counts of it.
         let seen = self.known.as_ref().map_or(self.now, |known| known.seen);
-        let void = !pinned(&previous, self.subject, seen) && !pinned(&previous, self.subject, self.now);
+        let void = is_void(&previous, self.subject, seen, self.now);
         let floor = Floor { version: previous.version, content: if void { root.content } else { previous.content } };
         above(&root, "root", Some(&floor))?;
         match self.succeeds(&root, previous).await {
@@ -578,6 +578,20 @@ impl Knowledge {
         final_root(&self.root, &subject, now, &mut Work::new(&limits))?;
         Ok(Self { proof: Proof::new(&self.root, &subject, now), ..self.clone() })
     }
+
+    /// Whether the pins do not let its root pass, and did not when it was last verified. A server that is refused on such terms
+    /// has done nothing wrong by that.
+    #[must_use]
+    pub fn is_void(&self, pins: &Arc<Pins>, now: Timestamp) -> bool {
+        let limits = Limits::default();
+        let subject = Subject { repository: self.repository.clone(), pins: Arc::clone(pins), limits, known: None };
+        is_void(&self.root, &subject, self.seen, now)
+    }
+}
+
+/// Whether the pins in force let a root pass neither when it was seen nor now.
+fn is_void(root: &File<Root>, subject: &Subject, seen: Timestamp, now: Timestamp) -> bool {
+    !pinned(root, subject, seen) && !pinned(root, subject, now)
 }
 
 /// Whether the pins in force would let a root pass at a time.

@@ -1,0 +1,68 @@
+//! Proxies that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, for both `ALL_PROXY`, and `NO_PROXY`; in either case of
+//! letters. A name that cannot be read is a fault, and no reason to go without the proxy.
+
+use reqwest::{NoProxy, Proxy};
+
+use super::{NetError, Url};
+
+/// Reads the variables with `read`. `identity`: a client certificate will be shown, which must not go to a proxy.
+pub(super) fn from_env(read: impl Fn(&str) -> Option<String>, identity: bool) -> Result<Vec<Proxy>, NetError> {
+    let value = |name: &'static str| {
+        let lower = name.to_ascii_lowercase();
+        let given = read(name).filter(|text| !text.trim().is_empty()).or_else(|| read(&lower));
+        given.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    let except = value("NO_PROXY").and_then(|hosts| NoProxy::from_string(&hosts));
+    let mut proxies = Vec::new();
+    for (name, make) in [("HTTPS_PROXY", Proxy::https as fn(Url) -> reqwest::Result<Proxy>), ("HTTP_PROXY", Proxy::http)] {
+        let Some((name, text)) = [name, "ALL_PROXY"].into_iter().find_map(|name| Some((name, value(name)?))) else { continue };
+        // The text is not quoted: it may hold a password.
+        let fault = |why: &str| NetError::Bad(format!("{name} {why}"));
+        let text = if text.contains("://") { text } else { format!("http://{text}") };
+        let url = Url::parse(&text).map_err(|_| fault("is not http://HOST:PORT"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+            return Err(fault("is not http://HOST:PORT"));
+        }
+        // The same TLS settings hold for a connection to the proxy, which could ask for the certificate.
+        if url.scheme() == "https" && identity {
+            return Err(fault("is an https proxy, which is not used together with a client certificate; name it by http://"));
+        }
+        let proxy = make(url).map_err(|_| fault("cannot be used"))?;
+        proxies.push(proxy.no_proxy(except.clone()));
+    }
+    Ok(proxies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)], identity: bool) -> Result<usize, String> {
+        let of = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        from_env(of, identity).map(|proxies| proxies.len()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_proxy_is_read_or_refused_and_never_left_out() {
+        for (set, expected) in [
+            (&[][..], Ok(0)),
+            (&[("HTTPS_PROXY", ""), ("ALL_PROXY", " ")], Ok(0)),
+            (&[("HTTPS_PROXY", "http://user:pass@proxy.example:3128")], Ok(1)),
+            (&[("https_proxy", " proxy.example:3128\n")], Ok(1)),
+            (&[("HTTPS_PROXY", ""), ("https_proxy", "http://p:1")], Ok(1)),
+            (&[("ALL_PROXY", "http://[::1]:3128/"), ("NO_PROXY", "localhost,.example")], Ok(2)),
+            (&[("HTTPS_PROXY", "socks5://user:secret@p:1080")], Err("HTTPS_PROXY is not http://HOST:PORT")),
+            (&[("ALL_PROXY", "http://")], Err("ALL_PROXY is not http://HOST:PORT")),
+            (&[("HTTPS_PROXY", "http://p:port")], Err("HTTPS_PROXY is not http://HOST:PORT")),
+        ] {
+            assert_eq!(read(set, false), expected.map_err(str::to_owned), "{set:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_is_not_shown_to_a_proxy() {
+        assert_eq!(read(&[("HTTPS_PROXY", "http://p:3128")], true), Ok(1));
+        assert_eq!(read(&[("HTTPS_PROXY", "https://p:3128")], false), Ok(1));
+        assert!(read(&[("HTTPS_PROXY", "https://p:3128")], true).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! What the verifier tells of itself: how checks went, and what expires when, over all repositories that are known.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Inner, Miss, Outcome, Standing, lock};
+use crate::trust::Figures;
+use crate::trust::tuf::{Expiry, RoleKind};
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    checks: BTreeMap<&'static str, u64>,
+    last_good: Option<Timestamp>,
+    is_reachable: Option<bool>,
+    /// Repositories that nobody asks about, as they were found on disk.
+    kept: Vec<Outlook>,
+}
+
+impl Tally {
+    /// What came of one check with the server.
+    pub(super) fn count(&mut self, outcome: &Outcome, now: Timestamp) {
+        let what = match outcome {
+            Ok(_) => {
+                self.last_good = Some(now);
+                "good"
+            }
+            Err(Miss::Refused(error) | Miss::Pinned(error) | Miss::NoAnswer(error)) => error.code.as_str(),
+        };
+        self.is_reachable = Some(!matches!(outcome, Err(Miss::NoAnswer(_))));
+        let count = self.checks.entry(what).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// What was found on disk.
+    pub(super) fn found(&mut self, standings: Vec<Standing>) {
+        self.kept = standings
+            .into_iter()
+            .map(|standing| Outlook {
+                repository: standing.repository.into(),
+                roles: standing.roles.into(),
+                is_renewed: standing.is_renewed,
+                is_refused: standing.fault.is_some(),
+            })
+            .collect();
+    }
+}
+
+/// A repository, as far as its figures go.
+#[derive(Debug, Clone)]
+pub(super) struct Outlook {
+    pub(super) repository: Arc<str>,
+    roles: Arc<[Expiry]>,
+    /// Whether the server is there to renew what it signs; with one that nobody asks about that does not show.
+    pub(super) is_renewed: bool,
+    is_refused: bool,
+}
+
+impl Outlook {
+    /// The roles whose expiry matters, of which some expire soon.
+    pub(super) fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
+        self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
+    }
+
+    fn matters(&self, expiry: &Expiry) -> bool {
+        !(self.is_renewed && expiry.kind.is_served())
+    }
+
+    fn state(&self, now: Timestamp) -> &'static str {
+        let first = self.soon(now).next();
+        match first {
+            _ if self.is_refused => "refused",
+            Some(expiry) if expiry.expires <= now => "expired",
+            Some(_) => "expiring",
+            None => "good",
+        }
+    }
+}
+
+impl Inner {
+    /// All repositories in memory, and those on disk that were found beside them.
+    pub(super) fn outlooks(&self) -> Vec<Outlook> {
+        let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
+        let mut all = Vec::new();
+        for entry in entries {
+            let remembered = lock(&entry.now);
+            let Some(known) = &remembered.known else { continue };
+            all.push(Outlook {
+                repository: entry.repository.as_str().into(),
+                roles: known.knowledge.expiries().into(),
+                is_renewed: self.session.is_some() && !remembered.is_missed,
+                is_refused: remembered.refused.is_some(),
+            });
+        }
+        let here: HashSet<Arc<str>> = all.iter().map(|outlook: &Outlook| Arc::clone(&outlook.repository)).collect();
+        let tally = lock(&self.tally);
+        all.extend(tally.kept.iter().filter(|kept| !here.contains(&kept.repository)).cloned());
+        all
+    }
+
+    pub(super) fn figures(&self, now: Timestamp) -> Figures {
+        let mut figures = {
+            let tally = lock(&self.tally);
+            Figures {
+                checks: tally.checks.clone(),
+                last_good: tally.last_good,
+                is_reachable: tally.is_reachable,
+                ..Figures::default()
+            }
+        };
+        for state in ["good", "expiring", "expired", "refused"] {
+            figures.repositories.insert(state, 0);
+        }
+        for outlook in self.outlooks() {
+            *figures.repositories.entry(outlook.state(now)).or_default() += 1;
+            for kind in RoleKind::ALL {
+                let first = outlook.roles.iter().find(|expiry| expiry.kind == kind && outlook.matters(expiry));
+                let Some(first) = first else { continue };
+                let least = figures.expires.entry(kind.as_str()).or_insert(first.expires);
+                *least = first.expires.min(*least);
+            }
+        }
+        figures
+    }
+}
