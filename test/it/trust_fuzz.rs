@@ -148,7 +148,7 @@ impl Fetch for Liar {
 
 /// The versions of what is known, by role.
 fn versions(known: &Knowledge) -> BTreeMap<String, u64> {
-    known.view(now()).roles.into_iter().map(|role| (role.name, role.version)).collect()
+    known.view(&[], now()).roles.into_iter().map(|role| (role.name, role.version)).collect()
 }
 
 proptest! {
