@@ -440,14 +440,14 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../engines.sh"
     # shellcheck source=lockdown.sh
     . "$RIG_TOOLS/../lockdown.sh"
+    # shellcheck source=signers.sh
+    . "$RIG_TOOLS/../signers.sh"
     # shellcheck source=ordinary.sh
     . "$RIG_TOOLS/../ordinary.sh"
     # shellcheck source=builds.sh
     . "$RIG_TOOLS/../builds.sh"
     # shellcheck source=doctor.sh
     . "$RIG_TOOLS/../doctor.sh"
-    # shellcheck source=signers.sh
-    . "$RIG_TOOLS/../signers.sh"
 fi
 
 # --- Races ---
