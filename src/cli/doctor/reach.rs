@@ -238,13 +238,29 @@ fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
         let names: Vec<String> = of.map(|standing| quoted(&standing.repository)).collect();
         (names.len(), names.into_iter().take(6).collect::<Vec<_>>().join(", "))
     };
-    let (count, names) = list(&mut standings.iter().filter(|standing| standing.fault.is_some()));
+    let is_damaged = |standing: &&Standing| standing.fault.is_some() && standing.expires.is_none();
+    let (count, names) = list(&mut standings.iter().filter(is_damaged));
     if count > 0 {
         let evidence = format!("trust data kept of {count} repositories does not verify: {names}");
         findings.push(Finding::warning(
             "trust-damaged",
             evidence,
             "see who may write the state folder; img-authz trust inspect fetches it anew",
+        ));
+    }
+    let is_refused = |standing: &&Standing| standing.fault.is_some() && standing.expires.is_some();
+    let (count, names) = list(&mut standings.iter().filter(is_refused));
+    if count > 0 {
+        let evidence = format!("the Notary server's last answer about {count} repositories was bad: {names}");
+        findings.push(Finding::warning("trust-refused", evidence, "img-authz trust status says what it was, for each"));
+    }
+    let (count, names) = list(&mut standings.iter().filter(|standing| standing.soon(now).next().is_some()));
+    if count > 0 {
+        let evidence = format!("trust data of {count} repositories expires soon, or has: {names}");
+        findings.push(Finding::warning(
+            "trust-expiring",
+            evidence,
+            "have who signs them sign anew; img-authz trust status says which",
         ));
     }
     let (count, names) = list(&mut standings.iter().filter(|standing| standing.expires.is_some_and(|expires| expires <= now)));
@@ -289,6 +305,7 @@ fn clock(clocks: &[Timestamp], now: Timestamp) -> Option<Finding> {
 mod tests {
     use super::super::Severity::{self, Critical, Info, Ok as Good, Warning};
     use super::*;
+    use crate::trust::tuf::{Expiry, RoleKind};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -407,12 +424,21 @@ mod tests {
             is_renewed: true,
             fault: fault.map(str::to_owned),
         };
+        let signed_until = |kind: RoleKind, expires: &str| Standing {
+            roles: vec![Expiry { role: "x".into(), kind, expires: at(expires) }],
+            ..standing("2026-11-21T00:00:00Z", Some("2029-01-01T00:00:00Z"), None)
+        };
         let ids =
             |standing| kept(&[standing], at(EARLY)).iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>();
         let (before, later) = ("2026-11-21T00:00:00Z", "2027-01-01T00:00:00Z");
         assert_eq!(ids(standing(before, Some(later), None)), []);
         assert_eq!(ids(standing(before, Some(before), None)), [("trust-expired", Info)]);
         assert_eq!(ids(standing(before, None, Some("x"))), [("trust-damaged", Warning)]);
+        assert_eq!(ids(standing(before, Some(later), Some("x"))), [("trust-refused", Warning)]);
+        assert_eq!(ids(signed_until(RoleKind::Root, "2027-01-01T00:00:00Z")), [("trust-expiring", Warning)]);
+        assert_eq!(ids(signed_until(RoleKind::Root, "2028-01-01T00:00:00Z")), []);
+        // The server renews its own.
+        assert_eq!(ids(signed_until(RoleKind::Timestamp, "2026-11-23T00:00:00Z")), []);
         assert_eq!(ids(standing(later, Some(later), None)), [("clock", Warning)]);
     }
 }
