@@ -242,7 +242,7 @@ impl Gate {
             _ => None,
         };
         let key = call_key(call);
-        if let Some(claim) = claim.clone()
+        if let Some(claim) = &claim
             && self.leases.hold(&key, claim, began + self.limits.name).await.is_err()
         {
             let name = claim_name(intent);
@@ -286,7 +286,7 @@ impl Gate {
             Intent::Rename { name, .. } => Claim::Give(bare(name)),
             _ => return Ok(()),
         };
-        let held = self.leases.hold(&call_key(call), claim, began + self.limits.name).await;
+        let held = self.leases.hold(&call_key(call), &claim, began + self.limits.name).await;
         held.map_err(|_| Reason::NameBusy { name: claim_name(intent) })
     }
 

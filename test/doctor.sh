@@ -2,12 +2,16 @@
 # `img-authz doctor` on a real engine: what it finds of a gate that is in force, and of one that has drifted away from that. Sourced
 # by tests.sh, whose words it uses.
 
-# doctor [COMMAND...]: examines the host, where the engine runs; or the gate's own view of it, by `in_the_gate`
-doctor() {
-    local command=("$RIG_TOOLS/../../plugin/rootfs/img-authz" doctor --json)
+# examined [OPTION]: the host, where the engine runs
+examined() {
+    local command=("$RIG_TOOLS/../../plugin/rootfs/img-authz" doctor "$@")
     [[ -z ${RIG_TREE:-} ]] || command=("$RIG_TOOLS/tree.sh" beside "${command[@]}")
     # The rig's settings are not the gate's.
-    env -u DOCKER_CONFIG "${command[@]}" > "$SHUNIT_TMPDIR/doctor.json"
+    env -u DOCKER_CONFIG "${command[@]}"
+}
+
+doctor() {
+    examined --json > "$SHUNIT_TMPDIR/doctor.json"
     doctor_status=$?
     tell_findings
 }
@@ -55,6 +59,7 @@ test_doctor_finds_the_gate_in_force() {
     found ok in-chain plugin daemon-json notary registry settings state-folder audit-log listeners grpc-unasked
     not_found critical warning
     assertEquals "exit code" 0 "$doctor_status"
+    assertContains "$(examined)" "This host is protected as far as can be seen."
     # Of the engine's known holes, those that it has.
     if hides_large_bodies; then found info cve-2026-34040; else not_found 'info cve-2026-34040'; fi
     not_found 'info cve-2024-41110'
@@ -77,6 +82,7 @@ test_doctor_finds_a_gate_that_is_not_asked() {
     found ok plugin daemon-json
     found critical not-in-chain
     assertEquals "exit code" 2 "$doctor_status"
+    assertContains "$(examined)" "This host is not protected as it should be: 1 critical"
     engine gate "$PLUGIN"
     doctor
     found ok in-chain

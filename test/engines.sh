@@ -3,6 +3,7 @@
 # people. Sourced by tests.sh.
 
 engine_version=$(docker version -f '{{.Server.Version}}')
+engine_min_api=$(docker version -f '{{.Server.MinAPIVersion}}')
 engine_api=$(docker version -f '{{.Server.APIVersion}}')
 cli_version=$(docker version -f '{{.Client.Version}}')
 

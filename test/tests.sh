@@ -321,10 +321,29 @@ test_image_by_digest() {
 }
 
 # registry_digest REPOSITORY TAG
-registry_digest() {
-    curl -sfI --cacert "$RIG/pki/ca.crt" -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
-        "https://registry.test:5000/v2/$1/manifests/$2" | tr -d '\r' |
-        awk 'tolower($1) == "docker-content-digest:" {print $2}'
+registry_digest() { manifest "registry.test:5000/$1:$2" | cut -d ' ' -f 1; }
+
+further_tests+=(test_image_of_several_platforms)
+test_image_of_several_platforms() {
+    local many=registry.test:5000/many own other=arm64
+    own=$(dpkg --print-architecture)
+    [[ $own != arm64 ]] || other=amd64
+    publish $many:own "for this machine" > /dev/null
+    publish $many:other "for another" $other > /dev/null
+    publish_index $many:1.0 own:"$own" other:$other
+    sign_with_notary $many:1.0
+    publish_index $many:unsigned other:$other own:"$own"
+    docker rmi -f $many:own $many:other > /dev/null
+    pulled $many:1.0
+    prints "for this machine" run $many:1.0
+    # What is signed is the index, and by it each platform of it. The programs are this machine's all the same.
+    docker rmi -f $many:1.0 > /dev/null
+    prints "for another" run --platform linux/$other $many:1.0
+    docker rmi -f $many:1.0 > /dev/null
+    # An index of the same images is another one, and one of its images alone is none.
+    refused $not_signed docker pull $many:unsigned
+    refused $not_signed docker pull $many:own
+    refused $not_signed docker pull "$many@$(registry_digest many own)"
 }
 
 further_tests+=(test_container_of_an_image_whose_names_are_gone_starts)
@@ -341,6 +360,20 @@ further_tests+=(test_container_without_an_image_is_refused)
 test_container_without_an_image_is_refused() {
     refused $no_image api POST /containers/create -H 'Content-Type: application/json' -d '{"Cmd": ["/bin/sh"]}'
     refused $no_image api POST /containers/create -H 'Content-Type: application/json' -d '{"Image": "", "Cmd": ["/bin/sh"]}'
+}
+
+further_tests+=(test_every_api_version_is_judged)
+test_every_api_version_is_judged() {
+    local minor
+    docker_signed
+    evil > /dev/null
+    assertTrue "versions from $engine_min_api to $engine_api" "((${engine_api#1.} - ${engine_min_api#1.} > 10))"
+    for ((minor = ${engine_min_api#1.}; minor <= ${engine_api#1.}; minor++)); do
+        posted "/v1.$minor/containers/create" '{"Image": "registry.test:5000/app:1.0"}'
+        assertTrue "API 1.$minor" $?
+        refused $registry_not_allowed api POST "/v1.$minor/containers/create" -H 'Content-Type: application/json' \
+            -d '{"Image": "evil:1.0"}'
+    done
 }
 
 # --- Calls that the gate cannot read ---
@@ -407,6 +440,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../engines.sh"
     # shellcheck source=lockdown.sh
     . "$RIG_TOOLS/../lockdown.sh"
+    # shellcheck source=signers.sh
+    . "$RIG_TOOLS/../signers.sh"
     # shellcheck source=ordinary.sh
     . "$RIG_TOOLS/../ordinary.sh"
     # shellcheck source=builds.sh
@@ -482,6 +517,7 @@ test_race_container_older_than_the_policy() {
     reconfigure REGISTRY=registry.test:5000 NOTARY=https://notary.test:4443
     races before --tries "${RACE_TRIES:-20}" --good registry.test:5000/app:1.0 --evil foreign.test:5001/app:1.0 --container "$container"
     docker rm -f "$container" > /dev/null
+    docker rmi -f foreign.test:5001/app:1.0 > /dev/null
 }
 
 # --- The plugin's life ---

@@ -153,6 +153,11 @@ head -c 2000 "$dir/third.bundle" > "$dir/cut.bundle"
 refuses 'a bundle that was cut' cut trust-invalid
 sed 's/targets/targetz/' "$dir/third.bundle" > "$dir/edited.bundle"
 refuses 'a bundle that was edited' edited trust-invalid
+truncate -s 300M "$dir/huge.bundle"
+status=0
+answer=$(takes_in huge 2>&1) || status=$?
+[[ $status = 1 && $answer == *'is larger than 256 MiB'*'; '* ]] || die "a huge bundle: exit $status, $answer"
+checks=$((checks + 1))
 notary delete --remote "$gun"
 notary init -p "$gun"
 notary addhash -p "$gun" 2.0 3 --sha256 "$(hash_of evil)"

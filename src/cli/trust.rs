@@ -473,7 +473,13 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
 
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
     let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
-    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| unread(&arguments.file, &error))?;
+    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            let (file, most) = (arguments.file.display(), BUNDLE_BYTES >> 20);
+            Stop::Unknown(format!("`{file}` is larger than {most} MiB; export fewer repositories at once"))
+        }
+        _ => unread(&arguments.file, &error),
+    })?;
     let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
         Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)

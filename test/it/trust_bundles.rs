@@ -264,6 +264,14 @@ fn what_was_imported_is_used_until_it_expires_and_no_longer_than_the_operator_sa
     // A clock that went back makes nothing younger.
     assert_eq!(at("2030-05-31T23:58:00Z", endless), None);
     assert_eq!(at("2030-05-31T23:50:00Z", endless), Some(TrustCode::ImportExpired));
+    // What counts is when the server was asked, not when the bundle came; taking it in again makes it no younger.
+    let (late_folder, in_ten_days) = (tempfile::tempdir().unwrap(), "2030-06-11T00:00:00Z".parse().unwrap());
+    for _ in 0..2 {
+        assert_eq!(import_at(late_folder.path(), &bundle_of(good()), in_ten_days, |_| ()), Ok(()));
+        let ask = |change: fn(&mut Config)| Client::importing(late_folder.path(), change).ask_at(Urgency::Pull, in_ten_days);
+        assert_eq!(ask(endless).unwrap().freshness(), Freshness::Imported { since: now() });
+        assert_eq!(code(&ask(two_days)), Some(TrustCode::ImportExpired));
+    }
     // An expired bundle is not taken in at all, and leaves nothing.
     let other = tempfile::tempdir().unwrap();
     let late = import_at(other.path(), &bundle_of(good()), LATER.parse().unwrap(), |_| ());

@@ -86,8 +86,8 @@ impl Notary {
     pub async fn import(&self, bundle: &[u8], now: Timestamp) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
         let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
         let mut done = Vec::new();
-        for stored in unbundle(bundle).ok_or_else(damaged)? {
-            let repository: Repository = stored.repository.parse().map_err(|_| damaged())?;
+        for part in unbundle(bundle).ok_or_else(damaged)? {
+            let (repository, stored) = read(part).ok_or_else(damaged)?;
             let entry = self.inner.entry(&repository);
             let result = self.inner.take_in(&entry, &stored, now).await;
             self.inner.tidy(&entry);
@@ -204,12 +204,20 @@ fn bundle(all: &[Stored]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a bundle; `None` if any part of it is damaged. Nothing is verified yet.
-fn unbundle(bytes: &[u8]) -> Option<Vec<Stored>> {
+/// The parts of a bundle; `None` if any of them is damaged. Nothing is verified yet.
+fn unbundle(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = bytes.strip_prefix(BUNDLE)?;
-    let mut all = Vec::new();
+    let mut parts = Vec::new();
     while !rest.is_empty() {
-        all.push(decode(take(&mut rest)?)?.0);
+        let part = take(&mut rest)?;
+        read(part)?;
+        parts.push(part);
     }
-    Some(all)
+    Some(parts)
+}
+
+/// One part. Parts are read twice, so that a large bundle is not in memory twice.
+fn read(part: &[u8]) -> Option<(Repository, Stored)> {
+    let (stored, ..) = decode(part)?;
+    Some((stored.repository.parse().ok()?, stored))
 }
