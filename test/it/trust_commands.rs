@@ -103,7 +103,10 @@ fn start(command: &mut Command) -> Child {
 fn ended(mut child: Child) -> Ran {
     let (started, mut peak_kib) = (Instant::now(), 0);
     let status = loop {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        // Until it is the command, its memory is that of this process, from which it comes.
+        let is_command = std::fs::read_link(format!("/proc/{}/exe", child.id())).is_ok_and(|path| path.ends_with("img-authz"));
+        let text =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok().filter(|_| is_command).unwrap_or_default();
         let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
         peak_kib = peak_kib.max(peak.unwrap_or_default());
         match child.try_wait().unwrap() {
