@@ -103,7 +103,7 @@ def remove(container):
 def both(first, second):
     """Runs two things at once, one a little later; returns what the first returned."""
     result = []
-    offset = random.choice((0, 0.001, 0.002, 0.004, 0.008, 0.016)) * random.choice((-1, 1, 1))
+    offset = random.choice((0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05)) * random.choice((-1, 1, 1))
 
     def one():
         time.sleep(max(-offset, 0))
@@ -128,6 +128,18 @@ def spellings(container):
     return [("web", "web"), ("w%65b", "%2Fweb"), ("web", "%2Fweb"), ("%77%65%62", "web"), ("%2Fweb", "web"), (prefix, prefix)]
 
 
+def prepared(is_so, what):
+    """A try that cannot begin as it should would prove nothing."""
+    if not is_so:
+        sys.exit(f"a try could not be prepared: {what}")
+
+
+def named(container, name):
+    """Gives the container this name, if it has not got it yet."""
+    if inspect(container).get("Name") != "/" + name:
+        prepared(call("POST", f"/containers/{container}/rename?name={name}")[0] == 204, f"nothing could be named {name}")
+
+
 def evil_container(args):
     """A container of the other content that has never run."""
     if args.container:
@@ -139,7 +151,8 @@ def race_rename(args, number):
     good = race_rename.good = getattr(race_rename, "good", None) or create(args.good)
     evil = race_rename.evil = getattr(race_rename, "evil", None) or evil_container(args)
     target, name = spellings(good)[number % 6]
-    call("POST", f"/containers/{good}/rename?name={'aside' if name == good[:12] else 'web'}")
+    named(evil, "evil")
+    named(good, "aside" if name == good[:12] else "web")
 
     def move():
         if name != good[:12]:
@@ -151,15 +164,13 @@ def race_rename(args, number):
         counts["EVIL"] += 1
         remove(evil)
         race_rename.evil = None
-    else:
-        call("POST", f"/containers/{evil}/rename?name=evil")
 
 
 def race_remove(args, number):
-    good = create(args.good, "web")
-    if good is None:
-        return
     evil = race_remove.evil = getattr(race_remove, "evil", None) or evil_container(args)
+    named(evil, "evil")
+    good = create(args.good, "web")
+    prepared(good, "no container web")
     target, name = spellings(good)[number % 6]
     made = []
 
@@ -179,8 +190,6 @@ def race_remove(args, number):
         counts["EVIL"] += 1
         remove(evil)
         race_remove.evil = None
-    else:
-        call("POST", f"/containers/{evil}/rename?name=evil")
     remove(good)
 
 
@@ -195,7 +204,7 @@ def tag(image, reference):
 
 def race_tag_on_host(args, number):
     good = race_tag_on_host.good = getattr(race_tag_on_host, "good", None) or image_id(args.good)
-    tag(good, args.good)
+    prepared(tag(good, args.good), "the tag could not be set back")
     made = []
 
     def move():
@@ -254,7 +263,7 @@ def race_tag_in_registry(args, number):
         counts["moved to the other"] += state.registry.put(state.evil)
 
     both(pull, move)
-    state.registry.put(state.good)
+    prepared(state.registry.put(state.good), "the tag could not be set back")
     held = image_id(args.good)
     if held is None:
         counts["pull refused or failed"] += 1
@@ -273,7 +282,7 @@ def race_tag_in_registry(args, number):
 
 def race_before(args, number):
     evil = race_before.evil = getattr(race_before, "evil", None) or evil_container(args)
-    call("POST", f"/containers/{evil}/rename?name=web")
+    named(evil, "web")
     ways = [("web", "start"), (evil, "start"), (evil[:12], "start"), ("%77eb", "start"), ("w%65b", "restart"), (evil, "restart")]
     target, action = ways[number % len(ways)]
     counts[say(*call("POST", f"/containers/{target}/{action}"))] += 1
@@ -290,7 +299,7 @@ def race_image_mount(args, number):
         state.good = found["Id"]
         # By tag is refused in any case; without the gate it is the race.
         state.sources = [args.good] if args.unguarded else [args.good, found["Id"], found["RepoDigests"][0]]
-    tag(state.good, args.good)
+    prepared(tag(state.good, args.good), "the tag could not be set back")
     mounts = [{"Type": "image", "Source": state.sources[number % len(state.sources)], "Target": "/mounted"}]
 
     def move():
@@ -313,7 +322,7 @@ def race_image_mount(args, number):
 
 
 RACES = {
-    "rename": (race_rename, ["moved to the other", "started"]),
+    "rename": (race_rename, ["moved away", "moved to the other", "started"]),
     "remove": (race_remove, ["moved away", "moved to the other", "started"]),
     "tag-on-host": (race_tag_on_host, ["made of the other content", "made of the good content", "started"]),
     "tag-in-registry": (race_tag_in_registry, ["pull brought the other content", "pull brought the good content", "started"]),
@@ -333,6 +342,10 @@ def main():
     parser.add_argument("--unguarded", action="store_true", help="the gate is out of the chain")
     parser.add_argument("--ca")
     args = parser.parse_args()
+    filters = quote(json.dumps({"label": ["race"]}))
+    for left in call("GET", f"/containers/json?all=1&filters={filters}")[1]:
+        if left["Id"] != args.container:
+            remove(left["Id"])
     race, real = RACES[args.race]
     begun = time.monotonic()
     number = 0

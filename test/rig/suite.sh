@@ -67,6 +67,9 @@ case $RIG_ENGINE:$tested in
 machine:* | trixie:"dockerd 26."*"CLI 26."* | forky:"dockerd "2[89].*"CLI "2[89].* | forky:"dockerd "[3-9]?.*"CLI "[3-9]?.*) ;;
 *) die "not the engine and command line that Debian $RIG_ENGINE was to bring" ;;
 esac
+version=${tested#dockerd }
+version=${version%%,*}
+grep -qF "$version" "$repo/docs/engines.md" || say "docs/engines.md does not name dockerd $version"
 say "plugin: create, set, enable"
 attended inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1 || { cat "$RIG/log/install.log" >&2; exit 1; }
 say "tests"
