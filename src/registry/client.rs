@@ -1,8 +1,6 @@
 //! Registries over HTTPS, each with the CA and the credentials that docker would use.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +11,7 @@ use super::manifest::MEDIA_TYPES;
 use super::{Api, Manifest, RegistryError, Reply, Wanted};
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
-use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls};
+use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, read_text};
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
@@ -28,7 +26,7 @@ const CERT_FILES: usize = 32;
 /// Largest file read from there, bytes.
 const CERT_BYTES: u64 = 1 << 20;
 
-/// Most read of a `config.json`, bytes; one that is longer is cut, and so is no JSON. Stops a wrong path from filling memory.
+/// Largest `config.json`, bytes. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 1 << 20;
 
 /// How registries are reached.
@@ -72,9 +70,8 @@ impl Settings {
         certs.extend(config_dir.parent().map(|folder| folder.join("certs.d")));
         for folder in docker_config {
             let path = folder.join("config.json");
-            let mut text = String::new();
-            match File::open(&path).and_then(|file| file.take(CONFIG_BYTES).read_to_string(&mut text)) {
-                Ok(_) => return Ok(Self { credentials: DockerConfig::read(&text)?, certs, ..Self::default() }),
+            match read_text(&path, CONFIG_BYTES) {
+                Ok(text) => return Ok(Self { credentials: DockerConfig::read(&text)?, certs, ..Self::default() }),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(NetError::Bad(format!("`{}` cannot be read: {error}", path.display()))),
             }
@@ -270,12 +267,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn text(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(CERT_BYTES).read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) => Err(format!("`{}` cannot be read: {error}", path.display())),
-    }
+    read_text(path, CERT_BYTES).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
 }
 
 #[cfg(test)]
