@@ -462,3 +462,47 @@ fn counts_that_promise_more_than_there_is_cost_nothing() {
     let vouch = Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
     assert_eq!(vouch.freshness(), Freshness::Imported { since: now() });
 }
+
+/// A bundle of these files, as a courier can make one who has no verifier.
+fn packed(files: &Files, seen: &str) -> Vec<u8> {
+    let plain = |name: &str| name.strip_suffix(".json").filter(|role| !role.contains('.')).map(str::to_owned);
+    let files = files.iter().filter_map(|(name, raw)| Some((plain(name)?, raw.clone()))).collect();
+    Parts { repository: GUN.to_owned(), seen: seen.to_owned(), files, floors: Vec::new() }.bundle()
+}
+
+#[test]
+fn many_publications_make_no_state_that_cannot_be_read_again() {
+    // Whoever holds the key of `targets` would be rid of the root that is trusted here.
+    let stranger = bundle_of(Repo::docker(root_key(GUN)).publish());
+    let many_names = |repo: &mut Repo, round: usize| {
+        let key = Key::ecdsa();
+        repo.role("targets")["delegations"] = serde_json::json!({ "keys": {}, "roles": [] });
+        repo.signed.retain(|role, _| !role.contains('/'));
+        for index in 0..500 {
+            repo.delegate(&format!("targets/r{round}-{index}"), std::slice::from_ref(&key), &[""]);
+        }
+    };
+    let many_bytes = |repo: &mut Repo, round: usize| {
+        let role = format!("targets/r{round}");
+        repo.delegate(&role, &[Key::ecdsa()], &[""]);
+        repo.role(&role)["padding"] = "x".repeat(7 << 20).into();
+    };
+    let cases: [(usize, &dyn Fn(&mut Repo, usize)); 2] = [(18, &many_names), (5, &many_bytes)];
+    for (rounds, grow) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut repo = Repo::docker(root_key(GUN));
+        assert_eq!(import(folder.path(), &packed(&repo.publish(), NOW)), Ok(()));
+        for round in 0..rounds {
+            grow(&mut repo, round);
+            repo.bump();
+            let taken = import(folder.path(), &packed(&repo.publish(), NOW));
+            assert!(matches!(refusal(taken), None | Some(TrustCode::Invalid)));
+        }
+        let taken = refusal(import(folder.path(), &stranger));
+        assert!(matches!(taken, Some(TrustCode::RootNotTrusted | TrustCode::RolledBack)), "{taken:?}");
+        let set_aside = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path().extension().unwrap() == "bad";
+        assert!(!std::fs::read_dir(folder.path()).unwrap().any(set_aside));
+        let size = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
+        assert!(std::fs::read_dir(folder.path()).unwrap().map(size).max().unwrap() < 20 << 20);
+    }
+}
