@@ -410,6 +410,13 @@ impl Verifier for Notary {
     }
 }
 
+impl Bad {
+    /// Whether this is no news: the same again, and soon after.
+    fn is_repeated(&self, error: &TrustError, now: Timestamp) -> bool {
+        self.error.code == error.code && now.duration_since(self.at) < SEEN_TIME
+    }
+}
+
 impl Entry {
     fn remembered(&self) -> (Option<Known>, Option<Bad>) {
         let remembered = lock(&self.now);
@@ -642,6 +649,8 @@ impl Inner {
                 remembered.known = Some(known.clone());
                 remembered.refused = None;
             }
+            // The time of one that is repeated is the one on disk.
+            Err(Miss::Refused(error)) if remembered.refused.as_ref().is_some_and(|bad| bad.is_repeated(error, now)) => {}
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
             Err(Miss::NoAnswer(_) | Miss::Pinned(_)) => {}
         }
@@ -717,8 +726,10 @@ impl Inner {
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
         let (known, before) = entry.remembered();
         let edition = lock(&entry.now).edition;
-        let same = before.is_some_and(|before| before.error.code == error.code);
-        if let Some(known) = known.filter(|_| !same) {
+        let same = before.is_some_and(|before| before.is_repeated(&error, now));
+        // Another process may have had a better answer since, and have written that.
+        let is_kept = same && self.state.edition(entry.repository.as_str()) == edition;
+        if let Some(known) = known.filter(|_| !is_kept) {
             let bad = Bad { error: error.clone(), at: now };
             if self.keep(entry, known.knowledge.stored(), Some(bad), edition).await == Kept::Moved {
                 return Ok(None);

@@ -25,13 +25,13 @@ use crate::trust::{TrustCode, TrustError};
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
 /// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
-const FILE_BYTES: u64 = 32 << 20;
+pub(super) const FILE_BYTES: u64 = 32 << 20;
 /// Most files or floors in one state file.
 const ENTRIES: u32 = 8192;
 /// Longest wait for another process that is writing the same repository.
 const LOCK_TIME: Duration = Duration::from_secs(2);
 /// Most repositories kept. Stops a server that serves endless valid repositories from filling the disk.
-const REPOSITORIES: usize = 10_000;
+pub(super) const REPOSITORIES: usize = 10_000;
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -95,6 +95,15 @@ impl StateDir {
         }
     }
 
+    /// Which edition is on disk, by the file's own word: enough to see that another process wrote.
+    pub(super) fn edition(&self, repository: &str) -> Option<Edition> {
+        let path = self.file(repository, "state");
+        let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path).ok()?;
+        let mut head = Vec::new();
+        file.take((MAGIC.len() + 32) as u64).read_to_end(&mut head).ok()?;
+        head.strip_prefix(MAGIC)?.try_into().ok().map(Edition)
+    }
+
     /// Moves a file that is no state of ours out of the way, once, over an earlier one.
     pub(super) fn set_aside(&self, repository: &str) {
         set_aside(&self.file(repository, "state"));
@@ -107,18 +116,17 @@ impl StateDir {
             .mode(0o700)
             .create(&self.path)
             .map_err(|error| format!("the folder `{}` cannot be made: {error}", self.path.display()))?;
-        let _lock = self.lock(&stored.repository)?;
         let path = self.file(&stored.repository, "state");
+        // Before the lock, which is a file as well and stays.
+        if !path.exists() && std::fs::read_dir(&self.path).map_or(0, Iterator::count) > 2 * REPOSITORIES {
+            return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
+        }
+        let _lock = self.lock(&stored.repository)?;
         match (self.read(&stored.repository), base) {
             (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
             (Read::Kept(..), _) => return Ok(Written::Moved),
             (Read::Damaged(_), _) => set_aside(&path),
-            (Read::Nothing, _) => {
-                let kept = std::fs::read_dir(&self.path).map_or(0, Iterator::count);
-                if kept > 2 * REPOSITORIES {
-                    return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
-                }
-            }
+            (Read::Nothing, _) => {}
         }
         let (bytes, edition) = encode(stored, bad);
         let new = self.file(&stored.repository, "new");
@@ -402,6 +410,26 @@ mod tests {
             let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
             assert!(matches!(state.write(&one, None, Some(edition)), Ok(Written::Done(_))));
         }
+    }
+
+    #[test]
+    fn a_full_folder_takes_nothing_more_not_even_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        state.write(&stored("r.example/known", b"raw"), None, None).unwrap();
+        let full = 2 * REPOSITORIES + 1;
+        for index in 2..full {
+            File::create(folder.path().join(format!("{index}.state"))).unwrap();
+        }
+        let count = || std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(count(), full);
+        for name in ["r.example/a", "r.example/b", "r.example/c"] {
+            assert!(state.write(&stored(name, b"raw"), None, None).is_err());
+        }
+        assert_eq!(count(), full);
+        // What is known is kept on.
+        let Read::Kept(_, _, edition) = state.read("r.example/known") else { panic!("not read") };
+        assert!(matches!(state.write(&stored("r.example/known", b"new"), None, Some(edition)), Ok(Written::Done(_))));
     }
 
     proptest! {
