@@ -623,3 +623,29 @@ fn a_courier_does_not_make_a_root_void_by_writing_an_earlier_time() {
         assert!(matches!(taken, Some(TrustCode::RootNotTrusted | TrustCode::RolledBack)), "{seen}: {taken:?}");
     }
 }
+
+#[test]
+fn trust_verify_counts_the_stale_limit_as_the_gate_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let verify = |limit: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_img-authz"));
+        command.env_clear().envs([("NOTARY", "import"), ("CONFIG_DIR", "/nowhere"), ("DOCKER_CONFIG", "/nowhere")]);
+        let ran = command
+            .env("STALE_LIMIT", limit)
+            .args(["trust", "verify", "--json", &format!("{GUN}:1.0"), "--state"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
+    };
+    let now = Timestamp::now();
+    let seen = now - jiff::SignedDuration::from_hours(48);
+    assert_eq!(import_at(folder.path(), &packed(&good(), &seen.to_string()), now, |_| ()), Ok(()));
+    for (limit, expected) in
+        [("", ""), ("72", ""), ("47", "trust-import-expired"), ("1", "trust-import-expired"), ("1h", "trust-misconfigured")]
+    {
+        let (code, out) = verify(limit);
+        assert_eq!(code, Some(if expected.is_empty() { 0 } else { 2 }), "{limit}: {out}");
+        assert!(out.contains(expected), "{limit}: {out}");
+    }
+}
