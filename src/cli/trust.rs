@@ -429,7 +429,10 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
     let source = if settings.is_import() { Source::Import } else { DEFAULT_SERVER.into() };
     let notary = Notary::new(Config::new(source, folder))?;
     let (standings, now) = (notary.standings().await, clock::now());
-    let is_finding = |standing: &Standing| standing.fault.is_some() || standing.soon(now).next().is_some();
+    let limit = settings.stale_limit(Some(&Source::Import)).ok().filter(|_| settings.is_import());
+    let is_outdated = |standing: &Standing| limit.is_some_and(|limit| standing.is_outdated(limit, now));
+    let is_finding =
+        |standing: &Standing| standing.fault.is_some() || is_outdated(standing) || standing.soon(now).next().is_some();
     let code = if standings.iter().any(is_finding) { NO } else { YES };
     if arguments.json {
         return Ok((to_json(&standings)?, code));
@@ -437,6 +440,7 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
     let rows = standings.iter().map(|standing| {
         let state = match (&standing.fault, standing.soon(now).next()) {
             (Some(fault), _) => format!("refused: {}", clean(fault)),
+            (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
             (None, None) => "good".to_owned(),

@@ -375,6 +375,12 @@ impl Standing {
         self.roles.iter().find(|expiry| self.matters(expiry))
     }
 
+    /// Whether it was last checked longer ago than it may be used without that.
+    #[must_use]
+    pub fn is_outdated(&self, limit: Duration, now: Timestamp) -> bool {
+        now.duration_since(self.checked) > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
+    }
+
     /// What somebody must sign anew, soon or at once.
     pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
         self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))

@@ -627,15 +627,11 @@ fn a_courier_does_not_make_a_root_void_by_writing_an_earlier_time() {
 #[test]
 fn trust_verify_counts_the_stale_limit_as_the_gate_does() {
     let folder = tempfile::tempdir().unwrap();
-    let verify = |limit: &str| {
+    let trust = |limit: &str, arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_img-authz"));
         command.env_clear().envs([("NOTARY", "import"), ("CONFIG_DIR", "/nowhere"), ("DOCKER_CONFIG", "/nowhere")]);
-        let ran = command
-            .env("STALE_LIMIT", limit)
-            .args(["trust", "verify", "--json", &format!("{GUN}:1.0"), "--state"])
-            .arg(folder.path())
-            .output()
-            .unwrap();
+        let ran =
+            command.env("STALE_LIMIT", limit).arg("trust").args(arguments).arg("--state").arg(folder.path()).output().unwrap();
         (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
     };
     let now = Timestamp::now();
@@ -644,8 +640,11 @@ fn trust_verify_counts_the_stale_limit_as_the_gate_does() {
     for (limit, expected) in
         [("", ""), ("72", ""), ("47", "trust-import-expired"), ("1", "trust-import-expired"), ("1h", "trust-misconfigured")]
     {
-        let (code, out) = verify(limit);
+        let (code, out) = trust(limit, &["verify", "--json", &format!("{GUN}:1.0")]);
         assert_eq!(code, Some(if expected.is_empty() { 0 } else { 2 }), "{limit}: {out}");
         assert!(out.contains(expected), "{limit}: {out}");
+        let (code, out) = trust(limit, &["status"]);
+        assert_eq!(out.contains("STALE_LIMIT"), expected == "trust-import-expired", "{limit}: {out}");
+        assert_eq!(code, Some(if out.contains("STALE_LIMIT") { 2 } else { 0 }), "{limit}: {out}");
     }
 }
