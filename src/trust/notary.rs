@@ -322,7 +322,8 @@ impl Notary {
     /// What is known of a repository, from memory or disk; asks nobody.
     pub async fn inspect(&self, repository: &Repository, now: Timestamp) -> Option<Inspection> {
         let entry = self.inner.entry(repository);
-        self.inner.loaded(&entry).await;
+        // What cannot be read is not known.
+        let _ = self.inner.loaded(&entry).await;
         let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
         let view = known?.knowledge.view(self.inner.require.of(repository), now);
@@ -337,7 +338,8 @@ impl Notary {
     /// The root of trust as last verified: version, and the ids of its keys. For `trust pin`.
     pub async fn root(&self, repository: &Repository) -> Option<(u64, Vec<String>)> {
         let entry = self.inner.entry(repository);
-        self.inner.loaded(&entry).await;
+        // What cannot be read is not known.
+        let _ = self.inner.loaded(&entry).await;
         let known = lock(&entry.now).known.clone();
         self.inner.tidy(&entry);
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
@@ -514,28 +516,33 @@ impl Inner {
     }
 
     /// Looks at the disk once per entry.
-    async fn loaded(&self, entry: &Entry) {
-        entry.loaded.get_or_init(|| self.read(entry)).await;
+    async fn loaded(&self, entry: &Entry) -> Result<(), TrustError> {
+        entry.loaded.get_or_try_init(|| self.read(entry)).await.copied()
     }
 
     /// Reads what is kept into memory, verified.
-    async fn read(&self, entry: &Entry) {
+    async fn read(&self, entry: &Entry) -> Result<(), TrustError> {
         let name = entry.repository.as_str();
         let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
                 lock(&entry.now).edition = None;
-                return;
+                return Ok(());
+            }
+            // Going on as if nothing were known would be trust on first use.
+            Read::Failed(why) => {
+                let message = format!("what is kept of `{name}` cannot be read now: {why}");
+                return Err(TrustError::new(TrustCode::Misconfigured, message));
             }
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
             Read::Damaged(why) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
                 lock(&entry.now).edition = None;
-                return;
+                return Ok(());
             }
         };
         if entry.holds(edition) {
-            return;
+            return Ok(());
         }
         match load(&stored, &entry.repository, self.limits).await {
             Ok(knowledge) => {
@@ -555,6 +562,7 @@ impl Inner {
                 lock(&entry.now).edition = None;
             }
         }
+        Ok(())
     }
 
     async fn ask(
@@ -567,7 +575,7 @@ impl Inner {
     ) -> Result<Vouch, TrustError> {
         lock(&entry.now).used = Some(Instant::now());
         if let (Urgency::Run, Some(error)) = (urgency, self.out_of_reach()) {
-            self.loaded(entry).await;
+            self.loaded(entry).await?;
             return self.without(entry, question, error, now);
         }
         let flight = self.flight(entry, urgency, now);
@@ -629,7 +637,7 @@ impl Inner {
         let late = || TrustError::new(TrustCode::Unreachable, "too many verifications are under way");
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::NoAnswer(late())) };
         let Some(session) = &self.session else { return self.look(entry, now).await };
-        self.loaded(entry).await;
+        self.loaded(entry).await.map_err(Miss::NoAnswer)?;
         let mut outcome = Err(Miss::NoAnswer(late()));
         for _ in 0..ROUNDS {
             match self.check(session, entry, now, deadline).await {
@@ -638,7 +646,7 @@ impl Inner {
                     break;
                 }
                 // Another process wrote first: what it wrote is the new base.
-                Ok(None) => self.read(entry).await,
+                Ok(None) => self.read(entry).await.map_err(Miss::NoAnswer)?,
                 Err(miss) => {
                     outcome = Err(miss);
                     break;

@@ -648,3 +648,29 @@ fn trust_verify_counts_the_stale_limit_as_the_gate_does() {
         assert_eq!(code, Some(if out.contains("STALE_LIMIT") { 2 } else { 0 }), "{limit}: {out}");
     }
 }
+
+#[test]
+fn state_that_cannot_be_opened_just_now_is_not_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Timestamp::now();
+    assert_eq!(import_at(folder.path(), &packed(&good(), &now.to_string()), now, |_| ()), Ok(()));
+    let kept = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.contains(".state")).collect::<Vec<_>>()
+    };
+    let before = kept();
+    assert_eq!(before.len(), 1);
+    let mut yes = 0;
+    // Somebody keeps nearly all descriptors open; sooner or later the state is what there is none left for.
+    for descriptors in 4..24 {
+        let script = format!("ulimit -n {descriptors}; exec \"$@\"");
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_img-authz"), "trust", "verify", "--json", "--state"]);
+        command.arg(folder.path()).arg(format!("{GUN}:1.0"));
+        command.env_clear().envs([("NOTARY", "import"), ("CONFIG_DIR", "/nowhere"), ("DOCKER_CONFIG", "/nowhere")]);
+        let ran = command.output().unwrap();
+        assert_eq!(kept(), before, "{descriptors}: {ran:?}");
+        yes += i32::from(ran.status.code() == Some(0));
+    }
+    assert!(yes > 0);
+}

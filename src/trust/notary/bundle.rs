@@ -50,7 +50,7 @@ impl Notary {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
-            self.inner.loaded(&entry).await;
+            self.inner.loaded(&entry).await?;
             let (known, refused) = entry.remembered();
             self.inner.tidy(&entry);
             if let Some(bad) = refused {
@@ -107,7 +107,7 @@ impl Inner {
     /// The disk in place of a server: what was imported since the last look, if anything.
     pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
         let started = Instant::now();
-        self.read(entry).await;
+        self.read(entry).await.map_err(Miss::NoAnswer)?;
         let (known, refused) = entry.remembered();
         if let Some(bad) = refused {
             return Err(Miss::Refused(bad.error));
@@ -147,7 +147,7 @@ impl Inner {
 
     /// One repository of a bundle.
     async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
-        self.loaded(entry).await;
+        self.loaded(entry).await?;
         for _ in 0..ROUNDS {
             let (known, edition, bad) = {
                 let remembered = lock(&entry.now);
@@ -192,7 +192,7 @@ impl Inner {
                     remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
                     return Ok(());
                 }
-                Ok(Written::Moved) => self.read(entry).await,
+                Ok(Written::Moved) => self.read(entry).await?,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::trust::tuf::{Stored, StoredFloor};
@@ -32,6 +33,9 @@ const ENTRIES: u32 = 8192;
 const LOCK_TIME: Duration = Duration::from_secs(2);
 /// Most repositories kept. Stops a server that serves endless valid repositories from filling the disk.
 pub(super) const REPOSITORIES: usize = 10_000;
+
+/// Errors of the system that say nothing about the file.
+const FAILURES: [Errno; 6] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::INTR];
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -59,6 +63,17 @@ pub(super) enum Read {
     Kept(Stored, Option<Bad>, Edition),
     /// Something that is no state of ours; why.
     Damaged(String),
+    /// It may well be there and whole, and cannot be looked at now; why. Not the same as none: versions and the root that was
+    /// trusted count, or anybody who can use up descriptors is rid of them.
+    Failed(String),
+}
+
+/// Why a file was not read.
+enum Unread {
+    /// What stands there is no file of ours.
+    Wrong(String),
+    /// The system could not, this time.
+    Failed(String),
 }
 
 /// What writing did.
@@ -86,7 +101,8 @@ impl StateDir {
         let bytes = match read_regular(&path) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Read::Nothing,
-            Err(why) => return Read::Damaged(why),
+            Err(Unread::Wrong(why)) => return Read::Damaged(why),
+            Err(Unread::Failed(why)) => return Read::Failed(why),
         };
         match decode(&bytes) {
             Some((stored, bad, edition)) if stored.repository == repository => Read::Kept(stored, bad, edition),
@@ -125,6 +141,7 @@ impl StateDir {
         match (self.read(&stored.repository), base) {
             (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
             (Read::Kept(..), _) => return Ok(Written::Moved),
+            (Read::Failed(why), _) => return Err(format!("`{}`: {why}", path.display())),
             (Read::Damaged(_), _) => set_aside(&path),
             (Read::Nothing, _) => {}
         }
@@ -164,7 +181,9 @@ impl StateDir {
         };
         let file = match open() {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(format!("`{}`: {error}", path.display())),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied || is_failure(&error) => {
+                return Err(format!("`{}`: {error}", path.display()));
+            }
             // Another kind of file stands there.
             Err(_) => {
                 set_aside(&path);
@@ -175,7 +194,7 @@ impl StateDir {
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < end => {
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(error) => return Err(format!("`{}` is locked: {error}", path.display())),
@@ -189,20 +208,29 @@ const fn flags(flags: OFlags) -> i32 {
     flags.bits() as i32
 }
 
+/// Whether an error says nothing about the file.
+fn is_failure(error: &std::io::Error) -> bool {
+    FAILURES.iter().any(|failure| error.raw_os_error() == Some(failure.raw_os_error()))
+}
+
 /// The bytes of a regular file; `None` if there is none.
-fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, String> {
+fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+    let failed = |error: std::io::Error| Unread::Failed(error.to_string());
     let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) if is_failure(&error) => {
+            return Err(failed(error));
+        }
+        Err(error) => return Err(Unread::Wrong(error.to_string())),
     };
-    let kind = file.metadata().map_err(|error| error.to_string())?;
+    let kind = file.metadata().map_err(failed)?;
     if !kind.is_file() || kind.len() > FILE_BYTES {
-        return Err("it is no file, or too large".to_owned());
+        return Err(Unread::Wrong("it is no file, or too large".to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }
 
