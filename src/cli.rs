@@ -65,7 +65,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { UNKNOWN } else { YES });
         }
     };
-    let settings = Settings::read(|name| std::env::var(name).ok());
+    // What is no text is not unset: what becomes of it is a fault of the setting.
+    let settings = Settings::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()));
     match arguments.command {
         Command::Serve(arguments) => {
             log_to_stdout(&settings);

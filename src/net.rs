@@ -133,7 +133,7 @@ pub struct Client {
 impl Client {
     /// A client that trusts what `tls` says.
     pub fn new(tls: &Tls) -> Result<Self, NetError> {
-        let proxies = proxy::from_env(|name| std::env::var(name).ok(), tls.identity.is_some())?;
+        let proxies = proxy::from_env(|name| std::env::var_os(name), tls.identity.is_some())?;
         let is_proxied = !proxies.is_empty();
         let stranger = tls.identity.as_ref().map(|_| Self::build(tls, None, proxies.clone())).transpose()?;
         let inner = Self::build(tls, tls.identity.as_ref(), proxies)?;

@@ -236,7 +236,13 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         .try_init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return finish(Err(Stop::Unknown(format!("no runtime: {error}"))), false),
+        Err(error) => {
+            let stop = Stop::Unknown(format!("no runtime: {error}"));
+            return match &arguments.command {
+                Command::Verify(arguments) => finish(Err(stop.refused()), arguments.common.json),
+                _ => finish(Err(stop), false),
+            };
+        }
     };
     let yes = |text| (text, YES);
     let (done, json) = match &arguments.command {
@@ -420,10 +426,13 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
 async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8), Stop> {
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
     // Nobody is asked; where bundles are carried here, nobody renews them either.
-    let source = if settings.get("NOTARY") == Some("import") { Source::Import } else { DEFAULT_SERVER.into() };
+    let source = if settings.is_import() { Source::Import } else { DEFAULT_SERVER.into() };
     let notary = Notary::new(Config::new(source, folder))?;
     let (standings, now) = (notary.standings().await, clock::now());
-    let is_finding = |standing: &Standing| standing.fault.is_some() || standing.soon(now).next().is_some();
+    let limit = settings.stale_limit(Some(&Source::Import)).ok().filter(|_| settings.is_import());
+    let is_outdated = |standing: &Standing| limit.is_some_and(|limit| standing.is_outdated(limit, now));
+    let is_finding =
+        |standing: &Standing| standing.fault.is_some() || is_outdated(standing) || standing.soon(now).next().is_some();
     let code = if standings.iter().any(is_finding) { NO } else { YES };
     if arguments.json {
         return Ok((to_json(&standings)?, code));
@@ -431,6 +440,7 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
     let rows = standings.iter().map(|standing| {
         let state = match (&standing.fault, standing.soon(now).next()) {
             (Some(fault), _) => format!("refused: {}", clean(fault)),
+            (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
             (None, None) => "good".to_owned(),
@@ -558,7 +568,7 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
     let docker = docker_config_dir(settings);
     let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
     let (source, tls) = match (written, &common.server) {
-        ("import", None) => (Source::Import, Tls::default()),
+        (_, None) if settings.is_import() => (Source::Import, Tls::default()),
         ("off", None) => return Err(Stop::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
         (written, _) => {
             let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
@@ -578,9 +588,15 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
         }
     };
     let pins = match (&common.pins, settings.get("NOTARY_PINS")) {
-        (Some(path), _) => pins(&read(path)?, path.parent())?,
-        (None, Some(text)) => pins(text, None)?,
+        (Some(path), _) => pins(&read(path)?, path.parent().unwrap_or_else(|| Path::new("")))?,
+        // Those of the settings lie where the gate looks for them, whatever stands in the working folder.
+        (None, Some(text)) => read_pins(text, |path| read(&settings.config_dir().join(path)).map_err(Stop::text))?,
         (None, None) => Pins::default(),
+    };
+    let stale_limit = match &source {
+        // A pull, which is what is asked for here, waits for the server as it is.
+        Source::Server(_) => None,
+        Source::Import => Some(settings.stale_limit(Some(&source)).map_err(|fault| Stop::Unknown(fault.to_string()))?),
     };
     let mut config = Config::new(source, common.state.clone().unwrap_or_else(|| state_dir(settings)));
     config.tls = tls;
@@ -589,6 +605,7 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
     config.freshness = Duration::ZERO;
     config.network_time = NETWORK_TIME;
     config.require = require;
+    config.stale_limit = stale_limit.unwrap_or(config.stale_limit);
     Ok(Notary::new(config)?)
 }
 
@@ -622,12 +639,14 @@ fn credentials(folder: &Path) -> DockerConfig {
 }
 
 /// Reads a pins block. Paths of CA bundles are relative to the working folder, as notary has it, else to the file's.
-fn pins(text: &str, folder: Option<&Path>) -> Result<Pins, Stop> {
-    let load = |path: &str| {
-        let beside = folder.map(|folder| folder.join(path));
-        let path = if Path::new(path).exists() { PathBuf::from(path) } else { beside.unwrap_or_else(|| path.into()) };
+fn pins(text: &str, folder: &Path) -> Result<Pins, Stop> {
+    read_pins(text, |path| {
+        let path = if Path::new(path).exists() { PathBuf::from(path) } else { folder.join(path) };
         read(&path).map_err(Stop::text)
-    };
+    })
+}
+
+fn read_pins(text: &str, load: impl FnMut(&str) -> Result<String, String>) -> Result<Pins, Stop> {
     // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
     Pins::read(text, load)
         .map_err(|error: PinsError| Stop::Refused { code: TrustCode::Misconfigured.as_str(), message: error.to_string() })

@@ -32,6 +32,8 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(10);
 const TOKENS: usize = 1024;
 /// Most challenges read in one header.
 const CHALLENGES: usize = 8;
+/// Docker's key of Docker Hub.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// Name that docker's token client gives.
 const CLIENT_ID: &str = "img-authz";
 
@@ -100,9 +102,12 @@ impl DockerConfig {
         let file: ConfigFile = serde_json::from_str(text)
             .map_err(|error| NetError::Bad(format!("docker's config.json cannot be read (line {})", error.line())))?;
         let mut hosts = HashMap::new();
-        for (name, entry) in file.auths {
+        // Of several entries for one host always the same one counts: docker's own key of Docker Hub, the bare host, the shortest.
+        let mut auths: Vec<(String, AuthEntry)> = file.auths.into_iter().collect();
+        auths.sort_by_cached_key(|(name, _)| (name != HUB_KEY, host_key(name) != *name, name.clone()));
+        for (name, entry) in auths {
             if let Some(credentials) = entry.credentials() {
-                hosts.insert(host_key(&name), credentials);
+                hosts.entry(host_key(&name)).or_insert(credentials);
             }
         }
         let mut helpers: Vec<String> = file.helpers.into_keys().map(|host| clean(&host)).collect();
@@ -543,6 +548,32 @@ mod tests {
         ] {
             assert_eq!(parse(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn of_several_entries_for_one_host_the_same_counts_always() {
+        let basic = |password: &str| json_entry("rig", password);
+        let found = |keys: &[(&str, &str)]| {
+            let auths: Vec<String> = keys.iter().map(|(key, word)| format!("\"{key}\":{}", basic(word))).collect();
+            let config = DockerConfig::read(&format!("{{\"auths\":{{{}}}}}", auths.join(","))).unwrap();
+            match config.for_host("reg.example") {
+                Some(Credentials::Basic { password, .. }) => password.clone(),
+                _ => String::new(),
+            }
+        };
+        for _ in 0..32 {
+            // The plain host goes before; a part of the host is not all of it.
+            assert_eq!(
+                found(&[("reg.example/team", "part"), ("https://reg.example/v1/", "old"), ("reg.example", "host")]),
+                "host"
+            );
+            assert_eq!(found(&[("https://reg.example/v2/", "two"), ("https://reg.example/v1/", "one")]), "one");
+        }
+        assert_eq!(found(&[("reg.example.evil", "x"), ("evil@reg.example", "x"), ("reg.example:443", "x")]), "");
+    }
+
+    fn json_entry(user: &str, password: &str) -> String {
+        format!("{{\"auth\":\"{}\"}}", STANDARD.encode(format!("{user}:{password}")))
     }
 
     #[test]

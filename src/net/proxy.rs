@@ -1,12 +1,23 @@
 //! Proxies that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, for both `ALL_PROXY`, and `NO_PROXY`; in either case of
 //! letters. A name that cannot be read is a fault, and no reason to go without the proxy.
 
+use std::ffi::OsString;
+
 use reqwest::{NoProxy, Proxy};
 
 use super::{NetError, Url};
 
 /// Reads the variables with `read`. `identity`: a client certificate will be shown, which must not go to a proxy.
-pub(super) fn from_env(read: impl Fn(&str) -> Option<String>, identity: bool) -> Result<Vec<Proxy>, NetError> {
+pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) -> Result<Vec<Proxy>, NetError> {
+    // What is no text is not unset.
+    for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        for name in [name.to_owned(), name.to_ascii_lowercase()] {
+            if read(&name).is_some_and(|text| text.to_str().is_none()) {
+                return Err(NetError::Bad(format!("{name} is no text")));
+            }
+        }
+    }
+    let read = |name: &str| read(name)?.into_string().ok();
     let value = |name: &'static str| {
         let lower = name.to_ascii_lowercase();
         let given = read(name).filter(|text| !text.trim().is_empty()).or_else(|| read(&lower));
@@ -38,7 +49,7 @@ mod tests {
     use super::*;
 
     fn read(set: &[(&str, &str)], identity: bool) -> Result<usize, String> {
-        let of = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let of = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         from_env(of, identity).map(|proxies| proxies.len()).map_err(|error| error.to_string())
     }
 

@@ -43,6 +43,8 @@ const FRESHNESS_MOST: u64 = 3600;
 /// than a month is no evidence.
 const STALE_LIMIT: u64 = 24;
 const STALE_LIMIT_MOST: u64 = 720;
+/// What stands in a text for what was none.
+const LOST: char = char::REPLACEMENT_CHARACTER;
 /// Most registries a host lists. Stops a paste accident from becoming the policy.
 const MAX_REGISTRIES: usize = 256;
 /// Most ways to the host that may be opened one by one. Stops the same.
@@ -107,6 +109,11 @@ impl Settings {
         let written = VARIABLES
             .iter()
             .filter_map(|name| lookup(name).filter(|value| !value.trim().is_empty()).map(|value| ((*name).to_owned(), value)))
+            .map(|(name, value)| match name.as_str() {
+                // What was no text would be read around the part that is lost, in names and behind certificates.
+                "NOTARY_PINS" | "NOTARY_ROOT_CA" if value.contains(LOST) => (name, LOST.to_string()),
+                _ => (name, value),
+            })
             .collect();
         Self { written }
     }
@@ -196,9 +203,10 @@ impl Settings {
         }
         let freshness = self.number("FRESHNESS", "seconds", FRESHNESS, 0..=FRESHNESS_MOST, &mut faults);
         let on_outage = self.choice("ON_OUTAGE", &[("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)], &mut faults);
-        let stale_limit = self.number("STALE_LIMIT", "hours", STALE_LIMIT, 1..=STALE_LIMIT_MOST, &mut faults);
-        // Bundles come when somebody carries them: where nobody said how often, their own dates alone end their use.
-        let is_endless = source == Some(Source::Import) && self.get("STALE_LIMIT").is_none();
+        let stale_limit = self.stale_limit(source.as_ref()).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Duration::ZERO
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -209,8 +217,25 @@ impl Settings {
             signers,
             freshness: Duration::from_secs(freshness),
             on_outage,
-            stale_limit: if is_endless { Duration::MAX } else { Duration::from_hours(stale_limit) },
+            stale_limit,
         }))
+    }
+
+    /// For how long what was verified may be used without the server; or, where there is none, what was imported.
+    pub fn stale_limit(&self, source: Option<&Source>) -> Result<Duration, PolicyFault> {
+        // Bundles come when somebody carries them: where nobody said how often, their own dates alone end their use.
+        if source == Some(&Source::Import) && self.get("STALE_LIMIT").is_none() {
+            return Ok(Duration::MAX);
+        }
+        let mut faults = Vec::new();
+        let hours = self.number("STALE_LIMIT", "hours", STALE_LIMIT, 1..=STALE_LIMIT_MOST, &mut faults);
+        faults.pop().map_or_else(|| Ok(Duration::from_hours(hours)), Err)
+    }
+
+    /// Whether trust data is imported on this host.
+    #[must_use]
+    pub fn is_import(&self) -> bool {
+        self.get("NOTARY").is_some_and(|written| notary_source(written) == Ok(Some(Source::Import)))
     }
 
     /// Which signers must agree on an image.

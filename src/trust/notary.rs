@@ -322,7 +322,8 @@ impl Notary {
     /// What is known of a repository, from memory or disk; asks nobody.
     pub async fn inspect(&self, repository: &Repository, now: Timestamp) -> Option<Inspection> {
         let entry = self.inner.entry(repository);
-        self.inner.loaded(&entry).await;
+        // What cannot be read is not known.
+        let _ = self.inner.loaded(&entry).await;
         let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
         let view = known?.knowledge.view(self.inner.require.of(repository), now);
@@ -337,7 +338,8 @@ impl Notary {
     /// The root of trust as last verified: version, and the ids of its keys. For `trust pin`.
     pub async fn root(&self, repository: &Repository) -> Option<(u64, Vec<String>)> {
         let entry = self.inner.entry(repository);
-        self.inner.loaded(&entry).await;
+        // What cannot be read is not known.
+        let _ = self.inner.loaded(&entry).await;
         let known = lock(&entry.now).known.clone();
         self.inner.tidy(&entry);
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
@@ -375,6 +377,12 @@ impl Standing {
         self.roles.iter().find(|expiry| self.matters(expiry))
     }
 
+    /// Whether it was last checked longer ago than it may be used without that.
+    #[must_use]
+    pub fn is_outdated(&self, limit: Duration, now: Timestamp) -> bool {
+        now.duration_since(self.checked) > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
+    }
+
     /// What somebody must sign anew, soon or at once.
     pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
         self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
@@ -407,6 +415,13 @@ impl Verifier for Notary {
 
     fn figures(&self, now: Timestamp) -> Option<Figures> {
         Some(self.inner.figures(now))
+    }
+}
+
+impl Bad {
+    /// Whether this is no news: the same again, and soon after.
+    fn is_repeated(&self, error: &TrustError, now: Timestamp) -> bool {
+        self.error.code == error.code && now.duration_since(self.at) < SEEN_TIME
     }
 }
 
@@ -501,28 +516,33 @@ impl Inner {
     }
 
     /// Looks at the disk once per entry.
-    async fn loaded(&self, entry: &Entry) {
-        entry.loaded.get_or_init(|| self.read(entry)).await;
+    async fn loaded(&self, entry: &Entry) -> Result<(), TrustError> {
+        entry.loaded.get_or_try_init(|| self.read(entry)).await.copied()
     }
 
     /// Reads what is kept into memory, verified.
-    async fn read(&self, entry: &Entry) {
+    async fn read(&self, entry: &Entry) -> Result<(), TrustError> {
         let name = entry.repository.as_str();
         let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
                 lock(&entry.now).edition = None;
-                return;
+                return Ok(());
+            }
+            // Going on as if nothing were known would be trust on first use.
+            Read::Failed(why) => {
+                let message = format!("what is kept of `{name}` cannot be read now: {why}");
+                return Err(TrustError::new(TrustCode::Misconfigured, message));
             }
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
             Read::Damaged(why) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
                 lock(&entry.now).edition = None;
-                return;
+                return Ok(());
             }
         };
         if entry.holds(edition) {
-            return;
+            return Ok(());
         }
         match load(&stored, &entry.repository, self.limits).await {
             Ok(knowledge) => {
@@ -542,6 +562,7 @@ impl Inner {
                 lock(&entry.now).edition = None;
             }
         }
+        Ok(())
     }
 
     async fn ask(
@@ -554,7 +575,7 @@ impl Inner {
     ) -> Result<Vouch, TrustError> {
         lock(&entry.now).used = Some(Instant::now());
         if let (Urgency::Run, Some(error)) = (urgency, self.out_of_reach()) {
-            self.loaded(entry).await;
+            self.loaded(entry).await?;
             return self.without(entry, question, error, now);
         }
         let flight = self.flight(entry, urgency, now);
@@ -616,7 +637,7 @@ impl Inner {
         let late = || TrustError::new(TrustCode::Unreachable, "too many verifications are under way");
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::NoAnswer(late())) };
         let Some(session) = &self.session else { return self.look(entry, now).await };
-        self.loaded(entry).await;
+        self.loaded(entry).await.map_err(Miss::NoAnswer)?;
         let mut outcome = Err(Miss::NoAnswer(late()));
         for _ in 0..ROUNDS {
             match self.check(session, entry, now, deadline).await {
@@ -625,7 +646,7 @@ impl Inner {
                     break;
                 }
                 // Another process wrote first: what it wrote is the new base.
-                Ok(None) => self.read(entry).await,
+                Ok(None) => self.read(entry).await.map_err(Miss::NoAnswer)?,
                 Err(miss) => {
                     outcome = Err(miss);
                     break;
@@ -642,6 +663,8 @@ impl Inner {
                 remembered.known = Some(known.clone());
                 remembered.refused = None;
             }
+            // The time of one that is repeated is the one on disk.
+            Err(Miss::Refused(error)) if remembered.refused.as_ref().is_some_and(|bad| bad.is_repeated(error, now)) => {}
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
             Err(Miss::NoAnswer(_) | Miss::Pinned(_)) => {}
         }
@@ -717,8 +740,10 @@ impl Inner {
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
         let (known, before) = entry.remembered();
         let edition = lock(&entry.now).edition;
-        let same = before.is_some_and(|before| before.error.code == error.code);
-        if let Some(known) = known.filter(|_| !same) {
+        let same = before.is_some_and(|before| before.is_repeated(&error, now));
+        // Another process may have had a better answer since, and have written that.
+        let is_kept = same && self.state.edition(entry.repository.as_str()) == edition;
+        if let Some(known) = known.filter(|_| !is_kept) {
             let bad = Bad { error: error.clone(), at: now };
             if self.keep(entry, known.knowledge.stored(), Some(bad), edition).await == Kept::Moved {
                 return Ok(None);

@@ -470,3 +470,215 @@ fn counts_that_promise_more_than_there_is_cost_nothing() {
     let vouch = Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
     assert_eq!(vouch.freshness(), Freshness::Imported { since: now() });
 }
+
+/// A bundle of these files, as a courier can make one who has no verifier.
+fn packed(files: &Files, seen: &str) -> Vec<u8> {
+    let plain = |name: &str| name.strip_suffix(".json").filter(|role| !role.contains('.')).map(str::to_owned);
+    let files = files.iter().filter_map(|(name, raw)| Some((plain(name)?, raw.clone()))).collect();
+    Parts { repository: GUN.to_owned(), seen: seen.to_owned(), files, floors: Vec::new() }.bundle()
+}
+
+#[test]
+fn a_courier_does_not_undo_what_a_server_took_back_by_writing_a_later_time() {
+    let (old, new) = old_and_new();
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let gone = Server::files(Files::new());
+    assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    let later: Timestamp = "2030-06-03T00:00:00Z".parse().unwrap();
+    for seen in ["2030-06-02T00:00:00Z", "2100-01-01T00:00:00Z"] {
+        let taken = import_at(folder.path(), &packed(&old, seen), later, |_| ());
+        assert_eq!(refusal(taken), Some(TrustCode::Withdrawn), "{seen}");
+    }
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later)), Some(TrustCode::Withdrawn));
+    // What was signed since is another matter.
+    assert_eq!(import_at(folder.path(), &packed(&new, "2030-06-02T00:00:00Z"), later, |_| ()), Ok(()));
+}
+
+#[test]
+fn many_publications_make_no_state_that_cannot_be_read_again() {
+    // Whoever holds the key of `targets` would be rid of the root that is trusted here.
+    let stranger = bundle_of(Repo::docker(root_key(GUN)).publish());
+    let many_names = |repo: &mut Repo, round: usize| {
+        let key = Key::ecdsa();
+        repo.role("targets")["delegations"] = serde_json::json!({ "keys": {}, "roles": [] });
+        repo.signed.retain(|role, _| !role.contains('/'));
+        for index in 0..500 {
+            repo.delegate(&format!("targets/r{round}-{index}"), std::slice::from_ref(&key), &[""]);
+        }
+    };
+    let many_bytes = |repo: &mut Repo, round: usize| {
+        let role = format!("targets/r{round}");
+        repo.delegate(&role, &[Key::ecdsa()], &[""]);
+        repo.role(&role)["padding"] = "x".repeat(7 << 20).into();
+    };
+    let cases: [(usize, &dyn Fn(&mut Repo, usize)); 2] = [(18, &many_names), (5, &many_bytes)];
+    for (rounds, grow) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mut repo = Repo::docker(root_key(GUN));
+        assert_eq!(import(folder.path(), &packed(&repo.publish(), NOW)), Ok(()));
+        for round in 0..rounds {
+            grow(&mut repo, round);
+            repo.bump();
+            let taken = import(folder.path(), &packed(&repo.publish(), NOW));
+            assert!(matches!(refusal(taken), None | Some(TrustCode::Invalid)));
+        }
+        let taken = refusal(import(folder.path(), &stranger));
+        assert!(matches!(taken, Some(TrustCode::RootNotTrusted | TrustCode::RolledBack)), "{taken:?}");
+        let set_aside = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path().extension().unwrap() == "bad";
+        assert!(!std::fs::read_dir(folder.path()).unwrap().any(set_aside));
+        let size = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
+        assert!(std::fs::read_dir(folder.path()).unwrap().map(size).max().unwrap() < 20 << 20);
+    }
+}
+
+#[test]
+fn earlier_roots_end_at_their_bound_and_do_not_keep_a_bundle_from_being_written() {
+    let (first, last) = rotated_twice();
+    let second = last["2.root.json"].len() as u64;
+    for (bound, oldest) in [(second + 10, 2), (second, 2), (second - 1, 3), (0, 3), (1 << 20, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::new(&Server::files(last.clone()), folder.path(), |config| config.limits.chain_bytes = bound);
+        client.ask(Urgency::Pull).unwrap();
+        let (_, exported) = client.runtime.block_on(client.notary.export(&[gun()], Earlier::Fetched)).unwrap();
+        assert_eq!(exported[0].oldest_root, oldest, "{bound}");
+    }
+    // Nor does one without end.
+    let mut files = last;
+    files.insert("1.root.json".into(), vec![b' '; 2 << 20]);
+    assert_eq!(export(&Server::files(files), Earlier::Fetched).1.oldest_root, 2);
+    drop(first);
+}
+
+#[test]
+fn a_bundle_with_one_part_that_is_none_is_refused_before_any_is_taken_in() {
+    let good = packed(&good(), NOW);
+    let mut bad = Parts::of(&good);
+    bad.repository = "../../etc/passwd".into();
+    let both = [&good[..], &bad.bundle()[BUNDLE.len()..]].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::importing(folder.path(), |_| ());
+    let taken = client.runtime.block_on(client.notary.import(&both, now()));
+    assert_eq!(taken.unwrap_err().code, TrustCode::Invalid);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_bundle_as_large_as_is_read_costs_little_more_than_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut huge = Parts::of(&bundle_of(good()));
+    huge.files.insert("root".into(), vec![b' '; 200 << 20]);
+    let many = packed(&good(), NOW);
+    let many = [BUNDLE, &many[BUNDLE.len()..].repeat(10_001)].concat();
+    for (bundle, most) in [(huge.bundle(), 256 << 10), (many, 256 << 10)] {
+        let file = folder.path().join("bundle");
+        std::fs::write(&file, &bundle).unwrap();
+        drop(bundle);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_img-authz"));
+        command.env_clear().envs([("NOTARY", "import"), ("CONFIG_DIR", "/nowhere"), ("DOCKER_CONFIG", "/nowhere")]);
+        command.args(["trust", "import", "--json", "--state"]).arg(folder.path().join("state")).arg(&file);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut peak = 0;
+        let status = loop {
+            let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+            peak = peak.max(kib.unwrap_or(0));
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let mut out = String::new();
+        std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut out).unwrap();
+        assert!(status.code() == Some(2) && out.contains("trust-invalid") && peak < most, "{status} {peak} {out}");
+        assert!(!folder.path().join("state").exists());
+    }
+}
+
+#[test]
+fn a_bundle_of_any_age_is_read() {
+    for seen in ["-009999-01-02T01:59:59Z", "9999-12-30T22:00:00.999999999Z", "1970-01-01T00:00:00Z"] {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(import(folder.path(), &packed(&good(), seen)), Ok(()), "{seen}");
+        let endless = |config: &mut Config| config.stale_limit = Duration::MAX;
+        assert!(Client::importing(folder.path(), endless).ask(Urgency::Pull).is_ok());
+        let short = Client::importing(folder.path(), |_| ());
+        assert_eq!(short.ask(Urgency::Pull).is_ok(), seen.starts_with('9'), "{seen}");
+        assert_eq!(short.runtime.block_on(short.notary.standings()).len(), 1);
+    }
+}
+
+#[test]
+fn a_courier_does_not_make_a_root_void_by_writing_an_earlier_time() {
+    let ca = Authority::new(Authority::params("owner CA"));
+    let short = {
+        let mut params = params(GUN);
+        params.not_after = rcgen::date_time_ymd(2030, 7, 1);
+        ca.issue(&params, "")
+    };
+    let ours = Repo::docker(short).publish();
+    let theirs = Repo::docker(ca.issue(&params(GUN), "")).publish();
+    let pinned = |config: &mut Config| {
+        let pins = "{\"disable_tofu\":true,\"ca\":{\"reg.example:5000/\":\"ca.pem\"}}";
+        config.pins = Pins::read(pins, |_| Ok(ca.pem.clone())).unwrap();
+    };
+    let august: Timestamp = "2030-08-01T00:00:00Z".parse().unwrap();
+    for seen in [NOW, "1970-01-01T00:00:00Z"] {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(import_at(folder.path(), &packed(&ours, seen), now(), pinned), Ok(()));
+        // Our certificate has ended since; theirs is from the same CA, and not our root's heir.
+        let taken = refusal(import_at(folder.path(), &packed(&theirs, NOW), august, pinned));
+        assert!(matches!(taken, Some(TrustCode::RootNotTrusted | TrustCode::RolledBack)), "{seen}: {taken:?}");
+    }
+}
+
+#[test]
+fn trust_verify_counts_the_stale_limit_as_the_gate_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let trust = |limit: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_img-authz"));
+        command.env_clear().envs([("NOTARY", "import"), ("CONFIG_DIR", "/nowhere"), ("DOCKER_CONFIG", "/nowhere")]);
+        let ran =
+            command.env("STALE_LIMIT", limit).arg("trust").args(arguments).arg("--state").arg(folder.path()).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
+    };
+    let now = Timestamp::now();
+    let seen = now - jiff::SignedDuration::from_hours(48);
+    assert_eq!(import_at(folder.path(), &packed(&good(), &seen.to_string()), now, |_| ()), Ok(()));
+    for (limit, expected) in
+        [("", ""), ("72", ""), ("47", "trust-import-expired"), ("1", "trust-import-expired"), ("1h", "trust-misconfigured")]
+    {
+        let (code, out) = trust(limit, &["verify", "--json", &format!("{GUN}:1.0")]);
+        assert_eq!(code, Some(if expected.is_empty() { 0 } else { 2 }), "{limit}: {out}");
+        assert!(out.contains(expected), "{limit}: {out}");
+        let (code, out) = trust(limit, &["status"]);
+        assert_eq!(out.contains("STALE_LIMIT"), expected == "trust-import-expired", "{limit}: {out}");
+        assert_eq!(code, Some(if out.contains("STALE_LIMIT") { 2 } else { 0 }), "{limit}: {out}");
+    }
+}
+
+#[test]
+fn state_that_cannot_be_opened_just_now_is_not_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Timestamp::now();
+    assert_eq!(import_at(folder.path(), &packed(&good(), &now.to_string()), now, |_| ()), Ok(()));
+    let kept = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.contains(".state")).collect::<Vec<_>>()
+    };
+    let before = kept();
+    assert_eq!(before.len(), 1);
+    let mut yes = 0;
+    // Somebody keeps nearly all descriptors open; sooner or later the state is what there is none left for.
+    for descriptors in 4..24 {
+        let script = format!("ulimit -n {descriptors}; exec \"$@\"");
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_img-authz"), "trust", "verify", "--json", "--state"]);
+        command.arg(folder.path()).arg(format!("{GUN}:1.0"));
+        command.env_clear().envs([("NOTARY", "import"), ("CONFIG_DIR", "/nowhere"), ("DOCKER_CONFIG", "/nowhere")]);
+        let ran = command.output().unwrap();
+        assert_eq!(kept(), before, "{descriptors}: {ran:?}");
+        yes += i32::from(ran.status.code() == Some(0));
+    }
+    assert!(yes > 0);
+}

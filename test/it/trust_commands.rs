@@ -306,6 +306,43 @@ fn pins_that_are_malformed_let_nothing_pass() {
 }
 
 #[test]
+fn bundles_of_pins_in_the_settings_lie_beside_them_and_not_where_one_happens_to_stand() {
+    let ca = Authority::new(Authority::params("owner CA"));
+    let planted = Authority::new(Authority::params("owner CA"));
+    let (place, server) = (Place::new(), Server::files(Repo::docker(ca.issue(&params(GUN), "")).publish()));
+    let evil = Server::files(Repo::docker(planted.issue(&params(GUN), "")).publish());
+    place.write("etc/img-authz/ca.pem", &ca.pem);
+    let folder = place.write("here/ca.pem", &planted.pem).parent().unwrap().to_owned();
+    let pins = json!({ "disable_tofu": true, "ca": { "reg.example:5000/": "ca.pem" } }).to_string();
+    place.verify_with(&evil, |command| command.env("NOTARY_PINS", &pins).current_dir(&folder)).no("root-not-trusted");
+    place.verify_with(&server, |command| command.env("NOTARY_PINS", &pins).current_dir(&folder)).yes();
+    place.verify_with(&server, |command| command.env("NOTARY_PINS", &pins).current_dir("/")).yes();
+}
+
+#[test]
+fn a_setting_that_is_no_text_is_a_fault_and_not_unset() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let broken = |text: &str| std::ffi::OsStr::from_bytes(&[text.as_bytes(), b"\xff"].concat()).to_owned();
+    for (name, text) in [
+        ("NOTARY_PINS", "{\"disable_tofu\": true}"),
+        ("NOTARY_SIGNERS", "*=qa"),
+        ("HTTPS_PROXY", "http://127.0.0.1:1"),
+        ("https_proxy", "http://user:pass@127.0.0.1:1/"),
+        ("ALL_PROXY", "http://127.0.0.1:1"),
+    ] {
+        place.verify_with(&server, |command| command.env(name, broken(text))).no("trust-misconfigured");
+    }
+    let inside = [b"{\"certs\": {\"reg.example:5000\xff/*\": []}}".as_slice()].concat();
+    place
+        .verify_with(&server, |command| command.env("NOTARY_PINS", std::ffi::OsStr::from_bytes(&inside)))
+        .no("trust-misconfigured");
+    let mut unread = place.asking(&server.url);
+    unread.env("NOTARY_ROOT_CA", broken(&server.ca)).arg(format!("{GUN}:1.0"));
+    ended(start(&mut unread)).no("trust-misconfigured");
+    assert_eq!(server.count(), 0);
+}
+
+#[test]
 fn a_client_certificate_is_shown_to_its_server_and_to_nobody_else() {
     let files = good();
     let tokens = Server::start_with(Certificates::Welcome, |_| Reply::File(json!({ "token": "tok" }).to_string().into_bytes()));

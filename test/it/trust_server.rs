@@ -930,6 +930,34 @@ fn a_wrong_pin_is_forgotten_with_the_right_one_and_a_bad_answer_is_not() {
     assert!(client(&right).ask(Urgency::Pull).is_ok());
 }
 
+#[test]
+fn a_bad_answer_that_is_repeated_is_kept_again_where_another_process_forgot_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let client = || Client::new(&server, folder.path(), |_| ());
+    let first = client();
+    first.ask(Urgency::Pull).unwrap();
+    *files.lock().unwrap() = Some(Files::new());
+    assert_eq!(code(&first.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    // For another process it was good again in between.
+    *files.lock().unwrap() = Some(good());
+    client().ask(Urgency::Pull).unwrap();
+    *files.lock().unwrap() = Some(Files::new());
+    assert_eq!(code(&first.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    *files.lock().unwrap() = None;
+    assert_eq!(code(&client().ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    // Nor does its age stay that of the first one.
+    *files.lock().unwrap() = Some(Files::new());
+    let later: Timestamp = "2030-06-02T00:00:00Z".parse().unwrap();
+    assert_eq!(code(&first.ask_at(Urgency::Run, later)), Some(TrustCode::Withdrawn));
+    let again: Timestamp = "2030-06-02T00:00:01Z".parse().unwrap();
+    assert_eq!(code(&first.ask_at(Urgency::Run, again)), Some(TrustCode::Withdrawn));
+    let state = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path());
+    let state = state.filter(|path| path.extension().is_some_and(|ending| ending == "state"));
+    let text = String::from_utf8_lossy(&std::fs::read(state.last().unwrap()).unwrap()).into_owned();
+    assert!(text.contains("2030-06-02T00:00:00Z"));
+}
+
 /// What is logged, as text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

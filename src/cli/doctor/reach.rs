@@ -137,7 +137,7 @@ pub(super) async fn network(settings: &Settings, policy: Option<&Policy>, now: T
                 findings.extend(kept(&standings, now));
             }
             Source::Import => {
-                findings.push(imported(&standings, now));
+                findings.push(imported(&standings, written.stale_limit, now));
                 findings.extend(kept(&standings, now));
             }
         }
@@ -212,15 +212,24 @@ async fn standings(settings: &Settings, written: &NotarySettings, credentials: c
 }
 
 /// Where trust data is imported: whether there is any, and for how long.
-fn imported(standings: &[Standing], now: Timestamp) -> Finding {
+fn imported(standings: &[Standing], limit: Duration, now: Timestamp) -> Finding {
     let remedy = "export it where Notary is reached (img-authz trust export), import it here (img-authz trust import)";
-    let good: Vec<_> = standings.iter().filter(|standing| standing.expires.is_some_and(|expires| expires > now)).collect();
-    match good.iter().filter_map(|standing| standing.expires).min() {
+    // The end of what is refused for another reason is no matter.
+    let ends = |standing: &Standing| {
+        let expires = standing.expires.filter(|_| standing.fault.is_none())?;
+        // A limit that cannot be added never comes.
+        let limit = SignedDuration::try_from(limit).ok().and_then(|limit| standing.checked.checked_add(limit).ok());
+        Some(limit.map_or(expires, |limit| expires.min(limit))).filter(|end| *end > now)
+    };
+    // Where it is short, bundles come often.
+    let ahead = SignedDuration::try_from(limit / 2).unwrap_or(SignedDuration::MAX).min(IMPORT_AHEAD);
+    let good: Vec<Timestamp> = standings.iter().filter_map(ends).collect();
+    match good.iter().min() {
         None => {
             let evidence = "NOTARY is import, and nothing that was imported is in date: every image is refused";
             Finding::critical("trust-import", evidence, remedy)
         }
-        Some(first) if first.duration_since(now) < IMPORT_AHEAD => {
+        Some(first) if first.duration_since(now) < ahead => {
             let evidence = format!("imported trust data expires at {first}: its images are refused from then on");
             Finding::warning("trust-import", evidence, remedy)
         }
@@ -396,7 +405,14 @@ mod tests {
             (vec![standing(past), standing(good)], Good),
             (vec![standing(good), standing(soon)], Warning),
         ] {
-            assert_eq!(imported(&standings, now).severity, expected, "{standings:?}");
+            assert_eq!(imported(&standings, Duration::MAX, now).severity, expected, "{standings:?}");
+        }
+        // What the server took back is there and of no use; nor is what was checked too long ago.
+        let refused = Standing { fault: Some("the server has none now".to_owned()), ..standing(good) };
+        assert_eq!(imported(&[refused], Duration::MAX, now).severity, Critical);
+        let old = || Standing { checked: at("2026-11-20T03:00:00Z"), ..standing(good) };
+        for (hours, expected) in [(47, Critical), (49, Warning), (240, Good)] {
+            assert_eq!(imported(&[old()], Duration::from_hours(hours), now).severity, expected, "{hours}");
         }
         assert_eq!(found(&[("REGISTRY", "r.example"), ("NOTARY", "import")], EARLY), [("settings", Good)]);
     }

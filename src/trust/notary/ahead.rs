@@ -84,7 +84,7 @@ impl Inner {
         for path in paths {
             let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
             let Ok(Some((stored, bad))) = read else { continue };
-            kept.push(self.standing(&stored, bad).await);
+            kept.push(self.standing(&stored, bad).await.into());
         }
         lock(&self.tally).found(kept);
     }

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::server::Server;
-use super::state::{Written, decode, encode, put, take};
+use super::server::{FetchError, Server};
+use super::state::{FILE_BYTES, REPOSITORIES, Written, decode, encode, put, take};
 use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
 use crate::image::Repository;
-use crate::trust::tuf::{Failure, FaultKind, Stored, Subject, roots_before, update};
+use crate::net::NetError;
+use crate::trust::tuf::{Failure, FaultKind, Fetch, Stored, Subject, roots_before, update};
 use crate::trust::{Freshness, Question, TrustCode, TrustError, Vouch};
 
 /// First bytes of a bundle.
@@ -49,7 +50,7 @@ impl Notary {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
-            self.inner.loaded(&entry).await;
+            self.inner.loaded(&entry).await?;
             let (known, refused) = entry.remembered();
             self.inner.tidy(&entry);
             if let Some(bad) = refused {
@@ -62,12 +63,12 @@ impl Notary {
             let (mut stored, root) = (knowledge.stored(), knowledge.root_version());
             let mut oldest_root = root;
             if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
-                let server = Server {
+                let server = Earliest(Server {
                     session: Arc::clone(session),
                     credentials: Arc::clone(&self.inner.credentials),
                     repository: repository.clone(),
                     deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
-                };
+                });
                 let roots = roots_before(&server, &knowledge, self.inner.limits).await;
                 let roots = roots.map_err(|error| match self.inner.missed(error) {
                     Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) => error,
@@ -85,9 +86,14 @@ impl Notary {
     /// rollback included. Says per repository what came of it.
     pub async fn import(&self, bundle: &[u8], now: Timestamp) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
         let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
+        let parts = unbundle(bundle).ok_or_else(damaged)?;
+        if parts.len() > REPOSITORIES {
+            let message = format!("the bundle holds more than {REPOSITORIES} repositories");
+            return Err(TrustError::new(TrustCode::Invalid, message));
+        }
         let mut done = Vec::new();
-        for part in unbundle(bundle).ok_or_else(damaged)? {
-            let (repository, stored) = read(part).ok_or_else(damaged)?;
+        for (repository, part) in parts {
+            let (stored, ..) = decode(part).ok_or_else(damaged)?;
             let entry = self.inner.entry(&repository);
             let result = self.inner.take_in(&entry, &stored, now).await;
             self.inner.tidy(&entry);
@@ -101,7 +107,7 @@ impl Inner {
     /// The disk in place of a server: what was imported since the last look, if anything.
     pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
         let started = Instant::now();
-        self.read(entry).await;
+        self.read(entry).await.map_err(Miss::NoAnswer)?;
         let (known, refused) = entry.remembered();
         if let Some(bad) = refused {
             return Err(Miss::Refused(bad.error));
@@ -141,7 +147,7 @@ impl Inner {
 
     /// One repository of a bundle.
     async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
-        self.loaded(entry).await;
+        self.loaded(entry).await?;
         for _ in 0..ROUNDS {
             let (known, edition, bad) = {
                 let remembered = lock(&entry.now);
@@ -149,8 +155,8 @@ impl Inner {
                 (known, remembered.edition, remembered.refused.clone())
             };
             // What was carried from before the server's bad answer does not make that undone.
-            if let Some(bad) = bad.filter(|bad| carried.seen <= bad.at) {
-                return Err(bad.error);
+            if let Some(bad) = bad.as_ref().filter(|bad| carried.seen <= bad.at) {
+                return Err(bad.error.clone());
             }
             let subject = Subject {
                 repository: entry.repository.clone(),
@@ -167,6 +173,13 @@ impl Inner {
                 Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
                 Err(Failure::Fetch(never)) => match never {},
             };
+            // Nor does it by saying that it is from after: its time is not signed. What was taken back is good again where
+            // something was signed since.
+            if let (Some(bad), Some(known)) = (bad.filter(|bad| takes_back(bad.error.code)), &known)
+                && !knowledge.is_signed_after(known)
+            {
+                return Err(bad.error);
+            }
             if known.is_none() {
                 self.first_use(&entry.repository, &knowledge);
             }
@@ -179,7 +192,7 @@ impl Inner {
                     remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
                     return Ok(());
                 }
-                Ok(Written::Moved) => self.read(entry).await,
+                Ok(Written::Moved) => self.read(entry).await?,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }
@@ -195,6 +208,27 @@ fn dated(error: TrustError) -> TrustError {
     }
 }
 
+/// Whether a server's bad answer may be what a publisher wanted: trust data deleted, or begun anew. Others are the server's own.
+const fn takes_back(code: TrustCode) -> bool {
+    !matches!(code, TrustCode::Invalid | TrustCode::Expired)
+}
+
+/// A server, asked for earlier roots: one that is too large ends the chain as one that is missing does.
+#[derive(Debug, Clone)]
+struct Earliest(Server);
+
+impl Fetch for Earliest {
+    type Error = FetchError;
+    const PARALLEL: bool = false;
+
+    async fn fetch(&self, name: String, most: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        match self.0.fetch(name, most).await {
+            Err(FetchError::Net(NetError::TooLarge { .. })) => Ok(None),
+            done => done,
+        }
+    }
+}
+
 /// Several repositories as one file.
 fn bundle(all: &[Stored]) -> Vec<u8> {
     let mut bytes = BUNDLE.to_vec();
@@ -204,20 +238,14 @@ fn bundle(all: &[Stored]) -> Vec<u8> {
     bytes
 }
 
-/// The parts of a bundle; `None` if any of them is damaged. Nothing is verified yet.
-fn unbundle(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+/// Takes a bundle apart; `None` if any part of it is damaged, or larger than what is kept of a repository. Nothing is verified yet.
+/// Parts are read again when they are taken in, so that a large bundle is not in memory twice.
+fn unbundle(bytes: &[u8]) -> Option<Vec<(Repository, &[u8])>> {
     let mut rest = bytes.strip_prefix(BUNDLE)?;
     let mut parts = Vec::new();
     while !rest.is_empty() {
-        let part = take(&mut rest)?;
-        read(part)?;
-        parts.push(part);
+        let part = take(&mut rest).filter(|part| part.len() as u64 <= FILE_BYTES)?;
+        parts.push((decode(part)?.0.repository.parse().ok()?, part));
     }
     Some(parts)
-}
-
-/// One part. Parts are read twice, so that a large bundle is not in memory twice.
-fn read(part: &[u8]) -> Option<(Repository, Stored)> {
-    let (stored, ..) = decode(part)?;
-    Some((stored.repository.parse().ok()?, stored))
 }

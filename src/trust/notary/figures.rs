@@ -35,16 +35,8 @@ impl Tally {
     }
 
     /// What was found on disk.
-    pub(super) fn found(&mut self, standings: Vec<Standing>) {
-        self.kept = standings
-            .into_iter()
-            .map(|standing| Outlook {
-                repository: standing.repository.into(),
-                roles: standing.roles.into(),
-                is_renewed: standing.is_renewed,
-                is_refused: standing.fault.is_some(),
-            })
-            .collect();
+    pub(super) fn found(&mut self, kept: Vec<Outlook>) {
+        self.kept = kept;
     }
 }
 
@@ -56,6 +48,22 @@ pub(super) struct Outlook {
     /// Whether the server is there to renew what it signs; with one that nobody asks about that does not show.
     pub(super) is_renewed: bool,
     is_refused: bool,
+}
+
+impl From<Standing> for Outlook {
+    /// Of what nobody asks about, the first of each kind of role to expire is enough: there may be ten thousand repositories, of
+    /// a thousand roles each.
+    fn from(standing: Standing) -> Self {
+        let mut roles = standing.roles;
+        let mut kinds = HashSet::new();
+        roles.retain(|expiry| kinds.insert(expiry.kind));
+        Self {
+            repository: standing.repository.into(),
+            roles: roles.into(),
+            is_renewed: standing.is_renewed,
+            is_refused: standing.fault.is_some(),
+        }
+    }
 }
 
 impl Outlook {
@@ -123,5 +131,31 @@ impl Inner {
             }
         }
         figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_nobody_asks_about_little_is_kept() {
+        let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+        let expiry = |index: usize| Expiry {
+            role: format!("targets/{index}"),
+            kind: if index.is_multiple_of(2) { RoleKind::Delegation } else { RoleKind::Root },
+            expires: now,
+        };
+        let standing = Standing {
+            repository: "r.example/a".to_owned(),
+            checked: now,
+            expires: Some(now),
+            roles: (0..1000).map(expiry).collect(),
+            is_renewed: true,
+            fault: None,
+        };
+        let outlook = Outlook::from(standing);
+        assert_eq!(outlook.roles.iter().map(|expiry| expiry.role.as_str()).collect::<Vec<_>>(), ["targets/0", "targets/1"]);
+        assert_eq!(outlook.state(now), "expired");
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::trust::tuf::{Stored, StoredFloor};
@@ -25,13 +26,16 @@ use crate::trust::{TrustCode, TrustError};
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
 /// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
-const FILE_BYTES: u64 = 32 << 20;
+pub(super) const FILE_BYTES: u64 = 32 << 20;
 /// Most files or floors in one state file.
 const ENTRIES: u32 = 8192;
 /// Longest wait for another process that is writing the same repository.
 const LOCK_TIME: Duration = Duration::from_secs(2);
 /// Most repositories kept. Stops a server that serves endless valid repositories from filling the disk.
-const REPOSITORIES: usize = 10_000;
+pub(super) const REPOSITORIES: usize = 10_000;
+
+/// Errors of the system that say nothing about the file.
+const FAILURES: [Errno; 6] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::INTR];
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -59,6 +63,17 @@ pub(super) enum Read {
     Kept(Stored, Option<Bad>, Edition),
     /// Something that is no state of ours; why.
     Damaged(String),
+    /// It may well be there and whole, and cannot be looked at now; why. Not the same as none: versions and the root that was
+    /// trusted count, or anybody who can use up descriptors is rid of them.
+    Failed(String),
+}
+
+/// Why a file was not read.
+enum Unread {
+    /// What stands there is no file of ours.
+    Wrong(String),
+    /// The system could not, this time.
+    Failed(String),
 }
 
 /// What writing did.
@@ -86,13 +101,23 @@ impl StateDir {
         let bytes = match read_regular(&path) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Read::Nothing,
-            Err(why) => return Read::Damaged(why),
+            Err(Unread::Wrong(why)) => return Read::Damaged(why),
+            Err(Unread::Failed(why)) => return Read::Failed(why),
         };
         match decode(&bytes) {
             Some((stored, bad, edition)) if stored.repository == repository => Read::Kept(stored, bad, edition),
             Some(_) => Read::Damaged("it is another repository's".to_owned()),
             None => Read::Damaged("its checksum or form is wrong".to_owned()),
         }
+    }
+
+    /// Which edition is on disk, by the file's own word: enough to see that another process wrote.
+    pub(super) fn edition(&self, repository: &str) -> Option<Edition> {
+        let path = self.file(repository, "state");
+        let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path).ok()?;
+        let mut head = Vec::new();
+        file.take((MAGIC.len() + 32) as u64).read_to_end(&mut head).ok()?;
+        head.strip_prefix(MAGIC)?.try_into().ok().map(Edition)
     }
 
     /// Moves a file that is no state of ours out of the way, once, over an earlier one.
@@ -107,18 +132,18 @@ impl StateDir {
             .mode(0o700)
             .create(&self.path)
             .map_err(|error| format!("the folder `{}` cannot be made: {error}", self.path.display()))?;
-        let _lock = self.lock(&stored.repository)?;
         let path = self.file(&stored.repository, "state");
+        // Before the lock, which is a file as well and stays.
+        if !path.exists() && std::fs::read_dir(&self.path).map_or(0, Iterator::count) > 2 * REPOSITORIES {
+            return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
+        }
+        let _lock = self.lock(&stored.repository)?;
         match (self.read(&stored.repository), base) {
             (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
             (Read::Kept(..), _) => return Ok(Written::Moved),
+            (Read::Failed(why), _) => return Err(format!("`{}`: {why}", path.display())),
             (Read::Damaged(_), _) => set_aside(&path),
-            (Read::Nothing, _) => {
-                let kept = std::fs::read_dir(&self.path).map_or(0, Iterator::count);
-                if kept > 2 * REPOSITORIES {
-                    return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
-                }
-            }
+            (Read::Nothing, _) => {}
         }
         let (bytes, edition) = encode(stored, bad);
         let new = self.file(&stored.repository, "new");
@@ -156,7 +181,9 @@ impl StateDir {
         };
         let file = match open() {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(format!("`{}`: {error}", path.display())),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied || is_failure(&error) => {
+                return Err(format!("`{}`: {error}", path.display()));
+            }
             // Another kind of file stands there.
             Err(_) => {
                 set_aside(&path);
@@ -167,7 +194,7 @@ impl StateDir {
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < end => {
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(error) => return Err(format!("`{}` is locked: {error}", path.display())),
@@ -181,20 +208,29 @@ const fn flags(flags: OFlags) -> i32 {
     flags.bits() as i32
 }
 
+/// Whether an error says nothing about the file.
+fn is_failure(error: &std::io::Error) -> bool {
+    FAILURES.iter().any(|failure| error.raw_os_error() == Some(failure.raw_os_error()))
+}
+
 /// The bytes of a regular file; `None` if there is none.
-fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, String> {
+fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+    let failed = |error: std::io::Error| Unread::Failed(error.to_string());
     let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) if is_failure(&error) => {
+            return Err(failed(error));
+        }
+        Err(error) => return Err(Unread::Wrong(error.to_string())),
     };
-    let kind = file.metadata().map_err(|error| error.to_string())?;
+    let kind = file.metadata().map_err(failed)?;
     if !kind.is_file() || kind.len() > FILE_BYTES {
-        return Err("it is no file, or too large".to_owned());
+        return Err(Unread::Wrong("it is no file, or too large".to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }
 
@@ -402,6 +438,26 @@ mod tests {
             let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
             assert!(matches!(state.write(&one, None, Some(edition)), Ok(Written::Done(_))));
         }
+    }
+
+    #[test]
+    fn a_full_folder_takes_nothing_more_not_even_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        state.write(&stored("r.example/known", b"raw"), None, None).unwrap();
+        let full = 2 * REPOSITORIES + 1;
+        for index in 2..full {
+            File::create(folder.path().join(format!("{index}.state"))).unwrap();
+        }
+        let count = || std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(count(), full);
+        for name in ["r.example/a", "r.example/b", "r.example/c"] {
+            assert!(state.write(&stored(name, b"raw"), None, None).is_err());
+        }
+        assert_eq!(count(), full);
+        // What is known is kept on.
+        let Read::Kept(_, _, edition) = state.read("r.example/known") else { panic!("not read") };
+        assert!(matches!(state.write(&stored("r.example/known", b"new"), None, Some(edition)), Ok(Written::Done(_))));
     }
 
     proptest! {

@@ -92,6 +92,11 @@ impl Certificate {
         self.strong && self.from <= self.to && self.from <= soon && now <= self.to
     }
 
+    /// From when on it counts.
+    pub(super) const fn from(&self) -> Timestamp {
+        self.from
+    }
+
     /// The last moment it counts.
     pub(super) const fn until(&self) -> Timestamp {
         self.to

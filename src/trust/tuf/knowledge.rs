@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::certificate::Certificate;
 use super::file::{Delegation, File, Root, Signers, Snapshot, Stamp, Targets};
 use super::role::{Expiry, RoleKind, RoleName};
 use super::update::Proof;
@@ -175,10 +176,14 @@ impl Knowledge {
         Self { seen: self.seen.max(now), ..self.clone() }
     }
 
-    /// The same, last verified with the server no later than `at`, and no earlier than `floor`: for what was carried here.
+    /// The same, last verified with the server no later than `at`, and no earlier than `floor`: for what was carried here. Nor
+    /// earlier than the certificates of its root begin, before which nobody verified it: at an invented time no pin would let it
+    /// pass, and what no pin ever let pass binds nobody.
     #[must_use]
     pub fn carried(self, at: Timestamp, floor: Option<Timestamp>) -> Self {
-        let seen = self.seen.min(at);
+        let certificates = self.root.body.root.keys.iter().flat_map(|key| &key.certificates);
+        let begun = certificates.map(Certificate::from).max().unwrap_or(at);
+        let seen = self.seen.min(at.max(begun));
         Self { seen: floor.map_or(seen, |floor| seen.max(floor)), ..self }
     }
 
@@ -240,6 +245,12 @@ impl Knowledge {
     #[must_use]
     pub fn same_files(&self, other: &Self) -> bool {
         self.root.raw == other.root.raw && self.timestamp.raw == other.timestamp.raw && self.snapshot.raw == other.snapshot.raw
+    }
+
+    /// Whether somebody with a key has signed something since `other`: a later timestamp, or another root.
+    #[must_use]
+    pub fn is_signed_after(&self, other: &Self) -> bool {
+        self.timestamp.version > other.timestamp.version || self.root.content != other.root.content
     }
 
     /// What is to be kept.

@@ -203,14 +203,16 @@ impl Fetch for Stored {
     type Error = std::convert::Infallible;
     const PARALLEL: bool = false;
 
-    async fn fetch(&self, name: String, _most: u64) -> Result<Option<Vec<u8>>, Self::Error> {
+    async fn fetch(&self, name: String, most: u64) -> Result<Option<Vec<u8>>, Self::Error> {
         let name = name.strip_suffix(".json").unwrap_or(&name);
         // `targets/releases.HEX` is kept by its role, `2.root` as it is.
         let name = match name.split_once('.') {
             None | Some((_, "root")) => name,
             Some((role, _)) => role,
         };
-        Ok(self.files.get(name).map(|raw| raw.to_vec()))
+        // Of one that is too large as much as shows that: it is refused for its length, its form or its hash.
+        let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1);
+        Ok(self.files.get(name).map(|raw| raw.get(..most).unwrap_or(raw).to_vec()))
     }
 }
 
@@ -223,10 +225,7 @@ impl<F: Fetch> Run<'_, F> {
 
     fn received(&mut self, raw: Option<Vec<u8>>, role: &str) -> Result<Arc<[u8]>, Failure<F::Error>> {
         let raw = raw.ok_or_else(|| Fault::new(FaultKind::Missing, role, "the server does not have it"))?;
-        self.bytes = self
-            .bytes
-            .checked_sub(raw.len() as u64)
-            .ok_or_else(|| Fault::new(FaultKind::Invalid, role, "the repository's trust data is too large"))?;
+        self.bytes = self.bytes.checked_sub(raw.len() as u64).ok_or_else(|| too_large(role))?;
         Ok(raw.into())
     }
 
@@ -338,6 +337,7 @@ impl<F: Fetch> Run<'_, F> {
                 raise(&mut floors, name.as_str(), &held.file);
             }
         }
+        forget(&mut floors, &held, limits.roles);
         Ok(Knowledge {
             repository: self.subject.repository.clone(),
             root: Arc::clone(root),
@@ -357,7 +357,7 @@ impl<F: Fetch> Run<'_, F> {
         snapshot: &File<Snapshot>,
     ) -> Result<BTreeMap<RoleName, Held>, Failure<F::Error>> {
         let limits = self.subject.limits;
-        let mut held = BTreeMap::new();
+        let (mut held, mut bytes) = (BTreeMap::new(), limits.total_bytes);
         let mut level = vec![Wanted {
             name: RoleName::targets(),
             signers: root.body.targets.clone(),
@@ -375,6 +375,8 @@ impl<F: Fetch> Run<'_, F> {
             let mut next = Vec::new();
             for (wanted, raw) in level.into_iter().zip(raws) {
                 let role = wanted.name.as_str();
+                // Those that are known already count as well: what grows a little each time would grow without end.
+                bytes = bytes.checked_sub(raw.len() as u64).ok_or_else(|| too_large(role))?;
                 let file = File::<Targets>::read(raw, role, &limits)?;
                 let left_out = match file.signed_by(&wanted.signers, role, &mut self.work) {
                     Ok(()) => None,
@@ -430,7 +432,7 @@ impl<F: Fetch> Run<'_, F> {
                 .map(|wanted| wanted.meta.length)
                 .fold(0, u64::saturating_add);
             if announced > self.bytes {
-                return Err(Fault::new(FaultKind::Invalid, "snapshot", "the repository's trust data is too large").into());
+                return Err(too_large("snapshot").into());
             }
             let mut waiting = missing.iter().copied();
             let mut flights: JoinSet<(usize, Fetched<F>)> = JoinSet::new();
@@ -526,6 +528,19 @@ fn above<T: Body>(file: &File<T>, role: &str, floor: Option<&Floor>) -> Result<(
 
 fn raise<T: Body>(floors: &mut BTreeMap<String, Floor>, role: &str, file: &File<T>) {
     floors.insert(role.to_owned(), Floor { version: file.version, content: file.content });
+}
+
+/// Leaves out the versions of delegations that are gone, once there are more of them than may be there at all: who may delegate
+/// could make new names for ever. Whoever brings one back names its keys as well, so that its old version guards nothing.
+fn forget(floors: &mut BTreeMap<String, Floor>, held: &BTreeMap<RoleName, Held>, most: usize) {
+    let is_gone = |role: &str| RoleName::delegation(role).is_some_and(|name| !held.contains_key(&name));
+    if floors.keys().filter(|role| is_gone(role)).count() > most {
+        floors.retain(|role, _| !is_gone(role));
+    }
+}
+
+fn too_large(role: &str) -> Fault {
+    Fault::new(FaultKind::Invalid, role, "the repository's trust data is too large")
 }
 
 /// The root keys that count for `repository`: a certificate bundle with the right name, one leaf in front, CAs behind it,
