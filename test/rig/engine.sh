@@ -64,7 +64,7 @@ versions() {
 # version_of COMMAND...: a number, whatever is said around it
 version_of() {
     local said
-    said=$("$@" version 2> /dev/null | grep -Eom 1 '[0-9]+(\.[0-9]+)+[^ ,]*') && printf '%s\n' "$said"
+    said=$("$@" version 2> /dev/null) && grep -Eom 1 '[0-9]+(\.[0-9]+)+[^ ,]*' <<< "$said"
 }
 
 verb=$1
