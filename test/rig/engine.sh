@@ -64,7 +64,7 @@ versions() {
 # version_of COMMAND...: a number, whatever is said around it
 version_of() {
     local said
-    said=$("$@" version 2> /dev/null) && grep -Eom 1 '[0-9]+(\.[0-9]+)+[^ ,]*' <<< "$said"
+    said=$("$@" version 2> /dev/null) && [[ $said =~ [0-9]+(\.[0-9]+)+[^[:space:],]* ]] && printf '%s\n' "${BASH_REMATCH[0]}"
 }
 
 verb=$1
