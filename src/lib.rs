@@ -28,3 +28,5 @@ pub mod net;
 pub mod image;
 
 pub mod clock;
+
+pub mod files;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-pub use tls::{Identity, Roots, Tls, read_bytes, read_text};
+pub use tls::{Identity, Roots, Tls};
 
 /// Longest wait for a connection, the proxy's part and the TLS handshake included. Stops a dead address from taking the whole deadline.
 const CONNECT_TIME: Duration = Duration::from_secs(3);

@@ -154,7 +154,7 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let process = daemon::Process::behind(engine.socket()).await;
     let flags = process.as_ref().map(|process| &process.flags);
     let path = daemon_file(arguments, settings, flags);
-    let read = crate::net::read_text(&path, daemon::FILE_BYTES);
+    let read = crate::files::read_text(&path, daemon::FILE_BYTES);
     let deadline = || Instant::now() + ENGINE_TIME;
     let plugin = engine.plugin(&gate, deadline()).await;
     let id = plugin.as_ref().ok().and_then(|plugin| plugin.as_ref()).map(|plugin| plugin.id.clone());

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::audit::{Entry, FileJournal, Journal, Limits};
 use crate::engine::Engine;
+use crate::files::read_text;
 use crate::gate::{Gate, Identity, Records, Rules};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, read_text};
+use crate::net::{Tls, Url, authority};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::Verifier;

@@ -176,7 +176,7 @@ async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
         let _ = aws_lc_rs::rand::fill(&mut chance);
         let seconds = BEAT_SECONDS + u64::from(chance[0]) % (JITTER_SECONDS + 1);
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let text = crate::net::read_text(&daemon_file, DAEMON_FILE_BYTES).ok();
+        let text = crate::files::read_text(&daemon_file, DAEMON_FILE_BYTES).ok();
         heart.beat(&gate, text.as_deref()).await;
     }
 }

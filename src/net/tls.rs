@@ -1,12 +1,8 @@
 //! Which certificates the client trusts, and which it shows.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -16,6 +12,7 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use x509_cert::der::Decode as _;
 
 use super::{NetError, Plain};
+use crate::files::read_text;
 
 /// Largest PEM text read. Stops a wrong path from filling memory; the system bundle is 220 KB.
 const PEM_BYTES: u64 = 4 << 20;
@@ -92,22 +89,6 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, NetError> {
         Ok(_) => Err(NetError::Bad("PEM of a CA holds no certificate".to_owned())),
         Err(error) => Err(NetError::Bad(format!("PEM of a CA cannot be read: {error}"))),
     }
-}
-
-/// A regular file of at most `limit` bytes. Does not wait, whatever stands in its place: a FIFO would, for ever.
-pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if read as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
-}
-
-/// [`read_bytes`] of a file that is text.
-pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
-    String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is no text"))
 }
 
 impl Tls {

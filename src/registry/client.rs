@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::manifest::MEDIA_TYPES;
 use super::{Api, Manifest, RegistryError, Reply, Wanted};
+use crate::files::read_text;
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
-use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, read_text};
+use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls};
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";

@@ -9,6 +9,7 @@ mod bundle;
 mod figures;
 mod server;
 mod signers;
+mod standing;
 mod state;
 
 use std::collections::HashMap;
@@ -26,8 +27,9 @@ use tokio::time::Instant;
 pub use self::bundle::{Earlier, Exported};
 use self::server::{FetchError, Server};
 pub use self::signers::{RequiredSigners, SignersError, signer};
+pub use self::standing::Standing;
 use self::state::{Bad, Edition, Read, StateDir, Written};
-use super::tuf::{Expiry, Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
+use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
 use super::{Answer, Figures, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
@@ -239,25 +241,6 @@ pub struct Inspection {
     pub view: View,
 }
 
-/// One line of `trust status`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Standing {
-    /// The repository.
-    pub repository: String,
-    /// When the server was last asked with success.
-    pub checked: Timestamp,
-    /// When the first of its base files expires; absent where what is kept does not verify.
-    pub expires: Option<Timestamp>,
-    /// When each of its files does, the first in front.
-    pub roles: Vec<Expiry>,
-    /// Whether there is a server that renews what it signs.
-    #[serde(skip)]
-    pub is_renewed: bool,
-    /// What is wrong with what is kept, or with what the server answered last: it is not used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
-}
-
 impl Notary {
     /// A verifier on these terms. Reads no state yet and asks nothing.
     pub fn new(config: Config) -> Result<Self, TrustError> {
@@ -344,18 +327,6 @@ impl Notary {
         self.inner.tidy(&entry);
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
     }
-
-    /// All repositories kept on disk, and when their files expire.
-    pub async fn standings(&self) -> Vec<Standing> {
-        let mut standings = Vec::new();
-        for path in self.inner.state.paths() {
-            let Some((stored, bad)) = StateDir::read_path(&path) else { continue };
-            standings.push(self.inner.standing(&stored, bad).await);
-        }
-        let key = |standing: &Standing| (standing.first().map(|first| first.expires), standing.repository.clone());
-        standings.sort_by_cached_key(key);
-        standings
-    }
 }
 
 /// The way to a server.
@@ -368,29 +339,6 @@ fn session(server: &str, tls: &Tls) -> Result<Session, TrustError> {
         return Err(TrustError::new(TrustCode::Misconfigured, message));
     }
     Ok(session)
-}
-
-impl Standing {
-    /// What somebody must sign anew first. What a server signs it renews when it is asked; where there is none, all counts.
-    #[must_use]
-    pub fn first(&self) -> Option<&Expiry> {
-        self.roles.iter().find(|expiry| self.matters(expiry))
-    }
-
-    /// Whether it was last checked longer ago than it may be used without that.
-    #[must_use]
-    pub fn is_outdated(&self, limit: Duration, now: Timestamp) -> bool {
-        now.duration_since(self.checked) > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
-    }
-
-    /// What somebody must sign anew, soon or at once.
-    pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
-        self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
-    }
-
-    fn matters(&self, expiry: &Expiry) -> bool {
-        !(self.is_renewed && expiry.kind.is_served())
-    }
 }
 
 impl Verifier for Notary {
@@ -498,23 +446,6 @@ impl Inner {
         }
     }
 
-    /// What is kept of one repository, verified for looking at.
-    async fn standing(&self, stored: &Stored, bad: Option<Bad>) -> Standing {
-        let known = match stored.repository.parse::<Repository>() {
-            Ok(repository) => load(stored, &repository, self.limits).await.map_err(|fault| fault.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));
-        Standing {
-            repository: stored.repository.clone(),
-            checked: stored.seen,
-            expires: known.as_ref().ok().map(Knowledge::expires),
-            roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
-            is_renewed: self.session.is_some(),
-            fault,
-        }
-    }
-
     /// Looks at the disk once per entry.
     async fn loaded(&self, entry: &Entry) -> Result<(), TrustError> {
         entry.loaded.get_or_try_init(|| self.read(entry)).await.copied()
@@ -530,7 +461,9 @@ impl Inner {
             }
             // Going on as if nothing were known would be trust on first use.
             Read::Failed(why) => {
-                let message = format!("what is kept of `{name}` cannot be read now: {why}");
+                let message = format!(
+                    "what is kept of `{name}` cannot be read now: {why}; see its owner, the disk and the open files allowed"
+                );
                 return Err(TrustError::new(TrustCode::Misconfigured, message));
             }
             Read::Kept(stored, bad, edition) => (stored, bad, edition),

@@ -243,49 +243,34 @@ fn imported(standings: &[Standing], limit: Duration, now: Timestamp) -> Finding 
 /// Whether what is kept of repositories can still be used without the server.
 fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let list = |of: &mut dyn Iterator<Item = &Standing>| -> (usize, String) {
-        let names: Vec<String> = of.map(|standing| quoted(&standing.repository)).collect();
-        (names.len(), names.into_iter().take(6).collect::<Vec<_>>().join(", "))
+    let mut tell = |is_so: &dyn Fn(&Standing) -> bool, finding: &dyn Fn(usize, String) -> Finding| {
+        let names: Vec<String> = standings.iter().filter(|one| is_so(one)).map(|one| quoted(&one.repository)).collect();
+        if !names.is_empty() {
+            let shown = names.iter().take(6).cloned().collect::<Vec<_>>().join(", ");
+            findings.push(finding(names.len(), shown));
+        }
     };
-    let is_damaged = |standing: &&Standing| standing.fault.is_some() && standing.expires.is_none();
-    let (count, names) = list(&mut standings.iter().filter(is_damaged));
-    if count > 0 {
+    tell(&|one| one.fault.is_some() && one.expires.is_none(), &|count, names| {
         let evidence = format!("trust data kept of {count} repositories does not verify: {names}");
-        findings.push(Finding::warning(
-            "trust-damaged",
-            evidence,
-            "see who may write the state folder; img-authz trust inspect fetches it anew",
-        ));
-    }
-    let is_refused = |standing: &&Standing| standing.fault.is_some() && standing.expires.is_some();
-    let (count, names) = list(&mut standings.iter().filter(is_refused));
-    if count > 0 {
+        let remedy = "see who may write the state folder; img-authz trust inspect fetches it anew";
+        Finding::warning("trust-damaged", evidence, remedy)
+    });
+    tell(&|one| one.fault.is_some() && one.expires.is_some(), &|count, names| {
         let evidence = format!("the Notary server's last answer about {count} repositories was bad: {names}");
-        findings.push(Finding::warning("trust-refused", evidence, "img-authz trust status says what it was, for each"));
-    }
-    let (count, names) = list(&mut standings.iter().filter(|standing| standing.soon(now).next().is_some()));
-    if count > 0 {
+        Finding::warning("trust-refused", evidence, "img-authz trust status says what it was, for each")
+    });
+    tell(&|one| one.soon(now).next().is_some(), &|count, names| {
         let evidence = format!("trust data of {count} repositories expires soon, or has: {names}");
-        findings.push(Finding::warning(
-            "trust-expiring",
-            evidence,
-            "have who signs them sign anew; img-authz trust status says which",
-        ));
-    }
-    let (count, names) = list(&mut standings.iter().filter(|standing| standing.expires.is_some_and(|expires| expires <= now)));
-    if count > 0 {
+        Finding::warning("trust-expiring", evidence, "have who signs them sign anew; img-authz trust status says which")
+    });
+    tell(&|one| one.expires.is_some_and(|expires| expires <= now), &|count, names| {
         let evidence = format!("trust data kept of {count} repositories has expired: {names}");
-        findings.push(Finding::info(
-            "trust-expired",
-            evidence,
-            "their publishers must sign again if the server has nothing newer",
-        ));
-    }
-    let (count, names) = list(&mut standings.iter().filter(|standing| standing.checked.duration_since(now) > CLOCK_WARNING));
-    if count > 0 {
+        Finding::info("trust-expired", evidence, "their publishers must sign again if the server has nothing newer")
+    });
+    tell(&|one| one.checked.duration_since(now) > CLOCK_WARNING, &|count, names| {
         let evidence = format!("{count} repositories were last checked in the future: {names}; this host's clock went back");
-        findings.push(Finding::warning("clock", evidence, "synchronise the clock (systemd-timesyncd, chrony)"));
-    }
+        Finding::warning("clock", evidence, "synchronise the clock (systemd-timesyncd, chrony)")
+    });
     findings
 }
 

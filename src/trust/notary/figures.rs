@@ -69,11 +69,7 @@ impl From<Standing> for Outlook {
 impl Outlook {
     /// The roles whose expiry matters, of which some expire soon.
     pub(super) fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
-        self.roles.iter().filter(move |expiry| self.matters(expiry) && expiry.is_soon(now))
-    }
-
-    fn matters(&self, expiry: &Expiry) -> bool {
-        !(self.is_renewed && expiry.kind.is_served())
+        self.roles.iter().filter(move |expiry| expiry.matters(self.is_renewed) && expiry.is_soon(now))
     }
 
     fn state(&self, now: Timestamp) -> &'static str {
@@ -124,7 +120,7 @@ impl Inner {
         for outlook in self.outlooks() {
             *figures.repositories.entry(outlook.state(now)).or_default() += 1;
             for kind in RoleKind::ALL {
-                let first = outlook.roles.iter().find(|expiry| expiry.kind == kind && outlook.matters(expiry));
+                let first = outlook.roles.iter().find(|expiry| expiry.kind == kind && expiry.matters(outlook.is_renewed));
                 let Some(first) = first else { continue };
                 let least = figures.expires.entry(kind.as_str()).or_insert(first.expires);
                 *least = first.expires.min(*least);

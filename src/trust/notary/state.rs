@@ -35,7 +35,8 @@ const LOCK_TIME: Duration = Duration::from_secs(2);
 pub(super) const REPOSITORIES: usize = 10_000;
 
 /// Errors of the system that say nothing about the file.
-const FAILURES: [Errno; 6] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::INTR];
+const FAILURES: [Errno; 8] =
+    [Errno::ACCESS, Errno::PERM, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::INTR];
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -437,6 +438,18 @@ mod tests {
             std::fs::create_dir(&path).unwrap();
             let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
             assert!(matches!(state.write(&one, None, Some(edition)), Ok(Written::Done(_))));
+        }
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_taken_for_a_damaged_one() {
+        // Root reads whatever there is, so that the error is made here.
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::MFILE, Errno::IO] {
+            assert!(is_failure(&errno.into()), "{errno}");
+        }
+        // What stands there is another kind of thing, and no state.
+        for errno in [Errno::LOOP, Errno::ISDIR, Errno::NXIO] {
+            assert!(!is_failure(&errno.into()), "{errno}");
         }
     }
 

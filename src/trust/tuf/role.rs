@@ -125,6 +125,12 @@ pub struct Expiry {
 }
 
 impl Expiry {
+    /// Whether somebody has to see to it. What a server signs it renews when it is asked, if it is there: `is_renewed`.
+    #[must_use]
+    pub const fn matters(&self, is_renewed: bool) -> bool {
+        !(is_renewed && self.kind.is_served())
+    }
+
     /// Whether it has expired, or will soon.
     #[must_use]
     pub fn is_soon(&self, now: Timestamp) -> bool {

@@ -1,0 +1,82 @@
+//! How each repository stands that is kept on disk, for `trust status`, `doctor` and the figures. Asks nobody.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::state::{Bad, StateDir};
+use super::{Inner, Notary};
+use crate::image::Repository;
+use crate::trust::tuf::{Expiry, Knowledge, Stored, load};
+
+/// One line of `trust status`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// The repository.
+    pub repository: String,
+    /// When the server was last asked with success.
+    pub checked: Timestamp,
+    /// When the first of its base files expires; absent where what is kept does not verify.
+    pub expires: Option<Timestamp>,
+    /// When each of its files does, the first in front.
+    pub roles: Vec<Expiry>,
+    /// Whether there is a server that renews what it signs.
+    #[serde(skip)]
+    pub is_renewed: bool,
+    /// What is wrong with what is kept, or with what the server answered last: it is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl Notary {
+    /// All repositories kept on disk, and when their files expire.
+    pub async fn standings(&self) -> Vec<Standing> {
+        let mut standings = Vec::new();
+        for path in self.inner.state.paths() {
+            let Some((stored, bad)) = StateDir::read_path(&path) else { continue };
+            standings.push(self.inner.standing(&stored, bad).await);
+        }
+        let key = |standing: &Standing| (standing.first().map(|first| first.expires), standing.repository.clone());
+        standings.sort_by_cached_key(key);
+        standings
+    }
+}
+
+impl Standing {
+    /// What somebody must sign anew first. What a server signs it renews when it is asked; where there is none, all counts.
+    #[must_use]
+    pub fn first(&self) -> Option<&Expiry> {
+        self.roles.iter().find(|expiry| expiry.matters(self.is_renewed))
+    }
+
+    /// Whether it was last checked longer ago than it may be used without that.
+    #[must_use]
+    pub fn is_outdated(&self, limit: Duration, now: Timestamp) -> bool {
+        now.duration_since(self.checked) > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// What somebody must sign anew, soon or at once.
+    pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
+        self.roles.iter().filter(move |expiry| expiry.matters(self.is_renewed) && expiry.is_soon(now))
+    }
+}
+
+impl Inner {
+    /// What is kept of one repository, verified for looking at.
+    pub(super) async fn standing(&self, stored: &Stored, bad: Option<Bad>) -> Standing {
+        let known = match stored.repository.parse::<Repository>() {
+            Ok(repository) => load(stored, &repository, self.limits).await.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));
+        Standing {
+            repository: stored.repository.clone(),
+            checked: stored.seen,
+            expires: known.as_ref().ok().map(Knowledge::expires),
+            roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
+            is_renewed: self.session.is_some(),
+            fault,
+        }
+    }
+}
