@@ -54,6 +54,13 @@ pub trait Api: Send + Sync {
     /// All containers, stopped ones included.
     fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
 
+    /// The containers with this name, stopped ones included: none or one. Unlike [`Api::container`] it waits for no container's
+    /// lock, which a client can hold.
+    fn named<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>>;
+
+    /// The containers whose ids begin like this, likewise.
+    fn beginning<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>>;
+
     /// All images but intermediate ones.
     fn images(&self, deadline: Instant) -> Reply<'_, Vec<ImageSummary>>;
 

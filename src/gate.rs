@@ -7,6 +7,7 @@ mod gather;
 mod heartbeat;
 mod identity;
 mod leases;
+mod looks;
 mod metrics;
 mod records;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal};
-use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
+use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
 use crate::request::{Intent, Transport};
 use crate::trust::{Urgency, Verifier};
@@ -30,7 +31,8 @@ use crate::wire::{Answer, Call, CallError};
 pub use daemon_file::{DaemonFile, Listed};
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
-use leases::{Claim, Leases};
+use leases::{Busy, Claim, Leases};
+use looks::Looks;
 use metrics::Metrics;
 pub use records::Records;
 
@@ -41,13 +43,20 @@ pub struct Limits {
     pub decision: Duration,
     /// The part of a decision that may be spent waiting for a name.
     pub name: Duration,
+    /// One look at a container, whose lock a client can hold.
+    pub look: Duration,
     /// What follows a call's end (AuthZRes), which the client waits for.
     pub after: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { decision: Duration::from_secs(8), name: Duration::from_secs(5), after: Duration::from_secs(2) }
+        Self {
+            decision: Duration::from_secs(8),
+            name: Duration::from_secs(5),
+            look: Duration::from_secs(2),
+            after: Duration::from_secs(2),
+        }
     }
 }
 
@@ -71,10 +80,15 @@ pub enum Rules {
 pub struct Gate {
     rules: ArcSwap<Rules>,
     engine: Arc<dyn Api>,
+    /// The same engine, over connections that only looks at calls' ends use: no client can use them up.
+    ends: Arc<dyn Api>,
     journal: Arc<dyn Journal>,
     records: Records,
     identity: Identity,
     leases: Leases,
+    looks: Looks,
+    /// Looks at starts that have ended, under way.
+    ended: Arc<tokio::sync::Semaphore>,
     limits: Limits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.
     workers: tokio::runtime::Handle,
@@ -109,11 +123,14 @@ impl Gate {
     ) -> Self {
         Self {
             rules: ArcSwap::from_pointee(rules),
+            ends: Arc::clone(&engine),
             engine,
             journal,
             records,
             identity,
             leases: Leases::default(),
+            looks: Looks::default(),
+            ended: Arc::new(tokio::sync::Semaphore::new(after::MAX_LOOKS)),
             limits: Limits::default(),
             workers,
             started: crate::clock::now(),
@@ -128,6 +145,14 @@ impl Gate {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same gate, which keeps the names that are being given in `file`, and looks at calls' ends through `ends`.
+    #[must_use]
+    pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>) -> Self {
+        self.leases = Leases::kept_in(file);
+        self.ends = ends;
         self
     }
 
@@ -219,8 +244,8 @@ impl Gate {
     }
 
     /// Takes note of a call's end. Refuses nothing: the effect has already happened.
-    pub async fn response(&self, call: &Call) {
-        // What is not done in time is left: the next create or start judges the content anew.
+    pub async fn response(self: &Arc<Self>, call: &Call) {
+        // What is not done in time is left: the next create or start judges the content anew. Looks at starts go on.
         let _ = tokio::time::timeout(self.limits.after, self.after(call)).await;
     }
 
@@ -243,12 +268,16 @@ impl Gate {
         };
         let key = call_key(call);
         if let Some(claim) = &claim
-            && self.leases.hold(&key, claim, began + self.limits.name).await.is_err()
+            && let Err(reason) = self.hold(&key, claim, intent, began).await
         {
-            let name = claim_name(intent);
-            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::NameBusy { name }) };
+            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
         }
         let judgement = self.judge_in_time(rules, intent, began).await;
+        if let (Intent::Start(_), Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) =
+            (intent, &judgement.verdict, &judgement.facts.container)
+        {
+            self.leases.let_start(id);
+        }
         if claim.is_some() {
             match (&judgement.verdict, &judgement.facts.container) {
                 (Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) => self.leases.judged(&key, id),
@@ -278,16 +307,81 @@ impl Gate {
     /// A call that gives a name waits for starts by that name to end.
     async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<(), Reason> {
         let bare = |name: &str| name.trim_start_matches('/').to_owned();
-        let claim = match intent {
+        let key = call_key(call);
+        match intent {
             Intent::Create(create) => match &create.name {
-                Some(name) => Claim::Give(bare(name)),
-                None => return Ok(()),
+                Some(name) => self.hold(&key, &Claim::Give(bare(name)), intent, began).await,
+                None => Ok(()),
             },
-            Intent::Rename { name, .. } => Claim::Give(bare(name)),
-            _ => return Ok(()),
+            Intent::Rename { container, name } => {
+                let (from, name) = (bare(container), bare(name));
+                let meant = self.meant(&from, began).await?;
+                let claim = Claim::Rename { name: name.clone(), from, container: meant.clone() };
+                self.hold(&key, &claim, intent, began).await?;
+                // The engine would wait for the container's lock first, as long as a client likes, and then say no; or yes, if the
+                // name has become free meanwhile.
+                let deadline = began + self.limits.decision;
+                let refused = match self.engine.named(&name, deadline).await {
+                    Ok(found) if found.iter().all(|other| Some(&other.id) == meant.as_ref()) => return Ok(()),
+                    Ok(_) => Reason::NameTaken { name },
+                    Err(error) => Reason::EngineUnreachable { why: error.to_string() },
+                };
+                self.leases.end_rename(&key);
+                Err(refused)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The container that a rename means; `None` where there is none, or more than one begins so.
+    async fn meant(&self, container: &str, began: Instant) -> Result<Option<ContainerId>, Reason> {
+        let unreachable = |error: EngineError| Reason::EngineUnreachable { why: error.to_string() };
+        let deadline = began + self.limits.decision;
+        if let Ok(id) = container.parse() {
+            return Ok(Some(id));
+        }
+        if let Some(found) = self.engine.named(container, deadline).await.map_err(unreachable)?.pop() {
+            return Ok(Some(found.id));
+        }
+        if !container.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let mut found = self.engine.beginning(container, deadline).await.map_err(unreachable)?;
+        Ok(found.pop().filter(|_| found.is_empty()).map(|only| only.id))
+    }
+
+    /// Holds `claim` for the call, once what excludes it has ended.
+    async fn hold(&self, key: &str, claim: &Claim, intent: &Intent, began: Instant) -> Result<(), Reason> {
+        let name = match claim {
+            Claim::Start(name) | Claim::Give(name) | Claim::Rename { name, .. } => name,
         };
-        let held = self.leases.hold(&call_key(call), &claim, began + self.limits.name).await;
-        held.map_err(|_| Reason::NameBusy { name: claim_name(intent) })
+        for pending in self.leases.pending(name) {
+            if self.is_over(&pending).await {
+                self.leases.settle(&pending);
+            }
+        }
+        self.leases.hold(key, claim, began + self.limits.name).await.map_err(|busy| match busy {
+            Busy::Held => Reason::NameBusy { name: claim_name(intent) },
+            Busy::Full => Reason::Overloaded,
+            Busy::Unwritable => Reason::StateUnwritable,
+        })
+    }
+
+    /// Whether a rename whose end the daemon has not told is carried out, or was dropped (by another plugin, by a restart of the
+    /// engine). It waits in the line for its container's lock; who comes later and has had the lock twice has passed it.
+    async fn is_over(&self, pending: &leases::Pending) -> bool {
+        let Some(container) = &pending.container else { return true };
+        for _ in 0..2 {
+            // The gate's own wait for that lock must not become what holds others up.
+            let Some(_look) = self.looks.enter(container.as_str()) else { return false };
+            match self.engine.container(container.as_str(), Instant::now() + self.limits.look).await {
+                Ok(None) => return true,
+                Ok(Some(found)) if found.name == pending.name => return true,
+                Ok(Some(_)) => {}
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     fn mode(&self) -> Mode {

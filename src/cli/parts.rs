@@ -25,6 +25,8 @@ pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 pub(super) const METRICS: &str = "metrics.prom";
 /// The records of approvals, in the state folder.
 const RECORDS: &str = "approvals.jsonl";
+/// Renames under way.
+const RENAMES: &str = "renames.json";
 
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 4 << 20;
@@ -80,7 +82,9 @@ pub(super) fn serving(
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::open(&state.join(RECORDS));
     let (rules, is_good) = rules(settings, kept);
-    let gate = Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers);
+    let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
+    let gate =
+        Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers).serving(state.join(RENAMES), ends);
     gate.settings_hold(is_good);
     Ok(gate)
 }

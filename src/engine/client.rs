@@ -37,7 +37,8 @@ pub struct Limits {
     /// Longest name put into a path, bytes before escaping. Longer than any name the engine gives; stops a client from
     /// having us send its megabytes back.
     pub name_bytes: usize,
-    /// Calls at one time; more wait in line, inside their deadline. Together with `object_bytes` it bounds memory.
+    /// Calls about containers at one time, and likewise others; more wait in line, inside their deadline. Together with
+    /// `object_bytes` it bounds memory.
     pub in_flight: usize,
     /// Idle connections kept.
     pub idle: usize,
@@ -77,6 +78,8 @@ pub struct Engine {
     /// The socket as hyperlocal's connector takes it, with the path `/`.
     base: Uri,
     client: Client<UnixConnector, Empty<Bytes>>,
+    /// Turns of calls about containers, which a client can make hang, and of all others.
+    container_turns: Semaphore,
     turns: Semaphore,
     limits: Limits,
 }
@@ -105,6 +108,7 @@ impl Engine {
             // A constant path and a hex host: the one call of `hyperlocal::Uri::new`, which panics on others.
             base: hyperlocal::Uri::new(path, "/").into(),
             client,
+            container_turns: Semaphore::new(limits.in_flight),
             turns: Semaphore::new(limits.in_flight),
             limits,
         })
@@ -148,12 +152,24 @@ impl Engine {
         Ok(path)
     }
 
+    /// The containers that fit a filter of the list (`name`, `id`), whose value is a regular expression (moby,
+    /// daemon/list.go); all containers are looked at, so the answer is checked again by who asks.
+    async fn filtered(&self, filter: &str, pattern: &str, deadline: Instant) -> Result<Vec<ContainerSummary>, EngineError> {
+        let filters = serde_json::json!({ filter: [pattern] }).to_string();
+        self.whole(&self.path("/containers/json?all=1&filters=", &filters, "")?, self.limits.list_bytes, deadline).await
+    }
+
     /// One call, its answer read whole.
     pub(super) async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
         let call = shorten(&format!("{method} {path}"));
         let talk = async {
             // The semaphore is never closed.
-            let _turn = self.turns.acquire().await;
+            let turns = if path.starts_with("/containers/") && !path.starts_with("/containers/json") {
+                &self.container_turns
+            } else {
+                &self.turns
+            };
+            let _turn = turns.acquire().await;
             let response = match self.send(&method, path).await {
                 Ok(response) => response,
                 // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
@@ -242,6 +258,18 @@ fn shorten(text: &str) -> String {
     text.chars().take(TEXT_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
+/// `text` as a regular expression that fits it alone (Go's `regexp/syntax`: an escaped punctuation mark is itself).
+fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for char in text.chars() {
+        if char.is_ascii_punctuation() {
+            out.push('\\');
+        }
+        out.push(char);
+    }
+    out
+}
+
 /// Percent-escapes all but RFC 3986's unreserved characters; `/` as well, so that a name stays one part of the path.
 fn escape(name: &str, path: &mut String) {
     for byte in name.bytes() {
@@ -281,6 +309,22 @@ impl Api for Engine {
 
     fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>> {
         Box::pin(self.whole("/containers/json?all=1", self.limits.list_bytes, deadline))
+    }
+
+    fn named<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>> {
+        Box::pin(async move {
+            let mut found = self.filtered("name", &format!("^/?{}$", literal(name)), deadline).await?;
+            found.retain(|container| container.names.iter().any(|own| own == name));
+            Ok(found)
+        })
+    }
+
+    fn beginning<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>> {
+        Box::pin(async move {
+            let mut found = self.filtered("id", &format!("^{}", literal(id)), deadline).await?;
+            found.retain(|container| container.id.as_str().starts_with(id));
+            Ok(found)
+        })
     }
 
     fn images(&self, deadline: Instant) -> Reply<'_, Vec<ImageSummary>> {

@@ -102,6 +102,8 @@ pub struct ContainerSummary {
     pub image_ref: String,
     /// `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
     pub state: String,
+    /// The same for people, with how long: `Up 3 minutes`, `Exited (0) 2 seconds ago`.
+    pub status: String,
 }
 
 /// An image in a list.
@@ -539,6 +541,8 @@ struct ContainerSummaryJson {
     image: String,
     #[serde(default, deserialize_with = "or_default")]
     state: String,
+    #[serde(default, deserialize_with = "or_default")]
+    status: String,
 }
 
 impl<'de> Deserialize<'de> for ContainerSummary {
@@ -550,6 +554,7 @@ impl<'de> Deserialize<'de> for ContainerSummary {
             image: image_id(&json.image_id)?,
             image_ref: json.image,
             state: json.state,
+            status: json.status,
         })
     }
 }

@@ -178,6 +178,22 @@ fn has_name(image: &Image, reference: &Reference) -> bool {
     }
 }
 
+fn summary(container: &Container) -> ContainerSummary {
+    let (state, status) = match (container.running, container.started_at) {
+        (true, _) => ("running", "Up Less than a second"),
+        (false, Some(_)) => ("exited", "Exited (0) Less than a second ago"),
+        (false, None) => ("created", "Created"),
+    };
+    ContainerSummary {
+        id: container.id.clone(),
+        names: vec![container.name.clone()],
+        image: container.image,
+        image_ref: container.image_ref.clone(),
+        state: state.to_owned(),
+        status: status.to_owned(),
+    }
+}
+
 fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
     let first = found.next()?;
     if found.next().is_some() { None } else { Some(first) }
@@ -214,14 +230,19 @@ impl Api for Twin {
     }
 
     fn containers(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {
-        let summary = |container: &Container| ContainerSummary {
-            id: container.id.clone(),
-            names: vec![container.name.clone()],
-            image: container.image,
-            image_ref: container.image_ref.clone(),
-            state: if container.running { "running" } else { "created" }.to_owned(),
-        };
         self.answer("containers".to_owned(), |state| state.containers.iter().map(summary).collect())
+    }
+
+    fn named<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Vec<ContainerSummary>> {
+        self.answer(format!("named {name}"), |state| {
+            state.containers.iter().filter(|container| container.name == name).map(summary).collect()
+        })
+    }
+
+    fn beginning<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Vec<ContainerSummary>> {
+        self.answer(format!("beginning {id}"), |state| {
+            state.containers.iter().filter(|container| container.id.as_str().starts_with(id)).map(summary).collect()
+        })
     }
 
     fn images(&self, _: Instant) -> Reply<'_, Vec<ImageSummary>> {

@@ -1,19 +1,33 @@
 //! What follows a call's end: leases are released, what arrived and what was made is looked at and recorded. Nothing is
 //! refused here, and nothing is removed by name.
 
-use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::leases::Ended;
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::leases::Judged;
 use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
-use crate::engine::ContainerId;
-use crate::policy::{ContainerFacts, Mode, Scope, Verdict};
-use crate::request::{Create, Intent, Pull, Pulled, Start};
+use crate::engine::{Container, ContainerId, ContainerSummary};
+use crate::policy::{Mode, Reason, Scope, Verdict};
+use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
 use crate::trust::Question;
 use crate::wire::Call;
 
-/// How long ago a start that ends now may have begun. What runs longer was not started by it.
+/// How long ago a start may have begun that an earlier gate judged. What runs longer was not started by it.
 const RECENTLY: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+/// Most looks at ended starts under way; one that finds no place is recorded as not made. Stops memory from being filled.
+pub(super) const MAX_LOOKS: usize = 32;
+/// The times of the engine and of the gate are the same clock's; what is between them is rounding.
+const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
+/// One call of the engine at a call's end. It may wait for a lock that a client holds.
+const CALL: Duration = Duration::from_secs(2);
+/// How long a container that may not run is tried to be killed, and how often.
+const KILL_TRIES: u32 = 150;
+const KILL_PAUSE: Duration = Duration::from_secs(2);
 
 /// The call, if its end means anything to the gate. Cheap for the many that do not (`docker ps` answers are large).
 pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
@@ -31,26 +45,27 @@ pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
 }
 
 impl Gate {
-    pub(super) async fn after(&self, call: &Call) {
-        // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none: that is a 200.
-        let succeeded = call.outcome.as_ref().is_none_or(|outcome| (200..300).contains(&outcome.status));
+    pub(super) async fn after(self: &Arc<Self>, call: &Call) {
+        let status = call.outcome.as_ref().map(|outcome| outcome.status);
+        let succeeded = status.is_some_and(|status| (200..300).contains(&status));
         match Intent::of(call) {
-            Intent::Pull(pull) if succeeded => self.arrived(&pull).await,
+            // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none.
+            Intent::Pull(pull) if succeeded || status.is_none() => self.arrived(&pull).await,
             Intent::Create(create) => {
                 if create.name.is_some() {
                     self.leases.end(&call_key(call));
                 }
+                // One without a status has failed (engines from 29 on).
                 if succeeded {
                     self.created(call, &create).await;
                 }
             }
-            Intent::Rename { .. } => {
-                self.leases.end(&call_key(call));
-            }
+            Intent::Rename { .. } => self.leases.end_rename(&call_key(call)),
+            // 304: it ran before.
             Intent::Start(start) if !super::identity::is_full_id(&start.container) => {
-                let ended = self.leases.end(&call_key(call));
-                if succeeded {
-                    self.started(&start, ended).await;
+                let judged = self.leases.end(&call_key(call));
+                if status != Some(304) {
+                    self.look_at_start(start, judged).await;
                 }
             }
             // Their ends mean nothing to the gate.
@@ -115,40 +130,138 @@ impl Gate {
         self.journal.record(&entry);
     }
 
-    /// A start whose lease held started what was judged. Otherwise look again, and kill by id what was not.
-    async fn started(&self, start: &Start, ended: Ended) {
-        let judged = match ended {
-            Ended::InTime => return,
-            Ended::TooLate { judged } => judged,
-            Ended::Unknown => None,
+    /// Looks at what a start by name has started. Goes on when the time of the answer is over.
+    async fn look_at_start(self: &Arc<Self>, start: Start, judged: Option<Judged>) {
+        let Ok(place) = Arc::clone(&self.ended).try_acquire_owned() else {
+            let name = Entry::text(&start.container);
+            self.not_looked(&format!("too many at once, the last by the name `{name}`"));
+            return;
         };
-        let intent = Intent::Start(start.clone());
-        let judgement = self.judge(&intent).await;
-        let Some(ContainerFacts::Found { id, .. }) = &judgement.facts.container else { return };
-        // The one judged was started, late. Or the name means another container now, which is approved as well.
-        if judged.as_ref() == Some(id) {
+        let gate = Arc::clone(self);
+        let look = async move {
+            let _place = place;
+            gate.started(&start, judged).await;
+        };
+        // Who waits for the answer may stop waiting; the look goes on.
+        let _ = tokio::spawn(look).await;
+    }
+
+    /// The judged container began with this call, or else everything that did is judged.
+    async fn started(self: &Arc<Self>, start: &Start, judged: Option<Judged>) {
+        let judged = judged
+            .unwrap_or_else(|| Judged { since: crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(), container: None });
+        let since = judged.since.checked_sub(SLACK).unwrap_or_default();
+        if let Some(id) = &judged.container {
+            let found = self.ends.container(id, Instant::now() + CALL).await;
+            if found.is_ok_and(|found| found.is_some_and(|found| found.started_at >= Some(since))) {
+                return;
+            }
+        }
+        // The list waits for no container's lock.
+        let all = match self.ends.containers(Instant::now() + CALL).await {
+            Ok(all) => all,
+            Err(error) => return self.not_looked(&error.to_string()),
+        };
+        let age = crate::clock::now().duration_since(since);
+        for container in all.iter().filter(|container| may_have_begun(container, age)) {
+            if !self.leases.was_let_start(container.id.as_str()) {
+                self.began_unjudged(start, &container.id, since).await;
+            }
+        }
+    }
+
+    /// Judges a container that may have begun with a call that judged another one, and kills it if it may not run.
+    async fn began_unjudged(&self, start: &Start, id: &ContainerId, since: Timestamp) {
+        let found = match self.ends.container(id.as_str(), Instant::now() + CALL).await {
+            Ok(Some(found)) if found.started_at >= Some(since) => Some(found),
+            Ok(_) => return,
+            // A container that does not answer is judged by what the gate knows of it, and killed if that says no.
+            Err(_) => None,
+        };
+        let by_id = Start { container: id.to_string(), action: StartAction::Start, extra: None };
+        let Verdict::Deny(reason) = self.judge(&Intent::Start(by_id)).await.verdict else { return };
+        if self.mode() == Mode::Audit {
             return;
         }
-        let Verdict::Deny(reason) = &judgement.verdict else { return };
         // What could not be found out is no reason to kill; the next start is asked about again.
-        if self.mode() == Mode::Audit || reason.is_unsure() {
+        if reason.is_unsure() {
+            self.not_looked(&format!("container {id}: {}", reason.message()));
             return;
         }
-        let Ok(container) = id.parse::<ContainerId>() else { return };
-        let deadline = tokio::time::Instant::now() + self.limits.after;
-        // One that ran before this call was not started by it: the name has come to it since.
-        let found = self.engine.container(id, deadline).await;
-        let recently = crate::clock::now().checked_sub(RECENTLY).unwrap_or_default();
-        if !found.is_ok_and(|found| found.is_some_and(|found| found.running && found.started_at > Some(recently))) {
-            return;
+        let killed = match &found {
+            Some(Container { running: false, .. }) => false,
+            Some(_) | None => self.kill(start, id).await,
+        };
+        let event = if killed { Event::Killed } else { Event::Mismatch };
+        tracing::error!(container = %id, code = reason.code(), killed, "a container that was not the one judged was started");
+        self.record_start(event, start, id, &reason);
+    }
+
+    /// Kills a container by its id, until it is dead. Meanwhile nothing starts by the name that it was started by.
+    async fn kill(&self, start: &Start, id: &ContainerId) -> bool {
+        self.leases.close(&start.container);
+        let mut killed = false;
+        for _ in 0..KILL_TRIES {
+            let answer = self.ends.kill(id, Instant::now() + CALL).await;
+            killed |= matches!(answer, Ok(crate::engine::Killed::Sent));
+            if matches!(answer, Ok(_)) {
+                break;
+            }
+            tokio::time::sleep(KILL_PAUSE).await;
         }
-        let killed = self.engine.kill(&container, deadline).await;
-        tracing::error!(container = %id, code = reason.code(), ?killed, "a container that was not the one judged was started");
-        let mut entry = Entry::new(crate::clock::now(), Event::Killed);
-        entry.action = "start";
-        entry.container_id.clone_from(id);
+        self.leases.open(&start.container);
+        killed
+    }
+
+    fn record_start(&self, event: Event, start: &Start, id: &ContainerId, reason: &Reason) {
+        let mut entry = Entry::new(crate::clock::now(), event);
+        entry.action = Intent::Start(start.clone()).action();
+        entry.container_id = id.to_string();
         entry.code = reason.code();
-        entry.message = reason.message();
+        entry.message = match event {
+            Event::Mismatch => format!("ran, and ended before the gate could stop it: {}", reason.message()),
+            _ => reason.message(),
+        };
         self.journal.record(&entry);
     }
+
+    fn not_looked(&self, why: &str) {
+        tracing::error!(why, "what a start by name has started could not be looked at");
+        self.note(&format!("what a start by name has started could not be looked at: {why}"));
+    }
+}
+
+/// Whether a container may have begun within the last `age`, by the words of the list (moby, container/state.go). What cannot be
+/// read may.
+pub(super) fn may_have_begun(container: &ContainerSummary, age: jiff::SignedDuration) -> bool {
+    if matches!(container.state.as_str(), "created" | "removing") {
+        return false;
+    }
+    let at_least = |status: &str| -> Option<i64> {
+        // Of a container that has ended, the words say when it ended: it began before.
+        let words = status.strip_prefix("Up ")?;
+        if words.starts_with("Less than a second") {
+            return Some(0);
+        }
+        if words.starts_with("About a minute") {
+            return Some(60);
+        }
+        if words.starts_with("About an hour") {
+            return Some(45 * 60);
+        }
+        let (number, unit) = words.split_once(' ')?;
+        let number: i64 = number.parse().ok()?;
+        let seconds = match unit.get(..3)? {
+            "sec" => 1,
+            "min" => 60,
+            "hou" => 30 * 60,
+            "day" | "wee" | "mon" | "yea" => 12 * 60 * 60,
+            _ => return None,
+        };
+        number.checked_mul(seconds)
+    };
+    let ended_long_ago = !container.status.starts_with("Up ")
+        && ["minute", "hour", "day", "week", "month", "year"].iter().any(|unit| container.status.contains(unit))
+        && age < jiff::SignedDuration::from_secs(60);
+    !ended_long_ago && at_least(&container.status).is_none_or(|seconds| seconds <= age.as_secs().saturating_add(1))
 }

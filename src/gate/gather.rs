@@ -8,7 +8,7 @@ use super::{Gate, urgency};
 use crate::engine::{Container, EngineError, Image, Network};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, Policy, Posture, Reason, ServiceFacts};
-use crate::request::{Intent, PluginCall, Pulled, Service, Unreadable};
+use crate::request::{Intent, PluginCall, Pulled, Service, Start, StartAction, Unreadable};
 use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
@@ -79,11 +79,9 @@ impl Asking<'_> {
         if container.trim_start_matches('/').contains('/') {
             return Ok(missing);
         }
-        let Some(found) = self.gate.engine.container(container, self.deadline).await.map_err(unreachable)? else {
-            return Ok(missing);
-        };
+        let Some(found) = self.look(container).await? else { return Ok(missing) };
         if found.name == container.trim_start_matches('/') {
-            self.is_no_id_prefix(&found).await?;
+            self.others_may_start(&found).await?;
         }
         let mut facts = Facts::default();
         if let Some(image) = found.image {
@@ -100,20 +98,36 @@ impl Asking<'_> {
         Ok(facts)
     }
 
+    /// One container. The engine waits for its lock, which a client can hold.
+    async fn look(&self, container: &str) -> Result<Option<Container>, Reason> {
+        let busy = || Reason::ContainerBusy { container: container.to_owned() };
+        let _place = self.gate.looks.enter(container).ok_or_else(busy)?;
+        let deadline = self.deadline.min(Instant::now() + self.gate.limits.look);
+        match self.gate.engine.container(container, deadline).await {
+            Err(EngineError::Timeout { .. }) => Err(busy()),
+            answer => answer.map_err(unreachable),
+        }
+    }
+
     /// The engine looks for a name first, and then for the one id that begins like it. A name can be lost before the engine looks,
-    /// by calls and without one (`--rm`); nothing else may then answer to it.
-    async fn is_no_id_prefix(&self, found: &Container) -> Result<(), Reason> {
+    /// by calls and without one (`--rm`); what then answers to it must be as good.
+    async fn others_may_start(&self, found: &Container) -> Result<(), Reason> {
         if !found.name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(());
         }
-        let all = self.gate.engine.containers(self.deadline).await.map_err(unreachable)?;
-        match all.iter().find(|other| other.id != found.id && other.id.as_str().starts_with(&found.name)) {
-            Some(other) => Err(Reason::Unreadable(Unreadable::Reference(format!(
-                "`{}` is the name of one container and begins the id of another, `{}`; start it by its own id",
+        let mut others = self.gate.engine.beginning(&found.name, self.deadline).await.map_err(unreachable)?;
+        others.retain(|other| other.id != found.id);
+        // An id that begins like others starts nothing.
+        let [other] = others.as_slice() else { return Ok(()) };
+        let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
+        let facts = Box::pin(self.start(&start.container)).await?;
+        match policy::decide(self.policy, &Intent::Start(start), &facts) {
+            policy::Verdict::Allow(_) => Ok(()),
+            policy::Verdict::Deny(_) => Err(Reason::Unreadable(Unreadable::Reference(format!(
+                "`{}` is the name of one container and begins the id of another, `{}`, which is not approved; start it by its own id",
                 found.name,
                 other.id.as_str().get(..12).unwrap_or_default()
             )))),
-            None => Ok(()),
         }
     }
 

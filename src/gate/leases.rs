@@ -1,118 +1,191 @@
 //! A container's name can move between the gate's look and the daemon's. So calls that start by a name, and calls that give
-//! that name, exclude each other from AuthZReq until the matching AuthZRes, bounded in time (DESIGN, section 4). A name that is
-//! lost (also without a call: a container that removes itself) means nothing any more, or another container by the beginning
-//! of its id; `gather` refuses to start by a name of which that can be.
+//! that name, exclude each other from AuthZReq until the matching AuthZRes (docs/adr/0003). A rename waits in the engine for the
+//! container's lock, which any client can hold as long as it likes: its name stays taken until the engine is known to have
+//! carried the call out or dropped it, also across a restart of the gate. A name that is lost means nothing any more, or another
+//! container by the beginning of its id; `gather` looks at that one as well.
 
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a lease holds when no AuthZRes ends it (another plugin refused the call, the daemon went away). Longer than
-/// ordinary starts take; what takes longer is looked at again when it ends.
+use crate::engine::ContainerId;
+use crate::image::Digest;
+
+/// How long the lease of a start, or of a create, holds when no AuthZRes ends it (another plugin refused the call, the daemon
+/// went away). dockerd looks the name up at once after the last plugin's answer; what takes longer is looked at when it ends.
+/// A rename's lease has no such end: after this time the engine is asked whether the call still waits.
 const HELD: Duration = Duration::from_secs(20);
-/// How long an ended-by-time lease is remembered, so that its AuthZRes can be told that it was too late.
+/// How long an ended-by-time start is remembered, so that its AuthZRes finds what it was judged by.
 const REMEMBERED: Duration = Duration::from_mins(10);
-/// Most leases at once, remembered ones included. Stops memory from being filled by calls that never end; reached only under
-/// attack. Remembered ones make room for new ones.
+/// Most leases of starts and creates at once, remembered ones included. Stops memory from being filled by calls that never end;
+/// reached only under attack. Remembered ones make room for new ones.
 const MAX_LEASES: usize = 4096;
+/// Most renames under way at once, and of one container. They are written to disk, and a client decides when they end.
+const MAX_RENAMES: usize = 256;
+const MAX_RENAMES_OF_ONE: usize = 4;
+/// Most calls that wait for one name. More are refused at once, so that a name that is held does not hold the gate's places.
+const MAX_WAITING: usize = 8;
+/// Characters of a name that are kept to be shown. The engine knows no bound.
+const SHOWN: usize = 128;
+/// Most containers remembered as judged by a start. Above what one host starts in [`REMEMBERED`].
+const MAX_JUDGED: usize = 8192;
 
 /// What a call does to names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// Starts what this name or id prefix means.
     Start(String),
-    /// Gives this name to a container.
+    /// Gives this name to a new container.
     Give(String),
+    /// Gives this name to a container that has another.
+    Rename {
+        /// The name it is to have.
+        name: String,
+        /// The name it is called by in the call; nobody else may be given that one meanwhile.
+        from: String,
+        /// Its id; `None` where the engine knows no such container.
+        container: Option<ContainerId>,
+    },
 }
 
-/// A lease is not to be had in time.
+/// Why a lease is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Busy;
+pub enum Busy {
+    /// Another call holds the name.
+    Held,
+    /// There are too many calls of this kind.
+    Full,
+    /// The rename cannot be written to the state folder.
+    Unwritable,
+}
 
-/// How a start's lease ended.
+/// A start as it was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// It held until now: the container started is the one judged.
-    InTime,
-    /// It ran out before; the container judged is named.
-    TooLate {
-        /// Its whole id.
-        judged: Option<String>,
-    },
-    /// There was none (the gate was restarted in between).
-    Unknown,
+pub struct Judged {
+    /// When the daemon asked about it.
+    pub since: Timestamp,
+    /// The whole id of the container it was judged by.
+    pub container: Option<String>,
+}
+
+/// A rename that has not ended in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    number: u64,
+    /// The name that is given.
+    pub name: String,
+    /// To which container.
+    pub container: Option<ContainerId>,
 }
 
 /// All leases.
 #[derive(Default)]
 pub struct Leases {
-    held: Mutex<Vec<Held>>,
+    state: Mutex<State>,
     changed: Notify,
+    /// Where renames under way are written, before they are answered.
+    file: Option<PathBuf>,
 }
 
+#[derive(Default)]
+struct State {
+    held: Vec<Held>,
+    renames: Vec<Rename>,
+    waiting: Vec<Key>,
+    closed: Vec<Key>,
+    judged: VecDeque<(String, Instant)>,
+    numbers: u64,
+}
+
+/// A start's or a create's lease.
 struct Held {
     /// Of method and target of the call, as dockerd repeats them in AuthZRes.
     call: Key,
     is_start: bool,
     name: Key,
     until: Instant,
+    since: Timestamp,
     judged: Option<String>,
 }
 
-/// Clients choose targets and names, up to the size of a request's head; what is kept of them is their hash.
-type Key = [u8; 32];
-
-fn key(text: &str) -> Key {
-    Sha256::digest(text.as_bytes()).into()
+struct Rename {
+    number: u64,
+    begun: Instant,
+    kept: Kept,
 }
 
-impl Claim {
-    /// Whether it starts, and the name.
-    fn parts(&self) -> (bool, Key) {
-        match self {
-            Self::Start(name) => (true, key(name)),
-            Self::Give(name) => (false, key(name)),
-        }
-    }
+/// A rename under way, as the state folder has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    /// The name that is given, cut to be shown.
+    name: String,
+    container: Option<ContainerId>,
+    since: Timestamp,
+    /// Hashes of the name, of what the container is called by in the call, and of the call's method and target.
+    gives: Key,
+    from: Key,
+    call: Key,
+}
+
+/// Clients choose targets and names, up to the size of a request's head; what is compared is their hash.
+type Key = Digest;
+
+fn key(text: &str) -> Key {
+    Digest::of(text.as_bytes())
 }
 
 impl Leases {
+    /// Leases that are kept in `file`; what an earlier gate held is held again. A file that cannot be read is said in the log.
+    pub fn kept_in(file: PathBuf) -> Self {
+        let kept: Vec<Kept> = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::error!(file = %file.display(), %error, "the renames under way cannot be read; names that were being given are not known");
+                Vec::new()
+            }),
+            Err(_) => Vec::new(),
+        };
+        let leases = Self { file: Some(file), ..Self::default() };
+        {
+            let mut state = leases.lock();
+            for kept in kept.into_iter().take(MAX_RENAMES) {
+                state.numbers += 1;
+                let number = state.numbers;
+                state.renames.push(Rename { number, begun: Instant::now(), kept });
+            }
+        }
+        leases
+    }
+
     /// Waits until `claim` excludes nothing that is held, at most until `deadline`, and holds it for `call`.
     pub async fn hold(&self, call: &str, claim: &Claim, deadline: Instant) -> Result<(), Busy> {
-        let (call, (is_start, name)) = (key(call), claim.parts());
+        let _waits = self.wait_for(claim)?;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = Instant::now();
-            let next = {
-                let mut held = self.lock();
-                // Only a start is told that it was too late. Calls that another plugin refuses never end here, and must not pile up.
-                let is_remembered = |lease: &Held| lease.is_start && lease.until + REMEMBERED > now;
-                held.retain(|lease| lease.until > now || is_remembered(lease));
-                if held.len() >= MAX_LEASES {
-                    held.retain(|lease| lease.until > now);
-                }
-                let excludes = |lease: &&Held| lease.until > now && lease.is_start != is_start && lease.name == name;
-                let blocking = held.iter().filter(excludes);
-                match blocking.map(|lease| lease.until).min() {
-                    None if held.len() >= MAX_LEASES => return Err(Busy),
-                    None => {
-                        held.push(Held { call, is_start, name, until: now + HELD, judged: None });
-                        return Ok(());
-                    }
-                    Some(until) => until,
-                }
+            let Some(next) = self.lock().try_hold(call, claim, now)? else {
+                return match claim {
+                    Claim::Rename { .. } => self.write().map_err(|error| {
+                        tracing::error!(%error, "a rename cannot be written to the state folder; it is refused");
+                        self.end_rename(call);
+                        Busy::Unwritable
+                    }),
+                    Claim::Start(_) | Claim::Give(_) => Ok(()),
+                };
             };
             if now >= deadline {
-                return Err(Busy);
+                return Err(Busy::Held);
             }
             tokio::select! {
                 () = &mut changed => {}
-                () = tokio::time::sleep_until(next.min(deadline)) => {}
+                () = tokio::time::sleep_until(next.unwrap_or(deadline).min(deadline)) => {}
             }
         }
     }
@@ -120,24 +193,203 @@ impl Leases {
     /// Notes which container a start was judged by.
     pub fn judged(&self, call: &str, container: &str) {
         let call = key(call);
-        if let Some(lease) = self.lock().iter_mut().rev().find(|lease| lease.call == call) {
+        if let Some(lease) = self.lock().held.iter_mut().rev().find(|lease| lease.call == call) {
             lease.judged = Some(container.to_owned());
         }
     }
 
-    /// Ends the oldest lease of `call`.
-    pub fn end(&self, call: &str) -> Ended {
-        let call = key(call);
-        let mut held = self.lock();
-        let Some(at) = held.iter().position(|lease| lease.call == call) else { return Ended::Unknown };
-        let lease = held.remove(at);
-        drop(held);
-        self.changed.notify_waiters();
-        if lease.until > Instant::now() { Ended::InTime } else { Ended::TooLate { judged: lease.judged } }
+    /// Remembers that a start of this container was judged and let pass, under whatever name.
+    pub fn let_start(&self, container: &str) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.judged.retain(|(_, at)| *at + REMEMBERED > now);
+        if state.judged.len() >= MAX_JUDGED {
+            state.judged.pop_front();
+        }
+        state.judged.push_back((container.to_owned(), now));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a start of this container was judged and let pass lately.
+    pub fn was_let_start(&self, container: &str) -> bool {
+        self.lock().judged.iter().any(|(id, _)| id == container)
+    }
+
+    /// Ends the oldest lease of `call`, a start or a create; what a start was judged by. `None`: there is none any more (the gate
+    /// was restarted in between).
+    pub fn end(&self, call: &str) -> Option<Judged> {
+        let call = key(call);
+        let mut state = self.lock();
+        let at = state.held.iter().position(|lease| lease.call == call)?;
+        let lease = state.held.remove(at);
+        drop(state);
+        self.changed.notify_waiters();
+        Some(Judged { since: lease.since, container: lease.judged })
+    }
+
+    /// Ends the oldest lease of the rename `call`.
+    pub fn end_rename(&self, call: &str) {
+        let call = key(call);
+        let ended = {
+            let mut state = self.lock();
+            state.renames.iter().position(|rename| rename.kept.call == call).map(|at| state.renames.remove(at))
+        };
+        if ended.is_some() {
+            self.renames_changed();
+        }
+    }
+
+    /// Nothing starts by `name` until it is opened: what was started by it is being killed.
+    pub fn close(&self, name: &str) {
+        self.lock().closed.push(key(name));
+    }
+
+    /// Ends one [`Leases::close`].
+    pub fn open(&self, name: &str) {
+        let name = key(name);
+        let mut state = self.lock();
+        if let Some(at) = state.closed.iter().position(|closed| *closed == name) {
+            state.closed.swap_remove(at);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// The renames to or of `name` that have been under way for longer than [`HELD`]: their AuthZRes may never come.
+    pub fn pending(&self, name: &str) -> Vec<Pending> {
+        let name = key(name);
+        let state = self.lock();
+        let concerns =
+            |rename: &&Rename| (rename.kept.gives == name || rename.kept.from == name) && rename.begun.elapsed() >= HELD;
+        let pending = |rename: &Rename| Pending {
+            number: rename.number,
+            name: rename.kept.name.clone(),
+            container: rename.kept.container.clone(),
+        };
+        state.renames.iter().filter(concerns).map(pending).collect()
+    }
+
+    /// Ends a rename that the engine is known to have carried out or dropped.
+    pub fn settle(&self, pending: &Pending) {
+        self.lock().renames.retain(|rename| rename.number != pending.number);
+        self.renames_changed();
+    }
+
+    fn renames_changed(&self) {
+        self.changed.notify_waiters();
+        if let Err(error) = self.write() {
+            // Too many are kept then: the next gate asks the engine about them.
+            tracing::error!(%error, "the renames under way cannot be written to the state folder");
+        }
+    }
+
+    /// Writes the renames under way, as a whole file in place of the last one. The engine forgets them when the host goes down,
+    /// so nothing is synced.
+    fn write(&self) -> std::io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let state = self.lock();
+        let kept: Vec<&Kept> = state.renames.iter().map(|rename| &rename.kept).collect();
+        let folder = file.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let mut written = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut written, &kept)?;
+        written.persist(file).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// A place in the line for `claim`'s name, given back when dropped.
+    fn wait_for(&self, claim: &Claim) -> Result<Waiting<'_>, Busy> {
+        let name = match claim {
+            Claim::Start(name) | Claim::Give(name) | Claim::Rename { name, .. } => key(name),
+        };
+        let mut state = self.lock();
+        if state.waiting.iter().filter(|waiting| **waiting == name).count() >= MAX_WAITING {
+            return Err(Busy::Full);
+        }
+        state.waiting.push(name);
+        drop(state);
+        Ok(Waiting { leases: self, name })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Waiting<'a> {
+    leases: &'a Leases,
+    name: Key,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.leases.lock();
+        if let Some(at) = state.waiting.iter().position(|waiting| *waiting == self.name) {
+            state.waiting.swap_remove(at);
+        }
+    }
+}
+
+impl State {
+    /// Holds `claim` for `call`, or says when what excludes it ends by itself, if it does.
+    fn try_hold(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<Option<Option<Instant>>, Busy> {
+        self.make_room(now);
+        let live = self.held.iter().filter(|lease| lease.until > now);
+        let (mut until, mut excluded) = (None, false);
+        let mut exclude = |end: Option<Instant>| {
+            excluded = true;
+            until = [until, end].into_iter().flatten().min();
+        };
+        match claim {
+            Claim::Start(name) => {
+                let name = key(name);
+                live.filter(|lease| !lease.is_start && lease.name == name).for_each(|lease| exclude(Some(lease.until)));
+                self.renames.iter().filter(|rename| rename.kept.gives == name).for_each(|_| exclude(None));
+                self.closed.iter().filter(|closed| **closed == name).for_each(|_| exclude(None));
+            }
+            Claim::Give(name) | Claim::Rename { name, .. } => {
+                let name = key(name);
+                live.filter(|lease| lease.is_start && lease.name == name).for_each(|lease| exclude(Some(lease.until)));
+                // What a rename under way is called by stays what it was.
+                self.renames.iter().filter(|rename| rename.kept.from == name).for_each(|_| exclude(None));
+            }
+        }
+        if excluded {
+            return Ok(Some(until));
+        }
+        self.push(call, claim, now)?;
+        Ok(None)
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        // Only a start is asked for when it is over. Calls that another plugin refuses never end here, and must not pile up.
+        let is_remembered = |lease: &Held| lease.is_start && lease.until + REMEMBERED > now;
+        self.held.retain(|lease| lease.until > now || is_remembered(lease));
+        if self.held.len() >= MAX_LEASES {
+            self.held.retain(|lease| lease.until > now);
+        }
+    }
+
+    fn push(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<(), Busy> {
+        let (call, since) = (key(call), crate::clock::now());
+        match claim {
+            Claim::Start(name) | Claim::Give(name) => {
+                if self.held.len() >= MAX_LEASES {
+                    return Err(Busy::Full);
+                }
+                let is_start = matches!(claim, Claim::Start(_));
+                self.held.push(Held { call, is_start, name: key(name), until: now + HELD, since, judged: None });
+            }
+            Claim::Rename { name, from, container } => {
+                let of_one = self.renames.iter().filter(|rename| rename.kept.container == *container).count();
+                if self.renames.len() >= MAX_RENAMES || of_one >= MAX_RENAMES_OF_ONE {
+                    return Err(Busy::Full);
+                }
+                self.numbers += 1;
+                let shown = name.chars().take(SHOWN).collect();
+                let kept = Kept { name: shown, container: container.clone(), since, gives: key(name), from: key(from), call };
+                self.renames.push(Rename { number: self.numbers, begun: now, kept });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -149,16 +401,96 @@ mod tests {
         Instant::now() + Duration::from_millis(50)
     }
 
+    fn id(digit: char) -> Option<ContainerId> {
+        digit.to_string().repeat(64).parse().ok()
+    }
+
+    fn rename(from: &str, name: &str, container: char) -> Claim {
+        Claim::Rename { name: name.into(), from: from.into(), container: id(container) }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_name_is_not_given_while_a_start_by_it_is_under_way() {
         let leases = Leases::default();
         leases.hold("POST /containers/web/start", &Claim::Start("web".into()), soon()).await.unwrap();
-        assert_eq!(leases.hold("rename", &Claim::Give("web".into()), soon()).await, Err(Busy));
-        assert_eq!(leases.hold("create", &Claim::Give("web".into()), soon()).await, Err(Busy));
+        assert_eq!(leases.hold("rename", &rename("bad", "web", 'b'), soon()).await, Err(Busy::Held));
+        assert_eq!(leases.hold("create", &Claim::Give("web".into()), soon()).await, Err(Busy::Held));
         leases.hold("create", &Claim::Give("other".into()), soon()).await.unwrap();
-        assert_eq!(leases.end("POST /containers/web/start"), Ended::InTime);
-        leases.hold("rename", &Claim::Give("web".into()), soon()).await.unwrap();
-        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy));
+        assert!(leases.end("POST /containers/web/start").is_some());
+        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rename_that_waits_in_the_engine_holds_its_names_until_it_ends() {
+        let leases = Leases::default();
+        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        tokio::time::advance(HELD * 30).await;
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+        // Nor does the name that the rename was called by come to mean another container.
+        assert_eq!(leases.hold("other", &rename("evil", "bad", 'c'), soon()).await, Err(Busy::Held));
+        leases.hold("start", &Claim::Start("db".into()), soon()).await.unwrap();
+        leases.end_rename("rename");
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rename_that_never_ends_can_be_settled() {
+        let leases = Leases::default();
+        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        assert!(leases.pending("web").is_empty());
+        tokio::time::advance(HELD).await;
+        let pending = leases.pending("web");
+        assert_eq!(pending.first().map(|pending| pending.container.clone()), Some(id('b')));
+        leases.settle(pending.first().unwrap());
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restarted_gate_knows_the_names_that_are_being_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("renames.json");
+        Leases::kept_in(file.clone()).hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        let again = Leases::kept_in(file.clone());
+        assert_eq!(again.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+        again.end_rename("rename");
+        again.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+        let third = Leases::kept_in(file);
+        third.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rename_that_cannot_be_written_is_refused() {
+        let leases = Leases::kept_in("/nonexistent/folder/renames.json".into());
+        assert_eq!(leases.hold("rename", &rename("bad", "web", 'b'), soon()).await, Err(Busy::Unwritable));
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn renames_of_one_container_do_not_take_every_place() {
+        let leases = Leases::default();
+        for number in 0..MAX_RENAMES_OF_ONE {
+            leases.hold(&format!("r{number}"), &rename("bad", &format!("n{number}"), 'b'), soon()).await.unwrap();
+        }
+        assert_eq!(leases.hold("more", &rename("bad", "more", 'b'), soon()).await, Err(Busy::Full));
+        leases.hold("honest", &rename("good", "honest", 'a'), soon()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_wait_for_one_name() {
+        let leases = std::sync::Arc::new(Leases::default());
+        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        let later = Instant::now() + Duration::from_secs(5);
+        for _ in 0..MAX_WAITING {
+            let leases = leases.clone();
+            tokio::spawn(async move { leases.hold("start", &Claim::Start("web".into()), later).await });
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), later).await, Err(Busy::Full));
+        leases.hold("start", &Claim::Start("db".into()), later).await.unwrap();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        tokio::task::yield_now().await;
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
     }
 
     #[tokio::test(start_paused = true)]
@@ -167,10 +499,10 @@ mod tests {
         for number in 0..MAX_LEASES {
             leases.hold("create", &Claim::Give(format!("c{number}")), soon()).await.unwrap();
         }
-        assert_eq!(leases.hold("create", &Claim::Give("one-more".into()), soon()).await, Err(Busy));
+        assert_eq!(leases.hold("create", &Claim::Give("one-more".into()), soon()).await, Err(Busy::Full));
         tokio::time::advance(HELD).await;
         leases.hold("create", &Claim::Give("later".into()), soon()).await.unwrap();
-        assert_eq!(leases.lock().len(), 1);
+        assert_eq!(leases.lock().held.len(), 1);
         for number in 1..MAX_LEASES {
             leases.hold("start", &Claim::Start(format!("c{number}")), soon()).await.unwrap();
         }
@@ -181,16 +513,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_goes_on_when_the_lease_ends_or_runs_out() {
+    async fn who_waits_goes_on_when_the_lease_runs_out_and_the_judged_container_is_remembered() {
         let leases = std::sync::Arc::new(Leases::default());
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
         leases.judged("start", "c1");
-        let waiting = {
-            let leases = leases.clone();
-            tokio::spawn(async move { leases.hold("rename", &Claim::Give("web".into()), Instant::now() + HELD * 2).await })
-        };
-        assert_eq!(waiting.await.unwrap(), Ok(()));
-        assert_eq!(leases.end("start"), Ended::TooLate { judged: Some("c1".into()) });
-        assert_eq!(leases.end("start"), Ended::Unknown);
+        let deadline = Instant::now() + HELD * 2;
+        assert_eq!(leases.hold("rename", &rename("b", "web", 'b'), deadline).await, Ok(()));
+        assert_eq!(leases.end("start").and_then(|judged| judged.container), Some("c1".to_owned()));
+        assert_eq!(leases.end("start"), None);
     }
 }

@@ -70,8 +70,12 @@ fn house_with(policy: Policy, notary: Notary) -> House {
     engine.put_image(image("evil", &["evil.example/evil:1"], &["evil.example/evil"]));
     let journal = Arc::new(MemoryJournal::default());
     let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
-    let limits =
-        Limits { decision: Duration::from_millis(400), name: Duration::from_millis(200), after: Duration::from_millis(200) };
+    let limits = Limits {
+        decision: Duration::from_millis(400),
+        name: Duration::from_millis(200),
+        look: Duration::from_millis(200),
+        after: Duration::from_millis(200),
+    };
     let workers = tokio::runtime::Handle::current();
     let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::default(), workers);
     House { gate: Arc::new(gate.with_limits(limits)), engine, journal }
@@ -215,7 +219,14 @@ async fn a_name_that_begins_another_containers_id_starts_nothing() {
     house.engine.put_container(container('a', "bbb", Some(digest("good config"))));
     house.engine.put_container(container('c', "cc", Some(digest("good config"))));
     assert_eq!(house.says(&start("bbb")).await, "allow");
-    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    let good = Container {
+        id: format!("bbb{}", "c".repeat(61)).parse().unwrap(),
+        ..container('b', "fine", Some(digest("good config")))
+    };
+    house.engine.put_container(good);
+    assert_eq!(house.says(&start("bbb")).await, "allow", "what would start instead is as good");
+    let id = format!("bbb{}", "c".repeat(61)).parse().unwrap();
+    house.engine.put_container(Container { id, ..container('b', "bad", Some(digest("evil config"))) });
     assert_ne!(house.says(&start("bbb")).await, "allow");
     for sure in ["a".repeat(64).as_str(), "aaa", "cc"] {
         assert_eq!(house.says(&start(sure)).await, "allow", "{sure}");
@@ -258,6 +269,9 @@ async fn what_cannot_be_found_out_is_refused() {
     let house = house();
     house.engine.fail_with(Some(EngineError::Timeout { call: "GET /images".into() }));
     assert_eq!(house.says(&create(GOOD)).await, "engine-unreachable");
+    // A container that does not answer may be held by a client; an engine that does not is away.
+    assert_eq!(house.says(&start("web")).await, "container-busy");
+    house.engine.fail_with(Some(EngineError::Unreachable { socket: String::new(), cause: String::new() }));
     assert_eq!(house.says(&start("web")).await, "engine-unreachable");
     let hanging = house_with(policy(Posture::Images), Notary { hangs: true, ..Notary::default() });
     assert_eq!(hanging.says(&pull(GOOD)).await, "deadline");
@@ -526,8 +540,26 @@ async fn a_name_is_not_moved_between_the_look_and_the_start() {
         || Ok((call("POST", "/containers/b/rename?name=web"), Intent::Rename { container: "b".into(), name: "web".into() }));
     let Answer::Deny(message) = house.gate.request(rename()).await else { panic!() };
     assert!(message.starts_with("name-busy"), "{message}");
-    assert_eq!(house.gate.leases.end("POST /v1.41/containers/web/start"), super::leases::Ended::InTime);
+    assert!(house.gate.leases.end("POST /v1.41/containers/web/start").is_some());
+    // The name is another container's: the engine would wait, and give it once it is free.
+    let Answer::Deny(message) = house.gate.request(rename()).await else { panic!() };
+    assert!(message.starts_with("name-taken"), "{message}");
+    house.engine.rename(&"a".repeat(64).parse().unwrap(), "old");
     assert_eq!(house.gate.request(rename()).await, Answer::Allow);
+    // Until it is given, nothing starts by it; the full id does.
+    let Answer::Deny(message) = house.gate.request(Ok((started.clone(), start("web")))).await else { panic!() };
+    assert!(message.starts_with("name-busy"), "{message}");
+    let id = "a".repeat(64);
+    assert_eq!(house.gate.request(Ok((call("POST", &format!("/containers/{id}/start")), start(&id)))).await, Answer::Allow);
+    house
+        .gate
+        .response(&Call {
+            outcome: Some(crate::wire::Outcome { status: 204, body: None }),
+            ..call("POST", "/containers/b/rename?name=web")
+        })
+        .await;
+    house.engine.put_container(container('b', "web", Some(digest("good config"))));
+    assert_eq!(house.gate.request(Ok((started, start("web")))).await, Answer::Allow);
 }
 
 #[tokio::test]
@@ -617,15 +649,15 @@ async fn a_container_made_of_other_content_than_was_judged_is_recorded() {
     assert_eq!(seen, [(Event::Created, Some('a')), (Event::Mismatch, Some('b'))]);
 }
 
+fn started_call(status: Option<u16>) -> Call {
+    let text = r#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#;
+    let outcome = status.map(|status| crate::wire::Outcome { status, body: None });
+    Call { outcome, ..Call::decode(text.as_bytes()).unwrap() }
+}
+
+/// The gate was restarted between the question and the end.
 #[tokio::test]
 async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_approves() {
-    let ended = Call {
-        outcome: Some(crate::wire::Outcome { status: 204, body: None }),
-        ..Call::decode(
-            br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#,
-        )
-        .unwrap()
-    };
     let now = crate::clock::now();
     let long_ago = now.checked_sub(jiff::SignedDuration::from_hours(1)).unwrap();
     for (image, running, started_at, kills) in [
@@ -637,15 +669,85 @@ async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_appro
         let house = house();
         let started = Container { running, started_at: Some(started_at), ..container('a', "web", Some(digest(image))) };
         house.engine.put_container(started);
-        house.gate.response(&ended).await;
+        house.gate.response(&started_call(Some(204))).await;
         assert_eq!(house.engine.killed().len(), kills, "{image} {running} {started_at}");
     }
     let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
     let house = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
     let started = Container { running: true, started_at: Some(now), ..container('a', "web", Some(digest("good config"))) };
     house.engine.put_container(started);
-    house.gate.response(&ended).await;
+    house.gate.response(&started_call(Some(204))).await;
     assert!(house.engine.killed().is_empty());
+}
+
+/// The name came to mean another container after the look, and lost it again before the end: 4 of 4 tries on a real engine.
+#[tokio::test]
+async fn what_began_in_place_of_the_judged_container_is_killed_under_whatever_name() {
+    let evil = |running| Container {
+        running,
+        started_at: Some(crate::clock::now()),
+        ..container('e', "elsewhere", Some(digest("evil config")))
+    };
+    for (status, running, events) in [
+        (Some(204), true, vec![Event::Killed]),
+        // No status: the handler failed, by the engine's own account.
+        (None, true, vec![Event::Killed]),
+        (Some(500), true, vec![Event::Killed]),
+        // It ended by itself; that it ran is recorded.
+        (Some(204), false, vec![Event::Mismatch]),
+        (Some(304), true, vec![]),
+    ] {
+        let house = house();
+        house.engine.put_container(container('a', "web", Some(digest("good config"))));
+        let asked = house.gate.request(Ok((started_call(None), start("web")))).await;
+        assert_eq!(asked, Answer::Allow);
+        house.engine.put_container(evil(running));
+        house.gate.response(&started_call(status)).await;
+        let entries = house.journal.0.lock().unwrap();
+        let seen: Vec<_> = entries.iter().map(|entry| entry.event).filter(|event| *event != Event::Allowed).collect();
+        assert_eq!(seen, events, "{status:?} {running}");
+        assert_eq!(house.engine.killed().len(), usize::from(events == [Event::Killed]));
+    }
+    // The judged one began: what else begins is not this call's.
+    let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let begun =
+        Container { running: true, started_at: Some(crate::clock::now()), ..container('a', "web", Some(digest("good config"))) };
+    house.engine.put_container(begun);
+    house.engine.put_container(evil(true));
+    house.gate.response(&started_call(Some(204))).await;
+    assert!(house.engine.killed().is_empty());
+}
+
+#[test]
+fn the_lists_words_say_what_may_have_begun() {
+    let age = jiff::SignedDuration::from_secs(5);
+    for (state, status, may) in [
+        ("running", "Up Less than a second", true),
+        ("running", "Up 3 seconds", true),
+        ("running", "Up 3 seconds (health: starting)", true),
+        ("paused", "Up 2 seconds (Paused)", true),
+        ("running", "Up 40 seconds", false),
+        ("running", "Up 3 minutes", false),
+        ("running", "Up About an hour", false),
+        ("running", "Up 5 weeks", false),
+        ("running", "?", true),
+        ("exited", "Exited (0) 1 second ago", true),
+        ("exited", "Exited (0) 3 weeks ago", false),
+        ("restarting", "Restarting (1) 2 seconds ago", true),
+        ("created", "Created", false),
+    ] {
+        let listed = crate::engine::ContainerSummary {
+            id: "a".repeat(64).parse().unwrap(),
+            names: Vec::new(),
+            image: None,
+            image_ref: String::new(),
+            state: state.to_owned(),
+            status: status.to_owned(),
+        };
+        assert_eq!(super::after::may_have_begun(&listed, age), may, "{status}");
+    }
 }
 
 #[test]

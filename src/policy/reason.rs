@@ -132,6 +132,18 @@ pub enum Reason {
         /// The name.
         name: String,
     },
+    /// A rename to a name that another container has.
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A name that is being given cannot be written to the state folder, so a restart of the gate would forget it.
+    StateUnwritable,
+    /// The engine does not say what a container is: a call that is under way holds its lock.
+    ContainerBusy {
+        /// The container, as named in the call.
+        container: String,
+    },
     /// The decision took too long.
     Deadline {
         /// Its bound, in seconds.
@@ -176,6 +188,9 @@ impl Reason {
             Self::Unreadable(_) | Self::CallUnreadable { .. } => "request-unreadable",
             Self::EngineUnreachable { .. } => "engine-unreachable",
             Self::NameBusy { .. } => "name-busy",
+            Self::NameTaken { .. } => "name-taken",
+            Self::StateUnwritable => "state-unwritable",
+            Self::ContainerBusy { .. } => "container-busy",
             Self::Deadline { .. } => "deadline",
             Self::Overloaded => "overloaded",
             Self::SettingFault { .. } => "setting-fault",
@@ -229,9 +244,16 @@ impl Reason {
             Self::Unreadable(why) => printable(&why.to_string()),
             Self::CallUnreadable { why } => clean(why),
             Self::EngineUnreachable { why } => format!("the engine cannot be asked about it: {}", clean(why)),
-            Self::NameBusy { name } => format!("the name {} is being given and started at the same time", quoted(name)),
+            Self::NameBusy { name } => {
+                format!("a call that gives the name {} to a container, or starts by it, is under way", quoted(name))
+            }
+            Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
+            Self::StateUnwritable => "the gate cannot write to its state folder which name is being given".to_owned(),
+            Self::ContainerBusy { container } => {
+                format!("the engine does not say what container {} is: another call holds it", quoted(container))
+            }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
-            Self::Overloaded => "too many large requests are being decided at once".to_owned(),
+            Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
             Self::SettingFault { fault } => format!("the gate's settings are faulty: {}", clean(fault)),
             Self::Internal => "the gate met a fault of its own".to_owned(),
         }
@@ -264,7 +286,11 @@ impl Reason {
             Self::Unreadable(_) => "send the call as docker's own clients do",
             Self::CallUnreadable { .. } => "repeat the call",
             Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",
-            Self::NameBusy { .. } | Self::Overloaded => "repeat the call",
+            Self::NameBusy { .. } => "repeat the call, or use the container's full id (docker ps -a --no-trunc)",
+            Self::NameTaken { .. } => "rename or remove that container first",
+            Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
+            Self::ContainerBusy { .. } => "end the calls that use it (docker cp, export), then repeat",
+            Self::Overloaded => "repeat the call",
             Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
             Self::SettingFault { .. } => "docker plugin disable, set, enable, then reload the daemon",
             Self::Internal => "see the gate's log and report it",
@@ -284,6 +310,7 @@ impl Reason {
                     | TrustCode::AllowlistUnavailable
             ),
             Self::EngineUnreachable { .. }
+            | Self::ContainerBusy { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
             | Self::SettingFault { .. }

@@ -69,6 +69,8 @@ staged! {
     plugin(name: &'a str) -> Option<Plugin>;
     exec(id: &'a str) -> Option<Exec>;
     containers() -> Vec<ContainerSummary>;
+    named(name: &'a str) -> Vec<ContainerSummary>;
+    beginning(id: &'a str) -> Vec<ContainerSummary>;
     images() -> Vec<ImageSummary>;
     version() -> Version;
     info() -> Info;
@@ -167,7 +169,7 @@ async fn no_line_is_misjudged_in_either_posture() {
     let engine = Arc::new(Stage::default());
     let mut wrong = Vec::new();
     for posture in ["images", "lockdown"] {
-        let gate = gate(folder.path(), engine.clone(), posture, &lines[0]["policy"]);
+        let gate = Arc::new(gate(folder.path(), engine.clone(), posture, &lines[0]["policy"]));
         let (mut denials, mut permits) = (0, 0);
         for line in &lines {
             *engine.0.lock().unwrap() = Arc::new(twin(&line["engine_state"]));
@@ -210,5 +212,5 @@ async fn a_failing_engine_lets_no_container_start() {
     let gate = gate(folder.path(), engine, "images", &line["policy"]);
     let posted = br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#;
     let Answer::Deny(message) = gate.request(Gate::read(posted)).await else { panic!("started") };
-    assert!(message.starts_with("engine-unreachable"), "{message}");
+    assert!(message.starts_with("container-busy"), "{message}");
 }
