@@ -294,6 +294,9 @@ pub enum Unreadable {
     /// A body that dockerd reads and does not show.
     #[error("the call has a body that the daemon does not show to plugins")]
     HiddenBody,
+    /// Empty as it is shown, but over HTTP/2 it may hide a form.
+    #[error("the call's header Content-Type may hide a form if it came over HTTP/2, which this engine serves")]
+    MaybeForm,
     /// A JSON body was due and none is shown (too large, or none sent).
     #[error("the call's JSON body is missing, or too large for the daemon to show")]
     MissingBody,
@@ -315,6 +318,15 @@ pub enum Unreadable {
     /// Text that should be a reference, a tag or an image.
     #[error("{0}")]
     Reference(String),
+    /// A container's name that the daemon's own grammar does not have; escaped and cut.
+    #[error("`{0}` is not a container's name ([a-zA-Z0-9][a-zA-Z0-9_.-]+)")]
+    Name(String),
+    /// A mount of a type this gate does not know: what it brings in cannot be judged. Escaped and cut.
+    #[error("`{0}` is a mount type this gate does not know")]
+    MountType(String),
+    /// A body beside an import: it may be a form that makes a pull of it, and the daemon does not show which.
+    #[error("an import of a file has a body that may hide a pull, and the daemon does not show it to plugins")]
+    ImportBody,
     /// More members or levels than any honest body has.
     #[error("the call's JSON body is too large or too deep")]
     TooComplex,

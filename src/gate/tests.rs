@@ -229,11 +229,43 @@ async fn a_removal_waits_for_no_start() {
     let call =
         |method: &str, uri: &str| Call::decode(format!(r#"{{"RequestMethod":"{method}","RequestUri":"{uri}"}}"#).as_bytes());
     for (method, uri) in
-        [("POST", "/containers/db/restart"), ("DELETE", "/containers/other"), ("POST", "/containers/c/rename?name=x")]
+        [("POST", "/containers/db/restart"), ("DELETE", "/containers/other"), ("POST", "/containers/c/rename?name=xy")]
     {
         let call = call(method, uri).unwrap();
         let intent = Intent::of(&call);
         assert_eq!(house.gate.request(Ok((call, intent))).await, Answer::Allow, "{uri}");
+    }
+}
+
+/// The mark passes what the gate itself calls, and nothing beside it.
+#[tokio::test]
+async fn the_gates_own_mark_passes_reads_and_kills_by_full_id_alone() {
+    let house = house_with(policy(Posture::Lockdown), Notary::default());
+    let id = "a".repeat(64);
+    for (method, uri, ours) in [
+        ("GET", "/v1.41/images/x/json".to_owned(), true),
+        ("HEAD", "/_ping".to_owned(), true),
+        ("POST", format!("/containers/{id}/kill"), true),
+        ("POST", format!("/v1.41/containers/{id}/kill"), true),
+        ("GET", "/containers/web/attach/ws".to_owned(), false),
+        ("OPTIONS", "/info".to_owned(), false),
+        ("POST", "/containers/web/kill".to_owned(), false),
+        ("POST", format!("/containers/{id}x/kill"), false),
+        ("POST", format!("/containers/{id}/kill?signal=HUP"), false),
+        ("POST", format!("/x/containers/{id}/kill"), false),
+        ("POST", format!("/containers/{id}/start"), false),
+        ("POST", "/containers/create".to_owned(), false),
+        ("POST", "/images/load".to_owned(), false),
+        ("DELETE", format!("/containers/{id}"), false),
+    ] {
+        let mut call = Call { method: method.to_owned(), uri: uri.clone(), ..call_without_body() };
+        call.headers.insert(crate::engine::CALL_HEADER.to_owned(), crate::engine::own_mark());
+        let intent = Intent::of(&call);
+        assert_eq!(super::is_ours(&call, &intent), ours, "{method} {uri}");
+        let refused = matches!(house.gate.request(Ok((call, intent))).await, Answer::Deny(_));
+        assert!(!(ours && refused), "{method} {uri}");
+        let would_be = ["start", "create", "load"].iter().any(|end| uri.ends_with(end));
+        assert!(refused || !would_be, "{method} {uri}");
     }
 }
 

@@ -173,6 +173,7 @@ impl Reason {
             Self::PluginNeedsDigest { .. } => "plugin-needs-digest",
             Self::SelfProtect { .. } => "self-protect",
             Self::RouteUnknown { .. } => "route-unknown",
+            Self::Unreadable(Unreadable::ImportBody) => "import-file",
             Self::Unreadable(_) | Self::CallUnreadable { .. } => "request-unreadable",
             Self::EngineUnreachable { .. } => "engine-unreachable",
             Self::NameBusy { .. } => "name-busy",
@@ -261,6 +262,14 @@ impl Reason {
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::SelfProtect { .. } => "take the gate out of daemon.json and reload the daemon first",
             Self::RouteUnknown { .. } => "update the gate if the engine is newer",
+            Self::Unreadable(Unreadable::ImportBody) => "bring it by docker load, or import it from a URL",
+            Self::Unreadable(Unreadable::MaybeForm) => {
+                "send no Content-Type without a body, or close HTTP/2 (GODEBUG=http2server=0 for dockerd)"
+            }
+            Self::Unreadable(Unreadable::Name(_)) => "use letters, digits, `_`, `.` and `-`, at least two",
+            Self::Unreadable(Unreadable::MountType(_)) => {
+                "use bind, volume, tmpfs or image; update the gate if the engine is newer"
+            }
             Self::Unreadable(_) => "send the call as docker's own clients do",
             Self::CallUnreadable { .. } => "repeat the call",
             Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",

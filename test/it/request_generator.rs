@@ -965,6 +965,11 @@ impl Generator {
             for header in &mut headers {
                 *header = [header[0].clone(), header[1].trim().to_owned()];
             }
+            // A header that the gate takes for a proof of HTTP/1: Go's server must ask nobody about such a call.
+            if self.once_in(8) {
+                headers
+                    .push([self.pick(&["Connection", "Keep-Alive", "Proxy-Connection", "Upgrade"]).to_owned(), "x".to_owned()]);
+            }
             if !self.once_in(3) {
                 headers.push(["Content-Length".to_owned(), body.len().to_string()]);
                 let form = headers.iter().any(|[name, value]| name == "Content-Type" && value.starts_with(FORM));
