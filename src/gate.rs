@@ -427,6 +427,7 @@ fn is_recorded(intent: &Intent) -> bool {
         | Intent::Remove { .. }
         | Intent::Drive(_)
         | Intent::Volume { .. }
+        | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
         | Intent::Unknown { .. }
         | Intent::Unreadable(_) => false,

@@ -8,6 +8,7 @@ mod create;
 mod describe;
 mod door;
 mod json;
+mod network;
 mod other;
 mod plugin;
 mod pull;
@@ -64,6 +65,11 @@ pub enum Intent {
     /// `POST /volumes/create`, `PUT /volumes/N`.
     Volume {
         /// What in the call opens the host: driver options, foreign drivers. Empty for a plain volume.
+        doors: Vec<Door>,
+    },
+    /// `POST /networks/create` with a built-in driver, and addresses or interfaces that open the host.
+    Network {
+        /// What in the call opens the host; never empty.
         doors: Vec<Door>,
     },
     /// `POST /networks/create` with a driver that is not built in.
@@ -285,6 +291,9 @@ impl Door {
         "sysctl",
         "annotation",
         "log-driver",
+        "network-subnet",
+        "network-parent",
+        "network-bridge",
     ];
 }
 
@@ -395,7 +404,7 @@ impl Intent {
             Route::Swarm => Ok(Self::Swarm),
             Route::VolumeCreate => other::volume(call),
             Route::VolumeUpdate(volume) => Ok(other::volume_update(volume)),
-            Route::NetworkCreate => other::network(call),
+            Route::NetworkCreate => network::create(&asked),
             Route::Unknown => {
                 let route = format!("{} {}", call.method, path);
                 Ok(Self::Unknown { route: route.chars().filter(|letter| !letter.is_control()).take(ROUTE).collect() })

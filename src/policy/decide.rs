@@ -110,7 +110,7 @@ pub fn precheck(policy: &Policy, intent: &Intent) -> Option<Verdict> {
         // Whether a plugin call is about this very plugin is a fact.
         Intent::Plugin(_) => None,
         Intent::Swarm => forbidden_in_lockdown("swarm membership changes"),
-        Intent::Volume { doors } => match shut(policy, doors) {
+        Intent::Volume { doors } | Intent::Network { doors } => match shut(policy, doors) {
             None => allow(Grounds::NoImage),
             Some(reason) => deny(reason),
         },
@@ -158,6 +158,7 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
         | Intent::Drive(_)
         | Intent::Swarm
         | Intent::Volume { .. }
+        | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
         | Intent::Unknown { .. }
         | Intent::Unreadable(_) => Err(Reason::Internal),
@@ -180,6 +181,7 @@ pub fn decide_without_policy(fault: &str, intent: &Intent) -> Verdict {
         | Intent::Drive(_)
         | Intent::Swarm
         | Intent::Volume { .. }
+        | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
         // Settings are mended by disable, set and enable.
         | Intent::Plugin(PluginCall::Change { .. }) => Verdict::Allow(Permit::new(Grounds::NoImage)),

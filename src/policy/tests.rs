@@ -72,7 +72,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
     MODE: `strict` is neither `enforce` nor `audit`
     POSTURE: `Lockdown` is neither `images` nor `lockdown`
     ALLOW_DOORS: `bind=` says not which; write `bind` alone to open all of them
-    ALLOW_DOORS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver
+    ALLOW_DOORS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver, network-subnet, network-parent, network-bridge
     ALLOW_DOORS: `bind=../x` is not a clean absolute path
     BUILD: `yes` is neither `deny` nor `allow`
     REGISTRY: `https://a.example` is not a registry host (host or host:port, without scheme or path)
@@ -213,6 +213,7 @@ fn each_posture_refuses_what_it_says() {
         (Intent::Swarm, "allow", "posture-forbids"),
         (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
         (Intent::Volume { doors: door() }, "allow", "host-door"),
+        (Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }] }, "allow", "host-door"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
         (Intent::Unreadable(crate::request::Unreadable::HiddenBody), "request-unreadable", "request-unreadable"),
