@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
-use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
+use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
 use crate::request::{Intent, Transport};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
@@ -64,6 +64,8 @@ pub enum Rules {
     Faulty {
         /// The first fault.
         fault: String,
+        /// What they say about the host, as far as it can be read: what `lockdown` forbids stays forbidden.
+        posture: Posture,
     },
 }
 
@@ -406,7 +408,7 @@ fn is_ours(call: &Call, intent: &Intent) -> bool {
 fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
     match rules {
         Rules::Good { policy, .. } => policy::precheck(policy, intent),
-        Rules::Faulty { fault } => Some(policy::decide_without_policy(fault, intent)),
+        Rules::Faulty { fault, posture } => Some(policy::decide_without_policy(fault, *posture, intent)),
     }
 }
 

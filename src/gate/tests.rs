@@ -237,6 +237,32 @@ async fn a_removal_waits_for_no_start() {
     }
 }
 
+/// Nobody typed the repository that an id's content is traced to.
+#[tokio::test]
+async fn a_refusal_by_id_names_the_id_that_was_typed_beside_the_repository_asked() {
+    let house = house_with(policy(Posture::Images), Notary::default());
+    let id = digest("good config");
+    let held = container('a', "web", Some(id));
+    let typed = held.id.to_string();
+    house.engine.put_container(held);
+    let message = |verdict| match verdict {
+        Verdict::Deny(reason) => reason.message(),
+        Verdict::Allow(_) => panic!("passed"),
+    };
+    for (intent, named) in
+        [(create(&id.to_string()), id.to_string()), (start(&typed), typed.clone()), (start("web"), "web".into())]
+    {
+        let told = message(house.gate.judge(&intent).await.verdict);
+        let shown: String = named.chars().take(19).collect();
+        assert!(told.starts_with(&format!("not-signed: `{shown}")), "{told}");
+        assert!(told.contains("`r.example/team/good`"), "{told}");
+        assert!(told.chars().count() < 300, "{told}");
+    }
+    // By its own name nothing else is said.
+    let told = message(house.gate.judge(&create(GOOD)).await.verdict);
+    assert!(told.starts_with(&format!("not-signed: `{GOOD}`: ")), "{told}");
+}
+
 /// The mark passes what the gate itself calls, and nothing beside it.
 #[tokio::test]
 async fn the_gates_own_mark_passes_reads_and_kills_by_full_id_alone() {
@@ -303,13 +329,19 @@ async fn what_cannot_be_found_out_is_refused() {
 #[tokio::test]
 async fn faulty_settings_refuse_images_and_nothing_else() {
     let house = house();
-    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into() });
+    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Images });
     assert_eq!(house.says(&pull(GOOD)).await, "setting-fault");
     assert_eq!(house.says(&start("web")).await, "setting-fault");
     assert_eq!(house.says(&Intent::Read).await, "allow");
     assert_eq!(house.says(&Intent::Harmless).await, "allow");
     let set = PluginCall::Change { plugin: "img-authz".into(), change: PluginChange::Set };
-    assert_eq!(house.says(&Intent::Plugin(set)).await, "allow");
+    assert_eq!(house.says(&Intent::Plugin(set.clone())).await, "allow");
+    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Lockdown });
+    assert_eq!(house.says(&Intent::Read).await, "allow");
+    assert_eq!(house.says(&Intent::Harmless).await, "allow");
+    assert_eq!(house.says(&start("web")).await, "setting-fault");
+    assert_eq!(house.says(&Intent::Swarm).await, "posture-forbids");
+    assert_eq!(house.says(&Intent::Plugin(set)).await, "posture-forbids");
 }
 
 #[tokio::test]

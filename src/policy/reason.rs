@@ -10,6 +10,8 @@ use crate::trust::{TrustCode, TrustError};
 pub const MESSAGE_CHARS: usize = 299;
 /// Longest piece of foreign text inside a refusal, in characters.
 const QUOTE_CHARS: usize = 80;
+/// Most of an id that is shown, as people compare ids: `sha256:` and twelve digits.
+const ID_CHARS: usize = 20;
 /// Longest evidence, so that the remedy behind it always fits.
 const EVIDENCE_CHARS: usize = 165;
 
@@ -27,6 +29,14 @@ pub enum Reason {
         image: String,
         /// Its answer.
         error: TrustError,
+    },
+    /// What was said of an image that was named by an id, or of a container that was: the reason names a repository alone, which
+    /// nobody typed.
+    OfId {
+        /// The id, as it was typed.
+        id: String,
+        /// What was said.
+        reason: Box<Self>,
     },
     /// The host's content under a name is not what the name is vouched to be.
     ContentMismatch {
@@ -151,10 +161,11 @@ pub enum Reason {
 impl Reason {
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::RegistryNotAllowed { .. } => "registry-not-allowed",
             Self::Trust { error, .. } => error.code.as_str(),
+            Self::OfId { reason, .. } => reason.code(),
             Self::ContentMismatch { .. } => "content-mismatch",
             Self::ImageUnapproved { .. } => "image-unapproved",
             Self::ImageMissing { .. } => "image-unknown",
@@ -196,6 +207,7 @@ impl Reason {
                 )
             }
             Self::Trust { image, error } => format!("{}: {}", quoted(image), printable(&error.message)),
+            Self::OfId { id, reason } => format!("{}: {}", quoted(&bounded(id, ID_CHARS)), reason.evidence()),
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
                     "{} is vouched for as {}…, the host holds {}…",
@@ -240,10 +252,11 @@ impl Reason {
 
     /// What to do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::RegistryNotAllowed { .. } => "use an image of an allowed registry, or have REGISTRY extended",
             Self::Trust { error, .. } => trust_remedy(error.code),
+            Self::OfId { reason, .. } => reason.remedy(),
             Self::ContentMismatch { .. } => "pull the reference anew, or have this content signed",
             Self::ImageUnapproved { .. } => "pull it by its signed reference, or have its digest approved",
             Self::ImageMissing { .. } => "pull it by its reference first",
@@ -282,8 +295,9 @@ impl Reason {
 
     /// Whether this says "could not be found out" rather than "is not approved".
     #[must_use]
-    pub const fn is_unsure(&self) -> bool {
+    pub fn is_unsure(&self) -> bool {
         match self {
+            Self::OfId { reason, .. } => reason.is_unsure(),
             Self::Trust { error, .. } => matches!(
                 error.code,
                 TrustCode::Unreachable
