@@ -8,6 +8,7 @@ mod create;
 mod describe;
 mod door;
 mod json;
+mod network;
 mod other;
 mod plugin;
 mod pull;
@@ -64,6 +65,11 @@ pub enum Intent {
     /// `POST /volumes/create`, `PUT /volumes/N`.
     Volume {
         /// What in the call opens the host: driver options, foreign drivers. Empty for a plain volume.
+        doors: Vec<Door>,
+    },
+    /// `POST /networks/create` with a built-in driver, and addresses or interfaces that open the host.
+    Network {
+        /// What in the call opens the host; never empty.
         doors: Vec<Door>,
     },
     /// `POST /networks/create` with a driver that is not built in.
@@ -285,6 +291,9 @@ impl Door {
         "sysctl",
         "annotation",
         "log-driver",
+        "network-subnet",
+        "network-parent",
+        "network-bridge",
     ];
 }
 
@@ -294,6 +303,9 @@ pub enum Unreadable {
     /// A body that dockerd reads and does not show.
     #[error("the call has a body that the daemon does not show to plugins")]
     HiddenBody,
+    /// Empty as it is shown, but over HTTP/2 it may hide a form.
+    #[error("the call's header Content-Type may hide a form if it came over HTTP/2, which this engine serves")]
+    MaybeForm,
     /// A JSON body was due and none is shown (too large, or none sent).
     #[error("the call's JSON body is missing, or too large for the daemon to show")]
     MissingBody,
@@ -315,6 +327,15 @@ pub enum Unreadable {
     /// Text that should be a reference, a tag or an image.
     #[error("{0}")]
     Reference(String),
+    /// A container's name that the daemon's own grammar does not have; escaped and cut.
+    #[error("`{0}` is not a container's name ([a-zA-Z0-9][a-zA-Z0-9_.-]+)")]
+    Name(String),
+    /// A mount of a type this gate does not know: what it brings in cannot be judged. Escaped and cut.
+    #[error("`{0}` is a mount type this gate does not know")]
+    MountType(String),
+    /// A body beside an import: it may be a form that makes a pull of it, and the daemon does not show which.
+    #[error("an import of a file has a body that may hide a pull, and the daemon does not show it to plugins")]
+    ImportBody,
     /// More members or levels than any honest body has.
     #[error("the call's JSON body is too large or too deep")]
     TooComplex,
@@ -383,7 +404,7 @@ impl Intent {
             Route::Swarm => Ok(Self::Swarm),
             Route::VolumeCreate => other::volume(call),
             Route::VolumeUpdate(volume) => Ok(other::volume_update(volume)),
-            Route::NetworkCreate => other::network(call),
+            Route::NetworkCreate => network::create(&asked),
             Route::Unknown => {
                 let route = format!("{} {}", call.method, path);
                 Ok(Self::Unknown { route: route.chars().filter(|letter| !letter.is_control()).take(ROUTE).collect() })

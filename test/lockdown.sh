@@ -112,7 +112,7 @@ images_and_containers() {
     # Content that comes in beside the registry, and hands in a container.
     row ok posture-forbids docker load -q -i "$SHUNIT_TMPDIR/good.tar"
     row pass posture-forbids api POST '/images/create?fromSrc=http%3A%2F%2Fregistry.test%2Fx.tar&repo=imported'
-    row request-unreadable request-unreadable docker import "$SHUNIT_TMPDIR/export.tar" imported
+    row import-file import-file docker import "$SHUNIT_TMPDIR/export.tar" imported
     row ok posture-forbids docker commit box committed
     row ok posture-forbids docker tag "$app" tagged:1.0
     row ok posture-forbids docker cp "$SHUNIT_TMPDIR/id" box:/planted

@@ -93,7 +93,7 @@ pub(super) fn serving(
 pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Result<Gate, String> {
     let rules = match build(settings, &mut Kept::default()) {
         Ok(rules) => rules,
-        Err(faults) => Rules::Faulty { fault: list(&faults) },
+        Err(faults) => faulty(settings, &faults),
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::open(&settings.state_dir().join(RECORDS));
@@ -125,18 +125,23 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
                     tracing::error!(
                         "the settings are faulty and no earlier good ones are kept: calls that touch an image are refused"
                     );
-                    (Rules::Faulty { fault: list(&faults) }, false)
+                    (faulty(settings, &faults), false)
                 }
             }
         }
     }
 }
 
+/// What is in force where nothing can be resolved.
+fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
+    Rules::Faulty { fault: list(faults), posture: settings.posture() }
+}
+
 /// The policy of these settings, or everything they have wrong.
 pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
     match build(settings, &mut Kept::default())? {
         Rules::Good { policy, .. } => Ok(policy),
-        Rules::Faulty { fault } => Err(vec![PolicyFault { key: "", message: fault }]),
+        Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
     }
 }
 

@@ -34,7 +34,11 @@ impl Budget {
     }
 
     /// The post, decoded by `decode`.
-    pub(super) async fn read<T: Send + 'static>(&self, body: Incoming, decode: fn(&[u8]) -> T) -> Result<T, Reason> {
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        body: Incoming,
+        decode: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, Reason> {
         // Without a length (the daemon always gives one) the largest is assumed.
         let announced = body.size_hint().upper().map_or(POST_BYTES, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
         if announced > POST_BYTES {

@@ -213,7 +213,7 @@ mod tests {
     fn house(identity: Identity) -> House {
         let engine = Arc::new(Twin::new());
         let journal = Arc::new(MemoryJournal::default());
-        let rules = Rules::Faulty { fault: String::new() };
+        let rules = Rules::Faulty { fault: String::new(), posture: crate::policy::Posture::Images };
         let workers = tokio::runtime::Handle::current();
         let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), identity, workers);
         House { gate: Arc::new(gate), engine, journal, heart: Heartbeat::default() }

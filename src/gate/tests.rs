@@ -240,11 +240,69 @@ async fn a_removal_waits_for_no_start() {
     let call =
         |method: &str, uri: &str| Call::decode(format!(r#"{{"RequestMethod":"{method}","RequestUri":"{uri}"}}"#).as_bytes());
     for (method, uri) in
-        [("POST", "/containers/db/restart"), ("DELETE", "/containers/other"), ("POST", "/containers/c/rename?name=x")]
+        [("POST", "/containers/db/restart"), ("DELETE", "/containers/other"), ("POST", "/containers/c/rename?name=xy")]
     {
         let call = call(method, uri).unwrap();
         let intent = Intent::of(&call);
         assert_eq!(house.gate.request(Ok((call, intent))).await, Answer::Allow, "{uri}");
+    }
+}
+
+/// Nobody typed the repository that an id's content is traced to.
+#[tokio::test]
+async fn a_refusal_by_id_names_the_id_that_was_typed_beside_the_repository_asked() {
+    let house = house_with(policy(Posture::Images), Notary::default());
+    let id = digest("good config");
+    let held = container('a', "web", Some(id));
+    let typed = held.id.to_string();
+    house.engine.put_container(held);
+    let message = |verdict| match verdict {
+        Verdict::Deny(reason) => reason.message(),
+        Verdict::Allow(_) => panic!("passed"),
+    };
+    for (intent, named) in
+        [(create(&id.to_string()), id.to_string()), (start(&typed), typed.clone()), (start("web"), "web".into())]
+    {
+        let told = message(house.gate.judge(&intent).await.verdict);
+        let shown: String = named.chars().take(19).collect();
+        assert!(told.starts_with(&format!("not-signed: `{shown}")), "{told}");
+        assert!(told.contains("`r.example/team/good`"), "{told}");
+        assert!(told.chars().count() < 300, "{told}");
+    }
+    // By its own name nothing else is said.
+    let told = message(house.gate.judge(&create(GOOD)).await.verdict);
+    assert!(told.starts_with(&format!("not-signed: `{GOOD}`: ")), "{told}");
+}
+
+/// The mark passes what the gate itself calls, and nothing beside it.
+#[tokio::test]
+async fn the_gates_own_mark_passes_reads_and_kills_by_full_id_alone() {
+    let house = house_with(policy(Posture::Lockdown), Notary::default());
+    let id = "a".repeat(64);
+    for (method, uri, ours) in [
+        ("GET", "/v1.41/images/x/json".to_owned(), true),
+        ("HEAD", "/_ping".to_owned(), true),
+        ("POST", format!("/containers/{id}/kill"), true),
+        ("POST", format!("/v1.41/containers/{id}/kill"), true),
+        ("GET", "/containers/web/attach/ws".to_owned(), false),
+        ("OPTIONS", "/info".to_owned(), false),
+        ("POST", "/containers/web/kill".to_owned(), false),
+        ("POST", format!("/containers/{id}x/kill"), false),
+        ("POST", format!("/containers/{id}/kill?signal=HUP"), false),
+        ("POST", format!("/x/containers/{id}/kill"), false),
+        ("POST", format!("/containers/{id}/start"), false),
+        ("POST", "/containers/create".to_owned(), false),
+        ("POST", "/images/load".to_owned(), false),
+        ("DELETE", format!("/containers/{id}"), false),
+    ] {
+        let mut call = Call { method: method.to_owned(), uri: uri.clone(), ..call_without_body() };
+        call.headers.insert(crate::engine::CALL_HEADER.to_owned(), crate::engine::own_mark());
+        let intent = Intent::of(&call);
+        assert_eq!(super::is_ours(&call, &intent), ours, "{method} {uri}");
+        let refused = matches!(house.gate.request(Ok((call, intent))).await, Answer::Deny(_));
+        assert!(!(ours && refused), "{method} {uri}");
+        let would_be = ["start", "create", "load"].iter().any(|end| uri.ends_with(end));
+        assert!(refused || !would_be, "{method} {uri}");
     }
 }
 
@@ -285,13 +343,19 @@ async fn what_cannot_be_found_out_is_refused() {
 #[tokio::test]
 async fn faulty_settings_refuse_images_and_nothing_else() {
     let house = house();
-    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into() });
+    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Images });
     assert_eq!(house.says(&pull(GOOD)).await, "setting-fault");
     assert_eq!(house.says(&start("web")).await, "setting-fault");
     assert_eq!(house.says(&Intent::Read).await, "allow");
     assert_eq!(house.says(&Intent::Harmless).await, "allow");
     let set = PluginCall::Change { plugin: "img-authz".into(), change: PluginChange::Set };
-    assert_eq!(house.says(&Intent::Plugin(set)).await, "allow");
+    assert_eq!(house.says(&Intent::Plugin(set.clone())).await, "allow");
+    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Lockdown });
+    assert_eq!(house.says(&Intent::Read).await, "allow");
+    assert_eq!(house.says(&Intent::Harmless).await, "allow");
+    assert_eq!(house.says(&start("web")).await, "setting-fault");
+    assert_eq!(house.says(&Intent::Swarm).await, "posture-forbids");
+    assert_eq!(house.says(&Intent::Plugin(set)).await, "posture-forbids");
 }
 
 #[tokio::test]

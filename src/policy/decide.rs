@@ -1,7 +1,7 @@
 //! The decision: look for what says yes; the last line refuses.
 
 use super::{
-    Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, Policy, Posture, Reason, Scope, ServiceFacts,
+    Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope, ServiceFacts,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
@@ -110,7 +110,7 @@ pub fn precheck(policy: &Policy, intent: &Intent) -> Option<Verdict> {
         // Whether a plugin call is about this very plugin is a fact.
         Intent::Plugin(_) => None,
         Intent::Swarm => forbidden_in_lockdown("swarm membership changes"),
-        Intent::Volume { doors } => match shut(policy, doors) {
+        Intent::Volume { doors } | Intent::Network { doors } => match shut(policy, doors) {
             None => allow(Grounds::NoImage),
             Some(reason) => deny(reason),
         },
@@ -134,9 +134,9 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
         Intent::Start(start) => match &facts.container {
             Some(ContainerFacts::Missing) | None => Err(Reason::ContainerUnknown { container: start.container.clone() }),
             Some(ContainerFacts::Found { image: None, .. }) => Err(Reason::NoImage),
-            Some(ContainerFacts::Found { image: Some(_), image_mounts, .. }) => {
-                pinned_mounts(image_mounts).and_then(|()| approve_all(policy, &facts.images, 1 + image_mounts.len()))
-            }
+            Some(ContainerFacts::Found { image: Some(_), image_mounts, .. }) => pinned_mounts(image_mounts)
+                .and_then(|()| approve_all(policy, &facts.images, 1 + image_mounts.len()))
+                .map_err(|reason| of_id(&start.container, reason)),
         },
         Intent::Service(Service::Spec { networks, .. }) => {
             inside(policy, networks, &facts.networks).and_then(|()| approve_all(policy, &facts.images, named_images(intent)))
@@ -158,6 +158,7 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
         | Intent::Drive(_)
         | Intent::Swarm
         | Intent::Volume { .. }
+        | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
         | Intent::Unknown { .. }
         | Intent::Unreadable(_) => Err(Reason::Internal),
@@ -168,10 +169,37 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
     }
 }
 
-/// The decision while the settings are faulty and no earlier good ones are kept: nothing that touches an image may pass, and
-/// the host stays usable otherwise.
+/// The decision while the settings are faulty and no earlier good ones are kept: nothing that touches an image may pass, nor
+/// what the posture forbids, and the host stays usable otherwise.
 #[must_use]
-pub fn decide_without_policy(fault: &str, intent: &Intent) -> Verdict {
+pub fn decide_without_policy(fault: &str, posture: Posture, intent: &Intent) -> Verdict {
+    match without_policy(fault, intent) {
+        Verdict::Allow(permit) => match forbidden_without_policy(posture, intent) {
+            Some(reason) => Verdict::Deny(reason),
+            None => Verdict::Allow(permit),
+        },
+        Verdict::Deny(reason) => Verdict::Deny(reason),
+    }
+}
+
+/// What posture `lockdown` refuses of the calls that touch no image. `ALLOW_DOORS` may be what is at fault: no way is open.
+fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason> {
+    if posture == Posture::Images {
+        return None;
+    }
+    if let Intent::Plugin(PluginCall::Change { change, .. }) = intent {
+        return Some(Reason::PostureForbids { what: format!("plugin {}", verb(*change)) });
+    }
+    let strict = Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, scopes: Vec::new() };
+    match precheck(&strict, intent) {
+        Some(Verdict::Allow(_)) => None,
+        Some(Verdict::Deny(reason)) => Some(reason),
+        // It needs facts, and so rules.
+        None => Some(Reason::Internal),
+    }
+}
+
+fn without_policy(fault: &str, intent: &Intent) -> Verdict {
     match intent {
         Intent::Read
         | Intent::Harmless
@@ -180,6 +208,7 @@ pub fn decide_without_policy(fault: &str, intent: &Intent) -> Verdict {
         | Intent::Drive(_)
         | Intent::Swarm
         | Intent::Volume { .. }
+        | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
         // Settings are mended by disable, set and enable.
         | Intent::Plugin(PluginCall::Change { .. }) => Verdict::Allow(Permit::new(Grounds::NoImage)),
@@ -251,7 +280,19 @@ fn approve_all(policy: &Policy, images: &[ImageFacts], due: usize) -> Result<Vec
 fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
     match image.judged_reference() {
         Some(reference) => approve_name(policy, image, reference),
-        None => approve_id(policy, image),
+        None => approve_id(policy, image).map_err(|reason| of_id(&image.name.to_string(), reason)),
+    }
+}
+
+/// The reason with the id that was typed, where it names a repository that was not.
+fn of_id(id: &str, reason: Reason) -> Reason {
+    match reason {
+        reason @ (Reason::Trust { .. } | Reason::ContentMismatch { .. }) => {
+            Reason::OfId { id: id.to_owned(), reason: Box::new(reason) }
+        }
+        // A container's own id says more than its image's, which nobody typed either.
+        Reason::OfId { reason, .. } => Reason::OfId { id: id.to_owned(), reason },
+        other => other,
     }
 }
 

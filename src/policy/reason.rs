@@ -10,6 +10,8 @@ use crate::trust::{TrustCode, TrustError};
 pub const MESSAGE_CHARS: usize = 299;
 /// Longest piece of foreign text inside a refusal, in characters.
 const QUOTE_CHARS: usize = 80;
+/// Most of an id that is shown, as people compare ids: `sha256:` and twelve digits.
+const ID_CHARS: usize = 20;
 /// Longest evidence, so that the remedy behind it always fits.
 const EVIDENCE_CHARS: usize = 165;
 
@@ -27,6 +29,14 @@ pub enum Reason {
         image: String,
         /// Its answer.
         error: TrustError,
+    },
+    /// What was said of an image that was named by an id, or of a container that was: the reason names a repository alone, which
+    /// nobody typed.
+    OfId {
+        /// The id, as it was typed.
+        id: String,
+        /// What was said.
+        reason: Box<Self>,
     },
     /// The host's content under a name is not what the name is vouched to be.
     ContentMismatch {
@@ -163,10 +173,11 @@ pub enum Reason {
 impl Reason {
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::RegistryNotAllowed { .. } => "registry-not-allowed",
             Self::Trust { error, .. } => error.code.as_str(),
+            Self::OfId { reason, .. } => reason.code(),
             Self::ContentMismatch { .. } => "content-mismatch",
             Self::ImageUnapproved { .. } => "image-unapproved",
             Self::ImageMissing { .. } => "image-unknown",
@@ -185,6 +196,7 @@ impl Reason {
             Self::PluginNeedsDigest { .. } => "plugin-needs-digest",
             Self::SelfProtect { .. } => "self-protect",
             Self::RouteUnknown { .. } => "route-unknown",
+            Self::Unreadable(Unreadable::ImportBody) => "import-file",
             Self::Unreadable(_) | Self::CallUnreadable { .. } => "request-unreadable",
             Self::EngineUnreachable { .. } => "engine-unreachable",
             Self::NameBusy { .. } => "name-busy",
@@ -210,6 +222,7 @@ impl Reason {
                 )
             }
             Self::Trust { image, error } => format!("{}: {}", quoted(image), printable(&error.message)),
+            Self::OfId { id, reason } => format!("{}: {}", quoted(&bounded(id, ID_CHARS)), reason.evidence()),
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
                     "{} is vouched for as {}…, the host holds {}…",
@@ -261,10 +274,11 @@ impl Reason {
 
     /// What to do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::RegistryNotAllowed { .. } => "use an image of an allowed registry, or have REGISTRY extended",
             Self::Trust { error, .. } => trust_remedy(error.code),
+            Self::OfId { reason, .. } => reason.remedy(),
             Self::ContentMismatch { .. } => "pull the reference anew, or have this content signed",
             Self::ImageUnapproved { .. } => "pull it by its signed reference, or have its digest approved",
             Self::ImageMissing { .. } => "pull it by its reference first",
@@ -283,6 +297,14 @@ impl Reason {
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::SelfProtect { .. } => "take the gate out of daemon.json and reload the daemon first",
             Self::RouteUnknown { .. } => "update the gate if the engine is newer",
+            Self::Unreadable(Unreadable::ImportBody) => "bring it by docker load, or import it from a URL",
+            Self::Unreadable(Unreadable::MaybeForm) => {
+                "send no Content-Type without a body, or close HTTP/2 (GODEBUG=http2server=0 for dockerd)"
+            }
+            Self::Unreadable(Unreadable::Name(_)) => "use letters, digits, `_`, `.` and `-`, at least two",
+            Self::Unreadable(Unreadable::MountType(_)) => {
+                "use bind, volume, tmpfs or image; update the gate if the engine is newer"
+            }
             Self::Unreadable(_) => "send the call as docker's own clients do",
             Self::CallUnreadable { .. } => "repeat the call",
             Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",
@@ -299,8 +321,9 @@ impl Reason {
 
     /// Whether this says "could not be found out" rather than "is not approved".
     #[must_use]
-    pub const fn is_unsure(&self) -> bool {
+    pub fn is_unsure(&self) -> bool {
         match self {
+            Self::OfId { reason, .. } => reason.is_unsure(),
             Self::Trust { error, .. } => matches!(
                 error.code,
                 TrustCode::Unreachable

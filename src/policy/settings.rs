@@ -161,6 +161,16 @@ impl Settings {
         self.get("DOCKER_HOST").unwrap_or("unix:///run/docker.sock")
     }
 
+    /// The posture, also where other settings are at fault. One that cannot be read was not meant to be the weaker one, or it
+    /// would not have been set.
+    #[must_use]
+    pub fn posture(&self) -> Posture {
+        match self.get("POSTURE").map(str::trim) {
+            None | Some("images") => Posture::Images,
+            Some(_) => Posture::Lockdown,
+        }
+    }
+
     /// The allowlist's place.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::image::{Digest, ImageName};
-use crate::request::{Bring, Build, Create, Door, Drive, Intent, Pull, Pulled};
+use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pull, Pulled};
 use crate::trust::{TrustCode, TrustError};
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -72,7 +72,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
     MODE: `strict` is neither `enforce` nor `audit`
     POSTURE: `Lockdown` is neither `images` nor `lockdown`
     ALLOW_DOORS: `bind=` says not which; write `bind` alone to open all of them
-    ALLOW_DOORS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver
+    ALLOW_DOORS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver, network-subnet, network-parent, network-bridge
     ALLOW_DOORS: `bind=../x` is not a clean absolute path
     BUILD: `yes` is neither `deny` nor `allow`
     REGISTRY: `https://a.example` is not a registry host (host or host:port, without scheme or path)
@@ -213,6 +213,7 @@ fn each_posture_refuses_what_it_says() {
         (Intent::Swarm, "allow", "posture-forbids"),
         (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
         (Intent::Volume { doors: door() }, "allow", "host-door"),
+        (Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }] }, "allow", "host-door"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
         (Intent::Unreadable(crate::request::Unreadable::HiddenBody), "request-unreadable", "request-unreadable"),
@@ -227,6 +228,45 @@ fn each_posture_refuses_what_it_says() {
     }
     let building = Policy { build: BuildRule::Allow, ..images };
     assert_eq!(says(&building, &Intent::Build(Build::Grpc)), "allow");
+}
+
+/// With no good settings at all, what `lockdown` forbids is forbidden nevertheless.
+#[test]
+fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
+    for (written, posture) in [
+        (&[][..], Posture::Images),
+        (&[("POSTURE", "images")], Posture::Images),
+        (&[("POSTURE", " lockdown "), ("MODE", "x")], Posture::Lockdown),
+        (&[("POSTURE", "lokdown")], Posture::Lockdown),
+    ] {
+        assert_eq!(settings(written).posture(), posture, "{written:?}");
+    }
+    let says = |posture, intent: &Intent| match decide_without_policy("REGISTRY: x", posture, intent) {
+        Verdict::Allow(_) => "allow",
+        Verdict::Deny(reason) => reason.code(),
+    };
+    let door = || vec![Door { id: "volume-options", what: "device=/".into() }];
+    let change = PluginCall::Change { plugin: "p".into(), change: PluginChange::Disable };
+    for (intent, in_images, in_lockdown) in [
+        (Intent::Read, "allow", "allow"),
+        (Intent::Harmless, "allow", "allow"),
+        (Intent::Remove { container: "c".into() }, "allow", "allow"),
+        (Intent::Drive(Drive::Exec), "allow", "allow"),
+        (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
+        (Intent::Drive(Drive::PrivilegedExec), "allow", "posture-forbids"),
+        (Intent::Drive(Drive::PutArchive), "allow", "posture-forbids"),
+        (Intent::Swarm, "allow", "posture-forbids"),
+        (Intent::Volume { doors: door() }, "allow", "host-door"),
+        (Intent::Network { doors: door() }, "allow", "host-door"),
+        (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
+        (Intent::Plugin(change), "allow", "posture-forbids"),
+        (Intent::Bring(Bring::Load), "setting-fault", "setting-fault"),
+        (Intent::Build(Build::Classic), "setting-fault", "setting-fault"),
+        (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
+    ] {
+        assert_eq!(says(Posture::Images, &intent), in_images, "images: {intent:?}");
+        assert_eq!(says(Posture::Lockdown, &intent), in_lockdown, "lockdown: {intent:?}");
+    }
 }
 
 #[test]

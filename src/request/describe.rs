@@ -42,6 +42,7 @@ impl Intent {
             },
             Self::Swarm => "swarm",
             Self::Volume { .. } => "volume",
+            Self::Network { .. } => "network",
             Self::NetworkPlugin { .. } => "network-plugin",
             Self::Unknown { .. } => "unknown",
             Self::Unreadable(_) => "unreadable",
@@ -81,6 +82,7 @@ impl Intent {
             | Self::Drive(_)
             | Self::Swarm
             | Self::Volume { .. }
+            | Self::Network { .. }
             | Self::Unreadable(_) => String::new(),
         }
     }

@@ -7,6 +7,8 @@ use crate::image::ImageName;
 
 /// Longest evidence of a door. Stops foreign text from filling logs and answers.
 const EVIDENCE: usize = 256;
+/// Longest piece of an unknown mount type that is shown, for the same reason.
+const MOUNT_TYPE: usize = 40;
 
 /// A list of strings.
 pub(super) const TEXTS: Shape = Shape::List(&Shape::Scalar);
@@ -112,7 +114,7 @@ impl Found {
             }
         }
         if let Some(mode) = config.text("NetworkMode")?
-            && (mode.eq_ignore_ascii_case("host") || mode.contains(':'))
+            && (mode.trim().eq_ignore_ascii_case("host") || mode.contains(':'))
         {
             self.door("namespace", &format!("network:{mode}"));
         }
@@ -162,8 +164,12 @@ impl Found {
                 self.image_mounts.push(name.map_err(|error| Unreadable::Reference(error.to_string()))?);
             }
             Some("tmpfs") => {}
-            // Cluster volumes, and what newer engines may bring.
-            other => self.door("mount", other.unwrap_or("of no type")),
+            Some("cluster") => self.door("mount", "cluster"),
+            // What a newer engine may bring could be content, as image mounts were. Without a type dockerd mounts nothing.
+            other => {
+                let shown = other.unwrap_or_default().escape_debug().take(MOUNT_TYPE).collect();
+                return Err(Unreadable::MountType(shown));
+            }
         }
         Ok(())
     }
@@ -285,8 +291,6 @@ mod tests {
             (r#"{"Mounts":[{"Type":"bind","Source":"/run","Target":"/h"}]}"#, "bind", "/run"),
             (r#"{"Mounts":[{"Type":"npipe","Source":"//./pipe/x"}]}"#, "bind", "/pipe/x"),
             (r#"{"Mounts":[{"Type":"cluster","Source":"v"}]}"#, "mount", "cluster"),
-            (r#"{"Mounts":[{"Type":"BIND","Source":"/"}]}"#, "mount", "BIND"),
-            (r#"{"Mounts":[{"Source":"/"}]}"#, "mount", "of no type"),
             (
                 r#"{"Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Options":{"device":"/"}}}}]}"#,
                 "volume-options",
@@ -310,6 +314,7 @@ mod tests {
             (r#"{"CgroupnsMode":"host"}"#, "namespace", "cgroup:host"),
             (r#"{"Cgroup":"container:web"}"#, "namespace", "cgroup:container:web"),
             ("{\"Networ\u{212a}Mode\":\"host\"}", "namespace", "network:host"),
+            (r#"{"NetworkMode":"\u00a0host"}"#, "namespace", "network:\u{a0}host"),
             (r#"{"NetworkMode":"container:web"}"#, "namespace", "network:container:web"),
             (r#"{"Runtime":"other"}"#, "runtime", "other"),
             (r#"{"CgroupParent":"/x"}"#, "cgroup-parent", "/x"),
@@ -378,6 +383,16 @@ mod tests {
     fn an_image_mount_is_an_image_and_no_door() {
         let found = found(r#"{"Mounts":[{"Type":"image","Source":"r.example/a","Target":"/i"}]}"#).unwrap();
         assert_eq!((found.doors, found.image_mounts), (vec![], vec![ImageName::parse("r.example/a").unwrap()]));
+    }
+
+    #[test]
+    fn a_mount_of_a_type_nobody_knows_is_passed_on_to_nobody() {
+        for (kind, shown) in [("\"BIND\"", "BIND"), ("\"layer\"", "layer"), ("\" bind\"", " bind"), ("\"\"", ""), ("null", "")] {
+            let config = format!(r#"{{"Mounts":[{{"Type":{kind},"Source":"r.example/evil"}}]}}"#);
+            assert_eq!(found(&config).err(), Some(Unreadable::MountType(shown.into())), "{config}");
+        }
+        let config = format!(r#"{{"Mounts":[{{"Type":"{}"}}]}}"#, "é".repeat(99));
+        assert_eq!(found(&config).err(), Some(Unreadable::MountType("é".repeat(MOUNT_TYPE))));
     }
 
     #[test]

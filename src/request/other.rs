@@ -1,16 +1,12 @@
-//! The smaller bodies: volumes, networks, exec.
+//! The smaller bodies: volumes, exec.
 
 use super::door::Found;
 use super::json::{self, Members, Shape};
 use super::{Drive, Intent, Unreadable};
 use crate::wire::Call;
 
-/// Network and address drivers that are part of every engine.
-const OWN_NETWORK_DRIVERS: [&str; 8] = ["default", "bridge", "host", "null", "none", "overlay", "macvlan", "ipvlan"];
-
 const VOLUME: Shape =
     Shape::Struct(&[&[("Driver", Shape::Scalar), ("DriverOpts", Shape::Map), ("ClusterVolumeSpec", Shape::Struct(&[]))]]);
-const NETWORK: Shape = Shape::Struct(&[&[("Driver", Shape::Scalar), ("IPAM", Shape::Struct(&[&[("Driver", Shape::Scalar)]]))]]);
 const EXEC: Shape = Shape::Struct(&[&[("Privileged", Shape::Scalar)]]);
 
 /// What `POST /volumes/create` opens.
@@ -33,18 +29,6 @@ pub(super) fn volume_update(volume: &str) -> Intent {
     Intent::Volume { doors: found.doors }
 }
 
-/// Whether `POST /networks/create` asks a plugin.
-pub(super) fn network(call: &Call) -> Result<Intent, Unreadable> {
-    let Some(config) = body(call, &NETWORK)? else { return Ok(Intent::Harmless) };
-    let of_addresses = config.object("IPAM")?.map(|addresses| addresses.text("Driver")).transpose()?.flatten();
-    for driver in [config.text("Driver")?, of_addresses].into_iter().flatten() {
-        if !OWN_NETWORK_DRIVERS.contains(&driver) {
-            return Ok(Intent::NetworkPlugin { driver: driver.chars().take(256).collect() });
-        }
-    }
-    Ok(Intent::Harmless)
-}
-
 /// Whether `POST /containers/N/exec` asks for a privileged process.
 pub(super) fn exec(call: &Call) -> Result<Intent, Unreadable> {
     let config = body(call, &EXEC)?;
@@ -54,7 +38,7 @@ pub(super) fn exec(call: &Call) -> Result<Intent, Unreadable> {
 
 /// The JSON body, or `None` where dockerd reads none: without a Content-Type it takes no body here. A length of zero beside one
 /// would say the same over HTTP/1 alone, and no client sends that to these routes.
-fn body<'c>(call: &'c Call, shape: &'static Shape) -> Result<Option<Members<'c>>, Unreadable> {
+pub(super) fn body<'c>(call: &'c Call, shape: &'static Shape) -> Result<Option<Members<'c>>, Unreadable> {
     match &call.body {
         Some(body) => json::read(body, shape).map(Some),
         None if call.header("Content-Type").is_none() => Ok(None),
@@ -84,19 +68,6 @@ mod tests {
             assert_eq!(Intent::of(&json("/volumes/create", body)), Intent::Volume { doors }, "{body}");
         }
         assert_eq!(Intent::of(&post("/volumes/create", &[("Content-Length", "0")], None)), Intent::Volume { doors: vec![] });
-    }
-
-    #[test]
-    fn a_network_of_another_driver_is_a_plugin() {
-        for (body, driver) in [
-            (r#"{"Name":"n"}"#, None),
-            (r#"{"Name":"n","Driver":"overlay","IPAM":{"Driver":"default"}}"#, None),
-            (r#"{"Name":"n","Driver":"weave"}"#, Some("weave")),
-            (r#"{"Name":"n","Driver":"bridge","IPAM":{"Driver":"x"}}"#, Some("x")),
-        ] {
-            let intent = driver.map_or(Intent::Harmless, |driver| Intent::NetworkPlugin { driver: driver.into() });
-            assert_eq!(Intent::of(&json("/networks/create", body)), intent, "{body}");
-        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) fn upgrade(plugin: &str, asked: &Asked<'_>) -> Result<Intent, Unreada
 pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let query = Query::read(asked.target.query)?;
     let name = query.one("name")?.unwrap_or_default().to_owned();
+    // What is no reference is no plugin's name; an engine that trims it would give another name than the one looked at.
+    reference(&name)?;
     Ok(Intent::Plugin(PluginCall::Create { name }))
 }
 
@@ -83,6 +85,9 @@ mod tests {
             "/plugins/pull?remote=a&name=B",
             "/plugins/p/upgrade?remote=x;&remote=b",
             "/plugins/create?name=a&name=b",
+            "/plugins/create?name=%20img-authz",
+            "/plugins/create?name=img-authz%C2%A0",
+            "/plugins/create",
         ] {
             assert!(matches!(Intent::of(&json(uri, "[]")), Intent::Unreadable(_)), "{uri}");
         }

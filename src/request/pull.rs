@@ -8,7 +8,7 @@ use crate::image::{Digest, Reference, ReferenceError, Tag};
 
 /// What `POST /images/create` would do.
 pub(super) fn images_create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(asked)?;
+    let query = Query::of_form(asked).map_err(|why| if is_import(asked) { Unreadable::ImportBody } else { why })?;
     let image = query.one("fromImage")?;
     let source = query.one("fromSrc")?;
     let tag = query.one("tag")?;
@@ -18,6 +18,13 @@ pub(super) fn images_create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
         (None, Some(_)) => Ok(Intent::Bring(Bring::Import)),
         (None, None) => Err(Unreadable::Reference("the call names neither `fromImage` nor `fromSrc`".to_owned())),
     }
+}
+
+/// Whether the query alone asks for an import. A body that is a form can still make a pull of it, so this says only how the
+/// refusal is to be put.
+fn is_import(asked: &Asked<'_>) -> bool {
+    let Ok(query) = Query::read(asked.target.query) else { return false };
+    matches!((query.one("fromImage"), query.one("fromSrc")), (Ok(None), Ok(Some(_))))
 }
 
 /// The daemon's reading of `fromImage` and `tag` (moby, `postImagesCreate`): the parameter, be it a tag or a digest, replaces what
@@ -137,7 +144,13 @@ mod tests {
         assert_eq!(of("fromSrc=http://x/root.tar&repo=a&tag=1"), Intent::Bring(Bring::Import));
         assert_eq!(of("fromImage=&fromSrc=-"), Intent::Bring(Bring::Import));
         let call = post("/images/create?fromSrc=-", &[("Content-Length", "10240"), ("Content-Type", "application/x-tar")], None);
-        assert_eq!(Intent::of(&call), Intent::Unreadable(Unreadable::HiddenBody));
+        assert_eq!(Intent::of(&call), Intent::Unreadable(Unreadable::ImportBody));
+        // As docker's own client sends a file: chunked.
+        let of = |query: &str| Intent::of(&post(&format!("/images/create?{query}"), &[("Content-Type", "text/plain")], None));
+        assert_eq!(of("fromSrc=-&repo=a"), Intent::Unreadable(Unreadable::ImportBody));
+        for query in ["fromImage=a&fromSrc=-", "repo=a", "fromSrc=", "fromSrc=-&fromSrc=x", "fromSrc=-&x=;"] {
+            assert_eq!(of(query), Intent::Unreadable(Unreadable::HiddenBody), "{query}");
+        }
     }
 
     #[test]

@@ -18,10 +18,11 @@ pub(super) struct Query<'a> {
 impl<'a> Query<'a> {
     /// Reads the parameters that `Request.ParseForm` would give dockerd, if no form body can stand above them.
     pub(super) fn of_form(asked: &Asked<'a>) -> Result<Self, Unreadable> {
-        if may_hide_form(asked) {
-            return Err(Unreadable::HiddenBody);
+        match form(asked) {
+            Form::None => Self::read(asked.target.query),
+            Form::Hidden => Err(Unreadable::HiddenBody),
+            Form::OverHttp2 => Err(Unreadable::MaybeForm),
         }
-        Self::read(asked.target.query)
     }
 
     /// Reads the parameters alone, for the calls where dockerd reads no form.
@@ -54,19 +55,46 @@ impl<'a> Query<'a> {
     }
 }
 
+/// Whether a form can stand above the query.
+enum Form {
+    /// No.
+    None,
+    /// There is a body, or may be one, that is not shown.
+    Hidden,
+    /// There is none, unless the call came over HTTP/2.
+    OverHttp2,
+}
+
 /// Whether dockerd may have a form body that it does not show. Of two Content-Type headers it reads the first and shows
 /// the last, so no *value* of that header rules a form out. What does: a body that is shown (the first header was JSON
 /// then), no header at all, or no body at all, where the length shown is sure.
-fn may_hide_form(asked: &Asked<'_>) -> bool {
-    let empty = asked.transport == Transport::Http1 && asked.call.header("Content-Length") == Some("0");
-    asked.call.body.is_none() && asked.call.header("Content-Type").is_some() && !empty
+fn form(asked: &Asked<'_>) -> Form {
+    let call = asked.call;
+    if call.body.is_some() || call.header("Content-Type").is_none() {
+        return Form::None;
+    }
+    match (call.header("Content-Length"), asked.transport) {
+        (Some("0"), Transport::Http1) => Form::None,
+        (Some("0"), Transport::MaybeHttp2) => {
+            if OF_HTTP1.iter().any(|name| call.header(name).is_some()) {
+                Form::None
+            } else {
+                Form::OverHttp2
+            }
+        }
+        (Some(_) | None, _) => Form::Hidden,
+    }
 }
+
+/// Headers that no call has that came over HTTP/2: Go's server answers it with 400 and asks nobody (RFC 9113, 8.2.2). Many
+/// clients send the first with every call, docker-java and docker-py among them.
+const OF_HTTP1: [&str; 4] = ["Connection", "Keep-Alive", "Proxy-Connection", "Upgrade"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Intent;
     use crate::request::tests::post;
-    use crate::request::{Bring, Intent};
 
     fn one(raw: &str, key: &str) -> Result<Option<String>, Unreadable> {
         Query::read(raw)?.one(key).map(|value| value.map(str::to_owned))
@@ -128,11 +156,35 @@ mod tests {
             (&[("Content-Type", form)], None, false),
             (&[("Content-Type", "application/x-tar")], None, false),
         ] {
-            let of = |transport| Intent::over(&post("/images/create?fromSrc=a", headers, body), transport);
-            let (read, hidden) = (Intent::Bring(Bring::Import), Intent::Unreadable(Unreadable::HiddenBody));
+            let of = |transport| Intent::over(&post("/containers/c/rename?name=web", headers, body), transport);
+            let read = Intent::Rename { container: "c".into(), name: "web".into() };
+            let hidden = Intent::Unreadable(Unreadable::HiddenBody);
             assert_eq!(of(Transport::Http1), if readable { read.clone() } else { hidden.clone() }, "{headers:?}");
-            let sure = readable && (body.is_some() || !headers.iter().any(|(name, _)| *name == "Content-Type"));
-            assert_eq!(of(Transport::MaybeHttp2), if sure { read } else { hidden }, "{headers:?}");
+            let sure = !readable || body.is_some() || !headers.iter().any(|(name, _)| *name == "Content-Type");
+            let maybe = Intent::Unreadable(Unreadable::MaybeForm);
+            assert_eq!(of(Transport::MaybeHttp2), if sure { of(Transport::Http1) } else { maybe }, "{headers:?}");
         }
+    }
+
+    /// As go-dockerclient, docker-java and docker-py send a call without a body.
+    #[test]
+    fn a_header_of_http1_says_that_no_form_hides() {
+        let of =
+            |headers: &[(&str, &str)]| Intent::over(&post("/containers/c/rename?name=web", headers, None), Transport::MaybeHttp2);
+        let read = Intent::Rename { container: "c".into(), name: "web".into() };
+        for header in OF_HTTP1 {
+            let headers = [("Content-Type", "application/json"), ("Content-Length", "0"), (header, "keep-alive")];
+            assert_eq!(of(&headers), read, "{header}");
+            // A length that is not zero hides one over any HTTP.
+            for length in ["9", "00", ""] {
+                let headers = [("Content-Type", "application/json"), ("Content-Length", length), (header, "keep-alive")];
+                assert_eq!(of(&headers), Intent::Unreadable(Unreadable::HiddenBody), "{header} {length}");
+            }
+            assert_eq!(of(&[("Content-Type", "application/json"), (header, "x")]), Intent::Unreadable(Unreadable::HiddenBody));
+        }
+        assert_eq!(of(&[("Content-Length", "0"), ("Connection", "keep-alive")]), read);
+        let go_dockerclient =
+            [("Content-Type", "plain/text"), ("Content-Length", "0"), ("Te", "trailers"), ("Accept-Encoding", "gzip")];
+        assert_eq!(of(&go_dockerclient), Intent::Unreadable(Unreadable::MaybeForm));
     }
 }

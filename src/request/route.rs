@@ -167,11 +167,24 @@ pub(super) fn is_attach(path: &str) -> bool {
 
 /// Cuts `/v[0-9.]+` off. The engine may then find the version bad, but that is behind the plugin.
 fn without_version(path: &str) -> &str {
-    let Some(rest) = path.strip_prefix("/v") else { return path };
-    let version = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
-    match rest.get(version..) {
-        Some(behind) if version > 0 && behind.starts_with('/') => behind,
-        Some(_) | None => path,
+    version_and_rest(path).1
+}
+
+/// Whether the path may ask for an API older than this. Without a version the engine takes its newest. What Go might read in
+/// another way than a plain pair of numbers counts as older.
+pub(super) fn is_api_below(path: &str, least: (u32, u32)) -> bool {
+    let Some(version) = version_and_rest(path).0 else { return false };
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    !matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least)
+}
+
+/// The version a path begins with, and what stands behind it.
+fn version_and_rest(path: &str) -> (Option<&str>, &str) {
+    let Some(rest) = path.strip_prefix("/v") else { return (None, path) };
+    let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    match rest.split_at_checked(digits) {
+        Some((version, behind)) if digits > 0 && behind.starts_with('/') => (Some(version), behind),
+        Some(_) | None => (None, path),
     }
 }
 

@@ -109,7 +109,7 @@ fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unread
 fn networks(of: &Members<'_>, found: &mut Found, targets: &mut Vec<String>) -> Result<(), Unreadable> {
     for network in of.objects("Networks")? {
         match network?.text("Target")? {
-            Some(target) if target.eq_ignore_ascii_case("host") => found.door("namespace", &format!("network:{target}")),
+            Some(target) if target.trim().eq_ignore_ascii_case("host") => found.door("namespace", &format!("network:{target}")),
             Some(target) if !targets.iter().any(|known| known == target) => targets.push(named(target)),
             Some(_) | None => {}
         }

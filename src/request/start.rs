@@ -1,12 +1,15 @@
 //! `POST /containers/N/start`, `/restart` and `/rename`.
 
 use super::query::Query;
-use super::{Asked, Intent, Start, StartAction, StartExtra, Unreadable};
-use crate::wire::Call;
+use super::{Asked, Intent, Start, StartAction, StartExtra, Unreadable, route};
 
 /// What the call would start.
 pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
-    let extra = if may_have_body(asked.call) {
+    // No container is called so; an engine that trims would find one that is called otherwise. Slashes are of a link's alias.
+    if !container.bytes().all(|byte| is_name_byte(byte) || byte == b'/') {
+        return Err(Unreadable::Name(container.escape_debug().take(NAME_SHOWN).collect()));
+    }
+    let extra = if may_have_body(asked) {
         Some(StartExtra::Body)
     } else {
         // With no body there is no form that could stand above the query.
@@ -17,27 +20,49 @@ pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> 
     Ok(Intent::Start(Start { container: container.to_owned(), action, extra }))
 }
 
-/// Whether dockerd may act on a body. Without a Content-Type it acts on none: it is neither JSON nor a form.
-fn may_have_body(call: &Call) -> bool {
-    let length = call.header("Content-Length");
-    call.body.is_some() || (length != Some("0") && (length.is_some() || call.header("Content-Type").is_some()))
+/// Whether dockerd may act on a body. Without a Content-Type it acts on none: it is neither JSON nor a form. Without a length
+/// there is none, or one in chunks, which the daemon does not tell apart for plugins; from API 1.24 on it refuses a start with
+/// the latter before it reads anything of it.
+fn may_have_body(asked: &Asked<'_>) -> bool {
+    let call = asked.call;
+    if call.body.is_some() {
+        return true;
+    }
+    match call.header("Content-Length") {
+        Some(length) => length != "0",
+        None => call.header("Content-Type").is_some() && route::is_api_below(&asked.target.path, (1, 24)),
+    }
 }
 
 /// What the call would rename.
 pub(super) fn rename(container: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let query = Query::of_form(asked)?;
+    // dockerd refuses an empty name, and so does `new_name`.
     let name = query.one("name")?.unwrap_or_default();
     Ok(Intent::Rename { container: container.to_owned(), name: new_name(name)? })
 }
 
-/// A name that a container is to have, without its slash. One that looks like a whole id is refused: a start by it would mean
-/// this container once the one of that id is gone.
-pub(super) fn new_name(name: &str) -> Result<String, Unreadable> {
-    let name = name.strip_prefix('/').unwrap_or(name);
+/// A name that a container is to have, without its slash. One outside the daemon's own grammar is refused, whatever the engine
+/// would say: engines 29.0 to 29.7 trim white space off it, and give another name than the one that was judged and held. One
+/// that looks like a whole id is refused: a start by it would mean this container once the one of that id is gone.
+pub(super) fn new_name(written: &str) -> Result<String, Unreadable> {
+    let name = written.strip_prefix('/').unwrap_or(written);
+    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if !begins || name.len() < 2 || !name.bytes().all(is_name_byte) {
+        return Err(Unreadable::Name(written.escape_debug().take(NAME_SHOWN).collect()));
+    }
     if name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Unreadable::Reference("a container's name must not look like a container's id".to_owned()));
     }
     Ok(name.to_owned())
+}
+
+/// Longest piece of a refused name that is shown. Stops foreign text from filling the refusal.
+const NAME_SHOWN: usize = 40;
+
+/// What stands in a container's name: `[a-zA-Z0-9_.-]`.
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
 #[cfg(test)]
@@ -77,6 +102,15 @@ mod tests {
         ] {
             assert_eq!(Intent::of(&post("/v1.23/containers/c/start", headers, None)), body, "{headers:?}");
         }
+        // Neither length nor body: from API 1.24 on the engine acts on none.
+        let typed = [("Content-Type", "application/json")];
+        for version in ["", "/v1.24", "/v1.41", "/v1.024", "/v2.0"] {
+            let intent = Intent::of(&post(&format!("{version}/containers/c/start"), &typed, None));
+            assert_eq!(intent, started("c", StartAction::Start, None), "{version}");
+        }
+        for version in ["/v1.23", "/v1", "/v1..41", "/v.", "/v0.99", "/v1.99999999999999999999"] {
+            assert_eq!(Intent::of(&post(&format!("{version}/containers/c/start"), &typed, None)), body, "{version}");
+        }
         assert_eq!(Intent::of(&json("/v1.23/containers/c/start", r#"{"Binds":["/:/h"]}"#)), body);
         let checkpoint = started("c", StartAction::Start, Some(StartExtra::Checkpoint));
         for query in ["checkpoint=x", "checkpoint-dir=/x", "%63heckpoint=x"] {
@@ -88,18 +122,74 @@ mod tests {
         }
     }
 
+    /// The daemon's grammar, in every call that takes a name: the refused ones are what some engine trims, folds or takes for
+    /// another name.
+    #[test]
+    fn names_are_those_of_the_daemons_grammar() {
+        let id = "ab".repeat(32);
+        let padded = format!("%20{id}");
+        for (name, good) in [
+            ("web", true),
+            ("/web", true),
+            ("0a", true),
+            ("W_e.b-1", true),
+            ("a--", true),
+            ("", false),
+            ("/", false),
+            ("a", false),
+            ("/a", false),
+            ("//web", false),
+            ("-web", false),
+            (".web", false),
+            ("_web", false),
+            ("web/db", false),
+            ("web:1", false),
+            ("w%C3%A9b", false),
+            ("+web", false),
+            ("web%20", false),
+            ("%09web", false),
+            ("web%0a", false),
+            ("web%00", false),
+            ("web%0b", false),
+            ("web%0c", false),
+            ("web%0d", false),
+            ("web%C2%85", false),
+            ("%C2%A0web", false),
+            ("web%E2%80%83", false),
+            ("web%E2%80%A8", false),
+            ("%E3%80%80web", false),
+            ("web%E2%80%8B", false),
+            ("web%EF%BB%BF", false),
+            (&padded, false),
+            (&id, false),
+        ] {
+            let renamed = Intent::of(&post(&format!("/containers/c/rename?name={name}"), NONE, None));
+            assert_eq!(matches!(renamed, Intent::Rename { .. }), good, "rename to {name}: {renamed:?}");
+            assert_eq!(matches!(renamed, Intent::Unreadable(_)), !good, "rename to {name}: {renamed:?}");
+            let created = Intent::of(&json(&format!("/containers/create?name={name}"), r#"{"Image":"a"}"#));
+            // A container without a name gets one from the daemon.
+            assert_eq!(matches!(created, Intent::Create(_)), good || name.is_empty(), "create {name}: {created:?}");
+        }
+        for (name, good) in
+            [("web", true), ("a", true), (".", false), ("web%20", false), ("%C2%A0web", false), ("web%E2%80%A8", false)]
+        {
+            let started = Intent::of(&post(&format!("/containers/{name}/start"), NONE, None));
+            assert_eq!(matches!(started, Intent::Start(_)), good, "start {name}: {started:?}");
+        }
+    }
+
     #[test]
     fn a_rename_names_both_names() {
         let of = |uri: &str| Intent::of(&post(uri, NONE, None));
         let renamed = |name: &str| Intent::Rename { container: "c".into(), name: name.into() };
         assert_eq!(of("/containers/c/rename?name=web"), renamed("web"));
         assert_eq!(of("/containers/c/rename?name=%2Fweb"), renamed("web"));
-        assert_eq!(of("/containers/c/rename"), renamed(""));
         assert_eq!(of("/containers/c/rename?name=a&name=b"), Intent::Unreadable(Unreadable::Query("name".into())));
         let id = "ab".repeat(32);
         for name in [id.clone(), format!("/{id}")] {
             assert!(matches!(of(&format!("/containers/c/rename?name={name}")), Intent::Unreadable(_)), "{name}");
         }
+        assert!(matches!(of("/containers/c/rename"), Intent::Unreadable(Unreadable::Name(_))));
         let shorter = "a".repeat(63);
         assert_eq!(of(&format!("/containers/c/rename?name={shorter}")), renamed(&shorter));
         let form = [("Content-Length", "8"), ("Content-Type", "application/x-www-form-urlencoded")];

@@ -578,7 +578,22 @@ impl Generator {
                 "/networks/create",
                 &[
                     ("Driver", &["\"bridge\"", "\"weave\"", "\"overlay\"", "null"]),
-                    ("IPAM", &[r#"{"Driver":"default"}"#, r#"{"driver":"x"}"#, "null", "{}"]),
+                    (
+                        "IPAM",
+                        &[
+                            r#"{"Driver":"default"}"#,
+                            r#"{"driver":"x"}"#,
+                            "null",
+                            "{}",
+                            r#"{"Config":[{"Subnet":"10.1.0.0/16"}]}"#,
+                            r#"{"config":[{"subnet":"0.0.0.0/1"},{"Subnet":"fd00::/64"}]}"#,
+                            r#"{"Config":[{"Subnet":"172.16.0.0/11","IPRange":"172.16.0.0/12"}]}"#,
+                        ],
+                    ),
+                    (
+                        "Options",
+                        &[r#"{"parent":"eth0"}"#, r#"{"com.docker.network.bridge.name":"br0"}"#, r#"{"a":"b"}"#, "null", "{}"],
+                    ),
                 ],
             ),
             _ => (&exec, &[("Privileged", &["true", "false", "null", "\"true\"", "0"]), ("Cmd", &[r#"["x"]"#])]),
@@ -964,6 +979,11 @@ impl Generator {
         if http2 {
             for header in &mut headers {
                 *header = [header[0].clone(), header[1].trim().to_owned()];
+            }
+            // A header that the gate takes for a proof of HTTP/1: Go's server must ask nobody about such a call.
+            if self.once_in(8) {
+                headers
+                    .push([self.pick(&["Connection", "Keep-Alive", "Proxy-Connection", "Upgrade"]).to_owned(), "x".to_owned()]);
             }
             if !self.once_in(3) {
                 headers.push(["Content-Length".to_owned(), body.len().to_string()]);

@@ -200,7 +200,8 @@ fn is_network(intent: &Intent, act: &Value) -> bool {
         act["drivers"].as_array().unwrap().iter().filter_map(Value::as_str).filter(|driver| !own.contains(driver)).collect();
     match intent {
         Intent::NetworkPlugin { driver } => foreign.contains(&driver.as_str()),
-        _ => foreign.is_empty() && *intent == Intent::Harmless,
+        Intent::Network { doors } => foreign.is_empty() && has_doors(doors, &act["doors"]),
+        _ => foreign.is_empty() && *intent == Intent::Harmless && has_doors(&[], &act["doors"]),
     }
 }
 
@@ -254,7 +255,10 @@ fn has_doors(doors: &[Door], opened: &Value) -> bool {
         doors.iter().any(|door| {
             let what = open["what"].as_str().unwrap();
             // Long evidence is cut; of a bind, the path is what matters.
-            open["id"] == door.id && (door.id != "bind" || door.what == what || door.what.ends_with('…'))
+            open["id"] == door.id
+                && (!matches!(door.id, "bind" | "network-parent" | "network-bridge" | "network-subnet")
+                    || door.what == what
+                    || door.what.ends_with('…'))
         })
     })
 }

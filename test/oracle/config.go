@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"path"
 	"strconv"
 	"strings"
@@ -124,8 +125,40 @@ type volumeCreate struct {
 }
 
 type networkCreate struct {
-	Driver string
-	IPAM   *struct{ Driver string } `json:",omitempty"`
+	Driver  string
+	Options map[string]string
+	IPAM    *struct {
+		Driver string
+		Config []struct{ Subnet string }
+	} `json:",omitempty"`
+}
+
+// doors names the interfaces, and the IPv4 subnets that hold addresses outside the private networks.
+func (n *networkCreate) doors() []door {
+	found := []door{}
+	for option, id := range map[string]string{"parent": "network-parent", "com.docker.network.bridge.name": "network-bridge"} {
+		if what, given := n.Options[option]; given {
+			found = append(found, door{id, what})
+		}
+	}
+	if n.IPAM == nil {
+		return found
+	}
+	for _, pool := range n.IPAM.Config {
+		_, subnet, err := net.ParseCIDR(pool.Subnet)
+		if err == nil && (!subnet.IP.IsPrivate() || !lastOf(subnet).IsPrivate()) {
+			found = append(found, door{"network-subnet", pool.Subnet})
+		}
+	}
+	return found
+}
+
+func lastOf(n *net.IPNet) net.IP {
+	last := make(net.IP, len(n.IP))
+	for i := range n.IP {
+		last[i] = n.IP[i] | ^n.Mask[i]
+	}
+	return last
 }
 
 // door is a way to the host.

@@ -493,5 +493,5 @@ func networkCreates(c *context) (act, error) {
 	if config.IPAM != nil {
 		drivers = append(drivers, config.IPAM.Driver)
 	}
-	return act{"do": "network", "drivers": drivers}, nil
+	return act{"do": "network", "drivers": drivers, "doors": config.doors()}, nil
 }

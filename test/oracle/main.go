@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -140,6 +141,12 @@ func (q *request) readHTTP2(body []byte) (*http.Request, error) {
 	header := http.Header{}
 	for _, h := range q.Headers {
 		header.Add(h[0], h[1])
+	}
+	// As net/http's checkValidHTTP2RequestHeaders: such a request is answered by 400 before any handler.
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {
+		if _, ok := header[name]; ok {
+			return nil, errors.New("not valid in HTTP/2: " + name)
+		}
 	}
 	r := &http.Request{Method: q.Method, URL: u, RequestURI: q.Target, Header: header, Proto: "HTTP/2.0", ProtoMajor: 2, Body: http.NoBody}
 	if len(body) > 0 {

@@ -1,0 +1,206 @@
+//! `POST /networks/create`: a driver that is a plugin, and the ways to the host that a network opens.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::door::Found;
+use super::json::{Json, Members, Shape};
+use super::{Asked, Intent, Unreadable, other};
+
+/// Network and address drivers that are part of every engine.
+const OWN_DRIVERS: [&str; 8] = ["default", "bridge", "host", "null", "none", "overlay", "macvlan", "ipvlan"];
+
+/// What counts of a network.
+const NETWORK: Shape = Shape::Struct(&[&[
+    ("Driver", Shape::Scalar),
+    ("Options", Shape::Map),
+    (
+        "IPAM",
+        Shape::Struct(&[&[
+            ("Driver", Shape::Scalar),
+            ("Config", Shape::List(&Shape::Struct(&[&[("Subnet", Shape::Scalar), ("IPRange", Shape::Scalar)]]))),
+        ]]),
+    ),
+]]);
+
+/// Options that attach a network to an interface of the host, under any driver: a network that only holds a configuration
+/// passes them on to the one that takes it over.
+const ATTACHING: [(&str, &str); 2] = [("parent", "network-parent"), ("com.docker.network.bridge.name", "network-bridge")];
+
+/// What the call would make.
+pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    let Some(config) = other::body(asked.call, &NETWORK)? else { return Ok(Intent::Harmless) };
+    let addresses = config.object("IPAM")?;
+    let of_addresses = addresses.map(|addresses| addresses.text("Driver")).transpose()?.flatten();
+    for driver in [config.text("Driver")?, of_addresses].into_iter().flatten() {
+        if !OWN_DRIVERS.contains(&driver) {
+            return Ok(Intent::NetworkPlugin { driver: driver.chars().take(256).collect() });
+        }
+    }
+    let mut found = Found::default();
+    attached(&config, &mut found)?;
+    if let Some(addresses) = addresses {
+        routed(addresses, of_addresses, &mut found)?;
+    }
+    Ok(if found.doors.is_empty() { Intent::Harmless } else { Intent::Network { doors: found.doors } })
+}
+
+/// Notes interfaces of the host.
+fn attached(config: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
+    for (key, value) in config.map("Options")? {
+        let Some((_, id)) = ATTACHING.iter().find(|(option, _)| option == key) else { continue };
+        match value {
+            Json::Text(name) => found.door(id, name),
+            Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => found.door(id, ""),
+        }
+    }
+    Ok(())
+}
+
+/// Notes addresses of the client's choice for which the engine would make routes on the host.
+fn routed(addresses: &Members<'_>, driver: Option<&str>, found: &mut Found) -> Result<(), Unreadable> {
+    // This address driver's only subnet is the whole of IPv4.
+    if matches!(driver, Some("null" | "none")) {
+        found.door("network-subnet", "0.0.0.0/0");
+    }
+    for pool in addresses.objects("Config")? {
+        let pool = pool?;
+        for member in ["Subnet", "IPRange"] {
+            if let Some(subnet) = pool.text(member)?
+                && !is_ordinary(subnet)
+            {
+                found.door("network-subnet", subnet);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a subnet is one that the host has no business with: inside the private networks of IPv4 (RFC 1918), or of IPv6's
+/// unique local ones (RFC 4193) no wider than one site. What cannot be read is not.
+fn is_ordinary(subnet: &str) -> bool {
+    let Some((address, bits)) = subnet.split_once('/') else { return false };
+    if bits.is_empty() || !bits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u8>()) else { return false };
+    match address {
+        IpAddr::V4(address) => {
+            bits <= 32 && PRIVATE.iter().any(|(net, least)| bits >= *least && is_inside(address, *net, *least))
+        }
+        IpAddr::V6(address) => (UNIQUE_LOCAL_BITS..=128).contains(&bits) && is_unique_local(address),
+    }
+}
+
+/// Private networks of IPv4, and how many bits of each are fixed: none is wider than /8.
+const PRIVATE: [(Ipv4Addr, u8); 3] =
+    [(Ipv4Addr::new(10, 0, 0, 0), 8), (Ipv4Addr::new(172, 16, 0, 0), 12), (Ipv4Addr::new(192, 168, 0, 0), 16)];
+
+/// A site's prefix.
+const UNIQUE_LOCAL_BITS: u8 = 48;
+
+fn is_inside(address: Ipv4Addr, net: Ipv4Addr, bits: u8) -> bool {
+    let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or_default();
+    u32::from(address) & mask == u32::from(net)
+}
+
+const fn is_unique_local(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.octets();
+    first & 0xfe == 0xfc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Door;
+    use crate::request::tests::json;
+
+    fn of(body: &str) -> Intent {
+        Intent::of(&json("/networks/create", body))
+    }
+
+    #[test]
+    fn a_network_of_another_driver_is_a_plugin() {
+        for (body, driver) in [
+            (r#"{"Name":"n"}"#, None),
+            (r#"{"Name":"n","Driver":"overlay","IPAM":{"Driver":"default"}}"#, None),
+            (r#"{"Name":"n","Driver":"weave"}"#, Some("weave")),
+            (r#"{"Name":"n","Driver":"bridge","IPAM":{"Driver":"x"}}"#, Some("x")),
+            (r#"{"Name":"n","Driver":"weave","Options":{"parent":"eth0"}}"#, Some("weave")),
+        ] {
+            let intent = driver.map_or(Intent::Harmless, |driver| Intent::NetworkPlugin { driver: driver.into() });
+            assert_eq!(of(body), intent, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_subnet_that_is_not_private_is_a_way_to_the_host() {
+        for (subnet, ordinary) in [
+            ("10.0.0.0/8", true),
+            ("10.1.2.0/24", true),
+            ("10.1.2.3/24", true),
+            ("172.16.0.0/12", true),
+            ("172.31.255.0/24", true),
+            ("192.168.0.0/16", true),
+            ("fd00:1:2::/48", true),
+            ("fc00::/64", true),
+            ("0.0.0.0/0", false),
+            ("0.0.0.0/1", false),
+            ("128.0.0.0/1", false),
+            ("10.0.0.0/7", false),
+            ("8.0.0.0/7", false),
+            ("11.0.0.0/8", false),
+            ("172.16.0.0/11", false),
+            ("172.32.0.0/16", false),
+            ("192.168.0.0/15", false),
+            ("192.169.0.0/24", false),
+            ("100.64.0.0/10", false),
+            ("127.0.0.0/8", false),
+            ("169.254.169.254/32", false),
+            ("203.0.113.7/32", false),
+            ("fd00::/47", false),
+            ("fe80::/64", false),
+            ("2001:db8::/64", false),
+            ("::/0", false),
+            ("::ffff:10.0.0.0/104", false),
+            ("10.0.0.0", false),
+            ("10.0.0.0/", false),
+            ("10.0.0.0/+8", false),
+            ("10.0.0.0/33", false),
+            ("010.0.0.0/8", false),
+            (" 10.0.0.0/8", false),
+            ("10.0.0.0/8/1", false),
+        ] {
+            let body = format!(
+                r#"{{"Name":"n","IPAM":{{"Config":[{{"Subnet":"10.9.0.0/16"}},{{"subnet":"{subnet}","Gateway":"x"}}]}}}}"#
+            );
+            let doors = vec![Door { id: "network-subnet", what: subnet.into() }];
+            assert_eq!(of(&body), if ordinary { Intent::Harmless } else { Intent::Network { doors } }, "{subnet}");
+        }
+        let doors = vec![Door { id: "network-subnet", what: "0.0.0.0/0".into() }];
+        assert_eq!(of(r#"{"IPAM":{"Driver":"null"}}"#), Intent::Network { doors });
+    }
+
+    #[test]
+    fn an_interface_of_the_host_is_a_way_to_it() {
+        for (body, id, what) in [
+            (r#"{"Driver":"macvlan","Options":{"parent":"eth0"}}"#, "network-parent", "eth0"),
+            (r#"{"Driver":"ipvlan","options":{"parent":"eth0.10"}}"#, "network-parent", "eth0.10"),
+            (r#"{"ConfigOnly":true,"Options":{"parent":"eth0"}}"#, "network-parent", "eth0"),
+            (r#"{"Options":{"com.docker.network.bridge.name":"br0"}}"#, "network-bridge", "br0"),
+            (r#"{"Options":{"com.docker.network.bridge.name":null}}"#, "network-bridge", ""),
+        ] {
+            assert_eq!(of(body), Intent::Network { doors: vec![Door { id, what: what.into() }] }, "{body}");
+            assert!(Door::IDS.contains(&id));
+        }
+        for body in [
+            r#"{"Driver":"macvlan"}"#,
+            r#"{"Options":{"com.docker.network.driver.mtu":"1400","Parent":"x"}}"#,
+            r#"{"Options":null,"IPAM":{"Config":null}}"#,
+        ] {
+            assert_eq!(of(body), Intent::Harmless, "{body}");
+        }
+        for body in [r#"{"Options":{},"options":{"parent":"x"}}"#, r#"{"IPAM":{"Config":[null]}}"#, r#"{"IPAM":{"Config":{}}}"#] {
+            assert!(matches!(of(body), Intent::Unreadable(_)), "{body}");
+        }
+    }
+}
