@@ -8,6 +8,7 @@ mod heartbeat;
 mod identity;
 mod leases;
 mod metrics;
+mod plugins;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Reason, Verdict};
-use crate::request::{Intent, Transport};
+use crate::request::{Intent, PluginCall, Transport};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -32,6 +33,7 @@ pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 use leases::{Claim, Leases};
 use metrics::Metrics;
+pub use plugins::Plugins;
 pub use records::Records;
 
 /// The gate's bounds in time.
@@ -73,6 +75,7 @@ pub struct Gate {
     engine: Arc<dyn Api>,
     journal: Arc<dyn Journal>,
     records: Records,
+    plugins: Plugins,
     identity: Identity,
     leases: Leases,
     limits: Limits,
@@ -112,6 +115,7 @@ impl Gate {
             engine,
             journal,
             records,
+            plugins: Plugins::default(),
             identity,
             leases: Leases::default(),
             limits: Limits::default(),
@@ -128,6 +132,13 @@ impl Gate {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same gate with what earlier gates knew of plugins.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
         self
     }
 
@@ -188,7 +199,10 @@ impl Gate {
         let rules = self.rules.load_full();
         let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
-            None => self.judge_under_lease(&rules, &call, &intent, began).await,
+            None => match &intent {
+                Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
+                _ => self.judge_under_lease(&rules, &call, &intent, began).await,
+            },
         };
         let verdict = match verdict {
             Verdict::Allow(permit) => match self.hold_name(&call, &intent, began).await {
@@ -257,6 +271,23 @@ impl Gate {
                     self.leases.end(&key);
                 }
             }
+        }
+        judgement
+    }
+
+    /// A plugin call takes its turn before the look, and gives it back where it is refused.
+    async fn judge_plugin(&self, rules: &Rules, call: &Call, plugin: &PluginCall, intent: &Intent, began: Instant) -> Judgement {
+        let key = call_key(call);
+        if let Err(reason) = self.plugins.begin(&key, plugin) {
+            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
+        }
+        let judgement = self.judge_in_time(rules, intent, began).await;
+        match (&judgement.verdict, &judgement.facts.plugin) {
+            (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
+                self.plugins.judged(&key, id, *digest);
+            }
+            (Verdict::Allow(_), _) => {}
+            (Verdict::Deny(_), _) => self.plugins.end(&key),
         }
         judgement
     }

@@ -53,6 +53,7 @@ impl Gate {
                     self.started(&start, ended).await;
                 }
             }
+            Intent::Plugin(plugin) => self.plugin_ended(call, &plugin, succeeded).await,
             // Their ends mean nothing to the gate.
             _ => {}
         }
