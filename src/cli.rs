@@ -51,7 +51,7 @@ enum Command {
     Register(register::RegisterArgs),
     /// Take approvals back: remove images from the allowlist
     Unregister(register::UnregisterArgs),
-    /// Say by which digest a plugin is named in ALLOW_PLUGINS
+    /// Say by which digest a plugin is named in `ALLOW_PLUGINS`
     Plugin(plugin::PluginArgs),
     /// Read the allowlist, or clear it up
     Allowlist(allowlist::AllowlistArgs),

@@ -195,7 +195,7 @@ impl Asking<'_> {
             PluginCall::Change { plugin, change: PluginChange::Enable } => self.enabled(plugin).await?,
             PluginCall::Pull { .. } | PluginCall::Upgrade { .. } | PluginCall::Create { .. } | PluginCall::Change { .. } => None,
         };
-        Ok(Facts { about_self, plugin, ..facts })
+        Ok(Facts { plugin, about_self, ..facts })
     }
 
     /// The plugin that would be enabled.
