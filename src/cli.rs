@@ -7,6 +7,7 @@ mod log;
 mod out;
 mod parts;
 mod place;
+mod plugin;
 mod register;
 mod serve;
 mod trust;
@@ -50,6 +51,8 @@ enum Command {
     Register(register::RegisterArgs),
     /// Take approvals back: remove images from the allowlist
     Unregister(register::UnregisterArgs),
+    /// Say by which digest a plugin is named in `ALLOW_PLUGINS`
+    Plugin(plugin::PluginArgs),
     /// Read the allowlist, or clear it up
     Allowlist(allowlist::AllowlistArgs),
 }
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Register(arguments) => register::run(&arguments, &place::on_host(settings)),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &place::on_host(settings)),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &place::on_host(settings)),
+        Command::Plugin(arguments) => plugin::run(&arguments, &settings),
         Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings),
         Command::Trust(arguments) => trust::run(&arguments, &place::on_host(settings)),
     }

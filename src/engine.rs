@@ -48,6 +48,9 @@ pub trait Api: Send + Sync {
     /// A managed plugin by name or id. `None`: there is none (404).
     fn plugin<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Plugin>>;
 
+    /// All managed plugins.
+    fn plugins(&self, deadline: Instant) -> Reply<'_, Vec<Plugin>>;
+
     /// An exec instance by its id. `None`: there is none (404).
     fn exec<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Exec>>;
 

@@ -9,6 +9,7 @@ mod identity;
 mod leases;
 mod looks;
 mod metrics;
+mod plugins;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Intent, Transport};
+use crate::request::{Intent, PluginCall, Transport};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -34,6 +35,7 @@ pub use identity::Identity;
 use leases::{Busy, Claim, Leases};
 use looks::Looks;
 use metrics::Metrics;
+pub use plugins::Plugins;
 pub use records::Records;
 
 /// The gate's bounds in time.
@@ -86,6 +88,7 @@ pub struct Gate {
     ends: Arc<dyn Api>,
     journal: Arc<dyn Journal>,
     records: Records,
+    plugins: Plugins,
     identity: Identity,
     leases: Leases,
     looks: Looks,
@@ -129,6 +132,7 @@ impl Gate {
             engine,
             journal,
             records,
+            plugins: Plugins::default(),
             identity,
             leases: Leases::default(),
             looks: Looks::default(),
@@ -155,6 +159,13 @@ impl Gate {
     pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>) -> Self {
         self.leases = Leases::kept_in(file);
         self.ends = ends;
+        self
+    }
+
+    /// The same gate with what earlier gates knew of plugins.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
         self
     }
 
@@ -220,7 +231,10 @@ impl Gate {
         let rules = self.rules.load_full();
         let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
-            None => self.judge_under_lease(&rules, &call, &intent, began).await,
+            None => match &intent {
+                Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
+                _ => self.judge_under_lease(&rules, &call, &intent, began).await,
+            },
         };
         let verdict = match verdict {
             Verdict::Allow(permit) => match self.hold_name(&call, &intent, began).await {
@@ -293,6 +307,23 @@ impl Gate {
                     self.leases.end(&key);
                 }
             }
+        }
+        judgement
+    }
+
+    /// A plugin call takes its turn before the look, and gives it back where it is refused.
+    async fn judge_plugin(&self, rules: &Rules, call: &Call, plugin: &PluginCall, intent: &Intent, began: Instant) -> Judgement {
+        let key = call_key(call);
+        if let Err(reason) = self.plugins.begin(&key, plugin) {
+            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
+        }
+        let judgement = self.judge_in_time(rules, intent, began).await;
+        match (&judgement.verdict, &judgement.facts.plugin) {
+            (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
+                self.plugins.judged(&key, id, *digest);
+            }
+            (Verdict::Allow(_), _) => {}
+            (Verdict::Deny(_), _) => self.plugins.end(&key),
         }
         judgement
     }

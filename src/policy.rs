@@ -11,11 +11,11 @@ mod tests;
 
 pub use decide::{Approval, Grounds, Permit, Verdict, decide, decide_without_policy, precheck, questions};
 pub use doors::{DoorRule, DoorRuleError};
-pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, ServiceFacts};
+pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};
 
-use crate::image::{Host, Repository};
+use crate::image::{Host, Reference, Repository};
 use crate::request::Door;
 use crate::trust::VerifierKind;
 
@@ -30,6 +30,8 @@ pub struct Policy {
     pub doors: Vec<DoorRule>,
     /// Whether builds may run.
     pub build: BuildRule,
+    /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
+    pub plugins: Vec<Reference>,
     /// The registries allowed, each with what it requires. Matched by exact host.
     pub scopes: Vec<Scope>,
 }

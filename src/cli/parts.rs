@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::{Entry, FileJournal, Journal, Limits};
 use crate::engine::Engine;
 use crate::files::read_text;
-use crate::gate::{Gate, Identity, Records, Rules};
+use crate::gate::{Gate, Identity, Plugins, Records, Rules};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
@@ -27,6 +27,8 @@ pub(super) const METRICS: &str = "metrics.prom";
 const RECORDS: &str = "approvals.jsonl";
 /// Renames under way.
 const RENAMES: &str = "renames.json";
+/// The plugins that may be enabled, in the state folder.
+const PLUGINS: &str = "plugins.json";
 
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 4 << 20;
@@ -83,8 +85,9 @@ pub(super) fn serving(
     let records = Records::open(&state.join(RECORDS));
     let (rules, is_good) = rules(settings, kept);
     let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let gate =
-        Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers).serving(state.join(RENAMES), ends);
+    let gate = Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers)
+        .with_plugins(Plugins::open(&state.join(PLUGINS)))
+        .serving(state.join(RENAMES), ends);
     gate.settings_hold(is_good);
     Ok(gate)
 }
@@ -97,7 +100,9 @@ pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Re
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::open(&settings.state_dir().join(RECORDS));
-    Ok(Gate::new(rules, engine, Arc::new(NoJournal::default()), records, Identity::default(), workers))
+    let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
+    let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), records, Identity::default(), workers);
+    Ok(gate.with_plugins(plugins))
 }
 
 /// The rules of these settings, and whether these are they: where the settings are faulty, those of the last good ones; where

@@ -204,6 +204,7 @@ async fn engine_version(gate: &Gate) -> Option<String> {
         match gate.meet_engine(tokio::time::Instant::now() + ENGINE_RETRY).await {
             Ok(version) => {
                 tracing::info!(engine = version, "the engine answers");
+                gate.know_plugins(tokio::time::Instant::now() + ENGINE_RETRY).await;
                 return Some(version);
             }
             Err(error) if tokio::time::Instant::now() >= deadline => {

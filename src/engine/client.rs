@@ -303,6 +303,10 @@ impl Api for Engine {
         Box::pin(async move { self.object(self.path("/plugins/", name, "/json")?, deadline).await })
     }
 
+    fn plugins(&self, deadline: Instant) -> Reply<'_, Vec<Plugin>> {
+        Box::pin(self.whole("/plugins", self.limits.list_bytes, deadline))
+    }
+
     fn exec<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Exec>> {
         Box::pin(async move { self.object(self.path("/exec/", id, "/json")?, deadline).await })
     }

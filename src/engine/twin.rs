@@ -225,6 +225,10 @@ impl Api for Twin {
         self.answer(format!("plugin {name}"), |state| state.plugins.iter().find(fits).cloned())
     }
 
+    fn plugins(&self, _: Instant) -> Reply<'_, Vec<Plugin>> {
+        self.answer("plugins".to_owned(), |state| state.plugins.clone())
+    }
+
     fn exec<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Exec>> {
         self.answer(format!("exec {id}"), |state| state.execs.iter().find(|(own, _)| own == id).map(|(_, exec)| exec.clone()))
     }

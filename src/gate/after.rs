@@ -68,6 +68,7 @@ impl Gate {
                     self.look_at_start(start, judged).await;
                 }
             }
+            Intent::Plugin(plugin) => self.plugin_ended(call, &plugin, succeeded || status.is_none()).await,
             // Their ends mean nothing to the gate.
             _ => {}
         }

@@ -7,8 +7,10 @@ use tokio::time::Instant;
 use super::{Gate, urgency};
 use crate::engine::{Container, EngineError, Image, Network};
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::policy::{self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, Policy, Posture, Reason, ServiceFacts};
-use crate::request::{Intent, PluginCall, Pulled, Service, Start, StartAction, Unreadable};
+use crate::policy::{
+    self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, Policy, Posture, Reason, ServiceFacts,
+};
+use crate::request::{Intent, PluginCall, PluginChange, Pulled, Service, Start, StartAction, Unreadable};
 use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
@@ -203,7 +205,27 @@ impl Asking<'_> {
             Some(remote) if remote.digest.is_some() => self.by_name(std::slice::from_ref(remote)).await?,
             Some(_) | None => Facts::default(),
         };
-        Ok(Facts { about_self, ..facts })
+        let plugin = match call {
+            PluginCall::Change { plugin, change: PluginChange::Enable } => self.enabled(plugin).await?,
+            PluginCall::Pull { .. } | PluginCall::Upgrade { .. } | PluginCall::Create { .. } | PluginCall::Change { .. } => None,
+        };
+        Ok(Facts { plugin, about_self, ..facts })
+    }
+
+    /// The plugin that would be enabled.
+    async fn enabled(&self, plugin: &str) -> Result<Option<PluginFacts>, Reason> {
+        // The rule of `lockdown` needs no look.
+        if self.policy.posture == Posture::Lockdown {
+            return Ok(None);
+        }
+        self.gate.know_plugins(self.deadline).await;
+        let found = self.gate.engine.plugin(plugin, self.deadline).await.map_err(unreachable)?;
+        Ok(found.map(|found| PluginFacts {
+            is_known: self.gate.plugins.knows(&found),
+            id: found.id,
+            name: found.name,
+            digest: found.digest,
+        }))
     }
 
     /// Images judged by what they are called: content that is not here yet.

@@ -328,7 +328,7 @@ mod tests {
             [("own/gate:1", true), ("docker.io/own/gate:1", true), ("5555", true), ("own/gate", false), ("img-authz", false)]
         {
             let mut house = house(Identity::managed(&id));
-            house.engine.put_plugin(Plugin { id: id.clone(), name: "own/gate:1".into(), enabled: true, settings: Vec::new() });
+            house.engine.put_plugin(Plugin { id: id.clone(), name: "own/gate:1".into(), enabled: true, ..Plugin::default() });
             house.asks(Some(own_mark()));
             let expected: &[Change] = if is_listed { &[] } else { &[Change::NotListed] };
             assert_eq!(house.beat(&format!(r#"{{"authorization-plugins":["{listed}"]}}"#)).await, expected, "{listed}");
@@ -341,7 +341,7 @@ mod tests {
         house.asks(Some(own_mark()));
         assert_eq!(house.beat(FILE).await, []);
         let id = "6".repeat(64);
-        house.engine.put_plugin(Plugin { id: id.clone(), name: "img-authz:latest".into(), enabled: false, settings: Vec::new() });
+        house.engine.put_plugin(Plugin { id: id.clone(), name: "img-authz:latest".into(), enabled: false, ..Plugin::default() });
         assert_eq!(house.beat(FILE).await, [Change::Shadowed { id }]);
         assert_eq!(house.beat(FILE).await, []);
         house.engine.remove_plugins();

@@ -24,7 +24,7 @@ fn digest(text: &str) -> Digest {
 
 fn policy(posture: Posture) -> Policy {
     let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-    Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, scopes: vec![scope] }
+    Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, plugins: Vec::new(), scopes: vec![scope] }
 }
 
 /// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
@@ -451,7 +451,7 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     assert_eq!(house.says(&install("evil.example/p:1", None)).await, "plugin-needs-digest");
     let identity = Identity::of_process(std::path::Path::new("/run/docker/plugins/img-authz.sock"));
     let engine = Arc::new(Twin::new());
-    engine.put_plugin(Plugin { id: "f".repeat(64), name: "other:latest".into(), enabled: true, settings: Vec::new() });
+    engine.put_plugin(Plugin { id: "f".repeat(64), name: "other:latest".into(), enabled: true, ..Plugin::default() });
     let rules = |posture| Rules::Good {
         policy: policy(posture),
         verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))],
@@ -472,8 +472,20 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
 fn managed(posture: Posture) -> House {
     let engine = Arc::new(Twin::new());
     let id = format!("5a{}", "0".repeat(62));
-    engine.put_plugin(Plugin { id: id.clone(), name: "own/gate:1".into(), enabled: true, settings: Vec::new() });
-    engine.put_plugin(Plugin { id: "b".repeat(64), name: "other:latest".into(), enabled: true, settings: Vec::new() });
+    engine.put_plugin(Plugin {
+        id: id.clone(),
+        name: "own/gate:1".into(),
+        enabled: true,
+        digest: Some(digest("own")),
+        ..Plugin::default()
+    });
+    engine.put_plugin(Plugin {
+        id: "b".repeat(64),
+        name: "other:latest".into(),
+        enabled: true,
+        digest: Some(digest("other")),
+        ..Plugin::default()
+    });
     let rules =
         Rules::Good { policy: policy(posture), verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))] };
     let journal = Arc::new(MemoryJournal::default());
@@ -552,8 +564,8 @@ async fn in_posture_images_the_gate_is_reconfigured_and_that_is_recorded() {
         ("POST", "/plugins/own/gate:1/enable"),
         ("DELETE", "/plugins/own%2fgate:1"),
     ] {
-        let call = Call { method: method.into(), uri: uri.into(), ..call_without_body() };
-        assert_eq!(house.gate.request(Ok((call, sent(method, uri)))).await, Answer::Allow, "{uri}");
+        assert_eq!(house.lives(method, uri).await, Answer::Allow, "{uri}");
+        house.ends(method, uri).await;
     }
     let entries = house.journal.0.lock().unwrap();
     assert!(entries.iter().all(|entry| entry.event == Event::Gate) && entries.len() == 4, "{entries:?}");
@@ -821,4 +833,115 @@ fn engines_from_29_2_on_may_be_spoken_to_over_http2() {
     {
         assert_eq!(super::serves_http2(version), may, "{version}");
     }
+}
+
+impl House {
+    /// A call's answer, as dockerd gets it.
+    async fn lives(&self, method: &str, uri: &str) -> Answer {
+        let call = Call { method: method.into(), uri: uri.into(), ..call_without_body() };
+        self.gate.request(Ok((call, sent(method, uri)))).await
+    }
+
+    /// The end of a call, as dockerd posts it.
+    async fn ends(&self, method: &str, uri: &str) {
+        self.gate.response(&Call { method: method.into(), uri: uri.into(), ..call_without_body() }).await;
+    }
+
+    fn is_enabled_later(&self, plugin: &str, content: &str) {
+        let id = digest(plugin).hex();
+        self.engine.put_plugin(Plugin { id, name: plugin.into(), digest: Some(digest(content)), ..Plugin::default() });
+    }
+}
+
+fn enable(plugin: &str) -> Intent {
+    sent("POST", &format!("/plugins/{plugin}/enable?timeout=30"))
+}
+
+#[tokio::test]
+async fn a_plugin_that_nothing_approves_is_not_enabled() {
+    let house = managed(Posture::Images);
+    house.is_enabled_later("made:1", "made");
+    assert_eq!(house.says(&enable("other")).await, "allow", "it was enabled when the gate started");
+    assert_eq!(house.says(&enable("made:1")).await, "plugin-unapproved");
+    assert_eq!(house.says(&enable("nothing")).await, "plugin-unapproved");
+    // What is equal to nothing that was there then: other settings of the same plugin.
+    house.engine.remove_plugins();
+    let changed = Plugin { id: "b".repeat(64), name: "other:latest".into(), digest: Some(digest("set")), ..Plugin::default() };
+    house.engine.put_plugin(changed);
+    assert_eq!(house.says(&enable("other")).await, "plugin-unapproved");
+    // The content of one under the id of another.
+    house.engine.remove_plugins();
+    house.is_enabled_later("other:latest", "other");
+    assert_eq!(house.says(&enable("other")).await, "plugin-unapproved");
+}
+
+#[tokio::test]
+async fn a_plugin_is_enabled_by_its_setting_while_its_digest_is_equal() {
+    let named = |text: String| Policy { plugins: vec![text.parse().unwrap()], ..policy(Posture::Images) };
+    for (setting, says) in [
+        (format!("docker.io/library/made:1@{}", digest("made")), "allow"),
+        (format!("docker.io/library/made:2@{}", digest("made")), "plugin-unapproved"),
+        (format!("docker.io/library/made:1@{}", digest("other")), "plugin-unapproved"),
+    ] {
+        let house = house_with(named(setting.clone()), Notary::default());
+        house.is_enabled_later("made:1", "made");
+        assert_eq!(house.says(&enable("made:1")).await, says, "{setting}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_came_by_a_verified_digest_is_enabled_and_no_other_is_taken_for_it() {
+    let by_digest = format!("r.example/team/good@{}", digest("good manifest"));
+    let pull = format!("/plugins/pull?remote={by_digest}&name=came:1");
+    let came = |reference: &str, defaults| Plugin {
+        id: "c".repeat(64),
+        name: "docker.io/library/came:1".into(),
+        reference: reference.into(),
+        digest: Some(digest("came")),
+        has_default_settings: defaults,
+        ..Plugin::default()
+    };
+    for (plugin, is_set, says) in [
+        (came(&by_digest, true), false, "allow"),
+        // Made by `plugin create` while the pull was on its way.
+        (came("came:1", true), false, "plugin-unapproved"),
+        (came(&by_digest, false), false, "plugin-unapproved"),
+        (came(&by_digest, true), true, "plugin-unapproved"),
+    ] {
+        let house = managed(Posture::Images);
+        assert_eq!(house.lives("POST", &pull).await, Answer::Allow);
+        house.engine.put_plugin(plugin.clone());
+        if is_set {
+            assert_eq!(house.lives("POST", "/plugins/came:1/set").await, Answer::Allow);
+        }
+        house.ends("POST", &pull).await;
+        assert_eq!(house.says(&enable(&"c".repeat(64))).await, says, "{plugin:?}, set: {is_set}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_is_not_changed_between_the_look_and_its_enable() {
+    let house = managed(Posture::Images);
+    let (on, set, rm) = ("/plugins/other/enable?timeout=30", "/plugins/other/set", "/plugins/other");
+    let busy = |answer: &Answer| matches!(answer, Answer::Deny(why) if why.starts_with("plugin-busy: "));
+    assert_eq!(house.lives("POST", on).await, Answer::Allow);
+    assert!(busy(&house.lives("POST", set).await) && busy(&house.lives("DELETE", rm).await));
+    house.ends("POST", on).await;
+    assert_eq!(house.lives("POST", set).await, Answer::Allow);
+    assert!(busy(&house.lives("POST", on).await));
+    house.ends("POST", set).await;
+    assert_eq!(house.lives("POST", on).await, Answer::Allow);
+    // Something else stands there when the engine has acted.
+    house.engine.remove_plugins();
+    house.is_enabled_later("other:latest", "evil");
+    house.ends("POST", on).await;
+    let told = house.journal.0.lock().unwrap().iter().any(|entry| entry.event == Event::Mismatch);
+    assert!(told);
+}
+
+#[test]
+fn with_faulty_settings_no_plugin_is_enabled() {
+    let says = |intent| crate::policy::decide_without_policy("x", &intent);
+    assert!(matches!(says(enable("made:1")), crate::policy::Verdict::Deny(crate::policy::Reason::SettingFault { .. })));
+    assert!(matches!(says(sent("POST", "/plugins/img-authz/set")), crate::policy::Verdict::Allow(_)));
 }

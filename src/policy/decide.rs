@@ -210,8 +210,8 @@ fn without_policy(fault: &str, intent: &Intent) -> Verdict {
         | Intent::Volume { .. }
         | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
-        // Settings are mended by disable, set and enable.
-        | Intent::Plugin(PluginCall::Change { .. }) => Verdict::Allow(Permit::new(Grounds::NoImage)),
+        // Settings are mended by disable, set and enable; a gate that is disabled is not asked about its own enable.
+        | Intent::Plugin(PluginCall::Change { change: PluginChange::Disable | PluginChange::Set | PluginChange::Remove, .. }) => Verdict::Allow(Permit::new(Grounds::NoImage)),
         Intent::Unknown { route } => Verdict::Deny(Reason::RouteUnknown { route: route.clone() }),
         Intent::Unreadable(why) => Verdict::Deny(Reason::Unreadable(why.clone())),
         Intent::Pull(_)
@@ -220,7 +220,12 @@ fn without_policy(fault: &str, intent: &Intent) -> Verdict {
         | Intent::Service(_)
         | Intent::Build(_)
         | Intent::Bring(_)
-        | Intent::Plugin(PluginCall::Create { .. } | PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => {
+        | Intent::Plugin(
+            PluginCall::Create { .. }
+            | PluginCall::Pull { .. }
+            | PluginCall::Upgrade { .. }
+            | PluginCall::Change { change: PluginChange::Enable, .. },
+        ) => {
             Verdict::Deny(Reason::SettingFault { fault: fault.to_owned() })
         }
     }
@@ -498,6 +503,7 @@ fn decide_plugin(policy: &Policy, call: &PluginCall, facts: &Facts) -> Verdict {
         (PluginCall::Create { .. } | PluginCall::Pull { .. } | PluginCall::Upgrade { .. }, Posture::Lockdown) => {
             Verdict::Deny(Reason::PostureForbids { what: "installing a plugin".to_owned() })
         }
+        (PluginCall::Change { plugin, change: PluginChange::Enable }, Posture::Images) => decide_enable(policy, plugin, facts),
         (PluginCall::Change { .. } | PluginCall::Create { .. }, Posture::Images) => Verdict::Allow(Permit::new(Grounds::NoImage)),
         (PluginCall::Pull { remote, .. } | PluginCall::Upgrade { remote, .. }, Posture::Images) => {
             if remote.digest.is_none() {
@@ -508,6 +514,25 @@ fn decide_plugin(policy: &Policy, call: &PluginCall, facts: &Facts) -> Verdict {
                 Err(reason) => Verdict::Deny(reason),
             }
         }
+    }
+}
+
+/// A plugin runs as root with what its configuration says, so both must be what was approved; also under the gate's own name, by
+/// which another may stand in its place.
+fn decide_enable(policy: &Policy, plugin: &str, facts: &Facts) -> Verdict {
+    let refuse = |digest| Verdict::Deny(Reason::PluginUnapproved { plugin: plugin.to_owned(), digest });
+    let Some(found) = &facts.plugin else { return refuse(None) };
+    let Some(digest) = found.digest else { return refuse(None) };
+    let is_named = || {
+        let name = found.name.parse::<Reference>().ok().map(|name| Reference { digest: Some(digest), ..name.or_latest() });
+        name.is_some_and(|name| policy.plugins.contains(&name))
+    };
+    if found.is_known {
+        Verdict::Allow(Permit::new(Grounds::NoImage))
+    } else if is_named() {
+        Verdict::Allow(Permit::new(Grounds::Setting("ALLOW_PLUGINS")))
+    } else {
+        refuse(Some(digest))
     }
 }
 

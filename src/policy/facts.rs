@@ -14,6 +14,8 @@ pub struct Facts {
     pub service: Option<ServiceFacts>,
     /// What each network of a service is (posture `lockdown`), in the order of the intent.
     pub networks: Vec<NetworkFacts>,
+    /// About the plugin that is to be enabled.
+    pub plugin: Option<PluginFacts>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
     /// Something the call depends on could not be found out; it is refused with this.
@@ -34,6 +36,19 @@ pub enum ContainerFacts {
         /// Sources of image mounts as they were written at create.
         image_mounts: Vec<String>,
     },
+}
+
+/// A plugin that is to be enabled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginFacts {
+    /// Its whole id.
+    pub id: String,
+    /// Its name with tag.
+    pub name: String,
+    /// What its content and whole configuration are; `None` where the engine shows no digest of its content.
+    pub digest: Option<Digest>,
+    /// Whether it came by a verified digest, or was enabled when the gate first started, and is equal still.
+    pub is_known: bool,
 }
 
 /// A network that a service's tasks would be in.

@@ -115,6 +115,15 @@ pub enum Reason {
         /// The plugin.
         remote: Reference,
     },
+    /// A plugin that nothing approves as it is.
+    PluginUnapproved {
+        /// As it was named.
+        plugin: String,
+        /// What its content and configuration are; `None` where the engine has none of this name, or no digest of its content.
+        digest: Option<Digest>,
+    },
+    /// A plugin is enabled while one is being changed, or the other way about.
+    PluginBusy,
     /// Something that would replace or weaken the gate.
     SelfProtect {
         /// The call.
@@ -194,6 +203,8 @@ impl Reason {
             Self::PostureForbids { .. } => "posture-forbids",
             Self::HostDoor { .. } => "host-door",
             Self::PluginNeedsDigest { .. } => "plugin-needs-digest",
+            Self::PluginUnapproved { .. } => "plugin-unapproved",
+            Self::PluginBusy => "plugin-busy",
             Self::SelfProtect { .. } => "self-protect",
             Self::RouteUnknown { .. } => "route-unknown",
             Self::Unreadable(Unreadable::ImportBody) => "import-file",
@@ -252,6 +263,13 @@ impl Reason {
             Self::PluginNeedsDigest { remote } => {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
             }
+            Self::PluginUnapproved { plugin, digest: Some(digest) } => {
+                format!("nothing approves plugin {} as {digest}", quoted(plugin))
+            }
+            Self::PluginUnapproved { plugin, digest: None } => {
+                format!("the engine shows no plugin {} with a digest of its content", quoted(plugin))
+            }
+            Self::PluginBusy => "plugins are being enabled and changed at the same time".to_owned(),
             Self::SelfProtect { what } => format!("{} would replace or weaken this gate", quoted(what)),
             Self::RouteUnknown { route } => format!("{} is not a call this gate knows", quoted(route)),
             Self::Unreadable(why) => printable(&why.to_string()),
@@ -295,6 +313,8 @@ impl Reason {
             Self::PostureForbids { .. } => "have it done by the host's administrator",
             Self::HostDoor { .. } => "leave it out, or have ALLOW_DOORS extended",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
+            Self::PluginUnapproved { .. } => "install it by an approved digest, or have ALLOW_PLUGINS extended",
+            Self::PluginBusy => "repeat the call",
             Self::SelfProtect { .. } => "take the gate out of daemon.json and reload the daemon first",
             Self::RouteUnknown { .. } => "update the gate if the engine is newer",
             Self::Unreadable(Unreadable::ImportBody) => "bring it by docker load, or import it from a URL",

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
-use crate::image::Host;
+use crate::image::{Host, Reference};
 use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 18] = [
+pub const VARIABLES: [&str; 19] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -27,6 +27,7 @@ pub const VARIABLES: [&str; 18] = [
     "POSTURE",
     "ALLOW_DOORS",
     "BUILD",
+    "ALLOW_PLUGINS",
     "DOCKER_HOST",
     "DOCKER_CONFIG",
     "LOG",
@@ -49,6 +50,9 @@ const LOST: char = char::REPLACEMENT_CHARACTER;
 const MAX_REGISTRIES: usize = 256;
 /// Most ways to the host that may be opened one by one. Stops the same.
 const MAX_DOORS: usize = 256;
+
+/// Most plugins named. Stops the same.
+const MAX_PLUGINS: usize = 64;
 
 /// What a setting has wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,6 +282,7 @@ impl Settings {
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
+        let plugins = self.plugins(&mut faults);
         let hosts = self.registries(&mut faults);
         for unheard in notary.iter().flat_map(|notary| notary.signers.hosts()) {
             // A rule that no image can meet is a misspelt one, and its signers would be asked for nowhere.
@@ -298,7 +303,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, posture, doors, build, scopes })
+        Ok(Policy { mode, posture, doors, build, plugins, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
@@ -334,6 +339,29 @@ impl Settings {
             faults.push(PolicyFault { key: "ALLOW_DOORS", message: format!("has more than {MAX_DOORS} entries") });
         }
         doors
+    }
+
+    /// The plugins that may be enabled, each with its digest.
+    fn plugins(&self, faults: &mut Vec<PolicyFault>) -> Vec<Reference> {
+        let written = self.get("ALLOW_PLUGINS").unwrap_or_default();
+        let mut plugins = Vec::new();
+        for part in written.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty()) {
+            match part.parse::<Reference>() {
+                Ok(Reference { repository, tag, digest: Some(digest) }) => {
+                    let name = Reference { repository, tag, digest: None }.or_latest();
+                    plugins.push(Reference { digest: Some(digest), ..name });
+                }
+                Ok(_) | Err(_) => {
+                    let part: String = part.chars().take(80).collect();
+                    let message = format!("`{part}` is not NAME@sha256:DIGEST (img-authz plugin digest NAME)");
+                    faults.push(PolicyFault { key: "ALLOW_PLUGINS", message });
+                }
+            }
+        }
+        if plugins.len() > MAX_PLUGINS {
+            faults.push(PolicyFault { key: "ALLOW_PLUGINS", message: format!("names more than {MAX_PLUGINS} plugins") });
+        }
+        plugins
     }
 
     /// A whole number within bounds; digits alone, so that nobody wonders what `1h` or `1e3` came to.

@@ -67,6 +67,7 @@ staged! {
     service(name: &'a str) -> Option<Service>;
     network(name: &'a str) -> Option<Network>;
     plugin(name: &'a str) -> Option<Plugin>;
+    plugins() -> Vec<Plugin>;
     exec(id: &'a str) -> Option<Exec>;
     containers() -> Vec<ContainerSummary>;
     named(name: &'a str) -> Vec<ContainerSummary>;

@@ -292,7 +292,7 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "as the engine answers")]
     fn managed(enabled: bool) -> Result<Option<Plugin>, EngineError> {
-        Ok(Some(Plugin { id: "5".repeat(64), name: "img-authz:latest".into(), enabled, settings: Vec::new() }))
+        Ok(Some(Plugin { id: "5".repeat(64), name: "img-authz:latest".into(), enabled, ..Plugin::default() }))
     }
 
     #[tokio::test]

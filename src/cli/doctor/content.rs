@@ -221,6 +221,7 @@ mod tests {
             posture: Posture::Images,
             doors: Vec::new(),
             build: BuildRule::Deny,
+            plugins: Vec::new(),
             scopes: vec![scope],
         };
         let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
