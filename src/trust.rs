@@ -11,4 +11,4 @@ mod vouch;
 #[cfg(test)]
 pub use verifier::Twin;
 pub use verifier::{Answer, Figures, Verifier};
-pub use vouch::{Freshness, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};
+pub use vouch::{Freshness, Hashed, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

@@ -141,7 +141,7 @@ fn steps(facts: &Facts) -> Vec<String> {
         steps.push(match &image.local {
             Local::NotAsked => format!("{}: judged by its name", image.name),
             Local::Absent => format!("{}: not on this host", image.name),
-            Local::Present { id, by_name, digests } => {
+            Local::Present { id, by_name, digests, .. } => {
                 let how = if *by_name { "by its name" } else { "by its id" };
                 let digests = digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 format!("{}: on this host as {id}, judged {how}; known digests: {digests}", image.name)
@@ -150,7 +150,7 @@ fn steps(facts: &Facts) -> Vec<String> {
         for asked in &image.asked {
             let question = match &asked.question {
                 Question::Tag(tag) => format!("what is tag {tag}?"),
-                Question::AnyOf(_) => "is one of these digests vouched for?".to_owned(),
+                Question::AnyOf(_) | Question::Content { .. } => "is one of these digests vouched for?".to_owned(),
             };
             let answer = match &asked.answer {
                 Ok(vouch) => format!("{} ({})", vouch.digest(), [vouch.role(), &vouch.signers().join(", ")].join(" ").trim()),

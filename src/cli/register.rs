@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::out::{self, Cell, Colour, Consent, Table};
 use super::{NO, UNKNOWN, YES};
 use crate::clock;
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Store};
 use crate::image::{Digest, ImageName, Reference};
 use crate::policy::{AllowlistSetting, Settings};
 use crate::registry::{self, Registry, RegistryError, Wanted};
@@ -29,14 +29,20 @@ const PREFIX_DIGITS: usize = 8;
 
 /// The arguments of `register`.
 #[derive(Args)]
-#[command(after_help = "Looks on this host first, and asks the registry for what is not here. All or nothing is written.\n\n\
-    Example: img-authz register registry.example/team/app:1.0 --reason \"release 1.0\" --expires 90d")]
+#[command(
+    after_help = "A name means what its registry holds. Where this host holds other content under it, or the registry cannot \
+    tell, say which is meant (--from-registry, --from-host). An id means an image on this host. All or nothing is written.\n\n\
+    Example: img-authz register registry.example/team/app:1.0 --reason \"release 1.0\" --expires 90d"
+)]
 pub struct RegisterArgs {
     /// The images: references, or ids of images on this host
     #[arg(required = true, value_name = "REFERENCE")]
     references: Vec<String>,
     #[command(flatten)]
     from: FromArgs,
+    /// Write the image id besides, for images of the classic store that are loaded without their registry's digest
+    #[arg(long)]
+    image_id: bool,
     /// Why, for those who read the list
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -63,7 +69,7 @@ pub struct UnregisterArgs {
     list: ListArgs,
 }
 
-/// Where to look; by default here, and then there.
+/// Where to look; by default a name is the registry's, and an id this host's.
 #[derive(Args)]
 #[group(multiple = false)]
 struct FromArgs {
@@ -91,7 +97,8 @@ pub(super) struct ListArgs {
 enum Source {
     Host,
     Registry,
-    HostThenRegistry,
+    /// What the registry holds, if this host does not hold other content under that name.
+    Agreed,
 }
 
 /// An entry to be, and where it is from.
@@ -168,12 +175,15 @@ fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Re
     let source = match (arguments.from.from_host, arguments.from.from_registry) {
         (true, _) => Source::Host,
         (_, true) => Source::Registry,
-        (false, false) => Source::HostThenRegistry,
+        (false, false) => Source::Agreed,
     };
-    let found = match find_all(&names, source, settings)? {
+    let found = match find_all(&names, source, arguments.image_id, settings)? {
         Ok(found) => found,
         Err(code) => return Ok(code),
     };
+    for note in found.iter().filter_map(|found| found.note.as_ref()) {
+        out::note(&format!("note: {note}"));
+    }
     let path = arguments.list.path(settings);
     if !consented(&path, arguments.yes, settings)? {
         return Ok(NO);
@@ -192,9 +202,6 @@ fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Re
         .zip(&found)
         .map(|((outcome, entry), found)| Registered { outcome, source: found.source, entry })
         .collect();
-    for note in found.iter().filter_map(|found| found.note.as_ref()) {
-        out::note(&format!("note: {note}"));
-    }
     if arguments.list.json {
         out::json(&serde_json::json!({ "file": path.display().to_string(), "entries": answers }));
     } else {
@@ -285,7 +292,7 @@ fn user() -> Option<String> {
 }
 
 /// Looks everything up. The inner error is an exit code; what was missing has been told.
-fn find_all(names: &[ImageName], source: Source, settings: &Settings) -> Result<Result<Vec<Found>, u8>, String> {
+fn find_all(names: &[ImageName], source: Source, ids: bool, settings: &Settings) -> Result<Result<Vec<Found>, u8>, String> {
     let engine = Engine::at(settings.docker_host()).map_err(|error| error.to_string())?;
     let mut docker_config = vec![settings.docker_config()];
     docker_config.extend(std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
@@ -295,7 +302,7 @@ fn find_all(names: &[ImageName], source: Source, settings: &Settings) -> Result<
     let mut all = Vec::new();
     let mut code = None;
     for name in names {
-        match runtime.block_on(find(name, source, &engine, &registry)) {
+        match runtime.block_on(find(name, source, ids, &engine, &registry)) {
             Ok(found) => all.extend(found),
             Err(Missing::Absent(text)) => {
                 out::fault(&text);
@@ -319,46 +326,64 @@ fn find_all(names: &[ImageName], source: Source, settings: &Settings) -> Result<
 async fn find(
     name: &ImageName,
     source: Source,
+    ids: bool,
     engine: &dyn engine::Api,
     registry: &dyn registry::Api,
 ) -> Result<Vec<Found>, Missing> {
-    if source != Source::Registry {
-        let written = name.to_string();
-        let image = engine.image(&written, Instant::now() + ENGINE_TIME).await.map_err(|error| {
-            let hint = if source == Source::Host { "" } else { " (--from-registry does without the engine)" };
-            Missing::Failed(format!("`{name}`: {error}{hint}"))
-        })?;
-        match image {
-            Some(image) => return Ok(from_host(name, &image)),
-            None if source == Source::Host => return Err(Missing::Absent(format!("`{name}` is not on this host"))),
-            None => {}
+    let reference = match (name.reference(), source) {
+        (Some(reference), Source::Registry | Source::Agreed) => reference,
+        (Some(_), Source::Host) | (None, Source::Host | Source::Agreed) => {
+            let image = on_host(name, source, engine).await?;
+            let image = image.ok_or_else(|| Missing::Absent(format!("`{name}` is not on this host")))?;
+            return Ok(from_host(name, &image, ids));
         }
-    }
-    let Some(reference) = name.reference() else {
-        return Err(match source {
-            Source::Registry => Missing::Failed(format!("`{name}` is an image id; registries know names")),
-            Source::Host | Source::HostThenRegistry => Missing::Absent(format!("`{name}` is not on this host")),
-        });
+        (None, Source::Registry) => return Err(Missing::Failed(format!("`{name}` is an image id; registries know names"))),
     };
+    let held = if source == Source::Agreed { on_host(name, source, engine).await? } else { None };
+    // An id that begins like the name is not meant by it.
+    let held = held.filter(|image| reference.digest.is_some() || image.repo_tags.contains(reference));
     out::progress(&format!("asking registry {} for {reference} …", reference.repository.host_str()));
     let deadline = Instant::now() + REGISTRY_TIME;
-    match registry.manifest(&reference.repository, &Wanted::of(reference), deadline).await {
-        Ok(manifest) => {
+    let manifest = match registry.manifest(&reference.repository, &Wanted::of(reference), deadline).await {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            let hint = held.map_or_else(String::new, |image| {
+                format!(" (this host holds image {} under that name: --from-host approves it)", short(Some(image.id)))
+            });
+            let text = format!("{error}{hint}");
+            let is_answer = matches!(error, RegistryError::NotFound { .. });
+            return Err(if is_answer { Missing::Absent(text) } else { Missing::Failed(text) });
+        }
+    };
+    let due = *manifest.digest();
+    match held {
+        Some(image) if !image.repo_digests.contains(&(reference.repository.clone(), due)) => Err(Missing::Failed(format!(
+            "`{name}`: the registry holds {}, and this host other content, image {}; say --from-registry or --from-host",
+            short(Some(due)),
+            short(Some(image.id)),
+        ))),
+        Some(_) | None => {
             let entry = Entry {
-                digest: Some(*manifest.digest()),
-                image_id: manifest.config(),
+                digest: Some(due),
+                image_id: manifest.config().filter(|_| ids),
                 references: vec![reference.clone()],
                 ..Entry::default()
             };
             Ok(vec![Found { entry, source: "registry", note: None }])
         }
-        Err(error @ RegistryError::NotFound { .. }) => Err(Missing::Absent(error.to_string())),
-        Err(error) => Err(Missing::Failed(error.to_string())),
     }
 }
 
+/// What this host holds under a name.
+async fn on_host(name: &ImageName, source: Source, engine: &dyn engine::Api) -> Result<Option<engine::Image>, Missing> {
+    engine.image(&name.to_string(), Instant::now() + ENGINE_TIME).await.map_err(|error| {
+        let hint = if source == Source::Host { "" } else { " (--from-registry does without the engine)" };
+        Missing::Failed(format!("`{name}`: {error}{hint}"))
+    })
+}
+
 /// The entries for an image on this host: one for each digest that it has in the repository.
-fn from_host(name: &ImageName, image: &engine::Image) -> Vec<Found> {
+fn from_host(name: &ImageName, image: &engine::Image, ids: bool) -> Vec<Found> {
     let references: Vec<Reference> = match name.reference() {
         // The engine may have read it as the beginning of an id.
         Some(reference) if reference.digest.is_some() || image.repo_tags.contains(reference) => vec![reference.clone()],
@@ -381,14 +406,17 @@ fn from_host(name: &ImageName, image: &engine::Image) -> Vec<Found> {
     let mut note = None;
     if references.is_empty() {
         note = Some(format!("`{name}` has no name on this host: it is approved in any repository"));
-    } else if digests.is_empty() {
+    } else if digests.is_empty() && image.store != Some(Store::Containerd) {
         note = Some(format!("`{name}` was not pulled under this name: its content is approved by its image id alone"));
     }
-    let digests = if digests.is_empty() { vec![None] } else { digests.into_iter().map(Some).collect() };
+    // In the containerd store the id is the digest of a manifest or an index.
+    let in_containerd = image.store == Some(Store::Containerd);
+    let own = in_containerd.then_some(image.id);
+    let digests = if digests.is_empty() { vec![own] } else { digests.into_iter().map(Some).collect() };
     let entry = |digest: Option<Digest>| Entry {
         digest,
-        // In the containerd store the two are one.
-        image_id: Some(image.id).filter(|id| digest != Some(*id)),
+        // Ids are written where asked, and where nothing else is known.
+        image_id: Some(image.id).filter(|_| !in_containerd && (ids || digest.is_none())),
         references: references.clone(),
         platform: Some(image.platform.to_string()).filter(|platform| platform != "/"),
         layers: image.layers.clone(),

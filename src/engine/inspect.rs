@@ -18,6 +18,8 @@ use crate::image::{Digest, Reference, Repository};
 pub struct Image {
     /// The image id: config digest in the classic store, digest of the index or manifest in the containerd store.
     pub id: Digest,
+    /// The store that has it, which says what the id is; `None` where the answer leaves that open.
+    pub store: Option<Store>,
     /// Its names. What is no reference (`<none>:<none>`) is left out.
     pub repo_tags: Vec<Reference>,
     /// The digests it was pulled by, with the repository. In the containerd store the repository follows every local
@@ -391,17 +393,16 @@ struct GraphDriverJson {
 }
 
 impl ImageJson {
-    /// The store that has it. Before API 1.48 a snapshotter shows itself as a driver without data; of the graph drivers only
-    /// these two have none.
-    fn store(&self, pulled: &[(Repository, Digest)]) -> Store {
-        let is_snapshotter = |driver: &GraphDriverJson| driver.data.is_none() && !matches!(&*driver.name, "vfs" | "btrfs");
+    /// The store that has it. Before API 1.48 a snapshotter shows itself as a driver without data; of the graph drivers these
+    /// two have none, and others may have none either (aufs, drivers that are plugins): such an answer leaves it open.
+    fn store(&self, pulled: &[(Repository, Digest)]) -> Option<Store> {
+        let is_graph = |driver: &GraphDriverJson| driver.data.is_some() || matches!(&*driver.name, "vfs" | "btrfs");
         // No configuration has the digest of the manifest that names it.
         let is_digest = pulled.iter().any(|(_, digest)| *digest == self.id);
-        // An answer that names no driver is read the strict way.
-        if self.descriptor.is_some() || is_digest || self.graph_driver.as_ref().is_none_or(is_snapshotter) {
-            Store::Containerd
+        if self.descriptor.is_some() || is_digest {
+            Some(Store::Containerd)
         } else {
-            Store::Classic
+            self.graph_driver.as_ref().is_some_and(is_graph).then_some(Store::Classic)
         }
     }
 }
@@ -439,13 +440,16 @@ impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = ImageJson::deserialize(deserializer)?;
         let mut repo_digests = pulled(&json.repo_digests);
-        if json.store(&repo_digests) == Store::Containerd {
+        let store = json.store(&repo_digests);
+        // An answer that leaves it open is read the strict way.
+        if store != Some(Store::Classic) {
             // A name there may hold any digest (`docker load` takes it as it stands in the archive), and is shown like one that
             // was pulled by (moby, daemon/containerd/image_inspect.go).
             repo_digests.retain(|(_, digest)| *digest == json.id);
         }
         Ok(Self {
             id: json.id,
+            store,
             repo_tags: references(&json.repo_tags),
             repo_digests,
             created: time(&json.created),

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::leases::Judged;
 use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
-use crate::engine::{Container, ContainerId, ContainerSummary};
+use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::policy::{Mode, Reason, Scope, Verdict};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
-use crate::trust::Question;
+use crate::trust::{Hashed, Question};
 use crate::wire::Call;
 
 /// How long ago a start may have begun that an earlier gate judged. What runs longer was not started by it.
@@ -87,7 +87,14 @@ impl Gate {
         let required = policy.scope(&pull.repository).map(Scope::verifiers).unwrap_or_default();
         for verifier in verifiers.iter().filter(|verifier| required.contains(&verifier.kind())) {
             let Some(Ok(vouch)) = verifier.ready(&pull.repository, &question, crate::clock::now()) else { continue };
-            let held = image.repo_digests.iter().any(|(_, digest)| digest == vouch.digest()) || image.id == *vouch.digest();
+            let of_config = image.store == Some(Store::Classic);
+            let held = match vouch.hashed() {
+                Hashed::Manifest => {
+                    image.repo_digests.iter().any(|(_, digest)| digest == vouch.digest())
+                        || (!of_config && image.id == *vouch.digest())
+                }
+                Hashed::Config => of_config && image.id == *vouch.digest(),
+            };
             if !held {
                 let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);
                 entry.action = "pull";

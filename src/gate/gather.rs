@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Gate, urgency};
-use crate::engine::{Container, EngineError, Image, Network};
+use crate::engine::{Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
     self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, Policy, Posture, Reason, ServiceFacts,
@@ -244,13 +244,26 @@ impl Asking<'_> {
         let mut images = Vec::new();
         for name in bounded(names)? {
             let found = self.gate.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
-            images.push(self.ask(self.known(name, found, origin)).await);
+            let store = self.store(&name, found.as_ref()).await?;
+            images.push(self.ask(self.known(name, found, store, origin)).await);
         }
         Ok(Facts { images, ..Facts::default() })
     }
 
+    /// The store of the image, which says what its id is: a configuration's digest, or a manifest's. Where the image does not
+    /// show it, or is gone, the engine is asked. Of what has no id nothing depends on it.
+    async fn store(&self, name: &ImageName, found: Option<&Image>) -> Result<Store, Reason> {
+        match (name, found.map(|image| image.store)) {
+            (_, Some(Some(store))) => Ok(store),
+            (_, Some(None)) | (ImageName::Id(_), None) => {
+                Ok(self.gate.engine.info(self.deadline).await.map_err(unreachable)?.store)
+            }
+            (ImageName::Named { .. } | ImageName::IdPrefix(_), None) => Ok(Store::Classic),
+        }
+    }
+
     /// What host and records say of an image.
-    fn known(&self, name: ImageName, found: Option<Image>, origin: &[Repository]) -> ImageFacts {
+    fn known(&self, name: ImageName, found: Option<Image>, store: Store, origin: &[Repository]) -> ImageFacts {
         // What is asked for by its whole id is that, or nothing.
         let found = found.filter(|image| !matches!(&name, ImageName::Id(id) if *id != image.id));
         let (id, by_name, tags, pulled) = match (&name, found) {
@@ -268,8 +281,13 @@ impl Asking<'_> {
         let records = self.gate.records.of(&id);
         let mut digests: Vec<Digest> = Vec::new();
         let trail = records.iter().map(|(_, digest)| digest).chain(pulled.iter().map(|(_, digest)| digest));
-        // The id comes last: in the containerd store it is a digest to be vouched for, in the classic store it is an allowlist's.
-        for digest in trail.take(MAX_DIGESTS).chain([&id]) {
+        // INVARIANT: in the classic store the id is a configuration's digest and never stands among those of manifests. A record
+        // of it there is of an approval by image id.
+        let (own, config) = match store {
+            Store::Containerd => (Some(&id), None),
+            Store::Classic => (None, Some(id)),
+        };
+        for digest in trail.filter(|digest| config.as_ref() != Some(*digest)).take(MAX_DIGESTS).chain(own) {
             if !digests.contains(digest) {
                 digests.push(*digest);
             }
@@ -295,7 +313,7 @@ impl Asking<'_> {
                 every().for_each(&mut add);
             }
         }
-        ImageFacts { name, local: Local::Present { id, by_name, digests }, repositories, asked: Vec::new() }
+        ImageFacts { name, local: Local::Present { id, by_name, digests, config }, repositories, asked: Vec::new() }
     }
 
     /// Puts the questions. By id, the first repository that vouches in full is enough.

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::records::Record;
 use super::{Gate, Identity, Limits, Records, Rules};
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{
-    Container, EngineError, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Twin,
+    Container, EngineError, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store, Twin,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{BuildRule, Mode, Policy, Posture, Scope, Verdict};
@@ -31,6 +32,7 @@ fn policy(posture: Posture) -> Policy {
 fn image(name: &str, tags: &[&str], pulled: &[&str]) -> Image {
     Image {
         id: digest(&format!("{name} config")),
+        store: Some(Store::Classic),
         repo_tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
         repo_digests: pulled.iter().map(|from| (from.parse().unwrap(), digest(&format!("{name} manifest")))).collect(),
         created: None,
@@ -176,14 +178,84 @@ async fn in_the_containerd_store_the_id_is_the_digest() {
     let house = house();
     let mut stored = image("good", &[GOOD], &[]);
     stored.id = digest("good manifest");
+    stored.store = Some(Store::Containerd);
     house.engine.put_image(stored);
     assert_eq!(house.says(&create(GOOD)).await, "allow");
     let mut stored = image("evil", &[GOOD], &["r.example/team/good"]);
     stored.id = digest("evil manifest");
+    stored.store = Some(Store::Containerd);
     house.engine.put_image(stored);
     assert_eq!(house.says(&create(GOOD)).await, "content-mismatch");
     // RepoDigests follow the name there: they are no evidence of origin.
     assert_eq!(house.says(&create(&digest("evil manifest").to_string())).await, "not-signed");
+}
+
+/// The attack: the bytes of a signed manifest, loaded as a configuration, give an image whose id is that digest and whose layers
+/// are others.
+#[tokio::test]
+async fn in_the_classic_store_an_id_is_no_digest_that_anybody_signed() {
+    for store in [Some(Store::Classic), None] {
+        let house = house();
+        let mut evil = image("evil", &[GOOD], &[]);
+        evil.id = digest("good manifest");
+        // Where the image does not show its store, the engine (here: of the classic store) is asked.
+        evil.store = store;
+        house.engine.put_image(evil);
+        let signed = digest("good manifest");
+        for name in [GOOD.to_owned(), signed.to_string(), signed.hex()[..12].to_owned()] {
+            assert_ne!(house.says(&create(&name)).await, "allow", "{name} {store:?}");
+        }
+        let mut made = container('a', "web", Some(signed));
+        made.image_ref = GOOD.to_owned();
+        house.engine.put_container(made);
+        // A record that an earlier gate kept of such an approval does not help it, nor that the image is gone.
+        house.gate.records.keep(&Record { image_id: signed, repository: "r.example/team/good".parse().unwrap(), digest: signed });
+        assert_eq!(house.says(&start("web")).await, "not-signed", "{store:?}");
+        house.engine.remove_images();
+        assert_eq!(house.says(&start("web")).await, "not-signed", "{store:?}");
+        // Beside it: the same digest as a manifest, with the configuration that it names.
+        house.engine.put_image(image("good", &[GOOD], &["r.example/team/good"]));
+        assert_eq!(house.says(&create(GOOD)).await, "allow");
+    }
+}
+
+#[tokio::test]
+async fn an_allowlist_takes_a_digest_and_an_image_id_each_for_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("allowlist.json");
+    let (manifest, config) = (digest("good manifest"), digest("local config"));
+    let entries = serde_json::json!([
+        { "digest": manifest, "references": ["r.example/team/good:1"] },
+        { "image_id": config, "references": ["r.example/local:1"] },
+    ]);
+    std::fs::write(&path, serde_json::json!({ "version": 1, "entries": entries }).to_string()).unwrap();
+    let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Allowlist] };
+    let rules = || Rules::Good {
+        policy: Policy { scopes: vec![scope.clone()], ..policy(Posture::Images) },
+        verifiers: vec![Arc::new(crate::trust::allowlist::Allowlist::load(&path))],
+    };
+    let house = house();
+    house.gate.replace(rules());
+    house.engine.put_image(image("local", &["r.example/local:1"], &[]));
+    assert_eq!(house.says(&create(GOOD)).await, "allow");
+    assert_eq!(house.says(&create("r.example/local:1")).await, "allow");
+    assert_eq!(house.says(&create(&config.to_string())).await, "allow");
+    // Each as the other: a listed manifest loaded as a configuration; a listed configuration pulled as a manifest.
+    let mut as_config = image("evil", &[GOOD], &[]);
+    as_config.id = manifest;
+    house.engine.put_image(as_config);
+    assert_eq!(house.says(&create(GOOD)).await, "not-in-allowlist");
+    assert_eq!(house.says(&create(&manifest.to_string())).await, "not-in-allowlist");
+    assert_eq!(house.says(&pull(&format!("r.example/local@{config}"))).await, "not-in-allowlist");
+    assert_eq!(house.says(&pull(&format!("r.example/team/good@{manifest}"))).await, "allow");
+    let mut as_manifest = image("evil", &["r.example/local:1"], &[]);
+    as_manifest.repo_digests = vec![("r.example/local".parse().unwrap(), config)];
+    house.engine.put_image(as_manifest);
+    assert_eq!(house.says(&create("r.example/local:1")).await, "not-in-allowlist");
+    let mut in_containerd = image("evil", &["r.example/local:1"], &[]);
+    (in_containerd.id, in_containerd.store) = (config, Some(Store::Containerd));
+    house.engine.put_image(in_containerd);
+    assert_eq!(house.says(&create("r.example/local:1")).await, "not-in-allowlist");
 }
 
 #[tokio::test]

@@ -341,6 +341,9 @@ impl Session {
     /// GET of `path` below the base, answering a challenge once. A status of 401 never comes back: it is
     /// [`NetError::Unauthorized`]. `bounds.time` holds for the whole, the token service included.
     pub async fn get(&self, path: &str, headers: HeaderMap, asker: Asker<'_>, bounds: Bounds) -> Result<Answer, NetError> {
+        // Over plain HTTP anybody on the way may write the challenge, and name a token service of their own: all is anonymous.
+        let credentials = asker.credentials.filter(|_| self.base.scheme() == "https");
+        let asker = Asker { credentials, ..asker };
         let end = Instant::now() + bounds.time;
         let left = || Bounds { time: end.saturating_duration_since(Instant::now()), ..bounds };
         let url = self.url(path)?;

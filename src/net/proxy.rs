@@ -7,6 +7,10 @@ use reqwest::{NoProxy, Proxy};
 
 use super::{NetError, Url};
 
+/// What is never asked by way of a proxy, whatever NO_PROXY says: another machine's loopback is not ours, and registries there
+/// are believed over plain HTTP.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
 /// Reads the variables with `read`. `identity`: a client certificate will be shown, which must not go to a proxy.
 pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) -> Result<Vec<Proxy>, NetError> {
     // What is no text is not unset.
@@ -23,7 +27,7 @@ pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) 
         let given = read(name).filter(|text| !text.trim().is_empty()).or_else(|| read(&lower));
         given.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };
-    let except = value("NO_PROXY").and_then(|hosts| NoProxy::from_string(&hosts));
+    let except = NoProxy::from_string(&format!("{LOOPBACK},{}", value("NO_PROXY").unwrap_or_default()));
     let mut proxies = Vec::new();
     for (name, make) in [("HTTPS_PROXY", Proxy::https as fn(Url) -> reqwest::Result<Proxy>), ("HTTP_PROXY", Proxy::http)] {
         let Some((name, text)) = [name, "ALL_PROXY"].into_iter().find_map(|name| Some((name, value(name)?))) else { continue };
@@ -67,6 +71,33 @@ mod tests {
             (&[("HTTPS_PROXY", "http://p:port")], Err("HTTPS_PROXY is not http://HOST:PORT")),
         ] {
             assert_eq!(read(set, false), expected.map_err(str::to_owned), "{set:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn loopback_is_asked_without_a_proxy() {
+        use std::time::Duration;
+        // Nobody listens at port 1; a proxy would be the one that answers.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let of = |name: &str| (name == "ALL_PROXY").then(|| OsString::from(&proxy));
+        let client = from_env(of, false)
+            .unwrap()
+            .into_iter()
+            .fold(reqwest::Client::builder().no_proxy(), reqwest::ClientBuilder::proxy)
+            .tls_backend_preconfigured(crate::net::Tls::default().config(None).unwrap())
+            .build()
+            .unwrap();
+        for (url, proxied) in [
+            ("http://127.0.0.1:1/", false),
+            ("http://127.9.9.9:1/", false),
+            ("http://localhost:1/", false),
+            ("http://[::1]:1/", false),
+            ("http://registry.example:1/", true),
+        ] {
+            let asked = client.get(url).timeout(Duration::from_millis(300)).send();
+            let (_, seen) = tokio::join!(asked, tokio::time::timeout(Duration::from_millis(300), listener.accept()));
+            assert_eq!(seen.is_ok(), proxied, "{url}");
         }
     }
 

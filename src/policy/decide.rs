@@ -5,7 +5,7 @@ use super::{
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
-use crate::trust::{Question, TrustCode, VerifierKind, Vouch};
+use crate::trust::{Hashed, Question, TrustCode, VerifierKind, Vouch};
 
 /// The decision about one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,10 +248,12 @@ pub fn questions(policy: &Policy, image: &ImageFacts) -> Vec<(Repository, Verifi
 
 fn question(image: &ImageFacts, verifier: VerifierKind) -> Option<Question> {
     let digests = match &image.local {
-        Local::Present { digests, .. } => Some(digests),
+        Local::Present { digests, config, .. } => Some((digests, *config)),
         Local::NotAsked | Local::Absent => None,
     };
-    let Some(reference) = image.judged_reference() else { return digests.map(|digests| Question::AnyOf(digests.clone())) };
+    let Some(reference) = image.judged_reference() else {
+        return digests.map(|(digests, config)| content(verifier, digests, config));
+    };
     match (digests, reference.digest, verifier) {
         // A registry-only scope has nobody to ask about a name; its content is judged when it is on the host.
         (None, _, VerifierKind::Registry) => None,
@@ -259,9 +261,18 @@ fn question(image: &ImageFacts, verifier: VerifierKind) -> Option<Question> {
         (None, None, VerifierKind::Notary | VerifierKind::Allowlist) => reference.tag.clone().map(Question::Tag),
         // "exact": the local content must carry the digest that the tag is signed as now.
         (Some(_), None, VerifierKind::Notary) => reference.tag.clone().map(Question::Tag),
-        (Some(digests), Some(_), VerifierKind::Notary) | (Some(digests), _, VerifierKind::Allowlist | VerifierKind::Registry) => {
-            Some(Question::AnyOf(digests.clone()))
+        (Some((digests, config)), Some(_), VerifierKind::Notary)
+        | (Some((digests, config)), _, VerifierKind::Allowlist | VerifierKind::Registry) => {
+            Some(content(verifier, digests, config))
         }
+    }
+}
+
+/// Who vouches for what is here. Image ids are an allowlist's alone: signatures and registries know manifests.
+fn content(verifier: VerifierKind, digests: &[Digest], config: Option<Digest>) -> Question {
+    match (verifier, config) {
+        (VerifierKind::Allowlist, Some(config)) => Question::Content { digests: digests.to_vec(), config },
+        (VerifierKind::Allowlist, None) | (VerifierKind::Notary | VerifierKind::Registry, _) => Question::AnyOf(digests.to_vec()),
     }
 }
 
@@ -306,32 +317,58 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
     let scope = policy
         .scope(&reference.repository)
         .ok_or_else(|| Reason::RegistryNotAllowed { repository: reference.repository.clone() })?;
-    let (id, digests) = match &image.local {
-        Local::Present { id, digests, .. } => (Some(*id), Some(digests.as_slice())),
-        Local::NotAsked | Local::Absent => (None, None),
-    };
+    let held = Held::of(&image.local);
     // The engine may take a reference for what it says, and a look at it for what its name was put on.
-    if let (Some(expected), Some(digests)) = (reference.digest, digests)
-        && !digests.contains(&expected)
+    if let (Some(expected), Some(held)) = (reference.digest, &held)
+        && !held.digests.contains(&expected)
     {
-        let held = digests.first().copied().unwrap_or(expected);
-        return Err(Reason::ContentMismatch { reference: reference.clone(), expected, held });
+        return Err(Reason::ContentMismatch { reference: reference.clone(), expected, held: held.told() });
     }
-    let vouches = vouches(image, scope, &reference.repository, digests, reference)?;
-    Ok(Approval { id, vouches })
+    let vouches = vouches(image, scope, &reference.repository, held.as_ref(), reference)?;
+    Ok(Approval { id: held.map(|held| held.id), vouches })
 }
 
-/// Every verifier of `scope` must vouch for `repository`, and for one of `digests` where the content is known.
+/// Content that is on the host.
+#[derive(Debug, Clone, Copy)]
+struct Held<'a> {
+    id: Digest,
+    digests: &'a [Digest],
+    config: Option<Digest>,
+}
+
+impl<'a> Held<'a> {
+    fn of(local: &'a Local) -> Option<Self> {
+        match local {
+            Local::Present { id, digests, config, by_name: _ } => Some(Self { id: *id, digests, config: *config }),
+            Local::NotAsked | Local::Absent => None,
+        }
+    }
+
+    /// Whether it is what is vouched for. A manifest's digest and an image id never compare.
+    fn is(&self, vouch: &Vouch) -> bool {
+        match vouch.hashed() {
+            Hashed::Manifest => self.digests.contains(vouch.digest()),
+            Hashed::Config => vouch.verifier() == VerifierKind::Allowlist && self.config.as_ref() == Some(vouch.digest()),
+        }
+    }
+
+    /// What stands for it in a refusal.
+    fn told(&self) -> Digest {
+        self.digests.first().copied().unwrap_or(self.id)
+    }
+}
+
+/// Every verifier of `scope` must vouch for `repository`, and for what is `held` where the content is known.
 fn vouches(
     image: &ImageFacts,
     scope: &Scope,
     repository: &Repository,
-    digests: Option<&[Digest]>,
+    held: Option<&Held<'_>>,
     reference: &Reference,
 ) -> Result<Vec<Vouch>, Reason> {
     let mut out = Vec::new();
     for verifier in scope.verifiers() {
-        if digests.is_none() && *verifier == VerifierKind::Registry {
+        if held.is_none() && *verifier == VerifierKind::Registry {
             continue;
         }
         let asked = answer(image, repository, *verifier).ok_or(Reason::Internal)?;
@@ -341,12 +378,13 @@ fn vouches(
         if vouch.repository() != repository || vouch.verifier() != *verifier {
             return Err(Reason::Internal);
         }
-        match digests {
-            Some(digests) if !digests.contains(vouch.digest()) => {
-                let held = digests.first().copied().unwrap_or(*vouch.digest());
-                return Err(Reason::ContentMismatch { reference: reference.clone(), expected: *vouch.digest(), held });
+        let is_asked_for = |digest| vouch.hashed() == Hashed::Manifest && digest == *vouch.digest();
+        match held {
+            Some(held) if !held.is(vouch) => {
+                let (expected, held) = (*vouch.digest(), held.told());
+                return Err(Reason::ContentMismatch { reference: reference.clone(), expected, held });
             }
-            None if reference.digest.is_some_and(|digest| digest != *vouch.digest()) => return Err(Reason::Internal),
+            None if reference.digest.is_some_and(|digest| !is_asked_for(digest)) => return Err(Reason::Internal),
             Some(_) | None => out.push(vouch.clone()),
         }
     }
@@ -359,13 +397,13 @@ fn answer<'a>(image: &'a ImageFacts, repository: &Repository, verifier: Verifier
 
 /// By id: one repository that is allowed and has a trail to this content must vouch for it, with all its verifiers.
 fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
-    let Local::Present { id, digests, .. } = &image.local else { return Err(Reason::ImageMissing { name: image.name.clone() }) };
+    let Some(held) = Held::of(&image.local) else { return Err(Reason::ImageMissing { name: image.name.clone() }) };
     let mut refusals = Vec::new();
     for repository in &image.repositories {
         let Some(scope) = policy.scope(repository) else { continue };
         let reference = Reference { repository: repository.clone(), tag: None, digest: None };
-        match vouches(image, scope, repository, Some(digests), &reference) {
-            Ok(vouches) => return Ok(Approval { id: Some(*id), vouches }),
+        match vouches(image, scope, repository, Some(&held), &reference) {
+            Ok(vouches) => return Ok(Approval { id: Some(held.id), vouches }),
             Err(reason) => refusals.push(reason),
         }
     }

@@ -100,8 +100,12 @@ pub enum Local {
         id: Digest,
         /// Whether the engine found it by name (else by id).
         by_name: bool,
-        /// Digests this content is known by: the id, RepoDigests, and the record of earlier approvals.
+        /// Digests of manifests and indexes that this content is known by: RepoDigests, the record of earlier approvals, and in
+        /// the containerd store the id.
         digests: Vec<Digest>,
+        /// The id where it is a configuration's (classic store). It never compares with `digests`: one file can be a
+        /// manifest and a configuration at once, with other layers.
+        config: Option<Digest>,
     },
 }
 

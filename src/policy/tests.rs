@@ -348,7 +348,7 @@ fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
     let name = ImageName::parse(&format!("r.example/a@{asked}")).unwrap();
     let intent =
         Intent::Create(Box::new(Create { image: Some(name.clone()), name: None, image_mounts: Vec::new(), doors: Vec::new() }));
-    let local = Local::Present { id: held, by_name: true, digests: vec![held] };
+    let local = Local::Present { id: held, by_name: true, digests: vec![held], config: None };
     let image = ImageFacts { name, local, repositories: vec!["r.example/a".parse().unwrap()], asked: Vec::new() };
     let facts = Facts { images: vec![image], ..Facts::default() };
     let Verdict::Deny(reason) = decide(&policy, &intent, &facts) else { panic!() };

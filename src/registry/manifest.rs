@@ -61,6 +61,26 @@ struct Shape {
     manifests: Option<serde::de::IgnoredAny>,
 }
 
+/// Top-level members by which engines know manifests, indexes, or what is neither.
+const OWN: [&str; 5] = ["schemaversion", "mediatype", "config", "layers", "manifests"];
+/// Those of configurations and of manifests of schema 1: a file with one of these could be a manifest and an image's configuration
+/// at once, with two different lists of layers.
+const FOREIGN: [&str; 3] = ["rootfs", "history", "fslayers"];
+
+/// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
+fn fold(key: &str) -> String {
+    key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
+}
+
+/// The member that makes this something else than a manifest or an index, or something else to Go than to us.
+fn odd_member(members: &serde_json::Map<String, serde_json::Value>) -> Option<&str> {
+    let is_exact = |key: &str| matches!(key, "schemaVersion" | "mediaType" | "config" | "layers" | "manifests");
+    members.keys().map(String::as_str).find(|key| {
+        let folded = fold(key);
+        FOREIGN.contains(&&*folded) || (OWN.contains(&&*folded) && !is_exact(key))
+    })
+}
+
 /// Any JSON whose objects have no two members that Go takes for one. Go folds case, and the last one wins; we do not fold,
 /// and would take another one than the engine does.
 struct OneReading;
@@ -84,9 +104,7 @@ impl<'de> Visitor<'de> for Walk {
         let mut keys = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             let _: OneReading = map.next_value()?;
-            // Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
-            let folded: String = key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect();
-            if !keys.insert(folded) {
+            if !keys.insert(fold(&key)) {
                 return Err(A::Error::custom(format!("member `{}` is there twice", crate::net::clean(&key))));
             }
         }
@@ -131,6 +149,10 @@ impl Manifest {
         let unusable = |cause: String| RegistryError::Undecodable { what: digest.to_string(), cause };
         let json = |error: serde_json::Error| unusable(crate::net::clean(&error.to_string()));
         let _: OneReading = serde_json::from_slice(body).map_err(json)?;
+        let members = serde_json::from_slice(body).map_err(json)?;
+        if let Some(member) = odd_member(&members) {
+            return Err(unusable(format!("member `{}` makes it something else besides", crate::net::clean(member))));
+        }
         let shape: Shape = serde_json::from_slice(body).map_err(json)?;
         if shape.schema_version != 2 {
             return Err(unusable(format!("its schema version is {}, not 2", shape.schema_version)));
@@ -241,6 +263,30 @@ mod tests {
             let manifest = Manifest::read(index(media_type).as_bytes(), Some(media_type)).unwrap();
             let child = Child { digest: Digest::of(b"child"), platform: Some("linux/arm64/v8".to_owned()) };
             assert_eq!((manifest.config(), manifest.children()), (None, vec![child]));
+        }
+    }
+
+    /// One file that is a manifest and an image's configuration at once names two lists of layers by one digest.
+    #[test]
+    fn what_is_a_configuration_besides_is_no_manifest() {
+        for member in ["rootfs", "RootFS", "rootfſ", "history", "History", "fsLayers", "fslayers"] {
+            let refused = Manifest::read(image(OCI, &format!(r#""{member}":[],"#)).as_bytes(), None);
+            assert!(matches!(refused, Err(RegistryError::Undecodable { .. })), "{member}: {refused:?}");
+            let listed = index(INDEX).replacen('{', &format!(r#"{{"{member}":null,"#), 1);
+            let refused = Manifest::read(listed.as_bytes(), None);
+            assert!(matches!(refused, Err(RegistryError::Undecodable { .. })), "{member}: {refused:?}");
+        }
+        // What Go takes for a member of ours, in other case.
+        assert!(Manifest::read(image(OCI, r#""Manifests":[],"#).as_bytes(), None).is_err());
+        for member in ["annotations", "artifactType", "subject"] {
+            let value = if member == "artifactType" {
+                "\"x/y\"".to_owned()
+            } else if member == "subject" {
+                format!(r#"{{"mediaType":"{OCI}","digest":"{}","size":1}}"#, Digest::of(b"x"))
+            } else {
+                "{}".to_owned()
+            };
+            assert!(Manifest::read(image(OCI, &format!(r#""{member}":{value},"#)).as_bytes(), None).is_ok(), "{member}");
         }
     }
 

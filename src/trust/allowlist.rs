@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::file::{Entry, FileFault, ListFile, Stamp};
-use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{Answer, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::{Digest, Repository, Tag};
 
 const KEPT: &str = "the allowlist cannot be read: the last good one holds";
@@ -50,8 +50,10 @@ struct Loaded {
 #[derive(Debug, Default)]
 struct Index {
     count: usize,
-    /// Entries by their digest and by their image id.
+    /// Entries by the digest of their manifest or index.
     by_digest: HashMap<Digest, Vec<Arc<Entry>>>,
+    /// Entries by their image id. Apart from the others: one file can be a manifest and a configuration at once.
+    by_config: HashMap<Digest, Vec<Arc<Entry>>>,
     /// Entries by each tag they list.
     by_tag: HashMap<Repository, HashMap<Tag, Vec<Arc<Entry>>>>,
 }
@@ -86,7 +88,8 @@ impl Allowlist {
     ///
     /// [`Question::Tag`] is answered with the digest (or image id) of the entry that was added last among those that
     /// list the tag; [`Allowlist::vouch_under_tag`] takes any of them. [`Question::AnyOf`] is answered with the first of
-    /// the digests that an entry has as its digest or its image id, and the tags listed with it.
+    /// the digests that an entry has as its digest, and the tags listed with it; [`Question::Content`] likewise, or with the
+    /// image id that an entry has as its image id.
     pub fn vouch(&self, repository: &Repository, question: &Question, now: Timestamp) -> Result<Vouch, TrustError> {
         let index = self.index()?;
         match question {
@@ -94,13 +97,14 @@ impl Allowlist {
                 let listed = index.listed(repository, tag);
                 let live = listed.iter().filter(|entry| !entry.is_expired(now));
                 let newest = live.enumerate().max_by_key(|(place, entry)| (entry.added_at, *place)).map(|(_, entry)| entry);
-                let found = newest.and_then(|entry| Some((entry, entry.digest.or(entry.image_id)?)));
+                let found = newest.and_then(|entry| Some((entry, entry.foremost()?)));
                 match found {
-                    Some((entry, digest)) => Ok(vouch(repository, digest, vec![tag.clone()], &[entry])),
+                    Some((entry, known)) => Ok(vouch(repository, known, vec![tag.clone()], &[entry])),
                     None => Err(refusal(listed.first(), &format!("`{repository}:{tag}`"))),
                 }
             }
-            Question::AnyOf(digests) => index.any_of(repository, digests, now),
+            Question::AnyOf(digests) => index.any_of(repository, digests, None, now),
+            Question::Content { digests, config } => index.any_of(repository, digests, Some(*config), now),
         }
     }
 
@@ -117,29 +121,15 @@ impl Allowlist {
         let listed = index.listed(repository, tag);
         let mut expired = None;
         for digest in digests {
-            for entry in listed.iter().filter(|entry| entry.is_for(digest)) {
+            for entry in listed.iter().filter(|entry| entry.digest.as_ref() == Some(digest)) {
                 if !entry.is_expired(now) {
-                    return Ok(vouch(repository, *digest, vec![tag.clone()], &[entry]));
+                    return Ok(vouch(repository, (*digest, Hashed::Manifest), vec![tag.clone()], &[entry]));
                 }
                 expired = Some(entry);
             }
         }
         let what = format!("`{repository}:{tag}` with {}", told(digests));
         Err(refusal(expired, &what))
-    }
-
-    /// The repositories that live entries name together with one of these digests (of one image): whom to ask about
-    /// content that is known by its id alone. An entry without references names none.
-    pub fn repositories_of(&self, digests: &[Digest], now: Timestamp) -> Result<Vec<Repository>, TrustError> {
-        let index = self.index()?;
-        let entries = digests.iter().filter_map(|digest| index.by_digest.get(digest)).flatten();
-        let mut found: Vec<Repository> = entries
-            .filter(|entry| !entry.is_expired(now))
-            .flat_map(|entry| entry.references.iter().map(|reference| reference.repository.clone()))
-            .collect();
-        found.sort();
-        found.dedup();
-        Ok(found)
     }
 
     fn index(&self) -> Result<Arc<Index>, TrustError> {
@@ -226,8 +216,11 @@ impl Index {
         let mut index = Self { count: list.entries.len(), ..Self::default() };
         for entry in list.entries {
             let entry = Arc::new(entry);
-            for digest in entry.digests() {
+            if let Some(digest) = entry.digest {
                 index.by_digest.entry(digest).or_default().push(Arc::clone(&entry));
+            }
+            if let Some(config) = entry.image_id {
+                index.by_config.entry(config).or_default().push(Arc::clone(&entry));
             }
             for reference in &entry.references {
                 if let Some(tag) = Entry::listed_tag(reference) {
@@ -244,11 +237,22 @@ impl Index {
         self.by_tag.get(repository).and_then(|tags| tags.get(tag)).map_or(&[], Vec::as_slice)
     }
 
-    fn any_of(&self, repository: &Repository, digests: &[Digest], now: Timestamp) -> Result<Vouch, TrustError> {
+    fn any_of(
+        &self,
+        repository: &Repository,
+        digests: &[Digest],
+        config: Option<Digest>,
+        now: Timestamp,
+    ) -> Result<Vouch, TrustError> {
         let (mut expired, mut elsewhere) = (None, None);
-        for digest in digests {
+        let manifests = digests.iter().map(|digest| (*digest, Hashed::Manifest));
+        for known in manifests.chain(config.map(|config| (config, Hashed::Config))) {
             let mut live: Vec<&Entry> = Vec::new();
-            for entry in self.by_digest.get(digest).into_iter().flatten() {
+            let entries = match known {
+                (digest, Hashed::Manifest) => self.by_digest.get(&digest),
+                (config, Hashed::Config) => self.by_config.get(&config),
+            };
+            for entry in entries.into_iter().flatten() {
                 if !entry.covers(repository) {
                     elsewhere = Some(entry);
                 } else if entry.is_expired(now) {
@@ -261,10 +265,10 @@ impl Index {
                 let mut tags: Vec<Tag> = live.iter().flat_map(|entry| entry.tags_in(repository)).collect();
                 tags.sort();
                 tags.dedup();
-                return Ok(vouch(repository, *digest, tags, &live));
+                return Ok(vouch(repository, known, tags, &live));
             }
         }
-        let what = told(digests);
+        let what = digests.first().copied().or(config).map_or_else(|| told(&[]), |digest| told(&[digest]));
         match (expired, elsewhere.and_then(|entry| entry.references.first())) {
             (None, Some(other)) => Err(TrustError::new(
                 TrustCode::NotListed,
@@ -276,7 +280,7 @@ impl Index {
 }
 
 /// The proof, from entries that hold now. With several, it holds as long as the last of them.
-fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>, entries: &[&Entry]) -> Vouch {
+fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<Tag>, entries: &[&Entry]) -> Vouch {
     let forever = entries.iter().any(|entry| entry.expires.is_none());
     let mut signers: Vec<String> = entries.iter().filter_map(|entry| entry.added_by.clone()).collect();
     signers.sort();
@@ -284,6 +288,7 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>, entries: &[&En
     Vouch {
         repository: repository.clone(),
         digest,
+        hashed,
         verifier: VerifierKind::Allowlist,
         tags,
         role: String::new(),

@@ -30,7 +30,7 @@ pub use self::signers::{RequiredSigners, SignersError, signer};
 pub use self::standing::Standing;
 use self::state::{Bad, Edition, Read, StateDir, Written};
 use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
-use super::{Answer, Figures, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{Answer, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{Client, NetError, Tls};
@@ -798,12 +798,14 @@ impl Inner {
         let require = self.require.of(repository);
         let answer = match question {
             Question::Tag(tag) => knowledge.tag(tag, require, now),
-            Question::AnyOf(digests) => knowledge.any_of(digests, require, now),
+            // What is signed is a manifest or an index, and never an image id.
+            Question::AnyOf(digests) | Question::Content { digests, .. } => knowledge.any_of(digests, require, now),
         };
         match answer {
             Ok(Yes { digest, tags, role, signers, expires }) => Ok(Vouch {
                 repository: repository.clone(),
                 digest,
+                hashed: Hashed::Manifest,
                 verifier: VerifierKind::Notary,
                 tags,
                 role: role.to_string(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Answer, Freshness, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{Answer, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError, Wanted};
@@ -103,7 +103,7 @@ impl RegistryVerifier {
                 self.state().remember((repository.clone(), digest), self.limits.remembered);
                 Ok(vouch(repository, digest, vec![tag.clone()]))
             }
-            Question::AnyOf(digests) => {
+            Question::AnyOf(digests) | Question::Content { digests, .. } => {
                 if let Some(vouch) = self.remembered(repository, question) {
                     return Ok(vouch);
                 }
@@ -137,7 +137,7 @@ impl RegistryVerifier {
     fn remembered(&self, repository: &Repository, question: &Question) -> Option<Vouch> {
         match question {
             Question::Tag(_) => None,
-            Question::AnyOf(digests) => {
+            Question::AnyOf(digests) | Question::Content { digests, .. } => {
                 let digest = digests.iter().find(|digest| self.remembers(repository, digest))?;
                 Some(vouch(repository, *digest, Vec::new()))
             }
@@ -231,6 +231,7 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
     Vouch {
         repository: repository.clone(),
         digest,
+        hashed: Hashed::Manifest,
         verifier: VerifierKind::Registry,
         tags,
         role: String::new(),

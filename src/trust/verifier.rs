@@ -81,7 +81,7 @@ impl Twin {
             owner == repository
                 && match question {
                     Question::Tag(wanted) => wanted == tag,
-                    Question::AnyOf(digests) => digests.contains(digest),
+                    Question::AnyOf(digests) | Question::Content { digests, .. } => digests.contains(digest),
                 }
         };
         match self.vouched.iter().find(fits) {

@@ -12,6 +12,24 @@ pub enum Question {
     Tag(Tag),
     /// Is one of these digests vouched for, under any tag? (The digests one local image is known by; few.)
     AnyOf(Vec<Digest>),
+    /// As [`Question::AnyOf`], of an image in the classic store, whose id some may vouch for too. A digest of a manifest and an
+    /// image id are never compared: one file can be both a manifest and a configuration, with other layers.
+    Content {
+        /// Digests of manifests and indexes.
+        digests: Vec<Digest>,
+        /// The image id: the digest of the configuration.
+        config: Digest,
+    },
+}
+
+/// What the digest of a vouch is the digest of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hashed {
+    /// A manifest or an index.
+    Manifest,
+    /// A configuration: the image id in the classic store.
+    Config,
 }
 
 /// How a question may be answered when the verifier's server is out of reach (DESIGN, section 6).
@@ -58,6 +76,7 @@ pub enum Freshness {
 pub struct Vouch {
     pub(super) repository: Repository,
     pub(super) digest: Digest,
+    pub(super) hashed: Hashed,
     pub(super) verifier: VerifierKind,
     /// Tags the digest is vouched for under; for [`Question::Tag`] that tag alone.
     pub(super) tags: Vec<Tag>,
@@ -77,6 +96,7 @@ impl Vouch {
         Self {
             repository,
             digest,
+            hashed: Hashed::Manifest,
             verifier: VerifierKind::Notary,
             tags: vec![tag],
             role: "targets/releases".to_owned(),
@@ -96,6 +116,12 @@ impl Vouch {
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// What [`Vouch::digest`] is the digest of.
+    #[must_use]
+    pub const fn hashed(&self) -> Hashed {
+        self.hashed
     }
 
     /// Who vouches.

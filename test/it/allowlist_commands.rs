@@ -90,13 +90,18 @@ impl Host {
 #[test]
 fn an_image_is_approved_from_the_host_and_from_the_registry_listed_and_taken_back() {
     let host = Host::new();
-    let ran = host.run(&["register", "local:1", &host.app(), "--yes", "--json", "--reason", "first", "--expires", "1d"]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let entries = ran.json()["entries"].clone();
-    assert_eq!((&entries[0]["outcome"], &entries[0]["source"]), (&"added".into(), &"host".into()));
-    assert_eq!(entries[0]["image_id"], host.image.to_string());
-    assert_eq!((&entries[1]["source"], &entries[1]["added_by"]), (&"registry".into(), &"alice".into()));
-    assert_eq!(entries[1]["digest"], Digest::of(manifest().as_bytes()).to_string());
+    let register = |more: [&str; 2]| {
+        let common = ["register", "--yes", "--json", "--reason", "first", "--expires", "1d"];
+        let ran = host.run(&[&common[..], &more[..]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.json()["entries"][0].clone()
+    };
+    let entry = register(["--from-host", "local:1"]);
+    assert_eq!((&entry["outcome"], &entry["source"]), (&"added".into(), &"host".into()));
+    assert_eq!(entry["image_id"], host.image.to_string());
+    let entry = register(["--from-registry", &host.app()]);
+    assert_eq!((&entry["source"], &entry["added_by"]), (&"registry".into(), &"alice".into()));
+    assert_eq!(entry["digest"], Digest::of(manifest().as_bytes()).to_string());
 
     let ran = host.run(&["allowlist", "list"]);
     assert_eq!(ran.code, 0);
@@ -112,18 +117,18 @@ fn an_image_is_approved_from_the_host_and_from_the_registry_listed_and_taken_bac
 #[test]
 fn what_turns_the_requirement_on_says_so_and_does_nothing_unasked() {
     let host = Host::new();
-    let ran = host.run(&["register", "local:1"]);
+    let ran = host.run(&["register", "--from-host", "local:1"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("all that is not listed is refused") && ran.err.contains("--yes"), "{}", ran.err);
     assert!(!host.list().exists());
-    assert_eq!(host.run(&["register", "local:1", "--yes"]).code, 0);
+    assert_eq!(host.run(&["register", "--from-host", "local:1", "--yes"]).code, 0);
     // Once it is on, nothing is asked.
-    let ran = host.run(&["register", "local:1"]);
+    let ran = host.run(&["register", "--from-host", "local:1"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("unchanged"), "{}", ran.out);
     // A list elsewhere turns nothing on.
     let elsewhere = host.folder.path().join("elsewhere.json");
-    let ran = host.run(&["register", "local:1", "--file", elsewhere.to_str().unwrap()]);
+    let ran = host.run(&["register", "--from-host", "local:1", "--file", elsewhere.to_str().unwrap()]);
     assert!(ran.code == 0 && ran.err.contains("do not name"), "{}", ran.err);
 }
 
@@ -131,7 +136,7 @@ fn what_turns_the_requirement_on_says_so_and_does_nothing_unasked() {
 fn one_reference_that_is_nowhere_leaves_the_list_as_it_is() {
     let host = Host::new();
     let none = host.app().replace("1.0", "2.0");
-    let ran = host.run(&["register", "local:1", &none, "--yes"]);
+    let ran = host.run(&["register", "--from-registry", &host.app(), &none, "--yes"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("has no") && ran.err.contains("nothing was changed"), "{}", ran.err);
     assert!(!host.list().exists());
@@ -164,7 +169,8 @@ fn a_list_that_is_no_good_is_neither_read_nor_overwritten() {
 #[test]
 fn pruning_asks_and_takes_what_is_expired_or_absent() {
     let host = Host::new();
-    assert_eq!(host.run(&["register", "local:1", &host.app(), "--yes"]).code, 0);
+    assert_eq!(host.run(&["register", "--from-host", "local:1", "--yes"]).code, 0);
+    assert_eq!(host.run(&["register", &host.app()]).code, 0);
     let ended = r#"{"digest": "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "expires": "2020-01-01T00:00:00Z"}"#;
     let text = std::fs::read_to_string(host.list()).unwrap().replacen("\"entries\": [", &format!("\"entries\": [{ended},"), 1);
     std::fs::write(host.list(), &text).unwrap();

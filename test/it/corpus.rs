@@ -7,7 +7,7 @@ use base64::Engine as _;
 use img_authz::audit::{Entry, Journal};
 use img_authz::engine::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
-    Platform, Plugin, Reply, Service, ServiceSpec, Twin, Version,
+    Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
 };
 use img_authz::gate::{Gate, Identity, Records, Rules};
 use img_authz::image::Digest;
@@ -97,6 +97,7 @@ fn twin(state: &Value) -> Twin {
         }
         engine.put_image(Image {
             id: image_id(store, name).unwrap(),
+            store: Some(if store == "containerd" { Store::Containerd } else { Store::Classic }),
             repo_tags: texts(&held["tags"]).iter().map(|tag| tag.parse().unwrap()).collect(),
             repo_digests: texts(&held["pulled_as"])
                 .iter()

@@ -80,6 +80,7 @@ fn put(engine: &Twin, name: &str, content: &Content) {
     let id = Digest::of(format!("{from} {manifest}").as_bytes());
     engine.put_image(Image {
         id,
+        store: Some(img_authz::engine::Store::Classic),
         repo_tags: Vec::new(),
         repo_digests: vec![(from, manifest)],
         created: None,

@@ -192,6 +192,7 @@ mod tests {
     fn image(name: &str) -> Image {
         Image {
             id: Digest::of(format!("{name} config").as_bytes()),
+            store: Some(crate::engine::Store::Classic),
             repo_tags: vec![format!("r.example/{name}:1").parse().unwrap()],
             repo_digests: vec![(format!("r.example/{name}").parse().unwrap(), Digest::of(name.as_bytes()))],
             created: None,

@@ -53,24 +53,56 @@ fn world() -> (engine::Twin, registry::Twin) {
 
 async fn look(text: &str, source: Source) -> Result<Found, Missing> {
     let (engine, registry) = world();
-    find(&name(text), source, &engine, &registry).await.map(|mut found| {
+    find(&name(text), source, false, &engine, &registry).await.map(|mut found| {
         assert_eq!(found.len(), 1);
         found.remove(0)
     })
 }
 
 #[tokio::test]
-async fn an_image_on_the_host_is_approved_by_its_digest_and_its_id() {
-    for source in [Source::Host, Source::HostThenRegistry] {
-        let found = look("r.example/app:1", source).await.unwrap();
+async fn an_image_on_the_host_is_approved_by_its_digest_and_where_asked_by_its_id() {
+    let (engine, registry) = world();
+    for (ids, image_id) in [(false, None), (true, Some(digest(1)))] {
+        let found = find(&name("r.example/app:1"), Source::Host, ids, &engine, &registry).await.unwrap();
         let expected = Entry {
-            image_id: Some(digest(1)),
+            image_id,
             platform: Some("linux/amd64".to_owned()),
             layers: vec![digest(7)],
             ..entry(2, &["r.example/app:1"])
         };
-        assert_eq!(found, Found { entry: expected, source: "host", note: None });
+        assert_eq!(found, [Found { entry: expected, source: "host", note: None }]);
     }
+}
+
+#[tokio::test]
+async fn a_name_means_what_the_registry_holds() {
+    let (engine, registry) = world();
+    let (other, held) = (reference("r.example/other:1"), Digest::of(manifest(9).as_bytes()));
+    let ask = async |text: &str, source, engine: &engine::Twin| {
+        find(&name(text), source, false, engine, &registry).await.map(|found| (found[0].entry.digest, found[0].source))
+    };
+    // Whatever bears the name on this host: tagged, loaded, or pulled from elsewhere.
+    for pulled in [&[][..], &[("r.example/other", 66)], &[("evil.example/x", 66)]] {
+        engine.put_image(image(66, &["r.example/other:1"], pulled));
+        let refused = ask("r.example/other:1", Source::Agreed, &engine).await;
+        let Err(Missing::Failed(text)) = refused else { panic!("{refused:?}") };
+        assert!(text.contains(&short(Some(held))) && text.contains(&short(Some(digest(66)))), "both are shown: {text}");
+        assert_eq!(ask("r.example/other:1", Source::Registry, &engine).await, Ok((Some(held), "registry")));
+    }
+    let same: Image = {
+        let mut same = image(5, &["r.example/other:1"], &[]);
+        same.repo_digests = vec![(other.repository, held)];
+        same
+    };
+    engine.put_image(same);
+    assert_eq!(ask("r.example/other:1", Source::Agreed, &engine).await, Ok((Some(held), "registry")));
+    // What the registry does not hold is not approved by what is here, unless that is said.
+    let refused = ask("r.example/app:1", Source::Agreed, &engine).await;
+    let Err(Missing::Absent(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("--from-host"), "{text}");
+    assert_eq!(ask("r.example/app:1", Source::Host, &engine).await, Ok((Some(digest(2)), "host")));
+    registry.fail_with(Some(RegistryError::Status { host: "r.example".into(), what: "x".into(), status: 503 }));
+    assert!(matches!(ask("r.example/app:1", Source::Agreed, &engine).await, Err(Missing::Failed(_))));
 }
 
 #[tokio::test]
@@ -89,7 +121,7 @@ async fn an_image_id_is_approved_under_the_names_it_has() {
     // Without a name it is approved anywhere, and that is said.
     let (engine, registry) = world();
     engine.put_image(image(5, &[], &[]));
-    let nameless = find(&name(&digest(5).to_string()), Source::Host, &engine, &registry).await.unwrap();
+    let nameless = find(&name(&digest(5).to_string()), Source::Host, false, &engine, &registry).await.unwrap();
     assert_eq!((nameless[0].entry.image_id, nameless[0].entry.references.len()), (Some(digest(5)), 0));
     assert!(nameless[0].note.as_ref().unwrap().contains("any repository"));
 }
@@ -98,7 +130,7 @@ async fn an_image_id_is_approved_under_the_names_it_has() {
 async fn in_the_containerd_store_digest_and_id_are_one() {
     let engine = engine::Twin::new();
     engine.put_image(image(3, &["r.example/app:1"], &[("r.example/app", 3)]));
-    let found = find(&name("r.example/app:1"), Source::Host, &engine, &registry::Twin::new()).await.unwrap();
+    let found = find(&name("r.example/app:1"), Source::Host, false, &engine, &registry::Twin::new()).await.unwrap();
     assert_eq!((found[0].entry.digest, found[0].entry.image_id), (Some(digest(3)), None));
 }
 
@@ -107,7 +139,7 @@ async fn each_digest_in_the_repository_gets_an_entry_and_one_that_was_asked_for_
     let engine = engine::Twin::new();
     engine.put_image(image(1, &["r.example/app:1"], &[("r.example/app", 3), ("r.example/app", 2), ("s.example/app", 4)]));
     let ask = async |text: &str| {
-        let found = find(&name(text), Source::Host, &engine, &registry::Twin::new()).await.unwrap();
+        let found = find(&name(text), Source::Host, false, &engine, &registry::Twin::new()).await.unwrap();
         found.into_iter().map(|found| found.entry.digest).collect::<Vec<_>>()
     };
     assert_eq!(ask("r.example/app:1").await, [Some(digest(2)), Some(digest(3))]);
@@ -116,10 +148,10 @@ async fn each_digest_in_the_repository_gets_an_entry_and_one_that_was_asked_for_
 
 #[tokio::test]
 async fn what_is_not_here_is_asked_of_the_registry() {
-    for source in [Source::Registry, Source::HostThenRegistry] {
+    for source in [Source::Registry, Source::Agreed] {
         let found = look("r.example/other:1", source).await.unwrap();
         assert_eq!(found.entry.digest, Some(Digest::of(manifest(9).as_bytes())));
-        assert_eq!((found.entry.image_id, found.source), (Some(digest(9)), "registry"));
+        assert_eq!((found.entry.image_id, found.source), (None, "registry"));
         assert_eq!(found.entry.references, [reference("r.example/other:1")]);
     }
 }
@@ -129,19 +161,22 @@ async fn what_is_nowhere_is_absent_and_what_cannot_be_asked_is_a_failure() {
     for (text, source) in [
         ("r.example/none:1", Source::Host),
         ("r.example/none:1", Source::Registry),
-        ("r.example/none:1", Source::HostThenRegistry),
+        ("r.example/none:1", Source::Agreed),
         ("r.example/other:1", Source::Host),
         ("r.example/app:1", Source::Registry),
-        ("sha256:0909", Source::HostThenRegistry),
+        ("sha256:0909", Source::Agreed),
     ] {
         assert!(matches!(look(text, source).await, Err(Missing::Absent(_))), "{text} {source:?}");
     }
+    let (engine, registry) = world();
+    let with_id = find(&name("r.example/other:1"), Source::Registry, true, &engine, &registry).await.unwrap();
+    assert_eq!(with_id[0].entry.image_id, Some(digest(9)), "where asked");
     assert!(matches!(look("sha256:0909", Source::Registry).await, Err(Missing::Failed(_))));
     let (engine, registry) = world();
     engine.fail_with(Some(EngineError::Timeout { call: "x".to_owned() }));
-    for source in [Source::Host, Source::HostThenRegistry] {
+    for source in [Source::Host, Source::Agreed] {
         // An engine that does not answer does not say that the image is not there.
-        let answer = find(&name("r.example/other:1"), source, &engine, &registry).await;
+        let answer = find(&name("r.example/other:1"), source, false, &engine, &registry).await;
         assert!(matches!(answer, Err(Missing::Failed(_))), "{answer:?}");
     }
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use super::super::Hashed;
 use crate::image::{Digest, Reference, Repository, Tag};
 
 /// The one version of the format.
@@ -43,7 +44,8 @@ pub struct Entry {
     /// Digest of the manifest or index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Image id, as the engine has it; the only evidence for images that never had a digest.
+    /// Image id in the classic store: the only evidence there for images that never had a digest. It is compared with image
+    /// ids alone, as `digest` is with digests of manifests; in the containerd store an image's id is its `digest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<Digest>,
     /// Where it is approved: the entry vouches in these repositories, and under these tags. Empty: in any repository,
@@ -155,6 +157,12 @@ impl Entry {
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         let image_id = self.image_id.filter(|id| self.digest.as_ref() != Some(id));
         self.digest.into_iter().chain(image_id)
+    }
+
+    /// What stands for it: its digest, or its image id where it has none.
+    pub(super) fn foremost(&self) -> Option<(Digest, Hashed)> {
+        let digest = self.digest.map(|digest| (digest, Hashed::Manifest));
+        digest.or(self.image_id.map(|config| (config, Hashed::Config)))
     }
 
     /// Whether it is for this digest or image id.

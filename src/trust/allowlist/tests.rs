@@ -100,14 +100,25 @@ fn an_entry_without_references_vouches_in_any_repository_and_under_no_tag() {
 }
 
 #[test]
-fn an_entry_vouches_by_its_image_id_too() {
+fn an_image_id_and_the_digest_of_a_manifest_never_compare() {
     let disk =
         OnDisk::new(r#"{"digest": "D1", "image_id": "D2", "references": ["a:1"]}, {"image_id": "D3", "references": ["b"]}"#);
     let list = disk.load();
-    assert_eq!(any_of(&list, "a", &[2]).unwrap().digest(), &digest(2));
-    assert_eq!(any_of(&list, "b", &[3]).unwrap().digest(), &digest(3));
-    assert_eq!(by_tag(&list, "b", "latest"), Ok(digest(3)));
-    assert_eq!(any_of(&list, "b", &[2]), Err(TrustCode::NotListed));
+    let content = |name, digests: &[u8], config| {
+        let question = Question::Content { digests: digests.iter().map(|byte| digest(*byte)).collect(), config: digest(config) };
+        list.vouch(&repository(name), &question, NOW).map(|vouch| (*vouch.digest(), vouch.hashed())).map_err(|error| error.code)
+    };
+    assert_eq!(content("a", &[1], 9), Ok((digest(1), Hashed::Manifest)));
+    assert_eq!(content("a", &[], 2), Ok((digest(2), Hashed::Config)));
+    assert_eq!(content("b", &[9], 3), Ok((digest(3), Hashed::Config)));
+    // One file as the other.
+    assert_eq!(content("a", &[], 1), Err(TrustCode::NotListed), "a manifest's digest is no image id");
+    assert_eq!(content("a", &[2], 9), Err(TrustCode::NotListed), "an image id is no manifest's digest");
+    assert_eq!(any_of(&list, "a", &[2]), Err(TrustCode::NotListed));
+    assert_eq!(any_of(&list, "b", &[3]), Err(TrustCode::NotListed));
+    assert_eq!(list.vouch_under_tag(&repository("a"), &tag("1"), &[digest(2)], NOW).unwrap_err().code, TrustCode::NotListed);
+    let tagged = list.vouch(&repository("b"), &Question::Tag(tag("latest")), NOW).unwrap();
+    assert_eq!((tagged.digest(), tagged.hashed()), (&digest(3), Hashed::Config));
 }
 
 #[test]
@@ -173,27 +184,12 @@ fn an_expired_entry_does_not_hide_a_live_one() {
 }
 
 #[test]
-fn the_repositories_of_an_image_id_are_those_listed_with_it() {
-    let disk = OnDisk::new(
-        r#"{"digest": "D1", "image_id": "D2", "references": ["a:1", "r.example/a:1"]}, {"image_id": "D2", "references": ["a:2"]},
-           {"image_id": "D3"}, {"image_id": "D4", "references": ["old"], "expires": "2020-01-01T00:00:00Z"}"#,
-    );
-    let list = disk.load();
-    let of = |byte| list.repositories_of(&[digest(byte)], NOW).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(of(2), ["docker.io/library/a", "r.example/a"]);
-    for byte in [3, 4, 5] {
-        assert!(of(byte).is_empty());
-    }
-}
-
-#[test]
 fn a_file_that_cannot_be_read_at_first_refuses_every_question_until_it_can() {
     let disk = OnDisk::new("");
     fs::remove_file(disk.path()).unwrap();
     let list = disk.load();
     assert_eq!(any_of(&list, "a", &[1]), Err(TrustCode::AllowlistUnavailable));
     assert_eq!(by_tag(&list, "a", "1"), Err(TrustCode::AllowlistUnavailable));
-    assert!(list.repositories_of(&[digest(1)], NOW).is_err());
     assert_eq!(list.status(), Status { entries: None, fault: Some(FileFault::Missing) });
     disk.write(&whole(r#"{"digest": "D1"}"#));
     assert!(any_of(&list, "a", &[1]).is_ok());
