@@ -218,6 +218,8 @@ enum Miss {
     Pinned(TrustError),
     /// The server gave no answer.
     NoAnswer(TrustError),
+    /// It could not be found out, and that was not the server's being away: what is known is not used in its place.
+    Unsure(TrustError),
 }
 
 struct Flight {
@@ -316,6 +318,15 @@ impl Notary {
             refused: refused.map(|bad| bad.error.message),
             view,
         })
+    }
+
+    /// Forgets a repository, on a person's word: its root, the versions seen, and a withdrawal. The next answer of the server
+    /// counts as the first. Whether there was anything to forget.
+    pub fn forget(&self, repository: &Repository) -> Result<bool, TrustError> {
+        let failed = |why| TrustError::new(TrustCode::Misconfigured, format!("it cannot be forgotten: {why}"));
+        let was_kept = self.inner.state.forget(repository.as_str()).map_err(failed)?;
+        lock(&self.inner.entries).remove(repository);
+        Ok(was_kept)
     }
 
     /// The root of trust as last verified: version, and the ids of its keys. For `trust pin`.
@@ -456,7 +467,12 @@ impl Inner {
         let name = entry.repository.as_str();
         let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
-                lock(&entry.now).edition = None;
+                let mut remembered = lock(&entry.now);
+                if remembered.edition.is_some_and(|edition| self.state.is_forgotten(name, edition)) {
+                    tracing::warn!(repository = name, "what was known is forgotten: `trust forget` was run");
+                    *remembered = Remembered { used: remembered.used, ..Remembered::default() };
+                }
+                remembered.edition = None;
                 return Ok(());
             }
             // Going on as if nothing were known would be trust on first use.
@@ -467,17 +483,19 @@ impl Inner {
                 return Err(TrustError::new(TrustCode::Misconfigured, message));
             }
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
-            Read::Damaged(why) => {
+            // The pin says which root counts; versions begin anew.
+            Read::Damaged(why) if self.pins.names(name) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
                 lock(&entry.now).edition = None;
                 return Ok(());
             }
+            Read::Damaged(why) => return Err(unusable(name, &format!("is damaged ({why}), and no pin says which root counts"))),
         };
         if entry.holds(edition) {
             return Ok(());
         }
-        match load(&stored, &entry.repository, self.limits).await {
+        match load(&stored, &entry.repository).await {
             Ok(knowledge) => {
                 let mut remembered = lock(&entry.now);
                 remembered.written = Some(stored.seen);
@@ -489,11 +507,8 @@ impl Inner {
                     remembered.grown = true;
                 }
             }
-            Err(fault) => {
-                tracing::error!(repository = name, %fault, "kept trust data does not verify; it is set aside and fetched anew");
-                self.state.set_aside(name);
-                lock(&entry.now).edition = None;
-            }
+            // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
+            Err(fault) => return Err(unusable(name, &format!("does not verify ({fault})"))),
         }
         Ok(())
     }
@@ -526,7 +541,9 @@ impl Inner {
         match (outcome, urgency) {
             (Some(Ok(known)), _) => self.current(entry, &known, question, now),
             (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
-            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error))), _) => Err(error),
+            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error))), _) => {
+                Err(error)
+            }
             (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
         }
     }
@@ -570,7 +587,11 @@ impl Inner {
         let late = || TrustError::new(TrustCode::Unreachable, "too many verifications are under way");
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::NoAnswer(late())) };
         let Some(session) = &self.session else { return self.look(entry, now).await };
-        self.loaded(entry).await.map_err(Miss::NoAnswer)?;
+        self.loaded(entry).await.map_err(Miss::Unsure)?;
+        let edition = lock(&entry.now).edition;
+        if edition.is_some_and(|edition| self.state.is_forgotten(entry.repository.as_str(), edition)) {
+            self.read(entry).await.map_err(Miss::Unsure)?;
+        }
         let mut outcome = Err(Miss::NoAnswer(late()));
         for _ in 0..ROUNDS {
             match self.check(session, entry, now, deadline).await {
@@ -579,7 +600,7 @@ impl Inner {
                     break;
                 }
                 // Another process wrote first: what it wrote is the new base.
-                Ok(None) => self.read(entry).await.map_err(Miss::NoAnswer)?,
+                Ok(None) => self.read(entry).await.map_err(Miss::Unsure)?,
                 Err(miss) => {
                     outcome = Err(miss);
                     break;
@@ -599,7 +620,7 @@ impl Inner {
             // The time of one that is repeated is the one on disk.
             Err(Miss::Refused(error)) if remembered.refused.as_ref().is_some_and(|bad| bad.is_repeated(error, now)) => {}
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
-            Err(Miss::NoAnswer(_) | Miss::Pinned(_)) => {}
+            Err(Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => {}
         }
         outcome
     }
@@ -641,7 +662,7 @@ impl Inner {
             }
             Ok(Err(Failure::Fetch(error))) => match self.missed(error) {
                 Miss::Refused(error) => return self.refuse(entry, error, now).await,
-                miss @ (Miss::NoAnswer(_) | Miss::Pinned(_)) => return Err(miss),
+                miss @ (Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => return Err(miss),
             },
             Err(_elapsed) => {
                 let after = self.network_time;
@@ -829,6 +850,12 @@ impl Drop for Landing<'_> {
     fn drop(&mut self) {
         *lock(&self.entry.flight) = None;
     }
+}
+
+/// State that counts and cannot be used.
+fn unusable(repository: &str, why: &str) -> TrustError {
+    let message = format!("what is kept of `{repository}` {why}; if that is no attack: img-authz trust forget {repository}");
+    TrustError::new(TrustCode::Misconfigured, message)
 }
 
 /// A fault in the words of a verifier's answer.

@@ -83,8 +83,8 @@ impl Inner {
         let mut kept = Vec::new();
         for path in paths {
             let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
-            let Ok(Some((stored, bad))) = read else { continue };
-            kept.push(self.standing(&stored, bad).await.into());
+            let Ok(read) = read else { continue };
+            kept.push(self.standing(read).await.into());
         }
         lock(&self.tally).found(kept);
     }
