@@ -573,6 +573,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         TrustCode::Misconfigured => "see who may write the state folder",
         // What only a server, a list or a registry answers.
         TrustCode::Unreachable
+        | TrustCode::Busy
         | TrustCode::CaRefused
         | TrustCode::Unauthorized
         | TrustCode::NoTrustData
