@@ -8,6 +8,7 @@ mod proxy;
 mod tls;
 
 use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use reqwest::Url;
@@ -77,6 +78,14 @@ pub enum NetError {
     /// No whole answer in time.
     #[error("`{host}` did not answer within {after:?}")]
     Timeout {
+        /// Host and port asked.
+        host: String,
+        /// The time it had.
+        after: Duration,
+    },
+    /// An answer began, and was not whole in time.
+    #[error("`{host}` began to answer and did not end within {after:?}")]
+    Stalled {
         /// Host and port asked.
         host: String,
         /// The time it had.
@@ -205,20 +214,23 @@ impl Client {
             request = request.body(form);
         }
         // The bound holds for the whole exchange, the body included.
-        match tokio::time::timeout(bounds.time, read(request, &host, bounds.bytes)).await {
+        let began = AtomicBool::new(false);
+        match tokio::time::timeout(bounds.time, read(request, &host, bounds.bytes, &began)).await {
             // The proxy is not named: its URL may hold a password.
             Ok(Err(NetError::Unreachable { host, cause })) if self.is_proxied => {
                 Err(NetError::Unreachable { host, cause: format!("{cause} (by way of a proxy, unless NO_PROXY names the host)") })
             }
             Ok(answer) => answer,
+            Err(_elapsed) if began.into_inner() => Err(NetError::Stalled { host, after: bounds.time }),
             Err(_elapsed) => Err(NetError::Timeout { host, after: bounds.time }),
         }
     }
 }
 
-/// Sends, and reads up to `limit` bytes of body.
-async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64) -> Result<Answer, NetError> {
+/// Sends, and reads up to `limit` bytes of body. `began` tells that the head has come.
+async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &AtomicBool) -> Result<Answer, NetError> {
     let mut response = request.send().await.map_err(|error| classify(&error, host))?;
+    began.store(true, Ordering::Relaxed);
     let too_large = || NetError::TooLarge { host: host.to_owned(), limit };
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large());

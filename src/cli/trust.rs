@@ -51,6 +51,7 @@ impl TrustArgs {
             Command::Status(status) => &status.state,
             Command::Export(export) => &export.common.state,
             Command::Import(import) => &import.common.state,
+            Command::Forget(forget) => &forget.state,
         };
         state.is_some()
     }
@@ -87,6 +88,25 @@ enum Command {
     ///
     /// Example: img-authz trust import trust.bundle
     Import(Import),
+    /// Forget what is known of a repository: its root, the versions seen, a withdrawal
+    ///
+    /// For a Notary server that was built anew, or state that is damaged. What the server answers next counts as the first time,
+    /// unless a pin says which root counts; compare the root key with the publisher (trust pin shows it).
+    ///
+    /// Example: img-authz trust forget registry.example/team/app
+    Forget(Forget),
+}
+
+#[derive(Args)]
+struct Forget {
+    /// The repository; a tag is ignored
+    reference: String,
+    /// Folder for verified trust data (default: the gate's)
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -258,6 +278,7 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         Command::Export(arguments) => (runtime.block_on(export(arguments, settings)).map(yes), arguments.common.json),
         Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
         Command::Status(arguments) => (runtime.block_on(status(arguments, settings)), arguments.json),
+        Command::Forget(arguments) => (forget(arguments, settings).map(yes), arguments.json),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
     runtime.shutdown_background();
@@ -454,6 +475,21 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
     Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))
 }
 
+/// What was known of a repository is set aside; a gate that runs notices at its next check.
+fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
+    let repository = reference(&arguments.reference)?.repository;
+    let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
+    let was_known = Notary::new(Config::new(Source::Import, folder))?.forget(&repository)?;
+    if arguments.json {
+        return to_json(&json!({ "repository": repository, "forgotten": was_known }));
+    }
+    Ok(if was_known {
+        format!("{repository}  forgotten; what the server answers next counts as the first time, unless a pin names its root")
+    } else {
+        format!("{repository}  nothing was known")
+    })
+}
+
 async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {
     let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
     let mut repositories = Vec::new();
@@ -537,6 +573,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         TrustCode::Misconfigured => "see who may write the state folder",
         // What only a server, a list or a registry answers.
         TrustCode::Unreachable
+        | TrustCode::Busy
         | TrustCode::CaRefused
         | TrustCode::Unauthorized
         | TrustCode::NoTrustData

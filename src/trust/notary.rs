@@ -33,7 +33,7 @@ use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, St
 use super::{Answer, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
-use crate::net::{Client, NetError, Tls};
+use crate::net::{Bounds, Client, HeaderMap, NetError, Tls};
 
 /// Flights at once for pulls, and as many again for starts: starts never wait behind pulls.
 const FLIGHTS: usize = 64;
@@ -41,8 +41,14 @@ const FLIGHTS: usize = 64;
 const KEPT: usize = 1024;
 /// Bytes of trust data kept in memory, beyond which the least recently used goes.
 const KEPT_BYTES: usize = 64 << 20;
-/// How long a server that cannot be reached is not asked again on behalf of a start.
+/// How long a server that is gone is not asked again on behalf of a start; at first, doubling, and at most.
+const OUTAGE_FIRST: Duration = Duration::from_secs(1);
 const OUTAGE_TIME: Duration = Duration::from_secs(30);
+/// How long the question gets that confirms an outage, and the largest answer to it.
+const PROBE_TIME: Duration = Duration::from_millis(750);
+const PROBE_BYTES: u64 = 64 << 10;
+/// Longest a verification goes on after the network's time: a time-out of the network is then told as such.
+const SLACK: Duration = Duration::from_millis(200);
 /// A negative answer from memory counts this long; a person who just signed should not have to wait for the window to end.
 const NO_TIME: Duration = Duration::from_secs(1);
 /// A check that found nothing new is written to disk this often, for the age of what is kept.
@@ -155,10 +161,34 @@ struct Inner {
     spread: RandomState,
     state: StateDir,
     entries: Mutex<HashMap<Repository, Arc<Entry>>>,
-    outage: Mutex<Option<(Instant, TrustError)>>,
+    outage: Mutex<Option<Outage>>,
+    /// When it was last asked whether the server is gone, and whether it was.
+    probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
     tally: Mutex<figures::Tally>,
+    /// For repositories of which something is kept: made-up names cannot take these.
+    known: Lanes,
+    strange: Lanes,
+}
+
+/// Flights under way.
+struct Lanes {
     pulls: Semaphore,
     starts: Semaphore,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { pulls: Semaphore::new(FLIGHTS), starts: Semaphore::new(FLIGHTS) }
+    }
+}
+
+/// A server that is gone.
+struct Outage {
+    found: Instant,
+    /// When it is asked again.
+    until: Instant,
+    wait: Duration,
+    error: TrustError,
 }
 
 /// What is remembered of one repository.
@@ -218,6 +248,8 @@ enum Miss {
     Pinned(TrustError),
     /// The server gave no answer.
     NoAnswer(TrustError),
+    /// It could not be found out, and that was not the server's being away: what is known is not used in its place.
+    Unsure(TrustError),
 }
 
 struct Flight {
@@ -264,8 +296,9 @@ impl Notary {
             entries: Mutex::default(),
             outage: Mutex::default(),
             tally: Mutex::default(),
-            pulls: Semaphore::new(FLIGHTS),
-            starts: Semaphore::new(FLIGHTS),
+            probed: tokio::sync::Mutex::default(),
+            known: Lanes::default(),
+            strange: Lanes::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -316,6 +349,15 @@ impl Notary {
             refused: refused.map(|bad| bad.error.message),
             view,
         })
+    }
+
+    /// Forgets a repository, on a person's word: its root, the versions seen, and a withdrawal. The next answer of the server
+    /// counts as the first. Whether there was anything to forget.
+    pub fn forget(&self, repository: &Repository) -> Result<bool, TrustError> {
+        let failed = |why| TrustError::new(TrustCode::Misconfigured, format!("it cannot be forgotten: {why}"));
+        let was_kept = self.inner.state.forget(repository.as_str()).map_err(failed)?;
+        lock(&self.inner.entries).remove(repository);
+        Ok(was_kept)
     }
 
     /// The root of trust as last verified: version, and the ids of its keys. For `trust pin`.
@@ -456,7 +498,12 @@ impl Inner {
         let name = entry.repository.as_str();
         let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
-                lock(&entry.now).edition = None;
+                let mut remembered = lock(&entry.now);
+                if remembered.edition.is_some_and(|edition| self.state.is_forgotten(name, edition)) {
+                    tracing::warn!(repository = name, "what was known is forgotten: `trust forget` was run");
+                    *remembered = Remembered { used: remembered.used, ..Remembered::default() };
+                }
+                remembered.edition = None;
                 return Ok(());
             }
             // Going on as if nothing were known would be trust on first use.
@@ -467,17 +514,19 @@ impl Inner {
                 return Err(TrustError::new(TrustCode::Misconfigured, message));
             }
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
-            Read::Damaged(why) => {
+            // The pin says which root counts; versions begin anew.
+            Read::Damaged(why) if self.pins.names(name) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
                 lock(&entry.now).edition = None;
                 return Ok(());
             }
+            Read::Damaged(why) => return Err(unusable(name, &format!("is damaged ({why}), and no pin says which root counts"))),
         };
         if entry.holds(edition) {
             return Ok(());
         }
-        match load(&stored, &entry.repository, self.limits).await {
+        match load(&stored, &entry.repository).await {
             Ok(knowledge) => {
                 let mut remembered = lock(&entry.now);
                 remembered.written = Some(stored.seen);
@@ -489,11 +538,8 @@ impl Inner {
                     remembered.grown = true;
                 }
             }
-            Err(fault) => {
-                tracing::error!(repository = name, %fault, "kept trust data does not verify; it is set aside and fetched anew");
-                self.state.set_aside(name);
-                lock(&entry.now).edition = None;
-            }
+            // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
+            Err(fault) => return Err(unusable(name, &format!("does not verify ({fault})"))),
         }
         Ok(())
     }
@@ -512,7 +558,7 @@ impl Inner {
             return self.without(entry, question, error, now);
         }
         let flight = self.flight(entry, urgency, now);
-        let end = deadline.min(Instant::now() + self.network_time);
+        let end = deadline.min(Instant::now() + self.network_time + PROBE_TIME + SLACK * 2);
         let mut outcome = flight.outcome.clone();
         let landed = tokio::time::timeout_at(end, outcome.wait_for(Option::is_some)).await;
         let outcome = match landed {
@@ -520,13 +566,15 @@ impl Inner {
             Ok(Err(_)) => None,
             Err(_) => {
                 let message = format!("`{}` did not answer in time", self.source());
-                Some(Err(Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message))))
+                Some(Err(Miss::Unsure(TrustError::new(TrustCode::Unreachable, message))))
             }
         };
         match (outcome, urgency) {
             (Some(Ok(known)), _) => self.current(entry, &known, question, now),
             (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
-            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error))), _) => Err(error),
+            (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error))), _) => {
+                Err(error)
+            }
             (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
         }
     }
@@ -560,26 +608,33 @@ impl Inner {
 
     /// One check with the server, and what follows from it.
     async fn fly(&self, entry: &Arc<Entry>, flight: &Flight, now: Timestamp) -> Outcome {
-        let deadline = Instant::now() + self.network_time;
+        let begun = Instant::now();
+        let deadline = begun + self.network_time;
+        let is_known = lock(&entry.now).known.is_some() || self.state.edition(entry.repository.as_str()).is_some();
+        let lanes = if is_known { &self.known } else { &self.strange };
         let queued = async {
             tokio::select! {
-                permit = self.pulls.acquire() => permit,
-                () = flight.hurry.notified() => self.starts.acquire().await,
+                permit = lanes.pulls.acquire() => permit,
+                () = flight.hurry.notified() => lanes.starts.acquire().await,
             }
         };
-        let late = || TrustError::new(TrustCode::Unreachable, "too many verifications are under way");
-        let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::NoAnswer(late())) };
+        let late = || TrustError::new(TrustCode::Busy, "too many verifications are under way");
+        let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::Unsure(late())) };
         let Some(session) = &self.session else { return self.look(entry, now).await };
-        self.loaded(entry).await.map_err(Miss::NoAnswer)?;
-        let mut outcome = Err(Miss::NoAnswer(late()));
+        self.loaded(entry).await.map_err(Miss::Unsure)?;
+        let edition = lock(&entry.now).edition;
+        if edition.is_some_and(|edition| self.state.is_forgotten(entry.repository.as_str(), edition)) {
+            self.read(entry).await.map_err(Miss::Unsure)?;
+        }
+        let mut outcome = Err(Miss::Unsure(late()));
         for _ in 0..ROUNDS {
-            match self.check(session, entry, now, deadline).await {
+            match self.check(session, entry, now, begun).await {
                 Ok(Some(known)) => {
                     outcome = Ok(known);
                     break;
                 }
                 // Another process wrote first: what it wrote is the new base.
-                Ok(None) => self.read(entry).await.map_err(Miss::NoAnswer)?,
+                Ok(None) => self.read(entry).await.map_err(Miss::Unsure)?,
                 Err(miss) => {
                     outcome = Err(miss);
                     break;
@@ -599,19 +654,14 @@ impl Inner {
             // The time of one that is repeated is the one on disk.
             Err(Miss::Refused(error)) if remembered.refused.as_ref().is_some_and(|bad| bad.is_repeated(error, now)) => {}
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
-            Err(Miss::NoAnswer(_) | Miss::Pinned(_)) => {}
+            Err(Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => {}
         }
         outcome
     }
 
     /// Asks, verifies, writes. `None`: the state on disk moved meanwhile.
-    async fn check(
-        &self,
-        session: &Arc<Session>,
-        entry: &Entry,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Result<Option<Known>, Miss> {
+    async fn check(&self, session: &Arc<Session>, entry: &Entry, now: Timestamp, begun: Instant) -> Result<Option<Known>, Miss> {
+        let deadline = begun + self.network_time;
         let repository = &entry.repository;
         let (known, edition, written, refused_before) = {
             let remembered = lock(&entry.now);
@@ -622,12 +672,13 @@ impl Inner {
             session: Arc::clone(session),
             credentials: Arc::clone(&self.credentials),
             repository: repository.clone(),
+            begun,
             deadline,
         };
         let subject =
             Subject { repository: repository.clone(), pins: Arc::clone(&self.pins), limits: self.limits, known: known.clone() };
         let started = Instant::now();
-        let updated = tokio::time::timeout_at(deadline, update(&server, &subject, now)).await;
+        let updated = tokio::time::timeout_at(deadline + SLACK, update(&server, &subject, now)).await;
         let knowledge = match updated {
             Ok(Ok(knowledge)) => knowledge,
             Ok(Err(Failure::Fault(fault))) => {
@@ -639,13 +690,13 @@ impl Inner {
                 }
                 return self.refuse(entry, error, now).await;
             }
-            Ok(Err(Failure::Fetch(error))) => match self.missed(error) {
+            Ok(Err(Failure::Fetch(error))) => match self.missed(session, error).await {
                 Miss::Refused(error) => return self.refuse(entry, error, now).await,
-                miss @ (Miss::NoAnswer(_) | Miss::Pinned(_)) => return Err(miss),
+                miss @ (Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => return Err(miss),
             },
             Err(_elapsed) => {
-                let after = self.network_time;
-                return Err(self.missed(FetchError::Net(NetError::Timeout { host: session.host(), after })));
+                let message = format!("trust data of `{repository}` was not verified within {:?}", self.network_time);
+                return Err(Miss::Unsure(TrustError::new(TrustCode::Busy, message)));
             }
         };
         self.reached();
@@ -709,41 +760,109 @@ impl Inner {
         }
     }
 
-    /// The outage that is remembered.
+    /// The outage that is remembered. When its time is over, one who asks finds out whether it lasts; the others go on without.
     fn out_of_reach(&self) -> Option<TrustError> {
-        lock(&self.outage).as_ref().filter(|(until, _)| *until > Instant::now()).map(|(_, error)| error.clone())
+        let mut outage = lock(&self.outage);
+        let remembered = outage.as_mut()?;
+        let now = Instant::now();
+        if remembered.until > now {
+            return Some(remembered.error.clone());
+        }
+        remembered.until = now + self.network_time + PROBE_TIME;
+        None
+    }
+
+    /// Whether the server is taken to be gone.
+    fn is_out(&self) -> bool {
+        lock(&self.outage).as_ref().is_some_and(|outage| outage.until > Instant::now())
     }
 
     fn reached(&self) {
         *lock(&self.outage) = None;
     }
 
-    /// A server that gave no answer: remembered, if it is the server and not the repository.
-    fn missed(&self, error: FetchError) -> Miss {
-        let error = match error {
-            FetchError::Status { host, status, rest } => {
+    /// Remembers that the server is gone, for the other repositories: asked again after a second, and then ever more seldom.
+    fn gone(&self, error: &TrustError, asked: Instant) {
+        let mut outage = lock(&self.outage);
+        let wait = match &*outage {
+            None => {
+                tracing::warn!(server = self.source(), error = %error, "the Notary server is out of reach");
+                OUTAGE_FIRST
+            }
+            // Many find out at once: one of them counts.
+            Some(before) if before.found > asked => return,
+            Some(before) => before.wait.saturating_mul(2).min(OUTAGE_TIME),
+        };
+        let found = Instant::now();
+        *outage = Some(Outage { found, until: found + wait, wait, error: error.clone() });
+    }
+
+    /// Whether the server itself is gone, by one question about no repository, which those who want to know share.
+    async fn is_gone(&self, session: &Session) -> bool {
+        let asked = Instant::now();
+        let end = asked + PROBE_TIME;
+        let Ok(mut last) = tokio::time::timeout_at(end, self.probed.lock()).await else { return false };
+        if let Some((_, is_gone)) = last.filter(|(at, _)| *at > asked) {
+            return is_gone;
+        }
+        let Ok(url) = session.url("v2/") else { return false };
+        let time = end.saturating_duration_since(Instant::now());
+        let answer = session.client().get(&url, HeaderMap::new(), Bounds { bytes: PROBE_BYTES, time }).await;
+        let is_gone = match answer {
+            Ok(answer) if answer.status >= 500 => answer.status != 503 || answer.header("retry-after").is_none(),
+            // Notary answers `{}`; a page of somebody in between is no answer of the server.
+            Ok(answer) if answer.status == 200 => answer.body.trim_ascii_start().first().is_some_and(|byte| *byte != b'{'),
+            Ok(_) => false,
+            Err(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } | NetError::CaRefused { .. }) => {
+                true
+            }
+            Err(NetError::Stalled { .. } | NetError::TooLarge { .. } | NetError::Unauthorized { .. } | NetError::Bad(_)) => false,
+        };
+        *last = Some((Instant::now(), is_gone));
+        is_gone
+    }
+
+    /// What follows where a file did not come. An outage is what the server did, never what one repository costs: only that lets
+    /// what is known be used, and it counts for other repositories only once a question about none confirms it.
+    async fn missed(&self, session: &Session, error: FetchError) -> Miss {
+        let asked = Instant::now();
+        let unreachable = |message| TrustError::new(TrustCode::Unreachable, message);
+        let (error, otherwise) = match error {
+            FetchError::Status { host, status, rest, is_busy, is_first } => {
                 let rest = rest.map(|rest| format!(", and wants to be left alone for {rest:?}")).unwrap_or_default();
                 let message = format!("`{host}` answers with status {status} instead of trust data{rest}");
-                return Miss::NoAnswer(TrustError::new(TrustCode::Unreachable, message));
+                if is_busy {
+                    return Miss::Unsure(TrustError::new(TrustCode::Busy, message));
+                }
+                let error = unreachable(message);
+                let is_outage = is_first && status >= 500;
+                (error.clone(), if is_outage { Miss::NoAnswer(error) } else { Miss::Unsure(error) })
             }
-            FetchError::Net(error) => error,
-        };
-        let message = error.to_string();
-        let code = match error {
-            NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
-            NetError::CaRefused { .. } => TrustCode::CaRefused,
-            NetError::Unauthorized { .. } => return Miss::NoAnswer(TrustError::new(TrustCode::Unauthorized, message)),
-            NetError::TooLarge { .. } | NetError::Bad(_) => {
-                return Miss::Refused(TrustError::new(TrustCode::Invalid, message));
+            FetchError::Slow(error) => return Miss::Unsure(TrustError::new(TrustCode::Busy, error.to_string())),
+            FetchError::NoJson { host } => {
+                let message = format!("`{host}` answers with something that is no trust data");
+                (unreachable(message.clone()), Miss::Refused(TrustError::new(TrustCode::Invalid, message)))
+            }
+            FetchError::Net(error) => {
+                let message = error.to_string();
+                let code = match error {
+                    NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
+                    NetError::CaRefused { .. } => TrustCode::CaRefused,
+                    NetError::Stalled { .. } => return Miss::Unsure(TrustError::new(TrustCode::Busy, message)),
+                    NetError::Unauthorized { .. } => return Miss::Unsure(TrustError::new(TrustCode::Unauthorized, message)),
+                    NetError::TooLarge { .. } | NetError::Bad(_) => {
+                        return Miss::Refused(TrustError::new(TrustCode::Invalid, message));
+                    }
+                };
+                let error = TrustError::new(code, message);
+                (error.clone(), Miss::NoAnswer(error))
             }
         };
-        let error = TrustError::new(code, message);
-        let mut outage = lock(&self.outage);
-        if outage.is_none() {
-            tracing::warn!(server = self.source(), error = %error, "the Notary server is out of reach");
+        if self.is_gone(session).await {
+            self.gone(&error, asked);
+            return Miss::NoAnswer(error);
         }
-        *outage = Some((Instant::now() + OUTAGE_TIME, error.clone()));
-        Miss::NoAnswer(error)
+        otherwise
     }
 
     /// An answer without the server, for what is on the host already.
@@ -831,6 +950,12 @@ impl Drop for Landing<'_> {
     fn drop(&mut self) {
         *lock(&self.entry.flight) = None;
     }
+}
+
+/// State that counts and cannot be used.
+fn unusable(repository: &str, why: &str) -> TrustError {
+    let message = format!("what is kept of `{repository}` {why}; if that is no attack: img-authz trust forget {repository}");
+    TrustError::new(TrustCode::Misconfigured, message)
 }
 
 /// A fault in the words of a verifier's answer.

@@ -251,7 +251,9 @@ fn refusal(error: &RegistryError) -> TrustError {
         RegistryError::Denied { .. } | RegistryError::Net(NetError::Unauthorized { .. }) => TrustCode::Unauthorized,
         // 429 and 5xx are the registry's trouble, not its word on the manifest.
         RegistryError::Status { status: 429 | 500.., .. }
-        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. }) => TrustCode::Unreachable,
+        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Stalled { .. }) => {
+            TrustCode::Unreachable
+        }
         RegistryError::Net(NetError::CaRefused { .. } | NetError::Tls { .. }) => TrustCode::CaRefused,
         RegistryError::Status { .. }
         | RegistryError::WrongDigest { .. }

@@ -176,6 +176,8 @@ pub struct TrustError {
 pub enum TrustCode {
     /// Server not reached: DNS, refused, timeout, 5xx after retries, an answer that is no Notary's.
     Unreachable,
+    /// Server is busy, or slow about this repository: it is there, and its answer has to be waited for.
+    Busy,
     /// Server's TLS certificate is not from the CA that is configured.
     CaRefused,
     /// Server wants credentials that are missing or wrong.
@@ -212,8 +214,9 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unreachable,
+        Self::Busy,
         Self::CaRefused,
         Self::Unauthorized,
         Self::NoTrustData,
@@ -243,6 +246,7 @@ impl TrustCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "trust-unreachable",
+            Self::Busy => "trust-busy",
             Self::CaRefused => "trust-ca-refused",
             Self::Unauthorized => "trust-unauthorized",
             Self::NoTrustData => "no-trust-data",

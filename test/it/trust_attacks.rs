@@ -76,7 +76,7 @@ fn end_with(files: &Files, pins: &Arc<Pins>, known: Option<Arc<Knowledge>>) -> E
         Ok(knowledge) => {
             // What was verified can be kept, and verifies again.
             let stored = knowledge.stored();
-            let again = run(load(&stored, &GUN.parse::<Repository>().unwrap(), Limits::default()));
+            let again = run(load(&stored, &GUN.parse::<Repository>().unwrap()));
             assert!(again.is_ok_and(|again| again.stored() == stored), "what verified does not load");
             ask(&knowledge, "1.0")
         }
@@ -443,7 +443,7 @@ fn no_role_goes_back_alone_or_together() {
     }
     assert_eq!(end_with(&again.publish(), &tofu(), Some(Arc::clone(&known))), Yes("one"));
     // Through what was stored, too.
-    let stored = run(load(&known.stored(), &GUN.parse::<Repository>().unwrap(), Limits::default())).unwrap();
+    let stored = run(load(&known.stored(), &GUN.parse::<Repository>().unwrap())).unwrap();
     assert_eq!(end_with(&old.publish(), &tofu(), Some(Arc::new(stored))), Fault(RolledBack));
 }
 
@@ -965,7 +965,7 @@ fn what_two_parsers_may_read_differently_is_refused() {
         (
             "deep nesting",
             &text(|raw| {
-                raw.replacen("\"version\":", &format!("\"x\":{}{},\"version\":", "[".repeat(50_000), "]".repeat(50_000)), 1)
+                raw.replacen("\"version\":", &format!("\"x\":{}{},\"version\":", "[".repeat(20_000), "]".repeat(20_000)), 1)
             }),
             Fault(Invalid),
         ),
@@ -1014,7 +1014,7 @@ fn exhaustion_is_bounded_and_large_honest_repositories_pass() {
     assert_eq!(end(&repo.publish()), Yes("one"));
     // Too many of anything.
     let mut signatures = Repo::new(root_key(GUN));
-    signatures.edit_envelope("timestamp", |envelope| {
+    signatures.edit_envelope("targets", |envelope| {
         let one = envelope["signatures"][0].clone();
         envelope["signatures"] = Value::Array(vec![one; 5000]);
     });
@@ -1050,6 +1050,70 @@ fn exhaustion_is_bounded_and_large_honest_repositories_pass() {
     });
     assert!(matches!(end(&large.publish()), Fault(Invalid) | TooLarge));
     assert!(started.elapsed().as_secs() < 60, "took {:?}", started.elapsed());
+}
+
+/// Unsigned bytes, and signatures that are none, in front of the good ones: whoever serves a file can add them.
+fn padded(mut raw: Vec<u8>, bytes: usize) -> Vec<u8> {
+    raw.extend(std::iter::repeat_n(b' ', bytes));
+    raw
+}
+
+fn forged(raw: Vec<u8>, count: usize) -> Vec<u8> {
+    let mut envelope: Value = serde_json::from_slice(&raw).unwrap();
+    let mut none = envelope["signatures"][0].clone();
+    none["sig"] = json!(format!("{}==", "A".repeat(86)));
+    envelope["signatures"].as_array_mut().unwrap().splice(0..0, std::iter::repeat_n(none, count));
+    serde_json::to_vec(&envelope).unwrap()
+}
+
+type Change = fn(Vec<u8>, usize) -> Vec<u8>;
+
+/// What `update` accepts in steps, each within its bounds, `load` accepts as a whole.
+#[test]
+fn what_was_accepted_in_two_steps_is_known_ever_after() {
+    let few = Limits { total_bytes: 100_000, work: 60, ..Limits::default() };
+    let (repository, pins): (Repository, _) = (GUN.parse().unwrap(), tofu());
+    for (what, role, change, first, then) in [
+        ("padding", "targets", padded as Change, 85_000, 60_000),
+        ("padding of a delegation", "targets/releases", padded, 85_000, 60_000),
+        ("padding of the root", "root", padded, 85_000, 60_000),
+        ("forged signatures", "targets", forged, 45, 45),
+        ("forged signatures on a delegation", "targets/releases", forged, 45, 45),
+        ("forged signatures on the root", "root", forged, 45, 45),
+    ] {
+        let mut repo = Repo::docker(root_key(GUN));
+        repo.edit_bytes(role, move |raw| change(raw, first));
+        let mut files = repo.publish();
+        let mut known = None;
+        for step in 0..2 {
+            if step == 1 {
+                let timestamp = files["timestamp.json"].clone();
+                files.insert("timestamp.json".into(), change(timestamp, then));
+            }
+            let subject =
+                Subject { repository: repository.clone(), pins: Arc::clone(&pins), limits: few, known: known.map(Arc::new) };
+            let updated = run(update(&Served(Arc::new(files.clone())), &subject, now()));
+            known = Some(updated.unwrap_or_else(|end| panic!("{what}: step {step} was refused: {end:?}")));
+        }
+        let known = known.unwrap();
+        let loaded = run(load(&known.stored(), &repository)).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+        assert_eq!(loaded.stored(), known.stored());
+        // The root that was trusted still counts.
+        let stranger = Repo::docker(root_key(GUN)).publish();
+        assert!(matches!(end_with(&stranger, &tofu(), Some(Arc::new(loaded))), Fault(RolledBack | Root)), "{what}");
+    }
+}
+
+#[test]
+fn a_timestamp_is_small() {
+    for (padding, expected) in [(60_000, Yes("one")), (70_000, TooLarge)] {
+        let mut repo = Repo::new(root_key(GUN));
+        repo.edit_bytes("timestamp", move |mut raw| {
+            raw.extend(vec![b' '; padding]);
+            raw
+        });
+        assert_eq!(end(&repo.publish()), expected);
+    }
 }
 
 #[test]
@@ -1094,20 +1158,20 @@ fn state_that_was_tampered_with_does_not_load() {
     let known = learn(&repo.publish(), &tofu(), None, now()).unwrap();
     let repository: Repository = GUN.parse().unwrap();
     let good = known.stored();
-    assert!(run(load(&good, &repository, Limits::default())).is_ok());
+    assert!(run(load(&good, &repository)).is_ok());
     for name in good.files.keys() {
         let mut cut = good.clone();
         cut.files.remove(name);
-        assert!(run(load(&cut, &repository, Limits::default())).is_err(), "without {name}");
+        assert!(run(load(&cut, &repository)).is_err(), "without {name}");
         let mut changed = good.clone();
         let mut raw = changed.files[name].to_vec();
         let at = raw.iter().position(|byte| *byte == b'1').unwrap();
         raw[at] = b'2';
         changed.files.insert(name.clone(), raw.into());
-        assert!(run(load(&changed, &repository, Limits::default())).is_err(), "{name} changed");
+        assert!(run(load(&changed, &repository)).is_err(), "{name} changed");
     }
     let twin: Repository = "reg.example:5000/team/app2".parse().unwrap();
-    assert!(run(load(&good, &twin, Limits::default())).is_err());
+    assert!(run(load(&good, &twin)).is_err());
 }
 
 proptest::proptest! {

@@ -694,10 +694,12 @@ fn clear(path: &std::path::Path) {
 }
 
 #[test]
-fn whatever_stands_in_the_place_of_state_is_recovered_from() {
+fn whatever_stands_in_the_place_of_state_refuses_until_a_pin_or_a_person_says_go_on() {
     let server = Server::files(good());
     let place = Place::new();
     place.verify(&server).yes();
+    let keys = ended(start(place.about("pin", &server).arg("--json")));
+    let pins = place.write("pins.json", &json!({ "certs": keys.json()["certs"] }).to_string());
     let path = state_file(&place);
     let whole = std::fs::read(&path).unwrap();
     let victim = place.write("victim", "untouched");
@@ -725,9 +727,15 @@ fn whatever_stands_in_the_place_of_state_is_recovered_from() {
     for (what, damage) in &damages {
         clear(&path);
         damage();
-        let ran = place.verify(&server);
+        let message = place.verify(&server).no("trust-misconfigured");
+        assert!(message.contains(&format!("img-authz trust forget {GUN}")), "{what}: {message}");
+        let ran = place.verify_with(&server, |command| command.arg("--pins").arg(&pins));
         ran.yes();
         assert!(ran.err.contains("kept trust data is damaged"), "{what}: it is told: {ran:?}");
+        clear(&path);
+        damage();
+        assert!(forget(&place).out.contains("forgotten"), "{what}");
+        place.verify(&server).yes();
         let again = place.verify(&server);
         again.yes();
         assert!(!again.err.contains("damaged"), "{what}: it is mended: {again:?}");
@@ -748,11 +756,28 @@ fn whatever_stands_in_the_place_of_state_is_recovered_from() {
             clear(&path);
             damage(&path);
             std::fs::write(state_file(&place), "damaged").unwrap();
-            place.verify(&server).yes();
+            place.verify_with(&server, |command| command.arg("--pins").arg(&pins)).yes();
             place.verify(&server).yes();
         }
     }
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");
+}
+
+fn forget(place: &Place) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_img-authz"));
+    ended(start(command.args(["trust", "forget", GUN, "--state"]).arg(place.path("state"))))
+}
+
+#[test]
+fn a_person_has_a_repository_forgotten_and_nobody_else() {
+    let place = Place::new();
+    assert!(forget(&place).out.contains("nothing was known"));
+    let (server, rebuilt) = (Server::files(good()), Server::files(Repo::docker(root_key(GUN)).publish()));
+    place.verify(&server).yes();
+    place.verify(&rebuilt).no("trust-rolled-back");
+    assert!(forget(&place).out.contains("forgotten"));
+    place.verify(&rebuilt).yes();
+    place.verify(&server).no("trust-rolled-back");
 }
 
 #[test]

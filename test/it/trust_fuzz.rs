@@ -201,7 +201,7 @@ proptest! {
         let files = repo.publish();
         if let Ok(known) = learn(&Served(Arc::new(files)), None) {
             let repository: Repository = GUN.parse().unwrap();
-            let again = run(load(&known.stored(), &repository, Limits::default()));
+            let again = run(load(&known.stored(), &repository));
             prop_assert!(again.is_ok_and(|again| versions(&again) == versions(&known)), "{}", at);
             let _ = known.tag(&"1.0".parse::<Tag>().unwrap(), &[], now());
         }
@@ -274,7 +274,7 @@ proptest! {
             let content = (now_known["targets/releases"] - 2).to_string();
             prop_assert_eq!(yes.map(|yes| yes.digest.to_string()).ok(), Some(digest(&content)));
             // Through the disk, as a new process has it.
-            known = Some(Arc::new(run(load(&next.stored(), &repository, Limits::default())).unwrap()));
+            known = Some(Arc::new(run(load(&next.stored(), &repository)).unwrap()));
         }
     }
 

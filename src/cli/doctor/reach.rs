@@ -252,7 +252,7 @@ fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
     };
     tell(&|one| one.fault.is_some() && one.expires.is_none(), &|count, names| {
         let evidence = format!("trust data kept of {count} repositories does not verify: {names}");
-        let remedy = "see who may write the state folder; img-authz trust inspect fetches it anew";
+        let remedy = "they are refused; see who may write the state folder, then img-authz trust forget REPOSITORY";
         Finding::warning("trust-damaged", evidence, remedy)
     });
     tell(&|one| one.fault.is_some() && one.expires.is_some(), &|count, names| {

@@ -57,8 +57,8 @@ impl Inner {
     /// Begins checks of what is about to leave its window, most recently used first.
     fn refresh(self: &Arc<Self>, now: Timestamp) {
         // Pulls have half of the flights to themselves; a server out of reach is found again by those who ask.
-        let room = self.pulls.available_permits().saturating_sub(FLIGHTS / 2).min(AT_ONCE);
-        if self.freshness < LEAST_WINDOW || room == 0 || self.out_of_reach().is_some() {
+        let room = self.known.pulls.available_permits().saturating_sub(FLIGHTS / 2).min(AT_ONCE);
+        if self.freshness < LEAST_WINDOW || room == 0 || self.is_out() {
             return;
         }
         let entries: Vec<Arc<Entry>> = lock(&self.entries).values().cloned().collect();
@@ -83,8 +83,8 @@ impl Inner {
         let mut kept = Vec::new();
         for path in paths {
             let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
-            let Ok(Some((stored, bad))) = read else { continue };
-            kept.push(self.standing(&stored, bad).await.into());
+            let Ok(read) = read else { continue };
+            kept.push(self.standing(read).await.into());
         }
         lock(&self.tally).found(kept);
     }

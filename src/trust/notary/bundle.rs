@@ -67,12 +67,18 @@ impl Notary {
                     session: Arc::clone(session),
                     credentials: Arc::clone(&self.inner.credentials),
                     repository: repository.clone(),
+                    begun: Instant::now(),
                     deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
                 });
                 let roots = roots_before(&server, &knowledge, self.inner.limits).await;
-                let roots = roots.map_err(|error| match self.inner.missed(error) {
-                    Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) => error,
-                })?;
+                let roots = match roots {
+                    Ok(roots) => roots,
+                    Err(error) => match self.inner.missed(session, error).await {
+                        Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error) => {
+                            return Err(error);
+                        }
+                    },
+                };
                 oldest_root = roots.keys().next().copied().unwrap_or(root);
                 stored.files.extend(roots.into_iter().map(|(version, raw)| (format!("{version}.root"), raw)));
             }
@@ -107,7 +113,7 @@ impl Inner {
     /// The disk in place of a server: what was imported since the last look, if anything.
     pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
         let started = Instant::now();
-        self.read(entry).await.map_err(Miss::NoAnswer)?;
+        self.read(entry).await.map_err(Miss::Unsure)?;
         let (known, refused) = entry.remembered();
         if let Some(bad) = refused {
             return Err(Miss::Refused(bad.error));

@@ -27,7 +27,7 @@ impl Tally {
                 self.last_good = Some(now);
                 "good"
             }
-            Err(Miss::Refused(error) | Miss::Pinned(error) | Miss::NoAnswer(error)) => error.code.as_str(),
+            Err(Miss::Refused(error) | Miss::Pinned(error) | Miss::NoAnswer(error) | Miss::Unsure(error)) => error.code.as_str(),
         };
         self.is_reachable = Some(!matches!(outcome, Err(Miss::NoAnswer(_))));
         let count = self.checks.entry(what).or_default();

@@ -34,8 +34,7 @@ impl Notary {
     pub async fn standings(&self) -> Vec<Standing> {
         let mut standings = Vec::new();
         for path in self.inner.state.paths() {
-            let Some((stored, bad)) = StateDir::read_path(&path) else { continue };
-            standings.push(self.inner.standing(&stored, bad).await);
+            standings.push(self.inner.standing(StateDir::read_path(&path)).await);
         }
         let key = |standing: &Standing| (standing.first().map(|first| first.expires), standing.repository.clone());
         standings.sort_by_cached_key(key);
@@ -64,9 +63,22 @@ impl Standing {
 
 impl Inner {
     /// What is kept of one repository, verified for looking at.
-    pub(super) async fn standing(&self, stored: &Stored, bad: Option<Bad>) -> Standing {
+    pub(super) async fn standing(&self, read: Result<(Stored, Option<Bad>), (String, String)>) -> Standing {
+        let (stored, bad) = match read {
+            Ok(read) => read,
+            Err((repository, why)) => {
+                return Standing {
+                    repository,
+                    checked: Timestamp::UNIX_EPOCH,
+                    expires: None,
+                    roles: Vec::new(),
+                    is_renewed: self.session.is_some(),
+                    fault: Some(why),
+                };
+            }
+        };
         let known = match stored.repository.parse::<Repository>() {
-            Ok(repository) => load(stored, &repository, self.limits).await.map_err(|fault| fault.to_string()),
+            Ok(repository) => load(&stored, &repository).await.map_err(|fault| fault.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));

@@ -2,7 +2,8 @@
 //!
 //! A file is named by the hash of the repository's name, so that no two names share one and none can leave the folder. It is
 //! checksummed, replaced atomically under a lock that other processes respect, and never trusted: what is read is verified
-//! again from the root down. Whatever cannot be read is set aside and reported.
+//! again from the root down. What does not verify or cannot be read is reported and never quietly replaced: versions and the
+//! root that was trusted count, so that only a pin or a person (`trust forget`) begins anew.
 //!
 //! Beside the trust data stands the server's last answer, if that was a bad one: a restart during an outage must not revive
 //! what was withdrawn.
@@ -126,6 +127,30 @@ impl StateDir {
         set_aside(&self.file(repository, "state"));
     }
 
+    /// Sets aside what is kept, on a person's word, and says so to processes that have it in memory. Whether there was any.
+    pub(super) fn forget(&self, repository: &str) -> Result<bool, String> {
+        let path = self.file(repository, "state");
+        if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Ok(false);
+        }
+        let _lock = self.lock(repository)?;
+        if let Some(Edition(sum)) = self.edition(repository) {
+            let (new, marker) = (self.file(repository, "new"), self.file(repository, "forgotten"));
+            replace(&new, &marker, &sum).map_err(|error| format!("`{}`: {error}", marker.display()))?;
+        }
+        set_aside(&path);
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) => Err(format!("`{}` cannot be moved away", path.display())),
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// Whether a person had this edition forgotten.
+    pub(super) fn is_forgotten(&self, repository: &str, edition: Edition) -> bool {
+        let marker = self.file(repository, "forgotten");
+        read_regular(&marker).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == edition.0))
+    }
+
     /// Replaces what is kept, if it still is what the writer built on (`base`).
     pub(super) fn write(&self, stored: &Stored, bad: Option<&Bad>, base: Option<Edition>) -> Result<Written, String> {
         std::fs::DirBuilder::new()
@@ -143,7 +168,11 @@ impl StateDir {
             (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
             (Read::Kept(..), _) => return Ok(Written::Moved),
             (Read::Failed(why), _) => return Err(format!("`{}`: {why}", path.display())),
-            (Read::Damaged(_), _) => set_aside(&path),
+            // What is in memory was verified and built on what stood here.
+            (Read::Damaged(_), Some(_)) => set_aside(&path),
+            // The reader says what that means: nobody begins anew over it.
+            (Read::Damaged(_), None) => return Ok(Written::Moved),
+            (Read::Nothing, Some(base)) if self.is_forgotten(&stored.repository, base) => return Ok(Written::Moved),
             (Read::Nothing, _) => {}
         }
         let (bytes, edition) = encode(stored, bad);
@@ -163,9 +192,23 @@ impl StateDir {
             .collect()
     }
 
-    /// What one of them holds, read but not verified; `None` if it is none of ours.
-    pub(super) fn read_path(path: &Path) -> Option<(Stored, Option<Bad>)> {
-        decode(&read_regular(path).ok()??).map(|(stored, bad, _)| (stored, bad))
+    /// What one of them holds, read but not verified; where that fails, whose it is, as far as it tells, and why.
+    pub(super) fn read_path(path: &Path) -> Result<(Stored, Option<Bad>), (String, String)> {
+        let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = match read_regular(path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err((name(), "it is gone".to_owned())),
+            Err(Unread::Wrong(why) | Unread::Failed(why)) => return Err((name(), why)),
+        };
+        let whose = || {
+            let mut rest = bytes.strip_prefix(MAGIC)?.get(32..)?;
+            let whose = take_text(&mut rest)?;
+            let stem = crate::image::Digest::of(whose.as_bytes()).hex();
+            (path.file_stem()?.to_str()? == stem).then_some(whose)
+        };
+        decode(&bytes)
+            .map(|(stored, bad, _)| (stored, bad))
+            .ok_or_else(|| (whose().unwrap_or_else(name), "its checksum or form is wrong".to_owned()))
     }
 
     /// The repository's lock. Held until dropped; a process that dies lets go of it.
@@ -220,7 +263,8 @@ fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
     let opened = OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path);
     let file = match opened {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // Where the folder is none, there is no state either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) if is_failure(&error) => {
             return Err(failed(error));
         }
@@ -387,7 +431,23 @@ mod tests {
         assert_eq!(state.write(&one, None, None), Ok(Written::Moved));
         assert!(matches!(state.write(&stored("r.example/a", b"new"), None, Some(edition)), Ok(Written::Done(_))));
         assert_eq!(state.write(&one, None, Some(edition)), Ok(Written::Moved));
-        assert_eq!(state.paths().iter().filter_map(|path| StateDir::read_path(path)).count(), 1);
+        assert_eq!(state.paths().iter().filter(|path| StateDir::read_path(path).is_ok()).count(), 1);
+    }
+
+    #[test]
+    fn what_a_person_had_forgotten_is_built_on_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let one = stored("r.example/a", b"raw");
+        assert_eq!(state.forget("r.example/a"), Ok(false));
+        let Ok(Written::Done(edition)) = state.write(&one, None, None) else { panic!("not written") };
+        assert!(!state.is_forgotten("r.example/a", edition));
+        assert_eq!(state.forget("r.example/a"), Ok(true));
+        assert!(matches!(state.read("r.example/a"), Read::Nothing));
+        assert!(state.is_forgotten("r.example/a", edition));
+        assert_eq!(state.write(&stored("r.example/a", b"new"), None, Some(edition)), Ok(Written::Moved));
+        let Ok(Written::Done(next)) = state.write(&stored("r.example/a", b"new"), None, None) else { panic!("not written") };
+        assert!(!state.is_forgotten("r.example/a", next));
     }
 
     #[test]
@@ -405,12 +465,12 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_in_the_place_of_a_state_file_is_set_aside() {
+    fn whatever_stands_in_the_place_of_a_state_file_is_told_and_replaced_only_by_who_knew_better() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
         let one = stored("r.example/a", b"raw");
         let path = state.file("r.example/a", "state");
-        state.write(&one, None, None).unwrap();
+        let Ok(Written::Done(known)) = state.write(&one, None, None) else { panic!("not written") };
         let whole = std::fs::read(&path).unwrap();
         let mut cases: Vec<Box<dyn Fn()>> = Vec::new();
         for length in [0, 5, 30, 60, whole.len() - 1] {
@@ -429,7 +489,9 @@ mod tests {
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
             damage();
             assert!(matches!(state.read("r.example/a"), Read::Damaged(_)));
-            assert!(matches!(state.write(&one, None, None), Ok(Written::Done(_))));
+            assert!(StateDir::read_path(&path).is_err());
+            assert_eq!(state.write(&one, None, None), Ok(Written::Moved));
+            assert!(matches!(state.write(&one, None, Some(known)), Ok(Written::Done(_))));
             assert!(matches!(state.read("r.example/a"), Read::Kept(..)));
         }
         for ending in ["lock", "new"] {

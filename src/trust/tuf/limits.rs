@@ -5,7 +5,7 @@
 pub struct Limits {
     /// Largest root file. A root has a few certificates; stops the 100 MiB the Go client takes.
     pub root_bytes: u64,
-    /// Largest timestamp file, as the Go client has it; it names one other file.
+    /// Largest timestamp file; it names one other file, in half a KiB. Stops padding that is kept beside the other files.
     pub timestamp_bytes: u64,
     /// Largest snapshot file; 300 bytes per delegation.
     pub snapshot_bytes: u64,
@@ -37,11 +37,37 @@ pub struct Limits {
     pub certificates: usize,
 }
 
+impl Limits {
+    /// For what was accepted before, in one verification or in several, each with bounds of its own: none but the largest state
+    /// file. One that refused here what was accepted there would make the repository unknown, and another's root the first.
+    #[must_use]
+    pub const fn kept() -> Self {
+        Self {
+            root_bytes: u64::MAX,
+            timestamp_bytes: u64::MAX,
+            snapshot_bytes: u64::MAX,
+            targets_bytes: u64::MAX,
+            total_bytes: u64::MAX,
+            signatures: usize::MAX,
+            keys: usize::MAX,
+            key_bytes: usize::MAX,
+            delegations: usize::MAX,
+            roles: usize::MAX,
+            levels: usize::MAX,
+            paths: usize::MAX,
+            roots: u64::MAX,
+            chain_bytes: u64::MAX,
+            work: u32::MAX,
+            certificates: usize::MAX,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             root_bytes: 1 << 20,
-            timestamp_bytes: 1 << 20,
+            timestamp_bytes: 64 << 10,
             snapshot_bytes: 1 << 20,
             targets_bytes: 8 << 20,
             total_bytes: 16 << 20,

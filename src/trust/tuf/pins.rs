@@ -123,6 +123,15 @@ impl Pins {
         Ok(pins)
     }
 
+    /// Whether an entry says which roots count for a repository, so that it does not rest on what was seen first.
+    #[must_use]
+    pub fn names(&self, repository: &str) -> bool {
+        match self.pin(repository) {
+            Pin::Certs(_) | Pin::Authorities(_) => true,
+            Pin::FirstUse | Pin::Nothing => false,
+        }
+    }
+
     /// The pins as they were written, for `trust inspect`.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -141,7 +141,11 @@ pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> R
 
 /// Verifies what was kept, dates and pins aside: what comes out is for comparing with, and every use of it checks both.
 /// Everything must fit together as it did when it was stored.
-pub async fn load(stored: &Stored, repository: &Repository, limits: Limits) -> Result<Knowledge, Fault> {
+///
+/// Without bounds of its own: what was accepted bit by bit, each bit within the bounds, is read as a whole. The state file ends
+/// what it may cost.
+pub async fn load(stored: &Stored, repository: &Repository) -> Result<Knowledge, Fault> {
+    let limits = Limits::kept();
     let invalid = |role: &str, why: &str| Fault::new(FaultKind::Invalid, role, why);
     if stored.repository != repository.as_str() {
         return Err(invalid("root", "it was stored for another repository"));
