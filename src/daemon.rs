@@ -2,6 +2,7 @@
 //! connection unanswered.
 
 mod body;
+mod idle;
 mod listen;
 
 use std::convert::Infallible;
@@ -18,13 +19,14 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::gate::Gate;
 use crate::policy::Reason;
 use crate::wire::{ACTIVATION, Answer};
 
+use idle::{Crowd, Place};
 pub use listen::{ListenError, listen};
 
 /// The server's bounds.
@@ -34,13 +36,24 @@ pub struct Limits {
     pub connections: usize,
     /// Largest request head.
     pub head_bytes: usize,
+    /// How long a new connection may take with its first request head. dockerd connects when it has one to send.
+    pub head: Duration,
+    /// How long a connection may then go on without another request. dockerd connects anew when it finds one closed: what it
+    /// had sent nothing over, it sends again whole.
+    pub idle: Duration,
     /// How long calls under way may take when the server stops.
     pub grace: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, head_bytes: 64 << 10, grace: Duration::from_secs(9) }
+        Self {
+            connections: 1024,
+            head_bytes: 64 << 10,
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(600),
+            grace: Duration::from_secs(9),
+        }
     }
 }
 
@@ -63,8 +76,12 @@ pub async fn serve(
     let server = Arc::new(Server { gate, bodies: body::Budget::new(workers) });
     let (stopping, stopped) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let crowd = Crowd::default();
     let mut stop = pin!(stop);
     loop {
+        if slots.available_permits() == 0 {
+            crowd.close_oldest();
+        }
         let slot = tokio::select! {
             () = &mut stop => break,
             slot = Arc::clone(&slots).acquire_owned() => slot,
@@ -75,30 +92,13 @@ pub async fn serve(
         };
         let (Ok(slot), Ok((stream, _))) = (slot, accepted) else {
             // Out of descriptors, most likely: others must end first.
+            crowd.close_oldest();
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let server = Arc::clone(&server);
-        let mut stopped = stopped.clone();
+        let served = converse(stream, Arc::clone(&server), crowd.join(), limits, stopped.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(server.answer(request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .max_buf_size(limits.head_bytes)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                _ = stopped.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection of the daemon ended early");
-            }
+            served.await;
             drop(slot);
         });
     }
@@ -107,6 +107,41 @@ pub async fn serve(
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     if tokio::time::timeout(limits.grace, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("calls were still under way when the gate stopped");
+    }
+}
+
+/// One connection, until either side ends it. Between requests it ends when it has been idle for too long, or the longest
+/// of all when there are too many; never while a request is under way.
+async fn converse(stream: UnixStream, server: Arc<Server>, place: Place, limits: Limits, mut stopped: watch::Receiver<bool>) {
+    let place = Arc::new(place);
+    let service = service_fn({
+        let place = Arc::clone(&place);
+        move |request| {
+            let server = Arc::clone(&server);
+            let busy = place.busy();
+            async move {
+                let answer = server.answer(request).await;
+                drop(busy);
+                Ok::<_, Infallible>(answer)
+            }
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        // First, so that a request that is there already makes the connection busy before it is looked at whether it is idle.
+        biased;
+        ended = connection.as_mut() => ended,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = place.idle_for_too_long(limits.head, limits.idle) => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of the daemon ended early");
     }
 }
 
@@ -178,4 +213,42 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const ACTIVATE: &[u8] = b"POST /Plugin.Activate HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+
+    async fn is_answered(peer: &mut UnixStream) -> bool {
+        let mut answer = [0u8; 512];
+        peer.write_all(ACTIVATE).await.is_ok()
+            && matches!(tokio::time::timeout(Duration::from_secs(5), peer.read(&mut answer)).await, Ok(Ok(1..)))
+    }
+
+    /// 40 silent peers, and a daemon that keeps its connection, with room for four.
+    #[tokio::test]
+    async fn silent_peers_do_not_keep_the_daemon_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (_built, coming) = watch::channel(None);
+        let limits = Limits { connections: 4, ..Limits::default() };
+        tokio::spawn(serve(listener, coming, tokio::runtime::Handle::current(), limits, std::future::pending()));
+        let mut daemon = UnixStream::connect(&path).await.unwrap();
+        assert!(is_answered(&mut daemon).await);
+        assert!(is_answered(&mut daemon).await, "the connection is kept");
+        let mut peers = Vec::new();
+        for _ in 0..40 {
+            peers.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let mut anew = UnixStream::connect(&path).await.unwrap();
+        assert!(is_answered(&mut anew).await);
+        // Those that were idle the longest are gone.
+        let ended = tokio::time::timeout(Duration::from_secs(5), peers[0].read_u8()).await.unwrap();
+        assert!(ended.is_err());
+    }
 }

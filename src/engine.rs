@@ -1,6 +1,7 @@
 //! What is on the host, as the Docker Engine tells it over its unix socket: images, containers, services, plugins.
 //!
-//! The room reads (GET, on unversioned paths) and has one effect, [`Api::kill`] by full id; `doctor`'s two probes have none.
+//! The room reads (GET, of the API version that it and the engine have in common) and has one effect, [`Api::kill`] by full id;
+//! its two probes have none.
 //! It knows nothing of policy: absence is `None`, everything else that goes wrong is an [`EngineError`]. [`Api`] is the seam:
 //! [`Engine`] is the real engine, [`Twin`] the one in memory for tests.
 
@@ -72,6 +73,9 @@ pub trait Api: Send + Sync {
 
     /// How the engine is set up.
     fn info(&self, deadline: Instant) -> Reply<'_, Info>;
+
+    /// What the socket makes of a gRPC call over cleartext HTTP/2, about which no plugin is asked.
+    fn http2(&self, deadline: Instant) -> Reply<'_, Http2>;
 
     /// Kills a container. By id alone, because a name can come to mean another container meanwhile.
     fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed>;

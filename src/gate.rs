@@ -169,9 +169,14 @@ impl Gate {
         self
     }
 
-    /// Puts other rules in force.
-    pub fn replace(&self, rules: Rules) {
+    /// Puts other rules in force. Refusals for want of rules never take the place of good rules: then `false`, and all stays as
+    /// it was, with the content of files that those rules were made of.
+    pub fn replace(&self, rules: Rules) -> bool {
+        if matches!((&**self.rules.load(), &rules), (Rules::Good { .. }, Rules::Faulty { .. })) {
+            return false;
+        }
         self.rules.store(Arc::new(rules));
+        true
     }
 
     /// Notes whether the settings as they are now are in force, or earlier or no good ones.

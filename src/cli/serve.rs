@@ -1,6 +1,6 @@
 //! `serve`: the plugin. Always activates; what is wrong is told in the log and in refusals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,10 @@ const WORKERS: usize = 2;
 const STAND_BACK: i32 = 5;
 /// Threads for decoding large posts and for files.
 const BLOCKING_THREADS: usize = 8;
+/// Descriptors that the gate wants: its connections four times over. Many systems begin with 1,024.
+const DESCRIPTORS: u64 = 4096;
+/// Of the descriptors, connections on the plugin's socket take one in this many at most.
+const CONNECTIONS_SHARE: u64 = 4;
 /// How often the self-check asks for an engine that is not up yet.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// How often the metrics are written.
@@ -70,7 +74,10 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let handle = workers.handle().clone();
     let (built, coming) = watch::channel(None);
-    let socket = arguments.socket.clone();
+    let limits = limits();
+    // Under systemd's socket the gate's name is that socket's, whatever `--socket` says.
+    let bound = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+    let socket = bound.unwrap_or_else(|| arguments.socket.clone());
     // Built beside the server, so that activation does not wait for it. Whatever cannot be built is refused, not a crash.
     workers.spawn_blocking({
         let handle = handle.clone();
@@ -89,12 +96,25 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %arguments.socket.display(), "serving");
     serving.block_on(async {
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|error| error.to_string())?;
-        daemon::serve(listener, coming, handle, daemon::Limits::default(), stopped()).await;
+        daemon::serve(listener, coming, handle, limits, stopped()).await;
         Ok::<_, String>(())
     })?;
     tracing::info!("stopped");
     workers.shutdown_background();
     Ok(())
+}
+
+/// Raises the soft limit of descriptors to what it may be, and takes no more connections than leave the greater part of them for
+/// files, the engine and servers.
+fn limits() -> daemon::Limits {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS).max(current.unwrap_or(DESCRIPTORS));
+    let is_raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok();
+    let descriptors = if is_raised { wanted } else { current.unwrap_or(DESCRIPTORS) };
+    let limits = daemon::Limits::default();
+    let share = usize::try_from(descriptors / CONNECTIONS_SHARE).unwrap_or(usize::MAX).max(1);
+    daemon::Limits { connections: limits.connections.min(share), ..limits }
 }
 
 /// The process needs no capability once it listens: files are root's own, connections need none.
@@ -130,7 +150,8 @@ async fn stopped() {
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
 async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) {
     gate.note("the gate has started");
-    tokio::spawn(self_check(Arc::clone(&gate), settings.clone()));
+    let own = settings.clone();
+    tokio::spawn(async move { doctor::log_own(&own).await });
     tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
     tokio::spawn(tell(Arc::clone(&gate), settings.state_dir()));
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
@@ -144,10 +165,14 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
         };
         listed |= is_listed(&settings);
         let (rules, is_good) = parts::rules(&settings, &mut kept);
-        gate.replace(rules);
         gate.settings_hold(is_good);
-        gate.note(&format!("settings and files were read again: {why}"));
-        tracing::info!(why, "settings and files were read again");
+        if gate.replace(rules) {
+            gate.note(&format!("settings and files were read again: {why}"));
+            tracing::info!(why, "settings and files were read again");
+        } else {
+            gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
+            tracing::error!(why, "settings or files are faulty: the rules before stay in force");
+        }
     }
 }
 
@@ -167,9 +192,13 @@ async fn tell(gate: Arc<Gate>, folder: PathBuf) {
     }
 }
 
-/// Looks now and then whether the gate still stands where it should.
+/// Looks now and then whether the gate still stands where it should; first at the engine, once it answers.
 async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
     let mut heart = Heartbeat::default();
+    if let Some(version) = engine_version(&gate).await {
+        doctor::log_engine(&version);
+        heart.look_for_grpc(&gate).await;
+    }
     loop {
         let mut chance = [0u8; 1];
         // Without chance it beats all the same.
@@ -186,14 +215,6 @@ fn is_listed(settings: &Settings) -> bool {
     match settings.allowlist() {
         AllowlistSetting::IfPresent(path) => path.exists(),
         AllowlistSetting::Off | AllowlistSetting::Required(_) => false,
-    }
-}
-
-/// Says in the log what an operator would want to know after a start.
-async fn self_check(gate: Arc<Gate>, settings: Settings) {
-    let ((), engine) = tokio::join!(doctor::log_own(&settings), engine_version(&gate));
-    if let Some(version) = engine {
-        doctor::log_engine(&version);
     }
 }
 

@@ -1,7 +1,9 @@
 //! The engine over its unix socket: HTTP/1.1, connections kept alive and reused, everything bounded.
 
 use std::fmt::Write as _;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
@@ -16,14 +18,17 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Network, Plugin, Reply,
-    Service, Version, mark,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Network, Plugin,
+    Reply, Service, Version, mark, probe,
 };
 
 /// Where the engine listens unless told otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// Longest path of a unix socket that Linux can connect to (`sun_path` and its closing zero).
 const SOCKET_PATH_BYTES: usize = 107;
+/// Newest API version that own calls ask for. From 1.53 on an image's inspect computes an `Identity`, which may fetch from the
+/// network for seconds (spec of dockerd, section 7).
+const NEWEST_API: ApiVersion = ApiVersion { major: 1, minor: 52 };
 /// Most of an engine's error message, and of a call's path, that goes into our messages.
 const TEXT_CHARS: usize = 200;
 
@@ -82,6 +87,28 @@ pub struct Engine {
     container_turns: Semaphore,
     turns: Semaphore,
     limits: Limits,
+    /// The API version that calls carry; `None`: the engine is asked for its own first.
+    spoken: Mutex<Option<ApiVersion>>,
+}
+
+/// An API version, `1.52`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ApiVersion {
+    major: u16,
+    minor: u16,
+}
+
+impl ApiVersion {
+    fn read(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+
+    /// The lower of the engine's and [`NEWEST_API`]; an engine that takes only newer ones is asked with its oldest.
+    fn common(version: &Version) -> Option<Self> {
+        let newest = Self::read(&version.api)?.min(NEWEST_API);
+        Some(Self::read(&version.api_min).map_or(newest, |oldest| newest.max(oldest)))
+    }
 }
 
 impl Engine {
@@ -111,7 +138,20 @@ impl Engine {
             container_turns: Semaphore::new(limits.in_flight),
             turns: Semaphore::new(limits.in_flight),
             limits,
+            spoken: Mutex::default(),
         })
+    }
+
+    /// The same engine, whose API version is known already.
+    #[cfg(test)]
+    pub(super) fn speaking(self, major: u16, minor: u16) -> Self {
+        self.speak(Some(ApiVersion { major, minor }));
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.speak(None);
     }
 
     /// Whether a call that dockerd asks about carries the mark of this very process: the value of [`super::CALL_HEADER`].
@@ -159,38 +199,88 @@ impl Engine {
         self.whole(&self.path("/containers/json?all=1&filters=", &filters, "")?, self.limits.list_bytes, deadline).await
     }
 
-    /// One call, its answer read whole.
+    /// One call with an API version, its answer read whole.
     pub(super) async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
         let call = shorten(&format!("{method} {path}"));
         let talk = async {
-            // The semaphore is never closed.
-            let turns = if path.starts_with("/containers/") && !path.starts_with("/containers/json") {
-                &self.container_turns
-            } else {
-                &self.turns
-            };
-            let _turn = turns.acquire().await;
-            let response = match self.send(&method, path).await {
-                Ok(response) => response,
-                // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
-                // calls may be repeated: they read, or kill what stays dead.
-                Err(error) if !error.is_connect() => self.send(&method, path).await.map_err(|error| self.unreachable(&error))?,
-                Err(error) => return Err(self.unreachable(&error)),
-            };
-            let status = response.status();
-            let body = match Limited::new(response.into_body(), limit).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(error) if error.is::<LengthLimitError>() => {
-                    return Err(EngineError::TooLarge { what: format!("the engine's answer to `{call}`"), limit: limit as u64 });
-                }
-                Err(error) => return Err(self.unreachable(&*error)),
-            };
-            Ok((status, body))
+            let answer = self.versioned(&method, path, limit, &call).await?;
+            if !answer.is_about_the_version() {
+                return Ok(answer);
+            }
+            // Another engine has taken the place of the one that was asked for its version.
+            self.speak(None);
+            self.versioned(&method, path, limit, &call).await
         };
-        match timeout_at(deadline, talk).await {
-            Ok(Ok((status, body))) => Ok(Answer { call, status, body }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(EngineError::Timeout { call }),
+        // Lists wait for no container's lock.
+        let may_hang = path.starts_with("/containers/") && !path.starts_with("/containers/json");
+        let turns = if may_hang { &self.container_turns } else { &self.turns };
+        self.in_time(&call, turns, deadline, talk).await
+    }
+
+    /// Waits for a turn and for the talk, both by the deadline.
+    async fn in_time<T>(
+        &self,
+        call: &str,
+        turns: &Semaphore,
+        deadline: Instant,
+        talk: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let in_turn = async {
+            // The semaphore is never closed.
+            let _turn = turns.acquire().await;
+            talk.await
+        };
+        timeout_at(deadline, in_turn).await.unwrap_or_else(|_| Err(EngineError::Timeout { call: call.to_owned() }))
+    }
+
+    async fn versioned(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<Answer, EngineError> {
+        let known = *self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let ApiVersion { major, minor } = match known {
+            Some(version) => version,
+            None => self.learn().await?.1,
+        };
+        self.ask(method, &format!("/v{major}.{minor}{path}"), limit, call).await
+    }
+
+    /// Asks the engine for its version, the one call without one, and speaks what follows from it from now on.
+    async fn learn(&self) -> Result<(Version, ApiVersion), EngineError> {
+        let call = "GET /version";
+        let answer = self.ask(&Method::GET, "/version", self.limits.object_bytes, call).await?;
+        if answer.status != StatusCode::OK {
+            return Err(answer.refused());
+        }
+        let version: Version = answer.decode()?;
+        let spoken = ApiVersion::common(&version).ok_or_else(|| EngineError::Undecodable {
+            call: call.to_owned(),
+            cause: format!("`{}` is no API version", shorten(&version.api)),
+        })?;
+        self.speak(Some(spoken));
+        Ok((version, spoken))
+    }
+
+    fn speak(&self, version: Option<ApiVersion>) {
+        *self.spoken.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+
+    async fn ask(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<Answer, EngineError> {
+        let response = match self.send(method, path).await {
+            Ok(response) => response,
+            // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
+            // calls may be repeated: they read, or kill what stays dead.
+            Err(error) if !error.is_connect() => self.send(method, path).await.map_err(|error| self.unreachable(&error))?,
+            Err(error) => {
+                // What comes back may be another engine.
+                self.speak(None);
+                return Err(self.unreachable(&error));
+            }
+        };
+        let status = response.status();
+        match Limited::new(response.into_body(), limit).collect().await {
+            Ok(body) => Ok(Answer { call: call.to_owned(), status, body: body.to_bytes() }),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(EngineError::TooLarge { what: format!("the engine's answer to `{call}`"), limit: limit as u64 })
+            }
+            Err(error) => Err(self.unreachable(&*error)),
         }
     }
 
@@ -245,6 +335,11 @@ impl Answer {
     /// A 404 of the router (`page not found`: this engine has no such route) says nothing about the object.
     fn is_about_the_object(&self) -> bool {
         self.message().is_some_and(|message| message != "page not found")
+    }
+
+    /// `client version 1.52 is too new …`, or too old: in these words since 1.12.
+    fn is_about_the_version(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST && self.message().is_some_and(|message| message.starts_with("client version "))
     }
 
     fn refused(self) -> EngineError {
@@ -336,11 +431,15 @@ impl Api for Engine {
     }
 
     fn version(&self, deadline: Instant) -> Reply<'_, Version> {
-        Box::pin(self.whole("/version", self.limits.object_bytes, deadline))
+        Box::pin(async move { Ok(self.in_time("GET /version", deadline, self.learn()).await?.0) })
     }
 
     fn info(&self, deadline: Instant) -> Reply<'_, Info> {
         Box::pin(self.whole("/info", self.limits.object_bytes, deadline))
+    }
+
+    fn http2(&self, deadline: Instant) -> Reply<'_, Http2> {
+        Box::pin(probe::http2(&self.socket, deadline))
     }
 
     fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed> {

@@ -1,5 +1,5 @@
-//! Two questions that only `doctor` puts to an engine: does anybody refuse what must be refused, and does the socket serve
-//! gRPC over cleartext HTTP/2, which no plugin is asked about? Neither has an effect on any engine, guarded or not.
+//! Two questions: does anybody refuse what must be refused (`doctor` alone asks), and does the socket serve gRPC over cleartext
+//! HTTP/2, which no plugin is asked about (the gate asks too)? Neither has an effect on any engine, guarded or not.
 
 use std::path::Path;
 
@@ -49,16 +49,15 @@ impl Engine {
             message: answer.message().unwrap_or_default().replace(char::is_control, " "),
         })
     }
+}
 
-    /// Lists BuildKit's workers over gRPC (`ListWorkers` reads, and does no more), as a client with prior knowledge of HTTP/2.
-    pub async fn http2(&self, deadline: Instant) -> Result<Http2, EngineError> {
-        let path = self.socket();
-        let unreachable =
-            |error: std::io::Error| EngineError::Unreachable { socket: path.display().to_string(), cause: error.to_string() };
-        match timeout_at(deadline, ask(path)).await {
-            Ok(answer) => answer.map_err(unreachable),
-            Err(_) => Ok(Http2::Silent),
-        }
+/// Lists BuildKit's workers over gRPC (`ListWorkers` reads, and does no more), as a client with prior knowledge of HTTP/2.
+pub(super) async fn http2(socket: &Path, deadline: Instant) -> Result<Http2, EngineError> {
+    let unreachable =
+        |error: std::io::Error| EngineError::Unreachable { socket: socket.display().to_string(), cause: error.to_string() };
+    match timeout_at(deadline, ask(socket)).await {
+        Ok(answer) => answer.map_err(unreachable),
+        Err(_) => Ok(Http2::Silent),
     }
 }
 
@@ -164,6 +163,7 @@ fn status(payload: &[u8], flags: u8) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Api as _;
 
     /// A server's SETTINGS, as Go sends them, and a header block with this first byte.
     fn served(first: u8) -> Vec<u8> {

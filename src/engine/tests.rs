@@ -105,7 +105,7 @@ impl Fake {
                 });
             }
         });
-        let engine = Engine::with_limits(&format!("unix://{}", socket.display()), limits).unwrap();
+        let engine = Engine::with_limits(&format!("unix://{}", socket.display()), limits).unwrap().speaking(1, 41);
         Self { _folder: folder, engine, heads, connections }
     }
 
@@ -252,7 +252,7 @@ async fn lists_plugins_execs_and_the_engine_itself_are_read() {
     let engine = &fake.engine;
     let containers = engine.containers(soon()).await.unwrap();
     assert_eq!((containers[0].names[0].as_str(), containers[0].state.as_str()), ("web", "running"));
-    assert!(fake.head(0).starts_with("GET /containers/json?all=1 HTTP/1.1\r\n"));
+    assert!(fake.head(0).starts_with("GET /v1.41/containers/json?all=1 HTTP/1.1\r\n"));
     assert_eq!(engine.images(soon()).await.unwrap()[0].repo_tags.len(), 1);
     assert!(engine.exec("x", soon()).await.unwrap().unwrap().privileged);
     let info = engine.info(soon()).await.unwrap();
@@ -299,7 +299,7 @@ async fn a_name_reaches_the_engine_whatever_it_holds() {
     {
         assert_eq!(fake.engine.image(name, soon()).await, Ok(None), "{name:?}");
         let head = fake.head(turn);
-        assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{head}");
+        assert!(head.starts_with(&format!("GET /v1.41{path} HTTP/1.1\r\n")), "{head}");
     }
 }
 
@@ -312,7 +312,47 @@ async fn a_name_beyond_its_bound_is_not_sent() {
 }
 
 #[tokio::test]
-async fn calls_carry_the_mark_and_no_version() {
+async fn calls_carry_the_version_that_both_sides_have() {
+    for (api, oldest, spoken) in [
+        ("1.41", "1.12", "1.41"),
+        ("1.52", "1.44", "1.52"),
+        ("1.56", "1.44", "1.52"),
+        ("1.60", "1.54", "1.54"),
+        ("1.9", "", "1.9"),
+    ] {
+        let version = format!(r#"{{"Version":"1","ApiVersion":"{api}","MinAPIVersion":"{oldest}"}}"#);
+        let fake = Fake::new(&[Act::Say(200, version.leak()), Act::Say(200, "[]")]);
+        fake.engine.forget();
+        // Not known yet, it is asked for first, once.
+        fake.engine.images(soon()).await.unwrap();
+        fake.engine.images(soon()).await.unwrap();
+        let lines: Vec<_> = (0..3).map(|turn| fake.head(turn).lines().next().unwrap().to_owned()).collect();
+        let versioned = format!("GET /v{spoken}/images/json HTTP/1.1");
+        assert_eq!(lines, ["GET /version HTTP/1.1", &versioned, &versioned], "{api}");
+    }
+    let fake = Fake::new(&[Act::Say(200, r#"{"Version":"1","ApiVersion":"new","MinAPIVersion":""}"#)]);
+    fake.engine.forget();
+    assert!(matches!(fake.engine.images(soon()).await, Err(EngineError::Undecodable { .. })));
+}
+
+#[tokio::test]
+async fn another_engine_in_its_place_is_asked_for_its_version_again() {
+    let old = r#"{"message":"client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade"}"#;
+    let fake = Fake::new(&[
+        Act::Say(400, old),
+        Act::Say(200, r#"{"Version":"29.7.2","ApiVersion":"1.55","MinAPIVersion":"1.44"}"#),
+        Act::Say(200, "[]"),
+    ]);
+    assert_eq!(fake.engine.images(soon()).await, Ok(Vec::new()));
+    assert!(fake.head(2).starts_with("GET /v1.52/images/json "));
+    // One that goes on saying so is believed after the second time.
+    let fake = Fake::new(&[Act::Say(400, old), Act::Say(200, VERSION), Act::Say(400, old)]);
+    assert!(matches!(fake.engine.images(soon()).await, Err(EngineError::Status { status: 400, .. })));
+    assert_eq!(fake.heads.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn calls_carry_the_mark_and_the_question_for_the_version_none() {
     let fake = Fake::new(&[Act::Say(200, VERSION)]);
     fake.engine.version(soon()).await.unwrap();
     let head = fake.head(0);
@@ -417,7 +457,7 @@ async fn a_kill_goes_to_the_full_id() {
     let id: ContainerId = ID.parse().unwrap();
     let fake = Fake::new(&[Act::Say(204, "")]);
     assert_eq!(fake.engine.kill(&id, soon()).await, Ok(Killed::Sent));
-    assert!(fake.head(0).starts_with(&format!("POST /containers/{ID}/kill HTTP/1.1\r\n")));
+    assert!(fake.head(0).starts_with(&format!("POST /v1.41/containers/{ID}/kill HTTP/1.1\r\n")));
     for (status, killed) in [(404, Killed::Gone), (409, Killed::NotRunning)] {
         let fake = Fake::new(&[Act::Say(status, r#"{"message":"no"}"#)]);
         assert_eq!(fake.engine.kill(&id, soon()).await, Ok(killed));

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageSummary, Info, Killed, Network, Plugin, Reply,
-    Service, Store, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Network, Plugin,
+    Reply, Service, Store, Version,
 };
 use crate::image::{ImageName, Reference};
 
@@ -26,6 +26,8 @@ struct State {
     execs: Vec<(String, Exec)>,
     outage: Option<EngineError>,
     asks: Option<Asks>,
+    http2: Option<Http2>,
+    release: Option<String>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
 }
@@ -99,6 +101,16 @@ impl Twin {
     /// From now on `ask` is called about every call, as an authorization plugin would be; `None` ends that.
     pub fn asks(&self, ask: Option<std::sync::Arc<dyn Fn() + Send + Sync>>) {
         self.lock().asks = ask.map(Asks);
+    }
+
+    /// From now on this is the engine's release.
+    pub fn upgrade(&self, release: &str) {
+        self.lock().release = Some(release.to_owned());
+    }
+
+    /// From now on the socket does this with a gRPC call over HTTP/2; at first it refuses.
+    pub fn serve_http2(&self, answer: Http2) {
+        self.lock().http2 = Some(answer);
     }
 
     /// Takes every plugin off the host.
@@ -260,8 +272,8 @@ impl Api for Twin {
 
     fn version(&self, _: Instant) -> Reply<'_, Version> {
         let text = str::to_owned;
-        self.answer("version".to_owned(), |_| Version {
-            engine: text("28.5.2"),
+        self.answer("version".to_owned(), |state| Version {
+            engine: state.release.clone().unwrap_or_else(|| text("28.5.2")),
             api: text("1.51"),
             api_min: text("1.24"),
             os: text("linux"),
@@ -283,6 +295,10 @@ impl Api for Twin {
             insecure_cidrs: vec![text("127.0.0.0/8")],
             security: vec![text("seccomp")],
         })
+    }
+
+    fn http2(&self, _: Instant) -> Reply<'_, Http2> {
+        self.answer("http2".to_owned(), |state| state.http2.unwrap_or(Http2::Refused))
     }
 
     fn kill<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Killed> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::daemon_file::{DaemonFile, Listed};
 use super::{Gate, Ordering};
+use crate::engine::Http2;
 
 /// How long the engine is asked in one beat.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub struct Heartbeat {
     listing: Option<Listing>,
     shadow: Option<String>,
     lost: u64,
+    /// Whether the engine serves gRPC that nobody is asked about; `None`: not known yet.
+    is_grpc_open: Option<bool>,
 }
 
 /// Whether daemon.json names this gate.
@@ -65,6 +68,10 @@ pub enum Change {
         /// How many since this was last told.
         count: u64,
     },
+    /// The engine's socket serves gRPC over cleartext HTTP/2, about which no plugin is asked.
+    GrpcOpen,
+    /// It does no more.
+    GrpcClosed,
 }
 
 impl Change {
@@ -77,8 +84,9 @@ impl Change {
             | Self::NotListed
             | Self::FileBroken { .. }
             | Self::Shadowed { .. }
-            | Self::EntriesLost { .. } => true,
-            Self::BackInChain | Self::ListedAgain | Self::NoMoreShadowed => false,
+            | Self::EntriesLost { .. }
+            | Self::GrpcOpen => true,
+            Self::GrpcClosed | Self::BackInChain | Self::ListedAgain | Self::NoMoreShadowed => false,
         }
     }
 
@@ -107,7 +115,26 @@ impl Change {
             ),
             Self::NoMoreShadowed => "no other plugin has this gate's name any more".to_owned(),
             Self::EntriesLost { count } => format!("{count} entries of the audit log could not be written"),
+            Self::GrpcOpen => {
+                "the engine answers gRPC over cleartext HTTP/2 and asks no plugin about it: who may open its socket can \
+                               build and run anything; set GODEBUG=http2server=0 in dockerd's environment, then restart it \
+                               (img-authz doctor)"
+                    .to_owned()
+            }
+            Self::GrpcClosed => "the engine does not answer gRPC over cleartext HTTP/2 any more".to_owned(),
         }
+    }
+}
+
+/// In the log, and in the audit log.
+fn tell(gate: &Gate, changes: &[Change]) {
+    for change in changes {
+        match change {
+            Change::NotListed => tracing::warn!("{}", change.message()),
+            change if change.is_bad() => tracing::error!("{}", change.message()),
+            change => tracing::info!("{}", change.message()),
+        }
+        gate.note(&change.message());
     }
 }
 
@@ -119,26 +146,47 @@ impl Heartbeat {
         changes.extend(self.chain(gate, deadline).await);
         changes.extend(self.file(gate, daemon_file, deadline).await);
         changes.extend(self.shadow(gate, deadline).await);
+        changes.extend(self.grpc(gate, deadline).await);
         let lost = gate.journal.lost();
         if lost > self.lost {
             changes.push(Change::EntriesLost { count: lost - self.lost });
         }
-        for change in &changes {
-            match change {
-                Change::NotListed => tracing::warn!("{}", change.message()),
-                change if change.is_bad() => tracing::error!("{}", change.message()),
-                change => tracing::info!("{}", change.message()),
-            }
-            gate.note(&change.message());
-        }
+        tell(gate, &changes);
         // The note about losses may have been lost itself; that one is not told again.
         self.lost = gate.journal.lost();
         changes
     }
 
+    /// The one look that is made at once after a start, and not only with the first beat: what is open is open to everybody.
+    pub async fn look_for_grpc(&mut self, gate: &Gate) -> Option<Change> {
+        let change = self.grpc(gate, Instant::now() + PATIENCE).await;
+        tell(gate, change.as_slice());
+        change
+    }
+
+    async fn grpc(&mut self, gate: &Gate, deadline: Instant) -> Option<Change> {
+        // Older engines have no such server, and need no asking.
+        let is_open = if gate.speaks_http2.load(Ordering::Relaxed) {
+            match gate.engine.http2(deadline).await.ok()? {
+                Http2::Grpc => true,
+                Http2::Refused | Http2::Rest(_) => false,
+                Http2::Silent => return None,
+            }
+        } else {
+            false
+        };
+        gate.metrics.grpc(is_open);
+        match (self.is_grpc_open.replace(is_open), is_open) {
+            (Some(false) | None, true) => Some(Change::GrpcOpen),
+            (Some(true), false) => Some(Change::GrpcClosed),
+            (Some(true), true) | (Some(false) | None, false) => None,
+        }
+    }
+
     async fn chain(&mut self, gate: &Gate, deadline: Instant) -> Option<Change> {
         let before = gate.own_calls.load(Ordering::Relaxed);
-        let answer = gate.engine.version(deadline).await;
+        // The engine may have been upgraded meanwhile.
+        let answer = gate.meet_engine(deadline).await;
         let is_asked = gate.own_calls.load(Ordering::Relaxed) != before;
         let was_asked = self.is_asked;
         if is_asked {
@@ -304,6 +352,38 @@ mod tests {
         assert_eq!(house.gate.request(read(&own_mark())).await, Answer::Allow);
         assert_eq!(house.gate.request(read("forged")).await, Answer::Allow);
         assert_eq!(house.gate.own_calls.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn grpc_that_nobody_is_asked_about_is_told_once_and_counted() {
+        let mut house = legacy();
+        house.asks(Some(own_mark()));
+        // An engine before 29.2 has none: it is not even asked.
+        house.engine.serve_http2(Http2::Grpc);
+        assert_eq!(house.beat(FILE).await, []);
+        assert!(!house.engine.calls().contains(&"http2".to_owned()));
+        assert!(house.gate.metrics().contains("img_authz_engine_grpc_unasked 0"));
+        house.engine.upgrade("29.2.0");
+        assert_eq!(house.beat(FILE).await, [Change::GrpcOpen]);
+        assert!(house.gate.metrics().contains("img_authz_engine_grpc_unasked 1"));
+        house.engine.serve_http2(Http2::Silent);
+        assert_eq!(house.beat(FILE).await, []);
+        assert!(house.gate.metrics().contains("img_authz_engine_grpc_unasked 1"));
+        house.engine.serve_http2(Http2::Refused);
+        assert_eq!(house.beat(FILE).await, [Change::GrpcClosed]);
+        let told: Vec<_> = house.journal.0.lock().unwrap().iter().map(|entry| (entry.event, entry.message.clone())).collect();
+        assert_eq!(told, [Change::GrpcOpen, Change::GrpcClosed].map(|change| (Event::Gate, change.message())));
+        assert!(Change::GrpcOpen.message().len() < 300 && Change::GrpcOpen.message().contains("GODEBUG=http2server=0"));
+    }
+
+    #[tokio::test]
+    async fn grpc_is_looked_for_at_a_start() {
+        let mut house = legacy();
+        house.engine.upgrade("29.7.2");
+        house.engine.serve_http2(Http2::Grpc);
+        house.gate.meet_engine(Instant::now() + PATIENCE).await.unwrap();
+        assert_eq!(house.heart.look_for_grpc(&house.gate).await, Some(Change::GrpcOpen));
+        assert_eq!(house.heart.look_for_grpc(&house.gate).await, None);
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ pub(super) struct Metrics {
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
     in_chain: Gauge<i64, AtomicI64>,
+    grpc: Gauge<i64, AtomicI64>,
     reloaded: Gauge<i64, AtomicI64>,
     trust: Trust,
 }
@@ -112,6 +113,13 @@ impl Metrics {
         let in_chain = Gauge::default();
         registry.register("in_chain", "1: dockerd asks this gate; 0: it does not; -1: not known yet", in_chain.clone());
         in_chain.set(-1);
+        let grpc = Gauge::default();
+        registry.register(
+            "engine_grpc_unasked",
+            "1: the engine serves gRPC over cleartext HTTP/2, unasked; 0: it does not; -1: not known yet",
+            grpc.clone(),
+        );
+        grpc.set(-1);
         let reloaded = Gauge::default();
         registry.register(
             "policy_last_reload_successful",
@@ -122,7 +130,7 @@ impl Metrics {
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, seconds, lost, in_chain, reloaded, trust }
+        Self { registry, requests, seconds, lost, in_chain, grpc, reloaded, trust }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
@@ -132,6 +140,10 @@ impl Metrics {
 
     pub(super) fn asked(&self, is_asked: bool) {
         self.in_chain.set(i64::from(is_asked));
+    }
+
+    pub(super) fn grpc(&self, is_open: bool) {
+        self.grpc.set(i64::from(is_open));
     }
 
     pub(super) fn reloaded(&self, is_good: bool) {

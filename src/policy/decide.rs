@@ -190,7 +190,14 @@ fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason>
     if let Intent::Plugin(PluginCall::Change { change, .. }) = intent {
         return Some(Reason::PostureForbids { what: format!("plugin {}", verb(*change)) });
     }
-    let strict = Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, scopes: Vec::new() };
+    let strict = Policy {
+        mode: Mode::Enforce,
+        posture,
+        doors: Vec::new(),
+        build: BuildRule::Deny,
+        plugins: Vec::new(),
+        scopes: Vec::new(),
+    };
     match precheck(&strict, intent) {
         Some(Verdict::Allow(_)) => None,
         Some(Verdict::Deny(reason)) => Some(reason),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal};
 use img_authz::engine::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
-    Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageConfig, ImageSummary, Info, Killed,
+    Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
 };
 use img_authz::gate::{Gate, Identity, Records, Rules};
 use img_authz::image::Digest;
@@ -75,6 +75,7 @@ staged! {
     images() -> Vec<ImageSummary>;
     version() -> Version;
     info() -> Info;
+    http2() -> Http2;
     kill(id: &'a ContainerId) -> Killed;
 }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The private Docker engine. Runs inside the private machine.
+# The private Docker engine: dockerd, or the program RIG_PROGRAM. Runs inside the private machine.
 #
 #   engine.sh start [DOCKERD-FLAG...]    and wait until it answers
 #   engine.sh stop | restart
@@ -25,7 +25,7 @@ start() {
     local root=()
     [[ -z ${RIG_TREE:-} ]] || root=("$here/tree.sh" run "$RIG_TREE")
     [[ -e /etc/docker/daemon.json ]] || config none
-    "$service" start dockerd "${root[@]}" dockerd --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
+    "$service" start dockerd "${root[@]}" "${RIG_PROGRAM:-dockerd}" --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
         --data-root "$RIG_DATA" --exec-root "$RIG/exec" --cgroup-parent "/$(basename "$RIG")" \
         --bridge none --iptables=false --ip6tables=false "$@"
     # Without a question to the API: with a gate in the chain, each is one more call to it.

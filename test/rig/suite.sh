@@ -6,11 +6,14 @@
 #
 #   RIG_ROOTFS=container|compile|keep   how plugin/rootfs is made (rootfs.sh), or left as it is; container
 #   RIG_ENGINE=machine|RELEASE          this machine's engine, or that of a Debian release (tree.sh); machine
+#   RIG_DOCKERD=PATH                    a dockerd that is in no Debian release, with containerd and runc of forky's tree
 #   RIG_STORE=classic|containerd        the engine's image store; classic
 #   RIG_KEEP=1                          keep the scratch folder, with its logs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$here/machine.sh"
+[[ -z ${RIG_DOCKERD:-} || ${RIG_ENGINE:-forky} = forky ]] || { echo 'RIG_DOCKERD runs in the tree of forky' >&2; exit 1; }
+[[ -z ${RIG_DOCKERD:-} ]] || RIG_ENGINE=forky
 : "${RIG_ROOTFS:=container}" "${RIG_ENGINE:=machine}" "${RIG_STORE:=classic}"
 
 RIG=''
@@ -48,6 +51,11 @@ if [[ $RIG_ENGINE != machine || $RIG_STORE != classic ]]; then
     inside "$RIG" "$here/engine.sh" stop
     rm "$RIG/etc-docker/daemon.json"
     printf '%s\n' "RIG_DATA=$RIG/data-$RIG_ENGINE" "RIG_TREE=${tree:-}" "RIG_STORE=$RIG_STORE" >> "$RIG/env"
+    if [[ -n ${RIG_DOCKERD:-} ]]; then
+        # The scratch folder is the one that the tree shares.
+        install -m 755 "$RIG_DOCKERD" "$RIG/dockerd"
+        echo "RIG_PROGRAM=$RIG/dockerd" >> "$RIG/env"
+    fi
     inside "$RIG" "$here/engine.sh" start
 fi
 if [[ -n ${tree:-} ]]; then
@@ -69,6 +77,10 @@ machine:* | trixie:"dockerd 26."*"CLI 26."* | forky:"dockerd "2[89].*"CLI "2[89]
 esac
 version=${tested#dockerd }
 version=${version%%,*}
+if [[ -n ${RIG_DOCKERD:-} ]]; then
+    given=$("$RIG/dockerd" --version)
+    [[ $given = "Docker version $version,"* ]] || die "the engine is not the one given: $given"
+fi
 grep -qF "$version" "$repo/docs/engines.md" || say "docs/engines.md does not name dockerd $version"
 say "plugin: create, set, enable"
 attended inside "$RIG" "$here/install.sh" > "$RIG/log/install.log" 2>&1 || { cat "$RIG/log/install.log" >&2; exit 1; }

@@ -94,8 +94,9 @@ pub(super) fn grpc(probed: Result<Http2, EngineError>, version: &str) -> Finding
             "grpc-unasked",
             "the engine's socket answers BuildKit calls over cleartext HTTP/2, and asks no plugin about them: whoever may open \
              the socket can pull, build and run anything",
-            "let nobody but root open the socket, put a proxy before it that refuses the HTTP/2 preface, serve clients on a TLS \
-             listener only, or use an engine older than 29.2",
+            "a systemd drop-in for docker.service with [Service] and Environment=GODEBUG=http2server=0, then systemctl daemon-reload \
+             and restart docker; where that cannot be set, let nobody but root open the socket, or put a proxy before it that \
+             refuses the HTTP/2 preface",
         ),
         Ok(Http2::Refused) => Finding::ok("grpc-unasked", "the engine's socket does not speak cleartext HTTP/2"),
         Ok(Http2::Rest(_)) => Finding::ok("grpc-unasked", "the engine's socket does not answer gRPC over cleartext HTTP/2"),
@@ -248,5 +249,7 @@ mod tests {
         ] {
             assert_eq!(grpc(Ok(probed), version).severity, severity, "{probed:?} {version}");
         }
+        let remedy = grpc(Ok(Http2::Grpc), "29.2.0").remedy;
+        assert!(remedy.find("GODEBUG=http2server=0") < remedy.find("proxy"), "{remedy}");
     }
 }
