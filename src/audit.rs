@@ -4,9 +4,11 @@
 //! `digest`, `message`); what comes from clients is escaped by the JSON encoding and bounded.
 
 mod entry;
+mod file;
+mod floods;
 mod journal;
 
 pub use entry::{Entry, Event};
 #[cfg(test)]
 pub use journal::MemoryJournal;
-pub use journal::{FileJournal, Journal, JournalError, Limits};
+pub use journal::{FileJournal, Journal, JournalError, Limits, NOTABLE, Recorded};

@@ -51,7 +51,7 @@ impl Default for Limits {
             connections: 1024,
             head_bytes: 64 << 10,
             head: Duration::from_secs(10),
-            idle: Duration::from_secs(600),
+            idle: Duration::from_mins(10),
             grace: Duration::from_secs(9),
         }
     }
@@ -96,9 +96,9 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let served = converse(stream, Arc::clone(&server), crowd.join(), limits, stopped.clone());
+        let conversation = converse(stream, Arc::clone(&server), crowd.join(), limits, stopped.clone());
         tokio::spawn(async move {
-            served.await;
+            conversation.await;
             drop(slot);
         });
     }

@@ -209,6 +209,11 @@ impl Gate {
         self.journal.record(&entry);
     }
 
+    /// Writes what the audit log has only counted so far. Called at stop.
+    pub fn end(&self) {
+        self.journal.end();
+    }
+
     /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
     pub fn read(posted: &[u8], transport: Transport) -> Result<(Call, Intent), CallError> {
         let call = Call::decode(posted)?;

@@ -74,6 +74,14 @@ pub struct Entry {
     pub enforced: bool,
     /// How long the decision took, in microseconds.
     pub duration_us: u64,
+    /// For how many refusals this line stands. One says nothing of it.
+    #[serde(skip_serializing_if = "is_one")]
+    pub count: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it skips so")]
+const fn is_one(count: &u64) -> bool {
+    *count == 1
 }
 
 impl Entry {
@@ -98,6 +106,17 @@ impl Entry {
             message: String::new(),
             enforced: true,
             duration_us: 0,
+            count: 1,
+        }
+    }
+
+    /// Whether this also goes where no flood of ordinary entries can push it out.
+    #[must_use]
+    pub fn is_notable(&self) -> bool {
+        match self.event {
+            Event::Killed | Event::Mismatch | Event::Gate => true,
+            Event::Allowed => self.action.starts_with("plugin-"),
+            Event::Blocked | Event::Created => false,
         }
     }
 

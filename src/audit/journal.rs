@@ -1,22 +1,40 @@
-//! Where entries go: a file that is appended to, synced and rotated; in tests, memory.
+//! Where entries go: the audit log, and what is notable also to a second file that nothing else writes; in tests, memory.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Entry;
+use super::file::LogFile;
+use super::floods::Floods;
+use super::{Entry, Event};
 
-/// Keeps entries. Never blocks on anything but the kernel, never fails the caller: a decision goes on without its record,
-/// and [`Journal::lost`] tells how many were.
+/// The file of what is notable, beside the audit log.
+pub const NOTABLE: &str = "audit-notable.jsonl";
+
+/// How often files are looked at and synced, and floods counted.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The kernel has it; or it is counted, and written within a second.
+    Kept,
+    /// It could not be written.
+    Lost,
+}
+
+/// Keeps entries. Never blocks on anything but the kernel, never fails the caller, who is told, as is [`Journal::lost`].
 pub trait Journal: Send + Sync {
     /// Hands one entry to the kernel.
-    fn record(&self, entry: &Entry);
+    fn record(&self, entry: &Entry) -> Recorded;
     /// Entries that could not be written since the start.
     fn lost(&self) -> u64;
+    /// Writes what is counted only. Called at stop.
+    fn end(&self) {}
 }
 
 /// Bounds of the log's files.
@@ -34,9 +52,12 @@ impl Default for Limits {
     }
 }
 
-/// Why the log could not be opened.
+/// Bounds of the file of what is notable: years of it.
+const NOTABLE_LIMITS: Limits = Limits { file_bytes: 4 << 20, files: 4 };
+
+/// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit log `{path}` cannot be opened: {source}", path = path.display())]
+#[error("the audit log `{path}` cannot be looked after: {source}", path = path.display())]
 pub struct JournalError {
     /// Which file.
     path: PathBuf,
@@ -44,135 +65,138 @@ pub struct JournalError {
     source: io::Error,
 }
 
-/// The log file.
+/// The log files.
 pub struct FileJournal {
-    path: PathBuf,
-    limits: Limits,
-    open: Mutex<Open>,
-    /// Rotated files that are still to be synced.
-    rotated: Mutex<Vec<File>>,
+    all: LogFile,
+    notable: LogFile,
+    floods: Floods,
     lost: AtomicU64,
-    dirty: AtomicBool,
-}
-
-struct Open {
-    file: Arc<File>,
-    bytes: u64,
-    /// The last write failed, so the file may end inside a line.
-    torn: bool,
+    /// Losses that an entry tells of.
+    told: AtomicU64,
 }
 
 impl FileJournal {
-    /// Opens the log for appending, mode 0600, and starts the thread that syncs it once a second.
+    /// Opens the log for appending, mode 0600, and starts the thread that looks after it once a second. A file that cannot be
+    /// opened is tried again by that thread; what is recorded meanwhile is lost, counted, and told.
     pub fn open(path: &Path, limits: Limits) -> Result<Arc<Self>, JournalError> {
-        let open = open(path).map_err(|source| JournalError { path: path.to_owned(), source })?;
         let journal = Arc::new(Self {
-            path: path.to_owned(),
-            limits,
-            open: Mutex::new(open),
-            rotated: Mutex::default(),
+            all: LogFile::new(path.to_owned(), limits),
+            notable: LogFile::new(path.with_file_name(NOTABLE), NOTABLE_LIMITS),
+            floods: Floods::default(),
             lost: AtomicU64::new(0),
-            dirty: AtomicBool::new(false),
+            told: AtomicU64::new(0),
         });
+        for file in [&journal.all, &journal.notable] {
+            if let Err(error) = file.look() {
+                tracing::error!(%error, path = %file.path().display(), "the audit log cannot be opened; tried again each second");
+            }
+        }
         let weak = Arc::downgrade(&journal);
-        let syncer = move || {
-            while let Some(journal) = weak.upgrade() {
-                journal.sync();
-                drop(journal);
-                std::thread::sleep(Duration::from_secs(1));
+        let keeper = move || {
+            loop {
+                std::thread::sleep(TICK);
+                let Some(journal) = weak.upgrade() else { return };
+                journal.tick();
             }
         };
         std::thread::Builder::new()
             .name("audit-sync".to_owned())
-            .spawn(syncer)
+            .spawn(keeper)
             .map_err(|source| JournalError { path: path.to_owned(), source })?;
         Ok(journal)
     }
 
-    /// Syncs what was written since the last time, files that were rotated meanwhile included.
+    /// What is done each second.
+    fn tick(&self) {
+        for file in [&self.all, &self.notable] {
+            // What cannot be looked at is told by the losses.
+            if let Ok(Some(moved)) = file.look() {
+                self.lost.fetch_add(moved.lost, Ordering::Relaxed);
+                let name = file.path().file_name().unwrap_or_default().to_string_lossy();
+                self.note(format!("`{name}` was moved or deleted while it was written, and has been made anew"));
+            }
+        }
+        self.write_counted();
+        self.tell_losses();
+        self.sync();
+    }
+
+    /// An entry about the log itself.
+    fn note(&self, message: String) -> Recorded {
+        tracing::error!("the audit log: {message}");
+        let mut entry = Entry::new(crate::clock::now(), Event::Gate);
+        entry.message = message;
+        self.write(&entry)
+    }
+
+    fn tell_losses(&self) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        let untold = lost.saturating_sub(self.told.load(Ordering::Relaxed));
+        if untold == 0 {
+            return;
+        }
+        let mut entry = Entry::new(crate::clock::now(), Event::Gate);
+        entry.message = format!("{untold} entries of the audit log could not be written");
+        if self.try_write(&entry).is_ok() {
+            self.told.store(lost, Ordering::Relaxed);
+            tracing::error!("{}; they can be again", entry.message);
+        }
+    }
+
+    fn write_counted(&self) {
+        for entry in self.floods.drain() {
+            self.write(&entry);
+        }
+    }
+
+    /// Syncs what was written since the last time.
     pub fn sync(&self) {
-        for file in std::mem::take(&mut *self.rotated.lock().unwrap_or_else(PoisonError::into_inner)) {
-            if let Err(error) = file.sync_data() {
-                tracing::error!(%error, "a rotated audit log cannot be synced");
-            }
-        }
-        if self.dirty.swap(false, Ordering::AcqRel) {
-            let file = Arc::clone(&self.open.lock().unwrap_or_else(PoisonError::into_inner).file);
-            // Outside the lock: decisions do not wait for the disk.
-            if let Err(error) = file.sync_data() {
-                tracing::error!(%error, "the audit log cannot be synced");
+        self.all.sync();
+        self.notable.sync();
+    }
+
+    fn write(&self, entry: &Entry) -> Recorded {
+        match self.try_write(entry) {
+            Ok(()) => Recorded::Kept,
+            Err(error) => {
+                // The first loss is told, and then about every 1000th: a full disk must not fill the daemon's log as well.
+                let before = self.lost.fetch_add(entry.count, Ordering::Relaxed);
+                if before == 0 || before / 1000 != before.saturating_add(entry.count) / 1000 {
+                    tracing::error!(%error, "an audit entry was lost");
+                }
+                Recorded::Lost
             }
         }
     }
 
-    fn write(&self, line: &[u8]) -> io::Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.bytes.saturating_add(line.len() as u64) > self.limits.file_bytes && open.bytes > 0 {
-            self.rotate(&mut open)?;
-        }
-        if open.torn {
-            (&*open.file).write_all(b"\n")?;
-            open.torn = false;
-        }
-        let written = (&*open.file).write_all(line);
-        open.torn = written.is_err();
-        open.bytes = open.bytes.saturating_add(line.len() as u64);
-        self.dirty.store(true, Ordering::Release);
-        written
+    /// Both files are tried, whatever becomes of one.
+    fn try_write(&self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        let notable = if entry.is_notable() { self.notable.write(&line) } else { Ok(()) };
+        self.all.write(&line).and(notable)
     }
-
-    /// `audit.jsonl` becomes `audit.jsonl.1`, and so on; the oldest goes.
-    fn rotate(&self, current: &mut Open) -> io::Result<()> {
-        // Synced by the thread that does so each second: decisions do not wait for the disk.
-        self.rotated.lock().unwrap_or_else(PoisonError::into_inner).push(current.file.try_clone()?);
-        let numbered = |number: u32| PathBuf::from(format!("{}.{number}", self.path.display()));
-        for number in (1..self.limits.files).rev() {
-            match fs::rename(numbered(number), numbered(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        fs::rename(&self.path, numbered(1))?;
-        *current = open(&self.path)?;
-        Ok(())
-    }
-}
-
-fn open(path: &Path) -> io::Result<Open> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let bytes = file.metadata()?.len();
-    // What an earlier gate left half written is ended before the first new line.
-    Ok(Open { file: Arc::new(file), bytes, torn: bytes > 0 && !ends_in_newline(path) })
-}
-
-fn ends_in_newline(path: &Path) -> bool {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let last = || -> io::Result<u8> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::End(-1))?;
-        let mut byte = [0u8; 1];
-        file.read_exact(&mut byte)?;
-        Ok(byte[0])
-    };
-    last().is_ok_and(|byte| byte == b'\n')
 }
 
 impl Journal for FileJournal {
-    fn record(&self, entry: &Entry) {
-        let written = serde_json::to_vec(entry).map_err(io::Error::other).and_then(|mut line| {
-            line.push(b'\n');
-            self.write(&line)
-        });
-        if let Err(error) = written {
-            // The first loss is told, and then every 1000th: a full disk must not fill the daemon's log as well.
-            if self.lost.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000) {
-                tracing::error!(%error, "an audit entry was lost; decisions go on");
-            }
-        }
+    fn record(&self, entry: &Entry) -> Recorded {
+        if self.floods.take(entry) { Recorded::Kept } else { self.write(entry) }
     }
 
     fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.write_counted();
+        self.tell_losses();
+        self.sync();
+    }
+}
+
+impl Drop for FileJournal {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -183,8 +207,9 @@ pub struct MemoryJournal(pub Mutex<Vec<Entry>>);
 
 #[cfg(test)]
 impl Journal for MemoryJournal {
-    fn record(&self, entry: &Entry) {
+    fn record(&self, entry: &Entry) -> Recorded {
         self.0.lock().unwrap().push(entry.clone());
+        Recorded::Kept
     }
 
     fn lost(&self) -> u64 {
@@ -194,13 +219,14 @@ impl Journal for MemoryJournal {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::audit::Event;
 
     fn entry(message: &str) -> Entry {
-        let mut entry = Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Blocked);
+        let mut entry = Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Allowed);
         entry.message = message.to_owned();
         entry
     }
@@ -217,7 +243,7 @@ mod tests {
         journal.record(&entry("a\nb\u{1b}[31m\"c"));
         let lines = lines(&path);
         assert_eq!(lines[0]["message"], "a\nb\u{1b}[31m\"c");
-        assert_eq!(lines[0]["event"], "BLOCKED");
+        assert_eq!(lines[0]["event"], "ALLOWED");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let raw = fs::read(&path).unwrap();
         assert_eq!(raw.iter().filter(|byte| byte.is_ascii_control()).count(), 1);
@@ -249,9 +275,100 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted() {
-        let journal = FileJournal::open(Path::new("/dev/full"), Limits::default()).unwrap();
-        journal.record(&entry("x"));
+    fn what_cannot_be_written_is_counted_and_the_caller_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        assert_eq!(journal.record(&entry("x")), Recorded::Lost);
         assert_eq!(journal.lost(), 1);
+        fs::remove_file(&path).unwrap();
+        journal.tick();
+        assert_eq!(journal.record(&entry("y")), Recorded::Kept);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_at_start_is_opened_later_and_tells_what_it_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("state");
+        // No folder can be made where a file is.
+        fs::write(&folder, "").unwrap();
+        let path = folder.join("audit.jsonl");
+        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(journal.record(&entry("x")), Recorded::Lost);
+        }
+        fs::remove_file(&folder).unwrap();
+        let patience = std::time::Instant::now() + Duration::from_secs(10);
+        while !fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')) {
+            assert!(std::time::Instant::now() < patience, "nobody tried again");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(lines(&path)[0]["event"], "GATE");
+        assert_eq!(lines(&path)[0]["message"], "3 entries of the audit log could not be written");
+        assert_eq!(lines(&path.with_file_name(NOTABLE)).len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_is_deleted_is_made_anew_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        journal.record(&entry("gone"));
+        fs::remove_file(&path).unwrap();
+        journal.tick();
+        journal.record(&entry("kept"));
+        let messages: Vec<_> = lines(&path).iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(
+            messages,
+            [
+                "`audit.jsonl` was moved or deleted while it was written, and has been made anew",
+                "1 entries of the audit log could not be written",
+                "kept"
+            ]
+        );
+        assert_eq!(journal.lost(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_two_lines_and_what_is_notable_is_not_pushed_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let journal = FileJournal::open(&path, Limits { file_bytes: 2000, files: 1 }).unwrap();
+        journal.record(&Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Killed));
+        let mut enabled = entry("enabled");
+        enabled.action = "plugin-enable";
+        journal.record(&enabled);
+        for number in 0..100 {
+            let mut refusal = entry(&format!("{number}"));
+            refusal.event = Event::Blocked;
+            journal.record(&refusal);
+        }
+        journal.end();
+        let counted: u64 =
+            lines(&path).iter().skip(2).map(|line| line.get("count").map_or(1, |count| count.as_u64().unwrap())).sum();
+        assert_eq!(counted, 100);
+        assert!(lines(&path).len() <= 4 + 2, "a second may have ended meanwhile");
+        for number in 0..100 {
+            journal.record(&entry(&format!("{number}")));
+        }
+        let events: Vec<_> = lines(&path.with_file_name(NOTABLE)).iter().map(|line| line["event"].clone()).collect();
+        assert_eq!(events, ["KILLED", "ALLOWED"]);
+        assert!(!fs::read_to_string(&path).unwrap().contains("KILLED"));
+    }
+
+    #[test]
+    fn what_is_counted_is_written_though_no_more_calls_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let mut refusal = entry("no");
+        refusal.event = Event::Blocked;
+        for _ in 0..3 {
+            journal.record(&refusal);
+        }
+        std::thread::sleep(TICK * 3);
+        let counted: u64 = lines(&path).iter().map(|line| line.get("count").map_or(1, |count| count.as_u64().unwrap())).sum();
+        assert_eq!(counted, 3);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::audit::{Entry, FileJournal, Journal, Limits};
+use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::read_text;
 use crate::gate::{Gate, Identity, Plugins, Records, Rules};
@@ -38,8 +38,9 @@ const CONFIG_BYTES: u64 = 4 << 20;
 struct NoJournal(std::sync::atomic::AtomicU64);
 
 impl Journal for NoJournal {
-    fn record(&self, _: &Entry) {
+    fn record(&self, _: &Entry) -> Recorded {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Recorded::Lost
     }
 
     fn lost(&self) -> u64 {

@@ -38,6 +38,8 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 const BEAT_SECONDS: u64 = 50;
 /// The most by which chance makes a beat later, seconds.
 const JITTER_SECONDS: u64 = 20;
+/// How long what looks after the gate may take to end. It ends at once, unless the gate is still being built.
+const ENDING: Duration = Duration::from_secs(1);
 /// Largest daemon.json read. Stops a wrong path from filling memory.
 const DAEMON_FILE_BYTES: u64 = 1 << 20;
 
@@ -78,8 +80,9 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     // Under systemd's socket the gate's name is that socket's, whatever `--socket` says.
     let bound = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let socket = bound.unwrap_or_else(|| arguments.socket.clone());
+    let (ending, mut ended) = watch::channel(false);
     // Built beside the server, so that activation does not wait for it. Whatever cannot be built is refused, not a crash.
-    workers.spawn_blocking({
+    let looking_after = workers.spawn_blocking({
         let handle = handle.clone();
         move || {
             let mut kept = parts::Kept::serving(handle.clone());
@@ -87,18 +90,35 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
                     built.send_replace(Some(Arc::clone(&gate)));
-                    handle.block_on(look_after(gate, settings, kept));
+                    handle.block_on(async {
+                        tokio::select! {
+                            biased;
+                            _ = ended.wait_for(|ended| *ended) => {}
+                            () = look_after(gate, settings, kept) => {}
+                        }
+                    });
                 }
                 Err(message) => tracing::error!("the gate cannot be built, every call is refused: {message}"),
             }
         }
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %arguments.socket.display(), "serving");
+    let last = coming.clone();
     serving.block_on(async {
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|error| error.to_string())?;
         daemon::serve(listener, coming, handle, limits, stopped()).await;
         Ok::<_, String>(())
     })?;
+    // First the task, then the runtime: a clock that is asked after its runtime's end panics.
+    ending.send_replace(true);
+    serving.block_on(async {
+        if tokio::time::timeout(ENDING, looking_after).await.is_err() {
+            tracing::warn!("the gate was still being built when it stopped");
+        }
+    });
+    if let Some(gate) = &*last.borrow() {
+        gate.end();
+    }
     tracing::info!("stopped");
     workers.shutdown_background();
     Ok(())

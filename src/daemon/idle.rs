@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     const HEAD: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(600);
+    const IDLE: Duration = Duration::from_mins(10);
 
     async fn ends_within(place: &Place, time: Duration) -> bool {
         tokio::time::timeout(time, place.idle_for_too_long(HEAD, IDLE)).await.is_ok()

@@ -431,7 +431,7 @@ impl Api for Engine {
     }
 
     fn version(&self, deadline: Instant) -> Reply<'_, Version> {
-        Box::pin(async move { Ok(self.in_time("GET /version", deadline, self.learn()).await?.0) })
+        Box::pin(async move { Ok(self.in_time("GET /version", &self.turns, deadline, self.learn()).await?.0) })
     }
 
     fn info(&self, deadline: Instant) -> Reply<'_, Info> {

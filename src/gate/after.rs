@@ -212,7 +212,7 @@ impl Gate {
         for _ in 0..KILL_TRIES {
             let answer = self.ends.kill(id, Instant::now() + CALL).await;
             killed |= matches!(answer, Ok(crate::engine::Killed::Sent));
-            if matches!(answer, Ok(_)) {
+            if answer.is_ok() {
                 break;
             }
             tokio::time::sleep(KILL_PAUSE).await;

@@ -103,6 +103,14 @@ struct State {
     numbers: u64,
 }
 
+/// What came of a claim.
+enum Hold {
+    /// It is held.
+    Done,
+    /// Something excludes it, which ends by itself then, if at all.
+    Wait { until: Option<Instant> },
+}
+
 /// A start's or a create's lease.
 struct Held {
     /// Of method and target of the call, as dockerd repeats them in AuthZRes.
@@ -170,7 +178,8 @@ impl Leases {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = Instant::now();
-            let Some(next) = self.lock().try_hold(call, claim, now)? else {
+            let held = self.lock().try_hold(call, claim, now)?;
+            let Hold::Wait { until: next } = held else {
                 return match claim {
                     Claim::Rename { .. } => self.write().map_err(|error| {
                         tracing::error!(%error, "a rename cannot be written to the state folder; it is refused");
@@ -329,8 +338,8 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
-    /// Holds `claim` for `call`, or says when what excludes it ends by itself, if it does.
-    fn try_hold(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<Option<Option<Instant>>, Busy> {
+    /// Holds `claim` for `call`, if nothing excludes it.
+    fn try_hold(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<Hold, Busy> {
         self.make_room(now);
         let live = self.held.iter().filter(|lease| lease.until > now);
         let (mut until, mut excluded) = (None, false);
@@ -353,10 +362,10 @@ impl State {
             }
         }
         if excluded {
-            return Ok(Some(until));
+            return Ok(Hold::Wait { until });
         }
         self.push(call, claim, now)?;
-        Ok(None)
+        Ok(Hold::Done)
     }
 
     fn make_room(&mut self, now: Instant) {

@@ -18,6 +18,9 @@ const MAX_IMAGES: usize = 20_000;
 const MAX_PER_IMAGE: usize = 16;
 /// Largest file read back.
 const MAX_BYTES: u64 = 64 << 20;
+/// Lines of the file that no approval in memory needs any more, before it is written anew. Stops names that take turns from
+/// growing it for ever.
+const SPARE_LINES: usize = 1024;
 
 /// One approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,19 +36,35 @@ pub struct Record {
 /// All approvals, in memory and in `approvals.jsonl`.
 pub struct Records {
     path: Option<PathBuf>,
-    known: Mutex<HashMap<Digest, Vec<(Repository, Digest)>>>,
+    known: Mutex<Known>,
+    /// Lines of the file that are not needed any more; held while the file is written, so that its order is that of memory.
+    spare: Mutex<usize>,
+}
+
+type Known = HashMap<Digest, Vec<(Repository, Digest)>>;
+
+/// What a new approval does to those known.
+#[derive(PartialEq, Eq)]
+enum Change {
+    /// It is known, or there is no room for it.
+    None,
+    Added,
+    /// It took the place of the image's oldest.
+    Replaced,
 }
 
 impl Records {
     /// Reads what an earlier gate kept. Lines that cannot be read are left out; the file is made anew without them.
     pub fn open(path: &Path) -> Self {
-        let (known, torn) = match File::open(path) {
+        let (known, torn, spare) = match File::open(path) {
             Ok(file) => load(&file),
-            Err(_) => (HashMap::new(), false),
+            Err(_) => (HashMap::new(), false, 0),
         };
-        let records = Self { path: Some(path.to_owned()), known: Mutex::new(known) };
+        let records = Self { path: Some(path.to_owned()), known: Mutex::new(known), spare: Mutex::new(spare) };
         if torn {
             tracing::warn!(path = %path.display(), "some records of approvals could not be read and are dropped");
+        }
+        if torn || spare > SPARE_LINES {
             records.rewrite();
         }
         records
@@ -54,7 +73,7 @@ impl Records {
     /// Records that are kept in memory alone.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { path: None, known: Mutex::default() }
+        Self { path: None, known: Mutex::default(), spare: Mutex::default() }
     }
 
     /// What an image was approved by, newest last.
@@ -65,24 +84,19 @@ impl Records {
 
     /// Keeps an approval. New ones are appended to the file; a full disk leaves them in memory, told in the log.
     pub fn keep(&self, record: &Record) {
-        {
-            let mut known = self.lock();
-            if known.len() >= MAX_IMAGES && !known.contains_key(&record.image_id) {
-                return;
-            }
-            let approvals = known.entry(record.image_id).or_default();
-            if approvals.iter().any(|(repository, digest)| *repository == record.repository && *digest == record.digest) {
-                return;
-            }
-            if approvals.len() >= MAX_PER_IMAGE {
-                approvals.remove(0);
-            }
-            approvals.push((record.repository.clone(), record.digest));
+        if self.lock().get(&record.image_id).is_some_and(|approvals| holds(approvals, record)) {
+            return;
         }
-        if let Some(path) = &self.path
-            && let Err(error) = append(path, record)
-        {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = add(&mut self.lock(), record);
+        let (Some(path), true) = (&self.path, change != Change::None) else { return };
+        if let Err(error) = append(path, record) {
             tracing::error!(%error, "an approval could not be recorded on disk; it is kept in memory until the gate stops");
+        }
+        *spare += usize::from(change == Change::Replaced);
+        if *spare > SPARE_LINES {
+            self.rewrite();
+            *spare = 0;
         }
     }
 
@@ -115,7 +129,7 @@ impl Records {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Vec<(Repository, Digest)>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,23 +140,40 @@ fn append(path: &Path, record: &Record) -> std::io::Result<()> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&line)
 }
 
-fn load(file: &File) -> (HashMap<Digest, Vec<(Repository, Digest)>>, bool) {
-    let mut known: HashMap<Digest, Vec<(Repository, Digest)>> = HashMap::new();
-    let mut torn = false;
+fn holds(approvals: &[(Repository, Digest)], record: &Record) -> bool {
+    approvals.iter().any(|(repository, digest)| *repository == record.repository && *digest == record.digest)
+}
+
+/// The same for what comes and for what is read back, so that a restart knows what memory knew.
+fn add(known: &mut Known, record: &Record) -> Change {
+    if known.len() >= MAX_IMAGES && !known.contains_key(&record.image_id) {
+        return Change::None;
+    }
+    let approvals = known.entry(record.image_id).or_default();
+    if holds(approvals, record) {
+        return Change::None;
+    }
+    let is_full = approvals.len() >= MAX_PER_IMAGE;
+    if is_full {
+        approvals.remove(0);
+    }
+    approvals.push((record.repository.clone(), record.digest));
+    if is_full { Change::Replaced } else { Change::Added }
+}
+
+/// What the file says, whether some of it could not be read, and how many lines are not needed.
+fn load(file: &File) -> (Known, bool, usize) {
+    let mut known = Known::new();
+    let (mut torn, mut spare) = (false, 0);
     for line in BufReader::new(file.take(MAX_BYTES)).split(b'\n') {
-        let Ok(line) = line else { return (known, true) };
+        let Ok(line) = line else { return (known, true, spare) };
         let Ok(record) = serde_json::from_slice::<Record>(&line) else {
             torn = true;
             continue;
         };
-        if known.len() < MAX_IMAGES || known.contains_key(&record.image_id) {
-            let approvals = known.entry(record.image_id).or_default();
-            if approvals.len() < MAX_PER_IMAGE {
-                approvals.push((record.repository, record.digest));
-            }
-        }
+        spare += usize::from(add(&mut known, &record) != Change::Added);
     }
-    (known, torn)
+    (known, torn, spare)
 }
 
 #[cfg(test)]
@@ -180,5 +211,22 @@ mod tests {
             records.keep(&record(&format!("r.example/a{number}")));
         }
         assert_eq!(records.of(&Digest::of(b"image")).len(), MAX_PER_IMAGE);
+    }
+    #[test]
+    fn a_restart_knows_the_newest_as_memory_did_and_the_file_stays_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("approvals.jsonl");
+        let records = Records::open(&path);
+        for number in 0..=MAX_PER_IMAGE {
+            records.keep(&record(&format!("r.example/a{number}")));
+        }
+        assert_eq!(Records::open(&path).of(&Digest::of(b"image")), records.of(&Digest::of(b"image")));
+        // Names that take turns: each pushes out the next.
+        for number in 0..3 * SPARE_LINES {
+            records.keep(&record(&format!("r.example/a{}", number % (MAX_PER_IMAGE + 1))));
+        }
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= SPARE_LINES + MAX_PER_IMAGE + 1, "{lines}");
+        assert_eq!(Records::open(&path).of(&Digest::of(b"image")), records.of(&Digest::of(b"image")));
     }
 }

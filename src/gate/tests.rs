@@ -416,7 +416,7 @@ async fn what_cannot_be_found_out_is_refused() {
 #[tokio::test]
 async fn good_rules_are_never_replaced_by_none() {
     let house = house();
-    let none = || Rules::Faulty { fault: "DOCKER_CONFIG: x".into() };
+    let none = || Rules::Faulty { fault: "DOCKER_CONFIG: x".into(), posture: Posture::Images };
     assert!(!house.gate.replace(none()));
     assert_eq!(house.says(&pull(GOOD)).await, "allow");
     assert_eq!(house.says(&pull("r.example/team/evil:1")).await, "not-signed");
@@ -1029,7 +1029,7 @@ async fn a_plugin_is_not_changed_between_the_look_and_its_enable() {
 
 #[test]
 fn with_faulty_settings_no_plugin_is_enabled() {
-    let says = |intent| crate::policy::decide_without_policy("x", &intent);
+    let says = |intent| crate::policy::decide_without_policy("x", Posture::Images, &intent);
     assert!(matches!(says(enable("made:1")), crate::policy::Verdict::Deny(crate::policy::Reason::SettingFault { .. })));
     assert!(matches!(says(sent("POST", "/plugins/img-authz/set")), crate::policy::Verdict::Allow(_)));
 }

@@ -7,7 +7,7 @@ use reqwest::{NoProxy, Proxy};
 
 use super::{NetError, Url};
 
-/// What is never asked by way of a proxy, whatever NO_PROXY says: another machine's loopback is not ours, and registries there
+/// What is never asked by way of a proxy, whatever `NO_PROXY` says: another machine's loopback is not ours, and registries there
 /// are believed over plain HTTP.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 

@@ -44,7 +44,9 @@ impl Host {
                 }
                 let head = String::from_utf8_lossy(&head).into_owned();
                 let json = format!(r#"{{"Id":"{image}","RepoTags":["local:1"],"Os":"linux","Architecture":"amd64"}}"#);
-                let (status, body) = match head.split(' ').nth(1).unwrap_or_default() {
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let (status, body) = match path.strip_prefix("/v1.41").unwrap_or(path) {
+                    "/version" => (200, r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.to_owned()),
                     "/images/local%3A1/json" => (200, json),
                     "/images/json" => (200, format!("[{json}]")),
                     "/containers/json?all=1" => (200, "[]".to_owned()),

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use img_authz::audit::{Entry, Journal};
+use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageConfig, ImageSummary, Info, Killed,
     Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
@@ -35,7 +35,9 @@ const IMAGES: [(&str, &str, &str); 2] = [
 struct Silent;
 
 impl Journal for Silent {
-    fn record(&self, _: &Entry) {}
+    fn record(&self, _: &Entry) -> Recorded {
+        Recorded::Kept
+    }
 
     fn lost(&self) -> u64 {
         0

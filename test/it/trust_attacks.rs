@@ -1058,6 +1058,7 @@ fn padded(mut raw: Vec<u8>, bytes: usize) -> Vec<u8> {
     raw
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "one of two `Change`s")]
 fn forged(raw: Vec<u8>, count: usize) -> Vec<u8> {
     let mut envelope: Value = serde_json::from_slice(&raw).unwrap();
     let mut none = envelope["signatures"][0].clone();

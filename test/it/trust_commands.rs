@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::trust_repo::*;
-use crate::trust_server::{Certificates, Reply, Server, basic, client_certificate, file, good, guarded};
+use crate::trust_server::{Certificates, ELSEWHERE, Reply, Server, basic, client_certificate, file, good, guarded};
 
 /// A folder with docker's configuration, the gate's, and state.
 struct Place {
@@ -440,7 +440,7 @@ impl Proxy {
         let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
         match how {
             Proxying::Connects => {
-                let origin = TcpStream::connect(target)?;
+                let origin = TcpStream::connect(target.replace(ELSEWHERE, "localhost"))?;
                 stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
                 let (mut from, mut to) = (stream.try_clone()?, origin.try_clone()?);
                 std::thread::spawn(move || std::io::copy(&mut from, &mut to));
@@ -466,7 +466,7 @@ impl Proxy {
 
 #[test]
 fn a_proxy_is_used_and_its_password_is_for_it_alone() {
-    let (place, server) = (Place::new(), guarded("Basic realm=\"notary\"".to_owned(), basic()));
+    let (place, server) = (Place::new(), guarded("Basic realm=\"notary\"".to_owned(), basic()).elsewhere());
     place.login("reg.example:5000", &password());
     let proxy = Proxy::start(Proxying::Connects);
     let through = format!("http://carrier:pigeon@{}", proxy.address);
@@ -489,16 +489,20 @@ fn a_proxy_is_used_and_its_password_is_for_it_alone() {
         assert!(proxy.heads.lock().unwrap().len() > before, "{name}");
     }
     let before = proxy.heads.lock().unwrap().len();
-    for (name, except) in [("NO_PROXY", "localhost"), ("no_proxy", "other.example, localhost"), ("NO_PROXY", "*")] {
-        place.verify_with(&server, |command| command.env("HTTPS_PROXY", &through).env(name, except)).yes();
+    // Where the proxy is not to be asked, the name leads nowhere.
+    for (name, except) in [("NO_PROXY", ELSEWHERE), ("no_proxy", "other.example, notary.test"), ("NO_PROXY", "*")] {
+        place.verify_with(&server, |command| command.env("HTTPS_PROXY", &through).env(name, except)).no("trust-unreachable");
     }
-    place.verify_with(&server, |command| command.env("HTTP_PROXY", &through)).yes();
+    place.verify_with(&server, |command| command.env("HTTP_PROXY", &through)).no("trust-unreachable");
+    // Loopback is never asked by way of a proxy.
+    let (place, server) = (Place::new(), Server::files(good()));
+    place.verify_with(&server, |command| command.env("HTTPS_PROXY", &through)).yes();
     assert_eq!(proxy.heads.lock().unwrap().len(), before);
 }
 
 #[test]
 fn a_proxy_that_fails_is_not_gone_around() {
-    let (place, server) = (Place::new(), Server::files(good()));
+    let (place, server) = (Place::new(), Server::files(good()).elsewhere());
     for (proxy, code, said) in [
         ("http://127.0.0.1:1".to_owned(), "trust-unreachable", "refused"),
         (
@@ -517,7 +521,8 @@ fn a_proxy_that_fails_is_not_gone_around() {
         assert!(message.contains(said) && !message.contains("secret"), "{proxy}: {message}");
     }
     assert_eq!(server.count(), 0);
-    place.verify(&server).yes();
+    let proxy = format!("http://{}", Proxy::start(Proxying::Connects).address);
+    place.verify_with(&server, |command| command.env("HTTPS_PROXY", &proxy)).yes();
 }
 
 #[test]

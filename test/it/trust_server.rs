@@ -59,6 +59,9 @@ pub struct Server {
 
 type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
+/// A name of the server that only a proxy finds: loopback is never asked by way of one.
+pub const ELSEWHERE: &str = "notary.test";
+
 /// A CA, and what it issued for localhost; one for the whole test run.
 struct Issued {
     ca: Authority,
@@ -69,7 +72,8 @@ struct Issued {
 static ISSUED: std::sync::LazyLock<Issued> = std::sync::LazyLock::new(|| {
     let ca = Authority::new(Authority::params("test CA"));
     let pair = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let mut params =
+        rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), ELSEWHERE.to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     let leaf = params.signed_by(&pair, &rcgen::Issuer::from_params(&ca.params, &ca.pair)).unwrap().der().clone();
     Issued { ca, leaf, pair }
@@ -157,6 +161,12 @@ impl Server {
             }
         });
         Self { url, ca, seen, connections }
+    }
+
+    /// The same server under the name that only a proxy finds.
+    pub fn elsewhere(mut self) -> Self {
+        self.url = self.url.replace("localhost", ELSEWHERE);
+        self
     }
 
     /// Serves these files, and nothing else.

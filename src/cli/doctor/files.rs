@@ -11,6 +11,8 @@ use crate::policy::{Policy, Posture, Settings, quoted};
 
 /// How much of the audit log's end is read, bytes.
 const LOG_BYTES: u64 = 8 << 20;
+/// How long the gate may take to write what it counts.
+const COUNTED: std::time::Duration = std::time::Duration::from_millis(2100);
 /// Decisions at the cut of the log that may stand on the other side of it.
 const CUT: u64 = 64;
 /// Largest list of groups or users read. Stops a directory of a whole company from filling memory.
@@ -80,8 +82,8 @@ fn log(path: &Path) -> Vec<Finding> {
         findings.push(Finding::warning("audit-log-open", evidence, "chmod 0600 it"));
     }
     let is_cut = metadata.len() > LOG_BYTES || path.with_extension("jsonl.1").exists();
-    match tail(path) {
-        Ok(text) => match missing(&text, is_cut) {
+    match whole(path, is_cut) {
+        Ok(found) => match found {
             (0, 0) => findings.push(Finding::ok("audit-log", format!("{shown} is there, and no entry of it is missing"))),
             (lost, torn) => {
                 let mut what = Vec::new();
@@ -125,8 +127,14 @@ fn missing(text: &[u8], is_cut: bool) -> (u64, usize) {
     struct Line {
         #[serde(default)]
         decision_id: String,
+        /// A line of a flood stands for so many decisions.
+        #[serde(default = "one")]
+        count: u64,
     }
-    let mut seen: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    const fn one() -> u64 {
+        1
+    }
+    let mut seen: BTreeMap<String, BTreeMap<u64, u64>> = BTreeMap::new();
     let mut torn = 0;
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let Ok(line) = serde_json::from_slice::<Line>(line) else {
@@ -135,25 +143,42 @@ fn missing(text: &[u8], is_cut: bool) -> (u64, usize) {
         };
         let numbered = line.decision_id.rsplit_once('-').and_then(|(start, number)| Some((start, number.parse::<u64>().ok()?)));
         if let Some((start, number)) = numbered {
-            seen.entry(start.to_owned()).or_default().insert(number);
+            seen.entry(start.to_owned()).or_default().insert(number, line.count);
         }
     }
     let mut lost = 0;
     for (index, numbers) in seen.values().enumerate() {
-        let (Some(least), Some(most)) = (numbers.first(), numbers.last()) else { continue };
+        let (Some(least), Some(most)) = (numbers.keys().next(), numbers.keys().next_back()) else { continue };
         // Entries of one moment need not stand in the order of their numbers: what is next to the cut does not count.
         let from = match (index, is_cut) {
             (0, true) => least + CUT,
             (0, false) | (_, _) => 0,
         };
         let due = (most + 1).saturating_sub(from);
-        lost += due.saturating_sub(numbers.range(from..).count() as u64);
+        lost += due.saturating_sub(numbers.range(from..).fold(0, |sum, (_, count)| sum.saturating_add(*count)));
     }
     (lost, torn)
 }
 
-/// Whether the audit log's end holds this text; `None` where it cannot be read.
+/// What is missing at the log's end. The gate writes what it counts within two seconds.
+fn whole(path: &Path, is_cut: bool) -> std::io::Result<(u64, usize)> {
+    let first = missing(&tail(path)?, is_cut);
+    if first == (0, 0) {
+        return Ok(first);
+    }
+    std::thread::sleep(COUNTED);
+    Ok(missing(&tail(path)?, is_cut))
+}
+
+/// Whether the audit log's end holds this text, now or when the gate has written what it counts; `None` where it cannot be read.
 pub(super) fn is_recorded(settings: &Settings, text: &str) -> Option<bool> {
+    if !holds(settings, text)? {
+        std::thread::sleep(COUNTED);
+    }
+    holds(settings, text)
+}
+
+fn holds(settings: &Settings, text: &str) -> Option<bool> {
     let log = tail(&settings.state_dir().join(parts::AUDIT_LOG)).ok()?;
     // What was recorded a moment ago stands at the very end.
     let end = log.get(log.len().saturating_sub(1 << 20)..).unwrap_or(&log);
@@ -326,6 +351,10 @@ mod tests {
 
     #[test]
     fn a_decision_without_its_line_is_missed() {
+        // A line of a flood stands for several.
+        let flood = format!("{}{{\"decision_id\":\"17-3\",\"count\":3}}\n", line("17", 0));
+        assert_eq!(missing(flood.as_bytes(), false), (0, 0));
+        assert_eq!(missing(flood.replace(":3}", ":2}").as_bytes(), false), (1, 0));
         let log = |numbers: &[u64]| numbers.iter().map(|number| line("17", *number)).collect::<String>();
         assert_eq!(missing(log(&[0, 1, 3, 2]).as_bytes(), false), (0, 0));
         assert_eq!(missing(log(&[0, 1, 3]).as_bytes(), false), (1, 0));
