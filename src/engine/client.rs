@@ -192,11 +192,15 @@ impl Engine {
         Ok(path)
     }
 
-    /// The containers that fit a filter of the list (`name`, `id`), whose value is a regular expression (moby,
-    /// daemon/list.go); all containers are looked at, so the answer is checked again by who asks.
+    /// The containers that fit a filter of the list (`name`, `id`), whose value is a regular expression (moby, daemon/list.go).
+    /// Who asks checks the answer again: where the filter is refused, it is the list of all.
     async fn filtered(&self, filter: &str, pattern: &str, deadline: Instant) -> Result<Vec<ContainerSummary>, EngineError> {
         let filters = serde_json::json!({ filter: [pattern] }).to_string();
-        self.whole(&self.path("/containers/json?all=1&filters=", &filters, "")?, self.limits.list_bytes, deadline).await
+        let path = self.path("/containers/json?all=1&filters=", &filters, "")?;
+        match self.whole(&path, self.limits.list_bytes, deadline).await {
+            Err(EngineError::Status { status: 400, .. }) => self.containers(deadline).await,
+            answer => answer,
+        }
     }
 
     /// One call with an API version, its answer read whole.
