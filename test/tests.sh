@@ -521,6 +521,37 @@ test_race_container_older_than_the_policy() {
     docker rmi -f foreign.test:5001/app:1.0 > /dev/null
 }
 
+# --- Locks that a client holds ---
+
+# locks ARGUMENT...: test/locks.py
+locks() {
+    local output status=0
+    output=$(python3 "$RIG_TOOLS/../locks.py" "$@" 2>&1) || status=$?
+    printf '%s\n' "$output"
+    assertEquals "locks.py $*: $output" 0 "$status"
+}
+
+# locked WHAT: without the gate the start by name goes through, so there is something to refuse; with it, it does not
+locked() {
+    local what=$1 good=registry.test:5000/app:1.0 id container
+    docker_signed
+    engine gate none
+    id=$(evil)
+    locks "$what" --good "$good" --evil "$id" --unguarded
+    container=$(docker create --label race --network none "$id")
+    engine gate "$PLUGIN"
+    docker_signed
+    locks "$what" --good "$good" --evil "$id" --container "$container"
+    docker ps -aq --filter label=race | xargs -r docker rm -f > /dev/null
+    docker_signed
+}
+
+further_tests+=(test_a_name_that_is_being_given_starts_nothing)
+test_a_name_that_is_being_given_starts_nothing() { locked rename; }
+
+further_tests+=(test_a_container_that_hangs_holds_no_other_up)
+test_a_container_that_hangs_holds_no_other_up() { locked look; }
+
 # --- The plugin's life ---
 
 # reconfigure NAME=VALUE...: as the documentation says: disable, set, enable, SIGHUP

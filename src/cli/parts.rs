@@ -100,7 +100,7 @@ pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Re
         Err(faults) => faulty(settings, &faults),
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let records = Records::open(&settings.state_dir().join(RECORDS));
+    let records = Records::look(&settings.state_dir().join(RECORDS));
     let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
     let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), records, Identity::default(), workers);
     Ok(gate.with_plugins(plugins))
