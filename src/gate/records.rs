@@ -71,6 +71,7 @@ impl Records {
     }
 
     /// What a gate keeps in this file, for a command that asks: the file is the gate's, and stays as it is.
+    #[must_use]
     pub fn look(path: &Path) -> Self {
         let known = File::open(path).map(|file| load(&file).0).unwrap_or_default();
         Self { path: None, known: Mutex::new(known), spare: Mutex::default() }
