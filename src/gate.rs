@@ -10,6 +10,7 @@ mod leases;
 mod looks;
 mod metrics;
 mod plugins;
+mod pulls;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Intent, PluginCall, Transport};
+use crate::request::{Intent, PluginCall, Pull, Pulled, Transport};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -36,6 +37,7 @@ use leases::{Busy, Claim, Leases};
 use looks::Looks;
 use metrics::Metrics;
 pub use plugins::Plugins;
+use pulls::Pulls;
 pub use records::Records;
 
 /// The gate's bounds in time.
@@ -92,6 +94,7 @@ pub struct Gate {
     identity: Identity,
     leases: Leases,
     looks: Looks,
+    pulls: Pulls,
     /// Looks at starts that have ended, under way.
     ended: Arc<tokio::sync::Semaphore>,
     limits: Limits,
@@ -136,6 +139,7 @@ impl Gate {
             identity,
             leases: Leases::default(),
             looks: Looks::default(),
+            pulls: Pulls::default(),
             ended: Arc::new(tokio::sync::Semaphore::new(after::MAX_LOOKS)),
             limits: Limits::default(),
             workers,
@@ -253,7 +257,20 @@ impl Gate {
             },
             Verdict::Deny(reason) => Verdict::Deny(reason),
         };
+        if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
+            self.pull_begins(pull, &call).await;
+        }
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
+    }
+
+    /// Remembers what the host holds under a tag that is pulled, for engines that do not tell whether the pull failed.
+    async fn pull_begins(&self, pull: &Pull, call: &Call) {
+        let Pulled::Tag(tag) = &pull.what else { return };
+        if self.speaks_http2.load(Ordering::Relaxed) {
+            let name = format!("{}:{tag}", pull.repository);
+            let held = self.engine.image(&name, Instant::now() + self.limits.look).await;
+            self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
+        }
     }
 
     /// Whether this is the gate's own look at the engine; counted.

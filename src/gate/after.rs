@@ -50,7 +50,7 @@ impl Gate {
         let succeeded = status.is_some_and(|status| (200..300).contains(&status));
         match Intent::of(call) {
             // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none.
-            Intent::Pull(pull) if succeeded || status.is_none() => self.arrived(&pull).await,
+            Intent::Pull(pull) if succeeded || status.is_none() => self.arrived(&pull, &call_key(call)).await,
             Intent::Create(create) => {
                 if create.name.is_some() {
                     self.leases.end(&call_key(call));
@@ -76,13 +76,16 @@ impl Gate {
 
     /// Compares what a pull by tag brought with what the tag is vouched for. The content cannot start anyway; whoever reads
     /// the log learns that somebody moved a tag.
-    async fn arrived(&self, pull: &Pull) {
+    async fn arrived(&self, pull: &Pull, call: &str) {
         let Pulled::Tag(tag) = &pull.what else { return };
         let rules = self.rules.load_full();
         let Rules::Good { policy, verifiers } = &*rules else { return };
         let name = format!("{}:{tag}", pull.repository);
         let deadline = tokio::time::Instant::now() + self.limits.after;
-        let Ok(Some(image)) = self.engine.image(&name, deadline).await else { return };
+        let Ok(Some(image)) = self.ends.image(&name, deadline).await else { return };
+        if self.pulls.brought_nothing(call, image.id) {
+            return;
+        }
         let question = Question::Tag(tag.clone());
         let required = policy.scope(&pull.repository).map(Scope::verifiers).unwrap_or_default();
         for verifier in verifiers.iter().filter(|verifier| required.contains(&verifier.kind())) {
@@ -125,7 +128,7 @@ impl Gate {
         entry.container_id = made.id.to_string();
         entry.image = Entry::text(&create.image.as_ref().map(ToString::to_string).unwrap_or_default());
         let deadline = tokio::time::Instant::now() + self.limits.after;
-        let found = self.engine.container(made.id.as_str(), deadline).await;
+        let found = self.ends.container(made.id.as_str(), deadline).await;
         if let Ok(Some(container)) = found {
             entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
             // Every approval of a create leaves a record of the image's id.

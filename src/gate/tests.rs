@@ -773,6 +773,26 @@ async fn a_pull_that_brought_other_content_is_recorded() {
     assert_eq!(mismatches(), 1);
 }
 
+/// Engines from 29.2 on show no status for a pull that failed, either.
+#[tokio::test]
+async fn a_pull_that_brought_nothing_is_no_mismatch() {
+    let house = house();
+    house.gate.speaks_http2.store(true, std::sync::atomic::Ordering::Relaxed);
+    let text = r#"{"RequestMethod":"POST","RequestUri":"/v1.56/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
+        "RequestHeaders":{"Content-Length":"0"}}"#;
+    let call = Call::decode(text.as_bytes()).unwrap();
+    let mismatches = || house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Mismatch).count();
+    // The signed tag has moved on, and the host holds what it was signed as before.
+    house.engine.put_image(image("old", &[GOOD], &["r.example/team/good"]));
+    assert_eq!(house.gate.request(Ok((call.clone(), pull(GOOD)))).await, Answer::Allow);
+    house.gate.response(&call).await;
+    assert_eq!(mismatches(), 0);
+    assert_eq!(house.gate.request(Ok((call.clone(), pull(GOOD)))).await, Answer::Allow);
+    house.engine.put_image(image("evil", &[GOOD], &["r.example/team/good"]));
+    house.gate.response(&call).await;
+    assert_eq!(mismatches(), 1);
+}
+
 #[tokio::test]
 async fn many_other_names_do_not_push_the_one_that_vouches_out() {
     let house = house();

@@ -1,0 +1,33 @@
+//! Pulls by tag under way, with what the host held under that name before. Engines from 29.2 on tell a pull's end without a status,
+//! whether it failed or not: only a change of what the name means shows that something came.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use crate::image::Digest;
+
+/// Most pulls remembered; the oldest makes room. One that is not remembered is taken for one that brought something.
+const MAX: usize = 256;
+
+/// The pulls under way.
+#[derive(Default)]
+pub struct Pulls(Mutex<VecDeque<(Digest, Option<Digest>)>>);
+
+impl Pulls {
+    /// Remembers what the host held when the pull `call` was let pass.
+    pub fn begin(&self, call: &str, held: Option<Digest>) {
+        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pulls.len() >= MAX {
+            pulls.pop_front();
+        }
+        pulls.push_back((Digest::of(call.as_bytes()), held));
+    }
+
+    /// Whether the host held `now` already when the pull `call` began.
+    pub fn brought_nothing(&self, call: &str, now: Digest) -> bool {
+        let call = Digest::of(call.as_bytes());
+        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = pulls.iter().position(|(pull, _)| *pull == call);
+        at.and_then(|at| pulls.remove(at)).is_some_and(|(_, held)| held == Some(now))
+    }
+}
