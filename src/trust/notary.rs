@@ -838,7 +838,11 @@ impl Inner {
                 let is_outage = is_first && status >= 500;
                 (error.clone(), if is_outage { Miss::NoAnswer(error) } else { Miss::Unsure(error) })
             }
-            FetchError::Slow(error) => return Miss::Unsure(TrustError::new(TrustCode::Busy, error.to_string())),
+            // A try that began late shows nothing by itself: whether the server is gone, the question about none tells.
+            FetchError::Slow(error) => {
+                let message = error.to_string();
+                (unreachable(message.clone()), Miss::Unsure(TrustError::new(TrustCode::Busy, message)))
+            }
             FetchError::NoJson { host } => {
                 let message = format!("`{host}` answers with something that is no trust data");
                 (unreachable(message.clone()), Miss::Refused(TrustError::new(TrustCode::Invalid, message)))

@@ -890,6 +890,19 @@ fn a_slow_or_busy_repository_is_refused_and_what_is_known_of_it_is_not_used() {
     }
 }
 
+/// A front end takes its time to say that the server behind it is away, and the last try runs out of time.
+#[test]
+fn a_server_that_fails_slowly_is_an_outage() {
+    let slowly = |_: &Seen| {
+        std::thread::sleep(Duration::from_millis(1200));
+        Some(Reply::Status(502, Vec::new(), Vec::new()))
+    };
+    let (_folder, _files, _, _server, client) = known_then(slowly);
+    for _ in 0..2 {
+        assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Stale { since: now() });
+    }
+}
+
 #[test]
 fn one_repository_without_an_answer_is_no_outage_and_what_is_withdrawn_then_stays_out() {
     for reply in [
