@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Intent, PluginCall, Pull, Pulled, Transport};
+use crate::request::{Intent, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -39,6 +39,9 @@ use metrics::Metrics;
 pub use plugins::Plugins;
 use pulls::Pulls;
 pub use records::Records;
+
+/// One look whether a rename is over. An ordinary one takes a millisecond; what takes longer is held by a client.
+const SETTLES: Duration = Duration::from_millis(300);
 
 /// The gate's bounds in time.
 #[derive(Debug, Clone, Copy)]
@@ -258,17 +261,17 @@ impl Gate {
             Verdict::Deny(reason) => Verdict::Deny(reason),
         };
         if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
-            self.pull_begins(pull, &call).await;
+            self.pull_begins(pull, &call, began).await;
         }
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
     }
 
     /// Remembers what the host holds under a tag that is pulled, for engines that do not tell whether the pull failed.
-    async fn pull_begins(&self, pull: &Pull, call: &Call) {
+    async fn pull_begins(&self, pull: &Pull, call: &Call, began: Instant) {
         let Pulled::Tag(tag) = &pull.what else { return };
         if self.speaks_http2.load(Ordering::Relaxed) {
             let name = format!("{}:{tag}", pull.repository);
-            let held = self.engine.image(&name, Instant::now() + self.limits.look).await;
+            let held = self.engine.image(&name, began + self.limits.decision).await;
             self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
         }
     }
@@ -315,24 +318,24 @@ impl Gate {
             _ => None,
         };
         let key = call_key(call);
-        if let Some(claim) = &claim
-            && let Err(reason) = self.hold(&key, claim, intent, began).await
-        {
-            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
-        }
+        let lease = match &claim {
+            None => None,
+            Some(claim) => match self.hold(&key, claim, intent, began).await {
+                Ok(number) => Some(number),
+                Err(reason) => return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) },
+            },
+        };
         let judgement = self.judge_in_time(rules, intent, began).await;
         if let (Intent::Start(_), Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) =
             (intent, &judgement.verdict, &judgement.facts.container)
         {
             self.leases.let_start(id);
         }
-        if claim.is_some() {
+        if let Some(lease) = lease {
             match (&judgement.verdict, &judgement.facts.container) {
-                (Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) => self.leases.judged(&key, id),
+                (Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) => self.leases.judged(lease, id),
                 // In mode `audit` the daemon goes on and posts AuthZRes, which ends the lease as well.
-                (Verdict::Allow(_) | Verdict::Deny(_), _) => {
-                    self.leases.end(&key);
-                }
+                (Verdict::Allow(_) | Verdict::Deny(_), _) => self.leases.give_up(lease),
             }
         }
         judgement
@@ -375,71 +378,91 @@ impl Gate {
         let key = call_key(call);
         match intent {
             Intent::Create(create) => match &create.name {
-                Some(name) => self.hold(&key, &Claim::Give(bare(name)), intent, began).await,
+                Some(name) => self.hold(&key, &Claim::Give(bare(name)), intent, began).await.map(drop),
                 None => Ok(()),
             },
             Intent::Rename { container, name } => {
                 let (from, name) = (bare(container), bare(name));
-                let meant = self.meant(&from, began).await?;
-                let claim = Claim::Rename { name: name.clone(), from, container: meant.clone() };
-                self.hold(&key, &claim, intent, began).await?;
-                // The engine would wait for the container's lock first, as long as a client likes, and then say no; or yes, if the
-                // name has become free meanwhile.
-                let deadline = began + self.limits.decision;
-                let refused = match self.engine.named(&name, deadline).await {
-                    Ok(found) if found.iter().all(|other| Some(&other.id) == meant.as_ref()) => return Ok(()),
-                    Ok(_) => Reason::NameTaken { name },
-                    Err(error) => Reason::EngineUnreachable { why: error.to_string() },
-                };
-                self.leases.end_rename(&key);
-                Err(refused)
+                let claim = Claim::Rename { name: name.clone(), from: from.clone() };
+                let lease = self.hold(&key, &claim, intent, began).await?;
+                let held = self.hold_rename(lease, &from, name, began).await;
+                if held.is_err() {
+                    self.leases.end_rename(&key);
+                }
+                held
             }
             _ => Ok(()),
         }
     }
 
-    /// The container that a rename means; `None` where there is none, or more than one begins so.
-    async fn meant(&self, container: &str, began: Instant) -> Result<Option<ContainerId>, Reason> {
+    /// What a rename means is looked at once nobody can be given its names any more, and written down.
+    async fn hold_rename(&self, lease: u64, from: &str, name: String, began: Instant) -> Result<(), Reason> {
+        let unreachable = |error: EngineError| Reason::EngineUnreachable { why: error.to_string() };
+        let meant = self.meant(from, began).await?;
+        // The engine would wait for the container's lock first, as long as a client likes, and then say no; or yes, if the name
+        // has become free meanwhile.
+        let found = self.engine.named(&name, began + self.limits.decision).await.map_err(unreachable)?;
+        if found.iter().any(|other| other.id != meant) {
+            return Err(Reason::NameTaken { name });
+        }
+        self.leases.rename_of(lease, meant).map_err(|busy| refused(&busy, &name))
+    }
+
+    /// The container that a rename means. A name that begins another container's id may come to mean that one, if it is lost before
+    /// the engine looks.
+    async fn meant(&self, container: &str, began: Instant) -> Result<ContainerId, Reason> {
         let unreachable = |error: EngineError| Reason::EngineUnreachable { why: error.to_string() };
         let deadline = began + self.limits.decision;
         if let Ok(id) = container.parse() {
-            return Ok(Some(id));
+            return Ok(id);
         }
-        if let Some(found) = self.engine.named(container, deadline).await.map_err(unreachable)?.pop() {
-            return Ok(Some(found.id));
+        let mut found = self.engine.named(container, deadline).await.map_err(unreachable)?;
+        if !container.is_empty() && container.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            found.extend(self.engine.beginning(container, deadline).await.map_err(unreachable)?);
+            found.dedup_by(|one, other| one.id == other.id);
         }
-        if !container.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(None);
+        let first = found.pop().ok_or_else(|| Reason::ContainerUnknown { container: container.to_owned() })?;
+        if found.iter().any(|other| other.id != first.id) {
+            return Err(Reason::Unreadable(Unreadable::Reference(format!(
+                "`{container}` means more than one container, by its name or by the beginning of its id; use the whole id"
+            ))));
         }
-        let mut found = self.engine.beginning(container, deadline).await.map_err(unreachable)?;
-        Ok(found.pop().filter(|_| found.is_empty()).map(|only| only.id))
+        Ok(first.id)
     }
 
-    /// Holds `claim` for the call, once what excludes it has ended.
-    async fn hold(&self, key: &str, claim: &Claim, intent: &Intent, began: Instant) -> Result<(), Reason> {
-        let name = match claim {
-            Claim::Start(name) | Claim::Give(name) | Claim::Rename { name, .. } => name,
+    /// Holds `claim` for the call, once what excludes it has ended. Returns the lease's number.
+    async fn hold(&self, key: &str, claim: &Claim, intent: &Intent, began: Instant) -> Result<u64, Reason> {
+        let deadline = began + self.limits.name;
+        // Those that do not end by then are still under way.
+        let _ = tokio::time::timeout_at(deadline, self.settle(Some(claim))).await;
+        let held = match self.leases.hold(key, claim, deadline).await {
+            Err(Busy::Full) => {
+                let _ = tokio::time::timeout_at(deadline, self.settle(None)).await;
+                self.leases.hold(key, claim, deadline).await
+            }
+            held => held,
         };
-        for pending in self.leases.pending(name) {
+        held.map_err(|busy| refused(&busy, &claim_name(intent)))
+    }
+
+    /// Ends the renames that are over though the daemon never told so; those alone that exclude `claim`, if one is given.
+    pub(super) async fn settle(&self, claim: Option<&Claim>) {
+        for pending in self.leases.pending(claim) {
             if self.is_over(&pending).await {
                 self.leases.settle(&pending);
             }
         }
-        self.leases.hold(key, claim, began + self.limits.name).await.map_err(|busy| match busy {
-            Busy::Held => Reason::NameBusy { name: claim_name(intent) },
-            Busy::Full => Reason::Overloaded,
-            Busy::Unwritable => Reason::StateUnwritable,
-        })
     }
 
     /// Whether a rename whose end the daemon has not told is carried out, or was dropped (by another plugin, by a restart of the
     /// engine). It waits in the line for its container's lock; who comes later and has had the lock twice has passed it.
     async fn is_over(&self, pending: &leases::Pending) -> bool {
+        // It was never answered.
         let Some(container) = &pending.container else { return true };
         for _ in 0..2 {
             // The gate's own wait for that lock must not become what holds others up.
             let Some(_look) = self.looks.enter(container.as_str()) else { return false };
-            match self.engine.container(container.as_str(), Instant::now() + self.limits.look).await {
+            match self.ends.container(container.as_str(), Instant::now() + SETTLES).await {
                 Ok(None) => return true,
                 Ok(Some(found)) if found.name == pending.name => return true,
                 Ok(Some(_)) => {}
@@ -609,6 +632,14 @@ fn serves_http2(version: &str) -> bool {
 /// Method and target, which dockerd repeats in AuthZRes.
 fn call_key(call: &Call) -> String {
     format!("{} {}", call.method, call.uri)
+}
+
+fn refused(busy: &Busy, name: &str) -> Reason {
+    match busy {
+        Busy::Held => Reason::NameBusy { name: name.to_owned() },
+        Busy::Full => Reason::Overloaded,
+        Busy::Unwritable => Reason::StateUnwritable,
+    }
 }
 
 fn claim_name(intent: &Intent) -> String {

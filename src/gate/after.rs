@@ -12,6 +12,7 @@ use super::leases::Judged;
 use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
+use crate::image::ImageName;
 use crate::policy::{Mode, Reason, Scope, Verdict};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
 use crate::trust::{Hashed, Question};
@@ -25,6 +26,8 @@ pub(super) const MAX_LOOKS: usize = 32;
 const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
 /// One call of the engine at a call's end. It may wait for a lock that a client holds.
 const CALL: Duration = Duration::from_secs(2);
+/// How often a container is judged again of which it could not be found out whether it may run.
+const JUDGE_TRIES: u32 = 5;
 /// How long a container that may not run is tried to be killed, and how often.
 const KILL_TRIES: u32 = 150;
 const KILL_PAUSE: Duration = Duration::from_secs(2);
@@ -68,7 +71,12 @@ impl Gate {
                     self.look_at_start(start, judged).await;
                 }
             }
-            Intent::Plugin(plugin) => self.plugin_ended(call, &plugin, succeeded || status.is_none()).await,
+            Intent::Plugin(plugin) => {
+                // It asks verifiers, which may take longer than the daemon is kept waiting.
+                let (gate, call) = (Arc::clone(self), call.clone());
+                let end = async move { gate.plugin_ended(&call, &plugin, succeeded || status.is_none()).await };
+                let _ = tokio::spawn(end).await;
+            }
             // Their ends mean nothing to the gate.
             _ => {}
         }
@@ -82,10 +90,9 @@ impl Gate {
         let Rules::Good { policy, verifiers } = &*rules else { return };
         let name = format!("{}:{tag}", pull.repository);
         let deadline = tokio::time::Instant::now() + self.limits.after;
-        let Ok(Some(image)) = self.ends.image(&name, deadline).await else { return };
-        if self.pulls.brought_nothing(call, image.id) {
-            return;
-        }
+        let image = self.ends.image(&name, deadline).await.ok().flatten();
+        let brought_nothing = self.pulls.brought_nothing(call, image.as_ref().map(|image| image.id));
+        let Some(image) = image.filter(|_| !brought_nothing) else { return };
         let question = Question::Tag(tag.clone());
         let required = policy.scope(&pull.repository).map(Scope::verifiers).unwrap_or_default();
         for verifier in verifiers.iter().filter(|verifier| required.contains(&verifier.kind())) {
@@ -157,14 +164,18 @@ impl Gate {
         let _ = tokio::spawn(look).await;
     }
 
-    /// The judged container began with this call, or else everything that did is judged.
-    async fn started(self: &Arc<Self>, start: &Start, judged: Option<Judged>) {
-        let judged = judged
-            .unwrap_or_else(|| Judged { since: crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(), container: None });
-        let since = judged.since.checked_sub(SLACK).unwrap_or_default();
-        if let Some(id) = &judged.container {
+    /// The judged container began with this call, or else everything that did is judged. Where the gate was restarted in between,
+    /// only what the name means now is.
+    async fn started(&self, start: &Start, judged: Option<Judged>) {
+        let since = judged.as_ref().map_or_else(
+            || crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(),
+            |judged| judged.since.checked_sub(SLACK).unwrap_or_default(),
+        );
+        if let Some(Judged { begun, container: Some(id), .. }) = &judged {
             let found = self.ends.container(id, Instant::now() + CALL).await;
-            if found.is_ok_and(|found| found.is_some_and(|found| found.started_at >= Some(since))) {
+            let has_begun = found.is_ok_and(|found| found.is_some_and(|found| found.started_at >= Some(since)));
+            // Another call may have started it, in place of this one.
+            if has_begun && self.leases.starts_since(id, *begun) <= 1 {
                 return;
             }
         }
@@ -174,26 +185,30 @@ impl Gate {
             Err(error) => return self.not_looked(&error.to_string()),
         };
         let age = crate::clock::now().duration_since(since);
-        for container in all.iter().filter(|container| may_have_begun(container, age)) {
-            if !self.leases.was_let_start(container.id.as_str()) {
-                self.began_unjudged(start, &container.id, since).await;
+        let name = start.container.trim_start_matches('/');
+        let is_meant = |container: &ContainerSummary| {
+            container.names.iter().any(|own| own == name) || container.id.as_str().starts_with(name)
+        };
+        for container in all.iter().filter(|container| judged.is_some() || is_meant(container)) {
+            if may_have_begun(container, age) && !self.leases.was_let_start(container.id.as_str()) {
+                self.began_unjudged(start, container, since).await;
             }
         }
     }
 
-    /// Judges a container that may have begun with a call that judged another one, and kills it if it may not run.
-    async fn began_unjudged(&self, start: &Start, id: &ContainerId, since: Timestamp) {
+    /// Judges a container that may have begun with a call that judged another one, and kills it if it may not run. A container that
+    /// does not answer, because a client holds it, is judged by its image.
+    async fn began_unjudged(&self, start: &Start, listed: &ContainerSummary, since: Timestamp) {
+        let id = &listed.id;
         let found = match self.ends.container(id.as_str(), Instant::now() + CALL).await {
             Ok(Some(found)) if found.started_at >= Some(since) => Some(found),
             Ok(_) => return,
-            // A container that does not answer is judged by what the gate knows of it, and killed if that says no.
             Err(_) => None,
         };
-        let by_id = Start { container: id.to_string(), action: StartAction::Start, extra: None };
-        let Verdict::Deny(reason) = self.judge(&Intent::Start(by_id)).await.verdict else { return };
         if self.mode() == Mode::Audit {
             return;
         }
+        let Some(reason) = self.refusal_of(listed, found.is_some()).await else { return };
         // What could not be found out is no reason to kill; the next start is asked about again.
         if reason.is_unsure() {
             self.not_looked(&format!("container {id}: {}", reason.message()));
@@ -206,6 +221,34 @@ impl Gate {
         let event = if killed { Event::Killed } else { Event::Mismatch };
         tracing::error!(container = %id, code = reason.code(), killed, "a container that was not the one judged was started");
         self.record_start(event, start, id, &reason);
+    }
+
+    /// Why a container may not run, if so. What cannot be found out is asked again for a while.
+    async fn refusal_of(&self, listed: &ContainerSummary, answers: bool) -> Option<Reason> {
+        let by_image = listed.image.map(|image| {
+            Intent::Create(Box::new(Create {
+                image: Some(ImageName::Id(image)),
+                name: None,
+                image_mounts: Vec::new(),
+                doors: Vec::new(),
+            }))
+        });
+        let by_id = Intent::Start(Start { container: listed.id.to_string(), action: StartAction::Start, extra: None });
+        let mut last = None;
+        for _ in 0..JUDGE_TRIES {
+            let intent = match &by_image {
+                _ if answers => &by_id,
+                Some(by_image) => by_image,
+                None => return Some(Reason::NoImage),
+            };
+            match self.judge(intent).await.verdict {
+                Verdict::Allow(_) => return None,
+                Verdict::Deny(reason) if !reason.is_unsure() => return Some(reason),
+                Verdict::Deny(reason) => last = Some(reason),
+            }
+            tokio::time::sleep(KILL_PAUSE).await;
+        }
+        last
     }
 
     /// Kills a container by its id, until it is dead. Meanwhile nothing starts by the name that it was started by.

@@ -19,6 +19,8 @@ const MAX_REPOSITORIES: usize = 16;
 const MAX_DIGESTS: usize = 32;
 /// Most images of one call. Nobody mounts more; each costs the engine a look.
 const MAX_IMAGES: usize = 16;
+/// Most containers whose ids begin with another's name that are judged beside it: more are refused, each costs a look.
+const MAX_ALIKE: usize = 4;
 /// Most networks of one service, likewise.
 const MAX_NETWORKS: usize = 64;
 
@@ -119,18 +121,19 @@ impl Asking<'_> {
         }
         let mut others = self.gate.engine.beginning(&found.name, self.deadline).await.map_err(unreachable)?;
         others.retain(|other| other.id != found.id);
-        // An id that begins like others starts nothing.
-        let [other] = others.as_slice() else { return Ok(()) };
-        let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
-        let facts = Box::pin(self.start(&start.container)).await?;
-        match policy::decide(self.policy, &Intent::Start(start), &facts) {
-            policy::Verdict::Allow(_) => Ok(()),
-            policy::Verdict::Deny(_) => Err(Reason::Unreadable(Unreadable::Reference(format!(
-                "`{}` is the name of one container and begins the id of another, `{}`, which is not approved; start it by its own id",
-                found.name,
-                other.id.as_str().get(..12).unwrap_or_default()
-            )))),
+        for other in &others {
+            let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
+            let facts = if others.len() > MAX_ALIKE { None } else { Some(Box::pin(self.start(&start.container)).await?) };
+            let verdict = facts.map(|facts| policy::decide(self.policy, &Intent::Start(start), &facts));
+            if !matches!(verdict, Some(policy::Verdict::Allow(_))) {
+                return Err(Reason::Unreadable(Unreadable::Reference(format!(
+                    "`{}` is the name of one container and begins the id of another, `{}`, which is not approved; start it by its own id",
+                    found.name,
+                    other.id.as_str().get(..12).unwrap_or_default()
+                ))));
+            }
         }
+        Ok(())
     }
 
     async fn rollback(&self, service: &str) -> Result<Facts, Reason> {

@@ -21,6 +21,8 @@ use crate::image::Digest;
 /// went away). dockerd looks the name up at once after the last plugin's answer; what takes longer is looked at when it ends.
 /// A rename's lease has no such end: after this time the engine is asked whether the call still waits.
 const HELD: Duration = Duration::from_secs(20);
+/// How long nothing starts by a name where the renames of an earlier gate cannot be read. Most are over by then.
+const UNKNOWN: Duration = Duration::from_mins(1);
 /// How long an ended-by-time start is remembered, so that its AuthZRes finds what it was judged by.
 const REMEMBERED: Duration = Duration::from_mins(10);
 /// Most leases of starts and creates at once, remembered ones included. Stops memory from being filled by calls that never end;
@@ -49,8 +51,6 @@ pub enum Claim {
         name: String,
         /// The name it is called by in the call; nobody else may be given that one meanwhile.
         from: String,
-        /// Its id; `None` where the engine knows no such container.
-        container: Option<ContainerId>,
     },
 }
 
@@ -70,6 +70,8 @@ pub enum Busy {
 pub struct Judged {
     /// When the daemon asked about it.
     pub since: Timestamp,
+    /// The same, as the gate counts time.
+    pub begun: Instant,
     /// The whole id of the container it was judged by.
     pub container: Option<String>,
 }
@@ -101,22 +103,26 @@ struct State {
     closed: Vec<Key>,
     judged: VecDeque<(String, Instant)>,
     numbers: u64,
+    /// Nothing starts by a name until then: what an earlier gate held cannot be read.
+    unknown_until: Option<Instant>,
 }
 
 /// What came of a claim.
 enum Hold {
-    /// It is held.
-    Done,
+    /// It is held, under this number.
+    Done(u64),
     /// Something excludes it, which ends by itself then, if at all.
     Wait { until: Option<Instant> },
 }
 
 /// A start's or a create's lease.
 struct Held {
+    number: u64,
     /// Of method and target of the call, as dockerd repeats them in AuthZRes.
     call: Key,
     is_start: bool,
     name: Key,
+    begun: Instant,
     until: Instant,
     since: Timestamp,
     judged: Option<String>,
@@ -149,18 +155,25 @@ fn key(text: &str) -> Key {
 }
 
 impl Leases {
-    /// Leases that are kept in `file`; what an earlier gate held is held again. A file that cannot be read is said in the log.
+    /// Leases that are kept in `file`; what an earlier gate held is held again. Where the file cannot be read, nothing
+    /// starts by a name for a while.
     pub fn kept_in(file: PathBuf) -> Self {
-        let kept: Vec<Kept> = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::error!(file = %file.display(), %error, "the renames under way cannot be read; names that were being given are not known");
-                Vec::new()
-            }),
-            Err(_) => Vec::new(),
+        let read = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error.to_string()),
         };
+        let (kept, unknown_until): (Vec<Kept>, _) = read.map_or_else(
+            |error| {
+                tracing::error!(file = %file.display(), error, "the renames under way cannot be read; nothing starts by a name for a minute");
+                (Vec::new(), Some(Instant::now() + UNKNOWN))
+            },
+            |kept| (kept, None),
+        );
         let leases = Self { file: Some(file), ..Self::default() };
         {
             let mut state = leases.lock();
+            state.unknown_until = unknown_until;
             for kept in kept.into_iter().take(MAX_RENAMES) {
                 state.numbers += 1;
                 let number = state.numbers;
@@ -170,24 +183,17 @@ impl Leases {
         leases
     }
 
-    /// Waits until `claim` excludes nothing that is held, at most until `deadline`, and holds it for `call`.
-    pub async fn hold(&self, call: &str, claim: &Claim, deadline: Instant) -> Result<(), Busy> {
+    /// Waits until `claim` excludes nothing that is held, at most until `deadline`, and holds it for `call`. Returns the lease's number.
+    pub async fn hold(&self, call: &str, claim: &Claim, deadline: Instant) -> Result<u64, Busy> {
         let _waits = self.wait_for(claim)?;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = Instant::now();
-            let held = self.lock().try_hold(call, claim, now)?;
-            let Hold::Wait { until: next } = held else {
-                return match claim {
-                    Claim::Rename { .. } => self.write().map_err(|error| {
-                        tracing::error!(%error, "a rename cannot be written to the state folder; it is refused");
-                        self.end_rename(call);
-                        Busy::Unwritable
-                    }),
-                    Claim::Start(_) | Claim::Give(_) => Ok(()),
-                };
+            let next = match self.lock().try_hold(call, claim, now)? {
+                Hold::Done(number) => return Ok(number),
+                Hold::Wait { until } => until,
             };
             if now >= deadline {
                 return Err(Busy::Held);
@@ -199,12 +205,34 @@ impl Leases {
         }
     }
 
-    /// Notes which container a start was judged by.
-    pub fn judged(&self, call: &str, container: &str) {
-        let call = key(call);
-        if let Some(lease) = self.lock().held.iter_mut().rev().find(|lease| lease.call == call) {
+    /// Notes which container the rename `number` is about, and writes it down before it is answered.
+    pub fn rename_of(&self, number: u64, container: ContainerId) -> Result<(), Busy> {
+        {
+            let mut state = self.lock();
+            let of_one = state.renames.iter().filter(|rename| rename.kept.container.as_ref() == Some(&container)).count();
+            if of_one >= MAX_RENAMES_OF_ONE {
+                return Err(Busy::Full);
+            }
+            let rename = state.renames.iter_mut().find(|rename| rename.number == number).ok_or(Busy::Full)?;
+            rename.kept.container = Some(container);
+        }
+        self.write().map_err(|error| {
+            tracing::error!(%error, "a rename cannot be written to the state folder; it is refused");
+            Busy::Unwritable
+        })
+    }
+
+    /// Notes which container the start `number` was judged by.
+    pub fn judged(&self, number: u64, container: &str) {
+        if let Some(lease) = self.lock().held.iter_mut().find(|lease| lease.number == number) {
             lease.judged = Some(container.to_owned());
         }
+    }
+
+    /// Gives up a start's or a create's lease whose call is refused.
+    pub fn give_up(&self, number: u64) {
+        self.lock().held.retain(|lease| lease.number != number);
+        self.changed.notify_waiters();
     }
 
     /// Remembers that a start of this container was judged and let pass, under whatever name.
@@ -223,16 +251,23 @@ impl Leases {
         self.lock().judged.iter().any(|(id, _)| id == container)
     }
 
-    /// Ends the oldest lease of `call`, a start or a create; what a start was judged by. `None`: there is none any more (the gate
-    /// was restarted in between).
+    /// How many starts of this container were let pass since then.
+    pub fn starts_since(&self, container: &str, begun: Instant) -> usize {
+        self.lock().judged.iter().filter(|(id, at)| id == container && *at >= begun).count()
+    }
+
+    /// Ends a lease of `call`, a start or a create; what a start was judged by. `None`: there is none any more (the gate was
+    /// restarted in between). Of several, one that holds still ends first: what other plugins refused never ends.
     pub fn end(&self, call: &str) -> Option<Judged> {
-        let call = key(call);
+        let (call, now) = (key(call), Instant::now());
         let mut state = self.lock();
-        let at = state.held.iter().position(|lease| lease.call == call)?;
+        let of_call = |lease: &Held| lease.call == call;
+        let live = state.held.iter().position(|lease| of_call(lease) && lease.until > now);
+        let at = live.or_else(|| state.held.iter().rposition(of_call))?;
         let lease = state.held.remove(at);
         drop(state);
         self.changed.notify_waiters();
-        Some(Judged { since: lease.since, container: lease.judged })
+        Some(Judged { since: lease.since, begun: lease.begun, container: lease.judged })
     }
 
     /// Ends the oldest lease of the rename `call`.
@@ -263,12 +298,11 @@ impl Leases {
         self.changed.notify_waiters();
     }
 
-    /// The renames to or of `name` that have been under way for longer than [`HELD`]: their AuthZRes may never come.
-    pub fn pending(&self, name: &str) -> Vec<Pending> {
-        let name = key(name);
+    /// The renames that have been under way for longer than [`HELD`], one of each container: their AuthZRes may never come. Only
+    /// those that exclude `claim`, if one is given.
+    pub fn pending(&self, claim: Option<&Claim>) -> Vec<Pending> {
         let state = self.lock();
-        let concerns =
-            |rename: &&Rename| (rename.kept.gives == name || rename.kept.from == name) && rename.begun.elapsed() >= HELD;
+        let concerns = |rename: &&Rename| rename.begun.elapsed() >= HELD && claim.is_none_or(|claim| excluded_by(claim, rename));
         let pending = |rename: &Rename| Pending {
             number: rename.number,
             name: rename.kept.name.clone(),
@@ -337,6 +371,16 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Whether `claim` has to wait for a rename that is under way.
+fn excluded_by(claim: &Claim, rename: &Rename) -> bool {
+    match claim {
+        Claim::Start(name) => rename.kept.gives == key(name),
+        // What a rename under way is called by stays what it was.
+        Claim::Give(name) => rename.kept.from == key(name),
+        Claim::Rename { name, from } => rename.kept.from == key(name) || rename.kept.gives == key(from),
+    }
+}
+
 impl State {
     /// Holds `claim` for `call`, if nothing excludes it.
     fn try_hold(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<Hold, Busy> {
@@ -347,25 +391,31 @@ impl State {
             excluded = true;
             until = [until, end].into_iter().flatten().min();
         };
+        self.renames.iter().filter(|rename| excluded_by(claim, rename)).for_each(|_| exclude(None));
         match claim {
             Claim::Start(name) => {
                 let name = key(name);
                 live.filter(|lease| !lease.is_start && lease.name == name).for_each(|lease| exclude(Some(lease.until)));
-                self.renames.iter().filter(|rename| rename.kept.gives == name).for_each(|_| exclude(None));
                 self.closed.iter().filter(|closed| **closed == name).for_each(|_| exclude(None));
+                if let Some(until) = self.unknown_until.filter(|until| *until > now) {
+                    exclude(Some(until));
+                }
             }
-            Claim::Give(name) | Claim::Rename { name, .. } => {
+            Claim::Give(name) => {
                 let name = key(name);
                 live.filter(|lease| lease.is_start && lease.name == name).for_each(|lease| exclude(Some(lease.until)));
-                // What a rename under way is called by stays what it was.
-                self.renames.iter().filter(|rename| rename.kept.from == name).for_each(|_| exclude(None));
+            }
+            Claim::Rename { name, from } => {
+                let (name, from) = (key(name), key(from));
+                // What the container is called by must not come to mean another before the engine looks.
+                let is_in_the_way = |lease: &&Held| if lease.is_start { lease.name == name } else { lease.name == from };
+                live.filter(is_in_the_way).for_each(|lease| exclude(Some(lease.until)));
             }
         }
         if excluded {
             return Ok(Hold::Wait { until });
         }
-        self.push(call, claim, now)?;
-        Ok(Hold::Done)
+        self.push(call, claim, now).map(Hold::Done)
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -377,7 +427,9 @@ impl State {
         }
     }
 
-    fn push(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<(), Busy> {
+    fn push(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<u64, Busy> {
+        self.numbers += 1;
+        let number = self.numbers;
         let (call, since) = (key(call), crate::clock::now());
         match claim {
             Claim::Start(name) | Claim::Give(name) => {
@@ -385,20 +437,19 @@ impl State {
                     return Err(Busy::Full);
                 }
                 let is_start = matches!(claim, Claim::Start(_));
-                self.held.push(Held { call, is_start, name: key(name), until: now + HELD, since, judged: None });
+                let until = now + HELD;
+                self.held.push(Held { number, call, is_start, name: key(name), begun: now, until, since, judged: None });
             }
-            Claim::Rename { name, from, container } => {
-                let of_one = self.renames.iter().filter(|rename| rename.kept.container == *container).count();
-                if self.renames.len() >= MAX_RENAMES || of_one >= MAX_RENAMES_OF_ONE {
+            Claim::Rename { name, from } => {
+                if self.renames.len() >= MAX_RENAMES {
                     return Err(Busy::Full);
                 }
-                self.numbers += 1;
                 let shown = name.chars().take(SHOWN).collect();
-                let kept = Kept { name: shown, container: container.clone(), since, gives: key(name), from: key(from), call };
-                self.renames.push(Rename { number: self.numbers, begun: now, kept });
+                let kept = Kept { name: shown, container: None, since, gives: key(name), from: key(from), call };
+                self.renames.push(Rename { number, begun: now, kept });
             }
         }
-        Ok(())
+        Ok(number)
     }
 }
 
@@ -414,30 +465,37 @@ mod tests {
         digit.to_string().repeat(64).parse().ok()
     }
 
-    fn rename(from: &str, name: &str, container: char) -> Claim {
-        Claim::Rename { name: name.into(), from: from.into(), container: id(container) }
+    fn rename(from: &str, name: &str) -> Claim {
+        Claim::Rename { name: name.into(), from: from.into() }
+    }
+
+    /// Holds a rename of the container with this id.
+    async fn held(leases: &Leases, call: &str, claim: &Claim, container: char) -> Result<(), Busy> {
+        let number = leases.hold(call, claim, soon()).await?;
+        let told = leases.rename_of(number, id(container).unwrap());
+        told.inspect_err(|_| leases.end_rename(call))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_name_is_not_given_while_a_start_by_it_is_under_way() {
         let leases = Leases::default();
         leases.hold("POST /containers/web/start", &Claim::Start("web".into()), soon()).await.unwrap();
-        assert_eq!(leases.hold("rename", &rename("bad", "web", 'b'), soon()).await, Err(Busy::Held));
+        assert_eq!(leases.hold("rename", &rename("bad", "web"), soon()).await, Err(Busy::Held));
         assert_eq!(leases.hold("create", &Claim::Give("web".into()), soon()).await, Err(Busy::Held));
         leases.hold("create", &Claim::Give("other".into()), soon()).await.unwrap();
         assert!(leases.end("POST /containers/web/start").is_some());
-        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        held(&leases, "rename", &rename("bad", "web"), 'b').await.unwrap();
         assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rename_that_waits_in_the_engine_holds_its_names_until_it_ends() {
         let leases = Leases::default();
-        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        held(&leases, "rename", &rename("bad", "web"), 'b').await.unwrap();
         tokio::time::advance(HELD * 30).await;
         assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
         // Nor does the name that the rename was called by come to mean another container.
-        assert_eq!(leases.hold("other", &rename("evil", "bad", 'c'), soon()).await, Err(Busy::Held));
+        assert_eq!(leases.hold("other", &rename("evil", "bad"), soon()).await, Err(Busy::Held));
         leases.hold("start", &Claim::Start("db".into()), soon()).await.unwrap();
         leases.end_rename("rename");
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
@@ -446,10 +504,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rename_that_never_ends_can_be_settled() {
         let leases = Leases::default();
-        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
-        assert!(leases.pending("web").is_empty());
+        held(&leases, "rename", &rename("bad", "web"), 'b').await.unwrap();
+        assert!(leases.pending(None).is_empty());
         tokio::time::advance(HELD).await;
-        let pending = leases.pending("web");
+        assert!(leases.pending(Some(&Claim::Start("db".into()))).is_empty());
+        let pending = leases.pending(Some(&Claim::Start("web".into())));
         assert_eq!(pending.first().map(|pending| pending.container.clone()), Some(id('b')));
         leases.settle(pending.first().unwrap());
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
@@ -459,7 +518,7 @@ mod tests {
     async fn a_restarted_gate_knows_the_names_that_are_being_given() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("renames.json");
-        Leases::kept_in(file.clone()).hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        held(&Leases::kept_in(file.clone()), "rename", &rename("bad", "web"), 'b').await.unwrap();
         let again = Leases::kept_in(file.clone());
         assert_eq!(again.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
         again.end_rename("rename");
@@ -468,10 +527,42 @@ mod tests {
         third.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
+    /// Another plugin refused the first; the same call again must not take its lease for its own.
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_never_ends_does_not_end_for_the_next() {
+        let leases = Leases::default();
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+        tokio::time::advance(HELD).await;
+        let number = leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+        leases.judged(number, "c2");
+        assert_eq!(leases.end("start").and_then(|judged| judged.container), Some("c2".to_owned()));
+        leases.hold("create", &Claim::Give("web".into()), soon()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rename_of_a_name_that_is_being_given_waits() {
+        let leases = Leases::default();
+        held(&leases, "first", &rename("evil", "bad"), 'e').await.unwrap();
+        assert_eq!(leases.hold("second", &rename("bad", "web"), soon()).await, Err(Busy::Held));
+        leases.hold("create", &Claim::Give("new".into()), soon()).await.unwrap();
+        assert_eq!(leases.hold("third", &rename("new", "web"), soon()).await, Err(Busy::Held));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn renames_of_an_earlier_gate_that_cannot_be_read_keep_names_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("renames.json");
+        std::fs::write(&file, "[{").unwrap();
+        let leases = Leases::kept_in(file);
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+        tokio::time::advance(UNKNOWN).await;
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_rename_that_cannot_be_written_is_refused() {
         let leases = Leases::kept_in("/nonexistent/folder/renames.json".into());
-        assert_eq!(leases.hold("rename", &rename("bad", "web", 'b'), soon()).await, Err(Busy::Unwritable));
+        assert_eq!(held(&leases, "rename", &rename("bad", "web"), 'b').await, Err(Busy::Unwritable));
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
@@ -479,16 +570,16 @@ mod tests {
     async fn renames_of_one_container_do_not_take_every_place() {
         let leases = Leases::default();
         for number in 0..MAX_RENAMES_OF_ONE {
-            leases.hold(&format!("r{number}"), &rename("bad", &format!("n{number}"), 'b'), soon()).await.unwrap();
+            held(&leases, &format!("r{number}"), &rename("bad", &format!("n{number}")), 'b').await.unwrap();
         }
-        assert_eq!(leases.hold("more", &rename("bad", "more", 'b'), soon()).await, Err(Busy::Full));
-        leases.hold("honest", &rename("good", "honest", 'a'), soon()).await.unwrap();
+        assert_eq!(held(&leases, "more", &rename("bad", "more"), 'b').await, Err(Busy::Full));
+        held(&leases, "honest", &rename("good", "honest"), 'a').await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn few_wait_for_one_name() {
         let leases = std::sync::Arc::new(Leases::default());
-        leases.hold("rename", &rename("bad", "web", 'b'), soon()).await.unwrap();
+        held(&leases, "rename", &rename("bad", "web"), 'b').await.unwrap();
         let later = Instant::now() + Duration::from_secs(5);
         for _ in 0..MAX_WAITING {
             let leases = leases.clone();
@@ -524,10 +615,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_goes_on_when_the_lease_runs_out_and_the_judged_container_is_remembered() {
         let leases = std::sync::Arc::new(Leases::default());
-        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
-        leases.judged("start", "c1");
+        let number = leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+        leases.judged(number, "c1");
         let deadline = Instant::now() + HELD * 2;
-        assert_eq!(leases.hold("rename", &rename("b", "web", 'b'), deadline).await, Ok(()));
+        leases.hold("rename", &rename("b", "web"), deadline).await.unwrap();
         assert_eq!(leases.end("start").and_then(|judged| judged.container), Some("c1".to_owned()));
         assert_eq!(leases.end("start"), None);
     }

@@ -23,11 +23,12 @@ impl Pulls {
         pulls.push_back((Digest::of(call.as_bytes()), held));
     }
 
-    /// Whether the host held `now` already when the pull `call` began.
-    pub fn brought_nothing(&self, call: &str, now: Digest) -> bool {
+    /// The end of the pull `call`: whether the host held `now` already when it began.
+    pub fn brought_nothing(&self, call: &str, now: Option<Digest>) -> bool {
         let call = Digest::of(call.as_bytes());
         let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = pulls.iter().position(|(pull, _)| *pull == call);
-        at.and_then(|at| pulls.remove(at)).is_some_and(|(_, held)| held == Some(now))
+        // Of several, the newest: those before it may have failed unseen.
+        let at = pulls.iter().rposition(|(pull, _)| *pull == call);
+        at.and_then(|at| pulls.remove(at)).is_some_and(|(_, held)| held.is_some() && held == now)
     }
 }

@@ -300,6 +300,17 @@ async fn a_name_that_begins_another_containers_id_starts_nothing() {
     let id = format!("bbb{}", "c".repeat(61)).parse().unwrap();
     house.engine.put_container(Container { id, ..container('b', "bad", Some(digest("evil config"))) });
     assert_ne!(house.says(&start("bbb")).await, "allow");
+    // One of two others can be removed before the engine looks.
+    let id = format!("bbb{}", "d".repeat(61)).parse().unwrap();
+    house.engine.put_container(Container { id, ..container('b', "fine", Some(digest("good config"))) });
+    assert_ne!(house.says(&start("bbb")).await, "allow");
+    let rename = Call::decode(
+        br#"{"RequestMethod":"POST","RequestUri":"/containers/bbb/rename?name=x","RequestHeaders":{"Content-Length":"0"}}"#,
+    )
+    .unwrap();
+    let intent = Intent::of(&rename);
+    let Answer::Deny(message) = house.gate.request(Ok((rename, intent))).await else { panic!() };
+    assert!(message.starts_with("request-unreadable"), "{message}");
     for sure in ["a".repeat(64).as_str(), "aaa", "cc"] {
         assert_eq!(house.says(&start(sure)).await, "allow", "{sure}");
     }
@@ -309,6 +320,7 @@ async fn a_name_that_begins_another_containers_id_starts_nothing() {
 async fn a_removal_waits_for_no_start() {
     let house = house();
     house.engine.put_container(container('a', "db", Some(digest("good config"))));
+    house.engine.put_container(container('c', "c", Some(digest("good config"))));
     let call =
         |method: &str, uri: &str| Call::decode(format!(r#"{{"RequestMethod":"{method}","RequestUri":"{uri}"}}"#).as_bytes());
     for (method, uri) in
@@ -698,6 +710,7 @@ async fn a_name_is_not_moved_between_the_look_and_the_start() {
         body: None,
         outcome: None,
     };
+    house.engine.put_container(container('b', "b", Some(digest("good config"))));
     let started = call("POST", "/v1.41/containers/web/start");
     assert_eq!(house.gate.request(Ok((started.clone(), start("web")))).await, Answer::Allow);
     let rename =
@@ -892,8 +905,20 @@ async fn what_began_in_place_of_the_judged_container_is_killed_under_whatever_na
         assert_eq!(seen, events, "{status:?} {running}");
         assert_eq!(house.engine.killed().len(), usize::from(events == [Event::Killed]));
     }
-    // The judged one began: what else begins is not this call's.
+    // Another call has started the judged one meanwhile, so that it begins and this call starts another.
     let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let id = "a".repeat(64);
+    assert_eq!(house.gate.request(Ok((started_call(None), start(&id)))).await, Answer::Allow);
+    let begun =
+        Container { running: true, started_at: Some(crate::clock::now()), ..container('a', "web", Some(digest("good config"))) };
+    house.engine.put_container(begun);
+    house.engine.put_container(evil(true));
+    house.gate.response(&started_call(Some(204))).await;
+    assert_eq!(house.engine.killed().len(), 1);
+    // The judged one began: what else begins is not this call's.
+    let house = self::house();
     house.engine.put_container(container('a', "web", Some(digest("good config"))));
     assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
     let begun =
