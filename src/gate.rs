@@ -33,6 +33,7 @@ use crate::wire::{Answer, Call, CallError};
 pub use daemon_file::{DaemonFile, Listed};
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
+pub use leases::names_being_given;
 use leases::{Busy, Claim, Leases};
 use looks::Looks;
 use metrics::Metrics;

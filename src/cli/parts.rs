@@ -26,7 +26,7 @@ pub(super) const METRICS: &str = "metrics.prom";
 /// The records of approvals, in the state folder.
 const RECORDS: &str = "approvals.jsonl";
 /// Renames under way.
-const RENAMES: &str = "renames.json";
+pub(super) const RENAMES: &str = "renames.json";
 /// The plugins that may be enabled, in the state folder.
 const PLUGINS: &str = "plugins.json";
 

@@ -5,7 +5,7 @@
 //! container by the beginning of its id; `gather` looks at that one as well.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -152,6 +152,16 @@ type Key = Digest;
 
 fn key(text: &str) -> Key {
     Digest::of(text.as_bytes())
+}
+
+/// The names of [`Leases::kept_in`]'s file that are being given, each with when that began. No file: none.
+pub fn names_being_given(file: &Path) -> std::io::Result<Vec<(String, Timestamp)>> {
+    let kept: Vec<Kept> = match std::fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(kept.into_iter().map(|kept| (kept.name, kept.since)).collect())
 }
 
 impl Leases {
@@ -519,6 +529,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("renames.json");
         held(&Leases::kept_in(file.clone()), "rename", &rename("bad", "web"), 'b').await.unwrap();
+        let names: Vec<String> = names_being_given(&file).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["web"]);
         let again = Leases::kept_in(file.clone());
         assert_eq!(again.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
         again.end_rename("rename");

@@ -17,6 +17,10 @@ const COUNTED: std::time::Duration = std::time::Duration::from_millis(2100);
 const CUT: u64 = 64;
 /// Largest list of groups or users read. Stops a directory of a whole company from filling memory.
 const NAMES_BYTES: u64 = 8 << 20;
+/// What takes a name longer than this is held by a client, or was refused by another plugin.
+const HELD_LONG: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
+/// Most names that are shown.
+const SHOWN: usize = 5;
 /// Where containerd listens: what is asked of it goes by the engine, and so by the gate.
 const CONTAINERD: [&str; 2] = ["/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"];
 
@@ -59,7 +63,37 @@ pub(super) fn state(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::ok("state-folder", format!("{shown} is root's alone to write")));
     }
     findings.extend(log(&folder.join(parts::AUDIT_LOG)));
+    findings.extend(names_held(&folder.join(parts::RENAMES), crate::clock::now()));
     findings
+}
+
+/// Names that are being given for longer than any ordinary rename takes: nothing starts by them meanwhile.
+fn names_held(path: &Path, now: jiff::Timestamp) -> Option<Finding> {
+    let shown = quoted(&path.display().to_string());
+    match crate::gate::names_being_given(path) {
+        Ok(names) => {
+            let is_long = |since: &jiff::Timestamp| now.duration_since(*since) > HELD_LONG;
+            let mut held: Vec<String> = names.iter().filter(|(_, since)| is_long(since)).map(|(name, _)| quoted(name)).collect();
+            held.sort();
+            held.dedup();
+            let count = held.len();
+            held.truncate(SHOWN);
+            (count > 0).then(|| {
+                let evidence = format!(
+                    "{} being given for over a minute, and nothing starts by it: {}",
+                    if count == 1 { "one name is".to_owned() } else { format!("{count} names are") },
+                    held.join(", ")
+                );
+                let remedy =
+                    "end the calls that use the container (docker cp, docker export); start other containers by their full id";
+                Finding::warning("names-held", evidence, remedy)
+            })
+        }
+        Err(error) => {
+            let evidence = format!("{shown} cannot be read: {error}");
+            Some(Finding::info("names-held", evidence, "run this as root; if it is damaged, restart the gate"))
+        }
+    }
 }
 
 /// The audit log: there, private, whole.
@@ -385,6 +419,26 @@ mod tests {
         assert_eq!(ids(&log(&path)), [("audit-log", Good)]);
         std::fs::write(&path, line("17", 1)).unwrap();
         assert_eq!(ids(&log(&path)), [("audit-entries-lost", Warning)]);
+    }
+
+    #[test]
+    fn a_name_that_is_being_given_for_long_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("renames.json");
+        let now: jiff::Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
+        assert!(names_held(&path, now).is_none());
+        let hash = crate::image::Digest::of(b"");
+        let kept = |since: &str| {
+            format!(r#"[{{"name":"web","container":null,"since":"{since}","gives":"{hash}","from":"{hash}","call":"{hash}"}}]"#)
+        };
+        std::fs::write(&path, kept("2026-01-01T00:01:30Z")).unwrap();
+        assert!(names_held(&path, now).is_none());
+        std::fs::write(&path, kept("2026-01-01T00:00:00Z")).unwrap();
+        let found = names_held(&path, now).unwrap();
+        assert_eq!((found.id, found.severity), ("names-held", Warning));
+        assert!(found.evidence.contains("`web`"), "{}", found.evidence);
+        std::fs::write(&path, "[{").unwrap();
+        assert_eq!(names_held(&path, now).map(|found| found.severity), Some(super::super::Severity::Info));
     }
 
     #[test]
