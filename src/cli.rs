@@ -3,6 +3,7 @@
 mod allowlist;
 mod check;
 mod doctor;
+mod help;
 mod log;
 mod out;
 mod parts;
@@ -45,6 +46,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
+    /// Explain a refusal's code, a finding of doctor, a setting, or a command
+    Help(help::HelpArgs),
     /// Show and verify what a Notary server's trust data says
     Trust(trust::TrustArgs),
     /// Approve images: add their digests to the allowlist
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, &place::on_host(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &place::on_host(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
+        Command::Help(arguments) => help::run(&arguments),
         Command::Log(arguments) => log::run(&arguments, &place::on_host(settings)),
         Command::Register(arguments) => register::run(&arguments, &place::on_host(settings)),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &place::on_host(settings)),

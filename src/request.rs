@@ -64,12 +64,12 @@ pub enum Intent {
     Swarm,
     /// `POST /volumes/create`, `PUT /volumes/N`.
     Volume {
-        /// What in the call opens the host: driver options, foreign drivers. Empty for a plain volume.
+        /// What in the call gives access to the host: driver options, foreign drivers. Empty for a plain volume.
         doors: Vec<Door>,
     },
     /// `POST /networks/create` with a built-in driver, and addresses or interfaces that open the host.
     Network {
-        /// What in the call opens the host; never empty.
+        /// What in the call gives access to the host; never empty.
         doors: Vec<Door>,
     },
     /// `POST /networks/create` with a driver that is not built in.

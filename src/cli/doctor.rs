@@ -237,10 +237,10 @@ fn text(findings: &[Finding]) -> String {
     let (critical, warnings) = (count(Severity::Critical), count(Severity::Warning));
     text.push_str(&match (critical, warnings) {
         (0, 0) => "\nThis host is protected as far as can be seen.\n".to_owned(),
-        (0, warnings) => format!("\n{}: see docs/doctor.md.\n", many(warnings, "warning")),
+        (0, warnings) => format!("\n{}: img-authz help ID explains each.\n", many(warnings, "warning")),
         (critical, warnings) => {
             format!(
-                "\nThis host is not protected as it should be: {} critical, {}; see docs/doctor.md.\n",
+                "\nThis host is not protected as it should be: {} critical, {}; img-authz help ID explains each.\n",
                 critical,
                 many(warnings, "warning")
             )
@@ -269,7 +269,7 @@ mod tests {
             [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
         let expected = "CRITICAL  not-in-chain    a [31m?b\n                          → mend it\n\
                         ok        engine-version  20.10.24\n\n\
-                        This host is not protected as it should be: 1 critical, 0 warnings; see docs/doctor.md.\n";
+                        This host is not protected as it should be: 1 critical, 0 warnings; img-authz help ID explains each.\n";
         assert_eq!(text(&findings), expected);
         let json = serde_json::to_value(&findings).unwrap();
         assert_eq!(json[0]["severity"], "critical");

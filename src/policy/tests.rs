@@ -296,7 +296,7 @@ fn a_door_is_open_where_a_rule_opens_each_of_them() {
         assert_eq!((says(&policy, &create), says(&policy, &volume)), (of_create, of_volume), "{rules}");
     }
     let Some(Verdict::Deny(reason)) = precheck(&lockdown("bind"), &create) else { panic!() };
-    insta::assert_snapshot!(reason.message(), @"host-door: capability `CAP_NET_RAW` opens the host; leave it out, or have ALLOW_DOORS extended");
+    insta::assert_snapshot!(reason.message(), @"host-door: capability `CAP_NET_RAW` gives access to the host; leave it out, or ask this host's administrator to allow it in ALLOW_DOORS");
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn told(asked: Asked, gate: &str, is_recorded: Option<bool>, any_listed: bool) -
                 "setting-fault" => vec![Finding::critical(
                     "gate-without-policy",
                     format!("{by} is asked, but its settings are faulty: every call that touches an image is refused"),
-                    "see settings-fault; docker plugin disable, set, enable, then reload the daemon",
+                    "see settings-fault; as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd",
                 )],
                 _ => vec![Finding::ok("in-chain", format!("{by} was asked about a call and refused it ({code})"))],
             };

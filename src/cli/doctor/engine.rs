@@ -41,7 +41,11 @@ const DEBIAN_2026: [&str; 2] = ["26.1.5+dfsg1-9+deb13u1", "28.5.2+dfsg4-2"];
 pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let Some(numbers) = numbers(version) else {
         let evidence = format!("the engine's version {} is no release's, so its known holes cannot be told", quoted(version));
-        return vec![Finding::info("engine-version", evidence, "compare it with docs/doctor.md by hand")];
+        return vec![Finding::info(
+            "engine-version",
+            evidence,
+            "compare it with the versions that img-authz help cve-2026-34040 names",
+        )];
     };
     let mut found = Vec::new();
     let shown = quoted(package.unwrap_or(version));
@@ -111,7 +115,7 @@ fn unsure(why: &str, may_serve: bool) -> Finding {
         Finding::warning(
             "grpc-unasked",
             evidence,
-            "engines from 29.2 on serve it: repeat this, or close it as docs/doctor.md says",
+            "engines from 29.2 on serve it: repeat this, or close it: img-authz help grpc-unasked",
         )
     } else {
         Finding::info("grpc-unasked", evidence, "engines before 29.2 do not serve it")

@@ -49,7 +49,7 @@ pub(super) fn settings(settings: &Settings, now: Timestamp, policy: &mut Option<
 
 fn faults(faults: &[PolicyFault], has_last_good: bool) -> Vec<Finding> {
     let one = |fault: &PolicyFault| {
-        let remedy = "docker plugin disable, set, enable, then reload the daemon; for a gate without a managed plugin, its unit";
+        let remedy = "as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd; for a gate without a managed plugin, its unit";
         if has_last_good {
             let evidence = format!("{}; the last good settings are in force", clean(&fault.to_string()));
             Finding::warning("settings-fault", evidence, remedy)
