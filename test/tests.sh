@@ -449,6 +449,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../builds.sh"
     # shellcheck source=doctor.sh
     . "$RIG_TOOLS/../doctor.sh"
+    # shellcheck source=newest.sh
+    . "$RIG_TOOLS/../newest.sh"
 fi
 
 # --- Races ---
