@@ -130,12 +130,17 @@ test_empty_call_with_a_content_type() {
     assertTrue "the audit log says that the setting is not believed" $?
     doctor
     found warning http2-setting
-    refused $request_unreadable http2_denial
-    assertFalse "the form's image did not come" "docker image inspect foreign.test:5001/app:1.0"
-    # Without the gate it comes: the attack is one.
+    # Without the gate the form's image comes, unless the engine was built by a Go that refuses two lengths (1.27).
     before_the_gate hidden_form > "$SHUNIT_TMPDIR/form"
-    assertTrue "the form's image comes without the gate: $(< "$SHUNIT_TMPDIR/form")" "docker image inspect foreign.test:5001/app:1.0"
-    docker rmi -f foreign.test:5001/app:1.0 > /dev/null 2>&1
+    if [[ $(< "$SHUNIT_TMPDIR/form") = reset ]]; then
+        echo "    engine $engine_version refuses two headers Content-Length over HTTP/2 itself"
+        assertEquals "reset" "$(hidden_form)"
+    else
+        assertTrue "it comes: $(< "$SHUNIT_TMPDIR/form")" "docker image inspect foreign.test:5001/app:1.0"
+        docker rmi -f foreign.test:5001/app:1.0 > /dev/null 2>&1
+        refused $request_unreadable http2_denial
+    fi
+    assertFalse "the form's image did not come" "docker image inspect foreign.test:5001/app:1.0"
 
     engine restart
     pull_of_go_dockerclient_passes
@@ -175,7 +180,8 @@ test_what_failed_is_not_taken_for_done() {
     plug_registry
     sleep 3
     recorded "$before" '"event":"MISMATCH"'
-    assertFalse "nothing was brought: $(tail -n "+$((before + 1))" "$(audit_log)")" $?
+    status=$?
+    assertFalse "nothing was brought: $(tail -n "+$((before + 1))" "$(audit_log)")" $status
     docker rmi -f registry.test:5000/fails:1.0 > /dev/null
 
     # A create that fails makes nothing, and gives its name back at once.
@@ -198,7 +204,8 @@ test_what_failed_is_not_taken_for_done() {
     assertFalse "the program is not there" "docker start broken"
     sleep 2
     recorded "$before" '"event":"KILLED"' || recorded "$before" '"event":"MISMATCH"'
-    assertFalse "nothing is killed: $(tail -n "+$((before + 1))" "$(audit_log)")" $?
+    status=$?
+    assertFalse "nothing is killed: $(tail -n "+$((before + 1))" "$(audit_log)")" $status
     # The name is free for others at once.
     assertTrue "the name can be given" "docker rename broken mended"
     docker rm -f mended > /dev/null

@@ -15,12 +15,8 @@ use super::EngineError;
 const ANSWER_BYTES: usize = 16 << 10;
 /// An answer shows that the connection has been taken: what waits in a socket that systemd holds may go to the next process. HEAD has
 /// no body, so nothing is left to be read.
-const QUESTION: &[u8] = concat!(
-    "HEAD /_ping HTTP/1.1\r\nHost: docker\r\nUser-Agent: img-authz/",
-    env!("CARGO_PKG_VERSION"),
-    "\r\n\r\n"
-)
-.as_bytes();
+const QUESTION: &[u8] =
+    concat!("HEAD /_ping HTTP/1.1\r\nHost: docker\r\nUser-Agent: img-authz/", env!("CARGO_PKG_VERSION"), "\r\n\r\n").as_bytes();
 
 /// A connection that ends with the engine's process.
 #[derive(Debug)]

@@ -128,9 +128,11 @@ impl Change {
                                (img-authz doctor)"
                     .to_owned()
             }
-            Self::NotBelieved => "HTTP2=closed is set, but the engine's socket does not refuse HTTP/2: the setting is not believed; \
+            Self::NotBelieved => {
+                "HTTP2=closed is set, but the engine's socket does not refuse HTTP/2: the setting is not believed; \
                                   set GODEBUG=http2server=0 in dockerd's environment, then restart it"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Believed => "the engine's socket refuses HTTP/2: HTTP2=closed is believed".to_owned(),
             Self::GrpcClosed => "the engine does not answer gRPC over cleartext HTTP/2 any more".to_owned(),
         }

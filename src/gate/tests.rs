@@ -9,7 +9,8 @@ use super::records::Record;
 use super::{Gate, Identity, Limits, Records, Rules};
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{
-    Container, EngineError, Http2, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store, Twin,
+    Container, EngineError, Http2, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store,
+    Twin,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};

@@ -16,10 +16,11 @@ log=$RIG/log/dockerd.log
 
 # daemon.json, with this plugin or none
 config() {
-    local plugins='' store=''
-    [[ $1 = none ]] || plugins="\"authorization-plugins\": [\"$1\"]"
-    [[ ${RIG_STORE:-classic} = classic ]] || store='"features": {"containerd-snapshotter": true}'
-    printf '{%s%s%s}\n' "$plugins" "${plugins:+${store:+, }}" "$store" > /etc/docker/daemon.json
+    local plugins='' containerd=false
+    [[ $1 = none ]] || plugins="\"authorization-plugins\": [\"$1\"], "
+    # From 29 on a new engine has containerd's store unless it is told otherwise.
+    [[ ${RIG_STORE:-classic} = classic ]] || containerd=true
+    printf '{%s"features": {"containerd-snapshotter": %s}}\n' "$plugins" $containerd > /etc/docker/daemon.json
 }
 
 start() {
