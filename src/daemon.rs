@@ -165,8 +165,7 @@ impl Server {
 
     async fn request(&self, body: Incoming) -> Answer {
         let Some(gate) = self.gate().await else { return Answer::Deny(Reason::Internal.message()) };
-        let transport = gate.transport();
-        match self.bodies.read(body, move |posted| Gate::read(posted, transport)).await {
+        match self.bodies.read(body, Gate::read).await {
             Ok(read) => gate.request(read).await,
             Err(reason) => gate.refuse(reason),
         }

@@ -14,9 +14,10 @@ mod pulls;
 mod records;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,9 +25,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal};
-use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
-use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Intent, PluginCall, Pull, Pulled, Transport, Unreadable};
+use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2};
+use crate::policy::{self, Facts, Grounds, Http2Rule, Mode, Policy, Posture, Reason, Verdict};
+use crate::request::{self, Intent, PluginCall, Pull, Pulled, Unreadable};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
@@ -40,6 +41,7 @@ use metrics::Metrics;
 pub use plugins::Plugins;
 use pulls::Pulls;
 pub use records::Records;
+use transport::{Served, Transport};
 
 /// One look whether a rename is over. An ordinary one takes a millisecond; what takes longer is held by a client.
 const SETTLES: Duration = Duration::from_millis(300);
@@ -108,8 +110,8 @@ pub struct Gate {
     decisions: AtomicU64,
     /// The gate's own calls that dockerd has asked about: while they are, the gate is in the chain.
     own_calls: AtomicU64,
-    /// The engine may take calls over cleartext HTTP/2, where headers can hide more (`request::Transport`).
-    speaks_http2: AtomicBool,
+    /// Whether the engine takes calls over cleartext HTTP/2, where headers can hide more.
+    transport: Transport,
     metrics: Metrics,
 }
 
@@ -149,7 +151,7 @@ impl Gate {
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
-            speaks_http2: AtomicBool::new(false),
+            transport: Transport::default(),
             metrics: Metrics::new(),
             own_calls: AtomicU64::new(0),
         }
@@ -203,11 +205,9 @@ impl Gate {
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 
-    /// Asks the engine for its version, and takes note of what follows from it. Returns the version.
-    pub async fn meet_engine(&self, deadline: Instant) -> Result<String, EngineError> {
-        let version = self.engine.version(deadline).await?.engine;
-        self.speaks_http2.store(serves_http2(&version), Ordering::Relaxed);
-        Ok(version)
+    /// Asks the engine for its version.
+    pub async fn engine_version(&self, deadline: Instant) -> Result<String, EngineError> {
+        Ok(self.engine.version(deadline).await?.engine)
     }
 
     /// Records something about the gate itself.
@@ -222,17 +222,24 @@ impl Gate {
         self.journal.end();
     }
 
-    /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
-    pub fn read(posted: &[u8], transport: Transport) -> Result<(Call, Intent), CallError> {
+    /// Reads what the daemon posted to `AuthZReq`, as if it could have come over HTTP/2. Plain and without waiting: large posts are
+    /// read off the serving thread.
+    pub fn read(posted: &[u8]) -> Result<(Call, Intent), CallError> {
         let call = Call::decode(posted)?;
-        let intent = Intent::over(&call, transport);
+        let intent = Intent::over(&call, request::Transport::MaybeHttp2);
         Ok((call, intent))
     }
 
-    /// Over which HTTP a call that comes now may have come to the engine; for [`Gate::read`].
-    #[must_use]
-    pub fn transport(&self) -> Transport {
-        if self.speaks_http2.load(Ordering::Relaxed) { Transport::MaybeHttp2 } else { Transport::Http1 }
+    /// A call that could hide a form over HTTP/2, and over HTTP/1 could not, is read again where it cannot have come over HTTP/2.
+    async fn read_over_http1(&self, rules: &Rules, call: &Call, intent: Intent, began: Instant) -> Intent {
+        if intent != Intent::Unreadable(Unreadable::MaybeForm) {
+            return intent;
+        }
+        match self.transport.served_or_look(&*self.engine, began + self.limits.look).await {
+            Some(Served::Never) => Intent::of(call),
+            Some(Served::Asked(Http2::Refused)) if says_closed(rules) => Intent::of(call),
+            Some(Served::Asked(_)) | None => intent,
+        }
     }
 
     /// Answers a post to `AuthZReq`.
@@ -242,11 +249,12 @@ impl Gate {
             Ok(read) => read,
             Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
         };
+        let rules = self.rules.load_full();
+        let intent = self.read_over_http1(&rules, &call, intent, began).await;
         // The gate's own look at the engine comes through the gate again.
         if self.is_own(&call) && is_ours(&call, &intent) {
             return Answer::Allow;
         }
-        let rules = self.rules.load_full();
         let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
             None => match &intent {
@@ -270,7 +278,7 @@ impl Gate {
     /// Remembers what the host holds under a tag that is pulled, for engines that do not tell whether the pull failed.
     async fn pull_begins(&self, pull: &Pull, call: &Call, began: Instant) {
         let Pulled::Tag(tag) = &pull.what else { return };
-        if self.speaks_http2.load(Ordering::Relaxed) {
+        if self.transport.served() != Some(Served::Never) {
             let name = format!("{}:{tag}", pull.repository);
             let held = self.engine.image(&name, began + self.limits.decision).await;
             self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
@@ -620,13 +628,11 @@ const fn urgency(intent: &Intent) -> Urgency {
     }
 }
 
-/// Whether an engine of this version serves cleartext HTTP/2 (spec of dockerd, finding 1: from 29.2 on). A version that is no
-/// release's may.
-fn serves_http2(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (29, 2),
-        _ => true,
+/// Whether the operator says that no HTTP/2 reaches the engine.
+fn says_closed(rules: &Rules) -> bool {
+    match rules {
+        Rules::Good { policy, .. } => policy.http2 == Http2Rule::Closed,
+        Rules::Faulty { .. } => false,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Policy {
     pub doors: Vec<DoorRule>,
     /// Whether builds may run.
     pub build: BuildRule,
+    /// What the operator says of cleartext HTTP/2.
+    pub http2: Http2Rule,
     /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
     pub plugins: Vec<Reference>,
     /// The registries allowed, each with what it requires. Matched by exact host.
@@ -73,6 +75,16 @@ pub enum BuildRule {
     Deny,
     /// Let pass (posture `images` only).
     Allow,
+}
+
+/// What the operator says of cleartext HTTP/2 on the engine's listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Http2Rule {
+    /// A call may have come over it.
+    Open,
+    /// None reaches the engine. Believed only while its own socket refuses it.
+    Closed,
 }
 
 impl Policy {

@@ -344,7 +344,7 @@ pub enum Unreadable {
 /// Over which HTTP a call may have come to the engine. The call itself does not show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// HTTP/1 for certain: an engine older than 29.2, or a guard in front of its socket.
+    /// HTTP/1 for certain: an engine older than 29.2, or one that refuses HTTP/2.
     Http1,
     /// Perhaps HTTP/2 (engines from 29.2 on, on listeners without TLS). There a client may send two Content-Length headers: the
     /// engine takes the first and shows the last, so `Content-Length: 0` beside a Content-Type no longer says that no form hides.

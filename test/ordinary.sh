@@ -21,7 +21,8 @@ typed() {
 # shown SECONDS WORDS FILE: the words are in the file by then
 shown() {
     wait_until "$1" grep -qsF -- "$2" "$3"
-    assertTrue "$posture: within $1 s: $2 -- $(< "$3")" $?
+    status=$?
+    assertTrue "$posture: within $1 s: $2 -- $(< "$3")" $status
 }
 
 # ended PID...: processes in the background are over
@@ -71,7 +72,8 @@ terminals_and_streams() {
 later" docker logs box
     docker events --filter container=box --format '{{.Action}}' > "$out" 2>&1 &
     wait_until 10 paused_and_seen "$out"
-    assertTrue "$posture: the events came: $(< "$out")" $?
+    status=$?
+    assertTrue "$posture: the events came: $(< "$out")" $status
     ended $!
     refused $registry_not_allowed docker start stranger
 }

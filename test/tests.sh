@@ -426,7 +426,8 @@ test_service_is_pinned_and_signed() {
         --detach "registry.test:5000/app:1.0@$digest" > "$SHUNIT_TMPDIR/service" 2>&1 || status=$?
     assertEquals "service create: $(< "$SHUNIT_TMPDIR/service")" 0 "$status"
     wait_until 30 service_prints "signed by docker trust, 1.0"
-    assertTrue "the service's task has run: $(docker service ps web 2>&1)" $?
+    status=$?
+    assertTrue "the service's task has run: $(docker service ps web 2>&1)" $status
     refused $service_needs_digest docker service update --detach --no-resolve-image --image registry.test:5000/app:latest web
     docker service rm web > /dev/null
     docker swarm leave --force > /dev/null
@@ -449,6 +450,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../builds.sh"
     # shellcheck source=doctor.sh
     . "$RIG_TOOLS/../doctor.sh"
+    # shellcheck source=newest.sh
+    . "$RIG_TOOLS/../newest.sh"
 fi
 
 # --- Races ---
@@ -775,7 +778,8 @@ test_install_from_a_registry_and_upgrade() {
 
     # Two versions, of which the second differs by a file.
     make -s -C "$repo" create push PLUGIN_NAME=$remote PLUGIN_TAG=1 > "$SHUNIT_TMPDIR/make" 2>&1
-    assertTrue "make create push: $(< "$SHUNIT_TMPDIR/make")" $?
+    status=$?
+    assertTrue "make create push: $(< "$SHUNIT_TMPDIR/make")" $status
     docker plugin rm $remote:1 > /dev/null
     rootfs=$SHUNIT_TMPDIR/second
     mkdir -p "$rootfs"
@@ -788,7 +792,8 @@ test_install_from_a_registry_and_upgrade() {
 
     docker plugin install --grant-all-permissions $remote:1 REGISTRY=registry.test:5000 NOTARY=https://notary.test:4443 \
         NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" > "$SHUNIT_TMPDIR/install" 2>&1
-    assertTrue "docker plugin install: $(< "$SHUNIT_TMPDIR/install")" $?
+    status=$?
+    assertTrue "docker plugin install: $(< "$SHUNIT_TMPDIR/install")" $status
     PLUGIN=$remote:1
     engine gate $PLUGIN
     pulled registry.test:5000/app:1.0
@@ -802,7 +807,8 @@ test_install_from_a_registry_and_upgrade() {
     engine gate none
     docker plugin disable $PLUGIN > /dev/null
     docker plugin upgrade --grant-all-permissions --skip-remote-check $PLUGIN $remote:2 > "$SHUNIT_TMPDIR/upgrade" 2>&1
-    assertTrue "docker plugin upgrade: $(< "$SHUNIT_TMPDIR/upgrade")" $?
+    status=$?
+    assertTrue "docker plugin upgrade: $(< "$SHUNIT_TMPDIR/upgrade")" $status
     docker plugin enable $PLUGIN > /dev/null
     engine gate $PLUGIN
     assertEquals "the plugin's id" "$id" "$(plugin_id)"

@@ -25,7 +25,7 @@ use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::engine::{Api as _, Engine};
 use crate::net::clean;
-use crate::policy::Settings;
+use crate::policy::{Http2Rule, Settings};
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
@@ -174,7 +174,11 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let info = engine.info(deadline()).await.ok();
     let swarm = info.as_ref().is_some_and(|info| info.swarm == "active");
     findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
-    findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
+    let http2 = engine.http2(deadline()).await;
+    findings.push(engine::grpc(&http2, &version.engine));
+    if policy.as_ref().is_some_and(|policy| policy.http2 == Http2Rule::Closed) {
+        findings.push(engine::http2_setting(&http2, &version.engine));
+    }
     findings.extend(chain::asked(&engine, &gate, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));

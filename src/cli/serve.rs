@@ -217,7 +217,7 @@ async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
     let mut heart = Heartbeat::default();
     if let Some(version) = engine_version(&gate).await {
         doctor::log_engine(&version);
-        heart.look_for_grpc(&gate).await;
+        heart.look_for_http2(&gate).await;
     }
     loop {
         let mut chance = [0u8; 1];
@@ -242,7 +242,7 @@ fn is_listed(settings: &Settings) -> bool {
 async fn engine_version(gate: &Gate) -> Option<String> {
     let deadline = tokio::time::Instant::now() + ENGINE_PATIENCE;
     loop {
-        match gate.meet_engine(tokio::time::Instant::now() + ENGINE_RETRY).await {
+        match gate.engine_version(tokio::time::Instant::now() + ENGINE_RETRY).await {
             Ok(version) => {
                 tracing::info!(engine = version, "the engine answers");
                 gate.know_plugins(tokio::time::Instant::now() + ENGINE_RETRY).await;

@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Network, Plugin,
-    Reply, Service, Version, mark, probe,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
+    Plugin, Reply, Service, Version, mark, probe,
 };
 
 /// Where the engine listens unless told otherwise.
@@ -444,6 +444,10 @@ impl Api for Engine {
 
     fn http2(&self, deadline: Instant) -> Reply<'_, Http2> {
         Box::pin(probe::http2(&self.socket, deadline))
+    }
+
+    fn link(&self, deadline: Instant) -> Reply<'_, Link> {
+        Box::pin(Link::to(&self.socket, deadline))
     }
 
     fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed> {

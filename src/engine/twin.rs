@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Network, Plugin,
-    Reply, Service, Store, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
+    Plugin, Reply, Service, Store, Version,
 };
 use crate::image::{ImageName, Reference};
 
@@ -27,6 +27,8 @@ struct State {
     outage: Option<EngineError>,
     asks: Option<Asks>,
     http2: Option<Http2>,
+    /// The other ends of links.
+    links: Vec<std::os::unix::net::UnixStream>,
     release: Option<String>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
@@ -111,6 +113,11 @@ impl Twin {
     /// From now on the socket does this with a gRPC call over HTTP/2; at first it refuses.
     pub fn serve_http2(&self, answer: Http2) {
         self.lock().http2 = Some(answer);
+    }
+
+    /// Another process takes the engine's place.
+    pub fn restart(&self) {
+        self.lock().links.clear();
     }
 
     /// Takes every plugin off the host.
@@ -299,6 +306,19 @@ impl Api for Twin {
 
     fn http2(&self, _: Instant) -> Reply<'_, Http2> {
         self.answer("http2".to_owned(), |state| state.http2.unwrap_or(Http2::Refused))
+    }
+
+    fn link(&self, _: Instant) -> Reply<'_, Link> {
+        let linked = self.answer("link".to_owned(), |state| {
+            let (link, other) = Link::pair()?;
+            state.links.push(other);
+            Ok(link)
+        });
+        Box::pin(async move {
+            let unreachable =
+                |error: std::io::Error| EngineError::Unreachable { socket: "twin".to_owned(), cause: error.to_string() };
+            linked.await?.map_err(unreachable)
+        })
     }
 
     fn kill<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Killed> {

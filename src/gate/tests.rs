@@ -9,10 +9,11 @@ use super::records::Record;
 use super::{Gate, Identity, Limits, Records, Rules};
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{
-    Container, EngineError, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store, Twin,
+    Container, EngineError, Http2, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store,
+    Twin,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::policy::{BuildRule, Mode, Policy, Posture, Scope, Verdict};
+use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};
 use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
 use crate::trust::{TrustCode, TrustError, Twin as Notary, Verifier, VerifierKind};
 use crate::wire::{Answer, Call};
@@ -25,7 +26,15 @@ fn digest(text: &str) -> Digest {
 
 fn policy(posture: Posture) -> Policy {
     let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-    Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, plugins: Vec::new(), scopes: vec![scope] }
+    Policy {
+        mode: Mode::Enforce,
+        posture,
+        doors: Vec::new(),
+        build: BuildRule::Deny,
+        http2: Http2Rule::Open,
+        plugins: Vec::new(),
+        scopes: vec![scope],
+    }
 }
 
 /// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
@@ -790,7 +799,7 @@ async fn a_pull_that_brought_other_content_is_recorded() {
 #[tokio::test]
 async fn a_pull_that_brought_nothing_is_no_mismatch() {
     let house = house();
-    house.gate.speaks_http2.store(true, std::sync::atomic::Ordering::Relaxed);
+    house.engine.upgrade("29.7.2");
     let text = r#"{"RequestMethod":"POST","RequestUri":"/v1.56/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
         "RequestHeaders":{"Content-Length":"0"}}"#;
     let call = Call::decode(text.as_bytes()).unwrap();
@@ -959,12 +968,83 @@ fn the_lists_words_say_what_may_have_begun() {
     }
 }
 
-#[test]
-fn engines_from_29_2_on_may_be_spoken_to_over_http2() {
-    for (version, may) in
-        [("20.10.24+dfsg1", false), ("28.5.2", false), ("29.1.0", false), ("29.2.0", true), ("30.0.0-rc.1", true), ("dev", true)]
+/// A pull that is empty as it is shown, with a Content-Type: over HTTP/2 a form may hide in it.
+fn maybe_form() -> Result<(Call, Intent), crate::wire::CallError> {
+    let text = r#"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
+        "RequestHeaders":{"Content-Length":"0","Content-Type":"plain/text"}}"#;
+    Gate::read(text.as_bytes())
+}
+
+fn says_closed() -> Policy {
+    Policy { http2: Http2Rule::Closed, ..policy(Posture::Images) }
+}
+
+#[tokio::test]
+async fn a_call_that_only_http2_could_hide_a_form_in_is_refused_from_29_2_on() {
+    for (version, passes) in
+        [("20.10.24+dfsg1", true), ("28.5.2", true), ("29.1.0", true), ("29.2.0", false), ("30.0.0-rc.1", false), ("dev", false)]
     {
-        assert_eq!(super::serves_http2(version), may, "{version}");
+        let house = house();
+        house.engine.upgrade(version);
+        house.engine.serve_http2(Http2::Refused);
+        let answer = house.gate.request(maybe_form()).await;
+        assert_eq!(answer == Answer::Allow, passes, "{version}: {answer:?}");
+        if let Answer::Deny(message) = answer {
+            assert!(message.contains("Content-Type") && message.contains("HTTP2=closed"), "{message}");
+            assert!(message.len() < 300, "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_closed_is_believed_while_the_engines_socket_agrees() {
+    for (probed, passes) in [
+        (Http2::Refused, true),
+        (Http2::Grpc, false),
+        (Http2::Rest(Some(404)), false),
+        (Http2::Rest(None), false),
+        (Http2::HungUp, false),
+        (Http2::Silent, false),
+    ] {
+        let house = house_with(says_closed(), Notary::default().with(GOOD, digest("good manifest")));
+        house.engine.upgrade("29.7.2");
+        house.engine.serve_http2(probed);
+        for _ in 0..2 {
+            assert_eq!(house.gate.request(maybe_form()).await == Answer::Allow, passes, "{probed:?}");
+        }
+        // One look is enough for a process that has answered.
+        let looks = house.engine.calls().iter().filter(|call| *call == "http2").count();
+        assert_eq!(looks, if probed == Http2::Silent { 2 } else { 1 }, "{probed:?}");
+    }
+}
+
+/// The drop-in is taken away, or the engine upgraded, and the engine restarted; the gate goes on.
+#[tokio::test]
+async fn what_is_known_of_the_engine_ends_with_its_process() {
+    let house = house_with(says_closed(), Notary::default().with(GOOD, digest("good manifest")));
+    house.engine.upgrade("29.7.2");
+    assert_eq!(house.gate.request(maybe_form()).await, Answer::Allow);
+    house.engine.serve_http2(Http2::Grpc);
+    house.engine.restart();
+    assert!(matches!(house.gate.request(maybe_form()).await, Answer::Deny(_)));
+    house.engine.serve_http2(Http2::Refused);
+    assert!(matches!(house.gate.request(maybe_form()).await, Answer::Deny(_)), "it is the same process");
+    house.engine.restart();
+    assert_eq!(house.gate.request(maybe_form()).await, Answer::Allow);
+
+    let upgraded = self::house();
+    assert_eq!(upgraded.gate.request(maybe_form()).await, Answer::Allow);
+    upgraded.engine.upgrade("29.2.0");
+    upgraded.engine.restart();
+    assert!(matches!(upgraded.gate.request(maybe_form()).await, Answer::Deny(_)));
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_asked_may_speak_http2() {
+    for policy in [policy(Posture::Images), says_closed()] {
+        let house = house_with(policy, Notary::default().with(GOOD, digest("good manifest")));
+        house.engine.fail_with(Some(EngineError::Timeout { call: "GET /version".into() }));
+        assert!(matches!(house.gate.request(maybe_form()).await, Answer::Deny(_)));
     }
 }
 

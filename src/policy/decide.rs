@@ -1,7 +1,8 @@
 //! The decision: look for what says yes; the last line refuses.
 
 use super::{
-    Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope, ServiceFacts,
+    Asked, BuildRule, ContainerFacts, Facts, Http2Rule, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope,
+    ServiceFacts,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
@@ -195,6 +196,7 @@ fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason>
         posture,
         doors: Vec::new(),
         build: BuildRule::Deny,
+        http2: Http2Rule::Open,
         plugins: Vec::new(),
         scopes: Vec::new(),
     };

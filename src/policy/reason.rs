@@ -329,7 +329,7 @@ impl Reason {
             Self::RouteUnknown { .. } => "update img-authz if the engine is newer than it",
             Self::Unreadable(Unreadable::ImportBody) => "bring it by docker load, or import it from a URL",
             Self::Unreadable(Unreadable::MaybeForm) => {
-                "send no Content-Type without a body, or close HTTP/2 (GODEBUG=http2server=0 for dockerd)"
+                "send no Content-Type without a body, or close HTTP/2 (GODEBUG=http2server=0 for dockerd) and set HTTP2=closed"
             }
             Self::Unreadable(Unreadable::Name(_)) => "use letters, digits, `_`, `.` and `-`, at least two",
             Self::Unreadable(Unreadable::MountType(_)) => {

@@ -7,13 +7,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
+use super::{BuildRule, DoorRule, Http2Rule, Mode, Policy, Posture, Scope};
 use crate::image::{Host, Reference};
 use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 20] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -28,6 +28,7 @@ pub const VARIABLES: [&str; 19] = [
     "ALLOW_DOORS",
     "BUILD",
     "ALLOW_PLUGINS",
+    "HTTP2",
     "DOCKER_HOST",
     "DOCKER_CONFIG",
     "LOG",
@@ -282,6 +283,7 @@ impl Settings {
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
+        let http2 = self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], &mut faults);
         let plugins = self.plugins(&mut faults);
         let hosts = self.registries(&mut faults);
         for unheard in notary.iter().flat_map(|notary| notary.signers.hosts()) {
@@ -303,7 +305,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, posture, doors, build, plugins, scopes })
+        Ok(Policy { mode, posture, doors, build, http2, plugins, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {

@@ -186,7 +186,7 @@ mod tests {
     use crate::engine::{Container, Image, ImageConfig, Platform, Twin};
     use crate::gate::{Identity, Records, Rules};
     use crate::image::Digest;
-    use crate::policy::{BuildRule, Mode, Policy, Posture, Scope};
+    use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope};
     use crate::trust::{TrustCode, TrustError, Twin as Notary, VerifierKind};
 
     fn image(name: &str) -> Image {
@@ -222,6 +222,7 @@ mod tests {
             posture: Posture::Images,
             doors: Vec::new(),
             build: BuildRule::Deny,
+            http2: Http2Rule::Open,
             plugins: Vec::new(),
             scopes: vec![scope],
         };

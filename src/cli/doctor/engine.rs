@@ -91,7 +91,7 @@ fn parts(version: &str) -> Vec<(String, u64)> {
 }
 
 /// gRPC over cleartext HTTP/2, by what the socket did.
-pub(super) fn grpc(probed: Result<Http2, EngineError>, version: &str) -> Finding {
+pub(super) fn grpc(probed: &Result<Http2, EngineError>, version: &str) -> Finding {
     let may_serve = numbers(version).is_none_or(|numbers| numbers >= GRPC_SINCE);
     match probed {
         Ok(Http2::Grpc) => Finding::critical(
@@ -102,11 +102,24 @@ pub(super) fn grpc(probed: Result<Http2, EngineError>, version: &str) -> Finding
              and restart docker; where that cannot be set, let nobody but root open the socket, or put a proxy before it that \
              refuses the HTTP/2 preface",
         ),
-        Ok(Http2::Refused) => Finding::ok("grpc-unasked", "the engine's socket does not speak cleartext HTTP/2"),
+        Ok(Http2::Refused | Http2::HungUp) => Finding::ok("grpc-unasked", "the engine's socket does not speak cleartext HTTP/2"),
         Ok(Http2::Rest(_)) => Finding::ok("grpc-unasked", "the engine's socket does not answer gRPC over cleartext HTTP/2"),
         Ok(Http2::Silent) => unsure("the engine's socket took a gRPC call and did not answer it", may_serve),
         Err(error) => unsure(&clean(&error.to_string()), may_serve),
     }
+}
+
+/// Whether the gate believes `HTTP2=closed`.
+pub(super) fn http2_setting(probed: &Result<Http2, EngineError>, version: &str) -> Finding {
+    let may_serve = numbers(version).is_none_or(|numbers| numbers >= GRPC_SINCE);
+    if !may_serve || matches!(probed, Ok(Http2::Refused)) {
+        return Finding::ok("http2-setting", "HTTP2=closed is set, and the engine's socket refuses HTTP/2");
+    }
+    Finding::warning(
+        "http2-setting",
+        "HTTP2=closed is set, but the engine's socket does not refuse HTTP/2: the gate does not believe the setting",
+        "set GODEBUG=http2server=0 in dockerd's environment and restart it, or take HTTP2=closed away",
+    )
 }
 
 fn unsure(why: &str, may_serve: bool) -> Finding {
@@ -240,20 +253,36 @@ mod tests {
     }
 
     #[test]
+    fn http2_closed_is_believed_only_where_http2_is_refused() {
+        use super::super::Severity::{Ok as Good, Warning};
+        for (probed, version, severity) in [
+            (Http2::Refused, "29.7.2", Good),
+            (Http2::Grpc, "29.7.2", Warning),
+            (Http2::Rest(Some(404)), "29.7.2", Warning),
+            (Http2::HungUp, "29.7.2", Warning),
+            (Http2::Silent, "dev", Warning),
+            (Http2::Silent, "28.5.2", Good),
+        ] {
+            assert_eq!(http2_setting(&Ok(probed), version).severity, severity, "{probed:?} {version}");
+        }
+    }
+
+    #[test]
     fn only_an_answered_grpc_call_is_critical() {
         use super::super::Severity::{Critical, Info, Ok as Good, Warning};
         for (probed, version, severity) in [
             (Http2::Grpc, "29.2.0", Critical),
             (Http2::Grpc, "20.10.24", Critical),
             (Http2::Refused, "29.7.2", Good),
+            (Http2::HungUp, "29.7.2", Good),
             (Http2::Rest(Some(404)), "29.7.2", Good),
             (Http2::Silent, "29.7.2", Warning),
             (Http2::Silent, "28.5.2", Info),
             (Http2::Silent, "dev", Warning),
         ] {
-            assert_eq!(grpc(Ok(probed), version).severity, severity, "{probed:?} {version}");
+            assert_eq!(grpc(&Ok(probed), version).severity, severity, "{probed:?} {version}");
         }
-        let remedy = grpc(Ok(Http2::Grpc), "29.2.0").remedy;
+        let remedy = grpc(&Ok(Http2::Grpc), "29.2.0").remedy;
         assert!(remedy.find("GODEBUG=http2server=0") < remedy.find("proxy"), "{remedy}");
     }
 }
