@@ -449,6 +449,10 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../builds.sh"
     # shellcheck source=doctor.sh
     . "$RIG_TOOLS/../doctor.sh"
+    # shellcheck source=plugins.sh
+    . "$RIG_TOOLS/../plugins.sh"
+    # shellcheck source=clients.sh
+    . "$RIG_TOOLS/../clients.sh"
 fi
 
 # --- Races ---
