@@ -28,7 +28,7 @@ named() { "$RIG_TOOLS/../../plugin/rootfs/img-authz" plugin digest "$1"; }
 
 further_tests+=(test_plugin_is_enabled_as_it_was_approved_and_not_otherwise)
 test_plugin_is_enabled_as_it_was_approved_and_not_otherwise() {
-    local name before enabling
+    local name before log enabling
     local mount='"mounts": [{"name": "m", "source": "/etc", "destination": "/config", "type": "bind", "options": ["rbind", "ro"]}]'
     # What is enabled when a gate first starts may be enabled again while it is equal.
     uninstall
@@ -63,12 +63,17 @@ test_plugin_is_enabled_as_it_was_approved_and_not_otherwise() {
     other_plugin newer tree-2
     row ok - docker plugin enable newer
 
-    # None is changed while one is being enabled, which takes half a second at least.
+    # None is changed while one is being enabled, which takes half a second at least: too short for the command line.
     before=$(audit_lines)
-    docker plugin enable older &
+    log=$(audit_log)
+    docker plugin enable older > /dev/null &
     enabling=$!
-    wait_until 5 recorded "$before" '"event":"ALLOWED"' '"action":"plugin-enable"'
-    refused $plugin_busy api POST /plugins/newer/set -H 'Content-Type: application/json' -d '["LOG=debug"]'
+    for _ in {1..500}; do
+        ! tail -n "+$((before + 1))" "$log" | grep -q '"action":"plugin-enable"' || break
+        sleep 0.02
+    done
+    assertContains "while one is being enabled" "$(api POST /plugins/newer/set -H 'Content-Type: application/json' -d '["LOG=debug"]')" \
+        ": $plugin_busy: "
     wait "$enabling"
     assertEquals "the one that was enabled meanwhile" 0 $?
     docker plugin disable older > /dev/null
