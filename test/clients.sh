@@ -27,6 +27,8 @@ test_docker_py() {
     client docker_py.py images
     in_posture lockdown ALLOW_DOORS=
     client docker_py.py lockdown
+    in_posture lockdown ALLOW_DOORS=runtime=runc,masked-paths,readonly-paths
+    client docker_py.py again
     in_posture_images
 }
 

@@ -1,6 +1,7 @@
 """What people do with docker-py, on an engine with the gate in force. Ends with 0 if all of it went as said here.
 
 docker_py.py images|lockdown
+docker_py.py again              makes a container anew from what the engine shows of it, as Watchtower does
 """
 import io
 import sys
@@ -43,7 +44,21 @@ def archive(name, text):
     return held.getvalue()
 
 
+def again(box):
+    shown = client.api.inspect_container(box.id)
+    config = {"Image": APP, "Cmd": shown["Config"]["Cmd"], "HostConfig": shown["HostConfig"]}
+    return client.api.create_container_from_config(config, "py-again")
+
+
 client.ping()
+if posture == "again":
+    box = client.containers.create(APP, ["sleep", "300"], network_mode="none")
+    made = client.containers.get(again(box)["Id"])
+    made.start()
+    for left in [box, made]:
+        left.remove(force=True)
+    print("done")
+    sys.exit()
 image = client.images.pull(APP)
 refused("no-trust-data", client.images.pull, "registry.test:5000/plain:1.0")
 refused("not-signed", client.images.pull, "registry.test:5000/app", tag="unsigned")
@@ -68,6 +83,7 @@ box.rename("py-box2")
 box.rename("py-box")
 box.update(restart_policy={"Name": "no"})
 box.stats(stream=False)
+either("host-door", again, box)
 either("posture-forbids", box.commit, "committed")
 either("posture-forbids", image.tag, "tagged", "1.0")
 refused("import-file", client.api.import_image_from_data, archive("file", b"planted"), repository="imported")
