@@ -452,6 +452,10 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../doctor.sh"
     # shellcheck source=newest.sh
     . "$RIG_TOOLS/../newest.sh"
+    # shellcheck source=plugins.sh
+    . "$RIG_TOOLS/../plugins.sh"
+    # shellcheck source=clients.sh
+    . "$RIG_TOOLS/../clients.sh"
 fi
 
 # --- Races ---

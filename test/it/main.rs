@@ -14,6 +14,7 @@
 )]
 
 mod allowlist_commands;
+mod clients;
 mod corpus;
 mod docs;
 mod registry_client;
