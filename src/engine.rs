@@ -105,7 +105,7 @@ pub enum EngineError {
         call: String,
         /// The HTTP status.
         status: u16,
-        /// The engine's words: bounded, control characters replaced.
+        /// The engine's words: bounded, and escaped.
         message: String,
     },
     /// An answer that is not what the API promises.

@@ -120,14 +120,9 @@ impl Entry {
         }
     }
 
-    /// Foreign text for the log: bounded, and without what a terminal would act on (JSON escapes the control characters of
-    /// ASCII by itself, not those beyond).
+    /// Foreign text for the log: escaped, and bounded.
     #[must_use]
     pub fn text(text: &str) -> String {
-        let harmless = |character: char| match character {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
-            other => other,
-        };
-        text.chars().take(TEXT_CHARS).map(harmless).collect()
+        crate::text::fit(text, TEXT_CHARS)
     }
 }

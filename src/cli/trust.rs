@@ -19,8 +19,9 @@ use crate::clock;
 use crate::files::{read_bytes, read_text};
 use crate::image::{Reference, Repository};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, clean};
+use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
+use crate::text::clean;
 use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, signer};
 use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
@@ -713,15 +714,7 @@ fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), 
     let certs = top.entry("certs").or_insert_with(|| json!({}));
     let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
     certs.insert(repository.as_str().to_owned(), json!(keys));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        writeln!(file, "{block:#}")?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok::<(), std::io::Error>(())
-    };
-    write().map_err(|error| error.to_string())
+    crate::files::replace(path, format!("{block:#}\n").as_bytes(), 0o600, crate::files::Outlives::Power).map_err(|error| error.to_string())
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Stop> {

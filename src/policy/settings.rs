@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
 use crate::image::{Host, Reference};
+use crate::text::fit;
 use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
@@ -352,7 +353,7 @@ impl Settings {
                     plugins.push(Reference { digest: Some(digest), ..name });
                 }
                 Ok(_) | Err(_) => {
-                    let part: String = part.chars().take(80).collect();
+                    let part = fit(part, 80);
                     let message = format!("`{part}` is not NAME@sha256:DIGEST (img-authz plugin digest NAME)");
                     faults.push(PolicyFault { key: "ALLOW_PLUGINS", message });
                 }
@@ -378,7 +379,7 @@ impl Settings {
         match written.parse() {
             Ok(number) if digits && bounds.contains(&number) => number,
             _ => {
-                let written: String = written.chars().take(40).collect();
+                let written = fit(written, 40);
                 let message = format!("`{written}` is not a number of {unit} from {} to {}", bounds.start(), bounds.end());
                 faults.push(PolicyFault { key, message });
                 default
@@ -394,7 +395,7 @@ impl Settings {
             Some((_, value)) => *value,
             None => {
                 let names = choices.map(|(name, _)| format!("`{name}`")).join(" nor ");
-                let written: String = written.chars().take(40).collect();
+                let written = fit(written, 40);
                 faults.push(PolicyFault { key, message: format!("`{written}` is neither {names}") });
                 *default
             }
@@ -411,7 +412,7 @@ fn notary_source(written: &str) -> Result<Option<Source>, String> {
         _ => {}
     }
     // What stands before an `@` may be a password.
-    let shown: String = written.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
+    let shown = fit(written.rsplit('@').next().unwrap_or_default(), 80);
     if written.starts_with("http://") {
         return Err(format!("`{shown}` is plain http; trust data must come over https"));
     }

@@ -11,7 +11,7 @@ use super::daemon::Flags;
 use super::{ENGINE_TIME, Finding, files};
 use crate::engine::{ContainerId, Engine, EngineError, Plugin, Started};
 use crate::gate::{DaemonFile, Listed};
-use crate::net::clean;
+use crate::text::clean;
 use crate::policy::{Settings, quoted};
 
 /// Where dockerd looks for plugins that are no managed ones, in this order, and what the files are called there.

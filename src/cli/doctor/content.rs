@@ -10,7 +10,7 @@ use super::{Finding, out, parts};
 use crate::engine::{Api, Engine};
 use crate::gate::Gate;
 use crate::image::ImageName;
-use crate::net::clean;
+use crate::text::clean;
 use crate::policy::{Reason, Settings, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
 

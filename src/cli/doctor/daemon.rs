@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use super::Finding;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
-use crate::net::clean;
+use crate::text::clean;
 use crate::policy::quoted;
 
 /// Largest daemon.json read. Stops a wrong path from filling memory.

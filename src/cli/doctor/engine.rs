@@ -4,7 +4,7 @@ use std::io::{BufReader, Read as _};
 
 use super::Finding;
 use crate::engine::{EngineError, Http2};
-use crate::net::clean;
+use crate::text::clean;
 use crate::policy::quoted;
 
 /// Most read of dpkg's list of packages, bytes. Stops a wrong file from taking for ever.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::{Finding, View, many, parts};
-use crate::net::clean;
+use crate::text::clean;
 use crate::policy::{Policy, Posture, Settings, quoted};
 
 /// How much of the audit log's end is read, bytes.
