@@ -296,6 +296,10 @@ impl Engine {
         *request.method_mut() = method.clone();
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_else(|_| self.base.clone());
         let headers = request.headers_mut();
+        // The one start that this client ever makes.
+        if *method == Method::POST && path.ends_with("/start") {
+            headers.insert(super::PROBE_HEADER, header::HeaderValue::from_static("1"));
+        }
         headers.insert(header::HOST, header::HeaderValue::from_static("docker"));
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(concat!("img-authz/", env!("CARGO_PKG_VERSION"))));
         if let Some(mark) = mark::value() {

@@ -4,7 +4,7 @@
 //! gate first started, and those that came by a verified digest. Kept in the state folder; what is there and cannot be read
 //! approves nothing.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -164,6 +164,8 @@ pub enum Reason {
         /// The container, as named in the call.
         container: String,
     },
+    /// What would be let pass cannot be recorded.
+    AuditUnavailable,
     /// The decision took too long.
     Deadline {
         /// Its bound, in seconds.
@@ -215,6 +217,7 @@ impl Reason {
             Self::NameTaken { .. } => "name-taken",
             Self::StateUnwritable => "state-unwritable",
             Self::ContainerBusy { .. } => "container-busy",
+            Self::AuditUnavailable => "audit-unavailable",
             Self::Deadline { .. } => "deadline",
             Self::Overloaded => "overloaded",
             Self::SettingFault { .. } => "setting-fault",
@@ -281,6 +284,7 @@ impl Reason {
             }
             Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
             Self::StateUnwritable => "the gate cannot write to its state folder which name is being given".to_owned(),
+            Self::AuditUnavailable => "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned(),
             Self::ContainerBusy { container } => {
                 format!("the engine does not say what container {} is: another call holds it", quoted(container))
             }
@@ -331,6 +335,7 @@ impl Reason {
             Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",
             Self::NameBusy { .. } => "repeat the call, or use the container's full id (docker ps -a --no-trunc)",
             Self::NameTaken { .. } => "rename or remove that container first",
+            Self::AuditUnavailable => "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call",
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, export), then repeat",
             Self::Overloaded => "repeat the call",
@@ -358,6 +363,7 @@ impl Reason {
             | Self::ContainerBusy { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
+            | Self::AuditUnavailable
             | Self::SettingFault { .. }
             | Self::Internal => true,
             _ => false,

@@ -7,14 +7,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
+use super::{AuditRule, BuildRule, DoorRule, Mode, Policy, Posture, Scope};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 20] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -25,6 +25,7 @@ pub const VARIABLES: [&str; 19] = [
     "STALE_LIMIT",
     "ALLOWLIST",
     "MODE",
+    "AUDIT",
     "POSTURE",
     "ALLOW_DOORS",
     "BUILD",
@@ -176,6 +177,16 @@ impl Settings {
         }
     }
 
+    /// What becomes of calls that cannot be recorded, also where other settings are at fault. A word that is none was not meant to be
+    /// the weaker one.
+    #[must_use]
+    pub fn audit(&self) -> AuditRule {
+        match self.get("AUDIT").map(str::trim) {
+            None | Some("go-on") => AuditRule::GoOn,
+            Some(_) => AuditRule::Require,
+        }
+    }
+
     /// The allowlist's place.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
@@ -280,6 +291,7 @@ impl Settings {
             require.push(VerifierKind::Allowlist);
         }
         let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("audit", Mode::Audit)], &mut faults);
+        let audit = self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], &mut faults);
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
@@ -304,7 +316,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, posture, doors, build, plugins, scopes })
+        Ok(Policy { mode, audit, posture, doors, build, plugins, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {

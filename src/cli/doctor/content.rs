@@ -218,6 +218,7 @@ mod tests {
     async fn found(engine: &Arc<Twin>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
         let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
         let policy = Policy {
+            audit: crate::policy::AuditRule::GoOn,
             mode: Mode::Enforce,
             posture: Posture::Images,
             doors: Vec::new(),
