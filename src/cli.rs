@@ -85,7 +85,9 @@ pub fn main() -> ExitCode {
         log_to_stdout(&settings);
         return serve::run(arguments, settings);
     }
-    std::panic::set_hook(Box::new(|panic| out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())))));
+    std::panic::set_hook(Box::new(|panic| {
+        out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())))
+    }));
     let code = could_not_tell(&arguments.command);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments.command, settings)))
         .unwrap_or_else(|_| ExitCode::from(code))
@@ -128,10 +130,12 @@ fn has_descriptors() -> Result<(), String> {
     }
     let mut held = Vec::with_capacity(DESCRIPTORS);
     for _ in 0..DESCRIPTORS {
-        match std::fs::File::open("/dev/null") {
+        match std::fs::File::open("/") {
             Ok(file) => held.push(file),
             Err(error) => {
-                return Err(format!("this process may open too few files ({error}): a command needs {DESCRIPTORS} besides those it has; raise `ulimit -n`"));
+                return Err(format!(
+                    "this process may open too few files ({error}): a command needs {DESCRIPTORS} besides those it has; raise `ulimit -n`"
+                ));
             }
         }
     }

@@ -21,9 +21,9 @@ pub use inspect::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
     Platform, Plugin, Service, ServiceSpec, Store, Version,
 };
-pub use mark::{CALL_HEADER, PROBE_HEADER};
 #[cfg(test)]
 pub(crate) use mark::of_this_process as own_mark;
+pub use mark::{CALL_HEADER, PROBE_HEADER};
 pub use probe::{Http2, Started};
 pub use twin::Twin;
 

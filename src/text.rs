@@ -26,14 +26,19 @@ pub fn shortened(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     let mut out: String = text.chars().take(limit.saturating_sub(1)).collect();
-    if out.matches('`').count() % 2 == 1 {
+    if is_open(&out) {
         out.pop();
-        out.pop();
-        out.push_str("…`");
+        // What went may have been what opened it.
+        out.push_str(if is_open(&out) { "…`" } else { "…" });
     } else {
         out.push('…');
     }
     out
+}
+
+/// Whether a quotation in backticks is not closed.
+fn is_open(text: &str) -> bool {
+    text.matches('`').count() % 2 == 1
 }
 
 /// Escaped, and at most `limit` characters of it.
@@ -61,7 +66,10 @@ mod tests {
             ("a\nb\r\t\0", "a\\nb\\r\\t\\0"),
             ("\u{1b}[31m\u{7f}\u{9b}", "\\u{1b}[31m\\u{7f}\\u{9b}"),
             ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}"),
-            ("\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}", "\\u{202a}\\u{202e}\\u{2066}\\u{2069}\\u{200e}\\u{200f}\\u{61c}"),
+            (
+                "\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}",
+                "\\u{202a}\\u{202e}\\u{2066}\\u{2069}\\u{200e}\\u{200f}\\u{61c}",
+            ),
             ("\u{200b}\u{feff}\u{ad}\u{e0041}\u{2060}", "\\u{200b}\\u{feff}\\u{ad}\\u{e0041}\\u{2060}"),
         ] {
             assert_eq!(escaped(text), expected);
@@ -83,9 +91,14 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut_and_a_quotation_closed() {
-        for (text, limit, expected) in
-            [("abcdef", 6, "abcdef"), ("abcdefg", 6, "abcde…"), ("a `bcd` e", 6, "a `b…`"), ("abc", 0, "…"), ("", 0, "")]
-        {
+        for (text, limit, expected) in [
+            ("abcdef", 6, "abcdef"),
+            ("abcdefg", 6, "abcde…"),
+            ("a `bcd` e", 6, "a `b…`"),
+            ("ab `cd`", 5, "ab …"),
+            ("abc", 0, "…"),
+            ("", 0, ""),
+        ] {
             assert_eq!(shortened(text, limit), expected);
         }
         assert_eq!(fit(&"\u{1b}".repeat(1_000_000), 10), "\\u{1b}\\u{…");

@@ -229,7 +229,6 @@ impl FileJournal {
             }
         }
     }
-
 }
 
 impl Journal for FileJournal {

@@ -24,8 +24,8 @@ use super::place::{self, View};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::engine::{Api as _, Engine};
-use crate::text::{clean, fit};
 use crate::policy::Settings;
+use crate::text::{clean, fit};
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);

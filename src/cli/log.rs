@@ -211,8 +211,18 @@ fn text(line: &[u8], wanted: &Wanted) -> Option<String> {
         _ => String::new(),
     };
     let about = about(&field);
-    let ends = [more("count", "refusals:"), more("login_uid", "by login uid"), more("sudo_user", "by sudo of"), more("changed", "changed:")];
-    let told = format!("{time}Z {event:11} {:8} {about}{}{said}{}", field("action"), if about.is_empty() { "" } else { "  " }, ends.concat());
+    let ends = [
+        more("count", "refusals:"),
+        more("login_uid", "by login uid"),
+        more("sudo_user", "by sudo of"),
+        more("changed", "changed:"),
+    ];
+    let told = format!(
+        "{time}Z {event:11} {:8} {about}{}{said}{}",
+        field("action"),
+        if about.is_empty() { "" } else { "  " },
+        ends.concat()
+    );
     // What the gate has escaped stays as it is.
     Some(escaped(told.trim_end()))
 }

@@ -476,7 +476,8 @@ mod tests {
     fn certificates_of_notary_of_a_registry_and_of_pins_are_kept_likewise() {
         let pem = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
         let host = Host::new();
-        let notary = host.settings().with("NOTARY", "https://n.example").with("NOTARY_PINS", r#"{"ca":{"r.example/":"pins.crt"}}"#);
+        let notary =
+            host.settings().with("NOTARY", "https://n.example").with("NOTARY_PINS", r#"{"ca":{"r.example/":"pins.crt"}}"#);
         let files = ["certs.d/r.example/ca.crt", "certs.d/n.example:443/ca.crt", "certs.d/n.example/ca.crt", "pins.crt"];
         for (settings, used) in [(host.settings(), &files[..1]), (notary, &files[1..])] {
             for file in used {
@@ -523,7 +524,10 @@ mod tests {
         let (_, _, mut kept) = host.start(&host.settings());
         std::fs::remove_file(&path).unwrap();
         let (rules, _) = rules(&host.settings(), &mut kept);
-        assert!(matches!(rules, Rules::Good { policy, .. } if !policy.scopes.iter().any(Scope::is_weak)), "a reload: required still");
+        assert!(
+            matches!(rules, Rules::Good { policy, .. } if !policy.scopes.iter().any(Scope::is_weak)),
+            "a reload: required still"
+        );
         assert_eq!(entries(&host.start(&host.settings()).2), None, "a new start without the file");
         assert!(!host.at("state").join(super::super::last_good::ALLOWLIST).exists());
         host.write("config/allowlist.json", "{");

@@ -234,7 +234,10 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
         (removed, list.entries.len())
     })
     .map_err(|error| told(&path, &error))?;
-    let gone = names.iter().zip(&removed).filter_map(|(name, removed)| removed.as_ref().ok().filter(|count| **count > 0).map(|count| (name, count)));
+    let gone = names
+        .iter()
+        .zip(&removed)
+        .filter_map(|(name, removed)| removed.as_ref().ok().filter(|count| **count > 0).map(|count| (name, count)));
     trail.record(
         "unregister",
         gone.map(|(name, count)| Change {
@@ -300,7 +303,8 @@ fn parse(texts: &[String]) -> Result<Vec<ImageName>, String> {
 /// `90d`, `12h`, `4w`, a date (its first moment, UTC) or a time. It must be to come.
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let bad = || format!("`{text}` is no time to come; write 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z");
-    let time = match when::span(text) {
+    // Nobody approves for minutes; `90m` was meant as months.
+    let time = match when::span(text).filter(|_| text.ends_with(['h', 'd', 'w'])) {
         Some(span) => now.checked_add(span).ok(),
         None => when::moment(text),
     };

@@ -104,10 +104,19 @@ mod tests {
         let kept = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert!(!kept.contains("password") && !kept.contains("BEGIN"), "{kept}");
 
-        let next = Started { version: "0.0.9".to_owned(), ..Started::of(&settings.with("MODE", "audit").with("BUILD", "allow").with("NOTARY_ROOT_CA", "two")) };
+        let next = Started {
+            version: "0.0.9".to_owned(),
+            ..Started::of(&settings.with("MODE", "audit").with("BUILD", "allow").with("NOTARY_ROOT_CA", "two"))
+        };
         let entry = next.entry(folder.path());
         let changed = entry.changed.join("; ");
-        assert!(changed.starts_with(&format!("version 0.0.9 (was {}); BUILD=allow (was unset); MODE=audit (was enforce); NOTARY_ROOT_CA=sha256:", env!("CARGO_PKG_VERSION"))), "{changed}");
+        assert!(
+            changed.starts_with(&format!(
+                "version 0.0.9 (was {}); BUILD=allow (was unset); MODE=audit (was enforce); NOTARY_ROOT_CA=sha256:",
+                env!("CARGO_PKG_VERSION")
+            )),
+            "{changed}"
+        );
         let back = Started::of(&Settings::default()).differences(&next);
         assert!(back.contains(&"NOTARY unset (was https://notary.example)".to_owned()), "{back:?}");
     }

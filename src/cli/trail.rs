@@ -41,11 +41,15 @@ impl Trail {
         let path = state.join(parts::AUDIT_LOG);
         match Beside::open(&path) {
             Ok(log) => Ok(Self(Some(log))),
-            Err(error) if settings.audit() == AuditRule::Require => {
-                Err(format!("nothing was changed: the audit log `{}` cannot be written ({error}), and AUDIT=require", path.display()))
-            }
+            Err(error) if settings.audit() == AuditRule::Require => Err(format!(
+                "nothing was changed: the audit log `{}` cannot be written ({error}), and AUDIT=require",
+                path.display()
+            )),
             Err(error) => {
-                out::note(&format!("note: the audit log `{}` cannot be written ({error}): this change is not recorded", path.display()));
+                out::note(&format!(
+                    "note: the audit log `{}` cannot be written ({error}): this change is not recorded",
+                    path.display()
+                ));
                 Ok(Self(None))
             }
         }

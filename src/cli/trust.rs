@@ -741,7 +741,8 @@ fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), 
     let certs = top.entry("certs").or_insert_with(|| json!({}));
     let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
     certs.insert(repository.as_str().to_owned(), json!(keys));
-    crate::files::replace(path, format!("{block:#}\n").as_bytes(), 0o600, crate::files::Outlives::Power).map_err(|error| error.to_string())
+    crate::files::replace(path, format!("{block:#}\n").as_bytes(), 0o600, crate::files::Outlives::Power)
+        .map_err(|error| error.to_string())
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Stop> {

@@ -44,10 +44,7 @@ impl Engine {
     /// answers 404: no name is looked up on a network, nothing is pulled, nothing can start.
     pub async fn start_nobody(&self, nobody: &ContainerId, deadline: Instant) -> Result<Started, EngineError> {
         let answer = self.call(Method::POST, &format!("/containers/{nobody}/start"), REFUSAL_BYTES, deadline).await?;
-        Ok(Started {
-            status: answer.status.as_u16(),
-            message: crate::text::escaped(&answer.message().unwrap_or_default()),
-        })
+        Ok(Started { status: answer.status.as_u16(), message: crate::text::escaped(&answer.message().unwrap_or_default()) })
     }
 }
 

@@ -25,7 +25,15 @@ fn digest(text: &str) -> Digest {
 
 fn policy(posture: Posture) -> Policy {
     let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-    Policy { mode: Mode::Enforce, audit: AuditRule::GoOn, posture, doors: Vec::new(), build: BuildRule::Deny, plugins: Vec::new(), scopes: vec![scope] }
+    Policy {
+        mode: Mode::Enforce,
+        audit: AuditRule::GoOn,
+        posture,
+        doors: Vec::new(),
+        build: BuildRule::Deny,
+        plugins: Vec::new(),
+        scopes: vec![scope],
+    }
 }
 
 /// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
@@ -1153,15 +1161,15 @@ async fn doctors_question_is_marked_and_hides_nothing_else() {
         Ok((call, intent))
     };
     const PROBE: &str = r#","X-Img-Authz-Probe":"1""#;
-    for (headers, id, event) in [
-        (PROBE, nobody.as_str(), Event::Probe),
-        ("", nobody.as_str(), Event::Blocked),
-        (PROBE, "nobody", Event::Blocked),
-    ] {
+    for (headers, id, event) in
+        [(PROBE, nobody.as_str(), Event::Probe), ("", nobody.as_str(), Event::Blocked), (PROBE, "nobody", Event::Blocked)]
+    {
         assert!(matches!(house.gate.request(call(headers, id)).await, Answer::Deny(_)));
         assert_eq!(house.journal.0.lock().unwrap().last().unwrap().event, event, "{headers} {id}");
     }
-    let probed = Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/images/create","RequestHeaders":{"X-Img-Authz-Probe":"1"}}"#).unwrap();
+    let probed =
+        Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/images/create","RequestHeaders":{"X-Img-Authz-Probe":"1"}}"#)
+            .unwrap();
     house.gate.request(Ok((probed, pull("evil.example/x:1")))).await;
     assert_eq!(house.journal.0.lock().unwrap().last().unwrap().event, Event::Blocked);
     assert!(house.gate.metrics().contains(r#"code="container-unknown""#));

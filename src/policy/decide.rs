@@ -1,7 +1,8 @@
 //! The decision: look for what says yes; the last line refuses.
 
 use super::{
-    Asked, AuditRule, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope, ServiceFacts,
+    Asked, AuditRule, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope,
+    ServiceFacts,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};

@@ -284,7 +284,9 @@ impl Reason {
             }
             Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
             Self::StateUnwritable => "the gate cannot write to its state folder which name is being given".to_owned(),
-            Self::AuditUnavailable => "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned(),
+            Self::AuditUnavailable => {
+                "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned()
+            }
             Self::ContainerBusy { container } => {
                 format!("the engine does not say what container {} is: another call holds it", quoted(container))
             }
@@ -335,7 +337,9 @@ impl Reason {
             Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",
             Self::NameBusy { .. } => "repeat the call, or use the container's full id (docker ps -a --no-trunc)",
             Self::NameTaken { .. } => "rename or remove that container first",
-            Self::AuditUnavailable => "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call",
+            Self::AuditUnavailable => {
+                "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call"
+            }
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, export), then repeat",
             Self::Overloaded => "repeat the call",

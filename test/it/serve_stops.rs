@@ -178,9 +178,47 @@ fn what_commands_change_stands_in_the_log_of_the_gate_that_runs_and_a_start_says
 
     let all = lines(&log);
     let changed: Vec<_> = all.iter().filter(|line| line["event"] == "CHANGED").collect();
-    assert_eq!(changed.iter().map(|line| line["action"].as_str().unwrap()).collect::<Vec<_>>(), ["allowlist-prune", "unregister"]);
+    assert_eq!(
+        changed.iter().map(|line| line["action"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["allowlist-prune", "unregister"]
+    );
     assert_eq!((&changed[1]["image"], &changed[1]["sudo_user"]), (&"r.example/app:1".into(), &"eve".into()));
     let last = all.iter().rfind(|line| line["message"] == "the gate has started").unwrap();
     assert_eq!(last["changed"], serde_json::json!(["MODE=audit (was enforce)"]));
     assert_eq!((&last["posture"], &last["version"]), (&"images".into(), &env!("CARGO_PKG_VERSION").into()));
+}
+
+#[test]
+fn a_start_that_meets_half_written_credentials_says_so_and_goes_by_the_last_good_ones() {
+    let place = Place::new();
+    let log = place.folder.path().join("state/audit.jsonl");
+    let config = place.folder.path().join("config/config.json");
+    // Once the entry of the start is there, what the files hold has been kept.
+    let start = || {
+        let before = lines(&log).len();
+        let gate = place.command(false, &["serve", "--socket", &place.path("gate.sock")]).spawn().unwrap();
+        let begun = Instant::now();
+        while !lines(&log).iter().skip(before).any(|line| line["message"] == "the gate has started") {
+            assert!(begun.elapsed() < STOPS, "the gate does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stopped(gate, Signal::TERM);
+        let text = lines(&log).iter().skip(before).map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let metrics = std::fs::read_to_string(place.path("state/metrics.prom")).unwrap_or_default();
+        (text, metrics.contains("img_authz_policy_last_reload_successful 1"))
+    };
+    let whole = r#"{"auths":{"r.example":{"auth":"YTpzZWNyZXQ="}}}"#;
+    std::fs::write(&config, whole).unwrap();
+    let (told, _) = start();
+    assert!(!told.contains("faulty"), "{told}");
+    std::fs::write(&config, &whole[..20]).unwrap();
+    let (told, is_good) = start();
+    assert!(told.contains("faulty, so that what last was good counts") && told.contains("config.json"), "{told}");
+    assert!(!told.contains("YTpz") && !is_good, "{told}");
+    let kept = std::fs::metadata(place.path("state/last-good-files.json")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept.permissions()) & 0o777, 0o600);
+    std::fs::remove_file(&config).unwrap();
+    let (told, _) = start();
+    assert!(!told.contains("faulty"), "{told}");
+    assert!(!Path::new(&place.path("state/last-good-files.json")).exists(), "what was taken away is kept nowhere");
 }

@@ -10,9 +10,9 @@ use super::{Finding, out, parts};
 use crate::engine::{Api, Engine};
 use crate::gate::Gate;
 use crate::image::ImageName;
-use crate::text::clean;
 use crate::policy::{Reason, Settings, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
+use crate::text::clean;
 
 /// How long the engine gets for its lists.
 const LIST_TIME: Duration = Duration::from_secs(30);
