@@ -15,7 +15,7 @@ ROOTFS := plugin/rootfs
 
 # Settings that local_install hands on when they are given. A recipe reads them from its environment ("$$NAME"), never as
 # $(NAME): make would cut a certificate of many lines into as many commands.
-SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE POSTURE ALLOW_DOORS BUILD ALLOW_PLUGINS HTTP2
+SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT POSTURE ALLOW_DOORS BUILD ALLOW_PLUGINS HTTP2
 export $(SETTINGS)
 
 # Prerequisites are steps in their order, also with -j.

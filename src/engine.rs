@@ -23,9 +23,9 @@ pub use inspect::{
     Platform, Plugin, Service, ServiceSpec, Store, Version,
 };
 pub use link::Link;
-pub use mark::CALL_HEADER;
 #[cfg(test)]
 pub(crate) use mark::of_this_process as own_mark;
+pub use mark::{CALL_HEADER, PROBE_HEADER};
 pub use probe::{Http2, Started};
 pub use twin::Twin;
 
@@ -110,7 +110,7 @@ pub enum EngineError {
         call: String,
         /// The HTTP status.
         status: u16,
-        /// The engine's words: bounded, control characters replaced.
+        /// The engine's words: bounded, and escaped.
         message: String,
     },
     /// An answer that is not what the API promises.

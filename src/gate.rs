@@ -24,9 +24,9 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::audit::{Entry, Event, Journal};
-use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2};
-use crate::policy::{self, Facts, Grounds, Http2Rule, Mode, Policy, Posture, Reason, Verdict};
+use crate::audit::{Entry, Event, Journal, Recorded};
+use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
+use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Policy, Posture, Reason, Verdict};
 use crate::request::{self, Intent, PluginCall, Pull, Pulled, Unreadable};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
@@ -215,6 +215,17 @@ impl Gate {
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         message.clone_into(&mut entry.message);
         self.journal.record(&entry);
+    }
+
+    /// Records that the gate has started: under which mode and posture, and what else the entry says.
+    pub fn note_start(&self, mut entry: Entry) -> Recorded {
+        let (mode, posture) = match &**self.rules.load() {
+            Rules::Good { policy, .. } => (policy.mode, policy.posture),
+            Rules::Faulty { posture, .. } => (Mode::Enforce, *posture),
+        };
+        "the gate has started".clone_into(&mut entry.message);
+        (entry.mode, entry.posture) = (Some(mode), Some(posture));
+        self.journal.record(&entry)
     }
 
     /// Writes what the audit log has only counted so far. Called at stop.
@@ -481,6 +492,22 @@ impl Gate {
         true
     }
 
+    fn audit_rule(&self) -> AuditRule {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.audit,
+            // What touches an image is refused as it is.
+            Rules::Faulty { .. } => AuditRule::GoOn,
+        }
+    }
+
+    /// Gives back what a call holds that was to pass and is refused after all: it gets no AuthZRes.
+    fn take_back(&self, call: &Call) {
+        let key = call_key(call);
+        self.leases.end(&key);
+        self.plugins.end(&key);
+        self.pulls.brought_nothing(&key, None);
+    }
+
     fn mode(&self) -> Mode {
         match &**self.rules.load() {
             Rules::Good { policy, .. } => policy.mode,
@@ -492,21 +519,31 @@ impl Gate {
     fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Answer {
         let mode = self.mode();
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
+        let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage))
+            && !read.is_some_and(|(_, intent)| is_recorded(intent));
+        if !is_silent {
+            let recorded = self.journal.record(&self.entry(read, verdict, facts, mode, began));
+            let is_passing = matches!((verdict, mode), (Verdict::Allow(_), Mode::Enforce));
+            if recorded == Recorded::Lost && is_passing && self.audit_rule() == AuditRule::Require {
+                if let Some((call, _)) = read {
+                    self.take_back(call);
+                }
+                return self.answer(read, &Verdict::Deny(Reason::AuditUnavailable), facts, began);
+            }
+        }
         let (decision, code) = match (verdict, mode) {
             (Verdict::Allow(_), _) => ("allow", ""),
             (Verdict::Deny(reason), Mode::Enforce) => ("deny", reason.code()),
             (Verdict::Deny(reason), Mode::Audit) => ("would-deny", reason.code()),
         };
-        self.metrics.decided(action, decision, code, began.elapsed());
+        if !is_probe(read, verdict) {
+            self.metrics.decided(action, decision, code, began.elapsed());
+        }
         if let Verdict::Allow(permit) = verdict {
             for approval in permit.approvals() {
                 self.keep(approval);
             }
-            if matches!(permit.grounds(), Grounds::NoImage) && !read.is_some_and(|(_, intent)| is_recorded(intent)) {
-                return Answer::Allow;
-            }
         }
-        self.journal.record(&self.entry(read, verdict, facts, mode, began));
         match (verdict, mode) {
             (Verdict::Allow(_), _) => Answer::Allow,
             (Verdict::Deny(_), Mode::Audit) => Answer::Allow,
@@ -526,6 +563,7 @@ impl Gate {
         let event = match verdict {
             Verdict::Allow(_) if facts.about_self => Event::Gate,
             Verdict::Allow(_) => Event::Allowed,
+            Verdict::Deny(_) if is_probe(read, verdict) => Event::Probe,
             Verdict::Deny(_) => Event::Blocked,
         };
         let mut entry = Entry::new(crate::clock::now(), event);
@@ -540,8 +578,10 @@ impl Gate {
             entry.action = intent.action();
             entry.image = Entry::text(&intent.subject());
         }
-        if let Some(policy::ContainerFacts::Found { id, .. }) = &facts.container {
+        if let Some(policy::ContainerFacts::Found { id, name, image_ref, .. }) = &facts.container {
             entry.container_id.clone_from(id);
+            entry.container_name = Entry::text(name);
+            entry.container_image = Entry::text(image_ref);
         }
         match verdict {
             Verdict::Allow(permit) => {
@@ -586,6 +626,15 @@ fn is_ours(call: &Call, intent: &Intent) -> bool {
         "POST" => *intent == Intent::Harmless && killed().is_some_and(identity::is_full_id),
         _ => false,
     }
+}
+
+/// Whether this is `doctor`'s question whether the gate is asked: the start of no container by a whole id. It is nobody's attempt
+/// at anything, and whoever else sends that header hides nothing by it.
+fn is_probe(read: Option<(&Call, &Intent)>, verdict: &Verdict) -> bool {
+    let (Some((call, Intent::Start(start))), Verdict::Deny(Reason::ContainerUnknown { .. })) = (read, verdict) else {
+        return false;
+    };
+    identity::is_full_id(&start.container) && call.header(PROBE_HEADER).is_some()
 }
 
 /// What can be said without finding anything out.

@@ -11,9 +11,11 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::text::clean;
+
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-pub use tls::{Identity, Roots, Tls};
+pub use tls::{Identity, Roots, Tls, certificate_files, server_files};
 
 /// Longest wait for a connection, the proxy's part and the TLS handshake included. Stops a dead address from taking the whole deadline.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -355,12 +357,6 @@ pub fn without_user(url: &str) -> String {
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     clean(&if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") })
-}
-
-/// Foreign text made fit for one line of a message: control characters escaped, at most 160 characters.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    text.chars().take(160).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ use crate::trust::VerifierKind;
 pub struct Policy {
     /// Enforce, or only record.
     pub mode: Mode,
+    /// What becomes of calls while nothing can be recorded.
+    pub audit: AuditRule,
     /// What is refused besides images.
     pub posture: Posture,
     /// Ways to the host that posture `lockdown` lets pass.
@@ -55,6 +57,16 @@ pub enum Mode {
     Enforce,
     /// Decide and record, but let pass.
     Audit,
+}
+
+/// What becomes of an allowed call that should be recorded and cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditRule {
+    /// It passes; that entries were lost is told and counted.
+    GoOn,
+    /// It is refused.
+    Require,
 }
 
 /// What is refused besides images (DESIGN, section 4).

@@ -13,7 +13,7 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
-pub use client::{Registry, Settings};
+pub use client::{Registry, Settings, host_files};
 pub use manifest::{Child, Content, Manifest};
 pub use twin::Twin;
 

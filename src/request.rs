@@ -407,7 +407,7 @@ impl Intent {
             Route::NetworkCreate => network::create(&asked),
             Route::Unknown => {
                 let route = format!("{} {}", call.method, path);
-                Ok(Self::Unknown { route: route.chars().filter(|letter| !letter.is_control()).take(ROUTE).collect() })
+                Ok(Self::Unknown { route: crate::text::fit(&route, ROUTE) })
             }
         }
     }

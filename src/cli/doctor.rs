@@ -24,8 +24,8 @@ use super::place::{self, View};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::engine::{Api as _, Engine};
-use crate::net::clean;
 use crate::policy::{Http2Rule, Settings};
+use crate::text::{clean, fit};
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ struct Finding {
 
 impl Finding {
     fn new(id: &'static str, severity: Severity, evidence: impl AsRef<str>, remedy: &str) -> Self {
-        Self { id, severity, evidence: bounded(evidence.as_ref()), remedy: bounded(remedy) }
+        Self { id, severity, evidence: fit(evidence.as_ref(), TEXT_CHARS), remedy: fit(remedy, TEXT_CHARS) }
     }
 
     fn critical(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
@@ -89,16 +89,6 @@ impl Finding {
     fn ok(id: &'static str, evidence: impl AsRef<str>) -> Self {
         Self::new(id, Severity::Ok, evidence, "")
     }
-}
-
-/// One line, without what a terminal would act on.
-fn bounded(text: &str) -> String {
-    let harmless = |c: char| match c {
-        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '?',
-        control if control.is_control() => ' ',
-        other => other,
-    };
-    text.chars().take(TEXT_CHARS).map(harmless).collect()
 }
 
 pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
@@ -271,7 +261,7 @@ mod tests {
     fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
         let findings =
             [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
-        let expected = "CRITICAL  not-in-chain    a [31m?b\n                          → mend it\n\
+        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → mend it\n\
                         ok        engine-version  20.10.24\n\n\
                         This host is not protected as it should be: 1 critical, 0 warnings; img-authz help ID explains each.\n";
         assert_eq!(text(&findings), expected);

@@ -9,8 +9,11 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::started::Started;
 use super::{UNKNOWN, YES, doctor, parts};
+use crate::audit::Recorded;
 use crate::daemon;
+use crate::files::{Outlives, replace};
 use crate::gate::{Gate, Heartbeat};
 use crate::policy::{AllowlistSetting, Settings};
 
@@ -85,7 +88,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     let looking_after = workers.spawn_blocking({
         let handle = handle.clone();
         move || {
-            let mut kept = parts::Kept::serving(handle.clone());
+            let mut kept = parts::Kept::serving(&settings, handle.clone());
             match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
@@ -120,7 +123,8 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         gate.end();
     }
     tracing::info!("stopped");
-    workers.shutdown_background();
+    // Its end would be met by tasks that still look at its clock, and panic. They end with the process.
+    std::mem::forget(workers);
     Ok(())
 }
 
@@ -169,7 +173,13 @@ async fn stopped() {
 
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
 async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) {
-    gate.note("the gate has started");
+    let (start, state) = (Started::of(&settings), settings.state_dir());
+    if gate.note_start(start.entry(&state)) == Recorded::Kept {
+        start.remember(&state);
+    }
+    if let Some(faults) = kept.faults() {
+        gate.note(&faults);
+    }
     let own = settings.clone();
     tokio::spawn(async move { doctor::log_own(&own).await });
     tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
@@ -181,13 +191,23 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
         let why = tokio::select! {
             _ = hangup.recv() => "SIGHUP",
             // One that is gone again changes nothing: its last good content holds.
-            _ = look.tick() => if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue },
+            _ = look.tick() => {
+                kept.look();
+                match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
+                    (true, _) => "an allowlist appeared",
+                    (false, true) => "a file that was faulty has changed",
+                    (false, false) => continue,
+                }
+            }
         };
         listed |= is_listed(&settings);
         let (rules, is_good) = parts::rules(&settings, &mut kept);
         gate.settings_hold(is_good);
         if gate.replace(rules) {
             gate.note(&format!("settings and files were read again: {why}"));
+            if let Some(faults) = kept.faults() {
+                gate.note(&faults);
+            }
             tracing::info!(why, "settings and files were read again");
         } else {
             gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
@@ -200,7 +220,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
 async fn tell(gate: Arc<Gate>, folder: PathBuf) {
     let mut told = true;
     loop {
-        let written = parts::replace(&folder.join(parts::METRICS), gate.metrics().as_bytes());
+        let written = replace(&folder.join(parts::METRICS), gate.metrics().as_bytes(), 0o600, Outlives::Process);
         // A full disk is told once, not four times a minute.
         if let Err(error) = &written
             && told

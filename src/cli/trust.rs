@@ -14,13 +14,15 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::parts::list;
+use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::files::{read_bytes, read_text};
 use crate::image::{Reference, Repository};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, clean};
+use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
+use crate::text::clean;
 use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, signer};
 use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
@@ -42,6 +44,11 @@ pub(super) struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// Whether it is asked if an image may run: then not being able to tell is a no.
+    pub(super) const fn is_question(&self) -> bool {
+        matches!(self.command, Command::Verify(_))
+    }
+
     /// Whether the state folder is given, so that the gate of this host need not be looked for.
     pub(super) fn names_its_state(&self) -> bool {
         let state = match &self.command {
@@ -479,7 +486,11 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
 fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
+    let trail = trail(arguments.state.as_deref(), settings)?;
     let was_known = Notary::new(Config::new(Source::Import, folder))?.forget(&repository)?;
+    if was_known {
+        trail.record("trust-forget", [changed(&repository, "what was known of its trust data is forgotten")]);
+    }
     if arguments.json {
         return to_json(&json!({ "repository": repository, "forgotten": was_known }));
     }
@@ -527,6 +538,7 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
         }
         _ => unread(&arguments.file, &error),
     })?;
+    let trail = trail(arguments.common.state.as_deref(), settings)?;
     let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
         Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
@@ -538,6 +550,8 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
             Err(error) => refused.push((repository, error)),
         }
     }
+    let how = format!("trust data taken in from `{}`", arguments.file.display());
+    trail.record("trust-import", taken.iter().map(|repository| changed(repository, &how)));
     let is_whole = refused.is_empty();
     let text = if arguments.common.json {
         let refused: Vec<_> = refused
@@ -556,6 +570,20 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
         taken.chain(refused).collect::<Vec<_>>().join("\n")
     };
     if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
+}
+
+/// The audit log of the gate whose trust data is changed; a folder that was named may be no gate's.
+fn trail(named: Option<&Path>, settings: &Settings) -> Result<Trail, Stop> {
+    let state = match named.map(|folder| folder.parent().unwrap_or(folder)) {
+        None => settings.state_dir(),
+        Some(parent) if parent.join(parts::AUDIT_LOG).is_file() => parent.to_owned(),
+        Some(_) => return Ok(Trail::none()),
+    };
+    Trail::open(settings, &state).map_err(Stop::Unknown)
+}
+
+fn changed(repository: &impl std::fmt::Display, message: &str) -> Change {
+    Change { image: repository.to_string(), message: message.to_owned(), ..Change::default() }
 }
 
 /// What to do about a bundle that is not taken in.
@@ -713,15 +741,8 @@ fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), 
     let certs = top.entry("certs").or_insert_with(|| json!({}));
     let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
     certs.insert(repository.as_str().to_owned(), json!(keys));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        writeln!(file, "{block:#}")?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok::<(), std::io::Error>(())
-    };
-    write().map_err(|error| error.to_string())
+    crate::files::replace(path, format!("{block:#}\n").as_bytes(), 0o600, crate::files::Outlives::Power)
+        .map_err(|error| error.to_string())
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Stop> {

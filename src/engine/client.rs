@@ -120,7 +120,7 @@ impl Engine {
     /// As [`Engine::at`], within other bounds.
     pub fn with_limits(docker_host: &str, limits: Limits) -> Result<Self, EngineHostError> {
         let docker_host = if docker_host.is_empty() { DEFAULT_HOST } else { docker_host };
-        let shown = || docker_host.chars().take(TEXT_CHARS).collect::<String>();
+        let shown = || shown(docker_host);
         let path = docker_host.strip_prefix("unix://").ok_or_else(|| EngineHostError::Scheme(shown()))?;
         if !path.starts_with('/') || path.len() > SOCKET_PATH_BYTES || path.contains('\0') {
             return Err(EngineHostError::Path(shown()));
@@ -205,7 +205,7 @@ impl Engine {
 
     /// One call with an API version, its answer read whole.
     pub(super) async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
-        let call = shorten(&format!("{method} {path}"));
+        let call = shown(&format!("{method} {path}"));
         let talk = async {
             let answer = self.versioned(&method, path, limit, &call).await?;
             if !answer.is_about_the_version() {
@@ -256,7 +256,7 @@ impl Engine {
         let version: Version = answer.decode()?;
         let spoken = ApiVersion::common(&version).ok_or_else(|| EngineError::Undecodable {
             call: call.to_owned(),
-            cause: format!("`{}` is no API version", shorten(&version.api)),
+            cause: format!("`{}` is no API version", shown(&version.api)),
         })?;
         self.speak(Some(spoken));
         Ok((version, spoken))
@@ -296,6 +296,10 @@ impl Engine {
         *request.method_mut() = method.clone();
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_else(|_| self.base.clone());
         let headers = request.headers_mut();
+        // The one start that this client ever makes.
+        if *method == Method::POST && path.ends_with("/start") {
+            headers.insert(super::PROBE_HEADER, header::HeaderValue::from_static("1"));
+        }
         headers.insert(header::HOST, header::HeaderValue::from_static("docker"));
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(concat!("img-authz/", env!("CARGO_PKG_VERSION"))));
         if let Some(mark) = mark::value() {
@@ -310,7 +314,7 @@ impl Engine {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        EngineError::Unreachable { socket: self.socket.display().to_string(), cause: shorten(&cause.to_string()) }
+        EngineError::Unreachable { socket: self.socket.display().to_string(), cause: shown(&cause.to_string()) }
     }
 }
 
@@ -324,7 +328,7 @@ pub(super) struct Answer {
 impl Answer {
     fn decode<T: DeserializeOwned>(self) -> Result<T, EngineError> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| EngineError::Undecodable { call: self.call, cause: shorten(&error.to_string()) })
+            .map_err(|error| EngineError::Undecodable { call: self.call, cause: shown(&error.to_string()) })
     }
 
     /// What the engine says when it refuses.
@@ -347,14 +351,14 @@ impl Answer {
     }
 
     fn refused(self) -> EngineError {
-        let message = self.message().map_or_else(|| "no message".to_owned(), |message| shorten(&message));
+        let message = self.message().map_or_else(|| "no message".to_owned(), |message| shown(&message));
         EngineError::Status { call: self.call, status: self.status.as_u16(), message }
     }
 }
 
 /// At most [`TEXT_CHARS`] characters of foreign text on one line.
-fn shorten(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
+fn shown(text: &str) -> String {
+    crate::text::fit(text, TEXT_CHARS)
 }
 
 /// `text` as a regular expression that fits it alone (Go's `regexp/syntax`: an escaped punctuation mark is itself).

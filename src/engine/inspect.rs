@@ -291,7 +291,7 @@ impl FromStr for ContainerId {
         if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.into()))
         } else {
-            Err(ContainerIdError(text.chars().take(80).collect()))
+            Err(ContainerIdError(crate::text::fit(text, 80)))
         }
     }
 }

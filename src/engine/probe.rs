@@ -22,7 +22,7 @@ const REFUSAL_BYTES: usize = 64 << 10;
 pub struct Started {
     /// The HTTP status.
     pub status: u16,
-    /// What the engine said: bounded, control characters replaced.
+    /// What the engine said: bounded, and escaped.
     pub message: String,
 }
 
@@ -46,10 +46,7 @@ impl Engine {
     /// answers 404: no name is looked up on a network, nothing is pulled, nothing can start.
     pub async fn start_nobody(&self, nobody: &ContainerId, deadline: Instant) -> Result<Started, EngineError> {
         let answer = self.call(Method::POST, &format!("/containers/{nobody}/start"), REFUSAL_BYTES, deadline).await?;
-        Ok(Started {
-            status: answer.status.as_u16(),
-            message: answer.message().unwrap_or_default().replace(char::is_control, " "),
-        })
+        Ok(Started { status: answer.status.as_u16(), message: crate::text::escaped(&answer.message().unwrap_or_default()) })
     }
 }
 

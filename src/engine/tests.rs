@@ -371,7 +371,7 @@ async fn only_the_engines_word_about_the_object_means_absence() {
         (404, "nothing here", "no message"),
         (301, "", "no message"),
         (403, r#"{"message":"authorization denied by plugin other: no"}"#, "authorization denied by plugin other: no"),
-        (500, "{\"message\":\"bad\\nnews\"}", "bad news"),
+        (500, "{\"message\":\"bad\\nnews\"}", "bad\\nnews"),
         (503, r#"{"message":"This node is not a swarm manager."}"#, "This node is not a swarm manager."),
         (204, "", "no message"),
     ] {

@@ -137,6 +137,7 @@ impl Gate {
         let deadline = tokio::time::Instant::now() + self.limits.after;
         let found = self.ends.container(made.id.as_str(), deadline).await;
         if let Ok(Some(container)) = found {
+            entry.container_name = Entry::text(&container.name);
             entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
             // Every approval of a create leaves a record of the image's id.
             if container.image.is_none_or(|image| self.records.of(&image).is_empty()) && self.mode() == Mode::Enforce {

@@ -97,8 +97,13 @@ impl Asking<'_> {
                 asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
             facts = self.on_host(names, &origin).await?;
         }
-        facts.container =
-            Some(ContainerFacts::Found { id: found.id.to_string(), image: found.image, image_mounts: found.mounts });
+        facts.container = Some(ContainerFacts::Found {
+            id: found.id.to_string(),
+            name: found.name,
+            image_ref: found.image_ref,
+            image: found.image,
+            image_mounts: found.mounts,
+        });
         Ok(facts)
     }
 

@@ -113,12 +113,12 @@ impl Change {
                 .to_owned(),
             Self::ListedAgain => "daemon.json names this gate again".to_owned(),
             Self::FileBroken { why } => {
-                format!("daemon.json cannot be read ({}): dockerd will not start with it", crate::net::clean(why))
+                format!("daemon.json cannot be read ({}): dockerd will not start with it", crate::text::clean(why))
             }
             Self::Shadowed { id } => format!(
                 "another plugin ({}) has this gate's name: the daemon's next start asks that one instead; \
                  docker plugin rm it",
-                crate::net::clean(id)
+                crate::text::clean(id)
             ),
             Self::NoMoreShadowed => "no other plugin has this gate's name any more".to_owned(),
             Self::EntriesLost { count } => format!("{count} entries of the audit log could not be written"),

@@ -13,7 +13,7 @@ use crate::engine::{
     Twin,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};
+use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};
 use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
 use crate::trust::{TrustCode, TrustError, Twin as Notary, Verifier, VerifierKind};
 use crate::wire::{Answer, Call};
@@ -28,6 +28,7 @@ fn policy(posture: Posture) -> Policy {
     let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
     Policy {
         mode: Mode::Enforce,
+        audit: AuditRule::GoOn,
         posture,
         doors: Vec::new(),
         build: BuildRule::Deny,
@@ -1157,4 +1158,94 @@ fn with_faulty_settings_no_plugin_is_enabled() {
     let says = |intent| crate::policy::decide_without_policy("x", Posture::Images, &intent);
     assert!(matches!(says(enable("made:1")), crate::policy::Verdict::Deny(crate::policy::Reason::SettingFault { .. })));
     assert!(matches!(says(sent("POST", "/plugins/img-authz/set")), crate::policy::Verdict::Allow(_)));
+}
+
+/// A log on a disk that is full, or not.
+#[derive(Default)]
+struct FullDisk {
+    is_full: std::sync::atomic::AtomicBool,
+    kept: MemoryJournal,
+}
+
+impl crate::audit::Journal for FullDisk {
+    fn record(&self, entry: &crate::audit::Entry) -> crate::audit::Recorded {
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return crate::audit::Recorded::Lost;
+        }
+        self.kept.record(entry)
+    }
+
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_passes_or_is_refused_as_audit_says_and_the_host_is_never_locked() {
+    for (rule, mode, is_refused) in [
+        (AuditRule::GoOn, Mode::Enforce, false),
+        (AuditRule::Require, Mode::Enforce, true),
+        // In mode `audit` nothing is refused.
+        (AuditRule::Require, Mode::Audit, false),
+    ] {
+        let house = house();
+        let journal = Arc::new(FullDisk::default());
+        let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))];
+        let policy = Policy { audit: rule, mode, ..policy(Posture::Images) };
+        let gate = Gate::new(
+            Rules::Good { policy, verifiers },
+            house.engine.clone(),
+            journal.clone(),
+            Records::in_memory(),
+            Identity::default(),
+            tokio::runtime::Handle::current(),
+        );
+        journal.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+        let call = |uri: &str| Call::decode(format!(r#"{{"RequestMethod":"POST","RequestUri":"{uri}"}}"#).as_bytes()).unwrap();
+        let answer = gate.request(Ok((call("/images/create"), pull(GOOD)))).await;
+        match answer {
+            Answer::Deny(message) => assert!(is_refused && message.starts_with("audit-unavailable: "), "{message}"),
+            Answer::Allow => assert!(!is_refused),
+        }
+        for harmless in [Intent::Read, Intent::Harmless] {
+            assert_eq!(gate.request(Ok((call("/containers/x/stop"), harmless))).await, Answer::Allow);
+        }
+        // A name that was refused is free again at once.
+        let Intent::Create(mut named) = create(GOOD) else { panic!() };
+        named.name = Some("web".to_owned());
+        gate.request(Ok((call("/containers/create?name=web"), Intent::Create(named)))).await;
+        let soon = tokio::time::Instant::now() + Duration::from_millis(50);
+        let held = gate.leases.hold("other", &super::leases::Claim::Start("web".to_owned()), soon).await;
+        assert_eq!(held.is_ok(), is_refused);
+        assert!(!is_refused || journal.kept.0.lock().unwrap().iter().all(|entry| entry.code != "audit-unavailable"));
+    }
+}
+
+#[tokio::test]
+async fn doctors_question_is_marked_and_hides_nothing_else() {
+    let house = house();
+    let nobody = "0".repeat(64);
+    let call = |headers: &str, id: &str| {
+        let text = format!(
+            r#"{{"RequestMethod":"POST","RequestUri":"/v1.41/containers/{id}/start","RequestHeaders":{{"Content-Length":"0"{headers}}}}}"#
+        );
+        let call = Call::decode(text.as_bytes()).unwrap();
+        let intent = Intent::of(&call);
+        Ok((call, intent))
+    };
+    const PROBE: &str = r#","X-Img-Authz-Probe":"1""#;
+    for (headers, id, event) in
+        [(PROBE, nobody.as_str(), Event::Probe), ("", nobody.as_str(), Event::Blocked), (PROBE, "nobody", Event::Blocked)]
+    {
+        assert!(matches!(house.gate.request(call(headers, id)).await, Answer::Deny(_)));
+        assert_eq!(house.journal.0.lock().unwrap().last().unwrap().event, event, "{headers} {id}");
+    }
+    let probed =
+        Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/images/create","RequestHeaders":{"X-Img-Authz-Probe":"1"}}"#)
+            .unwrap();
+    house.gate.request(Ok((probed, pull("evil.example/x:1")))).await;
+    assert_eq!(house.journal.0.lock().unwrap().last().unwrap().event, Event::Blocked);
+    assert!(house.gate.metrics().contains(r#"code="container-unknown""#));
+    let counted = house.gate.metrics().lines().find(|line| line.contains("container-unknown")).unwrap().ends_with(" 2");
+    assert!(counted, "the probe is not counted");
 }

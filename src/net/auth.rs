@@ -14,7 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, authority, clean, host_of, without_user};
+use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, authority, host_of, without_user};
+use crate::text::clean;
 
 /// Largest `config.json`. Stops a wrong path from filling memory.
 const CONFIG_BYTES: usize = 1 << 20;

@@ -1,8 +1,8 @@
 //! The decision: look for what says yes; the last line refuses.
 
 use super::{
-    Asked, BuildRule, ContainerFacts, Facts, Http2Rule, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope,
-    ServiceFacts,
+    Asked, AuditRule, BuildRule, ContainerFacts, Facts, Http2Rule, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture,
+    Reason, Scope, ServiceFacts,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
@@ -192,6 +192,7 @@ fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason>
         return Some(Reason::PostureForbids { what: format!("plugin {}", verb(*change)) });
     }
     let strict = Policy {
+        audit: AuditRule::GoOn,
         mode: Mode::Enforce,
         posture,
         doors: Vec::new(),

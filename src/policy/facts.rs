@@ -31,6 +31,10 @@ pub enum ContainerFacts {
     Found {
         /// Its whole id.
         id: String,
+        /// What it is called now.
+        name: String,
+        /// The image it was asked for with. No evidence of anything.
+        image_ref: String,
         /// Its image's id; `None` for a container made without an image.
         image: Option<Digest>,
         /// Sources of image mounts as they were written at create.

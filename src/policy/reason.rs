@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::Unreadable;
+use crate::text::{fit, shortened};
 use crate::trust::{TrustCode, TrustError};
 
 /// Longest refusal a client is shown, in characters.
@@ -163,6 +164,8 @@ pub enum Reason {
         /// The container, as named in the call.
         container: String,
     },
+    /// What would be let pass cannot be recorded.
+    AuditUnavailable,
     /// The decision took too long.
     Deadline {
         /// Its bound, in seconds.
@@ -214,6 +217,7 @@ impl Reason {
             Self::NameTaken { .. } => "name-taken",
             Self::StateUnwritable => "state-unwritable",
             Self::ContainerBusy { .. } => "container-busy",
+            Self::AuditUnavailable => "audit-unavailable",
             Self::Deadline { .. } => "deadline",
             Self::Overloaded => "overloaded",
             Self::SettingFault { .. } => "setting-fault",
@@ -233,7 +237,7 @@ impl Reason {
                 )
             }
             Self::Trust { image, error } => format!("{}: {}", quoted(image), printable(&error.message)),
-            Self::OfId { id, reason } => format!("{}: {}", quoted(&bounded(id, ID_CHARS)), reason.evidence()),
+            Self::OfId { id, reason } => format!("{}: {}", quoted(&shortened(id, ID_CHARS)), reason.evidence()),
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
                     "{} is approved as {}…, but this host has {}… under that name",
@@ -282,6 +286,9 @@ impl Reason {
             }
             Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
             Self::StateUnwritable => "the gate cannot write to its state folder which name is being given".to_owned(),
+            Self::AuditUnavailable => {
+                "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned()
+            }
             Self::ContainerBusy { container } => {
                 format!("the engine does not say what container {} is: another call holds it", quoted(container))
             }
@@ -340,6 +347,9 @@ impl Reason {
             Self::EngineUnreachable { .. } => "on this host, see the gate's log and the setting DOCKER_HOST",
             Self::NameBusy { .. } => "repeat the call, or use the container's full id (docker ps -a --no-trunc)",
             Self::NameTaken { .. } => "rename or remove that container first",
+            Self::AuditUnavailable => {
+                "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call"
+            }
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, export), then repeat",
             Self::Overloaded => "repeat the call",
@@ -369,6 +379,7 @@ impl Reason {
             | Self::ContainerBusy { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
+            | Self::AuditUnavailable
             | Self::SettingFault { .. }
             | Self::Internal => true,
             _ => false,
@@ -378,8 +389,8 @@ impl Reason {
     /// The whole line: `code: evidence; remedy`, at most [`MESSAGE_CHARS`] characters, no control characters.
     #[must_use]
     pub fn message(&self) -> String {
-        let line = format!("{}: {}; {}", self.code(), bounded(&self.evidence(), EVIDENCE_CHARS), self.remedy());
-        bounded(&line, MESSAGE_CHARS)
+        let line = format!("{}: {}; {}", self.code(), shortened(&self.evidence(), EVIDENCE_CHARS), self.remedy());
+        shortened(&line, MESSAGE_CHARS)
     }
 }
 
@@ -416,46 +427,20 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Foreign text for a message: control characters escaped, bounded, in backticks.
+/// Foreign text for a message: escaped, bounded, in backticks.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    format!("`{}`", bounded(&clean(text), QUOTE_CHARS))
+    format!("`{}`", shortened(&clean(text), QUOTE_CHARS))
 }
 
-/// Foreign text without backticks, so that it can stand between them; see [`printable`].
+/// Foreign text without backticks, so that it can stand between them.
 fn clean(text: &str) -> String {
     printable(text).replace('`', "'")
 }
 
-/// Control characters and line separators escaped or replaced; bounded.
+/// Foreign text escaped, and no longer than what may be quoted of it.
 fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(4 * QUOTE_CHARS));
-    for character in text.chars().take(4 * QUOTE_CHARS) {
-        match character {
-            // Also what would turn the line around or break it in a terminal or a log.
-            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => out.push('?'),
-            control if control.is_control() => out.extend(control.escape_default()),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-/// At most `limit` characters, with an ellipsis where text was cut.
-fn bounded(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    let mut out: String = text.chars().take(limit.saturating_sub(1)).collect();
-    // A cut quotation is closed, so that what follows is not read as foreign text.
-    if out.matches('`').count() % 2 == 1 {
-        out.pop();
-        out.pop();
-        out.push_str("…`");
-    } else {
-        out.push('…');
-    }
-    out
+    fit(text, 4 * QUOTE_CHARS)
 }
 
 /// The first 19 characters of a digest, as people compare them.

@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BuildRule, DoorRule, Http2Rule, Mode, Policy, Posture, Scope};
+use super::{AuditRule, BuildRule, DoorRule, Http2Rule, Mode, Policy, Posture, Scope};
 use crate::image::{Host, Reference};
+use crate::text::fit;
 use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
@@ -24,6 +25,7 @@ pub const VARIABLES: [&str; 20] = [
     "STALE_LIMIT",
     "ALLOWLIST",
     "MODE",
+    "AUDIT",
     "POSTURE",
     "ALLOW_DOORS",
     "BUILD",
@@ -176,6 +178,16 @@ impl Settings {
         }
     }
 
+    /// What becomes of calls that cannot be recorded, also where other settings are at fault. A word that is none was not meant to be
+    /// the weaker one.
+    #[must_use]
+    pub fn audit(&self) -> AuditRule {
+        match self.get("AUDIT").map(str::trim) {
+            None | Some("go-on") => AuditRule::GoOn,
+            Some(_) => AuditRule::Require,
+        }
+    }
+
     /// The allowlist's place.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
@@ -280,6 +292,7 @@ impl Settings {
             require.push(VerifierKind::Allowlist);
         }
         let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("audit", Mode::Audit)], &mut faults);
+        let audit = self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], &mut faults);
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
@@ -305,7 +318,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, posture, doors, build, http2, plugins, scopes })
+        Ok(Policy { mode, audit, posture, doors, build, http2, plugins, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
@@ -354,7 +367,7 @@ impl Settings {
                     plugins.push(Reference { digest: Some(digest), ..name });
                 }
                 Ok(_) | Err(_) => {
-                    let part: String = part.chars().take(80).collect();
+                    let part = fit(part, 80);
                     let message = format!("`{part}` is not NAME@sha256:DIGEST (img-authz plugin digest NAME)");
                     faults.push(PolicyFault { key: "ALLOW_PLUGINS", message });
                 }
@@ -380,7 +393,7 @@ impl Settings {
         match written.parse() {
             Ok(number) if digits && bounds.contains(&number) => number,
             _ => {
-                let written: String = written.chars().take(40).collect();
+                let written = fit(written, 40);
                 let message = format!("`{written}` is not a number of {unit} from {} to {}", bounds.start(), bounds.end());
                 faults.push(PolicyFault { key, message });
                 default
@@ -396,7 +409,7 @@ impl Settings {
             Some((_, value)) => *value,
             None => {
                 let names = choices.map(|(name, _)| format!("`{name}`")).join(" nor ");
-                let written: String = written.chars().take(40).collect();
+                let written = fit(written, 40);
                 faults.push(PolicyFault { key, message: format!("`{written}` is neither {names}") });
                 *default
             }
@@ -413,7 +426,7 @@ fn notary_source(written: &str) -> Result<Option<Source>, String> {
         _ => {}
     }
     // What stands before an `@` may be a password.
-    let shown: String = written.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
+    let shown = fit(written.rsplit('@').next().unwrap_or_default(), 80);
     if written.starts_with("http://") {
         return Err(format!("`{shown}` is plain http; trust data must come over https"));
     }

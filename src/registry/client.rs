@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::manifest::MEDIA_TYPES;
 use super::{Api, Manifest, RegistryError, Reply, Wanted};
-use crate::files::read_text;
+use crate::files::{Texts, read_text};
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
-use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls};
+use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, certificate_files};
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
@@ -22,10 +22,6 @@ const MANIFEST_BYTES: u64 = 4 << 20;
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
 const PEERS: usize = 64;
-/// Most files read from one folder of `certs.d`. Stops a wrong folder from filling memory.
-const CERT_FILES: usize = 32;
-/// Largest file read from there, bytes.
-const CERT_BYTES: u64 = 1 << 20;
 
 /// Largest `config.json`, bytes. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 1 << 20;
@@ -38,6 +34,8 @@ pub struct Settings {
     /// Folders as docker's `certs.d`: `HOST[:PORT]/*.crt` are CAs for that registry besides the system's; a pair
     /// `NAME.cert` and `NAME.key` is shown to it. All folders count.
     pub certs: Vec<PathBuf>,
+    /// By registry, what lies in those folders, where that has been read already.
+    pub given: HashMap<String, Texts>,
     /// PEM of CAs for every registry, besides the system's; empty for none.
     pub extra_roots: String,
     /// Registries that may be asked over plain HTTP if they do not speak TLS. Those on loopback always may, as the
@@ -161,28 +159,23 @@ impl Registry {
 
     /// Who may vouch for this registry, and what we show it.
     fn certificates(&self, host: &str) -> Result<(Roots, Option<Identity>), String> {
-        let mut pem = self.settings.extra_roots.clone();
-        let mut identity = None;
-        for folder in &self.settings.certs {
-            // INVARIANT: a `Host` holds no slash and is not `..`, so this stays in the folder.
-            let folder = folder.join(host);
-            for path in files(&folder)? {
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => {
-                        pem.push('\n');
-                        pem.push_str(&text(&path)?);
-                    }
-                    Some("cert") if identity.is_none() => {
-                        let key = text(&path.with_extension("key"))?;
-                        let chain = text(&path)?;
-                        identity = Some(Identity::from_pem(&chain, &key).map_err(|error| error.to_string())?);
-                    }
-                    Some(_) | None => {}
-                }
-            }
+        let files = match self.settings.given.get(host) {
+            Some(files) => files.clone(),
+            None => host_files(host, &self.settings.certs)?,
+        };
+        let Tls { roots, identity, .. } = Tls::of_files(None, &files).map_err(|error| error.to_string())?;
+        let extra = &self.settings.extra_roots;
+        if extra.trim().is_empty() {
+            return Ok((roots, identity));
         }
-        let roots = if pem.trim().is_empty() { Roots::System } else { Roots::system_and_pem(&pem).map_err(|e| e.to_string())? };
-        Ok((roots, identity))
+        let mut all = match Roots::system_and_pem(extra).map_err(|error| error.to_string())? {
+            Roots::SystemAnd(extra) | Roots::Only(extra) => extra,
+            Roots::System => Vec::new(),
+        };
+        if let Roots::SystemAnd(own) | Roots::Only(own) = roots {
+            all.extend(own);
+        }
+        Ok((Roots::SystemAnd(all), identity))
     }
 
     /// "No credentials" with what the operator can do about it.
@@ -255,20 +248,14 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The files of a folder by name; none where there is no folder.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(format!("`{}` cannot be read: {error}", folder.display())),
-    };
-    let mut files: Vec<PathBuf> = entries.take(CERT_FILES).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    files.sort();
+/// The certificates for a registry in all of these folders ([`Settings::certs`]).
+pub fn host_files(host: &str, folders: &[PathBuf]) -> Result<Texts, String> {
+    let mut files = Texts::default();
+    for folder in folders {
+        // INVARIANT: a `Host` holds no slash and is not `..`, so this stays in the folder.
+        files.0.extend(certificate_files(&folder.join(host))?.0);
+    }
     Ok(files)
-}
-
-fn text(path: &Path) -> Result<String, String> {
-    read_text(path, CERT_BYTES).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
 }
 
 #[cfg(test)]

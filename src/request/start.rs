@@ -2,12 +2,13 @@
 
 use super::query::Query;
 use super::{Asked, Intent, Start, StartAction, StartExtra, Unreadable, route};
+use crate::text::fit;
 
 /// What the call would start.
 pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     // No container is called so; an engine that trims would find one that is called otherwise. Slashes are of a link's alias.
     if !container.bytes().all(|byte| is_name_byte(byte) || byte == b'/') {
-        return Err(Unreadable::Name(container.escape_debug().take(NAME_SHOWN).collect()));
+        return Err(Unreadable::Name(fit(container, NAME_SHOWN)));
     }
     let extra = if action == StartAction::Start && may_have_body(asked) {
         Some(StartExtra::Body)
@@ -49,7 +50,7 @@ pub(super) fn new_name(written: &str) -> Result<String, Unreadable> {
     let name = written.strip_prefix('/').unwrap_or(written);
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if !begins || name.len() < 2 || !name.bytes().all(is_name_byte) {
-        return Err(Unreadable::Name(written.escape_debug().take(NAME_SHOWN).collect()));
+        return Err(Unreadable::Name(fit(written, NAME_SHOWN)));
     }
     if name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Unreadable::Reference("a container's name must not look like a container's id".to_owned()));

@@ -20,6 +20,7 @@ mod docs;
 mod registry_client;
 mod request_generator;
 mod request_oracle;
+mod serve_stops;
 mod trust_attacks;
 mod trust_bundles;
 mod trust_commands;

@@ -10,9 +10,9 @@ use super::{Finding, out, parts};
 use crate::engine::{Api, Engine};
 use crate::gate::Gate;
 use crate::image::ImageName;
-use crate::net::clean;
 use crate::policy::{Reason, Settings, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
+use crate::text::clean;
 
 /// How long the engine gets for its lists.
 const LIST_TIME: Duration = Duration::from_secs(30);
@@ -218,6 +218,7 @@ mod tests {
     async fn found(engine: &Arc<Twin>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
         let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
         let policy = Policy {
+            audit: crate::policy::AuditRule::GoOn,
             mode: Mode::Enforce,
             posture: Posture::Images,
             doors: Vec::new(),

@@ -11,8 +11,8 @@ use tokio::net::UnixStream;
 use super::Finding;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
-use crate::net::clean;
 use crate::policy::quoted;
+use crate::text::clean;
 
 /// Largest daemon.json read. Stops a wrong path from filling memory.
 pub(super) const FILE_BYTES: u64 = 1 << 20;

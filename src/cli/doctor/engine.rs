@@ -4,8 +4,8 @@ use std::io::{BufReader, Read as _};
 
 use super::Finding;
 use crate::engine::{EngineError, Http2};
-use crate::net::clean;
 use crate::policy::quoted;
+use crate::text::clean;
 
 /// Most read of dpkg's list of packages, bytes. Stops a wrong file from taking for ever.
 const DPKG_BYTES: u64 = 64 << 20;

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::{Finding, parts};
 use crate::image::Host;
-use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url, clean};
+use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
 use crate::registry::{self, Registry, RegistryError};
+use crate::text::clean;
 use crate::trust::notary::{Source, Standing};
 
 /// How long each server gets.
