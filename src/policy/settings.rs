@@ -14,7 +14,7 @@ use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 20] = [
+pub const VARIABLES: [&str; 21] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
