@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal};
@@ -34,14 +35,18 @@ pub use daemon_file::{DaemonFile, Listed};
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 pub use leases::names_being_given;
-use leases::{Busy, Claim, Leases};
+use leases::{Busy, Claim, Leases, To};
 use looks::Looks;
 use metrics::Metrics;
 pub use plugins::Plugins;
 use pulls::Pulls;
 pub use records::Records;
 
-/// One look whether a rename is over. An ordinary one takes a millisecond; what takes longer is held by a client.
+/// Most calls at once that find out whether names are still being given. Others take them for being given.
+const MAX_SETTLING: usize = 8;
+/// How long a create waits for the disk, which keeps its name for a gate that is restarted meanwhile. Renames are refused instead.
+const KEEPS: Duration = Duration::from_secs(1);
+/// One look whether a call that gives a name is over. An ordinary one takes a millisecond; what takes longer is held by a client.
 const SETTLES: Duration = Duration::from_millis(300);
 
 /// The gate's bounds in time.
@@ -99,8 +104,11 @@ pub struct Gate {
     leases: Leases,
     looks: Looks,
     pulls: Pulls,
+    /// Calls that find out whether names are still being given; and the one that does so because there are too many.
+    settling: Semaphore,
+    making_room: Semaphore,
     /// Looks at starts that have ended, under way.
-    ended: Arc<tokio::sync::Semaphore>,
+    ended: Arc<Semaphore>,
     limits: Limits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.
     workers: tokio::runtime::Handle,
@@ -144,7 +152,9 @@ impl Gate {
             leases: Leases::default(),
             looks: Looks::default(),
             pulls: Pulls::default(),
-            ended: Arc::new(tokio::sync::Semaphore::new(after::MAX_LOOKS)),
+            settling: Semaphore::new(MAX_SETTLING),
+            making_room: Semaphore::new(1),
+            ended: Arc::new(Semaphore::new(after::MAX_LOOKS)),
             limits: Limits::default(),
             workers,
             started: crate::clock::now(),
@@ -165,7 +175,7 @@ impl Gate {
     /// The same gate, which keeps the names that are being given in `file`, and looks at calls' ends through `ends`.
     #[must_use]
     pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>) -> Self {
-        self.leases = Leases::kept_in(file);
+        self.leases = Leases::kept_in(file, self.workers.clone());
         self.ends = ends;
         self
     }
@@ -379,7 +389,13 @@ impl Gate {
         let key = call_key(call);
         match intent {
             Intent::Create(create) => match &create.name {
-                Some(name) => self.hold(&key, &Claim::Give(bare(name)), intent, began).await.map(drop),
+                Some(name) => {
+                    let image = create.image.as_ref().map(ToString::to_string).unwrap_or_default();
+                    self.hold(&key, &Claim::Create { name: bare(name), image }, intent, began).await?;
+                    // A full disk is no reason to make no containers.
+                    let _ = tokio::time::timeout(KEEPS, self.leases.save()).await;
+                    Ok(())
+                }
                 None => Ok(()),
             },
             Intent::Rename { container, name } => {
@@ -388,7 +404,7 @@ impl Gate {
                 let lease = self.hold(&key, &claim, intent, began).await?;
                 let held = self.hold_rename(lease, &from, name, began).await;
                 if held.is_err() {
-                    self.leases.end_rename(&key);
+                    self.leases.end_given(&key);
                 }
                 held
             }
@@ -406,7 +422,8 @@ impl Gate {
         if found.iter().any(|other| other.id != meant) {
             return Err(Reason::NameTaken { name });
         }
-        self.leases.rename_of(lease, meant).map_err(|busy| refused(&busy, &name))
+        let written = tokio::time::timeout_at(began + self.limits.decision, self.leases.rename_of(lease, meant)).await;
+        written.unwrap_or(Err(Busy::Unwritable)).map_err(|busy| refused(&busy, &name))
     }
 
     /// The container that a rename means. A name that begins another container's id may come to mean that one, if it is lost before
@@ -435,9 +452,14 @@ impl Gate {
     async fn hold(&self, key: &str, claim: &Claim, intent: &Intent, began: Instant) -> Result<u64, Reason> {
         let deadline = began + self.limits.name;
         // Those that do not end by then are still under way.
-        let _ = tokio::time::timeout_at(deadline, self.settle(Some(claim))).await;
+        if !self.leases.pending(Some(claim)).is_empty()
+            && let Ok(_turn) = self.settling.try_acquire()
+        {
+            let _ = tokio::time::timeout_at(deadline, self.settle(Some(claim))).await;
+        }
         let held = match self.leases.hold(key, claim, deadline).await {
-            Err(Busy::Full) => {
+            // One settles for all. Who comes meanwhile is refused at once.
+            Err(Busy::Full) if let Ok(_turn) = self.making_room.try_acquire() => {
                 let _ = tokio::time::timeout_at(deadline, self.settle(None)).await;
                 self.leases.hold(key, claim, deadline).await
             }
@@ -446,10 +468,16 @@ impl Gate {
         held.map_err(|busy| refused(&busy, &claim_name(intent)))
     }
 
-    /// Ends the renames that are over though the daemon never told so; those alone that exclude `claim`, if one is given.
+    /// Ends the leases of names that are given or dropped though the daemon never told so; those alone that exclude `claim`, if one is
+    /// given.
     pub(super) async fn settle(&self, claim: Option<&Claim>) {
         for pending in self.leases.pending(claim) {
-            if self.is_over(&pending).await {
+            let is_over = match &pending.to {
+                To::Container(container) => self.is_renamed(container, &pending.name).await,
+                To::Image(image) => pending.is_old || self.is_created(image, &pending.name).await,
+                To::Nothing => true,
+            };
+            if is_over {
                 self.leases.settle(&pending);
             }
         }
@@ -457,20 +485,30 @@ impl Gate {
 
     /// Whether a rename whose end the daemon has not told is carried out, or was dropped (by another plugin, by a restart of the
     /// engine). It waits in the line for its container's lock; who comes later and has had the lock twice has passed it.
-    async fn is_over(&self, pending: &leases::Pending) -> bool {
-        // It was never answered.
-        let Some(container) = &pending.container else { return true };
+    async fn is_renamed(&self, container: &ContainerId, name: &str) -> bool {
         for _ in 0..2 {
             // The gate's own wait for that lock must not become what holds others up.
-            let Some(_look) = self.looks.enter(container.as_str()) else { return false };
-            match self.ends.container(container.as_str(), Instant::now() + SETTLES).await {
+            let Some(look) = self.looks.enter(container.as_str()) else { return false };
+            match look.ended(self.ends.container(container.as_str(), Instant::now() + SETTLES).await) {
                 Ok(None) => return true,
-                Ok(Some(found)) if found.name == pending.name => return true,
+                Ok(Some(found)) if found.name == name => return true,
                 Ok(Some(_)) => {}
                 Err(_) => return false,
             }
         }
         true
+    }
+
+    /// Whether a create whose end the daemon has not told is over. Before it has the name it waits for what every look at its image
+    /// waits for: who comes later and has looked twice has passed it. Then it holds the name, until the container is there. So: once
+    /// it is passed, and a container has the name, it has none to give any more.
+    async fn is_created(&self, image: &str, name: &str) -> bool {
+        for _ in 0..2 {
+            if self.ends.image(image, Instant::now() + SETTLES).await.is_err() {
+                return false;
+            }
+        }
+        self.ends.named(name, Instant::now() + SETTLES).await.is_ok_and(|found| !found.is_empty())
     }
 
     fn mode(&self) -> Mode {

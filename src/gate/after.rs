@@ -55,15 +55,12 @@ impl Gate {
             // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none.
             Intent::Pull(pull) if succeeded || status.is_none() => self.arrived(&pull, &call_key(call)).await,
             Intent::Create(create) => {
-                if create.name.is_some() {
-                    self.leases.end(&call_key(call));
-                }
+                self.leases.end_given(&call_key(call));
                 // One without a status has failed (engines from 29 on).
                 if succeeded {
                     self.created(call, &create).await;
                 }
             }
-            Intent::Rename { .. } => self.leases.end_rename(&call_key(call)),
             // 304: it ran before.
             Intent::Start(start) if !super::identity::is_full_id(&start.container) => {
                 let judged = self.leases.end(&call_key(call));
@@ -77,8 +74,8 @@ impl Gate {
                 let end = async move { gate.plugin_ended(&call, &plugin, succeeded || status.is_none()).await };
                 let _ = tokio::spawn(end).await;
             }
-            // Their ends mean nothing to the gate.
-            _ => {}
+            // Of the rest a rename alone, which may have lost its text on the way, gave a name.
+            _ => self.leases.end_given(&call_key(call)),
         }
     }
 

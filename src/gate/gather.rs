@@ -105,9 +105,9 @@ impl Asking<'_> {
     /// One container. The engine waits for its lock, which a client can hold.
     async fn look(&self, container: &str) -> Result<Option<Container>, Reason> {
         let busy = || Reason::ContainerBusy { container: container.to_owned() };
-        let _place = self.gate.looks.enter(container).ok_or_else(busy)?;
+        let look = self.gate.looks.enter(container).ok_or_else(busy)?;
         let deadline = self.deadline.min(Instant::now() + self.gate.limits.look);
-        match self.gate.engine.container(container, deadline).await {
+        match look.ended(self.gate.engine.container(container, deadline).await) {
             Err(EngineError::Timeout { .. }) => Err(busy()),
             answer => answer.map_err(unreachable),
         }

@@ -152,7 +152,7 @@ impl Heartbeat {
             changes.push(Change::EntriesLost { count: lost - self.lost });
         }
         tell(gate, &changes);
-        // Renames that other plugins refused must not take the places of others for ever.
+        // Names that other plugins refused to give must not be held for ever.
         let _ = tokio::time::timeout(PATIENCE, gate.settle(None)).await;
         // The note about losses may have been lost itself; that one is not told again.
         self.lost = gate.journal.lost();
