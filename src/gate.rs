@@ -17,8 +17,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,11 +34,11 @@ use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
 pub use daemon_file::{DaemonFile, Listed};
+use gather::OnBehalf;
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Busy, Claim, Leases, To};
-use gather::OnBehalf;
 use looks::Looks;
 use metrics::Metrics;
 pub use own::{Host as OwnHost, Own};

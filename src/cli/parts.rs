@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::read_text;
-use crate::gate::{Gate, Limits as GateLimits, Identity, Own, OwnHost, Plugins, Records, Rules};
+use crate::gate::{Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Records, Rules};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::policy::Reason;
@@ -50,8 +50,8 @@ impl Budget {
         decode: impl FnOnce(&[u8]) -> T + Send + 'static,
     ) -> Result<T, Reason> {
         match self.whole(&mut body).await {
-            Ok(bytes) if bytes.len() < LARGE_BYTES => Ok(decode(&bytes)),
-            Ok(bytes) => self.workers.spawn_blocking(move || decode(&bytes)).await.map_err(|_| Reason::Internal),
+            Ok((bytes, _reserved)) if bytes.len() < LARGE_BYTES => Ok(decode(&bytes)),
+            Ok((bytes, _reserved)) => self.workers.spawn_blocking(move || decode(&bytes)).await.map_err(|_| Reason::Internal),
             Err(reason) => {
                 // So that the daemon takes the answer: to a connection that breaks it would repeat the question without its body.
                 drain(&mut body, Instant::now() + SENDING).await;
@@ -60,14 +60,15 @@ impl Budget {
         }
     }
 
-    async fn whole(&self, body: &mut Incoming) -> Result<Bytes, Reason> {
+    /// The post, and its share of the budget until it is decoded.
+    async fn whole(&self, body: &mut Incoming) -> Result<(Bytes, SemaphorePermit<'_>), Reason> {
         // Without a length (the daemon always gives one) the largest is assumed.
         let announced = body.size_hint().upper().map_or(POST_BYTES, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
         if announced > POST_BYTES {
             return Err(too_large());
         }
         let permits = if announced > SMALL_BYTES { u32::try_from(announced >> 10).unwrap_or(u32::MAX) } else { 0 };
-        let _reserved = match self.kib.try_acquire_many(permits) {
+        let reserved = match self.kib.try_acquire_many(permits) {
             Ok(reserved) => reserved,
             Err(_) => {
                 let _place = self.waiting.try_acquire().map_err(|_| Reason::Overloaded)?;
@@ -78,7 +79,7 @@ impl Budget {
         };
         let collected = tokio::time::timeout(SENDING, Limited::new(body, POST_BYTES).collect()).await;
         match collected {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Ok(collected)) => Ok((collected.to_bytes(), reserved)),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) | Err(_) => Err(Reason::CallUnreadable { why: "the daemon's post broke off".to_owned() }),
         }

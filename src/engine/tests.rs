@@ -427,14 +427,13 @@ async fn looks_that_hang_give_their_turns_to_others() {
     let fake = Fake::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], Limits { in_flight: 1, ..Limits::default() });
     let late = Instant::now() + Duration::from_secs(2);
     let begun = Instant::now();
-    let (one, two, three) =
-        tokio::join!(fake.engine.container("a", late), fake.engine.container("b", late), async {
-            // Behind those that hang.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            let third = fake.engine.container("c", late).await;
-            let honest = fake.engine.container("x", late).await;
-            (third, honest, begun.elapsed())
-        });
+    let (one, two, three) = tokio::join!(fake.engine.container("a", late), fake.engine.container("b", late), async {
+        // Behind those that hang.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let third = fake.engine.container("c", late).await;
+        let honest = fake.engine.container("x", late).await;
+        (third, honest, begun.elapsed())
+    });
     let hung = |answer: &Result<_, EngineError>| matches!(answer, Err(EngineError::Timeout { .. }));
     assert!(hung(&one) && hung(&two));
     let (third, honest, took) = three;

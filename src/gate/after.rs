@@ -164,8 +164,11 @@ impl Gate {
         entry.action = Intent::Service(Service::Rollback { service: String::new() }).action();
         entry.image = Entry::text(&found.image.unwrap_or_default());
         entry.code = reason.code();
-        entry.message =
-            format!("service `{}` was rolled back to what was not judged; update or remove it: {}", Entry::text(service), reason.message());
+        entry.message = format!(
+            "service `{}` was rolled back to what was not judged; update or remove it: {}",
+            Entry::text(service),
+            reason.message()
+        );
         tracing::error!(service, code = entry.code, "a service was rolled back to what was not judged; update or remove it");
         self.journal.record(&entry);
     }

@@ -162,8 +162,7 @@ impl Asking<'_> {
     }
 
     async fn rollback(&self, service: &str) -> Result<Facts, Reason> {
-        let previous =
-            self.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
+        let previous = self.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
         let images = match previous {
             Some(spec) if spec.plugin.is_none() && matches!(spec.runtime.as_str(), "" | "container") => {
                 let mut images: Vec<String> = spec.image.into_iter().collect();
@@ -283,9 +282,7 @@ impl Asking<'_> {
     async fn store(&self, name: &ImageName, found: Option<&Image>) -> Result<Store, Reason> {
         match (name, found.map(|image| image.store)) {
             (_, Some(Some(store))) => Ok(store),
-            (_, Some(None)) | (ImageName::Id(_), None) => {
-                Ok(self.engine.info(self.deadline).await.map_err(unreachable)?.store)
-            }
+            (_, Some(None)) | (ImageName::Id(_), None) => Ok(self.engine.info(self.deadline).await.map_err(unreachable)?.store),
             (ImageName::Named { .. } | ImageName::IdPrefix(_), None) => Ok(Store::Classic),
         }
     }

@@ -131,7 +131,11 @@ impl Metrics {
         let places = Gauge::default();
         registry.register("places_used", "Decisions under way that could not be made at once", places.clone());
         let unplaced = Family::default();
-        registry.register("places_refused", "Calls refused as too many at once, by what there was no place for", unplaced.clone());
+        registry.register(
+            "places_refused",
+            "Calls refused as too many at once, by what there was no place for",
+            unplaced.clone(),
+        );
         let trust = Trust::new(&mut registry);
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());

@@ -1117,8 +1117,11 @@ async fn a_name_that_a_create_gives_starts_nothing_until_the_create_is_over() {
 #[tokio::test]
 async fn decisions_that_hang_leave_places_to_others_and_are_refused_at_once_when_there_are_too_many() {
     let house = house_with(policy(Posture::Images), Notary { hangs: true, ..Notary::default() });
-    let record =
-        Record { image_id: digest("good config"), repository: "r.example/team/good".parse().unwrap(), digest: digest("good manifest") };
+    let record = Record {
+        image_id: digest("good config"),
+        repository: "r.example/team/good".parse().unwrap(),
+        digest: digest("good manifest"),
+    };
     house.gate.records.keep(&record);
     let ask = |reference: &str| {
         let (gate, intent) = (house.gate.clone(), pull(reference));
@@ -1150,8 +1153,11 @@ async fn what_began_unjudged_is_killed_whatever_clients_have_taken() {
     house.engine.put_image(unsigned);
     house.engine.put_container(container('a', "web", Some(digest("good config"))));
     assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
-    let began =
-        Container { running: true, started_at: Some(crate::clock::now()), ..container('e', "elsewhere", Some(digest("evil config"))) };
+    let began = Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container('e', "elsewhere", Some(digest("evil config")))
+    };
     house.engine.put_container(began);
     let questions: Vec<_> = std::iter::from_fn(|| house.gate.asking.enter(false)).collect();
     let decisions: Vec<_> = (0..100).filter_map(|number| house.gate.places.enter(&number.to_string())).collect();

@@ -213,7 +213,11 @@ fn each_posture_refuses_what_it_says() {
         (Intent::Swarm, "allow", "posture-forbids"),
         (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
         (Intent::Volume { doors: door() }, "allow", "host-door"),
-        (Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }], subnets: vec![] }, "allow", "host-door"),
+        (
+            Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }], subnets: vec![] },
+            "allow",
+            "host-door",
+        ),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
         (Intent::Unreadable(crate::request::Unreadable::HiddenBody), "request-unreadable", "request-unreadable"),

@@ -68,11 +68,9 @@ impl Subnet {
     /// ones (RFC 4193) no wider than one site.
     fn is_ordinary(&self) -> bool {
         match self.address {
-            IpAddr::V4(address) => {
-                PRIVATE.iter().any(|(net, least)| {
-                    self.bits >= *least && Self { address: IpAddr::V4(*net), bits: *least }.covers(IpAddr::V4(address))
-                })
-            }
+            IpAddr::V4(address) => PRIVATE.iter().any(|(net, least)| {
+                self.bits >= *least && Self { address: IpAddr::V4(*net), bits: *least }.covers(IpAddr::V4(address))
+            }),
             IpAddr::V6(address) => self.bits >= UNIQUE_LOCAL_BITS && is_unique_local(address),
         }
     }

@@ -204,13 +204,16 @@ mod tests {
 
     #[test]
     fn of_an_end_that_is_cut_off_what_came_before_is_there() {
-        let whole = br#"{"User":"u","RequestMethod":"POST","RequestUri":"/x?name=a","RequestBody":"e30=","RequestHeaders":{"A":"b"},
+        let whole =
+            br#"{"User":"u","RequestMethod":"POST","RequestUri":"/x?name=a","RequestBody":"e30=","RequestHeaders":{"A":"b"},
             "ResponseBody":"e30=","ResponseHeaders":{},"ResponseStatusCode":201}"#;
         let wanted = |method: &str| method != "GET";
         let end = Call::decode_end(whole, wanted).unwrap();
         assert_eq!(Call::decode(whole).unwrap(), end);
         assert_eq!(end.outcome, Some(Outcome { status: 201, body: Some(b"{}".to_vec()) }));
-        for (cut, method, body) in [("\"Response", "POST", true), ("\"e30=\",\"RequestH", "POST", false), ("\"RequestUri", "", false)] {
+        for (cut, method, body) in
+            [("\"Response", "POST", true), ("\"e30=\",\"RequestH", "POST", false), ("\"RequestUri", "", false)]
+        {
             let at = std::str::from_utf8(whole).unwrap().find(cut).unwrap() + 4;
             let read = Call::decode_end(whole.get(..at).unwrap(), wanted);
             let told = read.as_ref().map(|call| (call.method.as_str(), call.body.is_some()));
