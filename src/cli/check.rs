@@ -11,7 +11,7 @@ use super::{NO, UNKNOWN, YES, parts};
 use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
 use crate::policy::{ContainerFacts, Facts, Local, Settings, Verdict};
-use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
+use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction, Transport};
 use crate::trust::Question;
 
 /// Largest file `explain` reads: what dockerd may post.
@@ -66,9 +66,9 @@ pub(super) fn check(arguments: &CheckArgs, settings: &Settings) -> ExitCode {
 }
 
 pub(super) fn explain(arguments: &ExplainArgs, settings: &Settings) -> ExitCode {
-    let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted) {
+    let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted, Transport::Http1) {
         // A post does not say over which HTTP the call came; over HTTP/1, it is taken.
-        Ok((call, _)) => judge(&Intent::of(&call), settings),
+        Ok((_, intent)) => judge(&intent, settings),
         Err(error) => Ok(Report {
             action: "unreadable",
             subject: String::new(),

@@ -165,7 +165,7 @@ impl Heartbeat {
             changes.push(Change::EntriesLost { count: lost - self.lost });
         }
         tell(gate, &changes);
-        // Renames that other plugins refused must not take the places of others for ever.
+        // Names that other plugins refused to give must not be held for ever.
         let _ = tokio::time::timeout(PATIENCE, gate.settle(None)).await;
         // The note about losses may have been lost itself; that one is not told again.
         self.lost = gate.journal.lost();
@@ -181,8 +181,8 @@ impl Heartbeat {
 
     async fn http2(&mut self, gate: &Gate, deadline: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
-        let Ok(served) = gate.transport.look(&*gate.engine, deadline).await else { return changes };
-        let (is_grpc_open, is_refused) = match served {
+        let Ok(found) = gate.process.look(&*gate.engine, deadline).await else { return changes };
+        let (is_grpc_open, is_refused) = match found.served {
             Served::Asked(Http2::Grpc) => (true, false),
             Served::Asked(Http2::Rest(_) | Http2::HungUp) => (false, false),
             Served::Asked(Http2::Refused) | Served::Never => (false, true),
