@@ -307,7 +307,7 @@ pub enum Unreadable {
     #[error("the call has a body that the daemon does not show to plugins")]
     HiddenBody,
     /// Empty as it is shown, but over HTTP/2 it may hide a form.
-    #[error("the call's header Content-Type may hide a form if it came over HTTP/2, which this engine serves")]
+    #[error("the call's header Content-Type may hide a form if it came over HTTP/2, which this engine may serve")]
     MaybeForm,
     /// A JSON body was due and none is shown (too large, or none sent).
     #[error("the call's JSON body is missing, or too large for the daemon to show")]

@@ -65,7 +65,7 @@ async fn answered(path: &Path) -> std::io::Result<Stream> {
 mod tests {
     use super::*;
 
-    async fn at(answer: &'static [u8]) -> (Result<Link, EngineError>, Option<UnixStream>) {
+    async fn at(answer: Vec<u8>) -> (Result<Link, EngineError>, Option<UnixStream>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -73,7 +73,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut question = vec![0u8; QUESTION.len()];
             stream.read_exact(&mut question).await.unwrap();
-            stream.write_all(answer).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
             stream
         });
         let link = Link::to(&path, Instant::now() + std::time::Duration::from_millis(300)).await;
@@ -82,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_is_open_until_the_other_end_is_closed() {
-        let (link, served) = at(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n").await;
+        let (link, served) = at(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n".to_vec()).await;
         let link = link.unwrap();
         assert!(link.is_open() && link.is_open());
         drop(served);
@@ -95,15 +95,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_answer_is_no_link() {
-        assert!(matches!(at(b"").await.0, Err(EngineError::Timeout { .. })));
+        assert!(matches!(at(Vec::new()).await.0, Err(EngineError::Timeout { .. })));
         let nobody = Link::to(Path::new("/nowhere/s"), Instant::now() + std::time::Duration::from_secs(1)).await;
         assert!(matches!(nobody, Err(EngineError::Unreachable { .. })));
-        assert!(matches!(at(&[b'x'; 20 << 10]).await.0, Err(EngineError::Unreachable { .. })));
+        assert!(matches!(at(vec![b'x'; 20 << 10]).await.0, Err(EngineError::Unreachable { .. })));
     }
 
     #[tokio::test]
     async fn bytes_that_nobody_asked_for_end_it() {
-        let (link, mut served) = at(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        let (link, mut served) = at(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()).await;
         let link = link.unwrap();
         served.as_mut().unwrap().write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
         assert!(!link.is_open());
