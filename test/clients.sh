@@ -27,7 +27,7 @@ test_docker_py() {
     client docker_py.py images
     in_posture lockdown ALLOW_DOORS=
     client docker_py.py lockdown
-    in_posture lockdown ALLOW_DOORS=runtime=runc,masked-paths,readonly-paths
+    in_posture lockdown ALLOW_DOORS=runtime=runc,masked-paths,readonly-paths,namespace=cgroup:host
     client docker_py.py again
     in_posture_images
 }

@@ -235,7 +235,8 @@ fn creates_name_their_image_and_the_doors_that_the_clients_need() {
     ] {
         let (found, mut opened) = created(body);
         let mut doors = doors;
-        (opened.sort_unstable(), doors.sort_unstable());
+        opened.sort_unstable();
+        doors.sort_unstable();
         assert_eq!((found, opened), (Some(ImageName::parse(image).unwrap()), doors), "{client}");
     }
 }
