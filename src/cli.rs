@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
         return serve::run(arguments, settings);
     }
     std::panic::set_hook(Box::new(|panic| {
-        out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())))
+        out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())));
     }));
     let code = could_not_tell(&arguments.command);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments.command, settings)))

@@ -85,22 +85,22 @@ impl LastGood {
         make: impl Fn(&Texts) -> Result<T, String>,
     ) -> Result<T, String> {
         let why = match now.and_then(|texts| Ok((make(&texts)?, texts))) {
-            Ok((made, texts)) => {
+            Ok((of_now, texts)) => {
                 // Files that are gone leave nothing behind.
                 if !texts.0.is_empty() {
                     self.used.insert(what.to_owned(), texts);
                 }
-                return Ok(made);
+                return Ok(of_now);
             }
             Err(why) => why,
         };
-        let Some(Ok(made)) = self.good.get(what).map(&make) else { return Err(why) };
+        let Some(Ok(of_before)) = self.good.get(what).map(&make) else { return Err(why) };
         if let Some(good) = self.good.get(what) {
             self.used.insert(what.to_owned(), good.clone());
         }
         let stamps = at.iter().map(|path| (path.clone(), Stamp::of(path))).collect();
         self.faults.push(FileFault { why: clean(&why), stamps });
-        Ok(made)
+        Ok(of_before)
     }
 
     /// The rules are made: what they are made of is good.
@@ -111,12 +111,7 @@ impl LastGood {
         self.good = self.used.clone();
         let Some(folder) = &self.folder else { return };
         let path = folder.join(FILES);
-        let written = match self.good.is_empty() {
-            true => remove(&path),
-            false => serde_json::to_vec(&self.good)
-                .map_err(std::io::Error::from)
-                .and_then(|bytes| replace(&path, &bytes, PRIVATE, Outlives::Power)),
-        };
+        let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
         if let Err(error) = written {
             tracing::warn!(%error, path = %path.display(), "the content of files could not be kept for the next start");
         }
@@ -133,13 +128,13 @@ impl LastGood {
     }
 
     /// The allowlist at this path; one that is there and faulty begins with what an earlier gate kept of it.
-    pub(super) fn allowlist(folder: &Path, path: PathBuf) -> Allowlist {
+    pub(super) fn allowlist(folder: &Path, path: &Path) -> Allowlist {
         let kept = || {
             let bytes = read_bytes(&folder.join(ALLOWLIST), KEPT_BYTES).ok()?;
             let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
             (kept.path == path).then_some(kept.text)
         };
-        Allowlist::load_or(path.clone(), kept)
+        Allowlist::load_or(path, kept)
     }
 
     /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept.
@@ -157,15 +152,17 @@ impl LastGood {
                 let Ok(text) = ListFile::good_text(list.path()) else { return };
                 self.allowlist = stamp;
                 let kept = KeptList { path: list.path().to_owned(), text };
-                serde_json::to_vec(&kept)
-                    .map_err(std::io::Error::from)
-                    .and_then(|bytes| replace(&path, &bytes, PRIVATE, Outlives::Power))
+                write(&path, &kept)
             }
         };
         if let Err(error) = written {
             tracing::warn!(%error, path = %path.display(), "the allowlist could not be kept for the next start");
         }
     }
+}
+
+fn write(path: &Path, kept: &impl Serialize) -> std::io::Result<()> {
+    replace(path, &serde_json::to_vec(kept)?, PRIVATE, Outlives::Power)
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

@@ -246,7 +246,7 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     if let Some(path) = path {
         let same = kept.allowlist.take().filter(|list| list.path() == path);
-        let allowlist = same.unwrap_or_else(|| Arc::new(LastGood::allowlist(&settings.state_dir(), path)));
+        let allowlist = same.unwrap_or_else(|| Arc::new(LastGood::allowlist(&settings.state_dir(), &path)));
         kept.allowlist = Some(Arc::clone(&allowlist));
         verifiers.push(allowlist);
     }
@@ -404,6 +404,7 @@ mod tests {
     use crate::trust::allowlist::Status;
 
     const GOOD: &str = r#"{"auths":{"r.example":{"auth":"YTpzZWNyZXQ="}}}"#;
+    const HALF: &str = r#"{"auths":{"r.example":{"#;
     const LIST: &str = r#"{"version":1,"entries":[]}"#;
 
     /// A host's folders; each start is a gate with nothing but the state folder to remember by.
@@ -436,7 +437,7 @@ mod tests {
                 .with("CONFIG_DIR", self.at("config").display().to_string())
         }
 
-        fn start(&self, settings: &Settings) -> (Rules, bool, Kept) {
+        fn start(settings: &Settings) -> (Rules, bool, Kept) {
             let mut kept = Kept { files: LastGood::of(&settings.state_dir(), true), ..Kept::default() };
             let (rules, is_good) = rules(settings, &mut kept);
             (rules, is_good, kept)
@@ -444,7 +445,7 @@ mod tests {
 
         /// Whether there is a password for the registry after a start; `None`: the rules are refusals.
         fn knows_password(&self) -> Option<bool> {
-            let (rules, _, kept) = self.start(&self.settings());
+            let (rules, _, kept) = Self::start(&self.settings());
             matches!(rules, Rules::Good { .. }).then(|| {
                 let mut files = LastGood::of(&self.at("state"), false);
                 files.begin();
@@ -457,17 +458,17 @@ mod tests {
     #[test]
     fn a_start_with_half_written_credentials_goes_by_the_last_good_ones_and_says_so() {
         let host = Host::new();
-        host.write("config/config.json", &GOOD[..20]);
+        host.write("config/config.json", HALF);
         assert_eq!(host.knows_password(), None, "none were ever good: refused");
         host.write("config/config.json", GOOD);
         assert_eq!(host.knows_password(), Some(true));
-        host.write("config/config.json", &GOOD[..20]);
-        let (rules, is_good, kept) = host.start(&host.settings());
+        host.write("config/config.json", HALF);
+        let (rules, is_good, kept) = Host::start(&host.settings());
         assert!(matches!(rules, Rules::Good { .. }) && !is_good);
         assert!(kept.faults().unwrap().contains("config.json` cannot be used"), "{:?}", kept.faults());
         assert!(!kept.is_worth_a_look());
         assert_eq!(host.knows_password(), Some(true), "also at the start after that");
-        host.write("config/config.json", &GOOD[..21]);
+        host.write("config/config.json", "{\"auths\":{\"r");
         assert!(kept.is_worth_a_look());
         for name in [super::super::last_good::FILES, LAST_GOOD] {
             let mode = std::fs::metadata(host.at("state").join(name)).unwrap().permissions().mode();
@@ -493,7 +494,7 @@ mod tests {
         host.write("config/config.json", GOOD);
         assert_eq!(host.knows_password(), Some(true));
         host.write("config/config.json", "{");
-        let (rules, is_good, kept) = host.start(&host.settings().with("MODE", "nonsense"));
+        let (rules, is_good, kept) = Host::start(&host.settings().with("MODE", "nonsense"));
         assert!(matches!(rules, Rules::Good { .. }) && !is_good);
         let faults = kept.faults().unwrap();
         assert!(faults.contains("MODE: `nonsense`") && faults.contains("config.json"), "{faults}");
@@ -510,16 +511,16 @@ mod tests {
             for file in used {
                 host.write(&format!("config/{file}"), &pem);
             }
-            assert!(host.start(&settings).1);
+            assert!(Host::start(&settings).1);
             for file in used {
                 host.write(&format!("config/{file}"), "-----BEGIN CERT");
             }
-            let (rules, is_good, kept) = host.start(&settings);
+            let (rules, is_good, kept) = Host::start(&settings);
             assert!(matches!(rules, Rules::Good { .. }) && !is_good, "{:?}", kept.faults());
             std::fs::remove_dir_all(host.at("state")).unwrap();
             std::fs::create_dir(host.at("state")).unwrap();
             // Without what was kept: a registry is refused by itself when it is asked, the others are faults.
-            assert_eq!(matches!(host.start(&settings).0, Rules::Good { .. }), used.len() == 1);
+            assert_eq!(matches!(Host::start(&settings).0, Rules::Good { .. }), used.len() == 1);
         }
     }
 
@@ -530,48 +531,48 @@ mod tests {
         let status = |kept: &Kept| kept.allowlist.as_ref().map(|list| list.status());
         let entries = |kept: &Kept| status(kept).map(|Status { entries, fault }| (entries, fault.is_some()));
         host.write("config/allowlist.json", "{");
-        assert_eq!(entries(&host.start(&host.settings()).2), Some((None, true)), "none was ever good: refused");
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "none was ever good: refused");
         host.write("config/allowlist.json", LIST);
-        assert_eq!(entries(&host.start(&host.settings()).2), Some((Some(0), false)));
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((Some(0), false)));
         for faulty in ["", "{\"version\":1,\"ent"] {
             host.write("config/allowlist.json", faulty);
-            assert_eq!(entries(&host.start(&host.settings()).2), Some((Some(0), true)), "{faulty:?}");
+            assert_eq!(entries(&Host::start(&host.settings()).2), Some((Some(0), true)), "{faulty:?}");
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(entries(&host.start(&host.settings()).2), Some((Some(0), true)));
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((Some(0), true)));
         // Another path was never good; one that is required and gone was taken away, and nothing was put in its place.
         let other = host.settings().with("ALLOWLIST", host.at("config/other.json").display().to_string());
         host.write("config/other.json", "{");
-        assert_eq!(entries(&host.start(&other).2), Some((None, true)));
+        assert_eq!(entries(&Host::start(&other).2), Some((None, true)));
         let required = host.settings().with("ALLOWLIST", path.display().to_string());
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(entries(&host.start(&required).2), Some((None, true)));
+        assert_eq!(entries(&Host::start(&required).2), Some((None, true)));
 
         host.write("config/allowlist.json", LIST);
-        let (_, _, mut kept) = host.start(&host.settings());
+        let (_, _, mut kept) = Host::start(&host.settings());
         std::fs::remove_file(&path).unwrap();
         let (rules, _) = rules(&host.settings(), &mut kept);
         assert!(
             matches!(rules, Rules::Good { policy, .. } if !policy.scopes.iter().any(Scope::is_weak)),
             "a reload: required still"
         );
-        assert_eq!(entries(&host.start(&host.settings()).2), None, "a new start without the file");
+        assert_eq!(entries(&Host::start(&host.settings()).2), None, "a new start without the file");
         assert!(!host.at("state").join(super::super::last_good::ALLOWLIST).exists());
         host.write("config/allowlist.json", "{");
-        assert_eq!(entries(&host.start(&host.settings()).2), Some((None, true)), "what was ended does not come back");
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "what was ended does not come back");
     }
 
     #[test]
     fn an_allowlist_that_changes_is_kept_within_a_look() {
         let host = Host::new();
         host.write("config/allowlist.json", LIST);
-        let (_, _, mut kept) = host.start(&host.settings());
+        let (_, _, mut kept) = Host::start(&host.settings());
         let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
         host.write("config/allowlist.json", &LIST.replace("[]", &format!("[{entry}]")));
         kept.look();
         host.write("config/allowlist.json", "{");
         kept.look();
-        let (_, _, kept) = host.start(&host.settings());
+        let (_, _, kept) = Host::start(&host.settings());
         assert_eq!(kept.allowlist.unwrap().status().entries, Some(1));
     }
 }

@@ -1408,6 +1408,7 @@ async fn what_cannot_be_recorded_passes_or_is_refused_as_audit_says_and_the_host
 
 #[tokio::test]
 async fn doctors_question_is_marked_and_hides_nothing_else() {
+    const PROBE: &str = r#","X-Img-Authz-Probe":"1""#;
     let house = house();
     let nobody = "0".repeat(64);
     let call = |headers: &str, id: &str| {
@@ -1418,7 +1419,6 @@ async fn doctors_question_is_marked_and_hides_nothing_else() {
         let intent = Intent::of(&call);
         Ok((call, intent))
     };
-    const PROBE: &str = r#","X-Img-Authz-Probe":"1""#;
     for (headers, id, event) in
         [(PROBE, nobody.as_str(), Event::Probe), ("", nobody.as_str(), Event::Blocked), (PROBE, "nobody", Event::Blocked)]
     {
