@@ -71,15 +71,15 @@ prepare_chaos() {
     engine gate "$PLUGIN"
 }
 
-# begin [NAME=VALUE...]: the gate in force; `wrapped` is put before its command
-wrapped=()
+# begin [NAME=VALUE...]: the gate in force, with these settings besides, within the limits of a command in `limited`
+limited=()
 begin() {
     prepare_chaos
     misbehave notary pass
     misbehave registry pass
     misbehave engine pass
     : > "$chaos_log"
-    serve "$@"
+    serve "$@" || return
     PLUGIN=chaos AUDIT_LOG=$chaos_state/audit.jsonl
     engine gate chaos
     wait_until 10 test -s "$AUDIT_LOG"
@@ -87,7 +87,7 @@ begin() {
 
 serve() {
     chaos_state=$chaos/state
-    process start chaos env -i "${wrapped[@]}" REGISTRY=registry.test:5000 NOTARY=https://notary.test:4444 \
+    process start chaos "${limited[@]}" env -i REGISTRY=registry.test:5000 NOTARY=https://notary.test:4444 \
         NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" FRESHNESS=0 ALLOWLIST=off DOCKER_HOST="unix://$chaos/engine.sock" \
         STATE_DIR="$chaos_state" "$@" "${chaos_program:-$chaos_gate}" serve --socket "$chaos_socket"
     wait_until 10 curl -sf --unix-socket "$chaos_socket" -X POST http://gate/Plugin.Activate > /dev/null
@@ -200,42 +200,46 @@ faulted() {
 
 # --- Notary, registries ---
 
-# notary_misbehaves MODE FAULT: what the gate was told before, it knows
+# notary_misbehaves FAULT MODE [PATH]: what the gate was told before, it knows
 notary_misbehaves() {
-    begin
+    begin || return
     is_well
     assertTrue "all is well at first" $?
-    misbehave notary "$1"
-    faulted "$2"
+    misbehave notary "${@:2}"
+    faulted "$1"
     # Again, now that the gate knows.
-    faulted "$2"
+    faulted "$1"
     end
 }
 
 chaos_tests+=(test_fault_notary_silent)
-test_fault_notary_silent() { notary_misbehaves silent notary-silent; }
+test_fault_notary_silent() { notary_misbehaves notary-silent silent; }
 chaos_tests+=(test_fault_notary_hangs)
-test_fault_notary_hangs() { notary_misbehaves hang notary-hangs; }
+test_fault_notary_hangs() { notary_misbehaves notary-hangs hang; }
 chaos_tests+=(test_fault_notary_drips)
-test_fault_notary_drips() { notary_misbehaves drip notary-drips; }
+test_fault_notary_drips() { notary_misbehaves notary-drips drip; }
+chaos_tests+=(test_fault_notary_hangs_for_one)
+test_fault_notary_hangs_for_one() { notary_misbehaves notary-hangs-for-one hang registry.test:5000/app; }
+chaos_tests+=(test_fault_notary_drips_for_one)
+test_fault_notary_drips_for_one() { notary_misbehaves notary-drips-for-one drip registry.test:5000/app; }
 chaos_tests+=(test_fault_notary_resets)
-test_fault_notary_resets() { notary_misbehaves reset notary-resets; }
+test_fault_notary_resets() { notary_misbehaves notary-resets reset; }
 chaos_tests+=(test_fault_notary_cut)
-test_fault_notary_cut() { notary_misbehaves cut notary-cut; }
+test_fault_notary_cut() { notary_misbehaves notary-cut cut; }
 chaos_tests+=(test_fault_notary_garbage)
-test_fault_notary_garbage() { notary_misbehaves garbage notary-garbage; }
+test_fault_notary_garbage() { notary_misbehaves notary-garbage garbage; }
 chaos_tests+=(test_fault_notary_endless)
-test_fault_notary_endless() { notary_misbehaves endless notary-endless; }
+test_fault_notary_endless() { notary_misbehaves notary-endless endless; }
 chaos_tests+=(test_fault_notary_error)
-test_fault_notary_error() { notary_misbehaves error notary-error; }
+test_fault_notary_error() { notary_misbehaves notary-error error; }
 chaos_tests+=(test_fault_notary_busy)
-test_fault_notary_busy() { notary_misbehaves busy notary-busy; }
+test_fault_notary_busy() { notary_misbehaves notary-busy busy; }
 chaos_tests+=(test_fault_notary_certificate_expired)
-test_fault_notary_certificate_expired() { notary_misbehaves expired notary-certificate-expired; }
+test_fault_notary_certificate_expired() { notary_misbehaves notary-certificate-expired expired; }
 
 chaos_tests+=(test_fault_notary_gone)
 test_fault_notary_gone() {
-    begin
+    begin || return
     process stop proxy-notary
     faulted notary-gone
     faulted notary-gone
@@ -243,54 +247,52 @@ test_fault_notary_gone() {
     end
 }
 
-# Nobody but the registry vouches there.
+# registry_misbehaves FAULT MODE: where nobody but the registry vouches
 registry_misbehaves() {
     local chaos_pulled=registry.test:5002/app:1.0
-    begin REGISTRY=registry.test:5002 NOTARY=off
-    is_well
-    assertTrue "all is well at first" $?
-    misbehave registry "$1"
-    faulted "$2"
+    begin REGISTRY=registry.test:5002 NOTARY=off || return
+    misbehave registry "$2"
+    faulted "$1"
     end
 }
 
 chaos_tests+=(test_fault_registry_hangs)
-test_fault_registry_hangs() { registry_misbehaves hang registry-hangs; }
+test_fault_registry_hangs() { registry_misbehaves registry-hangs hang; }
 chaos_tests+=(test_fault_registry_drips)
-test_fault_registry_drips() { registry_misbehaves drip registry-drips; }
+test_fault_registry_drips() { registry_misbehaves registry-drips drip; }
 chaos_tests+=(test_fault_registry_resets)
-test_fault_registry_resets() { registry_misbehaves reset registry-resets; }
+test_fault_registry_resets() { registry_misbehaves registry-resets reset; }
 chaos_tests+=(test_fault_registry_garbage)
-test_fault_registry_garbage() { registry_misbehaves garbage registry-garbage; }
+test_fault_registry_garbage() { registry_misbehaves registry-garbage garbage; }
 chaos_tests+=(test_fault_registry_endless)
-test_fault_registry_endless() { registry_misbehaves endless registry-endless; }
+test_fault_registry_endless() { registry_misbehaves registry-endless endless; }
 chaos_tests+=(test_fault_registry_certificate_expired)
-test_fault_registry_certificate_expired() { registry_misbehaves expired registry-certificate-expired; }
+test_fault_registry_certificate_expired() { registry_misbehaves registry-certificate-expired expired; }
 
 # --- The engine's socket, as the gate sees it ---
 
 engine_misbehaves() {
-    begin
+    begin || return
     is_well
-    misbehave engine "$1"
-    faulted "$2"
+    misbehave engine "$2"
+    faulted "$1"
     end
 }
 
 chaos_tests+=(test_fault_engine_hangs)
-test_fault_engine_hangs() { engine_misbehaves hang engine-hangs; }
+test_fault_engine_hangs() { engine_misbehaves engine-hangs hang; }
 chaos_tests+=(test_fault_engine_slow)
-test_fault_engine_slow() { engine_misbehaves slow engine-slow; }
+test_fault_engine_slow() { engine_misbehaves engine-slow slow; }
 chaos_tests+=(test_fault_engine_drips)
-test_fault_engine_drips() { engine_misbehaves drip engine-drips; }
+test_fault_engine_drips() { engine_misbehaves engine-drips drip; }
 chaos_tests+=(test_fault_engine_garbage)
-test_fault_engine_garbage() { engine_misbehaves garbage engine-garbage; }
+test_fault_engine_garbage() { engine_misbehaves engine-garbage garbage; }
 chaos_tests+=(test_fault_engine_endless)
-test_fault_engine_endless() { engine_misbehaves endless engine-endless; }
+test_fault_engine_endless() { engine_misbehaves engine-endless endless; }
 
 chaos_tests+=(test_fault_engine_dead)
 test_fault_engine_dead() {
-    begin
+    begin || return
     process stop proxy-engine
     faulted engine-dead
     proxies
@@ -310,7 +312,7 @@ begin_on_a_small_disk() {
     mkdir -p "$chaos/state"
     rm -rf "$chaos/state"/*
     mount -t tmpfs -o size=4m tmpfs "$chaos/state"
-    begin
+    begin || return
     is_well
 }
 
@@ -321,7 +323,7 @@ end_on_a_small_disk() {
 
 chaos_tests+=(test_fault_disk_full)
 test_fault_disk_full() {
-    begin_on_a_small_disk
+    begin_on_a_small_disk || return
     cat /dev/zero > "$chaos/state/filler" 2> /dev/null
     faulted disk-full
     # A restarted gate could not know of it.
@@ -336,23 +338,23 @@ test_fault_disk_full() {
 
 chaos_tests+=(test_fault_disk_read_only)
 test_fault_disk_read_only() {
-    begin_on_a_small_disk
-    mount -o remount,bind,ro "$chaos/state" || mount -o remount,ro "$chaos/state"
-    # What was opened before can be written; what is begun now cannot.
-    faulted disk-read-only
+    begin_on_a_small_disk || return
+    # As long as a file is open for writing, no file system becomes read-only on demand.
     engine gate none
     process stop chaos
+    mount -o remount,ro "$chaos/state"
+    assertTrue "the disk is read-only" $?
     serve
     engine gate chaos
     faulted disk-read-only
-    mount -o remount,bind,rw "$chaos/state" || mount -o remount,rw "$chaos/state"
+    mount -o remount,rw "$chaos/state"
     noted 'could not be written'
     end_on_a_small_disk
 }
 
 chaos_tests+=(test_fault_state_deleted)
 test_fault_state_deleted() {
-    begin
+    begin || return
     is_well
     rm -rf "$chaos_state"
     faulted state-deleted
@@ -363,7 +365,7 @@ test_fault_state_deleted() {
 
 chaos_tests+=(test_fault_state_corrupted)
 test_fault_state_corrupted() {
-    begin
+    begin || return
     is_well
     engine gate none
     process stop chaos
@@ -371,16 +373,16 @@ test_fault_state_corrupted() {
     serve
     engine gate chaos
     faulted state-corrupted
-    process stop chaos
-    rm -rf "$chaos_state"
-    serve
+    env -i STATE_DIR="$chaos_state" REGISTRY=registry.test:5000 NOTARY=https://notary.test:4444 "$chaos_gate" trust forget \
+        "${chaos_signed%:*}"
+    assertTrue "what is damaged is forgotten, as the refusal says" $?
     end
 }
 
 chaos_tests+=(test_fault_audit_log_moved)
 test_fault_audit_log_moved() {
     local round
-    begin
+    begin || return
     for round in 1 2 3; do
         mv "$AUDIT_LOG" "$AUDIT_LOG.moved$round"
         sleep 2.5
@@ -394,7 +396,7 @@ test_fault_audit_log_moved() {
 
 chaos_tests+=(test_fault_audit_log_deleted)
 test_fault_audit_log_deleted() {
-    begin
+    begin || return
     rm "$AUDIT_LOG"
     sleep 2.5
     faulted audit-log-deleted
@@ -426,7 +428,7 @@ fault_seconds() { grep -F "| \`$1\` |" "$chaos_table" | awk -F'|' '{print $6 + 0
 # A program of its own is not started again by dockerd; a service manager does that.
 chaos_tests+=(test_fault_gate_killed_for_good)
 test_fault_gate_killed_for_good() {
-    begin
+    begin || return
     process signal chaos KILL
     sleep 0.5
     attacks
@@ -442,7 +444,7 @@ test_fault_gate_killed_for_good() {
 chaos_tests+=(test_fault_gate_stopped)
 test_fault_gate_stopped() {
     local waiting
-    begin
+    begin || return
     is_well
     process signal chaos STOP
     attacks &
@@ -493,8 +495,8 @@ floods() {
 
 chaos_tests+=(test_fault_few_descriptors)
 test_fault_few_descriptors() {
-    local wrapped=(prlimit --nofile=128:128)
-    begin
+    local limited=(prlimit --nofile=128:128)
+    begin || return
     is_well
     python3 "$RIG_TOOLS/../floods.py" peers --socket "$chaos_socket" --count 1000 --seconds 25 &
     sleep 3
@@ -505,7 +507,7 @@ test_fault_few_descriptors() {
 
 chaos_tests+=(test_fault_large_posts)
 test_fault_large_posts() {
-    begin
+    begin || return
     floods bodies --gate "$(gate_pid)" --socket "$chaos_socket" &
     sleep 1
     faulted large-posts
@@ -525,9 +527,9 @@ begin_with_a_clock() {
     assertNotNull "libfaketime is installed" "$library"
     mkdir -p "$chaos"
     clock 0
-    local chaos_program=$chaos_dynamic wrapped=(LD_PRELOAD="$library" FAKETIME_TIMESTAMP_FILE="$chaos/clock" FAKETIME_NO_CACHE=1
-        FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_RESET=1)
-    begin
+    local chaos_program=$chaos_dynamic
+    begin LD_PRELOAD="$library" FAKETIME_TIMESTAMP_FILE="$chaos/clock" FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
+        FAKETIME_DONT_RESET=1 || return
     is_well
     assertTrue "all is well at first" $?
 }
@@ -535,7 +537,7 @@ begin_with_a_clock() {
 # A year: certificates and trust data have expired then.
 chaos_tests+=(test_fault_clock_a_year_ahead)
 test_fault_clock_a_year_ahead() {
-    begin_with_a_clock
+    begin_with_a_clock || return
     clock 31536000
     faulted clock-a-year-ahead
     clock 0
@@ -545,7 +547,7 @@ test_fault_clock_a_year_ahead() {
 # A day, with a check meanwhile. When the clock is right again, an outage is bridged as before.
 chaos_tests+=(test_fault_clock_a_day_ahead)
 test_fault_clock_a_day_ahead() {
-    begin_with_a_clock
+    begin_with_a_clock || return
     clock 86400
     faulted clock-a-day-ahead
     clock 0
@@ -558,7 +560,7 @@ test_fault_clock_a_day_ahead() {
 
 chaos_tests+=(test_fault_clock_a_day_back)
 test_fault_clock_a_day_back() {
-    begin_with_a_clock
+    begin_with_a_clock || return
     clock -86400
     faulted clock-a-day-back
     clock 0
@@ -572,7 +574,7 @@ test_fault_reload_storm() {
     local count
     mkdir -p "$chaos/config"
     echo '{"auths": {}}' > "$chaos/config/config.json"
-    begin DOCKER_CONFIG="$chaos/config"
+    begin DOCKER_CONFIG="$chaos/config" || return
     is_well
     for ((count = 0; count < 300; count++)); do
         if ((count % 2)); then echo '{"auths": {}}'; else printf '{"auths": {"regis'; fi > "$chaos/config/config.json"
@@ -594,7 +596,7 @@ last_note() { tail -n 200 "$AUDIT_LOG" | grep '"event":"GATE"' | tail -n 1 | gre
 
 chaos_tests+=(test_fault_hundred_starts)
 test_fault_hundred_starts() {
-    begin
+    begin || return
     is_well
     floods starts --gate "$(gate_pid)" --good "$chaos_signed" --mode "$chaos/notary" --count 100
     misbehave notary hang
@@ -604,7 +606,7 @@ test_fault_hundred_starts() {
 
 chaos_tests+=(test_fault_flood_of_one_client)
 test_fault_flood_of_one_client() {
-    begin FRESHNESS=
+    begin FRESHNESS= || return
     is_well
     run registry.test:5000/tool:1.0
     misbehave notary hang registry.test:5000/slow
@@ -615,7 +617,7 @@ test_fault_flood_of_one_client() {
 
 chaos_tests+=(test_fault_soak)
 test_fault_soak() {
-    begin FRESHNESS=
+    begin FRESHNESS= || return
     is_well
     floods soak --gate "$(gate_pid)" --good "$chaos_signed" --evil "$(docker image inspect -f '{{.Id}}' evil:1.0)" \
         --container "$(docker inspect -f '{{.Id}}' stranger)" --seconds "${CHAOS_SOAK:-180}"

@@ -9,9 +9,10 @@ one request. MODE-FILE is read for each, and holds a word, and perhaps the part 
     pass        as if the proxy were not there        reset     the connection is reset in place of an answer
     silent      a connection is taken, no word said   garbage   200, and a page that is not JSON
     hang        the request is read, never answered   error     500
-    drip        the answer, one byte each half second busy      429
-    slow        the answer, a second later            cut       half the answer, then the end
-    endless     200, and bytes without an end         expired   (TLS) a certificate that has expired
+    drip        the answer's head, then a byte each half second
+    slow        the answer, a second later            busy      429
+    endless     200, and bytes without an end         cut       half the answer, then the end
+    expired     (TLS) a certificate that has expired
 """
 import os
 import socket
@@ -124,10 +125,11 @@ def serve(client):
             while time.monotonic() < until:
                 client.sendall(b" " * 65536)
         elif how == "drip":
-            for part in answer(sent):
-                for at in range(len(part)):
-                    client.sendall(part[at:at + 1])
-                    time.sleep(0.5)
+            head, _, body = b"".join(answer(sent)).partition(b"\r\n\r\n")
+            client.sendall(head + b"\r\n\r\n")
+            for at in range(len(body)):
+                client.sendall(body[at:at + 1])
+                time.sleep(0.5)
         elif how == "cut":
             whole = b"".join(answer(sent))
             client.sendall(whole[:len(whole) // 2])

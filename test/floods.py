@@ -81,7 +81,10 @@ def ps(seconds):
 def honest(image):
     """A `docker run`: seconds until its container has ended."""
     begun = time.monotonic()
-    subprocess.run(["docker", "run", "--rm", "--network", "none", image], check=True, capture_output=True)
+    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", image], capture_output=True, text=True)
+    if ran.returncode:
+        print(f"    an honest docker run was refused: {ran.stderr.strip().splitlines()[0][:200]}  FAILED")
+        failures.append("an honest docker run")
     return time.monotonic() - begun
 
 
@@ -153,9 +156,9 @@ def flood(args):
         took, runs = [], []
         listing = threading.Thread(target=lambda: took.extend(ps(12)))
         listing.start()
-        listing.join()
         for _ in range(5):
             runs.append(honest(args.other))
+        listing.join()
         during = rss(args.gate)
         open_now = descriptors(args.gate)
         flooding.stdin.close()
