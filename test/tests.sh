@@ -66,17 +66,36 @@ recorded() {
     [[ -n $lines ]]
 }
 
-# blocked CODE COMMAND...: the command fails, and the gate has recorded that it refused, whatever the client makes of it. Leaves
+# How many refusals of a code the gate has to have recorded since so many lines. Asked once, when the test ends: refusals of one kind
+# that follow each other within a second are one line with a count, a second or two later, and each would wait for its own.
+declare -A refusals=()
+refusals_since=0
+
+# counted CODE NUMBER: so many are on record
+counted() {
+    local lines
+    lines=$(tail -n "+$((refusals_since + 1))" "$(audit_log)" | grep -F '"event":"BLOCKED"' | grep -F "\"code\":\"$1\"" |
+        grep -F '"enforced":true' | awk '{sum += match($0, /"count":[0-9]+/) ? substr($0, RSTART + 8, RLENGTH - 8) : 1} END {print sum + 0}')
+    ((lines >= $2))
+}
+
+refusals_are_recorded() {
+    local code
+    for code in "${!refusals[@]}"; do
+        wait_until 5 counted "$code" "${refusals[$code]}"
+        assertTrue "the gate has recorded ${refusals[$code]} refusals with $code" $?
+    done
+    refusals=()
+}
+
+# blocked CODE COMMAND...: the command fails, and the gate will have recorded that it refused, whatever the client makes of it. Leaves
 # what was said in `output`
 blocked() {
-    local code=$1 status=0 before
+    local code=$1 status=0
     shift
-    before=$(audit_lines)
     output=$("$@" 2>&1) || status=$?
     [[ $1 = api ]] || assertNotEquals "exit status of: $* -- $output" 0 "$status"
-    # Refusals of one kind that follow each other within a second are one line, a second or two later.
-    wait_until 5 recorded "$before" '"event":"BLOCKED"' "\"code\":\"$code\"" '"enforced":true'
-    assertTrue "the gate has recorded $code for: $* -- $output" $?
+    refusals[$code]=$((${refusals[$code]:-0} + 1))
 }
 
 # refused CODE COMMAND...: besides, it says one denial, of this code, complete and not too long. Leaves that in `denial`
@@ -679,6 +698,8 @@ test_faulty_setting_of_a_new_installation() {
 
 # Takes the plugin out of the chain and away, with its state.
 uninstall() {
+    refusals_are_recorded
+    refusals_since=0
     engine gate none
     docker plugin disable "$PLUGIN" > /dev/null
     docker plugin rm "$PLUGIN" > /dev/null
@@ -862,9 +883,16 @@ suite() {
     for name in "${gate_tests[@]}" "${lock_tests[@]}" "${race_tests[@]}"; do suite_addTest "$name"; done
 }
 
-# shunit2 calls these around each test: where the time goes.
-setUp() { test_begun=$SECONDS; }
-tearDown() { printf '    (%d s)\n' $((SECONDS - test_begun)); }
+# shunit2 calls these around each test, the second one once more at the end.
+setUp() {
+    test_begun=$SECONDS
+    refusals_since=$(audit_lines)
+}
+tearDown() {
+    refusals_are_recorded
+    # Where the time goes.
+    printf '    (%d s)\n' $((SECONDS - test_begun))
+}
 
 [[ -t 1 ]] || export SHUNIT_COLOR=none
 # shellcheck disable=SC1091  # Debian's package
