@@ -242,6 +242,7 @@ test_fault_notary_certificate_expired() { notary_misbehaves notary-certificate-e
 chaos_tests+=(test_fault_notary_gone)
 test_fault_notary_gone() {
     begin || return
+    is_well
     process stop proxy-notary
     faulted notary-gone
     faulted notary-gone
