@@ -25,6 +25,8 @@ from races import SOCKET, call, create, inspect, prepared, remove, say, start
 
 # Of 2,000 calls, those of each kind. What is refused at once is tried again by its client after so many seconds.
 STARTS, RENAMES, CREATES, AGAIN = 900, 900, 200, 5
+# Seconds after which what is measured is taken for unanswered.
+PATIENCE = 30
 # Containers that the client keeps locked, by a slow read of their files.
 LOCKED = 50
 # Milliseconds of `docker ps` at p99, seconds of an honest `docker run`, MiB that memory may differ by between two floods.
@@ -65,14 +67,20 @@ def at(part, values):
 
 def ps(seconds):
     """What `docker ps` asks, again and again, over one connection; milliseconds."""
-    engine = http.client.HTTPConnection("engine", timeout=60)
-    engine.sock = socket.socket(socket.AF_UNIX)
-    engine.sock.connect(SOCKET)
-    took, until = [], time.monotonic() + seconds
+    took, until, engine = [], time.monotonic() + seconds, None
     while time.monotonic() < until:
+        if engine is None:
+            engine = http.client.HTTPConnection("engine")
+            engine.sock = socket.socket(socket.AF_UNIX)
+            engine.sock.settimeout(PATIENCE)
+            engine.sock.connect(SOCKET)
         begun = time.monotonic()
-        engine.request("GET", "/containers/json")
-        engine.getresponse().read()
+        try:
+            engine.request("GET", "/containers/json")
+            engine.getresponse().read()
+        except OSError:
+            engine.close()
+            engine = None
         took.append((time.monotonic() - begun) * 1000)
         time.sleep(0.02)
     return took
@@ -81,9 +89,13 @@ def ps(seconds):
 def honest(image):
     """A `docker run`: seconds until its container has ended."""
     begun = time.monotonic()
-    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", image], capture_output=True, text=True)
-    if ran.returncode:
-        print(f"    an honest docker run was refused: {ran.stderr.strip().splitlines()[0][:200]}  FAILED")
+    try:
+        ran = subprocess.run(["docker", "run", "--rm", "--network", "none", image], capture_output=True, text=True, timeout=PATIENCE)
+        why = ran.returncode and ran.stderr.strip().splitlines()[0][:200]
+    except subprocess.TimeoutExpired:
+        why = f"no answer in {PATIENCE} s"
+    if why:
+        print(f"    an honest docker run failed: {why}", flush=True)
         failures.append("an honest docker run")
     return time.monotonic() - begun
 

@@ -158,7 +158,8 @@ fn every_make_target_that_is_shown_exists() {
 /// What a fault comes to is held against its row by the suite itself.
 #[test]
 fn every_fault_of_the_table_is_brought_about_and_no_other() {
-    let rows: Vec<Vec<&str>> = FAULTS.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').collect()).collect();
+    let rows: Vec<Vec<&str>> =
+        FAULTS.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').collect()).collect();
     let named: BTreeSet<_> = rows.iter().map(|row| row[1].trim().trim_matches('`').to_owned()).collect();
     let tests = CHAOS.lines().filter_map(|line| line.strip_prefix("chaos_tests+=(test_fault_")?.strip_suffix(')'));
     assert_eq!(tests.map(|name| name.replace('_', "-")).collect::<BTreeSet<_>>(), named);
