@@ -3,25 +3,34 @@
 long as the client likes, and a look at it does not end. Runs inside the rig's machine.
 
     locks.py rename --good REFERENCE --evil IMAGE-ID [--unguarded]   a name that is being given starts nothing, however long it takes
+    locks.py restart --good REFERENCE --evil IMAGE-ID                nor when the gate died meanwhile
     locks.py look --good REFERENCE [--unguarded]                     a container that hangs does not hold up the start of another
     locks.py many --good REFERENCE [--unguarded]                     nor do more of them than the gate looks at at a time
     locks.py create --good REFERENCE [--unguarded]                   a name that a create gives starts nothing, however long the
                                                                      client's volume driver takes
+
+A try for each --container, some at once.
 """
 import argparse
+import collections
+import concurrent.futures
 import http.server
 import json
 import os
+import signal
 import socket
 import socketserver
+import subprocess
 import sys
 import threading
 import time
 
-from races import SOCKET, call, create, named, prepared, remove, say, start
+from races import SOCKET, both, call, create, has_started, named, prepared, remove, rename, say, start
 
 # Longer than the gate holds a name by time alone.
 HELD = 22
+# Tries at once: most of their time is that.
+AT_ONCE = 5
 
 
 class Lock:
@@ -53,26 +62,73 @@ def later(action):
     return thread, answers
 
 
-def rename(args):
-    good, evil = create(args.good), args.container or create(args.evil)
-    prepared(good and evil, "no containers")
-    named(evil, "evil")
-    named(good, "away")
-    with Lock(evil):
-        waiting, answers = later(lambda: call("POST", f"/containers/{evil}/rename?name=web"))
-        prepared(not answers, f"the rename does not wait: {answers}")
+class Try:
+    """One container of the approved content and one of the other, which is being renamed to the first one's name."""
+
+    def __init__(self, args, number, container):
+        self.number, self.name = number, f"web{number}"
+        self.good, self.evil = create(args.good), container or create(args.evil)
+        prepared(self.good and self.evil, "no containers")
+        named(self.evil, f"evil{number}")
+        named(self.good, f"away{number}")
+        self.lock = Lock(self.evil).__enter__()
+        self.waiting, self.answers = later(lambda: call("POST", f"/containers/{self.evil}/rename?name={self.name}"))
+        prepared(not self.answers, f"the rename does not wait: {self.answers}")
         # The name is free as yet, and goes back to the container that may start.
-        named(good, "web")
-        time.sleep(0 if args.unguarded else HELD)
-        by_name = say(*start("web"))
-        by_id = say(*start(good))
-    waiting.join(30)
-    after = say(*call("POST", "/containers/web/restart?t=0"))
-    print(f"locks rename: while the name is given by name {by_name}, by id {by_id}; afterwards {after}")
-    remove(good)
-    remove(evil)
-    expected = "started" if args.unguarded else "refused name-busy"
-    return 0 if (by_name, by_id, after) == (expected, "started", "started") else 1
+        named(self.good, self.name)
+
+    def attack(self, args):
+        """Starts by the name: while it is being given; then while the approved container leaves it and the lock is let go."""
+        held = "" if args.unguarded else say(*start(self.name))
+
+        def leave():
+            rename(self.good, f"left{self.number}")
+            self.lock.__exit__()
+            self.waiting.join(60)
+
+        came_to = say(*both(lambda: start(self.name), leave))
+        # Once more, when all has been carried out that the engine will carry out.
+        again = say(*start(self.name))
+        by_id = say(*start(self.good))
+        is_evil = has_started(self.evil)
+        remove(self.good)
+        remove(self.evil)
+        return held, [came_to, again], by_id, is_evil
+
+
+def gate_dies():
+    """The managed plugin's process is killed, and is there again. dockerd waits ever longer with one that lived under ten seconds."""
+    time.sleep(10)
+    pids = subprocess.run(["pgrep", "-f", "^/img-authz serve"], capture_output=True, text=True, check=True).stdout.split()
+    os.kill(int(pids[0]), signal.SIGKILL)
+    until = time.monotonic() + 30
+    while call("GET", "/containers/json")[0] != 200:
+        prepared(time.monotonic() < until, "the gate does not come back")
+        time.sleep(0.1)
+
+
+def attacked(args, meanwhile):
+    containers = args.container or [None]
+    begun, held, came_to, started, at_id = time.monotonic(), 0, collections.Counter(), 0, 0
+    for first in range(0, len(containers), AT_ONCE):
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
+            chunk = enumerate(containers[first:first + AT_ONCE], first)
+            tries = list(threads.map(lambda one: Try(args, *one), chunk))
+        if not args.unguarded:
+            meanwhile()
+        for one in tries:
+            at_first, later_on, by_id, is_evil = one.attack(args)
+            held += at_first == "refused name-busy"
+            came_to.update(later_on)
+            at_id += by_id == "started"
+            started += is_evil
+    took = time.monotonic() - begun
+    print(f"locks {args.what}{' without the gate' if args.unguarded else ''}: {len(containers)} tries in {took:.0f} s: the other "
+          f"content started in {started}; starts by the name while it was given refused in {held}; while it moved, two a try: "
+          f"{dict(came_to)}; the approved one started by its id in {at_id}")
+    if args.unguarded:
+        return 0 if started else 1
+    return 0 if not started and held == at_id == len(containers) else 1
 
 
 def look(args):
@@ -187,13 +243,16 @@ def slow_create(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rename", "look", "many", "create"])
+    parser.add_argument("what", choices=["rename", "restart", "look", "many", "create"])
     parser.add_argument("--good", required=True, help="a signed reference")
     parser.add_argument("--evil", help="the id of an image that nobody vouches for")
-    parser.add_argument("--container", help="a container of it, made before the gate came")
+    parser.add_argument("--container", action="append", help="a container of it, made before the gate came")
     parser.add_argument("--unguarded", action="store_true", help="the gate is out of the chain")
     args = parser.parse_args()
-    return {"rename": rename, "look": look, "many": many, "create": slow_create}[args.what](args)
+    others = {"look": look, "many": many, "create": slow_create}
+    if args.what in others:
+        return others[args.what](args)
+    return attacked(args, gate_dies if args.what == "restart" else lambda: time.sleep(HELD))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ as() {
     assertTrue "${config##*/}: $*: $(< "$SHUNIT_TMPDIR/as.log")" $status
 }
 
-further_tests+=(test_required_signers_must_have_signed)
+gate_tests+=(test_required_signers_must_have_signed)
 test_required_signers_must_have_signed() {
     local image=registry.test:5000/duo:1.0 digest container before name
     digest=$(publish $image "signed by two")
@@ -54,7 +54,7 @@ test_required_signers_must_have_signed() {
     docker_signed
 }
 
-further_tests+=(test_trust_data_by_bundle)
+gate_tests+=(test_trust_data_by_bundle)
 test_trust_data_by_bundle() {
     local gate=$RIG_TOOLS/../../plugin/rootfs/img-authz bundle=$SHUNIT_TMPDIR/app.bundle status=0
     PLUGIN=$PLUGIN "$gate" trust export registry.test:5000/app --file "$bundle" > "$SHUNIT_TMPDIR/export" 2>&1
