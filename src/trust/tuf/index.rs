@@ -1,7 +1,9 @@
 //! Answers worked out ahead: which tags a digest is vouched for under, who signed them, and what keeps a tag from counting. Made where
 //! trust data is verified, so that an answer costs the same however much was signed. Dates stay open until somebody asks.
 
-use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,15 +15,20 @@ use crate::image::{Digest, Tag};
 /// Most tags and most signers named in the answer about a digest. Stops a digest under thousands of tags, or a tag that a thousand have
 /// signed, from slowing every start.
 pub(super) const NAMED: usize = 16;
+/// Most tags whose signer is named though he does not count. That is for a message alone; stops entries of a few bytes each from filling
+/// memory.
+const ALONE: usize = 4096;
 
 /// What roles that do not count themselves say of tags.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     /// What stands below `targets/releases`, by the prefixes of tags that it may speak for.
     below: HashMap<Box<str>, Edge>,
-    /// Tags that a role below `targets/releases` has an entry for, and `targets/releases` has none.
-    entered: HashMap<Box<str>, Arc<RoleName>>,
-    /// Tags that neither `targets/releases` nor `targets` has an entry for: the first role that does.
+    /// Tags that a role below `targets/releases` has an entry for, and `targets/releases` has none. By a hash that nobody can foresee:
+    /// entries of a few bytes each are many, and two that were taken for one would refuse.
+    entered: HashMap<u64, Arc<RoleName>>,
+    hash: RandomState,
+    /// Tags that neither `targets/releases` nor `targets` has an entry for: the first role that does. At most [`ALONE`].
     alone: HashMap<Box<str>, Arc<RoleName>>,
 }
 
@@ -42,6 +49,7 @@ pub(super) struct Index {
     by_digest: HashMap<Digest, Under>,
     signers: HashMap<Box<str>, Arc<[u32]>>,
     roles: Vec<(RoleName, Timestamp)>,
+    bytes: usize,
 }
 
 /// The tags of one digest.
@@ -54,7 +62,7 @@ pub(super) struct Under {
 }
 
 impl Lookup {
-    pub(super) fn new(held: &std::collections::BTreeMap<RoleName, Held>) -> Self {
+    pub(super) fn new(held: &BTreeMap<RoleName, Held>) -> Self {
         let (releases, targets) = (RoleName::releases(), RoleName::targets());
         let has = |role: &RoleName, tag: &str| held.get(role).is_some_and(|held| held.file.body.targets.contains_key(tag));
         let mut lookup = Self::default();
@@ -78,9 +86,10 @@ impl Lookup {
             }
             for tag in role.file.body.targets.keys().filter(|tag| !has(&releases, tag)) {
                 if is_below && covers(&role.paths, tag) {
-                    lookup.entered.entry(tag.clone()).or_insert_with(|| Arc::clone(&shared));
+                    let hash = lookup.hash.hash_one(&**tag);
+                    lookup.entered.entry(hash).or_insert_with(|| Arc::clone(&shared));
                 }
-                if !has(&targets, tag) {
+                if lookup.alone.len() < ALONE && !has(&targets, tag) {
                     lookup.alone.entry(tag.clone()).or_insert_with(|| Arc::clone(&shared));
                 }
             }
@@ -97,7 +106,7 @@ impl Lookup {
 
     /// The role below `targets/releases` that has an entry for the tag.
     pub(super) fn entered(&self, tag: &str) -> Option<&RoleName> {
-        self.entered.get(tag).map(|name| &**name)
+        self.entered.get(&self.hash.hash_one(tag)).map(|name| &**name)
     }
 
     /// The role that has an entry for a tag that no accepted role has.
@@ -107,7 +116,7 @@ impl Lookup {
 
     /// Bytes this takes, roughly.
     pub(super) fn bytes(&self) -> usize {
-        128 * (self.below.len() + self.entered.len() + self.alone.len())
+        128 * (self.below.len() + self.alone.len()) + 32 * self.entered.len()
     }
 }
 
@@ -151,14 +160,17 @@ impl Index {
         }
         // Most tags have the same signers.
         let mut known: HashMap<Vec<u32>, Arc<[u32]>> = HashMap::new();
-        let signers = by_tag
+        let signers: HashMap<Box<str>, Arc<[u32]>> = by_tag
             .into_iter()
             .map(|(tag, places)| {
                 let shared = known.entry(places).or_insert_with_key(|places| places.as_slice().into());
                 (tag.into(), Arc::clone(shared))
             })
             .collect();
-        Self { require: require.to_vec(), by_digest, signers, roles: named }
+        let tags: usize = by_digest.values().map(|under| under.live.len()).sum();
+        let sets: usize = known.values().map(|places| places.len()).sum();
+        let bytes = 128 * by_digest.len() + 64 * tags + 96 * signers.len() + 4 * sets;
+        Self { require: require.to_vec(), by_digest, signers, roles: named, bytes }
     }
 
     /// Whether these are the signers it was made for.
@@ -179,9 +191,8 @@ impl Index {
     }
 
     /// Bytes this takes, roughly.
-    pub(super) fn bytes(&self) -> usize {
-        let tags: usize = self.by_digest.values().map(|under| under.live.len()).sum();
-        128 * self.by_digest.len() + 64 * tags + 96 * self.signers.len()
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
