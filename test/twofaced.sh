@@ -4,6 +4,7 @@
 
 not_in_allowlist='not-in-allowlist'
 not_in_registry='not-in-registry'
+trust_invalid='trust-invalid'
 
 twofaced=registry.test:5000/twofaced:1.0
 
@@ -76,7 +77,7 @@ test_a_file_with_two_faces_runs_as_what_was_signed_alone() {
     printf '{"version": 1, "entries": [{"digest": "%s", "references": ["%s"]}]}' "$face" "$twofaced" > "$list"
     reconfigure NOTARY=off FRESHNESS=0
     load_evil
-    refused $content_mismatch run "$twofaced"
+    refused $not_in_allowlist run "$twofaced"
     refused $not_in_allowlist run_evil
     pulled "$twofaced"
     prints "the good face" run "$twofaced"
@@ -93,12 +94,14 @@ test_a_file_with_two_faces_runs_as_what_was_signed_alone() {
     fi
     rm "$list"
 
-    # The registry alone: what has two faces is no manifest.
+    # The registry alone: content from elsewhere is not looked for there, and what has two faces is no manifest.
     reconfigure NOTARY=off
     load_evil
-    refused $content_mismatch run "$twofaced"
+    refused $not_in_registry run "$twofaced"
     refused $not_in_registry run_evil
-    refused $not_in_registry docker pull "$twofaced"
+    docker rmi -f "$evil_id" > /dev/null
+    docker pull "$twofaced" > /dev/null 2>&1
+    refused $trust_invalid run "$twofaced"
 
     docker images -q --no-trunc registry.test:5000/twofaced | sort -u | xargs -r docker rmi -f > /dev/null 2>&1
     reconfigure NOTARY=https://notary.test:4443 FRESHNESS=
