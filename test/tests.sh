@@ -465,6 +465,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../lockdown.sh"
     # shellcheck source=signers.sh
     . "$RIG_TOOLS/../signers.sh"
+    # shellcheck source=twofaced.sh
+    . "$RIG_TOOLS/../twofaced.sh"
     # shellcheck source=ordinary.sh
     . "$RIG_TOOLS/../ordinary.sh"
     # shellcheck source=builds.sh

@@ -18,12 +18,12 @@ use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::files::{read_bytes, read_text};
-use crate::image::{Reference, Repository};
+use crate::image::{Digest, Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
 use crate::text::clean;
-use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, signer};
+use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, Withdrawal, signer};
 use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
@@ -93,6 +93,8 @@ enum Command {
     Export(Export),
     /// Take in such a file; pins, dates and rollback count as if the server had answered
     ///
+    /// What a server took back stays so: a bundle does not show whether it was signed before or since.
+    ///
     /// Example: img-authz trust import trust.bundle
     Import(Import),
     /// Forget what is known of a repository: its root, the versions seen, a withdrawal
@@ -135,6 +137,9 @@ struct Export {
 struct Import {
     /// The file
     file: PathBuf,
+    /// Take in what the server took back, too: the publisher says that he has signed again since
+    #[arg(long)]
+    undo_withdrawal: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -147,7 +152,7 @@ struct Common {
     /// PEM file of the CA of the server's certificate (default: `NOTARY_ROOT_CA`, docker's folders, the system's CAs)
     #[arg(long, value_name = "FILE")]
     root_ca: Option<PathBuf>,
-    /// Folder for verified trust data (default: the gate's)
+    /// Folder for verified trust data (default: the gate's, and for another server than NOTARY one of its own)
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// File with notary's `trust_pinning` block (default: `NOTARY_PINS`)
@@ -538,8 +543,9 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
         }
         _ => unread(&arguments.file, &error),
     })?;
+    let withdrawal = if arguments.undo_withdrawal { Withdrawal::Undone } else { Withdrawal::Stays };
     let trail = trail(arguments.common.state.as_deref(), settings)?;
-    let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
+    let done = notary.import(&bundle, withdrawal, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
         Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
     })?;
@@ -593,7 +599,9 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         TrustCode::RolledBack => {
             "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
         }
-        TrustCode::Withdrawn => "the server took it back after this bundle was written: export anew if it is signed again",
+        TrustCode::Withdrawn => {
+            "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal"
+        }
         TrustCode::RootNotTrusted => {
             "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
         }
@@ -632,7 +640,8 @@ fn reference(text: &str) -> Result<Reference, Stop> {
 
 fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Result<Notary, Stop> {
     let docker = docker_config_dir(settings);
-    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
+    let gates = settings.get("NOTARY").unwrap_or(DEFAULT_SERVER).trim();
+    let written = common.server.as_deref().map_or(gates, str::trim);
     let (source, tls) = match (written, &common.server) {
         (_, None) if settings.is_import() => (Source::Import, Tls::default()),
         ("off", None) => return Err(Stop::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
@@ -664,7 +673,8 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
         Source::Server(_) => None,
         Source::Import => Some(settings.stale_limit(Some(&source)).map_err(|fault| Stop::Unknown(fault.to_string()))?),
     };
-    let mut config = Config::new(source, common.state.clone().unwrap_or_else(|| state_dir(settings)));
+    let state = common.state.clone().unwrap_or_else(|| state_of(&source, gates, settings));
+    let mut config = Config::new(source, state);
     config.tls = tls;
     config.pins = pins;
     config.credentials = credentials(&docker);
@@ -678,6 +688,21 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
 /// Where the gate keeps verified trust data.
 fn state_dir(settings: &Settings) -> PathBuf {
     settings.state_dir().join("trust")
+}
+
+/// Where trust data of a source is kept. What another server says than the gate's own is nothing that the gate goes on.
+fn state_of(source: &Source, gates: &str, settings: &Settings) -> PathBuf {
+    let whole = |written: &str| {
+        let written = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+        Url::parse(&written).map_or(written, |url| url.as_str().trim_end_matches('/').to_owned())
+    };
+    match source {
+        Source::Server(server) if whole(server) != whole(gates) => {
+            let name = Digest::of(whole(server).as_bytes()).hex();
+            settings.state_dir().join("trust-elsewhere").join(name)
+        }
+        Source::Server(_) | Source::Import => state_dir(settings),
+    }
 }
 
 /// `DOCKER_CONFIG`, or docker's default.
@@ -726,6 +751,11 @@ fn unread(path: &Path, error: &std::io::Error) -> Stop {
     Stop::Unknown(format!("`{}` cannot be read: {error}", path.display()))
 }
 
+/// The member of this name in any case, as pins are read.
+fn name_in(object: &serde_json::Map<String, serde_json::Value>, name: &str) -> Option<String> {
+    object.keys().find(|have| have.to_lowercase() == name.to_lowercase()).cloned()
+}
+
 /// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.
 fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), String> {
     let mut block = match std::fs::read_to_string(path) {
@@ -734,12 +764,17 @@ fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), 
         Err(error) => return Err(error.to_string()),
     };
     let top = block.as_object_mut().ok_or("it is no JSON object")?;
-    let top = match top.get_mut("trust_pinning") {
-        Some(inner) => inner.as_object_mut().ok_or("`trust_pinning` is no JSON object")?,
+    let top = match name_in(top, "trust_pinning") {
+        Some(name) => top.get_mut(&name).and_then(|inner| inner.as_object_mut()).ok_or("`trust_pinning` is no JSON object")?,
         None => top,
     };
-    let certs = top.entry("certs").or_insert_with(|| json!({}));
+    let name = name_in(top, "certs").unwrap_or_else(|| "certs".to_owned());
+    let certs = top.entry(name).or_insert_with(|| json!({}));
     let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
+    // The same repository in another case is the same pin: both would be one too many.
+    while let Some(name) = name_in(certs, repository.as_str()) {
+        certs.remove(&name);
+    }
     certs.insert(repository.as_str().to_owned(), json!(keys));
     crate::files::replace(path, format!("{block:#}\n").as_bytes(), 0o600, crate::files::Outlives::Power)
         .map_err(|error| error.to_string())

@@ -24,11 +24,11 @@ use serde::Serialize;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 
-pub use self::bundle::{Earlier, Exported};
+pub use self::bundle::{Earlier, Exported, Withdrawal};
 use self::server::{FetchError, Server};
 pub use self::signers::{RequiredSigners, SignersError, signer};
 pub use self::standing::Standing;
-use self::state::{Bad, Edition, Read, StateDir, Written};
+use self::state::{Bad, Base, Edition, Read, StateDir, Written};
 use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
 use super::{Answer, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
@@ -55,6 +55,9 @@ const NO_TIME: Duration = Duration::from_secs(1);
 const SEEN_TIME: SignedDuration = SignedDuration::from_mins(5);
 /// A clock further back than this behind the last check makes the age of what is kept unknown.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(5);
+/// Longest it takes to verify what is kept, again from the root down. What was accepted costs a few seconds at the very most; it takes
+/// turns with other verifications.
+const LOAD_TIME: Duration = Duration::from_secs(10);
 /// Times an update starts again because another process wrote the state first.
 const ROUNDS: usize = 8;
 
@@ -203,8 +206,8 @@ struct Entry {
 #[derive(Default)]
 struct Remembered {
     known: Option<Known>,
-    /// The edition on disk that `known` was built on.
-    edition: Option<Edition>,
+    /// What on disk `known` was built on.
+    base: Base,
     /// When its last check was written to disk.
     written: Option<Timestamp>,
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
@@ -308,6 +311,10 @@ impl Notary {
     pub fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
         let entry = lock(&self.inner.entries).get(repository).cloned()?;
         let known = entry.fresh(self.inner.freshness, now)?;
+        // Finding that out again takes a while, and others wait on this thread.
+        if self.inner.session.is_none() && !known.knowledge.is_proven(&self.inner.pins, now) {
+            return None;
+        }
         let answer = self.inner.current(&entry, &known, question, now);
         let recent = known.checked.is_some_and(|(at, _)| at.elapsed() < NO_TIME);
         (answer.is_ok() || recent).then_some(answer)
@@ -424,7 +431,7 @@ impl Entry {
     /// Whether this edition is what is in memory, verified.
     fn holds(&self, edition: Edition) -> bool {
         let remembered = lock(&self.now);
-        remembered.edition == Some(edition) && remembered.known.is_some()
+        remembered.base.edition == Some(edition) && remembered.known.is_some()
     }
 
     fn fresh(&self, window: Duration, now: Timestamp) -> Option<Known> {
@@ -493,32 +500,50 @@ impl Inner {
         entry.loaded.get_or_try_init(|| self.read(entry)).await.copied()
     }
 
+    /// The same, and again where a person had it forgotten since.
+    async fn looked_up(&self, entry: &Entry) -> Result<(), TrustError> {
+        self.loaded(entry).await?;
+        let base = lock(&entry.now).base;
+        // Where it cannot be looked, what is known goes on.
+        if self.state.mark(entry.repository.as_str()).is_ok_and(|mark| base.is_forgotten(mark)) {
+            self.read(entry).await?;
+        }
+        Ok(())
+    }
+
     /// Reads what is kept into memory, verified.
     async fn read(&self, entry: &Entry) -> Result<(), TrustError> {
         let name = entry.repository.as_str();
+        // Going on as if nothing were known would be trust on first use.
+        let unread = |why: String| {
+            let message =
+                format!("what is kept of `{name}` cannot be read now: {why}; see its owner, the disk and the open files allowed");
+            TrustError::new(TrustCode::Misconfigured, message)
+        };
+        // Before the state: one that is forgotten in between is looked at again.
+        let mark = self.state.mark(name).map_err(unread)?;
+        {
+            let mut remembered = lock(&entry.now);
+            if remembered.base.is_forgotten(mark) {
+                if remembered.known.is_some() {
+                    tracing::warn!(repository = name, "what was known is forgotten: `trust forget` was run");
+                }
+                *remembered = Remembered { used: remembered.used, ..Remembered::default() };
+            }
+            remembered.base.mark = mark;
+        }
         let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
-                let mut remembered = lock(&entry.now);
-                if remembered.edition.is_some_and(|edition| self.state.is_forgotten(name, edition)) {
-                    tracing::warn!(repository = name, "what was known is forgotten: `trust forget` was run");
-                    *remembered = Remembered { used: remembered.used, ..Remembered::default() };
-                }
-                remembered.edition = None;
+                lock(&entry.now).base.edition = None;
                 return Ok(());
             }
-            // Going on as if nothing were known would be trust on first use.
-            Read::Failed(why) => {
-                let message = format!(
-                    "what is kept of `{name}` cannot be read now: {why}; see its owner, the disk and the open files allowed"
-                );
-                return Err(TrustError::new(TrustCode::Misconfigured, message));
-            }
+            Read::Failed(why) => return Err(unread(why)),
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
             // The pin says which root counts; versions begin anew.
             Read::Damaged(why) if self.pins.names(name) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
-                lock(&entry.now).edition = None;
+                lock(&entry.now).base.edition = None;
                 return Ok(());
             }
             Read::Damaged(why) => return Err(unusable(name, &format!("is damaged ({why}), and no pin says which root counts"))),
@@ -526,15 +551,20 @@ impl Inner {
         if entry.holds(edition) {
             return Ok(());
         }
-        match load(&stored, &entry.repository).await {
+        let Ok(loaded) = tokio::time::timeout(LOAD_TIME, load(&stored, &entry.repository)).await else {
+            let message = format!("what is kept of `{name}` was not verified within {LOAD_TIME:?}");
+            return Err(TrustError::new(TrustCode::Busy, message));
+        };
+        match loaded {
             Ok(knowledge) => {
+                let known = self.known(entry, knowledge, None);
                 let mut remembered = lock(&entry.now);
                 remembered.written = Some(stored.seen);
-                remembered.edition = Some(edition);
+                remembered.base.edition = Some(edition);
                 remembered.refused = bad;
-                let newer = remembered.known.as_ref().is_none_or(|known| known.knowledge.seen() <= knowledge.seen());
+                let newer = remembered.known.as_ref().is_none_or(|before| before.knowledge.seen() <= known.knowledge.seen());
                 if newer {
-                    remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
+                    remembered.known = Some(known);
                     remembered.grown = true;
                 }
             }
@@ -542,6 +572,12 @@ impl Inner {
             Err(fault) => return Err(unusable(name, &format!("does not verify ({fault})"))),
         }
         Ok(())
+    }
+
+    /// What answers are made of is worked out here, where trust data was verified, and not by who asks.
+    fn known(&self, entry: &Entry, knowledge: Knowledge, checked: Option<(Instant, Timestamp)>) -> Known {
+        knowledge.prepare(self.require.of(&entry.repository));
+        Known { knowledge: Arc::new(knowledge), checked }
     }
 
     async fn ask(
@@ -554,7 +590,9 @@ impl Inner {
     ) -> Result<Vouch, TrustError> {
         lock(&entry.now).used = Some(Instant::now());
         if let (Urgency::Run, Some(error)) = (urgency, self.out_of_reach()) {
-            self.loaded(entry).await?;
+            let late =
+                |_| TrustError::new(TrustCode::Busy, format!("what is kept of `{}` was not read in time", entry.repository));
+            tokio::time::timeout_at(deadline, self.looked_up(entry)).await.map_err(late)??;
             return self.without(entry, question, error, now);
         }
         let flight = self.flight(entry, urgency, now);
@@ -621,11 +659,7 @@ impl Inner {
         let late = || TrustError::new(TrustCode::Busy, "too many verifications are under way");
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::Unsure(late())) };
         let Some(session) = &self.session else { return self.look(entry, now).await };
-        self.loaded(entry).await.map_err(Miss::Unsure)?;
-        let edition = lock(&entry.now).edition;
-        if edition.is_some_and(|edition| self.state.is_forgotten(entry.repository.as_str(), edition)) {
-            self.read(entry).await.map_err(Miss::Unsure)?;
-        }
+        self.looked_up(entry).await.map_err(Miss::Unsure)?;
         let mut outcome = Err(Miss::Unsure(late()));
         for _ in 0..ROUNDS {
             match self.check(session, entry, now, begun).await {
@@ -663,10 +697,10 @@ impl Inner {
     async fn check(&self, session: &Arc<Session>, entry: &Entry, now: Timestamp, begun: Instant) -> Result<Option<Known>, Miss> {
         let deadline = begun + self.network_time;
         let repository = &entry.repository;
-        let (known, edition, written, refused_before) = {
+        let (known, base, written, refused_before) = {
             let remembered = lock(&entry.now);
             let known = remembered.known.clone().map(|known| known.knowledge);
-            (known, remembered.edition, remembered.written, remembered.refused.clone())
+            (known, remembered.base, remembered.written, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(session),
@@ -705,11 +739,11 @@ impl Inner {
         }
         let changed = known.as_ref().is_none_or(|known| !known.same_files(&knowledge));
         let due = written.is_none_or(|written| knowledge.seen().duration_since(written) >= SEEN_TIME);
-        let again = changed || due || edition.is_none() || refused_before.is_some();
-        if again && self.keep(entry, knowledge.stored(), None, edition).await == Kept::Moved {
+        let again = changed || due || base.edition.is_none() || refused_before.is_some();
+        if again && self.keep(entry, knowledge.stored(), None, base).await == Kept::Moved {
             return Ok(None);
         }
-        Ok(Some(Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) }))
+        Ok(Some(self.known(entry, knowledge, Some((started, now)))))
     }
 
     /// Says in the log that a root is believed for no better reason than that it came first.
@@ -723,13 +757,13 @@ impl Inner {
     /// A bad answer about a repository that was known: kept, so that it outlives the process.
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
         let (known, before) = entry.remembered();
-        let edition = lock(&entry.now).edition;
+        let base = lock(&entry.now).base;
         let same = before.is_some_and(|before| before.is_repeated(&error, now));
         // Another process may have had a better answer since, and have written that.
-        let is_kept = same && self.state.edition(entry.repository.as_str()) == edition;
+        let is_kept = same && self.state.edition(entry.repository.as_str()) == base.edition;
         if let Some(known) = known.filter(|_| !is_kept) {
             let bad = Bad { error: error.clone(), at: now };
-            if self.keep(entry, known.knowledge.stored(), Some(bad), edition).await == Kept::Moved {
+            if self.keep(entry, known.knowledge.stored(), Some(bad), base).await == Kept::Moved {
                 return Ok(None);
             }
         }
@@ -737,14 +771,14 @@ impl Inner {
     }
 
     /// Writes to disk. Where that fails decisions go on, on what is in memory.
-    async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, edition: Option<Edition>) -> Kept {
+    async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, base: Base) -> Kept {
         let (state, seen) = (self.state.clone(), stored.seen);
         // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
-        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), edition)).await;
+        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), base)).await;
         match written.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Written::Done(edition)) => {
                 let mut remembered = lock(&entry.now);
-                remembered.edition = Some(edition);
+                remembered.base.edition = Some(edition);
                 remembered.written = Some(seen);
                 Kept::Settled
             }
@@ -876,12 +910,28 @@ impl Inner {
             return Err(bad.error);
         }
         let Some(known) = known.filter(|_| self.on_outage == OnOutage::UseKnown) else { return Err(error) };
+        let known = self.proven(entry, known, now).map_err(|fault| self::refused(&fault, &entry.repository, true))?;
         let since = known.knowledge.seen();
         if self.outdated(&known, now) {
             let message = format!("{error}; what was verified at {since} is too old to go on with");
             return Err(TrustError::new(error.code, message));
         }
         self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)
+    }
+
+    /// The same, its root found to pass pins and dates now; the next who asks need not find that out again.
+    fn proven(&self, entry: &Entry, known: Known, now: Timestamp) -> Result<Known, Fault> {
+        if known.knowledge.is_proven(&self.pins, now) {
+            return Ok(known);
+        }
+        let proven = Known { knowledge: Arc::new(known.knowledge.proven(&self.pins, now)?), ..known };
+        let mut remembered = lock(&entry.now);
+        if let Some(before) = &mut remembered.known
+            && Arc::ptr_eq(&before.knowledge, &known.knowledge)
+        {
+            before.knowledge = Arc::clone(&proven.knowledge);
+        }
+        Ok(proven)
     }
 
     /// Whether the last check with the server is longer ago than knowledge may be used without it. A clock behind that check
@@ -915,7 +965,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Vouch, TrustError> {
         // A pin counts at once, also for what was kept before it was set.
-        if freshness != Freshness::Fresh {
+        if freshness != Freshness::Fresh && !knowledge.is_proven(&self.pins, now) {
             knowledge.proven(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
         }
         let require = self.require.of(repository);

@@ -30,3 +30,4 @@ mod trust_reboot;
 mod trust_repo;
 mod trust_server;
 mod trust_signers;
+mod trust_size;

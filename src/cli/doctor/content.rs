@@ -7,12 +7,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Finding, out, parts};
-use crate::engine::{Api, Engine};
+use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
 use crate::image::ImageName;
-use crate::policy::{Reason, Settings, Verdict, quoted};
+use crate::policy::{AllowlistSetting, Reason, Settings, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
 use crate::text::clean;
+use crate::trust::allowlist::file::{Entry, ListFile};
 
 /// How long the engine gets for its lists.
 const LIST_TIME: Duration = Duration::from_secs(30);
@@ -57,7 +58,30 @@ pub(super) async fn judge(settings: &Settings, engine: &Engine, workers: tokio::
         Ok(subjects) => subjects,
         Err(why) => return vec![Finding::warning("content-unknown", why, "repeat this once the engine answers")],
     };
-    tell(&judged(&gate, subjects, JUDGE_TIME).await)
+    let mut findings = tell(&judged(&gate, subjects, JUDGE_TIME).await);
+    if let AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path) = settings.allowlist()
+        && let (Ok(list), Ok(info)) = (ListFile::read(&path), engine.info(Instant::now() + LIST_TIME).await)
+    {
+        findings.extend(ids_alone(&list, info.store));
+    }
+    findings
+}
+
+/// Entries of the allowlist that mean nothing where an image's id is its digest.
+fn ids_alone(list: &ListFile, store: Store) -> Option<Finding> {
+    let alone: Vec<&Entry> = list.entries.iter().filter(|entry| entry.digest.is_none()).collect();
+    if alone.is_empty() || store != Store::Containerd {
+        return None;
+    }
+    let names = alone.iter().filter_map(|entry| Some(quoted(&clean(&entry.references.first()?.to_string()))));
+    let named: Vec<String> = names.take(NAMED).collect();
+    let names = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    let evidence = format!(
+        "{} of {} entries of the allowlist have an `image_id` and no `digest`, and count for nothing in the containerd store{names}",
+        alone.len(),
+        list.entries.len()
+    );
+    Some(Finding::warning("allowlist-ids-alone", evidence, "register these images again: img-authz register --from-host NAME"))
 }
 
 /// Containers first, running ones before others.
@@ -262,6 +286,24 @@ mod tests {
         let kinds: Vec<_> = told.iter().map(|(id, severity, _)| (*id, *severity)).collect();
         assert_eq!(kinds, [("running-unapproved", Warning), ("stopped-unapproved", Info), ("images-unapproved", Info)]);
         assert_eq!(told[0].2, "1 of 2 running containers would be refused now: `cb` (not-signed)");
+    }
+
+    #[test]
+    fn entries_with_an_image_id_alone_are_told_where_they_count_for_nothing() {
+        let (digest, id) = (Some(Digest::of(b"good")), Some(Digest::of(b"id")));
+        let named = |name: &str| vec![name.parse().unwrap()];
+        let entries = vec![
+            Entry { digest, image_id: id, ..Entry::default() },
+            Entry { image_id: id, references: named("r.example/app:1"), ..Entry::default() },
+            Entry { image_id: id, ..Entry::default() },
+        ];
+        let list = ListFile { entries };
+        let told = ids_alone(&list, Store::Containerd).unwrap();
+        assert_eq!((told.id, told.severity), ("allowlist-ids-alone", Warning));
+        assert!(told.evidence.starts_with("2 of 3 entries") && told.evidence.ends_with(": `r.example/app:1`"), "{}", told.evidence);
+        assert!(ids_alone(&list, Store::Classic).is_none());
+        let digests = ListFile { entries: vec![Entry { digest, ..Entry::default() }] };
+        assert!(ids_alone(&digests, Store::Containerd).is_none());
     }
 
     #[tokio::test]
