@@ -183,9 +183,9 @@ fn what_commands_change_stands_in_the_log_of_the_gate_that_runs_and_a_start_says
         ["allowlist-prune", "unregister"]
     );
     assert_eq!((&changed[1]["image"], &changed[1]["sudo_user"]), (&"r.example/app:1".into(), &"eve".into()));
-    let last = all.iter().rfind(|line| line["message"] == "the gate has started").unwrap();
-    assert_eq!(last["changed"], serde_json::json!(["MODE=audit (was enforce)"]));
-    assert_eq!((&last["posture"], &last["version"]), (&"images".into(), &env!("CARGO_PKG_VERSION").into()));
+    let newest = all.iter().rfind(|line| line["message"] == "the gate has started").unwrap();
+    assert_eq!(newest["changed"], serde_json::json!(["MODE=audit (was enforce)"]));
+    assert_eq!((&newest["posture"], &newest["version"]), (&"images".into(), &env!("CARGO_PKG_VERSION").into()));
 }
 
 #[test]
