@@ -159,6 +159,10 @@ def many(args):
     held = [create(args.good, f"locked{number}") for number in range(count)]
     other = create(args.good, "other")
     prepared(all(held) and other, "no containers")
+    # What the engine itself takes for it on this machine.
+    begun = time.monotonic()
+    call("POST", f"/containers/{other}/restart?t=0")
+    alone = time.monotonic() - begun
     locks = [Lock(container) for container in held]
     for lock in locks:
         lock.__enter__()
@@ -181,12 +185,13 @@ def many(args):
     refused = sum(1 for _, answers in threads if answers and say(*answers[0]) == "refused container-busy")
     for lock in locks:
         lock.__exit__()
-    print(f"locks many: the other container {said} in {max(times):.2f} s at most; {refused} of {len(threads)} starts refused")
+    print(f"locks many: the other container {said} in {max(times):.2f} s at most ({alone:.2f} s alone); {refused} of {len(threads)} starts refused")
     for thread, _ in threads:
         thread.join(30)
     for container in held + [other]:
         remove(container)
-    return 0 if said == {"started"} and max(times) < 2 and refused == (0 if args.unguarded else len(threads)) else 1
+    is_quick = args.unguarded or max(times) < 2 + alone
+    return 0 if said == {"started"} and is_quick and refused == (0 if args.unguarded else len(threads)) else 1
 
 
 class Driver(http.server.BaseHTTPRequestHandler):
