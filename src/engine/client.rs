@@ -31,6 +31,9 @@ const SOCKET_PATH_BYTES: usize = 107;
 const NEWEST_API: ApiVersion = ApiVersion { major: 1, minor: 52 };
 /// Most of an engine's error message, and of a call's path, that goes into our messages.
 const TEXT_CHARS: usize = 200;
+/// How long a call about a container keeps its turn. An ordinary one takes a millisecond; one that takes longer waits for the
+/// container's lock, which a client can hold, and goes on in one of the few slow turns.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// What the engine may cost us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +45,8 @@ pub struct Limits {
     /// Longest name put into a path, bytes before escaping. Longer than any name the engine gives; stops a client from
     /// having us send its megabytes back.
     pub name_bytes: usize,
-    /// Calls about containers at one time, and likewise others; more wait in line, inside their deadline. Together with
-    /// `object_bytes` it bounds memory.
+    /// Calls about containers at one time, and likewise slow ones of these, kills, and others; more wait in line, inside their
+    /// deadline, but slow ones, which are given up. Together with `object_bytes` it bounds memory.
     pub in_flight: usize,
     /// Idle connections kept.
     pub idle: usize,
@@ -83,8 +86,10 @@ pub struct Engine {
     /// The socket as hyperlocal's connector takes it, with the path `/`.
     base: Uri,
     client: Client<UnixConnector, Empty<Bytes>>,
-    /// Turns of calls about containers, which a client can make hang, and of all others.
+    /// Turns of looks at containers, which a client can make hang; of those that do hang; of kills; and of all others.
     container_turns: Semaphore,
+    slow_turns: Semaphore,
+    kill_turns: Semaphore,
     turns: Semaphore,
     limits: Limits,
     /// The API version that calls carry; `None`: the engine is asked for its own first.
@@ -136,6 +141,8 @@ impl Engine {
             base: hyperlocal::Uri::new(path, "/").into(),
             client,
             container_turns: Semaphore::new(limits.in_flight),
+            slow_turns: Semaphore::new(limits.in_flight),
+            kill_turns: Semaphore::new(limits.in_flight),
             turns: Semaphore::new(limits.in_flight),
             limits,
             spoken: Mutex::default(),
@@ -217,8 +224,28 @@ impl Engine {
         };
         // Lists wait for no container's lock.
         let may_hang = path.starts_with("/containers/") && !path.starts_with("/containers/json");
-        let turns = if may_hang { &self.container_turns } else { &self.turns };
-        self.in_time(&call, turns, deadline, talk).await
+        match (may_hang, &method) {
+            (true, &Method::GET) => {
+                let slow = || EngineError::Timeout { call: call.clone() };
+                timeout_at(deadline, self.without_holding_up(talk)).await.ok().flatten().ok_or_else(slow)?
+            }
+            (true, _) => self.in_time(&call, &self.kill_turns, deadline, talk).await,
+            (false, _) => self.in_time(&call, &self.turns, deadline, talk).await,
+        }
+    }
+
+    /// A talk that may hang gives its turn back after a moment, and goes on in a slow one; `None` where there is none left.
+    async fn without_holding_up<T>(&self, talk: impl Future<Output = T>) -> Option<T> {
+        let mut talk = std::pin::pin!(talk);
+        {
+            // The semaphores are never closed.
+            let _turn = self.container_turns.acquire().await;
+            if let Ok(answer) = tokio::time::timeout(QUICK, talk.as_mut()).await {
+                return Some(answer);
+            }
+        }
+        let _turn = self.slow_turns.try_acquire().ok()?;
+        Some(talk.await)
     }
 
     /// Waits for a turn and for the talk, both by the deadline.

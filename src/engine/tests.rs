@@ -420,6 +420,28 @@ async fn waiting_for_a_turn_is_bounded_too() {
     assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
 }
 
+/// Containers whose locks a client holds, more than there are turns.
+#[tokio::test]
+async fn looks_that_hang_give_their_turns_to_others() {
+    let look = Act::Say(404, r#"{"message":"No such container: x"}"#);
+    let fake = Fake::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], Limits { in_flight: 1, ..Limits::default() });
+    let late = Instant::now() + Duration::from_secs(2);
+    let begun = Instant::now();
+    let (one, two, three) = tokio::join!(fake.engine.container("a", late), fake.engine.container("b", late), async {
+        // Behind those that hang.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let third = fake.engine.container("c", late).await;
+        let honest = fake.engine.container("x", late).await;
+        (third, honest, begun.elapsed())
+    });
+    let hung = |answer: &Result<_, EngineError>| matches!(answer, Err(EngineError::Timeout { .. }));
+    assert!(hung(&one) && hung(&two));
+    let (third, honest, took) = three;
+    // One hangs on in the slow turn; of the others each is given up after a moment.
+    assert!(hung(&third) && matches!(honest, Ok(None)), "{third:?} {honest:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 #[tokio::test]
 async fn an_answer_beyond_its_bound_is_refused_and_one_within_is_not() {
     let limits = Limits { object_bytes: 2000, list_bytes: 4000, ..Limits::default() };
