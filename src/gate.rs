@@ -9,14 +9,16 @@ mod identity;
 mod leases;
 mod looks;
 mod metrics;
+mod own;
+mod places;
 mod plugins;
 mod pulls;
 mod records;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,17 +29,20 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
 use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Intent, PluginCall, Pull, Pulled, Transport, Unreadable};
+use crate::request::{Cgroupns, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
 pub use daemon_file::{DaemonFile, Listed};
+use gather::OnBehalf;
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Busy, Claim, Leases, To};
 use looks::Looks;
 use metrics::Metrics;
+pub use own::{Host as OwnHost, Own};
+use places::{AskingPlaces, Places};
 pub use plugins::Plugins;
 use pulls::Pulls;
 pub use records::Records;
@@ -60,6 +65,9 @@ pub struct Limits {
     pub look: Duration,
     /// What follows a call's end (AuthZRes), which the client waits for.
     pub after: Duration,
+    /// Decisions under way that cannot be made at once. Well below the connections that are served (`daemon::Limits`), so that calls
+    /// which wait for nothing are always answered.
+    pub places: usize,
 }
 
 impl Default for Limits {
@@ -69,6 +77,7 @@ impl Default for Limits {
             name: Duration::from_secs(5),
             look: Duration::from_secs(2),
             after: Duration::from_secs(2),
+            places: 512,
         }
     }
 }
@@ -103,12 +112,16 @@ pub struct Gate {
     identity: Identity,
     leases: Leases,
     looks: Looks,
+    places: Places,
+    asking: AskingPlaces,
+    own: Own,
     pulls: Pulls,
     /// Calls that find out whether names are still being given; and the one that does so because there are too many.
     settling: Semaphore,
     making_room: Semaphore,
-    /// Looks at starts that have ended, under way.
+    /// Starts that have ended and are to be looked at; and the looks under way.
     ended: Arc<Semaphore>,
+    looking: Semaphore,
     limits: Limits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.
     workers: tokio::runtime::Handle,
@@ -118,6 +131,8 @@ pub struct Gate {
     own_calls: AtomicU64,
     /// The engine may take calls over cleartext HTTP/2, where headers can hide more (`request::Transport`).
     speaks_http2: AtomicBool,
+    /// What the engine does with creates that do not name control groups (`request::Cgroupns`); `None`: it was not asked yet.
+    cgroupns: Mutex<Option<Cgroupns>>,
     metrics: Metrics,
 }
 
@@ -151,15 +166,20 @@ impl Gate {
             identity,
             leases: Leases::default(),
             looks: Looks::default(),
+            places: Places::new(Limits::default().places),
+            asking: AskingPlaces::new(Limits::default().places),
+            own: Own::default(),
             pulls: Pulls::default(),
             settling: Semaphore::new(MAX_SETTLING),
             making_room: Semaphore::new(1),
-            ended: Arc::new(Semaphore::new(after::MAX_LOOKS)),
+            ended: Arc::new(Semaphore::new(after::MAX_ENDED)),
+            looking: Semaphore::new(after::MAX_LOOKS),
             limits: Limits::default(),
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
             speaks_http2: AtomicBool::new(false),
+            cgroupns: Mutex::default(),
             metrics: Metrics::new(),
             own_calls: AtomicU64::new(0),
         }
@@ -169,12 +189,17 @@ impl Gate {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.places = Places::new(limits.places);
+        self.asking = AskingPlaces::new(limits.places);
         self
     }
 
-    /// The same gate, which keeps the names that are being given in `file`, and looks at calls' ends through `ends`.
+    /// The same gate, which keeps the names that are being given in `file`, looks at calls' ends through `ends`, and keeps networks off
+    /// the addresses of `own`.
     #[must_use]
-    pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>) -> Self {
+    pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>, own: Own) -> Self {
+        self.own = own;
+        self.records.write_on(self.workers.clone());
         self.leases = Leases::kept_in(file, self.workers.clone());
         self.ends = ends;
         self
@@ -210,6 +235,7 @@ impl Gate {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.figures(now)),
             Rules::Faulty { .. } => None,
         };
+        self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 
@@ -217,6 +243,15 @@ impl Gate {
     pub async fn meet_engine(&self, deadline: Instant) -> Result<String, EngineError> {
         let version = self.engine.version(deadline).await?.engine;
         self.speaks_http2.store(serves_http2(&version), Ordering::Relaxed);
+        if let Ok(info) = self.engine.info(deadline).await {
+            // moby, `cgroupNamespacesEnabled`: the daemon's default is a control group of its own.
+            let is_private = info.security.iter().any(|option| option == "cgroupns");
+            *self.cgroupns.lock().unwrap_or_else(PoisonError::into_inner) = Some(match (is_private, info.cgroup.as_str()) {
+                (false, _) => Cgroupns::Host,
+                (true, "2") => Cgroupns::Private,
+                (true, _) => Cgroupns::HostBefore141,
+            });
+        }
         Ok(version)
     }
 
@@ -229,20 +264,36 @@ impl Gate {
 
     /// Writes what the audit log has only counted so far. Called at stop.
     pub fn end(&self) {
+        self.records.end();
         self.journal.end();
     }
 
     /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
-    pub fn read(posted: &[u8], transport: Transport) -> Result<(Call, Intent), CallError> {
+    pub fn read(posted: &[u8], manner: impl Into<Manner>) -> Result<(Call, Intent), CallError> {
         let call = Call::decode(posted)?;
-        let intent = Intent::over(&call, transport);
+        let intent = Intent::over(&call, manner);
         Ok((call, intent))
     }
 
-    /// Over which HTTP a call that comes now may have come to the engine; for [`Gate::read`].
+    /// What the engine makes of a call that comes now, as far as the call does not show it; for [`Gate::read`].
     #[must_use]
-    pub fn transport(&self) -> Transport {
-        if self.speaks_http2.load(Ordering::Relaxed) { Transport::MaybeHttp2 } else { Transport::Http1 }
+    pub fn manner(&self) -> Manner {
+        let transport = if self.speaks_http2.load(Ordering::Relaxed) { Transport::MaybeHttp2 } else { Transport::Http1 };
+        Manner { transport, cgroupns: self.cgroupns().unwrap_or(Cgroupns::Host) }
+    }
+
+    fn cgroupns(&self) -> Option<Cgroupns> {
+        *self.cgroupns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A create that was read before the gate has met the engine is read again: what it leaves out is the engine's to say.
+    async fn read_again(&self, call: &Call, intent: Intent, began: Instant) -> Intent {
+        if self.cgroupns().is_some() || self.posture() == Posture::Images || !matches!(intent, Intent::Create(_)) {
+            return intent;
+        }
+        // Where the engine does not answer, what it leaves out counts as the host's.
+        let _ = self.meet_engine(began + self.limits.look).await;
+        Intent::over(call, self.manner())
     }
 
     /// Answers a post to `AuthZReq`.
@@ -256,8 +307,16 @@ impl Gate {
         if self.is_own(&call) && is_ours(&call, &intent) {
             return Answer::Allow;
         }
+        let intent = self.read_again(&call, intent, began).await;
         let rules = self.rules.load_full();
-        let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
+        let prejudged = prejudge(&rules, &intent);
+        // Those that cannot be decided at once, and renames, which wait for names.
+        let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
+        let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
+        if matches!(place, Some(None)) {
+            return self.answer(Some((&call, &intent)), &Verdict::Deny(Reason::Overloaded), &Facts::default(), began);
+        }
+        let Judgement { facts, verdict } = match prejudged {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
             None => match &intent {
                 Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
@@ -302,7 +361,8 @@ impl Gate {
     /// Reads what the daemon posted to `AuthZRes`; `None` if that call's end means nothing to the gate.
     #[must_use]
     pub fn read_end(posted: &[u8]) -> Option<Call> {
-        after::of_interest(posted)
+        // Nothing that reads has an end that means anything, and its answer may be large (`docker ps`).
+        Call::decode_end(posted, |method| !matches!(method, "GET" | "HEAD" | "OPTIONS"))
     }
 
     /// Takes note of a call's end. Refuses nothing: the effect has already happened.
@@ -316,7 +376,7 @@ impl Gate {
         let rules = self.rules.load_full();
         match prejudge(&rules, intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
-            None => self.judge_in_time(&rules, intent, Instant::now()).await,
+            None => self.judge_in_time(&rules, intent, OnBehalf::Gate, Instant::now()).await,
         }
     }
 
@@ -336,7 +396,7 @@ impl Gate {
                 Err(reason) => return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) },
             },
         };
-        let judgement = self.judge_in_time(rules, intent, began).await;
+        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
         if let (Intent::Start(_), Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) =
             (intent, &judgement.verdict, &judgement.facts.container)
         {
@@ -358,7 +418,7 @@ impl Gate {
         if let Err(reason) = self.plugins.begin(&key, plugin) {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
         }
-        let judgement = self.judge_in_time(rules, intent, began).await;
+        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
         match (&judgement.verdict, &judgement.facts.plugin) {
             (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
                 self.plugins.judged(&key, id, *digest);
@@ -369,12 +429,12 @@ impl Gate {
         judgement
     }
 
-    async fn judge_in_time(&self, rules: &Rules, intent: &Intent, began: Instant) -> Judgement {
+    async fn judge_in_time(&self, rules: &Rules, intent: &Intent, on_behalf: OnBehalf, began: Instant) -> Judgement {
         let Rules::Good { policy, verifiers } = rules else {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
         };
         let deadline = began + self.limits.decision;
-        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, intent, deadline)).await;
+        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, intent, on_behalf, deadline)).await;
         let facts = gathered.unwrap_or_else(|_| Facts {
             unknown: Some(Reason::Deadline { seconds: self.limits.decision.as_secs() }),
             ..Facts::default()
@@ -509,6 +569,13 @@ impl Gate {
             }
         }
         self.ends.named(name, Instant::now() + SETTLES).await.is_ok_and(|found| !found.is_empty())
+    }
+
+    fn posture(&self) -> Posture {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.posture,
+            Rules::Faulty { posture, .. } => *posture,
+        }
     }
 
     fn mode(&self) -> Mode {

@@ -22,6 +22,7 @@ mod tests;
 
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
+pub use network::Subnet;
 use route::Route;
 use target::Target;
 
@@ -67,10 +68,12 @@ pub enum Intent {
         /// What in the call opens the host: driver options, foreign drivers. Empty for a plain volume.
         doors: Vec<Door>,
     },
-    /// `POST /networks/create` with a built-in driver, and addresses or interfaces that open the host.
+    /// `POST /networks/create` with a built-in driver, and addresses or interfaces of the client's choice.
     Network {
-        /// What in the call opens the host; never empty.
+        /// What in the call opens the host.
         doors: Vec<Door>,
+        /// Subnets that are no doors as such, and may cover an address that the gate itself uses.
+        subnets: Vec<Subnet>,
     },
     /// `POST /networks/create` with a driver that is not built in.
     NetworkPlugin {
@@ -352,11 +355,38 @@ pub enum Transport {
     MaybeHttp2,
 }
 
+/// In which control groups the engine puts a container whose create says nothing of that (`CgroupnsMode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cgroupns {
+    /// Its own.
+    #[default]
+    Private,
+    /// Its own; the host's, where the call is of an API version before 1.41 (hosts with control groups version 1).
+    HostBefore141,
+    /// The host's, or it is not known.
+    Host,
+}
+
+/// What the engine makes of a call that the call itself does not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Over which HTTP it may have come.
+    pub transport: Transport,
+    /// Its default for control groups.
+    pub cgroupns: Cgroupns,
+}
+
+impl From<Transport> for Manner {
+    fn from(transport: Transport) -> Self {
+        Self { transport, cgroupns: Cgroupns::default() }
+    }
+}
+
 /// A call, its target cut in two.
 struct Asked<'c> {
     call: &'c Call,
     target: Target<'c>,
-    transport: Transport,
+    manner: Manner,
 }
 
 impl Intent {
@@ -368,12 +398,12 @@ impl Intent {
 
     /// What `call` would do.
     #[must_use]
-    pub fn over(call: &Call, transport: Transport) -> Self {
-        Self::read(call, transport).unwrap_or_else(Self::Unreadable)
+    pub fn over(call: &Call, manner: impl Into<Manner>) -> Self {
+        Self::read(call, manner.into()).unwrap_or_else(Self::Unreadable)
     }
 
-    fn read(call: &Call, transport: Transport) -> Result<Self, Unreadable> {
-        let asked = Asked { call, target: Target::read(&call.uri)?, transport };
+    fn read(call: &Call, manner: Manner) -> Result<Self, Unreadable> {
+        let asked = Asked { call, target: Target::read(&call.uri)?, manner };
         let path = &asked.target.path;
         if matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
             let attach = call.method == "GET" && route::is_attach(path);

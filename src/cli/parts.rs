@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::read_text;
-use crate::gate::{Gate, Identity, Plugins, Records, Rules};
+use crate::gate::{Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Records, Rules};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
@@ -29,6 +29,11 @@ const RECORDS: &str = "approvals.jsonl";
 pub(super) const RENAMES: &str = "renames.json";
 /// The plugins that may be enabled, in the state folder.
 const PLUGINS: &str = "plugins.json";
+
+/// Which resolvers are asked.
+const RESOLVERS: &str = "/etc/resolv.conf";
+/// What is asked about images of Docker Hub.
+const DOCKER_HUB: [&str; 2] = ["registry-1.docker.io", "auth.docker.io"];
 
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 4 << 20;
@@ -69,6 +74,7 @@ pub(super) fn serving(
     settings: &Settings,
     kept: &mut Kept,
     socket: &Path,
+    limits: GateLimits,
     workers: tokio::runtime::Handle,
 ) -> Result<Gate, String> {
     let state = settings.state_dir();
@@ -88,9 +94,30 @@ pub(super) fn serving(
     let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let gate = Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers)
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
-        .serving(state.join(RENAMES), ends);
+        .with_limits(limits)
+        .serving(state.join(RENAMES), ends, own(settings));
     gate.settings_hold(is_good);
     Ok(gate)
+}
+
+/// What the gate talks to, as far as the settings can be read.
+fn own(settings: &Settings) -> Own {
+    let mut hosts = Vec::new();
+    if let Ok(Some(NotarySettings { source: Source::Server(server), .. })) = settings.notary()
+        && let Ok(url) = Url::parse(&server)
+    {
+        hosts.push(url);
+    }
+    let scopes = settings.resolve(false).map(|policy| policy.scopes).unwrap_or_default();
+    for scope in scopes {
+        let asked: &[&str] = if scope.host.is_docker_hub() { &DOCKER_HUB } else { &[scope.host.as_str()] };
+        hosts.extend(asked.iter().filter_map(|host| Url::parse(&format!("https://{host}/")).ok()));
+    }
+    let named = |url: &Url| {
+        let name = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(OwnHost { name, port: url.port_or_known_default().unwrap_or(443) })
+    };
+    Own::new(hosts.iter().filter_map(named).collect(), RESOLVERS.into())
 }
 
 /// A gate that only says what it would say.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{UNKNOWN, YES, doctor, parts};
 use crate::daemon;
-use crate::gate::{Gate, Heartbeat};
+use crate::gate::{self, Gate, Heartbeat};
 use crate::policy::{AllowlistSetting, Settings};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
@@ -25,6 +25,8 @@ const BLOCKING_THREADS: usize = 8;
 const DESCRIPTORS: u64 = 4096;
 /// Of the descriptors, connections on the plugin's socket take one in this many at most.
 const CONNECTIONS_SHARE: u64 = 4;
+/// Of the connections, decisions that wait take one in this many at most.
+const PLACES_SHARE: usize = 2;
 /// How often the self-check asks for an engine that is not up yet.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// How often the metrics are written.
@@ -77,6 +79,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     let handle = workers.handle().clone();
     let (built, coming) = watch::channel(None);
     let limits = limits();
+    let of_decisions = gate::Limits { places: limits.connections / PLACES_SHARE, ..gate::Limits::default() };
     // Under systemd's socket the gate's name is that socket's, whatever `--socket` says.
     let bound = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let socket = bound.unwrap_or_else(|| arguments.socket.clone());
@@ -86,7 +89,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         let handle = handle.clone();
         move || {
             let mut kept = parts::Kept::serving(handle.clone());
-            match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
+            match parts::serving(&settings, &mut kept, &socket, of_decisions, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
                     built.send_replace(Some(Arc::clone(&gate)));

@@ -28,6 +28,8 @@ struct State {
     asks: Option<Asks>,
     http2: Option<Http2>,
     release: Option<String>,
+    cgroup: Option<String>,
+    security: Option<Vec<String>>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
 }
@@ -106,6 +108,13 @@ impl Twin {
     /// From now on this is the engine's release.
     pub fn upgrade(&self, release: &str) {
         self.lock().release = Some(release.to_owned());
+    }
+
+    /// From now on the host has this version of control groups, and the engine these security options.
+    pub fn host_has(&self, cgroup: &str, security: &[&str]) {
+        let mut state = self.lock();
+        state.cgroup = Some(cgroup.to_owned());
+        state.security = Some(security.iter().map(|&option| option.to_owned()).collect());
     }
 
     /// From now on the socket does this with a gRPC call over HTTP/2; at first it refuses.
@@ -283,7 +292,7 @@ impl Api for Twin {
 
     fn info(&self, _: Instant) -> Reply<'_, Info> {
         let text = str::to_owned;
-        self.answer("info".to_owned(), |_| Info {
+        self.answer("info".to_owned(), |state| Info {
             id: text("twin"),
             host: text("twin"),
             engine: text("28.5.2"),
@@ -293,7 +302,8 @@ impl Api for Twin {
             data_root: text("/var/lib/docker"),
             live_restore: false,
             insecure_cidrs: vec![text("127.0.0.0/8")],
-            security: vec![text("seccomp")],
+            security: state.security.clone().unwrap_or_else(|| vec![text("seccomp"), text("cgroupns")]),
+            cgroup: state.cgroup.clone().unwrap_or_else(|| text("2")),
         })
     }
 

@@ -14,14 +14,17 @@ use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::image::ImageName;
 use crate::policy::{Mode, Reason, Scope, Verdict};
-use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
+use crate::request::{Create, Intent, Pull, Pulled, Service, Start, StartAction};
 use crate::trust::{Hashed, Question};
 use crate::wire::Call;
 
 /// How long ago a start may have begun that an earlier gate judged. What runs longer was not started by it.
 const RECENTLY: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
-/// Most looks at ended starts under way; one that finds no place is recorded as not made. Stops memory from being filled.
+/// Most looks at ended starts under way; more wait, and their calls are answered meanwhile.
 pub(super) const MAX_LOOKS: usize = 32;
+/// Most that wait, too; one that finds no place is recorded as not made. A client can have so many starts wait in the engine and end
+/// at once. Stops memory from being filled: each is a name and some times.
+pub(super) const MAX_ENDED: usize = 4096;
 /// The times of the engine and of the gate are the same clock's; what is between them is rounding.
 const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
 /// One call of the engine at a call's end. It may wait for a lock that a client holds.
@@ -31,21 +34,6 @@ const JUDGE_TRIES: u32 = 5;
 /// How long a container that may not run is tried to be killed, and how often.
 const KILL_TRIES: u32 = 150;
 const KILL_PAUSE: Duration = Duration::from_secs(2);
-
-/// The call, if its end means anything to the gate. Cheap for the many that do not (`docker ps` answers are large).
-pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Glance<'a> {
-        #[serde(borrow)]
-        request_method: std::borrow::Cow<'a, str>,
-    }
-    let glance: Glance<'_> = serde_json::from_slice(posted).ok()?;
-    if matches!(&*glance.request_method, "GET" | "HEAD" | "OPTIONS") {
-        return None;
-    }
-    Call::decode(posted).ok()
-}
 
 impl Gate {
     pub(super) async fn after(self: &Arc<Self>, call: &Call) {
@@ -67,6 +55,11 @@ impl Gate {
                 if status != Some(304) {
                     self.look_at_start(start, judged).await;
                 }
+            }
+            Intent::Service(Service::Rollback { service }) if succeeded => {
+                // It asks verifiers, as below.
+                let gate = Arc::clone(self);
+                let _ = tokio::spawn(async move { gate.rolled_back(&service).await }).await;
             }
             Intent::Plugin(plugin) => {
                 // It asks verifiers, which may take longer than the daemon is kept waiting.
@@ -145,6 +138,41 @@ impl Gate {
         self.journal.record(&entry);
     }
 
+    /// Judges what a service runs after a rollback. An update in between, which was approved, puts the specification that it replaced in
+    /// the place of the one that was judged; and that may be older than the gate.
+    async fn rolled_back(&self, service: &str) {
+        let found = match self.ends.service(service, Instant::now() + CALL).await {
+            Ok(Some(found)) => found.spec,
+            Ok(None) => return,
+            Err(error) => return self.note(&format!("what a rollback brought back could not be looked at: {error}")),
+        };
+        let is_plain = found.plugin.is_none() && matches!(found.runtime.as_str(), "" | "container");
+        let named = |text: &String| ImageName::parse(text).ok();
+        let (image, mounts) = (found.image.as_ref().and_then(named), found.image_mounts.iter().filter_map(named).collect());
+        let spec = Service::Spec {
+            image,
+            image_mounts: mounts,
+            plugin: (!is_plain).then(|| found.runtime.clone()),
+            doors: Vec::new(),
+            networks: Vec::new(),
+        };
+        let Verdict::Deny(reason) = self.judge(&Intent::Service(spec)).await.verdict else { return };
+        if reason.is_unsure() {
+            return self.note(&format!("what a rollback brought back could not be judged: {}", reason.message()));
+        }
+        let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);
+        entry.action = Intent::Service(Service::Rollback { service: String::new() }).action();
+        entry.image = Entry::text(&found.image.unwrap_or_default());
+        entry.code = reason.code();
+        entry.message = format!(
+            "service `{}` was rolled back to what was not judged; update or remove it: {}",
+            Entry::text(service),
+            reason.message()
+        );
+        tracing::error!(service, code = entry.code, "a service was rolled back to what was not judged; update or remove it");
+        self.journal.record(&entry);
+    }
+
     /// Looks at what a start by name has started. Goes on when the time of the answer is over.
     async fn look_at_start(self: &Arc<Self>, start: Start, judged: Option<Judged>) {
         let Ok(place) = Arc::clone(&self.ended).try_acquire_owned() else {
@@ -152,13 +180,18 @@ impl Gate {
             self.not_looked(&format!("too many at once, the last by the name `{name}`"));
             return;
         };
+        let goes_on_at_once = self.looking.available_permits() > 0;
         let gate = Arc::clone(self);
-        let look = async move {
+        let look = tokio::spawn(async move {
             let _place = place;
+            // The semaphore is never closed.
+            let _turn = gate.looking.acquire().await;
             gate.started(&start, judged).await;
-        };
-        // Who waits for the answer may stop waiting; the look goes on.
-        let _ = tokio::spawn(look).await;
+        });
+        // Who waits for the answer may stop waiting; the look goes on. One that has to wait itself keeps no connection.
+        if goes_on_at_once {
+            let _ = look.await;
+        }
     }
 
     /// The judged container began with this call, or else everything that did is judged. Where the gate was restarted in between,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::records::Record;
-use super::{Gate, Identity, Limits, Records, Rules};
+use super::{Gate, Identity, Limits, Own, OwnHost, Records, Rules};
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{
     Container, EngineError, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store, Twin,
@@ -77,6 +77,7 @@ fn house_with(policy: Policy, notary: Notary) -> House {
         name: Duration::from_millis(200),
         look: Duration::from_millis(200),
         after: Duration::from_millis(200),
+        places: 64,
     };
     let workers = tokio::runtime::Handle::current();
     let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::default(), workers);
@@ -1077,4 +1078,188 @@ fn with_faulty_settings_no_plugin_is_enabled() {
     let says = |intent| crate::policy::decide_without_policy("x", Posture::Images, &intent);
     assert!(matches!(says(enable("made:1")), crate::policy::Verdict::Deny(crate::policy::Reason::SettingFault { .. })));
     assert!(matches!(says(sent("POST", "/plugins/img-authz/set")), crate::policy::Verdict::Allow(_)));
+}
+
+fn refused(answer: &Answer) -> &str {
+    match answer {
+        Answer::Allow => "allow",
+        Answer::Deny(message) => message.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// A create that the engine has not carried out after 20 s, and whose end the daemon does not tell.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_a_create_gives_starts_nothing_until_the_create_is_over() {
+    let house = house();
+    let create = |name: &str| {
+        let Intent::Create(create) = create(GOOD) else { panic!() };
+        let uri = format!("/containers/create?name={name}");
+        let call = Call { method: "POST".into(), uri, ..call_without_body() };
+        Ok((call, Intent::Create(Box::new(Create { name: Some(name.into()), ..*create }))))
+    };
+    assert_eq!(house.gate.request(create("web")).await, Answer::Allow);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(refused(&house.lives("POST", "/containers/web/start").await), "name-busy");
+    // An engine that does not answer says nothing about it.
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    house.engine.fail_with(Some(EngineError::Timeout { call: "GET /images/x".into() }));
+    assert_eq!(refused(&house.lives("POST", "/containers/web/start").await), "name-busy");
+    // It is passed, and the name is given.
+    house.engine.fail_with(None);
+    assert_eq!(house.lives("POST", "/containers/web/start").await, Answer::Allow);
+    // An end, whatever it was, needs no such proof.
+    assert_eq!(house.gate.request(create("db")).await, Answer::Allow);
+    house.ends("POST", "/containers/create?name=db").await;
+    assert_eq!(refused(&house.lives("POST", "/containers/db/start").await), "container-unknown");
+}
+
+/// One client's decisions that hang, all of repositories that it has made up.
+#[tokio::test]
+async fn decisions_that_hang_leave_places_to_others_and_are_refused_at_once_when_there_are_too_many() {
+    let house = house_with(policy(Posture::Images), Notary { hangs: true, ..Notary::default() });
+    let record = Record {
+        image_id: digest("good config"),
+        repository: "r.example/team/good".parse().unwrap(),
+        digest: digest("good manifest"),
+    };
+    house.gate.records.keep(&record);
+    let ask = |reference: &str| {
+        let (gate, intent) = (house.gate.clone(), pull(reference));
+        async move { gate.request(Ok((call_without_body(), intent))).await }
+    };
+    let hanging: Vec<_> = (0..200).map(|number| tokio::spawn(ask(&format!("r.example/made-up{number}:1")))).collect();
+    tokio::task::yield_now().await;
+    let begun = std::time::Instant::now();
+    assert_eq!(refused(&ask("r.example/one-more:1").await), "overloaded");
+    assert_eq!(house.lives("GET", "/containers/json").await, Answer::Allow);
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    // A repository that has vouched for something is asked about.
+    assert_eq!(refused(&ask(GOOD).await), "deadline");
+    let mut counts = std::collections::BTreeMap::new();
+    for answer in hanging {
+        *counts.entry(refused(&answer.await.unwrap()).to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(counts, [("deadline".to_owned(), 8), ("overloaded".to_owned(), 192)].into());
+    let text = house.gate.metrics();
+    assert!(text.contains("img_authz_places_used 0\n") && text.contains("refused_total{what=\"question\"} 193\n"), "{text}");
+}
+
+/// A client that takes every place does not switch off what finds and kills what was started in another's place.
+#[tokio::test]
+async fn what_began_unjudged_is_killed_whatever_clients_have_taken() {
+    let house = house();
+    let mut unsigned = image("evil", &["r.example/team/evil:1"], &["r.example/team/evil"]);
+    unsigned.id = digest("evil config");
+    house.engine.put_image(unsigned);
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let began = Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container('e', "elsewhere", Some(digest("evil config")))
+    };
+    house.engine.put_container(began);
+    let questions: Vec<_> = std::iter::from_fn(|| house.gate.asking.enter(false)).collect();
+    let decisions: Vec<_> = (0..100).filter_map(|number| house.gate.places.enter(&number.to_string())).collect();
+    let looks = house.gate.looking.acquire_many(u32::try_from(super::after::MAX_LOOKS).unwrap()).await.unwrap();
+    let begun = std::time::Instant::now();
+    house.gate.response(&started_call(Some(204))).await;
+    assert!(begun.elapsed() < Duration::from_millis(100), "its call waits for no other look");
+    assert!(house.engine.killed().is_empty());
+    drop(looks);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if !house.engine.killed().is_empty() {
+            break;
+        }
+    }
+    assert_eq!(house.engine.killed().len(), 1);
+    drop((questions, decisions));
+}
+
+/// An approved update between the check of a rollback and the rollback puts another specification in the place of the judged one.
+#[tokio::test]
+async fn a_rollback_that_brought_back_what_was_not_judged_is_recorded() {
+    let signed = format!("r.example/team/good:1@{}", digest("good manifest"));
+    let unsigned = format!("r.example/team/good:1@{}", digest("evil manifest"));
+    let service = |image: &str, runtime: &str| EngineService {
+        id: "web".into(),
+        spec: ServiceSpec { image: Some(image.into()), runtime: runtime.into(), ..ServiceSpec::default() },
+        previous: None,
+    };
+    for (found, status, mismatches) in [
+        (service(&signed, ""), 200, 0),
+        (service(&signed, "container"), 200, 0),
+        (service(&unsigned, ""), 200, 1),
+        (service(GOOD, ""), 200, 1),
+        (service(&signed, "plugin"), 200, 1),
+        (service(&unsigned, ""), 500, 0),
+    ] {
+        let house = house();
+        house.engine.put_service(found.clone());
+        let uri = "/services/web/update?version=1&rollback=previous".to_owned();
+        let outcome = Some(crate::wire::Outcome { status, body: None });
+        house.gate.after(&Call { method: "POST".into(), uri, outcome, ..call_without_body() }).await;
+        let entries = house.journal.0.lock().unwrap();
+        let seen = entries.iter().filter(|entry| entry.event == Event::Mismatch).count();
+        assert_eq!(seen, mismatches, "{found:?} {status}");
+    }
+}
+
+#[tokio::test]
+async fn in_lockdown_no_network_takes_the_way_to_what_the_gate_talks_to() {
+    let network = |subnet: &str| {
+        let body = format!(r#"{{"Name":"n","IPAM":{{"Config":[{{"Subnet":"{subnet}"}}]}}}}"#);
+        let headers = [("Content-Type".to_owned(), "application/json".to_owned())].into();
+        Intent::of(&Call {
+            method: "POST".into(),
+            uri: "/networks/create".into(),
+            headers,
+            body: Some(body.into_bytes()),
+            ..call_without_body()
+        })
+    };
+    for (posture, open, subnet, says) in [
+        (Posture::Lockdown, "", "10.1.2.0/24", "host-door"),
+        (Posture::Lockdown, "", "10.0.0.0/8", "host-door"),
+        (Posture::Lockdown, "", "10.1.3.0/24", "allow"),
+        (Posture::Lockdown, "", "192.168.7.0/24", "allow"),
+        (Posture::Lockdown, "network-subnet=10.1.2.0/24", "10.1.2.0/24", "allow"),
+        (Posture::Images, "", "10.1.2.0/24", "allow"),
+    ] {
+        let doors = if open.is_empty() { Vec::new() } else { vec![open.parse().unwrap()] };
+        let mut house = house_with(Policy { doors, ..policy(posture) }, Notary::default());
+        let hosts = vec![OwnHost { name: "10.1.2.3".into(), port: 443 }];
+        Arc::get_mut(&mut house.gate).unwrap().own = Own::new(hosts, "/nonexistent".into());
+        assert_eq!(house.says(&network(subnet)).await, says, "{subnet} {open}");
+    }
+}
+
+#[tokio::test]
+async fn in_lockdown_a_create_is_in_the_control_groups_that_the_engine_puts_it_in() {
+    let post = |version: &str| {
+        let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!(r#"{{"Image":"{GOOD}"}}"#));
+        format!(
+            r#"{{"RequestMethod":"POST","RequestUri":"/{version}/containers/create",
+            "RequestHeaders":{{"Content-Type":"application/json"}},"RequestBody":"{body}"}}"#
+        )
+    };
+    for (cgroup, security, version, says) in [
+        ("2", &["seccomp", "cgroupns"][..], "v1.40", "allow"),
+        ("1", &["seccomp", "cgroupns"], "v1.40", "host-door"),
+        ("1", &["seccomp", "cgroupns"], "v1.41", "allow"),
+        ("2", &["seccomp"], "v1.41", "host-door"),
+        ("", &["seccomp"], "v1.41", "host-door"),
+    ] {
+        for posture in [Posture::Lockdown, Posture::Images] {
+            let house = house_with(policy(posture), Notary::default().with(GOOD, digest("good manifest")));
+            house.engine.host_has(cgroup, security);
+            let says = if posture == Posture::Images { "allow" } else { says };
+            // The first meets a gate that has not met the engine.
+            for _ in 0..2 {
+                let read = Gate::read(post(version).as_bytes(), house.gate.manner());
+                assert_eq!(refused(&house.gate.request(read).await), says, "{cgroup} {security:?} {version} {posture:?}");
+            }
+        }
+    }
 }

@@ -16,6 +16,8 @@ pub struct Facts {
     pub networks: Vec<NetworkFacts>,
     /// About the plugin that is to be enabled.
     pub plugin: Option<PluginFacts>,
+    /// Addresses that the gate itself uses, where a network of the client's choice may cover them (posture `lockdown`).
+    pub own_addresses: Vec<std::net::IpAddr>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
     /// Something the call depends on could not be found out; it is refused with this.

@@ -147,7 +147,7 @@ impl Line {
             Intent::Service(Service::Spec { image, image_mounts, plugin, doors, networks: _ }) => {
                 images(image.as_ref(), image_mounts) || plugin.is_some() || (lockdown && !doors.is_empty())
             }
-            Intent::Volume { doors } | Intent::Network { doors } => lockdown && !doors.is_empty(),
+            Intent::Volume { doors } | Intent::Network { doors, .. } => lockdown && !doors.is_empty(),
             Intent::Plugin(PluginCall::Create { .. } | PluginCall::Change { .. })
             | Intent::Bring(_)
             | Intent::Swarm

@@ -182,7 +182,7 @@ async fn no_line_is_misjudged_in_either_posture() {
                 Some(raw) => base64::engine::general_purpose::STANDARD.decode(raw).unwrap(),
                 None => line["authz_request"].to_string().into_bytes(),
             };
-            let read = Gate::read(&posted, gate.transport());
+            let read = Gate::read(&posted, gate.manner());
             let answer = gate.request(read.clone()).await;
             if let Some(fault) = fault(line, posture, &answer) {
                 wrong.push(format!("{fault} ({posture}) {}: {}: {answer:?}", line["id"], line["name"]));
@@ -216,6 +216,6 @@ async fn a_failing_engine_lets_no_container_start() {
     engine.twin().fail_with(Some(EngineError::Timeout { call: "x".to_owned() }));
     let gate = gate(folder.path(), engine, "images", &line["policy"]);
     let posted = br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#;
-    let Answer::Deny(message) = gate.request(Gate::read(posted, gate.transport())).await else { panic!("started") };
+    let Answer::Deny(message) = gate.request(Gate::read(posted, gate.manner())).await else { panic!("started") };
     assert!(message.starts_with("container-busy"), "{message}");
 }
