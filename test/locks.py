@@ -4,9 +4,16 @@ long as the client likes, and a look at it does not end. Runs inside the rig's m
 
     locks.py rename --good REFERENCE --evil IMAGE-ID [--unguarded]   a name that is being given starts nothing, however long it takes
     locks.py look --good REFERENCE [--unguarded]                     a container that hangs does not hold up the start of another
+    locks.py many --good REFERENCE [--unguarded]                     nor do more of them than the gate looks at at a time
+    locks.py create --good REFERENCE [--unguarded]                   a name that a create gives starts nothing, however long the
+                                                                     client's volume driver takes
 """
 import argparse
+import http.server
+import json
+import os
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -91,15 +98,107 @@ def look(args):
     return 0 if honest == "started" and took < 2 and refused == (0 if args.unguarded else 20) else 1
 
 
+def many(args):
+    count = 3 if args.unguarded else 24
+    held = [create(args.good, f"locked{number}") for number in range(count)]
+    other = create(args.good, "other")
+    prepared(all(held) and other, "no containers")
+    # What the engine itself takes for it on this machine.
+    begun = time.monotonic()
+    call("POST", f"/containers/{other}/restart?t=0")
+    alone = time.monotonic() - begun
+    locks = [Lock(container) for container in held]
+    for lock in locks:
+        lock.__enter__()
+    # By name, by whole id and by beginnings of it: each container under several spellings.
+    spellings = [spelling for container in held for spelling in (container, container[:12], container[:20])]
+    threads = []
+    for spelling in spellings + [f"locked{number}" for number in range(count)]:
+        answers = []
+        thread = threading.Thread(target=lambda spelling=spelling, answers=answers: answers.append(start(spelling)), daemon=True)
+        thread.start()
+        threads.append((thread, answers))
+    times, said = [], set()
+    for _ in range(5):
+        begun = time.monotonic()
+        said.add(say(*call("POST", f"/containers/{other}/restart?t=0")))
+        times.append(time.monotonic() - begun)
+    if not args.unguarded:
+        for thread, _ in threads:
+            thread.join(10)
+    refused = sum(1 for _, answers in threads if answers and say(*answers[0]) == "refused container-busy")
+    for lock in locks:
+        lock.__exit__()
+    print(f"locks many: the other container {said} in {max(times):.2f} s at most ({alone:.2f} s alone); {refused} of {len(threads)} starts refused")
+    for thread, _ in threads:
+        thread.join(30)
+    for container in held + [other]:
+        remove(container)
+    is_quick = args.unguarded or max(times) < 2 + alone
+    return 0 if said == {"started"} and is_quick and refused == (0 if args.unguarded else len(threads)) else 1
+
+
+class Driver(http.server.BaseHTTPRequestHandler):
+    """A volume driver that makes no volume until it is told to fail."""
+    ends = threading.Event()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = {"Implements": ["VolumeDriver"], "Capabilities": {"Scope": "local"}, "Volumes": []}
+        if self.path.endswith((".Create", ".Get")):
+            answer = {"Err": "no such volume"}
+        if self.path.endswith(".Create"):
+            Driver.ends.wait(100)
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self):
+        return "engine"
+
+    def log_message(self, *_):
+        pass
+
+
+def slow_create(args):
+    """A create waits for a volume driver behind the place where it has taken its name: until it is over, that name is nobody's, and
+    the beginning of a container's id that is spelled alike means that container."""
+    good = create(args.good)
+    prepared(good, "no container")
+    prefix, path = good[:12], "/run/docker/plugins/slow.sock"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Driver.ends.clear()
+    with socketserver.ThreadingUnixStreamServer(path, Driver) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        body = {"Image": args.good, "HostConfig": {"NetworkMode": "none", "Binds": ["slow:/slow"], "VolumeDriver": "slow"}}
+        waiting, answers = later(lambda: call("POST", f"/containers/create?name={prefix}", body))
+        time.sleep(0 if args.unguarded else HELD)
+        prepared(not answers, f"the create does not wait: {answers}")
+        by_prefix = say(*start(prefix))
+        by_id = say(*start(good))
+        Driver.ends.set()
+        waiting.join(30)
+        server.shutdown()
+    os.unlink(path)
+    after = say(*call("POST", f"/containers/{prefix}/restart?t=0"))
+    print(f"locks create: while the name is given by it {by_prefix}, by the whole id {by_id}; afterwards {after}")
+    remove(good)
+    expected = "started" if args.unguarded else "refused name-busy"
+    return 0 if (by_prefix, by_id, after) == (expected, "started", "started") else 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rename", "look"])
+    parser.add_argument("what", choices=["rename", "look", "many", "create"])
     parser.add_argument("--good", required=True, help="a signed reference")
     parser.add_argument("--evil", help="the id of an image that nobody vouches for")
     parser.add_argument("--container", help="a container of it, made before the gate came")
     parser.add_argument("--unguarded", action="store_true", help="the gate is out of the chain")
     args = parser.parse_args()
-    return {"rename": rename, "look": look}[args.what](args)
+    return {"rename": rename, "look": look, "many": many, "create": slow_create}[args.what](args)
 
 
 if __name__ == "__main__":

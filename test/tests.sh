@@ -552,6 +552,12 @@ test_a_name_that_is_being_given_starts_nothing() { locked rename; }
 further_tests+=(test_a_container_that_hangs_holds_no_other_up)
 test_a_container_that_hangs_holds_no_other_up() { locked look; }
 
+further_tests+=(test_containers_that_hang_hold_no_other_up)
+test_containers_that_hang_hold_no_other_up() { locked many; }
+
+further_tests+=(test_a_name_that_a_create_gives_starts_nothing)
+test_a_name_that_a_create_gives_starts_nothing() { locked create; }
+
 # --- The plugin's life ---
 
 # reconfigure NAME=VALUE...: as the documentation says: disable, set, enable, SIGHUP
