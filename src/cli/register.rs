@@ -329,7 +329,10 @@ fn find_all(names: &[ImageName], source: Source, ids: bool, settings: &Settings)
     let registry = Registry::new(settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let host: &dyn engine::Api = &engine;
-    if ids && let Ok(info) = runtime.block_on(host.info(Instant::now() + ENGINE_TIME)) && info.store == Store::Containerd {
+    if ids
+        && let Ok(info) = runtime.block_on(host.info(Instant::now() + ENGINE_TIME))
+        && info.store == Store::Containerd
+    {
         out::note("note: --image-id does nothing for this host: in the containerd store an image's id is its digest");
     }
     let mut all = Vec::new();

@@ -73,11 +73,11 @@ fn ids_alone(list: &ListFile, store: Store) -> Option<Finding> {
     if alone.is_empty() || store != Store::Containerd {
         return None;
     }
-    let names = alone.iter().filter_map(|entry| Some(quoted(&clean(&entry.references.first()?.to_string()))));
-    let named: Vec<String> = names.take(NAMED).collect();
-    let names = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    let firsts = alone.iter().filter_map(|entry| Some(quoted(&clean(&entry.references.first()?.to_string()))));
+    let some: Vec<String> = firsts.take(NAMED).collect();
+    let which = if some.is_empty() { String::new() } else { format!(": {}", some.join(", ")) };
     let evidence = format!(
-        "{} of {} entries of the allowlist have an `image_id` and no `digest`, and count for nothing in the containerd store{names}",
+        "{} of {} entries of the allowlist have an `image_id` and no `digest`, and count for nothing in the containerd store{which}",
         alone.len(),
         list.entries.len()
     );
@@ -300,7 +300,11 @@ mod tests {
         let list = ListFile { entries };
         let told = ids_alone(&list, Store::Containerd).unwrap();
         assert_eq!((told.id, told.severity), ("allowlist-ids-alone", Warning));
-        assert!(told.evidence.starts_with("2 of 3 entries") && told.evidence.ends_with(": `r.example/app:1`"), "{}", told.evidence);
+        assert!(
+            told.evidence.starts_with("2 of 3 entries") && told.evidence.ends_with(": `r.example/app:1`"),
+            "{}",
+            told.evidence
+        );
         assert!(ids_alone(&list, Store::Classic).is_none());
         let digests = ListFile { entries: vec![Entry { digest, ..Entry::default() }] };
         assert!(ids_alone(&digests, Store::Containerd).is_none());
