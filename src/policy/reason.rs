@@ -376,7 +376,7 @@ impl Reason {
 pub const fn trust_remedy(code: TrustCode) -> &'static str {
     match code {
         TrustCode::Unreachable => "check NOTARY and the network from this host, then repeat",
-        TrustCode::Busy => "repeat in a minute; if it stays so, tell the Notary's operator",
+        TrustCode::Busy => "repeat in a minute; if it stays so, tell that server's operator",
         TrustCode::CaRefused => "set NOTARY_ROOT_CA to the CA of that server's certificate",
         TrustCode::Unauthorized => "put credentials for the registry into DOCKER_CONFIG's config.json",
         TrustCode::NoTrustData => "sign the image (docker trust sign), or use a signed one",
