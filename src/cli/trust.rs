@@ -477,6 +477,9 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
             (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
+            (None, None) if standing.is_ahead(now) => {
+                format!("good, but this host's clock went back: dates count from {}", second(standing.seen))
+            }
             (None, None) => "good".to_owned(),
         };
         let first = standing.first();

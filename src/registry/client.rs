@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::manifest::MEDIA_TYPES;
@@ -12,12 +14,18 @@ use super::{Api, Manifest, RegistryError, Reply, Wanted};
 use crate::files::{Texts, read_text};
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
-use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, certificate_files};
+use crate::net::{
+    self, Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, certificate_files,
+};
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// Largest manifest read, bytes; what registries accept at most. Stops a registry from filling memory.
 const MANIFEST_BYTES: u64 = 4 << 20;
+/// Manifests up to this are read without more ado; an image's have a few KB, an index's some dozen.
+const SMALL_BYTES: u64 = 64 << 10;
+/// How many larger ones are read at once of one registry. Stops a repository of large ones from filling memory.
+const LARGE_AT_ONCE: usize = 2;
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
@@ -58,6 +66,8 @@ struct Peer {
     http: Option<Session>,
     /// Plain HTTP was what worked last.
     is_plain: AtomicBool,
+    /// Large manifests on their way.
+    large: Semaphore,
 }
 
 impl Settings {
@@ -106,11 +116,18 @@ impl Registry {
         let path = format!("v2/{}/manifests/{wanted}", repository.path());
         let scope = format!("repository:{}:pull", repository.path());
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
-        let answer = peer.get(&path, asker, deadline).await.map_err(|error| self.explain(host, asker, error))?;
+        let (mut answer, mut _large) = (peer.get(&path, asker, SMALL_BYTES, deadline).await, None);
+        if matches!(answer, Err(NetError::TooLarge { .. })) {
+            let permit = tokio::time::timeout_at(deadline, peer.large.acquire()).await;
+            _large = Some(permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })?);
+            answer = peer.get(&path, asker, MANIFEST_BYTES, deadline).await;
+        }
+        let answer = answer.map_err(|error| self.explain(host, asker, error))?;
         let host = host.to_owned();
         match answer.status {
             200 => {}
             404 => return Err(RegistryError::NotFound { host, what: what() }),
+            status if answer.is_busy() => return Err(RegistryError::Busy { host, what: what(), status }),
             403 => return Err(RegistryError::Denied { host, what: what() }),
             status => return Err(RegistryError::Status { host, what: what(), status }),
         }
@@ -154,7 +171,7 @@ impl Registry {
             None
         };
         let https = Session::new(https, &format!("https://{address}")).map_err(setting)?;
-        Ok(Peer { https, http, is_plain: AtomicBool::new(false) })
+        Ok(Peer { https, http, is_plain: AtomicBool::new(false), large: Semaphore::new(LARGE_AT_ONCE) })
     }
 
     /// Who may vouch for this registry, and what we show it.
@@ -193,25 +210,36 @@ impl Api for Registry {
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
         Box::pin(self.fetch(repository, wanted, deadline))
     }
+
+    fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            match self.greet(host, deadline).await {
+                Ok(answer) => net::is_gone(&Ok(answer)),
+                Err(RegistryError::Net(error)) => net::is_gone(&Err(error)),
+                Err(_) => false,
+            }
+        })
+    }
 }
 
 impl Peer {
     /// GET over TLS; over plain HTTP where that is allowed and TLS is not what the registry speaks.
-    async fn get(&self, path: &str, asker: Asker<'_>, deadline: Instant) -> Result<Answer, NetError> {
-        let Some(http) = &self.http else { return ask(&self.https, path, asker, deadline).await };
+    async fn get(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<Answer, NetError> {
+        let ask = async |session: &Session| ask(session, path, asker, most, deadline).await;
+        let Some(http) = &self.http else { return ask(&self.https).await };
         if self.is_plain.load(Ordering::Relaxed)
-            && let Ok(answer) = ask(http, path, asker, deadline).await
+            && let Ok(answer) = ask(http).await
             && !is_tls_server(&answer)
         {
             return Ok(answer);
         }
-        match ask(&self.https, path, asker, deadline).await {
+        match ask(&self.https).await {
             Ok(answer) => {
                 self.is_plain.store(false, Ordering::Relaxed);
                 Ok(answer)
             }
             // A certificate that is not to be trusted is no reason to do without one; the rest may be "no TLS here".
-            Err(error @ (NetError::Tls { .. } | NetError::Unreachable { .. })) => match ask(http, path, asker, deadline).await {
+            Err(error @ (NetError::Tls { .. } | NetError::Unreachable { .. })) => match ask(http).await {
                 Ok(answer) if !is_tls_server(&answer) => {
                     self.is_plain.store(true, Ordering::Relaxed);
                     Ok(answer)
@@ -225,12 +253,12 @@ impl Peer {
     }
 }
 
-async fn ask(session: &Session, path: &str, asker: Asker<'_>, deadline: Instant) -> Result<Answer, NetError> {
+async fn ask(session: &Session, path: &str, asker: Asker<'_>, bytes: u64, deadline: Instant) -> Result<Answer, NetError> {
     let mut headers = HeaderMap::new();
     for (media_type, _) in MEDIA_TYPES {
         headers.append("accept", HeaderValue::from_static(media_type));
     }
-    let bounds = Bounds { bytes: MANIFEST_BYTES, time: deadline.saturating_duration_since(Instant::now()) };
+    let bounds = Bounds { bytes, time: deadline.saturating_duration_since(Instant::now()) };
     session.get(path, headers, asker, bounds).await
 }
 

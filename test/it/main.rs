@@ -26,6 +26,7 @@ mod trust_bundles;
 mod trust_commands;
 mod trust_fixtures;
 mod trust_fuzz;
+mod trust_memory;
 mod trust_reboot;
 mod trust_repo;
 mod trust_server;

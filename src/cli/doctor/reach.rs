@@ -268,8 +268,8 @@ fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
         let evidence = format!("trust data kept of {count} repositories has expired: {names}");
         Finding::info("trust-expired", evidence, "their publishers must sign again if the server has nothing newer")
     });
-    tell(&|one| one.checked.duration_since(now) > CLOCK_WARNING, &|count, names| {
-        let evidence = format!("{count} repositories were last checked in the future: {names}; this host's clock went back");
+    tell(&|one| one.seen.duration_since(now) > CLOCK_WARNING, &|count, names| {
+        let evidence = format!("{count} repositories were checked in the future: {names}; this host's clock went back");
         Finding::warning("clock", evidence, "synchronise the clock (systemd-timesyncd, chrony)")
     });
     findings
@@ -377,6 +377,7 @@ mod tests {
         let standing = |expires: Option<&str>| Standing {
             repository: "r.example/app".to_owned(),
             checked: now,
+            seen: now,
             expires: expires.map(at),
             roles: Vec::new(),
             is_renewed: true,
@@ -421,6 +422,7 @@ mod tests {
         let standing = |checked: &str, expires: Option<&str>, fault: Option<&str>| Standing {
             repository: "r.example/a".into(),
             checked: at(checked),
+            seen: at(checked),
             expires: expires.map(at),
             roles: Vec::new(),
             is_renewed: true,

@@ -11,7 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Entry, FLIGHTS, Inner, Notary, StateDir, Urgency, lock};
+use super::{Entry, Inner, Notary, StateDir, Urgency, lock};
+use crate::trust::asking::FLIGHTS;
 use crate::trust::tuf::Knowledge;
 
 /// Shortest window that is kept open. Below it whoever asks also waits, which is what a window that short asks for.
@@ -94,6 +95,12 @@ impl Inner {
         let Ok(paths) = tokio::task::spawn_blocking(move || state.paths()).await else { return };
         let mut kept = Vec::new();
         for path in paths {
+            // One after the other, and in turn with those who wait for something.
+            let share = self.share(false, LOOK_AT_DISK);
+            let size = std::fs::metadata(&path).map_or(0, |kept| kept.len());
+            if share.take(size).await.is_err() {
+                return;
+            }
             let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
             let Ok(read) = read else { continue };
             let begun = Instant::now();

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::budget::Share;
 use super::server::{FetchError, Server};
 use super::state::{Bad, FILE_BYTES, REPOSITORIES, Written, decode, encode, put, take};
 use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
@@ -59,7 +60,7 @@ impl Notary {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
-            self.inner.loaded(&entry).await?;
+            self.inner.loaded(&entry, &self.inner.share(true, self.inner.network_time)).await?;
             let (known, refused) = entry.remembered();
             self.inner.tidy(&entry);
             if let Some(bad) = refused {
@@ -69,13 +70,18 @@ impl Notary {
                 return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
             };
             let knowledge = known.knowledge;
-            let (mut stored, root) = (knowledge.stored(), knowledge.root_version());
+            // For the host that takes it in its age counts; a clock that was ahead here is not its own.
+            let seen = known.since.min(knowledge.seen());
+            let mut stored = Stored { seen, checked: seen, ..knowledge.stored() };
+            let root = knowledge.root_version();
             let mut oldest_root = root;
             if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
                 let server = Earliest(Server {
                     session: Arc::clone(session),
                     credentials: Arc::clone(&self.inner.credentials),
                     repository: repository.clone(),
+                    share: self.inner.share(true, self.inner.network_time * CHAIN_TIMES),
+                    answered: Arc::default(),
                     begun: Instant::now(),
                     deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
                 });
@@ -125,9 +131,9 @@ impl Notary {
 
 impl Inner {
     /// The disk in place of a server: what was imported since the last look, if anything.
-    pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
+    pub(super) async fn look(&self, entry: &Entry, share: &Share, now: Timestamp) -> Outcome {
         let started = Instant::now();
-        self.read(entry).await.map_err(Miss::Unsure)?;
+        self.read(entry, share).await.map_err(Miss::Unsure)?;
         let (known, refused) = entry.remembered();
         if let Some(bad) = refused {
             return Err(Miss::Refused(bad.error));
@@ -153,7 +159,7 @@ impl Inner {
         question: &Question,
         now: Timestamp,
     ) -> Result<Vouch, TrustError> {
-        let since = known.knowledge.seen();
+        let since = known.since;
         if self.outdated(known, now) {
             let message = format!(
                 "trust data of `{}` was last checked with Notary at {since}, longer ago than STALE_LIMIT or in the future",
@@ -166,7 +172,8 @@ impl Inner {
 
     /// One repository of a bundle.
     async fn take_in(&self, entry: &Entry, carried: &Stored, withdrawal: Withdrawal, now: Timestamp) -> Result<(), TrustError> {
-        self.looked_up(entry).await?;
+        let share = self.share(true, self.network_time);
+        self.looked_up(entry, &share).await?;
         for _ in 0..ROUNDS {
             let (known, base, bad) = {
                 let remembered = lock(&entry.now);
@@ -204,15 +211,16 @@ impl Inner {
             }
             match self.state.write(&knowledge.stored(), None, base) {
                 Ok(Written::Done(edition)) => {
-                    let known = self.known(entry, knowledge, None);
+                    let since = knowledge.seen();
+                    let known = self.known(entry, knowledge, None, since);
                     let mut remembered = lock(&entry.now);
                     remembered.refused = None;
                     remembered.base.edition = Some(edition);
-                    remembered.written = Some(known.knowledge.seen());
+                    remembered.written = Some(known.since);
                     remembered.known = Some(known);
                     return Ok(());
                 }
-                Ok(Written::Moved) => self.read(entry).await?,
+                Ok(Written::Moved) => self.read(entry, &share).await?,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }

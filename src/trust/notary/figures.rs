@@ -146,6 +146,7 @@ mod tests {
         let standing = Standing {
             repository: "r.example/a".to_owned(),
             checked: now,
+            seen: now,
             expires: Some(now),
             roles: (0..1000).map(expiry).collect(),
             is_renewed: true,

@@ -24,6 +24,8 @@ use sha2::{Digest as _, Sha256};
 use crate::trust::tuf::{Stored, StoredFloor};
 use crate::trust::{TrustCode, TrustError};
 
+/// Marks the time of the last check, where that is not the latest one seen.
+const CHECKED: &[u8] = b"checked";
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
 /// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
@@ -140,6 +142,11 @@ impl StateDir {
         let mut head = Vec::new();
         file.take((MAGIC.len() + 32) as u64).read_to_end(&mut head).ok()?;
         head.strip_prefix(MAGIC)?.try_into().ok().map(Edition)
+    }
+
+    /// How large the file is; none has no bytes.
+    pub(super) fn size(&self, repository: &str) -> u64 {
+        std::fs::symlink_metadata(self.file(repository, "state")).map_or(0, |kept| kept.len().min(FILE_BYTES))
     }
 
     /// Moves a file that is no state of ours out of the way, once, over an earlier one.
@@ -356,6 +363,10 @@ pub(super) fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
         body.extend_from_slice(&floor.version.to_be_bytes());
         body.extend_from_slice(&floor.content);
     }
+    if stored.checked != stored.seen {
+        put(&mut body, CHECKED);
+        put(&mut body, stored.checked.to_string().as_bytes());
+    }
     if let Some(bad) = bad {
         put(&mut body, bad.at.to_string().as_bytes());
         put(&mut body, bad.error.code.as_str().as_bytes());
@@ -399,8 +410,14 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Stored, Option<Bad>, Edition)> {
         rest = after;
         floors.insert(role, StoredFloor { version: u64::from_be_bytes(*version), content: *content });
     }
+    let mut after = rest;
+    let mut checked = seen;
+    if take(&mut after) == Some(CHECKED) {
+        checked = take_text(&mut after)?.parse().ok()?;
+        rest = after;
+    }
     let bad = if rest.is_empty() { None } else { Some(take_bad(&mut rest)?) };
-    rest.is_empty().then_some((Stored { repository, files, floors, seen }, bad, Edition(*sum)))
+    rest.is_empty().then_some((Stored { repository, files, floors, seen, checked }, bad, Edition(*sum)))
 }
 
 fn take_bad(rest: &mut &[u8]) -> Option<Bad> {
@@ -448,6 +465,7 @@ mod tests {
             files: [("root".to_owned(), Arc::from(raw))].into(),
             floors: [("root".to_owned(), StoredFloor { version: 7, content: [1; 32] })].into(),
             seen: "2030-01-01T00:00:00Z".parse().unwrap(),
+            checked: "2030-01-01T00:00:00Z".parse().unwrap(),
         }
     }
 
@@ -497,8 +515,10 @@ mod tests {
     fn a_bad_answer_is_kept_beside_what_was_known() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        let one = stored("r.example/a", b"raw");
-        for code in TrustCode::ALL {
+        let mut one = stored("r.example/a", b"raw");
+        for (index, code) in TrustCode::ALL.into_iter().enumerate() {
+            // With the time of a check before the clock went back, and without.
+            one.checked = if index % 2 == 0 { one.seen } else { "2029-12-31T00:00:00Z".parse().unwrap() };
             let bad = Bad { error: TrustError::new(code, "why `é`"), at: "2030-01-02T00:00:00.5Z".parse().unwrap() };
             let base = if let Read::Kept(_, _, edition) = state.read("r.example/a") { on(edition) } else { NOTHING };
             assert!(matches!(state.write(&one, Some(&bad), base), Ok(Written::Done(_))));

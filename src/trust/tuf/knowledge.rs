@@ -104,8 +104,10 @@ pub struct Stored {
     pub files: BTreeMap<String, Arc<[u8]>>,
     /// Role → newest version seen.
     pub floors: BTreeMap<String, StoredFloor>,
-    /// When it was last verified with the server.
+    /// The latest time at which it was verified with the server: dates count from there on, whatever the clock says.
     pub seen: Timestamp,
+    /// When it was last verified with the server, by the clock of then. Before `seen` where the clock went back since.
+    pub checked: Timestamp,
 }
 
 /// The newest version seen of a role, and the hash of what it said.
@@ -269,7 +271,7 @@ impl Knowledge {
             .iter()
             .map(|(role, floor)| (role.clone(), StoredFloor { version: floor.version, content: floor.content }))
             .collect();
-        Stored { repository: self.repository.as_str().to_owned(), files, floors, seen: self.seen }
+        Stored { repository: self.repository.as_str().to_owned(), files, floors, seen: self.seen, checked: self.seen }
     }
 
     /// Which digest a tag has, on docker's terms: `targets/releases`, else `targets`, and nothing else. `require` names
