@@ -493,7 +493,7 @@ impl Inner {
             // What is not on disk goes last: versions seen go with it.
             let last = |entry: &Arc<Entry>| {
                 let remembered = lock(&entry.now);
-                (remembered.edition.is_none(), remembered.used)
+                (remembered.base.edition.is_none(), remembered.used)
             };
             let oldest = entries
                 .values()
