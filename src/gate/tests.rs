@@ -1263,3 +1263,36 @@ async fn in_lockdown_a_create_is_in_the_control_groups_that_the_engine_puts_it_i
         }
     }
 }
+
+/// A client holds the lock of what it started in another's place, for longer than anybody waits, and starts more meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_killed_yet_is_killed_in_the_end_and_holds_up_no_other_look() {
+    let house = house();
+    let began = |id| Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container(id, &format!("elsewhere-{id}"), Some(digest("evil config")))
+    };
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    let held = began('e');
+    for _ in 0..super::after::MAX_LOOKS + 8 {
+        assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+        house.engine.lock_container(&held.id, true);
+        house.engine.put_container(began('e'));
+        house.gate.response(&started_call(Some(204))).await;
+        house.gate.leases.open("web");
+    }
+    assert!(house.engine.killed().is_empty());
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let free = began('f');
+    house.engine.put_container(free.clone());
+    house.gate.response(&started_call(Some(500))).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(house.engine.killed(), [free.id]);
+    tokio::time::sleep(Duration::from_hours(3)).await;
+    house.engine.lock_container(&held.id, false);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(house.engine.killed().contains(&held.id));
+    let told = house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Killed).count();
+    assert_eq!(told, 2, "each is told once");
+}
