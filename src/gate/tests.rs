@@ -1153,12 +1153,12 @@ async fn what_began_unjudged_is_killed_whatever_clients_have_taken() {
     house.engine.put_image(unsigned);
     house.engine.put_container(container('a', "web", Some(digest("good config"))));
     assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
-    let began = Container {
+    let other = Container {
         running: true,
         started_at: Some(crate::clock::now()),
         ..container('e', "elsewhere", Some(digest("evil config")))
     };
-    house.engine.put_container(began);
+    house.engine.put_container(other);
     let questions: Vec<_> = std::iter::from_fn(|| house.gate.asking.enter(false)).collect();
     let decisions: Vec<_> = (0..100).filter_map(|number| house.gate.places.enter(&number.to_string())).collect();
     let looks = house.gate.looking.acquire_many(u32::try_from(super::after::MAX_LOOKS).unwrap()).await.unwrap();
