@@ -18,8 +18,9 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -124,6 +125,10 @@ pub struct Gate {
     /// Starts that have ended and are to be looked at; and the looks under way.
     ended: Arc<Semaphore>,
     looking: Semaphore,
+    /// Containers that are being killed.
+    killing: Mutex<HashSet<ContainerId>>,
+    /// Rollbacks that are looked at.
+    rollbacks: Arc<Semaphore>,
     limits: Limits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.
     workers: tokio::runtime::Handle,
@@ -174,6 +179,8 @@ impl Gate {
             making_room: Semaphore::new(1),
             ended: Arc::new(Semaphore::new(after::MAX_ENDED)),
             looking: Semaphore::new(after::MAX_LOOKS),
+            killing: Mutex::default(),
+            rollbacks: Arc::new(Semaphore::new(after::MAX_ROLLBACKS)),
             limits: Limits::default(),
             workers,
             started: crate::clock::now(),
@@ -574,6 +581,7 @@ impl Gate {
     fn take_back(&self, call: &Call) {
         let key = call_key(call);
         self.leases.end(&key);
+        self.leases.end_given(&key);
         self.plugins.end(&key);
         self.pulls.brought_nothing(&key, None);
     }

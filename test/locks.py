@@ -134,6 +134,10 @@ def attacked(args, meanwhile):
 def look(args):
     locked, other = create(args.good, "locked"), create(args.good, "other")
     prepared(locked and other, "no containers")
+    # What the engine itself takes for a start on this machine.
+    begun = time.monotonic()
+    start(locked)
+    alone = time.monotonic() - begun
     with Lock(locked):
         begun = time.monotonic()
         threads = [later(lambda: start(locked)) for _ in range(20)]
@@ -151,7 +155,7 @@ def look(args):
         thread.join(30)
     remove(locked)
     remove(other)
-    return 0 if honest == "started" and took < 2 and refused == (0 if args.unguarded else 20) else 1
+    return 0 if honest == "started" and took < 2 + alone and refused == (0 if args.unguarded else 20) else 1
 
 
 def many(args):

@@ -34,6 +34,7 @@ struct State {
     security: Option<Vec<String>>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
+    locked: Vec<ContainerId>,
 }
 
 /// Whom the engine asks about each call before it answers.
@@ -74,6 +75,15 @@ impl Twin {
     pub fn rename(&self, id: &ContainerId, name: &str) {
         for container in self.lock().containers.iter_mut().filter(|container| container.id == *id) {
             name.clone_into(&mut container.name);
+        }
+    }
+
+    /// From now on a client holds this container's lock, or no more: it cannot be killed.
+    pub fn lock_container(&self, id: &ContainerId, is_locked: bool) {
+        let mut state = self.lock();
+        state.locked.retain(|locked| locked != id);
+        if is_locked {
+            state.locked.push(id.clone());
         }
     }
 
@@ -332,6 +342,9 @@ impl Api for Twin {
     }
 
     fn kill<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Killed> {
+        if self.lock().locked.contains(id) {
+            return Box::pin(std::future::ready(Err(EngineError::Timeout { call: format!("POST /containers/{id}/kill") })));
+        }
         self.answer(format!("kill {id}"), |state| {
             let killed = match state.containers.iter_mut().find(|container| container.id == *id) {
                 None => Killed::Gone,

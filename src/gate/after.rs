@@ -1,7 +1,8 @@
 //! What follows a call's end: leases are released, what arrived and what was made is looked at and recorded. Nothing is
 //! refused here, and nothing is removed by name.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,9 +32,12 @@ const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
 const CALL: Duration = Duration::from_secs(2);
 /// How often a container is judged again of which it could not be found out whether it may run.
 const JUDGE_TRIES: u32 = 5;
-/// How long a container that may not run is tried to be killed, and how often.
-const KILL_TRIES: u32 = 150;
+/// The pause before a container that may not run is judged or killed again; it doubles, to at most the second. A client can hold the
+/// container's lock as long as it likes, so there is no last try.
 const KILL_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Most rollbacks under way that are looked at; more are recorded as not looked at.
+pub(super) const MAX_ROLLBACKS: usize = 256;
 
 impl Gate {
     pub(super) async fn after(self: &Arc<Self>, call: &Call) {
@@ -58,8 +62,15 @@ impl Gate {
             }
             Intent::Service(Service::Rollback { service }) if succeeded => {
                 // It asks verifiers, as below.
+                let Ok(place) = Arc::clone(&self.rollbacks).try_acquire_owned() else {
+                    return self.note("what a rollback brought back was not looked at: too many at once");
+                };
                 let gate = Arc::clone(self);
-                let _ = tokio::spawn(async move { gate.rolled_back(&service).await }).await;
+                let look = async move {
+                    let _place = place;
+                    gate.rolled_back(&service).await;
+                };
+                let _ = tokio::spawn(look).await;
             }
             Intent::Plugin(plugin) => {
                 // It asks verifiers, which may take longer than the daemon is kept waiting.
@@ -197,7 +208,7 @@ impl Gate {
 
     /// The judged container began with this call, or else everything that did is judged. Where the gate was restarted in between,
     /// only what the name means now is.
-    async fn started(&self, start: &Start, judged: Option<Judged>) {
+    async fn started(self: &Arc<Self>, start: &Start, judged: Option<Judged>) {
         let since = judged.as_ref().map_or_else(
             || crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(),
             |judged| judged.since.checked_sub(SLACK).unwrap_or_default(),
@@ -229,7 +240,7 @@ impl Gate {
 
     /// Judges a container that may have begun with a call that judged another one, and kills it if it may not run. A container that
     /// does not answer, because a client holds it, is judged by its image.
-    async fn began_unjudged(&self, start: &Start, listed: &ContainerSummary, since: Timestamp) {
+    async fn began_unjudged(self: &Arc<Self>, start: &Start, listed: &ContainerSummary, since: Timestamp) {
         let id = &listed.id;
         let found = match self.ends.container(id.as_str(), Instant::now() + CALL).await {
             Ok(Some(found)) if found.started_at >= Some(since) => Some(found),
@@ -245,13 +256,24 @@ impl Gate {
             self.not_looked(&format!("container {id}: {}", reason.message()));
             return;
         }
-        let killed = match &found {
-            Some(Container { running: false, .. }) => false,
-            Some(_) | None => self.kill(start, id).await,
-        };
-        let event = if killed { Event::Killed } else { Event::Mismatch };
-        tracing::error!(container = %id, code = reason.code(), killed, "a container that was not the one judged was started");
-        self.record_start(event, start, id, &reason);
+        if matches!(&found, Some(Container { running: false, .. })) {
+            return self.record_start(Event::Mismatch, start, id, &reason);
+        }
+        if !self.killing().insert(id.clone()) {
+            return;
+        }
+        let (gate, start, id) = (Arc::clone(self), start.clone(), id.clone());
+        let kill = tokio::spawn(async move {
+            let killed = gate.kill(&start, &id).await;
+            gate.killing().remove(&id);
+            gate.record_start(if killed { Event::Killed } else { Event::Mismatch }, &start, &id, &reason);
+        });
+        // One whose lock a client holds must not keep others from being looked at.
+        let _ = tokio::time::timeout(CALL, kill).await;
+    }
+
+    fn killing(&self) -> MutexGuard<'_, HashSet<ContainerId>> {
+        self.killing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a container may not run, if so. What cannot be found out is asked again for a while.
@@ -285,20 +307,22 @@ impl Gate {
     /// Kills a container by its id, until it is dead. Meanwhile nothing starts by the name that it was started by.
     async fn kill(&self, start: &Start, id: &ContainerId) -> bool {
         self.leases.close(&start.container);
-        let mut killed = false;
-        for _ in 0..KILL_TRIES {
+        let (mut killed, mut pause) = (false, KILL_PAUSE);
+        loop {
             let answer = self.ends.kill(id, Instant::now() + CALL).await;
             killed |= matches!(answer, Ok(crate::engine::Killed::Sent));
             if answer.is_ok() {
                 break;
             }
-            tokio::time::sleep(KILL_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.leases.open(&start.container);
         killed
     }
 
     fn record_start(&self, event: Event, start: &Start, id: &ContainerId, reason: &Reason) {
+        tracing::error!(container = %id, code = reason.code(), event = ?event, "a container that was not the one judged was started");
         let mut entry = Entry::new(crate::clock::now(), event);
         entry.action = Intent::Start(start.clone()).action();
         entry.container_id = id.to_string();

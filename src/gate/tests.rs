@@ -1234,12 +1234,12 @@ async fn what_began_unjudged_is_killed_whatever_clients_have_taken() {
     house.engine.put_image(unsigned);
     house.engine.put_container(container('a', "web", Some(digest("good config"))));
     assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
-    let began = Container {
+    let other = Container {
         running: true,
         started_at: Some(crate::clock::now()),
         ..container('e', "elsewhere", Some(digest("evil config")))
     };
-    house.engine.put_container(began);
+    house.engine.put_container(other);
     let questions: Vec<_> = std::iter::from_fn(|| house.gate.asking.enter(false)).collect();
     let decisions: Vec<_> = (0..100).filter_map(|number| house.gate.places.enter(&number.to_string())).collect();
     let looks = house.gate.looking.acquire_many(u32::try_from(super::after::MAX_LOOKS).unwrap()).await.unwrap();
@@ -1433,4 +1433,37 @@ async fn doctors_question_is_marked_and_hides_nothing_else() {
     assert!(house.gate.metrics().contains(r#"code="container-unknown""#));
     let counted = house.gate.metrics().lines().find(|line| line.contains("container-unknown")).unwrap().ends_with(" 2");
     assert!(counted, "the probe is not counted");
+}
+
+/// A client holds the lock of what it started in another's place, for longer than anybody waits, and starts more meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_killed_yet_is_killed_in_the_end_and_holds_up_no_other_look() {
+    let house = house();
+    let began = |id| Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container(id, &format!("elsewhere-{id}"), Some(digest("evil config")))
+    };
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    let held = began('e');
+    for _ in 0..super::after::MAX_LOOKS + 8 {
+        assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+        house.engine.lock_container(&held.id, true);
+        house.engine.put_container(began('e'));
+        house.gate.response(&started_call(Some(204))).await;
+        house.gate.leases.open("web");
+    }
+    assert!(house.engine.killed().is_empty());
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let free = began('f');
+    house.engine.put_container(free.clone());
+    house.gate.response(&started_call(Some(500))).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(house.engine.killed(), [free.id]);
+    tokio::time::sleep(Duration::from_hours(3)).await;
+    house.engine.lock_container(&held.id, false);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(house.engine.killed().contains(&held.id));
+    let told = house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Killed).count();
+    assert_eq!(told, 2, "each is told once");
 }
