@@ -758,8 +758,6 @@ fn versions_seen_count_though_the_files_beside_them_are_older() {
     Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
     edit_state(folder.path(), |parts| parts.floors.push(("targets/releases".into(), 2, [7; 32])));
     let ask = |files: Files| code(&Client::new(&Server::files(files), folder.path(), |_| ()).ask(Urgency::Pull));
-    let mut again = Repo::docker(root_key(GUN));
-    again.bump();
     // Version 2 said something else than this, and this is no version 3.
     assert_eq!(ask(new), Some(TrustCode::RolledBack));
 }
@@ -769,8 +767,8 @@ fn a_gate_that_runs_notices_that_a_person_had_a_repository_forgotten_whatever_it
     let (old, new) = old_and_new();
     let stranger = Repo::docker(root_key(GUN)).publish();
     let folder = tempfile::tempdir().unwrap();
-    let served = std::sync::Arc::new(std::sync::Mutex::new(Some(old)));
-    let handler = std::sync::Arc::clone(&served);
+    let live = std::sync::Arc::new(std::sync::Mutex::new(Some(old)));
+    let handler = std::sync::Arc::clone(&live);
     let server = Server::start(move |seen| match &*handler.lock().unwrap() {
         Some(files) => crate::trust_server::file(files, seen),
         None => crate::trust_server::Reply::Close,
@@ -778,19 +776,19 @@ fn a_gate_that_runs_notices_that_a_person_had_a_repository_forgotten_whatever_it
     let gate = || Client::new(&server, folder.path(), |_| ());
     let (one, other) = (gate(), gate());
     one.ask(Urgency::Pull).unwrap();
-    *served.lock().unwrap() = Some(new.clone());
+    *live.lock().unwrap() = Some(new.clone());
     // Another process is ahead of it; and that state is forgotten.
     other.ask(Urgency::Pull).unwrap();
     assert_eq!(gate().notary.forget(&gun()), Ok(true));
-    *served.lock().unwrap() = Some(stranger.clone());
+    *live.lock().unwrap() = Some(stranger.clone());
     assert_eq!(code(&one.ask(Urgency::Pull)), None);
     assert_eq!(code(&gate().ask(Urgency::Pull)), None);
-    *served.lock().unwrap() = Some(new);
+    *live.lock().unwrap() = Some(new);
     assert_eq!(code(&gate().ask(Urgency::Pull)), Some(TrustCode::RolledBack));
     // Also while the server is gone.
-    *served.lock().unwrap() = Some(stranger);
+    *live.lock().unwrap() = Some(stranger);
     one.ask(Urgency::Pull).unwrap();
-    *served.lock().unwrap() = None;
+    *live.lock().unwrap() = None;
     assert_eq!(code(&one.ask(Urgency::Run)), None);
     assert_eq!(gate().notary.forget(&gun()), Ok(true));
     for _ in 0..2 {

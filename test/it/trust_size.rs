@@ -63,8 +63,6 @@ fn largest() -> Vec<(&'static str, Repo, &'static [&'static str])> {
     let mut below = Repo::docker(root_key(GUN));
     tags(&mut below, "targets", 30_000, "one");
     crowd(&mut below, "targets/releases", 500, 100);
-    let files = below.signed["targets/alice"].clone();
-    below.signed.insert("targets/alice".into(), files);
 
     // Everyone signs the same.
     let mut all = Repo::docker(root_key(GUN));
