@@ -346,14 +346,12 @@ impl Gate {
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
     }
 
-    /// Remembers what the host holds under a tag that is pulled, for engines that do not tell whether the pull failed.
+    /// Remembers what the host holds under a tag that is pulled: engines do not tell whether a pull failed.
     async fn pull_begins(&self, pull: &Pull, call: &Call, began: Instant) {
         let Pulled::Tag(tag) = &pull.what else { return };
-        if self.process.known().is_none_or(|found| found.served != Served::Never) {
-            let name = format!("{}:{tag}", pull.repository);
-            let held = self.engine.image(&name, began + self.limits.decision).await;
-            self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
-        }
+        let name = format!("{}:{tag}", pull.repository);
+        let held = self.engine.image(&name, began + self.limits.decision).await;
+        self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
     }
 
     /// Whether this is the gate's own look at the engine; counted.
