@@ -11,6 +11,7 @@ machine. Each prints its figures, and fails where one is over its bound.
 import argparse
 import asyncio
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -228,14 +229,13 @@ def post(path, body):
     peer.settimeout(60)
     peer.connect(path)
     head = f"POST /AuthZPlugin.AuthZReq HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    try:
-        peer.sendall(head.encode() + body)
-    except OSError:
-        # It has been answered before it was sent whole.
-        pass
     answer = b""
-    while part := peer.recv(65536):
-        answer += part
+    # One that is answered before it was sent whole ends with an error on either side of the answer.
+    with contextlib.suppress(OSError):
+        peer.sendall(head.encode() + body)
+    with contextlib.suppress(OSError):
+        while part := peer.recv(65536):
+            answer += part
     peer.close()
     return answer
 
