@@ -603,9 +603,12 @@ last_note() { tail -n 200 "$AUDIT_LOG" | grep '"event":"GATE"' | tail -n 1 | gre
 
 chaos_tests+=(test_fault_hundred_starts)
 test_fault_hundred_starts() {
+    local longest
     begin || return
     is_well
     floods starts --gate "$(gate_pid)" --good "$chaos_signed" --mode "$chaos/notary" --count 100
+    longest=$(grep -F '"action":"start"' "$AUDIT_LOG" | sed -n 's/.*"duration_us":\([0-9]*\).*/\1/p' | sort -n | tail -n 1)
+    assertTrue "the gate decided on each within 8 s: $longest us" "((longest < 8500000))"
     misbehave notary hang
     faulted hundred-starts
     end
