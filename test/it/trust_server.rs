@@ -440,6 +440,7 @@ fn an_outage_is_not_asked_after_ahead_of_questions() {
 
 #[test]
 fn gzip_is_undone_and_bounded() {
+    static BOMB: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| gzip(&vec![b' '; 64 << 20]));
     let files = good();
     let packed = |level: fn(&[u8]) -> Vec<u8>| {
         let files = files.clone();
@@ -449,7 +450,6 @@ fn gzip_is_undone_and_bounded() {
         })
     };
     assert!(pull(&packed(gzip), |_| ()).is_ok());
-    static BOMB: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| gzip(&vec![b' '; 64 << 20]));
     std::sync::LazyLock::force(&BOMB);
     let bomb = packed(|_| BOMB.clone());
     assert_eq!(code(&pull(&bomb, |_| ())), Some(TrustCode::Invalid));
