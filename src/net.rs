@@ -31,7 +31,7 @@ const IDLE_TIME: Duration = Duration::from_mins(1);
 /// How often it is looked, while an answer is waited for, whether this process comes to run at all.
 const TICK: Duration = Duration::from_millis(100);
 /// A time-out says nothing about the server if this process did not come to run for this part of the time.
-const LATE_PART: u32 = 4;
+const LATE_PART: u32 = 2;
 /// Descriptors that must be free for a connection that failed to count as the server's doing: for the lookup of a name, whose
 /// failure does not say why, and for the connection.
 const SPARE: usize = 8;

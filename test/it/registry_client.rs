@@ -371,7 +371,7 @@ async fn one_repositorys_trouble_refuses_no_other_and_a_registry_that_is_gone_re
         path if path.contains("/busy/") => Say::status("503 Unavailable").with("Retry-After: 9"),
         path if path.contains("/large/") => {
             let mut say = Say::manifest();
-            say.body.extend([b' '; 100 << 10]);
+            say.body.resize(100 << 10, b' ');
             say
         }
         _ => Say::manifest(),

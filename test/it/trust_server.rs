@@ -440,6 +440,7 @@ fn an_outage_is_not_asked_after_ahead_of_questions() {
 
 #[test]
 fn gzip_is_undone_and_bounded() {
+    static BOMB: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| gzip(&vec![b' '; 64 << 20]));
     let files = good();
     let packed = |level: fn(&[u8]) -> Vec<u8>| {
         let files = files.clone();
@@ -449,7 +450,8 @@ fn gzip_is_undone_and_bounded() {
         })
     };
     assert!(pull(&packed(gzip), |_| ()).is_ok());
-    let bomb = packed(|_| gzip(&vec![b' '; 64 << 20]));
+    std::sync::LazyLock::force(&BOMB);
+    let bomb = packed(|_| BOMB.clone());
     assert_eq!(code(&pull(&bomb, |_| ())), Some(TrustCode::Invalid));
     let behind = packed(|body| [gzip(body), vec![0]].concat());
     assert_eq!(code(&pull(&behind, |_| ())), Some(TrustCode::Invalid));
@@ -551,8 +553,10 @@ fn a_server_that_misbehaves_is_refused_in_time() {
             Server::start(move |seen| if seen.path.contains(&format!("/tuf/{role}.")) { reply() } else { file(&files, seen) });
         let started = Instant::now();
         let answer = pull(&server, |config| config.network_time = Duration::from_millis(1500));
-        // On a machine that is slow, the question that stalls began too late to tell.
-        let expected = if what == "stall" && code(&answer) == Some(TrustCode::Busy) { TrustCode::Busy } else { expected };
+        // Where the root came, the server is there, and a timestamp that does not come is slow. On a machine that is slow, the
+        // question that stalls began too late to tell.
+        let is_slow = ["stall", "a head by drops", "provisional answers without end"].contains(&what);
+        let expected = if is_slow && code(&answer) == Some(TrustCode::Busy) { TrustCode::Busy } else { expected };
         assert_eq!(code(&answer), Some(expected), "{what}: {role}: {answer:?}");
         assert!(started.elapsed() < Duration::from_secs(4), "{what}: {role} took {:?}", started.elapsed());
     }
@@ -1046,8 +1050,10 @@ fn a_token_service_that_is_busy_or_slow_is_no_outage() {
     // The server takes its time to ask who that is, and the token service has none left.
     let tokens = Server::start(|_| Reply::Stall);
     let challenge = format!("Bearer realm=\"{}/token\"", tokens.url);
-    let server = Server::start(move |_| {
-        std::thread::sleep(Duration::from_millis(900));
+    let server = Server::start(move |seen| {
+        if seen.path != "/v2/" {
+            std::thread::sleep(Duration::from_millis(900));
+        }
         Reply::Status(401, vec![("www-authenticate", challenge.clone())], Vec::new())
     });
     assert_eq!(code(&pull(&server, |config| config.network_time = Duration::from_millis(1500))), Some(TrustCode::Busy));
