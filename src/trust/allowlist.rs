@@ -71,6 +71,15 @@ impl Allowlist {
         Self { path, now: ArcSwap::from_pointee(loaded), reading: Mutex::new(()) }
     }
 
+    /// As [`Allowlist::load`], as one would have it that read the copy at `last_good` before: where the file at `path` is no good
+    /// now, the copy's content holds.
+    #[must_use]
+    pub fn load_after(path: impl Into<PathBuf>, last_good: &Path) -> Self {
+        let path = path.into();
+        let before = Loaded::read(last_good, None).index;
+        Self { now: ArcSwap::from_pointee(Loaded::read(&path, before)), path, reading: Mutex::new(()) }
+    }
+
     /// The file's path.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -184,6 +184,8 @@ impl Default for Lanes {
 
 /// A server that is gone.
 struct Outage {
+    /// Since when, as far as anybody asked.
+    since: Timestamp,
     found: Instant,
     /// When it is asked again.
     until: Instant,
@@ -405,6 +407,10 @@ impl Verifier for Notary {
 
     fn figures(&self, now: Timestamp) -> Option<Figures> {
         Some(self.inner.figures(now))
+    }
+
+    fn out_since(&self) -> Option<Timestamp> {
+        lock(&self.inner.outage).as_ref().map(|outage| outage.since)
     }
 }
 
@@ -690,7 +696,7 @@ impl Inner {
                 }
                 return self.refuse(entry, error, now).await;
             }
-            Ok(Err(Failure::Fetch(error))) => match self.missed(session, error).await {
+            Ok(Err(Failure::Fetch(error))) => match self.missed(session, error, now).await {
                 Miss::Refused(error) => return self.refuse(entry, error, now).await,
                 miss @ (Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => return Err(miss),
             },
@@ -782,19 +788,19 @@ impl Inner {
     }
 
     /// Remembers that the server is gone, for the other repositories: asked again after a second, and then ever more seldom.
-    fn gone(&self, error: &TrustError, asked: Instant) {
+    fn gone(&self, error: &TrustError, asked: Instant, now: Timestamp) {
         let mut outage = lock(&self.outage);
-        let wait = match &*outage {
+        let (since, wait) = match &*outage {
             None => {
                 tracing::warn!(server = self.source(), error = %error, "the Notary server is out of reach");
-                OUTAGE_FIRST
+                (now, OUTAGE_FIRST)
             }
             // Many find out at once: one of them counts.
             Some(before) if before.found > asked => return,
-            Some(before) => before.wait.saturating_mul(2).min(OUTAGE_TIME),
+            Some(before) => (before.since, before.wait.saturating_mul(2).min(OUTAGE_TIME)),
         };
         let found = Instant::now();
-        *outage = Some(Outage { found, until: found + wait, wait, error: error.clone() });
+        *outage = Some(Outage { since, found, until: found + wait, wait, error: error.clone() });
     }
 
     /// Whether the server itself is gone, by one question about no repository, which those who want to know share.
@@ -824,7 +830,7 @@ impl Inner {
 
     /// What follows where a file did not come. An outage is what the server did, never what one repository costs: only that lets
     /// what is known be used, and it counts for other repositories only once a question about none confirms it.
-    async fn missed(&self, session: &Session, error: FetchError) -> Miss {
+    async fn missed(&self, session: &Session, error: FetchError, now: Timestamp) -> Miss {
         let asked = Instant::now();
         let unreachable = |message| TrustError::new(TrustCode::Unreachable, message);
         let (error, otherwise) = match error {
@@ -863,7 +869,7 @@ impl Inner {
             }
         };
         if self.is_gone(session).await {
-            self.gone(&error, asked);
+            self.gone(&error, asked, now);
             return Miss::NoAnswer(error);
         }
         otherwise
@@ -881,7 +887,11 @@ impl Inner {
             let message = format!("{error}; what was verified at {since} is too old to go on with");
             return Err(TrustError::new(error.code, message));
         }
-        self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)
+        let mut vouch = self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)?;
+        // It is used no longer than that, whatever its own dates say.
+        let end = SignedDuration::try_from(self.stale_limit).ok().and_then(|limit| since.checked_add(limit).ok());
+        vouch.expires = vouch.expires.into_iter().chain(end).min();
+        Ok(vouch)
     }
 
     /// Whether the last check with the server is longer ago than knowledge may be used without it. A clock behind that check

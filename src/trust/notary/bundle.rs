@@ -60,6 +60,8 @@ impl Notary {
                 return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
             };
             let knowledge = known.knowledge;
+            // Since when the server is out of reach nobody asks this verifier: not before that.
+            let seen = knowledge.seen();
             let (mut stored, root) = (knowledge.stored(), knowledge.root_version());
             let mut oldest_root = root;
             if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
@@ -73,7 +75,7 @@ impl Notary {
                 let roots = roots_before(&server, &knowledge, self.inner.limits).await;
                 let roots = match roots {
                     Ok(roots) => roots,
-                    Err(error) => match self.inner.missed(session, error).await {
+                    Err(error) => match self.inner.missed(session, error, seen).await {
                         Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error) => {
                             return Err(error);
                         }
