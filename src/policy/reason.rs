@@ -259,6 +259,8 @@ impl Reason {
             Self::ContainerUnknown { container } => format!("no container {} on this host", quoted(container)),
             Self::BuildDenied { what } => format!("{what} runs base images that the daemon does not show to plugins"),
             Self::PostureForbids { what } => format!("posture lockdown refuses {what}"),
+            // Some doors are no more than their name.
+            Self::HostDoor { door, what } if door == what => format!("{} opens the host", quoted(door)),
             Self::HostDoor { door, what } => format!("{door} {} opens the host", quoted(what)),
             Self::PluginNeedsDigest { remote } => {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
@@ -380,14 +382,18 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::CaRefused => "set NOTARY_ROOT_CA to the CA of that server's certificate",
         TrustCode::Unauthorized => "put credentials for the registry into DOCKER_CONFIG's config.json",
         TrustCode::NoTrustData => "sign the image (docker trust sign), or use a signed one",
-        TrustCode::Withdrawn => "its trust data was deleted; have the publisher sign it again",
+        TrustCode::Withdrawn => {
+            "its trust data was deleted: have it signed again; if Notary was built anew, img-authz trust forget REPOSITORY"
+        }
         TrustCode::NotSigned => "sign this tag (docker trust sign), or use a signed one",
         TrustCode::SignerMissing => {
             "have that signer run docker trust sign with its key; owners add one by docker trust signer add"
         }
         TrustCode::Invalid => "do not use this image; tell its publisher and the Notary's operator",
         TrustCode::Expired => "have the publisher sign again, and check this host's clock",
-        TrustCode::RolledBack => "someone served old trust data; tell the Notary's operator",
+        TrustCode::RolledBack => {
+            "someone served old trust data: ask the Notary's operator; if it was built anew, img-authz trust forget REPOSITORY"
+        }
         TrustCode::RootNotTrusted => "compare the root key with its publisher, then pin it (img-authz trust pin)",
         TrustCode::NotListed => "approve it with img-authz register",
         TrustCode::AllowlistUnavailable => "mend the allowlist file; see the gate's log",
