@@ -3,6 +3,7 @@
 mod allowlist;
 mod check;
 mod doctor;
+mod in_force;
 mod log;
 mod out;
 mod parts;
@@ -10,12 +11,14 @@ mod place;
 mod plugin;
 mod register;
 mod serve;
+mod settings;
 mod trust;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::place::Place;
 use crate::policy::Settings;
 
 /// Yes, or nothing to complain of.
@@ -43,6 +46,8 @@ enum Command {
     Explain(check::ExplainArgs),
     /// Say whether this host is really protected
     Doctor(doctor::DoctorArgs),
+    /// Show which settings are in force, and judge others before they are set
+    Settings(settings::SettingsArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Show and verify what a Notary server's trust data says
@@ -70,21 +75,43 @@ pub fn main() -> ExitCode {
     };
     // What is no text is not unset: what becomes of it is a fault of the setting.
     let settings = Settings::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()));
+    let person = |env: Settings| Place::find(env.clone()).for_person(&env);
     match arguments.command {
         Command::Serve(arguments) => {
             log_to_stdout(&settings);
             serve::run(&arguments, settings)
         }
-        Command::Check(arguments) => check::check(&arguments, &place::on_host(settings)),
-        Command::Explain(arguments) => check::explain(&arguments, &place::on_host(settings)),
+        Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
+        Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
-        Command::Log(arguments) => log::run(&arguments, &place::on_host(settings)),
-        Command::Register(arguments) => register::run(&arguments, &place::on_host(settings)),
-        Command::Unregister(arguments) => register::run_unregister(&arguments, &place::on_host(settings)),
-        Command::Allowlist(arguments) => allowlist::run(&arguments, &place::on_host(settings)),
+        Command::Settings(arguments) => settings::run(&arguments, settings),
+        Command::Log(arguments) => match state_of(Place::find(settings)) {
+            Ok(settings) => log::run(&arguments, &settings),
+            Err(why) => {
+                out::fault(&why);
+                ExitCode::from(UNKNOWN)
+            }
+        },
+        Command::Register(arguments) => register::run(&arguments, &settings),
+        Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
+        Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),
         Command::Plugin(arguments) => plugin::run(&arguments, &settings),
-        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings),
-        Command::Trust(arguments) => trust::run(&arguments, &place::on_host(settings)),
+        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings, None),
+        Command::Trust(arguments) => {
+            let place = Place::find(settings.clone());
+            let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
+            trust::run(&arguments, &place.for_person(&settings), out_since)
+        }
+    }
+}
+
+/// Where the gate's state is, whatever else is known of it; or why that is not known.
+fn state_of(place: Place) -> Result<Settings, String> {
+    match &place.basis {
+        Err(why) if !place.settings.state_dir().join(parts::AUDIT_LOG).exists() => {
+            Err(format!("the gate's state folder is not known: {why}"))
+        }
+        Ok(_) | Err(_) => Ok(place.settings),
     }
 }
 

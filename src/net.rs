@@ -11,6 +11,7 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use proxy::{fault as proxy_fault, use_instead as use_proxies};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use tls::{Identity, Roots, Tls};
@@ -142,7 +143,7 @@ pub struct Client {
 impl Client {
     /// A client that trusts what `tls` says.
     pub fn new(tls: &Tls) -> Result<Self, NetError> {
-        let proxies = proxy::from_env(|name| std::env::var_os(name), tls.identity.is_some())?;
+        let proxies = proxy::from_env(proxy::variable, tls.identity.is_some())?;
         let is_proxied = !proxies.is_empty();
         let stranger = tls.identity.as_ref().map(|_| Self::build(tls, None, proxies.clone())).transpose()?;
         let inner = Self::build(tls, tls.identity.as_ref(), proxies)?;

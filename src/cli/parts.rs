@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::place::Place;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::read_text;
@@ -19,6 +20,10 @@ use crate::trust::tuf::Pins;
 
 /// The settings that were last in force without a fault, in the state folder.
 pub(super) const LAST_GOOD: &str = "settings.json";
+/// What the gate that serves has in force, in the state folder.
+pub(super) const IN_FORCE: &str = "in-force.json";
+/// The allowlist as it was last read without a fault, in the state folder.
+pub(super) const LIST_COPY: &str = "allowlist-in-force.json";
 /// The audit log, in the state folder.
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 /// The gate's figures, in the state folder.
@@ -55,12 +60,38 @@ pub(super) struct Kept {
     allowlist: Option<Arc<Allowlist>>,
     /// Where trust data is kept fresh; nowhere in a command that asks once.
     workers: Option<tokio::runtime::Handle>,
+    /// What came of reading settings and files the last time.
+    reading: Reading,
+}
+
+/// What came of reading settings and files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The settings in force; `None`: none, and calls that touch an image are refused.
+    pub(super) in_force: Option<Settings>,
+    /// What is wrong with those that were given, or with files they name.
+    pub(super) faults: Vec<String>,
 }
 
 impl Kept {
     /// For a gate that goes on.
     pub(super) fn serving(workers: tokio::runtime::Handle) -> Self {
         Self { workers: Some(workers), ..Self::default() }
+    }
+
+    /// For a look from outside at a gate that required this allowlist, or none.
+    pub(super) fn after(allowlist: Option<Allowlist>) -> Self {
+        Self { allowlist: allowlist.map(Arc::new), ..Self::default() }
+    }
+
+    /// What came of reading settings and files the last time.
+    pub(super) const fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// The allowlist, where one is required.
+    pub(super) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
+        self.allowlist.as_ref()
     }
 }
 
@@ -93,11 +124,17 @@ pub(super) fn serving(
     Ok(gate)
 }
 
-/// A gate that only says what it would say.
-pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Result<Gate, String> {
-    let rules = match build(settings, &mut Kept::default()) {
-        Ok(rules) => rules,
-        Err(faults) => faulty(settings, &faults),
+/// A gate that only says what the one of this host would say.
+pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
+    let settings = &place.settings;
+    let rules = match (place.is_void, build(settings, &mut place.kept())) {
+        (true, _) => Rules::Faulty { fault: place.faults.join("; "), posture: settings.posture() },
+        (false, Ok(rules)) => rules,
+        (false, Err(faults)) if place.is_told() => {
+            let faults = list(&faults);
+            return Err(format!("files that the gate read are at fault now, and it goes on with what it read before: {faults}"));
+        }
+        (false, Err(faults)) => faulty(settings, &faults),
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::look(&settings.state_dir().join(RECORDS));
@@ -112,6 +149,7 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let last_good = settings.state_dir().join(LAST_GOOD);
     match build(settings, kept) {
         Ok(rules) => {
+            kept.reading = Reading { in_force: Some(settings.clone()), faults: Vec::new() };
             if let Err(error) = keep(&last_good, settings) {
                 tracing::warn!(%error, "the settings could not be kept for the next start");
             }
@@ -121,9 +159,11 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
             for fault in &faults {
                 tracing::error!(key = fault.key, "setting at fault: {fault}");
             }
-            let last = std::fs::read(&last_good).ok().and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok());
+            kept.reading.faults = faults.iter().map(ToString::to_string).collect();
+            let last = self::last_good(&settings.state_dir());
             match last.as_ref().map(|last| build(last, kept)) {
                 Some(Ok(rules)) => {
+                    kept.reading.in_force = last;
                     tracing::error!("the settings are faulty: the last good ones stay in force");
                     (rules, false)
                 }
@@ -143,9 +183,20 @@ fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
     Rules::Faulty { fault: list(faults), posture: settings.posture() }
 }
 
+/// The settings that are kept as the last good ones, as they were written.
+pub(super) fn last_good(state: &Path) -> Option<Settings> {
+    let text = read_text(&state.join(LAST_GOOD), CONFIG_BYTES).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
 /// The policy of these settings, or everything they have wrong.
 pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
-    match build(settings, &mut Kept::default())? {
+    policy_with(settings, &mut Kept::default())
+}
+
+/// The same, going on from what was read before.
+pub(super) fn policy_with(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
+    match build(settings, kept)? {
         Rules::Good { policy, .. } => Ok(policy),
         Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
     }

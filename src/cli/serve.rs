@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::in_force::Teller;
 use super::{UNKNOWN, YES, doctor, parts};
 use crate::daemon;
 use crate::gate::{Gate, Heartbeat};
@@ -86,6 +87,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         let handle = handle.clone();
         move || {
             let mut kept = parts::Kept::serving(handle.clone());
+            let teller = Teller::new(&settings, &socket);
             match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
@@ -94,7 +96,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
                         tokio::select! {
                             biased;
                             _ = ended.wait_for(|ended| *ended) => {}
-                            () = look_after(gate, settings, kept) => {}
+                            () = look_after(gate, settings, kept, teller) => {}
                         }
                     });
                 }
@@ -168,7 +170,8 @@ async fn stopped() {
 }
 
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
-async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) {
+async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, mut teller: Teller) {
+    teller.tell(&gate, &kept);
     gate.note("the gate has started");
     let own = settings.clone();
     tokio::spawn(async move { doctor::log_own(&own).await });
@@ -181,7 +184,10 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
         let why = tokio::select! {
             _ = hangup.recv() => "SIGHUP",
             // One that is gone again changes nothing: its last good content holds.
-            _ = look.tick() => if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue },
+            _ = look.tick() => {
+                teller.tell(&gate, &kept);
+                if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue }
+            }
         };
         listed |= is_listed(&settings);
         let (rules, is_good) = parts::rules(&settings, &mut kept);
@@ -193,6 +199,8 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
             gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
             tracing::error!(why, "settings or files are faulty: the rules before stay in force");
         }
+        teller.read_again();
+        teller.tell(&gate, &kept);
     }
 }
 
