@@ -46,7 +46,8 @@ pub(super) async fn plugin(
     find: impl Fn(&str) -> Option<PathBuf>,
 ) -> Vec<Finding> {
     let shown = quoted(gate);
-    let legacy = sockets(gate, find);
+    // A managed plugin's name has a tag, which the socket beside it has not.
+    let legacy = sockets(gate.strip_suffix(":latest").unwrap_or(gate), find);
     let by_socket = match legacy.first() {
         Some(path) => Some((quoted(&path.display().to_string()), listens(&shown, path).await)),
         None => None,
@@ -344,6 +345,9 @@ mod tests {
         });
         assert_eq!(ids(Ok(None)).await, [("plugin", Good)]);
         assert_eq!(ids(managed(true)).await, [("plugin-shadowed", Warning)]);
+        let find = |path: &str| Some(root.path().join(path.trim_start_matches('/')));
+        assert_eq!(plugin("img-authz:latest", managed(true), find).await[0].id, "plugin-shadowed");
+        assert_eq!(plugin("img-authz:2", managed(true), find).await[0].id, "plugin");
         assert_eq!(ids(managed(false)).await, [("plugin-shadowed", Warning), ("plugin-disabled", Critical)]);
         answers.abort();
         let _ = answers.await;
