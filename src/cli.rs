@@ -3,7 +3,9 @@
 mod allowlist;
 mod check;
 mod doctor;
+mod help;
 mod in_force;
+mod last_good;
 mod log;
 mod out;
 mod parts;
@@ -12,7 +14,10 @@ mod plugin;
 mod register;
 mod serve;
 mod settings;
+mod started;
+mod trail;
 mod trust;
+mod when;
 
 use std::process::ExitCode;
 
@@ -20,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use self::place::Place;
 use crate::policy::Settings;
+use crate::text::escaped;
 
 /// Yes, or nothing to complain of.
 pub(crate) const YES: u8 = 0;
@@ -50,6 +56,8 @@ enum Command {
     Settings(settings::SettingsArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
+    /// Explain a refusal's code, a finding of doctor, a setting, or a command
+    Help(help::HelpArgs),
     /// Show and verify what a Notary server's trust data says
     Trust(trust::TrustArgs),
     /// Approve images: add their digests to the allowlist
@@ -73,18 +81,43 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { UNKNOWN } else { YES });
         }
     };
+    if !matches!(arguments.command, Command::Serve(_))
+        && let Err(why) = has_descriptors()
+    {
+        out::fault(&why);
+        return ExitCode::from(could_not_tell(&arguments.command));
+    }
     // What is no text is not unset: what becomes of it is a fault of the setting.
     let settings = Settings::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()));
+    if let Command::Serve(arguments) = &arguments.command {
+        log_to_stdout(&settings);
+        return serve::run(arguments, settings);
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())));
+    }));
+    let code = could_not_tell(&arguments.command);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments.command, settings)))
+        .unwrap_or_else(|_| ExitCode::from(code))
+}
+
+/// The exit code of a command that broke off: where the question was whether an image may run, that is a no.
+fn could_not_tell(command: &Command) -> u8 {
+    match command {
+        Command::Trust(arguments) if arguments.is_question() => NO,
+        _ => UNKNOWN,
+    }
+}
+
+fn run(command: Command, settings: Settings) -> ExitCode {
     let person = |env: Settings| Place::find(env.clone()).for_person(&env);
-    match arguments.command {
-        Command::Serve(arguments) => {
-            log_to_stdout(&settings);
-            serve::run(&arguments, settings)
-        }
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments, settings),
         Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
+        Command::Help(arguments) => help::run(&arguments),
         Command::Log(arguments) => match state_of(Place::find(settings)) {
             Ok(settings) => log::run(&arguments, &settings),
             Err(why) => {
@@ -113,6 +146,31 @@ fn state_of(place: Place) -> Result<Settings, String> {
         }
         Ok(_) | Err(_) => Ok(place.settings),
     }
+}
+
+/// Descriptors that a command needs besides those it has: its runtime, connections, files.
+const DESCRIPTORS: usize = 10;
+
+/// Whether there are enough: what lacks one deep inside a library ends in a panic, and says nothing of the cause.
+fn has_descriptors() -> Result<(), String> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < 1024) {
+        // As far as it may; what is lacking then is said.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum.map_or(Some(1024), |most| Some(most.min(1024))), maximum });
+    }
+    let mut held = Vec::with_capacity(DESCRIPTORS);
+    for _ in 0..DESCRIPTORS {
+        match std::fs::File::open("/") {
+            Ok(file) => held.push(file),
+            Err(error) => {
+                return Err(format!(
+                    "this process may open too few files ({error}): a command needs {DESCRIPTORS} besides those it has; raise `ulimit -n`"
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The plugin host takes stdout for level "info" and stderr for "error", so all goes to stdout, with a level of its own.

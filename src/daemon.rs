@@ -165,8 +165,8 @@ impl Server {
 
     async fn request(&self, body: Incoming) -> Answer {
         let Some(gate) = self.gate().await else { return Answer::Deny(Reason::Internal.message()) };
-        let transport = gate.transport();
-        match self.bodies.read(body, move |posted| Gate::read(posted, transport)).await {
+        let manner = gate.manner();
+        match self.bodies.read(body, move |posted| Gate::read(posted, manner)).await {
             Ok(read) => gate.request(read).await,
             Err(reason) => gate.refuse(reason),
         }
@@ -174,7 +174,7 @@ impl Server {
 
     async fn response(&self, body: Incoming) -> Answer {
         if let Some(gate) = self.gate().await
-            && let Ok(Some(call)) = self.bodies.read(body, Gate::read_end).await
+            && let Some(call) = self.bodies.read_end(body, Gate::read_end).await
         {
             gate.response(&call).await;
         }
@@ -227,6 +227,72 @@ mod tests {
         let mut answer = [0u8; 512];
         peer.write_all(ACTIVATE).await.is_ok()
             && matches!(tokio::time::timeout(Duration::from_secs(5), peer.read(&mut answer)).await, Ok(Ok(1..)))
+    }
+
+    async fn posts(path: &std::path::Path, to: &str, post: &str) -> String {
+        let mut peer = UnixStream::connect(path).await.unwrap();
+        let head = format!("POST /AuthZPlugin.{to} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", post.len());
+        peer.write_all(head.as_bytes()).await.unwrap();
+        peer.write_all(post.as_bytes()).await.unwrap();
+        let mut answer = [0u8; 2048];
+        let read = tokio::time::timeout(Duration::from_secs(10), peer.read(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    }
+
+    /// A call's end repeats the whole question, and adds to it: what is let in as a question is never dropped unread as its end.
+    #[tokio::test]
+    async fn the_end_of_a_call_is_read_however_large_it_is() {
+        use crate::audit::MemoryJournal;
+        use crate::engine::{Container, Twin};
+        use crate::gate::{Identity, Limits as GateLimits, Records, Rules};
+        use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let engine = Arc::new(Twin::new());
+        for (id, name) in [("a", "web"), ("b", "bad")] {
+            engine.put_container(Container {
+                id: id.repeat(64).parse().unwrap(),
+                name: name.to_owned(),
+                image: None,
+                manifest: None,
+                image_ref: String::new(),
+                mounts: Vec::new(),
+                running: false,
+                started_at: None,
+            });
+        }
+        let (doors, plugins, scopes) = (Vec::new(), Vec::new(), Vec::new());
+        let policy = Policy {
+            mode: Mode::Enforce,
+            audit: AuditRule::GoOn,
+            posture: Posture::Images,
+            doors,
+            build: BuildRule::Deny,
+            http2: Http2Rule::Open,
+            plugins,
+            scopes,
+        };
+        let rules = Rules::Good { policy, verifiers: Vec::new() };
+        let workers = tokio::runtime::Handle::current();
+        let journal = Arc::new(MemoryJournal::default());
+        let gate = Gate::new(rules, engine, journal, Records::in_memory(), Identity::default(), workers.clone());
+        let gate = gate.with_limits(GateLimits { name: Duration::from_millis(100), ..GateLimits::default() });
+        let (_built, coming) = watch::channel(Some(Arc::new(gate)));
+        tokio::spawn(serve(listener, coming, workers, Limits::default(), std::future::pending()));
+        let call = |uri: &str, more: &str| {
+            format!(r#"{{"RequestMethod":"POST","RequestUri":"{uri}","RequestHeaders":{{"Content-Length":"0"}}{more}}}"#)
+        };
+        let rename = "/containers/bad/rename?name=new";
+        assert!(posts(&path, "AuthZReq", &call(rename, "")).await.contains("\"Allow\":true"));
+        assert!(posts(&path, "AuthZReq", &call("/containers/new/start", "")).await.contains("name-busy"));
+        let large = |bytes: usize| format!(r#","ResponseBody":"{}","ResponseStatusCode":204"#, "A".repeat(bytes));
+        // As a question it is refused; of a reading call's end nobody decodes it.
+        assert!(posts(&path, "AuthZReq", &call(rename, &large(8 << 20))).await.contains("request-unreadable"));
+        let list = call("/containers/json", &large(20 << 20)).replace("POST", "GET");
+        assert!(posts(&path, "AuthZRes", &list).await.contains("\"Allow\":true"));
+        assert!(posts(&path, "AuthZRes", &call(rename, &large(8 << 20))).await.contains("\"Allow\":true"));
+        assert!(posts(&path, "AuthZReq", &call("/containers/new/start", "")).await.contains("container-unknown"));
     }
 
     /// 40 silent peers, and a daemon that keeps its connection, with room for four.

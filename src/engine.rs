@@ -7,6 +7,7 @@
 
 mod client;
 mod inspect;
+mod link;
 mod mark;
 mod probe;
 mod twin;
@@ -21,9 +22,10 @@ pub use inspect::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
     Platform, Plugin, Service, ServiceSpec, Store, Version,
 };
-pub use mark::CALL_HEADER;
+pub use link::Link;
 #[cfg(test)]
 pub(crate) use mark::of_this_process as own_mark;
+pub use mark::{CALL_HEADER, PROBE_HEADER};
 pub use probe::{Http2, Started};
 pub use twin::Twin;
 
@@ -77,6 +79,9 @@ pub trait Api: Send + Sync {
     /// What the socket makes of a gRPC call over cleartext HTTP/2, about which no plugin is asked.
     fn http2(&self, deadline: Instant) -> Reply<'_, Http2>;
 
+    /// A connection that ends when the engine's process does.
+    fn link(&self, deadline: Instant) -> Reply<'_, Link>;
+
     /// Kills a container. By id alone, because a name can come to mean another container meanwhile.
     fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed>;
 }
@@ -105,7 +110,7 @@ pub enum EngineError {
         call: String,
         /// The HTTP status.
         status: u16,
-        /// The engine's words: bounded, control characters replaced.
+        /// The engine's words: bounded, and escaped.
         message: String,
     },
     /// An answer that is not what the API promises.

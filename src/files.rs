@@ -1,11 +1,31 @@
-//! How files of the operator are read: regular ones, bounded, without waiting.
+//! How files of the operator are read: regular ones, bounded, without waiting. And how a file is put in the place of another.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+
+/// What a written file is to outlive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlives {
+    /// The process alone: what is meaningless once the host has gone down is not waited for.
+    Process,
+    /// The host's power as well: its bytes are synced first, and then its name.
+    Power,
+}
+
+/// Files with their text, in the order they were read. Some hold secrets: `Debug` shows names only.
+#[derive(Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Texts(pub Vec<(PathBuf, String)>);
+
+impl std::fmt::Debug for Texts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(path, _)| path)).finish()
+    }
+}
 
 /// A regular file of at most `limit` bytes. Does not wait, whatever stands in its place: a FIFO would, for ever.
 pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
@@ -21,4 +41,91 @@ pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
 /// [`read_bytes`] of a file that is text.
 pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
     String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is no text"))
+}
+
+/// The files of a folder that have one of these endings, sorted by name; none where there is no such folder. `count` and `limit`
+/// bound how many they may be, and the bytes of each.
+pub fn read_folder(folder: &Path, endings: &[&str], count: usize, limit: u64) -> Result<Texts, String> {
+    let told = |path: &Path, error: &std::io::Error| format!("`{}` cannot be read: {error}", path.display());
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Texts::default()),
+        Err(error) => return Err(told(folder, &error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| told(folder, &error))?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if ending.is_some_and(|ending| endings.contains(&ending)) {
+            paths.push(path);
+        }
+        if paths.len() > count {
+            return Err(format!("`{}` holds more than {count} files", folder.display()));
+        }
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| match read_text(&path, limit) {
+            Ok(text) => Ok((path, text)),
+            Err(error) => Err(told(&path, &error)),
+        })
+        .collect::<Result<_, _>>()
+        .map(Texts)
+}
+
+/// Puts a file in the place of another, whole or not at all: who reads sees the old one or the new one, also after a crash.
+/// `mode` is what it has then, whatever the umask.
+pub fn replace(path: &Path, content: &[u8], mode: u32, outlives: Outlives) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    if outlives == Outlives::Power {
+        file.as_file().sync_all()?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    match outlives {
+        Outlives::Process => Ok(()),
+        Outlives::Power => File::open(folder)?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (content, mode, outlives) in [("old", 0o644, Outlives::Power), ("new", 0o600, Outlives::Process)] {
+            replace(&path, content.as_bytes(), mode, outlives).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        }
+        // A folder in its place stays, and so does nothing of the new file.
+        std::fs::create_dir(folder.path().join("taken")).unwrap();
+        replace(&folder.path().join("taken"), b"x", 0o600, Outlives::Power).unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_is_read_within_bounds_and_one_that_is_not_there_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.crt", "a.crt", "README"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let read = |count, limit| read_folder(folder.path(), &["crt"], count, limit);
+        let texts: Vec<String> = read(2, 5).unwrap().0.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a.crt", "b.crt"]);
+        assert!(read(1, 5).is_err() && read(2, 4).is_err());
+        assert_eq!(read_folder(&folder.path().join("none"), &["crt"], 1, 1), Ok(Texts::default()));
+        assert!(read_folder(&folder.path().join("README"), &["crt"], 1, 1).is_err());
+        let shown = format!("{:?}", Texts(vec![("a.key".into(), "secret".to_owned())]));
+        assert_eq!(shown, "[\"a.key\"]");
+    }
 }

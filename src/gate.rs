@@ -9,39 +9,52 @@ mod identity;
 mod leases;
 mod looks;
 mod metrics;
+mod own;
+mod places;
 mod plugins;
+mod process;
 mod pulls;
 mod records;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::audit::{Entry, Event, Journal};
-use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError};
-use crate::policy::{self, Facts, Grounds, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Intent, PluginCall, Pull, Pulled, Transport, Unreadable};
+use crate::audit::{Entry, Event, Journal, Recorded};
+use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
+use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Policy, Posture, Reason, Verdict};
+use crate::request::{Cgroupns, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError};
 
 pub use daemon_file::{DaemonFile, Listed};
+use gather::OnBehalf;
 pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 pub use leases::names_being_given;
-use leases::{Busy, Claim, Leases};
+use leases::{Busy, Claim, Leases, To};
 use looks::Looks;
 use metrics::Metrics;
+pub use own::{Host as OwnHost, Own};
+use places::{AskingPlaces, Places};
 pub use plugins::Plugins;
+use process::{Process, Served};
 use pulls::Pulls;
 pub use records::Records;
 
-/// One look whether a rename is over. An ordinary one takes a millisecond; what takes longer is held by a client.
+/// Most calls at once that find out whether names are still being given. Others take them for being given.
+const MAX_SETTLING: usize = 8;
+/// How long a create waits for the disk, which keeps its name for a gate that is restarted meanwhile. Renames are refused instead.
+const KEEPS: Duration = Duration::from_secs(1);
+/// One look whether a call that gives a name is over. An ordinary one takes a millisecond; what takes longer is held by a client.
 const SETTLES: Duration = Duration::from_millis(300);
 
 /// The gate's bounds in time.
@@ -55,6 +68,9 @@ pub struct Limits {
     pub look: Duration,
     /// What follows a call's end (AuthZRes), which the client waits for.
     pub after: Duration,
+    /// Decisions under way that cannot be made at once. Well below the connections that are served (`daemon::Limits`), so that calls
+    /// which wait for nothing are always answered.
+    pub places: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +80,7 @@ impl Default for Limits {
             name: Duration::from_secs(5),
             look: Duration::from_secs(2),
             after: Duration::from_secs(2),
+            places: 512,
         }
     }
 }
@@ -98,9 +115,20 @@ pub struct Gate {
     identity: Identity,
     leases: Leases,
     looks: Looks,
+    places: Places,
+    asking: AskingPlaces,
+    own: Own,
     pulls: Pulls,
-    /// Looks at starts that have ended, under way.
-    ended: Arc<tokio::sync::Semaphore>,
+    /// Calls that find out whether names are still being given; and the one that does so because there are too many.
+    settling: Semaphore,
+    making_room: Semaphore,
+    /// Starts that have ended and are to be looked at; and the looks under way.
+    ended: Arc<Semaphore>,
+    looking: Semaphore,
+    /// Containers that are being killed.
+    killing: Mutex<HashSet<ContainerId>>,
+    /// Rollbacks that are looked at.
+    rollbacks: Arc<Semaphore>,
     limits: Limits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.
     workers: tokio::runtime::Handle,
@@ -108,8 +136,8 @@ pub struct Gate {
     decisions: AtomicU64,
     /// The gate's own calls that dockerd has asked about: while they are, the gate is in the chain.
     own_calls: AtomicU64,
-    /// The engine may take calls over cleartext HTTP/2, where headers can hide more (`request::Transport`).
-    speaks_http2: AtomicBool,
+    /// What the engine does with a call that the call does not show.
+    process: Process,
     metrics: Metrics,
 }
 
@@ -143,13 +171,21 @@ impl Gate {
             identity,
             leases: Leases::default(),
             looks: Looks::default(),
+            places: Places::new(Limits::default().places),
+            asking: AskingPlaces::new(Limits::default().places),
+            own: Own::default(),
             pulls: Pulls::default(),
-            ended: Arc::new(tokio::sync::Semaphore::new(after::MAX_LOOKS)),
+            settling: Semaphore::new(MAX_SETTLING),
+            making_room: Semaphore::new(1),
+            ended: Arc::new(Semaphore::new(after::MAX_ENDED)),
+            looking: Semaphore::new(after::MAX_LOOKS),
+            killing: Mutex::default(),
+            rollbacks: Arc::new(Semaphore::new(after::MAX_ROLLBACKS)),
             limits: Limits::default(),
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
-            speaks_http2: AtomicBool::new(false),
+            process: Process::default(),
             metrics: Metrics::new(),
             own_calls: AtomicU64::new(0),
         }
@@ -159,13 +195,18 @@ impl Gate {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.places = Places::new(limits.places);
+        self.asking = AskingPlaces::new(limits.places);
         self
     }
 
-    /// The same gate, which keeps the names that are being given in `file`, and looks at calls' ends through `ends`.
+    /// The same gate, which keeps the names that are being given in `file`, looks at calls' ends through `ends`, and keeps networks off
+    /// the addresses of `own`.
     #[must_use]
-    pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>) -> Self {
-        self.leases = Leases::kept_in(file);
+    pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>, own: Own) -> Self {
+        self.own = own;
+        self.records.write_on(self.workers.clone());
+        self.leases = Leases::kept_in(file, self.workers.clone());
         self.ends = ends;
         self
     }
@@ -209,14 +250,13 @@ impl Gate {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.figures(now)),
             Rules::Faulty { .. } => None,
         };
+        self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 
-    /// Asks the engine for its version, and takes note of what follows from it. Returns the version.
-    pub async fn meet_engine(&self, deadline: Instant) -> Result<String, EngineError> {
-        let version = self.engine.version(deadline).await?.engine;
-        self.speaks_http2.store(serves_http2(&version), Ordering::Relaxed);
-        Ok(version)
+    /// Asks the engine for its version.
+    pub async fn engine_version(&self, deadline: Instant) -> Result<String, EngineError> {
+        Ok(self.engine.version(deadline).await?.engine)
     }
 
     /// Records something about the gate itself.
@@ -226,22 +266,53 @@ impl Gate {
         self.journal.record(&entry);
     }
 
+    /// Records that the gate has started: under which mode and posture, and what else the entry says.
+    pub fn note_start(&self, mut entry: Entry) -> Recorded {
+        let (mode, posture) = match &**self.rules.load() {
+            Rules::Good { policy, .. } => (policy.mode, policy.posture),
+            Rules::Faulty { posture, .. } => (Mode::Enforce, *posture),
+        };
+        "the gate has started".clone_into(&mut entry.message);
+        (entry.mode, entry.posture) = (Some(mode), Some(posture));
+        self.journal.record(&entry)
+    }
+
     /// Writes what the audit log has only counted so far. Called at stop.
     pub fn end(&self) {
+        self.records.end();
         self.journal.end();
     }
 
     /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
-    pub fn read(posted: &[u8], transport: Transport) -> Result<(Call, Intent), CallError> {
+    pub fn read(posted: &[u8], manner: impl Into<Manner>) -> Result<(Call, Intent), CallError> {
         let call = Call::decode(posted)?;
-        let intent = Intent::over(&call, transport);
+        let intent = Intent::over(&call, manner);
         Ok((call, intent))
     }
 
-    /// Over which HTTP a call that comes now may have come to the engine; for [`Gate::read`].
+    /// What the engine makes of a call that comes now, as far as the call does not show it; for [`Gate::read`]. What is not known is
+    /// taken for the worse.
     #[must_use]
-    pub fn transport(&self) -> Transport {
-        if self.speaks_http2.load(Ordering::Relaxed) { Transport::MaybeHttp2 } else { Transport::Http1 }
+    pub fn manner(&self) -> Manner {
+        let cgroupns = self.process.known().map_or(Cgroupns::Host, |found| found.cgroupns);
+        Manner { transport: Transport::MaybeHttp2, cgroupns }
+    }
+
+    /// A call whose meaning hangs on what the engine does with it is read again once that is known: one that could hide a form over
+    /// HTTP/2, and over HTTP/1 could not; and, in posture `lockdown`, a create that came before the gate knew the engine.
+    async fn read_again(&self, rules: &Rules, call: &Call, intent: Intent, began: Instant) -> Intent {
+        let hangs_on_default =
+            || matches!(intent, Intent::Create(_)) && self.posture() == Posture::Lockdown && self.process.known().is_none();
+        if intent != Intent::Unreadable(Unreadable::MaybeForm) && !hangs_on_default() {
+            return intent;
+        }
+        let Some(found) = self.process.known_or_look(&*self.engine, began + self.limits.look).await else { return intent };
+        let transport = match found.served {
+            Served::Never => Transport::Http1,
+            Served::Asked(Http2::Refused) if says_closed(rules) => Transport::Http1,
+            Served::Asked(_) => Transport::MaybeHttp2,
+        };
+        Intent::over(call, Manner { transport, cgroupns: found.cgroupns })
     }
 
     /// Answers a post to `AuthZReq`.
@@ -251,12 +322,20 @@ impl Gate {
             Ok(read) => read,
             Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
         };
+        let rules = self.rules.load_full();
+        let intent = self.read_again(&rules, &call, intent, began).await;
         // The gate's own look at the engine comes through the gate again.
         if self.is_own(&call) && is_ours(&call, &intent) {
             return Answer::Allow;
         }
-        let rules = self.rules.load_full();
-        let Judgement { facts, verdict } = match prejudge(&rules, &intent) {
+        let prejudged = prejudge(&rules, &intent);
+        // Those that cannot be decided at once, and renames, which wait for names.
+        let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
+        let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
+        if matches!(place, Some(None)) {
+            return self.answer(Some((&call, &intent)), &Verdict::Deny(Reason::Overloaded), &Facts::default(), began);
+        }
+        let Judgement { facts, verdict } = match prejudged {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
             None => match &intent {
                 Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
@@ -276,14 +355,12 @@ impl Gate {
         self.answer(Some((&call, &intent)), &verdict, &facts, began)
     }
 
-    /// Remembers what the host holds under a tag that is pulled, for engines that do not tell whether the pull failed.
+    /// Remembers what the host holds under a tag that is pulled: engines do not tell whether a pull failed.
     async fn pull_begins(&self, pull: &Pull, call: &Call, began: Instant) {
         let Pulled::Tag(tag) = &pull.what else { return };
-        if self.speaks_http2.load(Ordering::Relaxed) {
-            let name = format!("{}:{tag}", pull.repository);
-            let held = self.engine.image(&name, began + self.limits.decision).await;
-            self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
-        }
+        let name = format!("{}:{tag}", pull.repository);
+        let held = self.engine.image(&name, began + self.limits.decision).await;
+        self.pulls.begin(&call_key(call), held.ok().flatten().map(|image| image.id));
     }
 
     /// Whether this is the gate's own look at the engine; counted.
@@ -301,7 +378,8 @@ impl Gate {
     /// Reads what the daemon posted to `AuthZRes`; `None` if that call's end means nothing to the gate.
     #[must_use]
     pub fn read_end(posted: &[u8]) -> Option<Call> {
-        after::of_interest(posted)
+        // Nothing that reads has an end that means anything, and its answer may be large (`docker ps`).
+        Call::decode_end(posted, |method| !matches!(method, "GET" | "HEAD" | "OPTIONS"))
     }
 
     /// Takes note of a call's end. Refuses nothing: the effect has already happened.
@@ -315,7 +393,7 @@ impl Gate {
         let rules = self.rules.load_full();
         match prejudge(&rules, intent) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
-            None => self.judge_in_time(&rules, intent, Instant::now()).await,
+            None => self.judge_in_time(&rules, intent, OnBehalf::Gate, Instant::now()).await,
         }
     }
 
@@ -335,7 +413,7 @@ impl Gate {
                 Err(reason) => return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) },
             },
         };
-        let judgement = self.judge_in_time(rules, intent, began).await;
+        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
         if let (Intent::Start(_), Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) =
             (intent, &judgement.verdict, &judgement.facts.container)
         {
@@ -357,7 +435,7 @@ impl Gate {
         if let Err(reason) = self.plugins.begin(&key, plugin) {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
         }
-        let judgement = self.judge_in_time(rules, intent, began).await;
+        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
         match (&judgement.verdict, &judgement.facts.plugin) {
             (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
                 self.plugins.judged(&key, id, *digest);
@@ -368,12 +446,12 @@ impl Gate {
         judgement
     }
 
-    async fn judge_in_time(&self, rules: &Rules, intent: &Intent, began: Instant) -> Judgement {
+    async fn judge_in_time(&self, rules: &Rules, intent: &Intent, on_behalf: OnBehalf, began: Instant) -> Judgement {
         let Rules::Good { policy, verifiers } = rules else {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
         };
         let deadline = began + self.limits.decision;
-        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, intent, deadline)).await;
+        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, intent, on_behalf, deadline)).await;
         let facts = gathered.unwrap_or_else(|_| Facts {
             unknown: Some(Reason::Deadline { seconds: self.limits.decision.as_secs() }),
             ..Facts::default()
@@ -388,7 +466,13 @@ impl Gate {
         let key = call_key(call);
         match intent {
             Intent::Create(create) => match &create.name {
-                Some(name) => self.hold(&key, &Claim::Give(bare(name)), intent, began).await.map(drop),
+                Some(name) => {
+                    let image = create.image.as_ref().map(ToString::to_string).unwrap_or_default();
+                    self.hold(&key, &Claim::Create { name: bare(name), image }, intent, began).await?;
+                    // A full disk is no reason to make no containers.
+                    let _ = tokio::time::timeout(KEEPS, self.leases.save()).await;
+                    Ok(())
+                }
                 None => Ok(()),
             },
             Intent::Rename { container, name } => {
@@ -397,7 +481,7 @@ impl Gate {
                 let lease = self.hold(&key, &claim, intent, began).await?;
                 let held = self.hold_rename(lease, &from, name, began).await;
                 if held.is_err() {
-                    self.leases.end_rename(&key);
+                    self.leases.end_given(&key);
                 }
                 held
             }
@@ -415,7 +499,8 @@ impl Gate {
         if found.iter().any(|other| other.id != meant) {
             return Err(Reason::NameTaken { name });
         }
-        self.leases.rename_of(lease, meant).map_err(|busy| refused(&busy, &name))
+        let written = tokio::time::timeout_at(began + self.limits.decision, self.leases.rename_of(lease, meant)).await;
+        written.unwrap_or(Err(Busy::Unwritable)).map_err(|busy| refused(&busy, &name))
     }
 
     /// The container that a rename means. A name that begins another container's id may come to mean that one, if it is lost before
@@ -444,9 +529,14 @@ impl Gate {
     async fn hold(&self, key: &str, claim: &Claim, intent: &Intent, began: Instant) -> Result<u64, Reason> {
         let deadline = began + self.limits.name;
         // Those that do not end by then are still under way.
-        let _ = tokio::time::timeout_at(deadline, self.settle(Some(claim))).await;
+        if !self.leases.pending(Some(claim)).is_empty()
+            && let Ok(_turn) = self.settling.try_acquire()
+        {
+            let _ = tokio::time::timeout_at(deadline, self.settle(Some(claim))).await;
+        }
         let held = match self.leases.hold(key, claim, deadline).await {
-            Err(Busy::Full) => {
+            // One settles for all. Who comes meanwhile is refused at once.
+            Err(Busy::Full) if let Ok(_turn) = self.making_room.try_acquire() => {
                 let _ = tokio::time::timeout_at(deadline, self.settle(None)).await;
                 self.leases.hold(key, claim, deadline).await
             }
@@ -455,10 +545,16 @@ impl Gate {
         held.map_err(|busy| refused(&busy, &claim_name(intent)))
     }
 
-    /// Ends the renames that are over though the daemon never told so; those alone that exclude `claim`, if one is given.
+    /// Ends the leases of names that are given or dropped though the daemon never told so; those alone that exclude `claim`, if one is
+    /// given.
     pub(super) async fn settle(&self, claim: Option<&Claim>) {
         for pending in self.leases.pending(claim) {
-            if self.is_over(&pending).await {
+            let is_over = match &pending.to {
+                To::Container(container) => self.is_renamed(container, &pending.name).await,
+                To::Image(image) => pending.is_old || self.is_created(image, &pending.name).await,
+                To::Nothing => true,
+            };
+            if is_over {
                 self.leases.settle(&pending);
             }
         }
@@ -466,20 +562,54 @@ impl Gate {
 
     /// Whether a rename whose end the daemon has not told is carried out, or was dropped (by another plugin, by a restart of the
     /// engine). It waits in the line for its container's lock; who comes later and has had the lock twice has passed it.
-    async fn is_over(&self, pending: &leases::Pending) -> bool {
-        // It was never answered.
-        let Some(container) = &pending.container else { return true };
+    async fn is_renamed(&self, container: &ContainerId, name: &str) -> bool {
         for _ in 0..2 {
             // The gate's own wait for that lock must not become what holds others up.
-            let Some(_look) = self.looks.enter(container.as_str()) else { return false };
-            match self.ends.container(container.as_str(), Instant::now() + SETTLES).await {
+            let Some(look) = self.looks.enter(container.as_str()) else { return false };
+            match look.ended(self.ends.container(container.as_str(), Instant::now() + SETTLES).await) {
                 Ok(None) => return true,
-                Ok(Some(found)) if found.name == pending.name => return true,
+                Ok(Some(found)) if found.name == name => return true,
                 Ok(Some(_)) => {}
                 Err(_) => return false,
             }
         }
         true
+    }
+
+    fn audit_rule(&self) -> AuditRule {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.audit,
+            // What touches an image is refused as it is.
+            Rules::Faulty { .. } => AuditRule::GoOn,
+        }
+    }
+
+    /// Gives back what a call holds that was to pass and is refused after all: it gets no AuthZRes.
+    fn take_back(&self, call: &Call) {
+        let key = call_key(call);
+        self.leases.end(&key);
+        self.leases.end_given(&key);
+        self.plugins.end(&key);
+        self.pulls.brought_nothing(&key, None);
+    }
+
+    /// Whether a create whose end the daemon has not told is over. Before it has the name it waits for what every look at its image
+    /// waits for: who comes later and has looked twice has passed it. Then it holds the name, until the container is there. So: once
+    /// it is passed, and a container has the name, it has none to give any more.
+    async fn is_created(&self, image: &str, name: &str) -> bool {
+        for _ in 0..2 {
+            if self.ends.image(image, Instant::now() + SETTLES).await.is_err() {
+                return false;
+            }
+        }
+        self.ends.named(name, Instant::now() + SETTLES).await.is_ok_and(|found| !found.is_empty())
+    }
+
+    fn posture(&self) -> Posture {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.posture,
+            Rules::Faulty { posture, .. } => *posture,
+        }
     }
 
     /// Whether refusals are carried out.
@@ -495,21 +625,31 @@ impl Gate {
     fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Answer {
         let mode = self.mode();
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
+        let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage))
+            && !read.is_some_and(|(_, intent)| is_recorded(intent));
+        if !is_silent {
+            let recorded = self.journal.record(&self.entry(read, verdict, facts, mode, began));
+            let is_passing = matches!((verdict, mode), (Verdict::Allow(_), Mode::Enforce));
+            if recorded == Recorded::Lost && is_passing && self.audit_rule() == AuditRule::Require {
+                if let Some((call, _)) = read {
+                    self.take_back(call);
+                }
+                return self.answer(read, &Verdict::Deny(Reason::AuditUnavailable), facts, began);
+            }
+        }
         let (decision, code) = match (verdict, mode) {
             (Verdict::Allow(_), _) => ("allow", ""),
             (Verdict::Deny(reason), Mode::Enforce) => ("deny", reason.code()),
             (Verdict::Deny(reason), Mode::Audit) => ("would-deny", reason.code()),
         };
-        self.metrics.decided(action, decision, code, began.elapsed());
+        if !is_probe(read, verdict) {
+            self.metrics.decided(action, decision, code, began.elapsed());
+        }
         if let Verdict::Allow(permit) = verdict {
             for approval in permit.approvals() {
                 self.keep(approval);
             }
-            if matches!(permit.grounds(), Grounds::NoImage) && !read.is_some_and(|(_, intent)| is_recorded(intent)) {
-                return Answer::Allow;
-            }
         }
-        self.journal.record(&self.entry(read, verdict, facts, mode, began));
         match (verdict, mode) {
             (Verdict::Allow(_), _) => Answer::Allow,
             (Verdict::Deny(_), Mode::Audit) => Answer::Allow,
@@ -529,6 +669,7 @@ impl Gate {
         let event = match verdict {
             Verdict::Allow(_) if facts.about_self => Event::Gate,
             Verdict::Allow(_) => Event::Allowed,
+            Verdict::Deny(_) if is_probe(read, verdict) => Event::Probe,
             Verdict::Deny(_) => Event::Blocked,
         };
         let mut entry = Entry::new(crate::clock::now(), event);
@@ -543,8 +684,10 @@ impl Gate {
             entry.action = intent.action();
             entry.image = Entry::text(&intent.subject());
         }
-        if let Some(policy::ContainerFacts::Found { id, .. }) = &facts.container {
+        if let Some(policy::ContainerFacts::Found { id, name, image_ref, .. }) = &facts.container {
             entry.container_id.clone_from(id);
+            entry.container_name = Entry::text(name);
+            entry.container_image = Entry::text(image_ref);
         }
         match verdict {
             Verdict::Allow(permit) => {
@@ -596,6 +739,15 @@ fn is_ours(call: &Call, intent: &Intent) -> bool {
     }
 }
 
+/// Whether this is `doctor`'s question whether the gate is asked: the start of no container by a whole id. It is nobody's attempt
+/// at anything, and whoever else sends that header hides nothing by it.
+fn is_probe(read: Option<(&Call, &Intent)>, verdict: &Verdict) -> bool {
+    let (Some((call, Intent::Start(start))), Verdict::Deny(Reason::ContainerUnknown { .. })) = (read, verdict) else {
+        return false;
+    };
+    identity::is_full_id(&start.container) && call.header(PROBE_HEADER).is_some()
+}
+
 /// What can be said without finding anything out.
 fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
     match rules {
@@ -636,13 +788,11 @@ const fn urgency(intent: &Intent) -> Urgency {
     }
 }
 
-/// Whether an engine of this version serves cleartext HTTP/2 (spec of dockerd, finding 1: from 29.2 on). A version that is no
-/// release's may.
-fn serves_http2(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (29, 2),
-        _ => true,
+/// Whether the operator says that no HTTP/2 reaches the engine.
+fn says_closed(rules: &Rules) -> bool {
+    match rules {
+        Rules::Good { policy, .. } => policy.http2 == Http2Rule::Closed,
+        Rules::Faulty { .. } => false,
     }
 }
 

@@ -30,3 +30,5 @@ pub mod image;
 pub mod clock;
 
 pub mod files;
+
+pub mod text;

@@ -11,10 +11,13 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::text::clean;
+
 pub use proxy::{fault as proxy_fault, use_instead as use_proxies};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-pub use tls::{Identity, Roots, Tls};
+use rustix::io::Errno;
+pub use tls::{Identity, Roots, Tls, certificate_files, server_files};
 
 /// Longest wait for a connection, the proxy's part and the TLS handshake included. Stops a dead address from taking the whole deadline.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -26,6 +29,15 @@ const IDLE_PER_HOST: usize = 64;
 const POOL_TURNS: usize = 2;
 /// How long an idle connection is kept; below what servers and firewalls commonly keep.
 const IDLE_TIME: Duration = Duration::from_mins(1);
+/// How often it is looked, while an answer is waited for, whether this process comes to run at all.
+const TICK: Duration = Duration::from_millis(100);
+/// A time-out says nothing about the server if this process did not come to run for this part of the time.
+const LATE_PART: u32 = 2;
+/// Descriptors that must be free for a connection that failed to count as the server's doing: for the lookup of a name, whose
+/// failure does not say why, and for the connection.
+const SPARE: usize = 8;
+/// What the system says where a limit of this host is met.
+const OURS: [Errno; 6] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL, Errno::AGAIN];
 
 /// Whether a URL may be plain HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +75,36 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+
+    /// Whether the server says that it is there, and has too much to do.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.status == 429 || (self.status == 503 && self.headers.contains_key("retry-after"))
+    }
+
+    /// How long the server wants to be left alone, where it says so in seconds.
+    #[must_use]
+    pub fn rest(&self) -> Option<Duration> {
+        self.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs)
+    }
+}
+
+/// Whether a server that does this is gone: no connection, no TLS, no answer, or a 5xx. Not one that is busy, slow or wants to know
+/// who asks; and never a limit of this host.
+#[must_use]
+pub fn is_gone(answer: &Result<Answer, NetError>) -> bool {
+    match answer {
+        Ok(answer) => answer.status >= 500 && !answer.is_busy(),
+        Err(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } | NetError::CaRefused { .. }) => true,
+        Err(
+            NetError::Stalled { .. }
+            | NetError::Busy { .. }
+            | NetError::Ours { .. }
+            | NetError::TooLarge { .. }
+            | NetError::Unauthorized { .. }
+            | NetError::Bad(_),
+        ) => false,
+    }
 }
 
 /// Why there is no answer. Foreign text in messages is bounded and escaped.
@@ -91,6 +133,22 @@ pub enum NetError {
         host: String,
         /// The time it had.
         after: Duration,
+    },
+    /// It is there, and has too much to do.
+    #[error("`{host}` is too busy to answer (status {status})")]
+    Busy {
+        /// Host and port asked.
+        host: String,
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// A limit of this host or process: it says nothing about the server.
+    #[error("`{host}` could not be asked, for a limit of this host: {cause}")]
+    Ours {
+        /// Host and port that was to be asked.
+        host: String,
+        /// Which limit.
+        cause: String,
     },
     /// The server's certificate is not from a CA we trust.
     #[error("the TLS certificate of `{host}` is not from a trusted CA: {cause}")]
@@ -214,18 +272,46 @@ impl Client {
         if let Some(form) = form {
             request = request.body(form);
         }
-        // The bound holds for the whole exchange, the body included.
-        let began = AtomicBool::new(false);
-        match tokio::time::timeout(bounds.time, read(request, &host, bounds.bytes, &began)).await {
-            // The proxy is not named: its URL may hold a password.
-            Ok(Err(NetError::Unreachable { host, cause })) if self.is_proxied => {
-                Err(NetError::Unreachable { host, cause: format!("{cause} (by way of a proxy, unless NO_PROXY names the host)") })
+        let (began, mut late) = (AtomicBool::new(false), Duration::ZERO);
+        let asked = async {
+            let mut reading = std::pin::pin!(read(request, &host, bounds.bytes, &began));
+            let mut tick = tokio::time::interval(TICK);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut reading => break answer,
+                    due = tick.tick() => late += due.elapsed(),
+                }
             }
+        };
+        // The bound holds for the whole exchange, the body included.
+        let answer = match tokio::time::timeout(bounds.time, asked).await {
             Ok(answer) => answer,
             Err(_elapsed) if began.into_inner() => Err(NetError::Stalled { host, after: bounds.time }),
             Err(_elapsed) => Err(NetError::Timeout { host, after: bounds.time }),
+        };
+        match answer {
+            Err(NetError::Timeout { host, after }) if late >= after / LATE_PART => {
+                Err(NetError::Ours { host, cause: format!("this process did not come to run for {late:?} of {after:?}") })
+            }
+            Err(NetError::Unreachable { host, .. }) if is_short() => {
+                Err(NetError::Ours { host, cause: "too few file descriptors are free".to_owned() })
+            }
+            // The proxy is not named: its URL may hold a password.
+            Err(NetError::Unreachable { host, cause }) if self.is_proxied => {
+                Err(NetError::Unreachable { host, cause: format!("{cause} (by way of a proxy, unless NO_PROXY names the host)") })
+            }
+            answer => answer,
         }
     }
+}
+
+/// Whether there are too few descriptors left to ask anybody.
+fn is_short() -> bool {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let mut held = Vec::new();
+    (0..SPARE).any(|_| socket(AddressFamily::UNIX, SocketType::STREAM, None).map(|one| held.push(one)).is_err())
 }
 
 /// Sends, and reads up to `limit` bytes of body. `began` tells that the head has come.
@@ -304,6 +390,11 @@ fn classify(error: &reqwest::Error, host: &str) -> NetError {
             return tls_error(tls, host);
         }
         let io = now.downcast_ref::<std::io::Error>();
+        if let Some(errno) = io.and_then(std::io::Error::raw_os_error)
+            && OURS.iter().any(|ours| ours.raw_os_error() == errno)
+        {
+            return NetError::Ours { host, cause: clean(&now.to_string()) };
+        }
         if io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
             return NetError::Timeout { host, after: CONNECT_TIME };
         }
@@ -356,12 +447,6 @@ pub fn without_user(url: &str) -> String {
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     clean(&if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") })
-}
-
-/// Foreign text made fit for one line of a message: control characters escaped, at most 160 characters.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    text.chars().take(160).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

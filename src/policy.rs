@@ -24,12 +24,16 @@ use crate::trust::VerifierKind;
 pub struct Policy {
     /// Enforce, or only record.
     pub mode: Mode,
+    /// What becomes of calls while nothing can be recorded.
+    pub audit: AuditRule,
     /// What is refused besides images.
     pub posture: Posture,
     /// Ways to the host that posture `lockdown` lets pass.
     pub doors: Vec<DoorRule>,
     /// Whether builds may run.
     pub build: BuildRule,
+    /// What the operator says of cleartext HTTP/2.
+    pub http2: Http2Rule,
     /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
     pub plugins: Vec<Reference>,
     /// The registries allowed, each with what it requires. Matched by exact host.
@@ -55,6 +59,16 @@ pub enum Mode {
     Audit,
 }
 
+/// What becomes of an allowed call that should be recorded and cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditRule {
+    /// It passes; that entries were lost is told and counted.
+    GoOn,
+    /// It is refused.
+    Require,
+}
+
 /// What is refused besides images (DESIGN, section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -73,6 +87,16 @@ pub enum BuildRule {
     Deny,
     /// Let pass (posture `images` only).
     Allow,
+}
+
+/// What the operator says of cleartext HTTP/2 on the engine's listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Http2Rule {
+    /// A call may have come over it.
+    Open,
+    /// None reaches the engine. Believed only while its own socket refuses it.
+    Closed,
 }
 
 impl Policy {

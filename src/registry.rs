@@ -13,11 +13,11 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
-pub use client::{Registry, Settings};
+pub use client::{Registry, Settings, host_files};
 pub use manifest::{Child, Content, Manifest};
 pub use twin::Twin;
 
-use crate::image::{Digest, Reference, Repository, Tag};
+use crate::image::{Digest, Host, Reference, Repository, Tag};
 use crate::net::NetError;
 
 /// An answer on its way.
@@ -27,6 +27,9 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + 
 pub trait Api: Send + Sync {
     /// The manifest or index that the repository's registry has under this digest or tag.
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest>;
+
+    /// Whether the registry itself is gone, by a question about no repository: no connection, no answer, or a 5xx.
+    fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 }
 
 /// Which manifest of a repository.
@@ -66,6 +69,22 @@ pub enum RegistryError {
         what: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// It is there, and has too much to do (429, or 503 with `Retry-After`).
+    #[error("registry `{host}` is busy (status {status}) when asked for `{what}`")]
+    Busy {
+        /// The registry.
+        host: String,
+        /// Repository and tag or digest.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Too many large manifests are on their way already.
+    #[error("too many large manifests are read on this host; `{what}` is one")]
+    Full {
+        /// Repository and tag or digest.
+        what: String,
     },
     /// Other bytes than those asked for.
     #[error("registry `{host}` sent a manifest with digest `{sent}` when asked for `{due}`")]

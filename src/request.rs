@@ -22,6 +22,7 @@ mod tests;
 
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
+pub use network::Subnet;
 use route::Route;
 use target::Target;
 
@@ -64,13 +65,15 @@ pub enum Intent {
     Swarm,
     /// `POST /volumes/create`, `PUT /volumes/N`.
     Volume {
-        /// What in the call opens the host: driver options, foreign drivers. Empty for a plain volume.
+        /// What in the call gives access to the host: driver options, foreign drivers. Empty for a plain volume.
         doors: Vec<Door>,
     },
-    /// `POST /networks/create` with a built-in driver, and addresses or interfaces that open the host.
+    /// `POST /networks/create` with a built-in driver, and addresses or interfaces of the client's choice.
     Network {
-        /// What in the call opens the host; never empty.
+        /// What in the call gives access to the host.
         doors: Vec<Door>,
+        /// Subnets that are no doors as such, and may cover an address that the gate itself uses.
+        subnets: Vec<Subnet>,
     },
     /// `POST /networks/create` with a driver that is not built in.
     NetworkPlugin {
@@ -304,7 +307,7 @@ pub enum Unreadable {
     #[error("the call has a body that the daemon does not show to plugins")]
     HiddenBody,
     /// Empty as it is shown, but over HTTP/2 it may hide a form.
-    #[error("the call's header Content-Type may hide a form if it came over HTTP/2, which this engine serves")]
+    #[error("the call's header Content-Type may hide a form if it came over HTTP/2, which this engine may serve")]
     MaybeForm,
     /// A JSON body was due and none is shown (too large, or none sent).
     #[error("the call's JSON body is missing, or too large for the daemon to show")]
@@ -344,7 +347,7 @@ pub enum Unreadable {
 /// Over which HTTP a call may have come to the engine. The call itself does not show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// HTTP/1 for certain: an engine older than 29.2, or a guard in front of its socket.
+    /// HTTP/1 for certain: an engine older than 29.2, or one that refuses HTTP/2.
     Http1,
     /// Perhaps HTTP/2 (engines from 29.2 on, on listeners without TLS). There a client may send two Content-Length headers: the
     /// engine takes the first and shows the last, so `Content-Length: 0` beside a Content-Type no longer says that no form hides.
@@ -352,11 +355,38 @@ pub enum Transport {
     MaybeHttp2,
 }
 
+/// In which control groups the engine puts a container whose create says nothing of that (`CgroupnsMode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cgroupns {
+    /// Its own.
+    #[default]
+    Private,
+    /// Its own; the host's, where the call is of an API version before 1.41 (hosts with control groups version 1).
+    HostBefore141,
+    /// The host's, or it is not known.
+    Host,
+}
+
+/// What the engine makes of a call that the call itself does not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Over which HTTP it may have come.
+    pub transport: Transport,
+    /// Its default for control groups.
+    pub cgroupns: Cgroupns,
+}
+
+impl From<Transport> for Manner {
+    fn from(transport: Transport) -> Self {
+        Self { transport, cgroupns: Cgroupns::default() }
+    }
+}
+
 /// A call, its target cut in two.
 struct Asked<'c> {
     call: &'c Call,
     target: Target<'c>,
-    transport: Transport,
+    manner: Manner,
 }
 
 impl Intent {
@@ -368,12 +398,12 @@ impl Intent {
 
     /// What `call` would do.
     #[must_use]
-    pub fn over(call: &Call, transport: Transport) -> Self {
-        Self::read(call, transport).unwrap_or_else(Self::Unreadable)
+    pub fn over(call: &Call, manner: impl Into<Manner>) -> Self {
+        Self::read(call, manner.into()).unwrap_or_else(Self::Unreadable)
     }
 
-    fn read(call: &Call, transport: Transport) -> Result<Self, Unreadable> {
-        let asked = Asked { call, target: Target::read(&call.uri)?, transport };
+    fn read(call: &Call, manner: Manner) -> Result<Self, Unreadable> {
+        let asked = Asked { call, target: Target::read(&call.uri)?, manner };
         let path = &asked.target.path;
         if matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
             let attach = call.method == "GET" && route::is_attach(path);
@@ -407,7 +437,7 @@ impl Intent {
             Route::NetworkCreate => network::create(&asked),
             Route::Unknown => {
                 let route = format!("{} {}", call.method, path);
-                Ok(Self::Unknown { route: route.chars().filter(|letter| !letter.is_control()).take(ROUTE).collect() })
+                Ok(Self::Unknown { route: crate::text::fit(&route, ROUTE) })
             }
         }
     }

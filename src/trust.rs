@@ -2,6 +2,7 @@
 //! so?*, with a [`Vouch`] that only this room can make.
 
 pub mod allowlist;
+mod asking;
 pub mod notary;
 pub mod registry;
 pub mod tuf;

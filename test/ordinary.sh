@@ -21,7 +21,8 @@ typed() {
 # shown SECONDS WORDS FILE: the words are in the file by then
 shown() {
     wait_until "$1" grep -qsF -- "$2" "$3"
-    assertTrue "$posture: within $1 s: $2 -- $(< "$3")" $?
+    status=$?
+    assertTrue "$posture: within $1 s: $2 -- $(< "$3")" $status
 }
 
 # ended PID...: processes in the background are over
@@ -71,7 +72,8 @@ terminals_and_streams() {
 later" docker logs box
     docker events --filter container=box --format '{{.Action}}' > "$out" 2>&1 &
     wait_until 10 paused_and_seen "$out"
-    assertTrue "$posture: the events came: $(< "$out")" $?
+    status=$?
+    assertTrue "$posture: the events came: $(< "$out")" $status
     ended $!
     refused $registry_not_allowed docker start stranger
 }
@@ -94,6 +96,12 @@ lives_of_containers() {
     row ok ok docker kill --signal KILL box
     row ok ok docker start box
     for verb in start restart; do row registry-not-allowed registry-not-allowed docker $verb stranger; done
+    # As Portainer's pages do it: a body that no engine reads.
+    row ok ok docker stop --time 0 box
+    for verb in start restart?t=0; do
+        row ok ok api POST /containers/box/$verb -H 'Content-Type: application/json' -d '{}'
+        row registry-not-allowed registry-not-allowed api POST /containers/stranger/$verb -H 'Content-Type: application/json' -d '{}'
+    done
     # With limits, a user, variables and a folder: none of it is a way to the host.
     says "65534 b" run --user 65534 --env A=b --workdir /bin --hostname here --read-only --tmpfs /t --memory 64m --pids-limit 50 \
         --ulimit nofile=100 --label a=b --stop-signal INT "$app" sh -c 'echo "$(busybox id -u) $A"'
@@ -210,6 +218,8 @@ compose_projects() {
     shown 5 "worker is up" "$out"
     says "by exec" compose exec -T web echo "by exec"
     row ok ok compose restart --timeout 0 worker
+    # The new container has another name until the old one is gone.
+    row ok ok compose up -d --force-recreate --timeout 0 worker
     says "by run" compose run --rm -T --no-deps web echo "by run"
     row ok ok compose stop --timeout 0
     row ok ok compose start

@@ -11,10 +11,11 @@ as() {
     mkdir -p "$config"
     cp -r "$HOME/.docker/tls" "$config/"
     DOCKER_CONFIG=$config "$@" > "$SHUNIT_TMPDIR/as.log" 2>&1
-    assertTrue "${config##*/}: $*: $(< "$SHUNIT_TMPDIR/as.log")" $?
+    status=$?
+    assertTrue "${config##*/}: $*: $(< "$SHUNIT_TMPDIR/as.log")" $status
 }
 
-further_tests+=(test_required_signers_must_have_signed)
+gate_tests+=(test_required_signers_must_have_signed)
 test_required_signers_must_have_signed() {
     local image=registry.test:5000/duo:1.0 digest container before name
     digest=$(publish $image "signed by two")
@@ -53,18 +54,20 @@ test_required_signers_must_have_signed() {
     docker_signed
 }
 
-further_tests+=(test_trust_data_by_bundle)
+gate_tests+=(test_trust_data_by_bundle)
 test_trust_data_by_bundle() {
     local gate=$RIG_TOOLS/../../plugin/rootfs/img-authz bundle=$SHUNIT_TMPDIR/app.bundle status=0
     PLUGIN=$PLUGIN "$gate" trust export registry.test:5000/app --file "$bundle" > "$SHUNIT_TMPDIR/export" 2>&1
-    assertTrue "export: $(< "$SHUNIT_TMPDIR/export")" $?
+    status=$?
+    assertTrue "export: $(< "$SHUNIT_TMPDIR/export")" $status
     # A host that never had a way to Notary: the plugin is new, and so is its state.
     uninstall
     "$RIG_TOOLS/install.sh" NOTARY=import NOTARY_ROOT_CA= FRESHNESS=0 > /dev/null
     unplug_notary
     refused $trust_not_imported docker pull registry.test:5000/app:1.0
     PLUGIN=$PLUGIN "$gate" trust import "$bundle" > "$SHUNIT_TMPDIR/import" 2>&1
-    assertTrue "import: $(< "$SHUNIT_TMPDIR/import")" $?
+    status=$?
+    assertTrue "import: $(< "$SHUNIT_TMPDIR/import")" $status
     docker_signed
     prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
     refused "$not_signed" docker pull registry.test:5000/app:unsigned

@@ -7,7 +7,7 @@ use serde::Serialize;
 const TEXT_CHARS: usize = 512;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Event {
     /// A call may pass.
@@ -20,6 +20,10 @@ pub enum Event {
     Mismatch,
     /// A container that was not the one judged was started and has been killed.
     Killed,
+    /// Somebody changed what is approved or known, by a command: the allowlist, trust data.
+    Changed,
+    /// `doctor` asked whether dockerd asks the gate: a start of no container, which is refused.
+    Probe,
     /// The gate itself is touched: settings, reload, its plugin.
     Gate,
 }
@@ -49,6 +53,12 @@ pub struct Entry {
     /// The container, where one is known.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub container_id: String,
+    /// What that container is called.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container_name: String,
+    /// The image that container was asked for with. No evidence of anything.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container_image: String,
     /// The image as named.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
@@ -80,6 +90,27 @@ pub struct Entry {
     pub enforced: bool,
     /// How long the decision took, in microseconds.
     pub duration_us: u64,
+    /// Who changed something, by the kernel's word: the user that logged in, whoever they have become since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
+    /// The same by the word of `sudo`, which root can make up.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sudo_user: String,
+    /// The gate's version, at its start.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub version: &'static str,
+    /// The mode in force, at its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<crate::policy::Mode>,
+    /// The posture in force, at its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posture: Option<crate::policy::Posture>,
+    /// Hash of the settings, at its start.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub settings: String,
+    /// What differs from the start before, one setting each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// For how many refusals this line stands. One says nothing of it.
     #[serde(skip_serializing_if = "is_one")]
     pub count: u64,
@@ -103,6 +134,8 @@ impl Entry {
             path: String::new(),
             action: "",
             container_id: String::new(),
+            container_name: String::new(),
+            container_image: String::new(),
             image: String::new(),
             image_id: String::new(),
             digest: String::new(),
@@ -114,6 +147,13 @@ impl Entry {
             message: String::new(),
             enforced: true,
             duration_us: 0,
+            login_uid: None,
+            sudo_user: String::new(),
+            version: "",
+            mode: None,
+            posture: None,
+            settings: String::new(),
+            changed: Vec::new(),
             count: 1,
         }
     }
@@ -122,20 +162,15 @@ impl Entry {
     #[must_use]
     pub fn is_notable(&self) -> bool {
         match self.event {
-            Event::Killed | Event::Mismatch | Event::Gate => true,
+            Event::Killed | Event::Mismatch | Event::Gate | Event::Changed => true,
             Event::Allowed => self.action.starts_with("plugin-"),
-            Event::Blocked | Event::Created => false,
+            Event::Blocked | Event::Created | Event::Probe => false,
         }
     }
 
-    /// Foreign text for the log: bounded, and without what a terminal would act on (JSON escapes the control characters of
-    /// ASCII by itself, not those beyond).
+    /// Foreign text for the log: escaped, and bounded.
     #[must_use]
     pub fn text(text: &str) -> String {
-        let harmless = |character: char| match character {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
-            other => other,
-        };
-        text.chars().take(TEXT_CHARS).map(harmless).collect()
+        crate::text::fit(text, TEXT_CHARS)
     }
 }

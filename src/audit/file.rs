@@ -87,6 +87,10 @@ impl LogFile {
         };
         let held = open.file.metadata()?;
         if is_at(&self.path, &held)? {
+            // Somebody else has written too (`Beside`), and may have been stopped inside a line.
+            if open.bytes != held.len() && held.len() > 0 {
+                open.torn |= !ends_in_newline(&self.path);
+            }
             open.bytes = held.len();
             open.lines = 0;
             return Ok(None);

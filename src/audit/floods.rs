@@ -9,8 +9,8 @@ use super::{Entry, Event};
 /// Most kinds of refusals counted at once. Stops many users from filling memory; a refusal beyond is written at once.
 const KINDS: usize = 1024;
 
-/// What makes refusals alike: user, code, action, whether it was carried out.
-type Kind = (String, &'static str, &'static str, bool);
+/// What makes refusals alike: event, user, code, action, whether it was carried out.
+type Kind = (Event, String, &'static str, &'static str, bool);
 
 /// Refusals that are counted and not yet written.
 #[derive(Default)]
@@ -19,11 +19,13 @@ pub(super) struct Floods(Mutex<HashMap<Kind, Option<Entry>>>);
 impl Floods {
     /// Whether this entry is counted, to be written later.
     pub(super) fn take(&self, entry: &Entry) -> bool {
-        if entry.event != Event::Blocked {
-            return false;
+        match entry.event {
+            // Who calls as `doctor` does can do so as often as anybody.
+            Event::Blocked | Event::Probe => {}
+            Event::Allowed | Event::Created | Event::Mismatch | Event::Killed | Event::Changed | Event::Gate => return false,
         }
         let mut kinds = self.lock();
-        let kind = (entry.user.clone(), entry.code, entry.action, entry.enforced);
+        let kind = (entry.event, entry.user.clone(), entry.code, entry.action, entry.enforced);
         let Some(counted) = kinds.get_mut(&kind) else {
             if kinds.len() < KINDS {
                 kinds.insert(kind, None);
@@ -80,6 +82,11 @@ mod tests {
     #[test]
     fn only_refusals_are_counted_and_no_more_kinds_than_fit() {
         let floods = Floods::default();
+        let mut probe = refusal("a", "1");
+        assert!(!floods.take(&probe));
+        probe.event = Event::Probe;
+        assert!(!floods.take(&probe) && floods.take(&probe), "a probe stands for no refusal, nor the reverse");
+        floods.lock().clear();
         let allowed = Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Allowed);
         assert!(!floods.take(&allowed) && !floods.take(&allowed));
         for user in 0..2 * KINDS {

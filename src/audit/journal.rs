@@ -65,10 +65,73 @@ pub struct JournalError {
     source: io::Error,
 }
 
-/// The log files.
-pub struct FileJournal {
+/// The log, and what is notable of it.
+struct Files {
     all: LogFile,
     notable: LogFile,
+}
+
+impl Files {
+    fn new(path: &Path, limits: Limits, notable: Limits) -> Self {
+        Self { all: LogFile::new(path.to_owned(), limits), notable: LogFile::new(path.with_file_name(NOTABLE), notable) }
+    }
+
+    fn both(&self) -> [&LogFile; 2] {
+        [&self.all, &self.notable]
+    }
+
+    /// Both files are tried, whatever becomes of one.
+    fn write(&self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        let notable = if entry.is_notable() { self.notable.write(&line) } else { Ok(()) };
+        self.all.write(&line).and(notable)
+    }
+
+    fn sync(&self) {
+        self.all.sync();
+        self.notable.sync();
+    }
+}
+
+/// The log of a gate that may be running, for a command that has something to record: each entry is one write at the file's end,
+/// as the gate's are. It never rotates; what the gate rotates meanwhile is in the file before.
+pub struct Beside(Files);
+
+impl Beside {
+    /// Opens the log at `path`, whose folder must be there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        const NEVER: Limits = Limits { file_bytes: u64::MAX, files: 0 };
+        std::fs::metadata(path.parent().unwrap_or(path))?;
+        let files = Files::new(path, NEVER, NEVER);
+        for file in files.both() {
+            file.look()?;
+        }
+        Ok(Self(files))
+    }
+
+    /// Records, and waits for the disk.
+    pub fn record(&self, entry: &Entry) -> io::Result<()> {
+        for file in self.0.both() {
+            file.look()?;
+        }
+        self.0.write(entry)?;
+        // One that was deleted between the look and the write took the entry with it.
+        let mut lost = 0;
+        for file in self.0.both() {
+            lost += file.look()?.map_or(0, |moved| moved.lost);
+        }
+        if lost > 0 {
+            self.0.write(entry)?;
+        }
+        self.0.sync();
+        Ok(())
+    }
+}
+
+/// The log files.
+pub struct FileJournal {
+    files: Files,
     floods: Floods,
     lost: AtomicU64,
     /// Losses that an entry tells of.
@@ -80,13 +143,12 @@ impl FileJournal {
     /// opened is tried again by that thread; what is recorded meanwhile is lost, counted, and told.
     pub fn open(path: &Path, limits: Limits) -> Result<Arc<Self>, JournalError> {
         let journal = Arc::new(Self {
-            all: LogFile::new(path.to_owned(), limits),
-            notable: LogFile::new(path.with_file_name(NOTABLE), NOTABLE_LIMITS),
+            files: Files::new(path, limits, NOTABLE_LIMITS),
             floods: Floods::default(),
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
         });
-        for file in [&journal.all, &journal.notable] {
+        for file in journal.files.both() {
             if let Err(error) = file.look() {
                 tracing::error!(%error, path = %file.path().display(), "the audit log cannot be opened; tried again each second");
             }
@@ -108,7 +170,7 @@ impl FileJournal {
 
     /// What is done each second.
     fn tick(&self) {
-        for file in [&self.all, &self.notable] {
+        for file in self.files.both() {
             // What cannot be looked at is told by the losses.
             if let Ok(Some(moved)) = file.look() {
                 self.lost.fetch_add(moved.lost, Ordering::Relaxed);
@@ -137,7 +199,7 @@ impl FileJournal {
         }
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         entry.message = format!("{untold} entries of the audit log could not be written");
-        if self.try_write(&entry).is_ok() {
+        if self.files.write(&entry).is_ok() {
             self.told.store(lost, Ordering::Relaxed);
             tracing::error!("{}; they can be again", entry.message);
         }
@@ -151,12 +213,11 @@ impl FileJournal {
 
     /// Syncs what was written since the last time.
     pub fn sync(&self) {
-        self.all.sync();
-        self.notable.sync();
+        self.files.sync();
     }
 
     fn write(&self, entry: &Entry) -> Recorded {
-        match self.try_write(entry) {
+        match self.files.write(entry) {
             Ok(()) => Recorded::Kept,
             Err(error) => {
                 // The first loss is told, and then about every 1000th: a full disk must not fill the daemon's log as well.
@@ -167,14 +228,6 @@ impl FileJournal {
                 Recorded::Lost
             }
         }
-    }
-
-    /// Both files are tried, whatever becomes of one.
-    fn try_write(&self, entry: &Entry) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        let notable = if entry.is_notable() { self.notable.write(&line) } else { Ok(()) };
-        self.all.write(&line).and(notable)
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::out::{self, Cell, Colour, Consent, Table};
-use super::register::{ListArgs, places, short, told};
+use super::register::{ListArgs, changed_entry, places, short, told};
 use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::engine::{Api, Engine, EngineError};
@@ -121,6 +121,7 @@ fn prune(arguments: &PruneArgs, settings: &Settings, now: Timestamp) -> Result<u
             Consent::NobodyThere => return Err("say --yes where there is no terminal to ask on".to_owned()),
         }
     }
+    let trail = arguments.list.trail(settings)?;
     // The file may have changed meanwhile: only what was shown goes.
     let removed = edit(&path, |now| {
         let before = now.entries.len();
@@ -128,6 +129,16 @@ fn prune(arguments: &PruneArgs, settings: &Settings, now: Timestamp) -> Result<u
         before - now.entries.len()
     })
     .map_err(|error| told(&path, &error))?;
+    trail.record(
+        "allowlist-prune",
+        going.iter().map(|(entry, why)| {
+            let why = match why {
+                Why::Expired => "it had expired",
+                Why::Absent => "its image is not on this host",
+            };
+            changed_entry(entry, &format!("removed from `{}`: {why}", path.display()))
+        }),
+    );
     if arguments.list.json {
         let entries: Vec<_> = going
             .iter()

@@ -71,6 +71,7 @@ pub(super) fn check(arguments: &CheckArgs, place: &Place) -> ExitCode {
 
 pub(super) fn explain(arguments: &ExplainArgs, place: &Place) -> ExitCode {
     let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted, Transport::Http1) {
+        // A post does not say over which HTTP the call came; over HTTP/1, it is taken.
         Ok((_, intent)) => judge(&intent, place),
         Err(error) => Ok(Report {
             action: "unreadable",

@@ -25,8 +25,8 @@ use super::place::{Basis, Place, View};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::engine::{Api as _, Engine, EngineError};
-use crate::net::clean;
-use crate::policy::{Settings, quoted};
+use crate::policy::{Http2Rule, Settings, quoted};
+use crate::text::{clean, fit};
 
 pub(super) use self::daemon::Process;
 
@@ -76,7 +76,7 @@ struct Finding {
 
 impl Finding {
     fn new(id: &'static str, severity: Severity, evidence: impl AsRef<str>, remedy: &str) -> Self {
-        Self { id, severity, evidence: bounded(evidence.as_ref()), remedy: bounded(remedy) }
+        Self { id, severity, evidence: fit(evidence.as_ref(), TEXT_CHARS), remedy: fit(remedy, TEXT_CHARS) }
     }
 
     fn critical(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
@@ -94,16 +94,6 @@ impl Finding {
     fn ok(id: &'static str, evidence: impl AsRef<str>) -> Self {
         Self::new(id, Severity::Ok, evidence, "")
     }
-}
-
-/// One line, without what a terminal would act on.
-fn bounded(text: &str) -> String {
-    let harmless = |c: char| match c {
-        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '?',
-        control if control.is_control() => ' ',
-        other => other,
-    };
-    text.chars().take(TEXT_CHARS).map(harmless).collect()
 }
 
 pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
@@ -220,7 +210,11 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     let info = engine.info(deadline()).await.ok();
     let swarm = info.as_ref().is_some_and(|info| info.swarm == "active");
     findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
-    findings.push(engine::grpc(engine.http2(deadline()).await, &version.engine));
+    let http2 = engine.http2(deadline()).await;
+    findings.push(engine::grpc(&http2, &version.engine));
+    if policy.as_ref().is_some_and(|policy| policy.http2 == Http2Rule::Closed) {
+        findings.push(engine::http2_setting(&http2, &version.engine));
+    }
     findings.extend(chain::asked(&engine, names, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
@@ -253,7 +247,7 @@ fn unreachable(error: &EngineError, socket: &Path, alive: Option<&Alive>) -> Fin
 pub(super) async fn log_own(settings: &Settings) {
     let now = clock::now();
     let mut policy = None;
-    let place = Place::judged(settings.clone(), Basis::Environment, |last| last);
+    let place = Place::judged(settings.clone(), Basis::Environment, &[], |last| last);
     let mut findings = reach::settings(&place, now, &mut policy);
     findings.extend(files::state(settings));
     findings.extend(files::credentials(settings, policy.as_ref()));
@@ -302,10 +296,10 @@ fn text(findings: &[Finding]) -> String {
     let (critical, warnings) = (count(Severity::Critical), count(Severity::Warning));
     text.push_str(&match (critical, warnings) {
         (0, 0) => "\nThis host is protected as far as can be seen.\n".to_owned(),
-        (0, warnings) => format!("\n{}: see docs/doctor.md.\n", many(warnings, "warning")),
+        (0, warnings) => format!("\n{}: img-authz help ID explains each.\n", many(warnings, "warning")),
         (critical, warnings) => {
             format!(
-                "\nThis host is not protected as it should be: {} critical, {}; see docs/doctor.md.\n",
+                "\nThis host is not protected as it should be: {} critical, {}; img-authz help ID explains each.\n",
                 critical,
                 many(warnings, "warning")
             )
@@ -345,9 +339,9 @@ mod tests {
     fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
         let findings =
             [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
-        let expected = "CRITICAL  not-in-chain    a [31m?b\n                          → mend it\n\
+        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → mend it\n\
                         ok        engine-version  20.10.24\n\n\
-                        This host is not protected as it should be: 1 critical, 0 warnings; see docs/doctor.md.\n";
+                        This host is not protected as it should be: 1 critical, 0 warnings; img-authz help ID explains each.\n";
         assert_eq!(text(&findings), expected);
         let json = serde_json::to_value(&findings).unwrap();
         assert_eq!(json[0]["severity"], "critical");

@@ -10,17 +10,14 @@ use tokio::time::Instant;
 
 use super::parts::{self, Kept};
 use crate::clock;
-use crate::files::{read_bytes, read_text};
+use crate::files::{Outlives, read_text, replace};
 use crate::gate::Gate;
-use crate::image::Digest;
 use crate::policy::Settings;
 
 /// How often it is written again where nothing changed, so that its age tells whether the gate is alive.
 const TELL: Duration = Duration::from_secs(15);
 /// Largest file read: a gate's settings twice over, certificates and pins included. Stops a wrong one from filling memory.
 const FILE_BYTES: u64 = 8 << 20;
-/// Largest allowlist that is copied: what the allowlist itself takes.
-const LIST_BYTES: u64 = 8 << 20;
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +38,10 @@ pub(super) struct InForce {
     pub(super) given: Settings,
     /// Those in force; the last good ones where what was given is at fault. None: calls that touch an image are refused.
     pub(super) settings: Option<Settings>,
-    /// What is wrong with what was given, or with files that it names.
+    /// What is wrong with what was given.
     pub(super) faults: Vec<String>,
+    /// What is wrong with files in whose place their last good content counts.
+    pub(super) file_faults: Vec<String>,
     /// The allowlist, where one is required.
     pub(super) allowlist: Option<ListInForce>,
     /// Since when Notary is out of reach, as far as the gate asked.
@@ -58,8 +57,6 @@ pub(super) struct ListInForce {
     pub(super) entries: Option<usize>,
     /// What is wrong with the file as it is now; the last good content holds.
     pub(super) fault: Option<String>,
-    /// SHA-256 of that content.
-    pub(super) sha256: Option<Digest>,
 }
 
 impl InForce {
@@ -74,8 +71,6 @@ pub(super) struct Teller {
     folder: PathBuf,
     last: InForce,
     written: Option<Instant>,
-    /// The allowlist's content that was copied last.
-    copied: Option<Digest>,
     /// Whether the last writing failed, which is said once.
     is_failing: bool,
 }
@@ -84,10 +79,8 @@ impl Teller {
     /// For the gate of these settings. What the last one said is taken away.
     pub(super) fn new(given: &Settings, socket: &Path) -> Self {
         let folder = given.state_dir();
-        for file in [parts::IN_FORCE, parts::LIST_COPY] {
-            // What is not there need not go.
-            let _ = std::fs::remove_file(folder.join(file));
-        }
+        // What is not there need not go.
+        let _ = std::fs::remove_file(folder.join(parts::IN_FORCE));
         let now = clock::now();
         let last = InForce {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -99,10 +92,11 @@ impl Teller {
             given: given.clone(),
             settings: None,
             faults: Vec::new(),
+            file_faults: Vec::new(),
             allowlist: None,
             notary_out_since: None,
         };
-        Self { folder, last, written: None, copied: None, is_failing: false }
+        Self { folder, last, written: None, is_failing: false }
     }
 
     /// Settings and files were read again.
@@ -113,16 +107,17 @@ impl Teller {
 
     /// Writes what is in force now, if that is news or the last word is old.
     pub(super) fn tell(&mut self, gate: &Gate, kept: &Kept) {
-        let list = kept.allowlist().map(|list| {
+        let allowlist = kept.allowlist().map(|list| {
             let status = list.status();
             let fault = status.fault.as_ref().map(ToString::to_string);
-            ListInForce { path: list.path().to_owned(), entries: status.entries, fault, sha256: self.copied }
+            ListInForce { path: list.path().to_owned(), entries: status.entries, fault }
         });
         let reading = kept.reading().clone();
         let next = InForce {
             settings: reading.in_force,
             faults: reading.faults,
-            allowlist: list.map(|list| self.copy(list)),
+            file_faults: reading.file_faults,
+            allowlist,
             notary_out_since: gate.notary_out_since(),
             ..self.last.clone()
         };
@@ -131,7 +126,7 @@ impl Teller {
         }
         self.last = InForce { told: clock::now(), ..next };
         let content = serde_json::to_vec_pretty(&self.last).unwrap_or_default();
-        let written = parts::replace(&self.folder.join(parts::IN_FORCE), &content);
+        let written = replace(&self.folder.join(parts::IN_FORCE), &content, 0o600, Outlives::Process);
         if let Err(error) = &written
             && !self.is_failing
         {
@@ -139,21 +134,6 @@ impl Teller {
         }
         self.is_failing = written.is_err();
         self.written = Some(Instant::now());
-    }
-
-    /// Keeps a copy of the allowlist while it is good, for those who ask later what the last good content was.
-    fn copy(&mut self, list: ListInForce) -> ListInForce {
-        if list.fault.is_some() {
-            return list;
-        }
-        let Ok(bytes) = read_bytes(&list.path, LIST_BYTES) else { return list };
-        let sha256 = Digest::of(&bytes);
-        // One that has just been changed for a bad one is not what was read; the next look finds that out.
-        let is_good = || crate::trust::allowlist::file::ListFile::parse(&bytes).is_ok();
-        if self.copied != Some(sha256) && is_good() && parts::replace(&self.folder.join(parts::LIST_COPY), &bytes).is_ok() {
-            self.copied = Some(sha256);
-        }
-        ListInForce { sha256: self.copied, ..list }
     }
 }
 
@@ -200,45 +180,52 @@ pub(super) async fn is_alive(socket: &Path) -> Alive {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::place::Place;
     use super::*;
     use crate::audit::MemoryJournal;
     use crate::engine::Twin;
-    use crate::gate::{Identity, Records, Rules};
-    use crate::policy::Posture;
-    use crate::trust::allowlist::Allowlist;
+    use crate::gate::{Identity, Records};
 
     const LIST: &str = r#"{"version": 1, "entries": []}"#;
 
     #[tokio::test]
-    async fn what_is_in_force_is_written_with_the_last_good_allowlist_and_goes_with_the_next_start() {
+    async fn what_is_in_force_is_written_and_judged_by_with_the_last_good_allowlist_and_goes_with_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        let given = Settings::default().with("STATE_DIR", folder.path().display().to_string()).with("MODE", "audit");
-        let rules = Rules::Faulty { fault: String::new(), posture: Posture::Images };
-        let journal = Arc::new(MemoryJournal::default());
-        let workers = tokio::runtime::Handle::current();
-        let gate = Gate::new(rules, Arc::new(Twin::new()), journal, Records::in_memory(), Identity::default(), workers);
+        let path = folder.path().display().to_string();
+        let given = Settings::default().with("STATE_DIR", &path).with("CONFIG_DIR", &path).with("NOTARY", "off");
+        let given = given.with("REGISTRY", "r.example").with("MODE", "audit");
         let list = folder.path().join("allowlist.json");
         std::fs::write(&list, LIST).unwrap();
-        let kept = Kept::after(Some(Allowlist::load(&list)));
+        let workers = tokio::runtime::Handle::current();
+        let mut kept = Kept::serving(&given, workers.clone());
+        let (rules, is_good) = parts::rules(&given, &mut kept);
+        assert!(is_good);
+        let journal = Arc::new(MemoryJournal::default());
+        let gate = Gate::new(rules, Arc::new(Twin::new()), journal, Records::in_memory(), Identity::default(), workers);
         let mut teller = Teller::new(&given, Path::new("/run/docker/plugins/gate.sock"));
         assert_eq!(InForce::read(folder.path()), None);
         teller.tell(&gate, &kept);
         let said = InForce::read(folder.path()).unwrap();
-        assert_eq!((&said.given, &said.settings, said.notary_out_since), (&given, &None, None));
+        assert_eq!((&said.given, said.settings.as_ref(), said.notary_out_since), (&given, Some(&given), None));
         let told = said.allowlist.unwrap();
-        assert_eq!((told.entries, told.fault, told.sha256), (Some(0), None, Some(Digest::of(LIST.as_bytes()))));
-        let copy = folder.path().join(parts::LIST_COPY);
-        assert_eq!(std::fs::read_to_string(&copy).unwrap(), LIST);
-        // A broken list changes neither what holds nor the copy.
+        assert_eq!((told.path.as_path(), told.entries, told.fault), (list.as_path(), Some(0), None));
+        // Whoever looks from outside goes on as the gate does: where the list is broken, and where it is gone.
+        let state = Settings::default().with("STATE_DIR", &path);
+        let seen = || Place::of_folder(state.clone(), folder.path(), &[]).kept().allowlist().unwrap().status().entries;
         std::fs::write(&list, "{").unwrap();
         teller.tell(&gate, &kept);
         let told = InForce::read(folder.path()).unwrap().allowlist.unwrap();
         assert!(told.entries == Some(0) && told.fault.is_some());
-        assert_eq!(std::fs::read_to_string(&copy).unwrap(), LIST);
-        // Whoever looks from outside goes on as the gate does; and without the copy could not.
-        assert_eq!(Allowlist::load_after(&list, &copy).status().entries, Some(0));
-        assert_eq!(Allowlist::load(&list).status().entries, None);
-        let _next = Teller::new(&given, Path::new("/x.sock"));
-        assert!(InForce::read(folder.path()).is_none() && !copy.exists());
+        assert_eq!(seen(), Some(0));
+        std::fs::remove_file(&list).unwrap();
+        assert_eq!(seen(), Some(0));
+        // A gate that began without a good one has none, whatever an earlier one kept.
+        let mut next = Teller::new(&given, Path::new("/x.sock"));
+        assert_eq!(InForce::read(folder.path()), None);
+        let required = given.clone().with("ALLOWLIST", list.display().to_string());
+        let mut kept = Kept::serving(&required, tokio::runtime::Handle::current());
+        parts::rules(&required, &mut kept);
+        next.tell(&gate, &kept);
+        assert_eq!(seen(), None);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use crate::net::clean;
+use crate::text::clean;
 
 /// A colour of the terminal (SGR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

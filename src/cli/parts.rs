@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::last_good::LastGood;
 use super::place::Place;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
-use crate::files::read_text;
-use crate::gate::{Gate, Identity, Plugins, Records, Rules};
+use crate::files::{Outlives, Texts, read_text, replace};
+use crate::gate::{Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Records, Rules};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority};
+use crate::net::{Tls, Url, authority, server_files};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
 use crate::registry::{self, Registry};
+use crate::text::fit;
 use crate::trust::Verifier;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::notary::{self, Notary, Source};
@@ -22,8 +24,6 @@ use crate::trust::tuf::Pins;
 pub(super) const LAST_GOOD: &str = "settings.json";
 /// What the gate that serves has in force, in the state folder.
 pub(super) const IN_FORCE: &str = "in-force.json";
-/// The allowlist as it was last read without a fault, in the state folder.
-pub(super) const LIST_COPY: &str = "allowlist-in-force.json";
 /// The audit log, in the state folder.
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 /// The gate's figures, in the state folder.
@@ -35,8 +35,16 @@ pub(super) const RENAMES: &str = "renames.json";
 /// The plugins that may be enabled, in the state folder.
 const PLUGINS: &str = "plugins.json";
 
+/// Which resolvers are asked.
+const RESOLVERS: &str = "/etc/resolv.conf";
+/// What is asked about images of Docker Hub.
+const DOCKER_HUB: [&str; 2] = ["registry-1.docker.io", "auth.docker.io"];
+
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 4 << 20;
+
+/// Longest list of faults in an entry of the audit log, characters. Stops foreign text from filling it.
+const FAULT_CHARS: usize = 512;
 
 /// A journal for when there is no file: entries are counted as lost, decisions go on.
 #[derive(Default)]
@@ -53,11 +61,13 @@ impl Journal for NoJournal {
     }
 }
 
-/// What outlives a reload.
+/// What outlives a reload, and what of it a restart.
 #[derive(Default)]
 pub(super) struct Kept {
     /// Its last good content holds when the file is gone: so does the requirement.
     allowlist: Option<Arc<Allowlist>>,
+    /// What the other files held when they last were good.
+    files: LastGood,
     /// Where trust data is kept fresh; nowhere in a command that asks once.
     workers: Option<tokio::runtime::Handle>,
     /// What came of reading settings and files the last time.
@@ -69,24 +79,52 @@ pub(super) struct Kept {
 pub(super) struct Reading {
     /// The settings in force; `None`: none, and calls that touch an image are refused.
     pub(super) in_force: Option<Settings>,
-    /// What is wrong with those that were given, or with files they name.
+    /// What is wrong with those that were given, so that others are in force, or none.
     pub(super) faults: Vec<String>,
+    /// What is wrong with files in whose place their last good content counts.
+    pub(super) file_faults: Vec<String>,
+}
+
+impl Reading {
+    /// What is in force though it is not what settings and files say now, for people.
+    pub(super) fn told(&self) -> Option<String> {
+        let whys: Vec<&str> = self.faults.iter().chain(&self.file_faults).map(String::as_str).collect();
+        let is_told = self.in_force.is_some() && !whys.is_empty();
+        is_told.then(|| format!("faulty, so that what last was good counts: {}", fit(&whys.join("; "), FAULT_CHARS)))
+    }
 }
 
 impl Kept {
     /// For a gate that goes on.
-    pub(super) fn serving(workers: tokio::runtime::Handle) -> Self {
-        Self { workers: Some(workers), ..Self::default() }
+    pub(super) fn serving(settings: &Settings, workers: tokio::runtime::Handle) -> Self {
+        Self { files: LastGood::of(&settings.state_dir()), workers: Some(workers), ..Self::default() }
     }
 
-    /// For a look from outside at a gate that required this allowlist, or none.
-    pub(super) fn after(allowlist: Option<Allowlist>) -> Self {
-        Self { allowlist: allowlist.map(Arc::new), ..Self::default() }
+    /// For a look from outside: by what the gate kept, and by the allowlist that it requires, where that is known.
+    pub(super) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
+        Self { files, allowlist: allowlist.map(Arc::new), ..Self::default() }
+    }
+
+    /// Keeps the allowlist for the next start, where it has changed. Called each second.
+    pub(super) fn look(&mut self) {
+        if let Some(list) = &self.allowlist {
+            self.files.keep_allowlist(Some(list));
+        }
+    }
+
+    /// Whether a file that was faulty has changed since.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        self.files.is_worth_a_look()
     }
 
     /// What came of reading settings and files the last time.
     pub(super) const fn reading(&self) -> &Reading {
         &self.reading
+    }
+
+    /// What is wrong with files in whose place their last good content counts.
+    pub(super) fn file_faults(&self) -> Vec<String> {
+        self.files.faults().iter().map(|fault| fault.why.clone()).collect()
     }
 
     /// The allowlist, where one is required.
@@ -100,6 +138,7 @@ pub(super) fn serving(
     settings: &Settings,
     kept: &mut Kept,
     socket: &Path,
+    limits: GateLimits,
     workers: tokio::runtime::Handle,
 ) -> Result<Gate, String> {
     let state = settings.state_dir();
@@ -119,9 +158,30 @@ pub(super) fn serving(
     let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let gate = Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers)
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
-        .serving(state.join(RENAMES), ends);
+        .with_limits(limits)
+        .serving(state.join(RENAMES), ends, own(settings));
     gate.settings_hold(is_good);
     Ok(gate)
+}
+
+/// What the gate talks to, as far as the settings can be read.
+fn own(settings: &Settings) -> Own {
+    let mut hosts = Vec::new();
+    if let Ok(Some(NotarySettings { source: Source::Server(server), .. })) = settings.notary()
+        && let Ok(url) = Url::parse(&server)
+    {
+        hosts.push(url);
+    }
+    let scopes = settings.resolve(false).map(|policy| policy.scopes).unwrap_or_default();
+    for scope in scopes {
+        let asked: &[&str] = if scope.host.is_docker_hub() { &DOCKER_HUB } else { &[scope.host.as_str()] };
+        hosts.extend(asked.iter().filter_map(|host| Url::parse(&format!("https://{host}/")).ok()));
+    }
+    let named = |url: &Url| {
+        let name = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(OwnHost { name, port: url.port_or_known_default().unwrap_or(443) })
+    };
+    Own::new(hosts.iter().filter_map(named).collect(), RESOLVERS.into())
 }
 
 /// A gate that only says what the one of this host would say.
@@ -144,12 +204,25 @@ pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<G
 }
 
 /// The rules of these settings, and whether these are they: where the settings are faulty, those of the last good ones; where
-/// there are none, refusals.
+/// there are none, refusals. A file that is faulty counts as what it last was.
 pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
+    let (rules, is_good) = rules_of(settings, kept);
+    if matches!(rules, Rules::Good { .. }) {
+        for fault in kept.files.faults() {
+            tracing::error!("a file is faulty, what it held when it last was good counts: {}", fault.why);
+        }
+        kept.reading.file_faults = kept.file_faults();
+        kept.files.keep();
+        kept.files.keep_allowlist(kept.allowlist.as_deref());
+    }
+    (rules, is_good && kept.files.faults().is_empty())
+}
+
+fn rules_of(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let last_good = settings.state_dir().join(LAST_GOOD);
     match build(settings, kept) {
         Ok(rules) => {
-            kept.reading = Reading { in_force: Some(settings.clone()), faults: Vec::new() };
+            kept.reading = Reading { in_force: Some(settings.clone()), ..Reading::default() };
             if let Err(error) = keep(&last_good, settings) {
                 tracing::warn!(%error, "the settings could not be kept for the next start");
             }
@@ -189,13 +262,8 @@ pub(super) fn last_good(state: &Path) -> Option<Settings> {
     serde_json::from_str(&text).ok()
 }
 
-/// The policy of these settings, or everything they have wrong.
-pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
-    policy_with(settings, &mut Kept::default())
-}
-
-/// The same, going on from what was read before.
-pub(super) fn policy_with(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
+/// The policy of these settings, or everything they have wrong, going on from what was read before.
+pub(super) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
     match build(settings, kept)? {
         Rules::Good { policy, .. } => Ok(policy),
         Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
@@ -208,6 +276,7 @@ pub(super) fn list(faults: &[PolicyFault]) -> String {
 
 /// Everything that settings can have wrong, at once.
 fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
+    kept.files.begin();
     let (present, path) = match settings.allowlist() {
         // One that cannot be looked at is there, and refuses: only "not found" is "none".
         AllowlistSetting::IfPresent(path) => match path.try_exists() {
@@ -221,13 +290,13 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     if let Some(path) = path {
         let same = kept.allowlist.take().filter(|list| list.path() == path);
-        let allowlist = same.unwrap_or_else(|| Arc::new(Allowlist::load(path)));
+        let allowlist = same.unwrap_or_else(|| Arc::new(kept.files.allowlist(&path)));
         kept.allowlist = Some(Arc::clone(&allowlist));
         verifiers.push(allowlist);
     }
-    let credentials = credentials(settings)?;
+    let credentials = credentials_of(settings, &mut kept.files)?;
     if let Some(notary) = settings.notary()? {
-        let notary = self::notary(settings, &notary, credentials.clone())?;
+        let notary = notary_of(settings, &notary, credentials.clone(), &mut kept.files)?;
         if let Some(workers) = &kept.workers {
             workers.spawn(notary.keep_fresh(crate::clock::now));
         }
@@ -235,7 +304,9 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
     }
     if policy.scopes.iter().any(Scope::is_weak) {
         let certs = certificate_folders(settings);
-        let registry = Registry::new(registry::Settings { credentials, certs, ..registry::Settings::default() });
+        let weak = policy.scopes.iter().filter(|scope| scope.is_weak());
+        let given = weak.filter_map(|scope| certificates_of(scope.host.as_str(), &certs, &mut kept.files)).collect();
+        let registry = Registry::new(registry::Settings { credentials, certs, given, ..registry::Settings::default() });
         verifiers.push(Arc::new(RegistryVerifier::new(Arc::new(registry))));
     }
     Ok(Rules::Good { policy, verifiers })
@@ -246,35 +317,98 @@ fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
     vec![PolicyFault { key, message: message.to_string() }]
 }
 
-/// Docker's credentials; none where there is no file.
+/// Docker's credentials as they are now; none where there is no file.
 pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
+    credentials_of(settings, &mut LastGood::default())
+}
+
+fn credentials_of(settings: &Settings, last: &mut LastGood) -> Result<DockerConfig, Vec<PolicyFault>> {
     let path = settings.docker_config().join("config.json");
-    match read_text(&path, CONFIG_BYTES) {
-        Ok(text) => DockerConfig::read(&text).map_err(|error| fault("DOCKER_CONFIG", error)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DockerConfig::default()),
-        Err(error) => Err(fault("DOCKER_CONFIG", format!("`{}` cannot be read: {error}", path.display()))),
-    }
+    let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
+    let now = match read_text(&path, CONFIG_BYTES) {
+        Ok(text) => Ok(Texts(vec![(path.clone(), text)])),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Texts::default()),
+        Err(error) => Err(told(&error)),
+    };
+    let read = |texts: &Texts| match texts.0.first() {
+        Some((kept, text)) if *kept == path => DockerConfig::read(text).map_err(|error| told(&error)),
+        // Those of another folder are not these.
+        Some(_) => Err(told(&"it was never read")),
+        None => Ok(DockerConfig::default()),
+    };
+    last.make("credentials", now, std::slice::from_ref(&path), read).map_err(|why| fault("DOCKER_CONFIG", why))
+}
+
+/// The certificates for a registry, read now; `None` where there are none, or they are faulty and never were good: then the registry
+/// itself looks at the folder when it is asked, and refuses.
+fn certificates_of(host: &str, folders: &[PathBuf], last: &mut LastGood) -> Option<(String, Texts)> {
+    let at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(host)).collect();
+    let usable = |texts: &Texts| Tls::of_files(None, texts).map(|_| texts.clone()).map_err(|error| error.to_string());
+    let texts = last.make(&format!("certificates of registry {host}"), registry::host_files(host, folders), &at, usable);
+    texts.ok().filter(|texts| !texts.0.is_empty()).map(|texts| (host.to_owned(), texts))
 }
 
 /// How the Notary's server is spoken to; nobody is, where trust data is imported.
 pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
+    notary_tls_of(settings, written, &mut LastGood::default())
+}
+
+fn notary_tls_of(settings: &Settings, written: &NotarySettings, last: &mut LastGood) -> Result<Tls, Vec<PolicyFault>> {
     let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
     let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
     let mut folders = certificate_folders(settings);
     folders.push(settings.docker_config().join("tls"));
-    Tls::for_server(&authority(&server), written.root_ca.as_deref(), &folders).map_err(|error| fault("NOTARY_ROOT_CA", error))
+    let (server, pem) = (authority(&server), written.root_ca.as_deref());
+    // A setting that is no certificate is a fault of the setting, whatever lies in folders.
+    Tls::of_files(pem, &Texts::default()).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
+    let at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(&server)).collect();
+    let make = |texts: &Texts| Tls::of_files(pem, texts).map_err(|error| error.to_string());
+    last.make(&format!("certificates of Notary {server}"), server_files(&server, pem, &folders), &at, make)
+        .map_err(|why| fault("NOTARY_ROOT_CA", why))
 }
 
+/// The CA bundles that pins name.
+fn pins_of(text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<PolicyFault>> {
+    let mut now = Texts::default();
+    let mut at = Vec::new();
+    // Which files it names, the text says while it is read.
+    let read = Pins::read(text, |path| {
+        let path = folder.join(path);
+        at.push(path.clone());
+        let text = read_text(&path, CONFIG_BYTES).map_err(|error| error.to_string())?;
+        now.0.push((path, text.clone()));
+        Ok(text)
+    });
+    let now = read.map(|_| now).map_err(|error| error.to_string());
+    let make = |texts: &Texts| {
+        let load = |path: &str| {
+            let path = folder.join(path);
+            let found = texts.0.iter().find(|(other, _)| *other == path);
+            found.map(|(_, text)| text.clone()).ok_or_else(|| "it was never read".to_owned())
+        };
+        Pins::read(text, load).map_err(|error| error.to_string())
+    };
+    last.make("CA bundles of NOTARY_PINS", now, &at, make).map_err(|why| fault("NOTARY_PINS", why))
+}
+
+/// The Notary as the files are now.
 pub(super) fn notary(
     settings: &Settings,
     written: &NotarySettings,
     credentials: DockerConfig,
 ) -> Result<Notary, Vec<PolicyFault>> {
-    let tls = notary_tls(settings, written)?;
-    let folder = settings.config_dir();
-    let load = |path: &str| read_text(&folder.join(path), CONFIG_BYTES).map_err(|error| error.to_string());
+    notary_of(settings, written, credentials, &mut LastGood::default())
+}
+
+fn notary_of(
+    settings: &Settings,
+    written: &NotarySettings,
+    credentials: DockerConfig,
+    last: &mut LastGood,
+) -> Result<Notary, Vec<PolicyFault>> {
+    let tls = notary_tls_of(settings, written, last)?;
     let pins = match &written.pins {
-        Some(text) => Pins::read(text, load).map_err(|error| fault("NOTARY_PINS", error))?,
+        Some(text) => pins_of(text, &settings.config_dir(), last)?,
         None => Pins::default(),
     };
     let state = settings.state_dir().join("trust");
@@ -303,16 +437,212 @@ pub(super) fn daemon_file(settings: &Settings) -> PathBuf {
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
-    replace(path, &serde_json::to_vec_pretty(settings)?)
+    // What the gate keeps is nobody else's business.
+    replace(path, &serde_json::to_vec_pretty(settings)?, 0o600, Outlives::Power)
 }
 
-/// Puts a file in the place of another, whole or not at all. Its mode is 0600: what the gate keeps is nobody else's business.
-pub(super) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let folder = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::place::Basis;
+    use super::*;
+    use crate::trust::allowlist::Status;
+
+    const GOOD: &str = r#"{"auths":{"r.example":{"auth":"YTpzZWNyZXQ="}}}"#;
+    const HALF: &str = r#"{"auths":{"r.example":{"#;
+    const LIST: &str = r#"{"version":1,"entries":[]}"#;
+
+    /// A host's folders; each start is a gate with nothing but the state folder to remember by.
+    struct Host(tempfile::TempDir);
+
+    impl Host {
+        fn new() -> Self {
+            let host = Self(tempfile::tempdir().unwrap());
+            for folder in ["state", "config"] {
+                std::fs::create_dir(host.at(folder)).unwrap();
+            }
+            host
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.0.path().join(path)
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            std::fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+            std::fs::write(self.at(path), text).unwrap();
+            std::fs::set_permissions(self.at(path), std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+
+        fn settings(&self) -> Settings {
+            Settings::default()
+                .with("REGISTRY", "r.example")
+                .with("NOTARY", "off")
+                .with("STATE_DIR", self.at("state").display().to_string())
+                .with("CONFIG_DIR", self.at("config").display().to_string())
+        }
+
+        fn start(settings: &Settings) -> (Rules, bool, Kept) {
+            let mut kept = Kept { files: LastGood::of(&settings.state_dir()), ..Kept::default() };
+            let (rules, is_good) = rules(settings, &mut kept);
+            (rules, is_good, kept)
+        }
+
+        /// Whether there is a password for the registry after a start; `None`: the rules are refusals.
+        fn knows_password(&self) -> Option<bool> {
+            let (rules, _, kept) = Self::start(&self.settings());
+            matches!(rules, Rules::Good { .. }).then(|| {
+                let mut files = LastGood::look(&self.at("state"), &[]);
+                files.begin();
+                drop(kept);
+                credentials_of(&self.settings(), &mut files).unwrap().for_host("r.example").is_some()
+            })
+        }
+    }
+
+    #[test]
+    fn a_start_with_half_written_credentials_goes_by_the_last_good_ones_and_says_so() {
+        let host = Host::new();
+        host.write("config/config.json", HALF);
+        assert_eq!(host.knows_password(), None, "none were ever good: refused");
+        host.write("config/config.json", GOOD);
+        assert_eq!(host.knows_password(), Some(true));
+        host.write("config/config.json", HALF);
+        let (rules, is_good, kept) = Host::start(&host.settings());
+        assert!(matches!(rules, Rules::Good { .. }) && !is_good);
+        assert!(kept.reading().told().unwrap().contains("config.json` cannot be used"), "{:?}", kept.reading().told());
+        assert!(!kept.is_worth_a_look());
+        assert_eq!(host.knows_password(), Some(true), "also at the start after that");
+        host.write("config/config.json", "{\"auths\":{\"r");
+        assert!(kept.is_worth_a_look());
+        for name in [super::super::last_good::FILES, LAST_GOOD] {
+            let mode = std::fs::metadata(host.at("state").join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_were_taken_away_are_kept_nowhere() {
+        let host = Host::new();
+        host.write("config/config.json", GOOD);
+        assert_eq!(host.knows_password(), Some(true));
+        std::fs::remove_file(host.at("config/config.json")).unwrap();
+        assert_eq!(host.knows_password(), Some(false));
+        assert!(!host.at("state").join(super::super::last_good::FILES).exists());
+        host.write("config/config.json", "{");
+        assert_eq!(host.knows_password(), None, "what is faulty now was never good since");
+    }
+
+    #[test]
+    fn faulty_settings_and_a_faulty_file_together_go_by_what_last_was_good() {
+        let host = Host::new();
+        host.write("config/config.json", GOOD);
+        assert_eq!(host.knows_password(), Some(true));
+        host.write("config/config.json", "{");
+        let (rules, is_good, kept) = Host::start(&host.settings().with("MODE", "nonsense"));
+        assert!(matches!(rules, Rules::Good { .. }) && !is_good);
+        let faults = kept.reading().told().unwrap();
+        assert!(faults.contains("MODE: `nonsense`") && faults.contains("config.json"), "{faults}");
+    }
+
+    #[test]
+    fn what_a_managed_gate_kept_counts_for_a_command_that_has_its_folders_elsewhere() {
+        let host = Host::new();
+        host.write("config/config.json", GOOD);
+        host.write("config/allowlist.json", LIST);
+        assert!(Host::start(&host.settings()).1);
+        std::fs::rename(host.at("config"), host.at("there")).unwrap();
+        host.write("there/config.json", HALF);
+        host.write("there/allowlist.json", "{");
+        let folder = |name: &str| host.at(name).display().to_string();
+        let settings = host.settings().with("CONFIG_DIR", folder("there"));
+        let place = |mounts: &[(String, String)]| {
+            Place::judged(settings.clone(), Basis::Variables, mounts, |last| last.with("CONFIG_DIR", folder("there")))
+        };
+        let found = place(&[(folder("there"), folder("config"))]);
+        assert_eq!((found.faults.len(), found.file_faults.len(), found.is_void), (0, 1, false), "{}", found.told());
+        assert!(found.told().contains("config.json"), "{}", found.told());
+        let mut kept = found.kept();
+        policy(&found.settings, &mut kept).unwrap();
+        assert_eq!(kept.allowlist().unwrap().status().entries, Some(0));
+        // What was kept of other folders is not what these held.
+        assert!(place(&[]).is_void);
+    }
+
+    #[test]
+    fn certificates_of_notary_of_a_registry_and_of_pins_are_kept_likewise() {
+        let pem = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
+        let host = Host::new();
+        let notary =
+            host.settings().with("NOTARY", "https://n.example").with("NOTARY_PINS", r#"{"ca":{"r.example/":"pins.crt"}}"#);
+        let files = ["certs.d/r.example/ca.crt", "certs.d/n.example:443/ca.crt", "certs.d/n.example/ca.crt", "pins.crt"];
+        for (settings, used) in [(host.settings(), &files[..1]), (notary, &files[1..])] {
+            for file in used {
+                host.write(&format!("config/{file}"), &pem);
+            }
+            assert!(Host::start(&settings).1);
+            for file in used {
+                host.write(&format!("config/{file}"), "-----BEGIN CERT");
+            }
+            let (rules, is_good, kept) = Host::start(&settings);
+            assert!(matches!(rules, Rules::Good { .. }) && !is_good, "{:?}", kept.reading().told());
+            std::fs::remove_dir_all(host.at("state")).unwrap();
+            std::fs::create_dir(host.at("state")).unwrap();
+            // Without what was kept: a registry is refused by itself when it is asked, the others are faults.
+            assert_eq!(matches!(Host::start(&settings).0, Rules::Good { .. }), used.len() == 1);
+        }
+    }
+
+    #[test]
+    fn a_faulty_allowlist_begins_with_the_last_good_one_and_a_removed_one_ends_at_a_new_start() {
+        let host = Host::new();
+        let path = host.at("config/allowlist.json");
+        let status = |kept: &Kept| kept.allowlist.as_ref().map(|list| list.status());
+        let entries = |kept: &Kept| status(kept).map(|Status { entries, fault }| (entries, fault.is_some()));
+        host.write("config/allowlist.json", "{");
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "none was ever good: refused");
+        host.write("config/allowlist.json", LIST);
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((Some(0), false)));
+        for faulty in ["", "{\"version\":1,\"ent"] {
+            host.write("config/allowlist.json", faulty);
+            assert_eq!(entries(&Host::start(&host.settings()).2), Some((Some(0), true)), "{faulty:?}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((Some(0), true)));
+        // Another path was never good; one that is required and gone was taken away, and nothing was put in its place.
+        let other = host.settings().with("ALLOWLIST", host.at("config/other.json").display().to_string());
+        host.write("config/other.json", "{");
+        assert_eq!(entries(&Host::start(&other).2), Some((None, true)));
+        let required = host.settings().with("ALLOWLIST", path.display().to_string());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(entries(&Host::start(&required).2), Some((None, true)));
+
+        host.write("config/allowlist.json", LIST);
+        let (_, _, mut kept) = Host::start(&host.settings());
+        std::fs::remove_file(&path).unwrap();
+        let (rules, _) = rules(&host.settings(), &mut kept);
+        assert!(
+            matches!(rules, Rules::Good { policy, .. } if !policy.scopes.iter().any(Scope::is_weak)),
+            "a reload: required still"
+        );
+        assert_eq!(entries(&Host::start(&host.settings()).2), None, "a new start without the file");
+        assert!(!host.at("state").join(super::super::last_good::ALLOWLIST).exists());
+        host.write("config/allowlist.json", "{");
+        assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "what was ended does not come back");
+    }
+
+    #[test]
+    fn an_allowlist_that_changes_is_kept_within_a_look() {
+        let host = Host::new();
+        host.write("config/allowlist.json", LIST);
+        let (_, _, mut kept) = Host::start(&host.settings());
+        let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
+        host.write("config/allowlist.json", &LIST.replace("[]", &format!("[{entry}]")));
+        kept.look();
+        host.write("config/allowlist.json", "{");
+        kept.look();
+        let (_, _, kept) = Host::start(&host.settings());
+        assert_eq!(kept.allowlist.unwrap().status().entries, Some(1));
+    }
 }

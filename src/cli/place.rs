@@ -12,13 +12,14 @@ use tokio::time::Instant;
 
 use super::doctor::Process;
 use super::in_force::{Alive, InForce, is_alive};
+use super::last_good::LastGood;
 use super::parts::{self, Kept};
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
-use crate::net::clean;
 use crate::policy::{Settings, quoted};
+use crate::text::clean;
 use crate::trust::allowlist::Allowlist;
 
 /// How long the engine is asked. A command on a host whose engine hangs still answers.
@@ -87,6 +88,8 @@ pub(super) struct Place {
     pub(super) mounts: Vec<(String, String)>,
     /// What is wrong with the settings that the gate was given; others than those are in force then.
     pub(super) faults: Vec<String>,
+    /// What is wrong with files in whose place their last good content counts.
+    pub(super) file_faults: Vec<String>,
     /// None are in force: calls that touch an image are refused.
     pub(super) is_void: bool,
     /// What it says itself.
@@ -164,6 +167,7 @@ impl Place {
                 mounts: Vec::new(),
                 basis: Ok(Basis::Gate),
                 faults: said.faults.clone(),
+                file_faults: said.file_faults.clone(),
                 is_void: said.settings.is_none(),
                 in_force: Some(InForce {
                     allowlist: said.allowlist.map(|list| super::in_force::ListInForce {
@@ -175,13 +179,13 @@ impl Place {
                 plugin: None,
                 plugins: None,
             },
-            None => Self::judged(seen(&given), Basis::Variables, |last| seen(&last)),
+            None => Self::judged(seen(&given), Basis::Variables, &plugin.mounts, |last| seen(&last)),
         };
         Self { mounts: plugin.mounts.clone(), plugin: Some(plugin), ..place }
     }
 
     /// A gate that keeps its state in this folder: by what it says there, or by this environment.
-    fn of_folder(env: Settings, folder: &Path, mounts: &[(String, String)]) -> Self {
+    pub(super) fn of_folder(env: Settings, folder: &Path, mounts: &[(String, String)]) -> Self {
         if let Some(said) = InForce::read(folder) {
             // The folder may be a managed plugin's, which has other paths than we.
             let is_elsewhere = said.given.state_dir() != folder;
@@ -197,6 +201,7 @@ impl Place {
                 mounts: mounts.to_vec(),
                 basis: Ok(Basis::Gate),
                 faults: said.faults.clone(),
+                file_faults: said.file_faults.clone(),
                 is_void: said.settings.is_none(),
                 in_force: Some(InForce { allowlist: list, ..said }),
                 plugin: None,
@@ -204,24 +209,46 @@ impl Place {
             };
         }
         if env.written().any(|(name, _)| !PLACES.contains(&name) && name != "STATE_DIR" && name != "CONFIG_DIR") {
-            return Self::judged(env, Basis::Environment, |last| last);
+            return Self::judged(env, Basis::Environment, &[], |last| last);
         }
         let why = format!("no gate says in {} what it has in force", quoted(&folder.display().to_string()));
         Self::unknown(env, why)
     }
 
     /// By settings that no running gate answers for: those, or the last good ones where they are at fault.
-    pub(super) fn judged(settings: Settings, basis: Basis, seen: impl Fn(Settings) -> Settings) -> Self {
-        let faults: Vec<String> = parts::policy(&settings).err().unwrap_or_default().iter().map(ToString::to_string).collect();
-        let last = if faults.is_empty() { None } else { parts::last_good(&settings.state_dir()).map(seen) };
-        let last = last.filter(|last| parts::policy(last).is_ok());
+    pub(super) fn judged(
+        given: Settings,
+        basis: Basis,
+        mounts: &[(String, String)],
+        seen: impl Fn(Settings) -> Settings,
+    ) -> Self {
+        let state = given.state_dir();
+        let judge = |settings: &Settings| {
+            let mut kept = Kept::looking(LastGood::look(&state, mounts), None);
+            match parts::policy(settings, &mut kept) {
+                Ok(_) => Ok(kept.file_faults()),
+                Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            }
+        };
+        let last = || {
+            let last = parts::last_good(&state).map(seen)?;
+            Some((judge(&last).ok()?, last))
+        };
+        let (settings, faults, file_faults, is_void) = match judge(&given) {
+            Ok(file_faults) => (given.clone(), Vec::new(), file_faults, false),
+            Err(faults) => match last() {
+                Some((file_faults, last)) => (last, faults, file_faults, false),
+                None => (given.clone(), faults, Vec::new(), true),
+            },
+        };
         Self {
-            is_void: !faults.is_empty() && last.is_none(),
-            settings: last.unwrap_or_else(|| settings.clone()),
-            given: settings,
-            mounts: Vec::new(),
+            settings,
             basis: Ok(basis),
+            given,
+            mounts: mounts.to_vec(),
             faults,
+            file_faults,
+            is_void,
             in_force: None,
             plugin: None,
             plugins: None,
@@ -235,6 +262,7 @@ impl Place {
             settings: env,
             basis: Err(why),
             faults: Vec::new(),
+            file_faults: Vec::new(),
             is_void: false,
             in_force: None,
             plugin: None,
@@ -256,8 +284,14 @@ impl Place {
 
     /// What it had read before, for judging as it does: its allowlist is required, and its last good content holds.
     pub(super) fn kept(&self) -> Kept {
-        let list = self.in_force.as_ref().and_then(|said| said.allowlist.as_ref());
-        Kept::after(list.map(|list| Allowlist::load_after(&list.path, &self.settings.state_dir().join(parts::LIST_COPY))))
+        let files = LastGood::look(&self.settings.state_dir(), &self.mounts);
+        let said = self.in_force.as_ref().and_then(|said| said.allowlist.as_ref());
+        // One of which the gate never read a good one refuses everything, whatever an earlier gate kept.
+        let list = said.map(|list| match list.entries {
+            Some(_) => files.allowlist_in_force(&list.path),
+            None => Allowlist::load(&list.path),
+        });
+        Kept::looking(files, list)
     }
 
     /// These settings for what a person does here: with that person's credentials, where they are set.
@@ -296,7 +330,10 @@ impl Place {
     pub(super) fn told(&self) -> String {
         let name = quoted(&self.name());
         let faults = match (self.faults.first(), self.is_void) {
-            (None, _) => String::new(),
+            (None, _) => match self.file_faults.first() {
+                None => String::new(),
+                Some(fault) => format!("; a file is at fault, what it last held counts: {}", clean(fault)),
+            },
             (Some(fault), true) => format!("; at fault, with no earlier good ones: {}", clean(fault)),
             (Some(fault), false) => format!("; those that it was given are at fault, the last good ones count: {}", clean(fault)),
         };
@@ -513,6 +550,7 @@ mod tests {
             given: given.clone(),
             settings,
             faults: vec!["MODE: `x` is neither".into()],
+            file_faults: Vec::new(),
             allowlist: None,
             notary_out_since: None,
         }

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::out::{self, Cell, Colour, Consent, Table};
 use super::place::Place;
-use super::{NO, UNKNOWN, YES, check};
+use super::trail::{Change, Trail};
+use super::{NO, UNKNOWN, YES, check, when};
 use crate::clock;
 use crate::engine::{self, Engine, Store};
 use crate::image::{Digest, ImageName, Reference};
@@ -194,6 +195,14 @@ impl ListArgs {
             (None, AllowlistSetting::Off) => settings.config_dir().join("allowlist.json"),
         }
     }
+
+    /// Where a change is recorded: in the gate's log, if the list is the gate's.
+    pub(super) fn trail(&self, settings: &Settings) -> Result<Trail, String> {
+        let own = Self { file: None, json: false }.path(settings);
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let is_the_gates = self.file.as_deref().is_none_or(|path| real(path) == real(&own));
+        if is_the_gates { Trail::open(settings, &settings.state_dir()) } else { Ok(Trail::none()) }
+    }
 }
 
 fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Result<u8, String> {
@@ -215,6 +224,7 @@ fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Re
     if !consented(&path, arguments.yes, settings)? {
         return Ok(NO);
     }
+    let trail = arguments.list.trail(settings)?;
     let given = Entry {
         added_by: user(),
         added_at: Some(whole_seconds(now)),
@@ -229,6 +239,8 @@ fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Re
         .zip(&found)
         .map(|((outcome, entry), found)| Registered { outcome, source: found.source, entry })
         .collect();
+    let changed = answers.iter().filter(|answer| answer.outcome != Outcome::Unchanged);
+    trail.record("register", changed.map(|answer| changed_entry(&answer.entry, &format!("approved in `{}`", path.display()))));
     if arguments.list.json {
         out::json(&serde_json::json!({ "file": path.display().to_string(), "entries": answers }));
     } else {
@@ -243,11 +255,24 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
     if !path.exists() {
         return Err(format!("there is no allowlist `{}`", path.display()));
     }
+    let trail = arguments.list.trail(settings)?;
     let (removed, left) = edit(&path, |list| {
         let removed: Vec<Result<usize, String>> = names.iter().map(|name| remove(list, name)).collect();
         (removed, list.entries.len())
     })
     .map_err(|error| told(&path, &error))?;
+    let gone = names
+        .iter()
+        .zip(&removed)
+        .filter_map(|(name, removed)| removed.as_ref().ok().filter(|count| **count > 0).map(|count| (name, count)));
+    trail.record(
+        "unregister",
+        gone.map(|(name, count)| Change {
+            image: name.to_string(),
+            message: format!("taken back in {count} of the entries of `{}`", path.display()),
+            ..Change::default()
+        }),
+    );
     let mut code = YES;
     let mut lines = Vec::new();
     for (name, removed) in names.iter().zip(removed) {
@@ -278,6 +303,17 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
     Ok(code)
 }
 
+/// An entry of the list, for the audit log.
+pub(super) fn changed_entry(entry: &Entry, message: &str) -> Change {
+    let shown = |digest: Option<Digest>| digest.map(|digest| digest.to_string()).unwrap_or_default();
+    Change {
+        image: entry.references.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        digest: shown(entry.digest),
+        image_id: shown(entry.image_id),
+        message: message.to_owned(),
+    }
+}
+
 /// All texts as images, or all that are none.
 fn parse(texts: &[String]) -> Result<Vec<ImageName>, String> {
     let mut faults = Vec::new();
@@ -294,17 +330,10 @@ fn parse(texts: &[String]) -> Result<Vec<ImageName>, String> {
 /// `90d`, `12h`, `4w`, a date (its first moment, UTC) or a time. It must be to come.
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let bad = || format!("`{text}` is no time to come; write 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z");
-    let hours = |per: i64, digits: &str| digits.parse::<i64>().ok()?.checked_mul(per);
-    let span = [("h", 1), ("d", 24), ("w", 24 * 7)]
-        .into_iter()
-        .find_map(|(unit, per)| hours(per, text.strip_suffix(unit)?))
-        .map(|hours| SignedDuration::try_from_hours(hours).and_then(|span| now.checked_add(span).ok()));
-    let time = match span {
-        Some(time) => time,
-        None => text.parse::<Timestamp>().ok().or_else(|| {
-            let date = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10)?;
-            date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|start| start.timestamp())
-        }),
+    // Nobody approves for minutes; `90m` was meant as months.
+    let time = match when::span(text).filter(|_| text.ends_with(['h', 'd', 'w'])) {
+        Some(span) => now.checked_add(span).ok(),
+        None => when::moment(text),
     };
     time.map(whole_seconds).filter(|time| *time > now).ok_or_else(bad)
 }
@@ -326,6 +355,13 @@ fn find_all(names: &[ImageName], source: Source, ids: bool, settings: &Settings)
     let settings = registry::Settings::of_host(&settings.config_dir(), &docker_config).map_err(|error| error.to_string())?;
     let registry = Registry::new(settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let host: &dyn engine::Api = &engine;
+    if ids
+        && let Ok(info) = runtime.block_on(host.info(Instant::now() + ENGINE_TIME))
+        && info.store == Store::Containerd
+    {
+        out::note("note: --image-id does nothing for this host: in the containerd store an image's id is its digest");
+    }
     let mut all = Vec::new();
     let mut code = None;
     for name in names {

@@ -10,9 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::in_force::Teller;
+use super::started::Started;
 use super::{UNKNOWN, YES, doctor, parts};
+use crate::audit::Recorded;
 use crate::daemon;
-use crate::gate::{Gate, Heartbeat};
+use crate::files::{Outlives, replace};
+use crate::gate::{self, Gate, Heartbeat};
 use crate::policy::{AllowlistSetting, Settings};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
@@ -26,6 +29,8 @@ const BLOCKING_THREADS: usize = 8;
 const DESCRIPTORS: u64 = 4096;
 /// Of the descriptors, connections on the plugin's socket take one in this many at most.
 const CONNECTIONS_SHARE: u64 = 4;
+/// Of the connections, decisions that wait take one in this many at most.
+const PLACES_SHARE: usize = 2;
 /// How often the self-check asks for an engine that is not up yet.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 /// How often the metrics are written.
@@ -78,6 +83,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     let handle = workers.handle().clone();
     let (built, coming) = watch::channel(None);
     let limits = limits();
+    let of_decisions = gate::Limits { places: limits.connections / PLACES_SHARE, ..gate::Limits::default() };
     // Under systemd's socket the gate's name is that socket's, whatever `--socket` says.
     let bound = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let socket = bound.unwrap_or_else(|| arguments.socket.clone());
@@ -86,9 +92,9 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     let looking_after = workers.spawn_blocking({
         let handle = handle.clone();
         move || {
-            let mut kept = parts::Kept::serving(handle.clone());
+            let mut kept = parts::Kept::serving(&settings, handle.clone());
             let teller = Teller::new(&settings, &socket);
-            match parts::serving(&settings, &mut kept, &socket, handle.clone()) {
+            match parts::serving(&settings, &mut kept, &socket, of_decisions, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
                     built.send_replace(Some(Arc::clone(&gate)));
@@ -122,7 +128,8 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         gate.end();
     }
     tracing::info!("stopped");
-    workers.shutdown_background();
+    // Its end would be met by tasks that still look at its clock, and panic. They end with the process.
+    std::mem::forget(workers);
     Ok(())
 }
 
@@ -172,7 +179,13 @@ async fn stopped() {
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
 async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, mut teller: Teller) {
     teller.tell(&gate, &kept);
-    gate.note("the gate has started");
+    let (start, state) = (Started::of(&settings), settings.state_dir());
+    if gate.note_start(start.entry(&state)) == Recorded::Kept {
+        start.remember(&state);
+    }
+    if let Some(faults) = kept.reading().told() {
+        gate.note(&faults);
+    }
     let own = settings.clone();
     tokio::spawn(async move { doctor::log_own(&own).await });
     tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
@@ -185,8 +198,13 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, 
             _ = hangup.recv() => "SIGHUP",
             // One that is gone again changes nothing: its last good content holds.
             _ = look.tick() => {
+                kept.look();
                 teller.tell(&gate, &kept);
-                if !listed && is_listed(&settings) { "an allowlist appeared" } else { continue }
+                match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
+                    (true, _) => "an allowlist appeared",
+                    (false, true) => "a file that was faulty has changed",
+                    (false, false) => continue,
+                }
             }
         };
         listed |= is_listed(&settings);
@@ -194,6 +212,9 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, 
         gate.settings_hold(is_good);
         if gate.replace(rules) {
             gate.note(&format!("settings and files were read again: {why}"));
+            if let Some(faults) = kept.reading().told() {
+                gate.note(&faults);
+            }
             tracing::info!(why, "settings and files were read again");
         } else {
             gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
@@ -208,7 +229,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, 
 async fn tell(gate: Arc<Gate>, folder: PathBuf) {
     let mut told = true;
     loop {
-        let written = parts::replace(&folder.join(parts::METRICS), gate.metrics().as_bytes());
+        let written = replace(&folder.join(parts::METRICS), gate.metrics().as_bytes(), 0o600, Outlives::Process);
         // A full disk is told once, not four times a minute.
         if let Err(error) = &written
             && told
@@ -225,7 +246,7 @@ async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
     let mut heart = Heartbeat::default();
     if let Some(version) = engine_version(&gate).await {
         doctor::log_engine(&version);
-        heart.look_for_grpc(&gate).await;
+        heart.look_for_http2(&gate).await;
     }
     loop {
         let mut chance = [0u8; 1];
@@ -250,7 +271,7 @@ fn is_listed(settings: &Settings) -> bool {
 async fn engine_version(gate: &Gate) -> Option<String> {
     let deadline = tokio::time::Instant::now() + ENGINE_PATIENCE;
     loop {
-        match gate.meet_engine(tokio::time::Instant::now() + ENGINE_RETRY).await {
+        match gate.engine_version(tokio::time::Instant::now() + ENGINE_RETRY).await {
             Ok(version) => {
                 tracing::info!(engine = version, "the engine answers");
                 gate.know_plugins(tokio::time::Instant::now() + ENGINE_RETRY).await;

@@ -7,13 +7,15 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::in_force::Alive;
+use super::last_good::LastGood;
 use super::out::{self, Table};
 use super::parts::{self, Kept};
 use super::place::{Place, View, host_path};
 use super::{NO, UNKNOWN, YES};
 use crate::image::Digest;
-use crate::net::{clean, proxy_fault, without_user};
+use crate::net::{proxy_fault, without_user};
 use crate::policy::{PolicyFault, Settings, VARIABLES, quoted};
+use crate::text::clean;
 
 /// What counts where a variable is unset, in words, in the order of [`VARIABLES`].
 const DEFAULTS: [&str; VARIABLES.len()] = [
@@ -27,10 +29,12 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "24",
     "allowlist.json in CONFIG_DIR if it exists",
     "enforce",
+    "go-on",
     "images",
     "none",
     "deny",
     "none",
+    "open",
     "unix:///run/docker.sock",
     "CONFIG_DIR",
     "none",
@@ -126,7 +130,7 @@ fn show(place: &Place, json: bool) -> u8 {
         state,
         source: place.told(),
         settings: VARIABLES.iter().zip(DEFAULTS).map(|(name, default)| row(name, default, place)).collect(),
-        faults: place.faults.clone(),
+        faults: place.faults.iter().chain(&place.file_faults).cloned().collect(),
     };
     if json {
         out::json(&report);
@@ -144,7 +148,7 @@ fn show(place: &Place, json: bool) -> u8 {
             out::line(&format!("fault     {}", clean(fault)));
         }
     }
-    if is_well && place.faults.is_empty() { YES } else { NO }
+    if is_well && report.faults.is_empty() { YES } else { NO }
 }
 
 fn row(name: &'static str, default: &'static str, place: &Place) -> Row {
@@ -194,11 +198,13 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
             _ => then.with(name, value),
         };
     }
+    let mut kept = Kept::looking(LastGood::look(&place.settings.state_dir(), &place.mounts), None);
     faults.extend(proxy_fault(|name| then.get(name).map(Into::into)));
-    let policy = parts::policy_with(&then, &mut Kept::default());
+    let policy = parts::policy(&then, &mut kept);
     faults.extend(policy.as_ref().err().into_iter().flatten().map(PolicyFault::to_string));
     let is_known = place.basis.is_ok();
-    let notes: Vec<String> = policy.iter().flat_map(notes).collect();
+    let of_file = |fault: String| format!("{fault}; what it held when it last was good counts");
+    let notes: Vec<String> = policy.iter().flat_map(notes).chain(kept.file_faults().into_iter().map(of_file)).collect();
     if arguments.json {
         let others = if is_known { place.told() } else { "defaults".to_owned() };
         out::json(&serde_json::json!({ "good": faults.is_empty(), "faults": faults, "notes": notes, "others": others }));
@@ -250,7 +256,7 @@ mod tests {
         let path = folder.path().display().to_string();
         let base = Settings::default().with("STATE_DIR", &path).with("CONFIG_DIR", &path);
         let settings = pairs.iter().fold(base, |settings, (name, value)| settings.with(name, *value));
-        (folder, Place::judged(settings, Basis::Environment, |last| last))
+        (folder, Place::judged(settings, Basis::Environment, &[], |last| last))
     }
 
     fn check(place: &Place, settings: &[&str]) -> u8 {
@@ -286,7 +292,7 @@ mod tests {
         let path = folder.path().display().to_string();
         let good = Settings::default().with("STATE_DIR", &path).with("NOTARY", "off").with("REGISTRY", "r.example");
         std::fs::write(folder.path().join(parts::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
-        let place = Place::judged(good.with("MODE", "x"), Basis::Environment, |last| last);
+        let place = Place::judged(good.with("MODE", "x"), Basis::Environment, &[], |last| last);
         let found = row("MODE", "enforce", &place);
         assert_eq!((found.in_force, found.given.as_deref()), (None, Some("x")));
         let found = row("REGISTRY", "docker.io", &place);

@@ -14,14 +14,18 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::parts::list;
+use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
 use crate::files::{read_bytes, read_text};
-use crate::image::{Reference, Repository};
+use crate::image::{Digest, Reference, Repository};
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, clean};
+use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
-use crate::trust::notary::{Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, signer};
+use crate::text::clean;
+use crate::trust::notary::{
+    Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, Withdrawal, signer,
+};
 use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
@@ -42,6 +46,11 @@ pub(super) struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// Whether it is asked if an image may run: then not being able to tell is a no.
+    pub(super) const fn is_question(&self) -> bool {
+        matches!(self.command, Command::Verify(_))
+    }
+
     /// Whether the state folder is given, so that the gate of this host need not be looked for.
     pub(super) fn names_its_state(&self) -> bool {
         let state = match &self.command {
@@ -87,6 +96,8 @@ enum Command {
     Export(Export),
     /// Take in such a file; pins, dates and rollback count as if the server had answered
     ///
+    /// What a server took back stays so: a bundle does not show whether it was signed before or since.
+    ///
     /// Example: img-authz trust import trust.bundle
     Import(Import),
     /// Forget what is known of a repository: its root, the versions seen, a withdrawal
@@ -129,6 +140,9 @@ struct Export {
 struct Import {
     /// The file
     file: PathBuf,
+    /// Take in what the server took back, too: the publisher says that he has signed again since
+    #[arg(long)]
+    undo_withdrawal: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -141,7 +155,7 @@ struct Common {
     /// PEM file of the CA of the server's certificate (default: `NOTARY_ROOT_CA`, docker's folders, the system's CAs)
     #[arg(long, value_name = "FILE")]
     root_ca: Option<PathBuf>,
-    /// Folder for verified trust data (default: the gate's)
+    /// Folder for verified trust data (default: the gate's, and for another server than NOTARY one of its own)
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// File with notary's `trust_pinning` block (default: `NOTARY_PINS`)
@@ -479,7 +493,13 @@ async fn status(arguments: &Status, settings: &Settings, out_since: Option<Times
             (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
-            (None, None) => outage.as_ref().map_or_else(|| "good".to_owned(), |outage| outage.state(standing, now)),
+            (None, None) => match &outage {
+                Some(outage) => outage.state(standing, now),
+                None if standing.is_ahead(now) => {
+                    format!("good, but this host's clock went back: dates count from {}", second(standing.seen))
+                }
+                None => "good".to_owned(),
+            },
         };
         let first = standing.first();
         let (role, expires) = first.map_or_else(Default::default, |first| (first.role.clone(), second(first.expires)));
@@ -526,9 +546,13 @@ impl Outage {
 async fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
+    let trail = trail(arguments.state.as_deref(), settings)?;
     let notary = Notary::new(Config::new(Source::Import, folder))?;
     let known = notary.inspect(&repository, clock::now()).await;
     let was_known = notary.forget(&repository)?;
+    if was_known {
+        trail.record("trust-forget", [changed(&repository, "what was known of its trust data is forgotten")]);
+    }
     let root = known.as_ref().and_then(|known| known.view.roles.iter().find(|role| role.name == "root"));
     let root = root.map(|root| json!({ "version": root.version, "keys": root.keys }));
     let refused = known.as_ref().and_then(|known| known.refused.as_ref());
@@ -601,7 +625,9 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
         }
         _ => unread(&arguments.file, &error),
     })?;
-    let done = notary.import(&bundle, clock::now()).await.map_err(|error| {
+    let withdrawal = if arguments.undo_withdrawal { Withdrawal::Undone } else { Withdrawal::Stays };
+    let trail = trail(arguments.common.state.as_deref(), settings)?;
+    let done = notary.import(&bundle, withdrawal, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
         Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
     })?;
@@ -612,6 +638,8 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
             Err(error) => refused.push((repository, error)),
         }
     }
+    let how = format!("trust data taken in from `{}`", arguments.file.display());
+    trail.record("trust-import", taken.iter().map(|repository| changed(repository, &how)));
     let is_whole = refused.is_empty();
     let text = if arguments.common.json {
         let refused: Vec<_> = refused
@@ -632,6 +660,20 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
     if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
 }
 
+/// The audit log of the gate whose trust data is changed; a folder that was named may be no gate's.
+fn trail(named: Option<&Path>, settings: &Settings) -> Result<Trail, Stop> {
+    let state = match named.map(|folder| folder.parent().unwrap_or(folder)) {
+        None => settings.state_dir(),
+        Some(parent) if parent.join(parts::AUDIT_LOG).is_file() => parent.to_owned(),
+        Some(_) => return Ok(Trail::none()),
+    };
+    Trail::open(settings, &state).map_err(Stop::Unknown)
+}
+
+fn changed(repository: &impl std::fmt::Display, message: &str) -> Change {
+    Change { image: repository.to_string(), message: message.to_owned(), ..Change::default() }
+}
+
 /// What to do about a bundle that is not taken in.
 const fn import_remedy(code: TrustCode) -> &'static str {
     match code {
@@ -639,7 +681,9 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         TrustCode::RolledBack => {
             "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
         }
-        TrustCode::Withdrawn => "the server took it back after this bundle was written: export anew if it is signed again",
+        TrustCode::Withdrawn => {
+            "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal"
+        }
         TrustCode::RootNotTrusted => {
             "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
         }
@@ -678,7 +722,8 @@ fn reference(text: &str) -> Result<Reference, Stop> {
 
 fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Result<Notary, Stop> {
     let docker = docker_config_dir(settings);
-    let written = common.server.as_deref().or_else(|| settings.get("NOTARY")).unwrap_or(DEFAULT_SERVER).trim();
+    let gates = settings.get("NOTARY").unwrap_or(DEFAULT_SERVER).trim();
+    let written = common.server.as_deref().map_or(gates, str::trim);
     let (source, tls) = match (written, &common.server) {
         (_, None) if settings.is_import() => (Source::Import, Tls::default()),
         ("off", None) => return Err(Stop::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
@@ -710,7 +755,8 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
         Source::Server(_) => None,
         Source::Import => Some(settings.stale_limit(Some(&source)).map_err(|fault| Stop::Unknown(fault.to_string()))?),
     };
-    let mut config = Config::new(source, common.state.clone().unwrap_or_else(|| state_dir(settings)));
+    let state = common.state.clone().unwrap_or_else(|| state_of(&source, gates, settings));
+    let mut config = Config::new(source, state);
     config.tls = tls;
     config.pins = pins;
     config.credentials = credentials(&docker);
@@ -724,6 +770,21 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
 /// Where the gate keeps verified trust data.
 fn state_dir(settings: &Settings) -> PathBuf {
     settings.state_dir().join("trust")
+}
+
+/// Where trust data of a source is kept. What another server says than the gate's own is nothing that the gate goes on.
+fn state_of(source: &Source, gates: &str, settings: &Settings) -> PathBuf {
+    let whole = |written: &str| {
+        let written = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+        Url::parse(&written).map_or(written, |url| url.as_str().trim_end_matches('/').to_owned())
+    };
+    match source {
+        Source::Server(server) if whole(server) != whole(gates) => {
+            let name = Digest::of(whole(server).as_bytes()).hex();
+            settings.state_dir().join("trust-elsewhere").join(name)
+        }
+        Source::Server(_) | Source::Import => state_dir(settings),
+    }
 }
 
 /// `DOCKER_CONFIG`, or docker's default.
@@ -772,6 +833,11 @@ fn unread(path: &Path, error: &std::io::Error) -> Stop {
     Stop::Unknown(format!("`{}` cannot be read: {error}", path.display()))
 }
 
+/// The member of this name in any case, as pins are read.
+fn name_in(object: &serde_json::Map<String, serde_json::Value>, name: &str) -> Option<String> {
+    object.keys().find(|have| have.to_lowercase() == name.to_lowercase()).cloned()
+}
+
 /// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.
 fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), String> {
     let mut block = match std::fs::read_to_string(path) {
@@ -780,22 +846,20 @@ fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), 
         Err(error) => return Err(error.to_string()),
     };
     let top = block.as_object_mut().ok_or("it is no JSON object")?;
-    let top = match top.get_mut("trust_pinning") {
-        Some(inner) => inner.as_object_mut().ok_or("`trust_pinning` is no JSON object")?,
+    let top = match name_in(top, "trust_pinning") {
+        Some(name) => top.get_mut(&name).and_then(|inner| inner.as_object_mut()).ok_or("`trust_pinning` is no JSON object")?,
         None => top,
     };
-    let certs = top.entry("certs").or_insert_with(|| json!({}));
+    let name = name_in(top, "certs").unwrap_or_else(|| "certs".to_owned());
+    let certs = top.entry(name).or_insert_with(|| json!({}));
     let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
+    // The same repository in another case is the same pin: both would be one too many.
+    while let Some(name) = name_in(certs, repository.as_str()) {
+        certs.remove(&name);
+    }
     certs.insert(repository.as_str().to_owned(), json!(keys));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        writeln!(file, "{block:#}")?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok::<(), std::io::Error>(())
-    };
-    write().map_err(|error| error.to_string())
+    crate::files::replace(path, format!("{block:#}\n").as_bytes(), 0o600, crate::files::Outlives::Power)
+        .map_err(|error| error.to_string())
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Stop> {

@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Network, Plugin,
-    Reply, Service, Version, mark, probe,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
+    Plugin, Reply, Service, Version, mark, probe,
 };
 
 /// Where the engine listens unless told otherwise.
@@ -31,6 +31,9 @@ const SOCKET_PATH_BYTES: usize = 107;
 const NEWEST_API: ApiVersion = ApiVersion { major: 1, minor: 52 };
 /// Most of an engine's error message, and of a call's path, that goes into our messages.
 const TEXT_CHARS: usize = 200;
+/// How long a call about a container keeps its turn. An ordinary one takes a millisecond; one that takes longer waits for the
+/// container's lock, which a client can hold, and goes on in one of the few slow turns.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// What the engine may cost us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +45,8 @@ pub struct Limits {
     /// Longest name put into a path, bytes before escaping. Longer than any name the engine gives; stops a client from
     /// having us send its megabytes back.
     pub name_bytes: usize,
-    /// Calls about containers at one time, and likewise others; more wait in line, inside their deadline. Together with
-    /// `object_bytes` it bounds memory.
+    /// Calls about containers at one time, and likewise slow ones of these, kills, and others; more wait in line, inside their
+    /// deadline, but slow ones, which are given up. Together with `object_bytes` it bounds memory.
     pub in_flight: usize,
     /// Idle connections kept.
     pub idle: usize,
@@ -83,8 +86,10 @@ pub struct Engine {
     /// The socket as hyperlocal's connector takes it, with the path `/`.
     base: Uri,
     client: Client<UnixConnector, Empty<Bytes>>,
-    /// Turns of calls about containers, which a client can make hang, and of all others.
+    /// Turns of looks at containers, which a client can make hang; of those that do hang; of kills; and of all others.
     container_turns: Semaphore,
+    slow_turns: Semaphore,
+    kill_turns: Semaphore,
     turns: Semaphore,
     limits: Limits,
     /// The API version that calls carry; `None`: the engine is asked for its own first.
@@ -120,7 +125,7 @@ impl Engine {
     /// As [`Engine::at`], within other bounds.
     pub fn with_limits(docker_host: &str, limits: Limits) -> Result<Self, EngineHostError> {
         let docker_host = if docker_host.is_empty() { DEFAULT_HOST } else { docker_host };
-        let shown = || docker_host.chars().take(TEXT_CHARS).collect::<String>();
+        let shown = || shown(docker_host);
         let path = docker_host.strip_prefix("unix://").ok_or_else(|| EngineHostError::Scheme(shown()))?;
         if !path.starts_with('/') || path.len() > SOCKET_PATH_BYTES || path.contains('\0') {
             return Err(EngineHostError::Path(shown()));
@@ -136,6 +141,8 @@ impl Engine {
             base: hyperlocal::Uri::new(path, "/").into(),
             client,
             container_turns: Semaphore::new(limits.in_flight),
+            slow_turns: Semaphore::new(limits.in_flight),
+            kill_turns: Semaphore::new(limits.in_flight),
             turns: Semaphore::new(limits.in_flight),
             limits,
             spoken: Mutex::default(),
@@ -205,7 +212,7 @@ impl Engine {
 
     /// One call with an API version, its answer read whole.
     pub(super) async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
-        let call = shorten(&format!("{method} {path}"));
+        let call = shown(&format!("{method} {path}"));
         let talk = async {
             let answer = self.versioned(&method, path, limit, &call).await?;
             if !answer.is_about_the_version() {
@@ -217,8 +224,28 @@ impl Engine {
         };
         // Lists wait for no container's lock.
         let may_hang = path.starts_with("/containers/") && !path.starts_with("/containers/json");
-        let turns = if may_hang { &self.container_turns } else { &self.turns };
-        self.in_time(&call, turns, deadline, talk).await
+        match (may_hang, &method) {
+            (true, &Method::GET) => {
+                let slow = || EngineError::Timeout { call: call.clone() };
+                timeout_at(deadline, self.without_holding_up(talk)).await.ok().flatten().ok_or_else(slow)?
+            }
+            (true, _) => self.in_time(&call, &self.kill_turns, deadline, talk).await,
+            (false, _) => self.in_time(&call, &self.turns, deadline, talk).await,
+        }
+    }
+
+    /// A talk that may hang gives its turn back after a moment, and goes on in a slow one; `None` where there is none left.
+    async fn without_holding_up<T>(&self, talk: impl Future<Output = T>) -> Option<T> {
+        let mut talk = std::pin::pin!(talk);
+        {
+            // The semaphores are never closed.
+            let _turn = self.container_turns.acquire().await;
+            if let Ok(answer) = tokio::time::timeout(QUICK, talk.as_mut()).await {
+                return Some(answer);
+            }
+        }
+        let _turn = self.slow_turns.try_acquire().ok()?;
+        Some(talk.await)
     }
 
     /// Waits for a turn and for the talk, both by the deadline.
@@ -256,7 +283,7 @@ impl Engine {
         let version: Version = answer.decode()?;
         let spoken = ApiVersion::common(&version).ok_or_else(|| EngineError::Undecodable {
             call: call.to_owned(),
-            cause: format!("`{}` is no API version", shorten(&version.api)),
+            cause: format!("`{}` is no API version", shown(&version.api)),
         })?;
         self.speak(Some(spoken));
         Ok((version, spoken))
@@ -296,6 +323,10 @@ impl Engine {
         *request.method_mut() = method.clone();
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_else(|_| self.base.clone());
         let headers = request.headers_mut();
+        // The one start that this client ever makes.
+        if *method == Method::POST && path.ends_with("/start") {
+            headers.insert(super::PROBE_HEADER, header::HeaderValue::from_static("1"));
+        }
         headers.insert(header::HOST, header::HeaderValue::from_static("docker"));
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(concat!("img-authz/", env!("CARGO_PKG_VERSION"))));
         if let Some(mark) = mark::value() {
@@ -310,7 +341,7 @@ impl Engine {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        EngineError::Unreachable { socket: self.socket.display().to_string(), cause: shorten(&cause.to_string()) }
+        EngineError::Unreachable { socket: self.socket.display().to_string(), cause: shown(&cause.to_string()) }
     }
 }
 
@@ -324,7 +355,7 @@ pub(super) struct Answer {
 impl Answer {
     fn decode<T: DeserializeOwned>(self) -> Result<T, EngineError> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| EngineError::Undecodable { call: self.call, cause: shorten(&error.to_string()) })
+            .map_err(|error| EngineError::Undecodable { call: self.call, cause: shown(&error.to_string()) })
     }
 
     /// What the engine says when it refuses.
@@ -347,14 +378,14 @@ impl Answer {
     }
 
     fn refused(self) -> EngineError {
-        let message = self.message().map_or_else(|| "no message".to_owned(), |message| shorten(&message));
+        let message = self.message().map_or_else(|| "no message".to_owned(), |message| shown(&message));
         EngineError::Status { call: self.call, status: self.status.as_u16(), message }
     }
 }
 
 /// At most [`TEXT_CHARS`] characters of foreign text on one line.
-fn shorten(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
+fn shown(text: &str) -> String {
+    crate::text::fit(text, TEXT_CHARS)
 }
 
 /// `text` as a regular expression that fits it alone (Go's `regexp/syntax`: an escaped punctuation mark is itself).
@@ -444,6 +475,10 @@ impl Api for Engine {
 
     fn http2(&self, deadline: Instant) -> Reply<'_, Http2> {
         Box::pin(probe::http2(&self.socket, deadline))
+    }
+
+    fn link(&self, deadline: Instant) -> Reply<'_, Link> {
+        Box::pin(Link::to(&self.socket, deadline))
     }
 
     fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed> {

@@ -229,8 +229,10 @@ pub struct Info {
     pub live_restore: bool,
     /// Networks whose registries it may talk to without TLS.
     pub insecure_cidrs: Vec<String>,
-    /// `rootless`, `userns`, `seccomp` … (`name=` parts of `SecurityOptions`).
+    /// `rootless`, `userns`, `seccomp`, `cgroupns` … (`name=` parts of `SecurityOptions`).
     pub security: Vec<String>,
+    /// `1` or `2`; empty for engines before 20.10, which know `1` alone.
+    pub cgroup: String,
 }
 
 /// Which image store an engine has; decides what an image id is.
@@ -295,7 +297,7 @@ impl FromStr for ContainerId {
         if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.into()))
         } else {
-            Err(ContainerIdError(text.chars().take(80).collect()))
+            Err(ContainerIdError(crate::text::fit(text, 80)))
         }
     }
 }
@@ -787,6 +789,8 @@ struct InfoJson {
     registry_config: InfoRegistryJson,
     #[serde(default, deserialize_with = "or_default")]
     security_options: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    cgroup_version: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -831,6 +835,7 @@ impl<'de> Deserialize<'de> for Info {
             live_restore: json.live_restore_enabled,
             insecure_cidrs: json.registry_config.insecure_cidrs,
             security: json.security_options.iter().filter_map(name_of).collect(),
+            cgroup: json.cgroup_version,
         })
     }
 }

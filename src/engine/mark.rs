@@ -8,6 +8,10 @@ use hyper::header::HeaderValue;
 /// The header that carries the mark. In the spelling of Go's `textproto.CanonicalMIMEHeaderKey`, as dockerd shows it.
 pub const CALL_HEADER: &str = "X-Img-Authz-Call";
 
+/// The header of `doctor`'s question whether dockerd asks the gate ([`super::Engine::start_nobody`]). Anybody may send it: it hides
+/// nothing but a start of no container.
+pub const PROBE_HEADER: &str = "X-Img-Authz-Probe";
+
 /// 128 random bits, in hex: made once per process, never written anywhere.
 struct Mark(String);
 

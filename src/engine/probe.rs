@@ -22,15 +22,17 @@ const REFUSAL_BYTES: usize = 64 << 10;
 pub struct Started {
     /// The HTTP status.
     pub status: u16,
-    /// What the engine said: bounded, control characters replaced.
+    /// What the engine said: bounded, and escaped.
     pub message: String,
 }
 
 /// What a socket makes of a gRPC call over cleartext HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Http2 {
-    /// It does not speak HTTP/2 without TLS.
+    /// It answered in another protocol: it does not speak HTTP/2 without TLS.
     Refused,
+    /// It closed the connection without a word: as a proxy may that does not speak HTTP/2, and a server that is about to end.
+    HungUp,
     /// It speaks it, and a gRPC server answered the call: nobody is asked about such calls.
     Grpc,
     /// It speaks it, and answered as the REST API does, with this status where it could be read.
@@ -44,10 +46,7 @@ impl Engine {
     /// answers 404: no name is looked up on a network, nothing is pulled, nothing can start.
     pub async fn start_nobody(&self, nobody: &ContainerId, deadline: Instant) -> Result<Started, EngineError> {
         let answer = self.call(Method::POST, &format!("/containers/{nobody}/start"), REFUSAL_BYTES, deadline).await?;
-        Ok(Started {
-            status: answer.status.as_u16(),
-            message: answer.message().unwrap_or_default().replace(char::is_control, " "),
-        })
+        Ok(Started { status: answer.status.as_u16(), message: crate::text::escaped(&answer.message().unwrap_or_default()) })
     }
 }
 
@@ -65,13 +64,13 @@ async fn ask(path: &Path) -> std::io::Result<Http2> {
     let mut stream = UnixStream::connect(path).await?;
     // A server that closes at the first line it does not know has answered as well.
     if stream.write_all(&question()).await.is_err() {
-        return Ok(Http2::Refused);
+        return Ok(Http2::HungUp);
     }
     let mut answer = Vec::new();
     let mut chunk = [0u8; 4096];
     loop {
         let read = match stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => return Ok(verdict(&answer).unwrap_or(Http2::Refused)),
+            Ok(0) | Err(_) => return Ok(ended(&answer)),
             Ok(read) => read,
         };
         answer.extend_from_slice(chunk.get(..read).unwrap_or_default());
@@ -108,6 +107,16 @@ fn question() -> Vec<u8> {
     frame(1, 4, 1, &fields); // END_HEADERS
     frame(0, 1, 1, &[0; 5]); // END_STREAM: one gRPC message of no bytes
     question
+}
+
+/// What an answer says that has ended and said nothing before.
+fn ended(answer: &[u8]) -> Http2 {
+    match answer {
+        [] => Http2::HungUp,
+        // SETTINGS, or the beginning of it.
+        [_, _, _, 4, ..] | [0] | [0, _] | [0, _, _] => Http2::Rest(None),
+        _ => Http2::Refused,
+    }
 }
 
 /// What the answer so far says; `None` while it says nothing yet.
@@ -187,6 +196,16 @@ mod tests {
             Some(Http2::Rest(None))
         );
         assert_eq!(verdict(&[0xff; 32]), Some(Http2::Refused));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_not_taken_for_a_refusal() {
+        let whole = served(0x88);
+        for length in 1..whole.len() - 1 {
+            assert_eq!(ended(&whole[..length]), Http2::Rest(None), "{length}");
+        }
+        assert_eq!(ended(b""), Http2::HungUp);
+        assert_eq!(ended(b"HTTP/1.1"), Http2::Refused);
     }
 
     #[test]

@@ -371,7 +371,7 @@ async fn only_the_engines_word_about_the_object_means_absence() {
         (404, "nothing here", "no message"),
         (301, "", "no message"),
         (403, r#"{"message":"authorization denied by plugin other: no"}"#, "authorization denied by plugin other: no"),
-        (500, "{\"message\":\"bad\\nnews\"}", "bad news"),
+        (500, "{\"message\":\"bad\\nnews\"}", "bad\\nnews"),
         (503, r#"{"message":"This node is not a swarm manager."}"#, "This node is not a swarm manager."),
         (204, "", "no message"),
     ] {
@@ -418,6 +418,28 @@ async fn waiting_for_a_turn_is_bounded_too() {
     let (first, second) = tokio::join!(fake.engine.version(deadline), fake.engine.version(deadline));
     assert!(matches!((first, second), (Err(EngineError::Timeout { .. }), Err(EngineError::Timeout { .. }))));
     assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
+}
+
+/// Containers whose locks a client holds, more than there are turns.
+#[tokio::test]
+async fn looks_that_hang_give_their_turns_to_others() {
+    let look = Act::Say(404, r#"{"message":"No such container: x"}"#);
+    let fake = Fake::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], Limits { in_flight: 1, ..Limits::default() });
+    let late = Instant::now() + Duration::from_secs(2);
+    let begun = Instant::now();
+    let (one, two, three) = tokio::join!(fake.engine.container("a", late), fake.engine.container("b", late), async {
+        // Behind those that hang.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let third = fake.engine.container("c", late).await;
+        let honest = fake.engine.container("x", late).await;
+        (third, honest, begun.elapsed())
+    });
+    let hung = |answer: &Result<_, EngineError>| matches!(answer, Err(EngineError::Timeout { .. }));
+    assert!(hung(&one) && hung(&two));
+    let (third, honest, took) = three;
+    // One hangs on in the slow turn; of the others each is given up after a moment.
+    assert!(hung(&third) && matches!(honest, Ok(None)), "{third:?} {honest:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]

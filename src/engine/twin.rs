@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Network, Plugin,
-    Reply, Service, Store, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
+    Plugin, Reply, Service, Store, Version,
 };
 use crate::image::{ImageName, Reference};
 
@@ -27,9 +27,14 @@ struct State {
     outage: Option<EngineError>,
     asks: Option<Asks>,
     http2: Option<Http2>,
+    /// The other ends of links.
+    links: Vec<std::os::unix::net::UnixStream>,
     release: Option<String>,
+    cgroup: Option<String>,
+    security: Option<Vec<String>>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
+    locked: Vec<ContainerId>,
 }
 
 /// Whom the engine asks about each call before it answers.
@@ -73,6 +78,15 @@ impl Twin {
         }
     }
 
+    /// From now on a client holds this container's lock, or no more: it cannot be killed.
+    pub fn lock_container(&self, id: &ContainerId, is_locked: bool) {
+        let mut state = self.lock();
+        state.locked.retain(|locked| locked != id);
+        if is_locked {
+            state.locked.push(id.clone());
+        }
+    }
+
     /// Puts a service on the host.
     pub fn put_service(&self, service: Service) {
         self.lock().services.push(service);
@@ -108,9 +122,21 @@ impl Twin {
         self.lock().release = Some(release.to_owned());
     }
 
+    /// From now on the host has this version of control groups, and the engine these security options.
+    pub fn host_has(&self, cgroup: &str, security: &[&str]) {
+        let mut state = self.lock();
+        state.cgroup = Some(cgroup.to_owned());
+        state.security = Some(security.iter().map(|&option| option.to_owned()).collect());
+    }
+
     /// From now on the socket does this with a gRPC call over HTTP/2; at first it refuses.
     pub fn serve_http2(&self, answer: Http2) {
         self.lock().http2 = Some(answer);
+    }
+
+    /// Another process takes the engine's place.
+    pub fn restart(&self) {
+        self.lock().links.clear();
     }
 
     /// Takes every plugin off the host.
@@ -283,7 +309,7 @@ impl Api for Twin {
 
     fn info(&self, _: Instant) -> Reply<'_, Info> {
         let text = str::to_owned;
-        self.answer("info".to_owned(), |_| Info {
+        self.answer("info".to_owned(), |state| Info {
             id: text("twin"),
             host: text("twin"),
             engine: text("28.5.2"),
@@ -293,7 +319,8 @@ impl Api for Twin {
             data_root: text("/var/lib/docker"),
             live_restore: false,
             insecure_cidrs: vec![text("127.0.0.0/8")],
-            security: vec![text("seccomp")],
+            security: state.security.clone().unwrap_or_else(|| vec![text("seccomp"), text("cgroupns")]),
+            cgroup: state.cgroup.clone().unwrap_or_else(|| text("2")),
         })
     }
 
@@ -301,7 +328,23 @@ impl Api for Twin {
         self.answer("http2".to_owned(), |state| state.http2.unwrap_or(Http2::Refused))
     }
 
+    fn link(&self, _: Instant) -> Reply<'_, Link> {
+        let linked = self.answer("link".to_owned(), |state| {
+            let (link, other) = Link::pair()?;
+            state.links.push(other);
+            Ok(link)
+        });
+        Box::pin(async move {
+            let unreachable =
+                |error: std::io::Error| EngineError::Unreachable { socket: "twin".to_owned(), cause: error.to_string() };
+            linked.await?.map_err(unreachable)
+        })
+    }
+
     fn kill<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Killed> {
+        if self.lock().locked.contains(id) {
+            return Box::pin(std::future::ready(Err(EngineError::Timeout { call: format!("POST /containers/{id}/kill") })));
+        }
         self.answer(format!("kill {id}"), |state| {
             let killed = match state.containers.iter_mut().find(|container| container.id == *id) {
                 None => Killed::Gone,

@@ -1,7 +1,8 @@
 //! What follows a call's end: leases are released, what arrived and what was made is looked at and recorded. Nothing is
 //! refused here, and nothing is removed by name.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,38 +15,29 @@ use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::image::ImageName;
 use crate::policy::{Mode, Reason, Scope, Verdict};
-use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
+use crate::request::{Create, Intent, Pull, Pulled, Service, Start, StartAction};
 use crate::trust::{Hashed, Question};
 use crate::wire::Call;
 
 /// How long ago a start may have begun that an earlier gate judged. What runs longer was not started by it.
 const RECENTLY: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
-/// Most looks at ended starts under way; one that finds no place is recorded as not made. Stops memory from being filled.
+/// Most looks at ended starts under way; more wait, and their calls are answered meanwhile.
 pub(super) const MAX_LOOKS: usize = 32;
+/// Most that wait, too; one that finds no place is recorded as not made. A client can have so many starts wait in the engine and end
+/// at once. Stops memory from being filled: each is a name and some times.
+pub(super) const MAX_ENDED: usize = 4096;
 /// The times of the engine and of the gate are the same clock's; what is between them is rounding.
 const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
 /// One call of the engine at a call's end. It may wait for a lock that a client holds.
 const CALL: Duration = Duration::from_secs(2);
 /// How often a container is judged again of which it could not be found out whether it may run.
 const JUDGE_TRIES: u32 = 5;
-/// How long a container that may not run is tried to be killed, and how often.
-const KILL_TRIES: u32 = 150;
+/// The pause before a container that may not run is judged or killed again; it doubles, to at most the second. A client can hold the
+/// container's lock as long as it likes, so there is no last try.
 const KILL_PAUSE: Duration = Duration::from_secs(2);
-
-/// The call, if its end means anything to the gate. Cheap for the many that do not (`docker ps` answers are large).
-pub(super) fn of_interest(posted: &[u8]) -> Option<Call> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Glance<'a> {
-        #[serde(borrow)]
-        request_method: std::borrow::Cow<'a, str>,
-    }
-    let glance: Glance<'_> = serde_json::from_slice(posted).ok()?;
-    if matches!(&*glance.request_method, "GET" | "HEAD" | "OPTIONS") {
-        return None;
-    }
-    Call::decode(posted).ok()
-}
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Most rollbacks under way that are looked at; more are recorded as not looked at.
+pub(super) const MAX_ROLLBACKS: usize = 256;
 
 impl Gate {
     pub(super) async fn after(self: &Arc<Self>, call: &Call) {
@@ -55,15 +47,12 @@ impl Gate {
             // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none.
             Intent::Pull(pull) if succeeded || status.is_none() => self.arrived(&pull, &call_key(call)).await,
             Intent::Create(create) => {
-                if create.name.is_some() {
-                    self.leases.end(&call_key(call));
-                }
+                self.leases.end_given(&call_key(call));
                 // One without a status has failed (engines from 29 on).
                 if succeeded {
                     self.created(call, &create).await;
                 }
             }
-            Intent::Rename { .. } => self.leases.end_rename(&call_key(call)),
             // 304: it ran before.
             Intent::Start(start) if !super::identity::is_full_id(&start.container) => {
                 let judged = self.leases.end(&call_key(call));
@@ -71,14 +60,26 @@ impl Gate {
                     self.look_at_start(start, judged).await;
                 }
             }
+            Intent::Service(Service::Rollback { service }) if succeeded => {
+                // It asks verifiers, as below.
+                let Ok(place) = Arc::clone(&self.rollbacks).try_acquire_owned() else {
+                    return self.note("what a rollback brought back was not looked at: too many at once");
+                };
+                let gate = Arc::clone(self);
+                let look = async move {
+                    let _place = place;
+                    gate.rolled_back(&service).await;
+                };
+                let _ = tokio::spawn(look).await;
+            }
             Intent::Plugin(plugin) => {
                 // It asks verifiers, which may take longer than the daemon is kept waiting.
                 let (gate, call) = (Arc::clone(self), call.clone());
                 let end = async move { gate.plugin_ended(&call, &plugin, succeeded || status.is_none()).await };
                 let _ = tokio::spawn(end).await;
             }
-            // Their ends mean nothing to the gate.
-            _ => {}
+            // Of the rest a rename alone, which may have lost its text on the way, gave a name.
+            _ => self.leases.end_given(&call_key(call)),
         }
     }
 
@@ -137,6 +138,7 @@ impl Gate {
         let deadline = tokio::time::Instant::now() + self.limits.after;
         let found = self.ends.container(made.id.as_str(), deadline).await;
         if let Ok(Some(container)) = found {
+            entry.container_name = Entry::text(&container.name);
             entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
             // Every approval of a create leaves a record of the image's id.
             if container.image.is_none_or(|image| self.records.of(&image).is_empty()) && self.mode() == Mode::Enforce {
@@ -148,6 +150,41 @@ impl Gate {
         self.journal.record(&entry);
     }
 
+    /// Judges what a service runs after a rollback. An update in between, which was approved, puts the specification that it replaced in
+    /// the place of the one that was judged; and that may be older than the gate.
+    async fn rolled_back(&self, service: &str) {
+        let found = match self.ends.service(service, Instant::now() + CALL).await {
+            Ok(Some(found)) => found.spec,
+            Ok(None) => return,
+            Err(error) => return self.note(&format!("what a rollback brought back could not be looked at: {error}")),
+        };
+        let is_plain = found.plugin.is_none() && matches!(found.runtime.as_str(), "" | "container");
+        let named = |text: &String| ImageName::parse(text).ok();
+        let (image, mounts) = (found.image.as_ref().and_then(named), found.image_mounts.iter().filter_map(named).collect());
+        let spec = Service::Spec {
+            image,
+            image_mounts: mounts,
+            plugin: (!is_plain).then(|| found.runtime.clone()),
+            doors: Vec::new(),
+            networks: Vec::new(),
+        };
+        let Verdict::Deny(reason) = self.judge(&Intent::Service(spec)).await.verdict else { return };
+        if reason.is_unsure() {
+            return self.note(&format!("what a rollback brought back could not be judged: {}", reason.message()));
+        }
+        let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);
+        entry.action = Intent::Service(Service::Rollback { service: String::new() }).action();
+        entry.image = Entry::text(&found.image.unwrap_or_default());
+        entry.code = reason.code();
+        entry.message = format!(
+            "service `{}` was rolled back to what was not judged; update or remove it: {}",
+            Entry::text(service),
+            reason.message()
+        );
+        tracing::error!(service, code = entry.code, "a service was rolled back to what was not judged; update or remove it");
+        self.journal.record(&entry);
+    }
+
     /// Looks at what a start by name has started. Goes on when the time of the answer is over.
     async fn look_at_start(self: &Arc<Self>, start: Start, judged: Option<Judged>) {
         let Ok(place) = Arc::clone(&self.ended).try_acquire_owned() else {
@@ -155,18 +192,23 @@ impl Gate {
             self.not_looked(&format!("too many at once, the last by the name `{name}`"));
             return;
         };
+        let goes_on_at_once = self.looking.available_permits() > 0;
         let gate = Arc::clone(self);
-        let look = async move {
+        let look = tokio::spawn(async move {
             let _place = place;
+            // The semaphore is never closed.
+            let _turn = gate.looking.acquire().await;
             gate.started(&start, judged).await;
-        };
-        // Who waits for the answer may stop waiting; the look goes on.
-        let _ = tokio::spawn(look).await;
+        });
+        // Who waits for the answer may stop waiting; the look goes on. One that has to wait itself keeps no connection.
+        if goes_on_at_once {
+            let _ = look.await;
+        }
     }
 
     /// The judged container began with this call, or else everything that did is judged. Where the gate was restarted in between,
     /// only what the name means now is.
-    async fn started(&self, start: &Start, judged: Option<Judged>) {
+    async fn started(self: &Arc<Self>, start: &Start, judged: Option<Judged>) {
         let since = judged.as_ref().map_or_else(
             || crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(),
             |judged| judged.since.checked_sub(SLACK).unwrap_or_default(),
@@ -198,7 +240,7 @@ impl Gate {
 
     /// Judges a container that may have begun with a call that judged another one, and kills it if it may not run. A container that
     /// does not answer, because a client holds it, is judged by its image.
-    async fn began_unjudged(&self, start: &Start, listed: &ContainerSummary, since: Timestamp) {
+    async fn began_unjudged(self: &Arc<Self>, start: &Start, listed: &ContainerSummary, since: Timestamp) {
         let id = &listed.id;
         let found = match self.ends.container(id.as_str(), Instant::now() + CALL).await {
             Ok(Some(found)) if found.started_at >= Some(since) => Some(found),
@@ -214,13 +256,24 @@ impl Gate {
             self.not_looked(&format!("container {id}: {}", reason.message()));
             return;
         }
-        let killed = match &found {
-            Some(Container { running: false, .. }) => false,
-            Some(_) | None => self.kill(start, id).await,
-        };
-        let event = if killed { Event::Killed } else { Event::Mismatch };
-        tracing::error!(container = %id, code = reason.code(), killed, "a container that was not the one judged was started");
-        self.record_start(event, start, id, &reason);
+        if matches!(&found, Some(Container { running: false, .. })) {
+            return self.record_start(Event::Mismatch, start, id, &reason);
+        }
+        if !self.killing().insert(id.clone()) {
+            return;
+        }
+        let (gate, start, id) = (Arc::clone(self), start.clone(), id.clone());
+        let kill = tokio::spawn(async move {
+            let killed = gate.kill(&start, &id).await;
+            gate.killing().remove(&id);
+            gate.record_start(if killed { Event::Killed } else { Event::Mismatch }, &start, &id, &reason);
+        });
+        // One whose lock a client holds must not keep others from being looked at.
+        let _ = tokio::time::timeout(CALL, kill).await;
+    }
+
+    fn killing(&self) -> MutexGuard<'_, HashSet<ContainerId>> {
+        self.killing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a container may not run, if so. What cannot be found out is asked again for a while.
@@ -254,20 +307,22 @@ impl Gate {
     /// Kills a container by its id, until it is dead. Meanwhile nothing starts by the name that it was started by.
     async fn kill(&self, start: &Start, id: &ContainerId) -> bool {
         self.leases.close(&start.container);
-        let mut killed = false;
-        for _ in 0..KILL_TRIES {
+        let (mut killed, mut pause) = (false, KILL_PAUSE);
+        loop {
             let answer = self.ends.kill(id, Instant::now() + CALL).await;
             killed |= matches!(answer, Ok(crate::engine::Killed::Sent));
             if answer.is_ok() {
                 break;
             }
-            tokio::time::sleep(KILL_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.leases.open(&start.container);
         killed
     }
 
     fn record_start(&self, event: Event, start: &Start, id: &ContainerId, reason: &Reason) {
+        tracing::error!(container = %id, code = reason.code(), event = ?event, "a container that was not the one judged was started");
         let mut entry = Entry::new(crate::clock::now(), event);
         entry.action = Intent::Start(start.clone()).action();
         entry.container_id = id.to_string();

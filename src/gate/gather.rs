@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Gate, urgency};
-use crate::engine::{Container, EngineError, Image, Network, Store};
+use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
     self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, Policy, Posture, Reason, ServiceFacts,
@@ -34,6 +34,17 @@ struct Asking<'a> {
     verifiers: &'a [Arc<dyn Verifier>],
     urgency: Urgency,
     deadline: Instant,
+    engine: &'a dyn Api,
+    on_behalf: OnBehalf,
+}
+
+/// For whom it is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnBehalf {
+    /// A client, who takes a place among those of all clients.
+    Client,
+    /// The gate itself, whose looks at what has begun no client can use up.
+    Gate,
 }
 
 impl Gate {
@@ -42,9 +53,14 @@ impl Gate {
         policy: &Policy,
         verifiers: &[Arc<dyn Verifier>],
         intent: &Intent,
+        on_behalf: OnBehalf,
         deadline: Instant,
     ) -> Facts {
-        let asking = Asking { gate: self, policy, verifiers, urgency: urgency(intent), deadline };
+        let engine: &dyn Api = match on_behalf {
+            OnBehalf::Client => &*self.engine,
+            OnBehalf::Gate => &*self.ends,
+        };
+        let asking = Asking { gate: self, policy, verifiers, urgency: urgency(intent), deadline, engine, on_behalf };
         asking.facts(intent).await.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
     }
 }
@@ -72,6 +88,9 @@ impl Asking<'_> {
             }
             Intent::Service(Service::Rollback { service }) => self.rollback(service).await,
             Intent::Plugin(call) => self.plugin(call).await,
+            Intent::Network { .. } => {
+                Ok(Facts { own_addresses: self.gate.own.addresses(&self.gate.workers).await, ..Facts::default() })
+            }
             // The rest is decided without facts.
             _ => Ok(Facts::default()),
         }
@@ -97,17 +116,28 @@ impl Asking<'_> {
                 asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
             facts = self.on_host(names, &origin).await?;
         }
-        facts.container =
-            Some(ContainerFacts::Found { id: found.id.to_string(), image: found.image, image_mounts: found.mounts });
+        facts.container = Some(ContainerFacts::Found {
+            id: found.id.to_string(),
+            name: found.name,
+            image_ref: found.image_ref,
+            image: found.image,
+            image_mounts: found.mounts,
+        });
         Ok(facts)
     }
 
     /// One container. The engine waits for its lock, which a client can hold.
     async fn look(&self, container: &str) -> Result<Option<Container>, Reason> {
         let busy = || Reason::ContainerBusy { container: container.to_owned() };
-        let _place = self.gate.looks.enter(container).ok_or_else(busy)?;
         let deadline = self.deadline.min(Instant::now() + self.gate.limits.look);
-        match self.gate.engine.container(container, deadline).await {
+        let answer = match self.on_behalf {
+            OnBehalf::Client => {
+                let look = self.gate.looks.enter(container).ok_or_else(busy)?;
+                look.ended(self.engine.container(container, deadline).await)
+            }
+            OnBehalf::Gate => self.engine.container(container, deadline).await,
+        };
+        match answer {
             Err(EngineError::Timeout { .. }) => Err(busy()),
             answer => answer.map_err(unreachable),
         }
@@ -119,7 +149,7 @@ impl Asking<'_> {
         if !found.name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(());
         }
-        let mut others = self.gate.engine.beginning(&found.name, self.deadline).await.map_err(unreachable)?;
+        let mut others = self.engine.beginning(&found.name, self.deadline).await.map_err(unreachable)?;
         others.retain(|other| other.id != found.id);
         for other in &others {
             let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
@@ -137,8 +167,7 @@ impl Asking<'_> {
     }
 
     async fn rollback(&self, service: &str) -> Result<Facts, Reason> {
-        let previous =
-            self.gate.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
+        let previous = self.engine.service(service, self.deadline).await.map_err(unreachable)?.and_then(|found| found.previous);
         let images = match previous {
             Some(spec) if spec.plugin.is_none() && matches!(spec.runtime.as_str(), "" | "container") => {
                 let mut images: Vec<String> = spec.image.into_iter().collect();
@@ -177,14 +206,14 @@ impl Asking<'_> {
         }
         let mut out = Vec::new();
         for target in targets {
-            let found = self.gate.engine.network(target, self.deadline).await.map_err(unreachable)?;
+            let found = self.engine.network(target, self.deadline).await.map_err(unreachable)?;
             out.push(network(target, found.as_ref()));
         }
         Ok(out)
     }
 
     async fn plugin(&self, call: &PluginCall) -> Result<Facts, Reason> {
-        let engine = &*self.gate.engine;
+        let engine = self.engine;
         let identity = &self.gate.identity;
         let (about_self, remote) = match call {
             PluginCall::Pull { remote, name } => {
@@ -222,7 +251,7 @@ impl Asking<'_> {
             return Ok(None);
         }
         self.gate.know_plugins(self.deadline).await;
-        let found = self.gate.engine.plugin(plugin, self.deadline).await.map_err(unreachable)?;
+        let found = self.engine.plugin(plugin, self.deadline).await.map_err(unreachable)?;
         Ok(found.map(|found| PluginFacts {
             is_known: self.gate.plugins.knows(&found),
             id: found.id,
@@ -237,7 +266,7 @@ impl Asking<'_> {
         for reference in references {
             let name = ImageName::Named { reference: reference.clone(), written: reference.to_string().into() };
             let repositories = vec![reference.repository.clone()];
-            images.push(self.ask(ImageFacts { name, local: Local::NotAsked, repositories, asked: Vec::new() }).await);
+            images.push(self.ask(ImageFacts { name, local: Local::NotAsked, repositories, asked: Vec::new() }).await?);
         }
         Ok(Facts { images, ..Facts::default() })
     }
@@ -246,9 +275,9 @@ impl Asking<'_> {
     async fn on_host(&self, names: Vec<ImageName>, origin: &[Repository]) -> Result<Facts, Reason> {
         let mut images = Vec::new();
         for name in bounded(names)? {
-            let found = self.gate.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
+            let found = self.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
             let store = self.store(&name, found.as_ref()).await?;
-            images.push(self.ask(self.known(name, found, store, origin)).await);
+            images.push(self.ask(self.known(name, found, store, origin)).await?);
         }
         Ok(Facts { images, ..Facts::default() })
     }
@@ -258,9 +287,7 @@ impl Asking<'_> {
     async fn store(&self, name: &ImageName, found: Option<&Image>) -> Result<Store, Reason> {
         match (name, found.map(|image| image.store)) {
             (_, Some(Some(store))) => Ok(store),
-            (_, Some(None)) | (ImageName::Id(_), None) => {
-                Ok(self.gate.engine.info(self.deadline).await.map_err(unreachable)?.store)
-            }
+            (_, Some(None)) | (ImageName::Id(_), None) => Ok(self.engine.info(self.deadline).await.map_err(unreachable)?.store),
             (ImageName::Named { .. } | ImageName::IdPrefix(_), None) => Ok(Store::Classic),
         }
     }
@@ -320,13 +347,13 @@ impl Asking<'_> {
     }
 
     /// Puts the questions. By id, the first repository that vouches in full is enough.
-    async fn ask(&self, mut image: ImageFacts) -> ImageFacts {
+    async fn ask(&self, mut image: ImageFacts) -> Result<ImageFacts, Reason> {
         let by_id = image.judged_reference().is_none();
         let questions = policy::questions(self.policy, &image);
         let mut questions = questions.into_iter().peekable();
         let mut whole = true;
         while let Some((repository, verifier, question)) = questions.next() {
-            let answer = self.put(&repository, verifier, &question).await;
+            let answer = self.put(&repository, verifier, &question).await?;
             whole &= answer.is_ok();
             let last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
             image.asked.push(Asked { repository, verifier, question, answer });
@@ -337,17 +364,26 @@ impl Asking<'_> {
                 whole = true;
             }
         }
-        image
+        Ok(image)
     }
 
-    async fn put(&self, repository: &Repository, kind: VerifierKind, question: &Question) -> Result<Vouch, TrustError> {
+    async fn put(
+        &self,
+        repository: &Repository,
+        kind: VerifierKind,
+        question: &Question,
+    ) -> Result<Result<Vouch, TrustError>, Reason> {
         let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.kind() == kind) else {
-            return Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up"));
+            return Ok(Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up")));
         };
         let now = crate::clock::now();
         if let Some(answer) = verifier.ready(repository, question, now) {
-            return answer;
+            return Ok(answer);
         }
+        let _place = match self.on_behalf {
+            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.records.knows(repository)).ok_or(Reason::Overloaded)?),
+            OnBehalf::Gate => None,
+        };
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
             let (urgency, deadline) = (self.urgency, self.deadline);
@@ -356,7 +392,7 @@ impl Asking<'_> {
         // A verifier that panics is one that cannot say.
         let broken =
             |_| Err(TrustError::new(TrustCode::Misconfigured, "the verifier met a fault of its own; see the gate's log"));
-        self.gate.workers.spawn(task).await.unwrap_or_else(broken)
+        Ok(self.gate.workers.spawn(task).await.unwrap_or_else(broken))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::daemon_file::{DaemonFile, Listed};
-use super::{Gate, Ordering};
+use super::{Gate, Ordering, Served, says_closed};
 use crate::engine::Http2;
 
 /// How long the engine is asked in one beat.
@@ -28,6 +28,8 @@ pub struct Heartbeat {
     lost: u64,
     /// Whether the engine serves gRPC that nobody is asked about; `None`: not known yet.
     is_grpc_open: Option<bool>,
+    /// Whether `HTTP2=closed` is set and the engine's socket says otherwise.
+    is_disbelieved: bool,
 }
 
 /// Whether daemon.json names this gate.
@@ -72,6 +74,10 @@ pub enum Change {
     GrpcOpen,
     /// It does no more.
     GrpcClosed,
+    /// `HTTP2=closed` is set, and the engine's socket speaks HTTP/2.
+    NotBelieved,
+    /// It is set, and the socket does no more.
+    Believed,
 }
 
 impl Change {
@@ -85,8 +91,9 @@ impl Change {
             | Self::FileBroken { .. }
             | Self::Shadowed { .. }
             | Self::EntriesLost { .. }
-            | Self::GrpcOpen => true,
-            Self::GrpcClosed | Self::BackInChain | Self::ListedAgain | Self::NoMoreShadowed => false,
+            | Self::GrpcOpen
+            | Self::NotBelieved => true,
+            Self::GrpcClosed | Self::Believed | Self::BackInChain | Self::ListedAgain | Self::NoMoreShadowed => false,
         }
     }
 
@@ -106,12 +113,12 @@ impl Change {
                 .to_owned(),
             Self::ListedAgain => "daemon.json names this gate again".to_owned(),
             Self::FileBroken { why } => {
-                format!("daemon.json cannot be read ({}): dockerd will not start with it", crate::net::clean(why))
+                format!("daemon.json cannot be read ({}): dockerd will not start with it", crate::text::clean(why))
             }
             Self::Shadowed { id } => format!(
                 "another plugin ({}) has this gate's name: the daemon's next start asks that one instead; \
                  docker plugin rm it",
-                crate::net::clean(id)
+                crate::text::clean(id)
             ),
             Self::NoMoreShadowed => "no other plugin has this gate's name any more".to_owned(),
             Self::EntriesLost { count } => format!("{count} entries of the audit log could not be written"),
@@ -121,6 +128,12 @@ impl Change {
                                (img-authz doctor)"
                     .to_owned()
             }
+            Self::NotBelieved => {
+                "HTTP2=closed is set, but the engine's socket does not refuse HTTP/2: the setting is not believed; \
+                                  set GODEBUG=http2server=0 in dockerd's environment, then restart it"
+                    .to_owned()
+            }
+            Self::Believed => "the engine's socket refuses HTTP/2: HTTP2=closed is believed".to_owned(),
             Self::GrpcClosed => "the engine does not answer gRPC over cleartext HTTP/2 any more".to_owned(),
         }
     }
@@ -146,13 +159,13 @@ impl Heartbeat {
         changes.extend(self.chain(gate, deadline).await);
         changes.extend(self.file(gate, daemon_file, deadline).await);
         changes.extend(self.shadow(gate, deadline).await);
-        changes.extend(self.grpc(gate, deadline).await);
+        changes.extend(self.http2(gate, deadline).await);
         let lost = gate.journal.lost();
         if lost > self.lost {
             changes.push(Change::EntriesLost { count: lost - self.lost });
         }
         tell(gate, &changes);
-        // Renames that other plugins refused must not take the places of others for ever.
+        // Names that other plugins refused to give must not be held for ever.
         let _ = tokio::time::timeout(PATIENCE, gate.settle(None)).await;
         // The note about losses may have been lost itself; that one is not told again.
         self.lost = gate.journal.lost();
@@ -160,35 +173,40 @@ impl Heartbeat {
     }
 
     /// The one look that is made at once after a start, and not only with the first beat: what is open is open to everybody.
-    pub async fn look_for_grpc(&mut self, gate: &Gate) -> Option<Change> {
-        let change = self.grpc(gate, Instant::now() + PATIENCE).await;
-        tell(gate, change.as_slice());
-        change
+    pub async fn look_for_http2(&mut self, gate: &Gate) -> Vec<Change> {
+        let changes = self.http2(gate, Instant::now() + PATIENCE).await;
+        tell(gate, &changes);
+        changes
     }
 
-    async fn grpc(&mut self, gate: &Gate, deadline: Instant) -> Option<Change> {
-        // Older engines have no such server, and need no asking.
-        let is_open = if gate.speaks_http2.load(Ordering::Relaxed) {
-            match gate.engine.http2(deadline).await.ok()? {
-                Http2::Grpc => true,
-                Http2::Refused | Http2::Rest(_) => false,
-                Http2::Silent => return None,
-            }
-        } else {
-            false
+    async fn http2(&mut self, gate: &Gate, deadline: Instant) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let Ok(found) = gate.process.look(&*gate.engine, deadline).await else { return changes };
+        let (is_grpc_open, is_refused) = match found.served {
+            Served::Asked(Http2::Grpc) => (true, false),
+            Served::Asked(Http2::Rest(_) | Http2::HungUp) => (false, false),
+            Served::Asked(Http2::Refused) | Served::Never => (false, true),
+            Served::Asked(Http2::Silent) => return changes,
         };
-        gate.metrics.grpc(is_open);
-        match (self.is_grpc_open.replace(is_open), is_open) {
-            (Some(false) | None, true) => Some(Change::GrpcOpen),
-            (Some(true), false) => Some(Change::GrpcClosed),
-            (Some(true), true) | (Some(false) | None, false) => None,
+        gate.metrics.grpc(is_grpc_open);
+        match (self.is_grpc_open.replace(is_grpc_open), is_grpc_open) {
+            (Some(false) | None, true) => changes.push(Change::GrpcOpen),
+            (Some(true), false) => changes.push(Change::GrpcClosed),
+            (Some(true), true) | (Some(false) | None, false) => {}
         }
+        let is_said = says_closed(&gate.rules.load());
+        let was_disbelieved = std::mem::replace(&mut self.is_disbelieved, is_said && !is_refused);
+        match (was_disbelieved, self.is_disbelieved) {
+            (false, true) => changes.push(Change::NotBelieved),
+            (true, false) if is_said => changes.push(Change::Believed),
+            (true | false, false) | (true, true) => {}
+        }
+        changes
     }
 
     async fn chain(&mut self, gate: &Gate, deadline: Instant) -> Option<Change> {
         let before = gate.own_calls.load(Ordering::Relaxed);
-        // The engine may have been upgraded meanwhile.
-        let answer = gate.meet_engine(deadline).await;
+        let answer = gate.engine_version(deadline).await;
         let is_asked = gate.own_calls.load(Ordering::Relaxed) != before;
         let was_asked = self.is_asked;
         if is_asked {
@@ -248,6 +266,7 @@ mod tests {
     use crate::audit::{Event, MemoryJournal};
     use crate::engine::{CALL_HEADER, EngineError, Plugin, Twin, own_mark};
     use crate::gate::{Identity, Records, Rules};
+    use crate::policy::Settings;
     use crate::request::Intent;
     use crate::wire::{Answer, Call};
 
@@ -383,9 +402,26 @@ mod tests {
         let mut house = legacy();
         house.engine.upgrade("29.7.2");
         house.engine.serve_http2(Http2::Grpc);
-        house.gate.meet_engine(Instant::now() + PATIENCE).await.unwrap();
-        assert_eq!(house.heart.look_for_grpc(&house.gate).await, Some(Change::GrpcOpen));
-        assert_eq!(house.heart.look_for_grpc(&house.gate).await, None);
+        assert_eq!(house.heart.look_for_http2(&house.gate).await, [Change::GrpcOpen]);
+        assert_eq!(house.heart.look_for_http2(&house.gate).await, []);
+    }
+
+    #[tokio::test]
+    async fn http2_closed_that_the_engine_does_not_agree_with_is_told_once() {
+        let mut house = legacy();
+        house.asks(Some(own_mark()));
+        house.engine.upgrade("29.7.2");
+        let policy = Settings::default().with("HTTP2", "closed").resolve(false).unwrap();
+        house.gate.replace(Rules::Good { policy, verifiers: Vec::new() });
+        house.engine.serve_http2(Http2::Rest(Some(404)));
+        assert_eq!(house.beat(FILE).await, [Change::NotBelieved]);
+        house.engine.serve_http2(Http2::Grpc);
+        assert_eq!(house.beat(FILE).await, [Change::GrpcOpen]);
+        house.engine.serve_http2(Http2::Silent);
+        assert_eq!(house.beat(FILE).await, []);
+        house.engine.serve_http2(Http2::Refused);
+        assert_eq!(house.beat(FILE).await, [Change::GrpcClosed, Change::Believed]);
+        assert!(Change::NotBelieved.message().len() < 300 && Change::NotBelieved.message().contains("GODEBUG=http2server=0"));
     }
 
     #[tokio::test]

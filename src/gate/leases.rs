@@ -1,12 +1,15 @@
 //! A container's name can move between the gate's look and the daemon's. So calls that start by a name, and calls that give
 //! that name, exclude each other from AuthZReq until the matching AuthZRes (docs/adr/0003). A rename waits in the engine for the
-//! container's lock, which any client can hold as long as it likes: its name stays taken until the engine is known to have
-//! carried the call out or dropped it, also across a restart of the gate. A name that is lost means nothing any more, or another
-//! container by the beginning of its id; `gather` looks at that one as well.
+//! container's lock, and a create for the store of images or for a volume, which a client can make take as long as it likes: the
+//! name stays taken until the engine is known to have carried the call out or dropped it, also across a restart of the gate. A name
+//! that is lost means nothing any more, or another container by the beginning of its id; `gather` looks at that one as well.
+//!
+//! Names that are being given are written by another thread than the one that serves; who gives one waits until that is done.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,22 +20,30 @@ use tokio::time::Instant;
 use crate::engine::ContainerId;
 use crate::image::Digest;
 
-/// How long the lease of a start, or of a create, holds when no AuthZRes ends it (another plugin refused the call, the daemon
-/// went away). dockerd looks the name up at once after the last plugin's answer; what takes longer is looked at when it ends.
-/// A rename's lease has no such end: after this time the engine is asked whether the call still waits.
+/// How long the lease of a start holds when no AuthZRes ends it (another plugin refused the call, the daemon went away). dockerd
+/// looks the name up at once after the last plugin's answer; what takes longer is looked at when it ends. A name that is being given
+/// has no such end: after this time the engine is asked whether the call still waits.
 const HELD: Duration = Duration::from_secs(20);
+/// How long a create holds its name where the engine does not show whether it is over: nothing has the name. Most were refused by
+/// another plugin; a create that takes longer copies an image's files to a volume for as long.
+const CREATING: Duration = Duration::from_mins(10);
 /// How long nothing starts by a name where the renames of an earlier gate cannot be read. Most are over by then.
 const UNKNOWN: Duration = Duration::from_mins(1);
 /// How long an ended-by-time start is remembered, so that its AuthZRes finds what it was judged by.
 const REMEMBERED: Duration = Duration::from_mins(10);
-/// Most leases of starts and creates at once, remembered ones included. Stops memory from being filled by calls that never end;
+/// Most leases of starts at once, remembered ones included. Stops memory from being filled by calls that never end;
 /// reached only under attack. Remembered ones make room for new ones.
 const MAX_LEASES: usize = 4096;
 /// Most renames under way at once, and of one container. They are written to disk, and a client decides when they end.
 const MAX_RENAMES: usize = 256;
 const MAX_RENAMES_OF_ONE: usize = 4;
-/// Most calls that wait for one name. More are refused at once, so that a name that is held does not hold the gate's places.
+/// Most creates with a name under way at once. They are written to disk. Those older than [`HELD`] make room: where another plugin
+/// refuses creates, they would never end.
+const MAX_CREATES: usize = 512;
+/// Most calls that wait for one name, and for names at all. More are refused at once, so that names that are held do not hold the
+/// gate's places.
 const MAX_WAITING: usize = 8;
+const MAX_WAITING_AT_ALL: usize = 64;
 /// Characters of a name that are kept to be shown. The engine knows no bound.
 const SHOWN: usize = 128;
 /// Most containers remembered as judged by a start. Above what one host starts in [`REMEMBERED`].
@@ -44,7 +55,12 @@ pub enum Claim {
     /// Starts what this name or id prefix means.
     Start(String),
     /// Gives this name to a new container.
-    Give(String),
+    Create {
+        /// The name.
+        name: String,
+        /// The image, as the call names it to the engine.
+        image: String,
+    },
     /// Gives this name to a container that has another.
     Rename {
         /// The name it is to have.
@@ -61,7 +77,7 @@ pub enum Busy {
     Held,
     /// There are too many calls of this kind.
     Full,
-    /// The rename cannot be written to the state folder.
+    /// The name that is being given cannot be written to the state folder.
     Unwritable,
 }
 
@@ -76,29 +92,56 @@ pub struct Judged {
     pub container: Option<String>,
 }
 
-/// A rename that has not ended in time.
+/// A call that gives a name and has not ended in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     number: u64,
     /// The name that is given.
     pub name: String,
-    /// To which container.
-    pub container: Option<ContainerId>,
+    /// To what.
+    pub to: To,
+    /// Whether it is older than any create that the engine may still carry out unseen.
+    pub is_old: bool,
+}
+
+/// What is given a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// A container that is there.
+    Container(ContainerId),
+    /// A new container of this image.
+    Image(String),
+    /// It never came to be known: the call was not answered.
+    Nothing,
 }
 
 /// All leases.
 #[derive(Default)]
 pub struct Leases {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     changed: Notify,
-    /// Where renames under way are written, before they are answered.
-    file: Option<PathBuf>,
+    /// Writes names that are being given, before they are answered.
+    keeper: Option<Keeper>,
+}
+
+/// Keeps the names that are being given on disk. One write at a time, each of what is held by then: the order on disk is that of
+/// memory, and a disk that hangs holds one thread.
+#[derive(Clone)]
+struct Keeper {
+    file: PathBuf,
+    workers: tokio::runtime::Handle,
+    /// Held while it is written; the change up to which it is.
+    written: Arc<tokio::sync::Mutex<u64>>,
+    /// A write that nobody waits for is on its way.
+    is_due: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct State {
     held: Vec<Held>,
-    renames: Vec<Rename>,
+    given: Vec<Given>,
+    /// Counts on with each change of `given`.
+    changes: u64,
     waiting: Vec<Key>,
     closed: Vec<Key>,
     judged: VecDeque<(String, Instant)>,
@@ -115,12 +158,11 @@ enum Hold {
     Wait { until: Option<Instant> },
 }
 
-/// A start's or a create's lease.
+/// A start's lease.
 struct Held {
     number: u64,
     /// Of method and target of the call, as dockerd repeats them in AuthZRes.
     call: Key,
-    is_start: bool,
     name: Key,
     begun: Instant,
     until: Instant,
@@ -128,23 +170,34 @@ struct Held {
     judged: Option<String>,
 }
 
-struct Rename {
+/// A name that is being given.
+struct Given {
     number: u64,
     begun: Instant,
     kept: Kept,
 }
 
-/// A rename under way, as the state folder has it.
+/// The same, as the state folder has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
     /// The name that is given, cut to be shown.
     name: String,
+    /// The container of a rename.
     container: Option<ContainerId>,
+    /// The image of a create.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
     since: Timestamp,
-    /// Hashes of the name, of what the container is called by in the call, and of the call's method and target.
+    /// Hashes of the name, of what a rename's container is called by in the call, and of the call's method and target.
     gives: Key,
-    from: Key,
+    from: Option<Key>,
     call: Key,
+}
+
+impl Kept {
+    fn is_create(&self) -> bool {
+        self.from.is_none()
+    }
 }
 
 /// Clients choose targets and names, up to the size of a request's head; what is compared is their hash.
@@ -167,7 +220,7 @@ pub fn names_being_given(file: &Path) -> std::io::Result<Vec<(String, Timestamp)
 impl Leases {
     /// Leases that are kept in `file`; what an earlier gate held is held again. Where the file cannot be read, nothing
     /// starts by a name for a while.
-    pub fn kept_in(file: PathBuf) -> Self {
+    pub fn kept_in(file: PathBuf, workers: tokio::runtime::Handle) -> Self {
         let read = match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -175,19 +228,20 @@ impl Leases {
         };
         let (kept, unknown_until): (Vec<Kept>, _) = read.map_or_else(
             |error| {
-                tracing::error!(file = %file.display(), error, "the renames under way cannot be read; nothing starts by a name for a minute");
+                tracing::error!(file = %file.display(), error, "the names that are being given cannot be read; nothing starts by a name for a minute");
                 (Vec::new(), Some(Instant::now() + UNKNOWN))
             },
             |kept| (kept, None),
         );
-        let leases = Self { file: Some(file), ..Self::default() };
+        let keeper = Keeper { file, workers, written: Arc::default(), is_due: Arc::default() };
+        let leases = Self { keeper: Some(keeper), ..Self::default() };
         {
             let mut state = leases.lock();
             state.unknown_until = unknown_until;
-            for kept in kept.into_iter().take(MAX_RENAMES) {
+            for kept in kept.into_iter().take(MAX_RENAMES + MAX_CREATES) {
                 state.numbers += 1;
                 let number = state.numbers;
-                state.renames.push(Rename { number, begun: Instant::now(), kept });
+                state.given.push(Given { number, begun: Instant::now(), kept });
             }
         }
         leases
@@ -216,18 +270,26 @@ impl Leases {
     }
 
     /// Notes which container the rename `number` is about, and writes it down before it is answered.
-    pub fn rename_of(&self, number: u64, container: ContainerId) -> Result<(), Busy> {
+    pub async fn rename_of(&self, number: u64, container: ContainerId) -> Result<(), Busy> {
         {
             let mut state = self.lock();
-            let of_one = state.renames.iter().filter(|rename| rename.kept.container.as_ref() == Some(&container)).count();
+            let of_one = state.given.iter().filter(|given| given.kept.container.as_ref() == Some(&container)).count();
             if of_one >= MAX_RENAMES_OF_ONE {
                 return Err(Busy::Full);
             }
-            let rename = state.renames.iter_mut().find(|rename| rename.number == number).ok_or(Busy::Full)?;
-            rename.kept.container = Some(container);
+            let given = state.given.iter_mut().find(|given| given.number == number).ok_or(Busy::Full)?;
+            given.kept.container = Some(container);
+            state.changes += 1;
         }
-        self.write().map_err(|error| {
-            tracing::error!(%error, "a rename cannot be written to the state folder; it is refused");
+        self.save().await
+    }
+
+    /// Writes the names that are being given down, and comes back when that is done.
+    pub async fn save(&self) -> Result<(), Busy> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let due = self.lock().changes;
+        keeper.write(Arc::clone(&self.state), due).await.map_err(|error| {
+            tracing::error!(%error, "a name that is being given cannot be written to the state folder");
             Busy::Unwritable
         })
     }
@@ -266,8 +328,8 @@ impl Leases {
         self.lock().judged.iter().filter(|(id, at)| id == container && *at >= begun).count()
     }
 
-    /// Ends a lease of `call`, a start or a create; what a start was judged by. `None`: there is none any more (the gate was
-    /// restarted in between). Of several, one that holds still ends first: what other plugins refused never ends.
+    /// Ends a lease of the start `call`; what it was judged by. `None`: there is none any more (the gate was restarted in between).
+    /// Of several, one that holds still ends first: what other plugins refused never ends.
     pub fn end(&self, call: &str) -> Option<Judged> {
         let (call, now) = (key(call), Instant::now());
         let mut state = self.lock();
@@ -280,15 +342,21 @@ impl Leases {
         Some(Judged { since: lease.since, begun: lease.begun, container: lease.judged })
     }
 
-    /// Ends the oldest lease of the rename `call`.
-    pub fn end_rename(&self, call: &str) {
+    /// Ends the oldest lease of the name that `call` gives.
+    pub fn end_given(&self, call: &str) {
         let call = key(call);
-        let ended = {
-            let mut state = self.lock();
-            state.renames.iter().position(|rename| rename.kept.call == call).map(|at| state.renames.remove(at))
-        };
-        if ended.is_some() {
-            self.renames_changed();
+        self.end_where(|given| given.kept.call == call);
+    }
+
+    fn end_where(&self, ends: impl Fn(&Given) -> bool) {
+        let mut state = self.lock();
+        let Some(at) = state.given.iter().position(ends) else { return };
+        state.given.remove(at);
+        state.changes += 1;
+        drop(state);
+        self.changed.notify_waiters();
+        if let Some(keeper) = &self.keeper {
+            keeper.write_soon(&self.state);
         }
     }
 
@@ -308,53 +376,37 @@ impl Leases {
         self.changed.notify_waiters();
     }
 
-    /// The renames that have been under way for longer than [`HELD`], one of each container: their AuthZRes may never come. Only
-    /// those that exclude `claim`, if one is given.
+    /// The names that have been on their way for longer than [`HELD`]: their AuthZRes may never come. Only those that exclude `claim`,
+    /// if one is given.
     pub fn pending(&self, claim: Option<&Claim>) -> Vec<Pending> {
         let state = self.lock();
-        let concerns = |rename: &&Rename| rename.begun.elapsed() >= HELD && claim.is_none_or(|claim| excluded_by(claim, rename));
-        let pending = |rename: &Rename| Pending {
-            number: rename.number,
-            name: rename.kept.name.clone(),
-            container: rename.kept.container.clone(),
+        let concerns = |given: &&Given| given.begun.elapsed() >= HELD && claim.is_none_or(|claim| excluded_by(claim, given));
+        let pending = |given: &Given| Pending {
+            number: given.number,
+            name: given.kept.name.clone(),
+            to: match (&given.kept.container, &given.kept.image) {
+                (Some(container), _) => To::Container(container.clone()),
+                (None, Some(image)) => To::Image(image.clone()),
+                (None, None) => To::Nothing,
+            },
+            is_old: given.begun.elapsed() >= CREATING,
         };
-        state.renames.iter().filter(concerns).map(pending).collect()
+        state.given.iter().filter(concerns).map(pending).collect()
     }
 
-    /// Ends a rename that the engine is known to have carried out or dropped.
+    /// Ends the lease of a name that the engine is known to have given, or not to give any more.
     pub fn settle(&self, pending: &Pending) {
-        self.lock().renames.retain(|rename| rename.number != pending.number);
-        self.renames_changed();
-    }
-
-    fn renames_changed(&self) {
-        self.changed.notify_waiters();
-        if let Err(error) = self.write() {
-            // Too many are kept then: the next gate asks the engine about them.
-            tracing::error!(%error, "the renames under way cannot be written to the state folder");
-        }
-    }
-
-    /// Writes the renames under way, as a whole file in place of the last one. The engine forgets them when the host goes down,
-    /// so nothing is synced.
-    fn write(&self) -> std::io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let state = self.lock();
-        let kept: Vec<&Kept> = state.renames.iter().map(|rename| &rename.kept).collect();
-        let folder = file.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-        let mut written = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut written, &kept)?;
-        written.persist(file).map_err(|error| error.error)?;
-        Ok(())
+        self.end_where(|given| given.number == pending.number);
     }
 
     /// A place in the line for `claim`'s name, given back when dropped.
     fn wait_for(&self, claim: &Claim) -> Result<Waiting<'_>, Busy> {
         let name = match claim {
-            Claim::Start(name) | Claim::Give(name) | Claim::Rename { name, .. } => key(name),
+            Claim::Start(name) | Claim::Create { name, .. } | Claim::Rename { name, .. } => key(name),
         };
         let mut state = self.lock();
-        if state.waiting.iter().filter(|waiting| **waiting == name).count() >= MAX_WAITING {
+        let of_name = state.waiting.iter().filter(|waiting| **waiting == name).count();
+        if of_name >= MAX_WAITING || state.waiting.len() >= MAX_WAITING_AT_ALL {
             return Err(Busy::Full);
         }
         state.waiting.push(name);
@@ -365,6 +417,55 @@ impl Leases {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Keeper {
+    /// Writes what is held by then, unless that was done since the change `due`. Goes on when nobody waits any more.
+    async fn write(&self, state: Arc<Mutex<State>>, due: u64) -> std::io::Result<()> {
+        let mut written = Arc::clone(&self.written).lock_owned().await;
+        if *written >= due {
+            return Ok(());
+        }
+        let file = self.file.clone();
+        let write = move || {
+            let (changes, kept) = {
+                let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                (state.changes, state.given.iter().map(|given| given.kept.clone()).collect::<Vec<_>>())
+            };
+            replace(&file, &kept)?;
+            *written = changes;
+            Ok(())
+        };
+        self.workers.spawn_blocking(write).await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
+    }
+
+    /// The same, for a change that nobody waits for.
+    fn write_soon(&self, state: &Arc<Mutex<State>>) {
+        if self.is_due.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (keeper, state) = (self.clone(), Arc::clone(state));
+        self.workers.spawn(async move {
+            // In its turn, so that what changes from now on is written by another.
+            let turn = keeper.written.lock().await;
+            keeper.is_due.store(false, Ordering::Relaxed);
+            drop(turn);
+            let due = state.lock().unwrap_or_else(PoisonError::into_inner).changes;
+            if let Err(error) = keeper.write(state, due).await {
+                // Too many are kept then: the next gate asks the engine about them.
+                tracing::error!(%error, "the names that are being given cannot be written to the state folder");
+            }
+        });
+    }
+}
+
+/// Puts a whole file in place of the last one. The engine forgets calls when the host goes down, so nothing is synced.
+fn replace(file: &Path, kept: &[Kept]) -> std::io::Result<()> {
+    let folder = file.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut written = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut written, &serde_json::to_vec(kept)?)?;
+    written.persist(file).map_err(|error| error.error)?;
+    Ok(())
 }
 
 struct Waiting<'a> {
@@ -381,13 +482,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Whether `claim` has to wait for a rename that is under way.
-fn excluded_by(claim: &Claim, rename: &Rename) -> bool {
+/// Whether `claim` has to wait for a name that is being given.
+fn excluded_by(claim: &Claim, given: &Given) -> bool {
+    let Kept { gives, from, .. } = &given.kept;
     match claim {
-        Claim::Start(name) => rename.kept.gives == key(name),
+        Claim::Start(name) => *gives == key(name),
         // What a rename under way is called by stays what it was.
-        Claim::Give(name) => rename.kept.from == key(name),
-        Claim::Rename { name, from } => rename.kept.from == key(name) || rename.kept.gives == key(from),
+        Claim::Create { name, .. } => *from == Some(key(name)),
+        // What the container is called by must not come to mean another before the engine looks.
+        Claim::Rename { name, from: own } => *from == Some(key(name)) || *gives == key(own),
     }
 }
 
@@ -395,31 +498,24 @@ impl State {
     /// Holds `claim` for `call`, if nothing excludes it.
     fn try_hold(&mut self, call: &str, claim: &Claim, now: Instant) -> Result<Hold, Busy> {
         self.make_room(now);
-        let live = self.held.iter().filter(|lease| lease.until > now);
         let (mut until, mut excluded) = (None, false);
         let mut exclude = |end: Option<Instant>| {
             excluded = true;
             until = [until, end].into_iter().flatten().min();
         };
-        self.renames.iter().filter(|rename| excluded_by(claim, rename)).for_each(|_| exclude(None));
+        self.given.iter().filter(|given| excluded_by(claim, given)).for_each(|_| exclude(None));
         match claim {
             Claim::Start(name) => {
                 let name = key(name);
-                live.filter(|lease| !lease.is_start && lease.name == name).for_each(|lease| exclude(Some(lease.until)));
                 self.closed.iter().filter(|closed| **closed == name).for_each(|_| exclude(None));
                 if let Some(until) = self.unknown_until.filter(|until| *until > now) {
                     exclude(Some(until));
                 }
             }
-            Claim::Give(name) => {
+            Claim::Create { name, .. } | Claim::Rename { name, .. } => {
                 let name = key(name);
-                live.filter(|lease| lease.is_start && lease.name == name).for_each(|lease| exclude(Some(lease.until)));
-            }
-            Claim::Rename { name, from } => {
-                let (name, from) = (key(name), key(from));
-                // What the container is called by must not come to mean another before the engine looks.
-                let is_in_the_way = |lease: &&Held| if lease.is_start { lease.name == name } else { lease.name == from };
-                live.filter(is_in_the_way).for_each(|lease| exclude(Some(lease.until)));
+                let starts = self.held.iter().filter(|lease| lease.until > now && lease.name == name);
+                starts.for_each(|lease| exclude(Some(lease.until)));
             }
         }
         if excluded {
@@ -429,9 +525,8 @@ impl State {
     }
 
     fn make_room(&mut self, now: Instant) {
-        // Only a start is asked for when it is over. Calls that another plugin refuses never end here, and must not pile up.
-        let is_remembered = |lease: &Held| lease.is_start && lease.until + REMEMBERED > now;
-        self.held.retain(|lease| lease.until > now || is_remembered(lease));
+        // A start is asked for when it is over. Calls that another plugin refuses never end here, and must not pile up.
+        self.held.retain(|lease| lease.until + REMEMBERED > now);
         if self.held.len() >= MAX_LEASES {
             self.held.retain(|lease| lease.until > now);
         }
@@ -441,25 +536,40 @@ impl State {
         self.numbers += 1;
         let number = self.numbers;
         let (call, since) = (key(call), crate::clock::now());
-        match claim {
-            Claim::Start(name) | Claim::Give(name) => {
+        let (name, from, image) = match claim {
+            Claim::Start(name) => {
                 if self.held.len() >= MAX_LEASES {
                     return Err(Busy::Full);
                 }
-                let is_start = matches!(claim, Claim::Start(_));
-                let until = now + HELD;
-                self.held.push(Held { number, call, is_start, name: key(name), begun: now, until, since, judged: None });
+                self.held.push(Held { number, call, name: key(name), begun: now, until: now + HELD, since, judged: None });
+                return Ok(number);
+            }
+            Claim::Create { name, image } => {
+                self.room_for_a_create(now)?;
+                (name, None, Some(image.clone()))
             }
             Claim::Rename { name, from } => {
-                if self.renames.len() >= MAX_RENAMES {
+                if self.given.iter().filter(|given| !given.kept.is_create()).count() >= MAX_RENAMES {
                     return Err(Busy::Full);
                 }
-                let shown = name.chars().take(SHOWN).collect();
-                let kept = Kept { name: shown, container: None, since, gives: key(name), from: key(from), call };
-                self.renames.push(Rename { number, begun: now, kept });
+                (name, Some(key(from)), None)
             }
-        }
+        };
+        let shown = name.chars().take(SHOWN).collect();
+        let kept = Kept { name: shown, container: None, image, since, gives: key(name), from, call };
+        self.given.push(Given { number, begun: now, kept });
+        self.changes += 1;
         Ok(number)
+    }
+
+    fn room_for_a_create(&mut self, now: Instant) -> Result<(), Busy> {
+        let creates = self.given.iter().filter(|given| given.kept.is_create()).count();
+        if creates >= MAX_CREATES {
+            // The oldest comes first.
+            let oldest = self.given.iter().position(|given| given.kept.is_create() && given.begun + HELD <= now);
+            self.given.remove(oldest.ok_or(Busy::Full)?);
+        }
+        Ok(())
     }
 }
 
@@ -479,11 +589,19 @@ mod tests {
         Claim::Rename { name: name.into(), from: from.into() }
     }
 
+    fn create(name: &str) -> Claim {
+        Claim::Create { name: name.into(), image: "r.example/a:1".into() }
+    }
+
+    fn kept_in(file: &Path) -> Leases {
+        Leases::kept_in(file.to_owned(), tokio::runtime::Handle::current())
+    }
+
     /// Holds a rename of the container with this id.
     async fn held(leases: &Leases, call: &str, claim: &Claim, container: char) -> Result<(), Busy> {
         let number = leases.hold(call, claim, soon()).await?;
-        let told = leases.rename_of(number, id(container).unwrap());
-        told.inspect_err(|_| leases.end_rename(call))
+        let told = leases.rename_of(number, id(container).unwrap()).await;
+        told.inspect_err(|_| leases.end_given(call))
     }
 
     #[tokio::test(start_paused = true)]
@@ -491,8 +609,8 @@ mod tests {
         let leases = Leases::default();
         leases.hold("POST /containers/web/start", &Claim::Start("web".into()), soon()).await.unwrap();
         assert_eq!(leases.hold("rename", &rename("bad", "web"), soon()).await, Err(Busy::Held));
-        assert_eq!(leases.hold("create", &Claim::Give("web".into()), soon()).await, Err(Busy::Held));
-        leases.hold("create", &Claim::Give("other".into()), soon()).await.unwrap();
+        assert_eq!(leases.hold("create", &create("web"), soon()).await, Err(Busy::Held));
+        leases.hold("create", &create("other"), soon()).await.unwrap();
         assert!(leases.end("POST /containers/web/start").is_some());
         held(&leases, "rename", &rename("bad", "web"), 'b').await.unwrap();
         assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
@@ -507,7 +625,7 @@ mod tests {
         // Nor does the name that the rename was called by come to mean another container.
         assert_eq!(leases.hold("other", &rename("evil", "bad"), soon()).await, Err(Busy::Held));
         leases.hold("start", &Claim::Start("db".into()), soon()).await.unwrap();
-        leases.end_rename("rename");
+        leases.end_given("rename");
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
@@ -519,7 +637,7 @@ mod tests {
         tokio::time::advance(HELD).await;
         assert!(leases.pending(Some(&Claim::Start("db".into()))).is_empty());
         let pending = leases.pending(Some(&Claim::Start("web".into())));
-        assert_eq!(pending.first().map(|pending| pending.container.clone()), Some(id('b')));
+        assert_eq!(pending.first().map(|pending| pending.to.clone()), id('b').map(To::Container));
         leases.settle(pending.first().unwrap());
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
@@ -528,14 +646,15 @@ mod tests {
     async fn a_restarted_gate_knows_the_names_that_are_being_given() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("renames.json");
-        held(&Leases::kept_in(file.clone()), "rename", &rename("bad", "web"), 'b').await.unwrap();
+        held(&kept_in(&file), "rename", &rename("bad", "web"), 'b').await.unwrap();
         let names: Vec<String> = names_being_given(&file).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["web"]);
-        let again = Leases::kept_in(file.clone());
+        let again = kept_in(&file);
         assert_eq!(again.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
-        again.end_rename("rename");
+        again.end_given("rename");
         again.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
-        let third = Leases::kept_in(file);
+        again.save().await.unwrap();
+        let third = kept_in(&file);
         third.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
@@ -548,7 +667,7 @@ mod tests {
         let number = leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
         leases.judged(number, "c2");
         assert_eq!(leases.end("start").and_then(|judged| judged.container), Some("c2".to_owned()));
-        leases.hold("create", &Claim::Give("web".into()), soon()).await.unwrap();
+        leases.hold("create", &create("web"), soon()).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -556,7 +675,7 @@ mod tests {
         let leases = Leases::default();
         held(&leases, "first", &rename("evil", "bad"), 'e').await.unwrap();
         assert_eq!(leases.hold("second", &rename("bad", "web"), soon()).await, Err(Busy::Held));
-        leases.hold("create", &Claim::Give("new".into()), soon()).await.unwrap();
+        leases.hold("create", &create("new"), soon()).await.unwrap();
         assert_eq!(leases.hold("third", &rename("new", "web"), soon()).await, Err(Busy::Held));
     }
 
@@ -565,7 +684,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("renames.json");
         std::fs::write(&file, "[{").unwrap();
-        let leases = Leases::kept_in(file);
+        let leases = kept_in(&file);
         assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
         tokio::time::advance(UNKNOWN).await;
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
@@ -573,7 +692,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rename_that_cannot_be_written_is_refused() {
-        let leases = Leases::kept_in("/nonexistent/folder/renames.json".into());
+        let leases = kept_in(Path::new("/nonexistent/folder/renames.json"));
         assert_eq!(held(&leases, "rename", &rename("bad", "web"), 'b').await, Err(Busy::Unwritable));
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
@@ -605,23 +724,80 @@ mod tests {
         assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
     }
 
+    /// Where another plugin refuses creates or starts, their ends never come.
     #[tokio::test(start_paused = true)]
     async fn calls_that_never_end_do_not_fill_the_leases() {
         let leases = Leases::default();
-        for number in 0..MAX_LEASES {
-            leases.hold("create", &Claim::Give(format!("c{number}")), soon()).await.unwrap();
+        for number in 0..MAX_CREATES {
+            leases.hold("create", &create(&format!("c{number}")), soon()).await.unwrap();
         }
-        assert_eq!(leases.hold("create", &Claim::Give("one-more".into()), soon()).await, Err(Busy::Full));
+        assert_eq!(leases.hold("create", &create("one-more"), soon()).await, Err(Busy::Full));
         tokio::time::advance(HELD).await;
-        leases.hold("create", &Claim::Give("later".into()), soon()).await.unwrap();
-        assert_eq!(leases.lock().held.len(), 1);
-        for number in 1..MAX_LEASES {
-            leases.hold("start", &Claim::Start(format!("c{number}")), soon()).await.unwrap();
+        leases.hold("create", &create("later"), soon()).await.unwrap();
+        assert_eq!(leases.lock().given.len(), MAX_CREATES);
+        for number in 0..MAX_LEASES {
+            leases.hold("start", &Claim::Start(format!("s{number}")), soon()).await.unwrap();
         }
+        assert_eq!(leases.hold("start", &Claim::Start("one-more".into()), soon()).await, Err(Busy::Full));
         tokio::time::advance(HELD).await;
         for name in ["one", "two"] {
             leases.hold("start", &Claim::Start(name.into()), soon()).await.unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_the_engine_has_not_carried_out_holds_its_name_until_it_is_over() {
+        let leases = Leases::default();
+        leases.hold("create", &create("web"), soon()).await.unwrap();
+        tokio::time::advance(HELD * 3).await;
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+        assert_eq!(leases.hold("rename", &rename("web", "db"), soon()).await, Err(Busy::Held));
+        let pending = leases.pending(Some(&Claim::Start("web".into())));
+        assert_eq!(pending.first().map(|pending| pending.to.clone()), Some(To::Image("r.example/a:1".into())));
+        assert!(!pending.first().unwrap().is_old);
+        tokio::time::advance(CREATING).await;
+        assert!(leases.pending(None).first().unwrap().is_old);
+        leases.end_given("create");
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restarted_gate_knows_the_names_that_creates_give() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("renames.json");
+        let leases = kept_in(&file);
+        leases.hold("create", &create("web"), soon()).await.unwrap();
+        leases.save().await.unwrap();
+        let again = kept_in(&file);
+        assert_eq!(again.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+        again.hold("start", &Claim::Start("db".into()), soon()).await.unwrap();
+    }
+
+    /// A disk that hangs: what is held counts at once, only who gives a name waits, and one thread with it.
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_up_nobody_who_needs_not_wait_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("renames.json");
+        let leases = kept_in(&file);
+        held(&leases, "first", &rename("bad", "web"), 'b').await.unwrap();
+        let written = Arc::clone(&leases.keeper.as_ref().unwrap().written);
+        let disk = written.lock().await;
+        for number in 0..100 {
+            let call = format!("c{number}");
+            leases.hold(&call, &create(&call), soon()).await.unwrap();
+            leases.end_given(&call);
+        }
+        leases.end_given("first");
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+        let second = leases.hold("second", &rename("bad", "db"), soon()).await.unwrap();
+        let told = leases.rename_of(second, id('b').unwrap());
+        tokio::pin!(told);
+        assert!(tokio::time::timeout(Duration::from_millis(50), told.as_mut()).await.is_err(), "answered before it is written");
+        drop(disk);
+        told.await.unwrap();
+        // The order on disk is that of memory: the first has ended, the second has not.
+        let names: Vec<String> = names_being_given(&file).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["db"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     in_chain: Gauge<i64, AtomicI64>,
     grpc: Gauge<i64, AtomicI64>,
     reloaded: Gauge<i64, AtomicI64>,
+    places: Gauge,
+    unplaced: Family<Label, Counter>,
     trust: Trust,
 }
 
@@ -126,11 +128,19 @@ impl Metrics {
             "1: the settings are in force; 0: faulty, see the log",
             reloaded.clone(),
         );
+        let places = Gauge::default();
+        registry.register("places_used", "Decisions under way that could not be made at once", places.clone());
+        let unplaced = Family::default();
+        registry.register(
+            "places_refused",
+            "Calls refused as too many at once, by what there was no place for",
+            unplaced.clone(),
+        );
         let trust = Trust::new(&mut registry);
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, seconds, lost, in_chain, grpc, reloaded, trust }
+        Self { registry, requests, seconds, lost, in_chain, grpc, reloaded, places, unplaced, trust }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
@@ -144,6 +154,15 @@ impl Metrics {
 
     pub(super) fn grpc(&self, is_open: bool) {
         self.grpc.set(i64::from(is_open));
+    }
+
+    /// The places of decisions: taken now; calls so far that found none, and that found none for a question to a verifier.
+    pub(super) fn places(&self, used: usize, refused: u64, unasked: u64) {
+        self.places.set(i64::try_from(used).unwrap_or(i64::MAX));
+        for (what, count) in [("decision", refused), ("question", unasked)] {
+            let counter = self.unplaced.get_or_create(&[("what", what)]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     pub(super) fn reloaded(&self, is_good: bool) {
@@ -171,6 +190,8 @@ mod tests {
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.asked(false);
+        metrics.places(5, 2, 7);
+        metrics.places(3, 2, 9);
         metrics.reloaded(true);
         let text = metrics.text(3, None);
         for line in [
@@ -178,6 +199,9 @@ mod tests {
             "img_authz_decision_duration_seconds_count 2",
             "img_authz_audit_entries_lost_total 3",
             "img_authz_in_chain 0",
+            "img_authz_places_used 3",
+            r#"img_authz_places_refused_total{what="decision"} 2"#,
+            r#"img_authz_places_refused_total{what="question"} 9"#,
             "img_authz_policy_last_reload_successful 1",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");

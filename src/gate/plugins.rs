@@ -4,7 +4,7 @@
 //! gate first started, and those that came by a verified digest. Kept in the state folder; what is there and cannot be read
 //! approves nothing.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -197,12 +197,7 @@ const fn kind(call: &PluginCall) -> Option<Kind> {
 }
 
 fn write(path: &Path, known: &[Known]) -> std::io::Result<()> {
-    let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(known)?)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    crate::files::replace(path, &serde_json::to_vec(known)?, 0o600, crate::files::Outlives::Power)
 }
 
 impl Gate {

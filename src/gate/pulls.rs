@@ -1,5 +1,6 @@
-//! Pulls by tag under way, with what the host held under that name before. Engines from 29.2 on tell a pull's end without a status,
-//! whether it failed or not: only a change of what the name means shows that something came.
+//! Pulls by tag under way, with what the host held under that name before. Engines tell a pull's end without a status,
+//! whether it failed or not: older ones once the answer has begun, those from 29.2 on always. Only a change of what the name means
+//! shows that something came.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -1,12 +1,13 @@
 //! Which digest an image was approved by: names, RepoDigests and even the image may be gone when its container is started
 //! again. A record says *what to ask about*, it is never itself a yes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,11 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Lines of the file that no approval in memory needs any more, before it is written anew. Stops names that take turns from
 /// growing it for ever.
 const SPARE_LINES: usize = 1024;
+/// Most approvals that wait for the disk. Of more the file is written anew from memory, once the disk takes it: stops a disk that
+/// hangs from filling memory.
+const MAX_DUE: usize = 4096;
+/// How long the end of the gate waits for what is not on disk yet.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// One approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,16 +41,39 @@ pub struct Record {
 
 /// All approvals, in memory and in `approvals.jsonl`.
 pub struct Records {
+    shared: Arc<Shared>,
+    /// Where the file is written; by whoever keeps an approval, if nowhere.
+    workers: Option<tokio::runtime::Handle>,
+}
+
+struct Shared {
     path: Option<PathBuf>,
     known: Mutex<Known>,
-    /// Lines of the file that are not needed any more; held while the file is written, so that its order is that of memory.
+    due: Mutex<Due>,
+    /// Everything that was due is on disk.
+    idle: Condvar,
+    /// Lines of the file that are not needed any more; held while the file is written.
     spare: Mutex<usize>,
 }
 
-type Known = HashMap<Digest, Vec<(Repository, Digest)>>;
+#[derive(Default)]
+struct Known {
+    images: HashMap<Digest, Vec<(Repository, Digest)>>,
+    /// Those that have vouched for anything. Nobody can add to these by asking.
+    repositories: HashSet<Repository>,
+}
+
+/// What is in memory and not on disk yet, in the order of memory.
+#[derive(Default)]
+struct Due {
+    lines: Vec<(Record, Change)>,
+    /// There were too many lines.
+    is_anew: bool,
+    is_written: bool,
+}
 
 /// What a new approval does to those known.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     /// It is known, or there is no room for it.
     None,
@@ -58,14 +87,14 @@ impl Records {
     pub fn open(path: &Path) -> Self {
         let (known, torn, spare) = match File::open(path) {
             Ok(file) => load(&file),
-            Err(_) => (HashMap::new(), false, 0),
+            Err(_) => (Known::default(), false, 0),
         };
-        let records = Self { path: Some(path.to_owned()), known: Mutex::new(known), spare: Mutex::new(spare) };
+        let records = Self::with(Some(path.to_owned()), known, spare);
         if torn {
             tracing::warn!(path = %path.display(), "some records of approvals could not be read and are dropped");
         }
         if torn || spare > SPARE_LINES {
-            records.rewrite();
+            records.shared.rewrite();
         }
         records
     }
@@ -74,36 +103,95 @@ impl Records {
     #[must_use]
     pub fn look(path: &Path) -> Self {
         let known = File::open(path).map(|file| load(&file).0).unwrap_or_default();
-        Self { path: None, known: Mutex::new(known), spare: Mutex::default() }
+        Self::with(None, known, 0)
     }
 
     /// Records that are kept in memory alone.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { path: None, known: Mutex::default(), spare: Mutex::default() }
+        Self::with(None, Known::default(), 0)
+    }
+
+    fn with(path: Option<PathBuf>, known: Known, spare: usize) -> Self {
+        let shared =
+            Shared { path, known: Mutex::new(known), due: Mutex::default(), idle: Condvar::new(), spare: Mutex::new(spare) };
+        Self { shared: Arc::new(shared), workers: None }
+    }
+
+    /// From now on another thread writes the file: who keeps an approval does not wait for the disk.
+    pub(super) fn write_on(&mut self, workers: tokio::runtime::Handle) {
+        self.workers = Some(workers);
     }
 
     /// What an image was approved by, newest last.
     #[must_use]
     pub fn of(&self, image_id: &Digest) -> Vec<(Repository, Digest)> {
-        self.lock().get(image_id).cloned().unwrap_or_default()
+        self.shared.lock().images.get(image_id).cloned().unwrap_or_default()
     }
 
-    /// Keeps an approval. New ones are appended to the file; a full disk leaves them in memory, told in the log.
+    /// Whether this repository has vouched for anything.
+    pub(super) fn knows(&self, repository: &Repository) -> bool {
+        self.shared.lock().repositories.contains(repository)
+    }
+
+    /// Keeps an approval, in memory at once. New ones are appended to the file; a full disk leaves them in memory, told in the log.
     pub fn keep(&self, record: &Record) {
-        if self.lock().get(&record.image_id).is_some_and(|approvals| holds(approvals, record)) {
+        if self.shared.lock().images.get(&record.image_id).is_some_and(|approvals| holds(approvals, record)) {
             return;
         }
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = add(&mut self.lock(), record);
-        let (Some(path), true) = (&self.path, change != Change::None) else { return };
-        if let Err(error) = append(path, record) {
-            tracing::error!(%error, "an approval could not be recorded on disk; it is kept in memory until the gate stops");
+        let mut due = self.shared.due();
+        let change = add(&mut self.shared.lock(), record);
+        if self.shared.path.is_none() || change == Change::None {
+            return;
         }
-        *spare += usize::from(change == Change::Replaced);
-        if *spare > SPARE_LINES {
-            self.rewrite();
-            *spare = 0;
+        due.lines.push((record.clone(), change));
+        if due.lines.len() > MAX_DUE {
+            due.lines.clear();
+            due.is_anew = true;
+        }
+        if std::mem::replace(&mut due.is_written, true) {
+            return;
+        }
+        drop(due);
+        let shared = Arc::clone(&self.shared);
+        match &self.workers {
+            Some(workers) => drop(workers.spawn_blocking(move || shared.write())),
+            None => shared.write(),
+        }
+    }
+
+    /// Waits until everything is on disk, if the disk takes it.
+    pub(super) fn end(&self) {
+        let due = self.shared.due();
+        drop(self.shared.idle.wait_timeout_while(due, ENDING, |due| due.is_written));
+    }
+}
+
+impl Shared {
+    /// Writes what is due, and what becomes due meanwhile.
+    fn write(&self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (lines, is_anew) = {
+                let mut due = self.due();
+                if due.lines.is_empty() && !due.is_anew {
+                    due.is_written = false;
+                    self.idle.notify_all();
+                    return;
+                }
+                (std::mem::take(&mut due.lines), std::mem::take(&mut due.is_anew))
+            };
+            if let Some(path) = &self.path
+                && !is_anew
+                && let Err(error) = append(path, &lines)
+            {
+                tracing::error!(%error, "an approval could not be recorded on disk; it is kept in memory until the gate stops");
+            }
+            *spare += lines.iter().filter(|(_, change)| *change == Change::Replaced).count();
+            if is_anew || *spare > SPARE_LINES {
+                self.rewrite();
+                *spare = 0;
+            }
         }
     }
 
@@ -111,6 +199,7 @@ impl Records {
         let Some(path) = &self.path else { return };
         let lines: Vec<u8> = self
             .lock()
+            .images
             .iter()
             .flat_map(|(image_id, approvals)| {
                 approvals.iter().map(|(repository, digest)| Record {
@@ -136,15 +225,22 @@ impl Records {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn append(path: &Path, record: &Record) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&line)
+fn append(path: &Path, records: &[(Record, Change)]) -> std::io::Result<()> {
+    let mut lines = Vec::new();
+    for (record, _) in records {
+        serde_json::to_writer(&mut lines, record)?;
+        lines.push(b'\n');
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&lines)
 }
 
 fn holds(approvals: &[(Repository, Digest)], record: &Record) -> bool {
@@ -153,10 +249,13 @@ fn holds(approvals: &[(Repository, Digest)], record: &Record) -> bool {
 
 /// The same for what comes and for what is read back, so that a restart knows what memory knew.
 fn add(known: &mut Known, record: &Record) -> Change {
-    if known.len() >= MAX_IMAGES && !known.contains_key(&record.image_id) {
+    if known.images.len() >= MAX_IMAGES && !known.images.contains_key(&record.image_id) {
         return Change::None;
     }
-    let approvals = known.entry(record.image_id).or_default();
+    if known.repositories.len() < MAX_IMAGES {
+        known.repositories.insert(record.repository.clone());
+    }
+    let approvals = known.images.entry(record.image_id).or_default();
     if holds(approvals, record) {
         return Change::None;
     }
@@ -170,7 +269,7 @@ fn add(known: &mut Known, record: &Record) -> Change {
 
 /// What the file says, whether some of it could not be read, and how many lines are not needed.
 fn load(file: &File) -> (Known, bool, usize) {
-    let mut known = Known::new();
+    let mut known = Known::default();
     let (mut torn, mut spare) = (false, 0);
     for line in BufReader::new(file.take(MAX_BYTES)).split(b'\n') {
         let Ok(line) = line else { return (known, true, spare) };
@@ -222,6 +321,30 @@ mod tests {
         assert_eq!(looking.of(&Digest::of(b"image")).len(), 1);
         looking.keep(&record("r.example/b"));
         assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    /// A disk that hangs: an approval counts at once, and who keeps one does not wait.
+    #[tokio::test]
+    async fn an_approval_counts_before_it_is_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("approvals.jsonl");
+        let mut records = Records::open(&path);
+        records.write_on(tokio::runtime::Handle::current());
+        let disk = Arc::clone(&records.shared);
+        let disk = disk.spare.lock().unwrap();
+        for number in 0..MAX_DUE + 10 {
+            let image_id = Digest::of(number.to_string().as_bytes());
+            records.keep(&Record { image_id, ..record("r.example/a") });
+        }
+        assert!(records.knows(&"r.example/a".parse().unwrap()) && !records.knows(&"r.example/b".parse().unwrap()));
+        assert!(records.shared.due().lines.len() <= MAX_DUE, "what waits for the disk is bounded");
+        assert!(!path.exists());
+        drop(disk);
+        records.end();
+        let again = Records::open(&path);
+        for number in [0, MAX_DUE + 9] {
+            assert_eq!(again.of(&Digest::of(number.to_string().as_bytes())).len(), 1, "{number}");
+        }
     }
 
     #[test]

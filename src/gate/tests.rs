@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::records::Record;
-use super::{Gate, Identity, Limits, Records, Rules};
+use super::{Gate, Identity, Limits, Own, OwnHost, Records, Rules};
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{
-    Container, EngineError, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store, Twin,
+    Container, EngineError, Http2, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store,
+    Twin,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::policy::{BuildRule, Mode, Policy, Posture, Scope, Verdict};
+use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};
 use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
 use crate::trust::{TrustCode, TrustError, Twin as Notary, Verifier, VerifierKind};
 use crate::wire::{Answer, Call};
@@ -25,7 +26,16 @@ fn digest(text: &str) -> Digest {
 
 fn policy(posture: Posture) -> Policy {
     let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-    Policy { mode: Mode::Enforce, posture, doors: Vec::new(), build: BuildRule::Deny, plugins: Vec::new(), scopes: vec![scope] }
+    Policy {
+        mode: Mode::Enforce,
+        audit: AuditRule::GoOn,
+        posture,
+        doors: Vec::new(),
+        build: BuildRule::Deny,
+        http2: Http2Rule::Open,
+        plugins: Vec::new(),
+        scopes: vec![scope],
+    }
 }
 
 /// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
@@ -77,6 +87,7 @@ fn house_with(policy: Policy, notary: Notary) -> House {
         name: Duration::from_millis(200),
         look: Duration::from_millis(200),
         after: Duration::from_millis(200),
+        places: 64,
     };
     let workers = tokio::runtime::Handle::current();
     let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::default(), workers);
@@ -786,11 +797,10 @@ async fn a_pull_that_brought_other_content_is_recorded() {
     assert_eq!(mismatches(), 1);
 }
 
-/// Engines from 29.2 on show no status for a pull that failed, either.
+/// A pull that failed has no status, either: on older engines once its answer had begun, on those from 29.2 on always.
 #[tokio::test]
 async fn a_pull_that_brought_nothing_is_no_mismatch() {
     let house = house();
-    house.gate.speaks_http2.store(true, std::sync::atomic::Ordering::Relaxed);
     let text = r#"{"RequestMethod":"POST","RequestUri":"/v1.56/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
         "RequestHeaders":{"Content-Length":"0"}}"#;
     let call = Call::decode(text.as_bytes()).unwrap();
@@ -959,12 +969,83 @@ fn the_lists_words_say_what_may_have_begun() {
     }
 }
 
-#[test]
-fn engines_from_29_2_on_may_be_spoken_to_over_http2() {
-    for (version, may) in
-        [("20.10.24+dfsg1", false), ("28.5.2", false), ("29.1.0", false), ("29.2.0", true), ("30.0.0-rc.1", true), ("dev", true)]
+/// A pull that is empty as it is shown, with a Content-Type: over HTTP/2 a form may hide in it.
+fn maybe_form() -> Result<(Call, Intent), crate::wire::CallError> {
+    let text = r#"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1",
+        "RequestHeaders":{"Content-Length":"0","Content-Type":"plain/text"}}"#;
+    Gate::read(text.as_bytes(), crate::request::Transport::MaybeHttp2)
+}
+
+fn says_closed() -> Policy {
+    Policy { http2: Http2Rule::Closed, ..policy(Posture::Images) }
+}
+
+#[tokio::test]
+async fn a_call_that_only_http2_could_hide_a_form_in_is_refused_from_29_2_on() {
+    for (version, passes) in
+        [("20.10.24+dfsg1", true), ("28.5.2", true), ("29.1.0", true), ("29.2.0", false), ("30.0.0-rc.1", false), ("dev", false)]
     {
-        assert_eq!(super::serves_http2(version), may, "{version}");
+        let house = house();
+        house.engine.upgrade(version);
+        house.engine.serve_http2(Http2::Refused);
+        let answer = house.gate.request(maybe_form()).await;
+        assert_eq!(answer == Answer::Allow, passes, "{version}: {answer:?}");
+        if let Answer::Deny(message) = answer {
+            assert!(message.contains("Content-Type") && message.contains("HTTP2=closed"), "{message}");
+            assert!(message.len() < 300, "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_closed_is_believed_while_the_engines_socket_agrees() {
+    for (probed, passes) in [
+        (Http2::Refused, true),
+        (Http2::Grpc, false),
+        (Http2::Rest(Some(404)), false),
+        (Http2::Rest(None), false),
+        (Http2::HungUp, false),
+        (Http2::Silent, false),
+    ] {
+        let house = house_with(says_closed(), Notary::default().with(GOOD, digest("good manifest")));
+        house.engine.upgrade("29.7.2");
+        house.engine.serve_http2(probed);
+        for _ in 0..2 {
+            assert_eq!(house.gate.request(maybe_form()).await == Answer::Allow, passes, "{probed:?}");
+        }
+        // One look is enough for a process that has answered.
+        let looks = house.engine.calls().iter().filter(|call| *call == "http2").count();
+        assert_eq!(looks, if probed == Http2::Silent { 2 } else { 1 }, "{probed:?}");
+    }
+}
+
+/// The drop-in is taken away, or the engine upgraded, and the engine restarted; the gate goes on.
+#[tokio::test]
+async fn what_is_known_of_the_engine_ends_with_its_process() {
+    let house = house_with(says_closed(), Notary::default().with(GOOD, digest("good manifest")));
+    house.engine.upgrade("29.7.2");
+    assert_eq!(house.gate.request(maybe_form()).await, Answer::Allow);
+    house.engine.serve_http2(Http2::Grpc);
+    house.engine.restart();
+    assert!(matches!(house.gate.request(maybe_form()).await, Answer::Deny(_)));
+    house.engine.serve_http2(Http2::Refused);
+    assert!(matches!(house.gate.request(maybe_form()).await, Answer::Deny(_)), "it is the same process");
+    house.engine.restart();
+    assert_eq!(house.gate.request(maybe_form()).await, Answer::Allow);
+
+    let upgraded = self::house();
+    assert_eq!(upgraded.gate.request(maybe_form()).await, Answer::Allow);
+    upgraded.engine.upgrade("29.2.0");
+    upgraded.engine.restart();
+    assert!(matches!(upgraded.gate.request(maybe_form()).await, Answer::Deny(_)));
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_asked_may_speak_http2() {
+    for policy in [policy(Posture::Images), says_closed()] {
+        let house = house_with(policy, Notary::default().with(GOOD, digest("good manifest")));
+        house.engine.fail_with(Some(EngineError::Timeout { call: "GET /version".into() }));
+        assert!(matches!(house.gate.request(maybe_form()).await, Answer::Deny(_)));
     }
 }
 
@@ -1077,4 +1158,311 @@ fn with_faulty_settings_no_plugin_is_enabled() {
     let says = |intent| crate::policy::decide_without_policy("x", Posture::Images, &intent);
     assert!(matches!(says(enable("made:1")), crate::policy::Verdict::Deny(crate::policy::Reason::SettingFault { .. })));
     assert!(matches!(says(sent("POST", "/plugins/img-authz/set")), crate::policy::Verdict::Allow(_)));
+}
+
+fn refused(answer: &Answer) -> &str {
+    match answer {
+        Answer::Allow => "allow",
+        Answer::Deny(message) => message.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// A create that the engine has not carried out after 20 s, and whose end the daemon does not tell.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_a_create_gives_starts_nothing_until_the_create_is_over() {
+    let house = house();
+    let create = |name: &str| {
+        let Intent::Create(create) = create(GOOD) else { panic!() };
+        let uri = format!("/containers/create?name={name}");
+        let call = Call { method: "POST".into(), uri, ..call_without_body() };
+        Ok((call, Intent::Create(Box::new(Create { name: Some(name.into()), ..*create }))))
+    };
+    assert_eq!(house.gate.request(create("web")).await, Answer::Allow);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(refused(&house.lives("POST", "/containers/web/start").await), "name-busy");
+    // An engine that does not answer says nothing about it.
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    house.engine.fail_with(Some(EngineError::Timeout { call: "GET /images/x".into() }));
+    assert_eq!(refused(&house.lives("POST", "/containers/web/start").await), "name-busy");
+    // It is passed, and the name is given.
+    house.engine.fail_with(None);
+    assert_eq!(house.lives("POST", "/containers/web/start").await, Answer::Allow);
+    // An end, whatever it was, needs no such proof.
+    assert_eq!(house.gate.request(create("db")).await, Answer::Allow);
+    house.ends("POST", "/containers/create?name=db").await;
+    assert_eq!(refused(&house.lives("POST", "/containers/db/start").await), "container-unknown");
+}
+
+/// One client's decisions that hang, all of repositories that it has made up.
+#[tokio::test]
+async fn decisions_that_hang_leave_places_to_others_and_are_refused_at_once_when_there_are_too_many() {
+    let house = house_with(policy(Posture::Images), Notary { hangs: true, ..Notary::default() });
+    let record = Record {
+        image_id: digest("good config"),
+        repository: "r.example/team/good".parse().unwrap(),
+        digest: digest("good manifest"),
+    };
+    house.gate.records.keep(&record);
+    let ask = |reference: &str| {
+        let (gate, intent) = (house.gate.clone(), pull(reference));
+        async move { gate.request(Ok((call_without_body(), intent))).await }
+    };
+    let hanging: Vec<_> = (0..200).map(|number| tokio::spawn(ask(&format!("r.example/made-up{number}:1")))).collect();
+    tokio::task::yield_now().await;
+    let begun = std::time::Instant::now();
+    assert_eq!(refused(&ask("r.example/one-more:1").await), "overloaded");
+    assert_eq!(house.lives("GET", "/containers/json").await, Answer::Allow);
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    // A repository that has vouched for something is asked about.
+    assert_eq!(refused(&ask(GOOD).await), "deadline");
+    let mut counts = std::collections::BTreeMap::new();
+    for answer in hanging {
+        *counts.entry(refused(&answer.await.unwrap()).to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(counts, [("deadline".to_owned(), 8), ("overloaded".to_owned(), 192)].into());
+    let text = house.gate.metrics();
+    assert!(text.contains("img_authz_places_used 0\n") && text.contains("refused_total{what=\"question\"} 193\n"), "{text}");
+}
+
+/// A client that takes every place does not switch off what finds and kills what was started in another's place.
+#[tokio::test]
+async fn what_began_unjudged_is_killed_whatever_clients_have_taken() {
+    let house = house();
+    let mut unsigned = image("evil", &["r.example/team/evil:1"], &["r.example/team/evil"]);
+    unsigned.id = digest("evil config");
+    house.engine.put_image(unsigned);
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let other = Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container('e', "elsewhere", Some(digest("evil config")))
+    };
+    house.engine.put_container(other);
+    let questions: Vec<_> = std::iter::from_fn(|| house.gate.asking.enter(false)).collect();
+    let decisions: Vec<_> = (0..100).filter_map(|number| house.gate.places.enter(&number.to_string())).collect();
+    let looks = house.gate.looking.acquire_many(u32::try_from(super::after::MAX_LOOKS).unwrap()).await.unwrap();
+    let begun = std::time::Instant::now();
+    house.gate.response(&started_call(Some(204))).await;
+    assert!(begun.elapsed() < Duration::from_millis(100), "its call waits for no other look");
+    assert!(house.engine.killed().is_empty());
+    drop(looks);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if !house.engine.killed().is_empty() {
+            break;
+        }
+    }
+    assert_eq!(house.engine.killed().len(), 1);
+    drop((questions, decisions));
+}
+
+/// An approved update between the check of a rollback and the rollback puts another specification in the place of the judged one.
+#[tokio::test]
+async fn a_rollback_that_brought_back_what_was_not_judged_is_recorded() {
+    let signed = format!("r.example/team/good:1@{}", digest("good manifest"));
+    let unsigned = format!("r.example/team/good:1@{}", digest("evil manifest"));
+    let service = |image: &str, runtime: &str| EngineService {
+        id: "web".into(),
+        spec: ServiceSpec { image: Some(image.into()), runtime: runtime.into(), ..ServiceSpec::default() },
+        previous: None,
+    };
+    for (found, status, mismatches) in [
+        (service(&signed, ""), 200, 0),
+        (service(&signed, "container"), 200, 0),
+        (service(&unsigned, ""), 200, 1),
+        (service(GOOD, ""), 200, 1),
+        (service(&signed, "plugin"), 200, 1),
+        (service(&unsigned, ""), 500, 0),
+    ] {
+        let house = house();
+        house.engine.put_service(found.clone());
+        let uri = "/services/web/update?version=1&rollback=previous".to_owned();
+        let outcome = Some(crate::wire::Outcome { status, body: None });
+        house.gate.after(&Call { method: "POST".into(), uri, outcome, ..call_without_body() }).await;
+        let entries = house.journal.0.lock().unwrap();
+        let seen = entries.iter().filter(|entry| entry.event == Event::Mismatch).count();
+        assert_eq!(seen, mismatches, "{found:?} {status}");
+    }
+}
+
+#[tokio::test]
+async fn in_lockdown_no_network_takes_the_way_to_what_the_gate_talks_to() {
+    let network = |subnet: &str| {
+        let body = format!(r#"{{"Name":"n","IPAM":{{"Config":[{{"Subnet":"{subnet}"}}]}}}}"#);
+        let headers = [("Content-Type".to_owned(), "application/json".to_owned())].into();
+        Intent::of(&Call {
+            method: "POST".into(),
+            uri: "/networks/create".into(),
+            headers,
+            body: Some(body.into_bytes()),
+            ..call_without_body()
+        })
+    };
+    for (posture, open, subnet, says) in [
+        (Posture::Lockdown, "", "10.1.2.0/24", "host-door"),
+        (Posture::Lockdown, "", "10.0.0.0/8", "host-door"),
+        (Posture::Lockdown, "", "10.1.3.0/24", "allow"),
+        (Posture::Lockdown, "", "192.168.7.0/24", "allow"),
+        (Posture::Lockdown, "network-subnet=10.1.2.0/24", "10.1.2.0/24", "allow"),
+        (Posture::Images, "", "10.1.2.0/24", "allow"),
+    ] {
+        let doors = if open.is_empty() { Vec::new() } else { vec![open.parse().unwrap()] };
+        let mut house = house_with(Policy { doors, ..policy(posture) }, Notary::default());
+        let hosts = vec![OwnHost { name: "10.1.2.3".into(), port: 443 }];
+        Arc::get_mut(&mut house.gate).unwrap().own = Own::new(hosts, "/nonexistent".into());
+        assert_eq!(house.says(&network(subnet)).await, says, "{subnet} {open}");
+    }
+}
+
+#[tokio::test]
+async fn in_lockdown_a_create_is_in_the_control_groups_that_the_engine_puts_it_in() {
+    let post = |version: &str| {
+        let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!(r#"{{"Image":"{GOOD}"}}"#));
+        format!(
+            r#"{{"RequestMethod":"POST","RequestUri":"/{version}/containers/create",
+            "RequestHeaders":{{"Content-Type":"application/json"}},"RequestBody":"{body}"}}"#
+        )
+    };
+    for (cgroup, security, version, says) in [
+        ("2", &["seccomp", "cgroupns"][..], "v1.40", "allow"),
+        ("1", &["seccomp", "cgroupns"], "v1.40", "host-door"),
+        ("1", &["seccomp", "cgroupns"], "v1.41", "allow"),
+        ("2", &["seccomp"], "v1.41", "host-door"),
+        ("", &["seccomp"], "v1.41", "host-door"),
+    ] {
+        for posture in [Posture::Lockdown, Posture::Images] {
+            let house = house_with(policy(posture), Notary::default().with(GOOD, digest("good manifest")));
+            house.engine.host_has(cgroup, security);
+            let says = if posture == Posture::Images { "allow" } else { says };
+            // The first meets a gate that has not met the engine.
+            for _ in 0..2 {
+                let read = Gate::read(post(version).as_bytes(), house.gate.manner());
+                assert_eq!(refused(&house.gate.request(read).await), says, "{cgroup} {security:?} {version} {posture:?}");
+            }
+        }
+    }
+}
+
+/// A log on a disk that is full, or not.
+#[derive(Default)]
+struct FullDisk {
+    is_full: std::sync::atomic::AtomicBool,
+    kept: MemoryJournal,
+}
+
+impl crate::audit::Journal for FullDisk {
+    fn record(&self, entry: &crate::audit::Entry) -> crate::audit::Recorded {
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return crate::audit::Recorded::Lost;
+        }
+        self.kept.record(entry)
+    }
+
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_passes_or_is_refused_as_audit_says_and_the_host_is_never_locked() {
+    for (rule, mode, is_refused) in [
+        (AuditRule::GoOn, Mode::Enforce, false),
+        (AuditRule::Require, Mode::Enforce, true),
+        // In mode `audit` nothing is refused.
+        (AuditRule::Require, Mode::Audit, false),
+    ] {
+        let house = house();
+        let journal = Arc::new(FullDisk::default());
+        let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))];
+        let policy = Policy { audit: rule, mode, ..policy(Posture::Images) };
+        let gate = Gate::new(
+            Rules::Good { policy, verifiers },
+            house.engine.clone(),
+            journal.clone(),
+            Records::in_memory(),
+            Identity::default(),
+            tokio::runtime::Handle::current(),
+        );
+        journal.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+        let call = |uri: &str| Call::decode(format!(r#"{{"RequestMethod":"POST","RequestUri":"{uri}"}}"#).as_bytes()).unwrap();
+        let answer = gate.request(Ok((call("/images/create"), pull(GOOD)))).await;
+        match answer {
+            Answer::Deny(message) => assert!(is_refused && message.starts_with("audit-unavailable: "), "{message}"),
+            Answer::Allow => assert!(!is_refused),
+        }
+        for harmless in [Intent::Read, Intent::Harmless] {
+            assert_eq!(gate.request(Ok((call("/containers/x/stop"), harmless))).await, Answer::Allow);
+        }
+        // A name that was refused is free again at once.
+        let Intent::Create(mut named) = create(GOOD) else { panic!() };
+        named.name = Some("web".to_owned());
+        gate.request(Ok((call("/containers/create?name=web"), Intent::Create(named)))).await;
+        let soon = tokio::time::Instant::now() + Duration::from_millis(50);
+        let held = gate.leases.hold("other", &super::leases::Claim::Start("web".to_owned()), soon).await;
+        assert_eq!(held.is_ok(), is_refused);
+        assert!(!is_refused || journal.kept.0.lock().unwrap().iter().all(|entry| entry.code != "audit-unavailable"));
+    }
+}
+
+#[tokio::test]
+async fn doctors_question_is_marked_and_hides_nothing_else() {
+    const PROBE: &str = r#","X-Img-Authz-Probe":"1""#;
+    let house = house();
+    let nobody = "0".repeat(64);
+    let call = |headers: &str, id: &str| {
+        let text = format!(
+            r#"{{"RequestMethod":"POST","RequestUri":"/v1.41/containers/{id}/start","RequestHeaders":{{"Content-Length":"0"{headers}}}}}"#
+        );
+        let call = Call::decode(text.as_bytes()).unwrap();
+        let intent = Intent::of(&call);
+        Ok((call, intent))
+    };
+    for (headers, id, event) in
+        [(PROBE, nobody.as_str(), Event::Probe), ("", nobody.as_str(), Event::Blocked), (PROBE, "nobody", Event::Blocked)]
+    {
+        assert!(matches!(house.gate.request(call(headers, id)).await, Answer::Deny(_)));
+        assert_eq!(house.journal.0.lock().unwrap().last().unwrap().event, event, "{headers} {id}");
+    }
+    let probed =
+        Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/images/create","RequestHeaders":{"X-Img-Authz-Probe":"1"}}"#)
+            .unwrap();
+    house.gate.request(Ok((probed, pull("evil.example/x:1")))).await;
+    assert_eq!(house.journal.0.lock().unwrap().last().unwrap().event, Event::Blocked);
+    assert!(house.gate.metrics().contains(r#"code="container-unknown""#));
+    let counted = house.gate.metrics().lines().find(|line| line.contains("container-unknown")).unwrap().ends_with(" 2");
+    assert!(counted, "the probe is not counted");
+}
+
+/// A client holds the lock of what it started in another's place, for longer than anybody waits, and starts more meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_killed_yet_is_killed_in_the_end_and_holds_up_no_other_look() {
+    let house = house();
+    let began = |id| Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container(id, &format!("elsewhere-{id}"), Some(digest("evil config")))
+    };
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    let held = began('e');
+    for _ in 0..super::after::MAX_LOOKS + 8 {
+        assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+        house.engine.lock_container(&held.id, true);
+        house.engine.put_container(began('e'));
+        house.gate.response(&started_call(Some(204))).await;
+        house.gate.leases.open("web");
+    }
+    assert!(house.engine.killed().is_empty());
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let free = began('f');
+    house.engine.put_container(free.clone());
+    house.gate.response(&started_call(Some(500))).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(house.engine.killed(), [free.id]);
+    tokio::time::sleep(Duration::from_hours(3)).await;
+    house.engine.lock_container(&held.id, false);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(house.engine.killed().contains(&held.id));
+    let told = house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Killed).count();
+    assert_eq!(told, 2, "each is told once");
 }

@@ -80,7 +80,7 @@ const fn nibble(byte: u8) -> Option<u8> {
 
 /// At most 80 characters of foreign text, for messages.
 fn shorten(text: &str) -> String {
-    text.chars().take(80).collect()
+    crate::text::fit(text, 80)
 }
 
 impl FromStr for Digest {

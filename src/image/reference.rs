@@ -90,7 +90,7 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> Result<Self, HostError> {
         if !is_host(text) {
-            return Err(HostError(text.chars().take(80).collect()));
+            return Err(HostError(crate::text::fit(text, 80)));
         }
         Ok(Self(if text == LEGACY_HOST { DEFAULT_HOST } else { text }.into()))
     }
@@ -286,7 +286,7 @@ const fn is_lower_hex(byte: u8) -> bool {
 
 /// At most 80 characters of foreign text, for messages.
 fn shorten(text: &str) -> String {
-    text.chars().take(80).collect()
+    crate::text::fit(text, 80)
 }
 
 impl fmt::Display for Reference {

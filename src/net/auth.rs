@@ -14,7 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, authority, clean, host_of, without_user};
+use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, authority, host_of, without_user};
+use crate::text::clean;
 
 /// Largest `config.json`. Stops a wrong path from filling memory.
 const CONFIG_BYTES: usize = 1 << 20;
@@ -28,8 +29,9 @@ const TOKEN_SECONDS_LEAST: u64 = 60;
 const TOKEN_SECONDS_MOST: u64 = 3600;
 /// Tokens are renewed this long before they end.
 const TOKEN_MARGIN: Duration = Duration::from_secs(10);
-/// Most tokens kept. Stops made-up repository names from filling memory.
+/// Most tokens kept, and most bytes of them. Stops made-up repository names, and tokens of the largest size, from filling memory.
 const TOKENS: usize = 1024;
+const TOKENS_BYTES: usize = 4 << 20;
 /// Most challenges read in one header.
 const CHALLENGES: usize = 8;
 /// Docker's key of Docker Hub.
@@ -360,17 +362,29 @@ impl Session {
         if had_token {
             self.forget(asker.scope);
         }
+        // The server did answer. What then comes too late, for want of time, is a slow answer and not the lack of one.
+        let late = |error, had: Bounds| match error {
+            NetError::Timeout { host, .. } if had.time < bounds.time / 12 * 11 => NetError::Stalled { host, after: bounds.time },
+            error => error,
+        };
         let challenge = match Challenge::of(&answer) {
             Some(challenge) => challenge,
-            None => self.ping(left()).await?,
+            None => {
+                let had = left();
+                self.ping(had).await.map_err(|error| late(error, had))?
+            }
         };
         let authorization = match &challenge {
             Challenge::Basic => self.basic(&url, asker)?,
-            Challenge::Bearer { realm, service } => self.token(realm, service.as_deref(), asker, left()).await?,
+            Challenge::Bearer { realm, service } => {
+                let had = left();
+                self.token(realm, service.as_deref(), asker, had).await.map_err(|error| late(error, had))?
+            }
         };
         let mut second = headers;
         second.insert("authorization", authorization.clone());
-        let answer = self.client.get(&url, second, left()).await?;
+        let had = left();
+        let answer = self.client.get(&url, second, had).await.map_err(|error| late(error, had))?;
         if answer.status == 401 {
             self.forget(asker.scope);
             return Err(self.unauthorized(match asker.credentials {
@@ -450,6 +464,7 @@ impl Session {
                     None => format!("the token service `{host}` gives no token without ({status})"),
                 }));
             }
+            status if answer.is_busy() => return Err(NetError::Busy { host, status }),
             status => {
                 return Err(NetError::Unreachable { host, cause: format!("the token service answers with status {status}") });
             }
@@ -480,10 +495,13 @@ impl Session {
     fn keep(&self, scope: &str, text: HeaderValue, time: Duration) {
         let now = Instant::now();
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() >= TOKENS {
+        let is_full = |tokens: &HashMap<String, Token>| {
+            tokens.len() >= TOKENS || tokens.values().map(|token| token.text.len()).sum::<usize>() > TOKENS_BYTES
+        };
+        if is_full(&tokens) {
             tokens.retain(|_, token| token.until > now);
         }
-        if tokens.len() >= TOKENS {
+        if is_full(&tokens) {
             tokens.clear();
         }
         tokens.insert(scope.to_owned(), Token { text, until: now + time });

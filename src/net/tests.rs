@@ -20,12 +20,6 @@ fn gzip_is_undone_up_to_its_bound() {
 }
 
 #[test]
-fn foreign_text_stays_on_one_line() {
-    assert_eq!(clean("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
-    assert_eq!(clean(&"x".repeat(1000)).len(), 160);
-}
-
-#[test]
 fn a_url_is_shown_without_its_password() {
     for (url, shown) in [
         ("https://user:p@ss@host:1/path@x?y", "https://host:1/path@x?y"),
@@ -45,4 +39,62 @@ fn a_pem_may_be_quoted_and_must_hold_a_certificate() {
     assert!(Tls::only(&format!(" '\n{pem}\n' ")).and_then(|tls| Client::new(&tls)).is_ok());
     assert!(matches!(Tls::only("\"\""), Err(NetError::Bad(_))));
     assert!(matches!(Tls::only("-----BEGIN CERTIFICATE-----\nAA"), Err(NetError::Bad(_))));
+}
+
+/// A server that takes connections and never answers.
+async fn silent() -> (tokio::net::TcpListener, Url) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    (listener, url)
+}
+
+#[tokio::test]
+async fn a_time_out_of_a_process_that_did_not_run_says_nothing_about_the_server() {
+    let client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).unwrap();
+    let (_listener, url) = silent().await;
+    let bounds = Bounds { bytes: 1000, time: Duration::from_secs(1) };
+    let hold_up = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        std::thread::sleep(Duration::from_millis(700));
+    };
+    let (answer, ()) = tokio::join!(client.get(&url, HeaderMap::new(), bounds), hold_up);
+    assert!(matches!(answer, Err(NetError::Ours { .. })), "{answer:?}");
+    assert!(!is_gone(&answer));
+}
+
+#[tokio::test]
+async fn a_server_without_an_answer_is_gone() {
+    let client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).unwrap();
+    let (listener, url) = silent().await;
+    // Long enough for a machine that is busy.
+    let bounds = Bounds { bytes: 1000, time: Duration::from_secs(3) };
+    let answer = client.get(&url, HeaderMap::new(), bounds).await;
+    assert!(matches!(answer, Err(NetError::Timeout { .. })), "{answer:?}");
+    assert!(is_gone(&answer));
+    drop(listener);
+    let answer = client.get(&url, HeaderMap::new(), bounds).await;
+    assert!(matches!(answer, Err(NetError::Unreachable { .. })) && is_gone(&answer), "{answer:?}");
+}
+
+#[test]
+fn busy_servers_are_told_from_those_that_are_gone() {
+    let answer = |status, rest: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        headers.extend(rest.map(|rest| (HeaderName::from_static("retry-after"), HeaderValue::from_str(rest).unwrap())));
+        Ok(Answer { status, headers, body: Vec::new() })
+    };
+    for (status, rest, expected) in [
+        (200, None, false),
+        (401, None, false),
+        (404, None, false),
+        (429, None, false),
+        (429, Some("1"), false),
+        (500, None, true),
+        (502, Some("1"), true),
+        (503, None, true),
+        (503, Some("1"), false),
+        (503, Some("soon"), false),
+    ] {
+        assert_eq!(is_gone(&answer(status, rest)), expected, "{status} {rest:?}");
+    }
 }

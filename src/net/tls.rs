@@ -12,10 +12,12 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use x509_cert::der::Decode as _;
 
 use super::{NetError, Plain};
-use crate::files::read_text;
+use crate::files::{Texts, read_folder, read_text};
 
 /// Largest PEM text read. Stops a wrong path from filling memory; the system bundle is 220 KB.
 const PEM_BYTES: u64 = 4 << 20;
+/// Most files of a kind read from one folder of `certs.d`. Stops a wrong folder from filling memory.
+const CERTIFICATE_FILES: usize = 32;
 
 /// How a [`super::Client`] speaks TLS.
 #[derive(Debug, Default)]
@@ -73,6 +75,36 @@ impl Identity {
     }
 }
 
+/// The certificates and keys in a folder, as docker lays it out: `*.crt`, and `NAME.cert` with `NAME.key`; none where there is no
+/// folder. Keys without a certificate are nobody's business.
+pub fn certificate_files(folder: &Path) -> Result<Texts, String> {
+    let mut files = read_folder(folder, &["crt"], CERTIFICATE_FILES, PEM_BYTES)?;
+    files.0.extend(client_files(folder)?.0);
+    Ok(files)
+}
+
+/// Of the folders of a server (`certs.d/HOST:PORT`, `tls/HOST:PORT`; `server` is `host:port`) the first that is there, and what is
+/// read of it: no CAs where their text is given.
+pub fn server_files(server: &str, pem: Option<&str>, folders: &[PathBuf]) -> Result<Texts, String> {
+    // The name comes from the operator; a slash in it would lead elsewhere.
+    let named = folders.iter().map(|folder| folder.join(server)).find(|folder| folder.is_dir());
+    match named.filter(|_| !server.contains('/')) {
+        Some(folder) if pem.is_none() => certificate_files(&folder),
+        Some(folder) => client_files(&folder),
+        None => Ok(Texts::default()),
+    }
+}
+
+fn client_files(folder: &Path) -> Result<Texts, String> {
+    let mut files = read_folder(folder, &["cert"], CERTIFICATE_FILES, PEM_BYTES)?;
+    for (path, _) in files.0.clone() {
+        let key = path.with_extension("key");
+        let text = read_text(&key, PEM_BYTES).map_err(|error| format!("`{}` cannot be read: {error}", key.display()))?;
+        files.0.push((key, text));
+    }
+    Ok(files)
+}
+
 /// What stands around a PEM in an environment variable.
 fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'')
@@ -97,32 +129,27 @@ impl Tls {
         Ok(Self { roots: Roots::only_pem(pem)?, ..Self::default() })
     }
 
-    /// What is configured for a server (`host:port`): the CA text given, which then stands alone; else what lies in a folder
-    /// of that name, as docker lays it out (`certs.d/HOST:PORT`, `tls/HOST:PORT`): `*.crt` besides the system's CAs, and a
-    /// client certificate `NAME.cert` with its `NAME.key`, which [`super::auth::Session`] shows to that server alone. The first
-    /// folder that is there counts.
+    /// What is configured for a server: see [`server_files`] and [`Tls::of_files`].
     pub fn for_server(server: &str, pem: Option<&str>, folders: &[PathBuf]) -> Result<Self, NetError> {
+        Self::of_files(pem, &server_files(server, pem, folders).map_err(NetError::Bad)?)
+    }
+
+    /// The CA text given, which then stands alone; else the `*.crt` of these files besides the system's CAs. And the first client
+    /// certificate `NAME.cert` with its `NAME.key`, which [`super::auth::Session`] shows to that server alone.
+    pub fn of_files(pem: Option<&str>, files: &Texts) -> Result<Self, NetError> {
         let mut tls = match pem {
             Some(pem) => Self::only(pem)?,
             None => Self::default(),
         };
-        // The name comes from the operator; a slash in it would lead elsewhere.
-        let named = folders.iter().map(|folder| folder.join(server)).find(|folder| folder.is_dir());
-        let Some(folder) = named.filter(|_| !server.contains('/')) else { return Ok(tls) };
         let bad = |path: &Path, why: &dyn std::fmt::Display| NetError::Bad(format!("`{}`: {why}", path.display()));
-        let read = |path: &Path| read_text(path, PEM_BYTES).map_err(|error| bad(path, &error));
-        let entries = std::fs::read_dir(&folder).map_err(|error| bad(&folder, &error))?;
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.sort();
         let mut own = Vec::new();
-        for path in paths {
+        for (path, text) in &files.0 {
             match path.extension().and_then(|ending| ending.to_str()) {
-                Some("crt") if pem.is_none() => {
-                    own.extend(certificates(&read(&path)?).map_err(|error| bad(&path, &error))?);
-                }
+                Some("crt") if pem.is_none() => own.extend(certificates(text).map_err(|error| bad(path, &error))?),
                 Some("cert") if tls.identity.is_none() => {
                     let key = path.with_extension("key");
-                    tls.identity = Some(Identity::from_pem(&read(&path)?, &read(&key)?).map_err(|error| bad(&path, &error))?);
+                    let key = files.0.iter().find(|(other, _)| *other == key).map_or("", |(_, text)| text);
+                    tls.identity = Some(Identity::from_pem(text, key).map_err(|error| bad(path, &error))?);
                 }
                 _ => {}
             }

@@ -1,10 +1,15 @@
 //! The decision: look for what says yes; the last line refuses.
 
+use std::net::IpAddr;
+
 use super::{
-    Asked, BuildRule, ContainerFacts, Facts, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture, Reason, Scope, ServiceFacts,
+    Asked, AuditRule, BuildRule, ContainerFacts, Facts, Http2Rule, ImageFacts, Local, Mode, NetworkFacts, Policy, Posture,
+    Reason, Scope, ServiceFacts,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra};
+use crate::request::{
+    Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra, Subnet,
+};
 use crate::trust::{Freshness, Hashed, Question, TrustCode, VerifierKind, Vouch};
 
 /// The decision about one call.
@@ -123,9 +128,15 @@ pub fn precheck(policy: &Policy, intent: &Intent) -> Option<Verdict> {
         // Whether a plugin call is about this very plugin is a fact.
         Intent::Plugin(_) => None,
         Intent::Swarm => forbidden_in_lockdown("swarm membership changes"),
-        Intent::Volume { doors } | Intent::Network { doors } => match shut(policy, doors) {
+        Intent::Volume { doors } => match shut(policy, doors) {
             None => allow(Grounds::NoImage),
             Some(reason) => deny(reason),
+        },
+        Intent::Network { doors, subnets } => match shut(policy, doors) {
+            Some(reason) => deny(reason),
+            None if policy.posture == Posture::Images || subnets.is_empty() => allow(Grounds::NoImage),
+            // Which addresses the gate uses is a fact.
+            None => None,
         },
         Intent::NetworkPlugin { driver } => forbidden_in_lockdown(&format!("network driver {driver}")),
         Intent::Unknown { route } => deny(Reason::RouteUnknown { route: route.clone() }),
@@ -161,6 +172,12 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
             }
         },
         Intent::Plugin(call) => return decide_plugin(policy, call, facts),
+        Intent::Network { subnets, .. } => {
+            return match covering(policy, subnets, &facts.own_addresses) {
+                None => Verdict::Allow(Permit::new(Grounds::NoImage)),
+                Some(reason) => Verdict::Deny(reason),
+            };
+        }
         // `precheck` has decided every other intent; if it ever does not, silence means no.
         Intent::Read
         | Intent::Harmless
@@ -171,7 +188,6 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
         | Intent::Drive(_)
         | Intent::Swarm
         | Intent::Volume { .. }
-        | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }
         | Intent::Unknown { .. }
         | Intent::Unreadable(_) => Err(Reason::Internal),
@@ -204,13 +220,18 @@ fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason>
         return Some(Reason::PostureForbids { what: format!("plugin {}", verb(*change)) });
     }
     let strict = Policy {
+        audit: AuditRule::GoOn,
         mode: Mode::Enforce,
         posture,
         doors: Vec::new(),
         build: BuildRule::Deny,
+        http2: Http2Rule::Open,
         plugins: Vec::new(),
         scopes: Vec::new(),
     };
+    if let Intent::Network { doors, .. } = intent {
+        return shut(&strict, doors);
+    }
     match precheck(&strict, intent) {
         Some(Verdict::Allow(_)) => None,
         Some(Verdict::Deny(reason)) => Some(reason),
@@ -447,6 +468,14 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
 /// The refusal of the first way to the host that no rule opens.
 fn shut(policy: &Policy, doors: &[Door]) -> Option<Reason> {
     policy.shut(doors).map(|door| Reason::HostDoor { door: door.id, what: door.what.clone() })
+}
+
+/// The refusal of the first subnet that takes the way to an address that the gate itself uses.
+fn covering(policy: &Policy, subnets: &[Subnet], own: &[IpAddr]) -> Option<Reason> {
+    let covers = |subnet: &&Subnet| own.iter().any(|address| subnet.covers(*address));
+    let doors: Vec<Door> =
+        subnets.iter().filter(covers).map(|subnet| Door { id: "network-subnet", what: subnet.to_string() }).collect();
+    shut(policy, &doors)
 }
 
 /// In posture `lockdown` each network must be known to be none of the host's.

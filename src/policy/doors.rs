@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use crate::request::Door;
+use crate::text::fit;
 
 /// Longest evidence that is compared. What is longer has been cut, and may hold anything behind the cut.
 const EVIDENCE_CHARS: usize = 256;
@@ -73,7 +74,7 @@ impl FromStr for DoorRule {
             None => (written.trim(), None),
         };
         let Some(id) = Door::IDS.iter().copied().find(|known| *known == id) else {
-            return Err(DoorRuleError::UnknownId { id: id.chars().take(40).collect() });
+            return Err(DoorRuleError::UnknownId { id: fit(id, 40) });
         };
         let Some(what) = what else { return Ok(Self { id, opens: Opens::All }) };
         if what.chars().count() > EVIDENCE_CHARS {
@@ -84,7 +85,7 @@ impl FromStr for DoorRule {
             return Err(DoorRuleError::Empty { id });
         }
         if PATHS.contains(&id) && !is_good_path(id, named) {
-            return Err(DoorRuleError::Path { id, path: named.chars().take(80).collect() });
+            return Err(DoorRuleError::Path { id, path: fit(named, 80) });
         }
         let folder = named.strip_suffix('/').filter(|_| PATHS.contains(&id) && named.starts_with('/'));
         let opens = match (begins, folder) {

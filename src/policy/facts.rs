@@ -16,6 +16,8 @@ pub struct Facts {
     pub networks: Vec<NetworkFacts>,
     /// About the plugin that is to be enabled.
     pub plugin: Option<PluginFacts>,
+    /// Addresses that the gate itself uses, where a network of the client's choice may cover them (posture `lockdown`).
+    pub own_addresses: Vec<std::net::IpAddr>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
     /// Something the call depends on could not be found out; it is refused with this.
@@ -31,6 +33,10 @@ pub enum ContainerFacts {
     Found {
         /// Its whole id.
         id: String,
+        /// What it is called now.
+        name: String,
+        /// The image it was asked for with. No evidence of anything.
+        image_ref: String,
         /// Its image's id; `None` for a container made without an image.
         image: Option<Digest>,
         /// Sources of image mounts as they were written at create.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::Unreadable;
+use crate::text::{fit, shortened};
 use crate::trust::{TrustCode, TrustError};
 
 /// Longest refusal a client is shown, in characters.
@@ -163,6 +164,8 @@ pub enum Reason {
         /// The container, as named in the call.
         container: String,
     },
+    /// What would be let pass cannot be recorded.
+    AuditUnavailable,
     /// The decision took too long.
     Deadline {
         /// Its bound, in seconds.
@@ -214,6 +217,7 @@ impl Reason {
             Self::NameTaken { .. } => "name-taken",
             Self::StateUnwritable => "state-unwritable",
             Self::ContainerBusy { .. } => "container-busy",
+            Self::AuditUnavailable => "audit-unavailable",
             Self::Deadline { .. } => "deadline",
             Self::Overloaded => "overloaded",
             Self::SettingFault { .. } => "setting-fault",
@@ -233,10 +237,10 @@ impl Reason {
                 )
             }
             Self::Trust { image, error } => format!("{}: {}", quoted(image), printable(&error.message)),
-            Self::OfId { id, reason } => format!("{}: {}", quoted(&bounded(id, ID_CHARS)), reason.evidence()),
+            Self::OfId { id, reason } => format!("{}: {}", quoted(&shortened(id, ID_CHARS)), reason.evidence()),
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
-                    "{} is vouched for as {}…, the host holds {}…",
+                    "{} is approved as {}…, but this host has {}… under that name",
                     quoted(&reference.to_string()),
                     short(expected),
                     short(held)
@@ -248,11 +252,13 @@ impl Reason {
             Self::PullAllTags { repository } => {
                 format!("a pull without a tag brings every tag of {}", quoted(repository.as_str()))
             }
-            Self::MountNeedsDigest { source } => format!("image mount {} is named by something that can move", quoted(source)),
+            Self::MountNeedsDigest { source } => {
+                format!("image mount {} is named by a tag or a short id, which can come to mean other content", quoted(source))
+            }
             Self::ServiceNeedsDigest { image } => format!("service image {} is not pinned by a digest", quoted(image)),
-            Self::ServicePlugin { plugin } => format!("the service runs {}, which is no container image", quoted(plugin)),
+            Self::ServicePlugin { plugin } => format!("the service runs {}, which is not a container image", quoted(plugin)),
             Self::ServiceUnknown { service } => {
-                format!("service {} has no previous specification that can be read", quoted(service))
+                format!("service {} is not there, or has no earlier specification of containers", quoted(service))
             }
             Self::StartWithBody => "a start with a body can replace the container's host configuration".to_owned(),
             Self::StartFromCheckpoint => "a start from a checkpoint runs a process image that nothing vouches for".to_owned(),
@@ -260,8 +266,8 @@ impl Reason {
             Self::BuildDenied { what } => format!("{what} runs base images that the daemon does not show to plugins"),
             Self::PostureForbids { what } => format!("posture lockdown refuses {what}"),
             // Some doors are no more than their name.
-            Self::HostDoor { door, what } if door == what => format!("{} opens the host", quoted(door)),
-            Self::HostDoor { door, what } => format!("{door} {} opens the host", quoted(what)),
+            Self::HostDoor { door, what } if door == what => format!("{} gives access to the host", quoted(door)),
+            Self::HostDoor { door, what } => format!("{door} {} gives access to the host", quoted(what)),
             Self::PluginNeedsDigest { remote } => {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
             }
@@ -273,22 +279,25 @@ impl Reason {
             }
             Self::PluginBusy => "plugins are being enabled and changed at the same time".to_owned(),
             Self::SelfProtect { what } => format!("{} would replace or weaken this gate", quoted(what)),
-            Self::RouteUnknown { route } => format!("{} is not a call this gate knows", quoted(route)),
+            Self::RouteUnknown { route } => format!("{} is not an API call that this gate knows", quoted(route)),
             Self::Unreadable(why) => printable(&why.to_string()),
             Self::CallUnreadable { why } => clean(why),
-            Self::EngineUnreachable { why } => format!("the engine cannot be asked about it: {}", clean(why)),
+            Self::EngineUnreachable { why } => format!("the gate cannot ask the engine about it: {}", clean(why)),
             Self::NameBusy { name } => {
                 format!("a call that gives the name {} to a container, or starts by it, is under way", quoted(name))
             }
             Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
             Self::StateUnwritable => "the gate cannot write to its state folder which name is being given".to_owned(),
+            Self::AuditUnavailable => {
+                "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned()
+            }
             Self::ContainerBusy { container } => {
                 format!("the engine does not say what container {} is: another call holds it", quoted(container))
             }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
             Self::SettingFault { fault } => format!("the gate's settings are faulty: {}", clean(fault)),
-            Self::Internal => "the gate met a fault of its own".to_owned(),
+            Self::Internal => "an error inside the gate".to_owned(),
         }
     }
 
@@ -296,48 +305,61 @@ impl Reason {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::RegistryNotAllowed { .. } => "use an image of an allowed registry, or have REGISTRY extended",
+            Self::RegistryNotAllowed { .. } => {
+                "use an image of an allowed registry, or ask this host's administrator to add this one to REGISTRY"
+            }
             Self::Trust { error, .. } => trust_remedy(error.code),
             Self::OfId { reason, .. } => reason.remedy(),
-            Self::ContentMismatch { .. } => "pull the reference anew, or have this content signed",
-            Self::ImageUnapproved { .. } => "pull it by its signed reference, or have its digest approved",
-            Self::ImageMissing { .. } => "pull it by its reference first",
+            Self::ContentMismatch { .. } => "pull it again; if the refusal stays, ask the publisher to sign this content",
+            Self::ImageUnapproved { .. } => {
+                "pull it by the name it is signed under, or have it added to the allowlist (img-authz register)"
+            }
+            Self::ImageMissing { .. } => "pull it by its name first",
             Self::NoImage => "create the container from an approved image",
             Self::PullAllTags { .. } => "pull one tag or digest at a time",
-            Self::MountNeedsDigest { .. } => "name it by full image id or @sha256: digest",
+            Self::MountNeedsDigest { .. } => "name it by its full image id, or by NAME@sha256:DIGEST",
             Self::ServiceNeedsDigest { .. } => "use NAME@sha256:DIGEST, or let the CLI resolve the image",
             Self::ServicePlugin { .. } => "run services from approved images only",
-            Self::ServiceUnknown { .. } => "update the service with the wanted image by digest",
+            Self::ServiceUnknown { .. } => "update the service to the image that you want, named by its digest",
             Self::StartWithBody => "start it without a body",
             Self::StartFromCheckpoint => "start it without a checkpoint",
             Self::ContainerUnknown { .. } => "see docker ps -a",
             Self::BuildDenied { .. } => "build elsewhere and sign the result, or set BUILD=allow",
-            Self::PostureForbids { .. } => "have it done by the host's administrator",
-            Self::HostDoor { .. } => "leave it out, or have ALLOW_DOORS extended",
+            Self::PostureForbids { .. } => {
+                "ask this host's administrator; no client of the Docker API may do it while POSTURE is lockdown"
+            }
+            Self::HostDoor { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_DOORS",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
-            Self::PluginUnapproved { .. } => "install it by an approved digest, or have ALLOW_PLUGINS extended",
+            Self::PluginUnapproved { .. } => {
+                "install it by an approved digest, or ask this host's administrator to name it in ALLOW_PLUGINS"
+            }
             Self::PluginBusy => "repeat the call",
-            Self::SelfProtect { .. } => "take the gate out of daemon.json and reload the daemon first",
-            Self::RouteUnknown { .. } => "update the gate if the engine is newer",
+            Self::SelfProtect { .. } => "as root on this host, first take the gate out of daemon.json and reload dockerd",
+            Self::RouteUnknown { .. } => "update img-authz if the engine is newer than it",
             Self::Unreadable(Unreadable::ImportBody) => "bring it by docker load, or import it from a URL",
             Self::Unreadable(Unreadable::MaybeForm) => {
-                "send no Content-Type without a body, or close HTTP/2 (GODEBUG=http2server=0 for dockerd)"
+                "send no Content-Type without a body, or close HTTP/2 (GODEBUG=http2server=0 for dockerd) and set HTTP2=closed"
             }
             Self::Unreadable(Unreadable::Name(_)) => "use letters, digits, `_`, `.` and `-`, at least two",
             Self::Unreadable(Unreadable::MountType(_)) => {
-                "use bind, volume, tmpfs or image; update the gate if the engine is newer"
+                "use bind, volume, tmpfs or image; update img-authz if the engine is newer than it"
             }
-            Self::Unreadable(_) => "send the call as docker's own clients do",
+            Self::Unreadable(_) => "send the call in the form that the docker command line uses",
             Self::CallUnreadable { .. } => "repeat the call",
-            Self::EngineUnreachable { .. } => "see the gate's log and DOCKER_HOST",
+            Self::EngineUnreachable { .. } => "on this host, see the gate's log and the setting DOCKER_HOST",
             Self::NameBusy { .. } => "repeat the call, or use the container's full id (docker ps -a --no-trunc)",
             Self::NameTaken { .. } => "rename or remove that container first",
+            Self::AuditUnavailable => {
+                "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call"
+            }
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, export), then repeat",
             Self::Overloaded => "repeat the call",
             Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
-            Self::SettingFault { .. } => "docker plugin disable, set, enable, then reload the daemon",
-            Self::Internal => "see the gate's log and report it",
+            Self::SettingFault { .. } => {
+                "as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd"
+            }
+            Self::Internal => "see the gate's log, and report it as a bug",
         }
     }
 
@@ -359,6 +381,7 @@ impl Reason {
             | Self::ContainerBusy { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
+            | Self::AuditUnavailable
             | Self::SettingFault { .. }
             | Self::Internal => true,
             _ => false,
@@ -368,8 +391,8 @@ impl Reason {
     /// The whole line: `code: evidence; remedy`, at most [`MESSAGE_CHARS`] characters, no control characters.
     #[must_use]
     pub fn message(&self) -> String {
-        let line = format!("{}: {}; {}", self.code(), bounded(&self.evidence(), EVIDENCE_CHARS), self.remedy());
-        bounded(&line, MESSAGE_CHARS)
+        let line = format!("{}: {}; {}", self.code(), shortened(&self.evidence(), EVIDENCE_CHARS), self.remedy());
+        shortened(&line, MESSAGE_CHARS)
     }
 }
 
@@ -377,27 +400,27 @@ impl Reason {
 #[must_use]
 pub const fn trust_remedy(code: TrustCode) -> &'static str {
     match code {
-        TrustCode::Unreachable => "check NOTARY and the network from this host, then repeat",
-        TrustCode::Busy => "repeat in a minute; if it stays so, tell the Notary's operator",
-        TrustCode::CaRefused => "set NOTARY_ROOT_CA to the CA of that server's certificate",
-        TrustCode::Unauthorized => "put credentials for the registry into DOCKER_CONFIG's config.json",
-        TrustCode::NoTrustData => "sign the image (docker trust sign), or use a signed one",
+        TrustCode::Unreachable => "check from this host that the server can be reached, then repeat",
+        TrustCode::Busy => "repeat in a minute; if it stays so, tell that server's operator",
+        TrustCode::CaRefused => "give the gate that server's CA: NOTARY_ROOT_CA for Notary, certs.d/HOST/ca.crt for a registry",
+        TrustCode::Unauthorized => "put credentials for the registry into the gate's config.json (setting DOCKER_CONFIG)",
+        TrustCode::NoTrustData => "ask its publisher to sign it (docker trust sign), or use a signed image",
         TrustCode::Withdrawn => {
-            "its trust data was deleted: have it signed again; if Notary was built anew, img-authz trust forget REPOSITORY"
+            "its trust data was deleted: ask its publisher to sign it again; if Notary was built anew, img-authz trust forget REPOSITORY"
         }
-        TrustCode::NotSigned => "sign this tag (docker trust sign), or use a signed one",
+        TrustCode::NotSigned => "ask its publisher to sign this tag (docker trust sign), or use a signed one",
         TrustCode::SignerMissing => {
             "have that signer run docker trust sign with its key; owners add one by docker trust signer add"
         }
-        TrustCode::Invalid => "do not use this image; tell its publisher and the Notary's operator",
-        TrustCode::Expired => "have the publisher sign again, and check this host's clock",
+        TrustCode::Invalid => "do not use this image; tell its publisher and the Notary server's operator",
+        TrustCode::Expired => "ask the publisher to sign it again, and check this host's clock",
         TrustCode::RolledBack => {
             "someone served old trust data: ask the Notary's operator; if it was built anew, img-authz trust forget REPOSITORY"
         }
         TrustCode::RootNotTrusted => "compare the root key with its publisher, then pin it (img-authz trust pin)",
-        TrustCode::NotListed => "approve it with img-authz register",
-        TrustCode::AllowlistUnavailable => "mend the allowlist file; see the gate's log",
-        TrustCode::NotInRegistry => "pull it anew from its registry, or push it there",
+        TrustCode::NotListed => "approve it on this host with img-authz register",
+        TrustCode::AllowlistUnavailable => "fix the allowlist file on this host; the gate's log says what is wrong",
+        TrustCode::NotInRegistry => "pull it again from its registry, or push it there",
         TrustCode::NotImported => "export it where Notary is reached (img-authz trust export), import it here (trust import)",
         TrustCode::ImportExpired => "import a newer bundle (img-authz trust export, trust import), and check this host's clock",
         TrustCode::Misconfigured => "see the gate's log and img-authz doctor",
@@ -410,46 +433,20 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Foreign text for a message: control characters escaped, bounded, in backticks.
+/// Foreign text for a message: escaped, bounded, in backticks.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    format!("`{}`", bounded(&clean(text), QUOTE_CHARS))
+    format!("`{}`", shortened(&clean(text), QUOTE_CHARS))
 }
 
-/// Foreign text without backticks, so that it can stand between them; see [`printable`].
+/// Foreign text without backticks, so that it can stand between them.
 fn clean(text: &str) -> String {
     printable(text).replace('`', "'")
 }
 
-/// Control characters and line separators escaped or replaced; bounded.
+/// Foreign text escaped, and no longer than what may be quoted of it.
 fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(4 * QUOTE_CHARS));
-    for character in text.chars().take(4 * QUOTE_CHARS) {
-        match character {
-            // Also what would turn the line around or break it in a terminal or a log.
-            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => out.push('?'),
-            control if control.is_control() => out.extend(control.escape_default()),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-/// At most `limit` characters, with an ellipsis where text was cut.
-fn bounded(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    let mut out: String = text.chars().take(limit.saturating_sub(1)).collect();
-    // A cut quotation is closed, so that what follows is not read as foreign text.
-    if out.matches('`').count() % 2 == 1 {
-        out.pop();
-        out.pop();
-        out.push_str("…`");
-    } else {
-        out.push('…');
-    }
-    out
+    fit(text, 4 * QUOTE_CHARS)
 }
 
 /// The first 19 characters of a digest, as people compare them.

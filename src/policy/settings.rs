@@ -7,13 +7,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{BuildRule, DoorRule, Mode, Policy, Posture, Scope};
+use super::{AuditRule, BuildRule, DoorRule, Http2Rule, Mode, Policy, Posture, Scope};
 use crate::image::{Host, Reference};
+use crate::text::fit;
 use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 21] = [
+pub const VARIABLES: [&str; 23] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -24,10 +25,12 @@ pub const VARIABLES: [&str; 21] = [
     "STALE_LIMIT",
     "ALLOWLIST",
     "MODE",
+    "AUDIT",
     "POSTURE",
     "ALLOW_DOORS",
     "BUILD",
     "ALLOW_PLUGINS",
+    "HTTP2",
     "DOCKER_HOST",
     "DOCKER_CONFIG",
     "HTTPS_PROXY",
@@ -189,6 +192,16 @@ impl Settings {
         }
     }
 
+    /// What becomes of calls that cannot be recorded, also where other settings are at fault. A word that is none was not meant to be
+    /// the weaker one.
+    #[must_use]
+    pub fn audit(&self) -> AuditRule {
+        match self.get("AUDIT").map(str::trim) {
+            None | Some("go-on") => AuditRule::GoOn,
+            Some(_) => AuditRule::Require,
+        }
+    }
+
     /// The allowlist's place.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
@@ -293,9 +306,11 @@ impl Settings {
             require.push(VerifierKind::Allowlist);
         }
         let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("audit", Mode::Audit)], &mut faults);
+        let audit = self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], &mut faults);
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
         let doors = self.doors(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
+        let http2 = self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], &mut faults);
         let plugins = self.plugins(&mut faults);
         let hosts = self.registries(&mut faults);
         for unheard in notary.iter().flat_map(|notary| notary.signers.hosts()) {
@@ -317,7 +332,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, posture, doors, build, plugins, scopes })
+        Ok(Policy { mode, audit, posture, doors, build, http2, plugins, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
@@ -366,7 +381,7 @@ impl Settings {
                     plugins.push(Reference { digest: Some(digest), ..name });
                 }
                 Ok(_) | Err(_) => {
-                    let part: String = part.chars().take(80).collect();
+                    let part = fit(part, 80);
                     let message = format!("`{part}` is not NAME@sha256:DIGEST (img-authz plugin digest NAME)");
                     faults.push(PolicyFault { key: "ALLOW_PLUGINS", message });
                 }
@@ -392,7 +407,7 @@ impl Settings {
         match written.parse() {
             Ok(number) if digits && bounds.contains(&number) => number,
             _ => {
-                let written: String = written.chars().take(40).collect();
+                let written = fit(written, 40);
                 let message = format!("`{written}` is not a number of {unit} from {} to {}", bounds.start(), bounds.end());
                 faults.push(PolicyFault { key, message });
                 default
@@ -408,7 +423,7 @@ impl Settings {
             Some((_, value)) => *value,
             None => {
                 let names = choices.map(|(name, _)| format!("`{name}`")).join(" nor ");
-                let written: String = written.chars().take(40).collect();
+                let written = fit(written, 40);
                 faults.push(PolicyFault { key, message: format!("`{written}` is neither {names}") });
                 *default
             }
@@ -425,7 +440,7 @@ fn notary_source(written: &str) -> Result<Option<Source>, String> {
         _ => {}
     }
     // What stands before an `@` may be a password.
-    let shown: String = written.rsplit('@').next().unwrap_or_default().chars().take(80).collect();
+    let shown = fit(written.rsplit('@').next().unwrap_or_default(), 80);
     if written.starts_with("http://") {
         return Err(format!("`{shown}` is plain http; trust data must come over https"));
     }

@@ -213,7 +213,11 @@ fn each_posture_refuses_what_it_says() {
         (Intent::Swarm, "allow", "posture-forbids"),
         (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
         (Intent::Volume { doors: door() }, "allow", "host-door"),
-        (Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }] }, "allow", "host-door"),
+        (
+            Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }], subnets: vec![] },
+            "allow",
+            "host-door",
+        ),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
         (Intent::Unreadable(crate::request::Unreadable::HiddenBody), "request-unreadable", "request-unreadable"),
@@ -257,7 +261,7 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
         (Intent::Drive(Drive::PutArchive), "allow", "posture-forbids"),
         (Intent::Swarm, "allow", "posture-forbids"),
         (Intent::Volume { doors: door() }, "allow", "host-door"),
-        (Intent::Network { doors: door() }, "allow", "host-door"),
+        (Intent::Network { doors: door(), subnets: vec![] }, "allow", "host-door"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Plugin(change), "allow", "posture-forbids"),
         (Intent::Bring(Bring::Load), "setting-fault", "setting-fault"),
@@ -296,7 +300,7 @@ fn a_door_is_open_where_a_rule_opens_each_of_them() {
         assert_eq!((says(&policy, &create), says(&policy, &volume)), (of_create, of_volume), "{rules}");
     }
     let Some(Verdict::Deny(reason)) = precheck(&lockdown("bind"), &create) else { panic!() };
-    insta::assert_snapshot!(reason.message(), @"host-door: capability `CAP_NET_RAW` opens the host; leave it out, or have ALLOW_DOORS extended");
+    insta::assert_snapshot!(reason.message(), @"host-door: capability `CAP_NET_RAW` gives access to the host; leave it out, or ask this host's administrator to allow it in ALLOW_DOORS");
 }
 
 #[test]

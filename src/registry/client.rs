@@ -2,30 +2,34 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::manifest::MEDIA_TYPES;
 use super::{Api, Manifest, RegistryError, Reply, Wanted};
-use crate::files::read_text;
+use crate::files::{Texts, read_text};
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
-use crate::net::{Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls};
+use crate::net::{
+    self, Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, certificate_files,
+};
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// Largest manifest read, bytes; what registries accept at most. Stops a registry from filling memory.
 const MANIFEST_BYTES: u64 = 4 << 20;
+/// Manifests up to this are read without more ado; an image's have a few KB, an index's some dozen.
+const SMALL_BYTES: u64 = 64 << 10;
+/// How many larger ones are read at once of one registry. Stops a repository of large ones from filling memory.
+const LARGE_AT_ONCE: usize = 2;
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
 const PEERS: usize = 64;
-/// Most files read from one folder of `certs.d`. Stops a wrong folder from filling memory.
-const CERT_FILES: usize = 32;
-/// Largest file read from there, bytes.
-const CERT_BYTES: u64 = 1 << 20;
 
 /// Largest `config.json`, bytes. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 1 << 20;
@@ -38,6 +42,8 @@ pub struct Settings {
     /// Folders as docker's `certs.d`: `HOST[:PORT]/*.crt` are CAs for that registry besides the system's; a pair
     /// `NAME.cert` and `NAME.key` is shown to it. All folders count.
     pub certs: Vec<PathBuf>,
+    /// By registry, what lies in those folders, where that has been read already.
+    pub given: HashMap<String, Texts>,
     /// PEM of CAs for every registry, besides the system's; empty for none.
     pub extra_roots: String,
     /// Registries that may be asked over plain HTTP if they do not speak TLS. Those on loopback always may, as the
@@ -60,6 +66,8 @@ struct Peer {
     http: Option<Session>,
     /// Plain HTTP was what worked last.
     is_plain: AtomicBool,
+    /// Large manifests on their way.
+    large: Semaphore,
 }
 
 impl Settings {
@@ -108,11 +116,18 @@ impl Registry {
         let path = format!("v2/{}/manifests/{wanted}", repository.path());
         let scope = format!("repository:{}:pull", repository.path());
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
-        let answer = peer.get(&path, asker, deadline).await.map_err(|error| self.explain(host, asker, error))?;
+        let (mut answer, mut _large) = (peer.get(&path, asker, SMALL_BYTES, deadline).await, None);
+        if matches!(answer, Err(NetError::TooLarge { .. })) {
+            let permit = tokio::time::timeout_at(deadline, peer.large.acquire()).await;
+            _large = Some(permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })?);
+            answer = peer.get(&path, asker, MANIFEST_BYTES, deadline).await;
+        }
+        let answer = answer.map_err(|error| self.explain(host, asker, error))?;
         let host = host.to_owned();
         match answer.status {
             200 => {}
             404 => return Err(RegistryError::NotFound { host, what: what() }),
+            status if answer.is_busy() => return Err(RegistryError::Busy { host, what: what(), status }),
             403 => return Err(RegistryError::Denied { host, what: what() }),
             status => return Err(RegistryError::Status { host, what: what(), status }),
         }
@@ -156,33 +171,28 @@ impl Registry {
             None
         };
         let https = Session::new(https, &format!("https://{address}")).map_err(setting)?;
-        Ok(Peer { https, http, is_plain: AtomicBool::new(false) })
+        Ok(Peer { https, http, is_plain: AtomicBool::new(false), large: Semaphore::new(LARGE_AT_ONCE) })
     }
 
     /// Who may vouch for this registry, and what we show it.
     fn certificates(&self, host: &str) -> Result<(Roots, Option<Identity>), String> {
-        let mut pem = self.settings.extra_roots.clone();
-        let mut identity = None;
-        for folder in &self.settings.certs {
-            // INVARIANT: a `Host` holds no slash and is not `..`, so this stays in the folder.
-            let folder = folder.join(host);
-            for path in files(&folder)? {
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => {
-                        pem.push('\n');
-                        pem.push_str(&text(&path)?);
-                    }
-                    Some("cert") if identity.is_none() => {
-                        let key = text(&path.with_extension("key"))?;
-                        let chain = text(&path)?;
-                        identity = Some(Identity::from_pem(&chain, &key).map_err(|error| error.to_string())?);
-                    }
-                    Some(_) | None => {}
-                }
-            }
+        let files = match self.settings.given.get(host) {
+            Some(files) => files.clone(),
+            None => host_files(host, &self.settings.certs)?,
+        };
+        let Tls { roots, identity, .. } = Tls::of_files(None, &files).map_err(|error| error.to_string())?;
+        let extra = &self.settings.extra_roots;
+        if extra.trim().is_empty() {
+            return Ok((roots, identity));
         }
-        let roots = if pem.trim().is_empty() { Roots::System } else { Roots::system_and_pem(&pem).map_err(|e| e.to_string())? };
-        Ok((roots, identity))
+        let mut all = match Roots::system_and_pem(extra).map_err(|error| error.to_string())? {
+            Roots::SystemAnd(extra) | Roots::Only(extra) => extra,
+            Roots::System => Vec::new(),
+        };
+        if let Roots::SystemAnd(own) | Roots::Only(own) = roots {
+            all.extend(own);
+        }
+        Ok((Roots::SystemAnd(all), identity))
     }
 
     /// "No credentials" with what the operator can do about it.
@@ -200,25 +210,36 @@ impl Api for Registry {
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
         Box::pin(self.fetch(repository, wanted, deadline))
     }
+
+    fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            match self.greet(host, deadline).await {
+                Ok(answer) => net::is_gone(&Ok(answer)),
+                Err(RegistryError::Net(error)) => net::is_gone(&Err(error)),
+                Err(_) => false,
+            }
+        })
+    }
 }
 
 impl Peer {
     /// GET over TLS; over plain HTTP where that is allowed and TLS is not what the registry speaks.
-    async fn get(&self, path: &str, asker: Asker<'_>, deadline: Instant) -> Result<Answer, NetError> {
-        let Some(http) = &self.http else { return ask(&self.https, path, asker, deadline).await };
+    async fn get(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<Answer, NetError> {
+        let ask = async |session: &Session| ask(session, path, asker, most, deadline).await;
+        let Some(http) = &self.http else { return ask(&self.https).await };
         if self.is_plain.load(Ordering::Relaxed)
-            && let Ok(answer) = ask(http, path, asker, deadline).await
+            && let Ok(answer) = ask(http).await
             && !is_tls_server(&answer)
         {
             return Ok(answer);
         }
-        match ask(&self.https, path, asker, deadline).await {
+        match ask(&self.https).await {
             Ok(answer) => {
                 self.is_plain.store(false, Ordering::Relaxed);
                 Ok(answer)
             }
             // A certificate that is not to be trusted is no reason to do without one; the rest may be "no TLS here".
-            Err(error @ (NetError::Tls { .. } | NetError::Unreachable { .. })) => match ask(http, path, asker, deadline).await {
+            Err(error @ (NetError::Tls { .. } | NetError::Unreachable { .. })) => match ask(http).await {
                 Ok(answer) if !is_tls_server(&answer) => {
                     self.is_plain.store(true, Ordering::Relaxed);
                     Ok(answer)
@@ -232,12 +253,12 @@ impl Peer {
     }
 }
 
-async fn ask(session: &Session, path: &str, asker: Asker<'_>, deadline: Instant) -> Result<Answer, NetError> {
+async fn ask(session: &Session, path: &str, asker: Asker<'_>, bytes: u64, deadline: Instant) -> Result<Answer, NetError> {
     let mut headers = HeaderMap::new();
     for (media_type, _) in MEDIA_TYPES {
         headers.append("accept", HeaderValue::from_static(media_type));
     }
-    let bounds = Bounds { bytes: MANIFEST_BYTES, time: deadline.saturating_duration_since(Instant::now()) };
+    let bounds = Bounds { bytes, time: deadline.saturating_duration_since(Instant::now()) };
     session.get(path, headers, asker, bounds).await
 }
 
@@ -255,20 +276,14 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The files of a folder by name; none where there is no folder.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(format!("`{}` cannot be read: {error}", folder.display())),
-    };
-    let mut files: Vec<PathBuf> = entries.take(CERT_FILES).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    files.sort();
+/// The certificates for a registry in all of these folders ([`Settings::certs`]).
+pub fn host_files(host: &str, folders: &[PathBuf]) -> Result<Texts, String> {
+    let mut files = Texts::default();
+    for folder in folders {
+        // INVARIANT: a `Host` holds no slash and is not `..`, so this stays in the folder.
+        files.0.extend(certificate_files(&folder.join(host))?.0);
+    }
     Ok(files)
-}
-
-fn text(path: &Path) -> Result<String, String> {
-    read_text(path, CERT_BYTES).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
 use crate::image::Digest;
+use crate::text::clean;
 
 /// The kinds of manifests that engines pull, best known first; also what we accept.
 pub(super) const MEDIA_TYPES: [(&str, Kind); 4] = [
@@ -105,7 +106,7 @@ impl<'de> Visitor<'de> for Walk {
         while let Some(key) = map.next_key::<String>()? {
             let _: OneReading = map.next_value()?;
             if !keys.insert(fold(&key)) {
-                return Err(A::Error::custom(format!("member `{}` is there twice", crate::net::clean(&key))));
+                return Err(A::Error::custom(format!("member `{}` is there twice", clean(&key))));
             }
         }
         Ok(OneReading)
@@ -147,11 +148,11 @@ impl Manifest {
     pub fn read(body: &[u8], content_type: Option<&str>) -> Result<Self, RegistryError> {
         let digest = Digest::of(body);
         let unusable = |cause: String| RegistryError::Undecodable { what: digest.to_string(), cause };
-        let json = |error: serde_json::Error| unusable(crate::net::clean(&error.to_string()));
+        let json = |error: serde_json::Error| unusable(clean(&error.to_string()));
         let _: OneReading = serde_json::from_slice(body).map_err(json)?;
         let members = serde_json::from_slice(body).map_err(json)?;
         if let Some(member) = odd_member(&members) {
-            return Err(unusable(format!("member `{}` makes it something else besides", crate::net::clean(member))));
+            return Err(unusable(format!("member `{}` makes it something else besides", clean(member))));
         }
         let shape: Shape = serde_json::from_slice(body).map_err(json)?;
         if shape.schema_version != 2 {
@@ -161,12 +162,12 @@ impl Manifest {
         if let (Some(said), Some(own)) = (&said, &shape.media_type)
             && said != own
         {
-            let (said, own) = (crate::net::clean(said), crate::net::clean(own));
+            let (said, own) = (clean(said), clean(own));
             return Err(unusable(format!("it came as `{said}` and calls itself `{own}`")));
         }
         let Some(name) = shape.media_type.or(said) else { return Err(unusable("it has no media type".to_owned())) };
         let Some((media_type, kind)) = MEDIA_TYPES.into_iter().find(|(known, _)| *known == name) else {
-            return Err(unusable(format!("its media type `{}` is no image's", crate::net::clean(&name))));
+            return Err(unusable(format!("its media type `{}` is no image's", clean(&name))));
         };
         let as_image = shape.config.is_some() || shape.layers.is_some();
         let content = match (kind, as_image, shape.manifests.is_some()) {

@@ -1,12 +1,14 @@
 //! Registries in memory, for tests of whoever asks them.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use super::{Api, Manifest, RegistryError, Reply, Wanted};
-use crate::image::{Digest, Repository, Tag};
+use crate::image::{Digest, Host, Repository, Tag};
+use crate::net;
 
 /// Registries in memory.
 #[derive(Debug, Default)]
@@ -18,6 +20,9 @@ pub struct Twin {
 struct State {
     manifests: HashMap<(Repository, Wanted), Manifest>,
     outage: Option<RegistryError>,
+    /// Ends of calls about one repository.
+    faults: HashMap<Repository, RegistryError>,
+    greeted: usize,
     calls: Vec<String>,
 }
 
@@ -50,6 +55,17 @@ impl Twin {
         self.lock().outage = error;
     }
 
+    /// From now on every call about this repository ends like this; the registry itself is there.
+    pub fn fail_one(&self, repository: &Repository, error: RegistryError) {
+        self.lock().faults.insert(repository.clone(), error);
+    }
+
+    /// How often it was asked whether a registry is gone.
+    #[must_use]
+    pub fn greeted(&self) -> usize {
+        self.lock().greeted
+    }
+
     /// The calls so far, as references.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
@@ -69,13 +85,25 @@ impl Api for Twin {
             let mut state = self.lock();
             let what = wanted.in_repository(repository);
             state.calls.push(what.clone());
-            match &state.outage {
+            match state.outage.as_ref().or_else(|| state.faults.get(repository)) {
                 Some(error) => Err(error.clone()),
                 None => state
                     .manifests
                     .get(&(repository.clone(), wanted.clone()))
                     .cloned()
                     .ok_or_else(|| RegistryError::NotFound { host: repository.host_str().to_owned(), what }),
+            }
+        })
+    }
+
+    fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            let mut state = self.lock();
+            state.greeted += 1;
+            match &state.outage {
+                Some(RegistryError::Net(error)) => net::is_gone(&Err(error.clone())),
+                Some(RegistryError::Status { status, .. }) => *status >= 500,
+                Some(_) | None => false,
             }
         })
     }

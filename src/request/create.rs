@@ -4,7 +4,7 @@ use super::door::{Found, HOST_CONFIG};
 use super::json::{self, Members, Shape};
 use super::query::Query;
 use super::start::new_name;
-use super::{Asked, Create, Intent, Unreadable};
+use super::{Asked, Cgroupns, Create, Intent, Unreadable};
 use crate::image::ImageName;
 
 /// What counts of the body. 20.10 takes the members of `HostConfig` from the top level as well, all of them where `HostConfig` is
@@ -23,8 +23,26 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
         found.host_config(host)?;
     }
     found.host_config(&config)?;
+    let says_which = |config: &Members<'_>| Ok::<_, Unreadable>(config.text("CgroupnsMode")?.is_some());
+    let is_said = says_which(&config)? || config.object("HostConfig")?.map(says_which).transpose()?.unwrap_or_default();
+    if !is_said && is_in_the_hosts_groups(asked) {
+        found.door("namespace", "cgroup:host");
+    }
     let Found { doors, image_mounts } = found;
     Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, doors })))
+}
+
+/// Whether the engine puts a container whose create does not say which control groups it sees in the host's.
+fn is_in_the_hosts_groups(asked: &Asked<'_>) -> bool {
+    let is_old = || {
+        let minor = asked.target.path.strip_prefix("/v1.").and_then(|rest| rest.split('/').next());
+        minor.is_some_and(|minor| minor.parse::<u32>().is_ok_and(|minor| minor < 41))
+    };
+    match asked.manner.cgroupns {
+        Cgroupns::Private => false,
+        Cgroupns::HostBefore141 => is_old(),
+        Cgroupns::Host => true,
+    }
 }
 
 /// The member `Image`; absent, null and empty make a container without one.
@@ -84,6 +102,29 @@ mod tests {
         assert!(matches!(Intent::of(&json(&like_an_id, r#"{"Image":"a"}"#)), Intent::Unreadable(_)));
         let twice = Intent::of(&json("/containers/create?name=a&name=b", r#"{"Image":"a"}"#));
         assert_eq!(twice, Intent::Unreadable(Unreadable::Query("name".into())));
+    }
+
+    /// moby, `postContainersCreate`, and the daemon's own default.
+    #[test]
+    fn a_create_that_says_nothing_of_control_groups_is_what_the_engine_makes_of_it() {
+        use crate::request::{Manner, Transport};
+        let bare = r#"{"Image":"a"}"#;
+        let private = r#"{"Image":"a","HostConfig":{"CgroupnsMode":"private"}}"#;
+        let empty = r#"{"Image":"a","HostConfig":{"CgroupnsMode":""}}"#;
+        for (cgroupns, uri, body, opens) in [
+            (Cgroupns::Private, "/v1.40/containers/create", bare, false),
+            (Cgroupns::HostBefore141, "/v1.40/containers/create", bare, true),
+            (Cgroupns::HostBefore141, "/v1.40/containers/create", empty, true),
+            (Cgroupns::HostBefore141, "/v1.40/containers/create", private, false),
+            (Cgroupns::HostBefore141, "/v1.41/containers/create", bare, false),
+            (Cgroupns::HostBefore141, "/containers/create", bare, false),
+            (Cgroupns::Host, "/v1.52/containers/create", bare, true),
+            (Cgroupns::Host, "/v1.52/containers/create", private, false),
+        ] {
+            let manner = Manner { transport: Transport::Http1, cgroupns };
+            let doors = if opens { vec![door("namespace", "cgroup:host")] } else { vec![] };
+            assert_eq!(Intent::over(&json(uri, body), manner), made(Some("a"), doors), "{cgroupns:?} {uri} {body}");
+        }
     }
 
     #[test]

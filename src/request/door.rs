@@ -167,7 +167,7 @@ impl Found {
             Some("cluster") => self.door("mount", "cluster"),
             // What a newer engine may bring could be content, as image mounts were. Without a type dockerd mounts nothing.
             other => {
-                let shown = other.unwrap_or_default().escape_debug().take(MOUNT_TYPE).collect();
+                let shown = crate::text::fit(other.unwrap_or_default(), MOUNT_TYPE);
                 return Err(Unreadable::MountType(shown));
             }
         }
@@ -392,7 +392,7 @@ mod tests {
             assert_eq!(found(&config).err(), Some(Unreadable::MountType(shown.into())), "{config}");
         }
         let config = format!(r#"{{"Mounts":[{{"Type":"{}"}}]}}"#, "é".repeat(99));
-        assert_eq!(found(&config).err(), Some(Unreadable::MountType("é".repeat(MOUNT_TYPE))));
+        assert_eq!(found(&config).err(), Some(Unreadable::MountType(format!("{}…", "é".repeat(MOUNT_TYPE - 1)))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `POST /networks/create`: a driver that is a plugin, and the ways to the host that a network opens.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::door::Found;
@@ -26,6 +27,61 @@ const NETWORK: Shape = Shape::Struct(&[&[
 /// passes them on to the one that takes it over.
 const ATTACHING: [(&str, &str); 2] = [("parent", "network-parent"), ("com.docker.network.bridge.name", "network-bridge")];
 
+/// Most subnets of one network. Nobody has so many; more count as doors.
+const MAX_SUBNETS: usize = 64;
+
+/// A subnet of the client's choice, for which the engine makes a route on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Subnet {
+    /// Reads `address/bits`, as Go does.
+    fn read(text: &str) -> Option<Self> {
+        let (address, bits) = text.split_once('/')?;
+        if bits.is_empty() || !bits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let subnet = Self { address: address.parse().ok()?, bits: bits.parse().ok()? };
+        (subnet.bits <= if subnet.address.is_ipv4() { 32 } else { 128 }).then_some(subnet)
+    }
+
+    /// Whether a packet for `address` would go there.
+    #[must_use]
+    pub fn covers(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or_default();
+                u32::from(own) & mask == u32::from(other) & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or_default();
+                u128::from(own) & mask == u128::from(other) & mask
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
+    /// Whether it is one that the host has no business with: inside the private networks of IPv4 (RFC 1918), or of IPv6's unique local
+    /// ones (RFC 4193) no wider than one site.
+    fn is_ordinary(&self) -> bool {
+        match self.address {
+            IpAddr::V4(address) => PRIVATE.iter().any(|(net, least)| {
+                self.bits >= *least && Self { address: IpAddr::V4(*net), bits: *least }.covers(IpAddr::V4(address))
+            }),
+            IpAddr::V6(address) => self.bits >= UNIQUE_LOCAL_BITS && is_unique_local(address),
+        }
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
 /// What the call would make.
 pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let Some(config) = other::body(asked.call, &NETWORK)? else { return Ok(Intent::Harmless) };
@@ -38,10 +94,12 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     }
     let mut found = Found::default();
     attached(&config, &mut found)?;
-    if let Some(addresses) = addresses {
-        routed(addresses, of_addresses, &mut found)?;
-    }
-    Ok(if found.doors.is_empty() { Intent::Harmless } else { Intent::Network { doors: found.doors } })
+    let subnets = match addresses {
+        Some(addresses) => routed(addresses, of_addresses, &mut found)?,
+        None => Vec::new(),
+    };
+    let is_harmless = found.doors.is_empty() && subnets.is_empty();
+    Ok(if is_harmless { Intent::Harmless } else { Intent::Network { doors: found.doors, subnets } })
 }
 
 /// Notes interfaces of the host.
@@ -56,8 +114,9 @@ fn attached(config: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// Notes addresses of the client's choice for which the engine would make routes on the host.
-fn routed(addresses: &Members<'_>, driver: Option<&str>, found: &mut Found) -> Result<(), Unreadable> {
+/// Notes addresses of the client's choice for which the engine would make routes on the host; returns those that are private.
+fn routed(addresses: &Members<'_>, driver: Option<&str>, found: &mut Found) -> Result<Vec<Subnet>, Unreadable> {
+    let mut subnets = Vec::new();
     // This address driver's only subnet is the whole of IPv4.
     if matches!(driver, Some("null" | "none")) {
         found.door("network-subnet", "0.0.0.0/0");
@@ -65,30 +124,15 @@ fn routed(addresses: &Members<'_>, driver: Option<&str>, found: &mut Found) -> R
     for pool in addresses.objects("Config")? {
         let pool = pool?;
         for member in ["Subnet", "IPRange"] {
-            if let Some(subnet) = pool.text(member)?
-                && !is_ordinary(subnet)
-            {
-                found.door("network-subnet", subnet);
+            let Some(written) = pool.text(member)? else { continue };
+            match Subnet::read(written).filter(Subnet::is_ordinary) {
+                Some(subnet) if subnets.len() < MAX_SUBNETS => subnets.push(subnet),
+                // What cannot be read is no ordinary one.
+                Some(_) | None => found.door("network-subnet", written),
             }
         }
     }
-    Ok(())
-}
-
-/// Whether a subnet is one that the host has no business with: inside the private networks of IPv4 (RFC 1918), or of IPv6's
-/// unique local ones (RFC 4193) no wider than one site. What cannot be read is not.
-fn is_ordinary(subnet: &str) -> bool {
-    let Some((address, bits)) = subnet.split_once('/') else { return false };
-    if bits.is_empty() || !bits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return false;
-    }
-    let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u8>()) else { return false };
-    match address {
-        IpAddr::V4(address) => {
-            bits <= 32 && PRIVATE.iter().any(|(net, least)| bits >= *least && is_inside(address, *net, *least))
-        }
-        IpAddr::V6(address) => (UNIQUE_LOCAL_BITS..=128).contains(&bits) && is_unique_local(address),
-    }
+    Ok(subnets)
 }
 
 /// Private networks of IPv4, and how many bits of each are fixed: none is wider than /8.
@@ -97,11 +141,6 @@ const PRIVATE: [(Ipv4Addr, u8); 3] =
 
 /// A site's prefix.
 const UNIQUE_LOCAL_BITS: u8 = 48;
-
-fn is_inside(address: Ipv4Addr, net: Ipv4Addr, bits: u8) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or_default();
-    u32::from(address) & mask == u32::from(net)
-}
 
 const fn is_unique_local(address: Ipv6Addr) -> bool {
     let [first, ..] = address.octets();
@@ -173,11 +212,29 @@ mod tests {
             let body = format!(
                 r#"{{"Name":"n","IPAM":{{"Config":[{{"Subnet":"10.9.0.0/16"}},{{"subnet":"{subnet}","Gateway":"x"}}]}}}}"#
             );
-            let doors = vec![Door { id: "network-subnet", what: subnet.into() }];
-            assert_eq!(of(&body), if ordinary { Intent::Harmless } else { Intent::Network { doors } }, "{subnet}");
+            let doors = if ordinary { vec![] } else { vec![Door { id: "network-subnet", what: subnet.into() }] };
+            let first = Subnet::read("10.9.0.0/16").unwrap();
+            let subnets = [first].into_iter().chain(Subnet::read(subnet).filter(|_| ordinary)).collect();
+            assert_eq!(of(&body), Intent::Network { doors, subnets }, "{subnet}");
         }
         let doors = vec![Door { id: "network-subnet", what: "0.0.0.0/0".into() }];
-        assert_eq!(of(r#"{"IPAM":{"Driver":"null"}}"#), Intent::Network { doors });
+        assert_eq!(of(r#"{"IPAM":{"Driver":"null"}}"#), Intent::Network { doors, subnets: vec![] });
+    }
+
+    #[test]
+    fn a_subnet_covers_what_its_route_takes() {
+        for (subnet, address, covers) in [
+            ("10.1.2.0/24", "10.1.2.9", true),
+            ("10.1.2.200/24", "10.1.2.9", true),
+            ("10.1.2.0/24", "10.1.3.9", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.9", true),
+            ("10.1.2.9/32", "10.1.2.9", true),
+            ("fd00:1:2::/48", "fd00:1:2:3::1", true),
+            ("fd00:1:2::/48", "fd00:1:3::1", false),
+            ("fd00:1:2::/48", "10.1.2.9", false),
+        ] {
+            assert_eq!(Subnet::read(subnet).unwrap().covers(address.parse().unwrap()), covers, "{subnet} {address}");
+        }
     }
 
     #[test]
@@ -189,7 +246,7 @@ mod tests {
             (r#"{"Options":{"com.docker.network.bridge.name":"br0"}}"#, "network-bridge", "br0"),
             (r#"{"Options":{"com.docker.network.bridge.name":null}}"#, "network-bridge", ""),
         ] {
-            assert_eq!(of(body), Intent::Network { doors: vec![Door { id, what: what.into() }] }, "{body}");
+            assert_eq!(of(body), Intent::Network { doors: vec![Door { id, what: what.into() }], subnets: vec![] }, "{body}");
             assert!(Door::IDS.contains(&id));
         }
         for body in [

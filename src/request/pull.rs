@@ -8,7 +8,10 @@ use crate::image::{Digest, Reference, ReferenceError, Tag};
 
 /// What `POST /images/create` would do.
 pub(super) fn images_create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
-    let query = Query::of_form(asked).map_err(|why| if is_import(asked) { Unreadable::ImportBody } else { why })?;
+    let query = Query::of_form(asked).map_err(|why| match why {
+        Unreadable::HiddenBody if is_import(asked) => Unreadable::ImportBody,
+        why => why,
+    })?;
     let image = query.one("fromImage")?;
     let source = query.one("fromSrc")?;
     let tag = query.one("tag")?;

@@ -73,7 +73,7 @@ fn form(asked: &Asked<'_>) -> Form {
     if call.body.is_some() || call.header("Content-Type").is_none() {
         return Form::None;
     }
-    match (call.header("Content-Length"), asked.transport) {
+    match (call.header("Content-Length"), asked.manner.transport) {
         (Some("0"), Transport::Http1) => Form::None,
         (Some("0"), Transport::MaybeHttp2) => {
             if OF_HTTP1.iter().any(|name| call.header(name).is_some()) {

@@ -2,17 +2,18 @@
 
 use super::query::Query;
 use super::{Asked, Intent, Start, StartAction, StartExtra, Unreadable, route};
+use crate::text::fit;
 
 /// What the call would start.
 pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     // No container is called so; an engine that trims would find one that is called otherwise. Slashes are of a link's alias.
     if !container.bytes().all(|byte| is_name_byte(byte) || byte == b'/') {
-        return Err(Unreadable::Name(container.escape_debug().take(NAME_SHOWN).collect()));
+        return Err(Unreadable::Name(fit(container, NAME_SHOWN)));
     }
-    let extra = if may_have_body(asked) {
+    let extra = if action == StartAction::Start && may_have_body(asked) {
         Some(StartExtra::Body)
     } else {
-        // With no body there is no form that could stand above the query.
+        // No form that could stand above the query: a restart reads nothing of one but how it stops, and a start has none.
         let query = Query::read(asked.target.query)?;
         let restored = query.one("checkpoint")?.is_some() || query.one("checkpoint-dir")?.is_some();
         restored.then_some(StartExtra::Checkpoint)
@@ -20,17 +21,17 @@ pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> 
     Ok(Intent::Start(Start { container: container.to_owned(), action, extra }))
 }
 
-/// Whether dockerd may act on a body. Without a Content-Type it acts on none: it is neither JSON nor a form. Without a length
-/// there is none, or one in chunks, which the daemon does not tell apart for plugins; from API 1.24 on it refuses a start with
-/// the latter before it reads anything of it.
+/// Whether dockerd may act on a body. Without a Content-Type it acts on none: it is neither JSON nor a form. One of up to 7 bytes
+/// it does not read (moby, `postContainersStart`: *a non-nil json object is at least 7 characters*), and no form so short names a
+/// checkpoint; Portainer sends `{}`. Without a length there is none, or one in chunks, which the daemon does not tell apart for
+/// plugins; from API 1.24 on it refuses a start with the latter before it reads anything of it. Over HTTP/2 the length shown may
+/// not be the one it goes by: the engines that serve it refuse every longer body.
 fn may_have_body(asked: &Asked<'_>) -> bool {
     let call = asked.call;
-    if call.body.is_some() {
-        return true;
-    }
-    match call.header("Content-Length") {
-        Some(length) => length != "0",
-        None => call.header("Content-Type").is_some() && route::is_api_below(&asked.target.path, (1, 24)),
+    match (call.header("Content-Length"), &call.body) {
+        (Some(length), _) => !matches!(length.as_bytes(), [b'0'..=b'7']),
+        (None, Some(_)) => true,
+        (None, None) => call.header("Content-Type").is_some() && route::is_api_below(&asked.target.path, (1, 24)),
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn new_name(written: &str) -> Result<String, Unreadable> {
     let name = written.strip_prefix('/').unwrap_or(written);
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if !begins || name.len() < 2 || !name.bytes().all(is_name_byte) {
-        return Err(Unreadable::Name(written.escape_debug().take(NAME_SHOWN).collect()));
+        return Err(Unreadable::Name(fit(written, NAME_SHOWN)));
     }
     if name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Unreadable::Reference("a container's name must not look like a container's id".to_owned()));
@@ -119,6 +120,31 @@ mod tests {
         for query in ["checkpoint=;", "checkpoint=&checkpoint=x", "a=%zz"] {
             let intent = Intent::of(&post(&format!("/containers/c/start?{query}"), NONE, None));
             assert!(matches!(intent, Intent::Unreadable(_)), "{query}");
+        }
+    }
+
+    /// As Portainer's browser side sends them, and dockerode a restart with a timeout.
+    #[test]
+    fn a_body_that_no_engine_reads_is_no_body() {
+        let plain = |action| started("c", action, None);
+        for version in ["", "/v1.23", "/v1.41"] {
+            for body in ["{}", "null", "{\"a\":1}"] {
+                let intent = Intent::of(&json(&format!("{version}/containers/c/start"), body));
+                assert_eq!(intent, plain(StartAction::Start), "{version} {body}");
+            }
+            for body in ["{}", r#"{"t":5}"#, r#"{"Privileged":true}"#] {
+                let intent = Intent::of(&json(&format!("{version}/containers/c/restart?t=5"), body));
+                assert_eq!(intent, plain(StartAction::Restart), "{version} {body}");
+            }
+        }
+        // One byte more is read, and so is one in chunks.
+        let body = started("c", StartAction::Start, Some(StartExtra::Body));
+        assert_eq!(Intent::of(&json("/v1.23/containers/c/start", r#"{"a":10}"#)), body);
+        let chunked = [("Content-Type", "application/json")];
+        assert_eq!(Intent::of(&post("/v1.23/containers/c/start", &chunked, Some("{}"))), body);
+        for length in ["8", "10", "07", "+7", "", " 7", "7 "] {
+            let headers = [("Content-Type", "application/json"), ("Content-Length", length)];
+            assert_eq!(Intent::of(&post("/v1.23/containers/c/start", &headers, None)), body, "{length}");
         }
     }
 

@@ -45,7 +45,7 @@ fn an_unknown_route_is_named_in_bounds() {
     assert!(route.starts_with("POST /xé"));
     assert_eq!(route.chars().count(), ROUTE);
     let control = Intent::of(&post("/x%0ay%1b", &[], None));
-    assert_eq!(control, Intent::Unknown { route: "POST /xy".into() });
+    assert_eq!(control, Intent::Unknown { route: "POST /x\\ny\\u{1b}".into() });
 }
 
 #[test]
@@ -147,7 +147,7 @@ impl Line {
             Intent::Service(Service::Spec { image, image_mounts, plugin, doors, networks: _ }) => {
                 images(image.as_ref(), image_mounts) || plugin.is_some() || (lockdown && !doors.is_empty())
             }
-            Intent::Volume { doors } | Intent::Network { doors } => lockdown && !doors.is_empty(),
+            Intent::Volume { doors } | Intent::Network { doors, .. } => lockdown && !doors.is_empty(),
             Intent::Plugin(PluginCall::Create { .. } | PluginCall::Change { .. })
             | Intent::Bring(_)
             | Intent::Swarm

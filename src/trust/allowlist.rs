@@ -63,21 +63,32 @@ impl Allowlist {
     /// question with [`TrustCode::AllowlistUnavailable`] until it can be read.
     #[must_use]
     pub fn load(path: impl Into<PathBuf>) -> Self {
+        Self::load_or(path, |_| None)
+    }
+
+    /// As [`Allowlist::load`]; where the file cannot be used, `earlier` is asked for the text that it last had when it could, if that
+    /// is to count.
+    #[must_use]
+    pub fn load_or(path: impl Into<PathBuf>, earlier: impl FnOnce(&FileFault) -> Option<String>) -> Self {
         let path = path.into();
-        let loaded = Loaded::read(&path, None);
-        if let Some(fault) = &loaded.fault {
-            tracing::warn!(path = %path.display(), %fault, "{REFUSED}");
+        let mut loaded = Loaded::read(&path, None);
+        match &loaded.fault {
+            None => {}
+            Some(fault) => {
+                let list = earlier(fault).and_then(|text| ListFile::parse(text.as_bytes()).ok());
+                loaded.index = list.map(|list| Arc::new(Index::of(list)));
+                let told = if loaded.index.is_some() { KEPT } else { REFUSED };
+                tracing::error!(path = %path.display(), %fault, "{told}");
+            }
         }
         Self { path, now: ArcSwap::from_pointee(loaded), reading: Mutex::new(()) }
     }
 
-    /// As [`Allowlist::load`], as one would have it that read the copy at `last_good` before: where the file at `path` is no good
-    /// now, the copy's content holds.
+    /// By what the file as it is now is told from others; `None` while it is not a good one.
     #[must_use]
-    pub fn load_after(path: impl Into<PathBuf>, last_good: &Path) -> Self {
-        let path = path.into();
-        let before = Loaded::read(last_good, None).index;
-        Self { now: ArcSwap::from_pointee(Loaded::read(&path, before)), path, reading: Mutex::new(()) }
+    pub fn good_stamp(&self) -> Option<Stamp> {
+        let loaded = self.current();
+        loaded.stamp.filter(|_| loaded.fault.is_none())
     }
 
     /// The file's path.

@@ -5,6 +5,7 @@
 //! server out of reach is no answer: pulls are refused, what is here may run on the last verified knowledge until it expires.
 
 mod ahead;
+mod budget;
 mod bundle;
 mod figures;
 mod server;
@@ -21,31 +22,30 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
 
-pub use self::bundle::{Earlier, Exported};
+use self::budget::{Budget, Share};
+pub use self::bundle::{Earlier, Exported, Withdrawal};
 use self::server::{FetchError, Server};
 pub use self::signers::{RequiredSigners, SignersError, signer};
 pub use self::standing::Standing;
-use self::state::{Bad, Edition, Read, StateDir, Written};
+use self::state::{Bad, Base, Edition, Read, StateDir, Written};
+use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
 use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
 use super::{Answer, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
-use crate::net::{Bounds, Client, HeaderMap, NetError, Tls};
+use crate::net::{self, Bounds, Client, HeaderMap, NetError, Tls};
 
-/// Flights at once for pulls, and as many again for starts: starts never wait behind pulls.
-const FLIGHTS: usize = 64;
 /// Repositories kept in memory. The least recently used goes first; disk has them still.
 const KEPT: usize = 1024;
 /// Bytes of trust data kept in memory, beyond which the least recently used goes.
-const KEPT_BYTES: usize = 64 << 20;
+const KEPT_BYTES: usize = 16 << 20;
 /// How long a server that is gone is not asked again on behalf of a start; at first, doubling, and at most.
 const OUTAGE_FIRST: Duration = Duration::from_secs(1);
 const OUTAGE_TIME: Duration = Duration::from_secs(30);
-/// How long the question gets that confirms an outage, and the largest answer to it.
-const PROBE_TIME: Duration = Duration::from_millis(750);
+/// Largest answer to the question that confirms an outage.
 const PROBE_BYTES: u64 = 64 << 10;
 /// Longest a verification goes on after the network's time: a time-out of the network is then told as such.
 const SLACK: Duration = Duration::from_millis(200);
@@ -55,6 +55,11 @@ const NO_TIME: Duration = Duration::from_secs(1);
 const SEEN_TIME: SignedDuration = SignedDuration::from_mins(5);
 /// A clock further back than this behind the last check makes the age of what is kept unknown.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(5);
+/// Longest it takes to verify what is kept, again from the root down. What was accepted costs a few seconds at the very most; it takes
+/// turns with other verifications.
+const LOAD_TIME: Duration = Duration::from_secs(10);
+/// How often the log says that the clock went back.
+const CLOCK_WARNING: Duration = Duration::from_hours(1);
 /// Times an update starts again because another process wrote the state first.
 const ROUNDS: usize = 8;
 
@@ -162,24 +167,16 @@ struct Inner {
     state: StateDir,
     entries: Mutex<HashMap<Repository, Arc<Entry>>>,
     outage: Mutex<Option<Outage>>,
-    /// When it was last asked whether the server is gone, and whether it was.
-    probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    probe: Probe,
+    /// Names of which the server knows nothing.
+    noes: Mutex<Noes<Repository>>,
+    budget: Arc<Budget>,
+    /// When the log last said that the clock went back.
+    told_clock: Mutex<Option<Instant>>,
     tally: Mutex<figures::Tally>,
     /// For repositories of which something is kept: made-up names cannot take these.
     known: Lanes,
     strange: Lanes,
-}
-
-/// Flights under way.
-struct Lanes {
-    pulls: Semaphore,
-    starts: Semaphore,
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self { pulls: Semaphore::new(FLIGHTS), starts: Semaphore::new(FLIGHTS) }
-    }
 }
 
 /// A server that is gone.
@@ -205,8 +202,8 @@ struct Entry {
 #[derive(Default)]
 struct Remembered {
     known: Option<Known>,
-    /// The edition on disk that `known` was built on.
-    edition: Option<Edition>,
+    /// What on disk `known` was built on.
+    base: Base,
     /// When its last check was written to disk.
     written: Option<Timestamp>,
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
@@ -227,6 +224,9 @@ struct Known {
     knowledge: Arc<Knowledge>,
     /// When the server was last asked with success; `None` for what was only read from disk.
     checked: Option<(Instant, Timestamp)>,
+    /// The same by the clock of then, also across restarts. The knowledge's own time never goes back, and one check by a clock
+    /// that was ahead would make all that follow look old.
+    since: Timestamp,
 }
 
 /// What came of writing.
@@ -298,7 +298,10 @@ impl Notary {
             entries: Mutex::default(),
             outage: Mutex::default(),
             tally: Mutex::default(),
-            probed: tokio::sync::Mutex::default(),
+            probe: Probe::default(),
+            noes: Mutex::default(),
+            budget: Arc::default(),
+            told_clock: Mutex::default(),
             known: Lanes::default(),
             strange: Lanes::default(),
         };
@@ -310,6 +313,10 @@ impl Notary {
     pub fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
         let entry = lock(&self.inner.entries).get(repository).cloned()?;
         let known = entry.fresh(self.inner.freshness, now)?;
+        // Finding that out again takes a while, and others wait on this thread.
+        if self.inner.session.is_none() && !known.knowledge.is_proven(&self.inner.pins, now) {
+            return None;
+        }
         let answer = self.inner.current(&entry, &known, question, now);
         let recent = known.checked.is_some_and(|(at, _)| at.elapsed() < NO_TIME);
         (answer.is_ok() || recent).then_some(answer)
@@ -329,6 +336,9 @@ impl Notary {
         if let Some(answer) = self.ready(repository, question, now) {
             return answer;
         }
+        if let Some(error) = lock(&self.inner.noes).of(repository) {
+            return Err(error);
+        }
         let entry = self.inner.entry(repository);
         let answer = self.inner.ask(&entry, question, urgency, now, deadline).await;
         if answer.is_err() {
@@ -341,10 +351,11 @@ impl Notary {
     pub async fn inspect(&self, repository: &Repository, now: Timestamp) -> Option<Inspection> {
         let entry = self.inner.entry(repository);
         // What cannot be read is not known.
-        let _ = self.inner.loaded(&entry).await;
+        let _ = self.inner.loaded(&entry, &self.inner.share(true, self.inner.network_time)).await;
         let (known, refused) = entry.remembered();
         self.inner.tidy(&entry);
-        let view = known?.knowledge.view(self.inner.require.of(repository), now);
+        let known = known?;
+        let view = View { checked: known.since, ..known.knowledge.view(self.inner.require.of(repository), now) };
         Some(Inspection {
             server: self.inner.source(),
             pin: self.inner.pins.describe(repository.as_str()),
@@ -359,6 +370,7 @@ impl Notary {
         let failed = |why| TrustError::new(TrustCode::Misconfigured, format!("it cannot be forgotten: {why}"));
         let was_kept = self.inner.state.forget(repository.as_str()).map_err(failed)?;
         lock(&self.inner.entries).remove(repository);
+        lock(&self.inner.noes).forget(repository);
         Ok(was_kept)
     }
 
@@ -366,7 +378,7 @@ impl Notary {
     pub async fn root(&self, repository: &Repository) -> Option<(u64, Vec<String>)> {
         let entry = self.inner.entry(repository);
         // What cannot be read is not known.
-        let _ = self.inner.loaded(&entry).await;
+        let _ = self.inner.loaded(&entry, &self.inner.share(true, self.inner.network_time)).await;
         let known = lock(&entry.now).known.clone();
         self.inner.tidy(&entry);
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
@@ -430,7 +442,7 @@ impl Entry {
     /// Whether this edition is what is in memory, verified.
     fn holds(&self, edition: Edition) -> bool {
         let remembered = lock(&self.now);
-        remembered.edition == Some(edition) && remembered.known.is_some()
+        remembered.base.edition == Some(edition) && remembered.known.is_some()
     }
 
     fn fresh(&self, window: Duration, now: Timestamp) -> Option<Known> {
@@ -484,47 +496,76 @@ impl Inner {
         while entries.len() > KEPT
             || (entries.len() > 1 && entries.values().map(|entry| bytes(entry)).sum::<usize>() > KEPT_BYTES)
         {
+            // What is not on disk goes last: versions seen go with it.
+            let last = |entry: &Arc<Entry>| {
+                let remembered = lock(&entry.now);
+                (remembered.base.edition.is_none(), remembered.used)
+            };
             let oldest = entries
                 .values()
                 .filter(|entry| lock(&entry.flight).is_none())
-                .min_by_key(|entry| lock(&entry.now).used)
+                .min_by_key(|entry| last(entry))
                 .map(|entry| entry.repository.clone());
             let Some(oldest) = oldest else { return };
             entries.remove(&oldest);
         }
     }
 
+    /// Room in memory for one verification.
+    fn share(&self, is_known: bool, time: Duration) -> Arc<Share> {
+        self.budget.share(is_known, Instant::now() + time)
+    }
+
     /// Looks at the disk once per entry.
-    async fn loaded(&self, entry: &Entry) -> Result<(), TrustError> {
-        entry.loaded.get_or_try_init(|| self.read(entry)).await.copied()
+    async fn loaded(&self, entry: &Entry, share: &Share) -> Result<(), TrustError> {
+        entry.loaded.get_or_try_init(|| self.read(entry, share)).await.copied()
+    }
+
+    /// The same, and again where a person had it forgotten since.
+    async fn looked_up(&self, entry: &Entry, share: &Share) -> Result<(), TrustError> {
+        self.loaded(entry, share).await?;
+        let base = lock(&entry.now).base;
+        // Where it cannot be looked, what is known goes on.
+        if self.state.mark(entry.repository.as_str()).is_ok_and(|mark| base.is_forgotten(mark)) {
+            self.read(entry, share).await?;
+        }
+        Ok(())
     }
 
     /// Reads what is kept into memory, verified.
-    async fn read(&self, entry: &Entry) -> Result<(), TrustError> {
+    async fn read(&self, entry: &Entry, share: &Share) -> Result<(), TrustError> {
         let name = entry.repository.as_str();
+        share.take(self.state.size(name)).await?;
+        // Going on as if nothing were known would be trust on first use.
+        let unread = |why: String| {
+            let message =
+                format!("what is kept of `{name}` cannot be read now: {why}; see its owner, the disk and the open files allowed");
+            TrustError::new(TrustCode::Misconfigured, message)
+        };
+        // Before the state: one that is forgotten in between is looked at again.
+        let mark = self.state.mark(name).map_err(unread)?;
+        {
+            let mut remembered = lock(&entry.now);
+            if remembered.base.is_forgotten(mark) {
+                if remembered.known.is_some() {
+                    tracing::warn!(repository = name, "what was known is forgotten: `trust forget` was run");
+                }
+                *remembered = Remembered { used: remembered.used, ..Remembered::default() };
+            }
+            remembered.base.mark = mark;
+        }
         let (stored, bad, edition) = match self.state.read(name) {
             Read::Nothing => {
-                let mut remembered = lock(&entry.now);
-                if remembered.edition.is_some_and(|edition| self.state.is_forgotten(name, edition)) {
-                    tracing::warn!(repository = name, "what was known is forgotten: `trust forget` was run");
-                    *remembered = Remembered { used: remembered.used, ..Remembered::default() };
-                }
-                remembered.edition = None;
+                lock(&entry.now).base.edition = None;
                 return Ok(());
             }
-            // Going on as if nothing were known would be trust on first use.
-            Read::Failed(why) => {
-                let message = format!(
-                    "what is kept of `{name}` cannot be read now: {why}; see its owner, the disk and the open files allowed"
-                );
-                return Err(TrustError::new(TrustCode::Misconfigured, message));
-            }
+            Read::Failed(why) => return Err(unread(why)),
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
             // The pin says which root counts; versions begin anew.
             Read::Damaged(why) if self.pins.names(name) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
                 self.state.set_aside(name);
-                lock(&entry.now).edition = None;
+                lock(&entry.now).base.edition = None;
                 return Ok(());
             }
             Read::Damaged(why) => return Err(unusable(name, &format!("is damaged ({why}), and no pin says which root counts"))),
@@ -532,15 +573,20 @@ impl Inner {
         if entry.holds(edition) {
             return Ok(());
         }
-        match load(&stored, &entry.repository).await {
+        let Ok(loaded) = tokio::time::timeout(LOAD_TIME, load(&stored, &entry.repository)).await else {
+            let message = format!("what is kept of `{name}` was not verified within {LOAD_TIME:?}");
+            return Err(TrustError::new(TrustCode::Busy, message));
+        };
+        match loaded {
             Ok(knowledge) => {
+                let known = self.known(entry, knowledge, None, stored.checked);
                 let mut remembered = lock(&entry.now);
-                remembered.written = Some(stored.seen);
-                remembered.edition = Some(edition);
+                remembered.written = Some(stored.checked);
+                remembered.base.edition = Some(edition);
                 remembered.refused = bad;
-                let newer = remembered.known.as_ref().is_none_or(|known| known.knowledge.seen() <= knowledge.seen());
+                let newer = remembered.known.as_ref().is_none_or(|before| before.knowledge.seen() <= known.knowledge.seen());
                 if newer {
-                    remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
+                    remembered.known = Some(known);
                     remembered.grown = true;
                 }
             }
@@ -548,6 +594,12 @@ impl Inner {
             Err(fault) => return Err(unusable(name, &format!("does not verify ({fault})"))),
         }
         Ok(())
+    }
+
+    /// What answers are made of is worked out here, where trust data was verified, and not by who asks.
+    fn known(&self, entry: &Entry, knowledge: Knowledge, checked: Option<(Instant, Timestamp)>, since: Timestamp) -> Known {
+        knowledge.prepare(self.require.of(&entry.repository));
+        Known { knowledge: Arc::new(knowledge), checked, since }
     }
 
     async fn ask(
@@ -560,7 +612,10 @@ impl Inner {
     ) -> Result<Vouch, TrustError> {
         lock(&entry.now).used = Some(Instant::now());
         if let (Urgency::Run, Some(error)) = (urgency, self.out_of_reach()) {
-            self.loaded(entry).await?;
+            let late =
+                |_| TrustError::new(TrustCode::Busy, format!("what is kept of `{}` was not read in time", entry.repository));
+            let share = self.budget.share(true, deadline);
+            tokio::time::timeout_at(deadline, self.looked_up(entry, &share)).await.map_err(late)??;
             return self.without(entry, question, error, now);
         }
         let flight = self.flight(entry, urgency, now);
@@ -626,21 +681,18 @@ impl Inner {
         };
         let late = || TrustError::new(TrustCode::Busy, "too many verifications are under way");
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::Unsure(late())) };
-        let Some(session) = &self.session else { return self.look(entry, now).await };
-        self.loaded(entry).await.map_err(Miss::Unsure)?;
-        let edition = lock(&entry.now).edition;
-        if edition.is_some_and(|edition| self.state.is_forgotten(entry.repository.as_str(), edition)) {
-            self.read(entry).await.map_err(Miss::Unsure)?;
-        }
+        let share = self.budget.share(is_known, deadline);
+        let Some(session) = &self.session else { return self.look(entry, &share, now).await };
+        self.looked_up(entry, &share).await.map_err(Miss::Unsure)?;
         let mut outcome = Err(Miss::Unsure(late()));
         for _ in 0..ROUNDS {
-            match self.check(session, entry, now, begun).await {
+            match self.check(session, entry, &share, now, begun).await {
                 Ok(Some(known)) => {
                     outcome = Ok(known);
                     break;
                 }
                 // Another process wrote first: what it wrote is the new base.
-                Ok(None) => self.read(entry).await.map_err(Miss::Unsure)?,
+                Ok(None) => self.read(entry, &share).await.map_err(Miss::Unsure)?,
                 Err(miss) => {
                     outcome = Err(miss);
                     break;
@@ -649,6 +701,9 @@ impl Inner {
         }
         lock(&self.tally).count(&outcome, now);
         let mut remembered = lock(&entry.now);
+        if let (Err(Miss::Refused(error)), None) = (&outcome, &remembered.known) {
+            lock(&self.noes).remember(entry.repository.clone(), error.clone());
+        }
         remembered.is_missed = matches!(outcome, Err(Miss::NoAnswer(_)));
         match &outcome {
             Ok(known) => {
@@ -666,18 +721,27 @@ impl Inner {
     }
 
     /// Asks, verifies, writes. `None`: the state on disk moved meanwhile.
-    async fn check(&self, session: &Arc<Session>, entry: &Entry, now: Timestamp, begun: Instant) -> Result<Option<Known>, Miss> {
+    async fn check(
+        &self,
+        session: &Arc<Session>,
+        entry: &Entry,
+        share: &Arc<Share>,
+        now: Timestamp,
+        begun: Instant,
+    ) -> Result<Option<Known>, Miss> {
         let deadline = begun + self.network_time;
         let repository = &entry.repository;
-        let (known, edition, written, refused_before) = {
+        let (known, base, written, refused_before) = {
             let remembered = lock(&entry.now);
             let known = remembered.known.clone().map(|known| known.knowledge);
-            (known, remembered.edition, remembered.written, remembered.refused.clone())
+            (known, remembered.base, remembered.written, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(session),
             credentials: Arc::clone(&self.credentials),
             repository: repository.clone(),
+            share: Arc::clone(share),
+            answered: Arc::default(),
             begun,
             deadline,
         };
@@ -710,12 +774,15 @@ impl Inner {
             self.first_use(repository, &knowledge);
         }
         let changed = known.as_ref().is_none_or(|known| !known.same_files(&knowledge));
-        let due = written.is_none_or(|written| knowledge.seen().duration_since(written) >= SEEN_TIME);
-        let again = changed || due || edition.is_none() || refused_before.is_some();
-        if again && self.keep(entry, knowledge.stored(), None, edition).await == Kept::Moved {
+        self.look_at_clock(repository, knowledge.seen(), now);
+        // Also where the clock went back: the age of what is kept counts from this check on.
+        let due = written.is_none_or(|written| now.duration_since(written).abs() >= SEEN_TIME);
+        let again = changed || due || base.edition.is_none() || refused_before.is_some();
+        let stored = Stored { checked: now, ..knowledge.stored() };
+        if again && self.keep(entry, stored, None, base).await == Kept::Moved {
             return Ok(None);
         }
-        Ok(Some(Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) }))
+        Ok(Some(self.known(entry, knowledge, Some((started, now)), now)))
     }
 
     /// Says in the log that a root is believed for no better reason than that it came first.
@@ -726,16 +793,31 @@ impl Inner {
         }
     }
 
+    /// Says in the log that the clock went back: dates count from the latest time seen.
+    fn look_at_clock(&self, repository: &Repository, seen: Timestamp, now: Timestamp) {
+        let mut told = lock(&self.told_clock);
+        if seen.duration_since(now) > CLOCK_STEP && told.is_none_or(|at| at.elapsed() >= CLOCK_WARNING) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                repository = repository.as_str(),
+                seen = %seen,
+                now = %now,
+                "this host's clock went back since an earlier check; dates of trust data count from that check on"
+            );
+        }
+    }
+
     /// A bad answer about a repository that was known: kept, so that it outlives the process.
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
         let (known, before) = entry.remembered();
-        let edition = lock(&entry.now).edition;
+        let base = lock(&entry.now).base;
         let same = before.is_some_and(|before| before.is_repeated(&error, now));
         // Another process may have had a better answer since, and have written that.
-        let is_kept = same && self.state.edition(entry.repository.as_str()) == edition;
+        let is_kept = same && self.state.edition(entry.repository.as_str()) == base.edition;
         if let Some(known) = known.filter(|_| !is_kept) {
             let bad = Bad { error: error.clone(), at: now };
-            if self.keep(entry, known.knowledge.stored(), Some(bad), edition).await == Kept::Moved {
+            let stored = Stored { checked: known.since, ..known.knowledge.stored() };
+            if self.keep(entry, stored, Some(bad), base).await == Kept::Moved {
                 return Ok(None);
             }
         }
@@ -743,15 +825,15 @@ impl Inner {
     }
 
     /// Writes to disk. Where that fails decisions go on, on what is in memory.
-    async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, edition: Option<Edition>) -> Kept {
-        let (state, seen) = (self.state.clone(), stored.seen);
+    async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, base: Base) -> Kept {
+        let (state, checked) = (self.state.clone(), stored.checked);
         // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
-        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), edition)).await;
+        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), base)).await;
         match written.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Written::Done(edition)) => {
                 let mut remembered = lock(&entry.now);
-                remembered.edition = Some(edition);
-                remembered.written = Some(seen);
+                remembered.base.edition = Some(edition);
+                remembered.written = Some(checked);
                 Kept::Settled
             }
             Ok(Written::Moved) => Kept::Moved,
@@ -805,27 +887,16 @@ impl Inner {
 
     /// Whether the server itself is gone, by one question about no repository, which those who want to know share.
     async fn is_gone(&self, session: &Session) -> bool {
-        let asked = Instant::now();
-        let end = asked + PROBE_TIME;
-        let Ok(mut last) = tokio::time::timeout_at(end, self.probed.lock()).await else { return false };
-        if let Some((_, is_gone)) = last.filter(|(at, _)| *at > asked) {
-            return is_gone;
-        }
-        let Ok(url) = session.url("v2/") else { return false };
-        let time = end.saturating_duration_since(Instant::now());
-        let answer = session.client().get(&url, HeaderMap::new(), Bounds { bytes: PROBE_BYTES, time }).await;
-        let is_gone = match answer {
-            Ok(answer) if answer.status >= 500 => answer.status != 503 || answer.header("retry-after").is_none(),
-            // Notary answers `{}`; a page of somebody in between is no answer of the server.
-            Ok(answer) if answer.status == 200 => answer.body.trim_ascii_start().first().is_some_and(|byte| *byte != b'{'),
-            Ok(_) => false,
-            Err(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } | NetError::CaRefused { .. }) => {
-                true
+        let ask = async {
+            let Ok(url) = session.url("v2/") else { return false };
+            let answer = session.client().get(&url, HeaderMap::new(), Bounds { bytes: PROBE_BYTES, time: PROBE_TIME }).await;
+            match &answer {
+                // Notary answers `{}`; a page of somebody in between is no answer of the server.
+                Ok(answer) if answer.status == 200 => answer.body.trim_ascii_start().first().is_some_and(|byte| *byte != b'{'),
+                answer => net::is_gone(answer),
             }
-            Err(NetError::Stalled { .. } | NetError::TooLarge { .. } | NetError::Unauthorized { .. } | NetError::Bad(_)) => false,
         };
-        *last = Some((Instant::now(), is_gone));
-        is_gone
+        self.probe.is_gone(ask).await
     }
 
     /// What follows where a file did not come. An outage is what the server did, never what one repository costs: only that lets
@@ -844,11 +915,16 @@ impl Inner {
                 let is_outage = is_first && status >= 500;
                 (error.clone(), if is_outage { Miss::NoAnswer(error) } else { Miss::Unsure(error) })
             }
+            FetchError::Broken(error) => {
+                let error = unreachable(error.to_string());
+                (error.clone(), Miss::Unsure(error))
+            }
             // A try that began late shows nothing by itself: whether the server is gone, the question about none tells.
             FetchError::Slow(error) => {
                 let message = error.to_string();
                 (unreachable(message.clone()), Miss::Unsure(TrustError::new(TrustCode::Busy, message)))
             }
+            FetchError::Full(error) => return Miss::Unsure(error),
             FetchError::NoJson { host } => {
                 let message = format!("`{host}` answers with something that is no trust data");
                 (unreachable(message.clone()), Miss::Refused(TrustError::new(TrustCode::Invalid, message)))
@@ -858,7 +934,9 @@ impl Inner {
                 let code = match error {
                     NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
                     NetError::CaRefused { .. } => TrustCode::CaRefused,
-                    NetError::Stalled { .. } => return Miss::Unsure(TrustError::new(TrustCode::Busy, message)),
+                    NetError::Stalled { .. } | NetError::Busy { .. } | NetError::Ours { .. } => {
+                        return Miss::Unsure(TrustError::new(TrustCode::Busy, message));
+                    }
                     NetError::Unauthorized { .. } => return Miss::Unsure(TrustError::new(TrustCode::Unauthorized, message)),
                     NetError::TooLarge { .. } | NetError::Bad(_) => {
                         return Miss::Refused(TrustError::new(TrustCode::Invalid, message));
@@ -882,9 +960,11 @@ impl Inner {
             return Err(bad.error);
         }
         let Some(known) = known.filter(|_| self.on_outage == OnOutage::UseKnown) else { return Err(error) };
-        let since = known.knowledge.seen();
+        let known = self.proven(entry, known, now).map_err(|fault| self::refused(&fault, &entry.repository, true))?;
+        let since = known.since;
         if self.outdated(&known, now) {
-            let message = format!("{error}; what was verified at {since} is too old to go on with");
+            let why = if now < since { "later than this host's clock, which went back" } else { "too old to go on with" };
+            let message = format!("{error}; what was verified at {since} is {why}");
             return Err(TrustError::new(error.code, message));
         }
         let mut vouch = self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)?;
@@ -894,13 +974,30 @@ impl Inner {
         Ok(vouch)
     }
 
+    /// The same, its root found to pass pins and dates now; the next who asks need not find that out again.
+    fn proven(&self, entry: &Entry, known: Known, now: Timestamp) -> Result<Known, Fault> {
+        if known.knowledge.is_proven(&self.pins, now) {
+            return Ok(known);
+        }
+        let proven = Known { knowledge: Arc::new(known.knowledge.proven(&self.pins, now)?), ..known };
+        let mut remembered = lock(&entry.now);
+        if let Some(before) = &mut remembered.known
+            && Arc::ptr_eq(&before.knowledge, &known.knowledge)
+        {
+            before.knowledge = Arc::clone(&proven.knowledge);
+        }
+        Ok(proven)
+    }
+
     /// Whether the last check with the server is longer ago than knowledge may be used without it. A clock behind that check
-    /// cannot tell.
+    /// cannot tell; within one process the steady one can.
     fn outdated(&self, known: &Known, now: Timestamp) -> bool {
-        let age = now.duration_since(known.knowledge.seen());
+        let age = now.duration_since(known.since);
         let limit = SignedDuration::try_from(self.stale_limit).unwrap_or(SignedDuration::MAX);
-        let steady = known.checked.map_or(Duration::ZERO, |(at, _)| at.elapsed());
-        age > limit || age < -CLOCK_STEP || steady > self.stale_limit
+        match known.checked.filter(|_| self.session.is_some()) {
+            Some((at, _)) => age > limit || at.elapsed() > self.stale_limit,
+            None => age > limit || age < -CLOCK_STEP,
+        }
     }
 
     /// The answer on what was just checked, or looked for.
@@ -925,7 +1022,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Vouch, TrustError> {
         // A pin counts at once, also for what was kept before it was set.
-        if freshness != Freshness::Fresh {
+        if freshness != Freshness::Fresh && !knowledge.is_proven(&self.pins, now) {
             knowledge.proven(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
         }
         let require = self.require.of(repository);
@@ -994,4 +1091,32 @@ fn refused(fault: &Fault, repository: &Repository, known: bool) -> TrustError {
 /// A lock whose holder panicked is still a lock: what it guards is replaced whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stays_away_is_asked_ever_more_seldom_and_soon_again_at_first() {
+        let notary = Notary::new(Config::new("https://notary.invalid", "/nowhere")).unwrap();
+        let error = TrustError::new(TrustCode::Unreachable, "gone");
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            notary.inner.gone(&error, Instant::now(), Timestamp::UNIX_EPOCH);
+            let wait = lock(&notary.inner.outage).as_ref().unwrap().wait;
+            waits.push(wait.as_secs());
+            // Many find out at once: that is one step.
+            notary.inner.gone(&error, Instant::now() - Duration::from_millis(1), Timestamp::UNIX_EPOCH);
+            assert!(notary.inner.out_of_reach().is_some());
+            tokio::time::advance(wait).await;
+            // One who asks finds out; the others go on without.
+            assert!(notary.inner.out_of_reach().is_none() && notary.inner.out_of_reach().is_some());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        notary.inner.reached();
+        assert!(notary.inner.out_of_reach().is_none());
+        notary.inner.gone(&error, Instant::now(), Timestamp::UNIX_EPOCH);
+        assert_eq!(lock(&notary.inner.outage).as_ref().unwrap().wait, OUTAGE_FIRST);
+    }
 }

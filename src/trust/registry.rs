@@ -11,11 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
 use super::{Answer, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError, Wanted};
 
+/// A question that begins after this part of the network's time had not the whole of it.
+const LATE_PART: u32 = 12;
 /// Most digests of one image that are asked about. An image has an id and one digest per repository it was pulled from.
 const DIGESTS: usize = 8;
 
@@ -24,8 +27,8 @@ const DIGESTS: usize = 8;
 pub struct Limits {
     /// Most of a decision's time that the network gets.
     pub network: Duration,
-    /// How long a registry that was out of reach is taken to be so. Stops a hundred containers after a reboot from
-    /// waiting in line; short, because nothing else vouches in these scopes.
+    /// How long a registry that is gone is taken to be so. Stops a hundred containers after a reboot from waiting in line;
+    /// short, because nothing else vouches in these scopes.
     pub outage: Duration,
     /// Most answers remembered in one of two generations; at some 150 bytes each, 4096 make 1 MB in all.
     pub remembered: usize,
@@ -42,6 +45,9 @@ pub struct RegistryVerifier {
     registry: Arc<dyn Api>,
     limits: Limits,
     state: Mutex<State>,
+    /// For repositories of which an answer is remembered: made-up names cannot take these.
+    known: Lanes,
+    strange: Lanes,
 }
 
 /// A question on its way. When the last that asks it is done, or gave up, it leaves the map.
@@ -61,6 +67,23 @@ impl Drop for Flight<'_> {
     }
 }
 
+/// Whom a question is for, and what is left for it.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    repository: &'a Repository,
+    urgency: Urgency,
+    time: Time,
+}
+
+#[derive(Clone, Copy)]
+struct Time {
+    begun: Instant,
+    /// When the network's time ends.
+    network: Instant,
+    /// When the decision must be made.
+    last: Instant,
+}
+
 /// A digest in a repository.
 type Held = (Repository, Digest);
 
@@ -68,8 +91,11 @@ type Held = (Repository, Digest);
 struct State {
     young: HashSet<Held>,
     old: HashSet<Held>,
-    /// Registries out of reach, until when, and what was the matter.
+    /// Registries that are gone, until when, and what was the matter.
     outages: HashMap<Host, (Instant, TrustError)>,
+    probes: HashMap<Host, Arc<Probe>>,
+    /// What registries do not hold, for some seconds.
+    noes: Noes<(Repository, Wanted)>,
     /// Questions on their way: whoever asks the same waits for the one answer.
     flights: HashMap<Held, Arc<tokio::sync::Mutex<()>>>,
 }
@@ -91,15 +117,22 @@ impl RegistryVerifier {
     /// As [`RegistryVerifier::new`], within other bounds.
     #[must_use]
     pub fn with_limits(registry: Arc<dyn Api>, limits: Limits) -> Self {
-        Self { registry, limits, state: Mutex::default() }
+        Self { registry, limits, state: Mutex::default(), known: Lanes::default(), strange: Lanes::default() }
     }
 
     /// Whether the repository's registry holds it. A tag is always asked for; a digest once.
-    pub async fn vouch(&self, repository: &Repository, question: &Question, deadline: Instant) -> Result<Vouch, TrustError> {
-        let deadline = deadline.min(Instant::now() + self.limits.network);
+    pub async fn vouch(
+        &self,
+        repository: &Repository,
+        question: &Question,
+        urgency: Urgency,
+        deadline: Instant,
+    ) -> Result<Vouch, TrustError> {
+        let time = Time { begun: Instant::now(), network: deadline.min(Instant::now() + self.limits.network), last: deadline };
+        let asking = Asking { repository, urgency, time };
         match question {
             Question::Tag(tag) => {
-                let digest = self.fetch(repository, &Wanted::Tag(tag.clone()), deadline).await?;
+                let digest = self.fetch(asking, &Wanted::Tag(tag.clone())).await?;
                 self.state().remember((repository.clone(), digest), self.limits.remembered);
                 Ok(vouch(repository, digest, vec![tag.clone()]))
             }
@@ -109,7 +142,7 @@ impl RegistryVerifier {
                 }
                 let mut worst: Option<TrustError> = None;
                 for digest in digests.iter().take(DIGESTS) {
-                    match self.holds(repository, *digest, deadline).await {
+                    match self.holds(asking, *digest).await {
                         Ok(()) => return Ok(vouch(repository, *digest, Vec::new())),
                         Err(error) if error.code == TrustCode::Unreachable => return Err(error),
                         // That the registry does not hold one digest says less than what went wrong with another.
@@ -144,15 +177,18 @@ impl RegistryVerifier {
         }
     }
 
-    async fn holds(&self, repository: &Repository, digest: Digest, deadline: Instant) -> Result<(), TrustError> {
+    async fn holds(&self, asking: Asking<'_>, digest: Digest) -> Result<(), TrustError> {
+        let repository = asking.repository;
         let held = (repository.clone(), digest);
         let turn = Arc::clone(self.state().flights.entry(held.clone()).or_default());
         let flight = Flight { verifier: self, held, turn };
-        let Ok(_turn) = tokio::time::timeout_at(deadline, flight.turn.lock()).await else { return Err(slow(repository)) };
+        let Ok(_turn) = tokio::time::timeout_at(asking.time.network, flight.turn.lock()).await else {
+            return Err(slow(repository, TrustCode::Busy));
+        };
         if self.state().knows(&flight.held) {
             return Ok(());
         }
-        let sent = self.fetch(repository, &Wanted::Digest(digest), deadline).await?;
+        let sent = self.fetch(asking, &Wanted::Digest(digest)).await?;
         if sent != digest {
             // The client holds the bytes to the digest already.
             let message = format!("registry sent `{sent}` when asked for `{repository}@{digest}`");
@@ -162,28 +198,64 @@ impl RegistryVerifier {
         Ok(())
     }
 
-    async fn fetch(&self, repository: &Repository, wanted: &Wanted, deadline: Instant) -> Result<Digest, TrustError> {
-        let host = repository.host();
-        if let Some((until, error)) = self.state().outages.get(&host)
-            && Instant::now() < *until
-        {
-            return Err(error.clone());
-        }
-        let answer = match tokio::time::timeout_at(deadline, self.registry.manifest(repository, wanted, deadline)).await {
-            Ok(Ok(manifest)) => Ok(*manifest.digest()),
-            Ok(Err(error)) => Err(refusal(&error)),
-            Err(_elapsed) => Err(slow(repository)),
+    async fn fetch(&self, asking: Asking<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
+        let Asking { repository, urgency, time } = asking;
+        let (host, what) = (repository.host(), (repository.clone(), wanted.clone()));
+        let is_known = {
+            let mut state = self.state();
+            match state.outages.get(&host) {
+                Some((until, error)) if Instant::now() < *until => return Err(error.clone()),
+                Some(_) => drop(state.outages.remove(&host)),
+                None => {}
+            }
+            if let Some(error) = state.noes.of(&what) {
+                return Err(error);
+            }
+            state.is_known(repository)
         };
-        let mut state = self.state();
-        match &answer {
-            Err(error) if error.code == TrustCode::Unreachable => {
-                state.outages.insert(host, (Instant::now() + self.limits.outage, error.clone()));
+        let lanes = if is_known { &self.known } else { &self.strange };
+        let lane = match urgency {
+            Urgency::Pull => &lanes.pulls,
+            Urgency::Run => &lanes.starts,
+        };
+        let Ok(Ok(_permit)) = tokio::time::timeout_at(time.network, lane.acquire()).await else {
+            return Err(TrustError::new(TrustCode::Busy, "too many questions to registries are under way"));
+        };
+        // A question that had not the whole time shows nothing by coming to no end.
+        let is_late = time.begun.elapsed() > self.limits.network / LATE_PART;
+        let asked = tokio::time::timeout_at(time.network, self.registry.manifest(repository, wanted, time.network)).await;
+        let (error, is_suspect) = match asked {
+            Ok(Ok(manifest)) => {
+                self.state().outages.remove(&host);
+                return Ok(*manifest.digest());
             }
-            Ok(_) | Err(_) => {
-                state.outages.remove(&host);
+            Ok(Err(RegistryError::Net(NetError::Timeout { .. }))) | Err(_) if is_late => {
+                (slow(repository, TrustCode::Busy), true)
             }
+            Ok(Err(error)) => (refusal(&error), is_suspect(&error)),
+            Err(_elapsed) => (slow(repository, TrustCode::Unreachable), true),
+        };
+        if is_suspect && self.is_gone(&host, time.last).await {
+            let error = TrustError::new(TrustCode::Unreachable, error.message);
+            self.state().outages.insert(host, (Instant::now() + self.limits.outage, error.clone()));
+            return Err(error);
         }
-        answer
+        if error.code == TrustCode::NotInRegistry {
+            self.state().noes.remember(what, error.clone());
+        }
+        Err(error)
+    }
+
+    /// Whether the registry itself is gone. Only that counts for other repositories.
+    async fn is_gone(&self, host: &Host, deadline: Instant) -> bool {
+        let probe = Arc::clone(self.state().probes.entry(host.clone()).or_default());
+        let ask = async {
+            let end = Instant::now() + PROBE_TIME;
+            let answer = tokio::time::timeout_at(end, self.registry.is_gone(host, end)).await;
+            answer.unwrap_or(true)
+        };
+        // Who has no time left for it does not find out.
+        tokio::time::timeout_at(deadline, probe.is_gone(ask)).await.unwrap_or(false)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -200,22 +272,27 @@ impl Verifier for RegistryVerifier {
         self.remembered(repository, question).map(Ok)
     }
 
-    /// The urgency is of no account: what the registry held, it is taken to hold.
+    /// The urgency says but where it queues: what the registry held, it is taken to hold.
     fn vouch<'a>(
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        _: Urgency,
+        urgency: Urgency,
         _: Timestamp,
         deadline: Instant,
     ) -> Answer<'a> {
-        Box::pin(Self::vouch(self, repository, question, deadline))
+        Box::pin(Self::vouch(self, repository, question, urgency, deadline))
     }
 }
 
 impl State {
     fn knows(&self, held: &Held) -> bool {
         self.young.contains(held) || self.old.contains(held)
+    }
+
+    /// Whether it ever held anything that is remembered of this repository.
+    fn is_known(&self, repository: &Repository) -> bool {
+        self.young.iter().chain(&self.old).any(|(owner, _)| owner == repository)
     }
 
     /// When the young generation is full it becomes the old one, and the old one is forgotten.
@@ -241,19 +318,42 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
     }
 }
 
-fn slow(repository: &Repository) -> TrustError {
-    TrustError::new(TrustCode::Unreachable, format!("registry `{}` did not answer in time", repository.host_str()))
+fn slow(repository: &Repository, code: TrustCode) -> TrustError {
+    TrustError::new(code, format!("registry `{}` did not answer in time", repository.host_str()))
+}
+
+/// Whether the registry may be gone, rather than busy, slow about one repository, or there with an answer.
+const fn is_suspect(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Status { status, .. } => *status >= 500,
+        RegistryError::Net(error) => matches!(
+            error,
+            NetError::Unreachable { .. }
+                | NetError::Timeout { .. }
+                | NetError::Stalled { .. }
+                | NetError::Tls { .. }
+                | NetError::CaRefused { .. }
+        ),
+        RegistryError::NotFound { .. }
+        | RegistryError::Denied { .. }
+        | RegistryError::Busy { .. }
+        | RegistryError::Full { .. }
+        | RegistryError::WrongDigest { .. }
+        | RegistryError::Undecodable { .. }
+        | RegistryError::Misconfigured { .. } => false,
+    }
 }
 
 fn refusal(error: &RegistryError) -> TrustError {
     let code = match error {
         RegistryError::NotFound { .. } => TrustCode::NotInRegistry,
         RegistryError::Denied { .. } | RegistryError::Net(NetError::Unauthorized { .. }) => TrustCode::Unauthorized,
-        // 429 and 5xx are the registry's trouble, not its word on the manifest.
-        RegistryError::Status { status: 429 | 500.., .. }
-        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Stalled { .. }) => {
-            TrustCode::Unreachable
-        }
+        // A 5xx is the registry's trouble, not its word on the manifest.
+        RegistryError::Status { status: 500.., .. }
+        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. }) => TrustCode::Unreachable,
+        RegistryError::Busy { .. }
+        | RegistryError::Full { .. }
+        | RegistryError::Net(NetError::Stalled { .. } | NetError::Busy { .. } | NetError::Ours { .. }) => TrustCode::Busy,
         RegistryError::Net(NetError::CaRefused { .. } | NetError::Tls { .. }) => TrustCode::CaRefused,
         RegistryError::Status { .. }
         | RegistryError::WrongDigest { .. }
@@ -307,7 +407,7 @@ mod tests {
     impl Rig {
         async fn ask(&self, name: &str, digests: &[Digest]) -> Result<Digest, TrustCode> {
             let question = Question::AnyOf(digests.to_vec());
-            let answer = self.verifier.vouch(&repository(name), &question, soon()).await;
+            let answer = self.verifier.vouch(&repository(name), &question, Urgency::Run, soon()).await;
             answer.map(|vouch| *vouch.digest()).map_err(|error| error.code)
         }
     }
@@ -336,25 +436,114 @@ mod tests {
         assert_eq!(rig.ask("r.example/app", &[]).await, Err(TrustCode::NotInRegistry));
     }
 
-    #[tokio::test]
-    async fn a_refusal_is_not_remembered() {
+    #[tokio::test(start_paused = true)]
+    async fn a_no_is_remembered_for_some_seconds_and_other_refusals_are_not() {
         let rig = rig();
         let late = Digest::of(manifest("late").as_bytes());
         assert_eq!(rig.ask("r.example/app", &[late]).await, Err(TrustCode::NotInRegistry));
         rig.twin.push(&rig.app, None, manifest("late").as_bytes()).unwrap();
+        assert_eq!(rig.ask("r.example/app", &[late]).await, Err(TrustCode::NotInRegistry));
+        assert_eq!(rig.twin.calls().len(), 1);
+        tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(rig.ask("r.example/app", &[late]).await, Ok(late));
+        let other = repository("r.example/other");
+        rig.twin.fail_one(&other, RegistryError::Denied { host: "r.example".into(), what: "other".into() });
+        for calls in 3..5 {
+            assert_eq!(rig.ask("r.example/other", &[late]).await, Err(TrustCode::Unauthorized));
+            assert_eq!(rig.twin.calls().len(), calls);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_repository_without_an_answer_refuses_no_other() {
+        let rig = rig();
+        let (bad, what, host) = (repository("r.example/bad"), "bad".to_owned(), "r.example".to_owned());
+        for (error, code, asked) in [
+            (unreachable(), TrustCode::Unreachable, 1),
+            (RegistryError::Status { host: host.clone(), what: what.clone(), status: 503 }, TrustCode::Unreachable, 1),
+            (
+                RegistryError::Net(NetError::Timeout { host: host.clone(), after: Duration::from_secs(3) }),
+                TrustCode::Unreachable,
+                1,
+            ),
+            (RegistryError::Net(NetError::Stalled { host: host.clone(), after: Duration::from_secs(3) }), TrustCode::Busy, 1),
+            (RegistryError::Busy { host: host.clone(), what: what.clone(), status: 429 }, TrustCode::Busy, 0),
+            (RegistryError::Full { what: what.clone() }, TrustCode::Busy, 0),
+            (RegistryError::Net(NetError::Ours { host: host.clone(), cause: "files".into() }), TrustCode::Busy, 0),
+        ] {
+            let before = rig.twin.greeted();
+            rig.twin.fail_one(&bad, error.clone());
+            assert_eq!(rig.ask("r.example/bad", &[rig.good]).await, Err(code), "{error}");
+            assert_eq!(rig.twin.greeted() - before, asked, "{error}");
+            let tag = rig.verifier.vouch(&rig.app, &Question::Tag(Tag::latest()), Urgency::Pull, soon()).await;
+            assert!(tag.is_ok(), "{error}");
+        }
+        // The twin: the registry itself is gone, and a busy one is not.
+        rig.twin.fail_with(Some(RegistryError::Busy { host: host.clone(), what, status: 503 }));
+        assert_eq!(rig.ask("r.example/next", &[rig.good]).await, Err(TrustCode::Busy));
+        rig.twin.fail_with(Some(unreachable()));
+        assert_eq!(rig.ask("r.example/next", &[rig.good]).await, Err(TrustCode::Unreachable));
+        let calls = rig.twin.calls().len();
+        assert_eq!(rig.ask("r.example/other", &[rig.good]).await, Err(TrustCode::Unreachable));
+        assert_eq!(rig.twin.calls().len(), calls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn made_up_names_do_not_take_the_places_of_what_is_known() {
+        /// Hangs for all repositories but one.
+        struct Hangs(Arc<Twin>);
+
+        impl Api for Hangs {
+            fn manifest<'a>(
+                &'a self,
+                repository: &'a Repository,
+                wanted: &'a Wanted,
+                deadline: Instant,
+            ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
+                if repository.as_str().contains("made") {
+                    Box::pin(std::future::pending())
+                } else {
+                    self.0.manifest(repository, wanted, deadline)
+                }
+            }
+
+            fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+                Box::pin(std::future::ready(false))
+            }
+        }
+
+        let rig = rig();
+        let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.twin)))));
+        let latest = Question::Tag(Tag::latest());
+        verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
+        for index in 0..200 {
+            let (verifier, latest) = (Arc::clone(&verifier), latest.clone());
+            let urgency = if index % 2 == 0 { Urgency::Run } else { Urgency::Pull };
+            tokio::spawn(async move {
+                verifier.vouch(&repository(&format!("r.example/made{index}")), &latest, urgency, soon()).await
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let refused =
+            verifier.vouch(&repository("r.example/new"), &latest, Urgency::Run, Instant::now() + Duration::from_secs(1)).await;
+        assert_eq!(refused.unwrap_err().code, TrustCode::Busy);
+        for urgency in [Urgency::Pull, Urgency::Run] {
+            let before = Instant::now();
+            verifier.vouch(&rig.app, &latest, urgency, soon()).await.unwrap();
+            assert_eq!(before.elapsed(), Duration::ZERO);
+        }
     }
 
     #[tokio::test]
     async fn a_tag_is_asked_for_every_time() {
         let rig = rig();
         let latest = Question::Tag(Tag::latest());
-        let vouch = rig.verifier.vouch(&rig.app, &latest, soon()).await.unwrap();
+        let vouch = rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
         assert_eq!((vouch.digest(), vouch.tags(), vouch.verifier()), (&rig.good, &[Tag::latest()][..], VerifierKind::Registry));
         let next = rig.twin.push(&rig.app, Some(&Tag::latest()), manifest("next").as_bytes()).unwrap();
-        assert_eq!(rig.verifier.vouch(&rig.app, &latest, soon()).await.unwrap().digest(), &next);
+        assert_eq!(rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap().digest(), &next);
         let other = Question::Tag("other".parse().unwrap());
-        let refused = rig.verifier.vouch(&rig.app, &other, soon()).await.unwrap_err();
+        let refused = rig.verifier.vouch(&rig.app, &other, Urgency::Pull, soon()).await.unwrap_err();
         assert_eq!(refused.code, TrustCode::NotInRegistry);
     }
 
@@ -412,6 +601,10 @@ mod tests {
         ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
             Box::pin(std::future::pending())
         }
+
+        fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+            Box::pin(std::future::pending())
+        }
     }
 
     #[tokio::test]
@@ -421,13 +614,13 @@ mod tests {
         let start = Instant::now();
         let digest = Question::AnyOf(vec![Digest::of(b"x")]);
         for question in [digest.clone(), Question::Tag(Tag::latest())] {
-            let refused = verifier.vouch(&repository("r.example/app"), &question, soon()).await.unwrap_err();
+            let refused = verifier.vouch(&repository("r.example/app"), &question, Urgency::Pull, soon()).await.unwrap_err();
             assert_eq!(refused.code, TrustCode::Unreachable);
         }
         assert!(start.elapsed() < Duration::from_secs(5), "the deadline is a minute away");
         // One that is given up leaves nothing behind either.
         let app = repository("r.example/app");
-        let given_up = tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, soon())).await;
+        let given_up = tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, Urgency::Pull, soon())).await;
         assert!(given_up.is_err() && verifier.state().flights.is_empty());
     }
 
@@ -449,7 +642,9 @@ mod tests {
         for (error, code) in [
             (RegistryError::NotFound { host: host.clone(), what: what.clone() }, TrustCode::NotInRegistry),
             (RegistryError::Denied { host: host.clone(), what: what.clone() }, TrustCode::Unauthorized),
-            (status(429), TrustCode::Unreachable),
+            (RegistryError::Busy { host: host.clone(), what: what.clone(), status: 429 }, TrustCode::Busy),
+            (RegistryError::Full { what: what.clone() }, TrustCode::Busy),
+            (RegistryError::Net(NetError::Ours { host: host.clone(), cause: String::new() }), TrustCode::Busy),
             (status(503), TrustCode::Unreachable),
             (status(301), TrustCode::Invalid),
             (status(206), TrustCode::Invalid),

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod file;
+mod index;
 mod json;
 mod keys;
 mod knowledge;

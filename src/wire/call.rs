@@ -53,7 +53,7 @@ pub enum CallError {
 }
 
 /// The JSON as dockerd writes it. Go leaves empty fields out.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct Posted<'a> {
     #[serde(borrow, default)]
@@ -104,11 +104,76 @@ impl Call {
         })
     }
 
+    /// Reads the end of a call, if `is_wanted` says so of its method; the rest is then not read. Of a post that was cut off, what
+    /// came before the cut is there: a body that was cut counts as not shown.
+    pub fn decode_end(bytes: &[u8], is_wanted: impl Fn(&str) -> bool) -> Option<Self> {
+        let mut posted = Posted::default();
+        let mut text = serde_json::Deserializer::from_slice(bytes);
+        let end = End { posted: &mut posted, is_wanted: &is_wanted };
+        // Where it ends early, `posted` says how much there is.
+        let _ = serde::Deserializer::deserialize_map(&mut text, end);
+        let method = posted.request_method.filter(|method| is_wanted(method))?;
+        let shown = |text| body(text).ok().flatten();
+        Some(Self {
+            user: posted.user.unwrap_or_default().into_owned(),
+            user_authn_method: posted.user_authn_method.unwrap_or_default().into_owned(),
+            method: method.into_owned(),
+            uri: posted.request_uri.filter(|uri| !uri.is_empty())?.into_owned(),
+            headers: posted.request_headers.unwrap_or_default(),
+            body: shown(posted.request_body),
+            outcome: posted.response_status_code.map(|status| Outcome { status, body: shown(posted.response_body) }),
+        })
+    }
+
     /// The last value of a header; `name` in canonical form (`Content-Type`). Clients may write any case on HTTP/2,
     /// dockerd shows the canonical form.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// A text that is borrowed where it can be.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The end of a call, as far as it is read. dockerd writes the members in the order of its struct: method and target come first.
+struct End<'p, 'a, W> {
+    posted: &'p mut Posted<'a>,
+    is_wanted: W,
+}
+
+impl<'de, W: Fn(&str) -> bool> serde::de::Visitor<'de> for End<'_, 'de, W> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { posted, is_wanted } = self;
+        let text = |map: &mut A| Ok(map.next_value::<Option<Text<'de>>>()?.map(|Text(text)| text));
+        while let Some(Text(name)) = map.next_key()? {
+            match &*name {
+                "User" => posted.user = text(&mut map)?,
+                "UserAuthNMethod" => posted.user_authn_method = text(&mut map)?,
+                "RequestMethod" => {
+                    posted.request_method = text(&mut map)?;
+                    if !posted.request_method.as_deref().is_some_and(&is_wanted) {
+                        return Err(serde::de::Error::custom("nobody wants it"));
+                    }
+                }
+                "RequestUri" => posted.request_uri = text(&mut map)?,
+                "RequestBody" => posted.request_body = text(&mut map)?,
+                "RequestHeaders" => posted.request_headers = map.next_value()?,
+                "ResponseStatusCode" => posted.response_status_code = map.next_value()?,
+                "ResponseBody" => posted.response_body = text(&mut map)?,
+                _ => {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +200,29 @@ mod tests {
     fn the_body_is_base64() {
         let call = Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/x","RequestBody":"e30="}"#).unwrap();
         assert_eq!(call.body.as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn of_an_end_that_is_cut_off_what_came_before_is_there() {
+        let whole =
+            br#"{"User":"u","RequestMethod":"POST","RequestUri":"/x?name=a","RequestBody":"e30=","RequestHeaders":{"A":"b"},
+            "ResponseBody":"e30=","ResponseHeaders":{},"ResponseStatusCode":201}"#;
+        let wanted = |method: &str| method != "GET";
+        let end = Call::decode_end(whole, wanted).unwrap();
+        assert_eq!(Call::decode(whole).unwrap(), end);
+        assert_eq!(end.outcome, Some(Outcome { status: 201, body: Some(b"{}".to_vec()) }));
+        for (cut, method, body) in
+            [("\"Response", "POST", true), ("\"e30=\",\"RequestH", "POST", false), ("\"RequestUri", "", false)]
+        {
+            let at = std::str::from_utf8(whole).unwrap().find(cut).unwrap() + 4;
+            let read = Call::decode_end(whole.get(..at).unwrap(), wanted);
+            let told = read.as_ref().map(|call| (call.method.as_str(), call.body.is_some()));
+            assert_eq!(told, (!method.is_empty()).then_some((method, body)), "{cut}");
+            assert!(read.is_none_or(|call| call.outcome.is_none() && call.uri == "/x?name=a"));
+        }
+        for unwanted in [&br#"{"RequestMethod":"GET","RequestUri":"/x"}"#[..], br#"{"RequestUri":"/x"}"#, b"[]", b""] {
+            assert_eq!(Call::decode_end(unwanted, wanted), None);
+        }
     }
 
     #[test]

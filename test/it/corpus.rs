@@ -7,7 +7,7 @@ use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageConfig, ImageSummary, Info, Killed,
-    Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
+    Link, Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
 };
 use img_authz::gate::{Gate, Identity, Records, Rules};
 use img_authz::image::Digest;
@@ -78,6 +78,7 @@ staged! {
     version() -> Version;
     info() -> Info;
     http2() -> Http2;
+    link() -> Link;
     kill(id: &'a ContainerId) -> Killed;
 }
 
@@ -182,7 +183,7 @@ async fn no_line_is_misjudged_in_either_posture() {
                 Some(raw) => base64::engine::general_purpose::STANDARD.decode(raw).unwrap(),
                 None => line["authz_request"].to_string().into_bytes(),
             };
-            let read = Gate::read(&posted, gate.transport());
+            let read = Gate::read(&posted, gate.manner());
             let answer = gate.request(read.clone()).await;
             if let Some(fault) = fault(line, posture, &answer) {
                 wrong.push(format!("{fault} ({posture}) {}: {}: {answer:?}", line["id"], line["name"]));
@@ -216,6 +217,6 @@ async fn a_failing_engine_lets_no_container_start() {
     engine.twin().fail_with(Some(EngineError::Timeout { call: "x".to_owned() }));
     let gate = gate(folder.path(), engine, "images", &line["policy"]);
     let posted = br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#;
-    let Answer::Deny(message) = gate.request(Gate::read(posted, gate.transport())).await else { panic!("started") };
+    let Answer::Deny(message) = gate.request(Gate::read(posted, gate.manner())).await else { panic!("started") };
     assert!(message.starts_with("container-busy"), "{message}");
 }

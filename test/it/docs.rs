@@ -17,6 +17,8 @@ const AUDIT_LOG: &str = include_str!("../../docs/audit-log.md");
 const README: &str = include_str!("../../README.md");
 const RECOVERY: &str = include_str!("../../docs/recovery.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
+const FAULTS: &str = include_str!("../../docs/faults.md");
+const CHAOS: &str = include_str!("../chaos.sh");
 const PLUGIN: &str = include_str!("../../plugin/config.json");
 const MAKEFILE: &str = include_str!("../../Makefile");
 
@@ -137,7 +139,7 @@ fn every_command_that_is_shown_exists_and_every_one_that_exists_is_shown() {
         typed().filter_map(|line| line.strip_prefix("img-authz ")).map(|line| line.split(' ').collect()).collect();
     assert!(shown.len() > 10, "{shown:?}");
     for words in &shown {
-        let nested = matches!(words[0], "trust" | "allowlist");
+        let nested = matches!(words[0], "trust" | "allowlist" | "plugin");
         let help = help(&words[..if nested { 2 } else { 1 }]);
         for flag in words.iter().filter(|word| word.starts_with("--")) {
             assert!(help.contains(flag), "{words:?}: {flag}");
@@ -159,6 +161,22 @@ fn every_make_target_that_is_shown_exists() {
     assert!(targets.len() > 4, "{targets:?}");
     for target in targets {
         assert!(MAKEFILE.contains(&format!("\n{target}:")), "Makefile: {target}");
+    }
+}
+
+/// What a fault comes to is held against its row by the suite itself.
+#[test]
+fn every_fault_of_the_table_is_brought_about_and_no_other() {
+    let rows: Vec<Vec<&str>> =
+        FAULTS.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').collect()).collect();
+    let named: BTreeSet<_> = rows.iter().map(|row| row[1].trim().trim_matches('`').to_owned()).collect();
+    let tests = CHAOS.lines().filter_map(|line| line.strip_prefix("chaos_tests+=(test_fault_")?.strip_suffix(')'));
+    assert_eq!(tests.map(|name| name.replace('_', "-")).collect::<BTreeSet<_>>(), named);
+    assert!(rows.len() > 30, "{rows:?}");
+    for row in rows {
+        for code in [row[3], row[4]].into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            assert!(codes().contains(code), "{row:?}: {code}");
+        }
     }
 }
 

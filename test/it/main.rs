@@ -14,17 +14,21 @@
 )]
 
 mod allowlist_commands;
+mod clients;
 mod corpus;
 mod docs;
 mod registry_client;
 mod request_generator;
 mod request_oracle;
+mod serve_stops;
 mod trust_attacks;
 mod trust_bundles;
 mod trust_commands;
 mod trust_fixtures;
 mod trust_fuzz;
+mod trust_memory;
 mod trust_reboot;
 mod trust_repo;
 mod trust_server;
 mod trust_signers;
+mod trust_size;

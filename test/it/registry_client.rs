@@ -241,10 +241,11 @@ type Expected<'a> = &'a dyn Fn(&RegistryError) -> bool;
 
 #[tokio::test]
 async fn statuses_are_told_apart_and_only_200_is_a_yes() {
-    let (status, not_found, denied) = (
+    let (status, not_found, denied, busy) = (
         |error: &RegistryError| matches!(error, RegistryError::Status { .. }),
         |error: &RegistryError| matches!(error, RegistryError::NotFound { .. }),
         |error: &RegistryError| matches!(error, RegistryError::Denied { .. }),
+        |error: &RegistryError| matches!(error, RegistryError::Busy { .. }),
     );
     let table: [(&'static str, Expected<'_>); 7] = [
         ("404 Not Found", &not_found),
@@ -252,7 +253,7 @@ async fn statuses_are_told_apart_and_only_200_is_a_yes() {
         ("201 Created", &status),
         ("206 Partial Content", &status),
         ("307 Temporary Redirect", &status),
-        ("429 Too Many", &status),
+        ("429 Too Many", &busy),
         ("503 Down", &status),
     ];
     for (line, expected) in table {
@@ -348,4 +349,53 @@ async fn credentials_are_never_sent_over_plain_http() {
     let refused = get(Settings { credentials, ..Settings::default() }, &fake, by_digest()).await;
     assert!(matches!(refused, Err(RegistryError::Net(NetError::Unauthorized { .. }))), "{refused:?}");
     assert!(fake.heads().iter().all(|head| !head.to_ascii_lowercase().contains("authorization")));
+}
+
+#[tokio::test]
+async fn one_repositorys_trouble_refuses_no_other_and_a_registry_that_is_gone_refuses_all_at_once() {
+    use img_authz::trust::registry::RegistryVerifier;
+    use img_authz::trust::{Question, TrustCode, Urgency};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let (server, pem) = tls();
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let shared = Arc::clone(&is_gone);
+    let fake = Fake::new(Some(server), move |head| match head.split(' ').nth(1).unwrap_or_default() {
+        _ if shared.load(Ordering::SeqCst) => Say::status("503 Unavailable"),
+        "/v2/" => Say::status("401 Unauthorized"),
+        path if path.contains("/bad/") => Say::status("503 Unavailable"),
+        path if path.contains("/slow/") => {
+            std::thread::sleep(Duration::from_secs(2));
+            Say::status("200 OK")
+        }
+        path if path.contains("/busy/") => Say::status("503 Unavailable").with("Retry-After: 9"),
+        path if path.contains("/large/") => {
+            let mut say = Say::manifest();
+            say.body.resize(100 << 10, b' ');
+            say
+        }
+        _ => Say::manifest(),
+    });
+    let settings = Settings { extra_roots: pem, ..Settings::default() };
+    let limits = img_authz::trust::registry::Limits { network: Duration::from_secs(1), ..Default::default() };
+    let verifier = RegistryVerifier::with_limits(Arc::new(Registry::new(settings)), limits);
+    let ask = async |name: &str| {
+        let repository: Repository = format!("{}/{name}/app", fake.host).parse().unwrap();
+        let question = Question::Tag("1.0".parse().unwrap());
+        let end = Instant::now() + Duration::from_secs(8);
+        verifier.vouch(&repository, &question, Urgency::Pull, end).await.map_err(|error| error.code)
+    };
+    for (name, expected) in [("bad", TrustCode::Unreachable), ("slow", TrustCode::Unreachable), ("busy", TrustCode::Busy)] {
+        assert_eq!(ask(name).await.unwrap_err(), expected, "{name}");
+        assert!(ask("good").await.is_ok(), "after {name}");
+    }
+    // One that is larger than most is read as well.
+    assert!(ask("large").await.is_ok());
+    assert_eq!(fake.heads().iter().filter(|head| head.contains("/large/")).count(), 2);
+    assert_eq!(fake.heads().iter().filter(|head| head.starts_with("GET /v2/ ")).count(), 2, "busy is an answer");
+    is_gone.store(true, Ordering::SeqCst);
+    assert_eq!(ask("good").await.unwrap_err(), TrustCode::Unreachable);
+    let asked = fake.heads().len();
+    assert_eq!(ask("other").await.unwrap_err(), TrustCode::Unreachable);
+    assert_eq!(fake.heads().len(), asked);
 }

@@ -200,7 +200,7 @@ fn is_network(intent: &Intent, act: &Value) -> bool {
         act["drivers"].as_array().unwrap().iter().filter_map(Value::as_str).filter(|driver| !own.contains(driver)).collect();
     match intent {
         Intent::NetworkPlugin { driver } => foreign.contains(&driver.as_str()),
-        Intent::Network { doors } => foreign.is_empty() && has_doors(doors, &act["doors"]),
+        Intent::Network { doors, .. } => foreign.is_empty() && has_doors(doors, &act["doors"]),
         _ => foreign.is_empty() && *intent == Intent::Harmless && has_doors(&[], &act["doors"]),
     }
 }

@@ -1105,6 +1105,247 @@ fn what_was_accepted_in_two_steps_is_known_ever_after() {
     }
 }
 
+/// A repository that is as large as one limit says: accepted, and known ever after, also with more on top of it; and one beyond is not.
+#[test]
+fn at_each_limit_what_update_accepts_load_accepts() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let mut deep = "targets/releases".to_owned();
+    for _ in 0..3 {
+        deep.push_str("/a");
+        repo.delegate(
+            &deep.clone(),
+            &[Key::ecdsa(), Key::ecdsa(), Key::ecdsa(), Key::ecdsa(), Key::ecdsa()],
+            &["", "1", "2", "3"],
+        );
+    }
+    repo.edit_bytes("targets", |raw| forged(raw, 6));
+    let mut rotated = repo.clone();
+    for _ in 0..3 {
+        rotated.rotate_root(&root_key(GUN));
+    }
+    rotated.bump();
+    let (files, next) = (repo.publish(), rotated.publish());
+    let largest = |part: &str| {
+        let all = files.iter().chain(&next).filter(|(name, _)| name.contains(part));
+        all.map(|(_, raw)| u64::try_from(raw.len()).unwrap()).max().unwrap()
+    };
+    let largest = ["root", "timestamp", "snapshot", "targets"].map(largest);
+    let [root, timestamp, snapshot, targets] = largest;
+    let key = |key: &Key| key.public.len();
+    let public = rotated.signers["root"].iter().chain(&repo.signers["root"]).map(key).max().unwrap();
+    let names = [
+        "root_bytes",
+        "timestamp_bytes",
+        "snapshot_bytes",
+        "targets_bytes",
+        "signatures",
+        "keys",
+        "key_bytes",
+        "delegations",
+        "roles",
+        "levels",
+        "paths",
+        "roots",
+        "certificates",
+    ];
+    for name in names {
+        // Exactly what it takes, and one less.
+        for less in [0, 1] {
+            let (mut limits, less64) = (Limits::default(), less as u64);
+            match name {
+                "root_bytes" => limits.root_bytes = root - less64,
+                "timestamp_bytes" => limits.timestamp_bytes = timestamp - less64,
+                "snapshot_bytes" => limits.snapshot_bytes = snapshot - less64,
+                "targets_bytes" => limits.targets_bytes = targets - less64,
+                "signatures" => limits.signatures = 7 - less,
+                "keys" => limits.keys = 7 - less,
+                "key_bytes" => limits.key_bytes = public - less,
+                "delegations" => limits.delegations = 2 - less,
+                "roles" => limits.roles = 6 - less,
+                "levels" => limits.levels = 4 - less,
+                "paths" => limits.paths = 4 - less,
+                "roots" => limits.roots = 3 - less64,
+                _ => limits.certificates = 1 - less,
+            }
+            let mut known: Option<Arc<Knowledge>> = None;
+            let mut accepted = true;
+            for files in [&files, &next] {
+                let subject = Subject { repository: GUN.parse().unwrap(), pins: tofu(), limits, known: known.clone() };
+                match run(update(&Served(Arc::new(files.clone())), &subject, now())) {
+                    Ok(knowledge) => {
+                        let loaded = run(load(&knowledge.stored(), &GUN.parse().unwrap()));
+                        let loaded = loaded.unwrap_or_else(|fault| panic!("{name}: accepted, and does not load: {fault}"));
+                        assert_eq!(loaded.stored(), knowledge.stored(), "{name}");
+                        // The next step is on what a new process would know.
+                        known = Some(Arc::new(loaded));
+                    }
+                    Err(_) => accepted = false,
+                }
+            }
+            assert_eq!(accepted, less == 0, "{name}, {less} less than it takes");
+        }
+    }
+}
+
+#[test]
+fn a_signature_over_much_costs_much_and_one_is_no_hindrance() {
+    let mut repo = Repo::new(root_key(GUN));
+    repo.edit_bytes("targets", |raw| forged(raw, 400));
+    for index in 0..20_000 {
+        repo.role("targets")["targets"][format!("tag-{index}")] = target("two");
+    }
+    // Each of the signatures hashes two megabytes.
+    assert_eq!(end(&repo.publish()), Fault(Invalid));
+    repo.bytes.clear();
+    assert_eq!(end(&repo.publish()), Yes("one"));
+}
+
+#[test]
+fn a_root_of_many_chains_ends_and_an_honest_one_beside_many_names_passes() {
+    let block = json!({ "disable_tofu": true, "ca": { "reg.example:5000/": "ca.pem" } });
+    let ca = Authority::new(Authority::params("owner CA"));
+    let pins = pins(&block, &[("ca.pem", &ca.pem)]);
+    // All CAs of the crowd have one name, so that they may stand in any order.
+    let crowd: String = (0..9).map(|_| Authority::new(Authority::params("between")).pem).collect();
+    let between = Authority::new(Authority::params("between"));
+    let forged: Vec<Key> = (0..60).map(|_| between.issue(&params(GUN), &crowd)).collect();
+    let honest = ca.issue(&params(GUN), "");
+    let mut repo = Repo::new(honest.clone());
+    let all: Vec<&Key> = forged.iter().chain([&honest]).collect();
+    repo.rekey("root", &all, 1);
+    let started = std::time::Instant::now();
+    assert_eq!(end_with(&repo.publish(), &pins, None), Yes("one"));
+    // All of them have signed.
+    repo.signers.insert("root".into(), forged);
+    assert!(matches!(end_with(&repo.publish(), &pins, None), Fault(Root | Invalid)));
+    // Many that do chain, signed by all: too much work to find that out.
+    let many: Vec<Key> = (0..60).map(|_| ca.issue(&params(GUN), "")).collect();
+    repo.rekey("root", &many.iter().collect::<Vec<_>>(), 60);
+    repo.signers.insert("root".into(), many);
+    assert_eq!(end_with(&repo.publish(), &pins, None), Fault(Invalid));
+    assert!(started.elapsed().as_secs() < 30, "took {:?}", started.elapsed());
+}
+
+#[test]
+fn that_a_root_chains_is_known_until_the_first_date() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let block = json!({ "disable_tofu": true, "ca": { "reg.example:5000/": "ca.pem" } });
+    let mut short = Authority::params("owner CA");
+    short.not_after = rcgen::date_time_ymd(2030, 6, 2);
+    let ca = Authority::new(short);
+    let pins = pins(&block, &[("ca.pem", &ca.pem)]);
+    let files = Repo::new(ca.issue(&params(GUN), "")).publish();
+    let known = learn(&files, &pins, None, at("2030-06-01T23:30:00Z")).unwrap();
+    assert!(known.is_proven(&pins, at("2030-06-01T23:59:59Z")));
+    assert!(!known.is_proven(&pins, at("2030-06-02T00:00:01Z")), "the CA has expired");
+    assert!(known.proven(&pins, at("2030-06-02T00:00:01Z")).is_err());
+    // Other pins are another question, the same text or not.
+    let same = Arc::new((*pins).clone());
+    assert!(!known.is_proven(&same, at("2030-06-01T23:31:00Z")));
+    assert!(known.proven(&same, at("2030-06-01T23:31:00Z")).unwrap().is_proven(&same, at("2030-06-01T23:32:00Z")));
+    // What was only read proves nothing.
+    let loaded = run(load(&known.stored(), &GUN.parse().unwrap())).unwrap();
+    assert!(!loaded.is_proven(&pins, at("2030-06-01T23:31:00Z")));
+}
+
+#[test]
+fn a_pin_that_is_replaced_keeps_the_versions_of_roles_whose_keys_stay() {
+    let (first, second) = (root_key(GUN), root_key(GUN));
+    let pin = |key: &Key| pins(&json!({ "certs": { GUN: [key.id] } }), &[]);
+    let mut repo = Repo::docker(first.clone());
+    let old = repo.clone();
+    for _ in 0..3 {
+        repo.bump();
+    }
+    let known = Arc::new(learn(&repo.publish(), &pin(&first), None, now()).unwrap());
+    // The same owner under a root that says nothing to who knows the first.
+    let begun_again = |from: &Repo, roles: &[&str]| {
+        let mut next = from.clone();
+        next.bump();
+        next.rekey("root", &[&second], 1);
+        next.signers.insert("root".into(), vec![second.clone()]);
+        next.role("root")["version"] = json!(2);
+        for role in roles.iter().filter(|role| !role.contains('/')) {
+            next.rekey(role, &[&Key::ecdsa()], 1);
+        }
+        next
+    };
+    let end = |repo: &Repo| end_with(&repo.publish(), &pin(&second), Some(Arc::clone(&known)));
+    assert_eq!(end(&begun_again(&repo, &[])), Yes("one"));
+    // Old files of keys that stay are old, whoever they are.
+    for (stays, others) in [
+        ("timestamp", &["snapshot", "targets"][..]),
+        ("snapshot", &["timestamp", "targets"]),
+        ("targets", &["timestamp", "snapshot"]),
+        ("targets/releases", &["timestamp", "snapshot", "targets"]),
+    ] {
+        assert_eq!(end(&begun_again(&old, others)), Fault(RolledBack), "{stays}");
+    }
+    // Who has begun anew with all keys begins with version 1; but for the root.
+    let mut anew = Repo::docker(second.clone());
+    anew.role("root")["version"] = json!(2);
+    assert_eq!(end(&anew), Yes("one"));
+    anew.role("root")["version"] = json!(1);
+    assert_eq!(end(&anew), Yes("one"));
+}
+
+/// Random repositories: a digest is vouched for exactly where a tag says it is, whoever must agree, and whatever has expired.
+#[test]
+fn a_digest_is_vouched_for_where_one_of_its_tags_is() {
+    let keys: Vec<Key> = (0..3).map(|_| Key::ecdsa()).collect();
+    let roles = ["targets/releases", "targets/alice", "targets/bob", "targets/releases/a", "targets/releases/b"];
+    let (tags, contents) = (["a", "ab", "b", "ba"], ["one", "two", "three"]);
+    let mut seed = 7u64;
+    let mut chance = move |most: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % most
+    };
+    let (root, late) = (root_key(GUN), "2030-09-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let mut yes = 0;
+    for round in 0..60 {
+        let mut repo = Repo::new(root.clone());
+        repo.role("targets")["targets"] = json!({});
+        for role in roles {
+            if chance(4) > 0 && repo.signed.contains_key(role.rsplit_once('/').unwrap().0) {
+                let paths: &[&str] = [&[""][..], &["a"], &["b", "ab"]][chance(3)];
+                repo.delegate(role, std::slice::from_ref(&keys[chance(3)]), paths);
+                if chance(4) == 0 {
+                    repo.role(role)["expires"] = json!("2030-07-01T00:00:00Z");
+                }
+                if chance(8) == 0 {
+                    repo.signers.insert(role.into(), vec![Key::ecdsa()]);
+                }
+            }
+        }
+        for role in repo.signed.keys().filter(|role| role.starts_with("targets")).cloned().collect::<Vec<_>>() {
+            for tag in tags {
+                if chance(2) == 0 {
+                    repo.role(&role)["targets"][tag] = target(contents[chance(3)]);
+                }
+            }
+        }
+        let files = repo.publish();
+        let (alice, bob) = (role_name("targets/alice"), role_name("targets/bob"));
+        for require in [&[][..], std::slice::from_ref(&alice), &[alice.clone(), bob]] {
+            let known = learn(&files, &tofu(), None, now()).unwrap();
+            known.prepare(require);
+            for at in [now(), late] {
+                for content in contents {
+                    let digest: Digest = digest(content).parse().unwrap();
+                    let said = |tag: &&str| known.tag(&tag.parse().unwrap(), require, at).is_ok_and(|yes| yes.digest == digest);
+                    let expected: Vec<&str> = tags.into_iter().filter(|tag| said(tag)).collect();
+                    let found = known.any_of(&[digest], require, at);
+                    let mut named: Vec<String> = found.iter().flat_map(|yes| yes.tags.iter().map(ToString::to_string)).collect();
+                    named.sort();
+                    assert_eq!(named, expected, "round {round}, {content}, {require:?}, {at}: {found:?}");
+                    yes += usize::from(found.is_ok());
+                }
+            }
+        }
+    }
+    assert!(yes > 100, "only {yes}");
+}
+
 #[test]
 fn a_timestamp_is_small() {
     for (padding, expected) in [(60_000, Yes("one")), (70_000, TooLarge)] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use img_authz::image::Repository;
-use img_authz::trust::notary::{Config, Earlier, Exported};
+use img_authz::trust::notary::{Config, Earlier, Exported, Withdrawal};
 use img_authz::trust::tuf::Pins;
 use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency};
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ fn bundle_of(files: Files) -> Vec<u8> {
 /// Takes a bundle of one repository in, in a process of its own.
 fn import_at(folder: &Path, bundle: &[u8], at: Timestamp, change: impl FnOnce(&mut Config)) -> Result<(), TrustError> {
     let client = Client::importing(folder, change);
-    let mut done = client.runtime.block_on(client.notary.import(bundle, at))?;
+    let mut done = client.runtime.block_on(client.notary.import(bundle, Withdrawal::Stays, at))?;
     assert_eq!(done.len(), 1);
     done.remove(0).1
 }
@@ -339,11 +339,35 @@ fn what_a_server_took_back_stays_so_when_bundles_follow_it() {
     assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
     assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
     assert_eq!(refusal(import(folder.path(), &bundle_of(old))), Some(TrustCode::Withdrawn));
-    // One that was checked with the server later says that it is good again.
-    let mut later = Parts::of(&bundle_of(new));
+    // One that says it was checked with the server later, and holds more: it may have been signed before all the same.
+    let mut later = Parts::of(&bundle_of(new.clone()));
     later.seen = "2030-06-01T00:00:01Z".into();
-    assert_eq!(import_at(folder.path(), &later.bundle(), "2030-06-01T00:00:02Z".parse().unwrap(), |_| ()), Ok(()));
+    let at = "2030-06-01T00:00:02Z".parse().unwrap();
+    let message = import_at(folder.path(), &later.bundle(), at, |_| ()).unwrap_err();
+    assert_eq!(message.code, TrustCode::Withdrawn);
+    assert!(message.message.contains("took `reg.example:5000/team/app` back at 2030-06-01"), "{message}");
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    // A person may know, for this bundle; what is known otherwise counts on.
+    let despite = |bundle: &[u8]| {
+        let client = Client::importing(folder.path(), |_| ());
+        client.runtime.block_on(client.notary.import(bundle, Withdrawal::Undone, at)).unwrap().remove(0).1
+    };
+    let stranger = bundle_of(Repo::docker(root_key(GUN)).publish());
+    assert!(matches!(refusal(despite(&stranger)), Some(TrustCode::RolledBack | TrustCode::RootNotTrusted)));
+    assert_eq!(despite(&later.bundle()), Ok(()));
     assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Run).is_ok());
+}
+
+#[test]
+fn what_a_server_took_back_is_good_again_where_it_serves_it_again_and_never_older() {
+    let (old, new) = old_and_new();
+    let folder = tempfile::tempdir().unwrap();
+    let asked = |files: &Files| code(&Client::new(&Server::files(files.clone()), folder.path(), |_| ()).ask(Urgency::Pull));
+    assert_eq!(asked(&new), None);
+    assert_eq!(asked(&Files::new()), Some(TrustCode::Withdrawn));
+    assert_eq!(asked(&old), Some(TrustCode::RolledBack));
+    assert_eq!(refusal(import(folder.path(), &bundle_of(new.clone()))), Some(TrustCode::Withdrawn));
+    assert_eq!(asked(&new), None);
 }
 
 #[test]
@@ -356,7 +380,7 @@ fn a_bundle_that_was_changed_is_refused_whole() {
     for at in (0..whole.len()).step_by(step) {
         let folder = tempfile::tempdir().unwrap();
         let client = Client::importing(folder.path(), |_| ());
-        let taken = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now()));
+        let taken = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, Withdrawal::Stays, now()));
         let mut edited = whole.clone();
         edited[at] ^= 1;
         for bad in [&whole[..at], &edited] {
@@ -406,7 +430,7 @@ fn a_forged_bundle_whose_checksums_fit_is_refused_for_what_it_says() {
     for (what, parts, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
         let answer = Client::importing(folder.path(), |_| ());
-        let done = answer.runtime.block_on(answer.notary.import(&parts.bundle(), now()));
+        let done = answer.runtime.block_on(answer.notary.import(&parts.bundle(), Withdrawal::Stays, now()));
         let found = done.map_or_else(|error| error.code, |mut done| done.remove(0).1.unwrap_err().code);
         // Files of another root fail for that, or for not being listed.
         let also = what.contains("root") || what == "a file is edited";
@@ -442,7 +466,7 @@ fn a_foreign_root_is_refused_by_pins_and_by_what_was_known() {
 fn counts_that_promise_more_than_there_is_cost_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let client = Client::importing(folder.path(), |_| ());
-    let taken = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, now()));
+    let taken = |bundle: &[u8]| client.runtime.block_on(client.notary.import(bundle, Withdrawal::Stays, now()));
     let started = std::time::Instant::now();
     let mut length = BUNDLE.to_vec();
     length.extend([0xff; 4]);
@@ -491,8 +515,9 @@ fn a_courier_does_not_undo_what_a_server_took_back_by_writing_a_later_time() {
         assert_eq!(refusal(taken), Some(TrustCode::Withdrawn), "{seen}");
     }
     assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later)), Some(TrustCode::Withdrawn));
-    // What was signed since is another matter.
-    assert_eq!(import_at(folder.path(), &packed(&new, "2030-06-02T00:00:00Z"), later, |_| ()), Ok(()));
+    // Nor by what the publisher signed after what is known here, and before he took all of it back.
+    let between = import_at(folder.path(), &packed(&new, "2030-06-02T00:00:00Z"), later, |_| ());
+    assert_eq!(refusal(between), Some(TrustCode::Withdrawn));
 }
 
 #[test]
@@ -558,7 +583,7 @@ fn a_bundle_with_one_part_that_is_none_is_refused_before_any_is_taken_in() {
     let both = [&good[..], &bad.bundle()[BUNDLE.len()..]].concat();
     let folder = tempfile::tempdir().unwrap();
     let client = Client::importing(folder.path(), |_| ());
-    let taken = client.runtime.block_on(client.notary.import(&both, now()));
+    let taken = client.runtime.block_on(client.notary.import(&both, Withdrawal::Stays, now()));
     assert_eq!(taken.unwrap_err().code, TrustCode::Invalid);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -681,4 +706,92 @@ fn state_that_cannot_be_opened_just_now_is_not_set_aside() {
         yes += i32::from(ran.status.code() == Some(0));
     }
     assert!(yes > 0);
+}
+
+/// Reads and changes what is kept, checksum and all.
+fn edit_state(folder: &Path, edit: impl FnOnce(&mut Parts)) -> (std::path::PathBuf, Vec<u8>) {
+    let is_state = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "state");
+    let path = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(is_state).unwrap();
+    let mut bundle = BUNDLE.to_vec();
+    put(&mut bundle, &std::fs::read(&path).unwrap());
+    let mut parts = Parts::of(&bundle);
+    edit(&mut parts);
+    let state = parts.bundle()[BUNDLE.len() + 4..].to_vec();
+    std::fs::write(&path, &state).unwrap();
+    (path, state)
+}
+
+#[test]
+fn state_whose_checksum_fits_and_that_does_not_verify_is_refused_and_left_where_it_is() {
+    let server = Server::files(good());
+    let edits: [(&str, fn(&mut Parts)); 3] = [
+        ("no timestamp", |parts| drop(parts.files.remove("timestamp"))),
+        ("a root that is none", |parts| drop(parts.files.insert("root".into(), b"{}".to_vec()))),
+        ("a byte", |parts| parts.files.get_mut("targets").unwrap().push(b' ')),
+    ];
+    for (what, edit) in edits {
+        let folder = tempfile::tempdir().unwrap();
+        Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+        let (path, state) = edit_state(folder.path(), edit);
+        // A pin that names the root does not make it go away either: its checksum says that it was accepted once.
+        let root = Client::new(&server, tempfile::tempdir().unwrap().path(), |_| ());
+        root.ask(Urgency::Pull).unwrap();
+        let (_, keys) = root.runtime.block_on(root.notary.root(&gun())).unwrap();
+        let block = serde_json::json!({ "certs": { GUN: keys } }).to_string();
+        for pins in ["{}", &block] {
+            let pins = Pins::read(pins, |_| Err(String::new())).unwrap();
+            let client = Client::new(&server, folder.path(), |config| config.pins = pins);
+            for urgency in [Urgency::Pull, Urgency::Run] {
+                let answer = client.ask(urgency);
+                assert_eq!(code(&answer), Some(TrustCode::Misconfigured), "{what}: {answer:?}");
+                assert!(answer.unwrap_err().message.contains("trust forget"), "{what}");
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), state, "{what}");
+    }
+}
+
+#[test]
+fn versions_seen_count_though_the_files_beside_them_are_older() {
+    let (old, new) = old_and_new();
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    edit_state(folder.path(), |parts| parts.floors.push(("targets/releases".into(), 2, [7; 32])));
+    let ask = |files: Files| code(&Client::new(&Server::files(files), folder.path(), |_| ()).ask(Urgency::Pull));
+    // Version 2 said something else than this, and this is no version 3.
+    assert_eq!(ask(new), Some(TrustCode::RolledBack));
+}
+
+#[test]
+fn a_gate_that_runs_notices_that_a_person_had_a_repository_forgotten_whatever_it_has_in_memory() {
+    let (old, new) = old_and_new();
+    let stranger = Repo::docker(root_key(GUN)).publish();
+    let folder = tempfile::tempdir().unwrap();
+    let live = std::sync::Arc::new(std::sync::Mutex::new(Some(old)));
+    let handler = std::sync::Arc::clone(&live);
+    let server = Server::start(move |seen| match &*handler.lock().unwrap() {
+        Some(files) => crate::trust_server::file(files, seen),
+        None => crate::trust_server::Reply::Close,
+    });
+    let gate = || Client::new(&server, folder.path(), |_| ());
+    let (one, other) = (gate(), gate());
+    one.ask(Urgency::Pull).unwrap();
+    *live.lock().unwrap() = Some(new.clone());
+    // Another process is ahead of it; and that state is forgotten.
+    other.ask(Urgency::Pull).unwrap();
+    assert_eq!(gate().notary.forget(&gun()), Ok(true));
+    *live.lock().unwrap() = Some(stranger.clone());
+    assert_eq!(code(&one.ask(Urgency::Pull)), None);
+    assert_eq!(code(&gate().ask(Urgency::Pull)), None);
+    *live.lock().unwrap() = Some(new);
+    assert_eq!(code(&gate().ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    // Also while the server is gone.
+    *live.lock().unwrap() = Some(stranger);
+    one.ask(Urgency::Pull).unwrap();
+    *live.lock().unwrap() = None;
+    assert_eq!(code(&one.ask(Urgency::Run)), None);
+    assert_eq!(gate().notary.forget(&gun()), Ok(true));
+    for _ in 0..2 {
+        assert_eq!(code(&one.ask(Urgency::Run)), Some(TrustCode::Unreachable));
+    }
 }

@@ -1156,3 +1156,64 @@ fn every_failure_says_which_it_was_and_what_to_do() {
     let said = ended(start(place.trust("verify").args([&format!("{GUN}:1.0"), "--server", "https://localhost:1"])));
     assert!(said.code == Some(2) && said.out.is_empty() && said.err.contains("refused (trust-unreachable): "), "{said:?}");
 }
+
+#[test]
+fn what_another_server_says_is_kept_apart_from_what_the_gate_knows() {
+    let place = Place::new();
+    let (gates, other) = (Server::files(good()), Server::files(Repo::docker(root_key(GUN)).publish()));
+    let run = |what: &[&str], server: Option<&Server>, ca: &Server| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_img-authz"));
+        command.env_clear().env("CONFIG_DIR", place.path("etc/img-authz")).env("DOCKER_CONFIG", place.path("docker"));
+        command.env("STATE_DIR", place.path("gate")).env("NOTARY", gates.host()).args(["trust"]).args(what);
+        if let Some(server) = server {
+            command.args(["--server", &server.url]);
+        }
+        ended(start(command.arg("--json").arg("--root-ca").arg(place.write("ca.crt", &ca.ca))))
+    };
+    let image = format!("{GUN}:1.0");
+    let kept = || {
+        let entries = std::fs::read_dir(place.path("gate/trust")).into_iter().flatten();
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            (path.clone(), std::fs::read(path).unwrap())
+        };
+        entries.map(read).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    // Nothing is known yet: what the other one says must not become the root that counts.
+    run(&["verify", &image], Some(&other), &other).yes();
+    assert!(kept().is_empty());
+    run(&["verify", &image], None, &gates).yes();
+    let before = kept();
+    assert!(!before.is_empty());
+    // Not even that it is refused, or what it withdrew.
+    run(&["verify", &image], Some(&other), &other).yes();
+    let gone = Server::files(Files::new());
+    run(&["verify", &image], Some(&gone), &gone).no("no-trust-data");
+    assert_eq!(run(&["inspect", GUN], Some(&other), &other).code, Some(0));
+    assert_eq!(kept(), before);
+    // The gate's own server by its full address is the gate's own server.
+    run(&["verify", &image], Some(&gates), &gates).yes();
+    run(&["verify", &image], None, &gates).yes();
+    // Each server has a memory of its own.
+    let again = Server::files(Repo::docker(root_key(GUN)).publish());
+    run(&["verify", &image], Some(&again), &again).yes();
+}
+
+#[test]
+fn a_pin_is_written_in_the_place_of_the_same_one_in_another_case() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let zeros = ["0".repeat(64)];
+    for block in [
+        json!({ "certs": { GUN.to_uppercase(): zeros } }),
+        json!({ "certs": { GUN: zeros, "reg.example:5000/*": zeros } }),
+        json!({ "Trust_Pinning": { "disable_tofu": true, "CERTS": { "Reg.Example:5000/team/app": zeros } } }),
+        json!({ "disable_tofu": true }),
+    ] {
+        let pins = place.write("pins.json", &block.to_string());
+        let wrote = ended(start(place.about("pin", &server).arg("--write").arg(&pins)));
+        assert_eq!(wrote.code, Some(0), "{block}: {wrote:?}");
+        place.verify_with(&server, |command| command.arg("--pins").arg(&pins)).yes();
+        let written: Value = serde_json::from_str(&std::fs::read_to_string(&pins).unwrap()).unwrap();
+        assert!(written.to_string().matches("team/app").count() == 1, "{written}");
+    }
+}

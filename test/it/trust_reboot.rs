@@ -103,7 +103,7 @@ fn put(engine: &Twin, name: &str, content: &Content) {
 /// As dockerd posts it.
 async fn posted(gate: &Gate, target: &str) -> Result<(), String> {
     let post = json!({ "RequestMethod": "POST", "RequestUri": target, "RequestHeaders": { "Content-Length": "0" } });
-    match gate.request(Gate::read(post.to_string().as_bytes(), gate.transport())).await {
+    match gate.request(Gate::read(post.to_string().as_bytes(), gate.manner())).await {
         Answer::Allow => Ok(()),
         Answer::Deny(message) => Err(message),
     }

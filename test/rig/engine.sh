@@ -1,7 +1,8 @@
 #!/bin/bash
 # The private Docker engine: dockerd, or the program RIG_PROGRAM. Runs inside the private machine.
 #
-#   engine.sh start [DOCKERD-FLAG...]    and wait until it answers
+#   engine.sh start [DOCKERD-FLAG...]    and wait until it answers. dockerd has GODEBUG=http2server=0, as `doctor` recommends it
+#                                        for engines from 29.2 on; RIG_GODEBUG is what it has instead
 #   engine.sh stop | restart
 #   engine.sh gate PLUGIN|none           write daemon.json, send SIGHUP, wait until the new chain is in force
 #   engine.sh version                    28.5.2
@@ -15,17 +16,18 @@ log=$RIG/log/dockerd.log
 
 # daemon.json, with this plugin or none
 config() {
-    local plugins='' store=''
-    [[ $1 = none ]] || plugins="\"authorization-plugins\": [\"$1\"]"
-    [[ ${RIG_STORE:-classic} = classic ]] || store='"features": {"containerd-snapshotter": true}'
-    printf '{%s%s%s}\n' "$plugins" "${plugins:+${store:+, }}" "$store" > /etc/docker/daemon.json
+    local plugins='' containerd=false
+    [[ $1 = none ]] || plugins="\"authorization-plugins\": [\"$1\"], "
+    # From 29 on a new engine has containerd's store unless it is told otherwise.
+    [[ ${RIG_STORE:-classic} = classic ]] || containerd=true
+    printf '{%s"features": {"containerd-snapshotter": %s}}\n' "$plugins" $containerd > /etc/docker/daemon.json
 }
 
 start() {
     local root=()
     [[ -z ${RIG_TREE:-} ]] || root=("$here/tree.sh" run "$RIG_TREE")
     [[ -e /etc/docker/daemon.json ]] || config none
-    "$service" start dockerd "${root[@]}" "${RIG_PROGRAM:-dockerd}" --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
+    GODEBUG=${RIG_GODEBUG-http2server=0} "$service" start dockerd "${root[@]}" "${RIG_PROGRAM:-dockerd}" --host unix:///run/docker.sock --pidfile /run/dockerd.pid \
         --data-root "$RIG_DATA" --exec-root "$RIG/exec" --cgroup-parent "/$(basename "$RIG")" \
         --bridge none --iptables=false --ip6tables=false "$@"
     # Without a question to the API: with a gate in the chain, each is one more call to it.

@@ -7,12 +7,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Finding, Place, out, parts};
-use crate::engine::{Api, Engine};
+use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
 use crate::image::ImageName;
-use crate::net::clean;
-use crate::policy::{Reason, Verdict, quoted};
+use crate::policy::{AllowlistSetting, Reason, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
+use crate::text::clean;
+use crate::trust::allowlist::file::{Entry, ListFile};
 
 /// How long the engine gets for its lists.
 const LIST_TIME: Duration = Duration::from_secs(30);
@@ -60,7 +61,30 @@ pub(super) async fn judge(place: &Place, engine: &Engine, workers: tokio::runtim
         Ok(subjects) => subjects,
         Err(why) => return vec![Finding::warning("content-unknown", why, "repeat this once the engine answers")],
     };
-    tell(&judged(&gate, subjects, JUDGE_TIME).await)
+    let mut findings = tell(&judged(&gate, subjects, JUDGE_TIME).await);
+    if let AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path) = place.settings.allowlist()
+        && let (Ok(list), Ok(info)) = (ListFile::read(&path), engine.info(Instant::now() + LIST_TIME).await)
+    {
+        findings.extend(ids_alone(&list, info.store));
+    }
+    findings
+}
+
+/// Entries of the allowlist that mean nothing where an image's id is its digest.
+fn ids_alone(list: &ListFile, store: Store) -> Option<Finding> {
+    let alone: Vec<&Entry> = list.entries.iter().filter(|entry| entry.digest.is_none()).collect();
+    if alone.is_empty() || store != Store::Containerd {
+        return None;
+    }
+    let firsts = alone.iter().filter_map(|entry| Some(quoted(&clean(&entry.references.first()?.to_string()))));
+    let some: Vec<String> = firsts.take(NAMED).collect();
+    let which = if some.is_empty() { String::new() } else { format!(": {}", some.join(", ")) };
+    let evidence = format!(
+        "{} of {} entries of the allowlist have an `image_id` and no `digest`, and count for nothing in the containerd store{which}",
+        alone.len(),
+        list.entries.len()
+    );
+    Some(Finding::warning("allowlist-ids-alone", evidence, "register these images again: img-authz register --from-host NAME"))
 }
 
 /// Containers first, running ones before others.
@@ -205,7 +229,7 @@ mod tests {
     use crate::engine::{Container, Image, ImageConfig, Platform, Twin};
     use crate::gate::{Identity, Records, Rules};
     use crate::image::Digest;
-    use crate::policy::{BuildRule, Mode, Policy, Posture, Scope};
+    use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope};
     use crate::trust::{TrustCode, TrustError, Twin as Notary, VerifierKind};
 
     fn image(name: &str) -> Image {
@@ -237,10 +261,12 @@ mod tests {
     async fn found(engine: &Arc<Twin>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
         let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
         let policy = Policy {
+            audit: crate::policy::AuditRule::GoOn,
             mode: Mode::Enforce,
             posture: Posture::Images,
             doors: Vec::new(),
             build: BuildRule::Deny,
+            http2: Http2Rule::Open,
             plugins: Vec::new(),
             scopes: vec![scope],
         };
@@ -279,6 +305,28 @@ mod tests {
         let kinds: Vec<_> = told.iter().map(|(id, severity, _)| (*id, *severity)).collect();
         assert_eq!(kinds, [("running-unapproved", Warning), ("stopped-unapproved", Info), ("images-unapproved", Info)]);
         assert_eq!(told[0].2, "1 of 2 running containers would be refused now: `cb` (not-signed)");
+    }
+
+    #[test]
+    fn entries_with_an_image_id_alone_are_told_where_they_count_for_nothing() {
+        let (digest, id) = (Some(Digest::of(b"good")), Some(Digest::of(b"id")));
+        let named = |name: &str| vec![name.parse().unwrap()];
+        let entries = vec![
+            Entry { digest, image_id: id, ..Entry::default() },
+            Entry { image_id: id, references: named("r.example/app:1"), ..Entry::default() },
+            Entry { image_id: id, ..Entry::default() },
+        ];
+        let list = ListFile { entries };
+        let told = ids_alone(&list, Store::Containerd).unwrap();
+        assert_eq!((told.id, told.severity), ("allowlist-ids-alone", Warning));
+        assert!(
+            told.evidence.starts_with("2 of 3 entries") && told.evidence.ends_with(": `r.example/app:1`"),
+            "{}",
+            told.evidence
+        );
+        assert!(ids_alone(&list, Store::Classic).is_none());
+        let digests = ListFile { entries: vec![Entry { digest, ..Entry::default() }] };
+        assert!(ids_alone(&digests, Store::Containerd).is_none());
     }
 
     #[tokio::test]

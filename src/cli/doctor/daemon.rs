@@ -13,8 +13,8 @@ use crate::cli::place::is_called;
 use crate::engine::Plugin;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
-use crate::net::clean;
 use crate::policy::quoted;
+use crate::text::clean;
 
 /// Largest daemon.json read. Stops a wrong path from filling memory.
 pub(super) const FILE_BYTES: u64 = 1 << 20;

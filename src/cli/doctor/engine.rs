@@ -4,8 +4,8 @@ use std::io::{BufReader, Read as _};
 
 use super::Finding;
 use crate::engine::{EngineError, Http2};
-use crate::net::clean;
 use crate::policy::quoted;
+use crate::text::clean;
 
 /// Most read of dpkg's list of packages, bytes. Stops a wrong file from taking for ever.
 const DPKG_BYTES: u64 = 64 << 20;
@@ -41,7 +41,11 @@ const DEBIAN_2026: [&str; 2] = ["26.1.5+dfsg1-9+deb13u1", "28.5.2+dfsg4-2"];
 pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let Some(numbers) = numbers(version) else {
         let evidence = format!("the engine's version {} is no release's, so its known holes cannot be told", quoted(version));
-        return vec![Finding::info("engine-version", evidence, "compare it with docs/doctor.md by hand")];
+        return vec![Finding::info(
+            "engine-version",
+            evidence,
+            "compare it with the versions that img-authz help cve-2026-34040 names",
+        )];
     };
     let mut found = Vec::new();
     let shown = quoted(package.unwrap_or(version));
@@ -87,7 +91,7 @@ fn parts(version: &str) -> Vec<(String, u64)> {
 }
 
 /// gRPC over cleartext HTTP/2, by what the socket did.
-pub(super) fn grpc(probed: Result<Http2, EngineError>, version: &str) -> Finding {
+pub(super) fn grpc(probed: &Result<Http2, EngineError>, version: &str) -> Finding {
     let may_serve = numbers(version).is_none_or(|numbers| numbers >= GRPC_SINCE);
     match probed {
         Ok(Http2::Grpc) => Finding::critical(
@@ -98,11 +102,24 @@ pub(super) fn grpc(probed: Result<Http2, EngineError>, version: &str) -> Finding
              and restart docker; where that cannot be set, let nobody but root open the socket, or put a proxy before it that \
              refuses the HTTP/2 preface",
         ),
-        Ok(Http2::Refused) => Finding::ok("grpc-unasked", "the engine's socket does not speak cleartext HTTP/2"),
+        Ok(Http2::Refused | Http2::HungUp) => Finding::ok("grpc-unasked", "the engine's socket does not speak cleartext HTTP/2"),
         Ok(Http2::Rest(_)) => Finding::ok("grpc-unasked", "the engine's socket does not answer gRPC over cleartext HTTP/2"),
         Ok(Http2::Silent) => unsure("the engine's socket took a gRPC call and did not answer it", may_serve),
         Err(error) => unsure(&clean(&error.to_string()), may_serve),
     }
+}
+
+/// Whether the gate believes `HTTP2=closed`.
+pub(super) fn http2_setting(probed: &Result<Http2, EngineError>, version: &str) -> Finding {
+    let may_serve = numbers(version).is_none_or(|numbers| numbers >= GRPC_SINCE);
+    if !may_serve || matches!(probed, Ok(Http2::Refused)) {
+        return Finding::ok("http2-setting", "HTTP2=closed is set, and the engine's socket refuses HTTP/2");
+    }
+    Finding::warning(
+        "http2-setting",
+        "HTTP2=closed is set, but the engine's socket does not refuse HTTP/2: the gate does not believe the setting",
+        "set GODEBUG=http2server=0 in dockerd's environment and restart it, or take HTTP2=closed away",
+    )
 }
 
 fn unsure(why: &str, may_serve: bool) -> Finding {
@@ -111,7 +128,7 @@ fn unsure(why: &str, may_serve: bool) -> Finding {
         Finding::warning(
             "grpc-unasked",
             evidence,
-            "engines from 29.2 on serve it: repeat this, or close it as docs/doctor.md says",
+            "engines from 29.2 on serve it: repeat this, or close it: img-authz help grpc-unasked",
         )
     } else {
         Finding::info("grpc-unasked", evidence, "engines before 29.2 do not serve it")
@@ -236,20 +253,36 @@ mod tests {
     }
 
     #[test]
+    fn http2_closed_is_believed_only_where_http2_is_refused() {
+        use super::super::Severity::{Ok as Good, Warning};
+        for (probed, version, severity) in [
+            (Http2::Refused, "29.7.2", Good),
+            (Http2::Grpc, "29.7.2", Warning),
+            (Http2::Rest(Some(404)), "29.7.2", Warning),
+            (Http2::HungUp, "29.7.2", Warning),
+            (Http2::Silent, "dev", Warning),
+            (Http2::Silent, "28.5.2", Good),
+        ] {
+            assert_eq!(http2_setting(&Ok(probed), version).severity, severity, "{probed:?} {version}");
+        }
+    }
+
+    #[test]
     fn only_an_answered_grpc_call_is_critical() {
         use super::super::Severity::{Critical, Info, Ok as Good, Warning};
         for (probed, version, severity) in [
             (Http2::Grpc, "29.2.0", Critical),
             (Http2::Grpc, "20.10.24", Critical),
             (Http2::Refused, "29.7.2", Good),
+            (Http2::HungUp, "29.7.2", Good),
             (Http2::Rest(Some(404)), "29.7.2", Good),
             (Http2::Silent, "29.7.2", Warning),
             (Http2::Silent, "28.5.2", Info),
             (Http2::Silent, "dev", Warning),
         ] {
-            assert_eq!(grpc(Ok(probed), version).severity, severity, "{probed:?} {version}");
+            assert_eq!(grpc(&Ok(probed), version).severity, severity, "{probed:?} {version}");
         }
-        let remedy = grpc(Ok(Http2::Grpc), "29.2.0").remedy;
+        let remedy = grpc(&Ok(Http2::Grpc), "29.2.0").remedy;
         assert!(remedy.find("GODEBUG=http2server=0") < remedy.find("proxy"), "{remedy}");
     }
 }

@@ -6,8 +6,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::{Finding, View, many, parts};
-use crate::net::clean;
 use crate::policy::{Policy, Posture, Settings, quoted};
+use crate::text::clean;
 
 /// How much of the audit log's end is read, bytes.
 const LOG_BYTES: u64 = 8 << 20;

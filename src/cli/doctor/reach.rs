@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use super::{Basis, Finding, Place, parts};
 use crate::image::Host;
-use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url, clean};
+use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
 use crate::registry::{self, Registry, RegistryError};
+use crate::text::clean;
+use crate::trust::allowlist::file::FileFault;
 use crate::trust::notary::{OnOutage, Source, Standing};
 
 /// How long each server gets.
@@ -35,8 +37,14 @@ const CLOSES: &str = "2026-12-08T00:00:00Z";
 /// What the settings say. `policy` is filled where good ones are in force.
 pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy>) -> Vec<Finding> {
     let mut findings = faults(place);
-    match parts::policy_with(&place.settings, &mut place.kept()) {
+    let mut kept = place.kept();
+    match parts::policy(&place.settings, &mut kept) {
         Ok(good) => {
+            let one = |fault: &String| {
+                let evidence = format!("{fault}; what it held when it last was good counts, also after a restart");
+                Finding::warning("settings-fault", evidence, "correct the file")
+            };
+            findings.extend(kept.file_faults().iter().take(FAULTS).map(one));
             findings.extend(weaknesses(&good));
             *policy = Some(good);
         }
@@ -107,10 +115,14 @@ fn list(place: &Place) -> Option<Finding> {
             ))
         }
         (Some(_), Some(fault)) => {
-            let evidence = format!(
-                "the allowlist {shown} cannot be used: {fault}; the gate goes on with what it read before, and refuses every image after its \
-                 next start, or wants no list if the file is gone then"
-            );
+            let then = match fault {
+                FileFault::Missing => {
+                    "the gate goes on with what it last held until its next start, and wants no list then, or refuses every image if \
+                     ALLOWLIST names it"
+                }
+                _ => "what it held when it last was good counts, also after a restart",
+            };
+            let evidence = format!("the allowlist {shown} cannot be used: {fault}; {then}");
             Some(Finding::warning("allowlist-unusable", evidence, "correct the file, or write it anew: img-authz register"))
         }
         (Some(_), None) => None,
@@ -372,8 +384,8 @@ fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
         let evidence = format!("trust data kept of {count} repositories has expired: {names}");
         Finding::info("trust-expired", evidence, "their publishers must sign again if the server has nothing newer")
     });
-    tell(&|one| one.checked.duration_since(now) > CLOCK_WARNING, &|count, names| {
-        let evidence = format!("{count} repositories were last checked in the future: {names}; this host's clock went back");
+    tell(&|one| one.seen.duration_since(now) > CLOCK_WARNING, &|count, names| {
+        let evidence = format!("{count} repositories were checked in the future: {names}; this host's clock went back");
         Finding::warning("clock", evidence, "synchronise the clock (systemd-timesyncd, chrony)")
     });
     findings
@@ -418,7 +430,7 @@ mod tests {
 
     fn found(pairs: &[(&str, &str)], now: &str) -> Vec<(&'static str, Severity)> {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::judged(with(pairs, folder.path()), Basis::Environment, |last| last);
+        let place = Place::judged(with(pairs, folder.path()), Basis::Environment, &[], |last| last);
         let findings = settings(&place, at(now), &mut None);
         findings.iter().map(|finding| (finding.id, finding.severity)).collect()
     }
@@ -437,7 +449,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let good = with(&[registry, own], folder.path());
         std::fs::write(folder.path().join("settings.json"), serde_json::to_vec(&good).unwrap()).unwrap();
-        let place = Place::judged(good.with("MODE", "x"), Basis::Environment, |last| last);
+        let place = Place::judged(good.with("MODE", "x"), Basis::Environment, &[], |last| last);
         let kept = settings(&place, at(EARLY), &mut None);
         assert_eq!((kept.len(), kept[0].id, kept[0].severity), (1, "settings-fault", Warning));
     }
@@ -503,6 +515,7 @@ mod tests {
         let standing = |expires: Option<&str>| Standing {
             repository: "r.example/app".to_owned(),
             checked: now,
+            seen: now,
             expires: expires.map(at),
             roles: Vec::new(),
             is_renewed: true,
@@ -547,6 +560,7 @@ mod tests {
         let standing = |checked: &str, expires: Option<&str>, fault: Option<&str>| Standing {
             repository: "r.example/a".into(),
             checked: at(checked),
+            seen: at(checked),
             expires: expires.map(at),
             roles: Vec::new(),
             is_renewed: true,

@@ -4,18 +4,20 @@
 //! {"version": 1, "entries": [{"digest": "sha256:…", "references": ["reg.example/app:1.0"], "reason": "…"}]}
 //! ```
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::super::Hashed;
+use crate::files::{Outlives, replace};
 use crate::image::{Digest, Reference, Repository, Tag};
+use crate::text::clean;
 
 /// The one version of the format.
 const VERSION: u64 = 1;
@@ -87,7 +89,7 @@ pub enum FileFault {
     /// Someone besides its owner may write the file, or put another one in its place.
     #[error("{what} may be written by others than its owner (mode {mode:04o}): chmod go-w it")]
     OthersMayWrite {
-        /// `it` or `its folder`.
+        /// `it`, `its folder` or `its lock file`.
         what: &'static str,
         /// The permission bits.
         mode: u32,
@@ -150,7 +152,7 @@ pub enum EditError {
 /// By what a changed file is told from the one that was read. A file put in place by renaming has another inode; one
 /// written in place has another time or length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp([i128; 7]);
+pub struct Stamp([i128; 7]);
 
 impl Entry {
     /// The digests it is for: its digest and its image id.
@@ -246,6 +248,13 @@ impl ListFile {
         Self::read_stamped(path).0
     }
 
+    /// The text of the file at `path`, if it is a good one.
+    pub fn good_text(path: &Path) -> Result<String, FileFault> {
+        let text = read_checked(path)?;
+        Self::parse(&text)?;
+        String::from_utf8(text).map_err(|_| FileFault::Json { line: 1, cause: "it is not text".to_owned() })
+    }
+
     /// As [`ListFile::read`], with the stamp of what was read, good or not.
     pub(super) fn read_stamped(path: &Path) -> (Result<Self, FileFault>, Option<Stamp>) {
         let before = Stamp::of(path);
@@ -288,8 +297,7 @@ pub fn edit<T>(path: &Path, change: impl FnOnce(&mut ListFile) -> T) -> Result<T
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = folder_of(&path);
     std::fs::create_dir_all(&folder).map_err(|error| EditError::Io(error.to_string()))?;
-    let folder_file = File::open(&folder).map_err(|error| EditError::Io(error.to_string()))?;
-    lock(&folder_file)?;
+    let _lock = lock(&path, &folder)?;
     let (before, mode) = match ListFile::read(&path) {
         Ok(list) => (Some(list), std::fs::metadata(&path).map_or(0o644, |now| now.mode() & 0o777)),
         Err(FileFault::Missing) => (None, 0o644),
@@ -304,28 +312,34 @@ pub fn edit<T>(path: &Path, change: impl FnOnce(&mut ListFile) -> T) -> Result<T
             return Err(EditError::Result(FileFault::TooLarge));
         }
         check_folder(&folder)?;
-        replace(&path, &folder, &folder_file, text.as_bytes(), mode).map_err(|error| EditError::Io(error.to_string()))?;
+        // Nobody but the owner ever writes it.
+        replace(&path, text.as_bytes(), mode & !0o022, Outlives::Power).map_err(|error| EditError::Io(error.to_string()))?;
     }
     Ok(value)
 }
 
-/// Durable when it returns: the bytes first, then the name.
-fn replace(path: &Path, folder: &Path, folder_file: &File, text: &[u8], mode: u32) -> io::Result<()> {
-    let mut new = tempfile::Builder::new().prefix(".allowlist-").suffix(".tmp").tempfile_in(folder)?;
-    new.write_all(text)?;
-    // The umask does not decide who reads the file; nobody but the owner ever writes it.
-    new.as_file().set_permissions(std::fs::Permissions::from_mode(mode & !0o022))?;
-    new.as_file().sync_all()?;
-    new.persist(path).map_err(|error| error.error)?;
-    folder_file.sync_all()
-}
-
-/// Takes the writers' lock, which is the folder's: it leaves no file behind, and goes with the process.
-fn lock(folder: &File) -> Result<(), EditError> {
+/// Takes the writers' lock, which goes with the process. It is on a file of its own that only its owner may open: whoever may read
+/// the list or its folder could hold a lock on them for ever. The file stays, empty: one that is removed could be locked twice.
+fn lock(path: &Path, folder: &Path) -> Result<File, EditError> {
+    let io = |error: io::Error| EditError::Io(error.to_string());
+    let mut name = std::ffi::OsString::from(".");
+    name.extend([path.file_name().unwrap_or_default(), ".lock".as_ref()]);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        // Neither through a link, nor waiting for the other end of a pipe.
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(folder.join(name))
+        .map_err(io)?;
+    // Others than the owner may have made it, where the folder lets them, or may open it.
+    check_owner("its lock file", &file.metadata().map_err(io)?)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(io)?;
     let start = Instant::now();
     loop {
-        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < LOCK_TIME => std::thread::sleep(Duration::from_millis(20)),
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(EditError::Locked),
             Err(error) => return Err(EditError::Io(error.to_string())),
@@ -336,8 +350,7 @@ fn lock(folder: &File) -> Result<(), EditError> {
 /// The file's bytes, if only its owner may write it and its owner may be believed.
 fn read_checked(path: &Path) -> Result<Vec<u8>, FileFault> {
     // Opened without blocking: a FIFO in its place must not hang the gate.
-    let flags =
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file: File = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|error| io_fault(&error.into()))?.into();
     // INVARIANT: what is checked is what is read, so the open file is asked, not the path.
     let metadata = file.metadata().map_err(|error| io_fault(&error))?;
@@ -381,7 +394,8 @@ fn folder_of(path: &Path) -> PathBuf {
 
 impl Stamp {
     /// The stamp of the file at `path`; `None` where there is none.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
         let now = std::fs::metadata(path).ok()?;
         let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Some(Self([
@@ -403,7 +417,6 @@ fn io_fault(error: &io::Error) -> FileFault {
 /// `serde_json`'s message quotes the file, so it is kept short and on one line.
 fn json_fault(error: &serde_json::Error) -> FileFault {
     let cause = error.to_string();
-    let cause = cause.split(" at line ").next().unwrap_or_default();
-    let cause = cause.chars().take(160).map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let cause = clean(cause.split(" at line ").next().unwrap_or_default());
     FileFault::Json { line: error.line(), cause }
 }

@@ -346,7 +346,7 @@ fn an_edit_makes_changes_and_keeps_the_file() {
     let before = fs::metadata(&path).unwrap().modified().unwrap();
     edit(&path, |_| ()).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before, "nothing to write");
-    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left behind");
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2, "the list, and its lock");
 }
 
 #[test]
@@ -401,7 +401,15 @@ fn edits_at_the_same_time_lose_nothing() {
 #[test]
 fn a_writer_that_finds_the_lock_taken_gives_up_in_time() {
     let disk = OnDisk::new("");
-    let folder = fs::File::open(disk.folder.path()).unwrap();
-    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let name = format!(".{}.lock", disk.path().file_name().unwrap().display());
+    // Anybody who may read the folder and the list can lock those.
+    let others: Vec<_> = [disk.folder.path(), &disk.path()].map(|path| fs::File::open(path).unwrap()).into();
+    for other in &others {
+        rustix::fs::flock(other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    }
+    assert_eq!(edit(&disk.path(), |_| ()), Ok(()));
+    let lock = fs::File::open(disk.folder.path().join(name)).unwrap();
+    assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert_eq!(edit(&disk.path(), |list| list.entries.clear()), Err(EditError::Locked));
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Entry, FLIGHTS, Inner, Notary, StateDir, Urgency, lock};
+use super::{Entry, Inner, Notary, StateDir, Urgency, lock};
+use crate::trust::asking::FLIGHTS;
+use crate::trust::tuf::Knowledge;
 
 /// Shortest window that is kept open. Below it whoever asks also waits, which is what a window that short asks for.
 const LEAST_WINDOW: Duration = Duration::from_secs(2);
@@ -25,6 +27,11 @@ const LOOK_AHEAD: Duration = Duration::from_mins(1);
 const WARN_AGAIN: Duration = Duration::from_hours(24);
 /// How often it is looked what is kept of repositories that nobody asks about.
 const LOOK_AT_DISK: Duration = Duration::from_hours(6);
+
+/// How long the look at what is kept waits at a time while somebody waits for a verification, and how often for one repository: it comes
+/// to an end on a host that is never at rest, too.
+const REST: Duration = Duration::from_millis(20);
+const RESTS: usize = 50;
 
 impl Notary {
     /// Keeps what is in use fresh and warns ahead of expiry, until the last clone of this verifier is dropped. `clock` tells
@@ -54,6 +61,12 @@ impl Notary {
 }
 
 impl Inner {
+    /// Whether somebody waits for a verification.
+    fn is_flying(&self) -> bool {
+        let lanes = [&self.known.pulls, &self.known.starts, &self.strange.pulls, &self.strange.starts];
+        lanes.iter().any(|lane| lane.available_permits() < FLIGHTS)
+    }
+
     /// Begins checks of what is about to leave its window, most recently used first.
     fn refresh(self: &Arc<Self>, now: Timestamp) {
         // Pulls have half of the flights to themselves; a server out of reach is found again by those who ask.
@@ -82,9 +95,24 @@ impl Inner {
         let Ok(paths) = tokio::task::spawn_blocking(move || state.paths()).await else { return };
         let mut kept = Vec::new();
         for path in paths {
+            // One after the other, and in turn with those who wait for something.
+            let share = self.share(false, LOOK_AT_DISK);
+            let size = std::fs::metadata(&path).map_or(0, |kept| kept.len());
+            if share.take(size).await.is_err() {
+                return;
+            }
             let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
             let Ok(read) = read else { continue };
+            let begun = Instant::now();
             kept.push(self.standing(read).await.into());
+            // Decisions come first: as long a rest as the work took, and a while more where somebody waits.
+            tokio::time::sleep(begun.elapsed()).await;
+            for _ in 0..RESTS {
+                if !self.is_flying() {
+                    break;
+                }
+                tokio::time::sleep(REST).await;
+            }
         }
         lock(&self.tally).found(kept);
     }
@@ -92,7 +120,7 @@ impl Inner {
     /// Says in the log what expires, once a day for each repository.
     fn warn(&self, warned: &mut HashMap<Arc<str>, Instant>, now: Timestamp) {
         warned.retain(|_, at| at.elapsed() < WARN_AGAIN);
-        for outlook in self.outlooks() {
+        for outlook in self.outlooks(Knowledge::expiries) {
             let soon: Vec<String> = outlook.soon(now).map(ToString::to_string).collect();
             if soon.is_empty() || warned.contains_key(&outlook.repository) {
                 continue;

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::budget::Share;
 use super::server::{FetchError, Server};
-use super::state::{FILE_BYTES, REPOSITORIES, Written, decode, encode, put, take};
+use super::state::{Bad, FILE_BYTES, REPOSITORIES, Written, decode, encode, put, take};
 use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
 use crate::image::Repository;
 use crate::net::NetError;
@@ -29,6 +30,15 @@ pub enum Earlier {
     Fetched,
     /// Left out: nobody is asked.
     Left,
+}
+
+/// What a bundle means for trust data that a server took back: deleted, begun anew, or set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Nothing. Trust data has no time of signing: whether it is from before or after, no bundle can show.
+    Stays,
+    /// It is over, on a person's word.
+    Undone,
 }
 
 /// What a bundle holds of one repository.
@@ -50,7 +60,7 @@ impl Notary {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
-            self.inner.loaded(&entry).await?;
+            self.inner.loaded(&entry, &self.inner.share(true, self.inner.network_time)).await?;
             let (known, refused) = entry.remembered();
             self.inner.tidy(&entry);
             if let Some(bad) = refused {
@@ -60,15 +70,18 @@ impl Notary {
                 return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
             };
             let knowledge = known.knowledge;
-            // Since when the server is out of reach nobody asks this verifier: not before that.
-            let seen = knowledge.seen();
-            let (mut stored, root) = (knowledge.stored(), knowledge.root_version());
+            // For the host that takes it in its age counts; a clock that was ahead here is not its own.
+            let seen = known.since.min(knowledge.seen());
+            let mut stored = Stored { seen, checked: seen, ..knowledge.stored() };
+            let root = knowledge.root_version();
             let mut oldest_root = root;
             if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
                 let server = Earliest(Server {
                     session: Arc::clone(session),
                     credentials: Arc::clone(&self.inner.credentials),
                     repository: repository.clone(),
+                    share: self.inner.share(true, self.inner.network_time * CHAIN_TIMES),
+                    answered: Arc::default(),
                     begun: Instant::now(),
                     deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
                 });
@@ -92,7 +105,12 @@ impl Notary {
 
     /// Takes in a bundle: each repository is verified as if a server had answered it, on the same terms, pins, dates and
     /// rollback included. Says per repository what came of it.
-    pub async fn import(&self, bundle: &[u8], now: Timestamp) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
+    pub async fn import(
+        &self,
+        bundle: &[u8],
+        withdrawal: Withdrawal,
+        now: Timestamp,
+    ) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
         let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
         let parts = unbundle(bundle).ok_or_else(damaged)?;
         if parts.len() > REPOSITORIES {
@@ -103,7 +121,7 @@ impl Notary {
         for (repository, part) in parts {
             let (stored, ..) = decode(part).ok_or_else(damaged)?;
             let entry = self.inner.entry(&repository);
-            let result = self.inner.take_in(&entry, &stored, now).await;
+            let result = self.inner.take_in(&entry, &stored, withdrawal, now).await;
             self.inner.tidy(&entry);
             done.push((repository, result));
         }
@@ -113,9 +131,9 @@ impl Notary {
 
 impl Inner {
     /// The disk in place of a server: what was imported since the last look, if anything.
-    pub(super) async fn look(&self, entry: &Entry, now: Timestamp) -> Outcome {
+    pub(super) async fn look(&self, entry: &Entry, share: &Share, now: Timestamp) -> Outcome {
         let started = Instant::now();
-        self.read(entry).await.map_err(Miss::Unsure)?;
+        self.read(entry, share).await.map_err(Miss::Unsure)?;
         let (known, refused) = entry.remembered();
         if let Some(bad) = refused {
             return Err(Miss::Refused(bad.error));
@@ -124,12 +142,11 @@ impl Inner {
             let message = format!("no trust data of `{}` was imported on this host", entry.repository);
             return Err(Miss::Refused(TrustError::new(TrustCode::NotImported, message)));
         };
-        let proven = known.knowledge.proven(&self.pins, now);
-        let knowledge = proven.map_err(|fault| {
+        let proven = self.proven(entry, known, now).map_err(|fault| {
             let error = dated(self::refused(&fault, &entry.repository, true));
             if fault.kind == FaultKind::Root { Miss::Pinned(error) } else { Miss::Refused(error) }
         })?;
-        let known = Known { knowledge: Arc::new(knowledge), checked: Some((started, now)) };
+        let known = Known { checked: Some((started, now)), ..proven };
         lock(&entry.now).known = Some(known.clone());
         Ok(known)
     }
@@ -142,7 +159,7 @@ impl Inner {
         question: &Question,
         now: Timestamp,
     ) -> Result<Vouch, TrustError> {
-        let since = known.knowledge.seen();
+        let since = known.since;
         if self.outdated(known, now) {
             let message = format!(
                 "trust data of `{}` was last checked with Notary at {since}, longer ago than STALE_LIMIT or in the future",
@@ -154,17 +171,25 @@ impl Inner {
     }
 
     /// One repository of a bundle.
-    async fn take_in(&self, entry: &Entry, carried: &Stored, now: Timestamp) -> Result<(), TrustError> {
-        self.loaded(entry).await?;
+    async fn take_in(&self, entry: &Entry, carried: &Stored, withdrawal: Withdrawal, now: Timestamp) -> Result<(), TrustError> {
+        let share = self.share(true, self.network_time);
+        self.looked_up(entry, &share).await?;
         for _ in 0..ROUNDS {
-            let (known, edition, bad) = {
+            let (known, base, bad) = {
                 let remembered = lock(&entry.now);
                 let known = remembered.known.clone().map(|known| known.knowledge);
-                (known, remembered.edition, remembered.refused.clone())
+                (known, remembered.base, remembered.refused.clone())
             };
-            // What was carried from before the server's bad answer does not make that undone.
-            if let Some(bad) = bad.as_ref().filter(|bad| carried.seen <= bad.at) {
-                return Err(bad.error.clone());
+            match bad {
+                Some(Bad { error, at }) if takes_back(error.code) => {
+                    if withdrawal == Withdrawal::Stays {
+                        let message = format!("the server took `{}` back at {at}: {}", entry.repository, error.message);
+                        return Err(TrustError::new(TrustCode::Withdrawn, message));
+                    }
+                }
+                // What was carried from before the server's bad answer does not make that undone.
+                Some(bad) if carried.seen <= bad.at => return Err(bad.error),
+                Some(_) | None => {}
             }
             let subject = Subject {
                 repository: entry.repository.clone(),
@@ -181,26 +206,21 @@ impl Inner {
                 Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
                 Err(Failure::Fetch(never)) => match never {},
             };
-            // Nor does it by saying that it is from after: its time is not signed. What was taken back is good again where
-            // something was signed since.
-            if let (Some(bad), Some(known)) = (bad.filter(|bad| takes_back(bad.error.code)), &known)
-                && !knowledge.is_signed_after(known)
-            {
-                return Err(bad.error);
-            }
             if known.is_none() {
                 self.first_use(&entry.repository, &knowledge);
             }
-            match self.state.write(&knowledge.stored(), None, edition) {
+            match self.state.write(&knowledge.stored(), None, base) {
                 Ok(Written::Done(edition)) => {
+                    let since = knowledge.seen();
+                    let known = self.known(entry, knowledge, None, since);
                     let mut remembered = lock(&entry.now);
                     remembered.refused = None;
-                    remembered.edition = Some(edition);
-                    remembered.written = Some(knowledge.seen());
-                    remembered.known = Some(Known { knowledge: Arc::new(knowledge), checked: None });
+                    remembered.base.edition = Some(edition);
+                    remembered.written = Some(known.since);
+                    remembered.known = Some(known);
                     return Ok(());
                 }
-                Ok(Written::Moved) => self.read(entry).await?,
+                Ok(Written::Moved) => self.read(entry, &share).await?,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }

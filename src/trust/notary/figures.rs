@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Inner, Miss, Outcome, Standing, lock};
 use crate::trust::Figures;
-use crate::trust::tuf::{Expiry, RoleKind};
+use crate::trust::tuf::{Expiry, Knowledge, RoleKind};
 
 /// What is counted.
 #[derive(Debug, Default)]
@@ -84,8 +84,8 @@ impl Outlook {
 }
 
 impl Inner {
-    /// All repositories in memory, and those on disk that were found beside them.
-    pub(super) fn outlooks(&self) -> Vec<Outlook> {
+    /// All repositories in memory, with these expiries of theirs, and those on disk that were found beside them.
+    pub(super) fn outlooks(&self, expiries: fn(&Knowledge) -> Vec<Expiry>) -> Vec<Outlook> {
         let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
         let mut all = Vec::new();
         for entry in entries {
@@ -93,7 +93,7 @@ impl Inner {
             let Some(known) = &remembered.known else { continue };
             all.push(Outlook {
                 repository: entry.repository.as_str().into(),
-                roles: known.knowledge.expiries().into(),
+                roles: expiries(&known.knowledge).into(),
                 is_renewed: self.session.is_some() && !remembered.is_missed,
                 is_refused: remembered.refused.is_some(),
             });
@@ -117,7 +117,8 @@ impl Inner {
         for state in ["good", "expiring", "expired", "refused"] {
             figures.repositories.insert(state, 0);
         }
-        for outlook in self.outlooks() {
+        // The serving thread asks: of the roles of a kind the first is enough, however many there are.
+        for outlook in self.outlooks(Knowledge::first_expiries) {
             *figures.repositories.entry(outlook.state(now)).or_default() += 1;
             for kind in RoleKind::ALL {
                 let first = outlook.roles.iter().find(|expiry| expiry.kind == kind && expiry.matters(outlook.is_renewed));
@@ -145,6 +146,7 @@ mod tests {
         let standing = Standing {
             repository: "r.example/a".to_owned(),
             checked: now,
+            seen: now,
             expires: Some(now),
             roles: (0..1000).map(expiry).collect(),
             is_renewed: true,

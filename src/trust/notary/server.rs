@@ -1,13 +1,16 @@
 //! A Notary server, asked over HTTPS (spec/notary-tuf.md, sections 1 and 2).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budget::Share;
 use crate::image::Repository;
 use crate::net::auth::{Asker, DockerConfig, Session};
 use crate::net::{Bounds, HeaderMap, NetError};
+use crate::trust::TrustError;
 use crate::trust::tuf::Fetch;
 
 /// Tries per file, where the server is busy or the connection broke.
@@ -15,6 +18,9 @@ const TRIES: u32 = 3;
 /// Wait before the second try; doubled for the third.
 const BACKOFF: Duration = Duration::from_millis(100);
 
+/// Files of which nobody has said how large they are are asked for with these bounds first, so that room is taken for what comes
+/// and not for what might.
+const CAUTIOUS: [u64; 2] = [16 << 10, 256 << 10];
 /// A fetch that begins later than this after its check had not the whole time of one answer.
 const EARLY: Duration = Duration::from_millis(250);
 
@@ -36,8 +42,12 @@ pub(super) enum FetchError {
         /// Whether this was the answer about what every check begins with.
         is_first: bool,
     },
+    /// The connection broke, after the server had answered: that may be one file's doing.
+    Broken(NetError),
     /// It came too slowly, or was asked for too late: that says nothing about the server.
     Slow(NetError),
+    /// There was no room for it here.
+    Full(TrustError),
     /// Status 200, and no JSON: a page of somebody in between, perhaps.
     NoJson {
         /// The server.
@@ -51,6 +61,10 @@ pub(super) struct Server {
     pub(super) session: Arc<Session>,
     pub(super) credentials: Arc<DockerConfig>,
     pub(super) repository: Repository,
+    /// What the check may hold in memory.
+    pub(super) share: Arc<Share>,
+    /// Whether it has answered in this check: then it is there.
+    pub(super) answered: Arc<AtomicBool>,
     /// When the check began.
     pub(super) begun: Instant,
     pub(super) deadline: Instant,
@@ -61,12 +75,34 @@ impl Fetch for Server {
     const PARALLEL: bool = true;
 
     async fn fetch(&self, name: String, most: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        // A file by its hash has the length that its parent lists.
+        let is_listed = !name.ends_with("root.json") && name != "timestamp.json";
+        let steps = CAUTIOUS.iter().copied().filter(|step| !is_listed && *step < most).chain([most]);
+        let mut taken = 0;
+        for step in steps {
+            self.share.take(step.saturating_sub(taken)).await.map_err(FetchError::Full)?;
+            taken = step;
+            let answer = self.ask(&name, step).await;
+            if step < most && matches!(answer, Err(FetchError::Net(NetError::TooLarge { .. }))) {
+                continue;
+            }
+            let used = answer.as_ref().map_or(0, |raw| raw.as_ref().map_or(0, Vec::len));
+            self.share.give_back(taken.saturating_sub(used as u64)).await;
+            return answer;
+        }
+        Ok(None)
+    }
+}
+
+impl Server {
+    /// One file of at most so many bytes.
+    async fn ask(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, FetchError> {
         let path = format!("v2/{}/_trust/tuf/{name}", self.repository);
         let scope = format!("repository:{}:pull", self.repository);
         let asker = Asker { scope: &scope, credentials: self.credentials.for_host(self.repository.host_str()) };
         let mut wait = BACKOFF;
         // What is asked first shows whether the server is there; the rest may be one repository's.
-        let is_first = matches!(name.as_str(), "timestamp.json" | "root.json");
+        let is_first = matches!(name, "timestamp.json" | "root.json") && !self.answered.load(Ordering::Relaxed);
         for tries_left in (0..TRIES).rev() {
             let is_early = is_first && self.begun.elapsed() < EARLY;
             let time = self.deadline.saturating_duration_since(Instant::now());
@@ -76,16 +112,20 @@ impl Fetch for Server {
                     200 if name == "timestamp.json" && answer.body.trim_ascii_start().first() != Some(&b'{') => {
                         return Err(FetchError::NoJson { host: self.session.host() });
                     }
-                    200 => return Ok(Some(answer.body)),
-                    404 => return Ok(None),
+                    200 => {
+                        self.answered.store(true, Ordering::Relaxed);
+                        return Ok(Some(answer.body));
+                    }
+                    404 => {
+                        self.answered.store(true, Ordering::Relaxed);
+                        return Ok(None);
+                    }
                     403 => {
                         let why = "it refuses access (403)".to_owned();
                         return Err(FetchError::Net(NetError::Unauthorized { host: self.session.host(), why }));
                     }
                     status => {
-                        let rest =
-                            answer.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-                        let is_busy = status == 429 || (status == 503 && answer.header("retry-after").is_some());
+                        let (rest, is_busy) = (answer.rest(), answer.is_busy());
                         let error = FetchError::Status { host: self.session.host(), status, rest, is_busy, is_first };
                         if status != 429 && status < 500 {
                             return Err(error);
@@ -98,7 +138,11 @@ impl Fetch for Server {
                     let why = format!("{why}; {}", self.credentials.missing(self.repository.host_str()));
                     return Err(FetchError::Net(NetError::Unauthorized { host, why }));
                 }
-                Err(error @ NetError::Unreachable { .. }) => FetchError::Net(error),
+                Err(error @ NetError::Unreachable { .. }) if is_first => FetchError::Net(error),
+                Err(error @ NetError::Unreachable { .. }) => FetchError::Broken(error),
+                Err(error @ (NetError::Tls { .. } | NetError::CaRefused { .. })) if !is_first => {
+                    return Err(FetchError::Broken(error));
+                }
                 Err(error @ NetError::Stalled { .. }) => return Err(FetchError::Slow(error)),
                 Err(error @ NetError::Timeout { .. }) if !is_early => return Err(FetchError::Slow(error)),
                 Err(error) => return Err(FetchError::Net(error)),

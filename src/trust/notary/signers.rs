@@ -166,7 +166,7 @@ fn repositories(written: &str) -> Option<Repositories> {
 }
 
 fn shown(text: &str) -> String {
-    text.trim().chars().take(SHOWN).collect()
+    crate::text::fit(text.trim(), SHOWN)
 }
 
 #[cfg(test)]

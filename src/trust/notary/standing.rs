@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::state::{Bad, StateDir};
-use super::{Inner, Notary};
+use super::{CLOCK_STEP, Inner, Notary};
 use crate::image::Repository;
 use crate::trust::tuf::{Expiry, Knowledge, Stored, load};
 
@@ -17,6 +17,8 @@ pub struct Standing {
     pub repository: String,
     /// When the server was last asked with success.
     pub checked: Timestamp,
+    /// Dates count from then on at least: the latest time of a check, later than the last one where the clock went back.
+    pub seen: Timestamp,
     /// When the first of its base files expires; absent where what is kept does not verify.
     pub expires: Option<Timestamp>,
     /// When each of its files does, the first in front.
@@ -58,6 +60,12 @@ impl Standing {
         Some(limit.map_or(expires, |limit| expires.min(limit)))
     }
 
+    /// Whether this host's clock went back since some check.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        self.seen.duration_since(now) > CLOCK_STEP
+    }
+
     /// Whether it was last checked longer ago than it may be used without that.
     #[must_use]
     pub fn is_outdated(&self, limit: Duration, now: Timestamp) -> bool {
@@ -79,6 +87,7 @@ impl Inner {
                 return Standing {
                     repository,
                     checked: Timestamp::UNIX_EPOCH,
+                    seen: Timestamp::UNIX_EPOCH,
                     expires: None,
                     roles: Vec::new(),
                     is_renewed: self.session.is_some(),
@@ -93,7 +102,8 @@ impl Inner {
         let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));
         Standing {
             repository: stored.repository.clone(),
-            checked: stored.seen,
+            checked: stored.checked,
+            seen: stored.seen,
             expires: known.as_ref().ok().map(Knowledge::expires),
             roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
             is_renewed: self.session.is_some(),

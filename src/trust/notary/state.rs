@@ -24,6 +24,8 @@ use sha2::{Digest as _, Sha256};
 use crate::trust::tuf::{Stored, StoredFloor};
 use crate::trust::{TrustCode, TrustError};
 
+/// Marks the time of the last check, where that is not the latest one seen.
+const CHECKED: &[u8] = b"checked";
 /// First bytes of a state file; the number is the format's version.
 const MAGIC: &[u8] = b"img-authz trust state 1\n";
 /// Largest state file read: the files of one verification and some floors. Stops a planted file from filling memory.
@@ -49,6 +51,19 @@ pub(super) struct StateDir {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edition([u8; 32]);
 
+/// Names one time that a person had a repository forgotten: whoever knows it from before begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark([u8; 32]);
+
+/// What a process has built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Base {
+    /// The edition on disk.
+    pub(super) edition: Option<Edition>,
+    /// The last time it was forgotten before that was read.
+    pub(super) mark: Option<Mark>,
+}
+
 /// A bad answer of the server, and when it was given: what was known before is not used in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {
@@ -68,6 +83,13 @@ pub(super) enum Read {
     /// It may well be there and whole, and cannot be looked at now; why. Not the same as none: versions and the root that was
     /// trusted count, or anybody who can use up descriptors is rid of them.
     Failed(String),
+}
+
+impl Base {
+    /// Whether a person had it forgotten since.
+    pub(super) fn is_forgotten(self, mark: Option<Mark>) -> bool {
+        mark.is_some() && mark != self.mark
+    }
 }
 
 /// Why a file was not read.
@@ -122,22 +144,28 @@ impl StateDir {
         head.strip_prefix(MAGIC)?.try_into().ok().map(Edition)
     }
 
+    /// How large the file is; none has no bytes.
+    pub(super) fn size(&self, repository: &str) -> u64 {
+        std::fs::symlink_metadata(self.file(repository, "state")).map_or(0, |kept| kept.len().min(FILE_BYTES))
+    }
+
     /// Moves a file that is no state of ours out of the way, once, over an earlier one.
     pub(super) fn set_aside(&self, repository: &str) {
         set_aside(&self.file(repository, "state"));
     }
 
-    /// Sets aside what is kept, on a person's word, and says so to processes that have it in memory. Whether there was any.
+    /// Sets aside what is kept, on a person's word, and says so to processes that have any edition of it in memory. Whether there was
+    /// any.
     pub(super) fn forget(&self, repository: &str) -> Result<bool, String> {
         let path = self.file(repository, "state");
         if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return Ok(false);
         }
         let _lock = self.lock(repository)?;
-        if let Some(Edition(sum)) = self.edition(repository) {
-            let (new, marker) = (self.file(repository, "new"), self.file(repository, "forgotten"));
-            replace(&new, &marker, &sum).map_err(|error| format!("`{}`: {error}", marker.display()))?;
-        }
+        let mut mark = [0; 32];
+        aws_lc_rs::rand::fill(&mut mark).map_err(|_| "the system has no random numbers".to_owned())?;
+        let (new, marker) = (self.file(repository, "new"), self.file(repository, "forgotten"));
+        replace(&new, &marker, &mark).map_err(|error| format!("`{}`: {error}", marker.display()))?;
         set_aside(&path);
         match std::fs::symlink_metadata(&path) {
             Ok(_) => Err(format!("`{}` cannot be moved away", path.display())),
@@ -145,14 +173,17 @@ impl StateDir {
         }
     }
 
-    /// Whether a person had this edition forgotten.
-    pub(super) fn is_forgotten(&self, repository: &str, edition: Edition) -> bool {
-        let marker = self.file(repository, "forgotten");
-        read_regular(&marker).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == edition.0))
+    /// The last time a person had the repository forgotten. Not being able to look is not the same as never: nor as just now.
+    pub(super) fn mark(&self, repository: &str) -> Result<Option<Mark>, String> {
+        match read_regular(&self.file(repository, "forgotten")) {
+            Ok(bytes) => Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(Mark)),
+            Err(Unread::Wrong(_)) => Ok(None),
+            Err(Unread::Failed(why)) => Err(why),
+        }
     }
 
     /// Replaces what is kept, if it still is what the writer built on (`base`).
-    pub(super) fn write(&self, stored: &Stored, bad: Option<&Bad>, base: Option<Edition>) -> Result<Written, String> {
+    pub(super) fn write(&self, stored: &Stored, bad: Option<&Bad>, base: Base) -> Result<Written, String> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -164,7 +195,11 @@ impl StateDir {
             return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
         }
         let _lock = self.lock(&stored.repository)?;
-        match (self.read(&stored.repository), base) {
+        let mark = self.mark(&stored.repository).map_err(|why| format!("`{}`: {why}", path.display()))?;
+        if base.is_forgotten(mark) {
+            return Ok(Written::Moved);
+        }
+        match (self.read(&stored.repository), base.edition) {
             (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
             (Read::Kept(..), _) => return Ok(Written::Moved),
             (Read::Failed(why), _) => return Err(format!("`{}`: {why}", path.display())),
@@ -172,7 +207,6 @@ impl StateDir {
             (Read::Damaged(_), Some(_)) => set_aside(&path),
             // The reader says what that means: nobody begins anew over it.
             (Read::Damaged(_), None) => return Ok(Written::Moved),
-            (Read::Nothing, Some(base)) if self.is_forgotten(&stored.repository, base) => return Ok(Written::Moved),
             (Read::Nothing, _) => {}
         }
         let (bytes, edition) = encode(stored, bad);
@@ -329,6 +363,10 @@ pub(super) fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
         body.extend_from_slice(&floor.version.to_be_bytes());
         body.extend_from_slice(&floor.content);
     }
+    if stored.checked != stored.seen {
+        put(&mut body, CHECKED);
+        put(&mut body, stored.checked.to_string().as_bytes());
+    }
     if let Some(bad) = bad {
         put(&mut body, bad.at.to_string().as_bytes());
         put(&mut body, bad.error.code.as_str().as_bytes());
@@ -372,8 +410,14 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Stored, Option<Bad>, Edition)> {
         rest = after;
         floors.insert(role, StoredFloor { version: u64::from_be_bytes(*version), content: *content });
     }
+    let mut after = rest;
+    let mut checked = seen;
+    if take(&mut after) == Some(CHECKED) {
+        checked = take_text(&mut after)?.parse().ok()?;
+        rest = after;
+    }
     let bad = if rest.is_empty() { None } else { Some(take_bad(&mut rest)?) };
-    rest.is_empty().then_some((Stored { repository, files, floors, seen }, bad, Edition(*sum)))
+    rest.is_empty().then_some((Stored { repository, files, floors, seen, checked }, bad, Edition(*sum)))
 }
 
 fn take_bad(rest: &mut &[u8]) -> Option<Bad> {
@@ -409,12 +453,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NOTHING: Base = Base { edition: None, mark: None };
+
+    fn on(edition: Edition) -> Base {
+        Base { edition: Some(edition), mark: None }
+    }
+
     fn stored(repository: &str, raw: &[u8]) -> Stored {
         Stored {
             repository: repository.to_owned(),
             files: [("root".to_owned(), Arc::from(raw))].into(),
             floors: [("root".to_owned(), StoredFloor { version: 7, content: [1; 32] })].into(),
             seen: "2030-01-01T00:00:00Z".parse().unwrap(),
+            checked: "2030-01-01T00:00:00Z".parse().unwrap(),
         }
     }
 
@@ -423,14 +474,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().join("trust"));
         let one = stored("r.example/a", b"raw");
-        let Ok(Written::Done(edition)) = state.write(&one, None, None) else { panic!("not written") };
+        let Ok(Written::Done(edition)) = state.write(&one, None, NOTHING) else { panic!("not written") };
         let Read::Kept(read, None, same) = state.read("r.example/a") else { panic!("not read") };
         assert_eq!((read, same), (one.clone(), edition));
         assert!(matches!(state.read("r.example/A"), Read::Nothing));
         // Written by another since: not overwritten.
-        assert_eq!(state.write(&one, None, None), Ok(Written::Moved));
-        assert!(matches!(state.write(&stored("r.example/a", b"new"), None, Some(edition)), Ok(Written::Done(_))));
-        assert_eq!(state.write(&one, None, Some(edition)), Ok(Written::Moved));
+        assert_eq!(state.write(&one, None, NOTHING), Ok(Written::Moved));
+        assert!(matches!(state.write(&stored("r.example/a", b"new"), None, on(edition)), Ok(Written::Done(_))));
+        assert_eq!(state.write(&one, None, on(edition)), Ok(Written::Moved));
         assert_eq!(state.paths().iter().filter(|path| StateDir::read_path(path).is_ok()).count(), 1);
     }
 
@@ -440,24 +491,36 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let one = stored("r.example/a", b"raw");
         assert_eq!(state.forget("r.example/a"), Ok(false));
-        let Ok(Written::Done(edition)) = state.write(&one, None, None) else { panic!("not written") };
-        assert!(!state.is_forgotten("r.example/a", edition));
+        let Ok(Written::Done(first)) = state.write(&one, None, NOTHING) else { panic!("not written") };
+        let new = stored("r.example/a", b"new");
+        let Ok(Written::Done(second)) = state.write(&new, None, on(first)) else { panic!("not written") };
+        assert!(!on(second).is_forgotten(state.mark("r.example/a").unwrap()));
         assert_eq!(state.forget("r.example/a"), Ok(true));
         assert!(matches!(state.read("r.example/a"), Read::Nothing));
-        assert!(state.is_forgotten("r.example/a", edition));
-        assert_eq!(state.write(&stored("r.example/a", b"new"), None, Some(edition)), Ok(Written::Moved));
-        let Ok(Written::Done(next)) = state.write(&stored("r.example/a", b"new"), None, None) else { panic!("not written") };
-        assert!(!state.is_forgotten("r.example/a", next));
+        // Nor by who has an older edition in memory, or has lost track of what he had.
+        let mark = state.mark("r.example/a").unwrap();
+        for base in [on(first), on(second), NOTHING] {
+            assert!(base.is_forgotten(mark));
+            assert_eq!(state.write(&new, None, base), Ok(Written::Moved));
+        }
+        let Ok(Written::Done(next)) = state.write(&new, None, Base { edition: None, mark }) else { panic!("not written") };
+        assert!(matches!(state.write(&one, None, Base { edition: Some(next), mark }), Ok(Written::Done(_))));
+        // The same again, to the letter, is forgotten again.
+        assert_eq!(state.forget("r.example/a"), Ok(true));
+        assert_ne!(state.mark("r.example/a").unwrap(), mark);
+        assert_eq!(state.write(&new, None, Base { edition: None, mark }), Ok(Written::Moved));
     }
 
     #[test]
     fn a_bad_answer_is_kept_beside_what_was_known() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        let one = stored("r.example/a", b"raw");
-        for code in TrustCode::ALL {
+        let mut one = stored("r.example/a", b"raw");
+        for (index, code) in TrustCode::ALL.into_iter().enumerate() {
+            // With the time of a check before the clock went back, and without.
+            one.checked = if index % 2 == 0 { one.seen } else { "2029-12-31T00:00:00Z".parse().unwrap() };
             let bad = Bad { error: TrustError::new(code, "why `é`"), at: "2030-01-02T00:00:00.5Z".parse().unwrap() };
-            let base = if let Read::Kept(_, _, edition) = state.read("r.example/a") { Some(edition) } else { None };
+            let base = if let Read::Kept(_, _, edition) = state.read("r.example/a") { on(edition) } else { NOTHING };
             assert!(matches!(state.write(&one, Some(&bad), base), Ok(Written::Done(_))));
             let Read::Kept(read, kept, _) = state.read("r.example/a") else { panic!("not read") };
             assert_eq!((read, kept), (one.clone(), Some(bad)));
@@ -470,7 +533,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let one = stored("r.example/a", b"raw");
         let path = state.file("r.example/a", "state");
-        let Ok(Written::Done(known)) = state.write(&one, None, None) else { panic!("not written") };
+        let Ok(Written::Done(known)) = state.write(&one, None, NOTHING) else { panic!("not written") };
         let whole = std::fs::read(&path).unwrap();
         let mut cases: Vec<Box<dyn Fn()>> = Vec::new();
         for length in [0, 5, 30, 60, whole.len() - 1] {
@@ -490,8 +553,8 @@ mod tests {
             damage();
             assert!(matches!(state.read("r.example/a"), Read::Damaged(_)));
             assert!(StateDir::read_path(&path).is_err());
-            assert_eq!(state.write(&one, None, None), Ok(Written::Moved));
-            assert!(matches!(state.write(&one, None, Some(known)), Ok(Written::Done(_))));
+            assert_eq!(state.write(&one, None, NOTHING), Ok(Written::Moved));
+            assert!(matches!(state.write(&one, None, on(known)), Ok(Written::Done(_))));
             assert!(matches!(state.read("r.example/a"), Read::Kept(..)));
         }
         for ending in ["lock", "new"] {
@@ -499,7 +562,7 @@ mod tests {
             let _ = std::fs::remove_file(&path);
             std::fs::create_dir(&path).unwrap();
             let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
-            assert!(matches!(state.write(&one, None, Some(edition)), Ok(Written::Done(_))));
+            assert!(matches!(state.write(&one, None, on(edition)), Ok(Written::Done(_))));
         }
     }
 
@@ -519,7 +582,7 @@ mod tests {
     fn a_full_folder_takes_nothing_more_not_even_locks() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        state.write(&stored("r.example/known", b"raw"), None, None).unwrap();
+        state.write(&stored("r.example/known", b"raw"), None, NOTHING).unwrap();
         let full = 2 * REPOSITORIES + 1;
         for index in 2..full {
             File::create(folder.path().join(format!("{index}.state"))).unwrap();
@@ -527,12 +590,12 @@ mod tests {
         let count = || std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(count(), full);
         for name in ["r.example/a", "r.example/b", "r.example/c"] {
-            assert!(state.write(&stored(name, b"raw"), None, None).is_err());
+            assert!(state.write(&stored(name, b"raw"), None, NOTHING).is_err());
         }
         assert_eq!(count(), full);
         // What is known is kept on.
         let Read::Kept(_, _, edition) = state.read("r.example/known") else { panic!("not read") };
-        assert!(matches!(state.write(&stored("r.example/known", b"new"), None, Some(edition)), Ok(Written::Done(_))));
+        assert!(matches!(state.write(&stored("r.example/known", b"new"), None, on(edition)), Ok(Written::Done(_))));
     }
 
     proptest! {

@@ -29,6 +29,8 @@ const PURPOSES: [&[usize]; 3] = [&[1, 3, 6, 1, 5, 5, 7, 3, 3], &[1, 3, 6, 1, 5, 
 const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 /// RSA keys below this many bytes are weak.
 const RSA_BYTES: usize = 256;
+/// Most certificates of one name in a chain: an old one and a new one. More could stand in any order, and all orders would be tried.
+const NAMESAKES: usize = 2;
 
 /// What counts of a certificate.
 #[derive(Debug, Clone)]
@@ -36,6 +38,9 @@ pub(super) struct Certificate {
     pub(super) der: Vec<u8>,
     /// `SubjectPublicKeyInfo`, DER.
     pub(super) public_key: Vec<u8>,
+    /// The whole names, DER.
+    subject: Vec<u8>,
+    issuer: Vec<u8>,
     /// The one common name; `None` if there is none, or more than one.
     pub(super) name: Option<String>,
     pub(super) authority: bool,
@@ -76,6 +81,8 @@ impl Certificate {
         Some(Self {
             der: der.to_vec(),
             public_key: info.to_der().ok()?,
+            subject: body.subject().to_der().ok()?,
+            issuer: body.issuer().to_der().ok()?,
             name,
             authority: basic.as_ref().is_some_and(|basic| basic.ca),
             path_length: basic.and_then(|basic| basic.path_len_constraint),
@@ -105,6 +112,11 @@ impl Certificate {
     /// Whether algorithms let it count, dates aside.
     pub(super) const fn strong(&self) -> bool {
         self.strong
+    }
+
+    /// Whether one of these certificates says that this one issued it.
+    pub(super) fn is_issuer_in(&self, bundle: &[Self]) -> bool {
+        bundle.iter().any(|certificate| certificate.issuer == self.subject)
     }
 
     /// Whether the name is for this repository: exactly, or a prefix that ends in `*`.
@@ -158,9 +170,14 @@ pub(super) fn authorities(pem: &str) -> Option<Vec<Certificate>> {
 /// Whether `leaf` chains to one of `authorities`, with help of `intermediates`, at `now`. Certificates made for code signing
 /// or for servers count, and those made for nothing in particular; others do not.
 pub(super) fn chains(leaf: &Certificate, intermediates: &[Certificate], authorities: &[Certificate], now: Timestamp) -> bool {
+    let namesakes = |one: &Certificate| intermediates.iter().filter(|other| other.subject == one.subject).count();
+    if intermediates.iter().any(|one| namesakes(one) > NAMESAKES) {
+        return false;
+    }
     let usable: Vec<(CertificateDer<'_>, Option<u8>)> = authorities
         .iter()
         .filter(|ca| ca.authority && ca.signs_certificates && ca.from <= now && ca.counts(now))
+        .filter(|ca| ca.is_issuer_in(intermediates) || ca.is_issuer_in(std::slice::from_ref(leaf)))
         .map(|ca| (CertificateDer::from(ca.der.as_slice()), ca.path_length))
         .collect();
     let Ok(seconds) = u64::try_from(now.as_second()) else { return false };

@@ -38,6 +38,21 @@ impl Work {
     pub(super) const fn new(limits: &Limits) -> Self {
         Self(limits.work)
     }
+
+    /// Takes what a check costs off what is left.
+    pub(super) fn spend(&mut self, units: u32, role: &str) -> Result<(), Fault> {
+        let left = self.0.checked_sub(units);
+        self.0 = left.ok_or_else(|| RoleText(role).invalid("too many signatures would have to be checked"))?;
+        Ok(())
+    }
+}
+
+impl Signers {
+    /// Whether somebody is among both.
+    pub(super) fn share(&self, other: &Self) -> bool {
+        let here: HashSet<_> = self.keys.iter().filter_map(|key| key.signer()).collect();
+        other.keys.iter().filter_map(|key| key.signer()).any(|signer| here.contains(signer))
+    }
 }
 
 /// What all files have in common, with the structure of one of them.
@@ -154,6 +169,17 @@ impl<T: Body> File<T> {
 
     /// Whether as many distinct signers of `signers` as their threshold says signed this file (section 5).
     pub(super) fn signed_by(&self, signers: &Signers, role: &str, work: &mut Work) -> Result<(), Fault> {
+        self.signed_by_those(signers, role, work, |_, _| Ok(true))
+    }
+
+    /// The same, of signers whose key passes; that is asked of those alone that have signed.
+    pub(super) fn signed_by_those(
+        &self,
+        signers: &Signers,
+        role: &str,
+        work: &mut Work,
+        mut passes: impl FnMut(&Key, &mut Work) -> Result<bool, Fault>,
+    ) -> Result<(), Fault> {
         let of = RoleText(role);
         if self.signatures.is_empty() {
             return Err(of.invalid("there are no signatures"));
@@ -165,8 +191,8 @@ impl<T: Body> File<T> {
             if good.contains(signer) {
                 continue;
             }
-            work.0 = work.0.checked_sub(key.work()).ok_or_else(|| of.invalid("too many signatures would have to be checked"))?;
-            if key.verifies(&signature.method, &self.canonical, &signature.bytes) {
+            work.spend(key.work(self.canonical.len()), role)?;
+            if key.verifies(&signature.method, &self.canonical, &signature.bytes) && passes(key, work)? {
                 good.insert(signer);
                 if good.len() as u64 >= signers.threshold {
                     return Ok(());
@@ -313,6 +339,13 @@ impl Body for Targets {
             Some(_) => return Err(of.invalid("`delegations` is no object")),
         };
         Ok(Self { targets, delegations })
+    }
+}
+
+impl Targets {
+    /// Whether it hands trust on to this role.
+    pub(super) fn delegates(&self, role: &RoleName) -> bool {
+        self.delegations.iter().any(|delegation| delegation.name == *role)
     }
 }
 

@@ -24,6 +24,12 @@ const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 /// RSA moduli in bytes: 2048 to 8192 bits. Below is weak, above is slow to check on purpose.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
+/// RSA exponents that count, as bytes: 3 and 65537, which are all there are in use. With larger ones a check takes fifty times as long;
+/// with 1 every message would be its own signature.
+const RSA_EXPONENTS: [&[u8]; 2] = [&[3], &[1, 0, 1]];
+/// So many bytes are hashed in the time of one P-256 check, roughly. A message is hashed for each of its signatures.
+const HASHED_BYTES: usize = 64 << 10;
+
 /// How the public bytes of a key are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyType {
@@ -113,14 +119,17 @@ impl Key {
         inside.unwrap_or_else(|| self.id.clone())
     }
 
-    /// What one check costs, in units of a P-256 check.
-    pub(super) fn work(&self) -> u32 {
-        match &self.public {
-            Some((Public::P256(_) | Public::Ed25519(_) | Public::Rsa(_), _)) => 1,
+    /// What one check of a message of so many bytes costs, in units of a P-256 check of a short one.
+    pub(super) fn work(&self, message: usize) -> u32 {
+        let check = match &self.public {
+            Some((Public::P256(_) | Public::Ed25519(_), _)) => 1,
             Some((Public::P384(_), _)) => 4,
             Some((Public::P521(_), _)) => 8,
-            None => 0,
-        }
+            // Grows with the square of the modulus: 1 for 2048 bits, 4 for 4096, 16 for 8192.
+            Some((Public::Rsa(key), _)) => (key.len() / RSA_BYTES.start()).pow(2),
+            None => return 0,
+        };
+        u32::try_from(check.saturating_add(message / HASHED_BYTES)).unwrap_or(u32::MAX)
     }
 
     /// Whether `signature` by `method` over `message` is this key's.
@@ -183,13 +192,10 @@ impl Public {
                 let modulus = modulus.as_bytes();
                 let exponent = exponent.as_bytes();
                 let odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last & 1 == 1);
-                // An exponent of 1 would make every message its own signature.
                 let fit = RSA_BYTES.contains(&modulus.len())
                     && (modulus.len() > 256 || modulus.first().is_some_and(|first| *first >= 0x80))
                     && odd(modulus)
-                    && odd(exponent)
-                    && exponent.len() <= 4
-                    && exponent != [1];
+                    && RSA_EXPONENTS.contains(&exponent);
                 fit.then(|| (Self::Rsa(bits.to_vec()), Signer::of(b"rsa", &[modulus])))
             }
             _ => None,
@@ -326,6 +332,17 @@ mod tests {
     }
 
     #[test]
+    fn what_costs_more_counts_more() {
+        let of = |public| Key { id: String::new(), certificates: Vec::new(), public: Some((public, Signer([0; 32]))) };
+        // With what stands around a modulus.
+        let rsa = |bits: usize| of(Public::Rsa(vec![0; bits / 8 + 14])).work(100);
+        assert_eq!([2048, 4096, 8192].map(rsa), [1, 4, 16]);
+        let p256 = of(Public::P256(Vec::new()));
+        assert_eq!([p256.work(100), p256.work(1 << 20), p256.work(8 << 20)], [1, 17, 129]);
+        assert_eq!(Key { public: None, ..p256 }.work(8 << 20), 0);
+    }
+
+    #[test]
     fn rsa_keys_with_a_weak_modulus_or_exponent_are_no_keys() {
         let size = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
         let rsa = |modulus: &[u8], exponent: &[u8]| {
@@ -352,7 +369,9 @@ mod tests {
         assert!(!rsa(&modulus(1025), &[1, 0, 1]));
         assert!(!rsa(&modulus(256), &[1]));
         assert!(!rsa(&modulus(256), &[2]));
-        assert!(!rsa(&modulus(256), &[1, 0, 0, 0, 1]));
+        for odd in [&[5][..], &[17], &[1, 0, 3], &[0x7f, 0xff, 0xff, 0xff], &[1, 0, 0, 0, 1]] {
+            assert!(!rsa(&modulus(1024), odd), "{odd:?}");
+        }
     }
 
     proptest! {

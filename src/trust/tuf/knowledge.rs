@@ -1,6 +1,6 @@
 //! What verified trust data says: which tag has which digest, in which role, and who signed (spec/notary-tuf.md, section 11).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -8,16 +8,15 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::file::{Delegation, File, Root, Signers, Snapshot, Stamp, Targets};
+use super::index::{Index, Lookup, NAMED};
 use super::role::{Expiry, RoleKind, RoleName};
 use super::update::Proof;
 use super::{Fault, FaultKind, hex};
 use crate::image::{Digest, Repository, Tag};
 
-/// Most tags named in the answer about a digest. Stops a digest under thousands of tags from slowing every start.
-const TAGS_NAMED: usize = 16;
-
 /// Characters of a digest in a message, as people compare them.
 const SHORT: usize = 19;
+
 /// The newest version of a role that was seen, and what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Floor {
@@ -41,7 +40,11 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Roles {
     pub(super) held: BTreeMap<RoleName, Held>,
-    by_digest: OnceLock<HashMap<Digest, Vec<Tag>>>,
+    /// `targets`, and the delegation that expires first.
+    first: Vec<Expiry>,
+    bytes: usize,
+    lookup: OnceLock<Lookup>,
+    index: OnceLock<Index>,
 }
 
 /// Verified trust data of one repository. Made only by an update or a load in which everything verified.
@@ -63,11 +66,11 @@ pub struct Knowledge {
 pub struct Yes {
     /// The digest.
     pub digest: Digest,
-    /// Tags it is vouched for under.
+    /// Tags it is vouched for under; of many some.
     pub tags: Vec<Tag>,
     /// `targets/releases` or `targets`.
     pub role: RoleName,
-    /// Delegations that list the same tag with the same digest.
+    /// Delegations that list the same tag with the same digest; of many some.
     pub signers: Vec<String>,
     /// When the first of the files behind it expires.
     pub expires: Timestamp,
@@ -101,8 +104,10 @@ pub struct Stored {
     pub files: BTreeMap<String, Arc<[u8]>>,
     /// Role → newest version seen.
     pub floors: BTreeMap<String, StoredFloor>,
-    /// When it was last verified with the server.
+    /// The latest time at which it was verified with the server: dates count from there on, whatever the clock says.
     pub seen: Timestamp,
+    /// When it was last verified with the server, by the clock of then. Before `seen` where the clock went back since.
+    pub checked: Timestamp,
 }
 
 /// The newest version seen of a role, and the hash of what it said.
@@ -207,17 +212,23 @@ impl Knowledge {
     /// When each of its files expires, the first in front.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
+        self.sorted(self.roles.expiries())
+    }
+
+    /// The same, of delegations the first alone: costs the same however many there are.
+    #[must_use]
+    pub fn first_expiries(&self) -> Vec<Expiry> {
+        self.sorted(self.roles.first.iter().cloned())
+    }
+
+    fn sorted(&self, held: impl Iterator<Item = Expiry>) -> Vec<Expiry> {
         let base = [
             ("root", RoleKind::Root, self.root.expires),
             ("timestamp", RoleKind::Timestamp, self.timestamp.expires),
             ("snapshot", RoleKind::Snapshot, self.snapshot.expires),
         ];
-        let held = self.roles.held.iter().map(|(name, held)| {
-            let kind = if *name == RoleName::targets() { RoleKind::Targets } else { RoleKind::Delegation };
-            (name.as_str(), kind, held.file.expires)
-        });
-        let mut all: Vec<Expiry> =
-            base.into_iter().chain(held).map(|(role, kind, expires)| Expiry { role: role.to_owned(), kind, expires }).collect();
+        let base = base.into_iter().map(|(role, kind, expires)| Expiry { role: role.to_owned(), kind, expires });
+        let mut all: Vec<Expiry> = base.chain(held).collect();
         all.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.role.cmp(&b.role)));
         all
     }
@@ -237,20 +248,14 @@ impl Knowledge {
     /// Bytes this holds, roughly: for the bound on what is kept in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let roles: usize = self.roles.held.values().map(|held| held.file.raw.len() + 96 * held.file.body.targets.len()).sum();
-        self.root.raw.len() + self.timestamp.raw.len() + self.snapshot.raw.len() + roles
+        let index = self.roles.index.get().map_or(0, Index::bytes) + self.roles.lookup.get().map_or(0, Lookup::bytes);
+        self.root.raw.len() + self.timestamp.raw.len() + self.snapshot.raw.len() + self.roles.bytes + index
     }
 
     /// Whether all files, base and accepted roles, are the same as in `other`.
     #[must_use]
     pub fn same_files(&self, other: &Self) -> bool {
         self.root.raw == other.root.raw && self.timestamp.raw == other.timestamp.raw && self.snapshot.raw == other.snapshot.raw
-    }
-
-    /// Whether somebody with a key has signed something since `other`: a later timestamp, or another root.
-    #[must_use]
-    pub fn is_signed_after(&self, other: &Self) -> bool {
-        self.timestamp.version > other.timestamp.version || self.root.content != other.root.content
     }
 
     /// What is to be kept.
@@ -266,46 +271,55 @@ impl Knowledge {
             .iter()
             .map(|(role, floor)| (role.clone(), StoredFloor { version: floor.version, content: floor.content }))
             .collect();
-        Stored { repository: self.repository.as_str().to_owned(), files, floors, seen: self.seen }
+        Stored { repository: self.repository.as_str().to_owned(), files, floors, seen: self.seen, checked: self.seen }
     }
 
     /// Which digest a tag has, on docker's terms: `targets/releases`, else `targets`, and nothing else. `require` names
     /// delegations that must agree.
     pub fn tag(&self, tag: &Tag, require: &[RoleName], now: Timestamp) -> Result<Yes, Refusal> {
         self.base_in_date(now)?;
-        self.judge(tag, require, now)
+        self.judge(tag, require, now, NAMED)
     }
 
     /// Whether one of these digests is vouched for under any tag.
     pub fn any_of(&self, digests: &[Digest], require: &[RoleName], now: Timestamp) -> Result<Yes, Refusal> {
         self.base_in_date(now)?;
-        let index = self.roles.by_digest.get_or_init(|| self.roles.index());
-        let mut worst = None;
-        for digest in digests {
-            let mut found: Option<Yes> = None;
-            for tag in index.get(digest).into_iter().flatten() {
-                match (self.judge(tag, require, now), &mut found) {
-                    (Ok(yes), _) if yes.digest != *digest => {}
-                    (Ok(yes), None) => found = Some(yes),
-                    (Ok(yes), Some(found)) => {
-                        found.tags.extend(yes.tags);
-                        for signer in yes.signers {
-                            if !found.signers.contains(&signer) {
-                                found.signers.push(signer);
-                            }
+        self.with_index(require, |index| {
+            let at = now.max(self.seen);
+            let mut worst = None;
+            for under in digests.iter().filter_map(|digest| index.under(digest)) {
+                let mut live = under.live.iter().filter(|(_, until)| at < *until).map(|(tag, _)| tag);
+                // Without one that holds, the one that held longest says why not; or one that never did.
+                let tag = live.next().or(under.live.first().map(|(tag, _)| tag)).or(under.refused.as_ref());
+                match tag.map(|tag| self.judge(tag, require, now, NAMED)) {
+                    Some(Ok(mut yes)) => {
+                        for tag in live {
+                            let more = index.signers(tag, at).take(NAMED).map(str::to_owned);
+                            let more: Vec<String> = more.filter(|signer| !yes.signers.contains(signer)).collect();
+                            yes.signers.extend(more);
+                            yes.tags.push(tag.clone());
                         }
+                        yes.signers.truncate(NAMED);
+                        return Ok(yes);
                     }
-                    (Err(refusal), _) => worst = Some(refusal),
-                }
-                if found.as_ref().is_some_and(|found| found.tags.len() >= TAGS_NAMED) {
-                    break;
+                    Some(Err(refusal)) => worst = Some(refusal),
+                    None => {}
                 }
             }
-            if let Some(yes) = found {
-                return Ok(yes);
-            }
-        }
-        Err(worst.unwrap_or_else(|| Refusal::NotSigned("no tag of the repository is signed with this digest".to_owned())))
+            Err(worst.unwrap_or_else(|| Refusal::NotSigned("no tag of the repository is signed with this digest".to_owned())))
+        })
+    }
+
+    /// Works out ahead what answers are made of. For the task that has verified: whoever asks does not wait for it.
+    pub fn prepare(&self, require: &[RoleName]) {
+        self.with_index(require, |_| ());
+    }
+
+    /// Made for other signers than those that it was prepared for, it is made for this question alone.
+    fn with_index<T>(&self, require: &[RoleName], ask: impl FnOnce(&Index) -> T) -> T {
+        let make = || Index::new(&self.roles, require, |tag| self.ruled(tag, require, Timestamp::MIN));
+        let index = self.roles.index.get_or_init(make);
+        if index.is_for(require) { ask(index) } else { ask(&make()) }
     }
 
     fn base_in_date(&self, now: Timestamp) -> Result<(), Refusal> {
@@ -319,40 +333,39 @@ impl Knowledge {
             .map_err(Refusal::Fault)
     }
 
-    fn judge(&self, tag: &Tag, require: &[RoleName], now: Timestamp) -> Result<Yes, Refusal> {
+    /// The answer about a tag, with so many signers named.
+    fn judge(&self, tag: &Tag, require: &[RoleName], now: Timestamp, named: usize) -> Result<Yes, Refusal> {
         let now = now.max(self.seen);
-        let (digest, role, until) = self.roles.judge(tag.as_str(), now)?;
-        for required in require {
-            self.agrees(required, tag, digest, now)?;
-        }
-        let signers = self
-            .roles
-            .held
-            .keys()
-            .filter(|name| **name != RoleName::targets() && !name.is_within(&RoleName::releases()))
-            .filter(|name| {
-                matches!(self.roles.usable(name, tag.as_str(), now), Ok(Some(held))
-                    if held.file.body.targets.get(tag.as_str()).copied().flatten() == Some(digest))
-            })
-            .map(|name| name.signer().to_owned())
-            .collect();
+        let (digest, role, until) = self.ruled(tag, require, now)?;
+        let signers =
+            self.with_index(require, |index| index.signers(tag, now).take(named).map(str::to_owned).collect::<Vec<String>>());
         Ok(Yes { digest, tags: vec![tag.clone()], role, signers, expires: until.min(self.expires()) })
     }
 
-    /// Whether a signer who must agree vouches for the tag with this digest.
-    fn agrees(&self, signer: &RoleName, tag: &Tag, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
+    /// Which digest a tag has, in which role, and until when the roles behind that hold.
+    fn ruled(&self, tag: &Tag, require: &[RoleName], now: Timestamp) -> Result<(Digest, RoleName, Timestamp), Refusal> {
+        let (digest, role, mut until) = self.roles.judge(tag.as_str(), now)?;
+        for required in require {
+            until = until.min(self.agrees(required, tag, digest, now)?);
+        }
+        Ok((digest, role, until))
+    }
+
+    /// Whether a signer who must agree vouches for the tag with this digest, and until when.
+    fn agrees(&self, signer: &RoleName, tag: &Tag, digest: Digest, now: Timestamp) -> Result<Timestamp, Refusal> {
         let missing = |why: String| Err(Refusal::SignerMissing { signer: signer.clone(), why });
         let Some(held) = self.roles.usable(signer, tag.as_str(), now).map_err(Refusal::Fault)? else {
             // Whom the owner has added and who has signed nothing at all has no file yet.
-            let is_added = |held: &Held| held.file.body.delegations.iter().any(|delegation| delegation.name == *signer);
+            let parent = signer.parent().and_then(|parent| self.roles.held.get(&parent));
+            let is_added = parent.is_some_and(|held| held.file.body.delegates(signer));
             return missing(match self.roles.held.get(signer) {
                 Some(_) => format!("may not sign tag `{tag}`: its paths do not cover it"),
-                None if self.roles.held.values().any(is_added) => format!("has not signed tag `{tag}`"),
+                None if is_added => format!("has not signed tag `{tag}`"),
                 None => format!("is no signer of `{}`", self.repository),
             });
         };
         match held.file.body.targets.get(tag.as_str()) {
-            Some(Some(theirs)) if *theirs == digest => Ok(()),
+            Some(Some(theirs)) if *theirs == digest => Ok(held.file.expires),
             Some(Some(theirs)) => {
                 let short = |digest: &Digest| digest.to_string().chars().take(SHORT).collect::<String>();
                 missing(format!("signed tag `{tag}` as {}…, not {}…", short(theirs), short(&digest)))
@@ -389,7 +402,7 @@ impl Knowledge {
         let (mut tags, mut refused_tags) = (BTreeMap::new(), BTreeMap::new());
         for name in self.roles.accepted_names() {
             let Ok(tag) = name.parse::<Tag>() else { continue };
-            match self.judge(&tag, require, now) {
+            match self.judge(&tag, require, now, usize::MAX) {
                 Ok(yes) => {
                     let view = TagView { digest: yes.digest, role: yes.role.to_string(), signers: yes.signers };
                     tags.insert(name.to_owned(), view);
@@ -409,60 +422,69 @@ impl Knowledge {
 
 impl Roles {
     pub(super) fn new(held: BTreeMap<RoleName, Held>) -> Self {
-        Self { held, by_digest: OnceLock::new() }
+        let bytes = held.values().map(|held| held.file.raw.len() + 96 * held.file.body.targets.len()).sum();
+        let mut roles = Self { held, bytes, ..Self::default() };
+        let mut first: Vec<Expiry> = roles.expiries().collect();
+        first.sort_by_key(|expiry| (expiry.kind, expiry.expires));
+        first.dedup_by_key(|expiry| expiry.kind);
+        roles.first = first;
+        roles
+    }
+
+    fn expiries(&self) -> impl Iterator<Item = Expiry> {
+        self.held.iter().map(|(name, held)| {
+            let kind = if *name == RoleName::targets() { RoleKind::Targets } else { RoleKind::Delegation };
+            Expiry { role: name.as_str().to_owned(), kind, expires: held.file.expires }
+        })
+    }
+
+    fn lookup(&self) -> &Lookup {
+        self.lookup.get_or_init(|| Lookup::new(&self.held))
     }
 
     /// The role, if it may speak for `tag`; `Err` if it might but does not hold.
     fn usable(&self, name: &RoleName, tag: &str, now: Timestamp) -> Result<Option<&Held>, Fault> {
-        let Some(held) = self.held.get(name) else { return Ok(None) };
-        if !held.paths.iter().any(|path| tag.starts_with(path.as_str())) {
-            return Ok(None);
-        }
-        if let Some(fault) = &held.left_out {
-            return Err(fault.clone());
-        }
-        held.file.in_date(name.as_str(), now)?;
+        let Some(held) = self.held.get(name).filter(|held| covers(&held.paths, tag)) else { return Ok(None) };
+        held.holds(name, now)?;
         Ok(Some(held))
     }
 
     /// Docker's lookup: the subtree of `targets/releases`, of which a hit counts in the role itself alone, then `targets`. An
-    /// unverifiable role of the subtree refuses: it may hold another answer.
+    /// unverifiable role of the subtree refuses: it may hold another answer. Costs the same however much was signed.
     fn judge(&self, tag: &str, now: Timestamp) -> Result<(Digest, RoleName, Timestamp), Refusal> {
-        let releases = RoleName::releases();
+        let (releases, targets) = (RoleName::releases(), RoleName::targets());
+        let mut until = Timestamp::MAX;
         let entry = |held: &Held| held.file.body.targets.get(tag).copied();
-        let accept = |digest: Option<Digest>, role: RoleName, held: &Held| {
-            digest.map(|digest| (digest, role.clone(), held.file.expires)).ok_or_else(|| {
+        let accept = |digest: Option<Digest>, role: RoleName, until: Timestamp| {
+            digest.map(|digest| (digest, role.clone(), until)).ok_or_else(|| {
                 let why = format!("its entry for the tag `{tag}` has no SHA-256 digest");
                 Refusal::Fault(Fault::new(FaultKind::Invalid, role.as_str(), why))
             })
         };
+        let alone = |name: &RoleName| {
+            Refusal::NotSigned(format!("tag `{tag}` is signed in `{name}` alone, which docker does not accept"))
+        };
         if let Some(held) = self.usable(&releases, tag, now).map_err(Refusal::Fault)? {
+            until = held.file.expires;
             if let Some(digest) = entry(held) {
-                return accept(digest, releases, held);
+                return accept(digest, releases, until);
             }
-            let below = self.held.keys().filter(|name| name.is_within(&releases) && **name != releases);
-            for name in below {
-                // The parent of a child may be left out; then `usable` of the parent has refused already or does now.
-                if let Some(held) = self.usable(name, tag, now).map_err(Refusal::Fault)?
-                    && entry(held).is_some()
-                {
-                    return Err(Refusal::NotSigned(format!(
-                        "tag `{tag}` is signed in `{name}` alone, which docker does not accept"
-                    )));
-                }
+            for name in self.lookup().below(tag) {
+                // The parent of a child may be left out; then it is among these itself.
+                let Some(held) = self.held.get(name) else { continue };
+                held.holds(name, now).map_err(Refusal::Fault)?;
+                until = until.min(held.file.expires);
+            }
+            if let Some(name) = self.lookup().entered(tag) {
+                return Err(alone(name));
             }
         }
-        let targets = RoleName::targets();
         if let Some(held) = self.usable(&targets, tag, now).map_err(Refusal::Fault)?
             && let Some(digest) = entry(held)
         {
-            return accept(digest, targets, held);
+            return accept(digest, targets, until.min(held.file.expires));
         }
-        let elsewhere = self.held.iter().find(|(_, held)| held.left_out.is_none() && entry(held).is_some());
-        Err(Refusal::NotSigned(match elsewhere {
-            Some((name, _)) => format!("tag `{tag}` is signed in `{name}` alone, which docker does not accept"),
-            None => format!("tag `{tag}` is not signed"),
-        }))
+        Err(self.lookup().alone(tag).map_or_else(|| Refusal::NotSigned(format!("tag `{tag}` is not signed")), alone))
     }
 
     fn accepted_names(&self) -> impl Iterator<Item = &str> {
@@ -472,23 +494,18 @@ impl Roles {
         names.dedup();
         names.into_iter()
     }
+}
 
-    /// Digest → tags that an accepted role gives it. Candidates: each is judged again when asked, for dates and precedence.
-    fn index(&self) -> HashMap<Digest, Vec<Tag>> {
-        let mut index: HashMap<Digest, Vec<Tag>> = HashMap::new();
-        for role in [RoleName::releases(), RoleName::targets()] {
-            let Some(held) = self.held.get(&role) else { continue };
-            for (name, digest) in &held.file.body.targets {
-                if let (Some(digest), Ok(tag)) = (digest, name.parse::<Tag>()) {
-                    let tags = index.entry(*digest).or_default();
-                    if !tags.contains(&tag) {
-                        tags.push(tag);
-                    }
-                }
-            }
-        }
-        index
+impl Held {
+    /// Whether it counts now.
+    fn holds(&self, name: &RoleName, now: Timestamp) -> Result<(), Fault> {
+        self.left_out.clone().map_or_else(|| self.file.in_date(name.as_str(), now), Err)
     }
+}
+
+/// Whether a role with these paths may speak for a tag.
+pub(super) fn covers(paths: &[String], tag: &str) -> bool {
+    paths.iter().any(|path| tag.starts_with(path.as_str()))
 }
 
 /// The prefixes a delegation may speak for: its own, as far as they extend one of its parent's.

@@ -190,9 +190,17 @@ impl Pins {
         }
     }
 
-    /// Whether a CA bundle decides about the repository.
-    pub(super) fn chained(&self, repository: &str) -> bool {
-        matches!(self.pin(repository), Pin::Authorities(_))
+    /// The CAs that decide about the repository; none where other pins do.
+    pub(super) fn authorities(&self, repository: &str) -> &[Certificate] {
+        match self.pin(repository) {
+            Pin::Authorities(bundle) => bundle,
+            Pin::Certs(_) | Pin::FirstUse | Pin::Nothing => &[],
+        }
+    }
+
+    /// How many CAs a chain has to be tried to, for [`Pins::pass`] to answer.
+    pub(super) fn chains(&self, repository: &str, bundle: &[Certificate]) -> usize {
+        self.authorities(repository).iter().filter(|ca| ca.is_issuer_in(bundle)).count()
     }
 
     /// Whether the repository is trusted only because it is the first time.

@@ -48,6 +48,11 @@ impl RoleName {
         self.0.rsplit_once('/').is_some_and(|(above, _)| above == &*parent.0)
     }
 
+    /// The role that may delegate to this one; none for `targets`.
+    pub(super) fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('/').map(|(above, _)| Self(above.into()))
+    }
+
     /// Whether this is `other` or below it.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {

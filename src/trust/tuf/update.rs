@@ -70,24 +70,26 @@ enum Dates {
     Ignored,
 }
 
-/// That the root in use passed [`final_root`], and until when that need not be asked again: signatures do not change, only
-/// dates and pins do.
+/// That the root in use passed [`final_root`], from when on and until when that need not be asked again: signatures and chains do
+/// not change, only dates and pins do.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Proof(Option<(Arc<Pins>, Timestamp)>);
+pub(super) struct Proof(Option<(Arc<Pins>, Timestamp, Timestamp)>);
 
 /// Longest time a root's signatures are not checked again.
 const PROOF_TIME: SignedDuration = SignedDuration::from_hours(1);
 
 impl Proof {
+    /// Ends with the first of the certificates that still counted, those of a pinned CA included.
     fn new(root: &File<Root>, subject: &Subject, now: Timestamp) -> Self {
-        let certificates = root.body.root.keys.iter().flat_map(|key| &key.certificates).map(Certificate::until);
-        let until = certificates.chain([root.expires, now.saturating_add(PROOF_TIME).unwrap_or(now)]).min();
-        // Chains end with any of their certificates: those are built again each time.
-        Self(until.filter(|_| !subject.pins.chained(subject.repository.as_str())).map(|until| (Arc::clone(&subject.pins), until)))
+        let own = root.body.root.keys.iter().flat_map(|key| &key.certificates);
+        let certificates = own.chain(subject.pins.authorities(subject.repository.as_str()));
+        let dates = certificates.map(Certificate::until).filter(|until| *until >= now);
+        let until = dates.chain([root.expires, now.saturating_add(PROOF_TIME).unwrap_or(now)]).min();
+        Self(until.map(|until| (Arc::clone(&subject.pins), now, until)))
     }
 
-    fn holds(&self, subject: &Subject, now: Timestamp) -> bool {
-        self.0.as_ref().is_some_and(|(pins, until)| Arc::ptr_eq(pins, &subject.pins) && now < *until)
+    fn holds(&self, pins: &Arc<Pins>, now: Timestamp) -> bool {
+        self.0.as_ref().is_some_and(|(own, from, until)| Arc::ptr_eq(own, pins) && *from <= now && now < *until)
     }
 }
 
@@ -96,6 +98,8 @@ struct Run<'a, F> {
     subject: &'a Subject,
     /// What counts for rollback; not the subject's own if a pin has made that void.
     known: Option<Arc<Knowledge>>,
+    /// What was known under a root that a pin has made void: it binds the roles whose keys are the same now.
+    void: Option<Arc<Knowledge>>,
     now: Timestamp,
     dates: Dates,
     work: Work,
@@ -110,13 +114,14 @@ pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> R
         fetch,
         subject,
         known: subject.known.clone(),
+        void: None,
         now,
         dates: Dates::Checked,
         work: Work::new(&subject.limits),
         bytes: subject.limits.total_bytes,
     };
     let (root, fresh) = match &subject.known {
-        Some(known) if known.proof.holds(subject, now) || final_root(&known.root, subject, now, &mut run.work).is_ok() => {
+        Some(known) if known.proof.holds(&subject.pins, now) || final_root(&known.root, subject, now, &mut run.work).is_ok() => {
             (Arc::clone(&known.root), false)
         }
         Some(known) => (run.new_root(Some(Arc::clone(&known.root))).await?, true),
@@ -133,7 +138,7 @@ pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> R
         }
         done => done?,
     };
-    if !knowledge.proof.holds(subject, now) {
+    if !knowledge.proof.holds(&subject.pins, now) {
         knowledge.proof = Proof::new(&knowledge.root, subject, now);
     }
     Ok(knowledge)
@@ -154,11 +159,12 @@ pub async fn load(stored: &Stored, repository: &Repository) -> Result<Knowledge,
     let root = File::<Root>::read(Arc::clone(raw), "root", &limits)?;
     let subject = Subject { repository: repository.clone(), pins: Arc::default(), limits, known: None };
     let mut work = Work::new(&limits);
-    root.signed_by(&leaves(&root, repository, None, |_| true), "root", &mut work)?;
+    root.signed_by(&leaves(&root, repository, None), "root", &mut work)?;
     let mut run = Run {
         fetch: stored,
         subject: &subject,
         known: None,
+        void: None,
         now: stored.seen,
         dates: Dates::Ignored,
         work,
@@ -253,7 +259,7 @@ impl<F: Fetch> Run<'_, F> {
         above(&root, "root", Some(&floor))?;
         match self.succeeds(&root, previous).await {
             Ok(()) => {}
-            Err(Failure::Fault(_)) if void => self.known = None,
+            Err(Failure::Fault(_)) if void => self.void = self.known.take(),
             Err(failure) => return Err(failure),
         }
         final_root(&root, self.subject, self.now, &mut self.work)?;
@@ -282,7 +288,7 @@ impl<F: Fetch> Run<'_, F> {
                 return Err(broken("is another version").into());
             }
             follows(&link, &previous, &subject.repository, &mut self.work)?;
-            link.signed_by(&leaves(&link, &subject.repository, None, |_| true), "root", &mut self.work).map_err(as_root)?;
+            link.signed_by(&leaves(&link, &subject.repository, None), "root", &mut self.work).map_err(as_root)?;
             previous = Arc::new(link);
         }
         Ok(follows(root, &previous, &subject.repository, &mut self.work)?)
@@ -304,7 +310,7 @@ impl<F: Fetch> Run<'_, F> {
         let timestamp = File::<Stamp>::read(raw, "timestamp", &limits)?;
         timestamp.signed_by(&root.body.timestamp, "timestamp", &mut self.work)?;
         self.dated(&timestamp, "timestamp")?;
-        above(&timestamp, "timestamp", self.floor("timestamp"))?;
+        above(&timestamp, "timestamp", self.floor("timestamp", &root.body.timestamp))?;
 
         let meta = &timestamp.body.snapshot;
         let kept = known.as_ref().filter(|known| meta.fits(&known.snapshot.raw));
@@ -326,7 +332,7 @@ impl<F: Fetch> Run<'_, F> {
         let snapshot = File::<Snapshot>::read(raw, "snapshot", &limits)?;
         snapshot.signed_by(&root.body.snapshot, "snapshot", &mut self.work)?;
         self.dated(&snapshot, "snapshot")?;
-        above(&snapshot, "snapshot", self.floor("snapshot"))?;
+        above(&snapshot, "snapshot", self.floor("snapshot", &root.body.snapshot))?;
         if !snapshot.body.root.fits(&root.raw) {
             return Err(Fault::new(FaultKind::Invalid, "root", "it is not the one that `snapshot` names").into());
         }
@@ -382,6 +388,8 @@ impl<F: Fetch> Run<'_, F> {
                 // Those that are known already count as well: what grows a little each time would grow without end.
                 bytes = bytes.checked_sub(raw.len() as u64).ok_or_else(|| too_large(role))?;
                 let file = File::<Targets>::read(raw, role, &limits)?;
+                // Another verification has its turn: files are large, and there may be many.
+                tokio::task::yield_now().await;
                 let left_out = match file.signed_by(&wanted.signers, role, &mut self.work) {
                     Ok(()) => None,
                     // Section 7, step 4: a delegation is left out; what depends on it is refused when asked for.
@@ -389,7 +397,7 @@ impl<F: Fetch> Run<'_, F> {
                     Err(fault) => return Err(fault.into()),
                 };
                 if left_out.is_none() {
-                    above(&file, role, self.floor(role))?;
+                    above(&file, role, self.floor(role, &wanted.signers))?;
                     if depth == 0 {
                         self.dated(&file, role)?;
                     }
@@ -401,7 +409,7 @@ impl<F: Fetch> Run<'_, F> {
                                 paths: narrowed(delegation, &wanted.paths),
                                 meta: meta.clone(),
                             }),
-                            None if self.floor(delegation.name.as_str()).is_some() => {
+                            None if self.floor(delegation.name.as_str(), &delegation.signers).is_some() => {
                                 let why = "it was there before, and is still delegated, but is listed no more";
                                 return Err(Fault::new(FaultKind::RolledBack, delegation.name.as_str(), why).into());
                             }
@@ -484,8 +492,10 @@ impl<F: Fetch> Run<'_, F> {
         roles.held.get(&RoleName::targets()).map_or(Ok(()), |held| self.dated(&held.file, "targets"))
     }
 
-    fn floor(&self, role: &str) -> Option<&Floor> {
-        self.known.as_ref().and_then(|known| known.floors.get(role))
+    /// The version that a role does not go below; `signers` are those it has now.
+    fn floor(&self, role: &str, signers: &Signers) -> Option<&Floor> {
+        let bound = self.void.as_ref().filter(|void| void.signers(role).is_some_and(|before| before.share(signers)));
+        self.known.as_ref().or(bound)?.floors.get(role)
     }
 }
 
@@ -549,7 +559,7 @@ fn too_large(role: &str) -> Fault {
 
 /// The root keys that count for `repository`: a certificate bundle with the right name, one leaf in front, CAs behind it,
 /// and nothing weak in it. With `now`, in date as well (section 8).
-fn leaves(root: &File<Root>, repository: &Repository, now: Option<Timestamp>, pass: impl Fn(&Key) -> bool) -> Signers {
+fn leaves(root: &File<Root>, repository: &Repository, now: Option<Timestamp>) -> Signers {
     let counts = |key: &Key| {
         let Some((leaf, between)) = key.certificates.split_first() else { return false };
         let sound = key.certificates.iter().all(|certificate| match now {
@@ -561,41 +571,69 @@ fn leaves(root: &File<Root>, repository: &Repository, now: Option<Timestamp>, pa
             && between.iter().all(|certificate| certificate.authority)
             && leaf.is_for(repository.as_str())
             && key.signer().is_some()
-            && pass(key)
     };
     let keys = root.body.root.keys.iter().filter(|key| counts(key)).cloned().collect();
     Signers { threshold: root.body.root.threshold, keys }
 }
 
+/// What building a chain to one CA may cost, in units of work: up to a hundred checks, of certificates that an attacker chose.
+const CHAIN_WORK: u32 = 256;
+
 /// Whether `root`, whatever came before it, may be the one in use: certificates, pins, threshold, date.
 fn final_root(root: &File<Root>, subject: &Subject, now: Timestamp, work: &mut Work) -> Result<(), Fault> {
     let fault = |why: &str| Fault::new(FaultKind::Root, "root", why);
-    let named = leaves(root, &subject.repository, Some(now), |_| true);
+    let named = leaves(root, &subject.repository, Some(now));
     if named.keys.is_empty() {
         return Err(fault("no root key has a certificate in date and for this repository"));
     }
-    let passed = leaves(root, &subject.repository, Some(now), |key| {
-        subject.pins.pass(subject.repository.as_str(), &key.id, &key.certificates, now)
+    // Pins are asked about those that signed, not about all whom the file lists.
+    let mut is_pinned = false;
+    let signed = root.signed_by_those(&named, "root", work, |key, work| {
+        let passes = passes(key, subject, now, work)?;
+        is_pinned |= passes;
+        Ok(passes)
     });
-    if passed.keys.is_empty() {
-        return Err(fault("no root key is one that the pins name"));
+    match signed {
+        Err(other) if other.kind != FaultKind::UnderSigned => return Err(other),
+        Err(_) if !is_pinned => return Err(fault("it is signed by no root key that the pins name")),
+        signed => signed.map_err(as_root)?,
     }
-    root.signed_by(&passed, "root", work).map_err(as_root)?;
     root.in_date("root", now)
 }
 
+/// Whether the pins let a key pass.
+fn passes(key: &Key, subject: &Subject, at: Timestamp, work: &mut Work) -> Result<bool, Fault> {
+    let repository = subject.repository.as_str();
+    let chains = u32::try_from(subject.pins.chains(repository, &key.certificates)).unwrap_or(u32::MAX);
+    work.spend(CHAIN_WORK.saturating_mul(chains), "root")?;
+    Ok(subject.pins.pass(repository, &key.id, &key.certificates, at))
+}
+
 impl Knowledge {
-    /// The same, if the root passes pins, certificates and dates now; that need not be found out again for a while. Every use
-    /// without the server asks this.
+    /// Whether its root is known to pass pins, certificates and dates now. Costs nothing; every use without the server asks this.
+    #[must_use]
+    pub fn is_proven(&self, pins: &Arc<Pins>, now: Timestamp) -> bool {
+        self.proof.holds(pins, now.max(self.seen))
+    }
+
+    /// The same, found out now, and known for a while.
     pub fn proven(&self, pins: &Arc<Pins>, now: Timestamp) -> Result<Self, Fault> {
-        let (repository, limits) = (self.repository.clone(), Limits::default());
+        let (repository, limits, now) = (self.repository.clone(), Limits::default(), now.max(self.seen));
         let subject = Subject { repository, pins: Arc::clone(pins), limits, known: None };
-        if self.proof.holds(&subject, now) {
-            return Ok(self.clone());
-        }
-        let now = now.max(self.seen);
         final_root(&self.root, &subject, now, &mut Work::new(&limits))?;
         Ok(Self { proof: Proof::new(&self.root, &subject, now), ..self.clone() })
+    }
+
+    /// Who signs for a role.
+    fn signers(&self, role: &str) -> Option<&Signers> {
+        let root = &self.root.body;
+        match role {
+            "root" => Some(&root.root),
+            "timestamp" => Some(&root.timestamp),
+            "snapshot" => Some(&root.snapshot),
+            "targets" => Some(&root.targets),
+            _ => self.roles.held.get(&RoleName::delegation(role)?).map(|held| &held.signers),
+        }
     }
 
     /// Whether the pins do not let its root pass, and did not when it was last verified. A server that is refused on such terms
@@ -613,17 +651,15 @@ fn is_void(root: &File<Root>, subject: &Subject, seen: Timestamp, now: Timestamp
     !pinned(root, subject, seen) && !pinned(root, subject, now)
 }
 
-/// Whether the pins in force would let a root pass at a time.
+/// Whether the pins in force would let a root pass at a time. One that cannot be told without end passes, and binds its successor.
 fn pinned(root: &File<Root>, subject: &Subject, at: Timestamp) -> bool {
-    let passed = leaves(root, &subject.repository, None, |key| {
-        subject.pins.pass(subject.repository.as_str(), &key.id, &key.certificates, at)
-    });
-    !passed.keys.is_empty()
+    let mut work = Work::new(&Limits::default());
+    leaves(root, &subject.repository, None).keys.iter().any(|key| passes(key, subject, at, &mut work).unwrap_or(true))
 }
 
 /// Whether the keys of `previous` vouch for `root`: certificates by name, dates aside.
 fn follows(root: &File<Root>, previous: &File<Root>, repository: &Repository, work: &mut Work) -> Result<(), Fault> {
-    root.signed_by(&leaves(previous, repository, None, |_| true), "root", work)
+    root.signed_by(&leaves(previous, repository, None), "root", work)
         .map_err(|_| Fault::new(FaultKind::Root, "root", "it is not signed by the keys of the root that was trusted before"))
 }
 

@@ -1,0 +1,199 @@
+//! What the operator's files held when they last were good, so that one that is half written, or cannot be read, does not replace
+//! rules that worked: in memory, and in the state folder for the next start.
+//!
+//! A file that is *gone* was taken away by somebody, and has no content any more. One that is there and faulty counts as what it
+//! last was.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::place::host_path;
+use crate::files::{Outlives, Texts, read_bytes, replace};
+use crate::text::clean;
+use crate::trust::allowlist::Allowlist;
+use crate::trust::allowlist::file::{FileFault as ListFault, ListFile, Stamp};
+
+/// Credentials and certificates as they last were good, in the state folder. Only its owner may read it: they are secrets.
+pub(super) const FILES: &str = "last-good-files.json";
+/// The allowlist as it last was good.
+pub(super) const ALLOWLIST: &str = "last-good-allowlist.json";
+/// Largest file of these read back, bytes: what the operator's files may hold, as JSON. Stops a foreign one from filling memory.
+const KEPT_BYTES: u64 = 64 << 20;
+/// The mode of both.
+const PRIVATE: u32 = 0o600;
+
+/// Contents by what they are for. Nothing here prints them.
+#[derive(Default)]
+pub(super) struct LastGood {
+    /// The state folder; `None`: nothing is known of what was before.
+    folder: Option<PathBuf>,
+    /// Whether what comes is kept there as well. A command only looks.
+    keeps: bool,
+    /// Folders that the gate sees elsewhere than this process: here, and there.
+    mounts: Vec<(String, String)>,
+    /// As they last were good.
+    good: BTreeMap<String, Texts>,
+    /// What the rules that are being made are made of.
+    used: BTreeMap<String, Texts>,
+    /// What is faulty, while the rules are being made.
+    faults: Vec<FileFault>,
+    /// Which allowlist is kept.
+    allowlist: Option<Stamp>,
+}
+
+/// A file that is not what it should be, in whose place its last good content counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileFault {
+    /// What is wrong, with the file's name.
+    pub(super) why: String,
+    /// The files, and what they were when they were read: once one is another, it is worth a look.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// The allowlist that is kept, with its path: another one was never good.
+#[derive(Serialize, Deserialize)]
+struct KeptList {
+    path: PathBuf,
+    text: String,
+}
+
+impl LastGood {
+    /// For a gate: what an earlier one kept in this state folder, where what comes is kept as well.
+    pub(super) fn of(folder: &Path) -> Self {
+        Self { keeps: true, ..Self::look(folder, &[]) }
+    }
+
+    /// For a command: what the gate of this state folder kept. `mounts` are folders of the host that the gate is shown: there, and
+    /// inside.
+    pub(super) fn look(folder: &Path, mounts: &[(String, String)]) -> Self {
+        let path = folder.join(FILES);
+        let mut good: BTreeMap<String, Texts> = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
+            Ok(Ok(good)) => good,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            // The cause is not told: it may quote a secret.
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!(path = %path.display(), "the last good content of files cannot be read, and is made anew");
+                BTreeMap::new()
+            }
+        };
+        for (path, _) in good.values_mut().flat_map(|texts| &mut texts.0) {
+            *path = seen(path, mounts);
+        }
+        Self { folder: Some(folder.to_owned()), mounts: mounts.to_vec(), good, ..Self::default() }
+    }
+
+    /// Rules are about to be made.
+    pub(super) fn begin(&mut self) {
+        self.used.clear();
+        self.faults.clear();
+    }
+
+    /// What `make` makes of the files as they are now; where that fails, of what they held when it last worked.
+    pub(super) fn make<T>(
+        &mut self,
+        what: &str,
+        now: Result<Texts, String>,
+        at: &[PathBuf],
+        make: impl Fn(&Texts) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let why = match now.and_then(|texts| Ok((make(&texts)?, texts))) {
+            Ok((of_now, texts)) => {
+                // Files that are gone leave nothing behind.
+                if !texts.0.is_empty() {
+                    self.used.insert(what.to_owned(), texts);
+                }
+                return Ok(of_now);
+            }
+            Err(why) => why,
+        };
+        let Some(Ok(of_before)) = self.good.get(what).map(&make) else { return Err(why) };
+        if let Some(good) = self.good.get(what) {
+            self.used.insert(what.to_owned(), good.clone());
+        }
+        let stamps = at.iter().map(|path| (path.clone(), Stamp::of(path))).collect();
+        self.faults.push(FileFault { why: clean(&why), stamps });
+        Ok(of_before)
+    }
+
+    /// The rules are made: what they are made of is good.
+    pub(super) fn keep(&mut self) {
+        if self.good == self.used {
+            return;
+        }
+        self.good = self.used.clone();
+        let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
+        let path = folder.join(FILES);
+        let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %path.display(), "the content of files could not be kept for the next start");
+        }
+    }
+
+    /// The files in whose place their last good content counts.
+    pub(super) fn faults(&self) -> &[FileFault] {
+        &self.faults
+    }
+
+    /// Whether one of them has changed since it was read.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        self.faults.iter().flat_map(|fault| &fault.stamps).any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+
+    /// The allowlist at this path; one that is there and faulty begins with what an earlier gate kept of it.
+    pub(super) fn allowlist(&self, path: &Path) -> Allowlist {
+        // One that is gone was taken away by somebody.
+        Allowlist::load_or(path, |fault| if *fault == ListFault::Missing { None } else { self.kept_list(path) })
+    }
+
+    /// The allowlist at this path as a gate has it that had a good one: also where it is gone by now, what it last was holds.
+    pub(super) fn allowlist_in_force(&self, path: &Path) -> Allowlist {
+        Allowlist::load_or(path, |_| self.kept_list(path))
+    }
+
+    fn kept_list(&self, path: &Path) -> Option<String> {
+        let bytes = read_bytes(&self.folder.as_ref()?.join(ALLOWLIST), KEPT_BYTES).ok()?;
+        let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
+        (seen(&kept.path, &self.mounts) == path).then_some(kept.text)
+    }
+
+    /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept.
+    pub(super) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
+        let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
+        let path = folder.join(ALLOWLIST);
+        let written = match list {
+            None => remove(&path),
+            Some(list) => {
+                let stamp = list.good_stamp();
+                if stamp.is_none() || stamp == self.allowlist {
+                    return;
+                }
+                // What is faulty by now is not kept; what it is by then, the next look says.
+                let Ok(text) = ListFile::good_text(list.path()) else { return };
+                self.allowlist = stamp;
+                let kept = KeptList { path: list.path().to_owned(), text };
+                write(&path, &kept)
+            }
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %path.display(), "the allowlist could not be kept for the next start");
+        }
+    }
+}
+
+/// A path of the gate's, as this process sees it.
+fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
+    path.to_str().map_or_else(|| path.to_owned(), |path| host_path(path, mounts).into())
+}
+
+fn write(path: &Path, kept: &impl Serialize) -> std::io::Result<()> {
+    replace(path, &serde_json::to_vec(kept)?, PRIVATE, Outlives::Power)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
