@@ -161,7 +161,7 @@ fn a_signed_tag_is_a_yes_and_another_is_a_no() {
     let (place, server) = (Place::new(), Server::files(good()));
     place.verify(&server).yes();
     let other = ended(start(place.command(&server).arg(format!("{GUN}:2.0"))));
-    assert!(other.no("not-signed").contains("tag `2.0` is not signed; sign this tag"));
+    assert!(other.no("not-signed").contains("tag `2.0` is not signed; ask its publisher to sign this tag"));
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_ca_in_dockers_folder_counts_for_its_server() {
     // The system's CAs are none of this machine's: a file that exists and has another.
     let system = place.write("system.pem", &Authority::new(Authority::params("system CA")).pem);
     let ask = || ended(start(place.asking(&server.url).env("SSL_CERT_FILE", &system).arg(format!("{GUN}:1.0"))));
-    assert!(ask().no("trust-ca-refused").contains("set NOTARY_ROOT_CA"));
+    assert!(ask().no("trust-ca-refused").contains("give the gate that server's CA"));
     place.write("docker/tls/localhost:1/ca.crt", &server.ca);
     ask().no("trust-ca-refused");
     place.write(&format!("docker/tls/{}/ca.crt", server.host()), &server.ca);
@@ -1102,7 +1102,7 @@ fn a_server_that_does_not_speak_tls_is_refused_in_time() {
     ];
     let children = servers.each_ref().map(|url| start(place.asking(url).arg("--root-ca").arg(&ca).arg(format!("{GUN}:1.0"))));
     for child in children {
-        assert!(ended(child).no("trust-unreachable").contains("check NOTARY and the network"));
+        assert!(ended(child).no("trust-unreachable").contains("check from this host that the server can be reached"));
     }
 }
 
@@ -1130,8 +1130,8 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         repo.publish()
     };
     for (earlier, served, code, remedy) in [
-        (None, Files::new(), "no-trust-data", "sign the image"),
-        (None, unsigned(), "not-signed", "sign this tag"),
+        (None, Files::new(), "no-trust-data", "ask its publisher to sign it"),
+        (None, unsigned(), "not-signed", "ask its publisher to sign this tag"),
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
         (Some(&new), old, "trust-rolled-back", "ask the Notary's operator; if it was built anew, img-authz trust forget"),
@@ -1146,9 +1146,9 @@ fn every_failure_says_which_it_was_and_what_to_do() {
     }
     let place = Place::new();
     let gone = ended(start(place.asking("https://localhost:1").arg(format!("{GUN}:1.0"))));
-    assert!(gone.no("trust-unreachable").contains("check NOTARY and the network"));
+    assert!(gone.no("trust-unreachable").contains("check from this host that the server can be reached"));
     let wanting = place.verify(&guarded("Basic realm=\"x\"".to_owned(), "never".to_owned()));
-    assert!(wanting.no("trust-unauthorized").contains("put credentials for the registry into DOCKER_CONFIG"));
+    assert!(wanting.no("trust-unauthorized").contains("put credentials for the registry into the gate's config.json"));
     let pins = place.write("pins.json", "{\"disable_tofu\": true}");
     let pinned = place.verify_with(&Server::files(good()), |command| command.arg("--pins").arg(pins));
     assert!(pinned.no("root-not-trusted").contains("compare the root key with its publisher"));

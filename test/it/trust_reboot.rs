@@ -123,6 +123,11 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
             }
         });
     }
+    // What the gate before the reboot has approved: repositories that were never approved have fewer places.
+    let approvals = folder.path().join("approvals.jsonl");
+    let approved =
+        |index| json!({ "image_id": digest("one"), "repository": repository(index), "digest": digest("one") }).to_string();
+    std::fs::write(&approvals, (0..REPOSITORIES).map(|index| approved(index) + "\n").collect::<String>()).unwrap();
     // The kernel takes connections, and nobody answers them.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", hanging.local_addr().unwrap().port());
@@ -138,7 +143,7 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
         let notary = notary(&server, &url, folder.path(), |config| config.on_outage = on_outage);
         let rules = Rules::Good { policy: settings.resolve(false).unwrap(), verifiers: vec![Arc::new(notary)] };
         let workers = workers.handle().clone();
-        Arc::new(Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::default(), workers))
+        Arc::new(Gate::new(rules, engine.clone(), journal.clone(), Records::open(&approvals), Identity::default(), workers))
     };
     let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     serving.block_on(async {
