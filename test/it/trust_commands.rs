@@ -1135,7 +1135,12 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
         (Some(&new), old, "trust-rolled-back", "ask the Notary's operator; if it was built anew, img-authz trust forget"),
-        (Some(&new), Files::new(), "trust-withdrawn", "have it signed again"),
+        (
+            Some(&new),
+            Files::new(),
+            "trust-withdrawn",
+            "ask its publisher to sign it again; if Notary was built anew, img-authz trust forget",
+        ),
     ] {
         let place = Place::new();
         if let Some(earlier) = earlier {

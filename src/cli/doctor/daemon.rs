@@ -103,10 +103,7 @@ impl Process {
     pub(in crate::cli) async fn behind(socket: &Path) -> Option<Self> {
         let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await.ok()?.ok()?;
         let listener = stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok());
-        let pid = match listener.filter(|pid| is_dockerd(*pid)) {
-            Some(pid) => pid,
-            None => the_only_one()?,
-        };
+        let pid = engine_behind(listener?, program, the_only_one)?;
         let mut command = Vec::new();
         std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(COMMAND_BYTES).read_to_end(&mut command).ok()?;
         let words: Vec<String> =
@@ -115,13 +112,23 @@ impl Process {
     }
 }
 
-fn is_dockerd(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "dockerd")
+/// Another program is nobody's engine: who looked further would take another daemon's folders for this one's.
+fn engine_behind(listener: u32, program: impl Fn(u32) -> String, the_only_one: impl FnOnce() -> Option<u32>) -> Option<u32> {
+    match program(listener).as_str() {
+        "dockerd" => Some(listener),
+        "systemd" => the_only_one(),
+        _ => None,
+    }
+}
+
+/// The name of a process's program.
+fn program(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).map(|name| name.trim_end().to_owned()).unwrap_or_default()
 }
 
 fn the_only_one() -> Option<u32> {
     let entries = std::fs::read_dir("/proc").ok()?.take(MOST).flatten();
-    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| is_dockerd(*pid));
+    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| program(*pid) == "dockerd");
     let first = found.next()?;
     if found.next().is_some() { None } else { Some(first) }
 }
@@ -407,6 +414,12 @@ mod tests {
         let names = Names { gate: "img-authz", id: Some(&id), stands: Stands::There };
         let (_, findings) = file(Path::new("/etc/docker/daemon.json"), Ok(text.to_owned()), Some(&flags(line)), names);
         findings.iter().map(|finding| (finding.id, finding.severity)).collect()
+    }
+
+    #[test]
+    fn another_daemon_is_not_taken_for_the_one_behind_a_socket() {
+        let behind = |listener: &str| engine_behind(7, |_| listener.to_owned(), || Some(9));
+        assert_eq!(["dockerd", "systemd", "socat", ""].map(behind), [Some(7), Some(9), None, None]);
     }
 
     #[test]
