@@ -13,14 +13,33 @@ PREFIX      ?= /usr/local
 PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 ROOTFS := plugin/rootfs
 
-# Settings that local_install hands on when they are given. A recipe reads them from its environment ("$$NAME"), never as
-# $(NAME): make would cut a certificate of many lines into as many commands.
-SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT POSTURE ALLOW_DOORS BUILD ALLOW_PLUGINS HTTP2
+# Every setting of the gate, as src/policy/settings.rs lists them (a test compares). local_install hands on those that are given. A
+# recipe reads them from its environment ("$$NAME"), never as $(NAME): make would cut a certificate of many lines into as many commands.
+SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT POSTURE ALLOW_DOORS BUILD ALLOW_PLUGINS HTTP2 DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
 export $(SETTINGS)
+# What a shell has set for other programs counts for the gate only on make's own command line.
+SHARED := DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
+on_command_line = $(filter command,$(firstword $(origin $(1))))
+GIVEN := $(foreach name,$(SETTINGS),$(if $(call on_command_line,$(name)),$(name),$(filter-out $(SHARED),$(name))))
+# Those are the plugin's; the docker command goes its usual way.
+ifneq ($(call on_command_line,DOCKER_HOST)$(call on_command_line,DOCKER_CONFIG),)
+CLIENT := env -u DOCKER_HOST -u DOCKER_CONFIG $(DOCKER)
+else
+CLIENT := $(DOCKER)
+endif
+
+# A misspelt name would be dropped in silence. (A make above this one may have variables of its own.)
+OPTIONS := PLUGIN_NAME PLUGIN_TAG DOCKER BUILD_FLAGS PREFIX DESTDIR
+ifeq ($(MAKELEVEL),0)
+UNKNOWN := $(filter-out $(SETTINGS) $(OPTIONS),$(foreach name,$(.VARIABLES),$(if $(call on_command_line,$(name)),$(name))))
+ifneq ($(UNKNOWN),)
+$(error not a setting: $(UNKNOWN). The settings are $(SETTINGS). Beside them make takes $(OPTIONS))
+endif
+endif
 
 # Prerequisites are steps in their order, also with -j.
 .NOTPARALLEL:
-.PHONY: help build create settings enable push all local_install clean demo check install-cli
+.PHONY: help build create settings enable upgrade push all local_install clean demo check install-cli
 
 help: ## List the targets
 	@echo 'make TARGET [PLUGIN_NAME=$(PLUGIN_NAME)] [PLUGIN_TAG=$(PLUGIN_TAG)]'
@@ -28,41 +47,43 @@ help: ## List the targets
 	@echo 'make -f Makefile.test   everything tested end to end, on a private engine'
 
 build: ## Compile in a container (Dockerfile) and unpack to plugin/rootfs
-	$(DOCKER) build $(BUILD_FLAGS) --tag $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG) .
+	$(CLIENT) build $(BUILD_FLAGS) --tag $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG) .
 	rm -rf $(ROOTFS)
 	mkdir -p $(ROOTFS)
-	container=$$($(DOCKER) create $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG)); \
-	trap "$(DOCKER) rm $$container > /dev/null" EXIT; \
-	$(DOCKER) export $$container | tar -x -C $(ROOTFS)
+	container=$$($(CLIENT) create $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG)); \
+	trap "$(CLIENT) rm $$container > /dev/null" EXIT; \
+	$(CLIENT) export $$container | tar -x -C $(ROOTFS)
 
-create: ## Make a managed plugin of plugin/rootfs
+create: ## Make a managed plugin of plugin/rootfs. One that is there stays as it is: see upgrade
 	@test -x $(ROOTFS)/img-authz || { echo '$(ROOTFS) is empty: run `make build` first' >&2; exit 1; }
-	@if [ "$$($(DOCKER) plugin inspect -f '{{.Enabled}}' $(PLUGIN) 2> /dev/null)" = true ]; then \
-		echo '$(PLUGIN) is enabled, and would stop to enforce: take it out of daemon.json, send dockerd a SIGHUP, then' >&2; \
-		echo '`docker plugin disable $(PLUGIN)` and try again' >&2; exit 1; \
+	@if $(CLIENT) plugin inspect $(PLUGIN) > /dev/null 2>&1; then \
+		echo 'plugin $(PLUGIN) exists, with its audit log, trust data and settings; `make create` does not replace it.' >&2; \
+		echo 'To upgrade it and keep them: `make upgrade` (README, Upgrade). To begin anew without them: `docker plugin rm $(PLUGIN)`' >&2; \
+		exit 1; \
 	fi
-	@! $(DOCKER) plugin inspect $(PLUGIN) > /dev/null 2>&1 || $(DOCKER) plugin rm $(PLUGIN)
-	$(DOCKER) plugin create $(PLUGIN) plugin
+	$(CLIENT) plugin create $(PLUGIN) plugin
+
+upgrade: ## Replace the (disabled) plugin by plugin/rootfs. Audit log, trust data and settings stay
+	DOCKER="$(CLIENT)" plugin/upgrade.sh $(PLUGIN)
 
 settings: ## Hand the settings given on the command line to the (disabled) plugin
-	@set --; for name in $(SETTINGS); do \
+	@set --; for name in $(GIVEN); do \
 		if [[ -n "$${!name:-}" ]]; then set -- "$$@" "$$name=$${!name}"; fi; \
 	done; \
-	if (($$#)); then $(DOCKER) plugin set $(PLUGIN) "$$@"; fi
+	if (($$#)); then $(CLIENT) plugin set $(PLUGIN) "$$@"; fi
 
 enable: ## Start the plugin. Docker asks it once daemon.json names it
-	$(DOCKER) plugin enable $(PLUGIN)
+	$(CLIENT) plugin enable $(PLUGIN)
 
 push: ## Push the plugin to the registry that PLUGIN_NAME begins with
-	$(DOCKER) plugin push $(PLUGIN)
+	$(CLIENT) plugin push $(PLUGIN)
 
 all: build create enable ## build, create, enable
 
 local_install: build create settings enable ## all with settings: REGISTRY=... NOTARY=... NOTARY_ROOT_CA='...'
 
-clean: ## Remove what was built here, and the plugin if it is disabled
-	-$(DOCKER) plugin rm $(PLUGIN)
-	-$(DOCKER) rmi $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG)
+clean: ## Remove what was built here. An installed plugin stays, with its audit log
+	-$(CLIENT) rmi $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG)
 	rm -rf $(ROOTFS) .rig target
 
 install-cli: ## Install the command line to PREFIX/bin (/usr/local)

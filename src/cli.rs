@@ -4,6 +4,7 @@ mod allowlist;
 mod check;
 mod doctor;
 mod help;
+mod in_force;
 mod last_good;
 mod log;
 mod out;
@@ -12,6 +13,7 @@ mod place;
 mod plugin;
 mod register;
 mod serve;
+mod settings;
 mod started;
 mod trail;
 mod trust;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::place::Place;
 use crate::policy::Settings;
 use crate::text::escaped;
 
@@ -49,6 +52,8 @@ enum Command {
     Explain(check::ExplainArgs),
     /// Say whether this host is really protected
     Doctor(doctor::DoctorArgs),
+    /// Show which settings are in force, and judge others before they are set
+    Settings(settings::SettingsArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Explain a refusal's code, a finding of doctor, a setting, or a command
@@ -105,19 +110,41 @@ fn could_not_tell(command: &Command) -> u8 {
 }
 
 fn run(command: Command, settings: Settings) -> ExitCode {
+    let person = |env: Settings| Place::find(env.clone()).for_person(&env);
     match command {
         Command::Serve(arguments) => serve::run(&arguments, settings),
-        Command::Check(arguments) => check::check(&arguments, &place::on_host(settings)),
-        Command::Explain(arguments) => check::explain(&arguments, &place::on_host(settings)),
+        Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
+        Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
+        Command::Settings(arguments) => settings::run(&arguments, settings),
         Command::Help(arguments) => help::run(&arguments),
-        Command::Log(arguments) => log::run(&arguments, &place::on_host(settings)),
-        Command::Register(arguments) => register::run(&arguments, &place::on_host(settings)),
-        Command::Unregister(arguments) => register::run_unregister(&arguments, &place::on_host(settings)),
-        Command::Allowlist(arguments) => allowlist::run(&arguments, &place::on_host(settings)),
+        Command::Log(arguments) => match state_of(Place::find(settings)) {
+            Ok(settings) => log::run(&arguments, &settings),
+            Err(why) => {
+                out::fault(&why);
+                ExitCode::from(UNKNOWN)
+            }
+        },
+        Command::Register(arguments) => register::run(&arguments, &settings),
+        Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
+        Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),
         Command::Plugin(arguments) => plugin::run(&arguments, &settings),
-        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings),
-        Command::Trust(arguments) => trust::run(&arguments, &place::on_host(settings)),
+        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings, None),
+        Command::Trust(arguments) => {
+            let place = Place::find(settings.clone());
+            let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
+            trust::run(&arguments, &place.for_person(&settings), out_since)
+        }
+    }
+}
+
+/// Where the gate's state is, whatever else is known of it; or why that is not known.
+fn state_of(place: Place) -> Result<Settings, String> {
+    match &place.basis {
+        Err(why) if !place.settings.state_dir().join(parts::AUDIT_LOG).exists() => {
+            Err(format!("the gate's state folder is not known: {why}"))
+        }
+        Ok(_) | Err(_) => Ok(place.settings),
     }
 }
 

@@ -233,6 +233,15 @@ impl Gate {
         self.metrics.reloaded(is_good);
     }
 
+    /// Since when Notary's server is out of reach, as far as anybody asked.
+    #[must_use]
+    pub fn notary_out_since(&self) -> Option<Timestamp> {
+        match &**self.rules.load() {
+            Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.out_since()),
+            Rules::Faulty { .. } => None,
+        }
+    }
+
     /// The gate's figures, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics(&self) -> String {
@@ -603,7 +612,9 @@ impl Gate {
         }
     }
 
-    fn mode(&self) -> Mode {
+    /// Whether refusals are carried out.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
         match &**self.rules.load() {
             Rules::Good { policy, .. } => policy.mode,
             Rules::Faulty { .. } => Mode::Enforce,
@@ -686,6 +697,11 @@ impl Gate {
                     entry.digest = approval.vouches.first().map(|vouch| vouch.digest().to_string()).unwrap_or_default();
                     entry.verifiers = approval.vouches.iter().map(crate::trust::Vouch::verifier).collect();
                     entry.signers = approval.vouches.iter().flat_map(|vouch| vouch.signers().to_vec()).collect();
+                }
+                if let Some((since, until)) = permit.stale() {
+                    (entry.stale_since, entry.stale_until) = (Some(since), until);
+                    let until = until.map(|until| format!(", and is used until {until:.0}")).unwrap_or_default();
+                    entry.message = format!("Notary is out of reach: its trust data was last checked at {since:.0}{until}");
                 }
                 if let Grounds::Setting(setting) = permit.grounds() {
                     (*setting).clone_into(&mut entry.message);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::text::clean;
 
+pub use proxy::{fault as proxy_fault, use_instead as use_proxies};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustix::io::Errno;
@@ -200,7 +201,7 @@ pub struct Client {
 impl Client {
     /// A client that trusts what `tls` says.
     pub fn new(tls: &Tls) -> Result<Self, NetError> {
-        let proxies = proxy::from_env(|name| std::env::var_os(name), tls.identity.is_some())?;
+        let proxies = proxy::from_env(proxy::variable, tls.identity.is_some())?;
         let is_proxied = !proxies.is_empty();
         let stranger = tls.identity.as_ref().map(|_| Self::build(tls, None, proxies.clone())).transpose()?;
         let inner = Self::build(tls, tls.identity.as_ref(), proxies)?;

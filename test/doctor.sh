@@ -134,6 +134,9 @@ listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); listener.l
     doctor
     found warning mode-audit
     reconfigure MODE=
+    # Where nothing is known that may still be used it would be critical: nothing starts.
+    docker_signed
+    pulled registry.test:5000/app:1.0
     unplug_notary
     doctor
     found warning notary-unreachable

@@ -473,6 +473,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../builds.sh"
     # shellcheck source=doctor.sh
     . "$RIG_TOOLS/../doctor.sh"
+    # shellcheck source=commands.sh
+    . "$RIG_TOOLS/../commands.sh"
     # shellcheck source=newest.sh
     . "$RIG_TOOLS/../newest.sh"
     # shellcheck source=plugins.sh

@@ -74,6 +74,12 @@ pub struct Entry {
     /// Who signed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<String>,
+    /// Notary was out of reach: when the trust data that the yes rests on was last checked with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_since: Option<Timestamp>,
+    /// And until when it may be used without that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_until: Option<Timestamp>,
     /// The refusal's code.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub code: &'static str,
@@ -135,6 +141,8 @@ impl Entry {
             digest: String::new(),
             verifiers: Vec::new(),
             signers: Vec::new(),
+            stale_since: None,
+            stale_until: None,
             code: "",
             message: String::new(),
             enforced: true,

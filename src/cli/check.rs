@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{NO, UNKNOWN, YES, parts};
+use super::in_force::Alive;
+use super::place::{Place, View};
+use super::{NO, UNKNOWN, YES, out, parts};
 use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
-use crate::policy::{ContainerFacts, Facts, Local, Settings, Verdict};
+use crate::policy::{ContainerFacts, Facts, Grounds, Local, Mode, Permit, Reason, Verdict, quoted};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction, Transport};
-use crate::trust::Question;
+use crate::trust::{Freshness, Question, Vouch};
 
 /// Largest file `explain` reads: what dockerd may post.
 const POST_BYTES: u64 = 6 << 20;
@@ -54,6 +56,8 @@ pub(super) struct ExplainArgs {
 struct Report {
     action: &'static str,
     subject: String,
+    /// By which settings it was judged, and whose they are.
+    settings: String,
     steps: Vec<String>,
     allow: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -61,17 +65,18 @@ struct Report {
     message: String,
 }
 
-pub(super) fn check(arguments: &CheckArgs, settings: &Settings) -> ExitCode {
-    finish(intent_of(arguments).and_then(|intent| judge(&intent, settings)), arguments.json)
+pub(super) fn check(arguments: &CheckArgs, place: &Place) -> ExitCode {
+    finish(intent_of(arguments).and_then(|intent| judge(&intent, place)), arguments.json)
 }
 
-pub(super) fn explain(arguments: &ExplainArgs, settings: &Settings) -> ExitCode {
+pub(super) fn explain(arguments: &ExplainArgs, place: &Place) -> ExitCode {
     let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted, Transport::Http1) {
         // A post does not say over which HTTP the call came; over HTTP/1, it is taken.
-        Ok((_, intent)) => judge(&intent, settings),
+        Ok((_, intent)) => judge(&intent, place),
         Err(error) => Ok(Report {
             action: "unreadable",
             subject: String::new(),
+            settings: "no settings matter to that".to_owned(),
             steps: Vec::new(),
             allow: false,
             code: "request-unreadable",
@@ -102,6 +107,16 @@ fn intent_of(arguments: &CheckArgs) -> Result<Intent, String> {
     }
 }
 
+/// The refusal of what would be done first with an image, a pull, or a create where it is named by an id; none where it would be let
+/// pass, or that cannot be told.
+pub(super) fn refusal(image: &str, place: &Place) -> Option<String> {
+    let is_id = matches!(ImageName::parse(image), Ok(ImageName::Id(_) | ImageName::IdPrefix(_)));
+    let action = if is_id { Action::Create } else { Action::Pull };
+    let intent = intent_of(&CheckArgs { reference: image.to_owned(), action, json: false }).ok()?;
+    let report = judge(&intent, place).ok()?;
+    (!report.allow).then_some(report.message)
+}
+
 fn read(file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let copied = match file {
@@ -115,16 +130,93 @@ fn read(file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
     if read > POST_BYTES { Err(format!("larger than {POST_BYTES} bytes")) } else { Ok(bytes) }
 }
 
-fn judge(intent: &Intent, settings: &Settings) -> Result<Report, String> {
+fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
+    if place.basis.is_err() {
+        return Err(place.told());
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
-    let gate = parts::asking(settings, runtime.handle().clone())?;
+    let gate = parts::asking(place, runtime.handle().clone())?;
     let Judgement { facts, verdict } = runtime.block_on(gate.judge(intent));
     let (allow, code, message) = match &verdict {
-        Verdict::Allow(_) => (true, "", "allowed".to_owned()),
-        Verdict::Deny(reason) => (false, reason.code(), reason.message()),
+        Verdict::Allow(permit) => (true, "", allowed(permit)),
+        Verdict::Deny(reason) => {
+            if is_ours_to_find_out(reason) {
+                let alive = runtime.block_on(place.alive(View::of(&place.settings)));
+                return Err(untold(reason, &place.name(), alive.as_ref()));
+            }
+            (false, reason.code(), reason.message())
+        }
     };
-    Ok(Report { action: intent.action(), subject: intent.subject(), steps: steps(&facts), allow, code, message })
+    let mut steps = steps(&facts);
+    if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
+        steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
+    }
+    if gate.mode() == Mode::Audit {
+        steps.push("MODE is audit: whatever is refused is recorded, and passes".to_owned());
+    }
+    Ok(Report { action: intent.action(), subject: intent.subject(), settings: place.told(), steps, allow, code, message })
+}
+
+/// Why it is allowed.
+fn allowed(permit: &Permit) -> String {
+    match permit.grounds() {
+        Grounds::NoImage => "it needs nobody's approval".to_owned(),
+        Grounds::Setting(setting) => format!("{setting} lets it pass"),
+        Grounds::Content(approvals) => {
+            let mut by: Vec<&str> =
+                approvals.iter().flat_map(|approval| &approval.vouches).map(|vouch| vouch.verifier().name()).collect();
+            by.dedup();
+            if by.is_empty() {
+                "the registry is allowed, and nobody has to vouch".to_owned()
+            } else {
+                format!("approved by {}", by.join(" and "))
+            }
+        }
+    }
+}
+
+/// Whether a refusal only says that it could not be found out *here*: the gate may well find it out.
+const fn is_ours_to_find_out(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::EngineUnreachable { .. }
+            | Reason::ContainerBusy { .. }
+            | Reason::Deadline { .. }
+            | Reason::Overloaded
+            | Reason::Internal
+    )
+}
+
+/// Could not tell, and why.
+fn untold(reason: &Reason, gate: &str, alive: Option<&Alive>) -> String {
+    let gate = quoted(gate);
+    match alive {
+        Some(Alive::Silent) => {
+            format!(
+                "could not tell: the gate {gate} does not answer, and the engine waits for it at every call; see img-authz doctor"
+            )
+        }
+        Some(Alive::Yes | Alive::No | Alive::Unknown(_)) | None => {
+            format!("could not tell: {}; is the engine up, and is this run as root?", reason.evidence())
+        }
+    }
+}
+
+/// A yes in words: what is vouched for, by whom, and until when where that is not checked.
+fn yes(vouch: &Vouch) -> String {
+    let signers = vouch.signers().join(", ");
+    let by: Vec<&str> = [vouch.role(), signers.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+    let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(" ")) };
+    let stale = match vouch.freshness() {
+        Freshness::Fresh => String::new(),
+        Freshness::Imported { since } => format!(", imported; checked with Notary at {since:.0}"),
+        Freshness::Stale { since } => {
+            let until = vouch.expires().map(|until| format!(", counts until {until:.0}")).unwrap_or_default();
+            format!(", Notary is out of reach: last checked at {since:.0}{until}")
+        }
+    };
+    format!("{}{by}{stale}", vouch.digest())
 }
 
 /// What was found out, a line each.
@@ -154,7 +246,7 @@ fn steps(facts: &Facts) -> Vec<String> {
                 Question::AnyOf(_) | Question::Content { .. } => "is one of these digests vouched for?".to_owned(),
             };
             let answer = match &asked.answer {
-                Ok(vouch) => format!("{} ({})", vouch.digest(), [vouch.role(), &vouch.signers().join(", ")].join(" ").trim()),
+                Ok(vouch) => yes(vouch),
                 Err(error) => format!("{}: {error}", error.code.as_str()),
             };
             steps.push(format!("{:?} of {}: {question} {answer}", asked.verifier, asked.repository));
@@ -163,24 +255,40 @@ fn steps(facts: &Facts) -> Vec<String> {
     steps
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's output")]
 fn finish(report: Result<Report, String>, json: bool) -> ExitCode {
     match report {
         Ok(report) if json => {
-            println!("{}", serde_json::to_string(&report).unwrap_or_default());
+            out::line(&serde_json::to_string(&report).unwrap_or_default());
             ExitCode::from(if report.allow { YES } else { NO })
         }
         Ok(report) => {
-            println!("{} {}", report.action, report.subject);
+            out::line(&format!("{} {}", report.action, report.subject));
+            out::line(&format!("  settings: {}", report.settings));
             for step in &report.steps {
-                println!("  {step}");
+                out::line(&format!("  {step}"));
             }
-            println!("{}: {}", if report.allow { "ALLOW" } else { "DENY" }, report.message);
+            out::line(&format!("{}: {}", if report.allow { "ALLOW" } else { "DENY" }, report.message));
             ExitCode::from(if report.allow { YES } else { NO })
         }
         Err(message) => {
-            eprintln!("img-authz: {message}");
+            out::fault(&message);
             ExitCode::from(UNKNOWN)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_this_command_could_not_find_out_is_no_refusal() {
+        let engine = Reason::EngineUnreachable { why: "no socket".into() };
+        assert!(is_ours_to_find_out(&engine) && is_ours_to_find_out(&Reason::Deadline { seconds: 8 }));
+        // What the gate itself would say is one.
+        assert!(!is_ours_to_find_out(&Reason::NoImage));
+        assert!(!is_ours_to_find_out(&Reason::SettingFault { fault: String::new() }));
+        assert!(untold(&engine, "gate:3", Some(&Alive::Silent)).contains("`gate:3` does not answer"));
+        assert!(untold(&engine, "gate:3", Some(&Alive::Yes)).contains("no socket"));
     }
 }

@@ -10,7 +10,7 @@ mod engine;
 mod files;
 mod reach;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,16 +19,21 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::in_force::Alive;
 use super::out::{self, Colour};
-use super::place::{self, View};
+use super::place::{Basis, Place, View};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
-use crate::engine::{Api as _, Engine};
-use crate::policy::{Http2Rule, Settings};
+use crate::engine::{Api as _, Engine, EngineError};
+use crate::policy::{Http2Rule, Settings, quoted};
 use crate::text::{clean, fit};
+
+pub(super) use self::daemon::Process;
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
+/// The finding that the settings are not known.
+const UNKNOWN_SETTINGS: &str = "settings-unknown";
 /// Longest evidence or remedy, characters. Stops foreign text from filling the screen.
 const TEXT_CHARS: usize = 600;
 
@@ -92,7 +97,7 @@ impl Finding {
 }
 
 pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
-    let settings = place::on_host(settings);
+    let place = Place::find(settings);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -101,10 +106,11 @@ pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
         }
     };
     let workers = runtime.handle().clone();
-    let mut findings = runtime.block_on(examine(arguments, &settings, workers, clock::now()));
+    let mut findings = runtime.block_on(examine(arguments, &place, workers, clock::now()));
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
     runtime.shutdown_background();
     findings.sort_by_key(|finding| finding.severity);
+    once(&mut findings);
     if arguments.json {
         out::json(&findings);
     } else {
@@ -114,20 +120,41 @@ pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
 }
 
 fn code(findings: &[Finding]) -> u8 {
-    let is_bad = |finding: &Finding| matches!(finding.severity, Severity::Critical | Severity::Warning);
-    if findings.iter().any(is_bad) { NO } else { YES }
+    let worst = findings.iter().map(|finding| finding.severity).min();
+    match worst {
+        Some(Severity::Critical) => NO,
+        // What was not found out may be as bad as it likes.
+        Some(Severity::Warning) if findings.iter().any(|finding| finding.id == UNKNOWN_SETTINGS) => UNKNOWN,
+        Some(Severity::Warning) => NO,
+        Some(Severity::Info | Severity::Ok) | None => YES,
+    }
 }
 
-async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::runtime::Handle, now: Timestamp) -> Vec<Finding> {
-    let gate = place::plugin_name();
+/// Leaves one of what two looks find; the worse comes first.
+fn once(findings: &mut Vec<Finding>) {
+    let mut seen = Vec::new();
+    findings.retain(|finding| {
+        let is_again = matches!(finding.id, "mode-audit" | "gate-not-answering") && seen.contains(&finding.id);
+        seen.push(finding.id);
+        !is_again
+    });
+}
+
+async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime::Handle, now: Timestamp) -> Vec<Finding> {
+    let settings = &place.settings;
     let view = View::of(settings);
     let mut findings = Vec::new();
     let mut policy = None;
     out::progress("settings, registries, Notary …");
-    findings.extend(reach::settings(settings, now, &mut policy));
-    findings.extend(reach::network(settings, policy.as_ref(), now).await);
-    findings.extend(files::state(settings));
-    findings.extend(files::credentials(settings, policy.as_ref()));
+    if place.basis.is_ok() {
+        findings.extend(reach::settings(place, now, &mut policy));
+        findings.extend(reach::network(place, policy.as_ref(), now).await);
+        findings.extend(files::state(settings));
+        findings.extend(files::credentials(settings, policy.as_ref()));
+    } else {
+        let remedy = "run this as root on the gate's host; for a gate without a managed plugin set STATE_DIR to its state folder";
+        findings.push(Finding::warning("settings-unknown", place.told(), remedy));
+    }
 
     out::progress("the engine …");
     let engine = match Engine::at(settings.docker_host()) {
@@ -146,18 +173,37 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     let path = daemon_file(arguments, settings, flags);
     let read = crate::files::read_text(&path, daemon::FILE_BYTES);
     let deadline = || Instant::now() + ENGINE_TIME;
-    let plugin = engine.plugin(&gate, deadline()).await;
-    let id = plugin.as_ref().ok().and_then(|plugin| plugin.as_ref()).map(|plugin| plugin.id.clone());
-    let names = daemon::Names { gate: &gate, id: id.as_deref() };
+    let plugins = match &place.plugins {
+        Some(plugins) => Ok(plugins.clone()),
+        None => engine.plugins(deadline()).await,
+    };
+    let plugin = place.plugin.clone().or_else(|| place.among(plugins.as_deref().unwrap_or_default()));
+    let gate = plugin.as_ref().map_or_else(|| place.name(), |plugin| plugin.name.clone());
+    let alive = place.alive(view).await;
+    let found =
+        chain::plugin(&gate, plugins.as_ref().map(|_| plugin.clone()).map_err(Clone::clone), |path| view.find(path)).await;
+    let stands = if plugin.as_ref().is_some_and(|plugin| !plugin.enabled) {
+        daemon::Stands::Disabled
+    } else if found.iter().any(|finding| finding.id == "plugin" && finding.severity == Severity::Ok) {
+        daemon::Stands::There
+    } else if plugins.is_ok() {
+        daemon::Stands::Missing
+    } else {
+        daemon::Stands::Unknown
+    };
+    findings.extend(found);
+    let names = daemon::Names { gate: &gate, id: plugin.as_ref().map(|plugin| plugin.id.as_str()), stands };
     let (file, found) = daemon::file(&path, read, flags, names);
     findings.extend(found);
-    findings.extend(chain::plugin(&gate, plugin, |path| view.find(path)).await);
+    let is_socket = |name: &str| chain::has_socket(name, |path| view.find(path));
+    findings.extend(daemon::others(&path, file.as_ref(), plugins.as_deref().ok(), names, is_socket));
+    if alive == Some(Alive::Silent) {
+        findings.push(chain::silent(&gate, plugin.is_some()));
+    }
     let version = match engine.version(deadline()).await {
         Ok(version) => version,
         Err(error) => {
-            let remedy = "start the engine, or set DOCKER_HOST to its socket; run this as root. While a plugin that daemon.json \
-                          names does not answer, the engine refuses every call";
-            findings.push(Finding::critical("engine-unreachable", clean(&error.to_string()), remedy));
+            findings.push(unreachable(&error, engine.socket(), alive.as_ref()));
             return findings;
         }
     };
@@ -169,13 +215,31 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
     if policy.as_ref().is_some_and(|policy| policy.http2 == Http2Rule::Closed) {
         findings.push(engine::http2_setting(&http2, &version.engine));
     }
-    findings.extend(chain::asked(&engine, &gate, settings, file.as_ref(), flags).await);
+    findings.extend(chain::asked(&engine, names, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
     if policy.is_some() {
-        findings.extend(content::judge(settings, &engine, workers).await);
+        findings.extend(content::judge(place, &engine, workers).await);
     }
     findings
+}
+
+/// An engine that does not answer, and why as far as that is known.
+fn unreachable(error: &EngineError, socket: &Path, alive: Option<&Alive>) -> Finding {
+    let evidence = clean(&error.to_string());
+    let is_denied =
+        std::os::unix::net::UnixStream::connect(socket).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    if is_denied {
+        let evidence = format!("{} may not be opened by this user", quoted(&socket.display().to_string()));
+        return Finding::warning("engine-unreachable", evidence, "run this as root");
+    }
+    if alive == Some(&Alive::Silent) {
+        let evidence = format!("{evidence}: the engine waits for the gate, which does not answer");
+        return Finding::critical("engine-unreachable", evidence, "first get rid of the cause: see gate-not-answering");
+    }
+    let remedy = "start the engine (journalctl -u docker says why it does not), or set DOCKER_HOST to its socket; it does not start \
+                  while daemon.json names a plugin that is disabled or missing";
+    Finding::critical("engine-unreachable", evidence, remedy)
 }
 
 /// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries. In the log, because that
@@ -183,10 +247,11 @@ async fn examine(arguments: &DoctorArgs, settings: &Settings, workers: tokio::ru
 pub(super) async fn log_own(settings: &Settings) {
     let now = clock::now();
     let mut policy = None;
-    let mut findings = reach::settings(settings, now, &mut policy);
+    let place = Place::judged(settings.clone(), Basis::Environment, &[], |last| last);
+    let mut findings = reach::settings(&place, now, &mut policy);
     findings.extend(files::state(settings));
     findings.extend(files::credentials(settings, policy.as_ref()));
-    findings.extend(reach::network(settings, policy.as_ref(), now).await);
+    findings.extend(reach::network(&place, policy.as_ref(), now).await);
     log(findings);
 }
 
@@ -255,6 +320,19 @@ mod tests {
     fn only_what_is_critical_or_a_warning_makes_the_exit_code_a_no() {
         let of = |severity| code(&[Finding::new("x", severity, "", ""), Finding::ok("y", "")]);
         assert_eq!([Severity::Critical, Severity::Warning, Severity::Info, Severity::Ok].map(of), [NO, NO, YES, YES]);
+        // Where the settings are not known, nothing else is a no but what is critical.
+        let unknown = || Finding::warning(UNKNOWN_SETTINGS, "", "");
+        assert_eq!(code(&[unknown(), Finding::ok("y", "")]), UNKNOWN);
+        assert_eq!(code(&[unknown(), Finding::critical("x", "", "")]), NO);
+    }
+
+    #[test]
+    fn what_two_looks_find_is_told_once() {
+        let mut findings =
+            vec![Finding::warning("mode-audit", "seen", ""), Finding::warning("mode-audit", "set", ""), Finding::ok("y", "")];
+        findings.extend([Finding::warning("settings-fault", "one", ""), Finding::warning("settings-fault", "two", "")]);
+        once(&mut findings);
+        assert_eq!(findings.iter().map(|one| one.evidence.as_str()).collect::<Vec<_>>(), ["seen", "", "one", "two"]);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::place::host_path;
 use crate::files::{Outlives, Texts, read_bytes, replace};
 use crate::text::clean;
 use crate::trust::allowlist::Allowlist;
-use crate::trust::allowlist::file::{ListFile, Stamp};
+use crate::trust::allowlist::file::{FileFault as ListFault, ListFile, Stamp};
 
 /// Credentials and certificates as they last were good, in the state folder. Only its owner may read it: they are secrets.
 pub(super) const FILES: &str = "last-good-files.json";
@@ -26,8 +27,12 @@ const PRIVATE: u32 = 0o600;
 /// Contents by what they are for. Nothing here prints them.
 #[derive(Default)]
 pub(super) struct LastGood {
-    /// Where they are kept; nowhere in a command, which only looks.
+    /// The state folder; `None`: nothing is known of what was before.
     folder: Option<PathBuf>,
+    /// Whether what comes is kept there as well. A command only looks.
+    keeps: bool,
+    /// Folders that the gate sees elsewhere than this process: here, and there.
+    mounts: Vec<(String, String)>,
     /// As they last were good.
     good: BTreeMap<String, Texts>,
     /// What the rules that are being made are made of.
@@ -55,10 +60,16 @@ struct KeptList {
 }
 
 impl LastGood {
-    /// What an earlier gate kept in this state folder. `keeps`: what comes is kept there as well.
-    pub(super) fn of(folder: &Path, keeps: bool) -> Self {
+    /// For a gate: what an earlier one kept in this state folder, where what comes is kept as well.
+    pub(super) fn of(folder: &Path) -> Self {
+        Self { keeps: true, ..Self::look(folder, &[]) }
+    }
+
+    /// For a command: what the gate of this state folder kept. `mounts` are folders of the host that the gate is shown: there, and
+    /// inside.
+    pub(super) fn look(folder: &Path, mounts: &[(String, String)]) -> Self {
         let path = folder.join(FILES);
-        let good = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
+        let mut good: BTreeMap<String, Texts> = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(good)) => good,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             // The cause is not told: it may quote a secret.
@@ -67,7 +78,10 @@ impl LastGood {
                 BTreeMap::new()
             }
         };
-        Self { folder: keeps.then(|| folder.to_owned()), good, ..Self::default() }
+        for (path, _) in good.values_mut().flat_map(|texts| &mut texts.0) {
+            *path = seen(path, mounts);
+        }
+        Self { folder: Some(folder.to_owned()), mounts: mounts.to_vec(), good, ..Self::default() }
     }
 
     /// Rules are about to be made.
@@ -109,7 +123,7 @@ impl LastGood {
             return;
         }
         self.good = self.used.clone();
-        let Some(folder) = &self.folder else { return };
+        let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
         let path = folder.join(FILES);
         let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
         if let Err(error) = written {
@@ -128,18 +142,25 @@ impl LastGood {
     }
 
     /// The allowlist at this path; one that is there and faulty begins with what an earlier gate kept of it.
-    pub(super) fn allowlist(folder: &Path, path: &Path) -> Allowlist {
-        let kept = || {
-            let bytes = read_bytes(&folder.join(ALLOWLIST), KEPT_BYTES).ok()?;
-            let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
-            (kept.path == path).then_some(kept.text)
-        };
-        Allowlist::load_or(path, kept)
+    pub(super) fn allowlist(&self, path: &Path) -> Allowlist {
+        // One that is gone was taken away by somebody.
+        Allowlist::load_or(path, |fault| if *fault == ListFault::Missing { None } else { self.kept_list(path) })
+    }
+
+    /// The allowlist at this path as a gate has it that had a good one: also where it is gone by now, what it last was holds.
+    pub(super) fn allowlist_in_force(&self, path: &Path) -> Allowlist {
+        Allowlist::load_or(path, |_| self.kept_list(path))
+    }
+
+    fn kept_list(&self, path: &Path) -> Option<String> {
+        let bytes = read_bytes(&self.folder.as_ref()?.join(ALLOWLIST), KEPT_BYTES).ok()?;
+        let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
+        (seen(&kept.path, &self.mounts) == path).then_some(kept.text)
     }
 
     /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept.
     pub(super) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
-        let Some(folder) = &self.folder else { return };
+        let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
         let path = folder.join(ALLOWLIST);
         let written = match list {
             None => remove(&path),
@@ -159,6 +180,11 @@ impl LastGood {
             tracing::warn!(%error, path = %path.display(), "the allowlist could not be kept for the next start");
         }
     }
+}
+
+/// A path of the gate's, as this process sees it.
+fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
+    path.to_str().map_or_else(|| path.to_owned(), |path| host_path(path, mounts).into())
 }
 
 fn write(path: &Path, kept: &impl Serialize) -> std::io::Result<()> {

@@ -212,6 +212,8 @@ fn text(line: &[u8], wanted: &Wanted) -> Option<String> {
     };
     let about = about(&field);
     let ends = [
+        more("stale_since", "Notary is out of reach: last checked at"),
+        more("stale_until", "counts until"),
         more("count", "refusals:"),
         more("login_uid", "by login uid"),
         more("sudo_user", "by sudo of"),
@@ -282,6 +284,8 @@ mod tests {
              "BLOCKED     start    0123456789ab  no (refusals: 3)"),
             (format!(r#""event":"CREATED","action":"create","container_id":"{id}","image":"app:1""#),
              "CREATED     create   0123456789ab of app:1"),
+            (r#""event":"ALLOWED","action":"create","image":"app:1","digest":"sha256:d","stale_since":"2026-01-02T01:00:00Z","stale_until":"2026-01-03T01:00:00Z""#.to_owned(),
+             "ALLOWED     create   app:1  sha256:d (Notary is out of reach: last checked at 2026-01-02T01:00:00Z) (counts until 2026-01-03T01:00:00Z)"),
             (r#""event":"CHANGED","action":"register","image":"app:1","message":"approved","login_uid":1000,"sudo_user":"eve""#.to_owned(),
              "CHANGED     register app:1  approved (by login uid 1000) (by sudo of eve)"),
             (r#""event":"GATE","message":"the gate has started","changed":["MODE=audit (was enforce)","NOTARY=off (was unset)"]"#.to_owned(),

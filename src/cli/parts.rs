@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::last_good::LastGood;
-
+use super::place::Place;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::{Outlives, Texts, read_text, replace};
@@ -22,6 +22,8 @@ use crate::trust::tuf::Pins;
 
 /// The settings that were last in force without a fault, in the state folder.
 pub(super) const LAST_GOOD: &str = "settings.json";
+/// What the gate that serves has in force, in the state folder.
+pub(super) const IN_FORCE: &str = "in-force.json";
 /// The audit log, in the state folder.
 pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 /// The gate's figures, in the state folder.
@@ -66,21 +68,41 @@ pub(super) struct Kept {
     allowlist: Option<Arc<Allowlist>>,
     /// What the other files held when they last were good.
     files: LastGood,
-    /// What the settings have wrong, where those of an earlier start are in force.
-    settings_fault: Option<String>,
     /// Where trust data is kept fresh; nowhere in a command that asks once.
     workers: Option<tokio::runtime::Handle>,
+    /// What came of reading settings and files the last time.
+    reading: Reading,
+}
+
+/// What came of reading settings and files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The settings in force; `None`: none, and calls that touch an image are refused.
+    pub(super) in_force: Option<Settings>,
+    /// What is wrong with those that were given, so that others are in force, or none.
+    pub(super) faults: Vec<String>,
+    /// What is wrong with files in whose place their last good content counts.
+    pub(super) file_faults: Vec<String>,
+}
+
+impl Reading {
+    /// What is in force though it is not what settings and files say now, for people.
+    pub(super) fn told(&self) -> Option<String> {
+        let whys: Vec<&str> = self.faults.iter().chain(&self.file_faults).map(String::as_str).collect();
+        let is_told = self.in_force.is_some() && !whys.is_empty();
+        is_told.then(|| format!("faulty, so that what last was good counts: {}", fit(&whys.join("; "), FAULT_CHARS)))
+    }
 }
 
 impl Kept {
     /// For a gate that goes on.
     pub(super) fn serving(settings: &Settings, workers: tokio::runtime::Handle) -> Self {
-        Self { files: LastGood::of(&settings.state_dir(), true), workers: Some(workers), ..Self::default() }
+        Self { files: LastGood::of(&settings.state_dir()), workers: Some(workers), ..Self::default() }
     }
 
-    /// For a command that judges by what a gate of these settings judges by.
-    fn looking(settings: &Settings) -> Self {
-        Self { files: LastGood::of(&settings.state_dir(), false), ..Self::default() }
+    /// For a look from outside: by what the gate kept, and by the allowlist that it requires, where that is known.
+    pub(super) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
+        Self { files, allowlist: allowlist.map(Arc::new), ..Self::default() }
     }
 
     /// Keeps the allowlist for the next start, where it has changed. Called each second.
@@ -95,11 +117,19 @@ impl Kept {
         self.files.is_worth_a_look()
     }
 
-    /// What is in force though it is not what settings and files say now, for people.
-    pub(super) fn faults(&self) -> Option<String> {
-        let files = self.files.faults().iter().map(|fault| fault.why.as_str());
-        let whys: Vec<&str> = self.settings_fault.as_deref().into_iter().chain(files).collect();
-        (!whys.is_empty()).then(|| format!("faulty, so that what last was good counts: {}", whys.join("; ")))
+    /// What came of reading settings and files the last time.
+    pub(super) const fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// What is wrong with files in whose place their last good content counts.
+    pub(super) fn file_faults(&self) -> Vec<String> {
+        self.files.faults().iter().map(|fault| fault.why.clone()).collect()
+    }
+
+    /// The allowlist, where one is required.
+    pub(super) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
+        self.allowlist.as_ref()
     }
 }
 
@@ -154,11 +184,17 @@ fn own(settings: &Settings) -> Own {
     Own::new(hosts.iter().filter_map(named).collect(), RESOLVERS.into())
 }
 
-/// A gate that only says what it would say.
-pub(super) fn asking(settings: &Settings, workers: tokio::runtime::Handle) -> Result<Gate, String> {
-    let rules = match build(settings, &mut Kept::looking(settings)) {
-        Ok(rules) => rules,
-        Err(faults) => faulty(settings, &faults),
+/// A gate that only says what the one of this host would say.
+pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
+    let settings = &place.settings;
+    let rules = match (place.is_void, build(settings, &mut place.kept())) {
+        (true, _) => Rules::Faulty { fault: place.faults.join("; "), posture: settings.posture() },
+        (false, Ok(rules)) => rules,
+        (false, Err(faults)) if place.is_told() => {
+            let faults = list(&faults);
+            return Err(format!("files that the gate read are at fault now, and it goes on with what it read before: {faults}"));
+        }
+        (false, Err(faults)) => faulty(settings, &faults),
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let records = Records::look(&settings.state_dir().join(RECORDS));
@@ -175,6 +211,7 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
         for fault in kept.files.faults() {
             tracing::error!("a file is faulty, what it held when it last was good counts: {}", fault.why);
         }
+        kept.reading.file_faults = kept.file_faults();
         kept.files.keep();
         kept.files.keep_allowlist(kept.allowlist.as_deref());
     }
@@ -182,10 +219,10 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
 }
 
 fn rules_of(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
-    kept.settings_fault = None;
     let last_good = settings.state_dir().join(LAST_GOOD);
     match build(settings, kept) {
         Ok(rules) => {
+            kept.reading = Reading { in_force: Some(settings.clone()), ..Reading::default() };
             if let Err(error) = keep(&last_good, settings) {
                 tracing::warn!(%error, "the settings could not be kept for the next start");
             }
@@ -195,11 +232,12 @@ fn rules_of(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
             for fault in &faults {
                 tracing::error!(key = fault.key, "setting at fault: {fault}");
             }
-            let last = std::fs::read(&last_good).ok().and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok());
+            kept.reading.faults = faults.iter().map(ToString::to_string).collect();
+            let last = self::last_good(&settings.state_dir());
             match last.as_ref().map(|last| build(last, kept)) {
                 Some(Ok(rules)) => {
+                    kept.reading.in_force = last;
                     tracing::error!("the settings are faulty: the last good ones stay in force");
-                    kept.settings_fault = Some(fit(&list(&faults), FAULT_CHARS));
                     (rules, false)
                 }
                 Some(Err(_)) | None => {
@@ -218,9 +256,15 @@ fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
     Rules::Faulty { fault: list(faults), posture: settings.posture() }
 }
 
-/// The policy of these settings, or everything they have wrong.
-pub(super) fn policy(settings: &Settings) -> Result<Policy, Vec<PolicyFault>> {
-    match build(settings, &mut Kept::default())? {
+/// The settings that are kept as the last good ones, as they were written.
+pub(super) fn last_good(state: &Path) -> Option<Settings> {
+    let text = read_text(&state.join(LAST_GOOD), CONFIG_BYTES).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The policy of these settings, or everything they have wrong, going on from what was read before.
+pub(super) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
+    match build(settings, kept)? {
         Rules::Good { policy, .. } => Ok(policy),
         Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
     }
@@ -246,7 +290,7 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     if let Some(path) = path {
         let same = kept.allowlist.take().filter(|list| list.path() == path);
-        let allowlist = same.unwrap_or_else(|| Arc::new(LastGood::allowlist(&settings.state_dir(), &path)));
+        let allowlist = same.unwrap_or_else(|| Arc::new(kept.files.allowlist(&path)));
         kept.allowlist = Some(Arc::clone(&allowlist));
         verifiers.push(allowlist);
     }
@@ -287,11 +331,12 @@ fn credentials_of(settings: &Settings, last: &mut LastGood) -> Result<DockerConf
         Err(error) => Err(told(&error)),
     };
     let read = |texts: &Texts| match texts.0.first() {
-        Some((_, text)) => DockerConfig::read(text).map_err(|error| told(&error)),
+        Some((kept, text)) if *kept == path => DockerConfig::read(text).map_err(|error| told(&error)),
+        // Those of another folder are not these.
+        Some(_) => Err(told(&"it was never read")),
         None => Ok(DockerConfig::default()),
     };
-    let what = format!("credentials {}", path.display());
-    last.make(&what, now, std::slice::from_ref(&path), read).map_err(|why| fault("DOCKER_CONFIG", why))
+    last.make("credentials", now, std::slice::from_ref(&path), read).map_err(|why| fault("DOCKER_CONFIG", why))
 }
 
 /// The certificates for a registry, read now; `None` where there are none, or they are faulty and never were good: then the registry
@@ -400,6 +445,7 @@ fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::place::Basis;
     use super::*;
     use crate::trust::allowlist::Status;
 
@@ -438,7 +484,7 @@ mod tests {
         }
 
         fn start(settings: &Settings) -> (Rules, bool, Kept) {
-            let mut kept = Kept { files: LastGood::of(&settings.state_dir(), true), ..Kept::default() };
+            let mut kept = Kept { files: LastGood::of(&settings.state_dir()), ..Kept::default() };
             let (rules, is_good) = rules(settings, &mut kept);
             (rules, is_good, kept)
         }
@@ -447,7 +493,7 @@ mod tests {
         fn knows_password(&self) -> Option<bool> {
             let (rules, _, kept) = Self::start(&self.settings());
             matches!(rules, Rules::Good { .. }).then(|| {
-                let mut files = LastGood::of(&self.at("state"), false);
+                let mut files = LastGood::look(&self.at("state"), &[]);
                 files.begin();
                 drop(kept);
                 credentials_of(&self.settings(), &mut files).unwrap().for_host("r.example").is_some()
@@ -465,7 +511,7 @@ mod tests {
         host.write("config/config.json", HALF);
         let (rules, is_good, kept) = Host::start(&host.settings());
         assert!(matches!(rules, Rules::Good { .. }) && !is_good);
-        assert!(kept.faults().unwrap().contains("config.json` cannot be used"), "{:?}", kept.faults());
+        assert!(kept.reading().told().unwrap().contains("config.json` cannot be used"), "{:?}", kept.reading().told());
         assert!(!kept.is_worth_a_look());
         assert_eq!(host.knows_password(), Some(true), "also at the start after that");
         host.write("config/config.json", "{\"auths\":{\"r");
@@ -496,8 +542,32 @@ mod tests {
         host.write("config/config.json", "{");
         let (rules, is_good, kept) = Host::start(&host.settings().with("MODE", "nonsense"));
         assert!(matches!(rules, Rules::Good { .. }) && !is_good);
-        let faults = kept.faults().unwrap();
+        let faults = kept.reading().told().unwrap();
         assert!(faults.contains("MODE: `nonsense`") && faults.contains("config.json"), "{faults}");
+    }
+
+    #[test]
+    fn what_a_managed_gate_kept_counts_for_a_command_that_has_its_folders_elsewhere() {
+        let host = Host::new();
+        host.write("config/config.json", GOOD);
+        host.write("config/allowlist.json", LIST);
+        assert!(Host::start(&host.settings()).1);
+        std::fs::rename(host.at("config"), host.at("there")).unwrap();
+        host.write("there/config.json", HALF);
+        host.write("there/allowlist.json", "{");
+        let folder = |name: &str| host.at(name).display().to_string();
+        let settings = host.settings().with("CONFIG_DIR", folder("there"));
+        let place = |mounts: &[(String, String)]| {
+            Place::judged(settings.clone(), Basis::Variables, mounts, |last| last.with("CONFIG_DIR", folder("there")))
+        };
+        let found = place(&[(folder("there"), folder("config"))]);
+        assert_eq!((found.faults.len(), found.file_faults.len(), found.is_void), (0, 1, false), "{}", found.told());
+        assert!(found.told().contains("config.json"), "{}", found.told());
+        let mut kept = found.kept();
+        policy(&found.settings, &mut kept).unwrap();
+        assert_eq!(kept.allowlist().unwrap().status().entries, Some(0));
+        // What was kept of other folders is not what these held.
+        assert!(place(&[]).is_void);
     }
 
     #[test]
@@ -516,7 +586,7 @@ mod tests {
                 host.write(&format!("config/{file}"), "-----BEGIN CERT");
             }
             let (rules, is_good, kept) = Host::start(&settings);
-            assert!(matches!(rules, Rules::Good { .. }) && !is_good, "{:?}", kept.faults());
+            assert!(matches!(rules, Rules::Good { .. }) && !is_good, "{:?}", kept.reading().told());
             std::fs::remove_dir_all(host.at("state")).unwrap();
             std::fs::create_dir(host.at("state")).unwrap();
             // Without what was kept: a registry is refused by itself when it is asked, the others are faults.

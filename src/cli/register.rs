@@ -12,8 +12,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::out::{self, Cell, Colour, Consent, Table};
+use super::place::Place;
 use super::trail::{Change, Trail};
-use super::{NO, UNKNOWN, YES, when};
+use super::{NO, UNKNOWN, YES, check, when};
 use crate::clock;
 use crate::engine::{self, Engine, Store};
 use crate::image::{Digest, ImageName, Reference};
@@ -141,12 +142,38 @@ struct Registered {
 
 /// Runs `register`.
 #[must_use]
-pub fn run(arguments: &RegisterArgs, settings: &Settings) -> ExitCode {
-    let code = register(arguments, settings, clock::now());
+pub fn run(arguments: &RegisterArgs, env: &Settings) -> ExitCode {
+    let place = Place::find(env.clone());
+    let settings = place.for_person(env);
+    let code = register(arguments, &settings, clock::now());
+    if code == Ok(YES) && settings_name(&settings, &arguments.list.path(&settings)) {
+        warn(arguments, &place);
+    }
     ExitCode::from(code.unwrap_or_else(|fault| {
         out::fault(&fault);
         UNKNOWN
     }))
+}
+
+/// Whether this is the file that these settings name.
+fn settings_name(settings: &Settings, path: &Path) -> bool {
+    match settings.allowlist() {
+        AllowlistSetting::IfPresent(own) | AllowlistSetting::Required(own) => own == path,
+        AllowlistSetting::Off => false,
+    }
+}
+
+/// Says of what was registered and would be refused all the same, as `check` would.
+fn warn(arguments: &RegisterArgs, place: &Place) {
+    if let Err(why) = &place.basis {
+        out::note(&format!("note: whether the gate lets it in now is not known: {why}"));
+        return;
+    }
+    for name in &arguments.references {
+        if let Some(refusal) = check::refusal(name, place) {
+            out::note(&format!("note: {name} is registered, and would be refused still: {refusal}"));
+        }
+    }
 }
 
 /// Runs `unregister`.

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::in_force::Teller;
 use super::started::Started;
 use super::{UNKNOWN, YES, doctor, parts};
 use crate::audit::Recorded;
@@ -92,6 +93,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
         let handle = handle.clone();
         move || {
             let mut kept = parts::Kept::serving(&settings, handle.clone());
+            let teller = Teller::new(&settings, &socket);
             match parts::serving(&settings, &mut kept, &socket, of_decisions, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
@@ -100,7 +102,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
                         tokio::select! {
                             biased;
                             _ = ended.wait_for(|ended| *ended) => {}
-                            () = look_after(gate, settings, kept) => {}
+                            () = look_after(gate, settings, kept, teller) => {}
                         }
                     });
                 }
@@ -175,12 +177,13 @@ async fn stopped() {
 }
 
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
-async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) {
+async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, mut teller: Teller) {
+    teller.tell(&gate, &kept);
     let (start, state) = (Started::of(&settings), settings.state_dir());
     if gate.note_start(start.entry(&state)) == Recorded::Kept {
         start.remember(&state);
     }
-    if let Some(faults) = kept.faults() {
+    if let Some(faults) = kept.reading().told() {
         gate.note(&faults);
     }
     let own = settings.clone();
@@ -196,6 +199,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
             // One that is gone again changes nothing: its last good content holds.
             _ = look.tick() => {
                 kept.look();
+                teller.tell(&gate, &kept);
                 match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
                     (true, _) => "an allowlist appeared",
                     (false, true) => "a file that was faulty has changed",
@@ -208,7 +212,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
         gate.settings_hold(is_good);
         if gate.replace(rules) {
             gate.note(&format!("settings and files were read again: {why}"));
-            if let Some(faults) = kept.faults() {
+            if let Some(faults) = kept.reading().told() {
                 gate.note(&faults);
             }
             tracing::info!(why, "settings and files were read again");
@@ -216,6 +220,8 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept) 
             gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
             tracing::error!(why, "settings or files are faulty: the rules before stay in force");
         }
+        teller.read_again();
+        teller.tell(&gate, &kept);
     }
 }
 

@@ -80,7 +80,7 @@ fn told(name: &str, value: &str) -> String {
     match name {
         "NOTARY_ROOT_CA" | "NOTARY_PINS" => hash(),
         _ if value.chars().count() > VALUE_CHARS => hash(),
-        "NOTARY" | "DOCKER_HOST" => fit(&without_user(value), VALUE_CHARS),
+        "NOTARY" | "DOCKER_HOST" | "HTTPS_PROXY" => fit(&without_user(value), VALUE_CHARS),
         _ => fit(value, VALUE_CHARS),
     }
 }
@@ -95,6 +95,7 @@ mod tests {
         let settings = Settings::default()
             .with("MODE", "enforce")
             .with("NOTARY", "https://user:password@notary.example")
+            .with("HTTPS_PROXY", "http://user:password@proxy.example:3128")
             .with("NOTARY_ROOT_CA", "-----BEGIN CERTIFICATE----- one");
         let first = Started::of(&settings);
         let entry = first.entry(folder.path());

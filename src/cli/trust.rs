@@ -23,7 +23,9 @@ use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
 use crate::text::clean;
-use crate::trust::notary::{Config, Earlier, Inspection, Notary, RequiredSigners, Source, Standing, Withdrawal, signer};
+use crate::trust::notary::{
+    Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, Withdrawal, signer,
+};
 use crate::trust::tuf::{Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
@@ -83,7 +85,8 @@ enum Command {
     /// Show all repositories known here, the one that expires first in front
     ///
     /// Exit code 2 if one is refused, has expired, or must be signed anew soon: root within 90 days, targets and delegations
-    /// within 30. What the server signs it renews when it is asked, so that does not count.
+    /// within 30; or if the gate of this host cannot reach the server. What the server signs it renews when it is asked, so that does
+    /// not count.
     ///
     /// Example: img-authz trust status
     Status(Status),
@@ -258,7 +261,8 @@ struct Verified {
     expires: Option<String>,
 }
 
-pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
+/// `out_since`: since when the gate of this host cannot reach the server.
+pub(super) fn run(arguments: &TrustArgs, settings: &Settings, out_since: Option<Timestamp>) -> ExitCode {
     // Warnings (first use, damaged state) are for the person; the answer alone is on stdout.
     let _ = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
@@ -289,8 +293,8 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings) -> ExitCode {
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),
         Command::Export(arguments) => (runtime.block_on(export(arguments, settings)).map(yes), arguments.common.json),
         Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
-        Command::Status(arguments) => (runtime.block_on(status(arguments, settings)), arguments.json),
-        Command::Forget(arguments) => (forget(arguments, settings).map(yes), arguments.json),
+        Command::Status(arguments) => (runtime.block_on(status(arguments, settings, out_since)), arguments.json),
+        Command::Forget(arguments) => (runtime.block_on(forget(arguments, settings)).map(yes), arguments.json),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
     runtime.shutdown_background();
@@ -397,10 +401,12 @@ fn inspection(repository: &Repository, found: &Inspection) -> String {
         vec![role.name.clone(), role.version.to_string(), second(role.expires), threshold, keys.join(" "), state]
     });
     text.push_str(&table(&["ROLE", "VERSION", "EXPIRES", "NEEDS", "KEYS", ""], roles));
-    text.push_str("\nroot keys, as NOTARY_PINS has them, and as docker shows them:\n");
+    text.push_str(
+        "\nroot keys: what NOTARY_PINS and `docker trust inspect` call the key, then what `notary key list` calls it\n",
+    );
     for role in view.roles.iter().filter(|role| role.name == "root") {
-        for (key, docker) in role.keys.iter().zip(&role.docker_keys) {
-            text.push_str(&format!("  {key}  {docker}\n"));
+        for (key, bare) in role.keys.iter().zip(&role.docker_keys) {
+            text.push_str(&format!("  {key}  {bare}\n"));
         }
     }
     text.trim_end().to_owned()
@@ -457,7 +463,7 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
 }
 
 /// All that is kept, and whether somebody has to do something about it.
-async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8), Stop> {
+async fn status(arguments: &Status, settings: &Settings, out_since: Option<Timestamp>) -> Result<(String, u8), Stop> {
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
     // Nobody is asked; where bundles are carried here, nobody renews them either.
     let source = if settings.is_import() { Source::Import } else { DEFAULT_SERVER.into() };
@@ -467,9 +473,19 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
     let is_outdated = |standing: &Standing| limit.is_some_and(|limit| standing.is_outdated(limit, now));
     let is_finding =
         |standing: &Standing| standing.fault.is_some() || is_outdated(standing) || standing.soon(now).next().is_some();
-    let code = if standings.iter().any(is_finding) { NO } else { YES };
+    let outage = out_since.map(|since| Outage::of(since, settings));
+    let code = if standings.iter().any(is_finding) || outage.is_some() { NO } else { YES };
     if arguments.json {
-        return Ok((to_json(&standings)?, code));
+        let Some(outage) = &outage else { return Ok((to_json(&standings)?, code)) };
+        let told = standings.iter().map(|standing| {
+            let mut told = serde_json::to_value(standing).map_err(|error| Stop::Unknown(error.to_string()))?;
+            if let Some(told) = told.as_object_mut() {
+                told.insert("out_of_reach_since".to_owned(), json!(outage.since));
+                told.insert("usable_until".to_owned(), json!(outage.until(standing)));
+            }
+            Ok(told)
+        });
+        return Ok((to_json(&told.collect::<Result<Vec<_>, Stop>>()?)?, code));
     }
     let rows = standings.iter().map(|standing| {
         let state = match (&standing.fault, standing.soon(now).next()) {
@@ -477,36 +493,99 @@ async fn status(arguments: &Status, settings: &Settings) -> Result<(String, u8),
             (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
-            (None, None) if standing.is_ahead(now) => {
-                format!("good, but this host's clock went back: dates count from {}", second(standing.seen))
-            }
-            (None, None) => "good".to_owned(),
+            (None, None) => match &outage {
+                Some(outage) => outage.state(standing, now),
+                None if standing.is_ahead(now) => {
+                    format!("good, but this host's clock went back: dates count from {}", second(standing.seen))
+                }
+                None => "good".to_owned(),
+            },
         };
         let first = standing.first();
         let (role, expires) = first.map_or_else(Default::default, |first| (first.role.clone(), second(first.expires)));
         vec![clean(&standing.repository), expires, role, second(standing.checked), state]
     });
-    let text = table(&["REPOSITORY", "EXPIRES", "FIRST ROLE", "CHECKED", "STATE"], rows);
+    let mut text = table(&["REPOSITORY", "EXPIRES", "FIRST ROLE", "CHECKED", "STATE"], rows);
+    if let Some(outage) = outage.filter(|_| !text.is_empty()) {
+        text.push_str(&format!("\nthe gate cannot reach the Notary server since {}: pulls are refused", second(outage.since)));
+    }
     Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))
 }
 
-/// What was known of a repository is set aside; a gate that runs notices at its next check.
-fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
+/// A server that the gate of this host cannot reach.
+struct Outage {
+    since: Timestamp,
+    /// For how long what is known counts meanwhile; nothing where it does not.
+    limit: Option<Duration>,
+}
+
+impl Outage {
+    fn of(since: Timestamp, settings: &Settings) -> Self {
+        // Faulty settings are not in force; the gate's are not at fault.
+        let written = settings.notary().ok().flatten();
+        let limit = written.filter(|written| written.on_outage == OnOutage::UseKnown).map(|written| written.stale_limit);
+        Self { since, limit }
+    }
+
+    fn until(&self, standing: &Standing) -> Option<Timestamp> {
+        standing.usable_until(self.limit?)
+    }
+
+    fn state(&self, standing: &Standing, now: Timestamp) -> String {
+        match self.until(standing) {
+            None => "refused: the Notary server is out of reach, and ON_OUTAGE is deny".to_owned(),
+            Some(until) if until <= now => {
+                format!("refused: the Notary server is out of reach, and it counted until {}", second(until))
+            }
+            Some(until) => format!("starts only, until {}: the Notary server is out of reach", second(until)),
+        }
+    }
+}
+
+/// What was known of a repository is set aside; a gate that runs notices at its next check. What that was is printed, for the record.
+async fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
     let folder = arguments.state.clone().unwrap_or_else(|| state_dir(settings));
     let trail = trail(arguments.state.as_deref(), settings)?;
-    let was_known = Notary::new(Config::new(Source::Import, folder))?.forget(&repository)?;
+    let notary = Notary::new(Config::new(Source::Import, folder))?;
+    let known = notary.inspect(&repository, clock::now()).await;
+    let was_known = notary.forget(&repository)?;
     if was_known {
         trail.record("trust-forget", [changed(&repository, "what was known of its trust data is forgotten")]);
     }
+    let root = known.as_ref().and_then(|known| known.view.roles.iter().find(|role| role.name == "root"));
+    let root = root.map(|root| json!({ "version": root.version, "keys": root.keys }));
+    let refused = known.as_ref().and_then(|known| known.refused.as_ref());
     if arguments.json {
-        return to_json(&json!({ "repository": repository, "forgotten": was_known }));
+        let what = json!({
+            "root": root,
+            "checked": known.as_ref().map(|known| known.view.checked),
+            "tags": known.as_ref().map(|known| known.view.tags.iter().map(|(tag, view)| (tag.clone(), view.digest.to_string())).collect::<std::collections::BTreeMap<_, _>>()),
+            "refused": refused,
+        });
+        return to_json(&json!({ "repository": repository, "forgotten": was_known, "what": what }));
     }
-    Ok(if was_known {
-        format!("{repository}  forgotten; what the server answers next counts as the first time, unless a pin names its root")
-    } else {
-        format!("{repository}  nothing was known")
-    })
+    if !was_known {
+        return Ok(format!("{repository}  nothing was known"));
+    }
+    let mut text =
+        format!("{repository}  forgotten; what the server answers next counts as the first time, unless a pin names its root");
+    match &known {
+        None => text.push_str("\nwhat was kept could not be read"),
+        Some(known) => {
+            for role in &known.view.roles {
+                text.push_str(&format!("\n{}  version {}  keys {}", role.name, role.version, role.keys.join(" ")));
+            }
+            for (tag, view) in &known.view.tags {
+                text.push_str(&format!("\ntag {}  {}", clean(tag), view.digest));
+            }
+            text.push_str(&format!("\nlast checked  {}", known.view.checked));
+        }
+    }
+    if let Some(refused) = refused {
+        text.push_str(&format!("\nwas refused  {}", clean(refused)));
+    }
+    Ok(text)
 }
 
 async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {

@@ -169,6 +169,10 @@ pub struct Plugin {
     pub enabled: bool,
     /// Its settings, `NAME=value`. They may be anyone's secrets: shown to nobody who could not ask the engine.
     pub settings: Vec<String>,
+    /// What it starts: program and arguments.
+    pub entrypoint: Vec<String>,
+    /// Folders of the host that it is shown: there, and inside.
+    pub mounts: Vec<(String, String)>,
     /// What it was pulled by, as the engine notes it. One that was created has its name here, which never holds a digest.
     pub reference: String,
     /// SHA-256 of its whole configuration, root filesystem's digests and settings, as inspect shows them; `None` where there is no
@@ -680,9 +684,17 @@ impl<'de> Deserialize<'de> for Plugin {
             digest: plugin_digest(&config, &settings),
             has_default_settings: has_default_settings(&config, &settings),
             reference: plugin_reference,
+            entrypoint: texts(config.get("Entrypoint")),
+            mounts: mounts(&settings),
             settings: env,
         })
     }
+}
+
+fn mounts(settings: &Value) -> Vec<(String, String)> {
+    let text = |mount: &Value, name: &str| mount.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mounts = settings.get("Mounts").and_then(Value::as_array).into_iter().flatten();
+    mounts.filter_map(|mount| text(mount, "Source").zip(text(mount, "Destination"))).collect()
 }
 
 fn texts(list: Option<&Value>) -> Vec<String> {
@@ -833,7 +845,7 @@ mod plugin_tests {
     use super::*;
 
     fn inspected() -> Value {
-        let mount = serde_json::json!({"Name": "m", "Source": "/a", "Settable": ["source"]});
+        let mount = serde_json::json!({"Name": "m", "Source": "/a", "Destination": "/b", "Settable": ["source"]});
         serde_json::json!({
             "Id": "f".repeat(64), "Name": "p:1", "Enabled": false, "PluginReference": "p:1",
             "Config": {
@@ -853,6 +865,7 @@ mod plugin_tests {
     fn a_plugins_digest_covers_content_configuration_and_settings_and_not_its_name() {
         let whole = read(&inspected());
         assert!(whole.digest.is_some() && whole.has_default_settings && whole.settings == ["A=1"]);
+        assert_eq!((whole.entrypoint.join(" "), &whole.mounts[..]), ("/p".to_owned(), &[("/a".to_owned(), "/b".to_owned())][..]));
         for (pointer, value) in [
             ("/Config/rootfs/diff_ids/0", Value::from(Digest::of(b"other").to_string())),
             ("/Config/Entrypoint/0", Value::from("/q")),

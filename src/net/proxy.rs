@@ -1,7 +1,9 @@
 //! Proxies that the environment names: `HTTPS_PROXY`, `HTTP_PROXY`, for both `ALL_PROXY`, and `NO_PROXY`; in either case of
 //! letters. A name that cannot be read is a fault, and no reason to go without the proxy.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::OnceLock;
 
 use reqwest::{NoProxy, Proxy};
 
@@ -10,6 +12,28 @@ use super::{NetError, Url};
 /// What is never asked by way of a proxy, whatever `NO_PROXY` says: another machine's loopback is not ours, and registries there
 /// are believed over plain HTTP.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// What stands for the environment where a command goes the way of another process: the gate's.
+static INSTEAD: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+
+/// From now on these variables name the proxies, and the environment names none. The first call of a process counts.
+pub fn use_instead<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) {
+    let _ = INSTEAD.set(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+}
+
+/// What is wrong with the proxies that `read` names, as `NAME: what`.
+pub fn fault(read: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    let error = from_env(read, false).err()?.to_string();
+    Some(error.split_once(' ').map_or_else(|| error.clone(), |(name, what)| format!("{name}: {what}")))
+}
+
+/// A variable of the environment, or of what stands for it.
+pub(super) fn variable(name: &str) -> Option<OsString> {
+    match INSTEAD.get() {
+        Some(variables) => variables.get(name).map(OsString::from),
+        None => std::env::var_os(name),
+    }
+}
 
 /// Reads the variables with `read`. `identity`: a client certificate will be shown, which must not go to a proxy.
 pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) -> Result<Vec<Proxy>, NetError> {

@@ -10,7 +10,7 @@ use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{
     Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra, Subnet,
 };
-use crate::trust::{Hashed, Question, TrustCode, VerifierKind, Vouch};
+use crate::trust::{Freshness, Hashed, Question, TrustCode, VerifierKind, Vouch};
 
 /// The decision about one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,19 @@ impl Permit {
     #[must_use]
     pub const fn grounds(&self) -> &Grounds {
         &self.grounds
+    }
+
+    /// Where it rests on what a server that is out of reach said before: since when nobody checked, and until when that counts.
+    /// Of several, the oldest and the first to end.
+    #[must_use]
+    pub fn stale(&self) -> Option<(jiff::Timestamp, Option<jiff::Timestamp>)> {
+        let of = |vouch: &Vouch| match vouch.freshness() {
+            Freshness::Stale { since } => Some((since, vouch.expires())),
+            Freshness::Fresh | Freshness::Imported { .. } => None,
+        };
+        let stale: Vec<_> = self.approvals().iter().flat_map(|approval| &approval.vouches).filter_map(of).collect();
+        let since = stale.iter().map(|(since, _)| *since).min()?;
+        Some((since, stale.iter().filter_map(|(_, until)| *until).min()))
     }
 
     /// The approvals it rests on.

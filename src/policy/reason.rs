@@ -265,6 +265,8 @@ impl Reason {
             Self::ContainerUnknown { container } => format!("no container {} on this host", quoted(container)),
             Self::BuildDenied { what } => format!("{what} runs base images that the daemon does not show to plugins"),
             Self::PostureForbids { what } => format!("posture lockdown refuses {what}"),
+            // Some doors are no more than their name.
+            Self::HostDoor { door, what } if door == what => format!("{} gives access to the host", quoted(door)),
             Self::HostDoor { door, what } => format!("{door} {} gives access to the host", quoted(what)),
             Self::PluginNeedsDigest { remote } => {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
@@ -403,14 +405,18 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::CaRefused => "give the gate that server's CA: NOTARY_ROOT_CA for Notary, certs.d/HOST/ca.crt for a registry",
         TrustCode::Unauthorized => "put credentials for the registry into the gate's config.json (setting DOCKER_CONFIG)",
         TrustCode::NoTrustData => "ask its publisher to sign it (docker trust sign), or use a signed image",
-        TrustCode::Withdrawn => "its trust data was deleted; have the publisher sign it again",
+        TrustCode::Withdrawn => {
+            "its trust data was deleted: ask its publisher to sign it again; if Notary was built anew, img-authz trust forget REPOSITORY"
+        }
         TrustCode::NotSigned => "ask its publisher to sign this tag (docker trust sign), or use a signed one",
         TrustCode::SignerMissing => {
             "have that signer run docker trust sign with its key; owners add one by docker trust signer add"
         }
         TrustCode::Invalid => "do not use this image; tell its publisher and the Notary server's operator",
         TrustCode::Expired => "ask the publisher to sign it again, and check this host's clock",
-        TrustCode::RolledBack => "someone served old trust data; tell the Notary's operator",
+        TrustCode::RolledBack => {
+            "someone served old trust data: ask the Notary's operator; if it was built anew, img-authz trust forget REPOSITORY"
+        }
         TrustCode::RootNotTrusted => "compare the root key with its publisher, then pin it (img-authz trust pin)",
         TrustCode::NotListed => "approve it on this host with img-authz register",
         TrustCode::AllowlistUnavailable => "fix the allowlist file on this host; the gate's log says what is wrong",

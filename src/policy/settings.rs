@@ -14,7 +14,7 @@ use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 
 /// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 21] = [
+pub const VARIABLES: [&str; 23] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -33,6 +33,8 @@ pub const VARIABLES: [&str; 21] = [
     "HTTP2",
     "DOCKER_HOST",
     "DOCKER_CONFIG",
+    "HTTPS_PROXY",
+    "NO_PROXY",
     "LOG",
     "STATE_DIR",
     "CONFIG_DIR",
@@ -136,6 +138,18 @@ impl Settings {
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.written.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// These settings without one.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.written.remove(name);
+        self
+    }
+
+    /// All that are set, as written, by name.
+    pub fn written(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.written.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Whether the gate guards Docker Hub by default, because nobody said otherwise.

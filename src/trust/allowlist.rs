@@ -63,22 +63,20 @@ impl Allowlist {
     /// question with [`TrustCode::AllowlistUnavailable`] until it can be read.
     #[must_use]
     pub fn load(path: impl Into<PathBuf>) -> Self {
-        Self::load_or(path, || None)
+        Self::load_or(path, |_| None)
     }
 
-    /// As [`Allowlist::load`]; where the file is there and cannot be used, `earlier` is asked for the text that it last had when it
-    /// could. One that is gone was taken away by somebody.
+    /// As [`Allowlist::load`]; where the file cannot be used, `earlier` is asked for the text that it last had when it could, if that
+    /// is to count.
     #[must_use]
-    pub fn load_or(path: impl Into<PathBuf>, earlier: impl FnOnce() -> Option<String>) -> Self {
+    pub fn load_or(path: impl Into<PathBuf>, earlier: impl FnOnce(&FileFault) -> Option<String>) -> Self {
         let path = path.into();
         let mut loaded = Loaded::read(&path, None);
         match &loaded.fault {
             None => {}
             Some(fault) => {
-                if *fault != FileFault::Missing {
-                    let list = earlier().and_then(|text| ListFile::parse(text.as_bytes()).ok());
-                    loaded.index = list.map(|list| Arc::new(Index::of(list)));
-                }
+                let list = earlier(fault).and_then(|text| ListFile::parse(text.as_bytes()).ok());
+                loaded.index = list.map(|list| Arc::new(Index::of(list)));
                 let told = if loaded.index.is_some() { KEPT } else { REFUSED };
                 tracing::error!(path = %path.display(), %fault, "{told}");
             }

@@ -181,6 +181,8 @@ struct Inner {
 
 /// A server that is gone.
 struct Outage {
+    /// Since when, as far as anybody asked.
+    since: Timestamp,
     found: Instant,
     /// When it is asked again.
     until: Instant,
@@ -417,6 +419,10 @@ impl Verifier for Notary {
 
     fn figures(&self, now: Timestamp) -> Option<Figures> {
         Some(self.inner.figures(now))
+    }
+
+    fn out_since(&self) -> Option<Timestamp> {
+        lock(&self.inner.outage).as_ref().map(|outage| outage.since)
     }
 }
 
@@ -754,7 +760,7 @@ impl Inner {
                 }
                 return self.refuse(entry, error, now).await;
             }
-            Ok(Err(Failure::Fetch(error))) => match self.missed(session, error).await {
+            Ok(Err(Failure::Fetch(error))) => match self.missed(session, error, now).await {
                 Miss::Refused(error) => return self.refuse(entry, error, now).await,
                 miss @ (Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => return Err(miss),
             },
@@ -864,19 +870,19 @@ impl Inner {
     }
 
     /// Remembers that the server is gone, for the other repositories: asked again after a second, and then ever more seldom.
-    fn gone(&self, error: &TrustError, asked: Instant) {
+    fn gone(&self, error: &TrustError, asked: Instant, now: Timestamp) {
         let mut outage = lock(&self.outage);
-        let wait = match &*outage {
+        let (since, wait) = match &*outage {
             None => {
                 tracing::warn!(server = self.source(), error = %error, "the Notary server is out of reach");
-                OUTAGE_FIRST
+                (now, OUTAGE_FIRST)
             }
             // Many find out at once: one of them counts.
             Some(before) if before.found > asked => return,
-            Some(before) => before.wait.saturating_mul(2).min(OUTAGE_TIME),
+            Some(before) => (before.since, before.wait.saturating_mul(2).min(OUTAGE_TIME)),
         };
         let found = Instant::now();
-        *outage = Some(Outage { found, until: found + wait, wait, error: error.clone() });
+        *outage = Some(Outage { since, found, until: found + wait, wait, error: error.clone() });
     }
 
     /// Whether the server itself is gone, by one question about no repository, which those who want to know share.
@@ -895,7 +901,7 @@ impl Inner {
 
     /// What follows where a file did not come. An outage is what the server did, never what one repository costs: only that lets
     /// what is known be used, and it counts for other repositories only once a question about none confirms it.
-    async fn missed(&self, session: &Session, error: FetchError) -> Miss {
+    async fn missed(&self, session: &Session, error: FetchError, now: Timestamp) -> Miss {
         let asked = Instant::now();
         let unreachable = |message| TrustError::new(TrustCode::Unreachable, message);
         let (error, otherwise) = match error {
@@ -941,7 +947,7 @@ impl Inner {
             }
         };
         if self.is_gone(session).await {
-            self.gone(&error, asked);
+            self.gone(&error, asked, now);
             return Miss::NoAnswer(error);
         }
         otherwise
@@ -961,7 +967,11 @@ impl Inner {
             let message = format!("{error}; what was verified at {since} is {why}");
             return Err(TrustError::new(error.code, message));
         }
-        self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)
+        let mut vouch = self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)?;
+        // It is used no longer than that, whatever its own dates say.
+        let end = SignedDuration::try_from(self.stale_limit).ok().and_then(|limit| since.checked_add(limit).ok());
+        vouch.expires = vouch.expires.into_iter().chain(end).min();
+        Ok(vouch)
     }
 
     /// The same, its root found to pass pins and dates now; the next who asks need not find that out again.
@@ -1093,11 +1103,11 @@ mod tests {
         let error = TrustError::new(TrustCode::Unreachable, "gone");
         let mut waits = Vec::new();
         for _ in 0..7 {
-            notary.inner.gone(&error, Instant::now());
+            notary.inner.gone(&error, Instant::now(), Timestamp::UNIX_EPOCH);
             let wait = lock(&notary.inner.outage).as_ref().unwrap().wait;
             waits.push(wait.as_secs());
             // Many find out at once: that is one step.
-            notary.inner.gone(&error, Instant::now() - Duration::from_millis(1));
+            notary.inner.gone(&error, Instant::now() - Duration::from_millis(1), Timestamp::UNIX_EPOCH);
             assert!(notary.inner.out_of_reach().is_some());
             tokio::time::advance(wait).await;
             // One who asks finds out; the others go on without.
@@ -1106,7 +1116,7 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
         notary.inner.reached();
         assert!(notary.inner.out_of_reach().is_none());
-        notary.inner.gone(&error, Instant::now());
+        notary.inner.gone(&error, Instant::now(), Timestamp::UNIX_EPOCH);
         assert_eq!(lock(&notary.inner.outage).as_ref().unwrap().wait, OUTAGE_FIRST);
     }
 }

@@ -47,6 +47,11 @@ pub trait Verifier: Send + Sync {
         deadline: Instant,
     ) -> Answer<'a>;
 
+    /// Since when its server is out of reach; `None`: it is not, or nobody asked, or there is none.
+    fn out_since(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// What it can tell of itself; nothing where it asks no server.
     fn figures(&self, _now: Timestamp) -> Option<Figures> {
         None

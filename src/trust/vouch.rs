@@ -53,6 +53,18 @@ pub enum VerifierKind {
     Registry,
 }
 
+impl VerifierKind {
+    /// As people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notary => "Notary",
+            Self::Allowlist => "the allowlist",
+            Self::Registry => "the registry",
+        }
+    }
+}
+
 /// From when the knowledge behind a vouch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -70,11 +70,20 @@ fn every_refusal_has_an_example_that_the_gate_could_say() {
 
 #[test]
 fn every_setting_is_explained_and_can_be_set() {
-    for name in VARIABLES {
-        assert!(SETTINGS.contains(&format!("\n## {name}\n")), "docs/settings.md: {name}");
-        assert!(README.contains(&format!("\n| `{name}` | ")), "README.md: {name}");
-        assert!(PLUGIN.contains(&format!("{{\"name\": \"{name}\", ")), "plugin/config.json: {name}");
-    }
+    let sections: Vec<&str> =
+        SETTINGS.lines().filter_map(|line| line.strip_prefix("## ")).flat_map(|heads| heads.split(", ")).collect();
+    let of_make = MAKEFILE.lines().find_map(|line| line.strip_prefix("SETTINGS := ")).unwrap();
+    let of_make: Vec<&str> = of_make.split(' ').collect();
+    // One list, in one order, everywhere.
+    assert_eq!(of_make, VARIABLES, "Makefile");
+    assert_eq!(sections, VARIABLES, "docs/settings.md");
+    let plugin: serde_json::Value = serde_json::from_str(PLUGIN).unwrap();
+    let of_plugin: Vec<_> = plugin["env"].as_array().unwrap().iter().map(|env| env["name"].as_str().unwrap()).collect();
+    assert_eq!(of_plugin, VARIABLES, "plugin/config.json");
+    let table =
+        README.split("\n## Configure\n").nth(1).unwrap().split("\n\n").find(|part| part.starts_with("| variable")).unwrap();
+    let rows: Vec<_> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows, VARIABLES, "README.md");
 }
 
 #[test]

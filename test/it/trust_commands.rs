@@ -1134,8 +1134,13 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         (None, unsigned(), "not-signed", "ask its publisher to sign this tag"),
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
-        (Some(&new), old, "trust-rolled-back", "tell the Notary's operator"),
-        (Some(&new), Files::new(), "trust-withdrawn", "have the publisher sign it again"),
+        (Some(&new), old, "trust-rolled-back", "ask the Notary's operator; if it was built anew, img-authz trust forget"),
+        (
+            Some(&new),
+            Files::new(),
+            "trust-withdrawn",
+            "ask its publisher to sign it again; if Notary was built anew, img-authz trust forget",
+        ),
     ] {
         let place = Place::new();
         if let Some(earlier) = earlier {

@@ -836,7 +836,10 @@ fn out_of_reach_pulls_are_refused_and_what_is_here_runs_until_it_expires() {
     *files.lock().unwrap() = None;
     assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
     let since = now();
-    assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Stale { since });
+    let stale = client.ask(Urgency::Run).unwrap();
+    assert_eq!(stale.freshness(), Freshness::Stale { since });
+    // What it is good for ends with the limit, before its own dates do.
+    assert_eq!(stale.expires(), Some(since + jiff::SignedDuration::from_hours(24)));
     // A new process, too; until the limit; and not past the date.
     let fresh = |change: fn(&mut Config)| Client::new(&server, folder.path(), change);
     assert!(fresh(|_| ()).ask(Urgency::Run).is_ok());

@@ -2,13 +2,12 @@
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use super::daemon::Flags;
+use super::daemon::{Flags, Names};
 use super::{ENGINE_TIME, Finding, files};
+use crate::cli::in_force::{Alive, is_alive};
 use crate::engine::{ContainerId, Engine, EngineError, Plugin, Started};
 use crate::gate::{DaemonFile, Listed};
 use crate::policy::{Settings, quoted};
@@ -20,8 +19,6 @@ const FOLDERS: [(&str, &[&str]); 3] = [
     ("/etc/docker/plugins", &["spec", "json"]),
     ("/usr/lib/docker/plugins", &["spec", "json"]),
 ];
-/// How long a plugin's socket gets to take a connection.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How the engine tells a refusal.
 const REFUSED: &str = "authorization denied by plugin ";
 /// How it tells that a plugin does not work.
@@ -49,7 +46,8 @@ pub(super) async fn plugin(
     find: impl Fn(&str) -> Option<PathBuf>,
 ) -> Vec<Finding> {
     let shown = quoted(gate);
-    let legacy = sockets(gate, find);
+    // A managed plugin's name has a tag, which the socket beside it has not.
+    let legacy = sockets(gate.strip_suffix(":latest").unwrap_or(gate), find);
     let by_socket = match legacy.first() {
         Some(path) => Some((quoted(&path.display().to_string()), listens(&shown, path).await)),
         None => None,
@@ -58,17 +56,18 @@ pub(super) async fn plugin(
         (Ok(Some(plugin)), Some((path, _))) => {
             let evidence = format!("there is a managed plugin {shown} and a plugin socket {path}: dockerd asks the managed one");
             let mut found = vec![Finding::warning("plugin-shadowed", evidence, "remove the one that you do not mean")];
-            found.extend((!plugin.enabled).then(|| disabled(&shown)));
+            found.extend((!plugin.enabled).then(|| disabled(gate)));
             found
         }
         (Ok(Some(plugin)), None) if plugin.enabled => {
             vec![Finding::ok("plugin", format!("managed plugin {shown} is enabled"))]
         }
-        (Ok(Some(_)), None) => vec![disabled(&shown)],
+        (Ok(Some(_)), None) => vec![disabled(gate)],
         (Ok(None), Some((_, finding))) => vec![finding],
         (Ok(None), None) => {
             let evidence = format!("there is no managed plugin {shown} and no plugin socket of that name");
-            let remedy = "install the gate; if it has another name, give that in PLUGIN";
+            let remedy = "install the gate (README, Install); if it has another name, give that in PLUGIN. Do not name it in daemon.json before \
+                          docker plugin ls shows it as enabled";
             vec![Finding::critical("plugin-missing", evidence, remedy)]
         }
         (Err(error), by_socket) => {
@@ -86,23 +85,46 @@ async fn listens(shown: &str, path: &Path) -> Finding {
     if path.extension().is_none_or(|ending| ending != "sock") {
         return Finding::ok("plugin", format!("{shown} is described in {told}"));
     }
-    match tokio::time::timeout(PATIENCE, UnixStream::connect(path)).await {
-        Ok(Ok(_)) => Finding::ok("plugin", format!("{shown} listens on {told}")),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Finding::info("plugin", format!("{told} may not be opened: {error}"), "run this as root")
-        }
-        Ok(Err(_)) | Err(_) => {
+    match is_alive(path).await {
+        Alive::Yes => Finding::ok("plugin", format!("{shown} answers on {told}")),
+        Alive::Silent => silent(shown.trim_matches('`'), false),
+        Alive::Unknown(why) => Finding::info("plugin", format!("{told} may not be opened: {why}"), "run this as root"),
+        Alive::No => {
             let evidence = format!("nobody answers on {told}: the engine refuses every call, or does not start");
             Finding::critical("plugin-dead", evidence, "start the gate: systemctl start img-authz")
         }
     }
 }
 
-fn disabled(shown: &str) -> Finding {
+/// A gate that is there and does not answer.
+pub(super) fn silent(gate: &str, is_managed: bool) -> Finding {
+    let shown = quoted(gate);
+    let evidence =
+        format!("the gate {shown} runs and does not answer: the engine waits for it at every call, and then refuses the call");
+    let again = if is_managed {
+        format!("docker plugin disable {gate} and docker plugin enable {gate}")
+    } else {
+        "restart the gate's service".to_owned()
+    };
+    let remedy =
+        format!("to get into Docker, take it out of daemon.json and reload the daemon; then {again}, put it back and reload");
+    Finding::critical("gate-not-answering", evidence, &remedy)
+}
+
+fn disabled(name: &str) -> Finding {
+    let shown = quoted(name);
     let evidence =
         format!("managed plugin {shown} is disabled: nothing is enforced, and dockerd does not start with it in daemon.json");
-    let remedy = "docker plugin enable it, then reload the daemon (kill -HUP): enabling alone does not put it back in the chain";
-    Finding::critical("plugin-disabled", evidence, remedy)
+    let remedy = format!(
+        "docker plugin enable {name}, then reload the daemon (systemctl reload docker): enabling alone does not put it back in the chain. \
+         Where dockerd does not start, first take it out of daemon.json"
+    );
+    Finding::critical("plugin-disabled", evidence, &remedy)
+}
+
+/// Whether a plugin that is not a managed one has this name.
+pub(super) fn has_socket(name: &str, find: impl Fn(&str) -> Option<PathBuf>) -> bool {
+    !sockets(name, find).is_empty()
 }
 
 /// Sockets and descriptions of that name, in the order dockerd looks for them.
@@ -131,7 +153,7 @@ fn sockets(gate: &str, find: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 /// engine without a gate answers 404, and nothing is looked up, pulled or started anywhere.
 pub(super) async fn asked(
     engine: &Engine,
-    gate: &str,
+    names: Names<'_>,
     settings: &Settings,
     file: Option<&DaemonFile>,
     flags: Option<&Flags>,
@@ -150,11 +172,11 @@ pub(super) async fn asked(
         Some(Listed::Nothing | Listed::NotAList) | None => 0,
     };
     let any_listed = listed + flags.map_or(0, |flags| flags.plugins.len()) > 0;
-    told(asked, gate, is_recorded, any_listed)
+    told(asked, names, is_recorded, any_listed)
 }
 
-fn told(asked: Asked, gate: &str, is_recorded: Option<bool>, any_listed: bool) -> Vec<Finding> {
-    let shown = quoted(gate);
+fn told(asked: Asked, names: Names<'_>, is_recorded: Option<bool>, any_listed: bool) -> Vec<Finding> {
+    let shown = quoted(names.gate);
     match asked {
         Asked::Refused { plugin, code } => {
             let by = quoted(&plugin);
@@ -167,7 +189,7 @@ fn told(asked: Asked, gate: &str, is_recorded: Option<bool>, any_listed: bool) -
                 "setting-fault" => vec![Finding::critical(
                     "gate-without-policy",
                     format!("{by} is asked, but its settings are faulty: every call that touches an image is refused"),
-                    "see settings-fault; as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd",
+                    "see settings-fault for what to change",
                 )],
                 _ => vec![Finding::ok("in-chain", format!("{by} was asked about a call and refused it ({code})"))],
             };
@@ -194,7 +216,7 @@ fn told(asked: Asked, gate: &str, is_recorded: Option<bool>, any_listed: bool) -
             vec![Finding::critical(
                 "not-in-chain",
                 format!("a call that {shown} must refuse reached the engine: the gate is not asked, nothing is enforced ({why})"),
-                "list it in daemon.json, see that it is enabled, then reload the daemon: systemctl reload docker, or kill -HUP",
+                &names.put_in(),
             )]
         }
         Asked::Broken(why) => vec![Finding::critical(
@@ -272,7 +294,10 @@ mod tests {
     }
 
     fn says(asked: Asked, recorded: Option<bool>) -> Vec<(&'static str, Severity)> {
-        told(asked, "img-authz", recorded, true).iter().map(|finding| (finding.id, finding.severity)).collect()
+        told(asked, Names { gate: "img-authz", id: None, stands: super::super::daemon::Stands::There }, recorded, true)
+            .iter()
+            .map(|finding| (finding.id, finding.severity))
+            .collect()
     }
 
     #[test]
@@ -311,10 +336,21 @@ mod tests {
         assert_eq!(ids(Ok(None)).await, [("plugin-missing", Critical)]);
         std::fs::remove_file(folder.join("img-authz.sock")).unwrap();
         let listener = tokio::net::UnixListener::bind(folder.join("img-authz.sock")).unwrap();
+        assert_eq!(ids(Ok(None)).await, [("gate-not-answering", Critical)]);
+        let answers = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0u8; 512]).await;
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
+            }
+        });
         assert_eq!(ids(Ok(None)).await, [("plugin", Good)]);
         assert_eq!(ids(managed(true)).await, [("plugin-shadowed", Warning)]);
+        let find = |path: &str| Some(root.path().join(path.trim_start_matches('/')));
+        assert_eq!(plugin("img-authz:latest", managed(true), find).await[0].id, "plugin-shadowed");
+        assert_eq!(plugin("img-authz:2", managed(true), find).await[0].id, "plugin");
         assert_eq!(ids(managed(false)).await, [("plugin-shadowed", Warning), ("plugin-disabled", Critical)]);
-        drop(listener);
+        answers.abort();
+        let _ = answers.await;
         assert_eq!(ids(Ok(None)).await, [("plugin-dead", Critical)]);
         let unanswered = || Err(EngineError::Timeout { call: "GET".into() });
         assert_eq!(ids(unanswered()).await, [("plugin-unknown", Warning), ("plugin-dead", Critical)]);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Finding, out, parts};
+use super::{Finding, Place, out, parts};
 use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
 use crate::image::ImageName;
-use crate::policy::{AllowlistSetting, Reason, Settings, Verdict, quoted};
+use crate::policy::{AllowlistSetting, Reason, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
 use crate::text::clean;
 use crate::trust::allowlist::file::{Entry, ListFile};
@@ -23,6 +23,8 @@ const JUDGE_TIME: Duration = Duration::from_mins(1);
 const MOST: usize = 500;
 /// How many are judged at a time.
 const AT_ONCE: usize = 8;
+/// How many remedies a finding has.
+const REMEDIES: usize = 4;
 /// How many are named in a finding.
 const NAMED: usize = 6;
 
@@ -44,13 +46,14 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Says {
     Yes,
-    No(&'static str),
+    /// By this code, with this to be done about it.
+    No(&'static str, &'static str),
     CannotTell(&'static str),
 }
 
 /// Judges what is on the host.
-pub(super) async fn judge(settings: &Settings, engine: &Engine, workers: tokio::runtime::Handle) -> Vec<Finding> {
-    let gate = match parts::asking(settings, workers) {
+pub(super) async fn judge(place: &Place, engine: &Engine, workers: tokio::runtime::Handle) -> Vec<Finding> {
+    let gate = match parts::asking(place, workers) {
         Ok(gate) => Arc::new(gate),
         Err(why) => return vec![Finding::warning("content-unknown", clean(&why), "see settings-fault")],
     };
@@ -59,7 +62,7 @@ pub(super) async fn judge(settings: &Settings, engine: &Engine, workers: tokio::
         Err(why) => return vec![Finding::warning("content-unknown", why, "repeat this once the engine answers")],
     };
     let mut findings = tell(&judged(&gate, subjects, JUDGE_TIME).await);
-    if let AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path) = settings.allowlist()
+    if let AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path) = place.settings.allowlist()
         && let (Ok(list), Ok(info)) = (ListFile::read(&path), engine.info(Instant::now() + LIST_TIME).await)
     {
         findings.extend(ids_alone(&list, info.store));
@@ -149,7 +152,7 @@ fn says(verdict: &Verdict) -> Says {
         // Gone since it was listed.
         Reason::ContainerUnknown { .. } => Says::Yes,
         reason if reason.is_unsure() => Says::CannotTell(reason.code()),
-        reason => Says::No(reason.code()),
+        reason => Says::No(reason.code(), reason.remedy()),
     }
 }
 
@@ -159,7 +162,7 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
         let of_kind = || judged.iter().filter(|(_, own, _)| *own == kind);
         let list: Vec<String> = of_kind()
             .filter_map(|(name, _, says)| match says {
-                Says::No(code) => Some(format!("{} ({code})", quoted(name))),
+                Says::No(code, _) => Some(format!("{} ({code})", quoted(name))),
                 Says::Yes | Says::CannotTell(_) => None,
             })
             .collect();
@@ -167,25 +170,41 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
         let shown = list.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         (list.len(), of_kind().count(), format!("{shown}{more}"))
     };
-    let remedy = "img-authz check says why, with every step: --action start ID. Stop what should not run, have the rest signed or registered";
+    // Outcomes differ, and so does what there is to do: what the refusal itself would say, for each that was met.
+    let remedies = |kind: Kind| {
+        let mut by_code: Vec<(&str, &str)> = Vec::new();
+        for (_, own, says) in judged {
+            if let (true, Says::No(code, remedy)) = (*own == kind, says)
+                && !by_code.iter().any(|(known, _)| known == code)
+            {
+                by_code.push((code, remedy));
+            }
+        }
+        by_code.iter().take(REMEDIES).map(|(code, remedy)| format!("{code}: {remedy}")).collect::<Vec<_>>().join(". ")
+    };
+    let of_containers =
+        |kind: Kind, first: &str| format!("{first}; img-authz check --action start ID says why. {}", remedies(kind));
     let (count, total, names) = refused(Kind::Running);
     if count > 0 {
         let evidence = format!("{count} of {total} running containers would be refused now: {names}");
-        findings.push(Finding::warning("running-unapproved", evidence, remedy));
+        let remedy = of_containers(Kind::Running, "stop and remove what should not run");
+        findings.push(Finding::warning("running-unapproved", evidence, &remedy));
     }
     let (count, total, names) = refused(Kind::Stopped);
     if count > 0 {
         let evidence = format!("{count} of {total} stopped containers would be refused now: {names}");
-        findings.push(Finding::info("stopped-unapproved", evidence, remedy));
+        let remedy = of_containers(Kind::Stopped, "remove what is not needed");
+        findings.push(Finding::info("stopped-unapproved", evidence, &remedy));
     }
     let (count, total, names) = refused(Kind::Image);
     if count > 0 {
         let evidence = format!("{count} of {total} images on this host would be refused now: {names}");
-        findings.push(Finding::info("images-unapproved", evidence, "have them signed or registered, or remove them"));
+        let remedy = format!("remove what is not needed (docker rmi). {}", remedies(Kind::Image));
+        findings.push(Finding::info("images-unapproved", evidence, &remedy));
     }
     let unsure = judged.iter().filter_map(|(_, _, says)| match says {
         Says::CannotTell(code) => Some(*code),
-        Says::Yes | Says::No(_) => None,
+        Says::Yes | Says::No(..) => None,
     });
     let codes: Vec<&str> = unsure.collect();
     if let Some(first) = codes.first() {

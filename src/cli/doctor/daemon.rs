@@ -9,6 +9,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::Finding;
+use crate::cli::place::is_called;
+use crate::engine::Plugin;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
 use crate::policy::quoted;
@@ -20,6 +22,8 @@ pub(super) const FILE_BYTES: u64 = 1 << 20;
 const COMMAND_BYTES: u64 = 128 << 10;
 /// Most processes, descriptors and sockets looked at. Stops a crowded host from taking for ever.
 const MOST: usize = 100_000;
+/// Most names of daemon.json that are told of one by one.
+const MOST_NAMED: usize = 8;
 /// How long the socket gets to take a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The ports of swarm: management, and the nodes' gossip.
@@ -35,9 +39,40 @@ pub(super) struct Names<'a> {
     pub(super) gate: &'a str,
     /// Its id, if it is a managed plugin.
     pub(super) id: Option<&'a str>,
+    /// Whether it is there to be named.
+    pub(super) stands: Stands,
+}
+
+/// Whether a plugin may be named in daemon.json: a reload with one that is not there and enabled ends dockerd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// It is there and enabled, or answers on its socket.
+    There,
+    /// It is there and disabled.
+    Disabled,
+    /// There is none.
+    Missing,
+    /// Not known.
+    Unknown,
 }
 
 impl Names<'_> {
+    /// How to put the gate into the chain, by its exact name; never one that is not there and enabled.
+    pub(super) fn put_in(&self) -> String {
+        let gate = clean(self.gate);
+        let add = format!("name it in daemon.json, \"authorization-plugins\": [\"{gate}\"], {RELOAD}");
+        match self.stands {
+            Stands::There => add,
+            Stands::Disabled => format!("first docker plugin enable {gate} (a reload that names a disabled plugin ends dockerd); then {add}"),
+            Stands::Missing => "first install and enable the gate (README, Install), until docker plugin ls shows it as enabled; then \
+                                repeat this, which says how to name it. A reload that names a plugin that is not there ends dockerd"
+                .to_owned(),
+            Stands::Unknown => "first see docker plugin ls: only a plugin that it shows as enabled may be named in daemon.json, by that very \
+                                name; a reload with any other ends dockerd"
+                .to_owned(),
+        }
+    }
+
     fn fits(&self, listed: &str) -> bool {
         let name = |text: &str| text.parse::<Reference>().ok().map(Reference::or_latest);
         let is_named = listed == self.gate || name(listed).is_some_and(|listed| Some(listed) == name(self.gate));
@@ -47,15 +82,16 @@ impl Names<'_> {
 
 /// dockerd's process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::cli) struct Process {
     pid: u32,
-    pub(super) flags: Flags,
+    pub(in crate::cli) flags: Flags,
 }
 
 /// What dockerd was started with, as far as it matters here.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags {
+pub(in crate::cli) struct Flags {
     pub(super) config_file: Option<PathBuf>,
+    pub(in crate::cli) data_root: Option<PathBuf>,
     pub(super) plugins: Vec<String>,
     hosts: Vec<String>,
     tls: bool,
@@ -64,13 +100,10 @@ pub(super) struct Flags {
 
 impl Process {
     /// The process behind the engine's socket; where systemd listens in its stead, the only dockerd there is.
-    pub(super) async fn behind(socket: &Path) -> Option<Self> {
+    pub(in crate::cli) async fn behind(socket: &Path) -> Option<Self> {
         let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await.ok()?.ok()?;
         let listener = stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok());
-        let pid = match listener.filter(|pid| is_dockerd(*pid)) {
-            Some(pid) => pid,
-            None => the_only_one()?,
-        };
+        let pid = engine_behind(listener?, program, the_only_one)?;
         let mut command = Vec::new();
         std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(COMMAND_BYTES).read_to_end(&mut command).ok()?;
         let words: Vec<String> =
@@ -79,13 +112,23 @@ impl Process {
     }
 }
 
-fn is_dockerd(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "dockerd")
+/// Another program is nobody's engine: who looked further would take another daemon's folders for this one's.
+fn engine_behind(listener: u32, program: impl Fn(u32) -> String, the_only_one: impl FnOnce() -> Option<u32>) -> Option<u32> {
+    match program(listener).as_str() {
+        "dockerd" => Some(listener),
+        "systemd" => the_only_one(),
+        _ => None,
+    }
+}
+
+/// The name of a process's program.
+fn program(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).map(|name| name.trim_end().to_owned()).unwrap_or_default()
 }
 
 fn the_only_one() -> Option<u32> {
     let entries = std::fs::read_dir("/proc").ok()?.take(MOST).flatten();
-    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| is_dockerd(*pid));
+    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| program(*pid) == "dockerd");
     let first = found.next()?;
     if found.next().is_some() { None } else { Some(first) }
 }
@@ -107,10 +150,11 @@ impl Flags {
             match name {
                 "--tls" => flags.tls = is_on(),
                 "--tlsverify" => flags.verify = is_on(),
-                "-H" | "--host" | "--config-file" | "--authorization-plugin" => {
+                "-H" | "--host" | "--config-file" | "--data-root" | "-g" | "--graph" | "--authorization-plugin" => {
                     let Some(value) = value.map(str::to_owned).or_else(|| words.next().cloned()) else { continue };
                     match name {
                         "--config-file" => flags.config_file = Some(value.into()),
+                        "--data-root" | "-g" | "--graph" => flags.data_root = Some(value.into()),
                         "--authorization-plugin" => flags.plugins.push(value),
                         _ => flags.hosts.push(value),
                     }
@@ -131,8 +175,7 @@ pub(super) fn file(
 ) -> (Option<DaemonFile>, Vec<Finding>) {
     let shown = quoted(&path.display().to_string());
     let by_flag = flags.is_some_and(|flags| flags.plugins.iter().any(|name| names.fits(name)));
-    let line = format!("\"authorization-plugins\": [\"{}\"]", clean(names.gate));
-    let add = format!("add {line} to {shown}, {RELOAD}");
+    let add = names.put_in();
     let text = match read {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -163,7 +206,7 @@ pub(super) fn file(
             "{shown} has the key {}; the key is `authorization-plugins`: dockerd {then}, and a reload ends what is enforced",
             quoted(key)
         );
-        findings.push(Finding::critical("daemon-json-key-typo", evidence, &format!("write {line}, {RELOAD}")));
+        findings.push(Finding::critical("daemon-json-key-typo", evidence, &format!("correct the key; {add}")));
     }
     if file.is_given_twice() {
         let evidence = format!("{shown} has `authorization-plugins` more than once; dockerd takes the last");
@@ -173,7 +216,7 @@ pub(super) fn file(
     match file.plugins() {
         Listed::NotAList => {
             let evidence = format!("`authorization-plugins` in {shown} is not a list of names: dockerd does not start with that");
-            findings.push(Finding::critical("daemon-json-not-a-list", evidence, &format!("write {line}, {RELOAD}")));
+            findings.push(Finding::critical("daemon-json-not-a-list", evidence, &add));
         }
         Listed::Plugins(_) if has_flag => {
             let evidence =
@@ -199,6 +242,36 @@ fn unlisted(by_flag: bool, evidence: String, remedy: &str) -> Finding {
     } else {
         Finding::critical("daemon-json-gate-missing", evidence, remedy)
     }
+}
+
+/// The plugins beside the gate that daemon.json names and that are not there, or not enabled: dockerd does not start with them.
+pub(super) fn others(
+    path: &Path,
+    file: Option<&DaemonFile>,
+    plugins: Option<&[Plugin]>,
+    names: Names<'_>,
+    is_socket: impl Fn(&str) -> bool,
+) -> Vec<Finding> {
+    let (Some(file), Some(plugins)) = (file, plugins) else { return Vec::new() };
+    let Listed::Plugins(listed) = file.plugins() else { return Vec::new() };
+    let shown = quoted(&path.display().to_string());
+    let mut findings = Vec::new();
+    // The gate's own state is told as such.
+    for name in listed.iter().filter(|name| !(names.fits(name) && names.stands != Stands::Missing)).take(MOST_NAMED) {
+        let (what, do_first) = match plugins.iter().find(|plugin| is_called(plugin, name)) {
+            Some(plugin) if plugin.enabled => continue,
+            Some(_) => ("is disabled", format!("docker plugin enable {}, or ", clean(name))),
+            None if is_socket(name) => continue,
+            None => ("is not there", String::new()),
+        };
+        let evidence = format!(
+            "{shown} names plugin {}, which {what}: dockerd does not start with that, and a reload or restart ends it",
+            quoted(name)
+        );
+        let remedy = format!("{do_first}take the name out of the file, before the daemon is reloaded or started");
+        findings.push(Finding::critical("daemon-json-plugin", evidence, &remedy));
+    }
+    findings
 }
 
 /// Where the engine listens beside its socket.
@@ -338,9 +411,15 @@ mod tests {
 
     fn found(text: &str, line: &str) -> Vec<(&'static str, Severity)> {
         let id = "5".repeat(64);
-        let names = Names { gate: "img-authz", id: Some(&id) };
+        let names = Names { gate: "img-authz", id: Some(&id), stands: Stands::There };
         let (_, findings) = file(Path::new("/etc/docker/daemon.json"), Ok(text.to_owned()), Some(&flags(line)), names);
         findings.iter().map(|finding| (finding.id, finding.severity)).collect()
+    }
+
+    #[test]
+    fn another_daemon_is_not_taken_for_the_one_behind_a_socket() {
+        let behind = |listener: &str| engine_behind(7, |_| listener.to_owned(), || Some(9));
+        assert_eq!(["dockerd", "systemd", "socat", ""].map(behind), [Some(7), Some(9), None, None]);
     }
 
     #[test]
@@ -351,6 +430,7 @@ mod tests {
         );
         assert_eq!(read.hosts, ["unix:///a", "tcp://0.0.0.0:2375", "tcp://b:1", "fd://"]);
         assert_eq!(read.config_file.as_deref(), Some(Path::new("/x/daemon.json")));
+        assert_eq!(read.data_root.as_deref(), Some(Path::new("/authorization-plugin")));
         assert_eq!(read.plugins, ["img-authz", "other"]);
         assert!(read.verify && !read.tls);
         assert!(!flags("dockerd --tlsverify=false").verify);
@@ -386,6 +466,33 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_that_is_not_there_and_enabled_is_never_advised_and_one_that_is_is_named_exactly() {
+        let advice = |stands| Names { gate: "gate:3", id: None, stands }.put_in();
+        let line = "\"authorization-plugins\": [\"gate:3\"]";
+        assert!(advice(Stands::There).contains(line));
+        assert!(advice(Stands::Disabled).starts_with("first docker plugin enable gate:3 "));
+        for stands in [Stands::Missing, Stands::Unknown] {
+            assert!(!advice(stands).contains("authorization-plugins") && advice(stands).contains("ends dockerd"), "{stands:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_ends_dockerd_is_told() {
+        let plugin = |name: &str, enabled| Plugin { id: "6".repeat(64), name: name.into(), enabled, ..Plugin::default() };
+        let plugins = [plugin("gate:3", true), plugin("off:latest", false)];
+        let ids = |listed: &str, stands| {
+            let file = DaemonFile::read(&format!(r#"{{"authorization-plugins":[{listed}]}}"#)).unwrap();
+            let names = Names { gate: "gate:3", id: None, stands };
+            let found = others(Path::new("/x"), Some(&file), Some(&plugins), names, |name| name == "opa");
+            found.iter().map(|finding| finding.evidence.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(r#""gate:3","opa""#, Stands::There), [""; 0]);
+        assert!(ids(r#""img-authz""#, Stands::There)[0].contains("`img-authz`, which is not there"));
+        assert!(ids(r#""gate:3","off""#, Stands::There)[0].contains("`off`, which is disabled"));
+        assert_eq!(ids(r#""off""#, Stands::There).len(), 1);
+    }
+
+    #[test]
     fn a_flag_beside_the_file_stops_the_next_start() {
         let text = r#"{"authorization-plugins":["img-authz"]}"#;
         assert_eq!(found(text, "dockerd --authorization-plugin=img-authz"), [("daemon-json-and-flag", Critical)]);
@@ -393,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_and_one_that_cannot_be_read_are_two_things() {
-        let names = Names { gate: "img-authz", id: None };
+        let names = Names { gate: "img-authz", id: None, stands: Stands::There };
         let of = |kind: std::io::ErrorKind| file(Path::new("/x"), Err(kind.into()), None, names).1[0].clone();
         assert_eq!(of(std::io::ErrorKind::NotFound).id, "daemon-json-gate-missing");
         assert_eq!(of(std::io::ErrorKind::PermissionDenied).id, "daemon-json-unreadable");
@@ -455,6 +562,6 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(open_ports(std::process::id()).unwrap().contains(&("127.0.0.1".to_owned(), port)));
-        assert!(!is_dockerd(std::process::id()));
+        assert_ne!(program(std::process::id()), "dockerd");
     }
 }

@@ -6,13 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Finding, parts};
+use super::{Basis, Finding, Place, parts};
 use crate::image::Host;
 use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
 use crate::registry::{self, Registry, RegistryError};
 use crate::text::clean;
-use crate::trust::notary::{Source, Standing};
+use crate::trust::allowlist::file::FileFault;
+use crate::trust::notary::{OnOutage, Source, Standing};
 
 /// How long each server gets.
 const SERVER_TIME: Duration = Duration::from_secs(5);
@@ -26,40 +27,106 @@ const CLOCK_WARNING: SignedDuration = SignedDuration::from_mins(2);
 const CLOCK_CRITICAL: SignedDuration = SignedDuration::from_hours(1);
 /// How long ahead the end of imported trust data is told: it has to be carried.
 const IMPORT_AHEAD: SignedDuration = SignedDuration::from_hours(72);
+/// Most faults told.
+const FAULTS: usize = 16;
 /// Docker's own Notary, which closes.
 const DOCKER_NOTARY: &str = "notary.docker.io";
 /// When it does.
 const CLOSES: &str = "2026-12-08T00:00:00Z";
 
-/// What the settings say. `policy` is filled where they are good.
-pub(super) fn settings(settings: &Settings, now: Timestamp, policy: &mut Option<Policy>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    match parts::policy(settings) {
+/// What the settings say. `policy` is filled where good ones are in force.
+pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy>) -> Vec<Finding> {
+    let mut findings = faults(place);
+    let mut kept = place.kept();
+    match parts::policy(&place.settings, &mut kept) {
         Ok(good) => {
+            let one = |fault: &String| {
+                let evidence = format!("{fault}; what it held when it last was good counts, also after a restart");
+                Finding::warning("settings-fault", evidence, "correct the file")
+            };
+            findings.extend(kept.file_faults().iter().take(FAULTS).map(one));
             findings.extend(weaknesses(&good));
             *policy = Some(good);
         }
-        Err(faults) => findings.extend(self::faults(&faults, settings.state_dir().join(parts::LAST_GOOD).is_file())),
+        // The settings were good when the gate read them, so that it is a file that has changed.
+        Err(faults) if place.is_told() && !place.is_void => {
+            let one = |fault: &PolicyFault| {
+                let evidence = format!("{fault}; the gate goes on with what it read before, until it reads its files again");
+                Finding::warning("settings-fault", evidence, "correct the file before the gate is started again")
+            };
+            findings.extend(faults.iter().take(FAULTS).map(one));
+        }
+        Err(_) => {}
     }
-    findings.extend(closing(settings, now));
+    findings.extend(list(place));
+    findings.extend(closing(&place.settings, now));
     if findings.is_empty() {
-        findings.push(Finding::ok("settings", "the settings have no fault, and every registry allowed needs a verifier's yes"));
+        // A gate that looks at itself need not say whose they are.
+        let whose = if place.basis == Ok(Basis::Environment) { String::new() } else { format!("; settings: {}", place.told()) };
+        let evidence = format!("the settings have no fault, and every registry allowed needs a verifier's yes{whose}");
+        findings.push(Finding::ok("settings", evidence));
     }
     findings
 }
 
-fn faults(faults: &[PolicyFault], has_last_good: bool) -> Vec<Finding> {
-    let one = |fault: &PolicyFault| {
-        let remedy = "as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd; for a gate without a managed plugin, its unit";
-        if has_last_good {
-            let evidence = format!("{}; the last good settings are in force", clean(&fault.to_string()));
-            Finding::warning("settings-fault", evidence, remedy)
-        } else {
-            let evidence = format!("{}; calls that touch an image are refused", clean(&fault.to_string()));
-            Finding::critical("settings-fault", evidence, remedy)
+fn faults(place: &Place) -> Vec<Finding> {
+    let remedy = match &place.plugin {
+        Some(plugin) => format!(
+            "docker plugin disable {0}, docker plugin set {0} NAME=value, docker plugin enable {0}, then reload the daemon; judge a \
+             value first: img-authz settings check NAME=value",
+            plugin.name
+        ),
+        None => {
+            "correct the variable where the gate is started (its unit), then restart it; judge a value first: img-authz settings \
+                 check NAME=value"
+                .to_owned()
         }
     };
-    faults.iter().take(16).map(one).collect()
+    let one = |fault: &String| {
+        if place.is_void {
+            let evidence = format!("{fault}; no earlier good settings are kept: calls that touch an image are refused");
+            Finding::critical("settings-fault", evidence, &remedy)
+        } else {
+            let evidence = format!("{fault}; the last good settings are in force");
+            Finding::warning("settings-fault", evidence, &remedy)
+        }
+    };
+    place.faults.iter().take(FAULTS).map(one).collect()
+}
+
+/// The allowlist that the gate requires, where it is not as it should be.
+fn list(place: &Place) -> Option<Finding> {
+    let kept = place.kept();
+    let list = kept.allowlist()?;
+    let shown = quoted(&list.path().display().to_string());
+    let status = list.status();
+    match (status.entries, status.fault) {
+        (None, fault) => {
+            let why = fault.map(|fault| fault.to_string()).unwrap_or_default();
+            let evidence = format!("the allowlist {shown} is required and cannot be used: {why}; every image is refused");
+            Some(Finding::critical("allowlist-unusable", evidence, "correct the file, or write it anew: img-authz register"))
+        }
+        (Some(0), _) => {
+            let evidence = format!("the allowlist {shown} is required and has no entry: every image is refused");
+            Some(Finding::critical(
+                "allowlist-empty",
+                evidence,
+                "img-authz register what may run; to want no list, remove the file and restart the gate",
+            ))
+        }
+        (Some(_), Some(fault)) => {
+            let then = match fault {
+                FileFault::Missing => {
+                    "the gate goes on with what it last held until its next start, and wants no list then, or refuses every image if \
+                     ALLOWLIST names it"
+                }
+                _ => "what it held when it last was good counts, also after a restart",
+            };
+            let evidence = format!("the allowlist {shown} cannot be used: {fault}; {then}");
+            Some(Finding::warning("allowlist-unusable", evidence, "correct the file, or write it anew: img-authz register"))
+        }
+        (Some(_), None) => None,
+    }
 }
 
 fn weaknesses(policy: &Policy) -> Vec<Finding> {
@@ -107,7 +174,9 @@ fn closing(settings: &Settings, now: Timestamp) -> Option<Finding> {
 }
 
 /// Greets the Notary and the registries, all at once, and compares clocks.
-pub(super) async fn network(settings: &Settings, policy: Option<&Policy>, now: Timestamp) -> Vec<Finding> {
+pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timestamp) -> Vec<Finding> {
+    let settings = &place.settings;
+    let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
     let mut findings = Vec::new();
     let mut clocks = Vec::new();
     let credentials = parts::credentials(settings).unwrap_or_default();
@@ -134,7 +203,12 @@ pub(super) async fn network(settings: &Settings, policy: Option<&Policy>, now: T
                 let greeted = tokio::time::timeout(SERVER_TIME * 2, greet(settings, server, &written)).await;
                 let answer = greeted.unwrap_or_else(|_| Err(NetError::Bad(format!("{} did not answer in time", quoted(server)))));
                 clocks.extend(answer.as_ref().ok().and_then(date));
-                findings.push(notary(server, written.root_ca.is_some(), answer));
+                findings.push(notary(
+                    server,
+                    written.root_ca.is_some(),
+                    answer,
+                    &Outage::of(&written, out_since, &standings, now),
+                ));
                 findings.extend(kept(&standings, now));
             }
             Source::Import => {
@@ -160,12 +234,64 @@ async fn greet(settings: &Settings, server: &str, written: &NotarySettings) -> R
     Client::new(&tls)?.get(&url, HeaderMap::new(), Bounds { bytes: GREETING_BYTES, time: SERVER_TIME }).await
 }
 
-fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>) -> Finding {
+/// What an outage of Notary means on this host.
+struct Outage {
+    /// Since when the gate knows of one.
+    since: Option<Timestamp>,
+    /// Whether what is known is used meanwhile.
+    rule: OnOutage,
+    /// When the first, and the last, repository's knowledge ends that still counts.
+    ends: Option<(Timestamp, Timestamp)>,
+}
+
+impl Outage {
+    fn of(written: &NotarySettings, since: Option<Timestamp>, standings: &[Standing], now: Timestamp) -> Self {
+        let ends = || standings.iter().filter_map(|standing| standing.usable_until(written.stale_limit)).filter(|end| *end > now);
+        let ends = ends().min().zip(ends().max());
+        Self { since, rule: written.on_outage, ends }
+    }
+
+    /// The finding, given why Notary is not asked.
+    fn told(&self, why: &str) -> Finding {
+        let since = self.since.map(|since| format!("; the gate cannot reach it since {since:.0}")).unwrap_or_default();
+        let remedy = "see that Notary runs, and check NOTARY, the network and the name service of this host";
+        match (self.rule, self.ends) {
+            (OnOutage::Deny, _) => {
+                let evidence =
+                    format!("{why}{since}; ON_OUTAGE is deny: every pull, create and start is refused until it answers");
+                Finding::critical(
+                    "notary-unreachable",
+                    evidence,
+                    &format!("{remedy}; ON_OUTAGE=run lets known images start meanwhile"),
+                )
+            }
+            (OnOutage::UseKnown, None) => {
+                let evidence =
+                    format!("{why}{since}; nothing is known that may still be used: every pull, create and start is refused");
+                Finding::critical("notary-unreachable", evidence, remedy)
+            }
+            (OnOutage::UseKnown, Some((first, last))) => {
+                let until = if first == last {
+                    format!("until {first:.0}")
+                } else {
+                    format!("until {first:.0}, the last until {last:.0}")
+                };
+                let evidence = format!("{why}{since}; pulls are refused, images of known repositories start {until}");
+                Finding::warning("notary-unreachable", evidence, remedy)
+            }
+        }
+    }
+}
+
+fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>, outage: &Outage) -> Finding {
     let shown = quoted(server);
     match answer {
         Ok(answer) if matches!(answer.status, 200 | 401) => {
             let by = if has_own_ca { "NOTARY_ROOT_CA" } else { "the system's and the folders' CAs" };
-            Finding::ok("notary", format!("Notary {shown} answers, and its certificate is good by {by}"))
+            let was_out =
+                outage.since.map(|since| format!("; the gate could not reach it since {since:.0}, and has not asked again yet"));
+            let was_out = was_out.unwrap_or_default();
+            Finding::ok("notary", format!("Notary {shown} answers, and its certificate is good by {by}{was_out}"))
         }
         Ok(answer) => {
             let evidence = format!("{shown} answers a Notary's greeting with status {}", answer.status);
@@ -179,12 +305,7 @@ fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>) -> F
             let evidence = format!("TLS with Notary {shown} fails: {}", clean(&cause));
             Finding::critical("notary-ca", evidence, "see the server's certificate: its names, its dates, and this host's clock")
         }
-        Err(error) => {
-            let evidence = format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()));
-            let remedy =
-                "check NOTARY, the network and the name service; pulls are refused meanwhile, known images go on for a day";
-            Finding::warning("notary-unreachable", evidence, remedy)
-        }
+        Err(error) => outage.told(&format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()))),
     }
 }
 
@@ -216,12 +337,7 @@ async fn standings(settings: &Settings, written: &NotarySettings, credentials: c
 fn imported(standings: &[Standing], limit: Duration, now: Timestamp) -> Finding {
     let remedy = "export it where Notary is reached (img-authz trust export), import it here (img-authz trust import)";
     // The end of what is refused for another reason is no matter.
-    let ends = |standing: &Standing| {
-        let expires = standing.expires.filter(|_| standing.fault.is_none())?;
-        // A limit that cannot be added never comes.
-        let limit = SignedDuration::try_from(limit).ok().and_then(|limit| standing.checked.checked_add(limit).ok());
-        Some(limit.map_or(expires, |limit| expires.min(limit))).filter(|end| *end > now)
-    };
+    let ends = |standing: &Standing| standing.usable_until(limit).filter(|end| *end > now);
     // Where it is short, bundles come often.
     let ahead = SignedDuration::try_from(limit / 2).unwrap_or(SignedDuration::MAX).min(IMPORT_AHEAD);
     let good: Vec<Timestamp> = standings.iter().filter_map(ends).collect();
@@ -314,7 +430,8 @@ mod tests {
 
     fn found(pairs: &[(&str, &str)], now: &str) -> Vec<(&'static str, Severity)> {
         let folder = tempfile::tempdir().unwrap();
-        let findings = settings(&with(pairs, folder.path()), at(now), &mut None);
+        let place = Place::judged(with(pairs, folder.path()), Basis::Environment, &[], |last| last);
+        let findings = settings(&place, at(now), &mut None);
         findings.iter().map(|finding| (finding.id, finding.severity)).collect()
     }
 
@@ -330,9 +447,11 @@ mod tests {
         assert_eq!(found(&[registry, own, ("BUILD", "allow")], EARLY), [("build-allowed", Info)]);
         assert_eq!(found(&[registry, own, ("MODE", "x"), ("POSTURE", "y")], EARLY), [("settings-fault", Critical); 2]);
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("settings.json"), "{}").unwrap();
-        let kept = settings(&with(&[registry, own, ("MODE", "x")], folder.path()), at(EARLY), &mut None);
-        assert_eq!((kept[0].id, kept[0].severity), ("settings-fault", Warning));
+        let good = with(&[registry, own], folder.path());
+        std::fs::write(folder.path().join("settings.json"), serde_json::to_vec(&good).unwrap()).unwrap();
+        let place = Place::judged(good.with("MODE", "x"), Basis::Environment, &[], |last| last);
+        let kept = settings(&place, at(EARLY), &mut None);
+        assert_eq!((kept.len(), kept[0].id, kept[0].severity), (1, "settings-fault", Warning));
     }
 
     #[test]
@@ -361,7 +480,9 @@ mod tests {
             (Err(NetError::Unreachable { host: host(), cause: "refused".into() }), "notary-unreachable", Warning),
             (Err(NetError::Timeout { host: host(), after: SERVER_TIME }), "notary-unreachable", Warning),
         ] {
-            let finding = notary("https://n.example", false, answer);
+            let ends = Some((at(EARLY), at(EARLY)));
+            let outage = Outage { since: None, rule: OnOutage::UseKnown, ends };
+            let finding = notary("https://n.example", false, answer, &outage);
             assert_eq!((finding.id, finding.severity), (id, severity));
         }
         let r: Host = "r.example".parse().unwrap();
@@ -369,6 +490,23 @@ mod tests {
         assert_eq!(registry(&r, Ok(answer(502))).id, "registry-strange");
         let refused = RegistryError::Net(NetError::Unreachable { host: host(), cause: String::new() });
         assert_eq!(registry(&r, Err(refused)).id, "registry-unreachable");
+    }
+
+    #[test]
+    fn an_outage_is_told_with_its_begin_and_its_end_and_is_critical_where_nothing_starts() {
+        let gone = || Err(NetError::Unreachable { host: "n.example:443".into(), cause: "refused".into() });
+        let (since, end) = (at("2026-11-22T01:00:00Z"), at("2026-11-23T01:00:00Z"));
+        let told = |rule, ends| notary("https://n.example", false, gone(), &Outage { since: Some(since), rule, ends });
+        let run = told(OnOutage::UseKnown, Some((end, end)));
+        assert_eq!((run.id, run.severity), ("notary-unreachable", Warning));
+        assert!(run.evidence.contains("since 2026-11-22T01:00:00Z") && run.evidence.contains("until 2026-11-23T01:00:00Z"));
+        assert_eq!(told(OnOutage::UseKnown, None).severity, Critical);
+        let deny = told(OnOutage::Deny, Some((end, end)));
+        assert!(
+            deny.severity == Critical && deny.evidence.contains("every pull, create and start is refused"),
+            "{}",
+            deny.evidence
+        );
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Notary {
                 let roots = roots_before(&server, &knowledge, self.inner.limits).await;
                 let roots = match roots {
                     Ok(roots) => roots,
-                    Err(error) => match self.inner.missed(session, error).await {
+                    Err(error) => match self.inner.missed(session, error, seen).await {
                         Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error) => {
                             return Err(error);
                         }

@@ -51,6 +51,15 @@ impl Standing {
         self.roles.iter().find(|expiry| expiry.matters(self.is_renewed))
     }
 
+    /// Until when it may be used while nobody can check it; nothing where it is not used at all.
+    #[must_use]
+    pub fn usable_until(&self, limit: Duration) -> Option<Timestamp> {
+        let expires = self.expires.filter(|_| self.fault.is_none())?;
+        // A limit that cannot be added never comes.
+        let limit = SignedDuration::try_from(limit).ok().and_then(|limit| self.checked.checked_add(limit).ok());
+        Some(limit.map_or(expires, |limit| expires.min(limit)))
+    }
+
     /// Whether this host's clock went back since some check.
     #[must_use]
     pub fn is_ahead(&self, now: Timestamp) -> bool {

@@ -1,0 +1,235 @@
+# shellcheck shell=bash disable=SC2154,SC2016
+# What the commands say on a real host, as a new administrator meets them: a gate of another name, an engine that is down, a gate that
+# hangs, faulty settings, an allowlist that is gone, an outage, an upgrade from source. Sourced by tests.sh, whose words it uses.
+
+# ours COMMAND...: img-authz on the host, where the engine runs, with a person's environment. Leaves what it said in `said`, its
+# exit code in `ended`
+ours() {
+    local command=("$RIG_TOOLS/../../plugin/rootfs/img-authz" "$@")
+    [[ -z ${RIG_TREE:-} ]] || command=("$RIG_TOOLS/tree.sh" beside "${command[@]}")
+    ended=0
+    said=$(env -u DOCKER_CONFIG ${as:+"${as[@]}"} "${command[@]}" 2>&1) || ended=$?
+}
+
+# ends CODE WORDS COMMAND...: img-authz ends so, and says these words
+ends() {
+    local code=$1 words=$2
+    shift 2
+    ours "$@"
+    assertEquals "exit code of img-authz $*: $said" "$code" "$ended"
+    assertContains "img-authz $*" "$said" "$words"
+}
+
+further_tests+=(test_gate_of_another_name)
+test_gate_of_another_name() {
+    local first=$PLUGIN repo
+    repo=$(cd "$RIG_TOOLS/../.." && pwd)
+    uninstall
+    make -s -C "$repo" create settings enable PLUGIN_NAME=gate PLUGIN_TAG=3 REGISTRY=registry.test:5000 LOG=debug \
+        NOTARY=https://notary.test:4443 NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" > /dev/null
+    PLUGIN=gate:3
+    assertContains "LOG is handed over" "$(docker plugin inspect -f '{{.Settings.Env}}' $PLUGIN)" "LOG=debug"
+    # Not listed: the advice is to name this one, and no other.
+    doctor
+    found critical daemon-json-gate-missing not-in-chain
+    found ok plugin
+    ours doctor
+    assertContains "the exact name" "$said" '"authorization-plugins": ["gate:3"]'
+    assertNotContains "no plugin that is not there" "$said" '["img-authz"]'
+    engine gate gate:3
+    doctor
+    found ok in-chain daemon-json plugin
+    not_found critical
+    ends 0 'in force in `gate:3`' check registry.test:5000/app:1.0 --action pull
+    ends 0 '`gate:3` answers' settings
+    # A name that would end dockerd at the next reload.
+    cp /etc/docker/daemon.json "$SHUNIT_TMPDIR/daemon.json"
+    sed 's/gate:3/img-authz/' "$SHUNIT_TMPDIR/daemon.json" > /etc/docker/daemon.json
+    doctor
+    found critical daemon-json-plugin daemon-json-gate-missing
+    cp "$SHUNIT_TMPDIR/daemon.json" /etc/docker/daemon.json
+
+    # Disabled while daemon.json names it, and then the engine ends: the cause is told, nothing is made up.
+    docker plugin disable $PLUGIN > /dev/null
+    ends 2 'is disabled' settings
+    engine stop
+    sed "s|{|{\"data-root\": \"$RIG_DATA\", |" "$SHUNIT_TMPDIR/daemon.json" > /etc/docker/daemon.json
+    doctor
+    found critical plugin-disabled engine-unreachable
+    not_found 'warning docker-notary-closes' 'warning state-folder' 'warning settings-unknown' 'warning audit-log'
+    ours doctor
+    assertContains "how to get it back" "$said" "docker plugin enable gate:3"
+    ends 1 'could not tell' check registry.test:5000/app:1.0
+    ends 0 'BLOCKED' log -n 50
+    # Not root: neither the engine nor its files can be asked.
+    as=(/usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups)
+    ends 1 "the gate's settings are not known" check registry.test:5000/app:1.0
+    assertNotContains "nothing is refused" "$said" DENY
+    ends 1 "the gate's settings are not known" settings
+    ends 1 "the gate's state folder is not known" log
+    as=()
+    cp "$SHUNIT_TMPDIR/daemon.json" /etc/docker/daemon.json
+    config_without_gate
+    engine start
+    docker plugin enable $PLUGIN > /dev/null
+    engine gate $PLUGIN
+
+    # What a root shell has set for docker is not the gate's.
+    mkdir -p "$SHUNIT_TMPDIR/own"
+    echo 'no JSON' > "$SHUNIT_TMPDIR/own/config.json"
+    as=(DOCKER_CONFIG="$SHUNIT_TMPDIR/own")
+    ends 0 'ALLOW: approved by Notary' check registry.test:5000/app:1.0 --action pull
+    as=()
+    uninstall
+    PLUGIN=$first
+    "$RIG_TOOLS/install.sh" > /dev/null
+}
+
+# daemon.json names no plugin; for an engine that is down
+config_without_gate() { sed -i 's/"authorization-plugins": \[[^]]*\],\{0,1\} *//' /etc/docker/daemon.json; }
+
+further_tests+=(test_commands_beside_a_gate_that_hangs)
+test_commands_beside_a_gate_that_hangs() {
+    local pid
+    in_posture_images
+    pid=$(plugin_pid)
+    kill -STOP "$pid"
+    ends 1 'does not answer' check registry.test:5000/app:1.0
+    ends 2 'does not answer' settings
+    doctor
+    found critical gate-not-answering
+    not_found 'warning settings-unknown' 'warning docker-notary-closes'
+    kill -CONT "$pid"
+    wait_until 60 docker ps > /dev/null 2>&1
+    assertTrue "the gate is back" $?
+    ends 0 'ALLOW' check registry.test:5000/app:1.0 --action pull
+}
+
+further_tests+=(test_commands_judge_by_what_is_in_force)
+test_commands_judge_by_what_is_in_force() {
+    local list=/etc/docker/img-authz/allowlist.json
+    in_posture_images
+    docker_signed
+    # Judged before anything is disabled.
+    ends 2 'MODE: `x` is neither' settings check MODE=x
+    ends 2 'is not a setting' settings check REGISTYR=registry.test:5000
+    ends 0 'good' settings check MODE=audit
+    reconfigure MODE=x
+    ends 2 'MODE: `x` is neither' settings
+    assertContains "and says so" "$said" "the last good ones count"
+    ends 0 'the last good ones count' check registry.test:5000/app:1.0
+    doctor
+    found warning settings-fault
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    reconfigure MODE=
+    ends 0 'in force' settings
+
+    # An allowlist, then a broken, an emptied and a removed one: what the gate does is what is told.
+    ends 0 added register --from-registry --yes registry.test:5000/app:1.0
+    wait_until 10 refused_as not-in-allowlist docker pull registry.test:5000/tool:1.0
+    ends 2 not-in-allowlist check registry.test:5000/tool:1.0 --action pull
+    cp $list "$SHUNIT_TMPDIR/list"
+    sleep 2
+    echo '{' > $list
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    ends 0 ALLOW check registry.test:5000/app:1.0
+    doctor
+    found warning allowlist-unusable
+    rm $list
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    ends 0 ALLOW check registry.test:5000/app:1.0
+    ends 2 not-in-allowlist check registry.test:5000/tool:1.0 --action pull
+    echo '{"version": 1, "entries": []}' > $list
+    refused not-in-allowlist docker pull registry.test:5000/app:1.0
+    ends 2 not-in-allowlist check registry.test:5000/app:1.0 --action pull
+    doctor
+    found critical allowlist-empty
+    rm $list
+    reconfigure MODE=
+    ends 0 ALLOW check registry.test:5000/app:1.0 --action pull
+
+    # Registered, and refused all the same.
+    ends 0 'would be refused still: no-trust-data' register --from-registry --yes registry.test:5000/plain:1.0
+    rm $list
+    reconfigure MODE=
+}
+
+# refused_as CODE COMMAND...: for waiting
+refused_as() {
+    local code=$1
+    shift
+    "$@" 2>&1 | grep -q "$code"
+}
+
+further_tests+=(test_an_outage_is_told_everywhere)
+test_an_outage_is_told_everywhere() {
+    local before
+    in_posture_images
+    reconfigure FRESHNESS=0
+    docker_signed
+    ends 0 good trust status
+    unplug_notary
+    before=$(audit_lines)
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    recorded "$before" '"action":"start"' '"stale_since":"' '"stale_until":"'
+    assertTrue "the start on old data is on record as one" $?
+    ends 0 'Notary is out of reach: its trust data was last checked at' log
+    # The gate says it within a second.
+    wait_until 5 grep -q '"notary_out_since": "' "$(dirname "$(audit_log)")/in-force.json"
+    ends 2 'the Notary server is out of reach' trust status
+    ends 0 'out of reach for the gate since' check registry.test:5000/app:1.0
+    doctor
+    found warning notary-unreachable
+    assertContains "since when" "$findings" "cannot reach it since"
+    reconfigure ON_OUTAGE=deny
+    ends 2 "$trust_unreachable" check registry.test:5000/app:1.0
+    doctor
+    found critical notary-unreachable
+    plug_notary
+    reconfigure ON_OUTAGE= FRESHNESS=
+    doctor
+    not_found critical warning
+}
+
+further_tests+=(test_upgrade_from_source_keeps_state_and_settings)
+test_upgrade_from_source_keeps_state_and_settings() {
+    local repo before first
+    repo=$(cd "$RIG_TOOLS/../.." && pwd)
+    in_posture_images
+    reconfigure FRESHNESS=7
+    docker_signed
+    before=$(audit_lines)
+    first=$(head -n 1 "$(audit_log)")
+    assertTrue "there is something to keep" "((before > 0))"
+    # Enabled or not: make create does not touch what is there.
+    output=$(make -s -C "$repo" create 2>&1)
+    assertNotEquals "make create refuses: $output" 0 $?
+    assertContains "$output" "make upgrade"
+    output=$(make -s -C "$repo" upgrade 2>&1)
+    assertNotEquals "nor is an enabled plugin upgraded: $output" 0 $?
+    engine gate none
+    docker plugin disable "$PLUGIN" > /dev/null
+    output=$(make -s -C "$repo" create 2>&1)
+    assertNotEquals "make create refuses: $output" 0 $?
+    assertEquals "nothing was lost" "$before" "$(($(audit_lines) < before ? 0 : before))"
+    output=$(make -s -C "$repo" upgrade 2>&1)
+    assertEquals "make upgrade: $output" 0 $?
+    docker plugin enable "$PLUGIN" > /dev/null
+    engine gate "$PLUGIN"
+    assertEquals "the audit log goes on" "$first" "$(head -n 1 "$(audit_log)")"
+    assertTrue "nothing of it is missing" "(($(audit_lines) >= before))"
+    assertContains "settings" "$(docker plugin inspect -f '{{.Settings.Env}}' "$PLUGIN")" "FRESHNESS=7"
+    assertContains "also of many lines" "$(docker plugin inspect -f '{{.Settings.Env}}' "$PLUGIN")" "END CERTIFICATE"
+    assertEquals "no copy is left" "" "$(find "$RIG_DATA" -maxdepth 1 -name 'img-authz-upgrade.*')"
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    reconfigure FRESHNESS=
+}
+
+further_tests+=(test_make_takes_no_misspelt_setting)
+test_make_takes_no_misspelt_setting() {
+    local repo
+    repo=$(cd "$RIG_TOOLS/../.." && pwd)
+    output=$(env -u MAKELEVEL make -s -C "$repo" settings REGISTYR=registry.test:5000 2>&1)
+    assertNotEquals "a misspelt name is refused: $output" 0 $?
+    assertContains "$output" REGISTYR
+}
