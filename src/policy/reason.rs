@@ -258,13 +258,13 @@ impl Reason {
             Self::ServiceNeedsDigest { image } => format!("service image {} is not pinned by a digest", quoted(image)),
             Self::ServicePlugin { plugin } => format!("the service runs {}, which is not a container image", quoted(plugin)),
             Self::ServiceUnknown { service } => {
-                format!("service {} is not there, or has no earlier specification of containers", quoted(service))
+                format!("service {} does not exist, or has no previous version to roll back to", quoted(service))
             }
             Self::StartWithBody => "a start with a body can replace the container's host configuration".to_owned(),
             Self::StartFromCheckpoint => "a start from a checkpoint runs a process image that nothing vouches for".to_owned(),
             Self::ContainerUnknown { container } => format!("no container {} on this host", quoted(container)),
-            Self::BuildDenied { what } => format!("{what} runs base images that the daemon does not show to plugins"),
-            Self::PostureForbids { what } => format!("posture lockdown refuses {what}"),
+            Self::BuildDenied { what } => format!("{what} runs base images that dockerd does not show to plugins"),
+            Self::PostureForbids { what } => format!("posture lockdown refuses {what}, for every client of the Docker API"),
             // Some doors are no more than their name.
             Self::HostDoor { door, what } if door == what => format!("{} gives access to the host", quoted(door)),
             Self::HostDoor { door, what } => format!("{door} {} gives access to the host", quoted(what)),
@@ -272,7 +272,7 @@ impl Reason {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
             }
             Self::PluginUnapproved { plugin, digest: Some(digest) } => {
-                format!("nothing approves plugin {} as {digest}", quoted(plugin))
+                format!("plugin {} is not approved as {digest}", quoted(plugin))
             }
             Self::PluginUnapproved { plugin, digest: None } => {
                 format!("the engine shows no plugin {} with a digest of its content", quoted(plugin))
@@ -282,17 +282,17 @@ impl Reason {
             Self::RouteUnknown { route } => format!("{} is not an API call that this gate knows", quoted(route)),
             Self::Unreadable(why) => printable(&why.to_string()),
             Self::CallUnreadable { why } => clean(why),
-            Self::EngineUnreachable { why } => format!("the gate cannot ask the engine about it: {}", clean(why)),
+            Self::EngineUnreachable { why } => format!("the gate cannot look it up in dockerd: {}", clean(why)),
             Self::NameBusy { name } => {
-                format!("a call that gives the name {} to a container, or starts by it, is under way", quoted(name))
+                format!("another call is giving the name {} to a container, or starting it", quoted(name))
             }
             Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
-            Self::StateUnwritable => "the gate cannot write to its state folder which name is being given".to_owned(),
+            Self::StateUnwritable => "the gate cannot record in its state folder (STATE_DIR) which name is being given".to_owned(),
             Self::AuditUnavailable => {
                 "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned()
             }
             Self::ContainerBusy { container } => {
-                format!("the engine does not say what container {} is: another call holds it", quoted(container))
+                format!("dockerd does not say which image container {} has, because another call locks it", quoted(container))
             }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
@@ -310,9 +310,9 @@ impl Reason {
             }
             Self::Trust { error, .. } => trust_remedy(error.code),
             Self::OfId { reason, .. } => reason.remedy(),
-            Self::ContentMismatch { .. } => "pull it again; if the refusal stays, ask the publisher to sign this content",
+            Self::ContentMismatch { .. } => "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content",
             Self::ImageUnapproved { .. } => {
-                "pull it by the name it is signed under, or have it added to the allowlist (img-authz register)"
+                "pull it by the name it is signed under, or ask this host's administrator (img-authz help image-unapproved)"
             }
             Self::ImageMissing { .. } => "pull it by its name first",
             Self::NoImage => "create the container from an approved image",
@@ -320,18 +320,18 @@ impl Reason {
             Self::MountNeedsDigest { .. } => "name it by its full image id, or by NAME@sha256:DIGEST",
             Self::ServiceNeedsDigest { .. } => "use NAME@sha256:DIGEST, or let the CLI resolve the image",
             Self::ServicePlugin { .. } => "run services from approved images only",
-            Self::ServiceUnknown { .. } => "update the service to the image that you want, named by its digest",
+            Self::ServiceUnknown { .. } => "update the service to the image that you want, as NAME@sha256:DIGEST",
             Self::StartWithBody => "start it without a body",
             Self::StartFromCheckpoint => "start it without a checkpoint",
             Self::ContainerUnknown { .. } => "see docker ps -a",
-            Self::BuildDenied { .. } => "build elsewhere and sign the result, or set BUILD=allow",
+            Self::BuildDenied { .. } => "build on another host and sign the result, or ask this host's administrator to set BUILD=allow",
             Self::PostureForbids { .. } => {
-                "ask this host's administrator; no client of the Docker API may do it while POSTURE is lockdown"
+                "ask this host's administrator, who can do it while the gate is switched off"
             }
             Self::HostDoor { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_DOORS",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::PluginUnapproved { .. } => {
-                "install it by an approved digest, or ask this host's administrator to name it in ALLOW_PLUGINS"
+                "install a signed plugin by NAME@sha256:DIGEST, or ask this host's administrator to add this digest to ALLOW_PLUGINS"
             }
             Self::PluginBusy => "repeat the call",
             Self::SelfProtect { .. } => "as root on this host, first take the gate out of daemon.json and reload dockerd",
@@ -353,7 +353,7 @@ impl Reason {
                 "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call"
             }
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
-            Self::ContainerBusy { .. } => "end the calls that use it (docker cp, export), then repeat",
+            Self::ContainerBusy { .. } => "end the calls that use it (docker cp, docker export), then repeat",
             Self::Overloaded => "repeat the call",
             Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
             Self::SettingFault { .. } => {
@@ -400,30 +400,30 @@ impl Reason {
 #[must_use]
 pub const fn trust_remedy(code: TrustCode) -> &'static str {
     match code {
-        TrustCode::Unreachable => "check from this host that the server can be reached, then repeat",
+        TrustCode::Unreachable => "repeat; if it stays so, ask this host's administrator to check the way to that server",
         TrustCode::Busy => "repeat in a minute; if it stays so, tell that server's operator",
         TrustCode::CaRefused => "give the gate that server's CA: NOTARY_ROOT_CA for Notary, certs.d/HOST/ca.crt for a registry",
-        TrustCode::Unauthorized => "put credentials for the registry into the gate's config.json (setting DOCKER_CONFIG)",
+        TrustCode::Unauthorized => "this host's administrator adds that registry's login to the gate's config.json (img-authz help DOCKER_CONFIG)",
         TrustCode::NoTrustData => "ask its publisher to sign it (docker trust sign), or use a signed image",
         TrustCode::Withdrawn => {
-            "its trust data was deleted: ask its publisher to sign it again; if Notary was built anew, img-authz trust forget REPOSITORY"
+            "ask the publisher if it was deleted on purpose; if the Notary server was reinstalled: img-authz help trust-withdrawn"
         }
         TrustCode::NotSigned => "ask its publisher to sign this tag (docker trust sign), or use a signed one",
         TrustCode::SignerMissing => {
-            "have that signer run docker trust sign with its key; owners add one by docker trust signer add"
+            "ask that signer to run docker trust sign on the machine with the signer's key (img-authz help signer-missing)"
         }
         TrustCode::Invalid => "do not use this image; tell its publisher and the Notary server's operator",
-        TrustCode::Expired => "ask the publisher to sign it again, and check this host's clock",
+        TrustCode::Expired => "check this host's clock; if it is right, ask the publisher to sign again",
         TrustCode::RolledBack => {
-            "someone served old trust data: ask the Notary's operator; if it was built anew, img-authz trust forget REPOSITORY"
+            "ask the Notary server's operator why it sent old trust data; only if it was reinstalled: img-authz help trust-rolled-back"
         }
-        TrustCode::RootNotTrusted => "compare the root key with its publisher, then pin it (img-authz trust pin)",
-        TrustCode::NotListed => "approve it on this host with img-authz register",
+        TrustCode::RootNotTrusted => "this host's administrator compares the root key with its publisher, then pins it: img-authz help NOTARY_PINS",
+        TrustCode::NotListed => "ask this host's administrator to approve it (img-authz register)",
         TrustCode::AllowlistUnavailable => "fix the allowlist file on this host; the gate's log says what is wrong",
-        TrustCode::NotInRegistry => "pull it again from its registry, or push it there",
+        TrustCode::NotInRegistry => "pull it again, or push it to that registry",
         TrustCode::NotImported => "export it where Notary is reached (img-authz trust export), import it here (trust import)",
         TrustCode::ImportExpired => "import a newer bundle (img-authz trust export, trust import), and check this host's clock",
-        TrustCode::Misconfigured => "see the gate's log and img-authz doctor",
+        TrustCode::Misconfigured => "this host's administrator: see the gate's log and img-authz doctor",
     }
 }
 
