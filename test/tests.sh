@@ -602,7 +602,7 @@ further_tests+=(test_a_name_that_a_create_gives_starts_nothing)
 test_a_name_that_a_create_gives_starts_nothing() { locked 1 create; }
 
 further_tests+=(test_a_form_that_is_withheld_starts_nothing)
-test_a_form_that_is_withheld_starts_nothing() { locked 1 form; }
+test_a_form_that_is_withheld_starts_nothing() { locked 2 form; }
 
 # --- The plugin's life ---
 
