@@ -293,6 +293,12 @@ mod tests {
         assert!(posts(&path, "AuthZRes", &list).await.contains("\"Allow\":true"));
         assert!(posts(&path, "AuthZRes", &call(rename, &large(8 << 20))).await.contains("\"Allow\":true"));
         assert!(posts(&path, "AuthZReq", &call("/containers/new/start", "")).await.contains("container-unknown"));
+        // The daemon's JSON writes six bytes for each of these: the target alone is more than the beginning that is read first.
+        let long = format!("/containers/bad/rename?name=other&x={}", "\\u003c".repeat(50_000));
+        assert!(posts(&path, "AuthZReq", &call(&long, "")).await.contains("\"Allow\":true"));
+        assert!(posts(&path, "AuthZReq", &call("/containers/other/start", "")).await.contains("name-busy"));
+        assert!(posts(&path, "AuthZRes", &call(&long, &large(10))).await.contains("\"Allow\":true"));
+        assert!(posts(&path, "AuthZReq", &call("/containers/other/start", "")).await.contains("container-unknown"));
     }
 
     /// 40 silent peers, and a daemon that keeps its connection, with room for four.

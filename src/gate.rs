@@ -31,9 +31,9 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal, Recorded};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
 use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Policy, Posture, Reason, Verdict};
-use crate::request::{Cgroupns, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
+use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Urgency, Verifier};
-use crate::wire::{Answer, Call, CallError};
+use crate::wire::{Answer, Call, CallError, NoEnd};
 
 pub use daemon_file::{DaemonFile, Listed};
 use gather::OnBehalf;
@@ -148,6 +148,15 @@ pub struct Judgement {
     pub facts: Facts,
     /// The verdict.
     pub verdict: Verdict,
+}
+
+/// What a call that is to pass holds until it ends.
+#[derive(Debug, Clone, Copy, Default)]
+struct Holds {
+    /// The number of its lease of a name.
+    lease: Option<u64>,
+    /// The number of its turn among the calls about plugins.
+    turn: Option<u64>,
 }
 
 impl Gate {
@@ -333,18 +342,36 @@ impl Gate {
         let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
         let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
         if matches!(place, Some(None)) {
-            return self.answer(Some((&call, &intent)), &Verdict::Deny(Reason::Overloaded), &Facts::default(), began);
+            return self.answer(
+                Some((&call, &intent)),
+                &Verdict::Deny(Reason::Overloaded),
+                &Facts::default(),
+                Holds::default(),
+                began,
+            );
         }
-        let Judgement { facts, verdict } = match prejudged {
-            Some(verdict) => Judgement { facts: Facts::default(), verdict },
+        let (Judgement { facts, verdict }, mut holds) = match prejudged {
+            Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
             None => match &intent {
                 Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
                 _ => self.judge_under_lease(&rules, &call, &intent, began).await,
             },
         };
+        // Who waits for a name keeps no place of the repository that was judged.
+        let place = match (&verdict, &intent, place) {
+            (Verdict::Allow(_), Intent::Create(create), place) if create.name.is_some() => {
+                drop(place);
+                Some(self.places.enter(&places::counted_by_name(create)))
+            }
+            (_, _, place) => place,
+        };
         let verdict = match verdict {
+            Verdict::Allow(_) if matches!(place, Some(None)) => Verdict::Deny(Reason::Overloaded),
             Verdict::Allow(permit) => match self.hold_name(&call, &intent, began).await {
-                Ok(()) => Verdict::Allow(permit),
+                Ok(lease) => {
+                    holds.lease = lease.or(holds.lease);
+                    Verdict::Allow(permit)
+                }
                 Err(reason) => Verdict::Deny(reason),
             },
             Verdict::Deny(reason) => Verdict::Deny(reason),
@@ -352,7 +379,7 @@ impl Gate {
         if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
             self.pull_begins(pull, &call, began).await;
         }
-        self.answer(Some((&call, &intent)), &verdict, &facts, began)
+        self.answer(Some((&call, &intent)), &verdict, &facts, holds, began)
     }
 
     /// Remembers what the host holds under a tag that is pulled: engines do not tell whether a pull failed.
@@ -372,12 +399,11 @@ impl Gate {
 
     /// Refuses and records a post that never became a call.
     pub fn refuse(&self, reason: Reason) -> Answer {
-        self.answer(None, &Verdict::Deny(reason), &Facts::default(), Instant::now())
+        self.answer(None, &Verdict::Deny(reason), &Facts::default(), Holds::default(), Instant::now())
     }
 
-    /// Reads what the daemon posted to `AuthZRes`; `None` if that call's end means nothing to the gate.
-    #[must_use]
-    pub fn read_end(posted: &[u8]) -> Option<Call> {
+    /// Reads what the daemon posted to `AuthZRes`, as far as it is there.
+    pub fn read_end(posted: &[u8]) -> Result<Call, NoEnd> {
         // Nothing that reads has an end that means anything, and its answer may be large (`docker ps`).
         Call::decode_end(posted, |method| !matches!(method, "GET" | "HEAD" | "OPTIONS"))
     }
@@ -398,7 +424,7 @@ impl Gate {
     }
 
     /// A start by a name holds the name from before the look until the daemon has acted.
-    async fn judge_under_lease(&self, rules: &Rules, call: &Call, intent: &Intent, began: Instant) -> Judgement {
+    async fn judge_under_lease(&self, rules: &Rules, call: &Call, intent: &Intent, began: Instant) -> (Judgement, Holds) {
         let claim = match intent {
             Intent::Start(start) if !identity::is_full_id(&start.container) => {
                 Some(Claim::Start(start.container.trim_start_matches('/').to_owned()))
@@ -410,7 +436,9 @@ impl Gate {
             None => None,
             Some(claim) => match self.hold(&key, claim, intent, began).await {
                 Ok(number) => Some(number),
-                Err(reason) => return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) },
+                Err(reason) => {
+                    return (Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) }, Holds::default());
+                }
             },
         };
         let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
@@ -426,24 +454,35 @@ impl Gate {
                 (Verdict::Allow(_) | Verdict::Deny(_), _) => self.leases.give_up(lease),
             }
         }
-        judgement
+        (judgement, Holds { lease, turn: None })
     }
 
     /// A plugin call takes its turn before the look, and gives it back where it is refused.
-    async fn judge_plugin(&self, rules: &Rules, call: &Call, plugin: &PluginCall, intent: &Intent, began: Instant) -> Judgement {
-        let key = call_key(call);
-        if let Err(reason) = self.plugins.begin(&key, plugin) {
-            return Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) };
-        }
-        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
-        match (&judgement.verdict, &judgement.facts.plugin) {
-            (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
-                self.plugins.judged(&key, id, *digest);
+    async fn judge_plugin(
+        &self,
+        rules: &Rules,
+        call: &Call,
+        plugin: &PluginCall,
+        intent: &Intent,
+        began: Instant,
+    ) -> (Judgement, Holds) {
+        let turn = match self.plugins.begin(&call_key(call), plugin) {
+            Ok(turn) => turn,
+            Err(reason) => {
+                return (Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) }, Holds::default());
             }
-            (Verdict::Allow(_), _) => {}
-            (Verdict::Deny(_), _) => self.plugins.end(&key),
+        };
+        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
+        if let Some(turn) = turn {
+            match (&judgement.verdict, &judgement.facts.plugin) {
+                (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
+                    self.plugins.judged(turn, id, *digest);
+                }
+                (Verdict::Allow(_), _) => {}
+                (Verdict::Deny(_), _) => self.plugins.give_up(turn),
+            }
         }
-        judgement
+        (judgement, Holds { lease: None, turn })
     }
 
     async fn judge_in_time(&self, rules: &Rules, intent: &Intent, on_behalf: OnBehalf, began: Instant) -> Judgement {
@@ -460,20 +499,20 @@ impl Gate {
         Judgement { facts, verdict }
     }
 
-    /// A call that gives a name waits for starts by that name to end.
-    async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<(), Reason> {
+    /// A call that gives a name waits for starts by that name to end. Returns its lease's number.
+    async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<Option<u64>, Reason> {
         let bare = |name: &str| name.trim_start_matches('/').to_owned();
         let key = call_key(call);
         match intent {
             Intent::Create(create) => match &create.name {
                 Some(name) => {
-                    let image = create.image.as_ref().map(ToString::to_string).unwrap_or_default();
-                    self.hold(&key, &Claim::Create { name: bare(name), image }, intent, began).await?;
+                    let image = image_text(create);
+                    let lease = self.hold(&key, &Claim::Create { name: bare(name), image }, intent, began).await?;
                     // A full disk is no reason to make no containers.
                     let _ = tokio::time::timeout(KEEPS, self.leases.save()).await;
-                    Ok(())
+                    Ok(Some(lease))
                 }
-                None => Ok(()),
+                None => Ok(None),
             },
             Intent::Rename { container, name } => {
                 let (from, name) = (bare(container), bare(name));
@@ -481,11 +520,11 @@ impl Gate {
                 let lease = self.hold(&key, &claim, intent, began).await?;
                 let held = self.hold_rename(lease, &from, name, began).await;
                 if held.is_err() {
-                    self.leases.end_given(&key);
+                    self.leases.give_up(lease);
                 }
-                held
+                held.map(|()| Some(lease))
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 
@@ -550,8 +589,8 @@ impl Gate {
     pub(super) async fn settle(&self, claim: Option<&Claim>) {
         for pending in self.leases.pending(claim) {
             let is_over = match &pending.to {
-                To::Container(container) => self.is_renamed(container, &pending.name).await,
-                To::Image(image) => pending.is_old || self.is_created(image, &pending.name).await,
+                To::Container(container) => self.is_renamed(container).await,
+                To::Image(image) => pending.is_old || (pending.is_whole && self.is_created(image, &pending.name).await),
                 To::Nothing => true,
             };
             if is_over {
@@ -562,13 +601,12 @@ impl Gate {
 
     /// Whether a rename whose end the daemon has not told is carried out, or was dropped (by another plugin, by a restart of the
     /// engine). It waits in the line for its container's lock; who comes later and has had the lock twice has passed it.
-    async fn is_renamed(&self, container: &ContainerId, name: &str) -> bool {
+    async fn is_renamed(&self, container: &ContainerId) -> bool {
         for _ in 0..2 {
             // The gate's own wait for that lock must not become what holds others up.
             let Some(look) = self.looks.enter(container.as_str()) else { return false };
             match look.ended(self.ends.container(container.as_str(), Instant::now() + SETTLES).await) {
                 Ok(None) => return true,
-                Ok(Some(found)) if found.name == name => return true,
                 Ok(Some(_)) => {}
                 Err(_) => return false,
             }
@@ -585,12 +623,14 @@ impl Gate {
     }
 
     /// Gives back what a call holds that was to pass and is refused after all: it gets no AuthZRes.
-    fn take_back(&self, call: &Call) {
-        let key = call_key(call);
-        self.leases.end(&key);
-        self.leases.end_given(&key);
-        self.plugins.end(&key);
-        self.pulls.brought_nothing(&key, None);
+    fn take_back(&self, call: &Call, holds: Holds) {
+        if let Some(lease) = holds.lease {
+            self.leases.give_up(lease);
+        }
+        if let Some(turn) = holds.turn {
+            self.plugins.give_up(turn);
+        }
+        self.pulls.brought_nothing(&call_key(call), None);
     }
 
     /// Whether a create whose end the daemon has not told is over. Before it has the name it waits for what every look at its image
@@ -622,7 +662,7 @@ impl Gate {
     }
 
     /// Records the verdict, keeps what was approved, and answers.
-    fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Answer {
+    fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, holds: Holds, began: Instant) -> Answer {
         let mode = self.mode();
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
         let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage))
@@ -632,9 +672,9 @@ impl Gate {
             let is_passing = matches!((verdict, mode), (Verdict::Allow(_), Mode::Enforce));
             if recorded == Recorded::Lost && is_passing && self.audit_rule() == AuditRule::Require {
                 if let Some((call, _)) = read {
-                    self.take_back(call);
+                    self.take_back(call, holds);
                 }
-                return self.answer(read, &Verdict::Deny(Reason::AuditUnavailable), facts, began);
+                return self.answer(read, &Verdict::Deny(Reason::AuditUnavailable), facts, Holds::default(), began);
             }
         }
         let (decision, code) = match (verdict, mode) {
@@ -794,6 +834,11 @@ fn says_closed(rules: &Rules) -> bool {
         Rules::Good { policy, .. } => policy.http2 == Http2Rule::Closed,
         Rules::Faulty { .. } => false,
     }
+}
+
+/// The image of a create, as its lease notes it.
+fn image_text(create: &Create) -> String {
+    create.image.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Method and target, which dockerd repeats in AuthZRes.

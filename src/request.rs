@@ -37,7 +37,7 @@ pub enum Intent {
     Pull(Pull),
     /// `POST /containers/create`.
     Create(Box<Create>),
-    /// `POST /containers/N/start` and `/restart`.
+    /// `POST /containers/N/start` and `/restart`, and `/update` with a restart policy.
     Start(Start),
     /// `POST /containers/N/rename`.
     Rename {
@@ -122,24 +122,26 @@ pub struct Create {
     pub doors: Vec<Door>,
 }
 
-/// A start or restart of a container.
+/// A start or restart of a container, or what arms it to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// The container, as named in the call (percent-decoded).
     pub container: String,
-    /// `start` or `restart`.
+    /// Which call.
     pub action: StartAction,
     /// What makes it more than a plain start.
     pub extra: Option<StartExtra>,
 }
 
-/// Which of the two calls.
+/// Which of the calls that start a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAction {
     /// `/start`
     Start,
     /// `/restart`
     Restart,
+    /// `/update` with a restart policy: the engine starts the container by itself from then on.
+    Update,
 }
 
 /// What makes a start more than a plain start.
@@ -214,7 +216,7 @@ pub enum Drive {
     Attach,
     /// `PUT /containers/N/archive`: plants files.
     PutArchive,
-    /// `POST /containers/N/update`.
+    /// `POST /containers/N/update` without a restart policy.
     Update,
     /// `POST /containers/N/checkpoints`, DELETE likewise.
     Checkpoint,
@@ -421,6 +423,7 @@ impl Intent {
             Route::Create => create::create(&asked),
             Route::Start(container, action) => start::start(container, action, &asked),
             Route::Rename(container) => start::rename(container, &asked),
+            Route::Update(container) => start::update(container, call),
             Route::Remove(container) => Ok(Self::Remove { container: container.to_owned() }),
             Route::Exec => other::exec(call),
             Route::Drive(drive) => Ok(Self::Drive(drive)),
@@ -430,7 +433,7 @@ impl Intent {
             Route::PluginPull => plugin::pull(&asked),
             Route::PluginUpgrade(plugin) => plugin::upgrade(plugin, &asked),
             Route::PluginCreate => plugin::create(&asked),
-            Route::PluginChange(plugin, change) => Ok(Self::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change })),
+            Route::PluginChange(plugin, change) => plugin::change(plugin, change, &asked),
             Route::Swarm => Ok(Self::Swarm),
             Route::VolumeCreate => other::volume(call),
             Route::VolumeUpdate(volume) => Ok(other::volume_update(volume)),

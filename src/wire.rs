@@ -5,4 +5,4 @@ mod answer;
 mod call;
 
 pub use answer::{ACTIVATION, Answer, CONTENT_TYPE};
-pub use call::{Call, CallError, Outcome};
+pub use call::{Call, CallError, NoEnd, Outcome};

@@ -8,6 +8,7 @@ long as the client likes, and a look at it does not end. Runs inside the rig's m
     locks.py many --good REFERENCE [--unguarded]                     nor do more of them than the gate looks at at a time
     locks.py create --good REFERENCE [--unguarded]                   a name that a create gives starts nothing, however long the
                                                                      client's volume driver takes
+    locks.py form --good REFERENCE --evil IMAGE-ID [--unguarded]     a call whose form the client withholds does not outlive its lease
 
 A try for each --container, some at once.
 """
@@ -250,15 +251,53 @@ def slow_create(args):
     return 0 if (by_prefix, by_id, after) == (expected, "started", "started") else 1
 
 
+def withheld(args, action, evil):
+    """Asks for a start with a form, of which nothing comes until the name means another container; what the engine said to that."""
+    good = create(args.good, "web")
+    prepared(good and evil, "no containers")
+    named(evil, "evil")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(SOCKET)
+        client.sendall(f"POST /containers/web/{action} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                       "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\n".encode())
+        client.settimeout(2 if args.unguarded else HELD)
+        try:
+            answer = client.recv(4096)
+        except TimeoutError:
+            answer = b""
+        if not answer:
+            prepared(rename(good, "away") and rename(evil, "web"), "the name does not move")
+            client.settimeout(60)
+            client.sendall(b"t=00000")
+            answer = client.recv(4096)
+    is_evil = has_started(evil)
+    # What is shown whole is waited for by nobody: as Portainer asks, and as anybody does.
+    by_id = say(*call("POST", f"/containers/{good}/start", {})), say(*call("POST", f"/containers/{good}/{action}?t=0"))
+    remove(good)
+    remove(evil)
+    return is_evil, b"request-unreadable" in answer, by_id
+
+
+def form(args):
+    made = args.container or [create(args.evil), create(args.evil)]
+    results = [withheld(args, action, evil) for action, evil in zip(("restart", "start"), made)]
+    started, refused, by_id = zip(*results)
+    print(f"locks form{' without the gate' if args.unguarded else ''}: the other content started in {sum(started)} of "
+          f"{len(results)}; refused {sum(refused)}; by id {by_id}")
+    if any(word != "started" for both_words in by_id for word in both_words):
+        return 1
+    return 0 if (sum(started), sum(refused)) == ((2, 0) if args.unguarded else (0, 2)) else 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rename", "restart", "look", "many", "create"])
+    parser.add_argument("what", choices=["rename", "restart", "look", "many", "create", "form"])
     parser.add_argument("--good", required=True, help="a signed reference")
     parser.add_argument("--evil", help="the id of an image that nobody vouches for")
     parser.add_argument("--container", action="append", help="a container of it, made before the gate came")
     parser.add_argument("--unguarded", action="store_true", help="the gate is out of the chain")
     args = parser.parse_args()
-    others = {"look": look, "many": many, "create": slow_create}
+    others = {"look": look, "many": many, "create": slow_create, "form": form}
     if args.what in others:
         return others[args.what](args)
     return attacked(args, gate_dies if args.what == "restart" else lambda: time.sleep(HELD))

@@ -603,6 +603,9 @@ test_containers_that_hang_hold_no_other_up() { locked 1 many; }
 further_tests+=(test_a_name_that_a_create_gives_starts_nothing)
 test_a_name_that_a_create_gives_starts_nothing() { locked 1 create; }
 
+further_tests+=(test_a_form_that_is_withheld_starts_nothing)
+test_a_form_that_is_withheld_starts_nothing() { locked 2 form; }
+
 # --- The plugin's life ---
 
 # reconfigure NAME=VALUE...: as the documentation says: disable, set, enable, SIGHUP

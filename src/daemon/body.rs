@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::policy::Reason;
+use crate::wire::NoEnd;
 
 /// Largest post read: dockerd forwards bodies to 4 MiB, which base64 makes 5.6, and headers beside.
 const POST_BYTES: usize = 6 << 20;
@@ -90,24 +91,25 @@ impl Budget {
     pub(super) async fn read_end<T: Send + 'static>(
         &self,
         mut body: Incoming,
-        decode: impl Fn(&[u8]) -> Option<T> + Send + 'static,
+        decode: impl Fn(&[u8]) -> Result<T, NoEnd> + Send + 'static,
     ) -> Option<T> {
         let until = Instant::now() + SENDING;
         let mut read = Vec::new();
         if fill(&mut body, &mut read, SMALL_BYTES, until).await {
-            return decode(&read);
+            return decode(&read).ok();
         }
-        if decode(&read).is_none() {
+        // A long target, of which JSON writes some characters in six bytes, is cut there: it is read on.
+        if matches!(decode(&read), Err(NoEnd::Unwanted)) {
             drain(&mut body, until).await;
             return None;
         }
         let kib = u32::try_from(END_BYTES >> 10).unwrap_or(u32::MAX);
         let reserved = tokio::time::timeout(PATIENCE, self.ends_kib.acquire_many(kib)).await;
         if matches!(reserved, Ok(Ok(_))) && fill(&mut body, &mut read, END_BYTES, until).await {
-            return self.workers.spawn_blocking(move || decode(&read)).await.ok().flatten();
+            return self.workers.spawn_blocking(move || decode(&read).ok()).await.ok().flatten();
         }
         drain(&mut body, until).await;
-        self.workers.spawn_blocking(move || decode(&read)).await.ok().flatten()
+        self.workers.spawn_blocking(move || decode(&read).ok()).await.ok().flatten()
     }
 }
 

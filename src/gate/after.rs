@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::leases::Judged;
-use super::{Gate, Rules, call_key};
+use super::{Gate, Rules, call_key, image_text};
 use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::image::ImageName;
@@ -47,7 +47,7 @@ impl Gate {
             // A handler that streams its answer, as a pull does, sets no status, and dockerd shows none.
             Intent::Pull(pull) if succeeded || status.is_none() => self.arrived(&pull, &call_key(call)).await,
             Intent::Create(create) => {
-                self.leases.end_given(&call_key(call));
+                self.leases.end_given(&call_key(call), Some(&image_text(&create)));
                 // One without a status has failed (engines from 29 on).
                 if succeeded {
                     self.created(call, &create).await;
@@ -79,7 +79,7 @@ impl Gate {
                 let _ = tokio::spawn(end).await;
             }
             // Of the rest a rename alone, which may have lost its text on the way, gave a name.
-            _ => self.leases.end_given(&call_key(call)),
+            _ => self.leases.end_given(&call_key(call), None),
         }
     }
 
@@ -120,8 +120,8 @@ impl Gate {
     }
 
     /// Records the new container. The name it was asked for may have moved between the look and the daemon's own: then the
-    /// container was made of content that nobody judged. It cannot be started by a call, but an engine that starts again
-    /// may start it by its restart policy, so it is told loudly.
+    /// container was made of content that nobody judged. It cannot be started, but whoever approves that content later, approves it too;
+    /// so it is told loudly.
     async fn created(&self, call: &Call, create: &Create) {
         #[derive(Deserialize)]
         struct Made {
@@ -206,21 +206,14 @@ impl Gate {
         }
     }
 
-    /// The judged container began with this call, or else everything that did is judged. Where the gate was restarted in between,
-    /// only what the name means now is.
+    /// Everything that began since the call was asked about, and that no judged start accounts for, is judged: that the judged container
+    /// began proves nothing, its restart policy or an earlier start may have begun it. Where the gate was restarted in between, only what
+    /// the name means now is.
     async fn started(self: &Arc<Self>, start: &Start, judged: Option<Judged>) {
         let since = judged.as_ref().map_or_else(
             || crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(),
             |judged| judged.since.checked_sub(SLACK).unwrap_or_default(),
         );
-        if let Some(Judged { begun, container: Some(id), .. }) = &judged {
-            let found = self.ends.container(id, Instant::now() + CALL).await;
-            let has_begun = found.is_ok_and(|found| found.is_some_and(|found| found.started_at >= Some(since)));
-            // Another call may have started it, in place of this one.
-            if has_begun && self.leases.starts_since(id, *begun) <= 1 {
-                return;
-            }
-        }
         // The list waits for no container's lock.
         let all = match self.ends.containers(Instant::now() + CALL).await {
             Ok(all) => all,
@@ -251,8 +244,11 @@ impl Gate {
             return;
         }
         let Some(reason) = self.refusal_of(listed, found.is_some()).await else { return };
-        // What could not be found out is no reason to kill; the next start is asked about again.
-        if reason.is_unsure() {
+        // What was approved once is not killed because that could not be found out again; the next start is asked about. A client can
+        // keep the gate from finding out about content of its own.
+        let image = found.as_ref().map_or(listed.image, |found| found.image);
+        let was_approved = image.is_some_and(|image| !self.records.of(&image).is_empty());
+        if reason.is_unsure() && was_approved {
             self.not_looked(&format!("container {id}: {}", reason.message()));
             return;
         }

@@ -86,8 +86,6 @@ pub enum Busy {
 pub struct Judged {
     /// When the daemon asked about it.
     pub since: Timestamp,
-    /// The same, as the gate counts time.
-    pub begun: Instant,
     /// The whole id of the container it was judged by.
     pub container: Option<String>,
 }
@@ -96,8 +94,10 @@ pub struct Judged {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     number: u64,
-    /// The name that is given.
+    /// The name that is given, cut to be shown.
     pub name: String,
+    /// Whether nothing was cut off it: no other container's name may stand for it.
+    pub is_whole: bool,
     /// To what.
     pub to: To,
     /// Whether it is older than any create that the engine may still carry out unseen.
@@ -164,7 +164,6 @@ struct Held {
     /// Of method and target of the call, as dockerd repeats them in AuthZRes.
     call: Key,
     name: Key,
-    begun: Instant,
     until: Instant,
     since: Timestamp,
     judged: Option<String>,
@@ -249,7 +248,7 @@ impl Leases {
 
     /// Waits until `claim` excludes nothing that is held, at most until `deadline`, and holds it for `call`. Returns the lease's number.
     pub async fn hold(&self, call: &str, claim: &Claim, deadline: Instant) -> Result<u64, Busy> {
-        let _waits = self.wait_for(claim)?;
+        let mut place = None;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -261,6 +260,10 @@ impl Leases {
             };
             if now >= deadline {
                 return Err(Busy::Held);
+            }
+            // Only who has to wait takes a place in the line.
+            if place.is_none() {
+                place = Some(self.wait_for(claim)?);
             }
             tokio::select! {
                 () = &mut changed => {}
@@ -301,9 +304,10 @@ impl Leases {
         }
     }
 
-    /// Gives up a start's or a create's lease whose call is refused.
+    /// Gives up the lease of a call that is refused, and no other of a call that is spelled alike.
     pub fn give_up(&self, number: u64) {
         self.lock().held.retain(|lease| lease.number != number);
+        self.end_where(|given| given.number == number);
         self.changed.notify_waiters();
     }
 
@@ -323,11 +327,6 @@ impl Leases {
         self.lock().judged.iter().any(|(id, _)| id == container)
     }
 
-    /// How many starts of this container were let pass since then.
-    pub fn starts_since(&self, container: &str, begun: Instant) -> usize {
-        self.lock().judged.iter().filter(|(id, at)| id == container && *at >= begun).count()
-    }
-
     /// Ends a lease of the start `call`; what it was judged by. `None`: there is none any more (the gate was restarted in between).
     /// Of several, one that holds still ends first: what other plugins refused never ends.
     pub fn end(&self, call: &str) -> Option<Judged> {
@@ -339,13 +338,19 @@ impl Leases {
         let lease = state.held.remove(at);
         drop(state);
         self.changed.notify_waiters();
-        Some(Judged { since: lease.since, begun: lease.begun, container: lease.judged })
+        Some(Judged { since: lease.since, container: lease.judged })
     }
 
-    /// Ends the oldest lease of the name that `call` gives.
-    pub fn end_given(&self, call: &str) {
+    /// Ends a lease of the name that `call` gives: of several the newest, among creates of the same image, if it is known.
+    pub fn end_given(&self, call: &str, image: Option<&str>) {
         let call = key(call);
-        self.end_where(|given| given.kept.call == call);
+        let number = {
+            let state = self.lock();
+            let of_call = || state.given.iter().rev().filter(|given| given.kept.call == call);
+            let same = image.and_then(|image| of_call().find(|given| given.kept.image.as_deref() == Some(image)));
+            same.or_else(|| of_call().next()).map(|given| given.number)
+        };
+        self.end_where(|given| Some(given.number) == number);
     }
 
     fn end_where(&self, ends: impl Fn(&Given) -> bool) {
@@ -384,6 +389,7 @@ impl Leases {
         let pending = |given: &Given| Pending {
             number: given.number,
             name: given.kept.name.clone(),
+            is_whole: key(&given.kept.name) == given.kept.gives,
             to: match (&given.kept.container, &given.kept.image) {
                 (Some(container), _) => To::Container(container.clone()),
                 (None, Some(image)) => To::Image(image.clone()),
@@ -541,7 +547,7 @@ impl State {
                 if self.held.len() >= MAX_LEASES {
                     return Err(Busy::Full);
                 }
-                self.held.push(Held { number, call, name: key(name), begun: now, until: now + HELD, since, judged: None });
+                self.held.push(Held { number, call, name: key(name), until: now + HELD, since, judged: None });
                 return Ok(number);
             }
             Claim::Create { name, image } => {
@@ -601,7 +607,7 @@ mod tests {
     async fn held(leases: &Leases, call: &str, claim: &Claim, container: char) -> Result<(), Busy> {
         let number = leases.hold(call, claim, soon()).await?;
         let told = leases.rename_of(number, id(container).unwrap()).await;
-        told.inspect_err(|_| leases.end_given(call))
+        told.inspect_err(|_| leases.give_up(number))
     }
 
     #[tokio::test(start_paused = true)]
@@ -625,7 +631,7 @@ mod tests {
         // Nor does the name that the rename was called by come to mean another container.
         assert_eq!(leases.hold("other", &rename("evil", "bad"), soon()).await, Err(Busy::Held));
         leases.hold("start", &Claim::Start("db".into()), soon()).await.unwrap();
-        leases.end_given("rename");
+        leases.end_given("rename", None);
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
@@ -651,7 +657,7 @@ mod tests {
         assert_eq!(names, ["web"]);
         let again = kept_in(&file);
         assert_eq!(again.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
-        again.end_given("rename");
+        again.end_given("rename", None);
         again.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
         again.save().await.unwrap();
         let third = kept_in(&file);
@@ -697,6 +703,24 @@ mod tests {
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
+    /// Both are spelled alike; the second is refused, for the container's sake.
+    #[tokio::test(start_paused = true)]
+    async fn a_rename_that_is_refused_leaves_an_equal_one_its_name() {
+        let leases = Leases::default();
+        for number in 1..MAX_RENAMES_OF_ONE {
+            held(&leases, &format!("r{number}"), &rename("bad", &format!("n{number}")), 'b').await.unwrap();
+        }
+        held(&leases, "rename", &rename("bad", "web"), 'b').await.unwrap();
+        assert_eq!(held(&leases, "rename", &rename("bad", "web"), 'b').await, Err(Busy::Full));
+        tokio::time::advance(HELD).await;
+        // What is left is the one under way: the engine can be asked about its container.
+        let pending = leases.pending(Some(&Claim::Start("web".into())));
+        assert_eq!(pending.into_iter().map(|pending| pending.to).collect::<Vec<_>>(), [To::Container(id('b').unwrap())]);
+        assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+        leases.end_given("rename", None);
+        leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn renames_of_one_container_do_not_take_every_place() {
         let leases = Leases::default();
@@ -722,6 +746,26 @@ mod tests {
         tokio::time::advance(Duration::from_secs(6)).await;
         tokio::task::yield_now().await;
         assert_eq!(leases.hold("start", &Claim::Start("web".into()), soon()).await, Err(Busy::Held));
+    }
+
+    /// One client holds some names and has as many calls wait for them as may.
+    #[tokio::test(start_paused = true)]
+    async fn who_needs_not_wait_needs_no_place_in_the_line() {
+        let leases = std::sync::Arc::new(Leases::default());
+        let later = Instant::now() + Duration::from_secs(5);
+        for number in 0..MAX_WAITING_AT_ALL {
+            let name = format!("n{}", number / MAX_WAITING);
+            if number % MAX_WAITING == 0 {
+                leases.hold("create", &create(&name), soon()).await.unwrap();
+            }
+            let leases = leases.clone();
+            tokio::spawn(async move { leases.hold("start", &Claim::Start(name), later).await });
+        }
+        while leases.lock().waiting.len() < MAX_WAITING_AT_ALL {
+            tokio::task::yield_now().await;
+        }
+        leases.hold("start", &Claim::Start("free".into()), later).await.unwrap();
+        assert_eq!(leases.hold("rename", &rename("bad", "free"), later).await, Err(Busy::Full));
     }
 
     /// Where another plugin refuses creates or starts, their ends never come.
@@ -754,10 +798,14 @@ mod tests {
         assert_eq!(leases.hold("rename", &rename("web", "db"), soon()).await, Err(Busy::Held));
         let pending = leases.pending(Some(&Claim::Start("web".into())));
         assert_eq!(pending.first().map(|pending| pending.to.clone()), Some(To::Image("r.example/a:1".into())));
-        assert!(!pending.first().unwrap().is_old);
+        assert!(!pending.first().unwrap().is_old && pending.first().unwrap().is_whole);
+        let long = "a".repeat(SHOWN + 1);
+        leases.hold("long", &create(&long), soon()).await.unwrap();
+        tokio::time::advance(HELD).await;
+        assert!(!leases.pending(Some(&Claim::Start(long))).first().unwrap().is_whole);
         tokio::time::advance(CREATING).await;
         assert!(leases.pending(None).first().unwrap().is_old);
-        leases.end_given("create");
+        leases.end_given("create", None);
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
     }
 
@@ -785,9 +833,9 @@ mod tests {
         for number in 0..100 {
             let call = format!("c{number}");
             leases.hold(&call, &create(&call), soon()).await.unwrap();
-            leases.end_given(&call);
+            leases.end_given(&call, None);
         }
-        leases.end_given("first");
+        leases.end_given("first", None);
         leases.hold("start", &Claim::Start("web".into()), soon()).await.unwrap();
         let second = leases.hold("second", &rename("bad", "db"), soon()).await.unwrap();
         let told = leases.rename_of(second, id('b').unwrap());

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::image::Digest;
-use crate::request::{Intent, PluginCall, Service};
+use crate::request::{Create, Intent, PluginCall, Service};
 
 /// A decision that takes longer hangs: one whose trust data is known takes some milliseconds, and a first question to Notary some
 /// hundred.
@@ -145,6 +145,11 @@ pub fn counted_by(intent: &Intent) -> String {
         | Intent::Unknown { .. }
         | Intent::Unreadable(_) => "others".to_owned(),
     }
+}
+
+/// What the wait of a create for its name is counted by.
+pub fn counted_by_name(create: &Create) -> String {
+    format!("name {}", create.name.as_deref().unwrap_or_default())
 }
 
 fn of_image(name: &crate::image::ImageName) -> String {

@@ -16,7 +16,7 @@ use super::{Gate, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::Plugin;
 use crate::image::{Digest, Reference};
-use crate::policy::{Reason, Verdict};
+use crate::policy::{Mode, Reason, Verdict};
 use crate::request::{Intent, PluginCall, PluginChange};
 use crate::wire::Call;
 
@@ -54,6 +54,8 @@ enum Kept {
 /// A plugin call that was let pass.
 #[derive(Debug)]
 struct Turn {
+    number: u64,
+    /// Of the call, as dockerd repeats it in AuthZRes.
     key: String,
     kind: Kind,
     began: Instant,
@@ -72,6 +74,7 @@ enum Kind {
 struct State {
     kept: Kept,
     turns: Vec<Turn>,
+    numbers: u64,
     last_set: Option<Instant>,
 }
 
@@ -85,7 +88,7 @@ pub struct Plugins {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { path: None, state: Mutex::new(State { kept: Kept::Due, turns: Vec::new(), last_set: None }) }
+        Self { path: None, state: Mutex::new(State { kept: Kept::Due, turns: Vec::new(), numbers: 0, last_set: None }) }
     }
 }
 
@@ -108,7 +111,7 @@ impl Plugins {
             tracing::error!(path = %path.display(), why, "the record of plugins cannot be read: only ALLOW_PLUGINS approves any");
             Kept::Lost
         });
-        Self { path: None, state: Mutex::new(State { kept, turns: Vec::new(), last_set: None }) }
+        Self { path: None, state: Mutex::new(State { kept, turns: Vec::new(), numbers: 0, last_set: None }) }
     }
 
     fn is_due(&self) -> bool {
@@ -143,8 +146,9 @@ impl Plugins {
 
     /// Lets a call begin, unless it would cross another: a plugin is not set or removed while one is being enabled, nor enabled
     /// while one is being set or removed. Plugins have too many spellings for this to go by name.
-    pub(super) fn begin(&self, key: &str, call: &PluginCall) -> Result<(), Reason> {
-        let Some(kind) = kind(call) else { return Ok(()) };
+    /// Returns its turn's number.
+    pub(super) fn begin(&self, key: &str, call: &PluginCall) -> Result<Option<u64>, Reason> {
+        let Some(kind) = kind(call) else { return Ok(None) };
         let now = Instant::now();
         let mut state = self.lock();
         state.turns.retain(|turn| now.duration_since(turn.began) < if turn.kind == Kind::Pull { PULLING } else { HELD });
@@ -155,23 +159,26 @@ impl Plugins {
         if matches!(call, PluginCall::Change { change: PluginChange::Set, .. }) {
             state.last_set = Some(now);
         }
-        state.turns.push(Turn { key: key.to_owned(), kind, began: now, judged: None });
+        state.numbers += 1;
+        let number = state.numbers;
+        state.turns.push(Turn { number, key: key.to_owned(), kind, began: now, judged: None });
         drop(state);
-        Ok(())
+        Ok(Some(number))
     }
 
-    /// Notes what an enable was judged by.
-    pub(super) fn judged(&self, key: &str, id: &str, digest: Digest) {
-        if let Some(turn) = self.lock().turns.iter_mut().rev().find(|turn| turn.key == key) {
+    /// Notes what the enable of this turn was judged by.
+    pub(super) fn judged(&self, number: u64, id: &str, digest: Digest) {
+        if let Some(turn) = self.lock().turns.iter_mut().find(|turn| turn.number == number) {
             turn.judged = Some(Known { id: id.to_owned(), digest });
         }
     }
 
-    /// Ends a call.
-    pub(super) fn end(&self, key: &str) {
-        let _ = self.take(key);
+    /// Gives up the turn of a call that is refused.
+    pub(super) fn give_up(&self, number: u64) {
+        self.lock().turns.retain(|turn| turn.number != number);
     }
 
+    /// Ends a call that was carried out: of equal ones the oldest, so that the turn that is left lasts longest.
     fn take(&self, key: &str) -> Option<Turn> {
         let mut state = self.lock();
         let at = state.turns.iter().position(|turn| turn.key == key)?;
@@ -218,18 +225,24 @@ impl Gate {
 
     /// What follows the end of a plugin call.
     pub(super) async fn plugin_ended(&self, call: &Call, plugin: &PluginCall, succeeded: bool) {
-        let Some(turn) = self.plugins.take(&call_key(call)) else { return };
+        let turn = self.plugins.take(&call_key(call));
         if !succeeded {
             return;
         }
-        match plugin {
-            PluginCall::Pull { remote, name } => {
+        match (plugin, turn) {
+            (PluginCall::Pull { remote, name }, Some(turn)) => {
                 let name = name.as_ref().unwrap_or(remote).to_string();
                 self.plugin_arrived(&name, remote, plugin, turn.began).await;
             }
-            PluginCall::Upgrade { plugin: name, remote } => self.plugin_arrived(name, remote, plugin, turn.began).await,
-            PluginCall::Change { plugin, change: PluginChange::Enable } => self.plugin_enabled(plugin, turn.judged).await,
-            PluginCall::Create { .. } | PluginCall::Change { .. } => {}
+            (PluginCall::Upgrade { plugin: name, remote }, Some(turn)) => {
+                self.plugin_arrived(name, remote, plugin, turn.began).await;
+            }
+            // A turn can be over before the engine acts: by time, or because the gate was restarted.
+            (PluginCall::Change { plugin: name, change: PluginChange::Enable }, turn) => {
+                self.plugin_enabled(name, plugin, turn.and_then(|turn| turn.judged)).await;
+            }
+            (PluginCall::Pull { .. } | PluginCall::Upgrade { .. } | PluginCall::Create { .. } | PluginCall::Change { .. }, _) => {
+            }
         }
     }
 
@@ -255,10 +268,17 @@ impl Gate {
     }
 
     /// Looks again at what was enabled. The gate cannot disable it, so it is told loudly.
-    async fn plugin_enabled(&self, name: &str, judged: Option<Known>) {
-        let Some(judged) = judged else { return };
+    async fn plugin_enabled(&self, name: &str, call: &PluginCall, judged: Option<Known>) {
         let Ok(Some(found)) = self.engine.plugin(name, Instant::now() + self.limits.after).await else { return };
-        if found.id == judged.id && found.digest == Some(judged.digest) {
+        let is_as_judged = match judged {
+            Some(judged) => found.id == judged.id && found.digest == Some(judged.digest),
+            None if self.mode() == Mode::Audit => true,
+            None => match self.judge(&Intent::Plugin(call.clone())).await.verdict {
+                Verdict::Allow(_) => true,
+                Verdict::Deny(reason) => reason.is_unsure(),
+            },
+        };
+        if is_as_judged {
             return;
         }
         let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);

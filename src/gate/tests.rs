@@ -863,7 +863,7 @@ fn started_call(status: Option<u16>) -> Call {
 }
 
 /// The gate was restarted between the question and the end.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_approves() {
     let now = crate::clock::now();
     let long_ago = now.checked_sub(jiff::SignedDuration::from_hours(1)).unwrap();
@@ -883,8 +883,31 @@ async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_appro
     let house = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
     let started = Container { running: true, started_at: Some(now), ..container('a', "web", Some(digest("good config"))) };
     house.engine.put_container(started);
+    let record = Record {
+        image_id: digest("good config"),
+        repository: "r.example/team/good".parse().unwrap(),
+        digest: digest("good manifest"),
+    };
+    house.gate.records.keep(&record);
     house.gate.response(&started_call(Some(204))).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(house.engine.killed().is_empty());
+}
+
+/// A client names its image in an allowed repository, whose verifier cannot answer: the judgement cannot be made.
+#[tokio::test(start_paused = true)]
+async fn what_nothing_ever_approved_is_killed_though_it_cannot_be_judged() {
+    let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
+    let house = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
+    let mut evil = image("evil", &["r.example/team/good:1"], &[]);
+    evil.id = digest("evil config");
+    house.engine.put_image(evil);
+    let now = crate::clock::now();
+    let began = Container { running: true, started_at: Some(now), ..container('a', "web", Some(digest("evil config"))) };
+    house.engine.put_container(began);
+    house.gate.response(&started_call(Some(204))).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(house.engine.killed().len(), 1);
 }
 
 /// The name came to mean another container after the look, and lost it again before the end: 4 of 4 tries on a real engine.
@@ -927,7 +950,7 @@ async fn what_began_in_place_of_the_judged_container_is_killed_under_whatever_na
     house.engine.put_container(evil(true));
     house.gate.response(&started_call(Some(204))).await;
     assert_eq!(house.engine.killed().len(), 1);
-    // The judged one began: what else begins is not this call's.
+    // The judged one began, as its restart policy or an earlier start would have it; so did another.
     let house = self::house();
     house.engine.put_container(container('a', "web", Some(digest("good config"))));
     assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
@@ -936,7 +959,7 @@ async fn what_began_in_place_of_the_judged_container_is_killed_under_whatever_na
     house.engine.put_container(begun);
     house.engine.put_container(evil(true));
     house.gate.response(&started_call(Some(204))).await;
-    assert!(house.engine.killed().is_empty());
+    assert_eq!(house.engine.killed(), [evil(true).id]);
 }
 
 #[test]
@@ -1151,6 +1174,100 @@ async fn a_plugin_is_not_changed_between_the_look_and_its_enable() {
     house.ends("POST", on).await;
     let told = house.journal.0.lock().unwrap().iter().any(|entry| entry.event == Event::Mismatch);
     assert!(told);
+}
+
+/// Its turn is over, by time or because the gate was restarted, before the engine carries the enable out.
+#[tokio::test]
+async fn what_was_enabled_without_a_turn_is_looked_at() {
+    let told = |house: &House| house.journal.0.lock().unwrap().iter().filter(|entry| entry.event == Event::Mismatch).count();
+    for (plugin, content, mismatches) in [("other:latest", "other", 0), ("made:1", "made", 1)] {
+        let house = managed(Posture::Images);
+        house.is_enabled_later(plugin, content);
+        let call = Call { method: "POST".into(), uri: format!("/plugins/{plugin}/enable"), ..call_without_body() };
+        let outcome = |status| Some(crate::wire::Outcome { status, body: None });
+        house.gate.response(&Call { outcome: outcome(500), ..call.clone() }).await;
+        assert_eq!(told(&house), 0, "{plugin}");
+        house.gate.response(&Call { outcome: outcome(200), ..call }).await;
+        assert_eq!(told(&house), mismatches, "{plugin}");
+    }
+}
+
+/// One that is refused takes no other's turn, though both are spelled alike.
+#[tokio::test]
+async fn an_enable_that_is_refused_leaves_an_equal_one_its_turn() {
+    let house = managed(Posture::Images);
+    let on = "/plugins/other/enable?timeout=30";
+    assert_eq!(house.lives("POST", on).await, Answer::Allow);
+    house.engine.remove_plugins();
+    assert_eq!(refused(&house.lives("POST", on).await), "plugin-unapproved");
+    assert_eq!(refused(&house.lives("POST", "/plugins/other/set").await), "plugin-busy");
+}
+
+/// The second is refused for its name, which has been taken meanwhile; the first is still under way, held up by a client.
+#[tokio::test(start_paused = true)]
+async fn a_rename_that_is_refused_leaves_an_equal_one_its_name() {
+    let house = house();
+    house.engine.put_container(container('e', "bad", Some(digest("evil config"))));
+    let rename = "/containers/bad/rename?name=web";
+    assert_eq!(house.lives("POST", rename).await, Answer::Allow);
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    assert_eq!(refused(&house.lives("POST", rename).await), "name-taken");
+    house.engine.lock_container(&"e".repeat(64).parse().unwrap(), true);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(refused(&house.lives("POST", "/containers/web/start").await), "name-busy");
+}
+
+/// The engine starts it later by itself, and asks nobody.
+#[tokio::test]
+async fn a_container_is_armed_to_start_if_it_may_start() {
+    let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    house.engine.put_container(container('b', "bad", Some(digest("evil config"))));
+    let update = |name: &str, policy: &str| {
+        let body = format!(r#"{{"RestartPolicy":{{"Name":"{policy}"}}}}"#).into_bytes();
+        let headers = [("Content-Type".to_owned(), "application/json".to_owned())].into();
+        let uri = format!("/containers/{name}/update");
+        let call = Call { method: "POST".into(), uri, headers, body: Some(body), ..call_without_body() };
+        let intent = Intent::of(&call);
+        (call, intent)
+    };
+    assert_eq!(refused(&house.gate.request(Ok(update("bad", "always"))).await), "registry-not-allowed");
+    assert_eq!(refused(&house.gate.request(Ok(update("bad", "no"))).await), "allow");
+    let armed = update("web", "always");
+    assert_eq!(house.gate.request(Ok(armed.clone())).await, Answer::Allow);
+    // The name stays what it was until the engine has looked it up.
+    assert_eq!(refused(&house.lives("POST", "/containers/bad/rename?name=web").await), "name-busy");
+    house.gate.response(&armed.0).await;
+    assert_eq!(refused(&house.lives("POST", "/containers/bad/rename?name=web").await), "name-taken");
+}
+
+/// Creates that wait for names which one client holds are counted by these, not by the repository.
+#[tokio::test]
+async fn creates_that_wait_for_a_name_take_no_places_of_their_repository() {
+    let house = house_with(policy(Posture::Images), Notary::default().with(GOOD, digest("good manifest")));
+    let limits = Limits { decision: Duration::from_secs(4), name: Duration::from_secs(3), places: 64, ..Limits::default() };
+    let gate = Arc::into_inner(house.gate).unwrap().with_limits(limits);
+    let house = House { gate: Arc::new(gate), ..house };
+    let named = |name: String| {
+        let Intent::Create(create) = create(GOOD) else { panic!() };
+        let call = Call { method: "POST".into(), uri: format!("/containers/create?name={name}"), ..call_without_body() };
+        (call, Intent::Create(Box::new(Create { name: Some(name), ..*create })))
+    };
+    let digits = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+    let mut waiting = Vec::new();
+    for digit in digits {
+        house.engine.put_container(container(digit, &format!("n-{digit}"), Some(digest("good config"))));
+        assert_eq!(house.lives("POST", &format!("/containers/n-{digit}/start")).await, Answer::Allow);
+        let (gate, asked) = (house.gate.clone(), named(format!("n-{digit}")));
+        waiting.push(tokio::spawn(async move { gate.request(Ok(asked)).await }));
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    assert_eq!(house.gate.request(Ok(named("free".into()))).await, Answer::Allow);
+    assert_eq!(house.gate.request(Ok((call_without_body(), create(GOOD)))).await, Answer::Allow);
+    for waiting in waiting {
+        waiting.abort();
+    }
 }
 
 #[test]

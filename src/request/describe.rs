@@ -13,6 +13,7 @@ impl Intent {
             Self::Start(start) => match start.action {
                 StartAction::Start => "start",
                 StartAction::Restart => "restart",
+                StartAction::Update => "update",
             },
             Self::Rename { .. } => "rename",
             Self::Remove { .. } => "remove",

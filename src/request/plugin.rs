@@ -1,9 +1,9 @@
-//! `POST /plugins/pull`, `/plugins/N/upgrade`, `/plugins/create`.
+//! `POST /plugins/pull`, `/plugins/N/upgrade`, `/plugins/create`, and what is done to an installed plugin.
 
 use std::str::FromStr as _;
 
 use super::query::Query;
-use super::{Asked, Intent, PluginCall, Unreadable};
+use super::{Asked, Intent, PluginCall, PluginChange, Unreadable};
 use crate::image::{Reference, ReferenceError};
 
 /// What a pull would install.
@@ -33,6 +33,16 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     Ok(Intent::Plugin(PluginCall::Create { name }))
 }
 
+/// What is done to an installed plugin. The daemon waits for a form before it looks the plugin up, for as long as the client likes; of a
+/// DELETE it reads none.
+pub(super) fn change(plugin: &str, change: PluginChange, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    match change {
+        PluginChange::Enable | PluginChange::Disable | PluginChange::Set => Query::of_form(asked).map(drop)?,
+        PluginChange::Remove => {}
+    }
+    Ok(Intent::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change }))
+}
+
 fn reference(text: &str) -> Result<Reference, Unreadable> {
     let reference = Reference::from_str(text).map(Reference::or_latest);
     reference.map_err(|error: ReferenceError| Unreadable::Reference(error.to_string()))
@@ -41,7 +51,6 @@ fn reference(text: &str) -> Result<Reference, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::PluginChange;
     use crate::request::tests::{json, post};
     use crate::wire::Call;
 
@@ -92,7 +101,14 @@ mod tests {
             assert!(matches!(Intent::of(&json(uri, "[]")), Intent::Unreadable(_)), "{uri}");
         }
         let form = [("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "9")];
-        for uri in ["/plugins/pull?remote=a", "/plugins/p/upgrade?remote=a"] {
+        let uris = [
+            "/plugins/pull?remote=a",
+            "/plugins/p/upgrade?remote=a",
+            "/plugins/p/enable",
+            "/plugins/p/disable",
+            "/plugins/p/set",
+        ];
+        for uri in uris {
             assert_eq!(Intent::of(&post(uri, &form, None)), Intent::Unreadable(Unreadable::HiddenBody));
         }
     }

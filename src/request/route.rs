@@ -22,6 +22,8 @@ pub(super) enum Route<'a> {
     Start(&'a str, StartAction),
     /// `POST /containers/N/rename`
     Rename(&'a str),
+    /// `POST /containers/N/update`
+    Update(&'a str),
     /// `DELETE /containers/N`
     Remove(&'a str),
     /// `POST /containers/N/exec`
@@ -80,7 +82,7 @@ impl<'a> Route<'a> {
                 "rename" => Self::Rename(name),
                 "exec" => Self::Exec,
                 "attach" => Self::Drive(Drive::Attach),
-                "update" => Self::Drive(Drive::Update),
+                "update" => Self::Update(name),
                 "checkpoints" => Self::Drive(Drive::Checkpoint),
                 "stop" | "kill" | "pause" | "unpause" | "wait" | "resize" | "copy" => Self::Harmless,
                 _ => Self::Unknown,
@@ -194,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_route_of_the_engines_has_a_meaning() {
-        use Drive::{Attach, Checkpoint, PutArchive, Update};
+        use Drive::{Attach, Checkpoint, PutArchive};
         for (method, path, route) in [
             ("POST", "/auth", Route::Harmless),
             ("POST", "/build", Route::Build(Build::Classic)),
@@ -217,7 +219,7 @@ mod tests {
             ("POST", "/containers/c/start", Route::Start("c", StartAction::Start)),
             ("POST", "/containers/c/stop", Route::Harmless),
             ("POST", "/containers/c/unpause", Route::Harmless),
-            ("POST", "/containers/c/update", Route::Drive(Update)),
+            ("POST", "/containers/c/update", Route::Update("c")),
             ("POST", "/containers/c/wait", Route::Harmless),
             ("POST", "/exec/e/resize", Route::Harmless),
             ("POST", "/exec/e/start", Route::Drive(Drive::Exec)),

@@ -1,29 +1,52 @@
-//! `POST /containers/N/start`, `/restart` and `/rename`.
+//! `POST /containers/N/start`, `/restart`, `/update` and `/rename`.
 
+use super::json::Shape;
 use super::query::Query;
-use super::{Asked, Intent, Start, StartAction, StartExtra, Unreadable, route};
+use super::{Asked, Drive, Intent, Start, StartAction, StartExtra, Unreadable, other, route};
 use crate::text::fit;
+use crate::wire::Call;
 
 /// What the call would start.
 pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
-    // No container is called so; an engine that trims would find one that is called otherwise. Slashes are of a link's alias.
-    if !container.bytes().all(|byte| is_name_byte(byte) || byte == b'/') {
-        return Err(Unreadable::Name(fit(container, NAME_SHOWN)));
-    }
+    is_named(container)?;
     let extra = if action == StartAction::Start && may_have_body(asked) {
         Some(StartExtra::Body)
     } else {
-        // No form that could stand above the query: a restart reads nothing of one but how it stops, and a start has none.
-        let query = Query::read(asked.target.query)?;
+        // The daemon waits for a form before it looks the name up, for as long as the client likes: longer than the name is held. It
+        // refuses a start of unknown length before it waits.
+        let call = asked.call;
+        let is_refused_unread = action == StartAction::Start && call.header("Content-Length").is_none() && call.body.is_none();
+        let query = if is_refused_unread { Query::read(asked.target.query) } else { Query::of_form(asked) }?;
         let restored = query.one("checkpoint")?.is_some() || query.one("checkpoint-dir")?.is_some();
         restored.then_some(StartExtra::Checkpoint)
     };
     Ok(Intent::Start(Start { container: container.to_owned(), action, extra }))
 }
 
+/// No container is called otherwise; an engine that trims would find one that is. Slashes are of a link's alias.
+fn is_named(container: &str) -> Result<(), Unreadable> {
+    if container.bytes().all(|byte| is_name_byte(byte) || byte == b'/') {
+        return Ok(());
+    }
+    Err(Unreadable::Name(fit(container, NAME_SHOWN)))
+}
+
+const UPDATE: Shape = Shape::Struct(&[&[("RestartPolicy", Shape::Struct(&[&[("Name", Shape::Scalar)]]))]]);
+
+/// What the call would update. With a restart policy the engine starts the container later, and asks nobody then.
+pub(super) fn update(container: &str, call: &Call) -> Result<Intent, Unreadable> {
+    let config = other::body(call, &UPDATE)?;
+    let policy = config.as_ref().map(|config| config.object("RestartPolicy")).transpose()?.flatten();
+    let name = policy.map(|policy| policy.text("Name")).transpose()?.flatten().unwrap_or_default();
+    if matches!(name, "" | "no") {
+        return Ok(Intent::Drive(Drive::Update));
+    }
+    is_named(container)?;
+    Ok(Intent::Start(Start { container: container.to_owned(), action: StartAction::Update, extra: None }))
+}
+
 /// Whether dockerd may act on a body. Without a Content-Type it acts on none: it is neither JSON nor a form. One of up to 7 bytes
-/// it does not read (moby, `postContainersStart`: *a non-nil json object is at least 7 characters*), and no form so short names a
-/// checkpoint; Portainer sends `{}`. Without a length there is none, or one in chunks, which the daemon does not tell apart for
+/// it does not act on (moby, `postContainersStart`: *a non-nil json object is at least 7 characters*); Portainer sends `{}`. Without a length there is none, or one in chunks, which the daemon does not tell apart for
 /// plugins; from API 1.24 on it refuses a start with the latter before it reads anything of it. Over HTTP/2 the length shown may
 /// not be the one it goes by: the engines that serve it refuse every longer body.
 fn may_have_body(asked: &Asked<'_>) -> bool {
@@ -69,6 +92,7 @@ const fn is_name_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Transport;
     use crate::request::tests::{json, post};
 
     const NONE: &[(&str, &str)] = &[("Content-Length", "0")];
@@ -146,6 +170,67 @@ mod tests {
             let headers = [("Content-Type", "application/json"), ("Content-Length", length)];
             assert_eq!(Intent::of(&post("/v1.23/containers/c/start", &headers, None)), body, "{length}");
         }
+    }
+
+    /// The daemon waits for a form before it looks the name up, as long as the client likes: longer than a lease holds.
+    #[test]
+    fn a_form_that_the_daemon_may_wait_for_is_refused() {
+        let hidden = Intent::Unreadable(Unreadable::HiddenBody);
+        let form = "application/x-www-form-urlencoded";
+        for (name, action) in [("start", StartAction::Start), ("restart", StartAction::Restart)] {
+            let of =
+                |headers: &[(&str, &str)], over| Intent::over(&post(&format!("/v1.41/containers/c/{name}"), headers, None), over);
+            for kind in [form, "text/plain", "application/json", ""] {
+                for length in ["1", "7"] {
+                    let headers = [("Content-Type", kind), ("Content-Length", length)];
+                    assert_eq!(of(&headers, Transport::Http1), hidden, "{name} {headers:?}");
+                }
+                let empty = [("Content-Type", kind), ("Content-Length", "0")];
+                assert_eq!(of(&empty, Transport::Http1), started("c", action, None), "{name} {kind}");
+                assert_eq!(of(&empty, Transport::MaybeHttp2), Intent::Unreadable(Unreadable::MaybeForm), "{name} {kind}");
+            }
+            // It waits for none without a Content-Type.
+            for length in ["0", "7"] {
+                assert_eq!(of(&[("Content-Length", length)], Transport::MaybeHttp2), started("c", action, None), "{name}");
+            }
+        }
+        // In chunks: a start is refused by the daemon before it waits, a restart is not.
+        let chunked = post("/v1.41/containers/c/restart", &[("Content-Type", form)], None);
+        assert_eq!(Intent::of(&chunked), hidden);
+        let long = post("/v1.41/containers/c/restart", &[("Content-Type", form), ("Content-Length", "70")], None);
+        assert_eq!(Intent::of(&long), hidden);
+    }
+
+    #[test]
+    fn an_update_with_a_restart_policy_is_a_start() {
+        let of = |body: &str| Intent::of(&json("/v1.41/containers/c/update", body));
+        for body in [
+            "{}",
+            r#"{"Memory":1,"RestartPolicy":{"Name":"","MaximumRetryCount":0}}"#,
+            r#"{"RestartPolicy":{"Name":"no"}}"#,
+            r#"{"RestartPolicy":{}}"#,
+            r#"{"RestartPolicy":null}"#,
+            r#"{"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
+        ] {
+            assert_eq!(of(body), Intent::Drive(Drive::Update), "{body}");
+        }
+        let armed = started("c", StartAction::Update, None);
+        for body in [
+            r#"{"RestartPolicy":{"Name":"always"}}"#,
+            r#"{"restartpolicy":{"name":"unless-stopped"}}"#,
+            r#"{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}"#,
+            r#"{"RestartPolicy":{"Name":"No"}}"#,
+        ] {
+            assert_eq!(of(body), armed, "{body}");
+        }
+        let twice = r#"{"RestartPolicy":{"Name":"no"},"restartPolicy":{"Name":"always"}}"#;
+        for body in [twice, r#"{"RestartPolicy":{"Name":"no","NAME":"always"}}"#, "[]", r#"{"RestartPolicy":"always"}"#] {
+            assert!(matches!(of(body), Intent::Unreadable(_)), "{body}");
+        }
+        let hidden = [("Content-Type", "application/json"), ("Content-Length", "5000000")];
+        assert!(matches!(Intent::of(&post("/containers/c/update", &hidden, None)), Intent::Unreadable(_)));
+        let trimmed = json("/containers/c%20/update", r#"{"RestartPolicy":{"Name":"always"}}"#);
+        assert!(matches!(Intent::of(&trimmed), Intent::Unreadable(Unreadable::Name(_))));
     }
 
     /// The daemon's grammar, in every call that takes a name: the refused ones are what some engine trims, folds or takes for

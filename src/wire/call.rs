@@ -52,6 +52,15 @@ pub enum CallError {
     Body,
 }
 
+/// Why of the end of a call nothing is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEnd {
+    /// Nobody wants to know of it.
+    Unwanted,
+    /// Which call has ended is not among these bytes.
+    Cut,
+}
+
 /// The JSON as dockerd writes it. Go leaves empty fields out.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
@@ -106,19 +115,22 @@ impl Call {
 
     /// Reads the end of a call, if `is_wanted` says so of its method; the rest is then not read. Of a post that was cut off, what
     /// came before the cut is there: a body that was cut counts as not shown.
-    pub fn decode_end(bytes: &[u8], is_wanted: impl Fn(&str) -> bool) -> Option<Self> {
+    pub fn decode_end(bytes: &[u8], is_wanted: impl Fn(&str) -> bool) -> Result<Self, NoEnd> {
         let mut posted = Posted::default();
         let mut text = serde_json::Deserializer::from_slice(bytes);
         let end = End { posted: &mut posted, is_wanted: &is_wanted };
         // Where it ends early, `posted` says how much there is.
         let _ = serde::Deserializer::deserialize_map(&mut text, end);
-        let method = posted.request_method.filter(|method| is_wanted(method))?;
+        let method = posted.request_method.ok_or(NoEnd::Cut)?;
+        if !is_wanted(&method) {
+            return Err(NoEnd::Unwanted);
+        }
         let shown = |text| body(text).ok().flatten();
-        Some(Self {
+        Ok(Self {
             user: posted.user.unwrap_or_default().into_owned(),
             user_authn_method: posted.user_authn_method.unwrap_or_default().into_owned(),
             method: method.into_owned(),
-            uri: posted.request_uri.filter(|uri| !uri.is_empty())?.into_owned(),
+            uri: posted.request_uri.filter(|uri| !uri.is_empty()).ok_or(NoEnd::Cut)?.into_owned(),
             headers: posted.request_headers.unwrap_or_default(),
             body: shown(posted.request_body),
             outcome: posted.response_status_code.map(|status| Outcome { status, body: shown(posted.response_body) }),
@@ -216,12 +228,21 @@ mod tests {
         {
             let at = std::str::from_utf8(whole).unwrap().find(cut).unwrap() + 4;
             let read = Call::decode_end(whole.get(..at).unwrap(), wanted);
+            assert!(!matches!(read, Err(NoEnd::Unwanted)), "{cut}");
+            let read = read.ok();
             let told = read.as_ref().map(|call| (call.method.as_str(), call.body.is_some()));
             assert_eq!(told, (!method.is_empty()).then_some((method, body)), "{cut}");
             assert!(read.is_none_or(|call| call.outcome.is_none() && call.uri == "/x?name=a"));
         }
-        for unwanted in [&br#"{"RequestMethod":"GET","RequestUri":"/x"}"#[..], br#"{"RequestUri":"/x"}"#, b"[]", b""] {
-            assert_eq!(Call::decode_end(unwanted, wanted), None);
+        for (bytes, why) in [
+            (&br#"{"RequestMethod":"GET","RequestUri":"/x"}"#[..], NoEnd::Unwanted),
+            (br#"{"RequestMethod":"GET","Requ"#, NoEnd::Unwanted),
+            (br#"{"RequestMethod":"POST","RequestUri":"/x"#, NoEnd::Cut),
+            (br#"{"RequestUri":"/x"}"#, NoEnd::Cut),
+            (b"[]", NoEnd::Cut),
+            (b"", NoEnd::Cut),
+        ] {
+            assert_eq!(Call::decode_end(bytes, wanted), Err(why));
         }
     }
 

@@ -142,6 +142,8 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
         "rollback" => {
             matches!(intent, Intent::Service(Service::Rollback { service }) if act["service"] == **service)
         }
+        // With a restart policy it is judged like a start.
+        "drive" if matches!(intent, Intent::Start(Start { action: StartAction::Update, .. })) => act["how"] == "update",
         "drive" => *intent == Intent::Drive(drive(act["how"].as_str().unwrap())),
         "plugin-pull" => matches!(intent, Intent::Plugin(PluginCall::Pull { remote, name: Some(name) })
             if same_reference(remote, &act["remote"]) && same_reference(name, &act["name"])),
@@ -179,6 +181,7 @@ fn is_start(intent: &Intent, act: &Value) -> bool {
     let action = match action {
         StartAction::Start => act["do"] == "start",
         StartAction::Restart => act["do"] == "restart",
+        StartAction::Update => false,
     };
     extra && action && act["container"] == **container
 }
