@@ -138,13 +138,13 @@ impl LastGood {
             let path = folder.join(FILES);
             let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
             self.is_unwritten = written.is_err();
-            tell(&mut self.is_told, written, &path);
+            tell(&mut self.is_told, &written, &path);
         }
         if self.is_list_outlived {
             let path = folder.join(ALLOWLIST);
             let removed = remove(&path);
             self.is_list_outlived = removed.is_err();
-            tell(&mut self.is_told, removed, &path);
+            tell(&mut self.is_told, &removed, &path);
         }
     }
 
@@ -192,7 +192,7 @@ impl LastGood {
             }
         };
         self.is_list_outlived = written.is_err();
-        tell(&mut self.is_told, written, &path);
+        tell(&mut self.is_told, &written, &path);
     }
 }
 
@@ -217,8 +217,8 @@ fn write(path: &Path, kept: &impl Serialize) -> std::io::Result<()> {
     written
 }
 
-fn tell(is_told: &mut bool, done: std::io::Result<()>, path: &Path) {
-    if let Err(error) = &done
+fn tell(is_told: &mut bool, done: &std::io::Result<()>, path: &Path) {
+    if let Err(error) = done
         && !*is_told
     {
         tracing::warn!(%error, path = %path.display(), "what last was good could not be kept for the next start; tried again");
