@@ -94,9 +94,37 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, outlives: Outlives) -> st
     }
 }
 
+/// As [`replace`], where a person says which file: what is there and is not a regular file stays (a link, `/dev/null`).
+pub fn replace_regular(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => {
+            return Err(std::io::Error::new(ErrorKind::InvalidInput, "what is there is not a regular file"));
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(_) | Err(_) => {}
+    }
+    replace(path, content, mode, Outlives::Power)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neither_a_link_nor_what_it_points_to_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        std::fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        replace_regular(&link, b"new", 0o644).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "old");
+        assert!(link.is_symlink());
+        replace_regular(Path::new("/dev/null"), b"new", 0o644).unwrap_err();
+        for path in [target, folder.path().join("none")] {
+            replace_regular(&path, b"new", 0o644).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_whole_with_its_mode_and_leaves_nothing_behind() {

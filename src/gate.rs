@@ -303,7 +303,7 @@ impl Gate {
     /// taken for the worse.
     #[must_use]
     pub fn manner(&self) -> Manner {
-        let cgroupns = self.process.known().map_or(Cgroupns::Host, |found| found.cgroupns);
+        let cgroupns = self.process.known().map_or(Cgroupns::HostBefore141, |found| found.cgroupns);
         Manner { transport: Transport::MaybeHttp2, cgroupns }
     }
 

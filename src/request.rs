@@ -360,13 +360,12 @@ pub enum Transport {
 /// In which control groups the engine puts a container whose create says nothing of that (`CgroupnsMode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cgroupns {
-    /// Its own.
+    /// What the daemon's `default-cgroupns-mode` says, for every client: its own, or the host's by the operator's choice.
     #[default]
-    Private,
-    /// Its own; the host's, where the call is of an API version before 1.41 (hosts with control groups version 1).
+    Daemons,
+    /// Its own; the host's, where the call is of an API version before 1.41, which the client chooses (hosts with control groups
+    /// version 1 whose daemon's default is a container's own). Also where it is not known.
     HostBefore141,
-    /// The host's, or it is not known.
-    Host,
 }
 
 /// What the engine makes of a call that the call itself does not show.

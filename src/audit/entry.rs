@@ -111,7 +111,7 @@ pub struct Entry {
     /// What differs from the start before, one setting each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// For how many refusals this line stands. One says nothing of it.
+    /// For how many refusals or calls this line stands. One says nothing of it.
     #[serde(skip_serializing_if = "is_one")]
     pub count: u64,
 }
@@ -158,13 +158,21 @@ impl Entry {
         }
     }
 
-    /// Whether this also goes where no flood of ordinary entries can push it out.
-    #[must_use]
-    pub fn is_notable(&self) -> bool {
+    /// Whether it is a call to a plugin, the gate's own or another, that was let pass. Clients make these at will.
+    pub(super) fn is_plugin_call(&self) -> bool {
         match self.event {
-            Event::Killed | Event::Mismatch | Event::Gate | Event::Changed => true,
+            Event::Gate => !self.action.is_empty(),
             Event::Allowed => self.action.starts_with("plugin-"),
-            Event::Blocked | Event::Created | Event::Probe => false,
+            Event::Killed | Event::Mismatch | Event::Changed | Event::Blocked | Event::Created | Event::Probe => false,
+        }
+    }
+
+    /// Whether this also goes where no flood of calls can push it out.
+    pub(super) fn is_notable(&self) -> bool {
+        match self.event {
+            Event::Killed | Event::Mismatch | Event::Changed => true,
+            Event::Gate => !self.is_plugin_call(),
+            Event::Allowed | Event::Blocked | Event::Created | Event::Probe => false,
         }
     }
 

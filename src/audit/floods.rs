@@ -1,18 +1,19 @@
-//! Floods of refusals: of one user, code and action the first is written at once, the rest as one line a second with a count.
-//! Names of images do not tell refusals apart, since a client varies them.
+//! Floods of refusals, and of calls to plugins that pass whatever they name: of one user, code and action the first is written at
+//! once, the rest as one line a second with a count. Names do not tell them apart, since a client varies them. They do where a
+//! refusal was not carried out: then something may have run, and which one must be told.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Entry, Event};
 
-/// Most kinds of refusals counted at once. Stops many users from filling memory; a refusal beyond is written at once.
+/// Most kinds counted at once. Stops many users from filling memory; an entry beyond is written at once.
 const KINDS: usize = 1024;
 
-/// What makes refusals alike: event, user, code, action, whether it was carried out.
-type Kind = (Event, String, &'static str, &'static str, bool);
+/// What makes entries alike: event, user, code, action; and image and path of a refusal that was not carried out.
+type Kind = (Event, String, &'static str, &'static str, Option<(String, String)>);
 
-/// Refusals that are counted and not yet written.
+/// Entries that are counted and not yet written.
 #[derive(Default)]
 pub(super) struct Floods(Mutex<HashMap<Kind, Option<Entry>>>);
 
@@ -22,10 +23,15 @@ impl Floods {
         match entry.event {
             // Who calls as `doctor` does can do so as often as anybody.
             Event::Blocked | Event::Probe => {}
+            // They let nothing in, and what they name need not be there.
+            Event::Allowed if matches!(entry.action, "plugin-disable" | "plugin-set" | "plugin-remove") => {}
+            // They are all about one plugin.
+            Event::Gate if entry.is_plugin_call() => {}
             Event::Allowed | Event::Created | Event::Mismatch | Event::Killed | Event::Changed | Event::Gate => return false,
         }
         let mut kinds = self.lock();
-        let kind = (entry.event, entry.user.clone(), entry.code, entry.action, entry.enforced);
+        let passed = (!entry.enforced).then(|| (entry.image.clone(), entry.path.clone()));
+        let kind = (entry.event, entry.user.clone(), entry.code, entry.action, passed);
         let Some(counted) = kinds.get_mut(&kind) else {
             if kinds.len() < KINDS {
                 kinds.insert(kind, None);
@@ -39,7 +45,7 @@ impl Floods {
         true
     }
 
-    /// What was counted since the last time: the last refusal of each kind, and how many there were. Kinds without any are
+    /// What was counted since the last time: the last entry of each kind, and how many there were. Kinds without any are
     /// written at once again. Called each second.
     pub(super) fn drain(&self) -> Vec<Entry> {
         let mut kinds = self.lock();
@@ -77,6 +83,40 @@ mod tests {
         assert_eq!(floods.drain().len(), 1);
         assert!(floods.drain().is_empty());
         assert!(!floods.take(&refusal("a", "5")), "the flood is over");
+    }
+
+    #[test]
+    fn refusals_that_were_not_carried_out_are_told_apart_by_what_passed() {
+        let floods = Floods::default();
+        for image in ["1", "2"] {
+            let mut passed = refusal("a", image);
+            passed.enforced = false;
+            assert!(!floods.take(&passed), "{image} may run");
+            assert!(floods.take(&passed));
+        }
+        assert!(!floods.take(&refusal("a", "1")), "one that was carried out is another");
+    }
+
+    #[test]
+    fn plugin_calls_that_pass_whatever_they_name_are_counted_and_those_that_let_something_in_are_not() {
+        let floods = Floods::default();
+        let mut call = Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Allowed);
+        for (event, action, is_counted) in [
+            (Event::Allowed, "plugin-disable", true),
+            (Event::Allowed, "plugin-set", true),
+            (Event::Allowed, "plugin-remove", true),
+            (Event::Allowed, "plugin-enable", false),
+            (Event::Allowed, "plugin-install", false),
+            (Event::Gate, "plugin-disable", true),
+            (Event::Gate, "plugin-enable", true),
+            (Event::Gate, "", false),
+            (Event::Mismatch, "plugin-enable", false),
+        ] {
+            (call.event, call.action) = (event, action);
+            assert!(!floods.take(&call), "the first {action}");
+            "another".clone_into(&mut call.image);
+            assert_eq!(floods.take(&call), is_counted, "{event:?} {action}");
+        }
     }
 
     #[test]

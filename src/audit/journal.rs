@@ -1,4 +1,4 @@
-//! Where entries go: the audit log, and what is notable also to a second file that nothing else writes; in tests, memory.
+//! Where entries go: the audit log, and what is notable, and calls to plugins, also to files that nothing else fills; in tests, memory.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use super::{Entry, Event};
 
 /// The file of what is notable, beside the audit log.
 pub const NOTABLE: &str = "audit-notable.jsonl";
+
+/// The file of calls to plugins that were let pass, beside the audit log. Apart from what is notable, since clients fill it.
+const PLUGINS: &str = "audit-plugins.jsonl";
 
 /// How often files are looked at and synced, and floods counted.
 const TICK: Duration = Duration::from_secs(1);
@@ -52,7 +55,7 @@ impl Default for Limits {
     }
 }
 
-/// Bounds of the file of what is notable: years of it.
+/// Bounds of the files of what is notable, and of calls to plugins: years of either.
 const NOTABLE_LIMITS: Limits = Limits { file_bytes: 4 << 20, files: 4 };
 
 /// Why there is no log.
@@ -65,32 +68,36 @@ pub struct JournalError {
     source: io::Error,
 }
 
-/// The log, and what is notable of it.
+/// The log, what is notable of it, and the calls to plugins.
 struct Files {
     all: LogFile,
     notable: LogFile,
+    plugins: LogFile,
 }
 
 impl Files {
     fn new(path: &Path, limits: Limits, notable: Limits) -> Self {
-        Self { all: LogFile::new(path.to_owned(), limits), notable: LogFile::new(path.with_file_name(NOTABLE), notable) }
+        let beside = |name| LogFile::new(path.with_file_name(name), notable);
+        Self { all: LogFile::new(path.to_owned(), limits), notable: beside(NOTABLE), plugins: beside(PLUGINS) }
     }
 
-    fn both(&self) -> [&LogFile; 2] {
-        [&self.all, &self.notable]
+    const fn each(&self) -> [&LogFile; 3] {
+        [&self.all, &self.notable, &self.plugins]
     }
 
-    /// Both files are tried, whatever becomes of one.
+    /// Each file is tried, whatever becomes of another.
     fn write(&self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let notable = if entry.is_notable() { self.notable.write(&line) } else { Ok(()) };
-        self.all.write(&line).and(notable)
+        let plugins = if entry.is_plugin_call() { self.plugins.write(&line) } else { Ok(()) };
+        self.all.write(&line).and(notable).and(plugins)
     }
 
     fn sync(&self) {
-        self.all.sync();
-        self.notable.sync();
+        for file in self.each() {
+            file.sync();
+        }
     }
 }
 
@@ -104,7 +111,7 @@ impl Beside {
         const NEVER: Limits = Limits { file_bytes: u64::MAX, files: 0 };
         std::fs::metadata(path.parent().unwrap_or(path))?;
         let files = Files::new(path, NEVER, NEVER);
-        for file in files.both() {
+        for file in files.each() {
             file.look()?;
         }
         Ok(Self(files))
@@ -112,13 +119,13 @@ impl Beside {
 
     /// Records, and waits for the disk.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
-        for file in self.0.both() {
+        for file in self.0.each() {
             file.look()?;
         }
         self.0.write(entry)?;
         // One that was deleted between the look and the write took the entry with it.
         let mut lost = 0;
-        for file in self.0.both() {
+        for file in self.0.each() {
             lost += file.look()?.map_or(0, |moved| moved.lost);
         }
         if lost > 0 {
@@ -148,7 +155,7 @@ impl FileJournal {
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
         });
-        for file in journal.files.both() {
+        for file in journal.files.each() {
             if let Err(error) = file.look() {
                 tracing::error!(%error, path = %file.path().display(), "the audit log cannot be opened; tried again each second");
             }
@@ -170,7 +177,7 @@ impl FileJournal {
 
     /// What is done each second.
     fn tick(&self) {
-        for file in self.files.both() {
+        for file in self.files.each() {
             // What cannot be looked at is told by the losses.
             if let Ok(Some(moved)) = file.look() {
                 self.lost.fetch_add(moved.lost, Ordering::Relaxed);
@@ -406,8 +413,48 @@ mod tests {
             journal.record(&entry(&format!("{number}")));
         }
         let events: Vec<_> = lines(&path.with_file_name(NOTABLE)).iter().map(|line| line["event"].clone()).collect();
-        assert_eq!(events, ["KILLED", "ALLOWED"]);
+        assert_eq!(events, ["KILLED"]);
+        let plugins: Vec<_> = lines(&path.with_file_name(PLUGINS)).iter().map(|line| line["action"].clone()).collect();
+        assert_eq!(plugins, ["plugin-enable"]);
         assert!(!fs::read_to_string(&path).unwrap().contains("KILLED"));
+    }
+
+    #[test]
+    fn no_flood_of_plugin_calls_pushes_out_what_is_notable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        journal.record(&Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Killed));
+        let mut call = entry("");
+        let long = "a".repeat(500);
+        for number in 0..100_000 {
+            (call.event, call.action) = match number % 20 {
+                0 => (Event::Gate, "plugin-set"),
+                1 => (Event::Gate, "plugin-disable"),
+                // What passes again and again, though it is approved.
+                2 => (Event::Allowed, "plugin-enable"),
+                3 => (Event::Allowed, "plugin-remove"),
+                _ => (Event::Allowed, "plugin-disable"),
+            };
+            call.path = format!("/plugins/{number}{long}/disable");
+            journal.record(&call);
+        }
+        journal.end();
+        let events: Vec<_> = lines(&path.with_file_name(NOTABLE)).iter().map(|line| line["event"].clone()).collect();
+        assert_eq!(events, ["KILLED"]);
+        // Of what may pass whatever it names, a few lines a second stand for all.
+        let mut others = 0;
+        let mut counted = 0;
+        for number in 0..5 {
+            let name = if number == 0 { PLUGINS.to_owned() } else { format!("{PLUGINS}.{number}") };
+            let Ok(text) = fs::read_to_string(path.with_file_name(name)) else { continue };
+            for line in text.lines().filter(|line| !line.contains("plugin-enable")) {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                others += 1;
+                counted += line["count"].as_u64().unwrap_or(1);
+            }
+        }
+        assert!(others < 2000 && counted > others, "{others} {counted}");
     }
 
     #[test]

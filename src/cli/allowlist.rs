@@ -129,6 +129,7 @@ fn prune(arguments: &PruneArgs, settings: &Settings, now: Timestamp) -> Result<u
         before - now.entries.len()
     })
     .map_err(|error| told(&path, &error))?;
+    arguments.list.forget_earlier(settings);
     trail.record(
         "allowlist-prune",
         going.iter().map(|(entry, why)| {

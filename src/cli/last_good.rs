@@ -39,8 +39,14 @@ pub(super) struct LastGood {
     used: BTreeMap<String, Texts>,
     /// What is faulty, while the rules are being made.
     faults: Vec<FileFault>,
+    /// What last was good is not on disk yet.
+    is_unwritten: bool,
     /// Which allowlist is kept.
     allowlist: Option<Stamp>,
+    /// An allowlist that is kept counts no more, and could not be removed yet.
+    is_list_outlived: bool,
+    /// That something could not be kept has been told: a full disk is told once.
+    is_told: bool,
 }
 
 /// A file that is not what it should be, in whose place its last good content counts.
@@ -69,19 +75,19 @@ impl LastGood {
     /// inside.
     pub(super) fn look(folder: &Path, mounts: &[(String, String)]) -> Self {
         let path = folder.join(FILES);
-        let mut good: BTreeMap<String, Texts> = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
-            Ok(Ok(good)) => good,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+        let (mut good, is_unwritten) = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
+            Ok(Ok(good)) => (good, false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (BTreeMap::<String, Texts>::new(), false),
             // The cause is not told: it may quote a secret.
             Ok(Err(_)) | Err(_) => {
                 tracing::error!(path = %path.display(), "the last good content of files cannot be read, and is made anew");
-                BTreeMap::new()
+                (BTreeMap::new(), true)
             }
         };
         for (path, _) in good.values_mut().flat_map(|texts| &mut texts.0) {
             *path = seen(path, mounts);
         }
-        Self { folder: Some(folder.to_owned()), mounts: mounts.to_vec(), good, ..Self::default() }
+        Self { folder: Some(folder.to_owned()), mounts: mounts.to_vec(), good, is_unwritten, ..Self::default() }
     }
 
     /// Rules are about to be made.
@@ -108,6 +114,7 @@ impl LastGood {
             }
             Err(why) => why,
         };
+        self.forget_gone(what);
         let Some(Ok(of_before)) = self.good.get(what).map(&make) else { return Err(why) };
         if let Some(good) = self.good.get(what) {
             self.used.insert(what.to_owned(), good.clone());
@@ -117,17 +124,41 @@ impl LastGood {
         Ok(of_before)
     }
 
+    /// A file that is gone does not count again because another one is faulty: a key whose certificate is still there, a bundle that a
+    /// setting still names.
+    fn forget_gone(&mut self, what: &str) {
+        let Some(texts) = self.good.get_mut(what) else { return };
+        let before = texts.0.len();
+        texts.0.retain(|(path, _)| path.try_exists().unwrap_or(true));
+        self.is_unwritten |= texts.0.len() < before;
+        if texts.0.is_empty() {
+            self.good.remove(what);
+        }
+    }
+
     /// The rules are made: what they are made of is good.
     pub(super) fn keep(&mut self) {
-        if self.good == self.used {
-            return;
+        if self.good != self.used {
+            self.good = self.used.clone();
+            self.is_unwritten = true;
         }
-        self.good = self.used.clone();
+        self.write_out();
+    }
+
+    /// Writes what could not be written, or removed, before. Called each second.
+    pub(super) fn write_out(&mut self) {
         let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
-        let path = folder.join(FILES);
-        let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
-        if let Err(error) = written {
-            tracing::warn!(%error, path = %path.display(), "the content of files could not be kept for the next start");
+        if self.is_unwritten {
+            let path = folder.join(FILES);
+            let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
+            self.is_unwritten = written.is_err();
+            tell(&mut self.is_told, &written, &path);
+        }
+        if self.is_list_outlived {
+            let path = folder.join(ALLOWLIST);
+            let removed = remove(&path);
+            self.is_list_outlived = removed.is_err();
+            tell(&mut self.is_told, &removed, &path);
         }
     }
 
@@ -158,12 +189,16 @@ impl LastGood {
         (seen(&kept.path, &self.mounts) == path).then_some(kept.text)
     }
 
-    /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept.
+    /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept. What fails is tried again:
+    /// an older list must not count at a start.
     pub(super) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
         let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
         let path = folder.join(ALLOWLIST);
         let written = match list {
-            None => remove(&path),
+            None => {
+                self.allowlist = None;
+                remove(&path)
+            }
             Some(list) => {
                 let stamp = list.good_stamp();
                 if stamp.is_none() || stamp == self.allowlist {
@@ -171,14 +206,14 @@ impl LastGood {
                 }
                 // What is faulty by now is not kept; what it is by then, the next look says.
                 let Ok(text) = ListFile::good_text(list.path()) else { return };
-                self.allowlist = stamp;
                 let kept = KeptList { path: list.path().to_owned(), text };
-                write(&path, &kept)
+                let written = write(&path, &kept);
+                self.allowlist = stamp.filter(|_| written.is_ok());
+                written
             }
         };
-        if let Err(error) = written {
-            tracing::warn!(%error, path = %path.display(), "the allowlist could not be kept for the next start");
-        }
+        self.is_list_outlived = written.is_err();
+        tell(&mut self.is_told, &written, &path);
     }
 }
 
@@ -187,8 +222,34 @@ fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
     path.to_str().map_or_else(|| path.to_owned(), |path| host_path(path, mounts).into())
 }
 
+/// After a command has changed the allowlist at `path`: what the gate with this state folder kept of it before does not count
+/// again. The path may be another inside the gate, so it is told by its text: what is kept of it as it is now stays.
+pub(super) fn forget_earlier(folder: &Path, path: &Path) -> std::io::Result<()> {
+    let at = folder.join(ALLOWLIST);
+    let is_of_now = || {
+        let kept: KeptList = serde_json::from_slice(&read_bytes(&at, KEPT_BYTES).ok()?).ok()?;
+        Some(kept.text == ListFile::good_text(path).ok()?)
+    };
+    if is_of_now() == Some(true) { Ok(()) } else { remove(&at) }
+}
+
+/// Puts it in the place of what was kept before. Where that fails, nothing is kept: what is older must not count again.
 fn write(path: &Path, kept: &impl Serialize) -> std::io::Result<()> {
-    replace(path, &serde_json::to_vec(kept)?, PRIVATE, Outlives::Power)
+    let written =
+        serde_json::to_vec(kept).map_err(std::io::Error::from).and_then(|bytes| replace(path, &bytes, PRIVATE, Outlives::Power));
+    if written.is_err() {
+        remove(path)?;
+    }
+    written
+}
+
+fn tell(is_told: &mut bool, done: &std::io::Result<()>, path: &Path) {
+    if let Err(error) = done
+        && !*is_told
+    {
+        tracing::warn!(%error, path = %path.display(), "what last was good could not be kept for the next start; tried again");
+    }
+    *is_told = done.is_err();
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

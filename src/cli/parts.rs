@@ -105,8 +105,9 @@ impl Kept {
         Self { files, allowlist: allowlist.map(Arc::new), ..Self::default() }
     }
 
-    /// Keeps the allowlist for the next start, where it has changed. Called each second.
+    /// Keeps the allowlist for the next start, where it has changed, and what could not be kept before. Called each second.
     pub(super) fn look(&mut self) {
+        self.files.write_out();
         if let Some(list) = &self.allowlist {
             self.files.keep_allowlist(Some(list));
         }
@@ -214,6 +215,9 @@ pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
         kept.reading.file_faults = kept.file_faults();
         kept.files.keep();
         kept.files.keep_allowlist(kept.allowlist.as_deref());
+    } else {
+        // What is gone is kept no more, also where nothing takes its place.
+        kept.files.write_out();
     }
     (rules, is_good && kept.files.faults().is_empty())
 }
@@ -630,6 +634,88 @@ mod tests {
         assert!(!host.at("state").join(super::super::last_good::ALLOWLIST).exists());
         host.write("config/allowlist.json", "{");
         assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "what was ended does not come back");
+    }
+
+    #[test]
+    fn a_bundle_and_a_key_that_are_gone_count_no_more() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let host = Host::new();
+        let of_pins =
+            host.settings().with("NOTARY", "https://n.example").with("NOTARY_PINS", r#"{"ca":{"r.example/":"pins.crt"}}"#);
+        let of_notary = host.settings().with("NOTARY", "https://n.example");
+        let cert = "config/certs.d/n.example/a.cert";
+        for (settings, gone) in [(of_pins, "config/pins.crt"), (of_notary, "config/certs.d/n.example/a.key")] {
+            let is_good = || matches!(Host::start(&settings).0, Rules::Good { .. });
+            if gone.ends_with("key") {
+                host.write(cert, &pem);
+            }
+            let content = if gone.ends_with("key") { &key } else { &pem };
+            host.write(gone, content);
+            assert!(is_good(), "{gone}");
+            host.write(gone, "-----BEGIN");
+            assert!(is_good(), "{gone}: half written counts as what it was");
+            std::fs::remove_file(host.at(gone)).unwrap();
+            assert!(!is_good(), "{gone} was taken away");
+            host.write(gone, "-----BEGIN");
+            assert!(!is_good(), "{gone}: nothing is kept of it");
+            host.write(gone, content);
+            assert!(is_good(), "{gone} is back");
+        }
+    }
+
+    #[test]
+    fn an_older_allowlist_does_not_count_again_after_a_write_that_failed_and_the_write_is_tried_again() {
+        let host = Host::new();
+        let entries = || Host::start(&host.settings()).2.allowlist.unwrap().status().entries;
+        let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
+        let evil = LIST.replace("[]", &format!("[{entry}]"));
+        let kept_at = host.at("state").join(super::super::last_good::ALLOWLIST);
+        // A folder in its place: nothing can be put there, as on a full disk.
+        let block = || {
+            let _ = std::fs::remove_file(&kept_at);
+            std::fs::create_dir_all(kept_at.join("full")).unwrap();
+        };
+        host.write("config/allowlist.json", &evil);
+        let (_, _, mut kept) = Host::start(&host.settings());
+        let before = std::fs::read(&kept_at).unwrap();
+        block();
+        host.write("config/allowlist.json", LIST);
+        kept.look();
+        std::fs::remove_dir_all(&kept_at).unwrap();
+        std::fs::write(&kept_at, before).unwrap();
+        kept.look();
+        host.write("config/allowlist.json", "{");
+        assert_eq!(entries(), Some(0), "the later look has kept the later list");
+
+        // The same of other files.
+        let files_at = host.at("state").join(super::super::last_good::FILES);
+        std::fs::remove_file(host.at("config/allowlist.json")).unwrap();
+        std::fs::create_dir_all(files_at.join("full")).unwrap();
+        host.write("config/config.json", GOOD);
+        let (_, _, mut kept) = Host::start(&host.settings());
+        std::fs::remove_dir_all(&files_at).unwrap();
+        kept.look();
+        assert!(std::fs::read_to_string(&files_at).unwrap().contains("YTpzZWNyZXQ="));
+    }
+
+    #[test]
+    fn what_a_command_took_back_while_the_gate_stood_still_does_not_count_again() {
+        use super::super::last_good::forget_earlier;
+        let host = Host::new();
+        let (state, path) = (host.at("state"), host.at("config/allowlist.json"));
+        let entries = || Host::start(&host.settings()).2.allowlist.unwrap().status().entries;
+        let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
+        host.write("config/allowlist.json", &LIST.replace("[]", &format!("[{entry}]")));
+        assert_eq!(entries(), Some(1));
+        // What is kept as it is now stays.
+        forget_earlier(&state, &path).unwrap();
+        assert!(state.join(super::super::last_good::ALLOWLIST).exists());
+        host.write("config/allowlist.json", LIST);
+        forget_earlier(&state, &path).unwrap();
+        host.write("config/allowlist.json", "{");
+        assert_eq!(entries(), None);
+        forget_earlier(&host.at("none"), &path).unwrap();
     }
 
     #[test]

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::last_good::forget_earlier;
 use super::out::{self, Cell, Colour, Consent, Table};
 use super::place::Place;
 use super::trail::{Change, Trail};
@@ -198,10 +199,26 @@ impl ListArgs {
 
     /// Where a change is recorded: in the gate's log, if the list is the gate's.
     pub(super) fn trail(&self, settings: &Settings) -> Result<Trail, String> {
+        if self.is_the_gates(settings) { Trail::open(settings, &settings.state_dir()) } else { Ok(Trail::none()) }
+    }
+
+    fn is_the_gates(&self, settings: &Settings) -> bool {
         let own = Self { file: None, json: false }.path(settings);
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let is_the_gates = self.file.as_deref().is_none_or(|path| real(path) == real(&own));
-        if is_the_gates { Trail::open(settings, &settings.state_dir()) } else { Ok(Trail::none()) }
+        self.file.as_deref().is_none_or(|path| real(path) == real(&own))
+    }
+
+    /// The list has been changed: what a gate kept of it before, for a start at which it is faulty, does not count again.
+    pub(super) fn forget_earlier(&self, settings: &Settings) {
+        let state = settings.state_dir();
+        if self.is_the_gates(settings)
+            && let Err(error) = forget_earlier(&state, &self.path(settings))
+        {
+            out::note(&format!(
+                "note: the list as it was before is still kept in `{}` ({error}), and counts if the list is faulty at a start of the gate",
+                state.display()
+            ));
+        }
     }
 }
 
@@ -234,6 +251,7 @@ fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Re
     };
     let outcomes = edit(&path, |list| found.iter().map(|found| add(list, &found.entry, &given, now)).collect::<Vec<_>>())
         .map_err(|error| told(&path, &error))?;
+    arguments.list.forget_earlier(settings);
     let answers: Vec<Registered> = outcomes
         .into_iter()
         .zip(&found)
@@ -261,6 +279,7 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
         (removed, list.entries.len())
     })
     .map_err(|error| told(&path, &error))?;
+    arguments.list.forget_earlier(settings);
     let gone = names
         .iter()
         .zip(&removed)

@@ -17,7 +17,7 @@ use super::parts::list;
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, parts};
 use crate::clock;
-use crate::files::{read_bytes, read_text};
+use crate::files::{read_bytes, read_text, replace_regular};
 use crate::image::{Digest, Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
@@ -33,6 +33,8 @@ use crate::trust::{Question, TrustCode, TrustError, Urgency};
 const NETWORK_TIME: Duration = Duration::from_secs(12);
 /// Largest bundle taken in.
 const BUNDLE_BYTES: u64 = 256 << 20;
+/// The mode of a bundle: it holds nothing that the server does not tell everybody.
+const BUNDLE_MODE: u32 = 0o644;
 /// Largest pins file or CA bundle.
 const FILE_BYTES: u64 = 4 << 20;
 /// The server where none is named, as docker has it.
@@ -600,7 +602,7 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
     }
     let earlier = if arguments.offline { Earlier::Left } else { Earlier::Fetched };
     let (bundle, exported) = notary.export(&repositories, earlier).await?;
-    std::fs::write(&arguments.file, &bundle)
+    replace_regular(&arguments.file, &bundle, BUNDLE_MODE)
         .map_err(|error| Stop::Unknown(format!("`{}` cannot be written: {error}", arguments.file.display())))?;
     if arguments.common.json {
         return to_json(&json!({ "file": arguments.file, "repositories": exported }));

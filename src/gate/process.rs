@@ -100,12 +100,12 @@ fn serves_http2(version: &str) -> bool {
 }
 
 /// In which control groups a create is put that does not say (moby, `cgroupNamespacesEnabled`: `cgroupns` among the security
-/// options says that the daemon's default is a namespace of its own).
+/// options says that the daemon's default is a namespace of its own; `postContainersCreate`: with control groups version 1 and an API
+/// before 1.41 it is the host's all the same).
 fn cgroupns(info: &Info) -> Cgroupns {
     let is_private = info.security.iter().any(|option| option == "cgroupns");
     match (is_private, info.cgroup.as_str()) {
-        (false, _) => Cgroupns::Host,
-        (true, "2") => Cgroupns::Private,
+        (false, _) | (true, "2") => Cgroupns::Daemons,
         (true, _) => Cgroupns::HostBefore141,
     }
 }

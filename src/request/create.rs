@@ -32,16 +32,16 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, doors })))
 }
 
-/// Whether the engine puts a container whose create does not say which control groups it sees in the host's.
+/// Whether a create that does not say which control groups the container sees gets the host's because of the API version that the
+/// client has chosen.
 fn is_in_the_hosts_groups(asked: &Asked<'_>) -> bool {
     let is_old = || {
         let minor = asked.target.path.strip_prefix("/v1.").and_then(|rest| rest.split('/').next());
         minor.is_some_and(|minor| minor.parse::<u32>().is_ok_and(|minor| minor < 41))
     };
     match asked.manner.cgroupns {
-        Cgroupns::Private => false,
+        Cgroupns::Daemons => false,
         Cgroupns::HostBefore141 => is_old(),
-        Cgroupns::Host => true,
     }
 }
 
@@ -112,14 +112,12 @@ mod tests {
         let private = r#"{"Image":"a","HostConfig":{"CgroupnsMode":"private"}}"#;
         let empty = r#"{"Image":"a","HostConfig":{"CgroupnsMode":""}}"#;
         for (cgroupns, uri, body, opens) in [
-            (Cgroupns::Private, "/v1.40/containers/create", bare, false),
+            (Cgroupns::Daemons, "/v1.40/containers/create", bare, false),
             (Cgroupns::HostBefore141, "/v1.40/containers/create", bare, true),
             (Cgroupns::HostBefore141, "/v1.40/containers/create", empty, true),
             (Cgroupns::HostBefore141, "/v1.40/containers/create", private, false),
             (Cgroupns::HostBefore141, "/v1.41/containers/create", bare, false),
             (Cgroupns::HostBefore141, "/containers/create", bare, false),
-            (Cgroupns::Host, "/v1.52/containers/create", bare, true),
-            (Cgroupns::Host, "/v1.52/containers/create", private, false),
         ] {
             let manner = Manner { transport: Transport::Http1, cgroupns };
             let doors = if opens { vec![door("namespace", "cgroup:host")] } else { vec![] };

@@ -350,11 +350,13 @@ fn refusal(error: &RegistryError) -> TrustError {
         RegistryError::Denied { .. } | RegistryError::Net(NetError::Unauthorized { .. }) => TrustCode::Unauthorized,
         // A 5xx is the registry's trouble, not its word on the manifest.
         RegistryError::Status { status: 500.., .. }
-        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. }) => TrustCode::Unreachable,
+        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. }) => {
+            TrustCode::Unreachable
+        }
         RegistryError::Busy { .. }
         | RegistryError::Full { .. }
         | RegistryError::Net(NetError::Stalled { .. } | NetError::Busy { .. } | NetError::Ours { .. }) => TrustCode::Busy,
-        RegistryError::Net(NetError::CaRefused { .. } | NetError::Tls { .. }) => TrustCode::CaRefused,
+        RegistryError::Net(NetError::CaRefused { .. }) => TrustCode::CaRefused,
         RegistryError::Status { .. }
         | RegistryError::WrongDigest { .. }
         | RegistryError::Undecodable { .. }
@@ -650,6 +652,7 @@ mod tests {
             (status(206), TrustCode::Invalid),
             (RegistryError::Net(NetError::Unauthorized { host: host.clone(), why: String::new() }), TrustCode::Unauthorized),
             (RegistryError::Net(NetError::CaRefused { host: host.clone(), cause: String::new() }), TrustCode::CaRefused),
+            (RegistryError::Net(NetError::Tls { host: host.clone(), cause: String::new() }), TrustCode::Unreachable),
             (RegistryError::Net(NetError::TooLarge { host: host.clone(), limit: 1 }), TrustCode::Invalid),
             (RegistryError::Misconfigured { host: host.clone(), cause: String::new() }, TrustCode::Misconfigured),
         ] {

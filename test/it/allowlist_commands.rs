@@ -76,6 +76,7 @@ impl Host {
             .args(arguments)
             .env_clear()
             .env("CONFIG_DIR", self.folder.path().join("conf"))
+            .env("STATE_DIR", self.folder.path().join("state"))
             .env("DOCKER_HOST", format!("unix://{}/docker.sock", self.folder.path().display()))
             .env("SUDO_USER", "alice")
             .stdin(Stdio::null())
@@ -114,6 +115,33 @@ fn an_image_is_approved_from_the_host_and_from_the_registry_listed_and_taken_bac
     assert_eq!((ran.code, ran.json()["left"].as_u64()), (0, Some(0)), "{}", ran.err);
     assert!(ran.err.contains("every image is refused"), "{}", ran.err);
     assert_eq!(host.run(&["unregister", "local:1"]).code, 2);
+}
+
+#[test]
+fn what_a_gate_kept_of_the_list_before_does_not_outlive_a_change() {
+    let host = Host::new();
+    let state = host.folder.path().join("state");
+    let kept = state.join("last-good-allowlist.json");
+    std::fs::create_dir(&state).unwrap();
+    assert_eq!(host.run(&["register", "--yes", "--from-host", "local:1"]).code, 0);
+    let keep = || {
+        let text = std::fs::read_to_string(host.list()).unwrap();
+        std::fs::write(&kept, serde_json::json!({ "path": "/config/allowlist.json", "text": text }).to_string()).unwrap();
+    };
+    keep();
+    assert_eq!(host.run(&["unregister", "other:1"]).code, 2);
+    assert!(kept.exists(), "nothing was changed");
+    let elsewhere = host.folder.path().join("elsewhere.json");
+    std::fs::copy(host.list(), &elsewhere).unwrap();
+    assert_eq!(host.run(&["unregister", "local:1", "--file", elsewhere.to_str().unwrap()]).code, 0);
+    assert!(kept.exists(), "another list");
+    assert_eq!(host.run(&["allowlist", "prune", "--absent", "--yes"]).code, 0);
+    assert!(kept.exists(), "nothing went");
+    assert_eq!(host.run(&["register", "--yes", "--from-host", "local:1", "--expires", "1d"]).code, 0);
+    assert!(!kept.exists());
+    keep();
+    assert_eq!(host.run(&["unregister", "local:1"]).code, 0);
+    assert!(!kept.exists());
 }
 
 #[test]

@@ -367,20 +367,22 @@ fn read_checked(path: &Path) -> Result<Vec<u8>, FileFault> {
     if text.len() as u64 > FILE_BYTES { Err(FileFault::TooLarge) } else { Ok(text) }
 }
 
-/// Who may put another file in its place? A sticky folder (`/tmp`) lets only the owner do so.
+/// Who may put another file in its place? A sticky folder (`/tmp`) lets only the owners do so, the file's and its own.
 fn check_folder(folder: &Path) -> Result<(), FileFault> {
     let metadata = std::fs::metadata(folder).map_err(|error| io_fault(&error))?;
     if metadata.mode() & 0o1000 != 0 {
-        return Ok(());
+        return check_user("its folder", &metadata);
     }
     check_owner("its folder", &metadata)
 }
 
-fn check_owner(what: &'static str, metadata: &Metadata) -> Result<(), FileFault> {
+fn check_user(what: &'static str, metadata: &Metadata) -> Result<(), FileFault> {
     let uid = metadata.uid();
-    if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-        return Err(FileFault::Owner { what, uid });
-    }
+    if uid == 0 || uid == rustix::process::geteuid().as_raw() { Ok(()) } else { Err(FileFault::Owner { what, uid }) }
+}
+
+fn check_owner(what: &'static str, metadata: &Metadata) -> Result<(), FileFault> {
+    check_user(what, metadata)?;
     let mode = metadata.mode() & 0o7777;
     if mode & 0o022 == 0 { Ok(()) } else { Err(FileFault::OthersMayWrite { what, mode }) }
 }

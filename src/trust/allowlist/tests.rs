@@ -256,6 +256,14 @@ fn a_file_of_another_user_is_refused() {
     assert_eq!(ListFile::read(&disk.path()), Err(FileFault::Owner { what: "it", uid: 12345 }));
     std::os::unix::fs::chown(disk.path(), Some(0), None).unwrap();
     assert!(ListFile::read(&disk.path()).is_ok());
+    // Whose folder it is may put another file there, sticky or not.
+    std::os::unix::fs::chown(disk.folder.path(), Some(12345), None).unwrap();
+    for mode in [0o755, 0o1755, 0o1777] {
+        fs::set_permissions(disk.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(ListFile::read(&disk.path()), Err(FileFault::Owner { what: "its folder", uid: 12345 }), "{mode:o}");
+    }
+    std::os::unix::fs::chown(disk.folder.path(), Some(0), None).unwrap();
+    assert!(ListFile::read(&disk.path()).is_ok());
 }
 
 #[test]
