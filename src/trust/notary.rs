@@ -975,7 +975,7 @@ impl Inner {
                 let code = match error {
                     NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
                     NetError::CaRefused { .. } => TrustCode::CaRefused,
-                    NetError::Stalled { .. } | NetError::Busy { .. } | NetError::Ours { .. } => {
+                    NetError::Stalled { .. } | NetError::Cut { .. } | NetError::Busy { .. } | NetError::Ours { .. } => {
                         return Miss::Unsure(TrustError::new(TrustCode::Busy, message));
                     }
                     NetError::Unauthorized { .. } => return Miss::Unsure(TrustError::new(TrustCode::Unauthorized, message)),

@@ -1611,3 +1611,14 @@ fn a_withdrawal_that_could_not_be_written_is_written_at_the_next_check() {
     let next = Client::new(&server, folder.path(), |_| ());
     assert_eq!(code(&next.ask_at(Urgency::Run, minutes(3))), Some(TrustCode::Withdrawn));
 }
+
+#[test]
+fn an_answer_that_breaks_off_is_no_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(&Server::files(good()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let cut = Server::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"signed\":".to_vec()));
+    let client = Client::new(&cut, folder.path(), |_| ());
+    for urgency in [Urgency::Pull, Urgency::Run] {
+        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::Busy), "{urgency:?}");
+    }
+}
