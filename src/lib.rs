@@ -31,4 +31,6 @@ pub mod clock;
 
 pub mod files;
 
+pub mod names;
+
 pub mod text;

@@ -5,12 +5,14 @@
 
 pub mod auth;
 mod proxy;
+mod resolver;
 mod tls;
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::names::{Crowded, Names};
 use crate::text::clean;
 
 pub use proxy::{fault as proxy_fault, use_instead as use_proxies};
@@ -98,6 +100,7 @@ pub fn is_gone(answer: &Result<Answer, NetError>) -> bool {
         Err(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } | NetError::CaRefused { .. }) => true,
         Err(
             NetError::Stalled { .. }
+            | NetError::Cut { .. }
             | NetError::Busy { .. }
             | NetError::Ours { .. }
             | NetError::TooLarge { .. }
@@ -133,6 +136,14 @@ pub enum NetError {
         host: String,
         /// The time it had.
         after: Duration,
+    },
+    /// An answer began, and broke off.
+    #[error("`{host}` began to answer and broke off: {cause}")]
+    Cut {
+        /// Host and port asked.
+        host: String,
+        /// What the system said.
+        cause: String,
     },
     /// It is there, and has too much to do.
     #[error("`{host}` is too busy to answer (status {status})")]
@@ -219,6 +230,7 @@ impl Client {
             .into_iter()
             .fold(reqwest::Client::builder().no_proxy(), reqwest::ClientBuilder::proxy)
             .tls_backend_preconfigured(tls.config(identity)?)
+            .dns_resolver(resolver::Resolver(Names::system()))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -323,7 +335,7 @@ async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error, host))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken_off(&error, host))? {
         if (body.len() as u64).saturating_add(chunk.len() as u64) > limit {
             return Err(too_large());
         }
@@ -380,6 +392,15 @@ fn host_of(url: &Url) -> String {
     }
 }
 
+/// The same of an answer that had begun: whoever sent it is there.
+fn broken_off(error: &reqwest::Error, host: &str) -> NetError {
+    match classify(error, host) {
+        NetError::Unreachable { host, cause } | NetError::Tls { host, cause } => NetError::Cut { host, cause },
+        NetError::Timeout { host, after } => NetError::Cut { host, cause: format!("no more of it within {after:?}") },
+        error => error,
+    }
+}
+
 /// Which kind of failure this is, by the errors underneath.
 fn classify(error: &reqwest::Error, host: &str) -> NetError {
     let host = host.to_owned();
@@ -388,6 +409,9 @@ fn classify(error: &reqwest::Error, host: &str) -> NetError {
     while let Some(now) = cause {
         if let Some(tls) = now.downcast_ref::<rustls::Error>() {
             return tls_error(tls, host);
+        }
+        if now.is::<Crowded>() {
+            return NetError::Ours { host, cause: clean(&now.to_string()) };
         }
         let io = now.downcast_ref::<std::io::Error>();
         if let Some(errno) = io.and_then(std::io::Error::raw_os_error)

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::names::Names;
+
 /// How long addresses are used before the names are resolved again.
 const FRESH: Duration = Duration::from_mins(1);
 /// How long resolving may take, all names at once. A name that does not resolve keeps its addresses.
@@ -78,9 +80,9 @@ impl Own {
 }
 
 async fn resolve(host: Host, until: Instant) -> Option<Vec<IpAddr>> {
-    let found = tokio::time::timeout_at(until, tokio::net::lookup_host((host.name.as_str(), host.port))).await;
+    let found = tokio::time::timeout_at(until, Names::system().addresses(&host.name)).await;
     let addresses = found.ok()?.ok()?;
-    Some(addresses.map(|address: SocketAddr| address.ip()).take(MAX).collect())
+    Some(addresses.into_iter().map(|address: SocketAddr| address.ip()).take(MAX).collect())
 }
 
 /// The addresses behind `nameserver`, as the C library reads them (resolv.conf(5)).

@@ -98,3 +98,35 @@ fn busy_servers_are_told_from_those_that_are_gone() {
         assert_eq!(is_gone(&answer(status, rest)), expected, "{status} {rest:?}");
     }
 }
+
+#[tokio::test]
+async fn a_name_that_waits_for_others_lookups_says_nothing_about_the_server() {
+    for (fault, is_ours) in [(std::io::Error::other(Crowded), true), (std::io::Error::other("no such name"), false)] {
+        let fault = std::sync::Mutex::new(Some(fault));
+        let names = Names::new(move |_| Err(fault.lock().unwrap().take().unwrap()));
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(Tls::default().config(None).unwrap())
+            .dns_resolver(resolver::Resolver(names))
+            .build()
+            .unwrap();
+        let error = classify(&client.get("http://name.test/").send().await.unwrap_err(), "name.test:80");
+        assert_eq!(matches!(error, NetError::Ours { .. }), is_ours, "{error:?}");
+        assert_eq!(is_gone(&Err(error)), !is_ours);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_broke_off_came_from_a_server_that_is_there() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).unwrap();
+    let (listener, url) = silent().await;
+    let serve = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let _ = peer.read(&mut [0; 4096]).await.unwrap();
+        peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
+    };
+    let bounds = Bounds { bytes: 1000, time: Duration::from_secs(10) };
+    let (answer, ()) = tokio::join!(client.get(&url, HeaderMap::new(), bounds), serve);
+    assert!(matches!(answer, Err(NetError::Cut { .. })) && !is_gone(&answer), "{answer:?}");
+}

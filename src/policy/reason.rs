@@ -287,7 +287,9 @@ impl Reason {
                 format!("another call is giving the name {} to a container, or starting it", quoted(name))
             }
             Self::NameTaken { name } => format!("another container has the name {}", quoted(name)),
-            Self::StateUnwritable => "the gate cannot record in its state folder (STATE_DIR) which name is being given".to_owned(),
+            Self::StateUnwritable => {
+                "the gate cannot record in its state folder (STATE_DIR) which name is being given".to_owned()
+            }
             Self::AuditUnavailable => {
                 "the gate cannot write this call to its audit log, and AUDIT=require lets none pass unrecorded".to_owned()
             }
@@ -310,7 +312,9 @@ impl Reason {
             }
             Self::Trust { error, .. } => trust_remedy(error.code),
             Self::OfId { reason, .. } => reason.remedy(),
-            Self::ContentMismatch { .. } => "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content",
+            Self::ContentMismatch { .. } => {
+                "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content"
+            }
             Self::ImageUnapproved { .. } => {
                 "pull it by the name it is signed under, or ask this host's administrator (img-authz help image-unapproved)"
             }
@@ -324,10 +328,10 @@ impl Reason {
             Self::StartWithBody => "start it without a body",
             Self::StartFromCheckpoint => "start it without a checkpoint",
             Self::ContainerUnknown { .. } => "see docker ps -a",
-            Self::BuildDenied { .. } => "build on another host and sign the result, or ask this host's administrator to set BUILD=allow",
-            Self::PostureForbids { .. } => {
-                "ask this host's administrator, who can do it while the gate is switched off"
+            Self::BuildDenied { .. } => {
+                "build on another host and sign the result, or ask this host's administrator to set BUILD=allow"
             }
+            Self::PostureForbids { .. } => "ask this host's administrator, who can do it while the gate is switched off",
             Self::HostDoor { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_DOORS",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::PluginUnapproved { .. } => {
@@ -403,7 +407,9 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::Unreachable => "repeat; if it stays so, ask this host's administrator to check the way to that server",
         TrustCode::Busy => "repeat in a minute; if it stays so, tell that server's operator",
         TrustCode::CaRefused => "give the gate that server's CA: NOTARY_ROOT_CA for Notary, certs.d/HOST/ca.crt for a registry",
-        TrustCode::Unauthorized => "this host's administrator adds that registry's login to the gate's config.json (img-authz help DOCKER_CONFIG)",
+        TrustCode::Unauthorized => {
+            "this host's administrator adds that registry's login to the gate's config.json (img-authz help DOCKER_CONFIG)"
+        }
         TrustCode::NoTrustData => "ask its publisher to sign it (docker trust sign), or use a signed image",
         TrustCode::Withdrawn => {
             "ask the publisher if it was deleted on purpose; if the Notary server was reinstalled: img-authz help trust-withdrawn"
@@ -417,7 +423,9 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::RolledBack => {
             "ask the Notary server's operator why it sent old trust data; only if it was reinstalled: img-authz help trust-rolled-back"
         }
-        TrustCode::RootNotTrusted => "this host's administrator compares the root key with its publisher, then pins it: img-authz help NOTARY_PINS",
+        TrustCode::RootNotTrusted => {
+            "this host's administrator compares the root key with its publisher, then pins it: img-authz help NOTARY_PINS"
+        }
         TrustCode::NotListed => "ask this host's administrator to approve it (img-authz register)",
         TrustCode::AllowlistUnavailable => "fix the allowlist file on this host; the gate's log says what is wrong",
         TrustCode::NotInRegistry => "pull it again, or push it to that registry",

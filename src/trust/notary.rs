@@ -206,6 +206,8 @@ struct Remembered {
     base: Base,
     /// When its last check was written to disk.
     written: Option<Timestamp>,
+    /// Whether it holds what the disk does not: the last write failed, or what stands there is older or damaged.
+    unsaved: bool,
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
     /// where something was known, so that a restart during an outage does not bring it back.
     refused: Option<Bad>,
@@ -232,8 +234,8 @@ struct Known {
 /// What came of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// It is on disk, or the disk does not take it.
-    Settled,
+    /// It is on disk, or the disk does not take it; what there is now to build on.
+    Settled(Base),
     /// Another process wrote first.
     Moved,
 }
@@ -433,10 +435,43 @@ impl Bad {
     }
 }
 
+impl Remembered {
+    /// Takes in what is on disk and verified: what has seen the newest versions counts, whatever the clocks said. The edition is built on
+    /// from now on, so that nothing it has seen may be left out.
+    fn found(&mut self, mut found: Known, bad: Option<Bad>, edition: Edition) {
+        let (mut is_ahead, mut is_newer) = (false, true);
+        if let Some(before) = &self.known {
+            let (own, other) = (&before.knowledge, &found.knowledge);
+            is_ahead = own.is_above(other);
+            // Of the same versions the one that was checked last.
+            is_newer = other.is_above(own) || (!is_ahead && own.seen() <= other.seen());
+            if is_ahead && is_newer {
+                found.knowledge = Arc::new(other.with_floors_of(own));
+            }
+        }
+        // A no that could not be written is not on disk, and counts until a later check found otherwise.
+        let own = self.refused.take().filter(|own| self.unsaved && own.at > found.since);
+        self.unsaved = is_ahead || (bad.is_none() && own.is_some());
+        self.refused = bad.or(own);
+        self.written = Some(found.since);
+        self.base.edition = Some(edition);
+        if is_newer {
+            self.known = Some(found);
+            self.grown = true;
+        }
+    }
+}
+
 impl Entry {
     fn remembered(&self) -> (Option<Known>, Option<Bad>) {
         let remembered = lock(&self.now);
         (remembered.known.clone(), remembered.refused.clone())
+    }
+
+    /// Whether what is in memory was on disk once, as it is or as something older.
+    fn is_built_on_disk(&self) -> bool {
+        let remembered = lock(&self.now);
+        remembered.base.edition.is_some() && remembered.known.is_some()
     }
 
     /// Whether this edition is what is in memory, verified.
@@ -499,7 +534,7 @@ impl Inner {
             // What is not on disk goes last: versions seen go with it.
             let last = |entry: &Arc<Entry>| {
                 let remembered = lock(&entry.now);
-                (remembered.base.edition.is_none(), remembered.used)
+                (remembered.unsaved || remembered.base.edition.is_none(), remembered.used)
             };
             let oldest = entries
                 .values()
@@ -521,12 +556,14 @@ impl Inner {
         entry.loaded.get_or_try_init(|| self.read(entry, share)).await.copied()
     }
 
-    /// The same, and again where a person had it forgotten since.
+    /// The same, and again where a person had it forgotten since, or another process wrote: a command may have seen something newer,
+    /// or a withdrawal.
     async fn looked_up(&self, entry: &Entry, share: &Share) -> Result<(), TrustError> {
         self.loaded(entry, share).await?;
-        let base = lock(&entry.now).base;
+        let (name, base) = (entry.repository.as_str(), lock(&entry.now).base);
         // Where it cannot be looked, what is known goes on.
-        if self.state.mark(entry.repository.as_str()).is_ok_and(|mark| base.is_forgotten(mark)) {
+        let is_forgotten = self.state.mark(name).is_ok_and(|mark| base.is_forgotten(mark));
+        if is_forgotten || self.state.edition(name).is_some_and(|edition| base.edition != Some(edition)) {
             self.read(entry, share).await?;
         }
         Ok(())
@@ -561,6 +598,12 @@ impl Inner {
             }
             Read::Failed(why) => return Err(unread(why)),
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
+            // What is in memory was verified and built on what stood here: it is written again.
+            Read::Damaged(why) if self.session.is_some() && entry.is_built_on_disk() => {
+                tracing::error!(repository = name, why, "kept trust data is damaged; it is written again at the next check");
+                lock(&entry.now).unsaved = true;
+                return Ok(());
+            }
             // The pin says which root counts; versions begin anew.
             Read::Damaged(why) if self.pins.names(name) => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
@@ -580,15 +623,7 @@ impl Inner {
         match loaded {
             Ok(knowledge) => {
                 let known = self.known(entry, knowledge, None, stored.checked);
-                let mut remembered = lock(&entry.now);
-                remembered.written = Some(stored.checked);
-                remembered.base.edition = Some(edition);
-                remembered.refused = bad;
-                let newer = remembered.known.as_ref().is_none_or(|before| before.knowledge.seen() <= known.knowledge.seen());
-                if newer {
-                    remembered.known = Some(known);
-                    remembered.grown = true;
-                }
+                lock(&entry.now).found(known, bad, edition);
             }
             // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
             Err(fault) => return Err(unusable(name, &format!("does not verify ({fault})"))),
@@ -706,16 +741,10 @@ impl Inner {
         }
         remembered.is_missed = matches!(outcome, Err(Miss::NoAnswer(_)));
         match &outcome {
-            Ok(known) => {
-                let same = remembered.known.as_ref().is_some_and(|before| before.knowledge.same_files(&known.knowledge));
-                remembered.grown |= !same;
-                remembered.known = Some(known.clone());
-                remembered.refused = None;
-            }
             // The time of one that is repeated is the one on disk.
             Err(Miss::Refused(error)) if remembered.refused.as_ref().is_some_and(|bad| bad.is_repeated(error, now)) => {}
             Err(Miss::Refused(error)) => remembered.refused = Some(Bad { error: error.clone(), at: now }),
-            Err(Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => {}
+            Ok(_) | Err(Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => {}
         }
         outcome
     }
@@ -731,10 +760,10 @@ impl Inner {
     ) -> Result<Option<Known>, Miss> {
         let deadline = begun + self.network_time;
         let repository = &entry.repository;
-        let (known, base, written, refused_before) = {
+        let (known, base, written, unsaved, refused_before) = {
             let remembered = lock(&entry.now);
             let known = remembered.known.clone().map(|known| known.knowledge);
-            (known, remembered.base, remembered.written, remembered.refused.clone())
+            (known, remembered.base, remembered.written, remembered.unsaved, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(session),
@@ -777,12 +806,25 @@ impl Inner {
         self.look_at_clock(repository, knowledge.seen(), now);
         // Also where the clock went back: the age of what is kept counts from this check on.
         let due = written.is_none_or(|written| now.duration_since(written).abs() >= SEEN_TIME);
-        let again = changed || due || base.edition.is_none() || refused_before.is_some();
+        let again = changed || due || unsaved || base.edition.is_none() || refused_before.is_some();
         let stored = Stored { checked: now, ..knowledge.stored() };
-        if again && self.keep(entry, stored, None, base).await == Kept::Moved {
+        let base = match again {
+            true => match self.keep(entry, stored, None, base).await {
+                Kept::Settled(base) => base,
+                Kept::Moved => return Ok(None),
+            },
+            false => base,
+        };
+        let known = self.known(entry, knowledge, Some((started, now)), now);
+        let mut remembered = lock(&entry.now);
+        // Whoever asked during an outage may have read what another process wrote meanwhile.
+        if remembered.base != base {
             return Ok(None);
         }
-        Ok(Some(self.known(entry, knowledge, Some((started, now)), now)))
+        remembered.grown |= changed;
+        remembered.known = Some(known.clone());
+        remembered.refused = None;
+        Ok(Some(known))
     }
 
     /// Says in the log that a root is believed for no better reason than that it came first.
@@ -809,9 +851,12 @@ impl Inner {
 
     /// A bad answer about a repository that was known: kept, so that it outlives the process.
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
-        let (known, before) = entry.remembered();
-        let base = lock(&entry.now).base;
-        let same = before.is_some_and(|before| before.is_repeated(&error, now));
+        let (known, before, base, unsaved) = {
+            let remembered = lock(&entry.now);
+            (remembered.known.clone(), remembered.refused.clone(), remembered.base, remembered.unsaved)
+        };
+        // One that could not be written is written as soon as it can be.
+        let same = !unsaved && before.is_some_and(|before| before.is_repeated(&error, now));
         // Another process may have had a better answer since, and have written that.
         let is_kept = same && self.state.edition(entry.repository.as_str()) == base.edition;
         if let Some(known) = known.filter(|_| !is_kept) {
@@ -834,7 +879,8 @@ impl Inner {
                 let mut remembered = lock(&entry.now);
                 remembered.base.edition = Some(edition);
                 remembered.written = Some(checked);
-                Kept::Settled
+                remembered.unsaved = false;
+                Kept::Settled(Base { edition: Some(edition), ..base })
             }
             Ok(Written::Moved) => Kept::Moved,
             Err(why) => {
@@ -843,7 +889,8 @@ impl Inner {
                     why,
                     "verified trust data cannot be kept; protection against rollback ends with this process"
                 );
-                Kept::Settled
+                lock(&entry.now).unsaved = true;
+                Kept::Settled(base)
             }
         }
     }
@@ -934,7 +981,7 @@ impl Inner {
                 let code = match error {
                     NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
                     NetError::CaRefused { .. } => TrustCode::CaRefused,
-                    NetError::Stalled { .. } | NetError::Busy { .. } | NetError::Ours { .. } => {
+                    NetError::Stalled { .. } | NetError::Cut { .. } | NetError::Busy { .. } | NetError::Ours { .. } => {
                         return Miss::Unsure(TrustError::new(TrustCode::Busy, message));
                     }
                     NetError::Unauthorized { .. } => return Miss::Unsure(TrustError::new(TrustCode::Unauthorized, message)),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
@@ -132,7 +133,10 @@ impl RegistryVerifier {
         let asking = Asking { repository, urgency, time };
         match question {
             Question::Tag(tag) => {
-                let digest = self.fetch(asking, &Wanted::Tag(tag.clone())).await?;
+                let wanted = Wanted::Tag(tag.clone());
+                self.known_no(repository, &wanted)?;
+                let _place = self.place(asking).await?;
+                let digest = self.fetch(asking, &wanted).await?;
                 self.state().remember((repository.clone(), digest), self.limits.remembered);
                 Ok(vouch(repository, digest, vec![tag.clone()]))
             }
@@ -179,6 +183,10 @@ impl RegistryVerifier {
 
     async fn holds(&self, asking: Asking<'_>, digest: Digest) -> Result<(), TrustError> {
         let repository = asking.repository;
+        let wanted = Wanted::Digest(digest);
+        self.known_no(repository, &wanted)?;
+        // Before the turn: a start does not wait for a pull of the same that waits for its place.
+        let _place = self.place(asking).await?;
         let held = (repository.clone(), digest);
         let turn = Arc::clone(self.state().flights.entry(held.clone()).or_default());
         let flight = Flight { verifier: self, held, turn };
@@ -188,7 +196,8 @@ impl RegistryVerifier {
         if self.state().knows(&flight.held) {
             return Ok(());
         }
-        let sent = self.fetch(asking, &Wanted::Digest(digest)).await?;
+        self.known_no(repository, &wanted)?;
+        let sent = self.fetch(asking, &wanted).await?;
         if sent != digest {
             // The client holds the bytes to the digest already.
             let message = format!("registry sent `{sent}` when asked for `{repository}@{digest}`");
@@ -198,29 +207,32 @@ impl RegistryVerifier {
         Ok(())
     }
 
-    async fn fetch(&self, asking: Asking<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
-        let Asking { repository, urgency, time } = asking;
-        let (host, what) = (repository.host(), (repository.clone(), wanted.clone()));
-        let is_known = {
-            let mut state = self.state();
-            match state.outages.get(&host) {
-                Some((until, error)) if Instant::now() < *until => return Err(error.clone()),
-                Some(_) => drop(state.outages.remove(&host)),
-                None => {}
-            }
-            if let Some(error) = state.noes.of(&what) {
-                return Err(error);
-            }
-            state.is_known(repository)
-        };
+    /// The outage or the no that is remembered.
+    fn known_no(&self, repository: &Repository, wanted: &Wanted) -> Result<(), TrustError> {
+        let (host, mut state) = (repository.host(), self.state());
+        match state.outages.get(&host) {
+            Some((until, error)) if Instant::now() < *until => return Err(error.clone()),
+            Some(_) => drop(state.outages.remove(&host)),
+            None => {}
+        }
+        state.noes.of(&(repository.clone(), wanted.clone())).map_or(Ok(()), Err)
+    }
+
+    /// Leave to ask.
+    async fn place(&self, asking: Asking<'_>) -> Result<SemaphorePermit<'_>, TrustError> {
+        let is_known = self.state().is_known(asking.repository);
         let lanes = if is_known { &self.known } else { &self.strange };
-        let lane = match urgency {
+        let lane = match asking.urgency {
             Urgency::Pull => &lanes.pulls,
             Urgency::Run => &lanes.starts,
         };
-        let Ok(Ok(_permit)) = tokio::time::timeout_at(time.network, lane.acquire()).await else {
-            return Err(TrustError::new(TrustCode::Busy, "too many questions to registries are under way"));
-        };
+        let place = tokio::time::timeout_at(asking.time.network, lane.acquire()).await.ok().and_then(Result::ok);
+        place.ok_or_else(|| TrustError::new(TrustCode::Busy, "too many questions to registries are under way"))
+    }
+
+    async fn fetch(&self, asking: Asking<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
+        let Asking { repository, time, .. } = asking;
+        let (host, what) = (repository.host(), (repository.clone(), wanted.clone()));
         // A question that had not the whole time shows nothing by coming to no end.
         let is_late = time.begun.elapsed() > self.limits.network / LATE_PART;
         let asked = tokio::time::timeout_at(time.network, self.registry.manifest(repository, wanted, time.network)).await;
@@ -331,6 +343,7 @@ const fn is_suspect(error: &RegistryError) -> bool {
             NetError::Unreachable { .. }
                 | NetError::Timeout { .. }
                 | NetError::Stalled { .. }
+                | NetError::Cut { .. }
                 | NetError::Tls { .. }
                 | NetError::CaRefused { .. }
         ),
@@ -355,7 +368,9 @@ fn refusal(error: &RegistryError) -> TrustError {
         }
         RegistryError::Busy { .. }
         | RegistryError::Full { .. }
-        | RegistryError::Net(NetError::Stalled { .. } | NetError::Busy { .. } | NetError::Ours { .. }) => TrustCode::Busy,
+        | RegistryError::Net(NetError::Stalled { .. } | NetError::Cut { .. } | NetError::Busy { .. } | NetError::Ours { .. }) => {
+            TrustCode::Busy
+        }
         RegistryError::Net(NetError::CaRefused { .. }) => TrustCode::CaRefused,
         RegistryError::Status { .. }
         | RegistryError::WrongDigest { .. }
@@ -490,30 +505,49 @@ mod tests {
         assert_eq!(rig.twin.calls().len(), calls);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn made_up_names_do_not_take_the_places_of_what_is_known() {
-        /// Hangs for all repositories but one.
-        struct Hangs(Arc<Twin>);
+    /// Hangs for repositories that are made up.
+    struct Hangs(Arc<Twin>);
 
-        impl Api for Hangs {
-            fn manifest<'a>(
-                &'a self,
-                repository: &'a Repository,
-                wanted: &'a Wanted,
-                deadline: Instant,
-            ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
-                if repository.as_str().contains("made") {
-                    Box::pin(std::future::pending())
-                } else {
-                    self.0.manifest(repository, wanted, deadline)
-                }
-            }
-
-            fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-                Box::pin(std::future::ready(false))
+    impl Api for Hangs {
+        fn manifest<'a>(
+            &'a self,
+            repository: &'a Repository,
+            wanted: &'a Wanted,
+            deadline: Instant,
+        ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
+            if repository.as_str().contains("made") {
+                Box::pin(std::future::pending())
+            } else {
+                self.0.manifest(repository, wanted, deadline)
             }
         }
 
+        fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+            Box::pin(std::future::ready(false))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_does_not_wait_for_a_pull_of_the_same_that_waits_for_its_place() {
+        let rig = rig();
+        let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.twin)))));
+        let ask = |name: String, digest, urgency| {
+            let verifier = Arc::clone(&verifier);
+            async move { verifier.vouch(&repository(&name), &Question::AnyOf(vec![digest]), urgency, soon()).await }
+        };
+        for index in 0..crate::trust::asking::FLIGHTS {
+            tokio::spawn(ask(format!("r.example/made{index}"), rig.good, Urgency::Pull));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::spawn(ask("r.example/app".to_owned(), rig.good, Urgency::Pull));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let before = Instant::now();
+        ask("r.example/app".to_owned(), rig.good, Urgency::Run).await.unwrap();
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn made_up_names_do_not_take_the_places_of_what_is_known() {
         let rig = rig();
         let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.twin)))));
         let latest = Question::Tag(Tag::latest());

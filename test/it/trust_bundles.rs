@@ -521,6 +521,34 @@ fn a_courier_does_not_undo_what_a_server_took_back_by_writing_a_later_time() {
 }
 
 #[test]
+fn nor_any_other_bad_answer_by_anything_but_what_is_newer_than_what_was_known() {
+    let (old, new) = old_and_new();
+    let later: Timestamp = "2030-06-03T00:00:00Z".parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bad = || {
+        let mut files = old.clone();
+        files.insert("timestamp.json".to_owned(), b"{}".to_vec());
+        let client = Client::new(&Server::files(files), folder.path(), |_| ());
+        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Invalid));
+    };
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    bad();
+    for seen in ["2030-06-02T00:00:00Z", "2100-01-01T00:00:00Z"] {
+        assert_eq!(refusal(import_at(folder.path(), &packed(&old, seen), later, |_| ())), Some(TrustCode::Invalid), "{seen}");
+    }
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later)), Some(TrustCode::Invalid));
+    // On a person's word, and what was signed since.
+    let undo = Client::importing(folder.path(), |_| ());
+    let bundle = packed(&old, "2030-06-02T00:00:00Z");
+    let done = undo.runtime.block_on(undo.notary.import(&bundle, Withdrawal::Undone, later)).unwrap().remove(0).1;
+    assert_eq!(done, Ok(()));
+    assert!(Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later).is_ok());
+    bad();
+    assert_eq!(import_at(folder.path(), &packed(&new, "2030-06-02T00:00:00Z"), later, |_| ()), Ok(()));
+    assert!(Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later).is_ok());
+}
+
+#[test]
 fn many_publications_make_no_state_that_cannot_be_read_again() {
     // Whoever holds the key of `targets` would be rid of the root that is trusted here.
     let stranger = bundle_of(Repo::docker(root_key(GUN)).publish());

@@ -1512,7 +1512,7 @@ fn several_processes_share_a_folder_and_the_newest_stays() {
     let behind = Client::new(&first, folder.path(), |_| ());
     behind.ask(Urgency::Pull).unwrap();
     Client::new(&second, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
-    let _ = behind.ask(Urgency::Pull);
+    assert_eq!(code(&behind.ask(Urgency::Pull)), Some(TrustCode::RolledBack));
     assert_eq!(code(&Client::new(&Server::files(old), folder.path(), |_| ()).ask(Urgency::Pull)), Some(TrustCode::RolledBack));
     // Many at once, on first use: none fails for the others' sake.
     let folder = tempfile::tempdir().unwrap();
@@ -1523,4 +1523,105 @@ fn several_processes_share_a_folder_and_the_newest_stays() {
             thread.join().unwrap().unwrap();
         }
     });
+}
+
+fn minutes(after: i64) -> Timestamp {
+    now() + jiff::SignedDuration::from_mins(after)
+}
+
+#[test]
+fn a_gate_knows_what_a_command_beside_it_has_seen_whatever_the_times_of_their_checks() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    let new = repo.publish();
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (Server::files(old), Server::files(new));
+    let gate = Client::new(&first, folder.path(), |_| ());
+    gate.ask(Urgency::Pull).unwrap();
+    Client::new(&second, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(1)).unwrap();
+    // The server goes back to what the gate knows to the letter. Some of these checks write, others do not.
+    for after in [2, 4, 8, 16] {
+        assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(after))), Some(TrustCode::RolledBack), "{after}");
+    }
+    let asked = |server: &Server, after| code(&Client::new(server, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(after)));
+    assert_eq!(asked(&first, 17), Some(TrustCode::RolledBack));
+    assert_eq!(asked(&second, 18), None);
+}
+
+#[test]
+fn what_a_command_writes_during_a_check_of_the_gate_is_built_on_even_if_its_clock_is_behind() {
+    let mut repo = Repo::docker(root_key(GUN));
+    let old = repo.publish();
+    repo.bump();
+    let second = Server::files(repo.publish());
+    let folder = tempfile::tempdir().unwrap();
+    let command: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    let shared = Arc::clone(&command);
+    let first = Server::start(move |seen| {
+        let run = shared.lock().unwrap().take();
+        run.into_iter().for_each(|run| run());
+        file(&old, seen)
+    });
+    let gate = Client::new(&first, folder.path(), |_| ());
+    gate.ask(Urgency::Pull).unwrap();
+    gate.ask_at(Urgency::Pull, minutes(4)).unwrap();
+    let path = folder.path().to_owned();
+    *command.lock().unwrap() = Some(Box::new(move || {
+        Client::new(&second, &path, |_| ()).ask_at(Urgency::Pull, minutes(3)).unwrap();
+    }));
+    for after in [10, 16] {
+        assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(after))), Some(TrustCode::RolledBack), "{after}");
+    }
+    let fresh = Client::new(&first, folder.path(), |_| ());
+    assert_eq!(code(&fresh.ask_at(Urgency::Pull, minutes(17))), Some(TrustCode::RolledBack));
+}
+
+#[test]
+fn a_withdrawal_that_a_command_saw_counts_for_the_gate_in_an_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let gate = Client::new(&server, folder.path(), |_| ());
+    gate.ask(Urgency::Pull).unwrap();
+    *files.lock().unwrap() = None;
+    assert!(gate.ask_at(Urgency::Run, minutes(1)).is_ok());
+    let gone = Server::files(Files::new());
+    let command = Client::new(&gone, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(2));
+    assert_eq!(code(&command), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Urgency::Run, minutes(3))), Some(TrustCode::Withdrawn));
+    // And a newer good one makes it good again, also without the server.
+    let back = Server::files(good());
+    Client::new(&back, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(4)).unwrap();
+    assert!(gate.ask_at(Urgency::Run, minutes(5)).is_ok());
+}
+
+#[test]
+fn a_withdrawal_that_could_not_be_written_is_written_at_the_next_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let gate = Client::new(&server, folder.path(), |_| ());
+    gate.ask(Urgency::Pull).unwrap();
+    let lock = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let lock = lock.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "lock")).unwrap();
+    let held = std::fs::OpenOptions::new().write(true).open(lock).unwrap();
+    held.lock().unwrap();
+    *files.lock().unwrap() = Some(Files::new());
+    assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(1))), Some(TrustCode::Withdrawn));
+    drop(held);
+    assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(2))), Some(TrustCode::Withdrawn));
+    // Another process finds it, while nobody can be asked.
+    *files.lock().unwrap() = None;
+    let next = Client::new(&server, folder.path(), |_| ());
+    assert_eq!(code(&next.ask_at(Urgency::Run, minutes(3))), Some(TrustCode::Withdrawn));
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_no_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::new(&Server::files(good()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let cut = Server::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"signed\":".to_vec()));
+    let client = Client::new(&cut, folder.path(), |_| ());
+    for urgency in [Urgency::Pull, Urgency::Run] {
+        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::Busy), "{urgency:?}");
+    }
 }

@@ -105,6 +105,8 @@ impl Inner {
             let Ok(read) = read else { continue };
             let begun = Instant::now();
             kept.push(self.standing(read).await.into());
+            // Whoever waits for the place has it while this rests.
+            drop(share);
             // Decisions come first: as long a rest as the work took, and a while more where somebody waits.
             tokio::time::sleep(begun.elapsed()).await;
             for _ in 0..RESTS {

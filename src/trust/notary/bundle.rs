@@ -180,15 +180,13 @@ impl Inner {
                 let known = remembered.known.clone().map(|known| known.knowledge);
                 (known, remembered.base, remembered.refused.clone())
             };
-            match bad {
+            match &bad {
                 Some(Bad { error, at }) if takes_back(error.code) => {
                     if withdrawal == Withdrawal::Stays {
                         let message = format!("the server took `{}` back at {at}: {}", entry.repository, error.message);
                         return Err(TrustError::new(TrustCode::Withdrawn, message));
                     }
                 }
-                // What was carried from before the server's bad answer does not make that undone.
-                Some(bad) if carried.seen <= bad.at => return Err(bad.error),
                 Some(_) | None => {}
             }
             let subject = Subject {
@@ -206,6 +204,11 @@ impl Inner {
                 Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
                 Err(Failure::Fetch(never)) => match never {},
             };
+            // When it was carried nobody signed: only a newer timestamp shows that the server has answered better since.
+            let is_newer = known.as_ref().is_none_or(|known| knowledge.timestamp_version() > known.timestamp_version());
+            if let Some(bad) = bad.filter(|_| withdrawal == Withdrawal::Stays && !is_newer) {
+                return Err(bad.error);
+            }
             if known.is_none() {
                 self.first_use(&entry.repository, &knowledge);
             }

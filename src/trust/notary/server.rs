@@ -140,6 +140,7 @@ impl Server {
                 }
                 Err(error @ NetError::Unreachable { .. }) if is_first => FetchError::Net(error),
                 Err(error @ NetError::Unreachable { .. }) => FetchError::Broken(error),
+                Err(error @ NetError::Cut { .. }) => FetchError::Slow(error),
                 Err(error @ (NetError::Tls { .. } | NetError::CaRefused { .. })) if !is_first => {
                     return Err(FetchError::Broken(error));
                 }

@@ -36,6 +36,9 @@ const ENTRIES: u32 = 8192;
 const LOCK_TIME: Duration = Duration::from_secs(2);
 /// Most repositories kept. Stops a server that serves endless valid repositories from filling the disk.
 pub(super) const REPOSITORIES: usize = 10_000;
+/// Most bytes in the folder for one more repository to be kept: ten times what so many ordinary ones take. Stops the same server from
+/// filling the disk with large ones.
+const FOLDER_BYTES: u64 = 2 << 30;
 
 /// Errors of the system that say nothing about the file.
 const FAILURES: [Errno; 8] =
@@ -158,19 +161,23 @@ impl StateDir {
     /// any.
     pub(super) fn forget(&self, repository: &str) -> Result<bool, String> {
         let path = self.file(repository, "state");
-        if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        if !self.path.is_dir() {
             return Ok(false);
         }
         let _lock = self.lock(repository)?;
         let mut mark = [0; 32];
         aws_lc_rs::rand::fill(&mut mark).map_err(|_| "the system has no random numbers".to_owned())?;
+        let stands = || std::fs::symlink_metadata(&path).is_ok();
+        let was_kept = stands();
+        // Before the mark, which is read first: no reader has the new mark and the old state.
+        set_aside(&path);
+        if stands() {
+            return Err(format!("`{}` cannot be moved away", path.display()));
+        }
+        // Also where nothing stood: a gate may have it in memory.
         let (new, marker) = (self.file(repository, "new"), self.file(repository, "forgotten"));
         replace(&new, &marker, &mark).map_err(|error| format!("`{}`: {error}", marker.display()))?;
-        set_aside(&path);
-        match std::fs::symlink_metadata(&path) {
-            Ok(_) => Err(format!("`{}` cannot be moved away", path.display())),
-            Err(_) => Ok(true),
-        }
+        Ok(was_kept)
     }
 
     /// The last time a person had the repository forgotten. Not being able to look is not the same as never: nor as just now.
@@ -190,9 +197,10 @@ impl StateDir {
             .create(&self.path)
             .map_err(|error| format!("the folder `{}` cannot be made: {error}", self.path.display()))?;
         let path = self.file(&stored.repository, "state");
+        let (bytes, edition) = encode(stored, bad);
         // Before the lock, which is a file as well and stays.
-        if !path.exists() && std::fs::read_dir(&self.path).map_or(0, Iterator::count) > 2 * REPOSITORIES {
-            return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
+        if !path.exists() {
+            self.room_for(bytes.len() as u64)?;
         }
         let _lock = self.lock(&stored.repository)?;
         let mark = self.mark(&stored.repository).map_err(|why| format!("`{}`: {why}", path.display()))?;
@@ -209,10 +217,26 @@ impl StateDir {
             (Read::Damaged(_), None) => return Ok(Written::Moved),
             (Read::Nothing, _) => {}
         }
-        let (bytes, edition) = encode(stored, bad);
         let new = self.file(&stored.repository, "new");
         replace(&new, &path, &bytes).map_err(|error| format!("`{}`: {error}", path.display()))?;
         Ok(Written::Done(edition))
+    }
+
+    /// Whether one more repository of so many bytes may be kept.
+    fn room_for(&self, more: u64) -> Result<(), String> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return Ok(()) };
+        let (mut files, mut bytes) = (0, more);
+        for entry in entries.flatten() {
+            files += 1;
+            bytes = bytes.saturating_add(entry.metadata().map_or(0, |kept| kept.len()));
+            if files > 2 * REPOSITORIES {
+                return Err(format!("the folder `{}` holds {REPOSITORIES} repositories, its limit", self.path.display()));
+            }
+            if bytes > FOLDER_BYTES {
+                return Err(format!("the folder `{}` holds {FOLDER_BYTES} bytes, its limit for new ones", self.path.display()));
+            }
+        }
+        Ok(())
     }
 
     /// The files of all repositories kept.
@@ -490,7 +514,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
         let one = stored("r.example/a", b"raw");
+        assert_eq!(StateDir::new(folder.path().join("none")).forget("r.example/a"), Ok(false));
+        // Nothing is on disk, and all the same somebody may have it in memory.
         assert_eq!(state.forget("r.example/a"), Ok(false));
+        let early = state.mark("r.example/a").unwrap();
+        assert!(early.is_some() && state.write(&one, None, NOTHING) == Ok(Written::Moved));
+        std::fs::remove_file(state.file("r.example/a", "forgotten")).unwrap();
         let Ok(Written::Done(first)) = state.write(&one, None, NOTHING) else { panic!("not written") };
         let new = stored("r.example/a", b"new");
         let Ok(Written::Done(second)) = state.write(&new, None, on(first)) else { panic!("not written") };
@@ -596,6 +625,50 @@ mod tests {
         // What is known is kept on.
         let Read::Kept(_, _, edition) = state.read("r.example/known") else { panic!("not read") };
         assert!(matches!(state.write(&stored("r.example/known", b"new"), None, on(edition)), Ok(Written::Done(_))));
+    }
+
+    #[test]
+    fn a_folder_full_of_bytes_takes_no_new_repository_and_keeps_on_what_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let Ok(Written::Done(edition)) = state.write(&stored("r.example/known", b"raw"), None, NOTHING) else {
+            panic!("not written")
+        };
+        File::create(folder.path().join("large.state")).unwrap().set_len(FOLDER_BYTES - 400).unwrap();
+        assert!(state.write(&stored("r.example/a", &[b' '; 400]), None, NOTHING).unwrap_err().contains("its limit"));
+        assert!(matches!(state.write(&stored("r.example/known", &[b' '; 400]), None, on(edition)), Ok(Written::Done(_))));
+        std::fs::remove_file(folder.path().join("large.state")).unwrap();
+        assert!(matches!(state.write(&stored("r.example/a", &[b' '; 400]), None, NOTHING), Ok(Written::Done(_))));
+    }
+
+    #[test]
+    fn no_reader_finds_the_new_mark_beside_the_old_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut marks = vec![None];
+        let mut seen = Vec::new();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for round in 0_u8..200 {
+                    let base = Base { edition: None, mark: state.mark("r.example/a").unwrap() };
+                    assert!(matches!(state.write(&stored("r.example/a", &[round]), None, base), Ok(Written::Done(_))));
+                    assert_eq!(state.forget("r.example/a"), Ok(true));
+                    marks.push(state.mark("r.example/a").unwrap());
+                }
+            });
+            // As the verifier reads, without the lock.
+            while !writer.is_finished() {
+                let mark = state.mark("r.example/a").unwrap();
+                if let Read::Kept(stored, ..) = state.read("r.example/a") {
+                    seen.push((mark, stored.files["root"][0]));
+                }
+            }
+        });
+        seen.dedup();
+        for (mark, round) in seen {
+            let forgotten = marks.iter().position(|one| *one == mark).unwrap();
+            assert!(usize::from(round) >= forgotten, "round {round} under mark {forgotten}");
+        }
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! What verified trust data says: which tag has which digest, in which role, and who signed (spec/notary-tuf.md, section 11).
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -190,6 +191,38 @@ impl Knowledge {
         let begun = certificates.map(Certificate::from).max().unwrap_or(at);
         let seen = self.seen.min(at.max(begun));
         Self { seen: floor.map_or(seen, |floor| seen.max(floor)), ..self }
+    }
+
+    /// Whether it has seen a newer root than `other`, or beside the same root a newer version of any role.
+    #[must_use]
+    pub fn is_above(&self, other: &Self) -> bool {
+        match self.root.version.cmp(&other.root.version) {
+            Ordering::Equal => self.floors.iter().any(|(role, own)| {
+                let theirs = other.floors.get(role);
+                theirs.is_some_and(|theirs| theirs.version < own.version)
+            }),
+            order => order.is_gt(),
+        }
+    }
+
+    /// The same, having seen what `other` has: dates count from its time on, and its versions bind where both have the same root.
+    #[must_use]
+    pub fn with_floors_of(&self, other: &Self) -> Self {
+        let mut floors = (*self.floors).clone();
+        let bound = other.floors.iter().filter(|_| self.root.raw == other.root.raw);
+        for (role, theirs) in bound {
+            let own = floors.entry(role.clone()).or_insert(*theirs);
+            if own.version < theirs.version {
+                *own = *theirs;
+            }
+        }
+        Self { floors: Arc::new(floors), ..self.seen_at(other.seen) }
+    }
+
+    /// The newest version seen of the timestamp.
+    #[must_use]
+    pub fn timestamp_version(&self) -> u64 {
+        self.floors.get("timestamp").map_or(self.timestamp.version, |floor| floor.version.max(self.timestamp.version))
     }
 
     /// The timestamp file as served.
