@@ -436,6 +436,11 @@ impl Bad {
 }
 
 impl Remembered {
+    /// Which goes first where there are too many: the least recently used. What is not on disk goes last: versions seen go with it.
+    fn rank(&self) -> (bool, Option<Instant>) {
+        (self.unsaved || self.base.edition.is_none(), self.used)
+    }
+
     /// Takes in what is on disk and verified: what has seen the newest versions counts, whatever the clocks said. The edition is built on
     /// from now on, so that nothing it has seen may be left out.
     fn found(&mut self, mut found: Known, bad: Option<Bad>, edition: Edition) {
@@ -531,15 +536,10 @@ impl Inner {
         while entries.len() > KEPT
             || (entries.len() > 1 && entries.values().map(|entry| bytes(entry)).sum::<usize>() > KEPT_BYTES)
         {
-            // What is not on disk goes last: versions seen go with it.
-            let last = |entry: &Arc<Entry>| {
-                let remembered = lock(&entry.now);
-                (remembered.unsaved || remembered.base.edition.is_none(), remembered.used)
-            };
             let oldest = entries
                 .values()
                 .filter(|entry| lock(&entry.flight).is_none())
-                .min_by_key(|entry| last(entry))
+                .min_by_key(|entry| lock(&entry.now).rank())
                 .map(|entry| entry.repository.clone());
             let Some(oldest) = oldest else { return };
             entries.remove(&oldest);
@@ -808,12 +808,13 @@ impl Inner {
         let due = written.is_none_or(|written| now.duration_since(written).abs() >= SEEN_TIME);
         let again = changed || due || unsaved || base.edition.is_none() || refused_before.is_some();
         let stored = Stored { checked: now, ..knowledge.stored() };
-        let base = match again {
-            true => match self.keep(entry, stored, None, base).await {
+        let base = if again {
+            match self.keep(entry, stored, None, base).await {
                 Kept::Settled(base) => base,
                 Kept::Moved => return Ok(None),
-            },
-            false => base,
+            }
+        } else {
+            base
         };
         let known = self.known(entry, knowledge, Some((started, now)), now);
         let mut remembered = lock(&entry.now);
@@ -1143,6 +1144,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_on_disk_is_forgotten_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = Stored {
+            repository: "r.example/a".to_owned(),
+            files: std::collections::BTreeMap::new(),
+            floors: std::collections::BTreeMap::new(),
+            seen: Timestamp::UNIX_EPOCH,
+            checked: Timestamp::UNIX_EPOCH,
+        };
+        let notary = Notary::new(Config::new("https://notary.invalid", folder.path())).unwrap();
+        let entry = notary.inner.entry(&"r.example/a".parse().unwrap());
+        assert!(lock(&entry.now).rank().0);
+        let Kept::Settled(base) = notary.inner.keep(&entry, stored.clone(), None, Base::default()).await else { panic!("moved") };
+        assert!(!lock(&entry.now).rank().0);
+        // What is on disk is older than what could not be written.
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        std::fs::write(folder.path(), "no folder").unwrap();
+        assert_eq!(notary.inner.keep(&entry, stored, None, base).await, Kept::Settled(base));
+        assert!(lock(&entry.now).rank().0);
+        std::fs::remove_file(folder.path()).unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_stays_away_is_asked_ever_more_seldom_and_soon_again_at_first() {
