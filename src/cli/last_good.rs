@@ -29,8 +29,8 @@ const PRIVATE: u32 = 0o600;
 pub(super) struct LastGood {
     /// The state folder; `None`: nothing is known of what was before.
     folder: Option<PathBuf>,
-    /// Whether what comes is kept there as well. A command only looks.
-    keeps: bool,
+    /// Whether what comes is kept there as well.
+    access: Access,
     /// Folders that the gate sees elsewhere than this process: here, and there.
     mounts: Vec<(String, String)>,
     /// As they last were good.
@@ -47,6 +47,16 @@ pub(super) struct LastGood {
     is_list_outlived: bool,
     /// That something could not be kept has been told: a full disk is told once.
     is_told: bool,
+}
+
+/// What is done with the state folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Access {
+    /// A command only looks.
+    #[default]
+    Looks,
+    /// A gate keeps what comes.
+    Keeps,
 }
 
 /// A file that is not what it should be, in whose place its last good content counts.
@@ -68,7 +78,7 @@ struct KeptList {
 impl LastGood {
     /// For a gate: what an earlier one kept in this state folder, where what comes is kept as well.
     pub(super) fn of(folder: &Path) -> Self {
-        Self { keeps: true, ..Self::look(folder, &[]) }
+        Self { access: Access::Keeps, ..Self::look(folder, &[]) }
     }
 
     /// For a command: what the gate of this state folder kept. `mounts` are folders of the host that the gate is shown: there, and
@@ -147,7 +157,7 @@ impl LastGood {
 
     /// Writes what could not be written, or removed, before. Called each second.
     pub(super) fn write_out(&mut self) {
-        let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
+        let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
         if self.is_unwritten {
             let path = folder.join(FILES);
             let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
@@ -192,7 +202,7 @@ impl LastGood {
     /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept. What fails is tried again:
     /// an older list must not count at a start.
     pub(super) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
-        let Some(folder) = self.folder.as_ref().filter(|_| self.keeps) else { return };
+        let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
         let path = folder.join(ALLOWLIST);
         let written = match list {
             None => {

@@ -1563,7 +1563,9 @@ fn what_a_command_writes_during_a_check_of_the_gate_is_built_on_even_if_its_cloc
     let shared = Arc::clone(&command);
     let first = Server::start(move |seen| {
         let run = shared.lock().unwrap().take();
-        run.into_iter().for_each(|run| run());
+        for run in run {
+            run();
+        }
         file(&old, seen)
     });
     let gate = Client::new(&first, folder.path(), |_| ());
