@@ -1563,7 +1563,7 @@ fn what_a_command_writes_during_a_check_of_the_gate_is_built_on_even_if_its_cloc
     let shared = Arc::clone(&command);
     let first = Server::start(move |seen| {
         let run = shared.lock().unwrap().take();
-        for run in run {
+        if let Some(run) = run {
             run();
         }
         file(&old, seen)
