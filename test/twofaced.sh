@@ -60,48 +60,48 @@ test_a_file_with_two_faces_runs_as_what_was_signed_alone() {
     engine gate "$PLUGIN"
 
     # Notary.
-    refused $content_mismatch run "$twofaced"
-    refused $not_signed run_evil
-    refused $not_signed docker create "$evil_id"
+    refused "$content_mismatch" run "$twofaced"
+    refused "$not_signed" run_evil
+    refused "$not_signed" docker create "$evil_id"
     docker rmi -f "$evil_id" > /dev/null
     pulled "$twofaced"
     prints "the good face" run "$twofaced"
     prints "the good face" run "registry.test:5000/twofaced@$face"
     # Beside the good one, whose approval is on record.
     docker load -i "$faces/evil.tar" > /dev/null
-    refused $content_mismatch run "$twofaced"
-    refused $not_signed run_evil
+    refused "$content_mismatch" run "$twofaced"
+    refused "$not_signed" run_evil
 
     # An allowlist: the digest is the manifest's, and nothing else's.
     mkdir -p "${list%/*}"
     printf '{"version": 1, "entries": [{"digest": "%s", "references": ["%s"]}]}' "$face" "$twofaced" > "$list"
     reconfigure NOTARY=off FRESHNESS=0
     load_evil
-    refused $not_in_allowlist run "$twofaced"
-    refused $not_in_allowlist run_evil
+    refused "$not_in_allowlist" run "$twofaced"
+    refused "$not_in_allowlist" run_evil
     pulled "$twofaced"
     prints "the good face" run "$twofaced"
     # An image id is no manifest's digest either; and in the containerd store it is nothing.
     printf '{"version": 1, "entries": [{"image_id": "%s", "references": ["%s"]}]}' "$face" "$twofaced" > "$list"
     docker images -q --no-trunc registry.test:5000/twofaced | sort -u | xargs -r docker rmi -f > /dev/null 2>&1
-    refused $not_in_allowlist docker pull "registry.test:5000/twofaced@$face"
+    refused "$not_in_allowlist" docker pull "registry.test:5000/twofaced@$face"
     load_evil
     if has_classic_store; then
         # Who writes that approves the evil face, knowingly.
         prints "the evil face" run_evil
     else
-        refused $not_in_allowlist run_evil
+        refused "$not_in_allowlist" run_evil
     fi
     rm "$list"
 
     # The registry alone: content from elsewhere is not looked for there, and what has two faces is no manifest.
     reconfigure NOTARY=off
     load_evil
-    refused $not_in_registry run "$twofaced"
-    refused $not_in_registry run_evil
+    refused "$not_in_registry" run "$twofaced"
+    refused "$not_in_registry" run_evil
     docker rmi -f "$evil_id" > /dev/null
     docker pull "$twofaced" > /dev/null 2>&1
-    refused $trust_invalid run "$twofaced"
+    refused "$trust_invalid" run "$twofaced"
 
     docker images -q --no-trunc registry.test:5000/twofaced | sort -u | xargs -r docker rmi -f > /dev/null 2>&1
     reconfigure NOTARY=https://notary.test:4443 FRESHNESS=

@@ -14,6 +14,14 @@ const DOCUMENTS: [(&str, &str, &str); 3] = [
     ("setting", include_str!("../../docs/settings.md"), "## "),
 ];
 
+/// Documents that sections refer to as a whole.
+const PAGES: [(&str, &str); 4] = [
+    ("recovery", include_str!("../../docs/recovery.md")),
+    ("postures", include_str!("../../docs/postures.md")),
+    ("audit-log", include_str!("../../docs/audit-log.md")),
+    ("clients", include_str!("../../docs/clients.md")),
+];
+
 /// Most topics that are proposed in place of one that is not there.
 const MAX_PROPOSED: usize = 5;
 
@@ -77,15 +85,17 @@ fn proposal(topic: &str) -> String {
 
 /// All sections, in the order of the documents.
 fn sections() -> Vec<Section> {
-    let mut out = Vec::new();
+    let mut found = Vec::new();
     for (kind, document, heading) in DOCUMENTS {
         for (head, body) in parts(document, heading) {
             for topic in head.split(", ").map(|topic| topic.trim_matches('`')).filter(|topic| !topic.contains(' ')) {
-                out.push(Section { topic: topic.to_owned(), kind, text: plain(body) });
+                found.push((topic, kind, body));
             }
         }
     }
-    out
+    found.extend(PAGES.map(|(topic, document)| (topic, "document", document)));
+    let topics: Vec<&str> = found.iter().map(|(topic, _, _)| *topic).collect();
+    found.iter().map(|(topic, kind, body)| Section { topic: (*topic).to_owned(), kind, text: plain(body, &topics) }).collect()
 }
 
 /// The headings of one kind, each with the text up to the next heading of that kind or of a higher one.
@@ -114,30 +124,34 @@ fn parts<'d>(document: &'d str, heading: &str) -> Vec<(&'d str, &'d str)> {
     out
 }
 
-/// A section for a terminal: links without their targets, code blocks indented instead of fenced.
-fn plain(body: &str) -> String {
+/// A section for a terminal: links tell the topic that they lead to, code blocks are indented instead of fenced.
+fn plain(body: &str, topics: &[&str]) -> String {
     let mut out = String::new();
-    let mut fenced = false;
-    for line in body.trim().lines() {
-        if line.starts_with("```") {
-            fenced = !fenced;
-        } else if fenced {
-            out.push_str(&format!("    {line}\n"));
+    // Text between fences is every second part, behind the language's name.
+    for (index, part) in body.trim().split("```").enumerate() {
+        if index % 2 == 0 {
+            out.push_str(&unlinked(part, topics));
         } else {
-            out.push_str(&unlinked(line));
-            out.push('\n');
+            let code = part.split_once('\n').map_or("", |(_, code)| code);
+            out.push_str(&code.lines().map(|line| format!("    {line}\n")).collect::<String>());
         }
     }
-    out
+    out.trim_end().to_owned() + "\n"
 }
 
-/// A line with `[text](target)` as `text`.
-fn unlinked(line: &str) -> String {
+/// Text with `[words](target)` as `words`, and how to read on where the target is a topic that the words do not name.
+fn unlinked(text: &str, topics: &[&str]) -> String {
     let mut out = String::new();
-    let mut rest = line;
+    let mut rest = text;
     while let Some((before, behind)) = rest.split_once("](") {
-        let Some(((lead, text), (_, behind))) = before.rsplit_once('[').zip(behind.split_once(')')) else { break };
-        out.extend([lead, text]);
+        let Some(((lead, words), (target, behind))) = before.rsplit_once('[').zip(behind.split_once(')')) else { break };
+        out.extend([lead, words]);
+        let (page, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let wanted = if anchor.is_empty() { page.trim_end_matches(".md") } else { anchor };
+        let topic = topics.iter().find(|topic| topic.eq_ignore_ascii_case(wanted));
+        if let Some(topic) = topic.filter(|topic| words.trim_matches('`') != **topic) {
+            out.push_str(&format!(" (img-authz help {topic})"));
+        }
         rest = behind;
     }
     out + rest
@@ -157,7 +171,7 @@ mod tests {
             let found = section(topic);
             assert_eq!(found.len(), 1, "{topic}");
             assert_eq!(found[0].kind, kind);
-            assert!(found[0].text.len() > 80 && !found[0].text.contains("\n#"), "{}", found[0].text);
+            assert!(found[0].text.len() > 80 && !found[0].text.contains("\n### "), "{}", found[0].text);
         }
         for name in crate::policy::VARIABLES {
             assert_eq!(section(name).len(), 1, "{name}");
@@ -172,8 +186,11 @@ mod tests {
 
     #[test]
     fn links_and_fences_are_for_readers_of_the_document() {
-        assert_eq!(unlinked("see [`MODE`](settings.md#mode), [a] and [b](c)."), "see `MODE`, [a] and b.");
-        assert_eq!(plain("one\n\n```text\ntwo\n```\n"), "one\n\n    two\n");
+        let topics = ["MODE", "recovery"];
+        let text = "see [`MODE`](settings.md#mode), [how](settings.md#mode), [a] and [b\nc](c), [page](recovery.md).";
+        let read = "see `MODE`, how (img-authz help MODE), [a] and b\nc, page (img-authz help recovery).";
+        assert_eq!(unlinked(text, &topics), read);
+        assert_eq!(plain("one\n\n```text\ntwo\n```\n", &topics), "one\n\n    two\n");
         assert!(sections().iter().all(|section| !section.text.contains("](")), "a link over two lines");
     }
 
