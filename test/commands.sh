@@ -60,7 +60,7 @@ test_gate_of_another_name() {
     ours doctor
     assertContains "how to get it back" "$said" "docker plugin enable gate:3"
     ends 1 'could not tell' check registry.test:5000/app:1.0
-    ends 0 'BLOCKED' log -n 50
+    ends 0 'PROBE' log -n 50
     # Not root: neither the engine nor its files can be asked.
     as=(/usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups)
     ends 1 "the gate's settings are not known" check registry.test:5000/app:1.0

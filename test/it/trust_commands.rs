@@ -1102,7 +1102,7 @@ fn a_server_that_does_not_speak_tls_is_refused_in_time() {
     ];
     let children = servers.each_ref().map(|url| start(place.asking(url).arg("--root-ca").arg(&ca).arg(format!("{GUN}:1.0"))));
     for child in children {
-        assert!(ended(child).no("trust-unreachable").contains("check from this host that the server can be reached"));
+        assert!(ended(child).no("trust-unreachable").contains("ask this host's administrator to check the way to that server"));
     }
 }
 
@@ -1134,12 +1134,12 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         (None, unsigned(), "not-signed", "ask its publisher to sign this tag"),
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
-        (Some(&new), old, "trust-rolled-back", "ask the Notary's operator; if it was built anew, img-authz trust forget"),
+        (Some(&new), old, "trust-rolled-back", "only if it was reinstalled: img-authz help trust-rolled-back"),
         (
             Some(&new),
             Files::new(),
             "trust-withdrawn",
-            "ask its publisher to sign it again; if Notary was built anew, img-authz trust forget",
+            "if the Notary server was reinstalled: img-authz help trust-withdrawn",
         ),
     ] {
         let place = Place::new();
@@ -1151,12 +1151,12 @@ fn every_failure_says_which_it_was_and_what_to_do() {
     }
     let place = Place::new();
     let gone = ended(start(place.asking("https://localhost:1").arg(format!("{GUN}:1.0"))));
-    assert!(gone.no("trust-unreachable").contains("check from this host that the server can be reached"));
+    assert!(gone.no("trust-unreachable").contains("ask this host's administrator to check the way to that server"));
     let wanting = place.verify(&guarded("Basic realm=\"x\"".to_owned(), "never".to_owned()));
-    assert!(wanting.no("trust-unauthorized").contains("put credentials for the registry into the gate's config.json"));
+    assert!(wanting.no("trust-unauthorized").contains("adds that registry's login to the gate's config.json"));
     let pins = place.write("pins.json", "{\"disable_tofu\": true}");
     let pinned = place.verify_with(&Server::files(good()), |command| command.arg("--pins").arg(pins));
-    assert!(pinned.no("root-not-trusted").contains("compare the root key with its publisher"));
+    assert!(pinned.no("root-not-trusted").contains("compares the root key with its publisher"));
     // For people the same, on standard error.
     let said = ended(start(place.trust("verify").args([&format!("{GUN}:1.0"), "--server", "https://localhost:1"])));
     assert!(said.code == Some(2) && said.out.is_empty() && said.err.contains("refused (trust-unreachable): "), "{said:?}");

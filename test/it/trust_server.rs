@@ -517,7 +517,7 @@ fn a_server_that_misbehaves_is_refused_in_time() {
             "cut short",
             "timestamp",
             || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_vec()),
-            TrustCode::Unreachable,
+            TrustCode::Busy,
         ),
         ("garbage", "timestamp", || Reply::Raw(b"220 smtp ready\r\n\r\n".to_vec()), TrustCode::Unreachable),
         (
