@@ -29,6 +29,9 @@ has_buildkit_client() { ! at_least 23 "$cli_version" || docker buildx version > 
 # buildx is a command of its own.
 has_buildx() { docker buildx version > /dev/null 2>&1; }
 
+# Commands of the host run where the engine does: for an engine of another release that is a mount namespace, which ends with it.
+host_outlives_the_engine() { [[ -z ${RIG_TREE:-} ]]; }
+
 # Compose is a plugin of the command line, or was a program before that.
 compose_command=(docker compose)
 docker compose version > /dev/null 2>&1 || compose_command=(docker-compose)

@@ -1135,12 +1135,7 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
         (Some(&new), old, "trust-rolled-back", "only if it was reinstalled: img-authz help trust-rolled-back"),
-        (
-            Some(&new),
-            Files::new(),
-            "trust-withdrawn",
-            "if the Notary server was reinstalled: img-authz help trust-withdrawn",
-        ),
+        (Some(&new), Files::new(), "trust-withdrawn", "if the Notary server was reinstalled: img-authz help trust-withdrawn"),
     ] {
         let place = Place::new();
         if let Some(earlier) = earlier {

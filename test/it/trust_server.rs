@@ -513,12 +513,7 @@ fn a_server_that_misbehaves_is_refused_in_time() {
             TrustCode::Busy,
         ),
         ("close", "timestamp", || Reply::Close, TrustCode::Unreachable),
-        (
-            "cut short",
-            "timestamp",
-            || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_vec()),
-            TrustCode::Busy,
-        ),
+        ("cut short", "timestamp", || Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_vec()), TrustCode::Busy),
         ("garbage", "timestamp", || Reply::Raw(b"220 smtp ready\r\n\r\n".to_vec()), TrustCode::Unreachable),
         (
             "a length beyond measure",
