@@ -86,6 +86,14 @@ fn every_setting_is_explained_and_can_be_set() {
     assert_eq!(rows, VARIABLES, "README.md");
 }
 
+/// `help` has documents in the binary, which is compiled in a container from what `.dockerignore` lets through.
+#[test]
+fn documents_that_are_compiled_in_are_there_where_the_plugin_is_built() {
+    assert!(include_str!("../../src/cli/help.rs").contains("include_str!(\"../../docs/"));
+    assert!(include_str!("../../.dockerignore").lines().any(|line| line == "!docs"));
+    assert!(include_str!("../../Dockerfile").contains("\nCOPY docs docs\nCOPY src src\n"));
+}
+
 #[test]
 fn every_way_to_the_host_is_explained() {
     for id in img_authz::request::Door::IDS {
