@@ -133,7 +133,9 @@ fn plain(body: &str, topics: &[&str]) -> String {
             out.push_str(&unlinked(part, topics));
         } else {
             let code = part.split_once('\n').map_or("", |(_, code)| code);
-            out.push_str(&code.lines().map(|line| format!("    {line}\n")).collect::<String>());
+            for line in code.lines() {
+                out.extend(["    ", line, "\n"]);
+            }
         }
     }
     out.trim_end().to_owned() + "\n"

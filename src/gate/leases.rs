@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::engine::ContainerId;
+use crate::files::{Outlives, replace};
 use crate::image::Digest;
 
 /// How long the lease of a start holds when no AuthZRes ends it (another plugin refused the call, the daemon went away). dockerd
@@ -438,7 +439,8 @@ impl Keeper {
                 let state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 (state.changes, state.given.iter().map(|given| given.kept.clone()).collect::<Vec<_>>())
             };
-            replace(&file, &kept)?;
+            // The engine forgets calls when the host goes down, so nothing is synced.
+            replace(&file, &serde_json::to_vec(&kept)?, 0o600, Outlives::Process)?;
             *written = changes;
             Ok(())
         };
@@ -463,15 +465,6 @@ impl Keeper {
             }
         });
     }
-}
-
-/// Puts a whole file in place of the last one. The engine forgets calls when the host goes down, so nothing is synced.
-fn replace(file: &Path, kept: &[Kept]) -> std::io::Result<()> {
-    let folder = file.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut written = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut written, &serde_json::to_vec(kept)?)?;
-    written.persist(file).map_err(|error| error.error)?;
-    Ok(())
 }
 
 struct Waiting<'a> {

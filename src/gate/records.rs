@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{Outlives, replace};
 use crate::image::{Digest, Repository};
 
 /// Most images remembered. Stops state from growing for ever; far above what a host holds.
@@ -214,13 +215,7 @@ impl Shared {
                 line
             })
             .collect();
-        let replaced = path.parent().ok_or(std::io::ErrorKind::InvalidInput.into()).and_then(|folder| {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&lines)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)
-        });
-        if let Err(error) = replaced {
+        if let Err(error) = replace(path, &lines, 0o600, Outlives::Power) {
             tracing::error!(%error, "the records of approvals could not be written anew");
         }
     }
