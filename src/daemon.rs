@@ -85,6 +85,8 @@ pub async fn serve(
         let slot = tokio::select! {
             () = &mut stop => break,
             slot = Arc::clone(&slots).acquire_owned() => slot,
+            // None has ended, and none was idle for long enough: another look.
+            () = tokio::time::sleep(Duration::from_millis(50)) => continue,
         };
         let accepted = tokio::select! {
             () = &mut stop => break,

@@ -2,7 +2,9 @@
 """Many calls at once, and for long, against the gate on a real engine: what others notice, and what it costs. Runs inside the rig's
 machine. Each prints its figures, and fails where one is over its bound.
 
-    floods.py flood --gate PID --good REFERENCE --other REFERENCE --slow REFERENCE   2,000 hanging calls of one client
+    floods.py flood --gate PID --socket PATH --good REFERENCE --other REFERENCE --slow REFERENCE --control MS
+                                                                                     2,000 hanging calls of one client
+    floods.py flood --unguarded --good REFERENCE                                     the same of an engine without a gate
     floods.py starts --gate PID --good REFERENCE [--count 100]                       starts of approved containers, all at once
     floods.py bodies --gate PID --socket PATH                                        the largest posts, 100 at once
     floods.py peers --socket PATH [--count 1000] [--seconds 15]                      connections that say nothing
@@ -15,6 +17,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import resource
 import socket
 import subprocess
@@ -24,14 +27,15 @@ import time
 
 from races import SOCKET, call, create, inspect, prepared, remove, say, start
 
-# Of 2,000 calls, those of each kind. What is refused at once is tried again by its client after so many seconds.
-STARTS, RENAMES, CREATES, AGAIN = 900, 900, 200, 5
+# Of 2,000 calls, those of each kind. What is refused at once is tried again by its client after so many seconds, each in its own time.
+STARTS, RENAMES, CREATES, AGAIN = 900, 900, 200, (20, 40)
 # Seconds after which what is measured is taken for unanswered.
 PATIENCE = 30
 # Containers that the client keeps locked, by a slow read of their files.
 LOCKED = 50
-# Milliseconds of `docker ps` at p99, seconds of an honest `docker run`, MiB that memory may differ by between two floods.
-PS_P99, RUN, GROWTH = 5, 2, 4
+# Milliseconds at p99 that the gate may take for its answer about `docker ps`; how many times as long as without a gate `docker ps` may
+# take where that is more; seconds of an honest `docker run`; MiB that memory may differ by between two floods.
+PS_P99, SLOWER, RUN, GROWTH = 5, 1.5, 2, 4
 # Seconds in which 100 starts are answered while Notary hangs: most of it is the engine's own work, on two cores.
 ANSWERED = 60
 # MiB that the gate may take at most with the largest posts: 32 of them in its budget, decoded, and its own.
@@ -62,22 +66,35 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def cpu(pid):
+    """Seconds of the processor, all threads."""
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def at(part, values):
     return sorted(values)[min(int(len(values) * part), len(values) - 1)]
 
 
-def ps(seconds):
-    """What `docker ps` asks, again and again, over one connection; milliseconds."""
+# The engine's question to the gate about `docker ps`.
+QUESTION = json.dumps({"RequestMethod": "GET", "RequestUri": "/v1.41/containers/json", "RequestHeaders": {}})
+
+
+def ps(seconds, gate=None):
+    """What `docker ps` asks, again and again, over one connection; or what the engine asks the gate about it. Milliseconds."""
     took, until, engine = [], time.monotonic() + seconds, None
     while time.monotonic() < until:
         if engine is None:
             engine = http.client.HTTPConnection("engine")
             engine.sock = socket.socket(socket.AF_UNIX)
             engine.sock.settimeout(PATIENCE)
-            engine.sock.connect(SOCKET)
+            engine.sock.connect(gate or SOCKET)
         begun = time.monotonic()
         try:
-            engine.request("GET", "/containers/json")
+            if gate:
+                engine.request("POST", "/AuthZPlugin.AuthZReq", QUESTION)
+            else:
+                engine.request("GET", "/containers/json")
             engine.getresponse().read()
         except OSError:
             engine.close()
@@ -120,7 +137,7 @@ async def caller(target, body, answers):
         try:
             reader, writer = await asyncio.open_unix_connection(SOCKET)
         except OSError:
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(random.uniform(*AGAIN))
             continue
         head = f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         if body:
@@ -135,7 +152,7 @@ async def caller(target, body, answers):
             answers["broken"] += 1
         finally:
             writer.close()
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(random.uniform(*AGAIN))
 
 
 async def hammer(args):
@@ -144,7 +161,8 @@ async def hammer(args):
     body = json.dumps({"Image": args.slow, "HostConfig": {"NetworkMode": "none"}})
     calls = [(f"/containers/lock{index % LOCKED}/start", "") for index in range(STARTS)]
     calls += [(f"/containers/lock{index % LOCKED}/rename?name=new{index}", "") for index in range(RENAMES)]
-    calls += [("/containers/create", body)] * CREATES
+    # Without a gate they are no calls that hang: they make containers.
+    calls += [] if args.unguarded else [("/containers/create", body)] * CREATES
     tasks = [asyncio.create_task(caller(target, body, answers)) for target, body in calls]
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     for task in tasks:
@@ -153,43 +171,56 @@ async def hammer(args):
     print(f"    flood: {len(calls)} connections, {answers['sent']} calls sent; answered: {answered or 'none'}", flush=True)
 
 
+@contextlib.contextmanager
+def flooded(containers, *more):
+    """While 2,000 calls of one client hang, or are tried again."""
+    held = locks(containers)
+    flooding = subprocess.Popen([sys.executable, __file__, "hammer", *more], stdin=subprocess.PIPE)
+    # Until all have been sent, and what is refused has been.
+    time.sleep(12)
+    yield
+    flooding.stdin.close()
+    flooding.wait(60)
+    for peer in held:
+        peer.close()
+
+
 def flood(args):
     containers = [create(args.good, f"lock{index}") for index in range(LOCKED)]
     prepared(all(containers), "no containers")
-    honest(args.other)
-    idle = ps(3)
-    print(f"    alone: ps p50 {at(0.5, idle):.1f} ms, p99 {at(0.99, idle):.1f} ms, docker run {honest(args.other):.2f} s, "
-          f"memory {rss(args.gate):.1f} MiB, {descriptors(args.gate)} descriptors")
-    after = []
-    for number in (1, 2):
-        held = locks(containers)
-        command = [sys.executable, __file__, "hammer", "--slow", args.slow]
-        flooding = subprocess.Popen(command, stdin=subprocess.PIPE)
-        time.sleep(4)
-        took, runs = [], []
-        listing = threading.Thread(target=lambda: took.extend(ps(12)))
-        listing.start()
-        for _ in range(5):
-            runs.append(honest(args.other))
-        listing.join()
-        during = rss(args.gate)
-        open_now = descriptors(args.gate)
-        flooding.stdin.close()
-        flooding.wait(60)
-        for peer in held:
-            peer.close()
-        time.sleep(12)
-        after.append(rss(args.gate))
-        print(f"    flood {number}: ps p50 {at(0.5, took):.1f} ms, p90 {at(0.9, took):.1f} ms, longest {max(took):.1f} ms; "
-              f"memory meanwhile {during:.1f} MiB, {open_now} descriptors, afterwards {after[-1]:.1f} MiB")
-        bounded("docker ps at p99", at(0.99, took), PS_P99, "ms")
-        bounded("an honest docker run, the longest of five", max(runs), RUN, "s")
-    bounded("memory of the gate, after the second flood more than after the first", after[1] - after[0], GROWTH, "MiB")
+    if args.unguarded:
+        with flooded(containers, "--unguarded"):
+            took = ps(12)
+        print(f"    without a gate: ps p50 {at(0.5, took):.1f} ms, longest {max(took):.1f} ms; p99:\n{at(0.99, took):.1f}")
+    else:
+        guarded(args, containers)
     for container in containers:
         try:
             remove(container)
         except OSError as error:
             print(f"    a container could not be removed: {error}")
+
+
+def guarded(args, containers):
+    honest(args.other)
+    print(f"    alone: docker run {honest(args.other):.2f} s, memory {rss(args.gate):.1f} MiB, {descriptors(args.gate)} descriptors")
+    after = []
+    for number in (1, 2):
+        with flooded(containers, "--slow", args.slow):
+            before = cpu(args.gate)
+            took = ps(12)
+            busy = (cpu(args.gate) - before) / 12
+            asked = ps(6, args.socket)
+            runs = [honest(args.other) for _ in range(5)]
+            during, open_now = rss(args.gate), descriptors(args.gate)
+        time.sleep(12)
+        after.append(rss(args.gate))
+        print(f"    flood {number}: ps p50 {at(0.5, took):.1f} ms, longest {max(took):.1f} ms, of which the gate p50 {at(0.5, asked):.1f} ms, "
+              f"longest {max(asked):.1f} ms, which had {busy:.2f} of a processor; memory meanwhile {during:.1f} MiB, {open_now} descriptors, afterwards {after[-1]:.1f} MiB")
+        bounded("the gate's answer about docker ps at p99", at(0.99, asked), PS_P99, "ms")
+        bounded("docker ps at p99", at(0.99, took), max(PS_P99, SLOWER * args.control), "ms")
+        bounded("an honest docker run, the longest of five", max(runs), RUN, "s")
+    bounded("memory of the gate, after the second flood more than after the first", after[1] - after[0], GROWTH, "MiB")
 
 
 def starts(args):
@@ -343,6 +374,8 @@ def main():
     parser.add_argument("--slow", help="one that is on the host, of a repository about which Notary does not answer")
     parser.add_argument("--evil", help="the id of an image that nobody vouches for")
     parser.add_argument("--container", help="a container of it, made before the gate came")
+    parser.add_argument("--unguarded", action="store_true", help="the gate is not in force: how the engine alone does")
+    parser.add_argument("--control", type=float, help="`docker ps` at p99 without a gate, milliseconds")
     parser.add_argument("--mode", help="the mode file of the proxy before Notary")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=180)

@@ -7,6 +7,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// How long a connection is left alone. The daemon connects when it has a request, and sends it at once: what it had sent over a
+/// connection that is closed before its first answer it sends again without its body, which is refused.
+const LEFT_ALONE: Duration = Duration::from_millis(250);
+
 /// All connections that are idle now.
 #[derive(Clone, Default)]
 pub(super) struct Crowd(Arc<Mutex<Idle>>);
@@ -15,7 +19,7 @@ pub(super) struct Crowd(Arc<Mutex<Idle>>);
 struct Idle {
     /// Counts on with each connection that becomes idle: the lowest of `waiting` has been so the longest.
     turn: u64,
-    waiting: BTreeMap<u64, Arc<Notify>>,
+    waiting: BTreeMap<u64, (Instant, Arc<Notify>)>,
 }
 
 /// One connection's place among them.
@@ -44,10 +48,13 @@ impl Crowd {
         Place { crowd: self.clone(), wake, now: Mutex::new(Now { turn: Some(turn), since: Instant::now(), has_asked: false }) }
     }
 
-    /// Asks the connection that has been idle the longest to end.
+    /// Asks the connection that has been idle the longest to end, if that is long enough.
     pub(super) fn close_oldest(&self) {
-        if let Some((_, oldest)) = self.lock().waiting.pop_first() {
-            oldest.notify_one();
+        let mut idle = self.lock();
+        if let Some(oldest) = idle.waiting.first_entry()
+            && oldest.get().0.elapsed() >= LEFT_ALONE
+        {
+            oldest.remove().1.notify_one();
         }
     }
 
@@ -55,7 +62,7 @@ impl Crowd {
         let mut idle = self.lock();
         idle.turn += 1;
         let turn = idle.turn;
-        idle.waiting.insert(turn, Arc::clone(wake));
+        idle.waiting.insert(turn, (Instant::now(), Arc::clone(wake)));
         turn
     }
 
@@ -136,6 +143,9 @@ mod tests {
         let crowd = Crowd::default();
         let [first, second] = [Arc::new(crowd.join()), Arc::new(crowd.join())];
         let busy = first.busy();
+        // A new one has a request on its way.
+        crowd.close_oldest();
+        assert!(!ends_within(&second, LEFT_ALONE).await);
         crowd.close_oldest();
         assert!(ends_within(&second, Duration::from_secs(1)).await);
         crowd.close_oldest();
