@@ -15,7 +15,7 @@ ROOTFS := plugin/rootfs
 
 # Every setting of the gate, as src/policy/settings.rs lists them (a test compares). local_install hands on those that are given. A
 # recipe reads them from its environment ("$$NAME"), never as $(NAME): make would cut a certificate of many lines into as many commands.
-SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT POSTURE ALLOW_DOORS BUILD ALLOW_PLUGINS HTTP2 DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
+SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT POSTURE ALLOW_HOST_ACCESS BUILD ALLOW_PLUGINS HTTP2 DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
 export $(SETTINGS)
 # What a shell has set for other programs counts for the gate only on make's own command line.
 SHARED := DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR

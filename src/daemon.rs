@@ -245,13 +245,13 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_a_call_is_read_however_large_it_is() {
         use crate::audit::MemoryJournal;
-        use crate::engine::{Container, Twin};
-        use crate::gate::{Identity, Limits as GateLimits, Records, Rules};
+        use crate::engine::{Container, Fake};
+        use crate::gate::{Approvals, Identity, Limits as GateLimits, Rules};
         use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let engine = Arc::new(Twin::new());
+        let engine = Arc::new(Fake::new());
         for (id, name) in [("a", "web"), ("b", "bad")] {
             engine.put_container(Container {
                 id: id.repeat(64).parse().unwrap(),
@@ -264,12 +264,12 @@ mod tests {
                 started_at: None,
             });
         }
-        let (doors, plugins, scopes) = (Vec::new(), Vec::new(), Vec::new());
+        let (host_access, plugins, scopes) = (Vec::new(), Vec::new(), Vec::new());
         let policy = Policy {
             mode: Mode::Enforce,
             audit: AuditRule::GoOn,
             posture: Posture::Images,
-            doors,
+            host_access,
             build: BuildRule::Deny,
             http2: Http2Rule::Open,
             plugins,
@@ -278,7 +278,7 @@ mod tests {
         let rules = Rules::Good { policy, verifiers: Vec::new() };
         let workers = tokio::runtime::Handle::current();
         let journal = Arc::new(MemoryJournal::default());
-        let gate = Gate::new(rules, engine, journal, Records::in_memory(), Identity::default(), workers.clone());
+        let gate = Gate::new(rules, engine, journal, Approvals::in_memory(), Identity::default(), workers.clone());
         let gate = gate.with_limits(GateLimits { name: Duration::from_millis(100), ..GateLimits::default() });
         let (_built, coming) = watch::channel(Some(Arc::new(gate)));
         tokio::spawn(serve(listener, coming, workers, Limits::default(), std::future::pending()));

@@ -3,14 +3,14 @@
 //! The room reads (GET, of the API version that it and the engine have in common) and has one effect, [`Api::kill`] by full id;
 //! its two probes have none.
 //! It knows nothing of policy: absence is `None`, everything else that goes wrong is an [`EngineError`]. [`Api`] is the seam:
-//! [`Engine`] is the real engine, [`Twin`] the one in memory for tests.
+//! [`Engine`] is the real engine, [`Fake`] the one in memory for tests.
 
 mod client;
+mod fake;
 mod inspect;
 mod link;
 mod mark;
 mod probe;
-mod twin;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +18,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 pub use client::{Engine, EngineHostError, Limits};
+pub use fake::Fake;
 pub use inspect::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
     Platform, Plugin, Service, ServiceSpec, Store, Version,
@@ -27,7 +28,6 @@ pub use link::Link;
 pub(crate) use mark::of_this_process as own_mark;
 pub use mark::{CALL_HEADER, PROBE_HEADER};
 pub use probe::{Http2, Started};
-pub use twin::Twin;
 
 /// An answer on its way.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;

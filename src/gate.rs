@@ -1,10 +1,9 @@
 //! One request's whole journey: what the daemon posts is decoded, read, judged with what can be found out, recorded, and
 //! answered. Whatever goes wrong on the way is a refusal with a reason.
 
-mod after;
+mod approvals;
 mod daemon_file;
 mod gather;
-mod heartbeat;
 mod identity;
 mod leases;
 mod looks;
@@ -14,9 +13,10 @@ mod places;
 mod plugins;
 mod process;
 mod pulls;
-mod records;
+mod response;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,9 +35,9 @@ use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled,
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError, NoEnd};
 
+pub use approvals::Approvals;
 pub use daemon_file::{DaemonFile, Listed};
 use gather::OnBehalf;
-pub use heartbeat::{Change, Heartbeat};
 pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Busy, Claim, Leases, To};
@@ -48,7 +48,7 @@ use places::{AskingPlaces, Places};
 pub use plugins::Plugins;
 use process::{Process, Served};
 use pulls::Pulls;
-pub use records::Records;
+pub use watchdog::{Change, Watchdog};
 
 /// Most calls at once that find out whether names are still being given. Others take them for being given.
 const MAX_SETTLING: usize = 8;
@@ -110,7 +110,7 @@ pub struct Gate {
     /// The same engine, over connections that only looks at calls' ends use: no client can use them up.
     ends: Arc<dyn Api>,
     journal: Arc<dyn Journal>,
-    records: Records,
+    approvals: Approvals,
     plugins: Plugins,
     identity: Identity,
     leases: Leases,
@@ -166,7 +166,7 @@ impl Gate {
         rules: Rules,
         engine: Arc<dyn Api>,
         journal: Arc<dyn Journal>,
-        records: Records,
+        approvals: Approvals,
         identity: Identity,
         workers: tokio::runtime::Handle,
     ) -> Self {
@@ -175,7 +175,7 @@ impl Gate {
             ends: Arc::clone(&engine),
             engine,
             journal,
-            records,
+            approvals,
             plugins: Plugins::default(),
             identity,
             leases: Leases::default(),
@@ -186,10 +186,10 @@ impl Gate {
             pulls: Pulls::default(),
             settling: Semaphore::new(MAX_SETTLING),
             making_room: Semaphore::new(1),
-            ended: Arc::new(Semaphore::new(after::MAX_ENDED)),
-            looking: Semaphore::new(after::MAX_LOOKS),
+            ended: Arc::new(Semaphore::new(response::MAX_ENDED)),
+            looking: Semaphore::new(response::MAX_LOOKS),
             killing: Mutex::default(),
-            rollbacks: Arc::new(Semaphore::new(after::MAX_ROLLBACKS)),
+            rollbacks: Arc::new(Semaphore::new(response::MAX_ROLLBACKS)),
             limits: Limits::default(),
             workers,
             started: crate::clock::now(),
@@ -214,7 +214,7 @@ impl Gate {
     #[must_use]
     pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>, own: Own) -> Self {
         self.own = own;
-        self.records.write_on(self.workers.clone());
+        self.approvals.write_on(self.workers.clone());
         self.leases = Leases::kept_in(file, self.workers.clone());
         self.ends = ends;
         self
@@ -268,14 +268,14 @@ impl Gate {
         Ok(self.engine.version(deadline).await?.engine)
     }
 
-    /// Records something about the gate itself.
+    /// Approvals something about the gate itself.
     pub fn note(&self, message: &str) {
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         message.clone_into(&mut entry.message);
         self.journal.record(&entry);
     }
 
-    /// Records that the gate has started: under which mode and posture, and what else the entry says.
+    /// Approvals that the gate has started: under which mode and posture, and what else the entry says.
     pub fn note_start(&self, mut entry: Entry) -> Recorded {
         let (mode, posture) = match &**self.rules.load() {
             Rules::Good { policy, .. } => (policy.mode, policy.posture),
@@ -288,7 +288,7 @@ impl Gate {
 
     /// Writes what the audit log has only counted so far. Called at stop.
     pub fn end(&self) {
-        self.records.end();
+        self.approvals.end();
         self.journal.end();
     }
 
@@ -450,7 +450,7 @@ impl Gate {
         if let Some(lease) = lease {
             match (&judgement.verdict, &judgement.facts.container) {
                 (Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) => self.leases.judged(lease, id),
-                // In mode `audit` the daemon goes on and posts AuthZRes, which ends the lease as well.
+                // In mode `permissive` the daemon goes on and posts AuthZRes, which ends the lease as well.
                 (Verdict::Allow(_) | Verdict::Deny(_), _) => self.leases.give_up(lease),
             }
         }
@@ -661,7 +661,7 @@ impl Gate {
         }
     }
 
-    /// Records the verdict, keeps what was approved, and answers.
+    /// Approvals the verdict, keeps what was approved, and answers.
     fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, holds: Holds, began: Instant) -> Answer {
         let mode = self.mode();
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
@@ -680,7 +680,7 @@ impl Gate {
         let (decision, code) = match (verdict, mode) {
             (Verdict::Allow(_), _) => ("allow", ""),
             (Verdict::Deny(reason), Mode::Enforce) => ("deny", reason.code()),
-            (Verdict::Deny(reason), Mode::Audit) => ("would-deny", reason.code()),
+            (Verdict::Deny(reason), Mode::Permissive) => ("would-deny", reason.code()),
         };
         if !is_probe(read, verdict) {
             self.metrics.decided(action, decision, code, began.elapsed());
@@ -692,7 +692,7 @@ impl Gate {
         }
         match (verdict, mode) {
             (Verdict::Allow(_), _) => Answer::Allow,
-            (Verdict::Deny(_), Mode::Audit) => Answer::Allow,
+            (Verdict::Deny(_), Mode::Permissive) => Answer::Allow,
             (Verdict::Deny(reason), Mode::Enforce) => Answer::Deny(reason.message()),
         }
     }
@@ -700,8 +700,8 @@ impl Gate {
     fn keep(&self, approval: &policy::Approval) {
         let Some(image_id) = approval.id else { return };
         for vouch in &approval.vouches {
-            let record = records::Record { image_id, repository: vouch.repository().clone(), digest: *vouch.digest() };
-            self.records.keep(&record);
+            let record = approvals::Record { image_id, repository: vouch.repository().clone(), digest: *vouch.digest() };
+            self.approvals.keep(&record);
         }
     }
 
@@ -804,14 +804,14 @@ fn is_recorded(intent: &Intent) -> bool {
         | Intent::Start(_)
         | Intent::Service(_)
         | Intent::Build(_)
-        | Intent::Bring(_)
+        | Intent::Ingest(_)
         | Intent::Plugin(_)
         | Intent::Swarm => true,
         Intent::Read
         | Intent::Harmless
         | Intent::Rename { .. }
         | Intent::Remove { .. }
-        | Intent::Drive(_)
+        | Intent::ContainerAccess(_)
         | Intent::Volume { .. }
         | Intent::Network { .. }
         | Intent::NetworkPlugin { .. }

@@ -2,21 +2,21 @@
 //! of policy, intent, facts and time. Nothing here touches a socket or a file.
 
 mod decide;
-mod doors;
 mod facts;
+mod host_access;
 mod reason;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use decide::{Approval, Grounds, Permit, Verdict, decide, decide_without_policy, precheck, questions};
-pub use doors::{DoorRule, DoorRuleError};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
+pub use host_access::{HostAccessRule, HostAccessRuleError};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};
 
 use crate::image::{Host, Reference, Repository};
-use crate::request::Door;
+use crate::request::HostAccess;
 use crate::trust::VerifierKind;
 
 /// What the settings mean: nothing left to interpret.
@@ -29,7 +29,7 @@ pub struct Policy {
     /// What is refused besides images.
     pub posture: Posture,
     /// Ways to the host that posture `lockdown` lets pass.
-    pub doors: Vec<DoorRule>,
+    pub host_access: Vec<HostAccessRule>,
     /// Whether builds may run.
     pub build: BuildRule,
     /// What the operator says of cleartext HTTP/2.
@@ -56,7 +56,7 @@ pub enum Mode {
     /// Refuse.
     Enforce,
     /// Decide and record, but let pass.
-    Audit,
+    Permissive,
 }
 
 /// What becomes of an allowed call that should be recorded and cannot be.
@@ -100,12 +100,12 @@ pub enum Http2Rule {
 }
 
 impl Policy {
-    /// The first of these ways to the host that is shut: in posture `lockdown`, one that no rule opens.
+    /// The first of these ways to the host that is forbidden: in posture `lockdown`, one that no rule opens.
     #[must_use]
-    pub fn shut<'d>(&self, doors: &'d [Door]) -> Option<&'d Door> {
+    pub fn forbidden<'d>(&self, host_access: &'d [HostAccess]) -> Option<&'d HostAccess> {
         match self.posture {
             Posture::Images => None,
-            Posture::Lockdown => doors.iter().find(|door| !self.doors.iter().any(|rule| rule.opens(door))),
+            Posture::Lockdown => host_access.iter().find(|access| !self.host_access.iter().any(|rule| rule.allows(access))),
         }
     }
 

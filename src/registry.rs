@@ -1,11 +1,11 @@
 //! What a registry holds: manifests, fetched by digest or tag and hashed here (OCI distribution-spec, "Pulling manifests").
 //!
 //! A [`Manifest`] exists only for bytes that were read whole and hashed; a status line or a header is never evidence.
-//! [`Api`] is the seam: [`Registry`] asks real registries, [`Twin`] is one in memory for tests.
+//! [`Api`] is the seam: [`Registry`] asks real registries, [`Fake`] is one in memory for tests.
 
 mod client;
+mod fake;
 mod manifest;
-mod twin;
 
 use std::fmt;
 use std::future::Future;
@@ -14,8 +14,8 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 pub use client::{Registry, Settings, host_files};
+pub use fake::Fake;
 pub use manifest::{Child, Content, Manifest};
-pub use twin::Twin;
 
 use crate::image::{Digest, Host, Reference, Repository, Tag};
 use crate::net::NetError;

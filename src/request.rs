@@ -6,7 +6,7 @@
 
 mod create;
 mod describe;
-mod door;
+mod host_access;
 mod json;
 mod network;
 mod other;
@@ -56,9 +56,9 @@ pub enum Intent {
     /// `POST /build`, `/session`, `/grpc`: content the gate cannot see.
     Build(Build),
     /// Content comes in without a registry: it is allowed to lie about, not to start.
-    Bring(Bring),
+    Ingest(Ingest),
     /// A container's files or processes are driven.
-    Drive(Drive),
+    ContainerAccess(ContainerAccess),
     /// Plugins.
     Plugin(PluginCall),
     /// `POST /swarm/*`, `/nodes/N/update`: another manager may place containers here.
@@ -66,13 +66,13 @@ pub enum Intent {
     /// `POST /volumes/create`, `PUT /volumes/N`.
     Volume {
         /// What in the call gives access to the host: driver options, foreign drivers. Empty for a plain volume.
-        doors: Vec<Door>,
+        host_access: Vec<HostAccess>,
     },
     /// `POST /networks/create` with a built-in driver, and addresses or interfaces of the client's choice.
     Network {
         /// What in the call gives access to the host.
-        doors: Vec<Door>,
-        /// Subnets that are no doors as such, and may cover an address that the gate itself uses.
+        host_access: Vec<HostAccess>,
+        /// Subnets that are no host access as such, and may cover an address that the gate itself uses.
         subnets: Vec<Subnet>,
     },
     /// `POST /networks/create` with a driver that is not built in.
@@ -119,7 +119,7 @@ pub struct Create {
     /// Sources of image mounts.
     pub image_mounts: Vec<ImageName>,
     /// Ways to the host that the call opens.
-    pub doors: Vec<Door>,
+    pub host_access: Vec<HostAccess>,
 }
 
 /// A start or restart of a container, or what arms it to be started.
@@ -165,8 +165,8 @@ pub enum Service {
         /// A plugin to be installed on nodes (`PluginSpec.Remote`), or another runtime than containers.
         plugin: Option<String>,
         /// Ways to the host (mounts, capabilities …).
-        doors: Vec<Door>,
-        /// Networks as written, without those called `host`, which are doors. Clients give ids, so what each is, the engine knows.
+        host_access: Vec<HostAccess>,
+        /// Networks as written, without those called `host`, which are host access. Clients give ids, so what each is, the engine knows.
         networks: Vec<String>,
     },
     /// `update?rollback=previous`: the previous specification acts, whatever the body says.
@@ -189,7 +189,7 @@ pub enum Build {
 
 /// How content comes in without a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Bring {
+pub enum Ingest {
     /// `POST /images/load`
     Load,
     /// `POST /images/create` with `fromSrc`
@@ -207,7 +207,7 @@ pub enum Bring {
 
 /// How a container is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drive {
+pub enum ContainerAccess {
     /// `POST /containers/N/exec`, not privileged; `/exec/N/start`.
     Exec,
     /// `POST /containers/N/exec` with `Privileged`.
@@ -268,15 +268,15 @@ pub enum PluginChange {
 
 /// A way to the host that a call opens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Door {
-    /// Which, as a stable id: one of [`Door::IDS`].
+pub struct HostAccess {
+    /// Which, as a stable id: one of [`HostAccess::IDS`].
     pub id: &'static str,
     /// The evidence: the bind's source (without `.` and `..`, as the daemon cleans it), the capability, `pid:host`, `device=/` …;
     /// foreign text, at most 256 characters and then `…`.
     pub what: String,
 }
 
-impl Door {
+impl HostAccess {
     /// Every id there is.
     pub const IDS: &'static [&'static str] = &[
         "privileged",
@@ -408,7 +408,7 @@ impl Intent {
         let path = &asked.target.path;
         if matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
             let attach = call.method == "GET" && route::is_attach(path);
-            return Ok(if attach { Self::Drive(Drive::Attach) } else { Self::Read });
+            return Ok(if attach { Self::ContainerAccess(ContainerAccess::Attach) } else { Self::Read });
         }
         if call.uri.len() > target::CHANGE_BYTES {
             return Err(target::wrong("it is too long"));
@@ -416,8 +416,8 @@ impl Intent {
         match Route::of(&call.method, path) {
             Route::Harmless => Ok(Self::Harmless),
             Route::ImagesCreate => pull::images_create(&asked),
-            Route::Load => Ok(Self::Bring(Bring::Load)),
-            Route::Commit => Ok(Self::Bring(Bring::Commit)),
+            Route::Load => Ok(Self::Ingest(Ingest::Load)),
+            Route::Commit => Ok(Self::Ingest(Ingest::Commit)),
             Route::Tag(source) => pull::tag(source, &asked),
             Route::Create => create::create(&asked),
             Route::Start(container, action) => start::start(container, action, &asked),
@@ -425,7 +425,7 @@ impl Intent {
             Route::Update(container) => start::update(container, call),
             Route::Remove(container) => Ok(Self::Remove { container: container.to_owned() }),
             Route::Exec => other::exec(call),
-            Route::Drive(drive) => Ok(Self::Drive(drive)),
+            Route::ContainerAccess(drive) => Ok(Self::ContainerAccess(drive)),
             Route::ServiceCreate => service::create(call),
             Route::ServiceUpdate(service) => service::update(service, &asked),
             Route::Build(build) => Ok(Self::Build(build)),

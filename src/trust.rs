@@ -10,6 +10,6 @@ mod verifier;
 mod vouch;
 
 #[cfg(test)]
-pub use verifier::Twin;
+pub use verifier::Fake;
 pub use verifier::{Answer, Figures, Verifier};
 pub use vouch::{Freshness, Hashed, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};

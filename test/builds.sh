@@ -48,13 +48,13 @@ build_is_blocked() {
 
 further_tests+=(test_what_is_built_where_builds_are_allowed_does_not_run)
 test_what_is_built_where_builds_are_allowed_does_not_run() {
-    in_posture images ALLOW_DOORS= BUILD=allow
+    in_posture images ALLOW_HOST_ACCESS= BUILD=allow
     docker_signed
     builders build_is_allowed
     # In the stricter posture it has no effect.
     in_posture lockdown BUILD=allow
     builders build_is_blocked
-    in_posture images ALLOW_DOORS= BUILD=
+    in_posture images ALLOW_HOST_ACCESS= BUILD=
     builders build_is_blocked
 }
 

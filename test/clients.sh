@@ -25,9 +25,9 @@ client_tests+=(test_docker_py)
 test_docker_py() {
     clients_host
     client docker_py.py images
-    in_posture lockdown ALLOW_DOORS=
+    in_posture lockdown ALLOW_HOST_ACCESS=
     client docker_py.py lockdown
-    in_posture lockdown ALLOW_DOORS=runtime=runc,masked-paths,readonly-paths,namespace=cgroup:host
+    in_posture lockdown ALLOW_HOST_ACCESS=runtime=runc,masked-paths,readonly-paths,namespace=cgroup:host
     client docker_py.py again
     in_posture_images
 }
@@ -36,7 +36,7 @@ client_tests+=(test_dockerode)
 test_dockerode() {
     clients_host
     client dockerode.js images
-    in_posture lockdown ALLOW_DOORS=
+    in_posture lockdown ALLOW_HOST_ACCESS=
     client dockerode.js lockdown
     in_posture_images
 }
@@ -54,12 +54,12 @@ test_testcontainers() {
         TESTCONTAINERS_RYUK_DISABLED=true client $program runs $app
         remove_reapers
     done
-    in_posture lockdown ALLOW_DOORS=
+    in_posture lockdown ALLOW_HOST_ACCESS=
     for program in testcontainers_py.py testcontainers.js; do
-        RYUK_CONTAINER_IMAGE=$ryuk client $program refused host-door $app
+        RYUK_CONTAINER_IMAGE=$ryuk client $program refused host-access $app
     done
     TESTCONTAINERS_RYUK_DISABLED=true client testcontainers_py.py runs $app
-    in_posture lockdown ALLOW_DOORS=bind=/run/docker.sock
+    in_posture lockdown ALLOW_HOST_ACCESS=bind=/run/docker.sock
     RYUK_CONTAINER_IMAGE=$ryuk client testcontainers_py.py runs $app
     remove_reapers
     in_posture_images
@@ -80,10 +80,10 @@ test_devcontainers() {
     printf 'FROM %s\n' $app > "$folder/.devcontainer/Dockerfile"
     workspace '"build": {"dockerfile": "Dockerfile"}'
     blocked $build_denied devcontainer_up
-    in_posture lockdown ALLOW_DOORS=
+    in_posture lockdown ALLOW_HOST_ACCESS=
     workspace "\"image\": \"$dev\""
-    blocked host-door devcontainer_up
-    in_posture lockdown ALLOW_DOORS="bind=$folder"
+    blocked host-access devcontainer_up
+    in_posture lockdown ALLOW_HOST_ACCESS="bind=$folder"
     row - ok devcontainer_up
     docker ps -aq --filter "label=devcontainer.local_folder=$folder" | xargs docker rm -f > /dev/null
     in_posture_images

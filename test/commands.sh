@@ -120,7 +120,7 @@ test_commands_judge_by_what_is_in_force() {
     # Judged before anything is disabled.
     ends 2 'MODE: `x` is neither' settings check MODE=x
     ends 2 'is not a setting' settings check REGISTYR=registry.test:5000
-    ends 0 'good' settings check MODE=audit
+    ends 0 'good' settings check MODE=permissive
     reconfigure MODE=x
     ends 2 'MODE: `x` is neither' settings
     assertContains "and says so" "$said" "the last good ones count"

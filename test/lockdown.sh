@@ -53,7 +53,7 @@ in_posture() {
     reconfigure POSTURE="$posture" "$@"
 }
 
-in_posture_images() { in_posture images ALLOW_DOORS=; }
+in_posture_images() { in_posture images ALLOW_HOST_ACCESS=; }
 
 # What both postures are asked, in the same order.
 images_and_containers() {
@@ -133,44 +133,44 @@ ways_to_the_host() {
     host=$(docker network inspect -f '{{.Id}}' host)
     docker create --name holder --network none -v /data "$app" > /dev/null
 
-    row ok host-door created --privileged
-    row ok host-door created -v /:/host
-    row ok host-door created -v /:/host:ro
-    row ok host-door created -v /srv/../etc:/host
-    row ok host-door created -v /run/docker.sock:/run/docker.sock
-    row ok host-door created --mount type=bind,source=/etc,target=/host
-    row pass host-door created --mount type=volume,source=v,target=/v,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/
-    row pass host-door created --volume-driver other -v v:/v
-    row ok host-door created --volumes-from holder
-    row ok host-door created --device /dev/null
-    row ok host-door created --device-cgroup-rule 'a *:* rwm'
-    row ok host-door created --cap-add SYS_ADMIN
-    row ok host-door created --security-opt seccomp=unconfined
-    row ok host-door created --security-opt systempaths=unconfined
-    row ok host-door created --pid host
-    row ok host-door created --pid container:holder
-    row ok host-door created --ipc host
-    row ok host-door created --uts host
-    row ok host-door created --userns host
-    row ok host-door created --cgroupns host
-    row ok host-door created --network host
-    row ok host-door created --network container:holder
-    row ok host-door created --runtime runc
-    row ok host-door created --cgroup-parent /elsewhere
-    row ok host-door created --sysctl net.ipv4.ip_forward=1
-    row ok host-door created --log-driver syslog --log-opt syslog-address=unix:///run/docker.sock
-    row ok host-door posted /containers/create "{\"Image\": \"$app\", \"HostConfig\": {\"Annotations\": {\"a\": \"b\"}}}"
-    row ok host-door posted /v1.40/containers/create "{\"Image\": \"$app\", \"Binds\": [\"/:/host\"]}"
-    row ok host-door posted /v1.40/containers/create "{\"Image\": \"$app\", \"HostConfig\": null, \"Privileged\": true}"
-    row ok host-door posted /containers/create "{\"image\": \"$app\", \"hostconfig\": {\"BINDS\": [\"/:/host\"]}}"
+    row ok host-access created --privileged
+    row ok host-access created -v /:/host
+    row ok host-access created -v /:/host:ro
+    row ok host-access created -v /srv/../etc:/host
+    row ok host-access created -v /run/docker.sock:/run/docker.sock
+    row ok host-access created --mount type=bind,source=/etc,target=/host
+    row pass host-access created --mount type=volume,source=v,target=/v,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/
+    row pass host-access created --volume-driver other -v v:/v
+    row ok host-access created --volumes-from holder
+    row ok host-access created --device /dev/null
+    row ok host-access created --device-cgroup-rule 'a *:* rwm'
+    row ok host-access created --cap-add SYS_ADMIN
+    row ok host-access created --security-opt seccomp=unconfined
+    row ok host-access created --security-opt systempaths=unconfined
+    row ok host-access created --pid host
+    row ok host-access created --pid container:holder
+    row ok host-access created --ipc host
+    row ok host-access created --uts host
+    row ok host-access created --userns host
+    row ok host-access created --cgroupns host
+    row ok host-access created --network host
+    row ok host-access created --network container:holder
+    row ok host-access created --runtime runc
+    row ok host-access created --cgroup-parent /elsewhere
+    row ok host-access created --sysctl net.ipv4.ip_forward=1
+    row ok host-access created --log-driver syslog --log-opt syslog-address=unix:///run/docker.sock
+    row ok host-access posted /containers/create "{\"Image\": \"$app\", \"HostConfig\": {\"Annotations\": {\"a\": \"b\"}}}"
+    row ok host-access posted /v1.40/containers/create "{\"Image\": \"$app\", \"Binds\": [\"/:/host\"]}"
+    row ok host-access posted /v1.40/containers/create "{\"Image\": \"$app\", \"HostConfig\": null, \"Privileged\": true}"
+    row ok host-access posted /containers/create "{\"image\": \"$app\", \"hostconfig\": {\"BINDS\": [\"/:/host\"]}}"
     # The engine knows the host's network by its id as well. What does not call it `host` runs in a network of its own, if it runs.
     for name in "$host" "${host:0:12}"; do
         row pass pass created --network "$name"
         assertNotContains "$posture: the network of a container in $name" "$(in_network "$name")" "$(readlink /proc/self/ns/net)"
     done
     [[ $posture = lockdown ]] || assertContains "the network of a container in host" "$(in_network host)" "$(readlink /proc/self/ns/net)"
-    row ok host-door docker volume create --opt type=none --opt o=bind --opt device=/ opened
-    row pass host-door docker volume create --driver other foreign
+    row ok host-access docker volume create --opt type=none --opt o=bind --opt device=/ opened
+    row pass host-access docker volume create --driver other foreign
     row pass posture-forbids docker network create --driver other foreign
     docker volume rm opened v > /dev/null 2>&1
     docker rm --volumes holder > /dev/null
@@ -190,7 +190,7 @@ plugins() {
         row - self-protect docker plugin disable "$spelling"
         row - self-protect docker plugin disable --force "$spelling"
         row - self-protect docker plugin enable "$spelling"
-        row - self-protect docker plugin set "$spelling" MODE=audit
+        row - self-protect docker plugin set "$spelling" MODE=permissive
         row - self-protect docker plugin rm --force "$spelling"
         row self-protect self-protect api POST "/plugins/$spelling/upgrade?remote=$remote:2" "${json[@]}"
     done
@@ -209,13 +209,13 @@ swarm() {
     row ok ok service --name plain
     row ok ok service --name inside --network between
     row ok ok service --name bridged --network bridge
-    row ok host-door service --name outside --network host
-    row ok host-door service_in by-id "$host" "$digest"
-    row ok host-door service_in by-prefix "${host:0:12}" "$digest"
-    row pass host-door service_in nowhere no-such-network "$digest"
-    row ok host-door service --name bound --mount type=bind,source=/etc,target=/host
-    row ok host-door service --name capable --cap-add SYS_ADMIN
-    row ok host-door service --name logged --log-driver syslog
+    row ok host-access service --name outside --network host
+    row ok host-access service_in by-id "$host" "$digest"
+    row ok host-access service_in by-prefix "${host:0:12}" "$digest"
+    row pass host-access service_in nowhere no-such-network "$digest"
+    row ok host-access service --name bound --mount type=bind,source=/etc,target=/host
+    row ok host-access service --name capable --cap-add SYS_ADMIN
+    row ok host-access service --name logged --log-driver syslog
     row service-needs-digest service-needs-digest docker service create --detach --no-resolve-image "$app"
     row ok ok docker service update --quiet --detach --no-resolve-image --label-add a=b plain
     row ok ok docker service update --quiet --detach --rollback plain
@@ -251,30 +251,30 @@ test_posture_images() {
 
 further_tests+=(test_posture_lockdown)
 test_posture_lockdown() {
-    in_posture lockdown ALLOW_DOORS=
+    in_posture lockdown ALLOW_HOST_ACCESS=
     posture_table
     in_posture_images
 }
 
-further_tests+=(test_doors_that_are_allowed)
-test_doors_that_are_allowed() {
-    in_posture lockdown ALLOW_DOORS='bind=/srv/,bind=/etc/hostname,capability=NET_BIND_SERVICE,namespace=network:host'
+further_tests+=(test_host_access_that_is_allowed)
+test_host_access_that_is_allowed() {
+    in_posture lockdown ALLOW_HOST_ACCESS='bind=/srv/,bind=/etc/hostname,capability=NET_BIND_SERVICE,namespace=network:host'
     docker_signed
     row - ok created -v /srv:/a -v /srv/x:/b -v /etc/hostname:/c --cap-add NET_BIND_SERVICE --cap-add cap_net_bind_service
     row - ok created --mount type=bind,source=/srv,target=/a
     row - ok created --network host
-    row - host-door created -v /etc:/host
-    row - host-door created -v /srvx:/host
-    row - host-door created -v /srv/../etc:/host
-    row - host-door created -v /etc/hostname/..:/host
-    row - host-door created -v /etc/hostname/x:/host
-    row - host-door created -v /srv/x:/b --privileged
-    row - host-door created --cap-add NET_BIND_SERVICE --cap-add NET_ADMIN
-    row - host-door created --cap-add ALL
-    row - host-door created --pid host
+    row - host-access created -v /etc:/host
+    row - host-access created -v /srvx:/host
+    row - host-access created -v /srv/../etc:/host
+    row - host-access created -v /etc/hostname/..:/host
+    row - host-access created -v /etc/hostname/x:/host
+    row - host-access created -v /srv/x:/b --privileged
+    row - host-access created --cap-add NET_BIND_SERVICE --cap-add NET_ADMIN
+    row - host-access created --cap-add ALL
+    row - host-access created --pid host
     # A fault leaves the last good settings in force.
-    in_posture lockdown ALLOW_DOORS='bind=,binds=/etc'
+    in_posture lockdown ALLOW_HOST_ACCESS='bind=,binds=/etc'
     row - ok created -v /srv/x:/b
-    row - host-door created -v /etc:/host
+    row - host-access created -v /etc:/host
     in_posture_images
 }

@@ -142,7 +142,7 @@ volumes_and_networks() {
     says "" run -v shelf:/shelf "$app" sh -c 'echo kept > /shelf/file'
     says "kept" run -v shelf:/shelf:ro "$app" cat /shelf/file
     refused $registry_not_allowed run -v shelf:/shelf evil:1.0
-    row ok host-door created -v /etc:/shelf
+    row ok host-access created -v /etc:/shelf
     for verb in ls "inspect shelf"; do
         row ok ok docker volume $verb
     done
@@ -152,7 +152,7 @@ volumes_and_networks() {
     docker run -d --name server --network lane "$app" busybox nc -l -p 8080 -e echo "by the network" > /dev/null
     says "by the network" docker run --rm --network lane "$app" busybox nc "$(address_of server lane)" 8080
     refused $registry_not_allowed docker run --rm --network lane evil:1.0
-    row ok host-door created --network host
+    row ok host-access created --network host
     docker rm -f server > /dev/null
     row ok ok docker network create other-lane
     docker run -d --name server --network lane "$app" sleep 300 > /dev/null
@@ -233,9 +233,9 @@ compose_projects() {
     assertEquals "$posture: containers of evil:1.0" "stranger" "$(docker ps -a --filter ancestor=evil:1.0 --format '{{.Names}}')"
     compose_file registry.test:5000/tool:1.0 'privileged: true'
     # The rig's machine may have too few capabilities to hand out.
-    row pass host-door denied_once compose up -d
+    row pass host-access denied_once compose up -d
     compose_file registry.test:5000/tool:1.0 'volumes: ["/etc:/host"]'
-    row ok host-door denied_once compose up -d
+    row ok host-access denied_once compose up -d
     compose down --timeout 0 --volumes > /dev/null 2>&1
 }
 
@@ -258,7 +258,7 @@ test_ordinary_work_in_posture_images() {
 
 further_tests+=(test_ordinary_work_in_posture_lockdown)
 test_ordinary_work_in_posture_lockdown() {
-    in_posture lockdown ALLOW_DOORS=
+    in_posture lockdown ALLOW_HOST_ACCESS=
     ordinary_work
     in_posture_images
 }

@@ -725,10 +725,10 @@ uninstall() {
     docker plugin rm "$PLUGIN" > /dev/null
 }
 
-gate_tests+=(test_mode_audit_records_and_lets_pass)
-test_mode_audit_records_and_lets_pass() {
+gate_tests+=(test_mode_permissive_records_and_lets_pass)
+test_mode_permissive_records_and_lets_pass() {
     local before
-    reconfigure MODE=audit
+    reconfigure MODE=permissive
     before=$(audit_lines)
     assertTrue "an unsigned image may come" "docker pull registry.test:5000/plain:1.0"
     wait_until 5 recorded "$before" '"event":"BLOCKED"' "\"code\":\"$no_trust_data\"" '"enforced":false'

@@ -12,7 +12,7 @@ const TEXT_CHARS: usize = 512;
 pub enum Event {
     /// A call may pass.
     Allowed,
-    /// A call was refused (or, in mode `audit`, would have been: see `enforced`).
+    /// A call was refused (or, in mode `permissive`, would have been: see `enforced`).
     Blocked,
     /// A container was created by an allowed call.
     Created,
@@ -86,7 +86,7 @@ pub struct Entry {
     /// The refusal's line, or what else there is to say.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Whether a refusal was carried out (`false` in mode `audit`).
+    /// Whether a refusal was carried out (`false` in mode `permissive`).
     pub enforced: bool,
     /// How long the decision took, in microseconds.
     pub duration_us: u64,

@@ -117,7 +117,7 @@ impl Beside {
         Ok(Self(files))
     }
 
-    /// Records, and waits for the disk.
+    /// Approvals, and waits for the disk.
     pub fn record(&self, entry: &Entry) -> io::Result<()> {
         for file in self.0.each() {
             file.look()?;

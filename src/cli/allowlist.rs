@@ -231,7 +231,7 @@ fn going_table(going: &[(&Entry, Why)]) -> Table<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Twin;
+    use crate::engine::Fake;
     use crate::trust::allowlist::file::Entry;
 
     const NOW: Timestamp = Timestamp::constant(1_795_304_924, 0);
@@ -263,16 +263,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_expired_or_absent_goes_and_the_rest_stays() {
-        let twin = Twin::new();
+        let fake = Fake::new();
         let image = format!(
             r#"{{"Id":"{}","RepoDigests":["r.example/app@{}"],"GraphDriver":{{"Name":"overlay2","Data":{{}}}}}}"#,
             digest(8),
             digest(1)
         );
-        twin.put_image(serde_json::from_str(&image).unwrap());
+        fake.put_image(serde_json::from_str(&image).unwrap());
         let container = format!(r#"{{"Id":"{}","Image":"{}","State":{{"Running":false}}}}"#, "ab".repeat(32), digest(2));
-        twin.put_container(serde_json::from_str(&container).unwrap());
-        let held = held_by(&twin).await.unwrap();
+        fake.put_container(serde_json::from_str(&container).unwrap());
+        let held = held_by(&fake).await.unwrap();
         let ended = Entry { expires: Some(NOW), ..entry(1, &[]) };
         let by_id = Entry { digest: None, image_id: Some(digest(8)), ..Entry::default() };
         for (entry, with, without) in [
@@ -288,8 +288,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_that_does_not_answer_makes_nothing_absent() {
-        let twin = Twin::new();
-        twin.fail_with(Some(EngineError::Timeout { call: "GET /images/json".to_owned() }));
-        assert!(held_by(&twin).await.is_err());
+        let fake = Fake::new();
+        fake.fail_with(Some(EngineError::Timeout { call: "GET /images/json".to_owned() }));
+        assert!(held_by(&fake).await.is_err());
     }
 }

@@ -100,7 +100,7 @@ fn intent_of(arguments: &CheckArgs) -> Result<Intent, String> {
         }
         Action::Create => {
             let image = ImageName::parse(given).map_err(|error| error.to_string())?;
-            let create = Create { image: Some(image), name: None, image_mounts: Vec::new(), doors: Vec::new() };
+            let create = Create { image: Some(image), name: None, image_mounts: Vec::new(), host_access: Vec::new() };
             Ok(Intent::Create(Box::new(create)))
         }
         Action::Start => Ok(Intent::Start(Start { container: given.clone(), action: StartAction::Start, extra: None })),
@@ -152,7 +152,7 @@ fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
     if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }
-    if gate.mode() == Mode::Audit {
+    if gate.mode() == Mode::Permissive {
         steps.push("MODE is audit: whatever is refused is recorded, and passes".to_owned());
     }
     Ok(Report { action: intent.action(), subject: intent.subject(), settings: place.told(), steps, allow, code, message })

@@ -134,7 +134,7 @@ fn code(findings: &[Finding]) -> u8 {
 fn once(findings: &mut Vec<Finding>) {
     let mut seen = Vec::new();
     findings.retain(|finding| {
-        let is_again = matches!(finding.id, "mode-audit" | "gate-not-answering") && seen.contains(&finding.id);
+        let is_again = matches!(finding.id, "mode-permissive" | "gate-not-answering") && seen.contains(&finding.id);
         seen.push(finding.id);
         !is_again
     });
@@ -328,8 +328,11 @@ mod tests {
 
     #[test]
     fn what_two_looks_find_is_told_once() {
-        let mut findings =
-            vec![Finding::warning("mode-audit", "seen", ""), Finding::warning("mode-audit", "set", ""), Finding::ok("y", "")];
+        let mut findings = vec![
+            Finding::warning("mode-permissive", "seen", ""),
+            Finding::warning("mode-permissive", "set", ""),
+            Finding::ok("y", ""),
+        ];
         findings.extend([Finding::warning("settings-fault", "one", ""), Finding::warning("settings-fault", "two", "")]);
         once(&mut findings);
         assert_eq!(findings.iter().map(|one| one.evidence.as_str()).collect::<Vec<_>>(), ["seen", "", "one", "two"]);

@@ -183,8 +183,8 @@ mod tests {
     use super::super::place::Place;
     use super::*;
     use crate::audit::MemoryJournal;
-    use crate::engine::Twin;
-    use crate::gate::{Identity, Records};
+    use crate::engine::Fake;
+    use crate::gate::{Approvals, Identity};
 
     const LIST: &str = r#"{"version": 1, "entries": []}"#;
 
@@ -193,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
         let given = Settings::default().with("STATE_DIR", &path).with("CONFIG_DIR", &path).with("NOTARY", "off");
-        let given = given.with("REGISTRY", "r.example").with("MODE", "audit");
+        let given = given.with("REGISTRY", "r.example").with("MODE", "permissive");
         let list = folder.path().join("allowlist.json");
         std::fs::write(&list, LIST).unwrap();
         let workers = tokio::runtime::Handle::current();
@@ -201,7 +201,7 @@ mod tests {
         let (rules, is_good) = parts::rules(&given, &mut kept);
         assert!(is_good);
         let journal = Arc::new(MemoryJournal::default());
-        let gate = Gate::new(rules, Arc::new(Twin::new()), journal, Records::in_memory(), Identity::default(), workers);
+        let gate = Gate::new(rules, Arc::new(Fake::new()), journal, Approvals::in_memory(), Identity::default(), workers);
         let mut teller = Teller::new(&given, Path::new("/run/docker/plugins/gate.sock"));
         assert_eq!(InForce::read(folder.path()), None);
         teller.tell(&gate, &kept);

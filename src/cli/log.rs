@@ -288,8 +288,8 @@ mod tests {
              "ALLOWED     create   app:1  sha256:d (Notary is out of reach: last checked at 2026-01-02T01:00:00Z) (counts until 2026-01-03T01:00:00Z)"),
             (r#""event":"CHANGED","action":"register","image":"app:1","message":"approved","login_uid":1000,"sudo_user":"eve""#.to_owned(),
              "CHANGED     register app:1  approved (by login uid 1000) (by sudo of eve)"),
-            (r#""event":"GATE","message":"the gate has started","changed":["MODE=audit (was enforce)","NOTARY=off (was unset)"]"#.to_owned(),
-             "GATE                 the gate has started (changed: MODE=audit (was enforce); NOTARY=off (was unset))"),
+            (r#""event":"GATE","message":"the gate has started","changed":["MODE=permissive (was enforce)","NOTARY=off (was unset)"]"#.to_owned(),
+             "GATE                 the gate has started (changed: MODE=permissive (was enforce); NOTARY=off (was unset))"),
         ] {
             let line = format!(r#"{{"timestamp":"2026-01-02T03:04:05.6Z",{entry}}}"#);
             assert_eq!(text(line.as_bytes(), &ALL).unwrap(), format!("2026-01-02T03:04:05Z {expected}"));

@@ -8,7 +8,7 @@ use super::place::Place;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::{Outlives, Texts, read_text, replace};
-use crate::gate::{Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Records, Rules};
+use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Rules};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, server_files};
 use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
@@ -29,7 +29,7 @@ pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 /// The gate's figures, in the state folder.
 pub(super) const METRICS: &str = "metrics.prom";
 /// The records of approvals, in the state folder.
-const RECORDS: &str = "approvals.jsonl";
+const APPROVALS: &str = "approvals.jsonl";
 /// Renames under way.
 pub(super) const RENAMES: &str = "renames.json";
 /// The plugins that may be enabled, in the state folder.
@@ -154,10 +154,10 @@ pub(super) fn serving(
         }
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let records = Records::open(&state.join(RECORDS));
+    let approvals = Approvals::open(&state.join(APPROVALS));
     let (rules, is_good) = rules(settings, kept);
     let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let gate = Gate::new(rules, engine, journal, records, Identity::of_process(socket), workers)
+    let gate = Gate::new(rules, engine, journal, approvals, Identity::of_process(socket), workers)
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
         .with_limits(limits)
         .serving(state.join(RENAMES), ends, own(settings));
@@ -198,9 +198,9 @@ pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<G
         (false, Err(faults)) => faulty(settings, &faults),
     };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let records = Records::look(&settings.state_dir().join(RECORDS));
+    let approvals = Approvals::look(&settings.state_dir().join(APPROVALS));
     let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
-    let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), records, Identity::default(), workers);
+    let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), approvals, Identity::default(), workers);
     Ok(gate.with_plugins(plugins))
 }
 

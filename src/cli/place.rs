@@ -521,8 +521,10 @@ mod tests {
             "DOCKER_CONFIG=/config/docker",
         ];
         // What the environment sets is not the gate's.
-        let env =
-            Settings::default().with("MODE", "audit").with("DOCKER_CONFIG", "/root/.docker").with("DOCKER_HOST", "unix:///x");
+        let env = Settings::default()
+            .with("MODE", "permissive")
+            .with("DOCKER_CONFIG", "/root/.docker")
+            .with("DOCKER_HOST", "unix:///x");
         let found = plugin("gate:3", true, &variables);
         let place = Place::of_plugin(&env, found.clone(), root.path());
         let settings = &place.settings;

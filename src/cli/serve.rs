@@ -15,7 +15,7 @@ use super::{UNKNOWN, YES, doctor, parts};
 use crate::audit::Recorded;
 use crate::daemon;
 use crate::files::{Outlives, replace};
-use crate::gate::{self, Gate, Heartbeat};
+use crate::gate::{self, Gate, Watchdog};
 use crate::policy::{AllowlistSetting, Settings};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
@@ -243,10 +243,10 @@ async fn tell(gate: Arc<Gate>, folder: PathBuf) {
 
 /// Looks now and then whether the gate still stands where it should; first at the engine, once it answers.
 async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
-    let mut heart = Heartbeat::default();
+    let mut watchdog = Watchdog::default();
     if let Some(version) = engine_version(&gate).await {
         doctor::log_engine(&version);
-        heart.look_for_http2(&gate).await;
+        watchdog.look_for_http2(&gate).await;
     }
     loop {
         let mut chance = [0u8; 1];
@@ -255,7 +255,7 @@ async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
         let seconds = BEAT_SECONDS + u64::from(chance[0]) % (JITTER_SECONDS + 1);
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         let text = crate::files::read_text(&daemon_file, DAEMON_FILE_BYTES).ok();
-        heart.beat(&gate, text.as_deref()).await;
+        watchdog.beat(&gate, text.as_deref()).await;
     }
 }
 

@@ -65,7 +65,7 @@ enum Command {
     ///
     /// The others stay as they are. Paths are the plugin's own, as with docker plugin set. No server is asked.
     ///
-    /// Example: img-authz settings check REGISTRY=registry.example:5000 MODE=audit
+    /// Example: img-authz settings check REGISTRY=registry.example:5000 MODE=permissive
     Check(CheckArgs),
 }
 
@@ -240,7 +240,7 @@ fn notes(policy: &crate::policy::Policy) -> Vec<String> {
     if !weak.is_empty() {
         notes.push(format!("nobody vouches for images of {}: whatever that registry holds may run", weak.join(", ")));
     }
-    if policy.mode == crate::policy::Mode::Audit {
+    if policy.mode == crate::policy::Mode::Permissive {
         notes.push("MODE is audit: refusals are recorded, and let pass".to_owned());
     }
     notes
@@ -268,7 +268,7 @@ mod tests {
     fn proposed_settings_are_judged_as_the_gate_would_judge_them() {
         let (_folder, place) = place(&[("REGISTRY", "r.example"), ("NOTARY", "https://notary.example")]);
         for good in
-            [&["REGISTRY=r.example,s.example"][..], &["MODE=audit", "BUILD=allow"], &["MODE="], &["HTTPS_PROXY=http://p:1"]]
+            [&["REGISTRY=r.example,s.example"][..], &["MODE=permissive", "BUILD=allow"], &["MODE="], &["HTTPS_PROXY=http://p:1"]]
         {
             assert_eq!(check(&place, good), YES, "{good:?}");
         }

@@ -107,13 +107,13 @@ mod tests {
 
         let next = Started {
             version: "0.0.9".to_owned(),
-            ..Started::of(&settings.with("MODE", "audit").with("BUILD", "allow").with("NOTARY_ROOT_CA", "two"))
+            ..Started::of(&settings.with("MODE", "permissive").with("BUILD", "allow").with("NOTARY_ROOT_CA", "two"))
         };
         let entry = next.entry(folder.path());
         let changed = entry.changed.join("; ");
         assert!(
             changed.starts_with(&format!(
-                "version 0.0.9 (was {}); BUILD=allow (was unset); MODE=audit (was enforce); NOTARY_ROOT_CA=sha256:",
+                "version 0.0.9 (was {}); BUILD=allow (was unset); MODE=permissive (was enforce); NOTARY_ROOT_CA=sha256:",
                 env!("CARGO_PKG_VERSION")
             )),
             "{changed}"

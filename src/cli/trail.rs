@@ -60,7 +60,7 @@ impl Trail {
         Self(None)
     }
 
-    /// Records changes that have been made.
+    /// Approvals changes that have been made.
     pub(super) fn record(&self, action: &'static str, changes: impl IntoIterator<Item = Change>) {
         let Some(log) = &self.0 else { return };
         for change in changes {

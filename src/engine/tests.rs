@@ -13,7 +13,7 @@ use crate::image::Digest;
 
 const ID: &str = "89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a";
 
-/// What a fake engine does with a connection that brought a request.
+/// What a server engine does with a connection that brought a request.
 #[derive(Clone, Copy)]
 enum Act {
     /// Answers with this status and body, and keeps the connection.
@@ -66,15 +66,15 @@ async fn act(act: Act, stream: &mut UnixStream) -> bool {
     }
 }
 
-/// A fake engine: does the acts in turn, the last one over and over.
-struct Fake {
+/// An engine of scripted answers: does the acts in turn, the last one over and over.
+struct Server {
     _folder: tempfile::TempDir,
     engine: Engine,
     heads: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
 }
 
-impl Fake {
+impl Server {
     fn new(acts: &[Act]) -> Self {
         Self::with_limits(acts, Limits::default())
     }
@@ -139,8 +139,8 @@ const CONTAINER: &str = r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba
 
 #[tokio::test]
 async fn an_image_is_read_and_its_unreadable_names_are_left_out() {
-    let fake = Fake::new(&[Act::Say(200, IMAGE)]);
-    let image = fake.engine.image("other:2", soon()).await.unwrap().unwrap();
+    let server = Server::new(&[Act::Say(200, IMAGE)]);
+    let image = server.engine.image("other:2", soon()).await.unwrap().unwrap();
     assert_eq!(image.id.to_string(), "sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
     let tags: Vec<_> = image.repo_tags.iter().map(ToString::to_string).collect();
     assert_eq!(tags, ["127.0.0.1:5577/team/app:1", "docker.io/library/other:2"]);
@@ -179,16 +179,16 @@ fn in_the_containerd_store_a_name_claims_no_digest() {
 
 #[tokio::test]
 async fn values_of_the_environment_do_not_print() {
-    let fake = Fake::new(&[Act::Say(200, IMAGE)]);
-    let image = fake.engine.image("other:2", soon()).await.unwrap().unwrap();
+    let server = Server::new(&[Act::Say(200, IMAGE)]);
+    let image = server.engine.image("other:2", soon()).await.unwrap().unwrap();
     let text = format!("{image:?}");
     assert!(text.contains("SECRET") && !text.contains("hunter2"), "{text}");
 }
 
 #[tokio::test]
 async fn a_container_is_read_with_its_image_mounts() {
-    let fake = Fake::new(&[Act::Say(200, CONTAINER)]);
-    let container = fake.engine.container("web", soon()).await.unwrap().unwrap();
+    let server = Server::new(&[Act::Say(200, CONTAINER)]);
+    let container = server.engine.container("web", soon()).await.unwrap().unwrap();
     assert_eq!((container.id.as_str(), container.name.as_str()), (ID, "web"));
     assert_eq!(container.image.unwrap().hex(), "6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
     assert_eq!(container.image_ref, "127.0.0.1:5577/team/app:1");
@@ -201,8 +201,8 @@ async fn a_container_is_read_with_its_image_mounts() {
 async fn a_container_of_no_image_has_none() {
     let json = r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","Name":"/e","Image":"","Config":{"Image":""},
         "State":{"Running":false,"StartedAt":"0001-01-01T00:00:00Z"},"HostConfig":{"Mounts":null}}"#;
-    let fake = Fake::new(&[Act::Say(200, json)]);
-    let container = fake.engine.container("e", soon()).await.unwrap().unwrap();
+    let server = Server::new(&[Act::Say(200, json)]);
+    let container = server.engine.container("e", soon()).await.unwrap().unwrap();
     assert_eq!((container.image, container.started_at, container.mounts), (None, None, Vec::new()));
 }
 
@@ -212,8 +212,8 @@ async fn the_platform_manifest_of_the_containerd_store_is_read() {
         "Image":"sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb","State":{"Running":false},
         "ImageManifestDescriptor":{"mediaType":"application/vnd.oci.image.manifest.v1+json",
         "digest":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","size":1}}"#;
-    let fake = Fake::new(&[Act::Say(200, json)]);
-    let container = fake.engine.container("e", soon()).await.unwrap().unwrap();
+    let server = Server::new(&[Act::Say(200, json)]);
+    let container = server.engine.container("e", soon()).await.unwrap().unwrap();
     assert_eq!(container.manifest.unwrap().hex(), "6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
 }
 
@@ -222,8 +222,8 @@ async fn both_specifications_of_a_service_are_read() {
     let json = r#"{"ID":"s1","Version":{"Index":3},"Spec":{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"good:1@sha256:x",
         "Mounts":[{"Type":"image","Source":"m"}]},"Runtime":"container"}},
         "PreviousSpec":{"TaskTemplate":{"PluginSpec":{"Remote":"evil/plugin"},"Runtime":"plugin"}}}"#;
-    let fake = Fake::new(&[Act::Say(200, json)]);
-    let service = fake.engine.service("a", soon()).await.unwrap().unwrap();
+    let server = Server::new(&[Act::Say(200, json)]);
+    let service = server.engine.service("a", soon()).await.unwrap().unwrap();
     assert_eq!(service.spec.image.as_deref(), Some("good:1@sha256:x"));
     assert_eq!(service.spec.image_mounts, ["m"]);
     let previous = service.previous.unwrap();
@@ -240,7 +240,7 @@ async fn lists_plugins_execs_and_the_engine_itself_are_read() {
     let info = r#"{"ID":"I","ServerVersion":"28.5.2","DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]],
         "Plugins":{"Authorization":["gate"]},"Swarm":{"LocalNodeState":"active"},"SecurityOptions":["name=seccomp,profile=default"]}"#;
     let plugin = r#"{"Id":"p1","Name":"img-authz:latest","Enabled":true,"Config":{}}"#;
-    let fake = Fake::new(&[
+    let server = Server::new(&[
         Act::Say(200, containers),
         Act::Say(200, images),
         Act::Say(200, exec),
@@ -249,10 +249,10 @@ async fn lists_plugins_execs_and_the_engine_itself_are_read() {
         Act::Say(200, VERSION),
         Act::Say(200, "[]"),
     ]);
-    let engine = &fake.engine;
+    let engine = &server.engine;
     let containers = engine.containers(soon()).await.unwrap();
     assert_eq!((containers[0].names[0].as_str(), containers[0].state.as_str()), ("web", "running"));
-    assert!(fake.head(0).starts_with("GET /v1.41/containers/json?all=1 HTTP/1.1\r\n"));
+    assert!(server.head(0).starts_with("GET /v1.41/containers/json?all=1 HTTP/1.1\r\n"));
     assert_eq!(engine.images(soon()).await.unwrap()[0].repo_tags.len(), 1);
     assert!(engine.exec("x", soon()).await.unwrap().unwrap().privileged);
     let info = engine.info(soon()).await.unwrap();
@@ -264,28 +264,28 @@ async fn lists_plugins_execs_and_the_engine_itself_are_read() {
 
 #[tokio::test]
 async fn a_connection_is_used_again() {
-    let fake = Fake::new(&[Act::Say(200, VERSION)]);
+    let server = Server::new(&[Act::Say(200, VERSION)]);
     for _ in 0..5 {
-        fake.engine.version(soon()).await.unwrap();
+        server.engine.version(soon()).await.unwrap();
         // The connection returns to the pool when its task has run.
         tokio::task::yield_now().await;
     }
-    assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_engine_dropped_is_replaced() {
     for dropped in [Act::SayAndClose(200, VERSION), Act::Close] {
-        let fake = Fake::new(&[Act::Say(200, VERSION), dropped, Act::Say(200, VERSION)]);
+        let server = Server::new(&[Act::Say(200, VERSION), dropped, Act::Say(200, VERSION)]);
         for _ in 0..3 {
-            assert_eq!(fake.engine.version(soon()).await.unwrap().engine, "20.10.24+dfsg1");
+            assert_eq!(server.engine.version(soon()).await.unwrap().engine, "20.10.24+dfsg1");
         }
     }
 }
 
 #[tokio::test]
 async fn a_name_reaches_the_engine_whatever_it_holds() {
-    let fake = Fake::new(&[Act::Say(404, r#"{"message":"No such image"}"#)]);
+    let server = Server::new(&[Act::Say(404, r#"{"message":"No such image"}"#)]);
     for (turn, (name, path)) in [
         ("reg.example:5000/team/app:1.0", "/images/reg.example%3A5000%2Fteam%2Fapp%3A1.0/json"),
         ("a?b#c", "/images/a%3Fb%23c/json"),
@@ -297,18 +297,18 @@ async fn a_name_reaches_the_engine_whatever_it_holds() {
     .into_iter()
     .enumerate()
     {
-        assert_eq!(fake.engine.image(name, soon()).await, Ok(None), "{name:?}");
-        let head = fake.head(turn);
+        assert_eq!(server.engine.image(name, soon()).await, Ok(None), "{name:?}");
+        let head = server.head(turn);
         assert!(head.starts_with(&format!("GET /v1.41{path} HTTP/1.1\r\n")), "{head}");
     }
 }
 
 #[tokio::test]
 async fn a_name_beyond_its_bound_is_not_sent() {
-    let fake = Fake::new(&[Act::Say(404, r#"{"message":"No such image"}"#)]);
-    assert_eq!(fake.engine.image(&"/".repeat(4096), soon()).await, Ok(None));
-    assert!(matches!(fake.engine.image(&"/".repeat(4097), soon()).await, Err(EngineError::TooLarge { .. })));
-    assert_eq!(fake.heads.lock().unwrap().len(), 1);
+    let server = Server::new(&[Act::Say(404, r#"{"message":"No such image"}"#)]);
+    assert_eq!(server.engine.image(&"/".repeat(4096), soon()).await, Ok(None));
+    assert!(matches!(server.engine.image(&"/".repeat(4097), soon()).await, Err(EngineError::TooLarge { .. })));
+    assert_eq!(server.heads.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -321,51 +321,51 @@ async fn calls_carry_the_version_that_both_sides_have() {
         ("1.9", "", "1.9"),
     ] {
         let version = format!(r#"{{"Version":"1","ApiVersion":"{api}","MinAPIVersion":"{oldest}"}}"#);
-        let fake = Fake::new(&[Act::Say(200, version.leak()), Act::Say(200, "[]")]);
-        fake.engine.forget();
+        let server = Server::new(&[Act::Say(200, version.leak()), Act::Say(200, "[]")]);
+        server.engine.forget();
         // Not known yet, it is asked for first, once.
-        fake.engine.images(soon()).await.unwrap();
-        fake.engine.images(soon()).await.unwrap();
-        let lines: Vec<_> = (0..3).map(|turn| fake.head(turn).lines().next().unwrap().to_owned()).collect();
+        server.engine.images(soon()).await.unwrap();
+        server.engine.images(soon()).await.unwrap();
+        let lines: Vec<_> = (0..3).map(|turn| server.head(turn).lines().next().unwrap().to_owned()).collect();
         let versioned = format!("GET /v{spoken}/images/json HTTP/1.1");
         assert_eq!(lines, ["GET /version HTTP/1.1", &versioned, &versioned], "{api}");
     }
-    let fake = Fake::new(&[Act::Say(200, r#"{"Version":"1","ApiVersion":"new","MinAPIVersion":""}"#)]);
-    fake.engine.forget();
-    assert!(matches!(fake.engine.images(soon()).await, Err(EngineError::Undecodable { .. })));
+    let server = Server::new(&[Act::Say(200, r#"{"Version":"1","ApiVersion":"new","MinAPIVersion":""}"#)]);
+    server.engine.forget();
+    assert!(matches!(server.engine.images(soon()).await, Err(EngineError::Undecodable { .. })));
 }
 
 #[tokio::test]
 async fn another_engine_in_its_place_is_asked_for_its_version_again() {
     let old = r#"{"message":"client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade"}"#;
-    let fake = Fake::new(&[
+    let server = Server::new(&[
         Act::Say(400, old),
         Act::Say(200, r#"{"Version":"29.7.2","ApiVersion":"1.55","MinAPIVersion":"1.44"}"#),
         Act::Say(200, "[]"),
     ]);
-    assert_eq!(fake.engine.images(soon()).await, Ok(Vec::new()));
-    assert!(fake.head(2).starts_with("GET /v1.52/images/json "));
+    assert_eq!(server.engine.images(soon()).await, Ok(Vec::new()));
+    assert!(server.head(2).starts_with("GET /v1.52/images/json "));
     // One that goes on saying so is believed after the second time.
-    let fake = Fake::new(&[Act::Say(400, old), Act::Say(200, VERSION), Act::Say(400, old)]);
-    assert!(matches!(fake.engine.images(soon()).await, Err(EngineError::Status { status: 400, .. })));
-    assert_eq!(fake.heads.lock().unwrap().len(), 3);
+    let server = Server::new(&[Act::Say(400, old), Act::Say(200, VERSION), Act::Say(400, old)]);
+    assert!(matches!(server.engine.images(soon()).await, Err(EngineError::Status { status: 400, .. })));
+    assert_eq!(server.heads.lock().unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn calls_carry_the_mark_and_the_question_for_the_version_none() {
-    let fake = Fake::new(&[Act::Say(200, VERSION)]);
-    fake.engine.version(soon()).await.unwrap();
-    let head = fake.head(0);
+    let server = Server::new(&[Act::Say(200, VERSION)]);
+    server.engine.version(soon()).await.unwrap();
+    let head = server.head(0);
     assert!(head.starts_with("GET /version HTTP/1.1\r\n"), "{head}");
     let mark = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("x-img-authz-call: ").map(str::to_owned));
     assert!(Engine::is_own(mark.as_deref()));
-    assert!(!format!("{:?}", fake.engine).contains(&mark.unwrap()));
+    assert!(!format!("{:?}", server.engine).contains(&mark.unwrap()));
 }
 
 #[tokio::test]
 async fn only_the_engines_word_about_the_object_means_absence() {
-    let fake = Fake::new(&[Act::Say(404, r#"{"message":"No such container: x"}"#)]);
-    assert_eq!(fake.engine.container("x", soon()).await, Ok(None));
+    let server = Server::new(&[Act::Say(404, r#"{"message":"No such container: x"}"#)]);
+    assert_eq!(server.engine.container("x", soon()).await, Ok(None));
     for (status, body, message) in [
         (404, r#"{"message":"page not found"}"#, "page not found"),
         (404, "nothing here", "no message"),
@@ -375,8 +375,8 @@ async fn only_the_engines_word_about_the_object_means_absence() {
         (503, r#"{"message":"This node is not a swarm manager."}"#, "This node is not a swarm manager."),
         (204, "", "no message"),
     ] {
-        let fake = Fake::new(&[Act::Say(status, body)]);
-        let error = fake.engine.container("x", soon()).await.unwrap_err();
+        let server = Server::new(&[Act::Say(status, body)]);
+        let error = server.engine.container("x", soon()).await.unwrap_err();
         let call = "GET /containers/x/json".to_owned();
         assert_eq!(error, EngineError::Status { call, status, message: message.to_owned() });
     }
@@ -395,8 +395,8 @@ async fn an_answer_that_is_not_what_the_api_promises_is_an_error() {
         r#"{"Id":"89959df9899a","State":{"Running":false},"Image":""}"#,
         r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","State":{"Running":false},"Image":"","Image":""}"#,
     ] {
-        let fake = Fake::new(&[Act::Say(200, body)]);
-        let answer = fake.engine.container("x", soon()).await;
+        let server = Server::new(&[Act::Say(200, body)]);
+        let answer = server.engine.container("x", soon()).await;
         assert!(matches!(answer, Err(EngineError::Undecodable { .. })), "{body}: {answer:?}");
     }
 }
@@ -404,34 +404,34 @@ async fn an_answer_that_is_not_what_the_api_promises_is_an_error() {
 #[tokio::test]
 async fn an_engine_that_does_not_answer_is_a_timeout() {
     for act in [Act::Hang, Act::Stall] {
-        let fake = Fake::new(&[act]);
+        let server = Server::new(&[act]);
         let deadline = Instant::now() + Duration::from_millis(100);
-        let error = fake.engine.version(deadline).await.unwrap_err();
+        let error = server.engine.version(deadline).await.unwrap_err();
         assert_eq!(error, EngineError::Timeout { call: "GET /version".to_owned() });
     }
 }
 
 #[tokio::test]
 async fn waiting_for_a_turn_is_bounded_too() {
-    let fake = Fake::with_limits(&[Act::Hang], Limits { in_flight: 1, ..Limits::default() });
+    let server = Server::with_limits(&[Act::Hang], Limits { in_flight: 1, ..Limits::default() });
     let deadline = Instant::now() + Duration::from_millis(100);
-    let (first, second) = tokio::join!(fake.engine.version(deadline), fake.engine.version(deadline));
+    let (first, second) = tokio::join!(server.engine.version(deadline), server.engine.version(deadline));
     assert!(matches!((first, second), (Err(EngineError::Timeout { .. }), Err(EngineError::Timeout { .. }))));
-    assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
 
 /// Containers whose locks a client holds, more than there are turns.
 #[tokio::test]
 async fn looks_that_hang_give_their_turns_to_others() {
     let look = Act::Say(404, r#"{"message":"No such container: x"}"#);
-    let fake = Fake::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], Limits { in_flight: 1, ..Limits::default() });
+    let server = Server::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], Limits { in_flight: 1, ..Limits::default() });
     let late = Instant::now() + Duration::from_secs(2);
     let begun = Instant::now();
-    let (one, two, three) = tokio::join!(fake.engine.container("a", late), fake.engine.container("b", late), async {
+    let (one, two, three) = tokio::join!(server.engine.container("a", late), server.engine.container("b", late), async {
         // Behind those that hang.
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let third = fake.engine.container("c", late).await;
-        let honest = fake.engine.container("x", late).await;
+        let third = server.engine.container("c", late).await;
+        let honest = server.engine.container("x", late).await;
         (third, honest, begun.elapsed())
     });
     let hung = |answer: &Result<_, EngineError>| matches!(answer, Err(EngineError::Timeout { .. }));
@@ -445,11 +445,11 @@ async fn looks_that_hang_give_their_turns_to_others() {
 #[tokio::test]
 async fn an_answer_beyond_its_bound_is_refused_and_one_within_is_not() {
     let limits = Limits { object_bytes: 2000, list_bytes: 4000, ..Limits::default() };
-    let fake = Fake::with_limits(&[Act::Flood(3000)], limits);
-    let error = fake.engine.version(soon()).await.unwrap_err();
+    let server = Server::with_limits(&[Act::Flood(3000)], limits);
+    let error = server.engine.version(soon()).await.unwrap_err();
     assert!(matches!(error, EngineError::TooLarge { limit: 2000, .. }), "{error:?}");
     // As a list it fits, and is no JSON.
-    assert!(matches!(fake.engine.images(soon()).await, Err(EngineError::Undecodable { .. })));
+    assert!(matches!(server.engine.images(soon()).await, Err(EngineError::Undecodable { .. })));
 }
 
 #[tokio::test]
@@ -458,8 +458,8 @@ async fn an_engine_that_is_not_there_is_unreachable() {
     let engine = Engine::at(&format!("unix://{}/none.sock", folder.path().display())).unwrap();
     let error = engine.version(soon()).await.unwrap_err();
     assert!(matches!(&error, EngineError::Unreachable { cause, .. } if cause.contains("No such file")), "{error:?}");
-    let fake = Fake::new(&[Act::Close]);
-    assert!(matches!(fake.engine.version(soon()).await, Err(EngineError::Unreachable { .. })));
+    let server = Server::new(&[Act::Close]);
+    assert!(matches!(server.engine.version(soon()).await, Err(EngineError::Unreachable { .. })));
 }
 
 #[test]
@@ -477,15 +477,15 @@ fn hosts_other_than_unix_sockets_are_refused() {
 #[tokio::test]
 async fn a_kill_goes_to_the_full_id() {
     let id: ContainerId = ID.parse().unwrap();
-    let fake = Fake::new(&[Act::Say(204, "")]);
-    assert_eq!(fake.engine.kill(&id, soon()).await, Ok(Killed::Sent));
-    assert!(fake.head(0).starts_with(&format!("POST /v1.41/containers/{ID}/kill HTTP/1.1\r\n")));
+    let server = Server::new(&[Act::Say(204, "")]);
+    assert_eq!(server.engine.kill(&id, soon()).await, Ok(Killed::Sent));
+    assert!(server.head(0).starts_with(&format!("POST /v1.41/containers/{ID}/kill HTTP/1.1\r\n")));
     for (status, killed) in [(404, Killed::Gone), (409, Killed::NotRunning)] {
-        let fake = Fake::new(&[Act::Say(status, r#"{"message":"no"}"#)]);
-        assert_eq!(fake.engine.kill(&id, soon()).await, Ok(killed));
+        let server = Server::new(&[Act::Say(status, r#"{"message":"no"}"#)]);
+        assert_eq!(server.engine.kill(&id, soon()).await, Ok(killed));
     }
-    let fake = Fake::new(&[Act::Say(500, r#"{"message":"no"}"#)]);
-    assert!(fake.engine.kill(&id, soon()).await.is_err());
+    let server = Server::new(&[Act::Say(500, r#"{"message":"no"}"#)]);
+    assert!(server.engine.kill(&id, soon()).await.is_err());
 }
 
 #[test]
@@ -496,29 +496,29 @@ fn what_is_no_full_id_cannot_be_killed() {
 }
 
 #[tokio::test]
-async fn the_twin_resolves_names_as_the_engine_does() {
-    let twin = Twin::new();
+async fn the_fake_resolves_names_as_the_engine_does() {
+    let fake = Fake::new();
     let id = Digest::from_hex("6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5").unwrap();
     let image: Image = serde_json::from_str(IMAGE).unwrap();
-    twin.put_image(image);
-    twin.put_container(serde_json::from_str(CONTAINER).unwrap());
+    fake.put_image(image);
+    fake.put_container(serde_json::from_str(CONTAINER).unwrap());
     let pulled = "127.0.0.1:5577/team/app@sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb";
     for name in ["other:2", "127.0.0.1:5577/team/app:1", pulled, "6ec8d753", "sha256:6ec8", &id.to_string(), &id.hex()] {
-        assert_eq!(twin.image(name, soon()).await.unwrap().map(|image| image.id), Some(id), "{name}");
+        assert_eq!(fake.image(name, soon()).await.unwrap().map(|image| image.id), Some(id), "{name}");
     }
     for name in ["other", "other:1", "app:1", "6ec8d754", "sha256:6ec9", "", "A"] {
-        assert_eq!(twin.image(name, soon()).await.unwrap(), None, "{name}");
+        assert_eq!(fake.image(name, soon()).await.unwrap(), None, "{name}");
     }
     for name in [ID, "web", "/web", "8995"] {
-        assert!(twin.container(name, soon()).await.unwrap().is_some(), "{name}");
+        assert!(fake.container(name, soon()).await.unwrap().is_some(), "{name}");
     }
-    assert_eq!(twin.container("we", soon()).await.unwrap(), None);
+    assert_eq!(fake.container("we", soon()).await.unwrap(), None);
     let id = ID.parse().unwrap();
-    twin.rename(&id, "tmp");
-    assert_eq!(twin.container("web", soon()).await.unwrap(), None);
-    assert_eq!(twin.kill(&id, soon()).await, Ok(Killed::Sent));
-    assert_eq!(twin.kill(&id, soon()).await, Ok(Killed::NotRunning));
+    fake.rename(&id, "tmp");
+    assert_eq!(fake.container("web", soon()).await.unwrap(), None);
+    assert_eq!(fake.kill(&id, soon()).await, Ok(Killed::Sent));
+    assert_eq!(fake.kill(&id, soon()).await, Ok(Killed::NotRunning));
     let outage = EngineError::Timeout { call: "x".to_owned() };
-    twin.fail_with(Some(outage.clone()));
-    assert_eq!(twin.image("other:2", soon()).await, Err(outage));
+    fake.fail_with(Some(outage.clone()));
+    assert_eq!(fake.image("other:2", soon()).await, Err(outage));
 }

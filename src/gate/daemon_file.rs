@@ -1,5 +1,5 @@
 //! daemon.json, as far as the gate must understand it: which authorization plugins it names, and what somebody may have meant.
-//! `heartbeat` and `doctor` read it with the same eyes.
+//! `watchdog` and `doctor` read it with the same eyes.
 
 use std::fmt;
 

@@ -308,9 +308,9 @@ impl Asking<'_> {
                 return ImageFacts { name, local: Local::Absent, repositories, asked: Vec::new() };
             }
         };
-        let records = self.gate.records.of(&id);
+        let approvals = self.gate.approvals.of(&id);
         let mut digests: Vec<Digest> = Vec::new();
-        let trail = records.iter().map(|(_, digest)| digest).chain(pulled.iter().map(|(_, digest)| digest));
+        let trail = approvals.iter().map(|(_, digest)| digest).chain(pulled.iter().map(|(_, digest)| digest));
         // INVARIANT: in the classic store the id is a configuration's digest and never stands among those of manifests. A record
         // of it there is of an approval by image id.
         let (own, config) = match store {
@@ -334,7 +334,7 @@ impl Asking<'_> {
                 // Those that may vouch come first, so that a pile of other names does not push them out.
                 let allowed = |repository: &&Repository| self.policy.scope(repository).is_some();
                 let every = || {
-                    let recorded = records.iter().map(|(repository, _)| repository);
+                    let recorded = approvals.iter().map(|(repository, _)| repository);
                     let pulled = pulled.iter().map(|(repository, _)| repository);
                     let tagged = tags.iter().map(|tag| &tag.repository);
                     recorded.chain(pulled).chain(tagged).chain(origin)
@@ -381,7 +381,7 @@ impl Asking<'_> {
             return Ok(answer);
         }
         let _place = match self.on_behalf {
-            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.records.knows(repository)).ok_or(Reason::Overloaded)?),
+            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
         let task = {

@@ -136,8 +136,8 @@ pub fn counted_by(intent: &Intent) -> String {
         Intent::Read
         | Intent::Harmless
         | Intent::Build(_)
-        | Intent::Bring(_)
-        | Intent::Drive(_)
+        | Intent::Ingest(_)
+        | Intent::ContainerAccess(_)
         | Intent::Swarm
         | Intent::Volume { .. }
         | Intent::Network { .. }

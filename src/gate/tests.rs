@@ -1,21 +1,21 @@
 #![allow(clippy::string_slice, reason = "tests cut their own text")]
 
-//! The journey with an engine and a verifier in memory: each yes beside its refusing twin.
+//! The journey with an engine and a verifier in memory: each yes beside its refusing fake.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::records::Record;
-use super::{Gate, Identity, Limits, Own, OwnHost, Records, Rules};
+use super::approvals::Record;
+use super::{Approvals, Gate, Identity, Limits, Own, OwnHost, Rules};
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{
-    Container, EngineError, Http2, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec, Store,
-    Twin,
+    Container, EngineError, Fake, Http2, Image, ImageConfig, Network, Platform, Plugin, Service as EngineService, ServiceSpec,
+    Store,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};
 use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
-use crate::trust::{TrustCode, TrustError, Twin as Notary, Verifier, VerifierKind};
+use crate::trust::{Fake as Notary, TrustCode, TrustError, Verifier, VerifierKind};
 use crate::wire::{Answer, Call};
 
 const GOOD: &str = "r.example/team/good:1";
@@ -30,7 +30,7 @@ fn policy(posture: Posture) -> Policy {
         mode: Mode::Enforce,
         audit: AuditRule::GoOn,
         posture,
-        doors: Vec::new(),
+        host_access: Vec::new(),
         build: BuildRule::Deny,
         http2: Http2Rule::Open,
         plugins: Vec::new(),
@@ -67,7 +67,7 @@ fn container(id: char, name: &str, image: Option<Digest>) -> Container {
 
 struct House {
     gate: Arc<Gate>,
-    engine: Arc<Twin>,
+    engine: Arc<Fake>,
     journal: Arc<MemoryJournal>,
 }
 
@@ -77,7 +77,7 @@ fn house() -> House {
 }
 
 fn house_with(policy: Policy, notary: Notary) -> House {
-    let engine = Arc::new(Twin::new());
+    let engine = Arc::new(Fake::new());
     engine.put_image(image("good", &[GOOD], &["r.example/team/good"]));
     engine.put_image(image("evil", &["evil.example/evil:1"], &["evil.example/evil"]));
     let journal = Arc::new(MemoryJournal::default());
@@ -90,7 +90,7 @@ fn house_with(policy: Policy, notary: Notary) -> House {
         places: 64,
     };
     let workers = tokio::runtime::Handle::current();
-    let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::default(), workers);
+    let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), Identity::default(), workers);
     House { gate: Arc::new(gate.with_limits(limits)), engine, journal }
 }
 
@@ -99,7 +99,7 @@ fn create(image: &str) -> Intent {
         image: Some(ImageName::parse(image).unwrap()),
         name: None,
         image_mounts: Vec::new(),
-        doors: Vec::new(),
+        host_access: Vec::new(),
     }))
 }
 
@@ -220,7 +220,11 @@ async fn in_the_classic_store_an_id_is_no_digest_that_anybody_signed() {
         made.image_ref = GOOD.to_owned();
         house.engine.put_container(made);
         // A record that an earlier gate kept of such an approval does not help it, nor that the image is gone.
-        house.gate.records.keep(&Record { image_id: signed, repository: "r.example/team/good".parse().unwrap(), digest: signed });
+        house.gate.approvals.keep(&Record {
+            image_id: signed,
+            repository: "r.example/team/good".parse().unwrap(),
+            digest: signed,
+        });
         assert_eq!(house.says(&start("web")).await, "not-signed", "{store:?}");
         house.engine.remove_images();
         assert_eq!(house.says(&start("web")).await, "not-signed", "{store:?}");
@@ -479,7 +483,7 @@ async fn services_are_pinned_and_a_rollback_acts_on_the_previous_specification()
             image: Some(ImageName::parse(image).unwrap()),
             image_mounts: Vec::new(),
             plugin: None,
-            doors: Vec::new(),
+            host_access: Vec::new(),
             networks: Vec::new(),
         })
     };
@@ -508,8 +512,10 @@ async fn in_lockdown_a_service_is_in_networks_that_are_none_of_the_hosts() {
         let text = str::to_owned;
         house.engine.put_network(Network { id, name: text(name), driver: text(driver), scope: text(scope) });
     }
-    let policy =
-        |doors: &[&str]| Policy { doors: doors.iter().map(|rule| rule.parse().unwrap()).collect(), ..policy(Posture::Lockdown) };
+    let policy = |host_access: &[&str]| Policy {
+        host_access: host_access.iter().map(|rule| rule.parse().unwrap()).collect(),
+        ..policy(Posture::Lockdown)
+    };
     let put = |policy: Policy| {
         let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))];
         house.gate.replace(Rules::Good { policy, verifiers });
@@ -519,24 +525,24 @@ async fn in_lockdown_a_service_is_in_networks_that_are_none_of_the_hosts() {
             image: Some(ImageName::parse(&format!("{GOOD}@{}", digest("good manifest"))).unwrap()),
             image_mounts: Vec::new(),
             plugin: None,
-            doors: Vec::new(),
+            host_access: Vec::new(),
             networks: vec![network.to_owned()],
         })
     };
     // In posture `images` nobody asks.
     assert_eq!(house.says(&spec(&hexes("a"))).await, "allow");
     for (network, shut, open) in [
-        (hexes("a").as_str(), "host-door", "allow"),
-        (&hexes("a")[..12], "host-door", "allow"),
+        (hexes("a").as_str(), "host-access", "allow"),
+        (&hexes("a")[..12], "host-access", "allow"),
         (&hexes("b"), "allow", "allow"),
         ("bridge", "allow", "allow"),
         (&hexes("c"), "allow", "allow"),
         // The engine might find a network of the swarm by these.
-        ("plain", "host-door", "host-door"),
-        (&hexes("c")[..12], "host-door", "host-door"),
-        (&like_an_id, "host-door", "host-door"),
-        ("k", "host-door", "host-door"),
-        ("elsewhere", "host-door", "host-door"),
+        ("plain", "host-access", "host-access"),
+        (&hexes("c")[..12], "host-access", "host-access"),
+        (&like_an_id, "host-access", "host-access"),
+        ("k", "host-access", "host-access"),
+        ("elsewhere", "host-access", "host-access"),
         ("stack_default", "allow", "allow"),
         (&swarm, "allow", "allow"),
     ] {
@@ -561,7 +567,7 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     assert_eq!(house.says(&install(GOOD, None)).await, "plugin-needs-digest");
     assert_eq!(house.says(&install("evil.example/p:1", None)).await, "plugin-needs-digest");
     let identity = Identity::of_process(std::path::Path::new("/run/docker/plugins/img-authz.sock"));
-    let engine = Arc::new(Twin::new());
+    let engine = Arc::new(Fake::new());
     engine.put_plugin(Plugin { id: "f".repeat(64), name: "other:latest".into(), enabled: true, ..Plugin::default() });
     let rules = |posture| Rules::Good {
         policy: policy(posture),
@@ -569,7 +575,7 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     };
     let workers = tokio::runtime::Handle::current();
     let journal = Arc::new(MemoryJournal::default());
-    let gate = Gate::new(rules(Posture::Images), engine.clone(), journal.clone(), Records::in_memory(), identity, workers);
+    let gate = Gate::new(rules(Posture::Images), engine.clone(), journal.clone(), Approvals::in_memory(), identity, workers);
     let house = House { gate: Arc::new(gate), engine, journal };
     assert_eq!(house.says(&install(&signed, Some("img-authz"))).await, "self-protect");
     let change = |plugin: &str, change| Intent::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change });
@@ -581,7 +587,7 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
 
 /// A gate that is the managed plugin `own/gate:1`, on an engine with another plugin beside it.
 fn managed(posture: Posture) -> House {
-    let engine = Arc::new(Twin::new());
+    let engine = Arc::new(Fake::new());
     let id = format!("5a{}", "0".repeat(62));
     engine.put_plugin(Plugin {
         id: id.clone(),
@@ -601,7 +607,7 @@ fn managed(posture: Posture) -> House {
         Rules::Good { policy: policy(posture), verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))] };
     let journal = Arc::new(MemoryJournal::default());
     let workers = tokio::runtime::Handle::current();
-    let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), Identity::managed(&id), workers);
+    let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), Identity::managed(&id), workers);
     House { gate: Arc::new(gate), engine, journal }
 }
 
@@ -751,7 +757,7 @@ async fn a_name_is_not_moved_between_the_look_and_the_start() {
 }
 
 #[tokio::test]
-async fn refusals_and_images_are_recorded_and_mode_audit_lets_pass() {
+async fn refusals_and_images_are_recorded_and_mode_permissive_lets_pass() {
     let house = house();
     let call = Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=x","User":"u"}"#).unwrap();
     let answer = house.gate.request(Ok((call.clone(), pull("evil.example/x:1")))).await;
@@ -759,7 +765,7 @@ async fn refusals_and_images_are_recorded_and_mode_audit_lets_pass() {
     assert!(message.starts_with("registry-not-allowed: registry `evil.example`"), "{message}");
     assert_eq!(house.gate.request(Ok((call.clone(), Intent::Read))).await, Answer::Allow);
     assert_eq!(house.gate.request(Ok((call.clone(), pull(GOOD)))).await, Answer::Allow);
-    let audited = Policy { mode: Mode::Audit, ..policy(Posture::Images) };
+    let audited = Policy { mode: Mode::Permissive, ..policy(Posture::Images) };
     house.gate.replace(Rules::Good { policy: audited, verifiers: Vec::new() });
     assert_eq!(house.gate.request(Ok((call, pull("evil.example/x:1")))).await, Answer::Allow);
     let entries = house.journal.0.lock().unwrap();
@@ -888,7 +894,7 @@ async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_appro
         repository: "r.example/team/good".parse().unwrap(),
         digest: digest("good manifest"),
     };
-    house.gate.records.keep(&record);
+    house.gate.approvals.keep(&record);
     house.gate.response(&started_call(Some(204))).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(house.engine.killed().is_empty());
@@ -988,7 +994,7 @@ fn the_lists_words_say_what_may_have_begun() {
             state: state.to_owned(),
             status: status.to_owned(),
         };
-        assert_eq!(super::after::may_have_begun(&listed, age), may, "{status}");
+        assert_eq!(super::response::may_have_begun(&listed, age), may, "{status}");
     }
 }
 
@@ -1320,7 +1326,7 @@ async fn decisions_that_hang_leave_places_to_others_and_are_refused_at_once_when
         repository: "r.example/team/good".parse().unwrap(),
         digest: digest("good manifest"),
     };
-    house.gate.records.keep(&record);
+    house.gate.approvals.keep(&record);
     let ask = |reference: &str| {
         let (gate, intent) = (house.gate.clone(), pull(reference));
         async move { gate.request(Ok((call_without_body(), intent))).await }
@@ -1359,7 +1365,7 @@ async fn what_began_unjudged_is_killed_whatever_clients_have_taken() {
     house.engine.put_container(other);
     let questions: Vec<_> = std::iter::from_fn(|| house.gate.asking.enter(false)).collect();
     let decisions: Vec<_> = (0..100).filter_map(|number| house.gate.places.enter(&number.to_string())).collect();
-    let looks = house.gate.looking.acquire_many(u32::try_from(super::after::MAX_LOOKS).unwrap()).await.unwrap();
+    let looks = house.gate.looking.acquire_many(u32::try_from(super::response::MAX_LOOKS).unwrap()).await.unwrap();
     let begun = std::time::Instant::now();
     house.gate.response(&started_call(Some(204))).await;
     assert!(begun.elapsed() < Duration::from_millis(100), "its call waits for no other look");
@@ -1418,15 +1424,15 @@ async fn in_lockdown_no_network_takes_the_way_to_what_the_gate_talks_to() {
         })
     };
     for (posture, open, subnet, says) in [
-        (Posture::Lockdown, "", "10.1.2.0/24", "host-door"),
-        (Posture::Lockdown, "", "10.0.0.0/8", "host-door"),
+        (Posture::Lockdown, "", "10.1.2.0/24", "host-access"),
+        (Posture::Lockdown, "", "10.0.0.0/8", "host-access"),
         (Posture::Lockdown, "", "10.1.3.0/24", "allow"),
         (Posture::Lockdown, "", "192.168.7.0/24", "allow"),
         (Posture::Lockdown, "network-subnet=10.1.2.0/24", "10.1.2.0/24", "allow"),
         (Posture::Images, "", "10.1.2.0/24", "allow"),
     ] {
-        let doors = if open.is_empty() { Vec::new() } else { vec![open.parse().unwrap()] };
-        let mut house = house_with(Policy { doors, ..policy(posture) }, Notary::default());
+        let host_access = if open.is_empty() { Vec::new() } else { vec![open.parse().unwrap()] };
+        let mut house = house_with(Policy { host_access, ..policy(posture) }, Notary::default());
         let hosts = vec![OwnHost { name: "10.1.2.3".into(), port: 443 }];
         Arc::get_mut(&mut house.gate).unwrap().own = Own::new(hosts, "/nonexistent".into());
         assert_eq!(house.says(&network(subnet)).await, says, "{subnet} {open}");
@@ -1444,7 +1450,7 @@ async fn in_lockdown_a_create_is_in_the_control_groups_that_the_engine_puts_it_i
     };
     for (cgroup, security, version, says) in [
         ("2", &["seccomp", "cgroupns"][..], "v1.40", "allow"),
-        ("1", &["seccomp", "cgroupns"], "v1.40", "host-door"),
+        ("1", &["seccomp", "cgroupns"], "v1.40", "host-access"),
         ("1", &["seccomp", "cgroupns"], "v1.41", "allow"),
         // The daemon's own default is the host's: the operator's choice, whatever the client's version.
         ("2", &["seccomp"], "v1.41", "allow"),
@@ -1488,8 +1494,8 @@ async fn what_cannot_be_recorded_passes_or_is_refused_as_audit_says_and_the_host
     for (rule, mode, is_refused) in [
         (AuditRule::GoOn, Mode::Enforce, false),
         (AuditRule::Require, Mode::Enforce, true),
-        // In mode `audit` nothing is refused.
-        (AuditRule::Require, Mode::Audit, false),
+        // In mode `permissive` nothing is refused.
+        (AuditRule::Require, Mode::Permissive, false),
     ] {
         let house = house();
         let journal = Arc::new(FullDisk::default());
@@ -1499,7 +1505,7 @@ async fn what_cannot_be_recorded_passes_or_is_refused_as_audit_says_and_the_host
             Rules::Good { policy, verifiers },
             house.engine.clone(),
             journal.clone(),
-            Records::in_memory(),
+            Approvals::in_memory(),
             Identity::default(),
             tokio::runtime::Handle::current(),
         );
@@ -1564,7 +1570,7 @@ async fn what_cannot_be_killed_yet_is_killed_in_the_end_and_holds_up_no_other_lo
     };
     house.engine.put_container(container('a', "web", Some(digest("good config"))));
     let held = began('e');
-    for _ in 0..super::after::MAX_LOOKS + 8 {
+    for _ in 0..super::response::MAX_LOOKS + 8 {
         assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
         house.engine.lock_container(&held.id, true);
         house.engine.put_container(began('e'));

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::{
-    Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra, Subnet,
+    Build, ContainerAccess, Create, HostAccess, Ingest, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartExtra,
+    Subnet,
 };
 use crate::trust::{Freshness, Hashed, Question, TrustCode, VerifierKind, Vouch};
 
@@ -113,26 +114,26 @@ pub fn precheck(policy: &Policy, intent: &Intent) -> Option<Verdict> {
                 },
             }),
         },
-        Intent::Bring(bring) => forbidden_in_lockdown(match bring {
-            Bring::Load => "loading images from an archive",
-            Bring::Import => "importing an image",
-            Bring::Commit => "committing a container to an image",
-            Bring::Tag { .. } => "naming an image",
+        Intent::Ingest(bring) => forbidden_in_lockdown(match bring {
+            Ingest::Load => "loading images from an archive",
+            Ingest::Import => "importing an image",
+            Ingest::Commit => "committing a container to an image",
+            Ingest::Tag { .. } => "naming an image",
         }),
-        Intent::Drive(drive) => match drive {
-            Drive::Exec | Drive::Attach | Drive::Update => allow(Grounds::NoImage),
-            Drive::PrivilegedExec => forbidden_in_lockdown("a privileged exec"),
-            Drive::PutArchive => forbidden_in_lockdown("putting files into a container"),
-            Drive::Checkpoint => forbidden_in_lockdown("checkpoints"),
+        Intent::ContainerAccess(drive) => match drive {
+            ContainerAccess::Exec | ContainerAccess::Attach | ContainerAccess::Update => allow(Grounds::NoImage),
+            ContainerAccess::PrivilegedExec => forbidden_in_lockdown("a privileged exec"),
+            ContainerAccess::PutArchive => forbidden_in_lockdown("putting files into a container"),
+            ContainerAccess::Checkpoint => forbidden_in_lockdown("checkpoints"),
         },
         // Whether a plugin call is about this very plugin is a fact.
         Intent::Plugin(_) => None,
         Intent::Swarm => forbidden_in_lockdown("swarm membership changes"),
-        Intent::Volume { doors } => match shut(policy, doors) {
+        Intent::Volume { host_access } => match forbidden(policy, host_access) {
             None => allow(Grounds::NoImage),
             Some(reason) => deny(reason),
         },
-        Intent::Network { doors, subnets } => match shut(policy, doors) {
+        Intent::Network { host_access, subnets } => match forbidden(policy, host_access) {
             Some(reason) => deny(reason),
             None if policy.posture == Posture::Images || subnets.is_empty() => allow(Grounds::NoImage),
             // Which addresses the gate uses is a fact.
@@ -184,8 +185,8 @@ pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
         | Intent::Rename { .. }
         | Intent::Remove { .. }
         | Intent::Build(_)
-        | Intent::Bring(_)
-        | Intent::Drive(_)
+        | Intent::Ingest(_)
+        | Intent::ContainerAccess(_)
         | Intent::Swarm
         | Intent::Volume { .. }
         | Intent::NetworkPlugin { .. }
@@ -211,7 +212,7 @@ pub fn decide_without_policy(fault: &str, posture: Posture, intent: &Intent) -> 
     }
 }
 
-/// What posture `lockdown` refuses of the calls that touch no image. `ALLOW_DOORS` may be what is at fault: no way is open.
+/// What posture `lockdown` refuses of the calls that touch no image. `ALLOW_HOST_ACCESS` may be what is at fault: no way is open.
 fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason> {
     if posture == Posture::Images {
         return None;
@@ -223,14 +224,14 @@ fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason>
         audit: AuditRule::GoOn,
         mode: Mode::Enforce,
         posture,
-        doors: Vec::new(),
+        host_access: Vec::new(),
         build: BuildRule::Deny,
         http2: Http2Rule::Open,
         plugins: Vec::new(),
         scopes: Vec::new(),
     };
-    if let Intent::Network { doors, .. } = intent {
-        return shut(&strict, doors);
+    if let Intent::Network { host_access, .. } = intent {
+        return forbidden(&strict, host_access);
     }
     match precheck(&strict, intent) {
         Some(Verdict::Allow(_)) => None,
@@ -246,7 +247,7 @@ fn without_policy(fault: &str, intent: &Intent) -> Verdict {
         | Intent::Harmless
         | Intent::Rename { .. }
         | Intent::Remove { .. }
-        | Intent::Drive(_)
+        | Intent::ContainerAccess(_)
         | Intent::Swarm
         | Intent::Volume { .. }
         | Intent::Network { .. }
@@ -260,7 +261,7 @@ fn without_policy(fault: &str, intent: &Intent) -> Verdict {
         | Intent::Start(_)
         | Intent::Service(_)
         | Intent::Build(_)
-        | Intent::Bring(_)
+        | Intent::Ingest(_)
         | Intent::Plugin(
             PluginCall::Create { .. }
             | PluginCall::Pull { .. }
@@ -466,16 +467,16 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
 }
 
 /// The refusal of the first way to the host that no rule opens.
-fn shut(policy: &Policy, doors: &[Door]) -> Option<Reason> {
-    policy.shut(doors).map(|door| Reason::HostDoor { door: door.id, what: door.what.clone() })
+fn forbidden(policy: &Policy, host_access: &[HostAccess]) -> Option<Reason> {
+    policy.forbidden(host_access).map(|access| Reason::HostAccess { access: access.id, what: access.what.clone() })
 }
 
 /// The refusal of the first subnet that takes the way to an address that the gate itself uses.
 fn covering(policy: &Policy, subnets: &[Subnet], own: &[IpAddr]) -> Option<Reason> {
     let covers = |subnet: &&Subnet| own.iter().any(|address| subnet.covers(*address));
-    let doors: Vec<Door> =
-        subnets.iter().filter(covers).map(|subnet| Door { id: "network-subnet", what: subnet.to_string() }).collect();
-    shut(policy, &doors)
+    let host_access: Vec<HostAccess> =
+        subnets.iter().filter(covers).map(|subnet| HostAccess { id: "network-subnet", what: subnet.to_string() }).collect();
+    forbidden(policy, &host_access)
 }
 
 /// In posture `lockdown` each network must be known to be none of the host's.
@@ -493,7 +494,7 @@ fn inside(policy: &Policy, networks: &[String], facts: &[NetworkFacts]) -> Resul
             NetworkFacts::Host => "network:host".to_owned(),
             NetworkFacts::Unsure => format!("network:{network}"),
         };
-        if let Some(reason) = shut(policy, &[Door { id: "namespace", what }]) {
+        if let Some(reason) = forbidden(policy, &[HostAccess { id: "namespace", what }]) {
             return Err(reason);
         }
     }
@@ -512,7 +513,7 @@ fn precheck_create(policy: &Policy, create: &Create) -> Option<Reason> {
     if let Some(reason) = create.image_mounts.iter().find_map(unpinned) {
         return Some(reason);
     }
-    shut(policy, &create.doors)
+    forbidden(policy, &create.host_access)
         .or_else(|| named_outside(policy, image))
         .or_else(|| create.image_mounts.iter().find_map(|mount| named_outside(policy, mount)))
 }
@@ -545,12 +546,12 @@ fn pinned_mounts(sources: &[String]) -> Result<(), Reason> {
 }
 
 fn precheck_service(policy: &Policy, service: &Service) -> Option<Reason> {
-    let Service::Spec { image, image_mounts, plugin, doors, networks: _ } = service else { return None };
+    let Service::Spec { image, image_mounts, plugin, host_access, networks: _ } = service else { return None };
     if let Some(plugin) = plugin {
         return Some(Reason::ServicePlugin { plugin: plugin.clone() });
     }
     let Some(image) = image else { return Some(Reason::NoImage) };
-    shut(policy, doors)
+    forbidden(policy, host_access)
         .or_else(|| unpinned_service(image))
         .or_else(|| image_mounts.iter().find_map(unpinned))
         .or_else(|| named_outside(policy, image))

@@ -105,9 +105,9 @@ pub enum Reason {
         what: String,
     },
     /// A way to the host, in posture `lockdown`.
-    HostDoor {
-        /// The door's id.
-        door: &'static str,
+    HostAccess {
+        /// The id of the way to the host.
+        access: &'static str,
         /// What opens it.
         what: String,
     },
@@ -204,7 +204,7 @@ impl Reason {
             Self::ContainerUnknown { .. } => "container-unknown",
             Self::BuildDenied { .. } => "build-denied",
             Self::PostureForbids { .. } => "posture-forbids",
-            Self::HostDoor { .. } => "host-door",
+            Self::HostAccess { .. } => "host-access",
             Self::PluginNeedsDigest { .. } => "plugin-needs-digest",
             Self::PluginUnapproved { .. } => "plugin-unapproved",
             Self::PluginBusy => "plugin-busy",
@@ -265,9 +265,9 @@ impl Reason {
             Self::ContainerUnknown { container } => format!("no container {} on this host", quoted(container)),
             Self::BuildDenied { what } => format!("{what} runs base images that dockerd does not show to plugins"),
             Self::PostureForbids { what } => format!("posture lockdown refuses {what}, for every client of the Docker API"),
-            // Some doors are no more than their name.
-            Self::HostDoor { door, what } if door == what => format!("{} gives access to the host", quoted(door)),
-            Self::HostDoor { door, what } => format!("{door} {} gives access to the host", quoted(what)),
+            // Some ways to the host are no more than their name.
+            Self::HostAccess { access, what } if access == what => format!("{} gives access to the host", quoted(access)),
+            Self::HostAccess { access, what } => format!("{access} {} gives access to the host", quoted(what)),
             Self::PluginNeedsDigest { remote } => {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
             }
@@ -332,7 +332,7 @@ impl Reason {
                 "build on another host and sign the result, or ask this host's administrator to set BUILD=allow"
             }
             Self::PostureForbids { .. } => "ask this host's administrator, who can do it while the gate is switched off",
-            Self::HostDoor { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_DOORS",
+            Self::HostAccess { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::PluginUnapproved { .. } => {
                 "install a signed plugin by NAME@sha256:DIGEST, or ask this host's administrator to add this digest to ALLOW_PLUGINS"

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AuditRule, BuildRule, DoorRule, Http2Rule, Mode, Policy, Posture, Scope};
+use super::{AuditRule, BuildRule, HostAccessRule, Http2Rule, Mode, Policy, Posture, Scope};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::VerifierKind;
@@ -27,7 +27,7 @@ pub const VARIABLES: [&str; 23] = [
     "MODE",
     "AUDIT",
     "POSTURE",
-    "ALLOW_DOORS",
+    "ALLOW_HOST_ACCESS",
     "BUILD",
     "ALLOW_PLUGINS",
     "HTTP2",
@@ -54,7 +54,7 @@ const LOST: char = char::REPLACEMENT_CHARACTER;
 /// Most registries a host lists. Stops a paste accident from becoming the policy.
 const MAX_REGISTRIES: usize = 256;
 /// Most ways to the host that may be opened one by one. Stops the same.
-const MAX_DOORS: usize = 256;
+const MAX_HOST_ACCESS: usize = 256;
 
 /// Most plugins named. Stops the same.
 const MAX_PLUGINS: usize = 64;
@@ -305,10 +305,10 @@ impl Settings {
         if listed {
             require.push(VerifierKind::Allowlist);
         }
-        let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("audit", Mode::Audit)], &mut faults);
+        let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("permissive", Mode::Permissive)], &mut faults);
         let audit = self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], &mut faults);
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
-        let doors = self.doors(&mut faults);
+        let host_access = self.host_access(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
         let http2 = self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], &mut faults);
         let plugins = self.plugins(&mut faults);
@@ -332,7 +332,7 @@ impl Settings {
             return Err(faults);
         }
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, audit, posture, doors, build, http2, plugins, scopes })
+        Ok(Policy { mode, audit, posture, host_access, build, http2, plugins, scopes })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
@@ -355,19 +355,19 @@ impl Settings {
     }
 
     /// The ways to the host that posture `lockdown` lets pass.
-    fn doors(&self, faults: &mut Vec<PolicyFault>) -> Vec<DoorRule> {
-        let mut doors = Vec::new();
-        let written = self.get("ALLOW_DOORS").unwrap_or_default();
+    fn host_access(&self, faults: &mut Vec<PolicyFault>) -> Vec<HostAccessRule> {
+        let mut host_access = Vec::new();
+        let written = self.get("ALLOW_HOST_ACCESS").unwrap_or_default();
         for part in written.split([',', '\n', '\r']).map(str::trim).filter(|part| !part.is_empty()) {
-            match part.parse::<DoorRule>() {
-                Ok(rule) => doors.push(rule),
-                Err(error) => faults.push(PolicyFault { key: "ALLOW_DOORS", message: error.to_string() }),
+            match part.parse::<HostAccessRule>() {
+                Ok(rule) => host_access.push(rule),
+                Err(error) => faults.push(PolicyFault { key: "ALLOW_HOST_ACCESS", message: error.to_string() }),
             }
         }
-        if doors.len() > MAX_DOORS {
-            faults.push(PolicyFault { key: "ALLOW_DOORS", message: format!("has more than {MAX_DOORS} entries") });
+        if host_access.len() > MAX_HOST_ACCESS {
+            faults.push(PolicyFault { key: "ALLOW_HOST_ACCESS", message: format!("has more than {MAX_HOST_ACCESS} entries") });
         }
-        doors
+        host_access
     }
 
     /// The plugins that may be enabled, each with its digest.

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::image::{Digest, ImageName};
-use crate::request::{Bring, Build, Create, Door, Drive, Intent, PluginCall, PluginChange, Pull, Pulled};
+use crate::request::{Build, ContainerAccess, Create, HostAccess, Ingest, Intent, PluginCall, PluginChange, Pull, Pulled};
 use crate::trust::{TrustCode, TrustError};
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -56,7 +56,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
         ("STALE_LIMIT", "0"),
         ("MODE", "strict"),
         ("POSTURE", "Lockdown"),
-        ("ALLOW_DOORS", "bind=, capability=NET_RAW,\nbinds=/srv,bind=../x"),
+        ("ALLOW_HOST_ACCESS", "bind=, capability=NET_RAW,\nbinds=/srv,bind=../x"),
         ("BUILD", "yes"),
         ("DOCKER_HOST", "tcp://x"),
     ]);
@@ -71,9 +71,9 @@ fn all_faults_are_told_at_once_with_their_keys() {
     STALE_LIMIT: `0` is not a number of hours from 1 to 720
     MODE: `strict` is neither `enforce` nor `audit`
     POSTURE: `Lockdown` is neither `images` nor `lockdown`
-    ALLOW_DOORS: `bind=` says not which; write `bind` alone to open all of them
-    ALLOW_DOORS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver, network-subnet, network-parent, network-bridge
-    ALLOW_DOORS: `bind=../x` is not a clean absolute path
+    ALLOW_HOST_ACCESS: `bind=` says not which; write `bind` alone to open all of them
+    ALLOW_HOST_ACCESS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver, network-subnet, network-parent, network-bridge
+    ALLOW_HOST_ACCESS: `bind=../x` is not a clean absolute path
     BUILD: `yes` is neither `deny` nor `allow`
     REGISTRY: `https://a.example` is not a registry host (host or host:port, without scheme or path)
     DOCKER_HOST: `tcp://x` is not unix://PATH; the gate talks to the engine's own socket only
@@ -187,36 +187,36 @@ fn says(policy: &Policy, intent: &Intent) -> &'static str {
 fn each_posture_refuses_what_it_says() {
     let images = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
     let lockdown = Policy { posture: Posture::Lockdown, build: BuildRule::Allow, ..images.clone() };
-    let door = || vec![Door { id: "privileged", what: "true".into() }];
-    let create = |doors| {
+    let access = || vec![HostAccess { id: "privileged", what: "true".into() }];
+    let create = |host_access| {
         Intent::Create(Box::new(Create {
             image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
             name: None,
             image_mounts: Vec::new(),
-            doors,
+            host_access,
         }))
     };
     for (intent, in_images, in_lockdown) in [
         (Intent::Read, "allow", "allow"),
         (Intent::Harmless, "allow", "allow"),
         (create(Vec::new()), "facts", "facts"),
-        (create(door()), "facts", "host-door"),
+        (create(access()), "facts", "host-access"),
         (Intent::Build(Build::Classic), "build-denied", "build-denied"),
         (Intent::Build(Build::Session), "build-denied", "build-denied"),
-        (Intent::Bring(Bring::Load), "allow", "posture-forbids"),
-        (Intent::Bring(Bring::Import), "allow", "posture-forbids"),
-        (Intent::Bring(Bring::Commit), "allow", "posture-forbids"),
-        (Intent::Drive(Drive::Exec), "allow", "allow"),
-        (Intent::Drive(Drive::PrivilegedExec), "allow", "posture-forbids"),
-        (Intent::Drive(Drive::PutArchive), "allow", "posture-forbids"),
-        (Intent::Drive(Drive::Checkpoint), "allow", "posture-forbids"),
+        (Intent::Ingest(Ingest::Load), "allow", "posture-forbids"),
+        (Intent::Ingest(Ingest::Import), "allow", "posture-forbids"),
+        (Intent::Ingest(Ingest::Commit), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::Exec), "allow", "allow"),
+        (Intent::ContainerAccess(ContainerAccess::PrivilegedExec), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::PutArchive), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::Checkpoint), "allow", "posture-forbids"),
         (Intent::Swarm, "allow", "posture-forbids"),
-        (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
-        (Intent::Volume { doors: door() }, "allow", "host-door"),
+        (Intent::Volume { host_access: Vec::new() }, "allow", "allow"),
+        (Intent::Volume { host_access: access() }, "allow", "host-access"),
         (
-            Intent::Network { doors: vec![Door { id: "network-parent", what: "eth0".into() }], subnets: vec![] },
+            Intent::Network { host_access: vec![HostAccess { id: "network-parent", what: "eth0".into() }], subnets: vec![] },
             "allow",
-            "host-door",
+            "host-access",
         ),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
@@ -249,22 +249,22 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
         Verdict::Allow(_) => "allow",
         Verdict::Deny(reason) => reason.code(),
     };
-    let door = || vec![Door { id: "volume-options", what: "device=/".into() }];
+    let access = || vec![HostAccess { id: "volume-options", what: "device=/".into() }];
     let change = PluginCall::Change { plugin: "p".into(), change: PluginChange::Disable };
     for (intent, in_images, in_lockdown) in [
         (Intent::Read, "allow", "allow"),
         (Intent::Harmless, "allow", "allow"),
         (Intent::Remove { container: "c".into() }, "allow", "allow"),
-        (Intent::Drive(Drive::Exec), "allow", "allow"),
-        (Intent::Volume { doors: Vec::new() }, "allow", "allow"),
-        (Intent::Drive(Drive::PrivilegedExec), "allow", "posture-forbids"),
-        (Intent::Drive(Drive::PutArchive), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::Exec), "allow", "allow"),
+        (Intent::Volume { host_access: Vec::new() }, "allow", "allow"),
+        (Intent::ContainerAccess(ContainerAccess::PrivilegedExec), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::PutArchive), "allow", "posture-forbids"),
         (Intent::Swarm, "allow", "posture-forbids"),
-        (Intent::Volume { doors: door() }, "allow", "host-door"),
-        (Intent::Network { doors: door(), subnets: vec![] }, "allow", "host-door"),
+        (Intent::Volume { host_access: access() }, "allow", "host-access"),
+        (Intent::Network { host_access: access(), subnets: vec![] }, "allow", "host-access"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Plugin(change), "allow", "posture-forbids"),
-        (Intent::Bring(Bring::Load), "setting-fault", "setting-fault"),
+        (Intent::Ingest(Ingest::Load), "setting-fault", "setting-fault"),
         (Intent::Build(Build::Classic), "setting-fault", "setting-fault"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
     ] {
@@ -274,33 +274,34 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
 }
 
 #[test]
-fn a_door_is_open_where_a_rule_opens_each_of_them() {
-    let lockdown = |doors: &str| {
-        let pairs = [("REGISTRY", "r.example"), ("POSTURE", "lockdown"), ("ALLOW_DOORS", doors)];
+fn host_access_is_allowed_where_a_rule_allows_each_of_it() {
+    let lockdown = |host_access: &str| {
+        let pairs = [("REGISTRY", "r.example"), ("POSTURE", "lockdown"), ("ALLOW_HOST_ACCESS", host_access)];
         settings(&pairs).resolve(false).unwrap()
     };
-    let door = |id, what: &str| Door { id, what: what.into() };
+    let access = |id, what: &str| HostAccess { id, what: what.into() };
     let create = Intent::Create(Box::new(Create {
         image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
         name: None,
         image_mounts: Vec::new(),
-        doors: vec![door("bind", "/srv/a"), door("capability", "CAP_NET_RAW")],
+        host_access: vec![access("bind", "/srv/a"), access("capability", "CAP_NET_RAW")],
     }));
-    let volume = Intent::Volume { doors: vec![door("volume-options", "o=bind"), door("volume-options", "device=/srv/a")] };
+    let volume =
+        Intent::Volume { host_access: vec![access("volume-options", "o=bind"), access("volume-options", "device=/srv/a")] };
     for (rules, of_create, of_volume) in [
-        ("", "host-door", "host-door"),
-        ("bind=/srv/", "host-door", "host-door"),
-        ("bind=/srv/,capability=NET_RAW", "facts", "host-door"),
-        ("bind=/srv,capability=NET_RAW", "host-door", "host-door"),
-        ("capability\nbind", "facts", "host-door"),
-        (" volume-options=o=bind ,, volume-options=device=/srv/* ,", "host-door", "allow"),
-        ("volume-options=o=bind", "host-door", "host-door"),
+        ("", "host-access", "host-access"),
+        ("bind=/srv/", "host-access", "host-access"),
+        ("bind=/srv/,capability=NET_RAW", "facts", "host-access"),
+        ("bind=/srv,capability=NET_RAW", "host-access", "host-access"),
+        ("capability\nbind", "facts", "host-access"),
+        (" volume-options=o=bind ,, volume-options=device=/srv/* ,", "host-access", "allow"),
+        ("volume-options=o=bind", "host-access", "host-access"),
     ] {
         let policy = lockdown(rules);
         assert_eq!((says(&policy, &create), says(&policy, &volume)), (of_create, of_volume), "{rules}");
     }
     let Some(Verdict::Deny(reason)) = precheck(&lockdown("bind"), &create) else { panic!() };
-    insta::assert_snapshot!(reason.message(), @"host-door: capability `CAP_NET_RAW` gives access to the host; leave it out, or ask this host's administrator to allow it in ALLOW_DOORS");
+    insta::assert_snapshot!(reason.message(), @"host-access: capability `CAP_NET_RAW` gives access to the host; leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS");
 }
 
 #[test]
@@ -311,7 +312,7 @@ fn an_image_mount_must_not_be_able_to_move() {
             image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
             name: None,
             image_mounts: vec![crate::image::ImageName::parse(source).unwrap()],
-            doors: Vec::new(),
+            host_access: Vec::new(),
         }))
     };
     let id = crate::image::Digest::of(b"x").to_string();
@@ -350,8 +351,12 @@ fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
     let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
     let (asked, held) = (Digest::of(b"asked for"), Digest::of(b"held"));
     let name = ImageName::parse(&format!("r.example/a@{asked}")).unwrap();
-    let intent =
-        Intent::Create(Box::new(Create { image: Some(name.clone()), name: None, image_mounts: Vec::new(), doors: Vec::new() }));
+    let intent = Intent::Create(Box::new(Create {
+        image: Some(name.clone()),
+        name: None,
+        image_mounts: Vec::new(),
+        host_access: Vec::new(),
+    }));
     let local = Local::Present { id: held, by_name: true, digests: vec![held], config: None };
     let image = ImageFacts { name, local, repositories: vec!["r.example/a".parse().unwrap()], asked: Vec::new() };
     let facts = Facts { images: vec![image], ..Facts::default() };

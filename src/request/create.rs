@@ -1,6 +1,6 @@
-//! `POST /containers/create`: the image, the name, the image mounts and the doors.
+//! `POST /containers/create`: the image, the name, the image mounts and the host access.
 
-use super::door::{Found, HOST_CONFIG};
+use super::host_access::{Found, HOST_CONFIG};
 use super::json::{self, Members, Shape};
 use super::query::Query;
 use super::start::new_name;
@@ -26,10 +26,10 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let says_which = |config: &Members<'_>| Ok::<_, Unreadable>(config.text("CgroupnsMode")?.is_some());
     let is_said = says_which(&config)? || config.object("HostConfig")?.map(says_which).transpose()?.unwrap_or_default();
     if !is_said && is_in_the_hosts_groups(asked) {
-        found.door("namespace", "cgroup:host");
+        found.access("namespace", "cgroup:host");
     }
-    let Found { doors, image_mounts } = found;
-    Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, doors })))
+    let Found { host_access, image_mounts } = found;
+    Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, host_access })))
 }
 
 /// Whether a create that does not say which control groups the container sees gets the host's because of the API version that the
@@ -54,37 +54,37 @@ pub(super) fn image(config: &Members<'_>) -> Result<Option<ImageName>, Unreadabl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Door;
+    use crate::request::HostAccess;
     use crate::request::tests::{json, post};
 
     fn of(body: &str) -> Intent {
         Intent::of(&json("/v1.41/containers/create", body))
     }
 
-    fn made(image: Option<&str>, doors: Vec<Door>) -> Intent {
+    fn made(image: Option<&str>, host_access: Vec<HostAccess>) -> Intent {
         let image = image.map(|image| ImageName::parse(image).unwrap());
-        Intent::Create(Box::new(Create { image, name: None, image_mounts: vec![], doors }))
+        Intent::Create(Box::new(Create { image, name: None, image_mounts: vec![], host_access }))
     }
 
-    fn door(id: &'static str, what: &str) -> Door {
-        Door { id, what: what.into() }
+    fn access(id: &'static str, what: &str) -> HostAccess {
+        HostAccess { id, what: what.into() }
     }
 
     #[test]
-    fn a_create_names_its_image_and_its_doors() {
-        for (body, image, doors) in [
+    fn a_create_names_its_image_and_its_host_access() {
+        for (body, image, host_access) in [
             (r#"{"Image":"r.example/a:1","HostConfig":{"NetworkMode":"none"}}"#, Some("r.example/a:1"), vec![]),
             (r#"{"image":"b823"}"#, Some("b823"), vec![]),
             (r#"{"Image":"good","Config":{"Image":"evil"},"HostConfig":{"Image":"evil"}}"#, Some("good"), vec![]),
             (r#"{"Cmd":["x"]}"#, None, vec![]),
             (r#"{"Image":null}"#, None, vec![]),
             (r#"{"Image":""}"#, None, vec![]),
-            ("{\"Image\":\"a\",\"Ho\u{17f}tConfig\":{\"Privileged\":true}}", Some("a"), vec![door("privileged", "privileged")]),
-            (r#"{"Image":"a","Binds":["/:/h"]}"#, Some("a"), vec![door("bind", "/")]),
-            (r#"{"Image":"a","HostConfig":null,"Privileged":true}"#, Some("a"), vec![door("privileged", "privileged")]),
-            (r#"{"Image":"a","HostConfig":{},"VolumeDriver":"x"}"#, Some("a"), vec![door("volume-driver", "x")]),
+            ("{\"Image\":\"a\",\"Ho\u{17f}tConfig\":{\"Privileged\":true}}", Some("a"), vec![access("privileged", "privileged")]),
+            (r#"{"Image":"a","Binds":["/:/h"]}"#, Some("a"), vec![access("bind", "/")]),
+            (r#"{"Image":"a","HostConfig":null,"Privileged":true}"#, Some("a"), vec![access("privileged", "privileged")]),
+            (r#"{"Image":"a","HostConfig":{},"VolumeDriver":"x"}"#, Some("a"), vec![access("volume-driver", "x")]),
         ] {
-            assert_eq!(of(body), made(image, doors), "{body}");
+            assert_eq!(of(body), made(image, host_access), "{body}");
         }
     }
 
@@ -120,8 +120,8 @@ mod tests {
             (Cgroupns::HostBefore141, "/containers/create", bare, false),
         ] {
             let manner = Manner { transport: Transport::Http1, cgroupns };
-            let doors = if opens { vec![door("namespace", "cgroup:host")] } else { vec![] };
-            assert_eq!(Intent::over(&json(uri, body), manner), made(Some("a"), doors), "{cgroupns:?} {uri} {body}");
+            let host_access = if opens { vec![access("namespace", "cgroup:host")] } else { vec![] };
+            assert_eq!(Intent::over(&json(uri, body), manner), made(Some("a"), host_access), "{cgroupns:?} {uri} {body}");
         }
     }
 

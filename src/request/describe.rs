@@ -1,6 +1,6 @@
 //! An intent in words, for logs and people.
 
-use super::{Bring, Build, Drive, Intent, PluginCall, PluginChange, Pulled, Service, StartAction};
+use super::{Build, ContainerAccess, Ingest, Intent, PluginCall, PluginChange, Pulled, Service, StartAction};
 impl Intent {
     /// What the call would do, in one stable word or two.
     #[must_use]
@@ -22,16 +22,16 @@ impl Intent {
             Self::Build(Build::Classic) => "build",
             Self::Build(Build::Session) => "build-session",
             Self::Build(Build::Grpc) => "build-grpc",
-            Self::Bring(Bring::Load) => "load",
-            Self::Bring(Bring::Import) => "import",
-            Self::Bring(Bring::Commit) => "commit",
-            Self::Bring(Bring::Tag { .. }) => "tag",
-            Self::Drive(Drive::Exec) => "exec",
-            Self::Drive(Drive::PrivilegedExec) => "exec-privileged",
-            Self::Drive(Drive::Attach) => "attach",
-            Self::Drive(Drive::PutArchive) => "archive-put",
-            Self::Drive(Drive::Update) => "update",
-            Self::Drive(Drive::Checkpoint) => "checkpoint",
+            Self::Ingest(Ingest::Load) => "load",
+            Self::Ingest(Ingest::Import) => "import",
+            Self::Ingest(Ingest::Commit) => "commit",
+            Self::Ingest(Ingest::Tag { .. }) => "tag",
+            Self::ContainerAccess(ContainerAccess::Exec) => "exec",
+            Self::ContainerAccess(ContainerAccess::PrivilegedExec) => "exec-privileged",
+            Self::ContainerAccess(ContainerAccess::Attach) => "attach",
+            Self::ContainerAccess(ContainerAccess::PutArchive) => "archive-put",
+            Self::ContainerAccess(ContainerAccess::Update) => "update",
+            Self::ContainerAccess(ContainerAccess::Checkpoint) => "checkpoint",
             Self::Plugin(PluginCall::Pull { .. }) => "plugin-install",
             Self::Plugin(PluginCall::Upgrade { .. }) => "plugin-upgrade",
             Self::Plugin(PluginCall::Create { .. }) => "plugin-create",
@@ -64,7 +64,7 @@ impl Intent {
             Self::Rename { container, .. } | Self::Remove { container } => container.clone(),
             Self::Service(Service::Spec { image, .. }) => image.as_ref().map(ToString::to_string).unwrap_or_default(),
             Self::Service(Service::Rollback { service }) => service.clone(),
-            Self::Bring(Bring::Tag { source, target }) => match target {
+            Self::Ingest(Ingest::Tag { source, target }) => match target {
                 Some(target) => format!("{source} as {target}"),
                 None => source.clone(),
             },
@@ -79,8 +79,8 @@ impl Intent {
             Self::Read
             | Self::Harmless
             | Self::Build(_)
-            | Self::Bring(Bring::Load | Bring::Import | Bring::Commit)
-            | Self::Drive(_)
+            | Self::Ingest(Ingest::Load | Ingest::Import | Ingest::Commit)
+            | Self::ContainerAccess(_)
             | Self::Swarm
             | Self::Volume { .. }
             | Self::Network { .. }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::door::Found;
+use super::host_access::Found;
 use super::json::{Json, Members, Shape};
 use super::{Asked, Intent, Unreadable, other};
 
@@ -27,7 +27,7 @@ const NETWORK: Shape = Shape::Struct(&[&[
 /// passes them on to the one that takes it over.
 const ATTACHING: [(&str, &str); 2] = [("parent", "network-parent"), ("com.docker.network.bridge.name", "network-bridge")];
 
-/// Most subnets of one network. Nobody has so many; more count as doors.
+/// Most subnets of one network. Nobody has so many; more count as host access.
 const MAX_SUBNETS: usize = 64;
 
 /// A subnet of the client's choice, for which the engine makes a route on the host.
@@ -98,8 +98,8 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
         Some(addresses) => routed(addresses, of_addresses, &mut found)?,
         None => Vec::new(),
     };
-    let is_harmless = found.doors.is_empty() && subnets.is_empty();
-    Ok(if is_harmless { Intent::Harmless } else { Intent::Network { doors: found.doors, subnets } })
+    let is_harmless = found.host_access.is_empty() && subnets.is_empty();
+    Ok(if is_harmless { Intent::Harmless } else { Intent::Network { host_access: found.host_access, subnets } })
 }
 
 /// Notes interfaces of the host.
@@ -107,8 +107,8 @@ fn attached(config: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
     for (key, value) in config.map("Options")? {
         let Some((_, id)) = ATTACHING.iter().find(|(option, _)| option == key) else { continue };
         match value {
-            Json::Text(name) => found.door(id, name),
-            Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => found.door(id, ""),
+            Json::Text(name) => found.access(id, name),
+            Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => found.access(id, ""),
         }
     }
     Ok(())
@@ -119,7 +119,7 @@ fn routed(addresses: &Members<'_>, driver: Option<&str>, found: &mut Found) -> R
     let mut subnets = Vec::new();
     // This address driver's only subnet is the whole of IPv4.
     if matches!(driver, Some("null" | "none")) {
-        found.door("network-subnet", "0.0.0.0/0");
+        found.access("network-subnet", "0.0.0.0/0");
     }
     for pool in addresses.objects("Config")? {
         let pool = pool?;
@@ -128,7 +128,7 @@ fn routed(addresses: &Members<'_>, driver: Option<&str>, found: &mut Found) -> R
             match Subnet::read(written).filter(Subnet::is_ordinary) {
                 Some(subnet) if subnets.len() < MAX_SUBNETS => subnets.push(subnet),
                 // What cannot be read is no ordinary one.
-                Some(_) | None => found.door("network-subnet", written),
+                Some(_) | None => found.access("network-subnet", written),
             }
         }
     }
@@ -150,7 +150,7 @@ const fn is_unique_local(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Door;
+    use crate::request::HostAccess;
     use crate::request::tests::json;
 
     fn of(body: &str) -> Intent {
@@ -212,13 +212,13 @@ mod tests {
             let body = format!(
                 r#"{{"Name":"n","IPAM":{{"Config":[{{"Subnet":"10.9.0.0/16"}},{{"subnet":"{subnet}","Gateway":"x"}}]}}}}"#
             );
-            let doors = if ordinary { vec![] } else { vec![Door { id: "network-subnet", what: subnet.into() }] };
+            let host_access = if ordinary { vec![] } else { vec![HostAccess { id: "network-subnet", what: subnet.into() }] };
             let first = Subnet::read("10.9.0.0/16").unwrap();
             let subnets = [first].into_iter().chain(Subnet::read(subnet).filter(|_| ordinary)).collect();
-            assert_eq!(of(&body), Intent::Network { doors, subnets }, "{subnet}");
+            assert_eq!(of(&body), Intent::Network { host_access, subnets }, "{subnet}");
         }
-        let doors = vec![Door { id: "network-subnet", what: "0.0.0.0/0".into() }];
-        assert_eq!(of(r#"{"IPAM":{"Driver":"null"}}"#), Intent::Network { doors, subnets: vec![] });
+        let host_access = vec![HostAccess { id: "network-subnet", what: "0.0.0.0/0".into() }];
+        assert_eq!(of(r#"{"IPAM":{"Driver":"null"}}"#), Intent::Network { host_access, subnets: vec![] });
     }
 
     #[test]
@@ -246,8 +246,12 @@ mod tests {
             (r#"{"Options":{"com.docker.network.bridge.name":"br0"}}"#, "network-bridge", "br0"),
             (r#"{"Options":{"com.docker.network.bridge.name":null}}"#, "network-bridge", ""),
         ] {
-            assert_eq!(of(body), Intent::Network { doors: vec![Door { id, what: what.into() }], subnets: vec![] }, "{body}");
-            assert!(Door::IDS.contains(&id));
+            assert_eq!(
+                of(body),
+                Intent::Network { host_access: vec![HostAccess { id, what: what.into() }], subnets: vec![] },
+                "{body}"
+            );
+            assert!(HostAccess::IDS.contains(&id));
         }
         for body in [
             r#"{"Driver":"macvlan"}"#,

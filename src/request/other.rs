@@ -1,8 +1,8 @@
 //! The smaller bodies: volumes, exec.
 
-use super::door::Found;
+use super::host_access::Found;
 use super::json::{self, Members, Shape};
-use super::{Drive, Intent, Unreadable};
+use super::{ContainerAccess, Intent, Unreadable};
 use crate::wire::Call;
 
 const VOLUME: Shape =
@@ -16,24 +16,24 @@ pub(super) fn volume(call: &Call) -> Result<Intent, Unreadable> {
         found.volume_driver(config.text("Driver")?);
         found.keys("volume-options", &config, "DriverOpts")?;
         if config.object("ClusterVolumeSpec")?.is_some() {
-            found.door("volume-driver", "cluster volume");
+            found.access("volume-driver", "cluster volume");
         }
     }
-    Ok(Intent::Volume { doors: found.doors })
+    Ok(Intent::Volume { host_access: found.host_access })
 }
 
 /// What `PUT /volumes/N` changes: cluster volumes only, which are other drivers' by their nature.
 pub(super) fn volume_update(volume: &str) -> Intent {
     let mut found = Found::default();
-    found.door("volume-driver", volume);
-    Intent::Volume { doors: found.doors }
+    found.access("volume-driver", volume);
+    Intent::Volume { host_access: found.host_access }
 }
 
 /// Whether `POST /containers/N/exec` asks for a privileged process.
 pub(super) fn exec(call: &Call) -> Result<Intent, Unreadable> {
     let config = body(call, &EXEC)?;
     let privileged = config.map(|config| config.truth("Privileged")).transpose()?.unwrap_or_default();
-    Ok(Intent::Drive(if privileged { Drive::PrivilegedExec } else { Drive::Exec }))
+    Ok(Intent::ContainerAccess(if privileged { ContainerAccess::PrivilegedExec } else { ContainerAccess::Exec }))
 }
 
 /// The JSON body, or `None` where dockerd reads none: without a Content-Type it takes no body here. A length of zero beside one
@@ -49,12 +49,12 @@ pub(super) fn body<'c>(call: &'c Call, shape: &'static Shape) -> Result<Option<M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Door;
+    use crate::request::HostAccess;
     use crate::request::tests::{json, post};
 
     #[test]
-    fn a_volume_says_which_doors_it_opens() {
-        for (body, doors) in [
+    fn a_volume_says_which_host_access_it_gives() {
+        for (body, host_access) in [
             (r#"{"Driver":"local","Name":"v1"}"#, &[][..]),
             (r#"{"Driver":"","DriverOpts":{},"Labels":{"a":"b"}}"#, &[]),
             (r#"{"Driver":"sshfs"}"#, &[("volume-driver", "sshfs")]),
@@ -64,20 +64,23 @@ mod tests {
             ),
             (r#"{"ClusterVolumeSpec":{}}"#, &[("volume-driver", "cluster volume")]),
         ] {
-            let doors = doors.iter().map(|(id, what)| Door { id, what: (*what).to_owned() }).collect();
-            assert_eq!(Intent::of(&json("/volumes/create", body)), Intent::Volume { doors }, "{body}");
+            let host_access = host_access.iter().map(|(id, what)| HostAccess { id, what: (*what).to_owned() }).collect();
+            assert_eq!(Intent::of(&json("/volumes/create", body)), Intent::Volume { host_access }, "{body}");
         }
-        assert_eq!(Intent::of(&post("/volumes/create", &[("Content-Length", "0")], None)), Intent::Volume { doors: vec![] });
+        assert_eq!(
+            Intent::of(&post("/volumes/create", &[("Content-Length", "0")], None)),
+            Intent::Volume { host_access: vec![] }
+        );
     }
 
     #[test]
     fn an_exec_says_whether_it_is_privileged() {
         for (body, drive) in [
-            (r#"{"Cmd":["a"]}"#, Drive::Exec),
-            (r#"{"Privileged":false}"#, Drive::Exec),
-            (r#"{"PRIVILEGED":true}"#, Drive::PrivilegedExec),
+            (r#"{"Cmd":["a"]}"#, ContainerAccess::Exec),
+            (r#"{"Privileged":false}"#, ContainerAccess::Exec),
+            (r#"{"PRIVILEGED":true}"#, ContainerAccess::PrivilegedExec),
         ] {
-            assert_eq!(Intent::of(&json("/containers/c/exec", body)), Intent::Drive(drive), "{body}");
+            assert_eq!(Intent::of(&json("/containers/c/exec", body)), Intent::ContainerAccess(drive), "{body}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 
 use super::query::Query;
-use super::{Asked, Bring, Intent, Pull, Pulled, Unreadable};
+use super::{Asked, Ingest, Intent, Pull, Pulled, Unreadable};
 use crate::image::{Digest, Reference, ReferenceError, Tag};
 
 /// What `POST /images/create` would do.
@@ -18,7 +18,7 @@ pub(super) fn images_create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     match (image, source) {
         // A source beside an image is not looked at.
         (Some(image), _) => pull(image, tag).map(Intent::Pull),
-        (None, Some(_)) => Ok(Intent::Bring(Bring::Import)),
+        (None, Some(_)) => Ok(Intent::Ingest(Ingest::Import)),
         (None, None) => Err(Unreadable::Reference("the call names neither `fromImage` nor `fromSrc`".to_owned())),
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn tag(source: &str, asked: &Asked<'_>) -> Result<Intent, Unreadable>
     let query = Query::of_form(asked)?;
     let tag = query.one("tag")?;
     let target = query.one("repo")?.map(|repo| new_name(repo, tag)).transpose().map_err(|error| unreadable(&error))?;
-    Ok(Intent::Bring(Bring::Tag { source: source.to_owned(), target }))
+    Ok(Intent::Ingest(Ingest::Tag { source: source.to_owned(), target }))
 }
 
 /// The name that is given: the parameter replaces a tag inside `repo`; a digest there is refused by newer engines and dropped by
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn an_import_is_one_only_where_no_body_hides() {
-        assert_eq!(of("fromSrc=http://x/root.tar&repo=a&tag=1"), Intent::Bring(Bring::Import));
-        assert_eq!(of("fromImage=&fromSrc=-"), Intent::Bring(Bring::Import));
+        assert_eq!(of("fromSrc=http://x/root.tar&repo=a&tag=1"), Intent::Ingest(Ingest::Import));
+        assert_eq!(of("fromImage=&fromSrc=-"), Intent::Ingest(Ingest::Import));
         let call = post("/images/create?fromSrc=-", &[("Content-Length", "10240"), ("Content-Type", "application/x-tar")], None);
         assert_eq!(Intent::of(&call), Intent::Unreadable(Unreadable::ImportBody));
         // As docker's own client sends a file: chunked.
@@ -167,7 +167,7 @@ mod tests {
             ("/images/a/tag", "a", None),
         ] {
             let target = target.map(|text| text.parse().unwrap());
-            assert_eq!(of(uri), Intent::Bring(Bring::Tag { source: source.into(), target }), "{uri}");
+            assert_eq!(of(uri), Intent::Ingest(Ingest::Tag { source: source.into(), target }), "{uri}");
         }
         // `docker.i_o` is no host, but 20.10 takes it for the beginning of a path and gives the name without any host.
         for uri in [

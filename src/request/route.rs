@@ -1,7 +1,7 @@
 //! Every route that changes something on an engine of API 1.12 to 1.56, matched as dockerd's router matches it: an optional
 //! `/v[0-9.]+` in front, then the whole path. What is not here is [`Route::Unknown`]. Says nothing of queries and bodies.
 
-use super::{Build, Drive, PluginChange, StartAction};
+use super::{Build, ContainerAccess, PluginChange, StartAction};
 
 /// What a method and path call for. Names are cut out of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum Route<'a> {
     /// `POST /containers/N/exec`
     Exec,
     /// Anything else that drives a container.
-    Drive(Drive),
+    ContainerAccess(ContainerAccess),
     /// `POST /services/create`
     ServiceCreate,
     /// `POST /services/N/update`
@@ -81,9 +81,9 @@ impl<'a> Route<'a> {
                 "restart" => Self::Start(name, StartAction::Restart),
                 "rename" => Self::Rename(name),
                 "exec" => Self::Exec,
-                "attach" => Self::Drive(Drive::Attach),
+                "attach" => Self::ContainerAccess(ContainerAccess::Attach),
                 "update" => Self::Update(name),
-                "checkpoints" => Self::Drive(Drive::Checkpoint),
+                "checkpoints" => Self::ContainerAccess(ContainerAccess::Checkpoint),
                 "stop" | "kill" | "pause" | "unpause" | "wait" | "resize" | "copy" => Self::Harmless,
                 _ => Self::Unknown,
             },
@@ -92,14 +92,16 @@ impl<'a> Route<'a> {
                 "prune" => Self::Harmless,
                 _ => Self::Unknown,
             },
-            ("PUT", "containers") if named && verb == "archive" => Self::Drive(Drive::PutArchive),
+            ("PUT", "containers") if named && verb == "archive" => Self::ContainerAccess(ContainerAccess::PutArchive),
             ("DELETE", "containers") if whole => match name.split_once('/') {
                 // The checkpoint routes are asked first.
-                Some((container, "checkpoints")) if !container.is_empty() && !verb.is_empty() => Self::Drive(Drive::Checkpoint),
+                Some((container, "checkpoints")) if !container.is_empty() && !verb.is_empty() => {
+                    Self::ContainerAccess(ContainerAccess::Checkpoint)
+                }
                 Some(_) | None => Self::Remove(rest),
             },
             ("POST", "exec") if named => match verb {
-                "start" => Self::Drive(Drive::Exec),
+                "start" => Self::ContainerAccess(ContainerAccess::Exec),
                 "resize" => Self::Harmless,
                 _ => Self::Unknown,
             },
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_route_of_the_engines_has_a_meaning() {
-        use Drive::{Attach, Checkpoint, PutArchive};
+        use ContainerAccess::{Attach, Checkpoint, PutArchive};
         for (method, path, route) in [
             ("POST", "/auth", Route::Harmless),
             ("POST", "/build", Route::Build(Build::Classic)),
@@ -207,8 +209,8 @@ mod tests {
             ("POST", "/configs/c/update", Route::Harmless),
             ("POST", "/containers/create", Route::Create),
             ("POST", "/containers/prune", Route::Harmless),
-            ("POST", "/containers/c/attach", Route::Drive(Attach)),
-            ("POST", "/containers/c/checkpoints", Route::Drive(Checkpoint)),
+            ("POST", "/containers/c/attach", Route::ContainerAccess(Attach)),
+            ("POST", "/containers/c/checkpoints", Route::ContainerAccess(Checkpoint)),
             ("POST", "/containers/c/copy", Route::Harmless),
             ("POST", "/containers/c/exec", Route::Exec),
             ("POST", "/containers/c/kill", Route::Harmless),
@@ -222,7 +224,7 @@ mod tests {
             ("POST", "/containers/c/update", Route::Update("c")),
             ("POST", "/containers/c/wait", Route::Harmless),
             ("POST", "/exec/e/resize", Route::Harmless),
-            ("POST", "/exec/e/start", Route::Drive(Drive::Exec)),
+            ("POST", "/exec/e/start", Route::ContainerAccess(ContainerAccess::Exec)),
             ("POST", "/grpc", Route::Build(Build::Grpc)),
             ("POST", "/images/create", Route::ImagesCreate),
             ("POST", "/images/load", Route::Load),
@@ -253,11 +255,11 @@ mod tests {
             ("POST", "/swarm/update", Route::Swarm),
             ("POST", "/volumes/create", Route::VolumeCreate),
             ("POST", "/volumes/prune", Route::Harmless),
-            ("PUT", "/containers/c/archive", Route::Drive(PutArchive)),
+            ("PUT", "/containers/c/archive", Route::ContainerAccess(PutArchive)),
             ("PUT", "/volumes/v", Route::VolumeUpdate("v")),
             ("DELETE", "/configs/c", Route::Harmless),
             ("DELETE", "/containers/c", Route::Remove("c")),
-            ("DELETE", "/containers/c/checkpoints/d", Route::Drive(Checkpoint)),
+            ("DELETE", "/containers/c/checkpoints/d", Route::ContainerAccess(Checkpoint)),
             ("DELETE", "/images/a/b:1", Route::Harmless),
             ("DELETE", "/networks/n", Route::Harmless),
             ("DELETE", "/nodes/n", Route::Harmless),

@@ -1,7 +1,7 @@
 //! `POST /services/create` and `/services/N/update`.
 
 use super::create::image;
-use super::door::{Found, LOG, MOUNTS, TEXTS};
+use super::host_access::{Found, LOG, MOUNTS, TEXTS};
 use super::json::{self, Members, Shape};
 use super::query::Query;
 use super::{Asked, Intent, Service, Unreadable};
@@ -82,34 +82,34 @@ fn spec(call: &Call) -> Result<Service, Unreadable> {
             of_container(container, &mut found)?;
         }
     }
-    let Found { doors, image_mounts } = found;
-    Ok(Service::Spec { image: name, image_mounts, plugin, doors, networks: targets })
+    let Found { host_access, image_mounts } = found;
+    Ok(Service::Spec { image: name, image_mounts, plugin, host_access, networks: targets })
 }
 
-/// Notes the doors of a service's container.
+/// Notes the host access of a service's container.
 fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
     for mount in container.objects("Mounts")? {
         found.mount(mount?)?;
     }
     for capability in container.texts("CapabilityAdd")? {
-        found.door("capability", capability?);
+        found.access("capability", capability?);
     }
     found.keys("sysctl", container, "Sysctls")?;
     if let Some(privileges) = container.object("Privileges")? {
         for member in LOOSENING {
             if privileges.object(member)?.is_some() {
-                found.door("security-opt", member);
+                found.access("security-opt", member);
             }
         }
     }
     Ok(())
 }
 
-/// Notes networks: those called like the host's as doors, the others for whoever can ask the engine.
+/// Notes networks: those called like the host's as host access, the others for whoever can ask the engine.
 fn networks(of: &Members<'_>, found: &mut Found, targets: &mut Vec<String>) -> Result<(), Unreadable> {
     for network in of.objects("Networks")? {
         match network?.text("Target")? {
-            Some(target) if target.trim().eq_ignore_ascii_case("host") => found.door("namespace", &format!("network:{target}")),
+            Some(target) if target.trim().eq_ignore_ascii_case("host") => found.access("namespace", &format!("network:{target}")),
             Some(target) if !targets.iter().any(|known| known == target) => targets.push(named(target)),
             Some(_) | None => {}
         }
@@ -131,24 +131,24 @@ fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::image::ImageName;
-    use crate::request::Door;
+    use crate::request::HostAccess;
     use crate::request::tests::{json, post};
 
     fn of(body: &str) -> Intent {
         Intent::of(&json("/v1.41/services/create", body))
     }
 
-    fn runs(image: Option<&str>, plugin: Option<&str>, doors: &[(&'static str, &str)]) -> Intent {
-        runs_in(image, plugin, doors, &[])
+    fn runs(image: Option<&str>, plugin: Option<&str>, host_access: &[(&'static str, &str)]) -> Intent {
+        runs_in(image, plugin, host_access, &[])
     }
 
-    fn runs_in(image: Option<&str>, plugin: Option<&str>, doors: &[(&'static str, &str)], networks: &[&str]) -> Intent {
+    fn runs_in(image: Option<&str>, plugin: Option<&str>, host_access: &[(&'static str, &str)], networks: &[&str]) -> Intent {
         Intent::Service(Service::Spec {
             networks: networks.iter().map(|network| (*network).to_owned()).collect(),
             image: image.map(|image| ImageName::parse(image).unwrap()),
             image_mounts: vec![],
             plugin: plugin.map(str::to_owned),
-            doors: doors.iter().map(|(id, what)| Door { id, what: (*what).to_owned() }).collect(),
+            host_access: host_access.iter().map(|(id, what)| HostAccess { id, what: (*what).to_owned() }).collect(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::json::Shape;
 use super::query::Query;
-use super::{Asked, Drive, Intent, Start, StartAction, StartExtra, Unreadable, other, route};
+use super::{Asked, ContainerAccess, Intent, Start, StartAction, StartExtra, Unreadable, other, route};
 use crate::text::fit;
 use crate::wire::Call;
 
@@ -39,7 +39,7 @@ pub(super) fn update(container: &str, call: &Call) -> Result<Intent, Unreadable>
     let policy = config.as_ref().map(|config| config.object("RestartPolicy")).transpose()?.flatten();
     let name = policy.map(|policy| policy.text("Name")).transpose()?.flatten().unwrap_or_default();
     if matches!(name, "" | "no") {
-        return Ok(Intent::Drive(Drive::Update));
+        return Ok(Intent::ContainerAccess(ContainerAccess::Update));
     }
     is_named(container)?;
     Ok(Intent::Start(Start { container: container.to_owned(), action: StartAction::Update, extra: None }))
@@ -212,7 +212,7 @@ mod tests {
             r#"{"RestartPolicy":null}"#,
             r#"{"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
         ] {
-            assert_eq!(of(body), Intent::Drive(Drive::Update), "{body}");
+            assert_eq!(of(body), Intent::ContainerAccess(ContainerAccess::Update), "{body}");
         }
         let armed = started("c", StartAction::Update, None);
         for body in [

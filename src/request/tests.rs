@@ -33,8 +33,8 @@ fn reads_are_reads_and_attach_is_not() {
         assert_eq!(get(method, "/v1.41/images/create?fromImage=evil"), Intent::Read);
         assert_eq!(get(method, "/nothing/here"), Intent::Read);
     }
-    assert_eq!(get("GET", "/v1.41/containers/c/%61ttach/ws?stream=1"), Intent::Drive(Drive::Attach));
-    assert_eq!(get("GET", "http://x/containers/c/attach/ws"), Intent::Drive(Drive::Attach));
+    assert_eq!(get("GET", "/v1.41/containers/c/%61ttach/ws?stream=1"), Intent::ContainerAccess(ContainerAccess::Attach));
+    assert_eq!(get("GET", "http://x/containers/c/attach/ws"), Intent::ContainerAccess(ContainerAccess::Attach));
     assert!(matches!(get("get", "/info"), Intent::Unknown { .. }));
     assert!(matches!(get("GET", "info"), Intent::Unreadable(Unreadable::Uri(_))));
 }
@@ -131,7 +131,7 @@ impl Line {
             | Intent::Harmless
             | Intent::Rename { .. }
             | Intent::Remove { .. }
-            | Intent::Drive(Drive::Exec | Drive::Attach | Drive::Update) => false,
+            | Intent::ContainerAccess(ContainerAccess::Exec | ContainerAccess::Attach | ContainerAccess::Update) => false,
             Intent::Pull(pull) => {
                 let good = match &pull.what {
                     Pulled::Tag(tag) => matches!(tag.as_str(), "latest" | "v1"),
@@ -141,17 +141,19 @@ impl Line {
                 pull.repository != good_repository() || !good
             }
             Intent::Create(create) => {
-                images(create.image.as_ref(), &create.image_mounts) || (lockdown && !create.doors.is_empty())
+                images(create.image.as_ref(), &create.image_mounts) || (lockdown && !create.host_access.is_empty())
             }
             Intent::Start(start) => start.extra.is_some() || !self.container_is_good(&start.container),
-            Intent::Service(Service::Spec { image, image_mounts, plugin, doors, networks: _ }) => {
-                images(image.as_ref(), image_mounts) || plugin.is_some() || (lockdown && !doors.is_empty())
+            Intent::Service(Service::Spec { image, image_mounts, plugin, host_access, networks: _ }) => {
+                images(image.as_ref(), image_mounts) || plugin.is_some() || (lockdown && !host_access.is_empty())
             }
-            Intent::Volume { doors } | Intent::Network { doors, .. } => lockdown && !doors.is_empty(),
+            Intent::Volume { host_access } | Intent::Network { host_access, .. } => lockdown && !host_access.is_empty(),
             Intent::Plugin(PluginCall::Create { .. } | PluginCall::Change { .. })
-            | Intent::Bring(_)
+            | Intent::Ingest(_)
             | Intent::Swarm
-            | Intent::Drive(Drive::PutArchive | Drive::PrivilegedExec | Drive::Checkpoint)
+            | Intent::ContainerAccess(
+                ContainerAccess::PutArchive | ContainerAccess::PrivilegedExec | ContainerAccess::Checkpoint,
+            )
             | Intent::NetworkPlugin { .. } => lockdown,
         }
     }

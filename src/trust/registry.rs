@@ -384,7 +384,7 @@ fn refusal(error: &RegistryError) -> TrustError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Twin;
+    use crate::registry::Fake;
 
     fn repository(text: &str) -> Repository {
         text.parse().unwrap()
@@ -399,18 +399,18 @@ mod tests {
     }
 
     struct Rig {
-        twin: Arc<Twin>,
+        fake: Arc<Fake>,
         verifier: RegistryVerifier,
         app: Repository,
         good: Digest,
     }
 
     fn rig() -> Rig {
-        let twin = Arc::new(Twin::new());
+        let fake = Arc::new(Fake::new());
         let app = repository("r.example/app");
-        let good = twin.push(&app, Some(&Tag::latest()), manifest("good").as_bytes()).unwrap();
+        let good = fake.push(&app, Some(&Tag::latest()), manifest("good").as_bytes()).unwrap();
         let limits = Limits { outage: Duration::from_millis(50), ..Limits::default() };
-        Rig { verifier: RegistryVerifier::with_limits(Arc::clone(&twin) as Arc<dyn Api>, limits), twin, app, good }
+        Rig { verifier: RegistryVerifier::with_limits(Arc::clone(&fake) as Arc<dyn Api>, limits), fake, app, good }
     }
 
     fn soon() -> Instant {
@@ -434,10 +434,10 @@ mod tests {
         let rig = rig();
         let id = Digest::of(b"image id");
         assert_eq!(rig.ask("r.example/app", &[id, rig.good]).await, Ok(rig.good));
-        assert_eq!(rig.twin.calls().len(), 2);
-        rig.twin.fail_with(Some(unreachable()));
+        assert_eq!(rig.fake.calls().len(), 2);
+        rig.fake.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/app", &[id, rig.good]).await, Ok(rig.good));
-        assert_eq!(rig.twin.calls().len(), 2);
+        assert_eq!(rig.fake.calls().len(), 2);
         let ready = |digest| rig.verifier.ready(&rig.app, &Question::AnyOf(vec![digest]), Timestamp::UNIX_EPOCH);
         assert_eq!(ready(rig.good).map(|answer| answer.map(|vouch| *vouch.digest())), Some(Ok(rig.good)));
         assert_eq!(ready(id), None);
@@ -458,16 +458,16 @@ mod tests {
         let rig = rig();
         let late = Digest::of(manifest("late").as_bytes());
         assert_eq!(rig.ask("r.example/app", &[late]).await, Err(TrustCode::NotInRegistry));
-        rig.twin.push(&rig.app, None, manifest("late").as_bytes()).unwrap();
+        rig.fake.push(&rig.app, None, manifest("late").as_bytes()).unwrap();
         assert_eq!(rig.ask("r.example/app", &[late]).await, Err(TrustCode::NotInRegistry));
-        assert_eq!(rig.twin.calls().len(), 1);
+        assert_eq!(rig.fake.calls().len(), 1);
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(rig.ask("r.example/app", &[late]).await, Ok(late));
         let other = repository("r.example/other");
-        rig.twin.fail_one(&other, RegistryError::Denied { host: "r.example".into(), what: "other".into() });
+        rig.fake.fail_one(&other, RegistryError::Denied { host: "r.example".into(), what: "other".into() });
         for calls in 3..5 {
             assert_eq!(rig.ask("r.example/other", &[late]).await, Err(TrustCode::Unauthorized));
-            assert_eq!(rig.twin.calls().len(), calls);
+            assert_eq!(rig.fake.calls().len(), calls);
         }
     }
 
@@ -488,25 +488,25 @@ mod tests {
             (RegistryError::Full { what: what.clone() }, TrustCode::Busy, 0),
             (RegistryError::Net(NetError::Ours { host: host.clone(), cause: "files".into() }), TrustCode::Busy, 0),
         ] {
-            let before = rig.twin.greeted();
-            rig.twin.fail_one(&bad, error.clone());
+            let before = rig.fake.greeted();
+            rig.fake.fail_one(&bad, error.clone());
             assert_eq!(rig.ask("r.example/bad", &[rig.good]).await, Err(code), "{error}");
-            assert_eq!(rig.twin.greeted() - before, asked, "{error}");
+            assert_eq!(rig.fake.greeted() - before, asked, "{error}");
             let tag = rig.verifier.vouch(&rig.app, &Question::Tag(Tag::latest()), Urgency::Pull, soon()).await;
             assert!(tag.is_ok(), "{error}");
         }
-        // The twin: the registry itself is gone, and a busy one is not.
-        rig.twin.fail_with(Some(RegistryError::Busy { host: host.clone(), what, status: 503 }));
+        // The fake: the registry itself is gone, and a busy one is not.
+        rig.fake.fail_with(Some(RegistryError::Busy { host: host.clone(), what, status: 503 }));
         assert_eq!(rig.ask("r.example/next", &[rig.good]).await, Err(TrustCode::Busy));
-        rig.twin.fail_with(Some(unreachable()));
+        rig.fake.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/next", &[rig.good]).await, Err(TrustCode::Unreachable));
-        let calls = rig.twin.calls().len();
+        let calls = rig.fake.calls().len();
         assert_eq!(rig.ask("r.example/other", &[rig.good]).await, Err(TrustCode::Unreachable));
-        assert_eq!(rig.twin.calls().len(), calls);
+        assert_eq!(rig.fake.calls().len(), calls);
     }
 
     /// Hangs for repositories that are made up.
-    struct Hangs(Arc<Twin>);
+    struct Hangs(Arc<Fake>);
 
     impl Api for Hangs {
         fn manifest<'a>(
@@ -530,7 +530,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_does_not_wait_for_a_pull_of_the_same_that_waits_for_its_place() {
         let rig = rig();
-        let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.twin)))));
+        let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.fake)))));
         let ask = |name: String, digest, urgency| {
             let verifier = Arc::clone(&verifier);
             async move { verifier.vouch(&repository(&name), &Question::AnyOf(vec![digest]), urgency, soon()).await }
@@ -549,7 +549,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn made_up_names_do_not_take_the_places_of_what_is_known() {
         let rig = rig();
-        let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.twin)))));
+        let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.fake)))));
         let latest = Question::Tag(Tag::latest());
         verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
         for index in 0..200 {
@@ -576,7 +576,7 @@ mod tests {
         let latest = Question::Tag(Tag::latest());
         let vouch = rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
         assert_eq!((vouch.digest(), vouch.tags(), vouch.verifier()), (&rig.good, &[Tag::latest()][..], VerifierKind::Registry));
-        let next = rig.twin.push(&rig.app, Some(&Tag::latest()), manifest("next").as_bytes()).unwrap();
+        let next = rig.fake.push(&rig.app, Some(&Tag::latest()), manifest("next").as_bytes()).unwrap();
         assert_eq!(rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap().digest(), &next);
         let other = Question::Tag("other".parse().unwrap());
         let refused = rig.verifier.vouch(&rig.app, &other, Urgency::Pull, soon()).await.unwrap_err();
@@ -586,11 +586,11 @@ mod tests {
     #[tokio::test]
     async fn an_outage_is_remembered_for_seconds_and_for_that_registry() {
         let rig = rig();
-        rig.twin.fail_with(Some(unreachable()));
+        rig.fake.fail_with(Some(unreachable()));
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Err(TrustCode::Unreachable));
-        rig.twin.fail_with(None);
+        rig.fake.fail_with(None);
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Err(TrustCode::Unreachable));
-        assert_eq!(rig.twin.calls().len(), 1);
+        assert_eq!(rig.fake.calls().len(), 1);
         assert_eq!(rig.ask("s.example/app", &[rig.good]).await, Err(TrustCode::NotInRegistry));
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Ok(rig.good));
@@ -604,7 +604,7 @@ mod tests {
         for answer in futures(answers).await {
             assert_eq!(answer, Ok(rig.good));
         }
-        assert_eq!(rig.twin.calls().len(), 1);
+        assert_eq!(rig.fake.calls().len(), 1);
         assert!(rig.verifier.state().flights.is_empty());
     }
 

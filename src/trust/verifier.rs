@@ -61,7 +61,7 @@ pub trait Verifier: Send + Sync {
 /// A verifier in memory, for tests of other rooms.
 #[cfg(test)]
 #[derive(Default)]
-pub struct Twin {
+pub struct Fake {
     /// What is vouched for: repository, tag, digest.
     pub vouched: Vec<(Repository, crate::image::Tag, crate::image::Digest)>,
     /// If set, the answer to every question.
@@ -71,8 +71,8 @@ pub struct Twin {
 }
 
 #[cfg(test)]
-#[expect(clippy::missing_panics_doc, reason = "a twin in tests")]
-impl Twin {
+#[expect(clippy::missing_panics_doc, reason = "a fake in tests")]
+impl Fake {
     /// Vouches for `digest` as `reference` (`repository:tag`).
     #[must_use]
     pub fn with(mut self, reference: &str, digest: crate::image::Digest) -> Self {
@@ -90,14 +90,14 @@ impl Twin {
                 }
         };
         match self.vouched.iter().find(fits) {
-            Some((owner, tag, digest)) => Ok(Vouch::twin(owner.clone(), tag.clone(), *digest)),
+            Some((owner, tag, digest)) => Ok(Vouch::fake(owner.clone(), tag.clone(), *digest)),
             None => Err(TrustError::new(super::TrustCode::NotSigned, "not signed")),
         }
     }
 }
 
 #[cfg(test)]
-impl Verifier for Twin {
+impl Verifier for Fake {
     fn kind(&self) -> VerifierKind {
         VerifierKind::Notary
     }

@@ -102,9 +102,9 @@ pub struct Vouch {
 }
 
 impl Vouch {
-    /// A vouch of [`super::Twin`].
+    /// A vouch of [`super::Fake`].
     #[cfg(test)]
-    pub(super) fn twin(repository: Repository, tag: Tag, digest: Digest) -> Self {
+    pub(super) fn fake(repository: Repository, tag: Tag, digest: Digest) -> Self {
         Self {
             repository,
             digest,

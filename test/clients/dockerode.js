@@ -93,7 +93,7 @@ async function main() {
   assert.equal(result.StatusCode, 0);
   await attached.remove();
   for (const HostConfig of [{ Binds: ['/etc:/host'] }, { Privileged: true }]) {
-    await either('host-door', async () => (await docker.createContainer({ Image: app, HostConfig })).remove());
+    await either('host-access', async () => (await docker.createContainer({ Image: app, HostConfig })).remove());
   }
   await network.remove();
   await volume.remove();

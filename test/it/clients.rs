@@ -2,7 +2,7 @@
 //! the clients' sources. Beside each, what an attacker makes of it.
 
 use img_authz::image::ImageName;
-use img_authz::request::{Bring, Drive, Intent, Pull, Pulled, Start, StartAction, StartExtra, Transport, Unreadable};
+use img_authz::request::{ContainerAccess, Ingest, Intent, Pull, Pulled, Start, StartAction, StartExtra, Transport, Unreadable};
 use img_authz::wire::Call;
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn of_query() -> [(&'static str, Intent); 3] {
     [
         ("/images/create?fromImage=registry.test%3A5000%2Fapp&tag=1.0", pulled()),
         ("/containers/web/rename?name=web2", Intent::Rename { container: "web".into(), name: "web2".into() }),
-        ("/images/app/tag?repo=registry.test%3A5000%2Fb&tag=1.0", Intent::Bring(Bring::Tag { source: "app".into(), target })),
+        ("/images/app/tag?repo=registry.test%3A5000%2Fb&tag=1.0", Intent::Ingest(Ingest::Tag { source: "app".into(), target })),
     ]
 }
 
@@ -129,12 +129,12 @@ fn calls_without_a_body_are_read_however_a_client_sends_them() {
             }
             assert_eq!(of("/containers/web/stop?t=5"), Intent::Harmless, "{name}");
             assert_eq!(of("/containers/web/wait?condition=removed"), Intent::Harmless, "{name}");
-            assert_eq!(of("/containers/web/attach?stream=1"), Intent::Drive(Drive::Attach), "{name}");
+            assert_eq!(of("/containers/web/attach?stream=1"), Intent::ContainerAccess(ContainerAccess::Attach), "{name}");
         }
     }
 }
 
-/// The twin: the same headers with a length that a form could have, and no body shown.
+/// The fake: the same headers with a length that a form could have, and no body shown.
 #[test]
 fn the_same_headers_with_a_body_that_is_not_shown_are_refused() {
     for Client { name, headers, .. } in CLIENTS {
@@ -173,16 +173,16 @@ fn options_that_stand_in_the_body_too_change_nothing() {
 
 fn created(body: &str) -> (Option<ImageName>, Vec<&'static str>) {
     match Intent::of(&json_call("/containers/create?name=web", body)) {
-        Intent::Create(create) => (create.image, create.doors.into_iter().map(|door| door.id).collect()),
+        Intent::Create(create) => (create.image, create.host_access.into_iter().map(|access| access.id).collect()),
         other => panic!("{body}: {other:?}"),
     }
 }
 
-/// Doors are looked at in posture `lockdown` alone; docs/clients.md says which a client needs.
+/// Host access is looked at in posture `lockdown` alone; docs/clients.md says which a client needs.
 #[test]
-fn creates_name_their_image_and_the_doors_that_the_clients_need() {
+fn creates_name_their_image_and_the_host_access_that_the_clients_need() {
     let id = "sha256:549c580d58305f700cd469dec62d04c1b56b80a1ceebb7922649447fa0eed375";
-    for (client, body, image, doors) in [
+    for (client, body, image, host_access) in [
         (
             "docker-java",
             r#"{"Hostname":null,"AttachStdin":null,"PortSpecs":null,"Env":["A=b"],"Cmd":["sleep","300"],"Healthcheck":null,
@@ -237,9 +237,9 @@ fn creates_name_their_image_and_the_doors_that_the_clients_need() {
         ),
     ] {
         let (found, mut opened) = created(body);
-        let mut doors = doors;
+        let mut host_access = host_access;
         opened.sort_unstable();
-        doors.sort_unstable();
-        assert_eq!((found, opened), (Some(ImageName::parse(image).unwrap()), doors), "{client}");
+        host_access.sort_unstable();
+        assert_eq!((found, opened), (Some(ImageName::parse(image).unwrap()), host_access), "{client}");
     }
 }

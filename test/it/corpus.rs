@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageConfig, ImageSummary, Info, Killed,
-    Link, Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Twin, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageConfig, ImageSummary, Info,
+    Killed, Link, Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Version,
 };
-use img_authz::gate::{Gate, Identity, Records, Rules};
+use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::Digest;
 use img_authz::policy::Settings;
 use img_authz::trust::Verifier;
@@ -46,10 +46,10 @@ impl Journal for Silent {
 
 /// An engine whose whole state changes from line to line.
 #[derive(Default)]
-struct Stage(Mutex<Arc<Twin>>);
+struct Stage(Mutex<Arc<Fake>>);
 
 impl Stage {
-    fn twin(&self) -> Arc<Twin> {
+    fn fake(&self) -> Arc<Fake> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -58,7 +58,7 @@ macro_rules! staged {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
         impl Api for Stage {$(
             fn $name<'a>(&'a self, $($argument: $kind,)* deadline: Instant) -> Reply<'a, $answer> {
-                Box::pin(async move { self.twin().$name($($argument,)* deadline).await })
+                Box::pin(async move { self.fake().$name($($argument,)* deadline).await })
             }
         )*}
     };
@@ -91,8 +91,8 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-fn twin(state: &Value) -> Twin {
-    let engine = Twin::new();
+fn fake(state: &Value) -> Fake {
+    let engine = Fake::new();
     let store = state["store"].as_str().unwrap_or("graph");
     for (name, _, manifest) in IMAGES {
         let held = &state["images"][name];
@@ -151,7 +151,7 @@ fn gate(folder: &std::path::Path, engine: Arc<Stage>, posture: &str, policy: &Va
     let policy = settings.resolve(true).unwrap();
     let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Allowlist::load(path))];
     let workers = tokio::runtime::Handle::current();
-    Gate::new(Rules::Good { policy, verifiers }, engine, Arc::new(Silent), Records::in_memory(), Identity::default(), workers)
+    Gate::new(Rules::Good { policy, verifiers }, engine, Arc::new(Silent), Approvals::in_memory(), Identity::default(), workers)
 }
 
 /// What is wrong with the answer, if anything.
@@ -178,7 +178,7 @@ async fn no_line_is_misjudged_in_either_posture() {
         let gate = Arc::new(gate(folder.path(), engine.clone(), posture, &lines[0]["policy"]));
         let (mut denials, mut permits) = (0, 0);
         for line in &lines {
-            *engine.0.lock().unwrap() = Arc::new(twin(&line["engine_state"]));
+            *engine.0.lock().unwrap() = Arc::new(fake(&line["engine_state"]));
             let posted = match line["authz_raw_b64"].as_str() {
                 Some(raw) => base64::engine::general_purpose::STANDARD.decode(raw).unwrap(),
                 None => line["authz_request"].to_string().into_bytes(),
@@ -214,7 +214,7 @@ async fn a_failing_engine_lets_no_container_start() {
     let text = include_str!("../fixtures/corpus/public.jsonl");
     let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let engine = Arc::new(Stage::default());
-    engine.twin().fail_with(Some(EngineError::Timeout { call: "x".to_owned() }));
+    engine.fake().fail_with(Some(EngineError::Timeout { call: "x".to_owned() }));
     let gate = gate(folder.path(), engine, "images", &line["policy"]);
     let posted = br#"{"RequestMethod":"POST","RequestUri":"/containers/web/start","RequestHeaders":{"Content-Length":"0"}}"#;
     let Answer::Deny(message) = gate.request(Gate::read(posted, gate.manner())).await else { panic!("started") };

@@ -96,7 +96,7 @@ fn documents_that_are_compiled_in_are_there_where_the_plugin_is_built() {
 
 #[test]
 fn every_way_to_the_host_is_explained() {
-    for id in img_authz::request::Door::IDS {
+    for id in img_authz::request::HostAccess::IDS {
         assert!(SETTINGS.contains(&format!("`{id}`")), "docs/settings.md: {id}");
     }
 }

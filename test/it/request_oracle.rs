@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 
 use img_authz::image::{ImageName, Reference};
 use img_authz::request::{
-    Bring, Build, Door, Drive, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartAction, StartExtra, Transport,
+    Build, ContainerAccess, HostAccess, Ingest, Intent, PluginCall, PluginChange, Pulled, Service, Start, StartAction,
+    StartExtra, Transport,
 };
 use img_authz::wire::Call;
 use serde_json::{Value, json};
@@ -120,19 +121,19 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
     let same = match act["do"].as_str().unwrap() {
         "read" => *intent == Intent::Read,
         "harmless" => *intent == Intent::Harmless,
-        "load" => *intent == Intent::Bring(Bring::Load),
-        "commit" => *intent == Intent::Bring(Bring::Commit),
-        "import" => *intent == Intent::Bring(Bring::Import),
+        "load" => *intent == Intent::Ingest(Ingest::Load),
+        "commit" => *intent == Intent::Ingest(Ingest::Commit),
+        "import" => *intent == Intent::Ingest(Ingest::Import),
         "swarm" => *intent == Intent::Swarm,
         "build" => matches!(intent, Intent::Build(Build::Classic | Build::Session | Build::Grpc)),
         "pull" => is_pull(intent, act),
-        "tag" => matches!(intent, Intent::Bring(Bring::Tag { source, target })
+        "tag" => matches!(intent, Intent::Ingest(Ingest::Tag { source, target })
             if act["source"] == **source && target.as_ref().is_some_and(|target| same_reference(target, &act["target"]))),
         "create" => matches!(intent, Intent::Create(create)
             if same_image(create.image.as_ref(), &act["image"])
                 && act["name"] == create.name.as_deref().unwrap_or_default()
                 && same_mounts(&create.image_mounts, &act["mounts"])
-                && has_doors(&create.doors, &act["doors"])),
+                && has_host_access(&create.host_access, &act["host_access"])),
         "start" | "restart" => is_start(intent, act),
         "rename" => {
             matches!(intent, Intent::Rename { container, name } if act["container"] == **container && act["name"] == **name)
@@ -144,7 +145,7 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
         }
         // With a restart policy it is judged like a start.
         "drive" if matches!(intent, Intent::Start(Start { action: StartAction::Update, .. })) => act["how"] == "update",
-        "drive" => *intent == Intent::Drive(drive(act["how"].as_str().unwrap())),
+        "drive" => *intent == Intent::ContainerAccess(drive(act["how"].as_str().unwrap())),
         "plugin-pull" => matches!(intent, Intent::Plugin(PluginCall::Pull { remote, name: Some(name) })
             if same_reference(remote, &act["remote"]) && same_reference(name, &act["name"])),
         "plugin-upgrade" => matches!(intent, Intent::Plugin(PluginCall::Upgrade { plugin, remote })
@@ -152,8 +153,8 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
         "plugin-create" => matches!(intent, Intent::Plugin(PluginCall::Create { name }) if act["name"] == **name),
         "plugin-change" => matches!(intent, Intent::Plugin(PluginCall::Change { plugin, change })
             if act["plugin"] == **plugin && *change == plugin_change(act["change"].as_str().unwrap())),
-        "volume" => matches!(intent, Intent::Volume { doors } if has_doors(doors, &act["doors"])),
-        "volume-update" => matches!(intent, Intent::Volume { doors } if !doors.is_empty()),
+        "volume" => matches!(intent, Intent::Volume { host_access } if has_host_access(host_access, &act["host_access"])),
+        "volume-update" => matches!(intent, Intent::Volume { host_access } if !host_access.is_empty()),
         "network" => is_network(intent, act),
         other => panic!("the oracle does `{other}`"),
     };
@@ -187,14 +188,16 @@ fn is_start(intent: &Intent, act: &Value) -> bool {
 }
 
 fn is_service(intent: &Intent, act: &Value) -> bool {
-    let Intent::Service(Service::Spec { image, image_mounts, plugin, doors, .. }) = intent else { return false };
+    let Intent::Service(Service::Spec { image, image_mounts, plugin, host_access, .. }) = intent else { return false };
     let runtime = act["runtime"].as_str().unwrap();
     if !matches!(runtime, "" | "container") {
         return plugin
             .as_deref()
             .is_some_and(|plugin| act["remote"].as_str().is_none_or(|remote| remote.is_empty() || remote == plugin));
     }
-    same_image(image.as_ref(), &act["image"]) && same_mounts(image_mounts, &act["mounts"]) && has_doors(doors, &act["doors"])
+    same_image(image.as_ref(), &act["image"])
+        && same_mounts(image_mounts, &act["mounts"])
+        && has_host_access(host_access, &act["host_access"])
 }
 
 fn is_network(intent: &Intent, act: &Value) -> bool {
@@ -203,19 +206,19 @@ fn is_network(intent: &Intent, act: &Value) -> bool {
         act["drivers"].as_array().unwrap().iter().filter_map(Value::as_str).filter(|driver| !own.contains(driver)).collect();
     match intent {
         Intent::NetworkPlugin { driver } => foreign.contains(&driver.as_str()),
-        Intent::Network { doors, .. } => foreign.is_empty() && has_doors(doors, &act["doors"]),
-        _ => foreign.is_empty() && *intent == Intent::Harmless && has_doors(&[], &act["doors"]),
+        Intent::Network { host_access, .. } => foreign.is_empty() && has_host_access(host_access, &act["host_access"]),
+        _ => foreign.is_empty() && *intent == Intent::Harmless && has_host_access(&[], &act["host_access"]),
     }
 }
 
-fn drive(how: &str) -> Drive {
+fn drive(how: &str) -> ContainerAccess {
     match how {
-        "exec" => Drive::Exec,
-        "privileged-exec" => Drive::PrivilegedExec,
-        "attach" => Drive::Attach,
-        "put-archive" => Drive::PutArchive,
-        "update" => Drive::Update,
-        "checkpoint" => Drive::Checkpoint,
+        "exec" => ContainerAccess::Exec,
+        "privileged-exec" => ContainerAccess::PrivilegedExec,
+        "attach" => ContainerAccess::Attach,
+        "put-archive" => ContainerAccess::PutArchive,
+        "update" => ContainerAccess::Update,
+        "checkpoint" => ContainerAccess::Checkpoint,
         other => panic!("the oracle drives by `{other}`"),
     }
 }
@@ -252,16 +255,16 @@ fn same_mounts(mounts: &[ImageName], acted: &Value) -> bool {
 }
 
 /// Whether every way to the host that the engine opens is named. The gate may name more.
-fn has_doors(doors: &[Door], opened: &Value) -> bool {
+fn has_host_access(host_access: &[HostAccess], opened: &Value) -> bool {
     let opened = opened.as_array().map_or(&[][..], Vec::as_slice);
     opened.iter().all(|open| {
-        doors.iter().any(|door| {
+        host_access.iter().any(|access| {
             let what = open["what"].as_str().unwrap();
             // Long evidence is cut; of a bind, the path is what matters.
-            open["id"] == door.id
-                && (!matches!(door.id, "bind" | "network-parent" | "network-bridge" | "network-subnet")
-                    || door.what == what
-                    || door.what.ends_with('…'))
+            open["id"] == access.id
+                && (!matches!(access.id, "bind" | "network-parent" | "network-bridge" | "network-subnet")
+                    || access.what == what
+                    || access.what.ends_with('…'))
         })
     })
 }

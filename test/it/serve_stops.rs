@@ -174,7 +174,7 @@ fn what_commands_change_stands_in_the_log_of_the_gate_that_runs_and_a_start_says
     std::fs::copy(&list, &other).unwrap();
     place.command(false, &["unregister", "--file", &other, "r.example/app:1"]).output().unwrap();
     stopped(gate, Signal::TERM);
-    stopped(serve("audit"), Signal::TERM);
+    stopped(serve("permissive"), Signal::TERM);
 
     let all = lines(&log);
     let changed: Vec<_> = all.iter().filter(|line| line["event"] == "CHANGED").collect();
@@ -184,7 +184,7 @@ fn what_commands_change_stands_in_the_log_of_the_gate_that_runs_and_a_start_says
     );
     assert_eq!((&changed[1]["image"], &changed[1]["sudo_user"]), (&"r.example/app:1".into(), &"eve".into()));
     let newest = all.iter().rfind(|line| line["message"] == "the gate has started").unwrap();
-    assert_eq!(newest["changed"], serde_json::json!(["MODE=audit (was enforce)"]));
+    assert_eq!(newest["changed"], serde_json::json!(["MODE=permissive (was enforce)"]));
     assert_eq!((&newest["posture"], &newest["version"]), (&"images".into(), &env!("CARGO_PKG_VERSION").into()));
 }
 

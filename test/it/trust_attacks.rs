@@ -1,4 +1,4 @@
-//! Attacks on trust data, by the families of spec/notary-tuf.md, section 14, each beside valid twins. Every attack is tried on
+//! Attacks on trust data, by the families of spec/notary-tuf.md, section 14, each beside valid fakes. Every attack is tried on
 //! first use and, where it makes sense, against a good earlier state.
 
 use std::sync::Arc;
@@ -291,7 +291,7 @@ fn one_signer_counts_once_in_any_guise() {
         repo.rekey("targets", &keys, 2);
         assert_eq!(end(&repo.publish()), Fault(UnderSigned), "{name}");
         repo.rekey("targets", &[keys[0], &key], 2);
-        assert_eq!(end(&repo.publish()), Yes("one"), "{name}: twin");
+        assert_eq!(end(&repo.publish()), Yes("one"), "{name}: fake");
     }
 }
 
@@ -1414,8 +1414,8 @@ fn state_that_was_tampered_with_does_not_load() {
         changed.files.insert(name.clone(), raw.into());
         assert!(run(load(&changed, &repository)).is_err(), "{name} changed");
     }
-    let twin: Repository = "reg.example:5000/team/app2".parse().unwrap();
-    assert!(run(load(&good, &twin)).is_err());
+    let fake: Repository = "reg.example:5000/team/app2".parse().unwrap();
+    assert!(run(load(&good, &fake)).is_err());
 }
 
 proptest::proptest! {

@@ -708,7 +708,7 @@ fn whatever_stands_in_the_place_of_state_refuses_until_a_pin_or_a_person_says_go
     let path = state_file(&place);
     let whole = std::fs::read(&path).unwrap();
     let victim = place.write("victim", "untouched");
-    let twin = path.with_file_name(format!("{}.state", "0".repeat(64)));
+    let fake = path.with_file_name(format!("{}.state", "0".repeat(64)));
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     let another = String::from_utf8_lossy(&whole).replace("team/app", "team/ape").into_bytes();
@@ -746,7 +746,7 @@ fn whatever_stands_in_the_place_of_state_refuses_until_a_pin_or_a_person_says_go
         assert!(!again.err.contains("damaged"), "{what}: it is mended: {again:?}");
     }
     // The state of another repository, under this one's name.
-    std::fs::write(&twin, &whole).unwrap();
+    std::fs::write(&fake, &whole).unwrap();
     place.verify(&server).yes();
     // The other files of the folder.
     for ending in ["lock", "new", "state.bad"] {

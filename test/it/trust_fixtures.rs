@@ -1,4 +1,4 @@
-//! Attacks and their valid twins as folders: `test/fixtures/tuf/<what-is-wrong>/`, a family of spec/notary-tuf.md, section 14,
+//! Attacks and their valid fakes as folders: `test/fixtures/tuf/<what-is-wrong>/`, a family of spec/notary-tuf.md, section 14,
 //! in the name's first word. Every folder is served over TLS and asked about, with the time and the pins it names.
 //!
 //! The folders are made by the generator (`trust_repo`) and committed; keys are thrown away, so that making them again
@@ -480,7 +480,7 @@ fn pins(all: &mut Cases) {
     all.add("pins-unpinned-key-beside", "signed by the key that is not pinned", both.publish(), ROOT).pins =
         Some(json!({ "certs": { GUN: [root.id] } }));
     let ca = Authority::new(Authority::params("owner CA"));
-    let twin = Authority::new(Authority::params("owner CA"));
+    let fake = Authority::new(Authority::params("owner CA"));
     let between = Authority::below(Authority::params("between"), &ca);
     let forged = Authority::new(Authority::params("between"));
     // The Go client wants certificates of a pinned CA to be for servers, whatever they sign.
@@ -504,7 +504,7 @@ fn pins(all: &mut Cases) {
             between.issue(&for_servers(), &between.pem),
             Ok("one"),
         ),
-        ("pins-ca-of-the-same-name", "issued by a twin of the pinned CA", twin.issue(&params(GUN), ""), ROOT),
+        ("pins-ca-of-the-same-name", "issued by a fake of the pinned CA", fake.issue(&params(GUN), ""), ROOT),
         ("pins-ca-chain-broken", "the intermediate is not in the bundle", between.issue(&params(GUN), ""), ROOT),
         (
             "pins-ca-chain-forged",

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use img_authz::audit::{FileJournal, Limits};
-use img_authz::engine::{Container, Image, ImageConfig, Platform, Twin};
-use img_authz::gate::{Gate, Identity, Records, Rules};
+use img_authz::engine::{Container, Fake, Image, ImageConfig, Platform};
+use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, Repository};
 use img_authz::net::Tls;
 use img_authz::policy::Settings;
@@ -71,7 +71,7 @@ enum Content {
 }
 
 /// An engine with one container.
-fn put(engine: &Twin, name: &str, content: &Content) {
+fn put(engine: &Fake, name: &str, content: &Content) {
     let (from, manifest) = match content {
         Content::Signed(index) => (repository(*index), digest("one").parse().unwrap()),
         Content::Unsigned => (repository(0), Digest::of(b"unsigned manifest")),
@@ -131,7 +131,7 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
     // The kernel takes connections, and nobody answers them.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", hanging.local_addr().unwrap().port());
-    let engine = Arc::new(Twin::new());
+    let engine = Arc::new(Fake::new());
     for index in 0..REPOSITORIES * EACH {
         put(&engine, &format!("web-{index}"), &Content::Signed(index % REPOSITORIES));
     }
@@ -143,7 +143,7 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
         let notary = notary(&server, &url, folder.path(), |config| config.on_outage = on_outage);
         let rules = Rules::Good { policy: settings.resolve(false).unwrap(), verifiers: vec![Arc::new(notary)] };
         let workers = workers.handle().clone();
-        Arc::new(Gate::new(rules, engine.clone(), journal.clone(), Records::open(&approvals), Identity::default(), workers))
+        Arc::new(Gate::new(rules, engine.clone(), journal.clone(), Approvals::open(&approvals), Identity::default(), workers))
     };
     let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     serving.block_on(async {

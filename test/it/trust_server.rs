@@ -584,7 +584,7 @@ fn heads_that_no_server_should_send_are_refused() {
     };
     let body = good()["timestamp.json"].clone();
     let length = body.len();
-    // The twins: one length, chunks, or all until the connection ends.
+    // The fakes: one length, chunks, or all until the connection ends.
     let chunked = [format!("{length:x}\r\n").into_bytes(), body.clone(), b"\r\n0\r\n\r\n".to_vec()].concat();
     assert!(ask(format!("HTTP/1.1 200\r\ncontent-length: {length}\r\n\r\n"), body.clone()).is_ok());
     assert!(ask("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), chunked.clone()).is_ok());

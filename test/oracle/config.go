@@ -133,12 +133,12 @@ type networkCreate struct {
 	} `json:",omitempty"`
 }
 
-// doors names the interfaces, and the IPv4 subnets that hold addresses outside the private networks.
-func (n *networkCreate) doors() []door {
-	found := []door{}
+// hostAccess names the interfaces, and the IPv4 subnets that hold addresses outside the private networks.
+func (n *networkCreate) hostAccess() []hostAccess {
+	found := []hostAccess{}
 	for option, id := range map[string]string{"parent": "network-parent", "com.docker.network.bridge.name": "network-bridge"} {
 		if what, given := n.Options[option]; given {
-			found = append(found, door{id, what})
+			found = append(found, hostAccess{id, what})
 		}
 	}
 	if n.IPAM == nil {
@@ -147,7 +147,7 @@ func (n *networkCreate) doors() []door {
 	for _, pool := range n.IPAM.Config {
 		_, subnet, err := net.ParseCIDR(pool.Subnet)
 		if err == nil && (!subnet.IP.IsPrivate() || !lastOf(subnet).IsPrivate()) {
-			found = append(found, door{"network-subnet", pool.Subnet})
+			found = append(found, hostAccess{"network-subnet", pool.Subnet})
 		}
 	}
 	return found
@@ -161,14 +161,14 @@ func lastOf(n *net.IPNet) net.IP {
 	return last
 }
 
-// door is a way to the host.
-type door struct {
+// hostAccess is a way to the host.
+type hostAccess struct {
 	ID   string `json:"id"`
 	What string `json:"what"`
 }
 
-func (h *HostConfig) doors() (found []door) {
-	add := func(id, what string) { found = append(found, door{id, what}) }
+func (h *HostConfig) hostAccess() (found []hostAccess) {
+	add := func(id, what string) { found = append(found, hostAccess{id, what}) }
 	if h.Privileged {
 		add("privileged", "privileged")
 	}
@@ -177,7 +177,7 @@ func (h *HostConfig) doors() (found []door) {
 			add("bind", path.Clean(src))
 		}
 	}
-	found = append(found, mountDoors(h.Mounts)...)
+	found = append(found, mountAccess(h.Mounts)...)
 	for _, v := range h.VolumesFrom {
 		add("volumes-from", v)
 	}
@@ -247,13 +247,13 @@ func tightens(option string) bool {
 	return false
 }
 
-func mountDoors(mounts []mount) (found []door) {
+func mountAccess(mounts []mount) (found []hostAccess) {
 	for _, m := range mounts {
 		switch m.Type {
 		case "bind":
 			// Any other source is refused later.
 			if path.IsAbs(m.Source) {
-				found = append(found, door{"bind", path.Clean(m.Source)})
+				found = append(found, hostAccess{"bind", path.Clean(m.Source)})
 			}
 		case "volume":
 			if m.VolumeOptions == nil || m.VolumeOptions.DriverConfig == nil {
@@ -261,10 +261,10 @@ func mountDoors(mounts []mount) (found []door) {
 			}
 			c := m.VolumeOptions.DriverConfig
 			if c.Name != "" && c.Name != "local" {
-				found = append(found, door{"volume-driver", c.Name})
+				found = append(found, hostAccess{"volume-driver", c.Name})
 			}
 			for k, v := range c.Options {
-				found = append(found, door{"volume-options", k + "=" + v})
+				found = append(found, hostAccess{"volume-options", k + "=" + v})
 			}
 		}
 	}

@@ -203,7 +203,7 @@ func create(c *context) (act, error) {
 	if host == nil {
 		host = &HostConfig{}
 	}
-	a := act{"do": "create", "name": strings.TrimPrefix(name, "/"), "doors": host.doors(), "mounts": imageMounts(c.engine, host.Mounts)}
+	a := act{"do": "create", "name": strings.TrimPrefix(name, "/"), "host_access": host.hostAccess(), "mounts": imageMounts(c.engine, host.Mounts)}
 	if config.Image != "" {
 		i, err := parseImage(c.engine, config.Image)
 		if err != nil {
@@ -327,10 +327,10 @@ func serviceCreate(c *context) (act, error) {
 	}
 	task := &spec.TaskTemplate
 	a := act{"do": "service", "runtime": task.Runtime}
-	found := []door{}
+	found := []hostAccess{}
 	for _, n := range append(task.Networks, spec.Networks...) {
 		if n.Target == "host" {
-			found = append(found, door{"namespace", "network:host"})
+			found = append(found, hostAccess{"namespace", "network:host"})
 		}
 	}
 	if task.Runtime == "plugin" && task.PluginSpec != nil {
@@ -345,18 +345,18 @@ func serviceCreate(c *context) (act, error) {
 			a["image"] = i
 		}
 		a["mounts"] = imageMounts(c.engine, k.Mounts)
-		found = append(found, mountDoors(k.Mounts)...)
+		found = append(found, mountAccess(k.Mounts)...)
 		for _, c := range k.CapabilityAdd {
-			found = append(found, door{"capability", c})
+			found = append(found, hostAccess{"capability", c})
 		}
 		for k, v := range k.Sysctls {
-			found = append(found, door{"sysctl", k + "=" + v})
+			found = append(found, hostAccess{"sysctl", k + "=" + v})
 		}
 		if p := k.Privileges; p != nil && (p.CredentialSpec != nil || p.SELinuxContext != nil || p.Seccomp != nil || p.AppArmor != nil) {
-			found = append(found, door{"security-opt", ""})
+			found = append(found, hostAccess{"security-opt", ""})
 		}
 	}
-	a["doors"] = found
+	a["host_access"] = found
 	return a, nil
 }
 
@@ -465,17 +465,17 @@ func volume(c *context) (act, error) {
 	if err := c.optional(&config); err != nil {
 		return nil, err
 	}
-	found := []door{}
+	found := []hostAccess{}
 	if config.Driver != "" && config.Driver != "local" {
-		found = append(found, door{"volume-driver", config.Driver})
+		found = append(found, hostAccess{"volume-driver", config.Driver})
 	}
 	for k, v := range config.DriverOpts {
-		found = append(found, door{"volume-options", k + "=" + v})
+		found = append(found, hostAccess{"volume-options", k + "=" + v})
 	}
 	if config.ClusterVolumeSpec != nil && c.engine.name == "new" {
-		found = append(found, door{"volume-driver", "cluster volume"})
+		found = append(found, hostAccess{"volume-driver", "cluster volume"})
 	}
-	return act{"do": "volume", "doors": found}, nil
+	return act{"do": "volume", "host_access": found}, nil
 }
 
 func networkCreates(c *context) (act, error) {
@@ -493,5 +493,5 @@ func networkCreates(c *context) (act, error) {
 	if config.IPAM != nil {
 		drivers = append(drivers, config.IPAM.Driver)
 	}
-	return act{"do": "network", "drivers": drivers, "doors": config.doors()}, nil
+	return act{"do": "network", "drivers": drivers, "host_access": config.hostAccess()}, nil
 }

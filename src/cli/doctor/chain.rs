@@ -203,7 +203,7 @@ fn told(asked: Asked, names: Names<'_>, is_recorded: Option<bool>, any_listed: b
             found
         }
         Asked::Passed if is_recorded == Some(true) => vec![Finding::warning(
-            "mode-audit",
+            "mode-permissive",
             format!("{shown} was asked about a call it should refuse, recorded it, and let it pass: MODE is audit"),
             "set MODE=enforce once the audit log holds no surprises",
         )],
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(says(refused("setting-fault"), None), [("gate-without-policy", Critical)]);
         assert_eq!(says(Asked::Passed, None), [("not-in-chain", Critical)]);
         assert_eq!(says(Asked::Passed, Some(false)), [("not-in-chain", Critical)]);
-        assert_eq!(says(Asked::Passed, Some(true)), [("mode-audit", Warning)]);
+        assert_eq!(says(Asked::Passed, Some(true)), [("mode-permissive", Warning)]);
         assert_eq!(says(Asked::Broken(String::new()), None), [("gate-not-answering", Critical)]);
         assert_eq!(says(Asked::ByOther(String::new()), None), [("chain-unknown", Warning)]);
     }

@@ -103,7 +103,8 @@ async fn subjects(engine: &dyn Api) -> Result<(Vec<Subject>, usize), String> {
         subjects.push(Subject { name, kind, intent: Intent::Start(start) });
     }
     for image in images.into_iter().take(MOST) {
-        let create = Create { image: Some(ImageName::Id(image.id)), name: None, image_mounts: Vec::new(), doors: Vec::new() };
+        let create =
+            Create { image: Some(ImageName::Id(image.id)), name: None, image_mounts: Vec::new(), host_access: Vec::new() };
         let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
         subjects.push(Subject { name, kind: Kind::Image, intent: Intent::Create(Box::new(create)) });
     }
@@ -226,11 +227,11 @@ mod tests {
     use super::super::Severity::{self, Info, Ok as Good, Warning};
     use super::*;
     use crate::audit::MemoryJournal;
-    use crate::engine::{Container, Image, ImageConfig, Platform, Twin};
-    use crate::gate::{Identity, Records, Rules};
+    use crate::engine::{Container, Fake, Image, ImageConfig, Platform};
+    use crate::gate::{Approvals, Identity, Rules};
     use crate::image::Digest;
     use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope};
-    use crate::trust::{TrustCode, TrustError, Twin as Notary, VerifierKind};
+    use crate::trust::{Fake as Notary, TrustCode, TrustError, VerifierKind};
 
     fn image(name: &str) -> Image {
         Image {
@@ -258,13 +259,13 @@ mod tests {
         }
     }
 
-    async fn found(engine: &Arc<Twin>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
+    async fn found(engine: &Arc<Fake>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
         let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
         let policy = Policy {
             audit: crate::policy::AuditRule::GoOn,
             mode: Mode::Enforce,
             posture: Posture::Images,
-            doors: Vec::new(),
+            host_access: Vec::new(),
             build: BuildRule::Deny,
             http2: Http2Rule::Open,
             plugins: Vec::new(),
@@ -275,7 +276,7 @@ mod tests {
             rules,
             engine.clone(),
             Arc::new(MemoryJournal::default()),
-            Records::in_memory(),
+            Approvals::in_memory(),
             Identity::default(),
             tokio::runtime::Handle::current(),
         ));
@@ -290,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_signed_raises_nothing_and_what_is_not_is_told_by_how_much_it_matters() {
-        let engine = Arc::new(Twin::new());
+        let engine = Arc::new(Fake::new());
         let (good, evil) = (image("good"), image("evil"));
         engine.put_image(good.clone());
         engine.put_container(container('a', &good, true));
@@ -331,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_judged_is_not_called_unapproved() {
-        let engine = Arc::new(Twin::new());
+        let engine = Arc::new(Fake::new());
         engine.put_image(image("good"));
         let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
         let told = found(&engine, Notary { failure, ..signed() }).await;
@@ -342,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crowded_host_is_judged_in_part_and_that_is_told() {
-        let engine = Arc::new(Twin::new());
+        let engine = Arc::new(Fake::new());
         let good = image("good");
         engine.put_image(good.clone());
         for number in 0..MOST + 5 {

@@ -131,9 +131,9 @@ fn list(place: &Place) -> Option<Finding> {
 
 fn weaknesses(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if policy.mode == Mode::Audit {
+    if policy.mode == Mode::Permissive {
         let evidence = "MODE is audit: refusals are recorded and let pass";
-        findings.push(Finding::warning("mode-audit", evidence, "set MODE=enforce once the audit log holds no surprises"));
+        findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
     let weak: Vec<String> =
         policy.scopes.iter().filter(|scope| scope.is_weak()).map(|scope| quoted(scope.host.as_str())).collect();
@@ -443,7 +443,7 @@ mod tests {
         let registry = ("REGISTRY", "r.example");
         assert_eq!(found(&[registry, own], EARLY), [("settings", Good)]);
         assert_eq!(found(&[registry, ("NOTARY", "off")], EARLY), [("weak-scope", Warning)]);
-        assert_eq!(found(&[registry, own, ("MODE", "audit")], EARLY), [("mode-audit", Warning)]);
+        assert_eq!(found(&[registry, own, ("MODE", "permissive")], EARLY), [("mode-permissive", Warning)]);
         assert_eq!(found(&[registry, own, ("BUILD", "allow")], EARLY), [("build-allowed", Info)]);
         assert_eq!(found(&[registry, own, ("MODE", "x"), ("POSTURE", "y")], EARLY), [("settings-fault", Critical); 2]);
         let folder = tempfile::tempdir().unwrap();

@@ -42,10 +42,10 @@ fn manifest(config: u8) -> String {
 }
 
 /// An engine that has `r.example/app:1`, and a registry that has `r.example/other:1`.
-fn world() -> (engine::Twin, registry::Twin) {
-    let engine = engine::Twin::new();
+fn world() -> (engine::Fake, registry::Fake) {
+    let engine = engine::Fake::new();
     engine.put_image(image(1, &["r.example/app:1", "renamed:1"], &[("r.example/app", 2)]));
-    let registry = registry::Twin::new();
+    let registry = registry::Fake::new();
     let other: Repository = "r.example/other".parse().unwrap();
     registry.push(&other, Some(&"1".parse().unwrap()), manifest(9).as_bytes()).unwrap();
     (engine, registry)
@@ -78,7 +78,7 @@ async fn an_image_on_the_host_is_approved_by_its_digest_and_where_asked_by_its_i
 async fn a_name_means_what_the_registry_holds() {
     let (engine, registry) = world();
     let (other, held) = (reference("r.example/other:1"), Digest::of(manifest(9).as_bytes()));
-    let ask = async |text: &str, source, engine: &engine::Twin| {
+    let ask = async |text: &str, source, engine: &engine::Fake| {
         find(&name(text), source, false, engine, &registry).await.map(|found| (found[0].entry.digest, found[0].source))
     };
     // Whatever bears the name on this host: tagged, loaded, or pulled from elsewhere.
@@ -128,18 +128,18 @@ async fn an_image_id_is_approved_under_the_names_it_has() {
 
 #[tokio::test]
 async fn in_the_containerd_store_digest_and_id_are_one() {
-    let engine = engine::Twin::new();
+    let engine = engine::Fake::new();
     engine.put_image(image(3, &["r.example/app:1"], &[("r.example/app", 3)]));
-    let found = find(&name("r.example/app:1"), Source::Host, false, &engine, &registry::Twin::new()).await.unwrap();
+    let found = find(&name("r.example/app:1"), Source::Host, false, &engine, &registry::Fake::new()).await.unwrap();
     assert_eq!((found[0].entry.digest, found[0].entry.image_id), (Some(digest(3)), None));
 }
 
 #[tokio::test]
 async fn each_digest_in_the_repository_gets_an_entry_and_one_that_was_asked_for_stands_alone() {
-    let engine = engine::Twin::new();
+    let engine = engine::Fake::new();
     engine.put_image(image(1, &["r.example/app:1"], &[("r.example/app", 3), ("r.example/app", 2), ("s.example/app", 4)]));
     let ask = async |text: &str| {
-        let found = find(&name(text), Source::Host, false, &engine, &registry::Twin::new()).await.unwrap();
+        let found = find(&name(text), Source::Host, false, &engine, &registry::Fake::new()).await.unwrap();
         found.into_iter().map(|found| found.entry.digest).collect::<Vec<_>>()
     };
     assert_eq!(ask("r.example/app:1").await, [Some(digest(2)), Some(digest(3))]);
@@ -296,9 +296,9 @@ fn an_entry_goes_by_its_digest_its_id_or_an_unmistakable_beginning() {
     }
     let mut near = [2; 32];
     near[31] = 3;
-    let twins = [entry(2, &[]), Entry { digest: Some(Digest::from_bytes(near)), ..Entry::default() }];
-    assert!(removed(&twins, "sha256:02020202").0.is_err());
-    assert_eq!(removed(&twins, "sha256:02020202").1, twins);
+    let fakes = [entry(2, &[]), Entry { digest: Some(Digest::from_bytes(near)), ..Entry::default() }];
+    assert!(removed(&fakes, "sha256:02020202").0.is_err());
+    assert_eq!(removed(&fakes, "sha256:02020202").1, fakes);
 }
 
 #[test]

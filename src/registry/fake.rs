@@ -12,7 +12,7 @@ use crate::net;
 
 /// Registries in memory.
 #[derive(Debug, Default)]
-pub struct Twin {
+pub struct Fake {
     state: Mutex<State>,
 }
 
@@ -26,7 +26,7 @@ struct State {
     calls: Vec<String>,
 }
 
-impl Twin {
+impl Fake {
     /// Registries with nothing in them.
     #[must_use]
     pub fn new() -> Self {
@@ -77,7 +77,7 @@ impl Twin {
     }
 }
 
-impl Api for Twin {
+impl Api for Fake {
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, _: Instant) -> Reply<'a, Manifest> {
         Box::pin(async move {
             // A turn for the others, as a network would give: what asks twice at once is seen to do so.

@@ -119,7 +119,7 @@ impl Gate {
         }
     }
 
-    /// Records the new container. The name it was asked for may have moved between the look and the daemon's own: then the
+    /// Approvals the new container. The name it was asked for may have moved between the look and the daemon's own: then the
     /// container was made of content that nobody judged. It cannot be started, but whoever approves that content later, approves it too;
     /// so it is told loudly.
     async fn created(&self, call: &Call, create: &Create) {
@@ -141,7 +141,7 @@ impl Gate {
             entry.container_name = Entry::text(&container.name);
             entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
             // Every approval of a create leaves a record of the image's id.
-            if container.image.is_none_or(|image| self.records.of(&image).is_empty()) && self.mode() == Mode::Enforce {
+            if container.image.is_none_or(|image| self.approvals.of(&image).is_empty()) && self.mode() == Mode::Enforce {
                 entry.event = Event::Mismatch;
                 "the container was made of other content than was judged; remove it".clone_into(&mut entry.message);
                 tracing::error!(container = %made.id, image_id = entry.image_id, "a container was made of other content than was judged; remove it");
@@ -165,7 +165,7 @@ impl Gate {
             image,
             image_mounts: mounts,
             plugin: (!is_plain).then(|| found.runtime.clone()),
-            doors: Vec::new(),
+            host_access: Vec::new(),
             networks: Vec::new(),
         };
         let Verdict::Deny(reason) = self.judge(&Intent::Service(spec)).await.verdict else { return };
@@ -240,14 +240,14 @@ impl Gate {
             Ok(_) => return,
             Err(_) => None,
         };
-        if self.mode() == Mode::Audit {
+        if self.mode() == Mode::Permissive {
             return;
         }
         let Some(reason) = self.refusal_of(listed, found.is_some()).await else { return };
         // What was approved once is not killed because that could not be found out again; the next start is asked about. A client can
         // keep the gate from finding out about content of its own.
         let image = found.as_ref().map_or(listed.image, |found| found.image);
-        let was_approved = image.is_some_and(|image| !self.records.of(&image).is_empty());
+        let was_approved = image.is_some_and(|image| !self.approvals.of(&image).is_empty());
         if reason.is_unsure() && was_approved {
             self.not_looked(&format!("container {id}: {}", reason.message()));
             return;
@@ -279,7 +279,7 @@ impl Gate {
                 image: Some(ImageName::Id(image)),
                 name: None,
                 image_mounts: Vec::new(),
-                doors: Vec::new(),
+                host_access: Vec::new(),
             }))
         });
         let by_id = Intent::Start(Start { container: listed.id.to_string(), action: StartAction::Start, extra: None });

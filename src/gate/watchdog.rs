@@ -19,7 +19,7 @@ const UNASKED: u32 = 2;
 
 /// What the beats so far have found.
 #[derive(Debug, Default)]
-pub struct Heartbeat {
+pub struct Watchdog {
     /// Whether dockerd asks; `None`: not known yet.
     is_asked: Option<bool>,
     unasked: u32,
@@ -151,7 +151,7 @@ fn tell(gate: &Gate, changes: &[Change]) {
     }
 }
 
-impl Heartbeat {
+impl Watchdog {
     /// Looks once. `daemon_file` is the text of daemon.json; `None`: there is none, or the gate is not shown it.
     pub async fn beat(&mut self, gate: &Gate, daemon_file: Option<&str>) -> Vec<Change> {
         let deadline = Instant::now() + PATIENCE;
@@ -264,8 +264,8 @@ mod tests {
 
     use super::*;
     use crate::audit::{Event, MemoryJournal};
-    use crate::engine::{CALL_HEADER, EngineError, Plugin, Twin, own_mark};
-    use crate::gate::{Identity, Records, Rules};
+    use crate::engine::{CALL_HEADER, EngineError, Fake, Plugin, own_mark};
+    use crate::gate::{Approvals, Identity, Rules};
     use crate::policy::Settings;
     use crate::request::Intent;
     use crate::wire::{Answer, Call};
@@ -274,18 +274,18 @@ mod tests {
 
     struct House {
         gate: Arc<Gate>,
-        engine: Arc<Twin>,
+        engine: Arc<Fake>,
         journal: Arc<MemoryJournal>,
-        heart: Heartbeat,
+        watchdog: Watchdog,
     }
 
     fn house(identity: Identity) -> House {
-        let engine = Arc::new(Twin::new());
+        let engine = Arc::new(Fake::new());
         let journal = Arc::new(MemoryJournal::default());
         let rules = Rules::Faulty { fault: String::new(), posture: crate::policy::Posture::Images };
         let workers = tokio::runtime::Handle::current();
-        let gate = Gate::new(rules, engine.clone(), journal.clone(), Records::in_memory(), identity, workers);
-        House { gate: Arc::new(gate), engine, journal, heart: Heartbeat::default() }
+        let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), identity, workers);
+        House { gate: Arc::new(gate), engine, journal, watchdog: Watchdog::default() }
     }
 
     fn legacy() -> House {
@@ -316,7 +316,7 @@ mod tests {
         }
 
         async fn beat(&mut self, file: &str) -> Vec<Change> {
-            self.heart.beat(&self.gate.clone(), Some(file)).await
+            self.watchdog.beat(&self.gate.clone(), Some(file)).await
         }
     }
 
@@ -402,8 +402,8 @@ mod tests {
         let mut house = legacy();
         house.engine.upgrade("29.7.2");
         house.engine.serve_http2(Http2::Grpc);
-        assert_eq!(house.heart.look_for_http2(&house.gate).await, [Change::GrpcOpen]);
-        assert_eq!(house.heart.look_for_http2(&house.gate).await, []);
+        assert_eq!(house.watchdog.look_for_http2(&house.gate).await, [Change::GrpcOpen]);
+        assert_eq!(house.watchdog.look_for_http2(&house.gate).await, []);
     }
 
     #[tokio::test]
@@ -435,8 +435,8 @@ mod tests {
         assert_eq!(house.beat(FILE).await, [Change::ListedAgain]);
         let mut flagged = legacy();
         flagged.asks(Some(own_mark()));
-        assert_eq!(flagged.heart.beat(&flagged.gate.clone(), None).await, [Change::NotListed]);
-        assert_eq!(flagged.heart.beat(&flagged.gate.clone(), None).await, []);
+        assert_eq!(flagged.watchdog.beat(&flagged.gate.clone(), None).await, [Change::NotListed]);
+        assert_eq!(flagged.watchdog.beat(&flagged.gate.clone(), None).await, []);
     }
 
     #[tokio::test]

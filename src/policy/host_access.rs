@@ -1,29 +1,29 @@
-//! Exceptions from what posture `lockdown` refuses (`ALLOW_DOORS`): ways to the host that the operator has opened, one rule each.
+//! Exceptions from what posture `lockdown` refuses (`ALLOW_HOST_ACCESS`): ways to the host that the operator has opened, one rule each.
 //!
-//! A rule is about the evidence of a door, as `request` has it: paths without `.` and `..`. Whether a path leads through a symbolic
+//! A rule is about the evidence of host access, as `request` has it: paths without `.` and `..`. Whether a path leads through a symbolic
 //! link is not seen from here; the engine follows links when it mounts. So a path alone opens that path and nothing under it, and
 //! opening a whole folder has to be written (`/srv/`).
 
 use std::str::FromStr;
 
-use crate::request::Door;
+use crate::request::HostAccess;
 use crate::text::fit;
 
 /// Longest evidence that is compared. What is longer has been cut, and may hold anything behind the cut.
 const EVIDENCE_CHARS: usize = 256;
-/// Doors whose evidence may be a path that was cleaned.
+/// Those whose evidence may be a path that was cleaned.
 const PATHS: [&str; 3] = ["bind", "device", "cgroup-parent"];
 
 /// A way to the host that is open in posture `lockdown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DoorRule {
+pub struct HostAccessRule {
     id: &'static str,
-    opens: Opens,
+    allows: Allows,
 }
 
-/// Which doors of an id.
+/// Which ways to the host of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Opens {
+enum Allows {
     /// All.
     All,
     /// This one.
@@ -36,9 +36,9 @@ enum Opens {
 
 /// Why a rule is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DoorRuleError {
-    /// No door has this id.
-    #[error("`{id}` is not a way to the host; there are {}", Door::IDS.join(", "))]
+pub enum HostAccessRuleError {
+    /// No way to the host has this id.
+    #[error("`{id}` is not a way to the host; there are {}", HostAccess::IDS.join(", "))]
     UnknownId {
         /// What was written, bounded.
         id: String,
@@ -46,13 +46,13 @@ pub enum DoorRuleError {
     /// `ID=` with nothing behind it, or `*` alone.
     #[error("`{id}=` says not which; write `{id}` alone to open all of them")]
     Empty {
-        /// The door.
+        /// The way to the host.
         id: &'static str,
     },
     /// A path that the engine would read as another.
     #[error("`{id}={path}` is not a clean absolute path")]
     Path {
-        /// The door.
+        /// The way to the host.
         id: &'static str,
         /// What was written, bounded.
         path: String,
@@ -60,59 +60,59 @@ pub enum DoorRuleError {
     /// More than is ever compared.
     #[error("`{id}=…` is longer than {EVIDENCE_CHARS} characters")]
     TooLong {
-        /// The door.
+        /// The way to the host.
         id: &'static str,
     },
 }
 
-impl FromStr for DoorRule {
-    type Err = DoorRuleError;
+impl FromStr for HostAccessRule {
+    type Err = HostAccessRuleError;
 
-    fn from_str(written: &str) -> Result<Self, DoorRuleError> {
+    fn from_str(written: &str) -> Result<Self, HostAccessRuleError> {
         let (id, what) = match written.split_once('=') {
             Some((id, what)) => (id.trim(), Some(what.trim())),
             None => (written.trim(), None),
         };
-        let Some(id) = Door::IDS.iter().copied().find(|known| *known == id) else {
-            return Err(DoorRuleError::UnknownId { id: fit(id, 40) });
+        let Some(id) = HostAccess::IDS.iter().copied().find(|known| *known == id) else {
+            return Err(HostAccessRuleError::UnknownId { id: fit(id, 40) });
         };
-        let Some(what) = what else { return Ok(Self { id, opens: Opens::All }) };
+        let Some(what) = what else { return Ok(Self { id, allows: Allows::All }) };
         if what.chars().count() > EVIDENCE_CHARS {
-            return Err(DoorRuleError::TooLong { id });
+            return Err(HostAccessRuleError::TooLong { id });
         }
         let (begins, named) = what.strip_suffix('*').map_or((false, what), |named| (true, named));
         if named.is_empty() {
-            return Err(DoorRuleError::Empty { id });
+            return Err(HostAccessRuleError::Empty { id });
         }
         if PATHS.contains(&id) && !is_good_path(id, named) {
-            return Err(DoorRuleError::Path { id, path: fit(named, 80) });
+            return Err(HostAccessRuleError::Path { id, path: fit(named, 80) });
         }
         let folder = named.strip_suffix('/').filter(|_| PATHS.contains(&id) && named.starts_with('/'));
-        let opens = match (begins, folder) {
-            (true, _) => Opens::Beginning(spelled(id, named)),
-            (false, Some(folder)) => Opens::Under(folder.to_owned()),
-            (false, None) => Opens::Exactly(spelled(id, named)),
+        let allows = match (begins, folder) {
+            (true, _) => Allows::Beginning(spelled(id, named)),
+            (false, Some(folder)) => Allows::Under(folder.to_owned()),
+            (false, None) => Allows::Exactly(spelled(id, named)),
         };
-        Ok(Self { id, opens })
+        Ok(Self { id, allows })
     }
 }
 
-impl DoorRule {
-    /// Whether this rule opens `door`.
+impl HostAccessRule {
+    /// Whether this rule allows `access`.
     #[must_use]
-    pub fn opens(&self, door: &Door) -> bool {
-        if door.id != self.id {
+    pub fn allows(&self, access: &HostAccess) -> bool {
+        if access.id != self.id {
             return false;
         }
-        let what = spelled(self.id, &door.what);
-        match &self.opens {
-            Opens::All => true,
+        let what = spelled(self.id, &access.what);
+        match &self.allows {
+            Allows::All => true,
             _ if what.chars().count() > EVIDENCE_CHARS || climbs(&what) => false,
-            Opens::Exactly(named) => what == *named,
-            Opens::Under(folder) => {
+            Allows::Exactly(named) => what == *named,
+            Allows::Under(folder) => {
                 what.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
-            Opens::Beginning(named) => what.starts_with(named.as_str()),
+            Allows::Beginning(named) => what.starts_with(named.as_str()),
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn opens(rule: &str, id: &'static str, what: &str) -> bool {
-        rule.parse::<DoorRule>().unwrap().opens(&Door { id, what: what.to_owned() })
+        rule.parse::<HostAccessRule>().unwrap().allows(&HostAccess { id, what: what.to_owned() })
     }
 
     /// Rule, what it opens, what it keeps shut.
@@ -202,8 +202,8 @@ mod tests {
         let long = format!("bind=/{}", "x".repeat(EVIDENCE_CHARS));
         let wrong = ["binds=/srv", "", "Bind", "bind=", "bind=*", "capability= ", "bind=srv", "bind=/srv/../etc", "bind=/a//b"];
         let told = wrong.into_iter().chain(["bind=./x", "device=/dev/./sda", &long]).map(|rule| {
-            let error = rule.parse::<DoorRule>().unwrap_err();
-            error.to_string().replace(&Door::IDS.join(", "), "…")
+            let error = rule.parse::<HostAccessRule>().unwrap_err();
+            error.to_string().replace(&HostAccess::IDS.join(", "), "…")
         });
         insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r"
         `binds` is not a way to the host; there are …

@@ -2,10 +2,10 @@
 //! one is open to a caller is for `policy`; here each is found and named.
 
 use super::json::{Field, Json, Members, Shape};
-use super::{Door, Unreadable};
+use super::{HostAccess, Unreadable};
 use crate::image::ImageName;
 
-/// Longest evidence of a door. Stops foreign text from filling logs and answers.
+/// Longest evidence of host access. Stops foreign text from filling logs and answers.
 const EVIDENCE: usize = 256;
 /// Longest piece of an unknown mount type that is shown, for the same reason.
 const MOUNT_TYPE: usize = 40;
@@ -55,28 +55,28 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     ("ReadonlyPaths", TEXTS),
 ];
 
-/// Doors and image mounts, as they are found.
+/// Ways to the host and image mounts, as they are found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub doors: Vec<Door>,
+    pub host_access: Vec<HostAccess>,
     pub image_mounts: Vec<ImageName>,
 }
 
 impl Found {
-    /// Notes a door.
-    pub(super) fn door(&mut self, id: &'static str, what: &str) {
+    /// Notes a way to the host.
+    pub(super) fn access(&mut self, id: &'static str, what: &str) {
         let mut what: String = match what.char_indices().nth(EVIDENCE) {
             Some((end, _)) => what.get(..end).unwrap_or_default().to_owned() + "…",
             None => what.to_owned(),
         };
         what.shrink_to_fit();
-        self.doors.push(Door { id, what });
+        self.host_access.push(HostAccess { id, what });
     }
 
     /// Reads `HostConfig`, or the top level of a body that may carry its members (see `create`).
     pub(super) fn host_config(&mut self, config: &Members<'_>) -> Result<(), Unreadable> {
         if config.truth("Privileged")? {
-            self.door("privileged", "privileged");
+            self.access("privileged", "privileged");
         }
         for bind in config.texts("Binds")? {
             self.bind(bind?);
@@ -85,44 +85,44 @@ impl Found {
             self.mount(mount?)?;
         }
         for from in config.texts("VolumesFrom")? {
-            self.door("volumes-from", from?);
+            self.access("volumes-from", from?);
         }
         self.volume_driver(config.text("VolumeDriver")?);
         for device in config.objects("Devices")? {
-            self.door("device", &clean(device?.text("PathOnHost")?.unwrap_or("unnamed")));
+            self.access("device", &clean(device?.text("PathOnHost")?.unwrap_or("unnamed")));
         }
         for rule in config.texts("DeviceCgroupRules")? {
-            self.door("device", rule?);
+            self.access("device", rule?);
         }
         for request in config.objects("DeviceRequests")? {
-            self.door("device", request?.text("Driver")?.unwrap_or("request"));
+            self.access("device", request?.text("Driver")?.unwrap_or("request"));
         }
         for capability in config.words("CapAdd") {
-            self.door("capability", capability?);
+            self.access("capability", capability?);
         }
         for option in config.texts("SecurityOpt")? {
             let option = option?;
             if !matches!(option, "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true") {
-                self.door("security-opt", option);
+                self.access("security-opt", option);
             }
         }
         for (member, kind, plain) in NAMESPACES {
             if let Some(mode) = config.text(member)?
                 && !plain.contains(&mode)
             {
-                self.door("namespace", &format!("{kind}:{mode}"));
+                self.access("namespace", &format!("{kind}:{mode}"));
             }
         }
         if let Some(mode) = config.text("NetworkMode")?
             && (mode.trim().eq_ignore_ascii_case("host") || mode.contains(':'))
         {
-            self.door("namespace", &format!("network:{mode}"));
+            self.access("namespace", &format!("network:{mode}"));
         }
         if let Some(runtime) = config.text("Runtime")? {
-            self.door("runtime", runtime);
+            self.access("runtime", runtime);
         }
         if let Some(parent) = config.text("CgroupParent")? {
-            self.door("cgroup-parent", &clean(parent));
+            self.access("cgroup-parent", &clean(parent));
         }
         self.keys("sysctl", config, "Sysctls")?;
         // The runtime acts on some of these (hooks, other groups, other roots).
@@ -133,7 +133,7 @@ impl Found {
         // A list of any length replaces the engine's own; `null` leaves that in force.
         for (member, id) in [("MaskedPaths", "masked-paths"), ("ReadonlyPaths", "readonly-paths")] {
             if config.list(member)?.is_some() {
-                self.door(id, "replaced");
+                self.access(id, "replaced");
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Found {
     fn bind(&mut self, bind: &str) {
         let Some((source, _)) = bind.split_once(':') else { return };
         if !is_volume_name(source) {
-            self.door("bind", &clean(source));
+            self.access("bind", &clean(source));
         }
     }
 
@@ -151,7 +151,7 @@ impl Found {
     pub(super) fn mount(&mut self, mount: &Members<'_>) -> Result<(), Unreadable> {
         let source = mount.text("Source")?;
         match mount.text("Type")? {
-            Some("bind" | "npipe") => self.door("bind", &clean(source.unwrap_or_default())),
+            Some("bind" | "npipe") => self.access("bind", &clean(source.unwrap_or_default())),
             Some("volume") => {
                 let options = mount.object("VolumeOptions")?;
                 if let Some(driver) = options.map(|options| options.object("DriverConfig")).transpose()?.flatten() {
@@ -164,7 +164,7 @@ impl Found {
                 self.image_mounts.push(name.map_err(|error| Unreadable::Reference(error.to_string()))?);
             }
             Some("tmpfs") => {}
-            Some("cluster") => self.door("mount", "cluster"),
+            Some("cluster") => self.access("mount", "cluster"),
             // What a newer engine may bring could be content, as image mounts were. Without a type dockerd mounts nothing.
             other => {
                 let shown = crate::text::fit(other.unwrap_or_default(), MOUNT_TYPE);
@@ -177,7 +177,7 @@ impl Found {
     /// Notes a volume driver that is not the engine's own.
     pub(super) fn volume_driver(&mut self, driver: Option<&str>) {
         if let Some(driver) = driver.filter(|driver| *driver != "local") {
-            self.door("volume-driver", driver);
+            self.access("volume-driver", driver);
         }
     }
 
@@ -186,11 +186,11 @@ impl Found {
     pub(super) fn log(&mut self, log: &Members<'_>, driver: &str, options: &str) -> Result<(), Unreadable> {
         match log.text(driver)? {
             Some(driver) if PLAIN_LOGS.contains(&driver) => {}
-            Some(driver) => self.door("log-driver", driver),
+            Some(driver) => self.access("log-driver", driver),
             None => {
                 for (option, _) in log.map(options)? {
                     if !PLAIN_LOG_OPTIONS.contains(&option.as_ref()) {
-                        self.door("log-driver", &format!("default:{option}"));
+                        self.access("log-driver", &format!("default:{option}"));
                     }
                 }
             }
@@ -202,8 +202,8 @@ impl Found {
     pub(super) fn keys(&mut self, id: &'static str, of: &Members<'_>, member: &str) -> Result<(), Unreadable> {
         for (key, value) in of.map(member)? {
             match value {
-                Json::Text(value) => self.door(id, &format!("{key}={value}")),
-                Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => self.door(id, key),
+                Json::Text(value) => self.access(id, &format!("{key}={value}")),
+                Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => self.access(id, key),
             }
         }
         Ok(())
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_the_host_is_a_door() {
+    fn every_way_to_the_host_is_named() {
         for (config, id, what) in [
             (r#"{"Privileged":true}"#, "privileged", "privileged"),
             (r#"{"privileged":true}"#, "privileged", "privileged"),
@@ -333,13 +333,13 @@ mod tests {
             (r#"{"ReadonlyPaths":["/x"]}"#, "readonly-paths", "replaced"),
         ] {
             let found = found(config).unwrap();
-            assert_eq!(found.doors, [Door { id, what: what.into() }], "{config}");
-            assert!(Door::IDS.contains(&id), "{id}");
+            assert_eq!(found.host_access, [HostAccess { id, what: what.into() }], "{config}");
+            assert!(HostAccess::IDS.contains(&id), "{id}");
         }
     }
 
     #[test]
-    fn what_stays_inside_is_no_door() {
+    fn what_stays_inside_is_no_host_access() {
         for config in [
             "{}",
             r#"{"Privileged":false,"Binds":null,"CapAdd":null,"MaskedPaths":null,"SecurityOpt":null,"Sysctls":{},"Devices":[]}"#,
@@ -355,7 +355,7 @@ mod tests {
             r#"{"PidMode":"","IpcMode":"private","CgroupnsMode":"private","NetworkMode":"none"}"#,
             r#"{"NetworkMode":"my_net","CapDrop":["ALL"],"Tmpfs":{"/run":""},"Memory":1e9}"#,
         ] {
-            assert_eq!(found(config).unwrap().doors, [], "{config}");
+            assert_eq!(found(config).unwrap().host_access, [], "{config}");
         }
     }
 
@@ -380,9 +380,9 @@ mod tests {
     }
 
     #[test]
-    fn an_image_mount_is_an_image_and_no_door() {
+    fn an_image_mount_is_an_image_and_no_host_access() {
         let found = found(r#"{"Mounts":[{"Type":"image","Source":"r.example/a","Target":"/i"}]}"#).unwrap();
-        assert_eq!((found.doors, found.image_mounts), (vec![], vec![ImageName::parse("r.example/a").unwrap()]));
+        assert_eq!((found.host_access, found.image_mounts), (vec![], vec![ImageName::parse("r.example/a").unwrap()]));
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
     fn evidence_is_bounded() {
         let config = format!(r#"{{"Binds":["/{}:/h"]}}"#, "é".repeat(1_000));
         let found = found(&config).unwrap();
-        assert_eq!(found.doors[0].what.chars().count(), EVIDENCE + 1);
-        assert!(found.doors[0].what.ends_with('…'));
+        assert_eq!(found.host_access[0].what.chars().count(), EVIDENCE + 1);
+        assert!(found.host_access[0].what.ends_with('…'));
     }
 }

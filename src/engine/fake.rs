@@ -12,7 +12,7 @@ use crate::image::{ImageName, Reference};
 
 /// An engine in memory. Resolves names as a real one does: whole ids, then names, then beginnings of ids that fit one object.
 #[derive(Debug, Default)]
-pub struct Twin {
+pub struct Fake {
     state: Mutex<State>,
 }
 
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Asks {
     }
 }
 
-impl Twin {
+impl Fake {
     /// An engine with nothing on it.
     #[must_use]
     pub fn new() -> Self {
@@ -237,7 +237,7 @@ fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
     if found.next().is_some() { None } else { Some(first) }
 }
 
-impl Api for Twin {
+impl Api for Fake {
     fn image<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Image>> {
         self.answer(format!("image {name}"), |state| state.image(name).cloned())
     }
@@ -310,8 +310,8 @@ impl Api for Twin {
     fn info(&self, _: Instant) -> Reply<'_, Info> {
         let text = str::to_owned;
         self.answer("info".to_owned(), |state| Info {
-            id: text("twin"),
-            host: text("twin"),
+            id: text("fake"),
+            host: text("fake"),
             engine: text("28.5.2"),
             store: Store::Classic,
             authorization: vec![text("img-authz")],
@@ -336,7 +336,7 @@ impl Api for Twin {
         });
         Box::pin(async move {
             let unreachable =
-                |error: std::io::Error| EngineError::Unreachable { socket: "twin".to_owned(), cause: error.to_string() };
+                |error: std::io::Error| EngineError::Unreachable { socket: "fake".to_owned(), cause: error.to_string() };
             linked.await?.map_err(unreachable)
         })
     }

@@ -41,7 +41,7 @@ pub struct Record {
 }
 
 /// All approvals, in memory and in `approvals.jsonl`.
-pub struct Records {
+pub struct Approvals {
     shared: Arc<Shared>,
     /// Where the file is written; by whoever keeps an approval, if nowhere.
     workers: Option<tokio::runtime::Handle>,
@@ -83,21 +83,21 @@ enum Change {
     Replaced,
 }
 
-impl Records {
+impl Approvals {
     /// Reads what an earlier gate kept. Lines that cannot be read are left out; the file is made anew without them.
     pub fn open(path: &Path) -> Self {
         let (known, torn, spare) = match File::open(path) {
             Ok(file) => load(&file),
             Err(_) => (Known::default(), false, 0),
         };
-        let records = Self::with(Some(path.to_owned()), known, spare);
+        let approvals = Self::with(Some(path.to_owned()), known, spare);
         if torn {
             tracing::warn!(path = %path.display(), "some records of approvals could not be read and are dropped");
         }
         if torn || spare > SPARE_LINES {
-            records.shared.rewrite();
+            approvals.shared.rewrite();
         }
-        records
+        approvals
     }
 
     /// What a gate keeps in this file, for a command that asks: the file is the gate's, and stays as it is.
@@ -107,7 +107,7 @@ impl Records {
         Self::with(None, known, 0)
     }
 
-    /// Records that are kept in memory alone.
+    /// Approvals that are kept in memory alone.
     #[must_use]
     pub fn in_memory() -> Self {
         Self::with(None, Known::default(), 0)
@@ -289,8 +289,8 @@ mod tests {
     fn approvals_outlive_the_gate() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("approvals.jsonl");
-        Records::open(&path).keep(&record("r.example/a"));
-        let again = Records::open(&path);
+        Approvals::open(&path).keep(&record("r.example/a"));
+        let again = Approvals::open(&path);
         assert_eq!(again.of(&Digest::of(b"image")), [("r.example/a".parse().unwrap(), Digest::of(b"manifest"))]);
         assert!(again.of(&Digest::of(b"other")).is_empty());
     }
@@ -299,9 +299,9 @@ mod tests {
     fn torn_lines_are_dropped_and_the_rest_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("approvals.jsonl");
-        Records::open(&path).keep(&record("r.example/a"));
+        Approvals::open(&path).keep(&record("r.example/a"));
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"image_id\":").unwrap();
-        assert_eq!(Records::open(&path).of(&Digest::of(b"image")).len(), 1);
+        assert_eq!(Approvals::open(&path).of(&Digest::of(b"image")).len(), 1);
         assert!(std::fs::read_to_string(&path).unwrap().ends_with("}\n"));
     }
 
@@ -309,10 +309,10 @@ mod tests {
     fn who_only_looks_leaves_the_file_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("approvals.jsonl");
-        Records::open(&path).keep(&record("r.example/a"));
+        Approvals::open(&path).keep(&record("r.example/a"));
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"image_id\":").unwrap();
         let before = std::fs::read(&path).unwrap();
-        let looking = Records::look(&path);
+        let looking = Approvals::look(&path);
         assert_eq!(looking.of(&Digest::of(b"image")).len(), 1);
         looking.keep(&record("r.example/b"));
         assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -323,20 +323,20 @@ mod tests {
     async fn an_approval_counts_before_it_is_on_disk() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("approvals.jsonl");
-        let mut records = Records::open(&path);
-        records.write_on(tokio::runtime::Handle::current());
-        let disk = Arc::clone(&records.shared);
+        let mut approvals = Approvals::open(&path);
+        approvals.write_on(tokio::runtime::Handle::current());
+        let disk = Arc::clone(&approvals.shared);
         let disk = disk.spare.lock().unwrap();
         for number in 0..MAX_DUE + 10 {
             let image_id = Digest::of(number.to_string().as_bytes());
-            records.keep(&Record { image_id, ..record("r.example/a") });
+            approvals.keep(&Record { image_id, ..record("r.example/a") });
         }
-        assert!(records.knows(&"r.example/a".parse().unwrap()) && !records.knows(&"r.example/b".parse().unwrap()));
-        assert!(records.shared.due().lines.len() <= MAX_DUE, "what waits for the disk is bounded");
+        assert!(approvals.knows(&"r.example/a".parse().unwrap()) && !approvals.knows(&"r.example/b".parse().unwrap()));
+        assert!(approvals.shared.due().lines.len() <= MAX_DUE, "what waits for the disk is bounded");
         assert!(!path.exists());
         drop(disk);
-        records.end();
-        let again = Records::open(&path);
+        approvals.end();
+        let again = Approvals::open(&path);
         for number in [0, MAX_DUE + 9] {
             assert_eq!(again.of(&Digest::of(number.to_string().as_bytes())).len(), 1, "{number}");
         }
@@ -344,27 +344,27 @@ mod tests {
 
     #[test]
     fn one_image_does_not_fill_the_records() {
-        let records = Records::in_memory();
+        let approvals = Approvals::in_memory();
         for number in 0..100 {
-            records.keep(&record(&format!("r.example/a{number}")));
+            approvals.keep(&record(&format!("r.example/a{number}")));
         }
-        assert_eq!(records.of(&Digest::of(b"image")).len(), MAX_PER_IMAGE);
+        assert_eq!(approvals.of(&Digest::of(b"image")).len(), MAX_PER_IMAGE);
     }
     #[test]
     fn a_restart_knows_the_newest_as_memory_did_and_the_file_stays_small() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("approvals.jsonl");
-        let records = Records::open(&path);
+        let approvals = Approvals::open(&path);
         for number in 0..=MAX_PER_IMAGE {
-            records.keep(&record(&format!("r.example/a{number}")));
+            approvals.keep(&record(&format!("r.example/a{number}")));
         }
-        assert_eq!(Records::open(&path).of(&Digest::of(b"image")), records.of(&Digest::of(b"image")));
+        assert_eq!(Approvals::open(&path).of(&Digest::of(b"image")), approvals.of(&Digest::of(b"image")));
         // Names that take turns: each pushes out the next.
         for number in 0..3 * SPARE_LINES {
-            records.keep(&record(&format!("r.example/a{}", number % (MAX_PER_IMAGE + 1))));
+            approvals.keep(&record(&format!("r.example/a{}", number % (MAX_PER_IMAGE + 1))));
         }
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines <= SPARE_LINES + MAX_PER_IMAGE + 1, "{lines}");
-        assert_eq!(Records::open(&path).of(&Digest::of(b"image")), records.of(&Digest::of(b"image")));
+        assert_eq!(Approvals::open(&path).of(&Digest::of(b"image")), approvals.of(&Digest::of(b"image")));
     }
 }
