@@ -247,7 +247,7 @@ mod tests {
         use crate::audit::MemoryJournal;
         use crate::engine::{Container, Fake};
         use crate::gate::{Approvals, Identity, Limits as GateLimits, Rules};
-        use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture};
+        use crate::policy::{Policy, Posture};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
@@ -264,17 +264,7 @@ mod tests {
                 started_at: None,
             });
         }
-        let (host_access, plugins, scopes) = (Vec::new(), Vec::new(), Vec::new());
-        let policy = Policy {
-            mode: Mode::Enforce,
-            audit: AuditRule::GoOn,
-            posture: Posture::Images,
-            host_access,
-            build: BuildRule::Deny,
-            http2: Http2Rule::Open,
-            plugins,
-            scopes,
-        };
+        let policy = Policy::closed(Posture::Images);
         let rules = Rules::Good { policy, verifiers: Vec::new() };
         let workers = tokio::runtime::Handle::current();
         let journal = Arc::new(MemoryJournal::default());

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal, Recorded};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
-use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Policy, Posture, Reason, Verdict};
+use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Verdict};
 use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Urgency, Verifier};
 use crate::wire::{Answer, Call, CallError, NoEnd};
@@ -91,7 +91,7 @@ pub enum Rules {
     Good {
         /// The policy.
         policy: Policy,
-        /// One of each kind that the policy requires.
+        /// Those that the policy requires, by their names.
         verifiers: Vec<Arc<dyn Verifier>>,
     },
     /// Faulty settings, and no earlier good ones: what touches an image is refused, all else passes.
@@ -344,7 +344,7 @@ impl Gate {
         if matches!(place, Some(None)) {
             return self.answer(
                 Some((&call, &intent)),
-                &Verdict::Deny(Reason::Overloaded),
+                &self.refusing(Reason::Overloaded),
                 &Facts::default(),
                 Holds::default(),
                 began,
@@ -366,15 +366,15 @@ impl Gate {
             (_, _, place) => place,
         };
         let verdict = match verdict {
-            Verdict::Allow(_) if matches!(place, Some(None)) => Verdict::Deny(Reason::Overloaded),
+            Verdict::Allow(_) if matches!(place, Some(None)) => self.refusing(Reason::Overloaded),
             Verdict::Allow(permit) => match self.hold_name(&call, &intent, began).await {
                 Ok(lease) => {
                     holds.lease = lease.or(holds.lease);
                     Verdict::Allow(permit)
                 }
-                Err(reason) => Verdict::Deny(reason),
+                Err(reason) => self.refusing(reason),
             },
-            Verdict::Deny(reason) => Verdict::Deny(reason),
+            refused @ (Verdict::WouldDeny(_) | Verdict::Deny(_)) => refused,
         };
         if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
             self.pull_begins(pull, &call, began).await;
@@ -399,7 +399,7 @@ impl Gate {
 
     /// Refuses and records a post that never became a call.
     pub fn refuse(&self, reason: Reason) -> Answer {
-        self.answer(None, &Verdict::Deny(reason), &Facts::default(), Holds::default(), Instant::now())
+        self.answer(None, &self.refusing(reason), &Facts::default(), Holds::default(), Instant::now())
     }
 
     /// Reads what the daemon posted to `AuthZRes`, as far as it is there.
@@ -437,7 +437,7 @@ impl Gate {
             Some(claim) => match self.hold(&key, claim, intent, began).await {
                 Ok(number) => Some(number),
                 Err(reason) => {
-                    return (Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) }, Holds::default());
+                    return (Judgement { facts: Facts::default(), verdict: self.refusing(reason) }, Holds::default());
                 }
             },
         };
@@ -451,7 +451,7 @@ impl Gate {
             match (&judgement.verdict, &judgement.facts.container) {
                 (Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) => self.leases.judged(lease, id),
                 // In mode `permissive` the daemon goes on and posts AuthZRes, which ends the lease as well.
-                (Verdict::Allow(_) | Verdict::Deny(_), _) => self.leases.give_up(lease),
+                (Verdict::Allow(_) | Verdict::WouldDeny(_) | Verdict::Deny(_), _) => self.leases.give_up(lease),
             }
         }
         (judgement, Holds { lease, turn: None })
@@ -469,7 +469,7 @@ impl Gate {
         let turn = match self.plugins.begin(&call_key(call), plugin) {
             Ok(turn) => turn,
             Err(reason) => {
-                return (Judgement { facts: Facts::default(), verdict: Verdict::Deny(reason) }, Holds::default());
+                return (Judgement { facts: Facts::default(), verdict: self.refusing(reason) }, Holds::default());
             }
         };
         let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
@@ -479,7 +479,7 @@ impl Gate {
                     self.plugins.judged(turn, id, *digest);
                 }
                 (Verdict::Allow(_), _) => {}
-                (Verdict::Deny(_), _) => self.plugins.give_up(turn),
+                (Verdict::WouldDeny(_) | Verdict::Deny(_), _) => self.plugins.give_up(turn),
             }
         }
         (judgement, Holds { lease: None, turn })
@@ -661,39 +661,43 @@ impl Gate {
         }
     }
 
-    /// Approvals the verdict, keeps what was approved, and answers.
+    /// A refusal of the gate's own, as the mode carries it out.
+    fn refusing(&self, reason: Reason) -> Verdict {
+        Verdict::refusing(reason, self.mode())
+    }
+
+    /// Records the verdict, keeps what was approved, and answers.
     fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, holds: Holds, began: Instant) -> Answer {
-        let mode = self.mode();
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
         let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage))
             && !read.is_some_and(|(_, intent)| is_recorded(intent));
         if !is_silent {
-            let recorded = self.journal.record(&self.entry(read, verdict, facts, mode, began));
-            let is_passing = matches!((verdict, mode), (Verdict::Allow(_), Mode::Enforce));
-            if recorded == Recorded::Lost && is_passing && self.audit_rule() == AuditRule::Require {
+            let recorded = self.journal.record(&self.entry(read, verdict, facts, began));
+            let is_required = self.audit_rule() == AuditRule::Require && self.mode() == Mode::Enforce;
+            if recorded == Recorded::Lost && matches!(verdict, Verdict::Allow(_)) && is_required {
                 if let Some((call, _)) = read {
                     self.take_back(call, holds);
                 }
                 return self.answer(read, &Verdict::Deny(Reason::AuditUnavailable), facts, Holds::default(), began);
             }
         }
-        let (decision, code) = match (verdict, mode) {
-            (Verdict::Allow(_), _) => ("allow", ""),
-            (Verdict::Deny(reason), Mode::Enforce) => ("deny", reason.code()),
-            (Verdict::Deny(reason), Mode::Permissive) => ("would-deny", reason.code()),
+        let (decision, code) = match verdict {
+            Verdict::Allow(_) => ("allow", ""),
+            Verdict::WouldDeny(reason) => ("would-deny", reason.code()),
+            Verdict::Deny(reason) => ("deny", reason.code()),
         };
         if !is_probe(read, verdict) {
             self.metrics.decided(action, decision, code, began.elapsed());
         }
-        if let Verdict::Allow(permit) = verdict {
-            for approval in permit.approvals() {
-                self.keep(approval);
+        match verdict {
+            Verdict::Allow(permit) => {
+                for approval in permit.approvals() {
+                    self.keep(approval);
+                }
+                Answer::Allow
             }
-        }
-        match (verdict, mode) {
-            (Verdict::Allow(_), _) => Answer::Allow,
-            (Verdict::Deny(_), Mode::Permissive) => Answer::Allow,
-            (Verdict::Deny(reason), Mode::Enforce) => Answer::Deny(reason.message()),
+            Verdict::WouldDeny(_) => Answer::Allow,
+            Verdict::Deny(reason) => Answer::Deny(reason.message()),
         }
     }
 
@@ -705,12 +709,12 @@ impl Gate {
         }
     }
 
-    fn entry(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, mode: Mode, began: Instant) -> Entry {
+    fn entry(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Entry {
         let event = match verdict {
             Verdict::Allow(_) if facts.about_self => Event::Gate,
             Verdict::Allow(_) => Event::Allowed,
-            Verdict::Deny(_) if is_probe(read, verdict) => Event::Probe,
-            Verdict::Deny(_) => Event::Blocked,
+            Verdict::WouldDeny(_) | Verdict::Deny(_) if is_probe(read, verdict) => Event::Probe,
+            Verdict::WouldDeny(_) | Verdict::Deny(_) => Event::Blocked,
         };
         let mut entry = Entry::new(crate::clock::now(), event);
         let number = self.decisions.fetch_add(1, Ordering::Relaxed);
@@ -735,7 +739,7 @@ impl Gate {
                 if let Some(approval) = approvals.first() {
                     entry.image_id = approval.id.map(|id| id.to_string()).unwrap_or_default();
                     entry.digest = approval.vouches.first().map(|vouch| vouch.digest().to_string()).unwrap_or_default();
-                    entry.verifiers = approval.vouches.iter().map(crate::trust::Vouch::verifier).collect();
+                    entry.verifiers = approval.vouches.iter().map(|vouch| vouch.verifier().clone()).collect();
                     entry.signers = approval.vouches.iter().flat_map(|vouch| vouch.signers().to_vec()).collect();
                 }
                 if let Some((since, until)) = permit.stale() {
@@ -751,10 +755,10 @@ impl Gate {
                     tracing::warn!(action = entry.action, "a call about this gate's own plugin was let pass");
                 }
             }
-            Verdict::Deny(reason) => {
+            Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
                 entry.code = reason.code();
                 entry.message = reason.message();
-                entry.enforced = mode == Mode::Enforce;
+                entry.enforced = matches!(verdict, Verdict::Deny(_));
                 if let Some(policy::ImageFacts { local: policy::Local::Present { id, .. }, .. }) = facts.images.first() {
                     entry.image_id = id.to_string();
                 }
@@ -782,7 +786,7 @@ fn is_ours(call: &Call, intent: &Intent) -> bool {
 /// Whether this is `doctor`'s question whether the gate is asked: the start of no container by a whole id. It is nobody's attempt
 /// at anything, and whoever else sends that header hides nothing by it.
 fn is_probe(read: Option<(&Call, &Intent)>, verdict: &Verdict) -> bool {
-    let (Some((call, Intent::Start(start))), Verdict::Deny(Reason::ContainerUnknown { .. })) = (read, verdict) else {
+    let (Some((call, Intent::Start(start))), Some(Reason::ContainerUnknown { .. })) = (read, verdict.refusal()) else {
         return false;
     };
     identity::is_full_id(&start.container) && call.header(PROBE_HEADER).is_some()
@@ -791,7 +795,10 @@ fn is_probe(read: Option<(&Call, &Intent)>, verdict: &Verdict) -> bool {
 /// What can be said without finding anything out.
 fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
     match rules {
-        Rules::Good { policy, .. } => policy::precheck(policy, intent),
+        Rules::Good { policy, .. } => {
+            let is_known = policy::needs(policy, intent) == Needs::Nothing;
+            is_known.then(|| policy::decide(policy, intent, &Facts::default()))
+        }
         Rules::Faulty { fault, posture } => Some(policy::decide_without_policy(fault, *posture, intent)),
     }
 }

@@ -1,23 +1,35 @@
-//! The policy: what was written ([`Settings`]), what it means ([`Policy`]), and the decision ([`decide`]), a plain function
-//! of policy, intent, facts and time. Nothing here touches a socket or a file.
+//! The policy: what was written ([`Settings`]), what it means ([`Policy`]), what has to be found out about a call ([`needs`]), and the
+//! decision ([`decide`]), a plain function of policy, intent and facts. Nothing here touches a socket, a file or the clock.
 
+mod approve;
 mod decide;
 mod facts;
 mod host_access;
+mod needs;
 mod reason;
+mod rules;
+mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-pub use decide::{Approval, Grounds, Permit, Verdict, decide, decide_without_policy, precheck, questions};
+pub use approve::questions;
+pub use decide::{decide, decide_without_policy};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use host_access::{HostAccessRule, HostAccessRuleError};
+pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
+pub use rules::{FurtherRules, Rule};
+pub use scope::{Requirement, Scope};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};
+pub use verdict::{Approval, Grounds, Permit, Verdict};
 
-use crate::image::{Host, Reference, Repository};
+use std::collections::BTreeMap;
+
+use crate::image::{Reference, Repository};
 use crate::request::HostAccess;
-use crate::trust::VerifierKind;
+use crate::trust::{Binding, VerifierName};
 
 /// What the settings mean: nothing left to interpret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +48,12 @@ pub struct Policy {
     pub http2: Http2Rule,
     /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
     pub plugins: Vec<Reference>,
+    /// Who can be asked, and what a yes of theirs binds.
+    pub verifiers: BTreeMap<VerifierName, Binding>,
     /// The registries allowed, each with what it requires. Matched by exact host.
     pub scopes: Vec<Scope>,
-}
-
-/// A part of the reference space and what vouches for images in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// The registry.
-    pub host: Host,
-    /// All of these must vouch. Empty: the registry itself must hold the manifest.
-    pub require: Vec<VerifierKind>,
+    /// Rules beside those that every gate has.
+    pub rules: FurtherRules,
 }
 
 /// Whether refusals are carried out.
@@ -100,6 +107,35 @@ pub enum Http2Rule {
 }
 
 impl Policy {
+    /// One that allows no image, and nothing that a setting has to allow.
+    #[must_use]
+    pub fn closed(posture: Posture) -> Self {
+        Self {
+            mode: Mode::Enforce,
+            audit: AuditRule::GoOn,
+            posture,
+            host_access: Vec::new(),
+            build: BuildRule::Deny,
+            http2: Http2Rule::Open,
+            plugins: Vec::new(),
+            verifiers: BTreeMap::new(),
+            scopes: Vec::new(),
+            rules: FurtherRules::default(),
+        }
+    }
+
+    /// One registry, whose images this verifier vouches for. For tests.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(posture: Posture, host: &str, verifier: &VerifierName, binding: Binding) -> Self {
+        let require = Requirement::One(verifier.clone());
+        Self {
+            verifiers: BTreeMap::from([(verifier.clone(), binding)]),
+            scopes: vec![Scope { host: host.parse().unwrap(), require }],
+            ..Self::closed(posture)
+        }
+    }
+
     /// The first of these ways to the host that is forbidden: in posture `lockdown`, one that no rule opens.
     #[must_use]
     pub fn forbidden<'d>(&self, host_access: &'d [HostAccess]) -> Option<&'d HostAccess> {
@@ -114,18 +150,9 @@ impl Policy {
     pub fn scope(&self, repository: &Repository) -> Option<&Scope> {
         self.scopes.iter().find(|scope| scope.host.as_str() == repository.host_str())
     }
-}
 
-impl Scope {
-    /// The verifiers to ask: those required, or the registry where none is.
-    #[must_use]
-    pub fn verifiers(&self) -> &[VerifierKind] {
-        if self.require.is_empty() { &[VerifierKind::Registry] } else { &self.require }
-    }
-
-    /// Whether no signature and no list stands behind images of this scope.
-    #[must_use]
-    pub fn is_weak(&self) -> bool {
-        self.require.is_empty()
+    /// The scopes in which no signature and no list stands behind images.
+    pub fn weak_scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes.iter().filter(|scope| scope.require.is_weak(&self.verifiers))
     }
 }

@@ -3,13 +3,15 @@
 
 pub mod allowlist;
 mod asking;
+mod name;
 pub mod notary;
 pub mod registry;
 pub mod tuf;
 mod verifier;
 mod vouch;
 
+pub use name::{Binding, VerifierName, VerifierNameError};
 #[cfg(test)]
 pub use verifier::Fake;
 pub use verifier::{Answer, Figures, Verifier};
-pub use vouch::{Freshness, Hashed, Question, TrustCode, TrustError, Urgency, VerifierKind, Vouch};
+pub use vouch::{Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Vouch};

@@ -70,7 +70,7 @@ pub struct Entry {
     pub digest: String,
     /// Who vouched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub verifiers: Vec<crate::trust::VerifierKind>,
+    pub verifiers: Vec<crate::trust::VerifierName>,
     /// Who signed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<String>,

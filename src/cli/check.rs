@@ -140,7 +140,7 @@ fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
     let Judgement { facts, verdict } = runtime.block_on(gate.judge(intent));
     let (allow, code, message) = match &verdict {
         Verdict::Allow(permit) => (true, "", allowed(permit)),
-        Verdict::Deny(reason) => {
+        Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
             if is_ours_to_find_out(reason) {
                 let alive = runtime.block_on(place.alive(View::of(&place.settings)));
                 return Err(untold(reason, &place.name(), alive.as_ref()));
@@ -153,7 +153,7 @@ fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }
     if gate.mode() == Mode::Permissive {
-        steps.push("MODE is audit: whatever is refused is recorded, and passes".to_owned());
+        steps.push("MODE is permissive: whatever is refused is recorded, and passes".to_owned());
     }
     Ok(Report { action: intent.action(), subject: intent.subject(), settings: place.told(), steps, allow, code, message })
 }
@@ -164,8 +164,8 @@ fn allowed(permit: &Permit) -> String {
         Grounds::NoImage => "it needs nobody's approval".to_owned(),
         Grounds::Setting(setting) => format!("{setting} lets it pass"),
         Grounds::Content(approvals) => {
-            let mut by: Vec<&str> =
-                approvals.iter().flat_map(|approval| &approval.vouches).map(|vouch| vouch.verifier().name()).collect();
+            let vouches = approvals.iter().flat_map(|approval| &approval.vouches);
+            let mut by: Vec<String> = vouches.map(|vouch| vouch.verifier().to_string()).collect();
             by.dedup();
             if by.is_empty() {
                 "the registry is allowed, and nobody has to vouch".to_owned()

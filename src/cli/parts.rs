@@ -11,14 +11,14 @@ use crate::files::{Outlives, Texts, read_text, replace};
 use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Rules};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, server_files};
-use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Scope, Settings};
+use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Settings};
 use crate::registry::{self, Registry};
 use crate::text::fit;
-use crate::trust::Verifier;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::notary::{self, Notary, Source};
 use crate::trust::registry::RegistryVerifier;
 use crate::trust::tuf::Pins;
+use crate::trust::{Verifier, VerifierName};
 
 /// The settings that were last in force without a fault, in the state folder.
 pub(super) const LAST_GOOD: &str = "settings.json";
@@ -306,10 +306,10 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
         }
         verifiers.push(Arc::new(notary));
     }
-    if policy.scopes.iter().any(Scope::is_weak) {
+    if policy.verifiers.contains_key(&VerifierName::REGISTRY) {
         let certs = certificate_folders(settings);
-        let weak = policy.scopes.iter().filter(|scope| scope.is_weak());
-        let given = weak.filter_map(|scope| certificates_of(scope.host.as_str(), &certs, &mut kept.files)).collect();
+        let given =
+            policy.weak_scopes().filter_map(|scope| certificates_of(scope.host.as_str(), &certs, &mut kept.files)).collect();
         let registry = Registry::new(registry::Settings { credentials, certs, given, ..registry::Settings::default() });
         verifiers.push(Arc::new(RegistryVerifier::new(Arc::new(registry))));
     }
@@ -626,10 +626,7 @@ mod tests {
         let (_, _, mut kept) = Host::start(&host.settings());
         std::fs::remove_file(&path).unwrap();
         let (rules, _) = rules(&host.settings(), &mut kept);
-        assert!(
-            matches!(rules, Rules::Good { policy, .. } if !policy.scopes.iter().any(Scope::is_weak)),
-            "a reload: required still"
-        );
+        assert!(matches!(rules, Rules::Good { policy, .. } if policy.weak_scopes().next().is_none()), "a reload: required still");
         assert_eq!(entries(&Host::start(&host.settings()).2), None, "a new start without the file");
         assert!(!host.at("state").join(super::super::last_good::ALLOWLIST).exists());
         host.write("config/allowlist.json", "{");

@@ -234,8 +234,7 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
 
 /// What good settings have that somebody may not have meant.
 fn notes(policy: &crate::policy::Policy) -> Vec<String> {
-    let weak: Vec<String> =
-        policy.scopes.iter().filter(|scope| scope.is_weak()).map(|scope| quoted(scope.host.as_str())).take(8).collect();
+    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.host.as_str())).take(8).collect();
     let mut notes = Vec::new();
     if !weak.is_empty() {
         notes.push(format!("nobody vouches for images of {}: whatever that registry holds may run", weak.join(", ")));

@@ -8,10 +8,11 @@ use super::{Gate, urgency};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
-    self, Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, Policy, Posture, Reason, ServiceFacts,
+    self, Asked, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture, Reason,
+    ServiceFacts,
 };
-use crate::request::{Intent, PluginCall, PluginChange, Pulled, Service, Start, StartAction, Unreadable};
-use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
+use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;
@@ -61,38 +62,31 @@ impl Gate {
             OnBehalf::Gate => &*self.ends,
         };
         let asking = Asking { gate: self, policy, verifiers, urgency: urgency(intent), deadline, engine, on_behalf };
-        asking.facts(intent).await.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
+        asking
+            .facts(&policy::needs(policy, intent))
+            .await
+            .unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
     }
 }
 
 impl Asking<'_> {
-    async fn facts(&self, intent: &Intent) -> Result<Facts, Reason> {
-        match intent {
-            Intent::Pull(pull) => {
-                let (tag, digest) = match &pull.what {
-                    Pulled::Tag(tag) => (Some(tag.clone()), None),
-                    Pulled::Digest(digest) => (None, Some(*digest)),
-                    Pulled::AllTags => (None, None),
-                };
-                self.by_name(&[Reference { repository: pull.repository.clone(), tag, digest }]).await
-            }
-            Intent::Create(create) => {
-                let names = create.image.iter().chain(&create.image_mounts);
-                self.on_host(names.cloned().collect(), &[]).await
-            }
-            Intent::Start(start) => self.start(&start.container).await,
-            Intent::Service(Service::Spec { image, image_mounts, networks, .. }) => {
+    async fn facts(&self, needs: &Needs<'_>) -> Result<Facts, Reason> {
+        let owned = |names: &[&ImageName]| names.iter().map(|name| (*name).clone()).collect();
+        match needs {
+            Needs::Nothing => Ok(Facts::default()),
+            Needs::Named(reference) => self.by_name(std::slice::from_ref(reference)).await,
+            Needs::Held(names) => self.on_host(owned(names), &[]).await,
+            Needs::Container(container) => self.start(container).await,
+            Needs::Service { images, networks } => {
                 let networks = self.networks(networks).await?;
-                let facts = self.service(image.iter().chain(image_mounts).cloned().collect()).await?;
+                let facts = self.service(owned(images)).await?;
                 Ok(Facts { networks, ..facts })
             }
-            Intent::Service(Service::Rollback { service }) => self.rollback(service).await,
-            Intent::Plugin(call) => self.plugin(call).await,
-            Intent::Network { .. } => {
+            Needs::Rollback(service) => self.rollback(service).await,
+            Needs::Plugin(call) => self.plugin(call).await,
+            Needs::OwnAddresses => {
                 Ok(Facts { own_addresses: self.gate.own.addresses(&self.gate.workers).await, ..Facts::default() })
             }
-            // The rest is decided without facts.
-            _ => Ok(Facts::default()),
         }
     }
 
@@ -346,22 +340,24 @@ impl Asking<'_> {
         ImageFacts { name, local: Local::Present { id, by_name, digests, config }, repositories, asked: Vec::new() }
     }
 
-    /// Puts the questions. By id, the first repository that vouches in full is enough.
+    /// Puts the questions. By id, the first repository that vouches as required is enough.
     async fn ask(&self, mut image: ImageFacts) -> Result<ImageFacts, Reason> {
         let by_id = image.judged_reference().is_none();
         let questions = policy::questions(self.policy, &image);
         let mut questions = questions.into_iter().peekable();
-        let mut whole = true;
         while let Some((repository, verifier, question)) = questions.next() {
-            let answer = self.put(&repository, verifier, &question).await?;
-            whole &= answer.is_ok();
-            let last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
-            image.asked.push(Asked { repository, verifier, question, answer });
-            if last {
-                if by_id && whole {
-                    break;
-                }
-                whole = true;
+            let answer = self.put(&repository, &verifier, &question).await?;
+            let is_last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
+            image.asked.push(Asked { repository: repository.clone(), verifier, question, answer });
+            if !is_last || !by_id {
+                continue;
+            }
+            let said_yes = |name: &VerifierName| {
+                let of_it = |asked: &&Asked| asked.repository == repository && asked.verifier == *name;
+                image.asked.iter().find(of_it).is_some_and(|asked| asked.answer.is_ok())
+            };
+            if self.policy.scope(&repository).is_some_and(|scope| scope.require.is_met(&said_yes)) {
+                break;
             }
         }
         Ok(image)
@@ -370,10 +366,10 @@ impl Asking<'_> {
     async fn put(
         &self,
         repository: &Repository,
-        kind: VerifierKind,
+        name: &VerifierName,
         question: &Question,
     ) -> Result<Result<Vouch, TrustError>, Reason> {
-        let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.kind() == kind) else {
+        let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.name() == name) else {
             return Ok(Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up")));
         };
         let now = crate::clock::now();

@@ -16,7 +16,7 @@ use super::{Gate, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::Plugin;
 use crate::image::{Digest, Reference};
-use crate::policy::{Mode, Reason, Verdict};
+use crate::policy::{Reason, Verdict};
 use crate::request::{Intent, PluginCall, PluginChange};
 use crate::wire::Call;
 
@@ -272,9 +272,8 @@ impl Gate {
         let Ok(Some(found)) = self.engine.plugin(name, Instant::now() + self.limits.after).await else { return };
         let is_as_judged = match judged {
             Some(judged) => found.id == judged.id && found.digest == Some(judged.digest),
-            None if self.mode() == Mode::Permissive => true,
             None => match self.judge(&Intent::Plugin(call.clone())).await.verdict {
-                Verdict::Allow(_) => true,
+                Verdict::Allow(_) | Verdict::WouldDeny(_) => true,
                 Verdict::Deny(reason) => reason.is_unsure(),
             },
         };

@@ -14,9 +14,9 @@ use super::{Gate, Rules, call_key, image_text};
 use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::image::ImageName;
-use crate::policy::{Mode, Reason, Scope, Verdict};
+use crate::policy::{Mode, Reason, Verdict};
 use crate::request::{Create, Intent, Pull, Pulled, Service, Start, StartAction};
-use crate::trust::{Hashed, Question};
+use crate::trust::{Hashed, Question, VerifierName};
 use crate::wire::Call;
 
 /// How long ago a start may have begun that an earlier gate judged. What runs longer was not started by it.
@@ -95,31 +95,36 @@ impl Gate {
         let brought_nothing = self.pulls.brought_nothing(call, image.as_ref().map(|image| image.id));
         let Some(image) = image.filter(|_| !brought_nothing) else { return };
         let question = Question::Tag(tag.clone());
-        let required = policy.scope(&pull.repository).map(Scope::verifiers).unwrap_or_default();
-        for verifier in verifiers.iter().filter(|verifier| required.contains(&verifier.kind())) {
+        let Some(scope) = policy.scope(&pull.repository) else { return };
+        let asked = scope.require.verifiers();
+        let mut answers = Vec::new();
+        for verifier in verifiers.iter().filter(|verifier| asked.contains(&verifier.name())) {
             let Some(Ok(vouch)) = verifier.ready(&pull.repository, &question, crate::clock::now()) else { continue };
             let of_config = image.store == Some(Store::Classic);
-            let held = match vouch.hashed() {
+            let is_held = match vouch.hashed() {
                 Hashed::Manifest => {
                     image.repo_digests.iter().any(|(_, digest)| digest == vouch.digest())
                         || (!of_config && image.id == *vouch.digest())
                 }
                 Hashed::Config => of_config && image.id == *vouch.digest(),
             };
-            if !held {
-                let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);
-                entry.action = "pull";
-                entry.image = Entry::text(&name);
-                entry.image_id = image.id.to_string();
-                entry.digest = vouch.digest().to_string();
-                "the pull brought other content than the tag is vouched for; it cannot start".clone_into(&mut entry.message);
-                tracing::error!(image = %name, vouched = %vouch.digest(), image_id = %image.id, "a pull brought other content than the tag is vouched for");
-                self.journal.record(&entry);
-            }
+            answers.push((vouch, is_held));
         }
+        // Where one of several is enough, one that knows the tag by other content says nothing.
+        let says_yes = |name: &VerifierName| answers.iter().any(|(vouch, is_held)| *is_held && vouch.verifier() == name);
+        let otherwise = answers.iter().find(|(_, is_held)| !is_held).filter(|_| !scope.require.is_met(&says_yes));
+        let Some((vouch, _)) = otherwise else { return };
+        let mut entry = Entry::new(crate::clock::now(), Event::Mismatch);
+        entry.action = "pull";
+        entry.image = Entry::text(&name);
+        entry.image_id = image.id.to_string();
+        entry.digest = vouch.digest().to_string();
+        "the pull brought other content than the tag is vouched for; it cannot start".clone_into(&mut entry.message);
+        tracing::error!(image = %name, vouched = %vouch.digest(), image_id = %image.id, "a pull brought other content than the tag is vouched for");
+        self.journal.record(&entry);
     }
 
-    /// Approvals the new container. The name it was asked for may have moved between the look and the daemon's own: then the
+    /// Keeps the approval of the new container. The name it was asked for may have moved between the look and the daemon's own: then the
     /// container was made of content that nobody judged. It cannot be started, but whoever approves that content later, approves it too;
     /// so it is told loudly.
     async fn created(&self, call: &Call, create: &Create) {
@@ -168,7 +173,8 @@ impl Gate {
             host_access: Vec::new(),
             networks: Vec::new(),
         };
-        let Verdict::Deny(reason) = self.judge(&Intent::Service(spec)).await.verdict else { return };
+        let verdict = self.judge(&Intent::Service(spec)).await.verdict;
+        let Some(reason) = verdict.refusal() else { return };
         if reason.is_unsure() {
             return self.note(&format!("what a rollback brought back could not be judged: {}", reason.message()));
         }
@@ -292,8 +298,8 @@ impl Gate {
             };
             match self.judge(intent).await.verdict {
                 Verdict::Allow(_) => return None,
-                Verdict::Deny(reason) if !reason.is_unsure() => return Some(reason),
-                Verdict::Deny(reason) => last = Some(reason),
+                Verdict::WouldDeny(reason) | Verdict::Deny(reason) if !reason.is_unsure() => return Some(reason),
+                Verdict::WouldDeny(reason) | Verdict::Deny(reason) => last = Some(reason),
             }
             tokio::time::sleep(KILL_PAUSE).await;
         }

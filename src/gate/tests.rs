@@ -13,9 +13,9 @@ use crate::engine::{
     Store,
 };
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::policy::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture, Scope, Verdict};
+use crate::policy::{AuditRule, Http2Rule, Mode, Policy, Posture, Verdict};
 use crate::request::{Create, Intent, PluginCall, PluginChange, Pull, Pulled, Service, Start, StartAction};
-use crate::trust::{Fake as Notary, TrustCode, TrustError, Verifier, VerifierKind};
+use crate::trust::{Binding, Fake as Notary, TrustCode, TrustError, Verifier, VerifierName};
 use crate::wire::{Answer, Call};
 
 const GOOD: &str = "r.example/team/good:1";
@@ -25,17 +25,7 @@ fn digest(text: &str) -> Digest {
 }
 
 fn policy(posture: Posture) -> Policy {
-    let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-    Policy {
-        mode: Mode::Enforce,
-        audit: AuditRule::GoOn,
-        posture,
-        host_access: Vec::new(),
-        build: BuildRule::Deny,
-        http2: Http2Rule::Open,
-        plugins: Vec::new(),
-        scopes: vec![scope],
-    }
+    Policy::of(posture, "r.example", &VerifierName::NOTARY, Binding::TagToDigest)
 }
 
 /// An image of the classic store: its id is `<name> config`, it was pulled as `<repository>@<name> manifest`.
@@ -122,7 +112,7 @@ impl House {
     async fn says(&self, intent: &Intent) -> &'static str {
         match self.gate.judge(intent).await.verdict {
             Verdict::Allow(_) => "allow",
-            Verdict::Deny(reason) => reason.code(),
+            Verdict::WouldDeny(reason) | Verdict::Deny(reason) => reason.code(),
         }
     }
 }
@@ -244,9 +234,8 @@ async fn an_allowlist_takes_a_digest_and_an_image_id_each_for_its_own() {
         { "image_id": config, "references": ["r.example/local:1"] },
     ]);
     std::fs::write(&path, serde_json::json!({ "version": 1, "entries": entries }).to_string()).unwrap();
-    let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Allowlist] };
     let rules = || Rules::Good {
-        policy: Policy { scopes: vec![scope.clone()], ..policy(Posture::Images) },
+        policy: Policy::of(Posture::Images, "r.example", &VerifierName::ALLOWLIST, Binding::Listed),
         verifiers: vec![Arc::new(crate::trust::allowlist::Allowlist::load(&path))],
     };
     let house = house();
@@ -355,10 +344,7 @@ async fn a_refusal_by_id_names_the_id_that_was_typed_beside_the_repository_asked
     let held = container('a', "web", Some(id));
     let typed = held.id.to_string();
     house.engine.put_container(held);
-    let message = |verdict| match verdict {
-        Verdict::Deny(reason) => reason.message(),
-        Verdict::Allow(_) => panic!("passed"),
-    };
+    let message = |verdict: Verdict| verdict.refusal().unwrap().message();
     for (intent, named) in
         [(create(&id.to_string()), id.to_string()), (start(&typed), typed.clone()), (start("web"), "web".into())]
     {

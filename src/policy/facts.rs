@@ -1,7 +1,7 @@
 //! What was found out about a call: the input of [`super::decide`] beside the intent. Filled by `gate`.
 
 use crate::image::{Digest, ImageName, Reference, Repository};
-use crate::trust::{Question, TrustError, VerifierKind, Vouch};
+use crate::trust::{Question, TrustError, VerifierName, Vouch};
 
 /// Everything found out about one call.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +121,7 @@ pub struct Asked {
     /// The repository asked about.
     pub repository: Repository,
     /// Who was asked.
-    pub verifier: VerifierKind,
+    pub verifier: VerifierName,
     /// What was asked.
     pub question: Question,
     /// What was answered.

@@ -7,11 +7,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AuditRule, BuildRule, HostAccessRule, Http2Rule, Mode, Policy, Posture, Scope};
+use super::{AuditRule, BuildRule, FurtherRules, HostAccessRule, Http2Rule, Mode, Policy, Posture, Requirement, Scope};
 use crate::image::{Host, Reference};
 use crate::text::fit;
-use crate::trust::VerifierKind;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
+use crate::trust::{Binding, VerifierName};
 
 /// Every variable the gate reads, in the order of the documentation.
 pub const VARIABLES: [&str; 23] = [
@@ -293,9 +293,9 @@ impl Settings {
             faults.extend(found);
             None
         });
-        let mut require = Vec::new();
+        let mut verifiers = BTreeMap::new();
         if notary.is_some() {
-            require.push(VerifierKind::Notary);
+            verifiers.insert(VerifierName::NOTARY, Binding::TagToDigest);
         }
         let listed = match self.allowlist() {
             AllowlistSetting::Off => false,
@@ -303,7 +303,7 @@ impl Settings {
             AllowlistSetting::IfPresent(_) => allowlist_present,
         };
         if listed {
-            require.push(VerifierKind::Allowlist);
+            verifiers.insert(VerifierName::ALLOWLIST, Binding::Listed);
         }
         let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("permissive", Mode::Permissive)], &mut faults);
         let audit = self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], &mut faults);
@@ -324,15 +324,23 @@ impl Settings {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault { key: "DOCKER_HOST", message });
         }
-        if posture == Posture::Lockdown && require.is_empty() && faults.is_empty() {
+        if posture == Posture::Lockdown && verifiers.is_empty() && faults.is_empty() {
             let message = "lockdown needs a verifier; set NOTARY or ALLOWLIST, names alone are no evidence".to_owned();
             faults.push(PolicyFault { key: "POSTURE", message });
         }
         if !faults.is_empty() {
             return Err(faults);
         }
+        // Where nobody signs and nobody lists, the registry is all there is.
+        if verifiers.is_empty() {
+            verifiers.insert(VerifierName::REGISTRY, Binding::Held);
+        }
+        // Signatures are asked about first.
+        let asked = [VerifierName::NOTARY, VerifierName::ALLOWLIST, VerifierName::REGISTRY];
+        let asked = asked.into_iter().filter(|name| verifiers.contains_key(name)).map(Requirement::One);
+        let require = Requirement::All(asked.collect());
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, audit, posture, host_access, build, http2, plugins, scopes })
+        Ok(Policy { mode, audit, posture, host_access, build, http2, plugins, verifiers, scopes, rules: FurtherRules::default() })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {

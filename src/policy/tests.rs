@@ -23,7 +23,7 @@ fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
 fn nothing_set_guards_docker_hub_with_its_own_notary() {
     let policy = settings(&[]).resolve(false).unwrap();
     assert_eq!(hosts(&[]), ["docker.io"]);
-    assert_eq!(policy.scopes[0].require, [VerifierKind::Notary]);
+    assert_eq!(policy.scopes[0].require, Requirement::All(vec![Requirement::One(VerifierName::NOTARY)]));
     assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Enforce, Posture::Images, BuildRule::Deny));
     assert_eq!(settings(&[]).notary().unwrap().unwrap().source, "https://notary.docker.io".into());
     assert!(settings(&[("REGISTRY", " "), ("NOTARY", "")]).is_default_hub());
@@ -69,7 +69,7 @@ fn all_faults_are_told_at_once_with_their_keys() {
     FRESHNESS: `1h` is not a number of seconds from 0 to 3600
     ON_OUTAGE: `allow` is neither `run` nor `deny`
     STALE_LIMIT: `0` is not a number of hours from 1 to 720
-    MODE: `strict` is neither `enforce` nor `audit`
+    MODE: `strict` is neither `enforce` nor `permissive`
     POSTURE: `Lockdown` is neither `images` nor `lockdown`
     ALLOW_HOST_ACCESS: `bind=` says not which; write `bind` alone to open all of them
     ALLOW_HOST_ACCESS: `binds` is not a way to the host; there are privileged, bind, mount, volumes-from, volume-driver, volume-options, device, capability, security-opt, masked-paths, readonly-paths, namespace, runtime, cgroup-parent, sysctl, annotation, log-driver, network-subnet, network-parent, network-bridge
@@ -171,15 +171,16 @@ fn lockdown_needs_someone_who_vouches() {
     assert_eq!(faults(&[("NOTARY", "off"), ("ALLOWLIST", "off"), ("POSTURE", "lockdown")]).len(), 1);
     assert!(settings(&[("NOTARY", "off"), ("POSTURE", "lockdown")]).resolve(true).is_ok());
     let weak = settings(&[("NOTARY", "off"), ("ALLOWLIST", "off")]).resolve(true).unwrap();
-    assert!(weak.scopes[0].is_weak());
-    assert_eq!(weak.scopes[0].verifiers(), [VerifierKind::Registry]);
+    assert_eq!(weak.weak_scopes().count(), 1);
+    assert_eq!(weak.scopes[0].require.verifiers(), [&VerifierName::REGISTRY]);
 }
 
 fn says(policy: &Policy, intent: &Intent) -> &'static str {
-    match precheck(policy, intent) {
-        None => "facts",
-        Some(Verdict::Allow(_)) => "allow",
-        Some(Verdict::Deny(reason)) => reason.code(),
+    match (needs(policy, intent), decide(policy, intent, &Facts::default())) {
+        (Needs::Nothing, Verdict::Allow(_)) => "allow",
+        (Needs::Nothing, Verdict::WouldDeny(reason) | Verdict::Deny(reason)) => reason.code(),
+        (_, Verdict::WouldDeny(_) | Verdict::Deny(_)) => "facts",
+        (needed, Verdict::Allow(_)) => panic!("passes without {needed:?}"),
     }
 }
 
@@ -247,7 +248,7 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
     }
     let says = |posture, intent: &Intent| match decide_without_policy("REGISTRY: x", posture, intent) {
         Verdict::Allow(_) => "allow",
-        Verdict::Deny(reason) => reason.code(),
+        Verdict::WouldDeny(reason) | Verdict::Deny(reason) => reason.code(),
     };
     let access = || vec![HostAccess { id: "volume-options", what: "device=/".into() }];
     let change = PluginCall::Change { plugin: "p".into(), change: PluginChange::Disable };
@@ -300,7 +301,7 @@ fn host_access_is_allowed_where_a_rule_allows_each_of_it() {
         let policy = lockdown(rules);
         assert_eq!((says(&policy, &create), says(&policy, &volume)), (of_create, of_volume), "{rules}");
     }
-    let Some(Verdict::Deny(reason)) = precheck(&lockdown("bind"), &create) else { panic!() };
+    let Verdict::Deny(reason) = decide(&lockdown("bind"), &create, &Facts::default()) else { panic!() };
     insta::assert_snapshot!(reason.message(), @"host-access: capability `CAP_NET_RAW` gives access to the host; leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS");
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::file::{Entry, FileFault, ListFile, Stamp};
-use super::{Answer, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{Answer, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
 use crate::image::{Digest, Repository, Tag};
 
 const KEPT: &str = "the allowlist cannot be read: the last good one holds";
@@ -24,6 +24,7 @@ const REFUSED: &str = "the allowlist cannot be read: everything that needs it is
 /// The allowlist of a file. Questions are answered on the calling thread: one `stat`, and a read if the file changed.
 #[derive(Debug)]
 pub struct Allowlist {
+    name: VerifierName,
     path: PathBuf,
     now: ArcSwap<Loaded>,
     /// Held while the file is read, so that one thread reads it; the others answer from what is there.
@@ -81,7 +82,13 @@ impl Allowlist {
                 tracing::error!(path = %path.display(), %fault, "{told}");
             }
         }
-        Self { path, now: ArcSwap::from_pointee(loaded), reading: Mutex::new(()) }
+        Self { name: VerifierName::ALLOWLIST, path, now: ArcSwap::from_pointee(loaded), reading: Mutex::new(()) }
+    }
+
+    /// The same, as a verifier of this name.
+    #[must_use]
+    pub fn named(self, name: VerifierName) -> Self {
+        Self { name, ..self }
     }
 
     /// By what the file as it is now is told from others; `None` while it is not a good one.
@@ -199,13 +206,17 @@ impl Allowlist {
 }
 
 impl Verifier for Allowlist {
-    fn kind(&self) -> VerifierKind {
-        VerifierKind::Allowlist
+    fn name(&self) -> &VerifierName {
+        &self.name
+    }
+
+    fn binding(&self) -> Binding {
+        Binding::Listed
     }
 
     fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
         // The file is in memory; a change of it is noticed by a look at its metadata.
-        Some(Self::vouch(self, repository, question, now))
+        Some(Self::vouch(self, repository, question, now).map(|vouch| vouch.by(&self.name)))
     }
 
     fn vouch<'a>(
@@ -216,7 +227,7 @@ impl Verifier for Allowlist {
         now: Timestamp,
         _: Instant,
     ) -> Answer<'a> {
-        Box::pin(std::future::ready(Self::vouch(self, repository, question, now)))
+        Box::pin(std::future::ready(Self::vouch(self, repository, question, now).map(|vouch| vouch.by(&self.name))))
     }
 }
 
@@ -309,7 +320,7 @@ fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<
         repository: repository.clone(),
         digest,
         hashed,
-        verifier: VerifierKind::Allowlist,
+        verifier: VerifierName::ALLOWLIST,
         tags,
         role: String::new(),
         signers,

@@ -33,7 +33,9 @@ pub use self::standing::Standing;
 use self::state::{Bad, Base, Edition, Read, StateDir, Written};
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
 use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
-use super::{Answer, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{
+    Answer, Binding, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch,
+};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{self, Bounds, Client, HeaderMap, NetError, Tls};
@@ -91,6 +93,8 @@ impl<T: Into<String>> From<T> for Source {
 /// One source on one set of terms.
 #[derive(Debug)]
 pub struct Config {
+    /// What the verifier is called.
+    pub name: VerifierName,
     /// Where trust data comes from.
     pub source: Source,
     /// Who may vouch for the server's TLS certificate.
@@ -122,6 +126,7 @@ impl Config {
     #[must_use]
     pub fn new(source: impl Into<Source>, state_dir: impl Into<PathBuf>) -> Self {
         Self {
+            name: VerifierName::NOTARY,
             source: source.into(),
             tls: Tls::default(),
             pins: Pins::default(),
@@ -151,6 +156,7 @@ impl fmt::Debug for Notary {
 }
 
 struct Inner {
+    name: VerifierName,
     /// The server; none where trust data is imported.
     session: Option<Arc<Session>>,
     credentials: Arc<DockerConfig>,
@@ -285,6 +291,7 @@ impl Notary {
             Source::Import => None,
         };
         let inner = Inner {
+            name: config.name,
             session,
             credentials: Arc::new(config.credentials),
             pins: Arc::new(config.pins),
@@ -400,8 +407,12 @@ fn session(server: &str, tls: &Tls) -> Result<Session, TrustError> {
 }
 
 impl Verifier for Notary {
-    fn kind(&self) -> VerifierKind {
-        VerifierKind::Notary
+    fn name(&self) -> &VerifierName {
+        &self.inner.name
+    }
+
+    fn binding(&self) -> Binding {
+        Binding::TagToDigest
     }
 
     fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>> {
@@ -1084,7 +1095,7 @@ impl Inner {
                 repository: repository.clone(),
                 digest,
                 hashed: Hashed::Manifest,
-                verifier: VerifierKind::Notary,
+                verifier: self.name.clone(),
                 tags,
                 role: role.to_string(),
                 signers,

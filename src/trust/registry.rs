@@ -13,7 +13,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
-use super::{Answer, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierKind, Vouch};
+use super::{Answer, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError, Wanted};
@@ -43,6 +43,7 @@ impl Default for Limits {
 
 /// Vouches for what registries hold. Answers by digest are remembered: a digest in a repository does not change.
 pub struct RegistryVerifier {
+    name: VerifierName,
     registry: Arc<dyn Api>,
     limits: Limits,
     state: Mutex<State>,
@@ -118,7 +119,14 @@ impl RegistryVerifier {
     /// As [`RegistryVerifier::new`], within other bounds.
     #[must_use]
     pub fn with_limits(registry: Arc<dyn Api>, limits: Limits) -> Self {
-        Self { registry, limits, state: Mutex::default(), known: Lanes::default(), strange: Lanes::default() }
+        let (known, strange) = (Lanes::default(), Lanes::default());
+        Self { name: VerifierName::REGISTRY, registry, limits, state: Mutex::default(), known, strange }
+    }
+
+    /// The same, as a verifier of this name.
+    #[must_use]
+    pub fn named(self, name: VerifierName) -> Self {
+        Self { name, ..self }
     }
 
     /// Whether the repository's registry holds it. A tag is always asked for; a digest once.
@@ -276,12 +284,16 @@ impl RegistryVerifier {
 }
 
 impl Verifier for RegistryVerifier {
-    fn kind(&self) -> VerifierKind {
-        VerifierKind::Registry
+    fn name(&self) -> &VerifierName {
+        &self.name
+    }
+
+    fn binding(&self) -> Binding {
+        Binding::Held
     }
 
     fn ready(&self, repository: &Repository, question: &Question, _: Timestamp) -> Option<Result<Vouch, TrustError>> {
-        self.remembered(repository, question).map(Ok)
+        self.remembered(repository, question).map(|vouch| Ok(vouch.by(&self.name)))
     }
 
     /// The urgency says but where it queues: what the registry held, it is taken to hold.
@@ -293,7 +305,9 @@ impl Verifier for RegistryVerifier {
         _: Timestamp,
         deadline: Instant,
     ) -> Answer<'a> {
-        Box::pin(Self::vouch(self, repository, question, urgency, deadline))
+        Box::pin(
+            async move { Self::vouch(self, repository, question, urgency, deadline).await.map(|vouch| vouch.by(&self.name)) },
+        )
     }
 }
 
@@ -321,7 +335,7 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
         repository: repository.clone(),
         digest,
         hashed: Hashed::Manifest,
-        verifier: VerifierKind::Registry,
+        verifier: VerifierName::REGISTRY,
         tags,
         role: String::new(),
         signers: Vec::new(),
@@ -575,7 +589,7 @@ mod tests {
         let rig = rig();
         let latest = Question::Tag(Tag::latest());
         let vouch = rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
-        assert_eq!((vouch.digest(), vouch.tags(), vouch.verifier()), (&rig.good, &[Tag::latest()][..], VerifierKind::Registry));
+        assert_eq!((vouch.digest(), vouch.tags(), vouch.verifier()), (&rig.good, &[Tag::latest()][..], &VerifierName::REGISTRY));
         let next = rig.fake.push(&rig.app, Some(&Tag::latest()), manifest("next").as_bytes()).unwrap();
         assert_eq!(rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap().digest(), &next);
         let other = Question::Tag("other".parse().unwrap());

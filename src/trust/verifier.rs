@@ -7,7 +7,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Question, TrustError, Urgency, VerifierKind, Vouch};
+use super::{Binding, Question, TrustError, Urgency, VerifierName, Vouch};
 use crate::image::Repository;
 
 /// An answer on its way.
@@ -31,8 +31,11 @@ pub struct Figures {
 
 /// Someone who vouches for images, or does not.
 pub trait Verifier: Send + Sync {
-    /// Who this is.
-    fn kind(&self) -> VerifierKind;
+    /// What this is called.
+    fn name(&self) -> &VerifierName;
+
+    /// What its yes binds.
+    fn binding(&self) -> Binding;
 
     /// The answer, if it is known without asking anyone: no I/O, no waiting. Called on the serving thread.
     fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>>;
@@ -98,8 +101,12 @@ impl Fake {
 
 #[cfg(test)]
 impl Verifier for Fake {
-    fn kind(&self) -> VerifierKind {
-        VerifierKind::Notary
+    fn name(&self) -> &VerifierName {
+        &VerifierName::NOTARY
+    }
+
+    fn binding(&self) -> Binding {
+        Binding::TagToDigest
     }
 
     /// A yes is known at once, as with the real ones inside their window; a no is asked about.

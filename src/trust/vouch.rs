@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::VerifierName;
 use crate::image::{Digest, Repository, Tag};
 
 /// What is asked about a repository.
@@ -41,30 +42,6 @@ pub enum Urgency {
     Run,
 }
 
-/// Who vouched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VerifierKind {
-    /// Notary v1 trust data.
-    Notary,
-    /// The digest allowlist.
-    Allowlist,
-    /// The registry itself holds the manifest: the evidence of a scope that has no verifier.
-    Registry,
-}
-
-impl VerifierKind {
-    /// As people call it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Notary => "Notary",
-            Self::Allowlist => "the allowlist",
-            Self::Registry => "the registry",
-        }
-    }
-}
-
 /// From when the knowledge behind a vouch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -89,7 +66,7 @@ pub struct Vouch {
     pub(super) repository: Repository,
     pub(super) digest: Digest,
     pub(super) hashed: Hashed,
-    pub(super) verifier: VerifierKind,
+    pub(super) verifier: VerifierName,
     /// Tags the digest is vouched for under; for [`Question::Tag`] that tag alone.
     pub(super) tags: Vec<Tag>,
     /// `targets/releases`, `targets`; empty where the verifier has no roles.
@@ -109,13 +86,19 @@ impl Vouch {
             repository,
             digest,
             hashed: Hashed::Manifest,
-            verifier: VerifierKind::Notary,
+            verifier: VerifierName::NOTARY,
             tags: vec![tag],
             role: "targets/releases".to_owned(),
             signers: vec!["alice".to_owned()],
             expires: None,
             freshness: Freshness::Fresh,
         }
+    }
+
+    /// The same, by the verifier of this name.
+    #[must_use]
+    pub(super) fn by(self, verifier: &VerifierName) -> Self {
+        Self { verifier: verifier.clone(), ..self }
     }
 
     /// The repository that vouches.
@@ -138,8 +121,8 @@ impl Vouch {
 
     /// Who vouches.
     #[must_use]
-    pub const fn verifier(&self) -> VerifierKind {
-        self.verifier
+    pub const fn verifier(&self) -> &VerifierName {
+        &self.verifier
     }
 
     /// The tags it is vouched for under.

@@ -147,7 +147,7 @@ async fn judged(gate: &Arc<Gate>, (subjects, left_out): (Vec<Subject>, usize), t
 fn says(verdict: &Verdict) -> Says {
     let reason = match verdict {
         Verdict::Allow(_) => return Says::Yes,
-        Verdict::Deny(reason) => reason,
+        Verdict::WouldDeny(reason) | Verdict::Deny(reason) => reason,
     };
     match reason {
         // Gone since it was listed.
@@ -230,8 +230,8 @@ mod tests {
     use crate::engine::{Container, Fake, Image, ImageConfig, Platform};
     use crate::gate::{Approvals, Identity, Rules};
     use crate::image::Digest;
-    use crate::policy::{BuildRule, Http2Rule, Mode, Policy, Posture, Scope};
-    use crate::trust::{Fake as Notary, TrustCode, TrustError, VerifierKind};
+    use crate::policy::{Policy, Posture};
+    use crate::trust::{Binding, Fake as Notary, TrustCode, TrustError, VerifierName};
 
     fn image(name: &str) -> Image {
         Image {
@@ -260,17 +260,7 @@ mod tests {
     }
 
     async fn found(engine: &Arc<Fake>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
-        let scope = Scope { host: "r.example".parse().unwrap(), require: vec![VerifierKind::Notary] };
-        let policy = Policy {
-            audit: crate::policy::AuditRule::GoOn,
-            mode: Mode::Enforce,
-            posture: Posture::Images,
-            host_access: Vec::new(),
-            build: BuildRule::Deny,
-            http2: Http2Rule::Open,
-            plugins: Vec::new(),
-            scopes: vec![scope],
-        };
+        let policy = Policy::of(Posture::Images, "r.example", &VerifierName::NOTARY, Binding::TagToDigest);
         let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
         let gate = Arc::new(Gate::new(
             rules,

@@ -132,11 +132,10 @@ fn list(place: &Place) -> Option<Finding> {
 fn weaknesses(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
     if policy.mode == Mode::Permissive {
-        let evidence = "MODE is audit: refusals are recorded and let pass";
+        let evidence = "MODE is permissive: refusals are recorded and let pass";
         findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
-    let weak: Vec<String> =
-        policy.scopes.iter().filter(|scope| scope.is_weak()).map(|scope| quoted(scope.host.as_str())).collect();
+    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.host.as_str())).collect();
     if !weak.is_empty() {
         let evidence = format!(
             "nobody vouches for images of {}: whatever that registry holds may run",

@@ -69,7 +69,7 @@ fn a_listed_digest_is_vouched_for_in_its_repository() {
     let disk = OnDisk::new(r#"{"digest": "D1", "references": ["r.example/app:1.0"], "added_by": "alice"}"#);
     let list = disk.load();
     let vouch = any_of(&list, "r.example/app", &[9, 1]).unwrap();
-    assert_eq!((vouch.digest(), vouch.verifier()), (&digest(1), VerifierKind::Allowlist));
+    assert_eq!((vouch.digest(), vouch.verifier()), (&digest(1), &VerifierName::ALLOWLIST));
     assert_eq!((vouch.tags(), vouch.signers()), (&[tag("1.0")][..], &["alice".to_owned()][..]));
     assert_eq!((vouch.expires(), vouch.repository().as_str()), (None, "r.example/app"));
 }

@@ -1,0 +1,223 @@
+//! Content that is vouched for: what to ask about an image, and whether the answers are enough.
+
+use super::{Approval, Asked, ImageFacts, Local, Policy, Reason, Requirement};
+use crate::image::{Digest, Reference, Repository};
+use crate::trust::{Binding, Hashed, Question, TrustCode, VerifierName, Vouch};
+
+/// What is to be asked of whom about an image, given what the host holds. Plain, so that it can be tested beside the decision.
+#[must_use]
+pub fn questions(policy: &Policy, image: &ImageFacts) -> Vec<(Repository, VerifierName, Question)> {
+    let mut out = Vec::new();
+    for repository in &image.repositories {
+        let Some(scope) = policy.scope(repository) else { continue };
+        for verifier in scope.require.verifiers() {
+            let binding = policy.verifiers.get(verifier);
+            if let Some(question) = binding.and_then(|binding| question(image, *binding)) {
+                out.push((repository.clone(), verifier.clone(), question));
+            }
+        }
+    }
+    out
+}
+
+fn question(image: &ImageFacts, binding: Binding) -> Option<Question> {
+    let digests = match &image.local {
+        Local::Present { digests, config, .. } => Some((digests, *config)),
+        Local::NotAsked | Local::Absent => None,
+    };
+    let Some(reference) = image.judged_reference() else {
+        return digests.map(|(digests, config)| content(binding, digests, config));
+    };
+    match (digests, reference.digest, binding) {
+        // A scope that rests on the registry has nobody to ask about a name; its content is judged when it is on the host.
+        (None, _, Binding::Held) => None,
+        (None, Some(digest), Binding::TagToDigest | Binding::Digest | Binding::Listed) => Some(Question::AnyOf(vec![digest])),
+        (None, None, Binding::TagToDigest | Binding::Digest | Binding::Listed) => reference.tag.clone().map(Question::Tag),
+        // "exact": the local content must carry the digest that the tag is signed as now.
+        (Some(_), None, Binding::TagToDigest) => reference.tag.clone().map(Question::Tag),
+        (Some((digests, config)), Some(_), Binding::TagToDigest)
+        | (Some((digests, config)), _, Binding::Digest | Binding::Listed | Binding::Held) => {
+            Some(content(binding, digests, config))
+        }
+    }
+}
+
+/// Who vouches for what is here. Image ids are an allowlist's alone: signatures and registries know manifests.
+fn content(binding: Binding, digests: &[Digest], config: Option<Digest>) -> Question {
+    match (binding, config) {
+        (Binding::Listed, Some(config)) => Question::Content { digests: digests.to_vec(), config },
+        (Binding::Listed, None) | (Binding::TagToDigest | Binding::Digest | Binding::Held, _) => {
+            Question::AnyOf(digests.to_vec())
+        }
+    }
+}
+
+/// Approves each image of a call; of so many that it names.
+pub(super) fn approve_all(policy: &Policy, images: &[ImageFacts], due: usize) -> Result<Vec<Approval>, Reason> {
+    // INVARIANT: facts hold every image of the intent. Fewer would be silence, and silence means no.
+    if images.len() != due {
+        return Err(Reason::Internal);
+    }
+    images.iter().map(|image| approve(policy, image)).collect()
+}
+
+fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
+    match image.judged_reference() {
+        Some(reference) => approve_name(policy, image, reference),
+        None => approve_id(policy, image).map_err(|reason| of_id(&image.name.to_string(), reason)),
+    }
+}
+
+/// The reason with the id that was typed, where it names a repository that was not.
+pub(super) fn of_id(id: &str, reason: Reason) -> Reason {
+    match reason {
+        reason @ (Reason::Trust { .. } | Reason::ContentMismatch { .. }) => {
+            Reason::OfId { id: id.to_owned(), reason: Box::new(reason) }
+        }
+        // A container's own id says more than its image's, which nobody typed either.
+        Reason::OfId { reason, .. } => Reason::OfId { id: id.to_owned(), reason },
+        other => other,
+    }
+}
+
+/// By name: the named repository's verifiers must all vouch, for the content that is here where some is.
+fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> Result<Approval, Reason> {
+    let scope = policy
+        .scope(&reference.repository)
+        .ok_or_else(|| Reason::RegistryNotAllowed { repository: reference.repository.clone() })?;
+    let held = Held::of(&image.local);
+    // The engine may take a reference for what it says, and a look at it for what its name was put on.
+    if let (Some(expected), Some(held)) = (reference.digest, &held)
+        && !held.digests.contains(&expected)
+    {
+        return Err(Reason::ContentMismatch { reference: reference.clone(), expected, held: held.told() });
+    }
+    let asking = Approving { policy, image, repository: &reference.repository, held: held.as_ref(), reference };
+    let vouches = asking.vouches(&scope.require)?;
+    Ok(Approval { id: held.map(|held| held.id), vouches })
+}
+
+/// Content that is on the host.
+#[derive(Debug, Clone, Copy)]
+struct Held<'a> {
+    id: Digest,
+    digests: &'a [Digest],
+    config: Option<Digest>,
+}
+
+impl<'a> Held<'a> {
+    fn of(local: &'a Local) -> Option<Self> {
+        match local {
+            Local::Present { id, digests, config, by_name: _ } => Some(Self { id: *id, digests, config: *config }),
+            Local::NotAsked | Local::Absent => None,
+        }
+    }
+
+    /// Whether it is what is vouched for. A manifest's digest and an image id never compare.
+    fn is(&self, vouch: &Vouch, binding: Binding) -> bool {
+        match vouch.hashed() {
+            Hashed::Manifest => self.digests.contains(vouch.digest()),
+            Hashed::Config => binding == Binding::Listed && self.config.as_ref() == Some(vouch.digest()),
+        }
+    }
+
+    /// What stands for it in a refusal.
+    fn told(&self) -> Digest {
+        self.digests.first().copied().unwrap_or(self.id)
+    }
+}
+
+/// One repository asked about one image.
+struct Approving<'a> {
+    policy: &'a Policy,
+    image: &'a ImageFacts,
+    repository: &'a Repository,
+    /// What is vouched for must be this, where the content is known.
+    held: Option<&'a Held<'a>>,
+    reference: &'a Reference,
+}
+
+impl Approving<'_> {
+    /// Those who vouch, as is required.
+    fn vouches(&self, require: &Requirement) -> Result<Vec<Vouch>, Reason> {
+        match require {
+            Requirement::One(verifier) => Ok(self.vouch(verifier)?.into_iter().collect()),
+            // INVARIANT: nobody who has to vouch is nobody who has vouched, and silence means no.
+            Requirement::All(parts) if parts.is_empty() => Err(Reason::Internal),
+            Requirement::All(parts) => {
+                let each: Result<Vec<_>, _> = parts.iter().map(|part| self.vouches(part)).collect();
+                Ok(each?.into_iter().flatten().collect())
+            }
+            Requirement::Any(parts) => {
+                let mut refusals = Vec::new();
+                for part in parts {
+                    match self.vouches(part) {
+                        Ok(vouches) => return Ok(vouches),
+                        Err(reason) => refusals.push(reason),
+                    }
+                }
+                Err(most_pressing(refusals).unwrap_or(Reason::Internal))
+            }
+        }
+    }
+
+    /// The word of one verifier; none where there is nobody to ask about a name.
+    fn vouch(&self, verifier: &VerifierName) -> Result<Option<Vouch>, Reason> {
+        let binding = *self.policy.verifiers.get(verifier).ok_or(Reason::Internal)?;
+        if self.held.is_none() && binding == Binding::Held {
+            return Ok(None);
+        }
+        let of_it = |asked: &&Asked| asked.repository == *self.repository && asked.verifier == *verifier;
+        let asked = self.image.asked.iter().find(of_it).ok_or(Reason::Internal)?;
+        let refused =
+            |error: &crate::trust::TrustError| Reason::Trust { image: self.reference.to_string(), error: error.clone() };
+        let vouch = asked.answer.as_ref().map_err(refused)?;
+        // The proof must be for this repository and by this verifier, whoever filled in the facts.
+        if vouch.repository() != self.repository || vouch.verifier() != verifier {
+            return Err(Reason::Internal);
+        }
+        let is_asked_for = |digest| vouch.hashed() == Hashed::Manifest && digest == *vouch.digest();
+        match self.held {
+            Some(held) if !held.is(vouch, binding) => {
+                let (expected, held) = (*vouch.digest(), held.told());
+                Err(Reason::ContentMismatch { reference: self.reference.clone(), expected, held })
+            }
+            None if self.reference.digest.is_some_and(|digest| !is_asked_for(digest)) => Err(Reason::Internal),
+            Some(_) | None => Ok(Some(vouch.clone())),
+        }
+    }
+}
+
+/// What somebody can do most about: first what could not be asked, then what was said.
+fn most_pressing(mut refusals: Vec<Reason>) -> Option<Reason> {
+    let pressing = |reason: &Reason| match reason {
+        Reason::Trust { error, .. } => {
+            !matches!(error.code, TrustCode::NotSigned | TrustCode::NotListed | TrustCode::NoTrustData)
+        }
+        _ => false,
+    };
+    let chosen = refusals.iter().position(pressing).unwrap_or(0);
+    (chosen < refusals.len()).then(|| refusals.swap_remove(chosen))
+}
+
+/// By id: one repository that is allowed and has a trail to this content must vouch for it, with all its verifiers.
+fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
+    let Some(held) = Held::of(&image.local) else { return Err(Reason::ImageMissing { name: image.name.clone() }) };
+    let mut refusals = Vec::new();
+    for repository in &image.repositories {
+        let Some(scope) = policy.scope(repository) else { continue };
+        let reference = Reference { repository: repository.clone(), tag: None, digest: None };
+        let approving = Approving { policy, image, repository, held: Some(&held), reference: &reference };
+        match approving.vouches(&scope.require) {
+            Ok(vouches) => return Ok(Approval { id: Some(held.id), vouches }),
+            Err(reason) => refusals.push(reason),
+        }
+    }
+    if let Some(reason) = most_pressing(refusals) {
+        return Err(reason);
+    }
+    match image.repositories.first() {
+        Some(repository) => Err(Reason::RegistryNotAllowed { repository: repository.clone() }),
+        None => Err(Reason::ImageUnapproved { image: image.name.to_string() }),
+    }
+}

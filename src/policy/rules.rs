@@ -1,0 +1,68 @@
+//! Rules: each refuses some calls, and none lets one pass. What no rule refuses is decided by who vouches ([`super::decide`]).
+
+mod build;
+mod host_access;
+mod ingest;
+mod malformed;
+mod pinning;
+mod plugins;
+mod registry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Facts, Policy, Reason};
+use crate::request::Intent;
+
+pub(super) use plugins::is_allowed_by_setting;
+
+/// One rule.
+pub trait Rule: fmt::Debug + Send + Sync {
+    /// What it is called.
+    fn id(&self) -> &'static str;
+
+    /// Why a call may not pass, as far as policy and intent alone say so. Asked first, and before anything is found out.
+    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason>;
+
+    /// Why it may not pass, by what was found out. Not asked about calls that need no facts ([`super::needs`]).
+    fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
+        let _ = (policy, intent, facts);
+        None
+    }
+}
+
+/// The rules that every gate has, in the order in which they are asked: of several that refuse a call, the first says why.
+pub(super) const BUILT_IN: [&dyn Rule; 7] = [
+    &malformed::Malformed,
+    &pinning::Pinning,
+    &host_access::HostAccessRules,
+    &ingest::Ingests,
+    &build::Builds,
+    &plugins::Plugins,
+    &registry::Registries,
+];
+
+/// Rules that somebody adds.
+#[derive(Debug, Clone, Default)]
+pub struct FurtherRules(Vec<Arc<dyn Rule>>);
+
+impl FurtherRules {
+    /// Adds one; it is asked after all others.
+    pub fn add(&mut self, rule: Arc<dyn Rule>) {
+        self.0.push(rule);
+    }
+}
+
+/// By name: a rule of one name says one thing.
+impl PartialEq for FurtherRules {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().map(|rule| rule.id()).eq(other.0.iter().map(|rule| rule.id()))
+    }
+}
+
+impl Eq for FurtherRules {}
+
+/// All rules of a policy.
+pub(super) fn of(policy: &Policy) -> impl Iterator<Item = &dyn Rule> {
+    BUILT_IN.into_iter().chain(policy.rules.0.iter().map(|rule| &**rule))
+}

@@ -1,0 +1,96 @@
+//! In posture `lockdown`: ways to the host, unless `ALLOW_HOST_ACCESS` allows them.
+
+use std::net::IpAddr;
+
+use super::{Facts, Policy, Reason, Rule};
+use crate::policy::{NetworkFacts, Posture};
+use crate::request::{HostAccess, Intent, Service, Subnet};
+
+#[derive(Debug)]
+pub(super) struct HostAccessRules;
+
+impl Rule for HostAccessRules {
+    fn id(&self) -> &'static str {
+        "host-access"
+    }
+
+    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
+        match intent {
+            Intent::Create(create) => forbidden(policy, &create.host_access),
+            Intent::Service(Service::Spec { host_access, .. })
+            | Intent::Volume { host_access }
+            | Intent::Network { host_access, .. } => forbidden(policy, host_access),
+            Intent::Service(Service::Rollback { .. })
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Pull(_)
+            | Intent::Start(_)
+            | Intent::Rename { .. }
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Plugin(_)
+            | Intent::Swarm
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. }
+            | Intent::Unreadable(_) => None,
+        }
+    }
+
+    fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
+        match intent {
+            Intent::Service(Service::Spec { networks, .. }) => outside(policy, networks, &facts.networks),
+            Intent::Network { subnets, .. } => covering(policy, subnets, &facts.own_addresses),
+            Intent::Service(Service::Rollback { .. })
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Pull(_)
+            | Intent::Create(_)
+            | Intent::Start(_)
+            | Intent::Rename { .. }
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Plugin(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. }
+            | Intent::Unreadable(_) => None,
+        }
+    }
+}
+
+/// The refusal of the first way to the host that no rule opens.
+fn forbidden(policy: &Policy, host_access: &[HostAccess]) -> Option<Reason> {
+    policy.forbidden(host_access).map(|access| Reason::HostAccess { access: access.id, what: access.what.clone() })
+}
+
+/// The refusal of the first subnet that takes the way to an address that the gate itself uses.
+fn covering(policy: &Policy, subnets: &[Subnet], own: &[IpAddr]) -> Option<Reason> {
+    let covers = |subnet: &&Subnet| own.iter().any(|address| subnet.covers(*address));
+    let host_access: Vec<HostAccess> =
+        subnets.iter().filter(covers).map(|subnet| HostAccess { id: "network-subnet", what: subnet.to_string() }).collect();
+    forbidden(policy, &host_access)
+}
+
+/// Each network of a service must be known to be none of the host's.
+fn outside(policy: &Policy, networks: &[String], facts: &[NetworkFacts]) -> Option<Reason> {
+    if policy.posture == Posture::Images {
+        return None;
+    }
+    // INVARIANT: facts hold every network of the intent, as with images.
+    if networks.len() != facts.len() {
+        return Some(Reason::Internal);
+    }
+    networks.iter().zip(facts).find_map(|(network, fact)| {
+        let what = match fact {
+            NetworkFacts::Ordinary => return None,
+            NetworkFacts::Host => "network:host".to_owned(),
+            NetworkFacts::Unsure => format!("network:{network}"),
+        };
+        forbidden(policy, &[HostAccess { id: "namespace", what }])
+    })
+}

@@ -1,0 +1,77 @@
+//! What no policy lets pass: calls that cannot be read, and those that name no image, or more than can be judged.
+
+use super::{Facts, Policy, Reason, Rule};
+use crate::policy::{ContainerFacts, ServiceFacts};
+use crate::request::{Intent, Pulled, Service, Start, StartExtra};
+
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+impl Rule for Malformed {
+    fn id(&self) -> &'static str {
+        "malformed"
+    }
+
+    fn forbids(&self, _: &Policy, intent: &Intent) -> Option<Reason> {
+        match intent {
+            Intent::Unknown { route } => Some(Reason::RouteUnknown { route: route.clone() }),
+            Intent::Unreadable(why) => Some(Reason::Unreadable(why.clone())),
+            Intent::Pull(pull) => match pull.what {
+                Pulled::AllTags => Some(Reason::PullAllTags { repository: pull.repository.clone() }),
+                Pulled::Tag(_) | Pulled::Digest(_) => None,
+            },
+            Intent::Create(create) => create.image.is_none().then_some(Reason::NoImage),
+            Intent::Start(Start { extra, .. }) => match extra {
+                Some(StartExtra::Body) => Some(Reason::StartWithBody),
+                Some(StartExtra::Checkpoint) => Some(Reason::StartFromCheckpoint),
+                None => None,
+            },
+            Intent::Service(Service::Spec { plugin: Some(plugin), .. }) => Some(Reason::ServicePlugin { plugin: plugin.clone() }),
+            Intent::Service(Service::Spec { image, .. }) => image.is_none().then_some(Reason::NoImage),
+            Intent::Service(Service::Rollback { .. })
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Rename { .. }
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Plugin(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::Network { .. }
+            | Intent::NetworkPlugin { .. } => None,
+        }
+    }
+
+    fn refuses(&self, _: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
+        match intent {
+            Intent::Start(start) => match &facts.container {
+                Some(ContainerFacts::Missing) | None => Some(Reason::ContainerUnknown { container: start.container.clone() }),
+                Some(ContainerFacts::Found { image: None, .. }) => Some(Reason::NoImage),
+                Some(ContainerFacts::Found { image: Some(_), .. }) => None,
+            },
+            Intent::Service(Service::Rollback { service }) => match &facts.service {
+                Some(ServiceFacts::Missing) | None => Some(Reason::ServiceUnknown { service: service.clone() }),
+                Some(ServiceFacts::Previous { images }) => images.is_empty().then_some(Reason::NoImage),
+            },
+            Intent::Service(Service::Spec { .. })
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Pull(_)
+            | Intent::Create(_)
+            | Intent::Rename { .. }
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Plugin(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::Network { .. }
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. }
+            | Intent::Unreadable(_) => None,
+        }
+    }
+}

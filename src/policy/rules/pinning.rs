@@ -1,0 +1,84 @@
+//! What is taken by name after the check must be named so that it cannot move: image mounts, and images of services.
+
+use super::{Facts, Policy, Reason, Rule};
+use crate::image::ImageName;
+use crate::policy::{ContainerFacts, ServiceFacts};
+use crate::request::{Intent, Service};
+
+#[derive(Debug)]
+pub(super) struct Pinning;
+
+impl Rule for Pinning {
+    fn id(&self) -> &'static str {
+        "pinning"
+    }
+
+    fn forbids(&self, _: &Policy, intent: &Intent) -> Option<Reason> {
+        match intent {
+            Intent::Create(create) => create.image_mounts.iter().find_map(unpinned),
+            Intent::Service(Service::Spec { image, image_mounts, .. }) => {
+                image.iter().find_map(unpinned_service).or_else(|| image_mounts.iter().find_map(unpinned))
+            }
+            Intent::Service(Service::Rollback { .. })
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Pull(_)
+            | Intent::Start(_)
+            | Intent::Rename { .. }
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Plugin(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::Network { .. }
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. }
+            | Intent::Unreadable(_) => None,
+        }
+    }
+
+    /// What an existing container and a service's previous specification were made with, the engine alone knows.
+    fn refuses(&self, _: &Policy, _: &Intent, facts: &Facts) -> Option<Reason> {
+        let of_container = match &facts.container {
+            Some(ContainerFacts::Found { image_mounts, .. }) => image_mounts.iter().find_map(|source| unpinned_text(source)),
+            Some(ContainerFacts::Missing) | None => None,
+        };
+        of_container.or_else(|| match &facts.service {
+            Some(ServiceFacts::Previous { images }) => {
+                let (first, mounts) = images.split_first()?;
+                let first = match ImageName::parse(first) {
+                    Ok(image) => unpinned_service(&image),
+                    Err(_) => Some(Reason::ServiceNeedsDigest { image: first.clone() }),
+                };
+                first.or_else(|| mounts.iter().find_map(|source| unpinned_text(source)))
+            }
+            Some(ServiceFacts::Missing) | None => None,
+        })
+    }
+}
+
+/// An image mount's snapshot is taken by name after the check: only what cannot move is accepted.
+fn unpinned(name: &ImageName) -> Option<Reason> {
+    match name {
+        ImageName::Id(_) => None,
+        ImageName::Named { reference, .. } if reference.digest.is_some() => None,
+        ImageName::Named { .. } | ImageName::IdPrefix(_) => Some(Reason::MountNeedsDigest { source: name.to_string() }),
+    }
+}
+
+fn unpinned_text(source: &str) -> Option<Reason> {
+    match ImageName::parse(source) {
+        Ok(name) => unpinned(&name),
+        Err(_) => Some(Reason::MountNeedsDigest { source: source.to_owned() }),
+    }
+}
+
+/// Tasks are placed later, on any node, unasked: the image must be pinned by a digest of its repository.
+fn unpinned_service(image: &ImageName) -> Option<Reason> {
+    match image.reference() {
+        Some(reference) if reference.digest.is_some() => None,
+        Some(_) | None => Some(Reason::ServiceNeedsDigest { image: image.to_string() }),
+    }
+}

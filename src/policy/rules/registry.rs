@@ -1,0 +1,55 @@
+//! Names of registries that are not allowed.
+
+use super::{Policy, Reason, Rule};
+use crate::image::{ImageName, Repository};
+use crate::request::{Intent, Service};
+
+#[derive(Debug)]
+pub(super) struct Registries;
+
+impl Rule for Registries {
+    fn id(&self) -> &'static str {
+        "registry"
+    }
+
+    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
+        let names = match intent {
+            Intent::Pull(pull) => return outside(policy, &pull.repository),
+            Intent::Create(create) => create.image.iter().chain(&create.image_mounts),
+            Intent::Service(Service::Spec { image, image_mounts, .. }) => image.iter().chain(image_mounts),
+            // What starts and rolls back is judged by what it is; a plugin's name is a fact.
+            Intent::Service(Service::Rollback { .. })
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Start(_)
+            | Intent::Rename { .. }
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Plugin(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::Network { .. }
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. }
+            | Intent::Unreadable(_) => return None,
+        };
+        names.into_iter().find_map(|name| named_outside(policy, name))
+    }
+}
+
+/// A name that cannot be an id and lies outside every scope needs no look at the host.
+fn named_outside(policy: &Policy, name: &ImageName) -> Option<Reason> {
+    match name.reference() {
+        Some(reference) if !name.may_be_id_prefix() => outside(policy, &reference.repository),
+        Some(_) | None => None,
+    }
+}
+
+fn outside(policy: &Policy, repository: &Repository) -> Option<Reason> {
+    match policy.scope(repository) {
+        Some(_) => None,
+        None => Some(Reason::RegistryNotAllowed { repository: repository.clone() }),
+    }
+}

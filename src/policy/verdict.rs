@@ -1,0 +1,106 @@
+//! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
+
+use super::{Mode, Reason};
+use crate::image::Digest;
+use crate::trust::{Freshness, Vouch};
+
+/// The decision about one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may pass.
+    Allow(Permit),
+    /// It may not, and is only recorded: mode `permissive`.
+    WouldDeny(Reason),
+    /// It may not.
+    Deny(Reason),
+}
+
+impl Verdict {
+    /// A refusal, as the mode carries it out.
+    #[must_use]
+    pub const fn refusing(reason: Reason, mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Deny(reason),
+            Mode::Permissive => Self::WouldDeny(reason),
+        }
+    }
+
+    /// Leave to pass.
+    pub(super) const fn allowing(grounds: Grounds) -> Self {
+        Self::Allow(Permit { grounds })
+    }
+
+    /// Why it may not pass, carried out or not.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Reason> {
+        match self {
+            Self::Allow(_) => None,
+            Self::WouldDeny(reason) | Self::Deny(reason) => Some(reason),
+        }
+    }
+
+    /// Leave to pass, if it may.
+    #[must_use]
+    pub const fn permit(&self) -> Option<&Permit> {
+        match self {
+            Self::Allow(permit) => Some(permit),
+            Self::WouldDeny(_) | Self::Deny(_) => None,
+        }
+    }
+}
+
+/// Leave to pass, with what it rests on. Made only in this room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    grounds: Grounds,
+}
+
+/// What a permit rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grounds {
+    /// The call brings no content in and runs none that has not been judged.
+    NoImage,
+    /// A setting lets it pass.
+    Setting(&'static str),
+    /// Content that is vouched for, by image, each with its id where it is on the host.
+    Content(Vec<Approval>),
+}
+
+/// One image's approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Its id on the host, where it is there.
+    pub id: Option<Digest>,
+    /// Who vouched; empty where a registry-only scope lets a name be asked for.
+    pub vouches: Vec<Vouch>,
+}
+
+impl Permit {
+    /// What it rests on.
+    #[must_use]
+    pub const fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+
+    /// Where it rests on what a server that is out of reach said before: since when nobody checked, and until when that counts.
+    /// Of several, the oldest and the first to end.
+    #[must_use]
+    pub fn stale(&self) -> Option<(jiff::Timestamp, Option<jiff::Timestamp>)> {
+        let of = |vouch: &Vouch| match vouch.freshness() {
+            Freshness::Stale { since } => Some((since, vouch.expires())),
+            Freshness::Fresh | Freshness::Imported { .. } => None,
+        };
+        let stale: Vec<_> = self.approvals().iter().flat_map(|approval| &approval.vouches).filter_map(of).collect();
+        let since = stale.iter().map(|(since, _)| *since).min()?;
+        Some((since, stale.iter().filter_map(|(_, until)| *until).min()))
+    }
+
+    /// The approvals it rests on.
+    #[must_use]
+    pub fn approvals(&self) -> &[Approval] {
+        match &self.grounds {
+            Grounds::Content(approvals) => approvals,
+            Grounds::NoImage | Grounds::Setting(_) => &[],
+        }
+    }
+}
