@@ -8,7 +8,7 @@
 #   RIG_ENGINE=machine|RELEASE          this machine's engine, or that of a Debian release (tree.sh); machine
 #   RIG_DOCKERD=PATH                    a dockerd that is in no Debian release, with containerd and runc of forky's tree
 #   RIG_STORE=classic|containerd        the engine's image store; classic
-#   RIG_SAMPLE=1                        leave out what does not depend on the engine, and attacks in number
+#   RIG_SAMPLE=engine|calls             a part of the tests (tests.sh): for CI, on engines beside the first
 #   RIG_KEEP=1                          keep the scratch folder, with its logs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
