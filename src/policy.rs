@@ -2,6 +2,7 @@
 //! decision ([`decide`]), a plain function of policy, intent and facts. Nothing here touches a socket, a file or the clock.
 
 mod approve;
+mod code;
 mod decide;
 mod facts;
 mod host_access;
@@ -15,6 +16,7 @@ mod tests;
 mod verdict;
 
 pub use approve::questions;
+pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use host_access::{HostAccessRule, HostAccessRuleError};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Code;
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::Unreadable;
 use crate::text::{fit, shortened};
@@ -178,6 +179,15 @@ pub enum Reason {
         /// The first fault.
         fault: String,
     },
+    /// What a rule refuses that somebody added ([`super::FurtherRules`]).
+    Rule {
+        /// Its code.
+        code: &'static str,
+        /// What was found.
+        evidence: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// A fault of the gate.
     Internal,
 }
@@ -187,41 +197,42 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::RegistryNotAllowed { .. } => "registry-not-allowed",
             Self::Trust { error, .. } => error.code.as_str(),
             Self::OfId { reason, .. } => reason.code(),
-            Self::ContentMismatch { .. } => "content-mismatch",
-            Self::ImageUnapproved { .. } => "image-unapproved",
-            Self::ImageMissing { .. } => "image-unknown",
-            Self::NoImage => "no-image",
-            Self::PullAllTags { .. } => "pull-all-tags",
-            Self::MountNeedsDigest { .. } => "mount-needs-digest",
-            Self::ServiceNeedsDigest { .. } => "service-needs-digest",
-            Self::ServicePlugin { .. } => "service-plugin",
-            Self::ServiceUnknown { .. } => "service-unknown",
-            Self::StartWithBody => "start-with-body",
-            Self::StartFromCheckpoint => "start-from-checkpoint",
-            Self::ContainerUnknown { .. } => "container-unknown",
-            Self::BuildDenied { .. } => "build-denied",
-            Self::PostureForbids { .. } => "posture-forbids",
-            Self::HostAccess { .. } => "host-access",
-            Self::PluginNeedsDigest { .. } => "plugin-needs-digest",
-            Self::PluginUnapproved { .. } => "plugin-unapproved",
-            Self::PluginBusy => "plugin-busy",
-            Self::SelfProtect { .. } => "self-protect",
-            Self::RouteUnknown { .. } => "route-unknown",
-            Self::Unreadable(Unreadable::ImportBody) => "import-file",
-            Self::Unreadable(_) | Self::CallUnreadable { .. } => "request-unreadable",
-            Self::EngineUnreachable { .. } => "engine-unreachable",
-            Self::NameBusy { .. } => "name-busy",
-            Self::NameTaken { .. } => "name-taken",
-            Self::StateUnwritable => "state-unwritable",
-            Self::ContainerBusy { .. } => "container-busy",
-            Self::AuditUnavailable => "audit-unavailable",
-            Self::Deadline { .. } => "deadline",
-            Self::Overloaded => "overloaded",
-            Self::SettingFault { .. } => "setting-fault",
-            Self::Internal => "internal",
+            Self::Rule { code, .. } => code,
+            Self::RegistryNotAllowed { .. } => Code::RegistryNotAllowed.as_str(),
+            Self::ContentMismatch { .. } => Code::ContentMismatch.as_str(),
+            Self::ImageUnapproved { .. } => Code::ImageUnapproved.as_str(),
+            Self::ImageMissing { .. } => Code::ImageUnknown.as_str(),
+            Self::NoImage => Code::NoImage.as_str(),
+            Self::PullAllTags { .. } => Code::PullAllTags.as_str(),
+            Self::MountNeedsDigest { .. } => Code::MountNeedsDigest.as_str(),
+            Self::ServiceNeedsDigest { .. } => Code::ServiceNeedsDigest.as_str(),
+            Self::ServicePlugin { .. } => Code::ServicePlugin.as_str(),
+            Self::ServiceUnknown { .. } => Code::ServiceUnknown.as_str(),
+            Self::StartWithBody => Code::StartWithBody.as_str(),
+            Self::StartFromCheckpoint => Code::StartFromCheckpoint.as_str(),
+            Self::ContainerUnknown { .. } => Code::ContainerUnknown.as_str(),
+            Self::BuildDenied { .. } => Code::BuildDenied.as_str(),
+            Self::PostureForbids { .. } => Code::PostureForbids.as_str(),
+            Self::HostAccess { .. } => Code::HostAccess.as_str(),
+            Self::PluginNeedsDigest { .. } => Code::PluginNeedsDigest.as_str(),
+            Self::PluginUnapproved { .. } => Code::PluginUnapproved.as_str(),
+            Self::PluginBusy => Code::PluginBusy.as_str(),
+            Self::SelfProtect { .. } => Code::SelfProtect.as_str(),
+            Self::RouteUnknown { .. } => Code::RouteUnknown.as_str(),
+            Self::Unreadable(Unreadable::ImportBody) => Code::ImportFile.as_str(),
+            Self::Unreadable(_) | Self::CallUnreadable { .. } => Code::RequestUnreadable.as_str(),
+            Self::EngineUnreachable { .. } => Code::EngineUnreachable.as_str(),
+            Self::NameBusy { .. } => Code::NameBusy.as_str(),
+            Self::NameTaken { .. } => Code::NameTaken.as_str(),
+            Self::StateUnwritable => Code::StateUnwritable.as_str(),
+            Self::ContainerBusy { .. } => Code::ContainerBusy.as_str(),
+            Self::AuditUnavailable => Code::AuditUnavailable.as_str(),
+            Self::Deadline { .. } => Code::Deadline.as_str(),
+            Self::Overloaded => Code::Overloaded.as_str(),
+            Self::SettingFault { .. } => Code::SettingFault.as_str(),
+            Self::Internal => Code::Internal.as_str(),
         }
     }
 
@@ -248,6 +259,7 @@ impl Reason {
             }
             Self::ImageUnapproved { image } => format!("no allowed repository vouches for the content of {}", quoted(image)),
             Self::ImageMissing { name } => format!("no image {} on this host", quoted(&name.to_string())),
+            Self::Rule { evidence, .. } => printable(evidence),
             Self::NoImage => "the container has no image, so nothing can vouch for what it runs".to_owned(),
             Self::PullAllTags { repository } => {
                 format!("a pull without a tag brings every tag of {}", quoted(repository.as_str()))
@@ -318,6 +330,7 @@ impl Reason {
             Self::ImageUnapproved { .. } => {
                 "pull it by the name it is signed under, or ask this host's administrator (img-authz help image-unapproved)"
             }
+            Self::Rule { remedy, .. } => remedy,
             Self::ImageMissing { .. } => "pull it by its name first",
             Self::NoImage => "create the container from an approved image",
             Self::PullAllTags { .. } => "pull one tag or digest at a time",

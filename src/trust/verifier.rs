@@ -93,7 +93,9 @@ impl Fake {
                 }
         };
         match self.vouched.iter().find(fits) {
-            Some((owner, tag, digest)) => Ok(Vouch::fake(owner.clone(), tag.clone(), *digest)),
+            Some((owner, tag, digest)) => Ok(Vouch::new(&VerifierName::NOTARY, owner.clone(), *digest)
+                .under(vec![tag.clone()])
+                .signed_by(vec!["alice".to_owned()])),
             None => Err(TrustError::new(super::TrustCode::NotSigned, "not signed")),
         }
     }

@@ -60,7 +60,8 @@ pub enum Freshness {
     },
 }
 
-/// A verifier's yes: this repository vouches for this digest. Made only in this room, after the proof held.
+/// A verifier's yes: this repository vouches for this digest. Made by verifiers alone, after their proof held; the decision looks
+/// whether it is of the repository and by the verifier that was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Vouch {
     pub(super) repository: Repository,
@@ -79,20 +80,38 @@ pub struct Vouch {
 }
 
 impl Vouch {
-    /// A vouch of [`super::Fake`].
-    #[cfg(test)]
-    pub(super) fn fake(repository: Repository, tag: Tag, digest: Digest) -> Self {
+    /// A yes about a manifest or an index, known by no tag. For verifiers, whose proof has held, and for nobody else.
+    #[must_use]
+    pub fn new(verifier: &VerifierName, repository: Repository, digest: Digest) -> Self {
         Self {
             repository,
             digest,
             hashed: Hashed::Manifest,
-            verifier: VerifierName::NOTARY,
-            tags: vec![tag],
-            role: "targets/releases".to_owned(),
-            signers: vec!["alice".to_owned()],
+            verifier: verifier.clone(),
+            tags: Vec::new(),
+            role: String::new(),
+            signers: Vec::new(),
             expires: None,
             freshness: Freshness::Fresh,
         }
+    }
+
+    /// The same, vouched for under these tags.
+    #[must_use]
+    pub fn under(self, tags: Vec<Tag>) -> Self {
+        Self { tags, ..self }
+    }
+
+    /// The same, signed by these.
+    #[must_use]
+    pub fn signed_by(self, signers: Vec<String>) -> Self {
+        Self { signers, ..self }
+    }
+
+    /// The same, true until then.
+    #[must_use]
+    pub fn until(self, expires: Timestamp) -> Self {
+        Self { expires: Some(expires), ..self }
     }
 
     /// The same, by the verifier of this name.

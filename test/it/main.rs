@@ -17,6 +17,7 @@ mod allowlist_commands;
 mod clients;
 mod corpus;
 mod docs;
+mod recipes;
 mod registry_client;
 mod request_generator;
 mod request_oracle;
