@@ -586,7 +586,7 @@ impl Gate {
 
     /// Ends the leases of names that are given or dropped though the daemon never told so; those alone that exclude `claim`, if one is
     /// given.
-    pub(super) async fn settle(&self, claim: Option<&Claim>) {
+    async fn settle(&self, claim: Option<&Claim>) {
         for pending in self.leases.pending(claim) {
             let is_over = match &pending.to {
                 To::Container(container) => self.is_renamed(container).await,

@@ -1,5 +1,5 @@
-//! The policy: what was written ([`Settings`]), what it means ([`Policy`]), what has to be found out about a call ([`needs`]), and the
-//! decision ([`decide`]), a plain function of policy, intent and facts. Nothing here touches a socket, a file or the clock.
+//! The policy: what was written ([`Settings`]), what it means ([`Policy`]), what has to be found out about a call ([`needs()`]), and the
+//! decision ([`decide()`]), a plain function of policy, intent and facts. Nothing here touches a socket, a file or the clock.
 
 mod approve;
 mod code;

@@ -26,7 +26,7 @@ const ENGINE_TIME: Duration = Duration::from_secs(30);
 ///
 /// Example: img-authz allowlist list
 #[derive(Args)]
-pub struct AllowlistArgs {
+pub(super) struct AllowlistArgs {
     #[command(subcommand)]
     command: Command,
 }
@@ -74,7 +74,7 @@ enum Why {
 
 /// Runs `allowlist`.
 #[must_use]
-pub fn run(arguments: &AllowlistArgs, settings: &Settings) -> ExitCode {
+pub(super) fn run(arguments: &AllowlistArgs, settings: &Settings) -> ExitCode {
     let code = match &arguments.command {
         Command::List(arguments) => list(arguments, settings, clock::now()),
         Command::Prune(arguments) => prune(arguments, settings, clock::now()),

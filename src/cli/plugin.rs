@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Example: img-authz plugin digest sshfs
 #[derive(Args)]
-pub struct PluginArgs {
+pub(super) struct PluginArgs {
     #[command(subcommand)]
     command: Command,
 }
@@ -42,7 +42,7 @@ struct DigestArgs {
 
 /// Runs `plugin`.
 #[must_use]
-pub fn run(arguments: &PluginArgs, settings: &Settings) -> ExitCode {
+pub(super) fn run(arguments: &PluginArgs, settings: &Settings) -> ExitCode {
     let Command::Digest(arguments) = &arguments.command;
     let code = digest(arguments, settings).unwrap_or_else(|fault| {
         out::fault(&fault);

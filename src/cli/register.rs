@@ -37,7 +37,7 @@ const PREFIX_DIGITS: usize = 8;
     tell, say which is meant (--from-registry, --from-host). An id means an image on this host. All or nothing is written.\n\n\
     Example: img-authz register registry.example/team/app:1.0 --reason \"release 1.0\" --expires 90d"
 )]
-pub struct RegisterArgs {
+pub(super) struct RegisterArgs {
     /// The images: references, or ids of images on this host
     #[arg(required = true, value_name = "REFERENCE")]
     references: Vec<String>,
@@ -64,7 +64,7 @@ pub struct RegisterArgs {
 #[command(after_help = "A reference loses its place in every entry; an entry goes with its last one. A digest, an image id, or \
     the beginning of one as `allowlist list` shows it, removes the entry.\n\n\
     Example: img-authz unregister registry.example/team/app:1.0")]
-pub struct UnregisterArgs {
+pub(super) struct UnregisterArgs {
     /// References, digests or image ids
     #[arg(required = true, value_name = "REFERENCE")]
     references: Vec<String>,
@@ -143,7 +143,7 @@ struct Registered {
 
 /// Runs `register`.
 #[must_use]
-pub fn run(arguments: &RegisterArgs, env: &Settings) -> ExitCode {
+pub(super) fn run(arguments: &RegisterArgs, env: &Settings) -> ExitCode {
     let place = Place::find(env.clone());
     let settings = place.for_person(env);
     let code = register(arguments, &settings, clock::now());
@@ -179,7 +179,7 @@ fn warn(arguments: &RegisterArgs, place: &Place) {
 
 /// Runs `unregister`.
 #[must_use]
-pub fn run_unregister(arguments: &UnregisterArgs, settings: &Settings) -> ExitCode {
+pub(super) fn run_unregister(arguments: &UnregisterArgs, settings: &Settings) -> ExitCode {
     let code = unregister(arguments, settings);
     ExitCode::from(code.unwrap_or_else(|fault| {
         out::fault(&fault);

@@ -52,7 +52,7 @@ const MAX_JUDGED: usize = 8192;
 
 /// What a call does to names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
+pub(super) enum Claim {
     /// Starts what this name or id prefix means.
     Start(String),
     /// Gives this name to a new container.
@@ -73,7 +73,7 @@ pub enum Claim {
 
 /// Why a lease is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Busy {
+pub(super) enum Busy {
     /// Another call holds the name.
     Held,
     /// There are too many calls of this kind.
@@ -84,7 +84,7 @@ pub enum Busy {
 
 /// A start as it was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub(super) struct Judged {
     /// When the daemon asked about it.
     pub since: Timestamp,
     /// The whole id of the container it was judged by.
@@ -93,7 +93,7 @@ pub struct Judged {
 
 /// A call that gives a name and has not ended in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub(super) struct Pending {
     number: u64,
     /// The name that is given, cut to be shown.
     pub name: String,
@@ -107,7 +107,7 @@ pub struct Pending {
 
 /// What is given a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum To {
+pub(super) enum To {
     /// A container that is there.
     Container(ContainerId),
     /// A new container of this image.
@@ -118,7 +118,7 @@ pub enum To {
 
 /// All leases.
 #[derive(Default)]
-pub struct Leases {
+pub(super) struct Leases {
     state: Arc<Mutex<State>>,
     changed: Notify,
     /// Writes names that are being given, before they are answered.
@@ -207,7 +207,7 @@ fn key(text: &str) -> Key {
     Digest::of(text.as_bytes())
 }
 
-/// The names of [`Leases::kept_in`]'s file that are being given, each with when that began. No file: none.
+/// The names of `Leases::kept_in`'s file that are being given, each with when that began. No file: none.
 pub fn names_being_given(file: &Path) -> std::io::Result<Vec<(String, Timestamp)>> {
     let kept: Vec<Kept> = match std::fs::read(file) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
@@ -220,7 +220,7 @@ pub fn names_being_given(file: &Path) -> std::io::Result<Vec<(String, Timestamp)
 impl Leases {
     /// Leases that are kept in `file`; what an earlier gate held is held again. Where the file cannot be read, nothing
     /// starts by a name for a while.
-    pub fn kept_in(file: PathBuf, workers: tokio::runtime::Handle) -> Self {
+    pub(super) fn kept_in(file: PathBuf, workers: tokio::runtime::Handle) -> Self {
         let read = match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -248,7 +248,7 @@ impl Leases {
     }
 
     /// Waits until `claim` excludes nothing that is held, at most until `deadline`, and holds it for `call`. Returns the lease's number.
-    pub async fn hold(&self, call: &str, claim: &Claim, deadline: Instant) -> Result<u64, Busy> {
+    pub(super) async fn hold(&self, call: &str, claim: &Claim, deadline: Instant) -> Result<u64, Busy> {
         let mut place = None;
         loop {
             let changed = self.changed.notified();
@@ -274,7 +274,7 @@ impl Leases {
     }
 
     /// Notes which container the rename `number` is about, and writes it down before it is answered.
-    pub async fn rename_of(&self, number: u64, container: ContainerId) -> Result<(), Busy> {
+    pub(super) async fn rename_of(&self, number: u64, container: ContainerId) -> Result<(), Busy> {
         {
             let mut state = self.lock();
             let of_one = state.given.iter().filter(|given| given.kept.container.as_ref() == Some(&container)).count();
@@ -289,7 +289,7 @@ impl Leases {
     }
 
     /// Writes the names that are being given down, and comes back when that is done.
-    pub async fn save(&self) -> Result<(), Busy> {
+    pub(super) async fn save(&self) -> Result<(), Busy> {
         let Some(keeper) = &self.keeper else { return Ok(()) };
         let due = self.lock().changes;
         keeper.write(Arc::clone(&self.state), due).await.map_err(|error| {
@@ -299,21 +299,21 @@ impl Leases {
     }
 
     /// Notes which container the start `number` was judged by.
-    pub fn judged(&self, number: u64, container: &str) {
+    pub(super) fn judged(&self, number: u64, container: &str) {
         if let Some(lease) = self.lock().held.iter_mut().find(|lease| lease.number == number) {
             lease.judged = Some(container.to_owned());
         }
     }
 
     /// Gives up the lease of a call that is refused, and no other of a call that is spelled alike.
-    pub fn give_up(&self, number: u64) {
+    pub(super) fn give_up(&self, number: u64) {
         self.lock().held.retain(|lease| lease.number != number);
         self.end_where(|given| given.number == number);
         self.changed.notify_waiters();
     }
 
     /// Remembers that a start of this container was judged and let pass, under whatever name.
-    pub fn let_start(&self, container: &str) {
+    pub(super) fn let_start(&self, container: &str) {
         let now = Instant::now();
         let mut state = self.lock();
         state.judged.retain(|(_, at)| *at + REMEMBERED > now);
@@ -324,13 +324,13 @@ impl Leases {
     }
 
     /// Whether a start of this container was judged and let pass lately.
-    pub fn was_let_start(&self, container: &str) -> bool {
+    pub(super) fn was_let_start(&self, container: &str) -> bool {
         self.lock().judged.iter().any(|(id, _)| id == container)
     }
 
     /// Ends a lease of the start `call`; what it was judged by. `None`: there is none any more (the gate was restarted in between).
     /// Of several, one that holds still ends first: what other plugins refused never ends.
-    pub fn end(&self, call: &str) -> Option<Judged> {
+    pub(super) fn end(&self, call: &str) -> Option<Judged> {
         let (call, now) = (key(call), Instant::now());
         let mut state = self.lock();
         let of_call = |lease: &Held| lease.call == call;
@@ -343,7 +343,7 @@ impl Leases {
     }
 
     /// Ends a lease of the name that `call` gives: of several the newest, among creates of the same image, if it is known.
-    pub fn end_given(&self, call: &str, image: Option<&str>) {
+    pub(super) fn end_given(&self, call: &str, image: Option<&str>) {
         let call = key(call);
         let number = {
             let state = self.lock();
@@ -367,12 +367,12 @@ impl Leases {
     }
 
     /// Nothing starts by `name` until it is opened: what was started by it is being killed.
-    pub fn close(&self, name: &str) {
+    pub(super) fn close(&self, name: &str) {
         self.lock().closed.push(key(name));
     }
 
     /// Ends one [`Leases::close`].
-    pub fn open(&self, name: &str) {
+    pub(super) fn open(&self, name: &str) {
         let name = key(name);
         let mut state = self.lock();
         if let Some(at) = state.closed.iter().position(|closed| *closed == name) {
@@ -384,7 +384,7 @@ impl Leases {
 
     /// The names that have been on their way for longer than [`HELD`]: their AuthZRes may never come. Only those that exclude `claim`,
     /// if one is given.
-    pub fn pending(&self, claim: Option<&Claim>) -> Vec<Pending> {
+    pub(super) fn pending(&self, claim: Option<&Claim>) -> Vec<Pending> {
         let state = self.lock();
         let concerns = |given: &&Given| given.begun.elapsed() >= HELD && claim.is_none_or(|claim| excluded_by(claim, given));
         let pending = |given: &Given| Pending {
@@ -402,7 +402,7 @@ impl Leases {
     }
 
     /// Ends the lease of a name that the engine is known to have given, or not to give any more.
-    pub fn settle(&self, pending: &Pending) {
+    pub(super) fn settle(&self, pending: &Pending) {
         self.end_where(|given| given.number == pending.number);
     }
 

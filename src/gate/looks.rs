@@ -25,7 +25,7 @@ const TELLING: usize = 12;
 
 /// The looks under way.
 #[derive(Default)]
-pub struct Looks(Mutex<State>);
+pub(super) struct Looks(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -35,7 +35,7 @@ struct State {
 }
 
 /// One of them, until it is dropped.
-pub struct Look<'a> {
+pub(super) struct Look<'a> {
     looks: &'a Looks,
     container: String,
     since: Instant,
@@ -45,7 +45,7 @@ pub struct Look<'a> {
 
 impl Looks {
     /// A place for a look at `container`; `None` where one hangs, or there are too many.
-    pub fn enter(&self, container: &str) -> Option<Look<'_>> {
+    pub(super) fn enter(&self, container: &str) -> Option<Look<'_>> {
         let since = Instant::now();
         let container = container.trim_start_matches('/');
         let mut state = self.lock();
@@ -72,7 +72,7 @@ impl Looks {
 
 impl Look<'_> {
     /// Ends the look with what came of it.
-    pub fn ended<T>(mut self, answer: Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(super) fn ended<T>(mut self, answer: Result<T, EngineError>) -> Result<T, EngineError> {
         self.is_answered = !matches!(answer, Err(EngineError::Timeout { .. }));
         answer
     }

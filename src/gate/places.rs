@@ -21,7 +21,7 @@ const MAX_HANGING: usize = 8;
 const MAX_OF_ONE: usize = 128;
 
 /// The places.
-pub struct Places {
+pub(super) struct Places {
     all: usize,
     state: Mutex<State>,
     refused: AtomicU64,
@@ -34,7 +34,7 @@ struct State {
 }
 
 /// A place, until it is dropped.
-pub struct Place<'a> {
+pub(super) struct Place<'a> {
     places: &'a Places,
     key: Key,
     since: Instant,
@@ -45,12 +45,12 @@ type Key = Digest;
 
 impl Places {
     /// So many places, all together.
-    pub fn new(all: usize) -> Self {
+    pub(super) fn new(all: usize) -> Self {
         Self { all, state: Mutex::default(), refused: AtomicU64::new(0) }
     }
 
     /// A place for a decision about `what`; `None` where too many hang.
-    pub fn enter(&self, what: &str) -> Option<Place<'_>> {
+    pub(super) fn enter(&self, what: &str) -> Option<Place<'_>> {
         let (key, since) = (Digest::of(what.as_bytes()), Instant::now());
         let mut state = self.lock();
         let of_it = state.of.get(&key).map(Vec::as_slice).unwrap_or_default();
@@ -67,12 +67,12 @@ impl Places {
     }
 
     /// How many are taken.
-    pub fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.lock().used
     }
 
     /// How many calls found none.
-    pub fn refused(&self) -> u64 {
+    pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
@@ -96,7 +96,7 @@ impl Drop for Place<'_> {
 }
 
 /// Places of questions to verifiers. Made-up names cannot take those of repositories that have vouched for something.
-pub struct AskingPlaces {
+pub(super) struct AskingPlaces {
     known: Semaphore,
     strange: Semaphore,
     refused: AtomicU64,
@@ -104,12 +104,12 @@ pub struct AskingPlaces {
 
 impl AskingPlaces {
     /// Half of the places of all decisions for repositories that are known, an eighth for others.
-    pub fn new(all: usize) -> Self {
+    pub(super) fn new(all: usize) -> Self {
         Self { known: Semaphore::new((all / 2).max(1)), strange: Semaphore::new((all / 8).max(1)), refused: AtomicU64::new(0) }
     }
 
     /// A place; `None` where there are too many.
-    pub fn enter(&self, is_known: bool) -> Option<SemaphorePermit<'_>> {
+    pub(super) fn enter(&self, is_known: bool) -> Option<SemaphorePermit<'_>> {
         let places = if is_known { &self.known } else { &self.strange };
         let place = places.try_acquire().ok();
         self.refused.fetch_add(u64::from(place.is_none()), Ordering::Relaxed);
@@ -117,13 +117,13 @@ impl AskingPlaces {
     }
 
     /// How many calls found none.
-    pub fn refused(&self) -> u64 {
+    pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 }
 
 /// What a decision is counted by: the container as the call names it, the repository, or the kind of call.
-pub fn counted_by(intent: &Intent) -> String {
+pub(super) fn counted_by(intent: &Intent) -> String {
     match intent {
         Intent::Start(start) => format!("container {}", start.container),
         Intent::Rename { container, .. } | Intent::Remove { container } => format!("container {container}"),
@@ -148,7 +148,7 @@ pub fn counted_by(intent: &Intent) -> String {
 }
 
 /// What the wait of a create for its name is counted by.
-pub fn counted_by_name(create: &Create) -> String {
+pub(super) fn counted_by_name(create: &Create) -> String {
     format!("name {}", create.name.as_deref().unwrap_or_default())
 }
 

@@ -12,11 +12,11 @@ const MAX: usize = 256;
 
 /// The pulls under way.
 #[derive(Default)]
-pub struct Pulls(Mutex<VecDeque<(Digest, Option<Digest>)>>);
+pub(super) struct Pulls(Mutex<VecDeque<(Digest, Option<Digest>)>>);
 
 impl Pulls {
     /// Remembers what the host held when the pull `call` was let pass.
-    pub fn begin(&self, call: &str, held: Option<Digest>) {
+    pub(super) fn begin(&self, call: &str, held: Option<Digest>) {
         let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if pulls.len() >= MAX {
             pulls.pop_front();
@@ -25,7 +25,7 @@ impl Pulls {
     }
 
     /// The end of the pull `call`: whether the host held `now` already when it began.
-    pub fn brought_nothing(&self, call: &str, now: Option<Digest>) -> bool {
+    pub(super) fn brought_nothing(&self, call: &str, now: Option<Digest>) -> bool {
         let call = Digest::of(call.as_bytes());
         let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Of several, the newest: those before it may have failed unseen.

@@ -5,7 +5,7 @@ use super::rules::{self, is_allowed_by_setting};
 use super::{Approval, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, ServiceFacts, Verdict};
 use crate::request::{Intent, PluginCall, PluginChange, Service};
 
-/// The decision. Total: whatever is not allowed by a line of this file is refused. `facts` are what [`super::needs`] asks for;
+/// The decision. Total: whatever is not allowed by a line of this file is refused. `facts` are what [`super::needs()`] asks for;
 /// where that is nothing, their default.
 #[must_use]
 pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {

@@ -1,4 +1,4 @@
-//! What was found out about a call: the input of [`super::decide`] beside the intent. Filled by `gate`.
+//! What was found out about a call: the input of [`super::decide()`] beside the intent. Filled by `gate`.
 
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::trust::{Question, TrustError, VerifierName, Vouch};

@@ -30,7 +30,7 @@ pub enum Needs<'i> {
     OwnAddresses,
 }
 
-/// What has to be found out about a call before [`super::decide`] can say more than no.
+/// What has to be found out about a call before [`super::decide()`] can say more than no.
 #[must_use]
 pub fn needs<'i>(policy: &Policy, intent: &'i Intent) -> Needs<'i> {
     if rules::of(policy).any(|rule| rule.forbids(policy, intent).is_some()) {

@@ -2,7 +2,7 @@
 //!
 //! [`Allowlist`] answers questions from the file as it is now: a changed file is read again at the next question. A file
 //! that has become unreadable, or is gone, changes nothing: the last good one holds. Where there never was a good one,
-//! every question is refused. [`file`] knows the format and changes the file.
+//! every question is refused. [`mod@file`] knows the format and changes the file.
 
 pub mod file;
 

@@ -10,6 +10,7 @@
     clippy::assigning_clones,
     clippy::type_complexity,
     clippy::disallowed_methods,
+    unreachable_pub,
     reason = "tests"
 )]
 

@@ -102,10 +102,10 @@ pub enum FileFault {
         /// The owner's numeric id.
         uid: u32,
     },
-    /// Over [`FILE_BYTES`].
+    /// Over `FILE_BYTES`.
     #[error("it is larger than {FILE_BYTES} bytes")]
     TooLarge,
-    /// Over [`ENTRIES`].
+    /// Over `ENTRIES`.
     #[error("it has more than {ENTRIES} entries")]
     TooMany,
     /// It was being written while it was read.
