@@ -373,33 +373,37 @@ fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 pub(super) fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
-    let mut body = Vec::new();
-    put(&mut body, stored.repository.as_bytes());
-    put(&mut body, stored.seen.to_string().as_bytes());
-    put_count(&mut body, stored.files.len());
+    // At once in the memory it takes: files are large, and there are several in one.
+    let size: usize = stored.files.iter().map(|(name, raw)| name.len() + raw.len() + 8).sum();
+    let mut bytes = Vec::with_capacity(size + 64 * (stored.floors.len() + 16));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&[0; 32]);
+    put(&mut bytes, stored.repository.as_bytes());
+    put(&mut bytes, stored.seen.to_string().as_bytes());
+    put_count(&mut bytes, stored.files.len());
     for (name, raw) in &stored.files {
-        put(&mut body, name.as_bytes());
-        put(&mut body, raw);
+        put(&mut bytes, name.as_bytes());
+        put(&mut bytes, raw);
     }
-    put_count(&mut body, stored.floors.len());
+    put_count(&mut bytes, stored.floors.len());
     for (role, floor) in &stored.floors {
-        put(&mut body, role.as_bytes());
-        body.extend_from_slice(&floor.version.to_be_bytes());
-        body.extend_from_slice(&floor.content);
+        put(&mut bytes, role.as_bytes());
+        bytes.extend_from_slice(&floor.version.to_be_bytes());
+        bytes.extend_from_slice(&floor.content);
     }
     if stored.checked != stored.seen {
-        put(&mut body, CHECKED);
-        put(&mut body, stored.checked.to_string().as_bytes());
+        put(&mut bytes, CHECKED);
+        put(&mut bytes, stored.checked.to_string().as_bytes());
     }
     if let Some(bad) = bad {
-        put(&mut body, bad.at.to_string().as_bytes());
-        put(&mut body, bad.error.code.as_str().as_bytes());
-        put(&mut body, bad.error.message.as_bytes());
+        put(&mut bytes, bad.at.to_string().as_bytes());
+        put(&mut bytes, bad.error.code.as_str().as_bytes());
+        put(&mut bytes, bad.error.message.as_bytes());
     }
-    let sum: [u8; 32] = Sha256::digest(&body).into();
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&sum);
-    bytes.append(&mut body);
+    let sum: [u8; 32] = Sha256::digest(bytes.get(MAGIC.len() + 32..).unwrap_or_default()).into();
+    if let Some(slot) = bytes.get_mut(MAGIC.len()..MAGIC.len() + 32) {
+        slot.copy_from_slice(&sum);
+    }
     (bytes, Edition(sum))
 }
 

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::certificate::Certificate;
 use super::file::{Body, File, Meta, Root, Signers, Snapshot, Stamp, Targets, Work};
+use super::held::{Held, narrowed};
 use super::keys::Key;
-use super::knowledge::{Floor, Held, Knowledge, Roles, Stored, narrowed};
+use super::knowledge::{Floor, Knowledge, Stored};
+use super::proof::Proof;
+use super::roles::Roles;
 use super::{Fault, FaultKind, Limits, Pins, RoleName, hex};
 use crate::image::Repository;
 
@@ -70,29 +72,6 @@ enum Dates {
     Ignored,
 }
 
-/// That the root in use passed [`final_root`], from when on and until when that need not be asked again: signatures and chains do
-/// not change, only dates and pins do.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Proof(Option<(Arc<Pins>, Timestamp, Timestamp)>);
-
-/// Longest time a root's signatures are not checked again.
-const PROOF_TIME: SignedDuration = SignedDuration::from_hours(1);
-
-impl Proof {
-    /// Ends with the first of the certificates that still counted, those of a pinned CA included.
-    fn new(root: &File<Root>, subject: &Subject, now: Timestamp) -> Self {
-        let own = root.body.root.keys.iter().flat_map(|key| &key.certificates);
-        let certificates = own.chain(subject.pins.authorities(subject.repository.as_str()));
-        let dates = certificates.map(Certificate::until).filter(|until| *until >= now);
-        let until = dates.chain([root.expires, now.saturating_add(PROOF_TIME).unwrap_or(now)]).min();
-        Self(until.map(|until| (Arc::clone(&subject.pins), now, until)))
-    }
-
-    fn holds(&self, pins: &Arc<Pins>, now: Timestamp) -> bool {
-        self.0.as_ref().is_some_and(|(own, from, until)| Arc::ptr_eq(own, pins) && *from <= now && now < *until)
-    }
-}
-
 struct Run<'a, F> {
     fetch: &'a F,
     subject: &'a Subject,
@@ -139,7 +118,7 @@ pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> R
         done => done?,
     };
     if !knowledge.proof.holds(&subject.pins, now) {
-        knowledge.proof = Proof::new(&knowledge.root, subject, now);
+        knowledge.proof = Proof::new(&knowledge.root, &subject.repository, &subject.pins, now);
     }
     Ok(knowledge)
 }
@@ -621,7 +600,7 @@ impl Knowledge {
         let (repository, limits, now) = (self.repository.clone(), Limits::default(), now.max(self.seen));
         let subject = Subject { repository, pins: Arc::clone(pins), limits, known: None };
         final_root(&self.root, &subject, now, &mut Work::new(&limits))?;
-        Ok(Self { proof: Proof::new(&self.root, &subject, now), ..self.clone() })
+        Ok(Self { proof: Proof::new(&self.root, &self.repository, pins, now), ..self.clone() })
     }
 
     /// Who signs for a role.
