@@ -208,6 +208,8 @@ struct Remembered {
     written: Option<Timestamp>,
     /// Whether it holds what the disk does not: the last write failed, or what stands there is older or damaged.
     unsaved: bool,
+    /// Whether files of `known` that were kept are there no more: they are asked for again.
+    is_lost: bool,
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
     /// where something was known, so that a restart during an outage does not bring it back.
     refused: Option<Bad>,
@@ -234,10 +236,14 @@ struct Known {
 /// What came of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// It is on disk, or the disk does not take it; what there is now to build on.
-    Settled(Base),
+    /// It is on disk; what there is now to build on.
+    Done(Base),
+    /// The disk does not take it.
+    Failed,
     /// Another process wrote first.
     Moved,
+    /// Files that were kept are there no more, so that they cannot be kept on.
+    Lost,
 }
 
 type Outcome = Result<Known, Miss>;
@@ -436,6 +442,12 @@ impl Bad {
 }
 
 impl Remembered {
+    /// What is verified further.
+    fn knowledge(&self) -> Option<Arc<Knowledge>> {
+        let knowledge = &self.known.as_ref()?.knowledge;
+        Some(if self.is_lost { Arc::new(knowledge.lost()) } else { Arc::clone(knowledge) })
+    }
+
     /// Which goes first where there are too many: the least recently used. What is not on disk goes last: versions seen go with it.
     fn rank(&self) -> (bool, Option<Instant>) {
         (self.unsaved || self.base.edition.is_none(), self.used)
@@ -462,6 +474,7 @@ impl Remembered {
         self.base.edition = Some(edition);
         if is_newer {
             self.known = Some(found);
+            self.is_lost = false;
             self.grown = true;
         }
     }
@@ -622,7 +635,7 @@ impl Inner {
         };
         match loaded {
             Ok(knowledge) => {
-                let known = self.known(entry, knowledge, None, stored.checked);
+                let known = self.known(entry, knowledge.kept(), None, stored.checked);
                 lock(&entry.now).found(known, bad, edition);
             }
             // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
@@ -762,13 +775,15 @@ impl Inner {
         let repository = &entry.repository;
         let (known, base, written, unsaved, refused_before) = {
             let remembered = lock(&entry.now);
-            let known = remembered.known.clone().map(|known| known.knowledge);
+            let known = remembered.knowledge();
             (known, remembered.base, remembered.written, remembered.unsaved, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(session),
             credentials: Arc::clone(&self.credentials),
             repository: repository.clone(),
+            state: self.state.clone(),
+            kept: Arc::default(),
             share: Arc::clone(share),
             answered: Arc::default(),
             begun,
@@ -807,14 +822,17 @@ impl Inner {
         // Also where the clock went back: the age of what is kept counts from this check on.
         let due = written.is_none_or(|written| now.duration_since(written).abs() >= SEEN_TIME);
         let again = changed || due || unsaved || base.edition.is_none() || refused_before.is_some();
-        let stored = Stored { checked: now, ..knowledge.stored() };
-        let base = if again {
+        // What it read from the disk is not needed any more.
+        drop(server);
+        let (base, knowledge) = if again {
+            let stored = Stored { checked: now, ..knowledge.stored() };
             match self.keep(entry, stored, None, base).await {
-                Kept::Settled(base) => base,
-                Kept::Moved => return Ok(None),
+                Kept::Done(base) => (base, knowledge.kept()),
+                Kept::Failed => (base, knowledge),
+                Kept::Moved | Kept::Lost => return Ok(None),
             }
         } else {
-            base
+            (base, knowledge)
         };
         let known = self.known(entry, knowledge, Some((started, now)), now);
         let mut remembered = lock(&entry.now);
@@ -863,8 +881,10 @@ impl Inner {
         if let Some(known) = known.filter(|_| !is_kept) {
             let bad = Bad { error: error.clone(), at: now };
             let stored = Stored { checked: known.since, ..known.knowledge.stored() };
-            if self.keep(entry, stored, Some(bad), base).await == Kept::Moved {
-                return Ok(None);
+            match self.keep(entry, stored, Some(bad), base).await {
+                Kept::Moved => return Ok(None),
+                // It counts in memory; where nothing is kept there is nothing that a restart could bring back.
+                Kept::Done(_) | Kept::Failed | Kept::Lost => {}
             }
         }
         Err(Miss::Refused(error))
@@ -874,16 +894,28 @@ impl Inner {
     async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, base: Base) -> Kept {
         let (state, checked) = (self.state.clone(), stored.checked);
         // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
-        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), base)).await;
+        let written = tokio::task::spawn_blocking(move || state.write(stored, bad.as_ref(), base)).await;
         match written.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Written::Done(edition)) => {
                 let mut remembered = lock(&entry.now);
                 remembered.base.edition = Some(edition);
                 remembered.written = Some(checked);
                 remembered.unsaved = false;
-                Kept::Settled(Base { edition: Some(edition), ..base })
+                remembered.is_lost = false;
+                Kept::Done(Base { edition: Some(edition), ..base })
             }
             Ok(Written::Moved) => Kept::Moved,
+            Ok(Written::Lost) => {
+                let repository = entry.repository.as_str();
+                tracing::warn!(
+                    repository,
+                    "files of verified trust data are gone from the state folder; they are asked for again"
+                );
+                let mut remembered = lock(&entry.now);
+                remembered.unsaved = true;
+                remembered.is_lost = true;
+                Kept::Lost
+            }
             Err(why) => {
                 tracing::error!(
                     repository = entry.repository.as_str(),
@@ -891,7 +923,7 @@ impl Inner {
                     "verified trust data cannot be kept; protection against rollback ends with this process"
                 );
                 lock(&entry.now).unsaved = true;
-                Kept::Settled(base)
+                Kept::Failed
             }
         }
     }
@@ -1151,6 +1183,7 @@ mod tests {
         let stored = Stored {
             repository: "r.example/a".to_owned(),
             files: std::collections::BTreeMap::new(),
+            kept: std::collections::BTreeMap::new(),
             floors: std::collections::BTreeMap::new(),
             seen: Timestamp::UNIX_EPOCH,
             checked: Timestamp::UNIX_EPOCH,
@@ -1158,12 +1191,12 @@ mod tests {
         let notary = Notary::new(Config::new("https://notary.invalid", folder.path())).unwrap();
         let entry = notary.inner.entry(&"r.example/a".parse().unwrap());
         assert!(lock(&entry.now).rank().0);
-        let Kept::Settled(base) = notary.inner.keep(&entry, stored.clone(), None, Base::default()).await else { panic!("moved") };
+        let Kept::Done(base) = notary.inner.keep(&entry, stored.clone(), None, Base::default()).await else { panic!("moved") };
         assert!(!lock(&entry.now).rank().0);
         // What is on disk is older than what could not be written.
         std::fs::remove_dir_all(folder.path()).unwrap();
         std::fs::write(folder.path(), "no folder").unwrap();
-        assert_eq!(notary.inner.keep(&entry, stored, None, base).await, Kept::Settled(base));
+        assert_eq!(notary.inner.keep(&entry, stored, None, base).await, Kept::Failed);
         assert!(lock(&entry.now).rank().0);
         std::fs::remove_file(folder.path()).unwrap();
     }

@@ -59,7 +59,7 @@ impl Signers {
 /// What all files have in common, with the structure of one of them.
 #[derive(Debug, Clone)]
 pub(super) struct File<T> {
-    /// As served; hashes are over these bytes.
+    /// As served; hashes are over these bytes. Empty once it is [`File::bare`].
     pub(super) raw: Arc<[u8]>,
     /// SHA-256 over the canonical form of `signed`: what tells two files of one version apart.
     pub(super) content: [u8; 32],
@@ -220,6 +220,13 @@ impl<T: Body> File<T> {
         self.signatures = Vec::new();
         self
     }
+
+    /// Keeps no more than what it says; and the bytes as served, apart.
+    pub(super) fn bare(self) -> (Self, Arc<[u8]>) {
+        let mut bare = self.settled();
+        let raw = std::mem::replace(&mut bare.raw, Arc::from([]));
+        (bare, raw)
+    }
 }
 
 impl Meta {
@@ -342,6 +349,13 @@ impl Body for Targets {
             Some(_) => return Err(of.invalid("`delegations` is no object")),
         };
         Ok(Self { targets, delegations })
+    }
+}
+
+impl Snapshot {
+    /// What it lists of a role that holds targets.
+    pub(super) fn of(&self, role: &RoleName) -> Option<&Meta> {
+        if *role == RoleName::targets() { Some(&self.targets) } else { self.delegations.get(role) }
     }
 }
 

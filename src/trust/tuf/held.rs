@@ -9,6 +9,7 @@ use super::role::RoleName;
 /// A role that is delegated and listed.
 #[derive(Debug)]
 pub(super) struct Held {
+    /// Without its bytes as served.
     pub(super) file: File<Targets>,
     /// Prefixes of tags it may speak for, those of its parents taken into account.
     pub(super) paths: Vec<String>,
@@ -19,11 +20,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Bytes this takes, roughly: its file, its entries, and the prefixes it has or hands on.
+    /// Bytes this takes, roughly: its entries, and the prefixes it has or hands on.
     pub(super) fn bytes(&self) -> usize {
         let handed_on = self.file.body.delegations.iter().flat_map(|delegation| &delegation.paths);
         let paths: usize = self.paths.iter().chain(handed_on).map(|path| size_of::<String>() + path.len()).sum();
-        self.file.raw.len() + self.file.body.targets.bytes() + paths
+        self.file.body.targets.bytes() + paths
     }
 
     /// Whether it counts now.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::certificate::Certificate;
 use super::file::{File, Root, Snapshot, Stamp};
@@ -25,6 +26,18 @@ pub(super) struct Floor {
     pub(super) content: [u8; 32],
 }
 
+/// Where the files of the roles that hold targets are, as served. They are most of what is kept, and needed again only where something
+/// new was signed, and for writing.
+#[derive(Debug, Clone)]
+pub(super) enum Files {
+    /// In memory.
+    Here(Arc<BTreeMap<RoleName, Arc<[u8]>>>),
+    /// Where what is verified is kept: as the snapshot lists them.
+    Kept,
+    /// They were kept, and are there no more.
+    Lost,
+}
+
 /// Verified trust data of one repository. Made only by an update or a load in which everything verified.
 #[derive(Debug, Clone)]
 pub struct Knowledge {
@@ -33,6 +46,7 @@ pub struct Knowledge {
     pub(super) timestamp: Arc<File<Stamp>>,
     pub(super) snapshot: Arc<File<Snapshot>>,
     pub(super) roles: Arc<Roles>,
+    pub(super) files: Files,
     pub(super) floors: Arc<BTreeMap<String, Floor>>,
     /// The latest time at which this, or an ancestor of it, was verified with the server.
     pub(super) seen: Timestamp,
@@ -61,12 +75,23 @@ pub struct Stored {
     pub repository: String,
     /// File names without `.json` → bytes as served.
     pub files: BTreeMap<String, Arc<[u8]>>,
+    /// Names of files that are kept already and go on being so, and what they are.
+    pub kept: BTreeMap<String, Listed>,
     /// Role → newest version seen.
     pub floors: BTreeMap<String, StoredFloor>,
     /// The latest time at which it was verified with the server: dates count from there on, whatever the clock says.
     pub seen: Timestamp,
     /// When it was last verified with the server, by the clock of then. Before `seen` where the clock went back since.
     pub checked: Timestamp,
+}
+
+/// What tells a file from others: its length, and its SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// Bytes it has.
+    pub length: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
 }
 
 /// The newest version seen of a role, and the hash of what it said.
@@ -78,7 +103,58 @@ pub struct StoredFloor {
     pub content: [u8; 32],
 }
 
+impl Stored {
+    /// The same, with the files in it that are kept already; nothing where one of them is not among these.
+    #[must_use]
+    pub fn whole(mut self, there: &BTreeMap<String, Arc<[u8]>>) -> Option<Self> {
+        for (name, listed) in std::mem::take(&mut self.kept) {
+            let raw = there.get(&name).filter(|raw| listed.fits(raw))?;
+            self.files.insert(name, Arc::clone(raw));
+        }
+        Some(self)
+    }
+}
+
+impl Listed {
+    fn fits(&self, raw: &[u8]) -> bool {
+        self.length == raw.len() as u64 && Sha256::digest(raw)[..] == self.sha256
+    }
+}
+
+impl Files {
+    /// The file of a role, if it is in memory.
+    pub(super) fn here(&self, role: &RoleName) -> Option<&Arc<[u8]>> {
+        match self {
+            Self::Here(files) => files.get(role),
+            Self::Kept | Self::Lost => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Here(files) => files.values().map(|raw| raw.len()).sum(),
+            Self::Kept | Self::Lost => 0,
+        }
+    }
+}
+
 impl Knowledge {
+    /// The same, its files in memory no more: they were written, or read from where they are kept.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { files: Files::Kept, ..self }
+    }
+
+    /// The same, where files that were kept are there no more: the next update asks for all of them.
+    #[must_use]
+    pub fn lost(&self) -> Self {
+        let files = match &self.files {
+            here @ Files::Here(_) => here.clone(),
+            Files::Kept | Files::Lost => Files::Lost,
+        };
+        Self { files, ..self.clone() }
+    }
+
     /// When this was last verified with the server.
     #[must_use]
     pub const fn seen(&self) -> Timestamp {
@@ -190,7 +266,7 @@ impl Knowledge {
     /// Bytes this holds, roughly: for the bound on what is kept in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.root.raw.len() + self.timestamp.raw.len() + self.snapshot.raw.len() + self.roles.bytes()
+        self.root.raw.len() + self.timestamp.raw.len() + self.snapshot.raw.len() + self.roles.bytes() + self.files.bytes()
     }
 
     /// Whether all files, base and accepted roles, are the same as in `other`.
@@ -202,8 +278,18 @@ impl Knowledge {
     /// What is to be kept.
     #[must_use]
     pub fn stored(&self) -> Stored {
-        let mut files: BTreeMap<String, Arc<[u8]>> =
-            self.roles.held.iter().map(|(name, held)| (name.as_str().to_owned(), Arc::clone(&held.file.raw))).collect();
+        let (mut files, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for name in self.roles.held.keys() {
+            match (self.files.here(name), self.snapshot.body.of(name)) {
+                (Some(raw), _) => drop(files.insert(name.as_str().to_owned(), Arc::clone(raw))),
+                (None, Some(meta)) => {
+                    let listed = Listed { length: meta.length, sha256: meta.sha256 };
+                    kept.insert(name.as_str().to_owned(), listed);
+                }
+                // What is held is listed.
+                (None, None) => {}
+            }
+        }
         files.insert("root".to_owned(), Arc::clone(&self.root.raw));
         files.insert("timestamp".to_owned(), Arc::clone(&self.timestamp.raw));
         files.insert("snapshot".to_owned(), Arc::clone(&self.snapshot.raw));
@@ -212,7 +298,7 @@ impl Knowledge {
             .iter()
             .map(|(role, floor)| (role.clone(), StoredFloor { version: floor.version, content: floor.content }))
             .collect();
-        Stored { repository: self.repository.as_str().to_owned(), files, floors, seen: self.seen, checked: self.seen }
+        Stored { repository: self.repository.as_str().to_owned(), files, kept, floors, seen: self.seen, checked: self.seen }
     }
 
     /// Which digest a tag has, on docker's terms: `targets/releases`, else `targets`, and nothing else. `require` names
