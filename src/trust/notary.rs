@@ -206,10 +206,7 @@ struct Remembered {
     base: Base,
     /// When its last check was written to disk.
     written: Option<Timestamp>,
-    /// Whether it holds what the disk does not: the last write failed, or what stands there is older or damaged.
-    unsaved: bool,
-    /// Whether files of `known` that were kept are there no more: they are asked for again.
-    is_lost: bool,
+    on_disk: OnDisk,
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
     /// where something was known, so that a restart during an outage does not bring it back.
     refused: Option<Bad>,
@@ -221,6 +218,18 @@ struct Remembered {
     is_missed: bool,
     /// Whether it holds more than when the bounds were last looked at.
     grown: bool,
+}
+
+/// What the disk has of what is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum OnDisk {
+    /// All of it, as far as anybody knows.
+    #[default]
+    All,
+    /// Not all: the last write failed, or what stands there is older or damaged.
+    Less,
+    /// Not even files that are nowhere else: they are asked for again.
+    Lost,
 }
 
 #[derive(Clone)]
@@ -445,12 +454,22 @@ impl Remembered {
     /// What is verified further.
     fn knowledge(&self) -> Option<Arc<Knowledge>> {
         let knowledge = &self.known.as_ref()?.knowledge;
-        Some(if self.is_lost { Arc::new(knowledge.lost()) } else { Arc::clone(knowledge) })
+        Some(match self.on_disk {
+            OnDisk::All | OnDisk::Less => Arc::clone(knowledge),
+            OnDisk::Lost => Arc::new(knowledge.lost()),
+        })
+    }
+
+    /// The disk does not have all of it; what was lost stays so.
+    fn unsaved(&mut self) {
+        if self.on_disk == OnDisk::All {
+            self.on_disk = OnDisk::Less;
+        }
     }
 
     /// Which goes first where there are too many: the least recently used. What is not on disk goes last: versions seen go with it.
     fn rank(&self) -> (bool, Option<Instant>) {
-        (self.unsaved || self.base.edition.is_none(), self.used)
+        (self.on_disk != OnDisk::All || self.base.edition.is_none(), self.used)
     }
 
     /// Takes in what is on disk and verified: what has seen the newest versions counts, whatever the clocks said. The edition is built on
@@ -467,14 +486,14 @@ impl Remembered {
             }
         }
         // A no that could not be written is not on disk, and counts until a later check found otherwise.
-        let own = self.refused.take().filter(|own| self.unsaved && own.at > found.since);
-        self.unsaved = is_ahead || (bad.is_none() && own.is_some());
+        let own = self.refused.take().filter(|own| self.on_disk != OnDisk::All && own.at > found.since);
+        let is_all = !is_ahead && (bad.is_some() || own.is_none());
+        self.on_disk = if is_all { OnDisk::All } else { OnDisk::Less };
         self.refused = bad.or(own);
         self.written = Some(found.since);
         self.base.edition = Some(edition);
         if is_newer {
             self.known = Some(found);
-            self.is_lost = false;
             self.grown = true;
         }
     }
@@ -614,7 +633,7 @@ impl Inner {
             // What is in memory was verified and built on what stood here: it is written again.
             Read::Damaged(why) if self.session.is_some() && entry.is_built_on_disk() => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is written again at the next check");
-                lock(&entry.now).unsaved = true;
+                lock(&entry.now).unsaved();
                 return Ok(());
             }
             // The pin says which root counts; versions begin anew.
@@ -776,7 +795,7 @@ impl Inner {
         let (known, base, written, unsaved, refused_before) = {
             let remembered = lock(&entry.now);
             let known = remembered.knowledge();
-            (known, remembered.base, remembered.written, remembered.unsaved, remembered.refused.clone())
+            (known, remembered.base, remembered.written, remembered.on_disk != OnDisk::All, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(session),
@@ -872,7 +891,7 @@ impl Inner {
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
         let (known, before, base, unsaved) = {
             let remembered = lock(&entry.now);
-            (remembered.known.clone(), remembered.refused.clone(), remembered.base, remembered.unsaved)
+            (remembered.known.clone(), remembered.refused.clone(), remembered.base, remembered.on_disk != OnDisk::All)
         };
         // One that could not be written is written as soon as it can be.
         let same = !unsaved && before.is_some_and(|before| before.is_repeated(&error, now));
@@ -900,8 +919,7 @@ impl Inner {
                 let mut remembered = lock(&entry.now);
                 remembered.base.edition = Some(edition);
                 remembered.written = Some(checked);
-                remembered.unsaved = false;
-                remembered.is_lost = false;
+                remembered.on_disk = OnDisk::All;
                 Kept::Done(Base { edition: Some(edition), ..base })
             }
             Ok(Written::Moved) => Kept::Moved,
@@ -911,9 +929,7 @@ impl Inner {
                     repository,
                     "files of verified trust data are gone from the state folder; they are asked for again"
                 );
-                let mut remembered = lock(&entry.now);
-                remembered.unsaved = true;
-                remembered.is_lost = true;
+                lock(&entry.now).on_disk = OnDisk::Lost;
                 Kept::Lost
             }
             Err(why) => {
@@ -922,7 +938,7 @@ impl Inner {
                     why,
                     "verified trust data cannot be kept; protection against rollback ends with this process"
                 );
-                lock(&entry.now).unsaved = true;
+                lock(&entry.now).unsaved();
                 Kept::Failed
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::budget::Share;
 use super::server::{FetchError, Server};
 use super::state::{Bad, FILE_BYTES, REPOSITORIES, Read, Written, decode, encode, put, take};
-use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
+use super::{Entry, Inner, Known, Miss, Notary, OnDisk, Outcome, ROUNDS, lock, refused};
 use crate::image::Repository;
 use crate::net::NetError;
 use crate::trust::tuf::{Failure, FaultKind, Fetch, Stored, Subject, roots_before, update};
@@ -229,14 +229,14 @@ impl Inner {
                     let known = self.known(entry, knowledge.kept(), None, since);
                     let mut remembered = lock(&entry.now);
                     remembered.refused = None;
-                    remembered.is_lost = false;
+                    remembered.on_disk = OnDisk::All;
                     remembered.base.edition = Some(edition);
                     remembered.written = Some(known.since);
                     remembered.known = Some(known);
                     return Ok(());
                 }
                 Ok(Written::Moved) => self.read(entry, &share).await?,
-                Ok(Written::Lost) => lock(&entry.now).is_lost = true,
+                Ok(Written::Lost) => lock(&entry.now).on_disk = OnDisk::Lost,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }

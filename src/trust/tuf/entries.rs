@@ -16,6 +16,12 @@ pub(super) struct Entries {
     digests: Vec<Digest>,
 }
 
+/// One entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) digest: Option<Digest>,
+}
+
 impl Entries {
     /// Adds one behind the others.
     ///
@@ -55,9 +61,9 @@ impl Entries {
         None
     }
 
-    /// The digest of an entry; `None` if there is none of that name.
-    pub(super) fn get(&self, name: &str) -> Option<Option<Digest>> {
-        self.number(name).map(|number| self.digest(number))
+    /// The entry of that name.
+    pub(super) fn get(&self, name: &str) -> Option<Entry> {
+        self.number(name).map(|number| Entry { digest: self.digest(number) })
     }
 
     /// The name of an entry by its number.
@@ -157,10 +163,10 @@ mod tests {
             prop_assert_eq!(entries.len(), all.len());
             prop_assert_eq!(entries.names().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
             for (number, (name, content)) in all.iter().enumerate() {
-                prop_assert_eq!(entries.get(name), Some(of(content)));
+                prop_assert_eq!(entries.get(name), Some(Entry { digest: of(content) }));
                 prop_assert_eq!((entries.number(name), entries.name(number)), (Some(number), Some(name.as_str())));
             }
-            prop_assert_eq!(entries.get(&asked), all.get(&asked).map(of));
+            prop_assert_eq!(entries.get(&asked), all.get(&asked).map(|content| Entry { digest: of(content) }));
             prop_assert_eq!((entries.name(all.len()), entries.digest(all.len())), (None, None));
         }
     }

@@ -190,7 +190,7 @@ impl Index {
         lines.shrink_to_fit();
 
         let signing = |name: &RoleName| *name != targets && !name.is_within(&releases);
-        let (mut roles, mut signers): (Vec<(RoleName, Timestamp)>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
+        let (mut roles, mut signers) = (Vec::new(), Vec::new());
         for (name, held) in held.iter().filter(|(name, held)| signing(name) && held.left_out.is_none()) {
             let place = short(roles.len());
             roles.push((name.clone(), held.file.expires));

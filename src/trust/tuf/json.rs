@@ -174,7 +174,7 @@ impl<'d> Object<'d> {
     }
 }
 
-impl<'d> Value<'d> {
+impl Value<'_> {
     /// A member of an object, by its exact name.
     pub(super) fn member(self, name: &str) -> Option<Self> {
         match self {

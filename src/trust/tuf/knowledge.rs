@@ -394,7 +394,7 @@ impl Knowledge {
                 None => format!("is no signer of `{}`", self.repository),
             });
         };
-        match held.file.body.targets.get(tag.as_str()) {
+        match held.file.body.targets.get(tag.as_str()).map(|entry| entry.digest) {
             Some(Some(theirs)) if theirs == digest => Ok(held.file.expires),
             Some(Some(theirs)) => {
                 let short = |digest: &Digest| digest.to_string().chars().take(SHORT).collect::<String>();

@@ -106,8 +106,8 @@ impl Roles {
         };
         if let Some(held) = self.usable(&releases, tag, now).map_err(Refusal::Fault)? {
             until = held.file.expires;
-            if let Some(digest) = entry(held) {
-                return accept(digest, releases, until);
+            if let Some(entry) = entry(held) {
+                return accept(entry.digest, releases, until);
             }
             for name in self.lookup().below(tag) {
                 // The parent of a child may be left out; then it is among these itself.
@@ -120,9 +120,9 @@ impl Roles {
             }
         }
         if let Some(held) = self.usable(&targets, tag, now).map_err(Refusal::Fault)?
-            && let Some(digest) = entry(held)
+            && let Some(entry) = entry(held)
         {
-            return accept(digest, targets, until.min(held.file.expires));
+            return accept(entry.digest, targets, until.min(held.file.expires));
         }
         Err(self.lookup().alone(tag).map_or_else(|| Refusal::NotSigned(format!("tag `{tag}` is not signed")), alone))
     }
