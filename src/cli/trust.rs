@@ -157,7 +157,8 @@ struct Common {
     /// PEM file of the CA of the server's certificate (default: `NOTARY_ROOT_CA`, docker's folders, the system's CAs)
     #[arg(long, value_name = "FILE")]
     root_ca: Option<PathBuf>,
-    /// Folder for verified trust data (default: the gate's, and for another server than NOTARY one of its own)
+    /// Folder for verified trust data (default: the gate's; for another server than NOTARY, or other pins than `NOTARY_PINS`, one of
+    /// its own)
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// File with notary's `trust_pinning` block (default: `NOTARY_PINS`)
@@ -619,7 +620,8 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
 }
 
 async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
-    let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
+    let (notary, state) = notary_at(&arguments.common, settings, RequiredSigners::default())?;
+    let elsewhere = (state != state_dir(settings)).then_some(state.as_path());
     let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| match error.kind() {
         std::io::ErrorKind::FileTooLarge => {
             let (file, most) = (arguments.file.display(), BUNDLE_BYTES >> 20);
@@ -628,7 +630,7 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
         _ => unread(&arguments.file, &error),
     })?;
     let withdrawal = if arguments.undo_withdrawal { Withdrawal::Undone } else { Withdrawal::Stays };
-    let trail = trail(arguments.common.state.as_deref(), settings)?;
+    let trail = trail(elsewhere, settings)?;
     let done = notary.import(&bundle, withdrawal, clock::now()).await.map_err(|error| {
         let remedy = import_remedy(error.code);
         Stop::with(TrustError { message: format!("`{}`: {}", arguments.file.display(), error.message), ..error }, remedy)
@@ -657,7 +659,12 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
         let refused = refused.iter().map(|(repository, error)| {
             format!("{repository}  refused ({}): {}; {}", error.code.as_str(), error.message, import_remedy(error.code))
         });
-        taken.chain(refused).collect::<Vec<_>>().join("\n")
+        // Where a folder was named, it was meant.
+        let apart = elsewhere.filter(|_| arguments.common.state.is_none());
+        let apart = apart.map(|state| {
+            format!("kept in `{}`, which the gate does not use: `--server` or `--pins` is not the gate's", state.display())
+        });
+        taken.chain(refused).chain(apart).collect::<Vec<_>>().join("\n")
     };
     if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
 }
@@ -723,6 +730,11 @@ fn reference(text: &str) -> Result<Reference, Stop> {
 }
 
 fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Result<Notary, Stop> {
+    notary_at(common, settings, require).map(|(notary, _)| notary)
+}
+
+/// The verifier, and the folder of its state.
+fn notary_at(common: &Common, settings: &Settings, require: RequiredSigners) -> Result<(Notary, PathBuf), Stop> {
     let docker = docker_config_dir(settings);
     let gates = settings.get("NOTARY").unwrap_or(DEFAULT_SERVER).trim();
     let written = common.server.as_deref().map_or(gates, str::trim);
@@ -746,19 +758,26 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
             (Source::Server(server), tls)
         }
     };
-    let pins = match (&common.pins, settings.get("NOTARY_PINS")) {
-        (Some(path), _) => pins(&read(path)?, path.parent().unwrap_or_else(|| Path::new("")))?,
-        // Those of the settings lie where the gate looks for them, whatever stands in the working folder.
-        (None, Some(text)) => read_pins(text, |path| read(&settings.config_dir().join(path)).map_err(Stop::text))?,
-        (None, None) => Pins::default(),
+    // Those of the settings lie where the gate looks for them, whatever stands in the working folder.
+    let gates_pins = match settings.get("NOTARY_PINS") {
+        Some(text) => read_pins(text, |path| read(&settings.config_dir().join(path)).map_err(Stop::text)).map(Some),
+        None => Ok(None),
+    };
+    let (pins, others) = match &common.pins {
+        Some(path) => {
+            let (pins, name) = pins(&read(path)?, path.parent().unwrap_or_else(|| Path::new("")))?;
+            let is_gates = gates_pins.is_ok_and(|gates| gates.is_some_and(|(_, gates)| gates == name));
+            (pins, (!is_gates).then_some(name))
+        }
+        None => (gates_pins?.map_or_else(Pins::default, |(pins, _)| pins), None),
     };
     let stale_limit = match &source {
         // A pull, which is what is asked for here, waits for the server as it is.
         Source::Server(_) => None,
         Source::Import => Some(settings.stale_limit(Some(&source)).map_err(|fault| Stop::Unknown(fault.to_string()))?),
     };
-    let state = common.state.clone().unwrap_or_else(|| state_of(&source, gates, settings));
-    let mut config = Config::new(source, state);
+    let state = common.state.clone().unwrap_or_else(|| state_of(&source, gates, others, settings));
+    let mut config = Config::new(source, &state);
     config.tls = tls;
     config.pins = pins;
     config.credentials = credentials(&docker);
@@ -766,7 +785,7 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
     config.network_time = NETWORK_TIME;
     config.require = require;
     config.stale_limit = stale_limit.unwrap_or(config.stale_limit);
-    Ok(Notary::new(config)?)
+    Ok((Notary::new(config)?, state))
 }
 
 /// Where the gate keeps verified trust data.
@@ -774,19 +793,23 @@ fn state_dir(settings: &Settings) -> PathBuf {
     settings.state_dir().join("trust")
 }
 
-/// Where trust data of a source is kept. What another server says than the gate's own is nothing that the gate goes on.
-fn state_of(source: &Source, gates: &str, settings: &Settings) -> PathBuf {
+/// Where trust data of a source is kept. What another server says than the gate's own, or other pins let pass, is nothing that the gate
+/// goes on: its root, or its versions, would count there from then on.
+fn state_of(source: &Source, gates: &str, pins: Option<Digest>, settings: &Settings) -> PathBuf {
     let whole = |written: &str| {
         let written = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
         Url::parse(&written).map_or(written, |url| url.as_str().trim_end_matches('/').to_owned())
     };
-    match source {
-        Source::Server(server) if whole(server) != whole(gates) => {
-            let name = Digest::of(whole(server).as_bytes()).hex();
-            settings.state_dir().join("trust-elsewhere").join(name)
-        }
-        Source::Server(_) | Source::Import => state_dir(settings),
-    }
+    let server = match source {
+        Source::Server(server) if whole(server) != whole(gates) => Some(whole(server)),
+        Source::Server(_) | Source::Import => None,
+    };
+    let name = match (server, pins) {
+        (None, None) => return state_dir(settings),
+        (Some(server), None) => server,
+        (server, Some(pins)) => format!("{} {pins}", server.unwrap_or_default()),
+    };
+    settings.state_dir().join("trust-elsewhere").join(Digest::of(name.as_bytes()).hex())
 }
 
 /// `DOCKER_CONFIG`, or docker's default.
@@ -814,17 +837,26 @@ fn credentials(folder: &Path) -> DockerConfig {
 }
 
 /// Reads a pins block. Paths of CA bundles are relative to the working folder, as notary has it, else to the file's.
-fn pins(text: &str, folder: &Path) -> Result<Pins, Stop> {
+fn pins(text: &str, folder: &Path) -> Result<(Pins, Digest), Stop> {
     read_pins(text, |path| {
         let path = if Path::new(path).exists() { PathBuf::from(path) } else { folder.join(path) };
         read(&path).map_err(Stop::text)
     })
 }
 
-fn read_pins(text: &str, load: impl FnMut(&str) -> Result<String, String>) -> Result<Pins, Stop> {
+/// Pins, and what tells them from others: the block, however it is laid out, and the bundles that it names.
+fn read_pins(text: &str, mut load: impl FnMut(&str) -> Result<String, String>) -> Result<(Pins, Digest), Stop> {
+    let block = serde_json::from_str::<serde_json::Value>(text);
+    let mut all = block.map_or_else(|_| text.to_owned(), |block| block.to_string());
+    let pins = Pins::read(text, |path| {
+        let bundle = load(path)?;
+        all.push_str(&Digest::of(bundle.as_bytes()).hex());
+        Ok(bundle)
+    });
     // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
-    Pins::read(text, load)
-        .map_err(|error: PinsError| Stop::Refused { code: TrustCode::Misconfigured.as_str(), message: error.to_string() })
+    let pins =
+        pins.map_err(|error: PinsError| Stop::Refused { code: TrustCode::Misconfigured.as_str(), message: error.to_string() })?;
+    Ok((pins, Digest::of(all.as_bytes())))
 }
 
 fn read(path: &Path) -> Result<String, Stop> {

@@ -212,8 +212,7 @@ struct Remembered {
     base: Base,
     /// When its last check was written to disk.
     written: Option<Timestamp>,
-    /// Whether it holds what the disk does not: the last write failed, or what stands there is older or damaged.
-    unsaved: bool,
+    on_disk: OnDisk,
     /// What the server answered last, if that was not good: what was known before is not used in its place. Kept on disk
     /// where something was known, so that a restart during an outage does not bring it back.
     refused: Option<Bad>,
@@ -225,6 +224,18 @@ struct Remembered {
     is_missed: bool,
     /// Whether it holds more than when the bounds were last looked at.
     grown: bool,
+}
+
+/// What the disk has of what is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum OnDisk {
+    /// All of it, as far as anybody knows.
+    #[default]
+    All,
+    /// Not all: the last write failed, or what stands there is older or damaged.
+    Less,
+    /// Not even files that are nowhere else: they are asked for again.
+    Lost,
 }
 
 #[derive(Clone)]
@@ -240,10 +251,14 @@ struct Known {
 /// What came of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// It is on disk, or the disk does not take it; what there is now to build on.
-    Settled(Base),
+    /// It is on disk; what there is now to build on.
+    Done(Base),
+    /// The disk does not take it.
+    Failed,
     /// Another process wrote first.
     Moved,
+    /// Files that were kept are there no more, so that they cannot be kept on.
+    Lost,
 }
 
 type Outcome = Result<Known, Miss>;
@@ -447,9 +462,25 @@ impl Bad {
 }
 
 impl Remembered {
+    /// What is verified further.
+    fn knowledge(&self) -> Option<Arc<Knowledge>> {
+        let knowledge = &self.known.as_ref()?.knowledge;
+        Some(match self.on_disk {
+            OnDisk::All | OnDisk::Less => Arc::clone(knowledge),
+            OnDisk::Lost => Arc::new(knowledge.lost()),
+        })
+    }
+
+    /// The disk does not have all of it; what was lost stays so.
+    fn unsaved(&mut self) {
+        if self.on_disk == OnDisk::All {
+            self.on_disk = OnDisk::Less;
+        }
+    }
+
     /// Which goes first where there are too many: the least recently used. What is not on disk goes last: versions seen go with it.
     fn rank(&self) -> (bool, Option<Instant>) {
-        (self.unsaved || self.base.edition.is_none(), self.used)
+        (self.on_disk != OnDisk::All || self.base.edition.is_none(), self.used)
     }
 
     /// Takes in what is on disk and verified: what has seen the newest versions counts, whatever the clocks said. The edition is built on
@@ -466,8 +497,9 @@ impl Remembered {
             }
         }
         // A no that could not be written is not on disk, and counts until a later check found otherwise.
-        let own = self.refused.take().filter(|own| self.unsaved && own.at > found.since);
-        self.unsaved = is_ahead || (bad.is_none() && own.is_some());
+        let own = self.refused.take().filter(|own| self.on_disk != OnDisk::All && own.at > found.since);
+        let is_all = !is_ahead && (bad.is_some() || own.is_none());
+        self.on_disk = if is_all { OnDisk::All } else { OnDisk::Less };
         self.refused = bad.or(own);
         self.written = Some(found.since);
         self.base.edition = Some(edition);
@@ -612,7 +644,7 @@ impl Inner {
             // What is in memory was verified and built on what stood here: it is written again.
             Read::Damaged(why) if self.session.is_some() && entry.is_built_on_disk() => {
                 tracing::error!(repository = name, why, "kept trust data is damaged; it is written again at the next check");
-                lock(&entry.now).unsaved = true;
+                lock(&entry.now).unsaved();
                 return Ok(());
             }
             // The pin says which root counts; versions begin anew.
@@ -633,7 +665,7 @@ impl Inner {
         };
         match loaded {
             Ok(knowledge) => {
-                let known = self.known(entry, knowledge, None, stored.checked);
+                let known = self.known(entry, knowledge.kept(), None, stored.checked);
                 lock(&entry.now).found(known, bad, edition);
             }
             // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
@@ -773,13 +805,15 @@ impl Inner {
         let repository = &entry.repository;
         let (known, base, written, unsaved, refused_before) = {
             let remembered = lock(&entry.now);
-            let known = remembered.known.clone().map(|known| known.knowledge);
-            (known, remembered.base, remembered.written, remembered.unsaved, remembered.refused.clone())
+            let known = remembered.knowledge();
+            (known, remembered.base, remembered.written, remembered.on_disk != OnDisk::All, remembered.refused.clone())
         };
         let server = Server {
             session: Arc::clone(session),
             credentials: Arc::clone(&self.credentials),
             repository: repository.clone(),
+            state: self.state.clone(),
+            kept: Arc::default(),
             share: Arc::clone(share),
             answered: Arc::default(),
             begun,
@@ -818,14 +852,17 @@ impl Inner {
         // Also where the clock went back: the age of what is kept counts from this check on.
         let due = written.is_none_or(|written| now.duration_since(written).abs() >= SEEN_TIME);
         let again = changed || due || unsaved || base.edition.is_none() || refused_before.is_some();
-        let stored = Stored { checked: now, ..knowledge.stored() };
-        let base = if again {
+        // What it read from the disk is not needed any more.
+        drop(server);
+        let (base, knowledge) = if again {
+            let stored = Stored { checked: now, ..knowledge.stored() };
             match self.keep(entry, stored, None, base).await {
-                Kept::Settled(base) => base,
-                Kept::Moved => return Ok(None),
+                Kept::Done(base) => (base, knowledge.kept()),
+                Kept::Failed => (base, knowledge),
+                Kept::Moved | Kept::Lost => return Ok(None),
             }
         } else {
-            base
+            (base, knowledge)
         };
         let known = self.known(entry, knowledge, Some((started, now)), now);
         let mut remembered = lock(&entry.now);
@@ -865,7 +902,7 @@ impl Inner {
     async fn refuse(&self, entry: &Entry, error: TrustError, now: Timestamp) -> Result<Option<Known>, Miss> {
         let (known, before, base, unsaved) = {
             let remembered = lock(&entry.now);
-            (remembered.known.clone(), remembered.refused.clone(), remembered.base, remembered.unsaved)
+            (remembered.known.clone(), remembered.refused.clone(), remembered.base, remembered.on_disk != OnDisk::All)
         };
         // One that could not be written is written as soon as it can be.
         let same = !unsaved && before.is_some_and(|before| before.is_repeated(&error, now));
@@ -874,8 +911,10 @@ impl Inner {
         if let Some(known) = known.filter(|_| !is_kept) {
             let bad = Bad { error: error.clone(), at: now };
             let stored = Stored { checked: known.since, ..known.knowledge.stored() };
-            if self.keep(entry, stored, Some(bad), base).await == Kept::Moved {
-                return Ok(None);
+            match self.keep(entry, stored, Some(bad), base).await {
+                Kept::Moved => return Ok(None),
+                // It counts in memory; where nothing is kept there is nothing that a restart could bring back.
+                Kept::Done(_) | Kept::Failed | Kept::Lost => {}
             }
         }
         Err(Miss::Refused(error))
@@ -885,24 +924,33 @@ impl Inner {
     async fn keep(&self, entry: &Entry, stored: Stored, bad: Option<Bad>, base: Base) -> Kept {
         let (state, checked) = (self.state.clone(), stored.checked);
         // The lock may be another process's, and the disk slow: not on the thread of everybody else's verification.
-        let written = tokio::task::spawn_blocking(move || state.write(&stored, bad.as_ref(), base)).await;
+        let written = tokio::task::spawn_blocking(move || state.write(stored, bad.as_ref(), base)).await;
         match written.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Written::Done(edition)) => {
                 let mut remembered = lock(&entry.now);
                 remembered.base.edition = Some(edition);
                 remembered.written = Some(checked);
-                remembered.unsaved = false;
-                Kept::Settled(Base { edition: Some(edition), ..base })
+                remembered.on_disk = OnDisk::All;
+                Kept::Done(Base { edition: Some(edition), ..base })
             }
             Ok(Written::Moved) => Kept::Moved,
+            Ok(Written::Lost) => {
+                let repository = entry.repository.as_str();
+                tracing::warn!(
+                    repository,
+                    "files of verified trust data are gone from the state folder; they are asked for again"
+                );
+                lock(&entry.now).on_disk = OnDisk::Lost;
+                Kept::Lost
+            }
             Err(why) => {
                 tracing::error!(
                     repository = entry.repository.as_str(),
                     why,
                     "verified trust data cannot be kept; protection against rollback ends with this process"
                 );
-                lock(&entry.now).unsaved = true;
-                Kept::Settled(base)
+                lock(&entry.now).unsaved();
+                Kept::Failed
             }
         }
     }
@@ -1162,6 +1210,7 @@ mod tests {
         let stored = Stored {
             repository: "r.example/a".to_owned(),
             files: std::collections::BTreeMap::new(),
+            kept: std::collections::BTreeMap::new(),
             floors: std::collections::BTreeMap::new(),
             seen: Timestamp::UNIX_EPOCH,
             checked: Timestamp::UNIX_EPOCH,
@@ -1169,12 +1218,12 @@ mod tests {
         let notary = Notary::new(Config::new("https://notary.invalid", folder.path())).unwrap();
         let entry = notary.inner.entry(&"r.example/a".parse().unwrap());
         assert!(lock(&entry.now).rank().0);
-        let Kept::Settled(base) = notary.inner.keep(&entry, stored.clone(), None, Base::default()).await else { panic!("moved") };
+        let Kept::Done(base) = notary.inner.keep(&entry, stored.clone(), None, Base::default()).await else { panic!("moved") };
         assert!(!lock(&entry.now).rank().0);
         // What is on disk is older than what could not be written.
         std::fs::remove_dir_all(folder.path()).unwrap();
         std::fs::write(folder.path(), "no folder").unwrap();
-        assert_eq!(notary.inner.keep(&entry, stored, None, base).await, Kept::Settled(base));
+        assert_eq!(notary.inner.keep(&entry, stored, None, base).await, Kept::Failed);
         assert!(lock(&entry.now).rank().0);
         std::fs::remove_file(folder.path()).unwrap();
     }

@@ -4,23 +4,30 @@
 //! Stricter than the Go client wherever the specification marks it: section numbers in comments are that document's.
 
 mod certificate;
+mod entries;
 mod file;
+mod held;
 mod index;
 mod json;
 mod keys;
 mod knowledge;
 mod limits;
 mod pins;
+mod proof;
 mod role;
+mod roles;
 mod update;
+mod view;
 
 use std::fmt;
 
-pub use knowledge::{Knowledge, Refusal, RoleView, Stored, StoredFloor, TagView, View, Yes};
+pub use knowledge::{Knowledge, Listed, Stored, StoredFloor, Yes};
 pub use limits::Limits;
 pub use pins::{Pins, PinsError};
 pub use role::{Expiry, RoleKind, RoleName};
+pub use roles::Refusal;
 pub use update::{Failure, Fetch, Subject, load, roots_before, update};
+pub use view::{RoleView, TagView, View};
 
 /// What is wrong with trust data, in which role.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use img_authz::trust::TrustCode;
 use serde_json::{Value, json};
 
 use crate::trust_repo::*;
@@ -1197,6 +1198,44 @@ fn what_another_server_says_is_kept_apart_from_what_the_gate_knows() {
     // Each server has a memory of its own.
     let again = Server::files(Repo::docker(root_key(GUN)).publish());
     run(&["verify", &image], Some(&again), &again).yes();
+}
+
+#[test]
+fn what_other_pins_let_pass_is_kept_apart_from_what_the_gate_knows() {
+    let place = Place::new();
+    let (gates, other) = (Server::files(good()), Server::files(Repo::docker(root_key(GUN)).publish()));
+    let image = format!("{GUN}:1.0");
+    let run = |what: &[&str], own: Option<&str>, named: Option<&std::path::Path>, server: &Server| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_img-authz"));
+        command.env_clear().env("CONFIG_DIR", place.path("etc/img-authz")).env("DOCKER_CONFIG", place.path("docker"));
+        command.env("STATE_DIR", place.path("gate")).env("NOTARY", server.host()).args(["trust"]).args(what);
+        command.envs(own.map(|own| ("NOTARY_PINS", own)));
+        if let Some(named) = named {
+            command.arg("--pins").arg(named);
+        }
+        ended(start(command.arg("--json").arg("--root-ca").arg(place.write("ca.crt", &server.ca))))
+    };
+    let kept = || std::fs::read_dir(place.path("gate/trust")).into_iter().flatten().count();
+    let first = place.write("first.json", r#"{"disable_tofu": false}"#);
+    // Nothing is known yet. These pins trust on first use; the gate's do not, and what passed there is nothing to the gate.
+    let none = r#"{"disable_tofu": true}"#;
+    for own in [Some(none), None] {
+        run(&["verify", &image], own, Some(&first), &other).yes();
+        assert_eq!(run(&["inspect", GUN], own, Some(&first), &other).code, Some(0));
+    }
+    assert_eq!(kept(), 0);
+    // The gate's own first use is of its own server, and not bound by what was asked by hand.
+    run(&["verify", &image], None, None, &gates).yes();
+    assert!(kept() > 0);
+    // The same pins are the same, however they are laid out: there the root that came first binds, here another memory has another.
+    let laid_out = place.write("same.json", "{\n  \"disable_tofu\":   false\n}\n");
+    run(&["verify", &image], Some(r#"{"disable_tofu":false}"#), Some(&laid_out), &other).no(TrustCode::RolledBack.as_str());
+    run(&["verify", &image], None, None, &other).no(TrustCode::RolledBack.as_str());
+    run(&["verify", &image], None, Some(&first), &other).yes();
+    // What other pins refuse is not remembered of the gate's either.
+    let strict = place.write("strict.json", none);
+    run(&["verify", &image], None, Some(&strict), &gates).no(TrustCode::RootNotTrusted.as_str());
+    run(&["verify", &image], None, None, &gates).yes();
 }
 
 #[test]

@@ -1625,3 +1625,98 @@ fn an_answer_that_breaks_off_is_no_outage() {
         assert_eq!(code(&client.ask(urgency)), Some(TrustCode::Busy), "{urgency:?}");
     }
 }
+
+#[test]
+fn what_did_not_change_is_read_from_the_disk_and_what_is_gone_from_there_is_asked_for() {
+    // Signatures of this kind are the same each time, and so is the file.
+    let mut repo = Repo::new(root_key(GUN));
+    repo.delegate("targets/releases", &[Key::ed25519()], &[""]);
+    repo.role("targets/releases")["targets"]["1.0"] = target("one");
+    let mut publish = || {
+        for role in ["targets", "snapshot", "timestamp"] {
+            let version = repo.role(role)["version"].as_u64().unwrap();
+            repo.role(role)["version"] = json!(version + 1);
+        }
+        Some(repo.publish())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (files, server) = changing();
+    let asked = || server.paths().iter().filter(|path| path.contains("targets/releases.")).count();
+    let state = || {
+        let mut paths = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        paths.find(|path| path.extension().is_some_and(|ending| ending == "state")).unwrap()
+    };
+    *files.lock().unwrap() = publish();
+    let gate = Client::new(&server, folder.path(), |_| ());
+    gate.ask(Urgency::Pull).unwrap();
+    let path = state();
+    let first = std::fs::read(&path).unwrap();
+    assert_eq!(asked(), 1);
+    *files.lock().unwrap() = publish();
+    gate.ask_at(Urgency::Pull, minutes(1)).unwrap();
+    // And where only the time of the check is written.
+    gate.ask_at(Urgency::Pull, minutes(10)).unwrap();
+    assert_eq!(asked(), 1);
+
+    let changed = {
+        let mut changed = std::fs::read(&path).unwrap();
+        let at = changed.windows(8).position(|part| part == b"releases").unwrap();
+        changed[at + 40] ^= 1;
+        changed
+    };
+    let damages: [(&str, &dyn Fn()); 3] = [
+        ("gone", &|| std::fs::remove_file(&path).unwrap()),
+        ("cut", &|| std::fs::write(&path, &first[..first.len() / 2]).unwrap()),
+        ("changed", &|| std::fs::write(&path, &changed).unwrap()),
+    ];
+    let mut after = 20;
+    for (what, damage) in damages {
+        for is_new in [true, false] {
+            let before = asked();
+            damage();
+            if is_new {
+                *files.lock().unwrap() = publish();
+            }
+            gate.ask_at(Urgency::Pull, minutes(after)).unwrap();
+            assert_eq!(asked(), before + 1, "{what}, {is_new}");
+            // It is whole again: another process goes on it, without the server.
+            let good = files.lock().unwrap().take();
+            let again = Client::new(&server, folder.path(), |_| ());
+            assert!(again.ask_at(Urgency::Run, minutes(after)).is_ok(), "{what}, {is_new}");
+            *files.lock().unwrap() = good;
+            gate.ask_at(Urgency::Pull, minutes(after + 1)).unwrap();
+            assert_eq!(asked(), before + 1, "{what}, {is_new}");
+            after += 20;
+        }
+    }
+    // What the server took back is not asked for in their place.
+    std::fs::remove_file(&path).unwrap();
+    *files.lock().unwrap() = Some(Files::new());
+    assert_eq!(code(&gate.ask_at(Urgency::Run, minutes(after))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Urgency::Run, minutes(after + 1))), Some(TrustCode::Withdrawn));
+}
+
+#[test]
+fn where_nothing_can_be_written_what_did_not_change_is_still_in_memory() {
+    let mut repo = Repo::new(root_key(GUN));
+    repo.delegate("targets/releases", &[Key::ed25519()], &[""]);
+    repo.role("targets/releases")["targets"]["1.0"] = target("one");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("state");
+    std::fs::write(&place, "no folder").unwrap();
+    let (files, server) = changing();
+    *files.lock().unwrap() = Some(repo.publish());
+    let gate = Client::new(&server, &place, |_| ());
+    gate.ask(Urgency::Pull).unwrap();
+    for role in ["targets", "snapshot", "timestamp"] {
+        repo.role(role)["version"] = json!(2);
+    }
+    *files.lock().unwrap() = Some(repo.publish());
+    gate.ask_at(Urgency::Pull, minutes(1)).unwrap();
+    assert_eq!(server.paths().iter().filter(|path| path.contains("targets/releases.")).count(), 1);
+    // And is written as soon as that can be.
+    std::fs::remove_file(&place).unwrap();
+    gate.ask_at(Urgency::Pull, minutes(2)).unwrap();
+    *files.lock().unwrap() = None;
+    assert!(Client::new(&server, &place, |_| ()).ask_at(Urgency::Run, minutes(3)).is_ok());
+}

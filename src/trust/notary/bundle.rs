@@ -3,6 +3,7 @@
 //! A bundle proves nothing by itself: it is verified like an answer of the server, and against what this host has seen before.
 //! Its checksums tell damage, not forgery.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 
 use super::budget::Share;
 use super::server::{FetchError, Server};
-use super::state::{Bad, FILE_BYTES, REPOSITORIES, Written, decode, encode, put, take};
-use super::{Entry, Inner, Known, Miss, Notary, Outcome, ROUNDS, lock, refused};
+use super::state::{Bad, FILE_BYTES, REPOSITORIES, Read, Written, decode, encode, put, take};
+use super::{Entry, Inner, Known, Miss, Notary, OnDisk, Outcome, ROUNDS, lock, refused};
 use crate::image::Repository;
 use crate::net::NetError;
 use crate::trust::tuf::{Failure, FaultKind, Fetch, Stored, Subject, roots_before, update};
@@ -60,7 +61,7 @@ impl Notary {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
-            self.inner.loaded(&entry, &self.inner.share(true, self.inner.network_time)).await?;
+            self.inner.looked_up(&entry, &self.inner.share(true, self.inner.network_time)).await?;
             let (known, refused) = entry.remembered();
             self.inner.tidy(&entry);
             if let Some(bad) = refused {
@@ -72,7 +73,16 @@ impl Notary {
             let knowledge = known.knowledge;
             // For the host that takes it in its age counts; a clock that was ahead here is not its own.
             let seen = known.since.min(knowledge.seen());
-            let mut stored = Stored { seen, checked: seen, ..knowledge.stored() };
+            let kept = match self.inner.state.read(repository.as_str()) {
+                Read::Kept(kept, ..) => kept.files,
+                Read::Nothing | Read::Damaged(_) | Read::Failed(_) => BTreeMap::new(),
+            };
+            let Some(stored) = knowledge.stored().whole(&kept) else {
+                let message = format!("what is kept of `{repository}` is being changed, or was; export it again");
+                return Err(TrustError::new(TrustCode::Busy, message));
+            };
+            drop(kept);
+            let mut stored = Stored { seen, checked: seen, ..stored };
             let root = knowledge.root_version();
             let mut oldest_root = root;
             if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
@@ -80,6 +90,8 @@ impl Notary {
                     session: Arc::clone(session),
                     credentials: Arc::clone(&self.inner.credentials),
                     repository: repository.clone(),
+                    state: self.inner.state.clone(),
+                    kept: Arc::default(),
                     share: self.inner.share(true, self.inner.network_time * CHAIN_TIMES),
                     answered: Arc::default(),
                     begun: Instant::now(),
@@ -177,8 +189,7 @@ impl Inner {
         for _ in 0..ROUNDS {
             let (known, base, bad) = {
                 let remembered = lock(&entry.now);
-                let known = remembered.known.clone().map(|known| known.knowledge);
-                (known, remembered.base, remembered.refused.clone())
+                (remembered.knowledge(), remembered.base, remembered.refused.clone())
             };
             match &bad {
                 Some(Bad { error, at }) if takes_back(error.code) => {
@@ -212,18 +223,20 @@ impl Inner {
             if known.is_none() {
                 self.first_use(&entry.repository, &knowledge);
             }
-            match self.state.write(&knowledge.stored(), None, base) {
+            match self.state.write(knowledge.stored(), None, base) {
                 Ok(Written::Done(edition)) => {
                     let since = knowledge.seen();
-                    let known = self.known(entry, knowledge, None, since);
+                    let known = self.known(entry, knowledge.kept(), None, since);
                     let mut remembered = lock(&entry.now);
                     remembered.refused = None;
+                    remembered.on_disk = OnDisk::All;
                     remembered.base.edition = Some(edition);
                     remembered.written = Some(known.since);
                     remembered.known = Some(known);
                     return Ok(());
                 }
                 Ok(Written::Moved) => self.read(entry, &share).await?,
+                Ok(Written::Lost) => lock(&entry.now).on_disk = OnDisk::Lost,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }

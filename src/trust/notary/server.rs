@@ -1,17 +1,20 @@
 //! A Notary server, asked over HTTPS (spec/notary-tuf.md, sections 1 and 2).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::budget::Share;
+use super::state::{Read, StateDir};
 use crate::image::Repository;
 use crate::net::auth::{Asker, DockerConfig, Session};
 use crate::net::{Bounds, HeaderMap, NetError};
 use crate::trust::TrustError;
-use crate::trust::tuf::Fetch;
+use crate::trust::tuf::{Fetch, RoleName};
 
 /// Tries per file, where the server is busy or the connection broke.
 const TRIES: u32 = 3;
@@ -61,6 +64,10 @@ pub(super) struct Server {
     pub(super) session: Arc<Session>,
     pub(super) credentials: Arc<DockerConfig>,
     pub(super) repository: Repository,
+    /// Where files are kept of what was verified before.
+    pub(super) state: StateDir,
+    /// Those, once they were needed.
+    pub(super) kept: Arc<OnceCell<BTreeMap<String, Arc<[u8]>>>>,
     /// What the check may hold in memory.
     pub(super) share: Arc<Share>,
     /// Whether it has answered in this check: then it is there.
@@ -91,6 +98,21 @@ impl Fetch for Server {
             return answer;
         }
         Ok(None)
+    }
+
+    async fn kept(&self, role: &RoleName) -> Option<Arc<[u8]>> {
+        let kept = self.kept.get_or_init(|| async {
+            let (state, name) = (self.state.clone(), self.repository.as_str().to_owned());
+            // Without room for them they are asked for, which needs room as well.
+            if self.share.take(state.size(&name)).await.is_err() {
+                return BTreeMap::new();
+            }
+            match tokio::task::spawn_blocking(move || state.read(&name)).await {
+                Ok(Read::Kept(stored, ..)) => stored.files,
+                Ok(Read::Nothing | Read::Damaged(_) | Read::Failed(_)) | Err(_) => BTreeMap::new(),
+            }
+        });
+        kept.await.get(role.as_str()).cloned()
     }
 }
 

@@ -110,6 +110,8 @@ pub(super) enum Written {
     Done(Edition),
     /// Another process wrote first; what it wrote is to be read and built on.
     Moved,
+    /// Files that should be there are not, so that nothing was written.
+    Lost,
 }
 
 impl StateDir {
@@ -189,33 +191,38 @@ impl StateDir {
         }
     }
 
-    /// Replaces what is kept, if it still is what the writer built on (`base`).
-    pub(super) fn write(&self, stored: &Stored, bad: Option<&Bad>, base: Base) -> Result<Written, String> {
+    /// Replaces what is kept, if it still is what the writer built on (`base`). Files that it says are there already are taken over.
+    pub(super) fn write(&self, stored: Stored, bad: Option<&Bad>, base: Base) -> Result<Written, String> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.path)
             .map_err(|error| format!("the folder `{}` cannot be made: {error}", self.path.display()))?;
         let path = self.file(&stored.repository, "state");
-        let (bytes, edition) = encode(stored, bad);
         // Before the lock, which is a file as well and stays.
         if !path.exists() {
-            self.room_for(bytes.len() as u64)?;
+            self.room_for(size(&stored) as u64)?;
         }
         let _lock = self.lock(&stored.repository)?;
         let mark = self.mark(&stored.repository).map_err(|why| format!("`{}`: {why}", path.display()))?;
         if base.is_forgotten(mark) {
             return Ok(Written::Moved);
         }
-        match (self.read(&stored.repository), base.edition) {
-            (Read::Kept(_, _, edition), Some(base)) if edition == base => {}
+        let (there, is_damaged) = match (self.read(&stored.repository), base.edition) {
+            (Read::Kept(there, _, edition), Some(base)) if edition == base => (there.files, false),
             (Read::Kept(..), _) => return Ok(Written::Moved),
             (Read::Failed(why), _) => return Err(format!("`{}`: {why}", path.display())),
             // What is in memory was verified and built on what stood here.
-            (Read::Damaged(_), Some(_)) => set_aside(&path),
+            (Read::Damaged(_), Some(_)) => (BTreeMap::new(), true),
             // The reader says what that means: nobody begins anew over it.
             (Read::Damaged(_), None) => return Ok(Written::Moved),
-            (Read::Nothing, _) => {}
+            (Read::Nothing, _) => (BTreeMap::new(), false),
+        };
+        let Some(stored) = stored.whole(&there) else { return Ok(Written::Lost) };
+        drop(there);
+        let (bytes, edition) = encode(&stored, bad);
+        if is_damaged {
+            set_aside(&path);
         }
         let new = self.file(&stored.repository, "new");
         replace(&new, &path, &bytes).map_err(|error| format!("`{}`: {error}", path.display()))?;
@@ -372,34 +379,44 @@ fn replace(new: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// About how large a state file is.
+fn size(stored: &Stored) -> usize {
+    let files: usize = stored.files.iter().map(|(name, raw)| name.len() + raw.len() + 8).sum();
+    files + 64 * (stored.floors.len() + 16)
+}
+
+/// The bytes of a state file. Of what is whole: files that are kept elsewhere are not in it.
 pub(super) fn encode(stored: &Stored, bad: Option<&Bad>) -> (Vec<u8>, Edition) {
-    let mut body = Vec::new();
-    put(&mut body, stored.repository.as_bytes());
-    put(&mut body, stored.seen.to_string().as_bytes());
-    put_count(&mut body, stored.files.len());
+    // At once in the memory it takes: files are large.
+    let mut bytes = Vec::with_capacity(size(stored));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&[0; 32]);
+    put(&mut bytes, stored.repository.as_bytes());
+    put(&mut bytes, stored.seen.to_string().as_bytes());
+    put_count(&mut bytes, stored.files.len());
     for (name, raw) in &stored.files {
-        put(&mut body, name.as_bytes());
-        put(&mut body, raw);
+        put(&mut bytes, name.as_bytes());
+        put(&mut bytes, raw);
     }
-    put_count(&mut body, stored.floors.len());
+    put_count(&mut bytes, stored.floors.len());
     for (role, floor) in &stored.floors {
-        put(&mut body, role.as_bytes());
-        body.extend_from_slice(&floor.version.to_be_bytes());
-        body.extend_from_slice(&floor.content);
+        put(&mut bytes, role.as_bytes());
+        bytes.extend_from_slice(&floor.version.to_be_bytes());
+        bytes.extend_from_slice(&floor.content);
     }
     if stored.checked != stored.seen {
-        put(&mut body, CHECKED);
-        put(&mut body, stored.checked.to_string().as_bytes());
+        put(&mut bytes, CHECKED);
+        put(&mut bytes, stored.checked.to_string().as_bytes());
     }
     if let Some(bad) = bad {
-        put(&mut body, bad.at.to_string().as_bytes());
-        put(&mut body, bad.error.code.as_str().as_bytes());
-        put(&mut body, bad.error.message.as_bytes());
+        put(&mut bytes, bad.at.to_string().as_bytes());
+        put(&mut bytes, bad.error.code.as_str().as_bytes());
+        put(&mut bytes, bad.error.message.as_bytes());
     }
-    let sum: [u8; 32] = Sha256::digest(&body).into();
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&sum);
-    bytes.append(&mut body);
+    let sum: [u8; 32] = Sha256::digest(bytes.get(MAGIC.len() + 32..).unwrap_or_default()).into();
+    if let Some(slot) = bytes.get_mut(MAGIC.len()..MAGIC.len() + 32) {
+        slot.copy_from_slice(&sum);
+    }
     (bytes, Edition(sum))
 }
 
@@ -441,7 +458,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Stored, Option<Bad>, Edition)> {
         rest = after;
     }
     let bad = if rest.is_empty() { None } else { Some(take_bad(&mut rest)?) };
-    rest.is_empty().then_some((Stored { repository, files, floors, seen, checked }, bad, Edition(*sum)))
+    rest.is_empty().then_some((Stored { repository, files, kept: BTreeMap::new(), floors, seen, checked }, bad, Edition(*sum)))
 }
 
 fn take_bad(rest: &mut &[u8]) -> Option<Bad> {
@@ -475,6 +492,7 @@ fn take_text(rest: &mut &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::tuf::Listed;
     use proptest::prelude::*;
 
     const NOTHING: Base = Base { edition: None, mark: None };
@@ -487,6 +505,7 @@ mod tests {
         Stored {
             repository: repository.to_owned(),
             files: [("root".to_owned(), Arc::from(raw))].into(),
+            kept: BTreeMap::new(),
             floors: [("root".to_owned(), StoredFloor { version: 7, content: [1; 32] })].into(),
             seen: "2030-01-01T00:00:00Z".parse().unwrap(),
             checked: "2030-01-01T00:00:00Z".parse().unwrap(),
@@ -498,15 +517,41 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().join("trust"));
         let one = stored("r.example/a", b"raw");
-        let Ok(Written::Done(edition)) = state.write(&one, None, NOTHING) else { panic!("not written") };
+        let Ok(Written::Done(edition)) = state.write(one.clone(), None, NOTHING) else { panic!("not written") };
         let Read::Kept(read, None, same) = state.read("r.example/a") else { panic!("not read") };
         assert_eq!((read, same), (one.clone(), edition));
         assert!(matches!(state.read("r.example/A"), Read::Nothing));
         // Written by another since: not overwritten.
-        assert_eq!(state.write(&one, None, NOTHING), Ok(Written::Moved));
-        assert!(matches!(state.write(&stored("r.example/a", b"new"), None, on(edition)), Ok(Written::Done(_))));
-        assert_eq!(state.write(&one, None, on(edition)), Ok(Written::Moved));
+        assert_eq!(state.write(one.clone(), None, NOTHING), Ok(Written::Moved));
+        assert!(matches!(state.write(stored("r.example/a", b"new"), None, on(edition)), Ok(Written::Done(_))));
+        assert_eq!(state.write(one.clone(), None, on(edition)), Ok(Written::Moved));
         assert_eq!(state.paths().iter().filter(|path| StateDir::read_path(path).is_ok()).count(), 1);
+    }
+
+    #[test]
+    fn files_that_are_there_are_kept_on_and_none_is_made_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let listed = |raw: &[u8]| Listed { length: raw.len() as u64, sha256: Sha256::digest(raw).into() };
+        let mut one = stored("r.example/a", b"raw");
+        one.files.insert("targets".to_owned(), Arc::from(&b"tags"[..]));
+        let next = |raw: &[u8]| Stored { kept: [("targets".to_owned(), listed(raw))].into(), ..stored("r.example/a", b"new") };
+        // Nothing is there yet.
+        assert_eq!(state.write(next(b"tags"), None, NOTHING), Ok(Written::Lost));
+        assert!(matches!(state.read("r.example/a"), Read::Nothing));
+        let Ok(Written::Done(edition)) = state.write(one.clone(), None, NOTHING) else { panic!("not written") };
+        // Another file stands in its place.
+        assert_eq!(state.write(next(b"tagS"), None, on(edition)), Ok(Written::Lost));
+        assert!(matches!(state.read("r.example/a"), Read::Kept(same, ..) if same == one));
+        let Ok(Written::Done(second)) = state.write(next(b"tags"), None, on(edition)) else { panic!("not written") };
+        one.files.insert("root".to_owned(), Arc::from(&b"new"[..]));
+        assert!(matches!(state.read("r.example/a"), Read::Kept(same, ..) if same == one));
+        // What is damaged is left to who has all of it.
+        let path = state.file("r.example/a", "state");
+        std::fs::write(&path, "damaged").unwrap();
+        assert_eq!(state.write(next(b"tags"), None, on(second)), Ok(Written::Lost));
+        assert_eq!(std::fs::read(&path).unwrap(), b"damaged");
+        assert!(matches!(state.write(one, None, on(second)), Ok(Written::Done(_))));
     }
 
     #[test]
@@ -518,11 +563,11 @@ mod tests {
         // Nothing is on disk, and all the same somebody may have it in memory.
         assert_eq!(state.forget("r.example/a"), Ok(false));
         let early = state.mark("r.example/a").unwrap();
-        assert!(early.is_some() && state.write(&one, None, NOTHING) == Ok(Written::Moved));
+        assert!(early.is_some() && state.write(one.clone(), None, NOTHING) == Ok(Written::Moved));
         std::fs::remove_file(state.file("r.example/a", "forgotten")).unwrap();
-        let Ok(Written::Done(first)) = state.write(&one, None, NOTHING) else { panic!("not written") };
+        let Ok(Written::Done(first)) = state.write(one.clone(), None, NOTHING) else { panic!("not written") };
         let new = stored("r.example/a", b"new");
-        let Ok(Written::Done(second)) = state.write(&new, None, on(first)) else { panic!("not written") };
+        let Ok(Written::Done(second)) = state.write(new.clone(), None, on(first)) else { panic!("not written") };
         assert!(!on(second).is_forgotten(state.mark("r.example/a").unwrap()));
         assert_eq!(state.forget("r.example/a"), Ok(true));
         assert!(matches!(state.read("r.example/a"), Read::Nothing));
@@ -530,14 +575,14 @@ mod tests {
         let mark = state.mark("r.example/a").unwrap();
         for base in [on(first), on(second), NOTHING] {
             assert!(base.is_forgotten(mark));
-            assert_eq!(state.write(&new, None, base), Ok(Written::Moved));
+            assert_eq!(state.write(new.clone(), None, base), Ok(Written::Moved));
         }
-        let Ok(Written::Done(next)) = state.write(&new, None, Base { edition: None, mark }) else { panic!("not written") };
-        assert!(matches!(state.write(&one, None, Base { edition: Some(next), mark }), Ok(Written::Done(_))));
+        let Ok(Written::Done(next)) = state.write(new.clone(), None, Base { edition: None, mark }) else { panic!("not written") };
+        assert!(matches!(state.write(one.clone(), None, Base { edition: Some(next), mark }), Ok(Written::Done(_))));
         // The same again, to the letter, is forgotten again.
         assert_eq!(state.forget("r.example/a"), Ok(true));
         assert_ne!(state.mark("r.example/a").unwrap(), mark);
-        assert_eq!(state.write(&new, None, Base { edition: None, mark }), Ok(Written::Moved));
+        assert_eq!(state.write(new.clone(), None, Base { edition: None, mark }), Ok(Written::Moved));
     }
 
     #[test]
@@ -550,7 +595,7 @@ mod tests {
             one.checked = if index % 2 == 0 { one.seen } else { "2029-12-31T00:00:00Z".parse().unwrap() };
             let bad = Bad { error: TrustError::new(code, "why `é`"), at: "2030-01-02T00:00:00.5Z".parse().unwrap() };
             let base = if let Read::Kept(_, _, edition) = state.read("r.example/a") { on(edition) } else { NOTHING };
-            assert!(matches!(state.write(&one, Some(&bad), base), Ok(Written::Done(_))));
+            assert!(matches!(state.write(one.clone(), Some(&bad), base), Ok(Written::Done(_))));
             let Read::Kept(read, kept, _) = state.read("r.example/a") else { panic!("not read") };
             assert_eq!((read, kept), (one.clone(), Some(bad)));
         }
@@ -562,7 +607,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let one = stored("r.example/a", b"raw");
         let path = state.file("r.example/a", "state");
-        let Ok(Written::Done(known)) = state.write(&one, None, NOTHING) else { panic!("not written") };
+        let Ok(Written::Done(known)) = state.write(one.clone(), None, NOTHING) else { panic!("not written") };
         let whole = std::fs::read(&path).unwrap();
         let mut cases: Vec<Box<dyn Fn()>> = Vec::new();
         for length in [0, 5, 30, 60, whole.len() - 1] {
@@ -582,8 +627,8 @@ mod tests {
             damage();
             assert!(matches!(state.read("r.example/a"), Read::Damaged(_)));
             assert!(StateDir::read_path(&path).is_err());
-            assert_eq!(state.write(&one, None, NOTHING), Ok(Written::Moved));
-            assert!(matches!(state.write(&one, None, on(known)), Ok(Written::Done(_))));
+            assert_eq!(state.write(one.clone(), None, NOTHING), Ok(Written::Moved));
+            assert!(matches!(state.write(one.clone(), None, on(known)), Ok(Written::Done(_))));
             assert!(matches!(state.read("r.example/a"), Read::Kept(..)));
         }
         for ending in ["lock", "new"] {
@@ -591,7 +636,7 @@ mod tests {
             let _ = std::fs::remove_file(&path);
             std::fs::create_dir(&path).unwrap();
             let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
-            assert!(matches!(state.write(&one, None, on(edition)), Ok(Written::Done(_))));
+            assert!(matches!(state.write(one.clone(), None, on(edition)), Ok(Written::Done(_))));
         }
     }
 
@@ -611,7 +656,7 @@ mod tests {
     fn a_full_folder_takes_nothing_more_not_even_locks() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        state.write(&stored("r.example/known", b"raw"), None, NOTHING).unwrap();
+        state.write(stored("r.example/known", b"raw"), None, NOTHING).unwrap();
         let full = 2 * REPOSITORIES + 1;
         for index in 2..full {
             File::create(folder.path().join(format!("{index}.state"))).unwrap();
@@ -619,26 +664,26 @@ mod tests {
         let count = || std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(count(), full);
         for name in ["r.example/a", "r.example/b", "r.example/c"] {
-            assert!(state.write(&stored(name, b"raw"), None, NOTHING).is_err());
+            assert!(state.write(stored(name, b"raw"), None, NOTHING).is_err());
         }
         assert_eq!(count(), full);
         // What is known is kept on.
         let Read::Kept(_, _, edition) = state.read("r.example/known") else { panic!("not read") };
-        assert!(matches!(state.write(&stored("r.example/known", b"new"), None, on(edition)), Ok(Written::Done(_))));
+        assert!(matches!(state.write(stored("r.example/known", b"new"), None, on(edition)), Ok(Written::Done(_))));
     }
 
     #[test]
     fn a_folder_full_of_bytes_takes_no_new_repository_and_keeps_on_what_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        let Ok(Written::Done(edition)) = state.write(&stored("r.example/known", b"raw"), None, NOTHING) else {
+        let Ok(Written::Done(edition)) = state.write(stored("r.example/known", b"raw"), None, NOTHING) else {
             panic!("not written")
         };
         File::create(folder.path().join("large.state")).unwrap().set_len(FOLDER_BYTES - 400).unwrap();
-        assert!(state.write(&stored("r.example/a", &[b' '; 400]), None, NOTHING).unwrap_err().contains("its limit"));
-        assert!(matches!(state.write(&stored("r.example/known", &[b' '; 400]), None, on(edition)), Ok(Written::Done(_))));
+        assert!(state.write(stored("r.example/a", &[b' '; 400]), None, NOTHING).unwrap_err().contains("its limit"));
+        assert!(matches!(state.write(stored("r.example/known", &[b' '; 400]), None, on(edition)), Ok(Written::Done(_))));
         std::fs::remove_file(folder.path().join("large.state")).unwrap();
-        assert!(matches!(state.write(&stored("r.example/a", &[b' '; 400]), None, NOTHING), Ok(Written::Done(_))));
+        assert!(matches!(state.write(stored("r.example/a", &[b' '; 400]), None, NOTHING), Ok(Written::Done(_))));
     }
 
     #[test]
@@ -651,7 +696,7 @@ mod tests {
             let writer = scope.spawn(|| {
                 for round in 0_u8..200 {
                     let base = Base { edition: None, mark: state.mark("r.example/a").unwrap() };
-                    assert!(matches!(state.write(&stored("r.example/a", &[round]), None, base), Ok(Written::Done(_))));
+                    assert!(matches!(state.write(stored("r.example/a", &[round]), None, base), Ok(Written::Done(_))));
                     assert_eq!(state.forget("r.example/a"), Ok(true));
                     marks.push(state.mark("r.example/a").unwrap());
                 }

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::json::Value;
+use super::entries::Entries;
+use super::json::{Document, Value};
 use super::keys::Key;
 use super::limits::Limits;
 use super::role::RoleName;
@@ -58,15 +59,15 @@ impl Signers {
 /// What all files have in common, with the structure of one of them.
 #[derive(Debug, Clone)]
 pub(super) struct File<T> {
-    /// As served; hashes are over these bytes.
+    /// As served; hashes are over these bytes. Empty once it is [`File::bare`].
     pub(super) raw: Arc<[u8]>,
     /// SHA-256 over the canonical form of `signed`: what tells two files of one version apart.
     pub(super) content: [u8; 32],
     pub(super) version: u64,
     pub(super) expires: Timestamp,
     pub(super) body: T,
-    canonical: Arc<[u8]>,
-    signatures: Arc<[Signature]>,
+    canonical: Vec<u8>,
+    signatures: Vec<Signature>,
 }
 
 /// Hashes and length of another file.
@@ -104,8 +105,8 @@ pub(super) struct Snapshot {
 /// A targets or delegation file.
 #[derive(Debug, Clone)]
 pub(super) struct Targets {
-    /// Name → digest; `None` where the entry has no SHA-256 of 32 bytes.
-    pub(super) targets: BTreeMap<Box<str>, Option<Digest>>,
+    /// Without a digest where the entry has no SHA-256 of 32 bytes.
+    pub(super) targets: Entries,
     pub(super) delegations: Vec<Delegation>,
 }
 
@@ -123,7 +124,7 @@ pub(super) trait Body: Sized {
     const TYPE: &'static str;
     /// The members that the Go client knows; others must not differ from these in case alone.
     const MEMBERS: &'static [&'static str];
-    fn read(signed: &Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault>;
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault>;
 }
 
 /// The name of the role at hand, for faults.
@@ -144,13 +145,14 @@ impl<T: Body> File<T> {
     /// Reads a file. Nothing is verified yet.
     pub(super) fn read(raw: Arc<[u8]>, role: &str, limits: &Limits) -> Result<Self, Fault> {
         let of = RoleText(role);
-        let document = Value::read(&raw).map_err(|error| of.invalid(error))?;
-        exact(&document, &["signed", "signatures"], of)?;
-        let signed = document.member("signed").ok_or_else(|| of.invalid("`signed` is missing"))?;
+        let document = Document::read(&raw).map_err(|error| of.invalid(error))?;
+        let envelope = document.value();
+        exact(envelope, &["signed", "signatures"], of)?;
+        let signed = envelope.member("signed").ok_or_else(|| of.invalid("`signed` is missing"))?;
         let Value::Object(_) = signed else { return Err(of.invalid("`signed` is no object")) };
         exact(signed, T::MEMBERS, of)?;
         exact(signed, &["_type", "version", "expires"], of)?;
-        let signatures = signatures(&document, of, limits)?;
+        let signatures = signatures(envelope, of, limits)?;
         if text(signed, "_type", of)? != T::TYPE {
             return Err(of.invalid(format!("`_type` is not `{}`", T::TYPE)));
         }
@@ -164,7 +166,7 @@ impl<T: Body> File<T> {
         signed.canonical(&mut canonical);
         let content = Sha256::digest(&canonical).into();
         drop(document);
-        Ok(Self { raw, content, version, expires, body, canonical: canonical.into(), signatures: signatures.into() })
+        Ok(Self { raw, content, version, expires, body, canonical, signatures })
     }
 
     /// Whether as many distinct signers of `signers` as their threshold says signed this file (section 5).
@@ -185,7 +187,7 @@ impl<T: Body> File<T> {
             return Err(of.invalid("there are no signatures"));
         }
         let mut good = HashSet::new();
-        for signature in self.signatures.iter() {
+        for signature in &self.signatures {
             let Some(key) = signers.keys.iter().find(|key| key.id == signature.key) else { continue };
             let Some(signer) = key.signer() else { continue };
             if good.contains(signer) {
@@ -214,14 +216,21 @@ impl<T: Body> File<T> {
 
     /// Drops what only signature checks need.
     pub(super) fn settled(mut self) -> Self {
-        self.canonical = Arc::from([]);
-        self.signatures = Arc::from([]);
+        self.canonical = Vec::new();
+        self.signatures = Vec::new();
         self
+    }
+
+    /// Keeps no more than what it says; and the bytes as served, apart.
+    pub(super) fn bare(self) -> (Self, Arc<[u8]>) {
+        let mut bare = self.settled();
+        let raw = std::mem::replace(&mut bare.raw, Arc::from([]));
+        (bare, raw)
     }
 }
 
 impl Meta {
-    fn read(value: &Value<'_>, of: RoleText<'_>, name: &str) -> Result<Self, Fault> {
+    fn read(value: Value<'_>, of: RoleText<'_>, name: &str) -> Result<Self, Fault> {
         exact(value, &["hashes", "length"], of)?;
         let length = integer(value, "length", of)?;
         let Some(hashes @ Value::Object(_)) = value.member("hashes") else {
@@ -257,7 +266,7 @@ impl Body for Root {
     const TYPE: &'static str = "Root";
     const MEMBERS: &'static [&'static str] = &["keys", "roles", "consistent_snapshot"];
 
-    fn read(signed: &Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
         let of = *of;
         match signed.member("consistent_snapshot") {
             None | Some(Value::Bool(_)) => {}
@@ -273,7 +282,7 @@ impl Body for Root {
             signers(value, &keys, of, limits)
         };
         // Roles we do not use are still read, so that none is malformed.
-        for (_, value) in members {
+        for (_, value) in members.iter() {
             signers(value, &keys, of, limits)?;
         }
         Ok(Self { root: role("root")?, targets: role("targets")?, snapshot: role("snapshot")?, timestamp: role("timestamp")? })
@@ -284,7 +293,7 @@ impl Body for Stamp {
     const TYPE: &'static str = "Timestamp";
     const MEMBERS: &'static [&'static str] = &["meta"];
 
-    fn read(signed: &Value<'_>, of: &RoleText<'_>, _limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, _limits: &Limits) -> Result<Self, Fault> {
         let Some(meta @ Value::Object(_)) = signed.member("meta") else { return Err(of.invalid("`meta` is missing")) };
         exact(meta, &["snapshot"], *of)?;
         let snapshot = meta.member("snapshot").ok_or_else(|| of.invalid("`meta` has no `snapshot`"))?;
@@ -296,7 +305,7 @@ impl Body for Snapshot {
     const TYPE: &'static str = "Snapshot";
     const MEMBERS: &'static [&'static str] = &["meta"];
 
-    fn read(signed: &Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
         let Some(meta @ Value::Object(members)) = signed.member("meta") else { return Err(of.invalid("`meta` is missing")) };
         exact(meta, &["root", "targets"], *of)?;
         let base = |name: &str| {
@@ -304,7 +313,7 @@ impl Body for Snapshot {
             Meta::read(value, *of, name)
         };
         let mut delegations = BTreeMap::new();
-        for (name, value) in members {
+        for (name, value) in members.iter() {
             // Entries of other names are of no role we could be asked about.
             if let Some(role) = RoleName::delegation(name) {
                 delegations.insert(role, Meta::read(value, *of, name)?);
@@ -321,24 +330,32 @@ impl Body for Targets {
     const TYPE: &'static str = "Targets";
     const MEMBERS: &'static [&'static str] = &["targets", "delegations"];
 
-    fn read(signed: &Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
         let of = *of;
-        let mut targets = BTreeMap::new();
-        match signed.member("targets") {
+        let targets = match signed.member("targets") {
             Some(Value::Object(members)) => {
-                for (name, value) in members {
-                    targets.insert(Box::from(&**name), target(value, of)?);
+                let mut targets = Entries::default();
+                for (name, value) in members.iter() {
+                    targets.push(name, target(value, of)?);
                 }
+                targets.shrunk()
             }
             None => return Err(of.invalid("`targets` is missing")),
             Some(_) => return Err(of.invalid("`targets` is no object")),
-        }
+        };
         let delegations = match signed.member("delegations") {
             None | Some(Value::Null) => Vec::new(),
             Some(value @ Value::Object(_)) => delegations(value, of, limits)?,
             Some(_) => return Err(of.invalid("`delegations` is no object")),
         };
         Ok(Self { targets, delegations })
+    }
+}
+
+impl Snapshot {
+    /// What it lists of a role that holds targets.
+    pub(super) fn of(&self, role: &RoleName) -> Option<&Meta> {
+        if *role == RoleName::targets() { Some(&self.targets) } else { self.delegations.get(role) }
     }
 }
 
@@ -351,7 +368,7 @@ impl Targets {
 
 /// The digest of a tag's entry. An entry without one makes that tag unusable, one of another shape the whole file
 /// (section 6).
-fn target(value: &Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> {
+fn target(value: Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> {
     let Value::Object(_) = value else { return Err(of.invalid("a target is no object")) };
     exact(value, &["hashes", "length", "custom"], of)?;
     match value.member("length") {
@@ -366,7 +383,7 @@ fn target(value: &Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> 
     exact(hashes, &["sha256", "sha512"], of)?;
     let mut digest = None;
     if let Value::Object(members) = hashes {
-        for (name, value) in members {
+        for (name, value) in members.iter() {
             let bytes = match value {
                 Value::Null => continue,
                 Value::Text(text) => {
@@ -382,7 +399,7 @@ fn target(value: &Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> 
     Ok(digest)
 }
 
-fn delegations(value: &Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Vec<Delegation>, Fault> {
+fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Vec<Delegation>, Fault> {
     exact(value, &["keys", "roles"], of)?;
     let parent = if of.0 == "targets" { Some(RoleName::targets()) } else { RoleName::delegation(of.0) };
     let parent = parent.ok_or_else(|| of.invalid("the role cannot delegate"))?;
@@ -400,7 +417,7 @@ fn delegations(value: &Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<V
     }
     let mut found: Vec<Delegation> = Vec::with_capacity(roles.len());
     let mut names = HashSet::new();
-    for role in roles {
+    for role in roles.iter() {
         exact(role, &["name", "keyids", "threshold", "paths"], of)?;
         let name = text(role, "name", of)?;
         let name = RoleName::delegation(name)
@@ -415,7 +432,7 @@ fn delegations(value: &Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<V
                 let paths: Option<Vec<String>> = paths
                     .iter()
                     .map(|path| match path {
-                        Value::Text(path) => Some(path.to_string()),
+                        Value::Text(path) => Some(path.to_owned()),
                         _ => None,
                     })
                     .collect();
@@ -431,7 +448,7 @@ fn delegations(value: &Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<V
     Ok(found)
 }
 
-fn keys(value: Option<&Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
+fn keys(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
     match value {
         Some(Value::Object(_)) => keys_of(value, of, limits),
         _ => Err(of.invalid("`keys` is missing")),
@@ -439,31 +456,31 @@ fn keys(value: Option<&Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<
 }
 
 /// Keys by id. A key that is not listed under its own id makes the file invalid.
-fn keys_of(value: Option<&Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
+fn keys_of(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
     let Some(Value::Object(members)) = value else { return Err(of.invalid("`keys` is no object")) };
     if members.len() > limits.keys {
         return Err(of.invalid(format!("more than {} keys", limits.keys)));
     }
     let mut keys = HashMap::with_capacity(members.len());
-    for (id, value) in members {
+    for (id, value) in members.iter() {
         exact(value, &["keytype", "keyval"], of)?;
         let kind = text(value, "keytype", of)?;
         let Some(keyval @ Value::Object(_)) = value.member("keyval") else { return Err(of.invalid("a key has no `keyval`")) };
         exact(keyval, &["public", "private"], of)?;
-        if keyval.member("private").is_some_and(|private| *private != Value::Null) {
+        if keyval.member("private").is_some_and(|private| !matches!(private, Value::Null)) {
             return Err(of.invalid("a key's `private` is not null"));
         }
         let key = Key::read(kind, text(keyval, "public", of)?, limits)
             .ok_or_else(|| of.invalid("a public key is no base64, or too long"))?;
-        if key.id != **id {
+        if key.id != id {
             return Err(of.invalid("a key is listed under an id that is not its own"));
         }
-        keys.insert(id.to_string(), Arc::new(key));
+        keys.insert(id.to_owned(), Arc::new(key));
     }
     Ok(keys)
 }
 
-fn signers(value: &Value<'_>, keys: &HashMap<String, Arc<Key>>, of: RoleText<'_>, limits: &Limits) -> Result<Signers, Fault> {
+fn signers(value: Value<'_>, keys: &HashMap<String, Arc<Key>>, of: RoleText<'_>, limits: &Limits) -> Result<Signers, Fault> {
     exact(value, &["keyids", "threshold"], of)?;
     let threshold = integer(value, "threshold", of)?;
     if threshold == 0 {
@@ -474,15 +491,15 @@ fn signers(value: &Value<'_>, keys: &HashMap<String, Arc<Key>>, of: RoleText<'_>
         return Err(of.invalid(format!("more than {} keys", limits.keys)));
     }
     let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
+    for id in ids.iter() {
         let Value::Text(id) = id else { return Err(of.invalid("a key id is no text")) };
-        let key = keys.get(&**id).ok_or_else(|| of.invalid("a key id is defined nowhere"))?;
+        let key = keys.get(id).ok_or_else(|| of.invalid("a key id is defined nowhere"))?;
         found.push(Arc::clone(key));
     }
     Ok(Signers { threshold, keys: found })
 }
 
-fn signatures(document: &Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Vec<Signature>, Fault> {
+fn signatures(document: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Vec<Signature>, Fault> {
     let Some(Value::Array(items)) = document.member("signatures") else {
         return Err(of.invalid("`signatures` is missing"));
     };
@@ -500,7 +517,7 @@ fn signatures(document: &Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result
         .collect()
 }
 
-fn text<'v>(value: &'v Value<'_>, name: &str, of: RoleText<'_>) -> Result<&'v str, Fault> {
+fn text<'v>(value: Value<'v>, name: &str, of: RoleText<'_>) -> Result<&'v str, Fault> {
     match value.member(name) {
         Some(Value::Text(text)) => Ok(text),
         Some(_) => Err(of.invalid(format!("`{name}` is no text"))),
@@ -508,19 +525,19 @@ fn text<'v>(value: &'v Value<'_>, name: &str, of: RoleText<'_>) -> Result<&'v st
     }
 }
 
-fn integer(value: &Value<'_>, name: &str, of: RoleText<'_>) -> Result<u64, Fault> {
+fn integer(value: Value<'_>, name: &str, of: RoleText<'_>) -> Result<u64, Fault> {
     match value.member(name) {
-        Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| of.invalid(format!("`{name}` is negative"))),
+        Some(Value::Integer(number)) => u64::try_from(number).map_err(|_| of.invalid(format!("`{name}` is negative"))),
         Some(_) => Err(of.invalid(format!("`{name}` is no integer"))),
         None => Err(of.invalid(format!("`{name}` is missing"))),
     }
 }
 
 /// Refuses members that differ from a known name in case alone: Go would take them for it (section 13, trap 3).
-fn exact(value: &Value<'_>, known: &[&str], of: RoleText<'_>) -> Result<(), Fault> {
+fn exact(value: Value<'_>, known: &[&str], of: RoleText<'_>) -> Result<(), Fault> {
     let Value::Object(members) = value else { return Err(of.invalid("an object is expected")) };
-    for (name, _) in members {
-        let folded = known.iter().any(|known| **known != **name && same_but_for_case(name, known));
+    for (name, _) in members.iter() {
+        let folded = known.iter().any(|known| *known != name && same_but_for_case(name, known));
         if folded {
             return Err(of.invalid("a member's name differs from a known one in case alone"));
         }

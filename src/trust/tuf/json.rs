@@ -2,27 +2,56 @@
 //!
 //! Stricter than any JSON library: what two parsers may read differently is refused. Duplicate members, numbers that are
 //! not plain integers below 2^53, lone surrogates and invalid UTF-8 do not pass.
+//!
+//! A document is one vector of values beside its text, and not a tree of small pieces of memory: a targets file has four values
+//! per tag, and many tags.
 
-use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// Deepest nesting read. Stops a document of brackets from overflowing the stack.
 const DEPTH: usize = 128;
-/// Most values in one document. With 32 bytes per value it stops a small file from growing into gigabytes; a targets
+/// Most values in one document. With 24 bytes per value it stops a small file from growing into gigabytes; a targets
 /// file has four values per tag.
 const VALUES: usize = 400_000;
+/// Largest document, so that places in it, and in what its escapes stand for, are numbers of 32 bits. Far above what is fetched or kept.
+const BYTES: usize = 1 << 30;
 /// Integers beyond this do not survive the Go client's floating point (2^53 - 1).
 const INTEGER_MOST: i64 = (1 << 53) - 1;
 
-/// A JSON value. Strings borrow from the document where they hold no escapes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+/// A whole document.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    text: &'a str,
+    /// What strings with escapes stand for, one after the other. Their places count on from the end of the text.
+    unescaped: String,
+    /// The items of one array or object are together.
+    items: Vec<Item>,
+    root: Node,
+}
+
+/// A value of a [`Document`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'d> {
     Null,
     Bool(bool),
     Integer(i64),
-    Text(Cow<'a, str>),
-    Array(Vec<Value<'a>>),
-    /// Sorted by name (UTF-8 bytes), each name once.
-    Object(Vec<(Cow<'a, str>, Value<'a>)>),
+    Text(&'d str),
+    Array(Array<'d>),
+    Object(Object<'d>),
+}
+
+/// The values of an array.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Array<'d> {
+    document: &'d Document<'d>,
+    items: &'d [Item],
+}
+
+/// The members of an object, sorted by name (UTF-8 bytes), each name once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Object<'d> {
+    document: &'d Document<'d>,
+    items: &'d [Item],
 }
 
 /// Why a document cannot be read, and where.
@@ -33,29 +62,129 @@ pub(super) struct JsonError {
     at: usize,
 }
 
-impl<'a> Value<'a> {
+/// A value, and its name where it is a member.
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    name: Span,
+    node: Node,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Node {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Text(Span),
+    /// Of the document's items.
+    Array(Span),
+    Object(Span),
+}
+
+/// Where something is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    at: u32,
+    length: u32,
+}
+
+impl<'a> Document<'a> {
     /// Reads a whole document.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, JsonError> {
         let text =
             std::str::from_utf8(bytes).map_err(|error| JsonError { what: "text is not UTF-8", at: error.valid_up_to() })?;
-        let mut reader = Reader { text, at: 0, values: 0 };
-        let value = reader.value(DEPTH)?;
+        if text.len() > BYTES {
+            return Err(JsonError { what: "document is too large", at: BYTES });
+        }
+        let mut reader = Reader { text, at: 0, values: 0, unescaped: String::new(), items: Vec::new(), open: Vec::new() };
+        let root = reader.value(DEPTH)?;
         reader.space();
         if reader.at < text.len() {
             return Err(reader.fail("something follows the document"));
         }
-        Ok(value)
+        Ok(Self { text, unescaped: reader.unescaped, items: reader.items, root })
     }
 
+    /// The value that it is.
+    pub(super) fn value(&self) -> Value<'_> {
+        self.of(self.root)
+    }
+
+    fn of(&self, node: Node) -> Value<'_> {
+        match node {
+            Node::Null => Value::Null,
+            Node::Bool(bool) => Value::Bool(bool),
+            Node::Integer(number) => Value::Integer(number),
+            Node::Text(span) => Value::Text(self.text(span)),
+            Node::Array(span) => Value::Array(Array { document: self, items: self.items(span) }),
+            Node::Object(span) => Value::Object(Object { document: self, items: self.items(span) }),
+        }
+    }
+
+    fn items(&self, span: Span) -> &[Item] {
+        self.items.get(span.range()).unwrap_or_default()
+    }
+
+    fn text(&self, span: Span) -> &str {
+        text_of(self.text, &self.unescaped, span)
+    }
+}
+
+impl Span {
+    /// INVARIANT: what is counted is within [`BYTES`], so that it fits.
+    fn new(at: usize, length: usize) -> Self {
+        let short = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { at: short(at), length: short(length) }
+    }
+
+    const fn range(self) -> std::ops::Range<usize> {
+        let at = self.at as usize;
+        at..at + self.length as usize
+    }
+}
+
+fn text_of<'t>(text: &'t str, unescaped: &'t str, span: Span) -> &'t str {
+    let (from, at) = (span.at as usize).checked_sub(text.len()).map_or((text, span.at as usize), |at| (unescaped, at));
+    from.get(at..at + span.length as usize).unwrap_or_default()
+}
+
+impl<'d> Array<'d> {
+    pub(super) const fn len(self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = Value<'d>> {
+        self.items.iter().map(move |item| self.document.of(item.node))
+    }
+}
+
+impl<'d> Object<'d> {
+    pub(super) const fn len(self) -> usize {
+        self.items.len()
+    }
+
+    /// Names and values, in order.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'d str, Value<'d>)> {
+        self.items.iter().map(move |item| (self.document.text(item.name), self.document.of(item.node)))
+    }
+
+    /// A member by its exact name.
+    pub(super) fn member(self, name: &str) -> Option<Value<'d>> {
+        let at = self.items.binary_search_by(|item| self.document.text(item.name).cmp(name)).ok()?;
+        self.items.get(at).map(|item| self.document.of(item.node))
+    }
+}
+
+impl Value<'_> {
     /// A member of an object, by its exact name.
-    pub(super) fn member(&self, name: &str) -> Option<&Self> {
-        let Self::Object(members) = self else { return None };
-        let at = members.binary_search_by(|(have, _)| have.as_bytes().cmp(name.as_bytes())).ok()?;
-        members.get(at).map(|(_, value)| value)
+    pub(super) fn member(self, name: &str) -> Option<Self> {
+        match self {
+            Self::Object(members) => members.member(name),
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Text(_) | Self::Array(_) => None,
+        }
     }
 
     /// Appends the canonical form: no white space, members sorted by UTF-8 bytes, only `\` and `"` escaped.
-    pub(super) fn canonical(&self, out: &mut Vec<u8>) {
+    pub(super) fn canonical(self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(true) => out.extend_from_slice(b"true"),
@@ -104,9 +233,14 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     values: usize,
+    unescaped: String,
+    /// Items of arrays and objects that were read to their end.
+    items: Vec<Item>,
+    /// Those of the ones that are still open, the innermost last.
+    open: Vec<Item>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     const fn fail(&self, what: &'static str) -> JsonError {
         JsonError { what, at: self.at }
     }
@@ -128,27 +262,27 @@ impl<'a> Reader<'a> {
         hit
     }
 
-    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, JsonError> {
+    fn word(&mut self, word: &str, node: Node) -> Result<Node, JsonError> {
         if self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
             self.at += word.len();
-            Ok(value)
+            Ok(node)
         } else {
             Err(self.fail("unknown word"))
         }
     }
 
     /// One value, with white space before it skipped. `depth` is how many levels may still open.
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<Node, JsonError> {
         self.values += 1;
         if self.values > VALUES {
             return Err(self.fail("too many values"));
         }
         self.space();
         match self.peek() {
-            Some(b'n') => self.word("null", Value::Null),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'"') => self.string().map(Value::Text),
+            Some(b'n') => self.word("null", Node::Null),
+            Some(b't') => self.word("true", Node::Bool(true)),
+            Some(b'f') => self.word("false", Node::Bool(false)),
+            Some(b'"') => self.string().map(Node::Text),
             Some(b'-' | b'0'..=b'9') => self.integer(),
             Some(b'[') => self.array(depth),
             Some(b'{') => self.object(depth),
@@ -157,19 +291,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    fn array(&mut self, depth: usize) -> Result<Node, JsonError> {
         let depth = depth.checked_sub(1).ok_or_else(|| self.fail("nesting too deep"))?;
+        let first = self.open.len();
         self.at += 1;
-        let mut items = Vec::new();
         self.space();
         if self.take(b']') {
-            return Ok(Value::Array(items));
+            return Ok(Node::Array(Span::default()));
         }
         loop {
-            items.push(self.value(depth)?);
+            let node = self.value(depth)?;
+            self.open.push(Item { name: Span::default(), node });
             self.space();
             if self.take(b']') {
-                return Ok(Value::Array(items));
+                return Ok(Node::Array(self.close(first)));
             }
             if !self.take(b',') {
                 return Err(self.fail("comma or end of the array expected"));
@@ -177,13 +312,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    fn object(&mut self, depth: usize) -> Result<Node, JsonError> {
         let depth = depth.checked_sub(1).ok_or_else(|| self.fail("nesting too deep"))?;
+        let first = self.open.len();
         self.at += 1;
-        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
         self.space();
         if self.take(b'}') {
-            return Ok(Value::Object(members));
+            return Ok(Node::Object(Span::default()));
         }
         loop {
             self.space();
@@ -195,7 +330,8 @@ impl<'a> Reader<'a> {
             if !self.take(b':') {
                 return Err(self.fail("colon expected"));
             }
-            members.push((name, self.value(depth)?));
+            let node = self.value(depth)?;
+            self.open.push(Item { name, node });
             self.space();
             if self.take(b'}') {
                 break;
@@ -204,17 +340,31 @@ impl<'a> Reader<'a> {
                 return Err(self.fail("comma or end of the object expected"));
             }
         }
-        // Canonical files are sorted already, which this sort finds in one pass.
-        members.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-        let twice = members.iter().zip(members.iter().skip(1)).any(|((a, _), (b, _))| a == b);
-        if twice {
+        if !self.sort(first) {
             return Err(self.fail("an object has a member twice"));
         }
-        Ok(Value::Object(members))
+        Ok(Node::Object(self.close(first)))
+    }
+
+    /// Sorts the members of the innermost object by name; whether each is there once.
+    fn sort(&mut self, first: usize) -> bool {
+        let (text, unescaped) = (self.text, self.unescaped.as_str());
+        let compare = |a: &Item, b: &Item| text_of(text, unescaped, a.name).cmp(text_of(text, unescaped, b.name));
+        let members = self.open.get_mut(first..).unwrap_or_default();
+        // Canonical files are sorted already, which this sort finds in one pass.
+        members.sort_unstable_by(compare);
+        members.iter().zip(members.iter().skip(1)).all(|(a, b)| compare(a, b) == Ordering::Less)
+    }
+
+    /// The items of the innermost array or object are complete.
+    fn close(&mut self, first: usize) -> Span {
+        let span = Span::new(self.items.len(), self.open.len() - first);
+        self.items.extend(self.open.drain(first..));
+        span
     }
 
     /// `-?(0|[1-9][0-9]*)` within 2^53, and `-0` excluded: Go would write it as `0`.
-    fn integer(&mut self) -> Result<Value<'a>, JsonError> {
+    fn integer(&mut self) -> Result<Node, JsonError> {
         let start = self.at;
         self.take(b'-');
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -227,37 +377,34 @@ impl<'a> Reader<'a> {
         let bare = digits.strip_prefix('-').unwrap_or(digits);
         let good = !bare.is_empty() && (bare == "0" || !bare.starts_with('0')) && digits != "-0";
         let number = digits.parse::<i64>().ok().filter(|number| good && number.abs() <= INTEGER_MOST);
-        number.map(Value::Integer).ok_or_else(|| self.fail("number is no integer below 2^53"))
+        number.map(Node::Integer).ok_or_else(|| self.fail("number is no integer below 2^53"))
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+    fn string(&mut self) -> Result<Span, JsonError> {
         self.at += 1;
         let start = self.at;
-        let bytes = self.text.as_bytes();
-        let mut owned: Option<String> = None;
+        let (text, bytes) = (self.text, self.text.as_bytes());
+        // Where what it stands for begins, once there is an escape in it.
+        let mut unescaped: Option<usize> = None;
         let mut run = start;
         loop {
             // A run without escapes; its bytes are valid UTF-8 and it ends before an ASCII byte.
             while matches!(bytes.get(self.at), Some(byte) if !matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
                 self.at += 1;
             }
-            let piece = self.text.get(run..self.at).unwrap_or_default();
+            let piece = text.get(run..self.at).unwrap_or_default();
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(match owned {
-                        None => Cow::Borrowed(piece),
-                        Some(mut text) => {
-                            text.push_str(piece);
-                            Cow::Owned(text)
-                        }
-                    });
+                    let Some(begun) = unescaped else { return Ok(Span::new(start, piece.len())) };
+                    self.unescaped.push_str(piece);
+                    return Ok(Span::new(text.len() + begun, self.unescaped.len() - begun));
                 }
                 Some(b'\\') => {
-                    let text = owned.get_or_insert_with(String::new);
-                    text.push_str(piece);
+                    unescaped.get_or_insert(self.unescaped.len());
+                    self.unescaped.push_str(piece);
                     let escaped = self.escape()?;
-                    owned.get_or_insert_with(String::new).push(escaped);
+                    self.unescaped.push(escaped);
                     run = self.at;
                 }
                 Some(_) => return Err(self.fail("control character in a string")),
@@ -318,7 +465,7 @@ mod tests {
 
     fn canonical(text: &str) -> Result<String, JsonError> {
         let mut out = Vec::new();
-        Value::read(text.as_bytes())?.canonical(&mut out);
+        Document::read(text.as_bytes())?.value().canonical(&mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -387,23 +534,23 @@ mod tests {
         ] {
             assert!(canonical(text).is_err(), "{text}");
         }
-        assert!(Value::read(b"\"\xff\"").is_err());
-        assert!(Value::read(b"\"\xed\xa0\x80\"").is_err());
+        assert!(Document::read(b"\"\xff\"").is_err());
+        assert!(Document::read(b"\"\xed\xa0\x80\"").is_err());
         assert!(canonical(&("[".repeat(128) + &"]".repeat(128))).is_ok());
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Value::read(&bytes);
+            let _ = Document::read(&bytes);
         }
 
         #[test]
         fn no_json_like_text_makes_the_reader_panic(text in r#"[\[\]{}",:\\u0-9a-f.\-e tnrulse\u{80}-\u{10ffff}]{0,60}"#) {
-            if let Ok(value) = Value::read(text.as_bytes()) {
+            if let Ok(document) = Document::read(text.as_bytes()) {
                 // What we read, serde_json reads as well, and the same.
                 let mut ours = Vec::new();
-                value.canonical(&mut ours);
+                document.value().canonical(&mut ours);
                 prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
             }
         }

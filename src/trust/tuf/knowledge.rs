@@ -2,17 +2,18 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::certificate::Certificate;
-use super::file::{Delegation, File, Root, Signers, Snapshot, Stamp, Targets};
-use super::index::{Index, Lookup, NAMED};
+use super::file::{File, Root, Snapshot, Stamp};
+use super::hex;
+use super::index::{Index, NAMED};
+use super::proof::Proof;
 use super::role::{Expiry, RoleKind, RoleName};
-use super::update::Proof;
-use super::{Fault, FaultKind, hex};
+use super::roles::{Refusal, Roles};
 use crate::image::{Digest, Repository, Tag};
 
 /// Characters of a digest in a message, as people compare them.
@@ -25,27 +26,16 @@ pub(super) struct Floor {
     pub(super) content: [u8; 32],
 }
 
-/// A role that is delegated and listed.
+/// Where the files of the roles that hold targets are, as served. They are most of what is kept, and needed again only where something
+/// new was signed, and for writing.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
-    pub(super) file: File<Targets>,
-    /// Prefixes of tags it may speak for, those of its parents taken into account.
-    pub(super) paths: Vec<String>,
-    /// The signers its parent names.
-    pub(super) signers: Signers,
-    /// Why it is left out; only delegations are.
-    pub(super) left_out: Option<Fault>,
-}
-
-/// All roles that hold targets.
-#[derive(Debug, Default)]
-pub(super) struct Roles {
-    pub(super) held: BTreeMap<RoleName, Held>,
-    /// `targets`, and the delegation that expires first.
-    first: Vec<Expiry>,
-    bytes: usize,
-    lookup: OnceLock<Lookup>,
-    index: OnceLock<Index>,
+pub(super) enum Files {
+    /// In memory.
+    Here(Arc<BTreeMap<RoleName, Arc<[u8]>>>),
+    /// Where what is verified is kept: as the snapshot lists them.
+    Kept,
+    /// They were kept, and are there no more.
+    Lost,
 }
 
 /// Verified trust data of one repository. Made only by an update or a load in which everything verified.
@@ -56,6 +46,7 @@ pub struct Knowledge {
     pub(super) timestamp: Arc<File<Stamp>>,
     pub(super) snapshot: Arc<File<Snapshot>>,
     pub(super) roles: Arc<Roles>,
+    pub(super) files: Files,
     pub(super) floors: Arc<BTreeMap<String, Floor>>,
     /// The latest time at which this, or an ancestor of it, was verified with the server.
     pub(super) seen: Timestamp,
@@ -77,25 +68,6 @@ pub struct Yes {
     pub expires: Timestamp,
 }
 
-/// A no.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Nothing accepted vouches for it; why, in words.
-    #[error("{0}")]
-    NotSigned(String),
-    /// A signer who must agree does not; why, in words behind his name.
-    #[error("required signer `{}` {why}", signer.signer())]
-    SignerMissing {
-        /// The signer.
-        signer: RoleName,
-        /// What he has done instead.
-        why: String,
-    },
-    /// A file that the answer depends on does not hold (any more).
-    #[error("{0}")]
-    Fault(Fault),
-}
-
 /// Everything that is kept of a repository, as raw files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -103,12 +75,23 @@ pub struct Stored {
     pub repository: String,
     /// File names without `.json` → bytes as served.
     pub files: BTreeMap<String, Arc<[u8]>>,
+    /// Names of files that are kept already and go on being so, and what they are.
+    pub kept: BTreeMap<String, Listed>,
     /// Role → newest version seen.
     pub floors: BTreeMap<String, StoredFloor>,
     /// The latest time at which it was verified with the server: dates count from there on, whatever the clock says.
     pub seen: Timestamp,
     /// When it was last verified with the server, by the clock of then. Before `seen` where the clock went back since.
     pub checked: Timestamp,
+}
+
+/// What tells a file from others: its length, and its SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// Bytes it has.
+    pub length: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
 }
 
 /// The newest version seen of a role, and the hash of what it said.
@@ -120,56 +103,58 @@ pub struct StoredFloor {
     pub content: [u8; 32],
 }
 
-/// Trust data for people: `trust inspect`.
-#[derive(Debug, Clone, Serialize)]
-pub struct View {
-    /// The repository.
-    pub repository: Repository,
-    /// When it was last verified with the server.
-    pub checked: Timestamp,
-    /// Root, timestamp, snapshot and every role that holds targets.
-    pub roles: Vec<RoleView>,
-    /// Accepted tags and what they are vouched to be.
-    pub tags: BTreeMap<String, TagView>,
-    /// Tags that an accepted role lists and that are refused all the same; why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub refused_tags: BTreeMap<String, String>,
+impl Stored {
+    /// The same, with the files in it that are kept already; nothing where one of them is not among these.
+    #[must_use]
+    pub fn whole(mut self, there: &BTreeMap<String, Arc<[u8]>>) -> Option<Self> {
+        for (name, listed) in std::mem::take(&mut self.kept) {
+            let raw = there.get(&name).filter(|raw| listed.fits(raw))?;
+            self.files.insert(name, Arc::clone(raw));
+        }
+        Some(self)
+    }
 }
 
-/// One tag of a [`View`].
-#[derive(Debug, Clone, Serialize)]
-pub struct TagView {
-    /// The digest.
-    pub digest: Digest,
-    /// The role.
-    pub role: String,
-    /// Who signed.
-    pub signers: Vec<String>,
+impl Listed {
+    fn fits(&self, raw: &[u8]) -> bool {
+        self.length == raw.len() as u64 && Sha256::digest(raw)[..] == self.sha256
+    }
 }
 
-/// One role of a [`View`].
-#[derive(Debug, Clone, Serialize)]
-pub struct RoleView {
-    /// The role's name.
-    pub name: String,
-    /// The version.
-    pub version: u64,
-    /// The expiry.
-    pub expires: Timestamp,
-    /// How many signers are needed.
-    pub threshold: u64,
-    /// Ids of the keys that may sign, as the files and pins have them.
-    pub keys: Vec<String>,
-    /// The same as `docker trust inspect` shows them: of the keys inside certificates.
-    pub docker_keys: Vec<String>,
-    /// It has expired, or will soon: for what the server signs, within two days.
-    pub is_expiring: bool,
-    /// Why the role is left out, if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left_out: Option<String>,
+impl Files {
+    /// The file of a role, if it is in memory.
+    pub(super) fn here(&self, role: &RoleName) -> Option<&Arc<[u8]>> {
+        match self {
+            Self::Here(files) => files.get(role),
+            Self::Kept | Self::Lost => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Here(files) => files.values().map(|raw| raw.len()).sum(),
+            Self::Kept | Self::Lost => 0,
+        }
+    }
 }
 
 impl Knowledge {
+    /// The same, its files in memory no more: they were written, or read from where they are kept.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { files: Files::Kept, ..self }
+    }
+
+    /// The same, where files that were kept are there no more: the next update asks for all of them.
+    #[must_use]
+    pub fn lost(&self) -> Self {
+        let files = match &self.files {
+            here @ Files::Here(_) => here.clone(),
+            Files::Kept | Files::Lost => Files::Lost,
+        };
+        Self { files, ..self.clone() }
+    }
+
     /// When this was last verified with the server.
     #[must_use]
     pub const fn seen(&self) -> Timestamp {
@@ -251,7 +236,7 @@ impl Knowledge {
     /// The same, of delegations the first alone: costs the same however many there are.
     #[must_use]
     pub fn first_expiries(&self) -> Vec<Expiry> {
-        self.sorted(self.roles.first.iter().cloned())
+        self.sorted(self.roles.first_expiries().iter().cloned())
     }
 
     fn sorted(&self, held: impl Iterator<Item = Expiry>) -> Vec<Expiry> {
@@ -281,8 +266,7 @@ impl Knowledge {
     /// Bytes this holds, roughly: for the bound on what is kept in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let index = self.roles.index.get().map_or(0, Index::bytes) + self.roles.lookup.get().map_or(0, Lookup::bytes);
-        self.root.raw.len() + self.timestamp.raw.len() + self.snapshot.raw.len() + self.roles.bytes + index
+        self.root.raw.len() + self.timestamp.raw.len() + self.snapshot.raw.len() + self.roles.bytes() + self.files.bytes()
     }
 
     /// Whether all files, base and accepted roles, are the same as in `other`.
@@ -294,8 +278,18 @@ impl Knowledge {
     /// What is to be kept.
     #[must_use]
     pub fn stored(&self) -> Stored {
-        let mut files: BTreeMap<String, Arc<[u8]>> =
-            self.roles.held.iter().map(|(name, held)| (name.as_str().to_owned(), Arc::clone(&held.file.raw))).collect();
+        let (mut files, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for name in self.roles.held.keys() {
+            match (self.files.here(name), self.snapshot.body.of(name)) {
+                (Some(raw), _) => drop(files.insert(name.as_str().to_owned(), Arc::clone(raw))),
+                (None, Some(meta)) => {
+                    let listed = Listed { length: meta.length, sha256: meta.sha256 };
+                    kept.insert(name.as_str().to_owned(), listed);
+                }
+                // What is held is listed.
+                (None, None) => {}
+            }
+        }
         files.insert("root".to_owned(), Arc::clone(&self.root.raw));
         files.insert("timestamp".to_owned(), Arc::clone(&self.timestamp.raw));
         files.insert("snapshot".to_owned(), Arc::clone(&self.snapshot.raw));
@@ -304,7 +298,7 @@ impl Knowledge {
             .iter()
             .map(|(role, floor)| (role.clone(), StoredFloor { version: floor.version, content: floor.content }))
             .collect();
-        Stored { repository: self.repository.as_str().to_owned(), files, floors, seen: self.seen, checked: self.seen }
+        Stored { repository: self.repository.as_str().to_owned(), files, kept, floors, seen: self.seen, checked: self.seen }
     }
 
     /// Which digest a tag has, on docker's terms: `targets/releases`, else `targets`, and nothing else. `require` names
@@ -320,14 +314,15 @@ impl Knowledge {
         self.with_index(require, |index| {
             let at = now.max(self.seen);
             let mut worst = None;
-            for under in digests.iter().filter_map(|digest| index.under(digest)) {
+            let accepted = self.roles.accepted();
+            for under in digests.iter().map(|digest| index.under(accepted, digest)) {
                 let mut live = under.live.iter().filter(|(_, until)| at < *until).map(|(tag, _)| tag);
                 // Without one that holds, the one that held longest says why not; or one that never did.
                 let tag = live.next().or(under.live.first().map(|(tag, _)| tag)).or(under.refused.as_ref());
                 match tag.map(|tag| self.judge(tag, require, now, NAMED)) {
                     Some(Ok(mut yes)) => {
                         for tag in live {
-                            let more = index.signers(tag, at).take(NAMED).map(str::to_owned);
+                            let more = index.signers(accepted, tag, at).take(NAMED).map(str::to_owned);
                             let more: Vec<String> = more.filter(|signer| !yes.signers.contains(signer)).collect();
                             yes.signers.extend(more);
                             yes.tags.push(tag.clone());
@@ -350,7 +345,8 @@ impl Knowledge {
 
     /// Made for other signers than those that it was prepared for, it is made for this question alone.
     fn with_index<T>(&self, require: &[RoleName], ask: impl FnOnce(&Index) -> T) -> T {
-        let make = || Index::new(&self.roles, require, |tag| self.ruled(tag, require, Timestamp::MIN));
+        let make =
+            || Index::new(&self.roles.held, self.roles.accepted(), require, |tag| self.ruled(tag, require, Timestamp::MIN).ok());
         let index = self.roles.index.get_or_init(make);
         if index.is_for(require) { ask(index) } else { ask(&make()) }
     }
@@ -367,11 +363,12 @@ impl Knowledge {
     }
 
     /// The answer about a tag, with so many signers named.
-    fn judge(&self, tag: &Tag, require: &[RoleName], now: Timestamp, named: usize) -> Result<Yes, Refusal> {
+    pub(super) fn judge(&self, tag: &Tag, require: &[RoleName], now: Timestamp, named: usize) -> Result<Yes, Refusal> {
         let now = now.max(self.seen);
         let (digest, role, until) = self.ruled(tag, require, now)?;
-        let signers =
-            self.with_index(require, |index| index.signers(tag, now).take(named).map(str::to_owned).collect::<Vec<String>>());
+        let signers = self.with_index(require, |index| {
+            index.signers(self.roles.accepted(), tag, now).take(named).map(str::to_owned).collect::<Vec<String>>()
+        });
         Ok(Yes { digest, tags: vec![tag.clone()], role, signers, expires: until.min(self.expires()) })
     }
 
@@ -397,53 +394,15 @@ impl Knowledge {
                 None => format!("is no signer of `{}`", self.repository),
             });
         };
-        match held.file.body.targets.get(tag.as_str()) {
-            Some(Some(theirs)) if *theirs == digest => Ok(held.file.expires),
+        match held.file.body.targets.get(tag.as_str()).map(|entry| entry.digest) {
+            Some(Some(theirs)) if theirs == digest => Ok(held.file.expires),
             Some(Some(theirs)) => {
                 let short = |digest: &Digest| digest.to_string().chars().take(SHORT).collect::<String>();
-                missing(format!("signed tag `{tag}` as {}…, not {}…", short(theirs), short(&digest)))
+                missing(format!("signed tag `{tag}` as {}…, not {}…", short(&theirs), short(&digest)))
             }
             Some(None) => missing(format!("signed tag `{tag}` without a SHA-256 digest")),
             None => missing(format!("has not signed tag `{tag}`")),
         }
-    }
-
-    /// All of it, for people; `require` as for [`Knowledge::tag`].
-    #[must_use]
-    pub fn view(&self, require: &[RoleName], now: Timestamp) -> View {
-        let soon: Vec<String> =
-            self.expiries().into_iter().filter(|expiry| expiry.is_soon(now)).map(|expiry| expiry.role).collect();
-        let role = |name: &str, version, expires, signers: &Signers, left_out: Option<&Fault>| RoleView {
-            name: name.to_owned(),
-            version,
-            expires,
-            threshold: signers.threshold,
-            keys: signers.keys.iter().map(|key| key.id.clone()).collect(),
-            docker_keys: signers.keys.iter().map(|key| key.bare_id()).collect(),
-            is_expiring: soon.iter().any(|role| role == name),
-            left_out: left_out.map(ToString::to_string),
-        };
-        let root = &self.root.body;
-        let mut roles = vec![
-            role("root", self.root.version, self.root.expires, &root.root, None),
-            role("timestamp", self.timestamp.version, self.timestamp.expires, &root.timestamp, None),
-            role("snapshot", self.snapshot.version, self.snapshot.expires, &root.snapshot, None),
-        ];
-        roles.extend(self.roles.held.iter().map(|(name, held)| {
-            role(name.as_str(), held.file.version, held.file.expires, &held.signers, held.left_out.as_ref())
-        }));
-        let (mut tags, mut refused_tags) = (BTreeMap::new(), BTreeMap::new());
-        for name in self.roles.accepted_names() {
-            let Ok(tag) = name.parse::<Tag>() else { continue };
-            match self.judge(&tag, require, now, usize::MAX) {
-                Ok(yes) => {
-                    let view = TagView { digest: yes.digest, role: yes.role.to_string(), signers: yes.signers };
-                    tags.insert(name.to_owned(), view);
-                }
-                Err(refusal) => drop(refused_tags.insert(name.to_owned(), refusal.to_string())),
-            }
-        }
-        View { repository: self.repository.clone(), checked: self.seen, roles, tags, refused_tags }
     }
 
     /// A short text that names this state, for messages and tests.
@@ -451,97 +410,4 @@ impl Knowledge {
     pub fn fingerprint(&self) -> String {
         hex(&self.timestamp.content)
     }
-}
-
-impl Roles {
-    pub(super) fn new(held: BTreeMap<RoleName, Held>) -> Self {
-        let bytes = held.values().map(|held| held.file.raw.len() + 96 * held.file.body.targets.len()).sum();
-        let mut roles = Self { held, bytes, ..Self::default() };
-        let mut first: Vec<Expiry> = roles.expiries().collect();
-        first.sort_by_key(|expiry| (expiry.kind, expiry.expires));
-        first.dedup_by_key(|expiry| expiry.kind);
-        roles.first = first;
-        roles
-    }
-
-    fn expiries(&self) -> impl Iterator<Item = Expiry> {
-        self.held.iter().map(|(name, held)| {
-            let kind = if *name == RoleName::targets() { RoleKind::Targets } else { RoleKind::Delegation };
-            Expiry { role: name.as_str().to_owned(), kind, expires: held.file.expires }
-        })
-    }
-
-    fn lookup(&self) -> &Lookup {
-        self.lookup.get_or_init(|| Lookup::new(&self.held))
-    }
-
-    /// The role, if it may speak for `tag`; `Err` if it might but does not hold.
-    fn usable(&self, name: &RoleName, tag: &str, now: Timestamp) -> Result<Option<&Held>, Fault> {
-        let Some(held) = self.held.get(name).filter(|held| covers(&held.paths, tag)) else { return Ok(None) };
-        held.holds(name, now)?;
-        Ok(Some(held))
-    }
-
-    /// Docker's lookup: the subtree of `targets/releases`, of which a hit counts in the role itself alone, then `targets`. An
-    /// unverifiable role of the subtree refuses: it may hold another answer. Costs the same however much was signed.
-    fn judge(&self, tag: &str, now: Timestamp) -> Result<(Digest, RoleName, Timestamp), Refusal> {
-        let (releases, targets) = (RoleName::releases(), RoleName::targets());
-        let mut until = Timestamp::MAX;
-        let entry = |held: &Held| held.file.body.targets.get(tag).copied();
-        let accept = |digest: Option<Digest>, role: RoleName, until: Timestamp| {
-            digest.map(|digest| (digest, role.clone(), until)).ok_or_else(|| {
-                let why = format!("its entry for the tag `{tag}` has no SHA-256 digest");
-                Refusal::Fault(Fault::new(FaultKind::Invalid, role.as_str(), why))
-            })
-        };
-        let alone = |name: &RoleName| {
-            Refusal::NotSigned(format!("tag `{tag}` is signed in `{name}` alone, which docker does not accept"))
-        };
-        if let Some(held) = self.usable(&releases, tag, now).map_err(Refusal::Fault)? {
-            until = held.file.expires;
-            if let Some(digest) = entry(held) {
-                return accept(digest, releases, until);
-            }
-            for name in self.lookup().below(tag) {
-                // The parent of a child may be left out; then it is among these itself.
-                let Some(held) = self.held.get(name) else { continue };
-                held.holds(name, now).map_err(Refusal::Fault)?;
-                until = until.min(held.file.expires);
-            }
-            if let Some(name) = self.lookup().entered(tag) {
-                return Err(alone(name));
-            }
-        }
-        if let Some(held) = self.usable(&targets, tag, now).map_err(Refusal::Fault)?
-            && let Some(digest) = entry(held)
-        {
-            return accept(digest, targets, until.min(held.file.expires));
-        }
-        Err(self.lookup().alone(tag).map_or_else(|| Refusal::NotSigned(format!("tag `{tag}` is not signed")), alone))
-    }
-
-    fn accepted_names(&self) -> impl Iterator<Item = &str> {
-        let names = |role: RoleName| self.held.get(&role).into_iter().flat_map(|held| held.file.body.targets.keys());
-        let mut names: Vec<&str> = names(RoleName::releases()).chain(names(RoleName::targets())).map(|name| &**name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.into_iter()
-    }
-}
-
-impl Held {
-    /// Whether it counts now.
-    fn holds(&self, name: &RoleName, now: Timestamp) -> Result<(), Fault> {
-        self.left_out.clone().map_or_else(|| self.file.in_date(name.as_str(), now), Err)
-    }
-}
-
-/// Whether a role with these paths may speak for a tag.
-pub(super) fn covers(paths: &[String], tag: &str) -> bool {
-    paths.iter().any(|path| tag.starts_with(path.as_str()))
-}
-
-/// The prefixes a delegation may speak for: its own, as far as they extend one of its parent's.
-pub(super) fn narrowed(delegation: &Delegation, parent: &[String]) -> Vec<String> {
-    delegation.paths.iter().filter(|path| parent.iter().any(|above| path.starts_with(above.as_str()))).cloned().collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::certificate::{Certificate, authorities, chains};
-use super::json::Value;
+use super::json::{Document, Value};
 
 /// Most entries of a pins file. Stops a wrong file from filling memory.
 const ENTRIES: usize = 10_000;
@@ -58,18 +58,18 @@ impl Pins {
     /// the block.
     pub fn read(text: &str, mut load: impl FnMut(&str) -> Result<String, String>) -> Result<Self, PinsError> {
         let form = |what: &str| PinsError::Form(what.to_owned());
-        let value = Value::read(text.trim().as_bytes()).map_err(|error| PinsError::Form(error.to_string()))?;
-        let Value::Object(mut members) = value else { return Err(form("a JSON object is expected")) };
+        let document = Document::read(text.trim().as_bytes()).map_err(|error| PinsError::Form(error.to_string()))?;
+        let Value::Object(mut members) = document.value() else { return Err(form("a JSON object is expected")) };
         // notary's reader takes member names in any case.
-        if let Some(at) = members.iter().position(|(name, _)| name.eq_ignore_ascii_case("trust_pinning")) {
-            match members.swap_remove(at).1 {
+        if let Some((_, inner)) = members.iter().find(|(name, _)| name.eq_ignore_ascii_case("trust_pinning")) {
+            match inner {
                 Value::Object(inner) => members = inner,
                 _ => return Err(form("`trust_pinning` must be an object")),
             }
         }
         let mut pins = Self { text: text.trim().to_owned(), ..Self::default() };
         let mut seen = Vec::new();
-        for (name, value) in members {
+        for (name, value) in members.iter() {
             let name = name.to_ascii_lowercase();
             if seen.contains(&name) {
                 return Err(PinsError::Form(format!("`{name}` is there twice")));
@@ -77,14 +77,14 @@ impl Pins {
             match (name.as_str(), value) {
                 ("disable_tofu", Value::Bool(off)) => pins.disable_tofu = off,
                 ("certs", Value::Object(entries)) => {
-                    for (prefix, ids) in entries {
+                    for (prefix, ids) in entries.iter() {
                         let Value::Array(ids) = ids else {
                             return Err(PinsError::Form(format!("`certs` of `{prefix}` must be a list of key ids")));
                         };
                         let ids: Option<Vec<String>> = ids
-                            .into_iter()
+                            .iter()
                             .map(|id| match id {
-                                Value::Text(id) if is_key_id(&id) => Some(id.into_owned()),
+                                Value::Text(id) if is_key_id(id) => Some(id.to_owned()),
                                 _ => None,
                             })
                             .collect();
@@ -97,12 +97,12 @@ impl Pins {
                     }
                 }
                 ("ca", Value::Object(entries)) => {
-                    for (prefix, path) in entries {
+                    for (prefix, path) in entries.iter() {
                         let Value::Text(path) = path else {
                             return Err(PinsError::Form(format!("`ca` of `{prefix}` must be a path")));
                         };
-                        let broken = |why: String| PinsError::Bundle { prefix: prefix.to_string(), path: path.to_string(), why };
-                        let pem = load(&path).map_err(broken)?;
+                        let broken = |why: String| PinsError::Bundle { prefix: prefix.to_owned(), path: path.to_owned(), why };
+                        let pem = load(path).map_err(broken)?;
                         let bundle = authorities(&pem)
                             .ok_or_else(|| broken("a certificate in it cannot be read, or it has none".to_owned()))?;
                         if pins.authorities.insert(prefix.to_lowercase(), bundle).is_some() {

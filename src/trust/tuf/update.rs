@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::certificate::Certificate;
 use super::file::{Body, File, Meta, Root, Signers, Snapshot, Stamp, Targets, Work};
+use super::held::{Held, narrowed};
 use super::keys::Key;
-use super::knowledge::{Floor, Held, Knowledge, Roles, Stored, narrowed};
+use super::knowledge::{Files, Floor, Knowledge, Stored};
+use super::proof::Proof;
+use super::roles::Roles;
 use super::{Fault, FaultKind, Limits, Pins, RoleName, hex};
 use crate::image::Repository;
 
@@ -28,6 +30,12 @@ pub trait Fetch: Clone + Send + Sync + 'static {
 
     /// The file of this name (`root.json`, `targets/releases.HEX.json`), at most `most` bytes; `None` if there is none.
     fn fetch(&self, name: String, most: u64) -> impl Future<Output = Result<Option<Vec<u8>>, Self::Error>> + Send;
+
+    /// The file of a role as it was kept when it was last verified, if it still is. It is taken for nothing but what it turns out to be.
+    fn kept(&self, role: &RoleName) -> impl Future<Output = Option<Arc<[u8]>>> + Send {
+        let _ = role;
+        std::future::ready(None)
+    }
 }
 
 /// What one fetch brought.
@@ -68,29 +76,6 @@ enum Dates {
     Checked,
     /// They do not: what was kept may have expired since, and is looked at only to compare with.
     Ignored,
-}
-
-/// That the root in use passed [`final_root`], from when on and until when that need not be asked again: signatures and chains do
-/// not change, only dates and pins do.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Proof(Option<(Arc<Pins>, Timestamp, Timestamp)>);
-
-/// Longest time a root's signatures are not checked again.
-const PROOF_TIME: SignedDuration = SignedDuration::from_hours(1);
-
-impl Proof {
-    /// Ends with the first of the certificates that still counted, those of a pinned CA included.
-    fn new(root: &File<Root>, subject: &Subject, now: Timestamp) -> Self {
-        let own = root.body.root.keys.iter().flat_map(|key| &key.certificates);
-        let certificates = own.chain(subject.pins.authorities(subject.repository.as_str()));
-        let dates = certificates.map(Certificate::until).filter(|until| *until >= now);
-        let until = dates.chain([root.expires, now.saturating_add(PROOF_TIME).unwrap_or(now)]).min();
-        Self(until.map(|until| (Arc::clone(&subject.pins), now, until)))
-    }
-
-    fn holds(&self, pins: &Arc<Pins>, now: Timestamp) -> bool {
-        self.0.as_ref().is_some_and(|(own, from, until)| Arc::ptr_eq(own, pins) && *from <= now && now < *until)
-    }
 }
 
 struct Run<'a, F> {
@@ -139,7 +124,7 @@ pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> R
         done => done?,
     };
     if !knowledge.proof.holds(&subject.pins, now) {
-        knowledge.proof = Proof::new(&knowledge.root, subject, now);
+        knowledge.proof = Proof::new(&knowledge.root, &subject.repository, &subject.pins, now);
     }
     Ok(knowledge)
 }
@@ -298,7 +283,9 @@ impl<F: Fetch> Run<'_, F> {
     async fn below(&mut self, root: &Arc<File<Root>>) -> Result<Knowledge, Failure<F::Error>> {
         let limits = self.subject.limits;
         let known = self.known.clone();
-        let same_root = known.as_ref().is_some_and(|known| known.root.raw == root.raw);
+        // What has lost its files is verified anew, with all of them.
+        let is_lost = known.as_ref().is_some_and(|known| matches!(known.files, Files::Lost));
+        let same_root = !is_lost && known.as_ref().is_some_and(|known| known.root.raw == root.raw);
 
         let raw = self.get("timestamp.json", "timestamp", limits.timestamp_bytes).await?;
         if let Some(known) = known.as_ref().filter(|known| same_root && known.timestamp.raw == raw) {
@@ -337,7 +324,7 @@ impl<F: Fetch> Run<'_, F> {
             return Err(Fault::new(FaultKind::Invalid, "root", "it is not the one that `snapshot` names").into());
         }
 
-        let held = self.targets(root, &snapshot).await?;
+        let (held, files) = self.targets(root, &snapshot).await?;
         let mut floors = known.as_ref().map(|known| (*known.floors).clone()).unwrap_or_default();
         raise(&mut floors, "root", root);
         raise(&mut floors, "timestamp", &timestamp);
@@ -354,20 +341,21 @@ impl<F: Fetch> Run<'_, F> {
             timestamp: Arc::new(timestamp.settled()),
             snapshot: Arc::new(snapshot.settled()),
             roles: Arc::new(Roles::new(held)),
+            files: Files::Here(Arc::new(files)),
             floors: Arc::new(floors),
             seen: known.as_ref().map_or(self.now, |known| known.seen.max(self.now)),
             proof: Proof::default(),
         })
     }
 
-    /// `targets` and all delegations below it that are listed, level by level.
+    /// `targets` and all delegations below it that are listed, level by level; and their files.
     async fn targets(
         &mut self,
         root: &File<Root>,
         snapshot: &File<Snapshot>,
-    ) -> Result<BTreeMap<RoleName, Held>, Failure<F::Error>> {
+    ) -> Result<(BTreeMap<RoleName, Held>, BTreeMap<RoleName, Arc<[u8]>>), Failure<F::Error>> {
         let limits = self.subject.limits;
-        let (mut held, mut bytes) = (BTreeMap::new(), limits.total_bytes);
+        let (mut held, mut files, mut bytes) = (BTreeMap::new(), BTreeMap::new(), limits.total_bytes);
         let mut level = vec![Wanted {
             name: RoleName::targets(),
             signers: root.body.targets.clone(),
@@ -418,23 +406,22 @@ impl<F: Fetch> Run<'_, F> {
                         }
                     }
                 }
-                let file = file.settled();
+                let (file, raw) = file.bare();
+                files.insert(wanted.name.clone(), raw);
                 held.insert(wanted.name, Held { file, paths: wanted.paths, signers: wanted.signers, left_out });
             }
             level = next;
         }
-        Ok(held)
+        Ok((held, files))
     }
 
     /// The files of one level, in order: from what is known where the hashes fit, else fetched.
     async fn fetch_level(&mut self, level: &[Wanted]) -> Result<Vec<Arc<[u8]>>, Failure<F::Error>> {
         let most = self.subject.limits.targets_bytes;
-        let known = self.known.clone();
-        let kept = |wanted: &Wanted| {
-            let raw = &known.as_ref()?.roles.held.get(&wanted.name)?.file.raw;
-            wanted.meta.fits(raw).then(|| Arc::clone(raw))
-        };
-        let mut raws: Vec<Option<Arc<[u8]>>> = level.iter().map(kept).collect();
+        let mut raws = Vec::with_capacity(level.len());
+        for wanted in level {
+            raws.push(self.known_file(&wanted.name).await.filter(|raw| wanted.meta.fits(raw)));
+        }
         let missing: Vec<usize> = raws.iter().enumerate().filter(|(_, raw)| raw.is_none()).map(|(index, _)| index).collect();
         if F::PARALLEL && missing.len() > FEW {
             // The sum of what is announced is bounded before anything is asked for.
@@ -472,6 +459,16 @@ impl<F: Fetch> Run<'_, F> {
         raws.into_iter()
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Fault::new(FaultKind::Invalid, "targets", "a file was not fetched").into())
+    }
+
+    /// The file of a role as it was when it was last verified; from memory, or from where it is kept.
+    async fn known_file(&self, role: &RoleName) -> Option<Arc<[u8]>> {
+        let known = self.known.as_ref().filter(|known| known.roles.held.contains_key(role))?;
+        match &known.files {
+            Files::Here(files) => files.get(role).cloned(),
+            Files::Kept => self.fetch.kept(role).await,
+            Files::Lost => None,
+        }
     }
 
     /// A file by the hash its parent lists, checked against all that is listed.
@@ -621,7 +618,7 @@ impl Knowledge {
         let (repository, limits, now) = (self.repository.clone(), Limits::default(), now.max(self.seen));
         let subject = Subject { repository, pins: Arc::clone(pins), limits, known: None };
         final_root(&self.root, &subject, now, &mut Work::new(&limits))?;
-        Ok(Self { proof: Proof::new(&self.root, &subject, now), ..self.clone() })
+        Ok(Self { proof: Proof::new(&self.root, &self.repository, pins, now), ..self.clone() })
     }
 
     /// Who signs for a role.
