@@ -89,7 +89,8 @@ begin() {
 
 serve() {
     chaos_state=$chaos/state
-    process start chaos "${limited[@]}" env -i REGISTRY=registry.test:5000 NOTARY=https://notary.test:4444 \
+    # What the plugin's environment has besides settings.
+    process start chaos "${limited[@]}" env -i MALLOC_MMAP_THRESHOLD_=131072 REGISTRY=registry.test:5000 NOTARY=https://notary.test:4444 \
         NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" FRESHNESS=0 ALLOWLIST=off DOCKER_HOST="unix://$chaos/engine.sock" \
         STATE_DIR="$chaos_state" "$@" "${chaos_program:-$chaos_gate}" serve --socket "$chaos_socket"
     wait_until 10 curl -sf --unix-socket "$chaos_socket" -X POST http://gate/Plugin.Activate > /dev/null
