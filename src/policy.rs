@@ -13,6 +13,7 @@ mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod variables;
 mod verdict;
 
 pub use approve::questions;
@@ -24,7 +25,8 @@ pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
 pub use rules::{FurtherRules, Rule};
 pub use scope::{Requirement, Scope};
-pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings, VARIABLES};
+pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings};
+pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
 
 use std::collections::BTreeMap;

@@ -7,38 +7,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AuditRule, BuildRule, FurtherRules, HostAccessRule, Http2Rule, Mode, Policy, Posture, Requirement, Scope};
+use super::{
+    AuditRule, BuildRule, FurtherRules, HostAccessRule, Http2Rule, Mode, Policy, Posture, Requirement, Scope, VARIABLES,
+};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
 use crate::trust::{Binding, VerifierName};
-
-/// Every variable the gate reads, in the order of the documentation.
-pub const VARIABLES: [&str; 23] = [
-    "REGISTRY",
-    "NOTARY",
-    "NOTARY_ROOT_CA",
-    "NOTARY_PINS",
-    "NOTARY_SIGNERS",
-    "FRESHNESS",
-    "ON_OUTAGE",
-    "STALE_LIMIT",
-    "ALLOWLIST",
-    "MODE",
-    "AUDIT",
-    "POSTURE",
-    "ALLOW_HOST_ACCESS",
-    "BUILD",
-    "ALLOW_PLUGINS",
-    "HTTP2",
-    "DOCKER_HOST",
-    "DOCKER_CONFIG",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "LOG",
-    "STATE_DIR",
-    "CONFIG_DIR",
-];
 
 /// Docker Hub's own Notary, the default of the plugin since its first days.
 const DEFAULT_NOTARY: &str = "https://notary.docker.io";

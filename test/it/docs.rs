@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use img_authz::policy::{Code, MESSAGE_CHARS, VARIABLES};
+use img_authz::policy::{Code, MESSAGE_CHARS, VARIABLE_TABLE, VARIABLES};
 use img_authz::trust::TrustCode;
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
@@ -79,10 +79,25 @@ fn every_setting_is_explained_and_can_be_set() {
     assert_eq!(names(of_plugin), VARIABLES, "plugin/config.json");
     // What is for the C library; no setting of the gate's.
     assert_eq!(names(fixed), ["MALLOC_MMAP_THRESHOLD_"], "plugin/config.json");
-    let table =
-        README.split("\n## Configure\n").nth(1).unwrap().split("\n\n").find(|part| part.starts_with("| variable")).unwrap();
-    let rows: Vec<_> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert_eq!(rows, VARIABLES, "README.md");
+    let rows = VARIABLE_TABLE.iter().map(|row| format!("| `{}` | {} | {} |\n", row.name, row.meaning, row.default));
+    let table = format!("| variable | meaning | default |\n|---|---|---|\n{}", rows.collect::<String>());
+    generated("README.md", "src/policy/variables.rs", &table);
+}
+
+/// The table behind the mark that says what it is generated from; `UPDATE_DOCS=1` writes it.
+fn generated(document: &str, from: &str, table: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mark = format!("<!-- generated from {from}: UPDATE_DOCS=1 cargo test --test it docs -->\n\n");
+    let (before, rest) = text.split_once(&mark).unwrap_or_else(|| panic!("{document}: no mark of {from}"));
+    let (found, after) = rest.split_once("\n\n").unwrap();
+    if found == table.trim_end() {
+        return;
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return std::fs::write(&path, format!("{before}{mark}{}\n\n{after}", table.trim_end())).unwrap();
+    }
+    panic!("{document}: the table from {from} is stale; UPDATE_DOCS=1 cargo test --test it docs");
 }
 
 /// `help` has documents in the binary, which is compiled in a container from what `.dockerignore` lets through.
@@ -154,10 +169,9 @@ fn every_command_that_is_shown_exists_and_every_one_that_exists_is_shown() {
     }
     let commands = help(&[]);
     let commands = commands.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    for command in commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty())
-    {
-        assert!(README.contains(&format!("img-authz {command}")), "README.md: {command}");
-    }
+    let rows = commands.lines().filter_map(|line| line.trim().split_once("  "));
+    let rows = rows.map(|(name, about)| format!("| `img-authz {name}` | {} |\n", about.trim()));
+    generated("README.md", "src/cli.rs", &format!("| command | what it does |\n|---|---|\n{}", rows.collect::<String>()));
 }
 
 #[test]
