@@ -5,6 +5,8 @@
 
 pub mod cli;
 
+mod setup;
+
 pub mod daemon;
 
 pub mod gate;

@@ -19,16 +19,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::in_force::Alive;
 use super::out::{self, Colour};
-use super::place::{Basis, Place, View};
-use super::{NO, UNKNOWN, YES, parts};
+use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::engine::{Api as _, Engine, EngineError};
 use crate::policy::{Http2Rule, Settings, quoted};
+use crate::setup::{self, Alive, Basis, Place, View};
 use crate::text::{clean, fit};
 
-pub(super) use self::daemon::Process;
+pub(crate) use self::daemon::Process;
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
@@ -273,7 +272,7 @@ fn log(findings: Vec<Finding>) {
 /// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.
 fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&daemon::Flags>) -> PathBuf {
     let given = arguments.daemon_json.clone();
-    given.or_else(|| flags.and_then(|flags| flags.config_file.clone())).unwrap_or_else(|| parts::daemon_file(settings))
+    given.or_else(|| flags.and_then(|flags| flags.config_file.clone())).unwrap_or_else(|| setup::daemon_file(settings))
 }
 
 /// For people: what is bad with its remedy, what is good on a line.

@@ -11,9 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::last_good::forget_earlier;
 use super::out::{self, Cell, Colour, Consent, Table};
-use super::place::Place;
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, check, when};
 use crate::clock;
@@ -21,6 +19,7 @@ use crate::engine::{self, Engine, Store};
 use crate::image::{Digest, ImageName, Reference};
 use crate::policy::{AllowlistSetting, Settings};
 use crate::registry::{self, Registry, RegistryError, Wanted};
+use crate::setup::{Place, forget_earlier};
 use crate::trust::allowlist::file::{EditError, Entry, FileFault, ListFile, edit};
 
 /// How long the engine gets for one answer.

@@ -9,14 +9,13 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::in_force::Teller;
-use super::started::Started;
-use super::{UNKNOWN, YES, doctor, parts};
+use super::{UNKNOWN, YES, doctor};
 use crate::audit::Recorded;
 use crate::daemon;
 use crate::files::{Outlives, replace};
 use crate::gate::{self, Gate, Watchdog};
 use crate::policy::{AllowlistSetting, Settings};
+use crate::setup::{self, Started, Teller};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
 const WORKERS: usize = 2;
@@ -92,9 +91,9 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     let looking_after = workers.spawn_blocking({
         let handle = handle.clone();
         move || {
-            let mut kept = parts::Kept::serving(&settings, handle.clone());
+            let mut kept = setup::Kept::serving(&settings, handle.clone());
             let teller = Teller::new(&settings, &socket);
-            match parts::serving(&settings, &mut kept, &socket, of_decisions, handle.clone()) {
+            match setup::serving(&settings, &mut kept, &socket, of_decisions, handle.clone()) {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
                     built.send_replace(Some(Arc::clone(&gate)));
@@ -177,7 +176,7 @@ async fn stopped() {
 }
 
 /// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
-async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, mut teller: Teller) {
+async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: setup::Kept, mut teller: Teller) {
     teller.tell(&gate, &kept);
     let (start, state) = (Started::of(&settings), settings.state_dir());
     if gate.note_start(start.entry(&state)) == Recorded::Kept {
@@ -188,7 +187,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, 
     }
     let own = settings.clone();
     tokio::spawn(async move { doctor::log_own(&own).await });
-    tokio::spawn(beat(Arc::clone(&gate), parts::daemon_file(&settings)));
+    tokio::spawn(beat(Arc::clone(&gate), setup::daemon_file(&settings)));
     tokio::spawn(tell(Arc::clone(&gate), settings.state_dir()));
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut listed = is_listed(&settings);
@@ -208,7 +207,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, 
             }
         };
         listed |= is_listed(&settings);
-        let (rules, is_good) = parts::rules(&settings, &mut kept);
+        let (rules, is_good) = setup::rules(&settings, &mut kept);
         gate.settings_hold(is_good);
         if gate.replace(rules) {
             gate.note(&format!("settings and files were read again: {why}"));
@@ -229,7 +228,7 @@ async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: parts::Kept, 
 async fn tell(gate: Arc<Gate>, folder: PathBuf) {
     let mut told = true;
     loop {
-        let written = replace(&folder.join(parts::METRICS), gate.metrics().as_bytes(), 0o600, Outlives::Process);
+        let written = replace(&folder.join(setup::METRICS), gate.metrics().as_bytes(), 0o600, Outlives::Process);
         // A full disk is told once, not four times a minute.
         if let Err(error) = &written
             && told

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Finding, Place, out, parts};
+use super::{Finding, Place, out};
 use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
 use crate::image::ImageName;
 use crate::policy::{AllowlistSetting, Reason, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
+use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::{Entry, ListFile};
 
@@ -53,7 +54,7 @@ enum Says {
 
 /// Judges what is on the host.
 pub(super) async fn judge(place: &Place, engine: &Engine, workers: tokio::runtime::Handle) -> Vec<Finding> {
-    let gate = match parts::asking(place, workers) {
+    let gate = match setup::asking(place, workers) {
         Ok(gate) => Arc::new(gate),
         Err(why) => return vec![Finding::warning("content-unknown", clean(&why), "see settings-fault")],
     };

@@ -9,11 +9,11 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::Finding;
-use crate::cli::place::is_called;
 use crate::engine::Plugin;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
 use crate::policy::quoted;
+use crate::setup::is_called;
 use crate::text::clean;
 
 /// Largest daemon.json read. Stops a wrong path from filling memory.
@@ -82,16 +82,16 @@ impl Names<'_> {
 
 /// dockerd's process.
 #[derive(Debug)]
-pub(in crate::cli) struct Process {
+pub(crate) struct Process {
     pid: u32,
-    pub(in crate::cli) flags: Flags,
+    pub(crate) flags: Flags,
 }
 
 /// What dockerd was started with, as far as it matters here.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Flags {
+pub(crate) struct Flags {
     pub(super) config_file: Option<PathBuf>,
-    pub(in crate::cli) data_root: Option<PathBuf>,
+    pub(crate) data_root: Option<PathBuf>,
     pub(super) plugins: Vec<String>,
     hosts: Vec<String>,
     tls: bool,
@@ -100,7 +100,7 @@ pub(in crate::cli) struct Flags {
 
 impl Process {
     /// The process behind the engine's socket; where systemd listens in its stead, the only dockerd there is.
-    pub(in crate::cli) async fn behind(socket: &Path) -> Option<Self> {
+    pub(crate) async fn behind(socket: &Path) -> Option<Self> {
         let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await.ok()?.ok()?;
         let listener = stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok());
         let pid = engine_behind(listener?, program, the_only_one)?;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::host::Place;
 use super::last_good::LastGood;
-use super::place::Place;
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::files::{Outlives, Texts, read_text, replace};
@@ -21,17 +21,17 @@ use crate::trust::tuf::Pins;
 use crate::trust::{Verifier, VerifierName};
 
 /// The settings that were last in force without a fault, in the state folder.
-pub(super) const LAST_GOOD: &str = "settings.json";
+pub(crate) const LAST_GOOD: &str = "settings.json";
 /// What the gate that serves has in force, in the state folder.
-pub(super) const IN_FORCE: &str = "in-force.json";
+pub(crate) const IN_FORCE: &str = "in-force.json";
 /// The audit log, in the state folder.
-pub(super) const AUDIT_LOG: &str = "audit.jsonl";
+pub(crate) const AUDIT_LOG: &str = "audit.jsonl";
 /// The gate's figures, in the state folder.
-pub(super) const METRICS: &str = "metrics.prom";
+pub(crate) const METRICS: &str = "metrics.prom";
 /// The records of approvals, in the state folder.
 const APPROVALS: &str = "approvals.jsonl";
 /// Renames under way.
-pub(super) const RENAMES: &str = "renames.json";
+pub(crate) const RENAMES: &str = "renames.json";
 /// The plugins that may be enabled, in the state folder.
 const PLUGINS: &str = "plugins.json";
 
@@ -63,7 +63,7 @@ impl Journal for NoJournal {
 
 /// What outlives a reload, and what of it a restart.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Its last good content holds when the file is gone: so does the requirement.
     allowlist: Option<Arc<Allowlist>>,
     /// What the other files held when they last were good.
@@ -76,18 +76,18 @@ pub(super) struct Kept {
 
 /// What came of reading settings and files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// The settings in force; `None`: none, and calls that touch an image are refused.
-    pub(super) in_force: Option<Settings>,
+    pub(crate) in_force: Option<Settings>,
     /// What is wrong with those that were given, so that others are in force, or none.
-    pub(super) faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// What is wrong with files in whose place their last good content counts.
-    pub(super) file_faults: Vec<String>,
+    pub(crate) file_faults: Vec<String>,
 }
 
 impl Reading {
     /// What is in force though it is not what settings and files say now, for people.
-    pub(super) fn told(&self) -> Option<String> {
+    pub(crate) fn told(&self) -> Option<String> {
         let whys: Vec<&str> = self.faults.iter().chain(&self.file_faults).map(String::as_str).collect();
         let is_told = self.in_force.is_some() && !whys.is_empty();
         is_told.then(|| format!("faulty, so that what last was good counts: {}", fit(&whys.join("; "), FAULT_CHARS)))
@@ -96,17 +96,17 @@ impl Reading {
 
 impl Kept {
     /// For a gate that goes on.
-    pub(super) fn serving(settings: &Settings, workers: tokio::runtime::Handle) -> Self {
+    pub(crate) fn serving(settings: &Settings, workers: tokio::runtime::Handle) -> Self {
         Self { files: LastGood::of(&settings.state_dir()), workers: Some(workers), ..Self::default() }
     }
 
     /// For a look from outside: by what the gate kept, and by the allowlist that it requires, where that is known.
-    pub(super) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
+    pub(crate) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
         Self { files, allowlist: allowlist.map(Arc::new), ..Self::default() }
     }
 
     /// Keeps the allowlist for the next start, where it has changed, and what could not be kept before. Called each second.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         self.files.write_out();
         if let Some(list) = &self.allowlist {
             self.files.keep_allowlist(Some(list));
@@ -114,28 +114,28 @@ impl Kept {
     }
 
     /// Whether a file that was faulty has changed since.
-    pub(super) fn is_worth_a_look(&self) -> bool {
+    pub(crate) fn is_worth_a_look(&self) -> bool {
         self.files.is_worth_a_look()
     }
 
     /// What came of reading settings and files the last time.
-    pub(super) const fn reading(&self) -> &Reading {
+    pub(crate) const fn reading(&self) -> &Reading {
         &self.reading
     }
 
     /// What is wrong with files in whose place their last good content counts.
-    pub(super) fn file_faults(&self) -> Vec<String> {
+    pub(crate) fn file_faults(&self) -> Vec<String> {
         self.files.faults().iter().map(|fault| fault.why.clone()).collect()
     }
 
     /// The allowlist, where one is required.
-    pub(super) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
+    pub(crate) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
         self.allowlist.as_ref()
     }
 }
 
 /// A gate that serves: it keeps records, a journal, and the settings that worked.
-pub(super) fn serving(
+pub(crate) fn serving(
     settings: &Settings,
     kept: &mut Kept,
     socket: &Path,
@@ -186,7 +186,7 @@ fn own(settings: &Settings) -> Own {
 }
 
 /// A gate that only says what the one of this host would say.
-pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
+pub(crate) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
     let settings = &place.settings;
     let rules = match (place.is_void, build(settings, &mut place.kept())) {
         (true, _) => Rules::Faulty { fault: place.faults.join("; "), posture: settings.posture() },
@@ -206,7 +206,7 @@ pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<G
 
 /// The rules of these settings, and whether these are they: where the settings are faulty, those of the last good ones; where
 /// there are none, refusals. A file that is faulty counts as what it last was.
-pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
+pub(crate) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let (rules, is_good) = rules_of(settings, kept);
     if matches!(rules, Rules::Good { .. }) {
         for fault in kept.files.faults() {
@@ -261,20 +261,20 @@ fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
 }
 
 /// The settings that are kept as the last good ones, as they were written.
-pub(super) fn last_good(state: &Path) -> Option<Settings> {
+pub(crate) fn last_good(state: &Path) -> Option<Settings> {
     let text = read_text(&state.join(LAST_GOOD), CONFIG_BYTES).ok()?;
     serde_json::from_str(&text).ok()
 }
 
 /// The policy of these settings, or everything they have wrong, going on from what was read before.
-pub(super) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
+pub(crate) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
     match build(settings, kept)? {
         Rules::Good { policy, .. } => Ok(policy),
         Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
     }
 }
 
-pub(super) fn list(faults: &[PolicyFault]) -> String {
+pub(crate) fn list(faults: &[PolicyFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -322,7 +322,7 @@ fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
 }
 
 /// Docker's credentials as they are now; none where there is no file.
-pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
+pub(crate) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
     credentials_of(settings, &mut LastGood::default())
 }
 
@@ -353,7 +353,7 @@ fn certificates_of(host: &str, folders: &[PathBuf], last: &mut LastGood) -> Opti
 }
 
 /// How the Notary's server is spoken to; nobody is, where trust data is imported.
-pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
+pub(crate) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
     notary_tls_of(settings, written, &mut LastGood::default())
 }
 
@@ -396,7 +396,7 @@ fn pins_of(text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<P
 }
 
 /// The Notary as the files are now.
-pub(super) fn notary(
+pub(crate) fn notary(
     settings: &Settings,
     written: &NotarySettings,
     credentials: DockerConfig,
@@ -430,13 +430,13 @@ fn notary_of(
 }
 
 /// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).
-pub(super) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
+pub(crate) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
     let own = settings.config_dir();
     own.parent().into_iter().chain([own.as_path()]).map(|folder| folder.join("certs.d")).collect()
 }
 
 /// The engine's own settings: daemon.json beside the gate's folder, on the host and inside the plugin alike.
-pub(super) fn daemon_file(settings: &Settings) -> PathBuf {
+pub(crate) fn daemon_file(settings: &Settings) -> PathBuf {
     settings.config_dir().parent().unwrap_or_else(|| Path::new("/etc/docker")).join("daemon.json")
 }
 
@@ -449,7 +449,7 @@ fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::place::Basis;
+    use super::super::Basis;
     use super::*;
     use crate::trust::allowlist::Status;
 

@@ -22,20 +22,20 @@ const VALUE_CHARS: usize = 200;
 
 /// A start, as the next one remembers it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Started {
+pub(crate) struct Started {
     version: String,
     settings: BTreeMap<String, String>,
 }
 
 impl Started {
     /// This start.
-    pub(super) fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings) -> Self {
         let told = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), told(name, settings.get(name)?))));
         Self { version: env!("CARGO_PKG_VERSION").to_owned(), settings: told.collect() }
     }
 
     /// The entry that says so; mode and posture are the gate's to say.
-    pub(super) fn entry(&self, folder: &Path) -> Entry {
+    pub(crate) fn entry(&self, folder: &Path) -> Entry {
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         entry.version = env!("CARGO_PKG_VERSION");
         // A map of texts always serialises.
@@ -46,7 +46,7 @@ impl Started {
     }
 
     /// For the next start; called once the entry is written, so that what is not told is told then.
-    pub(super) fn remember(&self, folder: &Path) {
+    pub(crate) fn remember(&self, folder: &Path) {
         let written = serde_json::to_vec_pretty(self)
             .map_err(std::io::Error::from)
             .and_then(|bytes| replace(&folder.join(FILE), &bytes, 0o600, Outlives::Power));
