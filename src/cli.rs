@@ -18,7 +18,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::doctor::Process;
 use crate::policy::Settings;
 use crate::setup::{self, Place};
 use crate::text::escaped;

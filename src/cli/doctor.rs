@@ -24,10 +24,8 @@ use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::engine::{Api as _, Engine, EngineError};
 use crate::policy::{Http2Rule, Settings, quoted};
-use crate::setup::{self, Alive, Basis, Place, View};
+use crate::setup::{self, Alive, Basis, Flags, Place, Process, View};
 use crate::text::{clean, fit};
-
-pub(crate) use self::daemon::Process;
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
@@ -167,7 +165,7 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
             return findings;
         }
     };
-    let process = daemon::Process::behind(engine.socket()).await;
+    let process = Process::behind(engine.socket()).await;
     let flags = process.as_ref().map(|process| &process.flags);
     let path = daemon_file(arguments, settings, flags);
     let read = crate::files::read_text(&path, daemon::FILE_BYTES);
@@ -270,7 +268,7 @@ fn log(findings: Vec<Finding>) {
 }
 
 /// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.
-fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&daemon::Flags>) -> PathBuf {
+fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&Flags>) -> PathBuf {
     let given = arguments.daemon_json.clone();
     given.or_else(|| flags.and_then(|flags| flags.config_file.clone())).unwrap_or_else(|| setup::daemon_file(settings))
 }

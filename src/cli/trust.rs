@@ -771,7 +771,7 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
 
 /// Where the gate keeps verified trust data.
 fn state_dir(settings: &Settings) -> PathBuf {
-    settings.state_dir().join("trust")
+    settings.state_dir().join(setup::TRUST)
 }
 
 /// Where trust data of a source is kept. What another server says than the gate's own is nothing that the gate goes on.

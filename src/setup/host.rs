@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::dockerd::{Process, daemon_file};
 use super::in_force::{Alive, InForce, ListInForce, is_alive};
 use super::last_good::LastGood;
+use super::mounts::{MOUNTS, View, host_path};
 use super::rules::{self, Kept};
-use crate::cli::Process;
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
@@ -40,41 +41,10 @@ const PLUGINS: usize = 256;
 /// Largest daemon.json read.
 const DAEMON_BYTES: u64 = 1 << 20;
 
-/// What the managed plugin mounts: the folder inside it, and the host's (plugin/config.json).
-const MOUNTS: [(&str, &str); 2] = [("/config", "/etc/docker"), ("/host-run", "/run")];
 /// What to do where no gate is found.
 const WHERE: &str = "run this as root on the gate's host; PLUGIN names the gate's plugin, STATE_DIR its state folder";
 /// What says where things are, and nothing of what is allowed.
 const PLACES: [&str; 5] = ["DOCKER_HOST", "DOCKER_CONFIG", "HTTPS_PROXY", "NO_PROXY", "LOG"];
-
-/// From where the host is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum View {
-    /// On it.
-    Host,
-    /// From inside the managed plugin, whose own files are not the host's.
-    Plugin,
-}
-
-impl View {
-    /// The engine's socket is where the host's folder is mounted, inside the plugin alone.
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let [_, (run, _)] = MOUNTS;
-        let socket = settings.docker_host().strip_prefix("unix://").unwrap_or_default();
-        if Path::new(socket).starts_with(run) { Self::Plugin } else { Self::Host }
-    }
-
-    /// Where a path of the host is found; `None`: it cannot be seen.
-    pub(crate) fn find(self, path: &str) -> Option<PathBuf> {
-        match self {
-            Self::Host => Some(path.into()),
-            Self::Plugin => MOUNTS.iter().find_map(|(inside, host)| {
-                let rest = Path::new(path).strip_prefix(host).ok()?;
-                Some(Path::new(inside).join(rest))
-            }),
-        }
-    }
-}
 
 /// The gate of this host, as far as it was found.
 pub(crate) struct Place {
@@ -375,7 +345,7 @@ async fn plugins(env: &Settings) -> Result<(Vec<Plugin>, PathBuf), String> {
         Err(error) => error,
     };
     let process = Process::behind(engine.socket()).await;
-    let root = process.and_then(|process| process.flags.data_root).or_else(|| data_root(&rules::daemon_file(env)));
+    let root = process.and_then(|process| process.flags.data_root).or_else(|| data_root(&daemon_file(env)));
     let root = root.unwrap_or_else(|| DATA_ROOT.into());
     match on_disk(&root) {
         Ok(plugins) => Ok((plugins, root)),
@@ -409,7 +379,7 @@ fn on_disk(root: &Path) -> Result<Vec<Plugin>, String> {
 
 /// The plugins that daemon.json names.
 fn listed(env: &Settings) -> Vec<String> {
-    let text = read_text(&rules::daemon_file(env), DAEMON_BYTES).unwrap_or_default();
+    let text = read_text(&daemon_file(env), DAEMON_BYTES).unwrap_or_default();
     match DaemonFile::read(&text).map(|file| file.plugins()) {
         Ok(Listed::Plugins(names)) => names,
         Ok(Listed::Nothing | Listed::NotAList) | Err(_) => Vec::new(),
@@ -463,18 +433,9 @@ fn outside(settings: &Settings, mounts: &[(String, String)], state: &Path, env: 
     }
 }
 
-/// A path inside the plugin, as the host has it.
-pub(crate) fn host_path(path: &str, mounts: &[(String, String)]) -> String {
-    for (host, inside) in mounts {
-        if let Some(rest) = path.strip_prefix(inside.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
-            return format!("{host}{rest}");
-        }
-    }
-    path.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::state::{IN_FORCE, LAST_GOOD};
     use super::*;
 
     fn plugin(name: &str, enabled: bool, settings: &[&str]) -> Plugin {
@@ -565,7 +526,7 @@ mod tests {
         let state = root.path().join("plugins").join(&found.id).join("propagated-mount");
         std::fs::create_dir_all(&state).unwrap();
         let given = Settings::default().with("REGISTRY", "r.example").with("MODE", "x");
-        let write = |said: &InForce| std::fs::write(state.join(rules::IN_FORCE), serde_json::to_vec(said).unwrap()).unwrap();
+        let write = |said: &InForce| std::fs::write(state.join(IN_FORCE), serde_json::to_vec(said).unwrap()).unwrap();
         // The last good ones are in force.
         write(&said(&given, Some(Settings::default().with("REGISTRY", "good.example"))));
         let place = Place::of_plugin(&Settings::default(), found.clone(), root.path());
@@ -588,8 +549,7 @@ mod tests {
         let place = Place::find(state.clone().with("DOCKER_CONFIG", "/root/.docker"));
         assert!(place.basis.is_err() && place.told().contains("not known"), "{}", place.told());
         assert_eq!(Place::find(state.clone().with("REGISTRY", "r.example")).basis, Ok(Basis::Environment));
-        std::fs::write(folder.path().join(rules::IN_FORCE), serde_json::to_vec(&said(&state, Some(state.clone()))).unwrap())
-            .unwrap();
+        std::fs::write(folder.path().join(IN_FORCE), serde_json::to_vec(&said(&state, Some(state.clone()))).unwrap()).unwrap();
         assert_eq!(Place::find(state).basis, Ok(Basis::Gate));
     }
 
@@ -604,7 +564,7 @@ mod tests {
         let place = Place::find(faulty.clone());
         assert!(place.is_void && place.faults[0].starts_with("REGISTRY: "), "{:?}", place.faults);
         let good = state.with("REGISTRY", "r.example");
-        std::fs::write(folder.path().join(rules::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
+        std::fs::write(folder.path().join(LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
         let place = Place::find(faulty);
         assert!(!place.is_void && !place.faults.is_empty());
         assert_eq!(place.settings, good);
@@ -637,19 +597,5 @@ mod tests {
         let file = root.path().join("daemon.json");
         std::fs::write(&file, r#"{"data-root":"/srv/docker"}"#).unwrap();
         assert_eq!(data_root(&file), Some("/srv/docker".into()));
-    }
-
-    #[test]
-    fn the_hosts_files_are_looked_for_where_they_are_seen() {
-        let inside = View::of(&Settings::default().with("DOCKER_HOST", "unix:///host-run/docker.sock"));
-        assert_eq!(inside, View::Plugin);
-        let found = |path: &str| inside.find(path).map(|path| path.display().to_string());
-        assert_eq!(found("/run/docker/plugins").as_deref(), Some("/host-run/docker/plugins"));
-        assert_eq!(found("/etc/docker/plugins").as_deref(), Some("/config/plugins"));
-        assert_eq!((found("/etc/group"), found("/running"), found("/usr/lib/docker/plugins")), (None, None, None));
-        for settings in [Settings::default(), Settings::default().with("DOCKER_HOST", "unix:///host-runner/docker.sock")] {
-            assert_eq!(View::of(&settings), View::Host);
-        }
-        assert_eq!(View::Host.find("/etc/group"), Some("/etc/group".into()));
     }
 }

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::rules::{self, Kept};
+use super::rules::Kept;
+use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};
 use crate::gate::Gate;
@@ -62,7 +63,7 @@ pub(crate) struct ListInForce {
 impl InForce {
     /// What the gate of this state folder says.
     pub(crate) fn read(state: &Path) -> Option<Self> {
-        serde_json::from_str(&read_text(&state.join(rules::IN_FORCE), FILE_BYTES).ok()?).ok()
+        serde_json::from_str(&read_text(&state.join(IN_FORCE), FILE_BYTES).ok()?).ok()
     }
 }
 
@@ -80,7 +81,7 @@ impl Teller {
     pub(crate) fn new(given: &Settings, socket: &Path) -> Self {
         let folder = given.state_dir();
         // What is not there need not go.
-        let _ = std::fs::remove_file(folder.join(rules::IN_FORCE));
+        let _ = std::fs::remove_file(folder.join(IN_FORCE));
         let now = clock::now();
         let last = InForce {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -126,7 +127,7 @@ impl Teller {
         }
         self.last = InForce { told: clock::now(), ..next };
         let content = serde_json::to_vec_pretty(&self.last).unwrap_or_default();
-        let written = replace(&self.folder.join(rules::IN_FORCE), &content, 0o600, Outlives::Process);
+        let written = replace(&self.folder.join(IN_FORCE), &content, 0o600, Outlives::Process);
         if let Err(error) = &written
             && !self.is_failing
         {
@@ -180,7 +181,7 @@ pub(crate) async fn is_alive(socket: &Path) -> Alive {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Place;
+    use super::super::{Place, rules};
     use super::*;
     use crate::audit::MemoryJournal;
     use crate::engine::Fake;
@@ -198,7 +199,7 @@ mod tests {
         std::fs::write(&list, LIST).unwrap();
         let workers = tokio::runtime::Handle::current();
         let mut kept = Kept::serving(&given, workers.clone());
-        let (rules, is_good) = rules::rules(&given, &mut kept);
+        let (rules, is_good) = rules(&given, &mut kept);
         assert!(is_good);
         let journal = Arc::new(MemoryJournal::default());
         let gate = Gate::new(rules, Arc::new(Fake::new()), journal, Approvals::in_memory(), Identity::default(), workers);
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(InForce::read(folder.path()), None);
         let required = given.clone().with("ALLOWLIST", list.display().to_string());
         let mut kept = Kept::serving(&required, tokio::runtime::Handle::current());
-        rules::rules(&required, &mut kept);
+        super::super::rules(&required, &mut kept);
         next.tell(&gate, &kept);
         assert_eq!(seen(), None);
     }

@@ -9,16 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::host::host_path;
+use super::mounts::host_path;
+use super::state::{LAST_GOOD_ALLOWLIST, LAST_GOOD_FILES};
 use crate::files::{Outlives, Texts, read_bytes, replace};
 use crate::text::clean;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::{FileFault as ListFault, ListFile, Stamp};
 
-/// Credentials and certificates as they last were good, in the state folder. Only its owner may read it: they are secrets.
-pub(crate) const FILES: &str = "last-good-files.json";
-/// The allowlist as it last was good.
-pub(crate) const ALLOWLIST: &str = "last-good-allowlist.json";
 /// Largest file of these read back, bytes: what the operator's files may hold, as JSON. Stops a foreign one from filling memory.
 const KEPT_BYTES: u64 = 64 << 20;
 /// The mode of both.
@@ -84,7 +81,7 @@ impl LastGood {
     /// For a command: what the gate of this state folder kept. `mounts` are folders of the host that the gate is shown: there, and
     /// inside.
     pub(crate) fn look(folder: &Path, mounts: &[(String, String)]) -> Self {
-        let path = folder.join(FILES);
+        let path = folder.join(LAST_GOOD_FILES);
         let (mut good, is_unwritten) = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(good)) => (good, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (BTreeMap::<String, Texts>::new(), false),
@@ -159,13 +156,13 @@ impl LastGood {
     pub(crate) fn write_out(&mut self) {
         let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
         if self.is_unwritten {
-            let path = folder.join(FILES);
+            let path = folder.join(LAST_GOOD_FILES);
             let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
             self.is_unwritten = written.is_err();
             tell(&mut self.is_told, &written, &path);
         }
         if self.is_list_outlived {
-            let path = folder.join(ALLOWLIST);
+            let path = folder.join(LAST_GOOD_ALLOWLIST);
             let removed = remove(&path);
             self.is_list_outlived = removed.is_err();
             tell(&mut self.is_told, &removed, &path);
@@ -194,7 +191,7 @@ impl LastGood {
     }
 
     fn kept_list(&self, path: &Path) -> Option<String> {
-        let bytes = read_bytes(&self.folder.as_ref()?.join(ALLOWLIST), KEPT_BYTES).ok()?;
+        let bytes = read_bytes(&self.folder.as_ref()?.join(LAST_GOOD_ALLOWLIST), KEPT_BYTES).ok()?;
         let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
         (seen(&kept.path, &self.mounts) == path).then_some(kept.text)
     }
@@ -203,7 +200,7 @@ impl LastGood {
     /// an older list must not count at a start.
     pub(crate) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
         let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
-        let path = folder.join(ALLOWLIST);
+        let path = folder.join(LAST_GOOD_ALLOWLIST);
         let written = match list {
             None => {
                 self.allowlist = None;
@@ -235,7 +232,7 @@ fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
 /// After a command has changed the allowlist at `path`: what the gate with this state folder kept of it before does not count
 /// again. The path may be another inside the gate, so it is told by its text: what is kept of it as it is now stays.
 pub(crate) fn forget_earlier(folder: &Path, path: &Path) -> std::io::Result<()> {
-    let at = folder.join(ALLOWLIST);
+    let at = folder.join(LAST_GOOD_ALLOWLIST);
     let is_of_now = || {
         let kept: KeptList = serde_json::from_slice(&read_bytes(&at, KEPT_BYTES).ok()?).ok()?;
         Some(kept.text == ListFile::good_text(path).ok()?)

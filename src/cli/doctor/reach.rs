@@ -1,5 +1,6 @@
 //! The settings, and whether what they name can be reached and agrees about the time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +11,7 @@ use super::{Basis, Finding, Place};
 use crate::image::Host;
 use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
-use crate::registry::{self, Registry, RegistryError};
+use crate::registry::RegistryError;
 use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::FileFault;
@@ -182,12 +183,7 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
     let credentials = setup::credentials(settings).unwrap_or_default();
     let mut greetings = JoinSet::new();
     if let Some(policy) = policy {
-        let certs = setup::certificate_folders(settings);
-        let registry = std::sync::Arc::new(Registry::new(registry::Settings {
-            credentials: credentials.clone(),
-            certs,
-            ..registry::Settings::default()
-        }));
+        let registry = std::sync::Arc::new(setup::registry(settings, credentials.clone(), HashMap::new()));
         for scope in policy.scopes.iter().take(REGISTRIES) {
             let (registry, host) = (std::sync::Arc::clone(&registry), scope.host.clone());
             greetings.spawn(async move {
