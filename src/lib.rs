@@ -5,6 +5,10 @@
 
 pub mod cli;
 
+mod service;
+
+mod doctor;
+
 mod setup;
 
 pub mod daemon;

@@ -9,9 +9,10 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{UNKNOWN, YES, doctor};
 use crate::audit::Recorded;
+use crate::cli::{UNKNOWN, YES};
 use crate::daemon;
+use crate::doctor;
 use crate::files::{Outlives, replace};
 use crate::gate::{self, Gate, Watchdog};
 use crate::policy::{AllowlistSetting, Settings};
@@ -51,13 +52,13 @@ const DAEMON_FILE_BYTES: u64 = 1 << 20;
 /// Serve the plugin's socket; dockerd is the client.
 #[derive(Args)]
 #[command(after_help = "Example: img-authz serve --socket /run/docker/plugins/img-authz.sock")]
-pub(super) struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Where to listen, unless systemd passes a socket
     #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/img-authz.sock")]
     socket: PathBuf,
 }
 
-pub(super) fn run(arguments: &ServeArgs, settings: Settings) -> ExitCode {
+pub(crate) fn run(arguments: &ServeArgs, settings: Settings) -> ExitCode {
     match serve(arguments, settings) {
         Ok(()) => ExitCode::from(YES),
         Err(message) => {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Finding, Place, out};
+use super::{Finding, Place};
+use crate::cli::out;
 use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
 use crate::image::ImageName;

@@ -3,12 +3,12 @@
 //! It looks and changes nothing. Two questions to the engine are more than looks, and have no effect on any engine: see
 //! [`Engine::start_nobody`] and [`Engine::http2`].
 
-mod chain;
-mod content;
 mod daemon;
 mod engine;
+mod enrolment;
 mod files;
-mod reach;
+mod inventory;
+mod network;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::out::{self, Colour};
-use super::{NO, UNKNOWN, YES};
+use crate::cli::out::{self, Colour};
+use crate::cli::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::engine::{Api as _, Engine, EngineError};
 use crate::policy::{Http2Rule, Settings, quoted};
@@ -39,7 +39,7 @@ const TEXT_CHARS: usize = 600;
 #[command(after_help = "Example: img-authz doctor --json")]
 #[command(after_help = "Exit code 0: nothing critical and no warning; 2: there are some; 1: could not tell. Run it as root, on \
     the engine's host. PLUGIN names a plugin that is not called img-authz.\n\nExample: img-authz doctor")]
-pub(super) struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// The engine's daemon.json (default: the one dockerd was started with)
     #[arg(long, value_name = "PATH")]
     daemon_json: Option<PathBuf>,
@@ -93,7 +93,7 @@ impl Finding {
     }
 }
 
-pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
+pub(crate) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
     let place = Place::find(settings);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -144,8 +144,8 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     let mut policy = None;
     out::progress("settings, registries, Notary …");
     if place.basis.is_ok() {
-        findings.extend(reach::settings(place, now, &mut policy));
-        findings.extend(reach::network(place, policy.as_ref(), now).await);
+        findings.extend(network::settings(place, now, &mut policy));
+        findings.extend(network::network(place, policy.as_ref(), now).await);
         findings.extend(files::state(settings));
         findings.extend(files::credentials(settings, policy.as_ref()));
     } else {
@@ -178,7 +178,7 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     let gate = plugin.as_ref().map_or_else(|| place.name(), |plugin| plugin.name.clone());
     let alive = place.alive(view).await;
     let found =
-        chain::plugin(&gate, plugins.as_ref().map(|_| plugin.clone()).map_err(Clone::clone), |path| view.find(path)).await;
+        enrolment::plugin(&gate, plugins.as_ref().map(|_| plugin.clone()).map_err(Clone::clone), |path| view.find(path)).await;
     let stands = if plugin.as_ref().is_some_and(|plugin| !plugin.enabled) {
         daemon::Stands::Disabled
     } else if found.iter().any(|finding| finding.id == "plugin" && finding.severity == Severity::Ok) {
@@ -192,10 +192,10 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     let names = daemon::Names { gate: &gate, id: plugin.as_ref().map(|plugin| plugin.id.as_str()), stands };
     let (file, found) = daemon::file(&path, read, flags, names);
     findings.extend(found);
-    let is_socket = |name: &str| chain::has_socket(name, |path| view.find(path));
+    let is_socket = |name: &str| enrolment::has_socket(name, |path| view.find(path));
     findings.extend(daemon::others(&path, file.as_ref(), plugins.as_deref().ok(), names, is_socket));
     if alive == Some(Alive::Silent) {
-        findings.push(chain::silent(&gate, plugin.is_some()));
+        findings.push(enrolment::silent(&gate, plugin.is_some()));
     }
     let version = match engine.version(deadline()).await {
         Ok(version) => version,
@@ -212,11 +212,11 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     if policy.as_ref().is_some_and(|policy| policy.http2 == Http2Rule::Closed) {
         findings.push(engine::http2_setting(&http2, &version.engine));
     }
-    findings.extend(chain::asked(&engine, names, settings, file.as_ref(), flags).await);
+    findings.extend(enrolment::asked(&engine, names, settings, file.as_ref(), flags).await);
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
     if policy.is_some() {
-        findings.extend(content::judge(place, &engine, workers).await);
+        findings.extend(inventory::judge(place, &engine, workers).await);
     }
     findings
 }
@@ -241,19 +241,19 @@ fn unreachable(error: &EngineError, socket: &Path, alive: Option<&Alive>) -> Fin
 
 /// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries. In the log, because that
 /// is where an operator looks first.
-pub(super) async fn log_own(settings: &Settings) {
+pub(crate) async fn log_own(settings: &Settings) {
     let now = clock::now();
     let mut policy = None;
     let place = Place::judged(settings.clone(), Basis::Environment, &[], |last| last);
-    let mut findings = reach::settings(&place, now, &mut policy);
+    let mut findings = network::settings(&place, now, &mut policy);
     findings.extend(files::state(settings));
     findings.extend(files::credentials(settings, policy.as_ref()));
-    findings.extend(reach::network(&place, policy.as_ref(), now).await);
+    findings.extend(network::network(&place, policy.as_ref(), now).await);
     log(findings);
 }
 
 /// What the gate says of its engine when it starts.
-pub(super) fn log_engine(version: &str) {
+pub(crate) fn log_engine(version: &str) {
     log(engine::holes(version, None));
 }
 
@@ -350,16 +350,16 @@ mod tests {
 
     #[test]
     fn every_finding_is_in_the_manual_and_nothing_else_is() {
-        let manual = include_str!("../../docs/doctor.md");
+        let manual = include_str!("../docs/doctor.md");
         let mut told: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
         let sources = [
             include_str!("doctor.rs"),
-            include_str!("doctor/chain.rs"),
-            include_str!("doctor/content.rs"),
+            include_str!("doctor/enrolment.rs"),
+            include_str!("doctor/inventory.rs"),
             include_str!("doctor/daemon.rs"),
             include_str!("doctor/engine.rs"),
             include_str!("doctor/files.rs"),
-            include_str!("doctor/reach.rs"),
+            include_str!("doctor/network.rs"),
         ];
         let mut made: Vec<&str> = Vec::new();
         for source in sources {
