@@ -2,11 +2,13 @@
 
 mod allowlist;
 mod check;
+mod doctor;
 mod help;
 mod log;
-pub(crate) mod out;
+mod out;
 mod plugin;
 mod register;
+mod serve;
 mod settings;
 mod trail;
 mod trust;
@@ -19,7 +21,6 @@ use clap::{Parser, Subcommand};
 use crate::policy::Settings;
 use crate::setup::{self, Place};
 use crate::text::escaped;
-use crate::{doctor, service};
 
 /// Yes, or nothing to complain of.
 pub(crate) const YES: u8 = 0;
@@ -39,7 +40,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the plugin's socket; dockerd is the client
-    Serve(service::ServeArgs),
+    Serve(serve::ServeArgs),
     /// Say whether an image would be let in, with every step
     Check(check::CheckArgs),
     /// Explain what an AuthZ request means and what the gate would answer
@@ -85,7 +86,7 @@ pub fn main() -> ExitCode {
     let settings = Settings::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()));
     if let Command::Serve(arguments) = &arguments.command {
         log_to_stdout(&settings);
-        return service::run(arguments, settings);
+        return serve::run(arguments, settings);
     }
     std::panic::set_hook(Box::new(|panic| {
         out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())));
@@ -106,7 +107,7 @@ fn could_not_tell(command: &Command) -> u8 {
 fn run(command: Command, settings: Settings) -> ExitCode {
     let person = |env: Settings| Place::find(env.clone()).for_person(&env);
     match command {
-        Command::Serve(arguments) => service::run(&arguments, settings),
+        Command::Serve(arguments) => serve::run(&arguments, settings),
         Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),

@@ -11,16 +11,12 @@ mod inventory;
 mod network;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::cli::out::{self, Colour};
-use crate::cli::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::engine::{Api as _, Engine, EngineError};
 use crate::policy::{Http2Rule, Settings, quoted};
@@ -30,28 +26,14 @@ use crate::text::{clean, fit};
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
 /// The finding that the settings are not known.
-const UNKNOWN_SETTINGS: &str = "settings-unknown";
+pub(crate) const UNKNOWN_SETTINGS: &str = "settings-unknown";
 /// Longest evidence or remedy, characters. Stops foreign text from filling the screen.
 const TEXT_CHARS: usize = 600;
-
-/// Say whether this host is really protected: every finding with its remedy.
-#[derive(Args)]
-#[command(after_help = "Example: img-authz doctor --json")]
-#[command(after_help = "Exit code 0: nothing critical and no warning; 2: there are some; 1: could not tell. Run it as root, on \
-    the engine's host. PLUGIN names a plugin that is not called img-authz.\n\nExample: img-authz doctor")]
-pub(crate) struct DoctorArgs {
-    /// The engine's daemon.json (default: the one dockerd was started with)
-    #[arg(long, value_name = "PATH")]
-    daemon_json: Option<PathBuf>,
-    /// Print JSON: a list of findings, worst first
-    #[arg(long)]
-    json: bool,
-}
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Severity {
+pub(crate) enum Severity {
     /// The gate is not in force, can be gone around, or cannot do its work.
     Critical,
     /// It is weaker than it looks, or will be.
@@ -64,66 +46,36 @@ enum Severity {
 
 /// One thing found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    id: &'static str,
-    severity: Severity,
-    evidence: String,
-    remedy: String,
+pub(crate) struct Finding {
+    /// Its name in docs/doctor.md.
+    pub(crate) id: &'static str,
+    /// How bad it is.
+    pub(crate) severity: Severity,
+    /// What was seen.
+    pub(crate) evidence: String,
+    /// What to do; empty where there is nothing to do.
+    pub(crate) remedy: String,
 }
 
 impl Finding {
-    fn new(id: &'static str, severity: Severity, evidence: impl AsRef<str>, remedy: &str) -> Self {
+    pub(crate) fn new(id: &'static str, severity: Severity, evidence: impl AsRef<str>, remedy: &str) -> Self {
         Self { id, severity, evidence: fit(evidence.as_ref(), TEXT_CHARS), remedy: fit(remedy, TEXT_CHARS) }
     }
 
-    fn critical(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
+    pub(crate) fn critical(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
         Self::new(id, Severity::Critical, evidence, remedy)
     }
 
-    fn warning(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
+    pub(crate) fn warning(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
         Self::new(id, Severity::Warning, evidence, remedy)
     }
 
-    fn info(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
+    pub(crate) fn info(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
         Self::new(id, Severity::Info, evidence, remedy)
     }
 
-    fn ok(id: &'static str, evidence: impl AsRef<str>) -> Self {
+    pub(crate) fn ok(id: &'static str, evidence: impl AsRef<str>) -> Self {
         Self::new(id, Severity::Ok, evidence, "")
-    }
-}
-
-pub(crate) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
-    let place = Place::find(settings);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            out::fault(&error.to_string());
-            return ExitCode::from(UNKNOWN);
-        }
-    };
-    let workers = runtime.handle().clone();
-    let mut findings = runtime.block_on(examine(arguments, &place, workers, clock::now()));
-    // Nothing that still runs (a name lookup that hangs) holds up the answer.
-    runtime.shutdown_background();
-    findings.sort_by_key(|finding| finding.severity);
-    once(&mut findings);
-    if arguments.json {
-        out::json(&findings);
-    } else {
-        out::print(&text(&findings));
-    }
-    ExitCode::from(code(&findings))
-}
-
-fn code(findings: &[Finding]) -> u8 {
-    let worst = findings.iter().map(|finding| finding.severity).min();
-    match worst {
-        Some(Severity::Critical) => NO,
-        // What was not found out may be as bad as it likes.
-        Some(Severity::Warning) if findings.iter().any(|finding| finding.id == UNKNOWN_SETTINGS) => UNKNOWN,
-        Some(Severity::Warning) => NO,
-        Some(Severity::Info | Severity::Ok) | None => YES,
     }
 }
 
@@ -137,12 +89,34 @@ fn once(findings: &mut Vec<Finding>) {
     });
 }
 
-async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime::Handle, now: Timestamp) -> Vec<Finding> {
+/// What a long look says of how far it is.
+pub(crate) type Progress<'a> = &'a dyn Fn(&str);
+
+/// Looks at this host: what is found, the worst first. `daemon_json` is the engine's file where one is named.
+pub(crate) async fn examine(
+    daemon_json: Option<&Path>,
+    place: &Place,
+    workers: tokio::runtime::Handle,
+    progress: Progress<'_>,
+) -> Vec<Finding> {
+    let mut findings = find(daemon_json, place, workers, progress, clock::now()).await;
+    findings.sort_by_key(|finding| finding.severity);
+    once(&mut findings);
+    findings
+}
+
+async fn find(
+    daemon_json: Option<&Path>,
+    place: &Place,
+    workers: tokio::runtime::Handle,
+    progress: Progress<'_>,
+    now: Timestamp,
+) -> Vec<Finding> {
     let settings = &place.settings;
     let view = View::of(settings);
     let mut findings = Vec::new();
     let mut policy = None;
-    out::progress("settings, registries, Notary …");
+    progress("settings, registries, Notary …");
     if place.basis.is_ok() {
         findings.extend(network::settings(place, now, &mut policy));
         findings.extend(network::network(place, policy.as_ref(), now).await);
@@ -153,7 +127,7 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
         findings.push(Finding::warning("settings-unknown", place.told(), remedy));
     }
 
-    out::progress("the engine …");
+    progress("the engine …");
     let engine = match Engine::at(settings.docker_host()) {
         Ok(engine) => engine,
         Err(error) => {
@@ -167,7 +141,7 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     };
     let process = Process::behind(engine.socket()).await;
     let flags = process.as_ref().map(|process| &process.flags);
-    let path = daemon_file(arguments, settings, flags);
+    let path = daemon_file(daemon_json, settings, flags);
     let read = crate::files::read_text(&path, daemon::FILE_BYTES);
     let deadline = || Instant::now() + ENGINE_TIME;
     let plugins = match &place.plugins {
@@ -216,7 +190,7 @@ async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime:
     findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
     if policy.is_some() {
-        findings.extend(inventory::judge(place, &engine, workers).await);
+        findings.extend(inventory::judge(place, &engine, workers, progress).await);
     }
     findings
 }
@@ -268,60 +242,21 @@ fn log(findings: Vec<Finding>) {
 }
 
 /// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.
-fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&Flags>) -> PathBuf {
-    let given = arguments.daemon_json.clone();
-    given.or_else(|| flags.and_then(|flags| flags.config_file.clone())).unwrap_or_else(|| setup::daemon_file(settings))
+fn daemon_file(named: Option<&Path>, settings: &Settings, flags: Option<&Flags>) -> PathBuf {
+    named
+        .map(Path::to_owned)
+        .or_else(|| flags.and_then(|flags| flags.config_file.clone()))
+        .unwrap_or_else(|| setup::daemon_file(settings))
 }
 
-/// For people: what is bad with its remedy, what is good on a line.
-fn text(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    let width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or_default();
-    for finding in findings {
-        let (word, colour) = match finding.severity {
-            Severity::Critical => ("CRITICAL", Colour::Red),
-            Severity::Warning => ("WARNING ", Colour::Yellow),
-            Severity::Info => ("info    ", Colour::None),
-            Severity::Ok => ("ok      ", Colour::Green),
-        };
-        text.push_str(&format!("{}  {:width$}  {}\n", out::paint(word, colour), finding.id, finding.evidence));
-        if !finding.remedy.is_empty() {
-            text.push_str(&format!("{:10}{:width$}  → {}\n", "", "", finding.remedy));
-        }
-    }
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (critical, warnings) = (count(Severity::Critical), count(Severity::Warning));
-    text.push_str(&match (critical, warnings) {
-        (0, 0) => "\nThis host is protected as far as can be seen.\n".to_owned(),
-        (0, warnings) => format!("\n{}: img-authz help ID explains each.\n", many(warnings, "warning")),
-        (critical, warnings) => {
-            format!(
-                "\nThis host is not protected as it should be: {} critical, {}; img-authz help ID explains each.\n",
-                critical,
-                many(warnings, "warning")
-            )
-        }
-    });
-    text
-}
-
-fn many(count: usize, what: &str) -> String {
+/// `1 warning`, `2 warnings`.
+pub(crate) fn many(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_critical_or_a_warning_makes_the_exit_code_a_no() {
-        let of = |severity| code(&[Finding::new("x", severity, "", ""), Finding::ok("y", "")]);
-        assert_eq!([Severity::Critical, Severity::Warning, Severity::Info, Severity::Ok].map(of), [NO, NO, YES, YES]);
-        // Where the settings are not known, nothing else is a no but what is critical.
-        let unknown = || Finding::warning(UNKNOWN_SETTINGS, "", "");
-        assert_eq!(code(&[unknown(), Finding::ok("y", "")]), UNKNOWN);
-        assert_eq!(code(&[unknown(), Finding::critical("x", "", "")]), NO);
-    }
 
     #[test]
     fn what_two_looks_find_is_told_once() {
@@ -333,19 +268,6 @@ mod tests {
         findings.extend([Finding::warning("settings-fault", "one", ""), Finding::warning("settings-fault", "two", "")]);
         once(&mut findings);
         assert_eq!(findings.iter().map(|one| one.evidence.as_str()).collect::<Vec<_>>(), ["seen", "", "one", "two"]);
-    }
-
-    #[test]
-    fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
-        let findings =
-            [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
-        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → mend it\n\
-                        ok        engine-version  20.10.24\n\n\
-                        This host is not protected as it should be: 1 critical, 0 warnings; img-authz help ID explains each.\n";
-        assert_eq!(text(&findings), expected);
-        let json = serde_json::to_value(&findings).unwrap();
-        assert_eq!(json[0]["severity"], "critical");
-        assert_eq!(json[0]["remedy"], "mend it");
     }
 
     #[test]

@@ -1,22 +1,21 @@
-//! `serve`: the plugin. Always activates; what is wrong is told in the log and in refusals.
+//! What goes on around the gate: threads, signals, reloads, the watchdog's beat, the metrics. It always activates; what is wrong
+//! is told in the log and in refusals.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+mod beat;
+mod stats;
+mod upkeep;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::audit::Recorded;
-use crate::cli::{UNKNOWN, YES};
 use crate::daemon;
-use crate::doctor;
-use crate::files::{Outlives, replace};
-use crate::gate::{self, Gate, Watchdog};
-use crate::policy::{AllowlistSetting, Settings};
-use crate::setup::{self, Started, Teller};
+use crate::gate;
+use crate::policy::Settings;
+use crate::setup::{self, Teller};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
 const WORKERS: usize = 2;
@@ -31,45 +30,13 @@ const DESCRIPTORS: u64 = 4096;
 const CONNECTIONS_SHARE: u64 = 4;
 /// Of the connections, decisions that wait take one in this many at most.
 const PLACES_SHARE: usize = 2;
-/// How often the self-check asks for an engine that is not up yet.
-const ENGINE_RETRY: Duration = Duration::from_secs(1);
-/// How often the metrics are written.
-const TELL: Duration = Duration::from_secs(15);
-/// How often the gate looks whether an allowlist has appeared.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long it asks. dockerd starts its plugins before its API.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the gate looks whether it is still asked, seconds. Chance adds to it, so that many hosts do not beat together.
-const BEAT_SECONDS: u64 = 50;
-/// The most by which chance makes a beat later, seconds.
-const JITTER_SECONDS: u64 = 20;
 /// How long what looks after the gate may take to end. It ends at once, unless the gate is still being built.
 const ENDING: Duration = Duration::from_secs(1);
-/// Largest daemon.json read. Stops a wrong path from filling memory.
-const DAEMON_FILE_BYTES: u64 = 1 << 20;
 
-/// Serve the plugin's socket; dockerd is the client.
-#[derive(Args)]
-#[command(after_help = "Example: img-authz serve --socket /run/docker/plugins/img-authz.sock")]
-pub(crate) struct ServeArgs {
-    /// Where to listen, unless systemd passes a socket
-    #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/img-authz.sock")]
-    socket: PathBuf,
-}
-
-pub(crate) fn run(arguments: &ServeArgs, settings: Settings) -> ExitCode {
-    match serve(arguments, settings) {
-        Ok(()) => ExitCode::from(YES),
-        Err(message) => {
-            tracing::error!("{message}");
-            ExitCode::from(UNKNOWN)
-        }
-    }
-}
-
-fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
-    let listener = daemon::listen(&arguments.socket).map_err(|error| error.to_string())?;
+/// Serves until it is told to stop.
+pub(crate) fn serve(at: &Path, settings: Settings) -> Result<(), String> {
+    let listener = daemon::listen(at).map_err(|error| error.to_string())?;
     drop_privileges();
     let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let workers = tokio::runtime::Builder::new_multi_thread()
@@ -84,9 +51,9 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
     let (built, coming) = watch::channel(None);
     let limits = limits();
     let of_decisions = gate::Limits { places: limits.connections / PLACES_SHARE, ..gate::Limits::default() };
-    // Under systemd's socket the gate's name is that socket's, whatever `--socket` says.
+    // Under systemd's socket the gate's name is that socket's, whatever was asked for.
     let bound = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
-    let socket = bound.unwrap_or_else(|| arguments.socket.clone());
+    let socket = bound.unwrap_or_else(|| at.to_owned());
     let (ending, mut ended) = watch::channel(false);
     // Built beside the server, so that activation does not wait for it. Whatever cannot be built is refused, not a crash.
     let looking_after = workers.spawn_blocking({
@@ -102,7 +69,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
                         tokio::select! {
                             biased;
                             _ = ended.wait_for(|ended| *ended) => {}
-                            () = look_after(gate, settings, kept, teller) => {}
+                            () = upkeep::look_after(gate, settings, kept, teller) => {}
                         }
                     });
                 }
@@ -110,7 +77,7 @@ fn serve(arguments: &ServeArgs, settings: Settings) -> Result<(), String> {
             }
         }
     });
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %arguments.socket.display(), "serving");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %at.display(), "serving");
     let last = coming.clone();
     serving.block_on(async {
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|error| error.to_string())?;
@@ -173,115 +140,5 @@ async fn stopped() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-    }
-}
-
-/// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
-async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: setup::Kept, mut teller: Teller) {
-    teller.tell(&gate, &kept);
-    let (start, state) = (Started::of(&settings), settings.state_dir());
-    if gate.note_start(start.entry(&state)) == Recorded::Kept {
-        start.remember(&state);
-    }
-    if let Some(faults) = kept.reading().told() {
-        gate.note(&faults);
-    }
-    let own = settings.clone();
-    tokio::spawn(async move { doctor::log_own(&own).await });
-    tokio::spawn(beat(Arc::clone(&gate), setup::daemon_file(&settings)));
-    tokio::spawn(tell(Arc::clone(&gate), settings.state_dir()));
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    let mut listed = is_listed(&settings);
-    let mut look = tokio::time::interval(LOOK);
-    loop {
-        let why = tokio::select! {
-            _ = hangup.recv() => "SIGHUP",
-            // One that is gone again changes nothing: its last good content holds.
-            _ = look.tick() => {
-                kept.look();
-                teller.tell(&gate, &kept);
-                match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
-                    (true, _) => "an allowlist appeared",
-                    (false, true) => "a file that was faulty has changed",
-                    (false, false) => continue,
-                }
-            }
-        };
-        listed |= is_listed(&settings);
-        let (rules, is_good) = setup::rules(&settings, &mut kept);
-        gate.settings_hold(is_good);
-        if gate.replace(rules) {
-            gate.note(&format!("settings and files were read again: {why}"));
-            if let Some(faults) = kept.reading().told() {
-                gate.note(&faults);
-            }
-            tracing::info!(why, "settings and files were read again");
-        } else {
-            gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
-            tracing::error!(why, "settings or files are faulty: the rules before stay in force");
-        }
-        teller.read_again();
-        teller.tell(&gate, &kept);
-    }
-}
-
-/// Writes the gate's figures where node_exporter's textfile collector, or anyone, can read them.
-async fn tell(gate: Arc<Gate>, folder: PathBuf) {
-    let mut told = true;
-    loop {
-        let written = replace(&folder.join(setup::METRICS), gate.metrics().as_bytes(), 0o600, Outlives::Process);
-        // A full disk is told once, not four times a minute.
-        if let Err(error) = &written
-            && told
-        {
-            tracing::warn!(%error, "the metrics could not be written");
-        }
-        told = written.is_ok();
-        tokio::time::sleep(TELL).await;
-    }
-}
-
-/// Looks now and then whether the gate still stands where it should; first at the engine, once it answers.
-async fn beat(gate: Arc<Gate>, daemon_file: PathBuf) {
-    let mut watchdog = Watchdog::default();
-    if let Some(version) = engine_version(&gate).await {
-        doctor::log_engine(&version);
-        watchdog.look_for_http2(&gate).await;
-    }
-    loop {
-        let mut chance = [0u8; 1];
-        // Without chance it beats all the same.
-        let _ = aws_lc_rs::rand::fill(&mut chance);
-        let seconds = BEAT_SECONDS + u64::from(chance[0]) % (JITTER_SECONDS + 1);
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let text = crate::files::read_text(&daemon_file, DAEMON_FILE_BYTES).ok();
-        watchdog.beat(&gate, text.as_deref()).await;
-    }
-}
-
-/// Whether the default allowlist is there.
-fn is_listed(settings: &Settings) -> bool {
-    match settings.allowlist() {
-        AllowlistSetting::IfPresent(path) => path.exists(),
-        AllowlistSetting::Off | AllowlistSetting::Required(_) => false,
-    }
-}
-
-/// The engine's version, once it answers: dockerd starts its plugins before its API.
-async fn engine_version(gate: &Gate) -> Option<String> {
-    let deadline = tokio::time::Instant::now() + ENGINE_PATIENCE;
-    loop {
-        match gate.engine_version(tokio::time::Instant::now() + ENGINE_RETRY).await {
-            Ok(version) => {
-                tracing::info!(engine = version, "the engine answers");
-                gate.know_plugins(tokio::time::Instant::now() + ENGINE_RETRY).await;
-                return Some(version);
-            }
-            Err(error) if tokio::time::Instant::now() >= deadline => {
-                tracing::error!(%error, "the engine does not answer: create and start will be refused; check DOCKER_HOST");
-                return None;
-            }
-            Err(_) => tokio::time::sleep(ENGINE_RETRY).await,
-        }
     }
 }

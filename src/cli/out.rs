@@ -10,7 +10,7 @@ use crate::text::clean;
 
 /// A colour of the terminal (SGR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Colour {
+pub(super) enum Colour {
     /// As the terminal has it.
     None,
     /// Good news.
@@ -23,21 +23,21 @@ pub(crate) enum Colour {
 
 /// One cell of a table.
 #[derive(Debug, Clone)]
-pub(crate) struct Cell {
+pub(super) struct Cell {
     text: String,
     colour: Colour,
 }
 
 /// A table with a head line. Cells hold foreign text: it is escaped here.
 #[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
+pub(super) struct Table<const N: usize> {
     heads: [&'static str; N],
     rows: Vec<[Cell; N]>,
 }
 
 /// What a question was answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Consent {
+pub(super) enum Consent {
     /// Yes, or `--yes`.
     Given,
     /// Anything else.
@@ -48,7 +48,7 @@ pub(crate) enum Consent {
 
 impl Cell {
     /// A cell in a colour.
-    pub(crate) fn new(text: impl AsRef<str>, colour: Colour) -> Self {
+    pub(super) fn new(text: impl AsRef<str>, colour: Colour) -> Self {
         Self { text: clean(text.as_ref()), colour }
     }
 }
@@ -61,22 +61,22 @@ impl<T: AsRef<str>> From<T> for Cell {
 
 impl<const N: usize> Table<N> {
     /// A table with these heads and no rows.
-    pub(crate) const fn new(heads: [&'static str; N]) -> Self {
+    pub(super) const fn new(heads: [&'static str; N]) -> Self {
         Self { heads, rows: Vec::new() }
     }
 
     /// Adds a row.
-    pub(crate) fn row(&mut self, cells: [Cell; N]) {
+    pub(super) fn row(&mut self, cells: [Cell; N]) {
         self.rows.push(cells);
     }
 
     /// Prints it, in colour where stdout is a terminal and `NO_COLOR` is not set.
-    pub(crate) fn print(&self) {
+    pub(super) fn print(&self) {
         print(&self.text(is_coloured()));
     }
 
     /// The table as text: columns as wide as their widest cell, nothing behind the last one.
-    pub(crate) fn text(&self, coloured: bool) -> String {
+    pub(super) fn text(&self, coloured: bool) -> String {
         let mut widths = self.heads.map(str::len);
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -119,7 +119,7 @@ fn is_coloured() -> bool {
 }
 
 /// Text in a colour, where stdout takes colours. The text is ours, or clean.
-pub(crate) fn paint(text: &str, colour: Colour) -> String {
+pub(super) fn paint(text: &str, colour: Colour) -> String {
     match colour.code() {
         Some(code) if is_coloured() => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
         Some(_) | None => text.to_owned(),
@@ -127,40 +127,40 @@ pub(crate) fn paint(text: &str, colour: Colour) -> String {
 }
 
 /// Text to stdout. A reader that went away (`| head`) is no fault of ours.
-pub(crate) fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// A line to stdout.
-pub(crate) fn line(text: &str) {
+pub(super) fn line(text: &str) {
     print(&format!("{text}\n"));
 }
 
 /// A value as JSON, to stdout.
-pub(crate) fn json(value: &impl Serialize) {
+pub(super) fn json(value: &impl Serialize) {
     // The values that commands print have no maps with keys that are no text, so they serialise.
     line(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 /// A line beside the answer, to stderr.
-pub(crate) fn note(text: &str) {
+pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// What went wrong, to stderr.
-pub(crate) fn fault(text: &str) {
+pub(super) fn fault(text: &str) {
     note(&format!("img-authz: {text}"));
 }
 
 /// A word about long work, where somebody watches.
-pub(crate) fn progress(text: &str) {
+pub(super) fn progress(text: &str) {
     if io::stderr().is_terminal() {
         note(text);
     }
 }
 
 /// Asks on the terminal. `yes`: `--yes` was given, and nothing is asked.
-pub(crate) fn ask(question: &str, yes: bool) -> Consent {
+pub(super) fn ask(question: &str, yes: bool) -> Consent {
     if yes {
         return Consent::Given;
     }
