@@ -76,7 +76,7 @@ pub enum AuditRule {
     Require,
 }
 
-/// What is refused besides images (DESIGN, section 4).
+/// What is refused besides images (docs/postures.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Posture {

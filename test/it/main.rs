@@ -14,6 +14,7 @@
 )]
 
 mod allowlist_commands;
+mod architecture;
 mod clients;
 mod corpus;
 mod docs;
