@@ -451,6 +451,23 @@ fn cited(text: &str) -> BTreeSet<&str> {
     found
 }
 
+#[test]
+fn every_file_that_the_map_names_is_there() {
+    let source = root().join("src");
+    let words = ARCHITECTURE.split(|c: char| !c.is_alphanumeric() && !"._-/".contains(c));
+    let mut found = 0;
+    for word in words.map(|word| word.trim_end_matches(['.', '/'])) {
+        let is_room = |room: &str| source.join(format!("{room}.rs")).is_file();
+        // `gate/places` is a file of the room `gate`.
+        if word.split_once('/').is_some_and(|(room, file)| is_room(room) && !file.is_empty()) {
+            found += 1;
+            let is_there = source.join(word).exists() || source.join(format!("{word}.rs")).exists();
+            assert!(is_there, "docs/architecture.md: {word}");
+        }
+    }
+    assert!(found > 8, "{found}");
+}
+
 /// Words for documents that are not here, so that nobody who reads them finds what they rest on.
 fn elsewhere(text: &str) -> Option<&'static str> {
     let numbered =
