@@ -127,7 +127,7 @@ impl Policy {
     /// One registry, whose images this verifier vouches for. For tests.
     #[cfg(test)]
     #[must_use]
-    pub fn of(posture: Posture, host: &str, verifier: &VerifierName, binding: Binding) -> Self {
+    pub(crate) fn of(posture: Posture, host: &str, verifier: &VerifierName, binding: Binding) -> Self {
         let require = Requirement::One(verifier.clone());
         Self {
             verifiers: BTreeMap::from([(verifier.clone(), binding)]),

@@ -12,7 +12,7 @@ mod rules;
 mod started;
 mod state;
 
-pub(crate) use self::clients::{certificate_folders, credentials, credentials_of_person, notary, notary_tls, registry};
+pub(crate) use self::clients::{credentials, credentials_of_person, notary, notary_folders, notary_tls, registry};
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, serving};
 pub(crate) use self::host::{Basis, Place, is_called};

@@ -740,8 +740,7 @@ fn notary(common: &Common, settings: &Settings, require: RequiredSigners) -> Res
                 None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
             };
             let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
-            let mut folders = setup::certificate_folders(settings);
-            folders.push(docker.join("tls"));
+            let folders = setup::notary_folders(settings, &docker);
             let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
             (Source::Server(server), tls)
         }

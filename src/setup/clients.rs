@@ -96,8 +96,7 @@ pub(crate) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Resul
 fn notary_tls_of(settings: &Settings, written: &NotarySettings, last: &mut LastGood) -> Result<Tls, Vec<PolicyFault>> {
     let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
     let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
-    let mut folders = certificate_folders(settings);
-    folders.push(settings.docker_config().join("tls"));
+    let folders = notary_folders(settings, &settings.docker_config());
     let (server, pem) = (authority(&server), written.root_ca.as_deref());
     // A setting that is no certificate is a fault of the setting, whatever lies in folders.
     Tls::of_files(pem, &Texts::default()).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
@@ -165,8 +164,15 @@ pub(crate) fn notary_of(
     Notary::new(config).map_err(|error| fault("NOTARY", error))
 }
 
+/// Where certificates of a Notary's server lie: with those of registries, and in `tls` of docker's own folder.
+pub(crate) fn notary_folders(settings: &Settings, docker: &Path) -> Vec<PathBuf> {
+    let mut folders = certificate_folders(settings);
+    folders.push(docker.join("tls"));
+    folders
+}
+
 /// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).
-pub(crate) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
+fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
     let own = settings.config_dir();
     own.parent().into_iter().chain([own.as_path()]).map(|folder| folder.join("certs.d")).collect()
 }

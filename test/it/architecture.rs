@@ -54,7 +54,7 @@ fn code_of(text: &str) -> String {
             }
             // r"…", r#"…"#, br#"…"#: the word before the quote is the prefix.
             ('r', '"' | '#') if !is_word(before) || (before == 'b' && (here < 2 || !is_word(at(here - 2)))) => {
-                let hashes = (here + 1..).take_while(|index| at(*index) == '#').count();
+                let hashes = (here + 1..chars.len()).take_while(|index| at(*index) == '#').count();
                 if at(here + 1 + hashes) == '"' {
                     end = here + 2 + hashes;
                     while end < chars.len() && !(at(end) == '"' && (1..=hashes).all(|more| at(end + more) == '#')) {
