@@ -12,8 +12,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{UNKNOWN, YES, parts, when};
+use super::{UNKNOWN, YES, when};
 use crate::policy::Settings;
+use crate::setup;
 use crate::text::escaped;
 
 /// How often `--follow` looks for new entries.
@@ -58,7 +59,7 @@ struct Wanted {
 
 #[expect(clippy::print_stderr, reason = "a command's output")]
 pub(super) fn run(arguments: &LogArgs, settings: &Settings) -> ExitCode {
-    let path = settings.state_dir().join(parts::AUDIT_LOG);
+    let path = settings.state_dir().join(setup::AUDIT_LOG);
     let since = match arguments.since.as_deref().map(|text| since(text, crate::clock::now())).transpose() {
         Ok(since) => since,
         Err(why) => {

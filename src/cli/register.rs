@@ -2,6 +2,7 @@
 //!
 //! All references are looked up first; the file is changed once, or not at all.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,16 +12,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::last_good::forget_earlier;
 use super::out::{self, Cell, Colour, Consent, Table};
-use super::place::Place;
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, check, when};
 use crate::clock;
 use crate::engine::{self, Engine, Store};
 use crate::image::{Digest, ImageName, Reference};
 use crate::policy::{AllowlistSetting, Settings};
-use crate::registry::{self, Registry, RegistryError, Wanted};
+use crate::registry::{self, RegistryError, Wanted};
+use crate::setup::{self, Place, forget_earlier};
 use crate::trust::allowlist::file::{EditError, Entry, FileFault, ListFile, edit};
 
 /// How long the engine gets for one answer.
@@ -369,10 +369,7 @@ fn user() -> Option<String> {
 /// Looks everything up. The inner error is an exit code; what was missing has been told.
 fn find_all(names: &[ImageName], source: Source, ids: bool, settings: &Settings) -> Result<Result<Vec<Found>, u8>, String> {
     let engine = Engine::at(settings.docker_host()).map_err(|error| error.to_string())?;
-    let mut docker_config = vec![settings.docker_config()];
-    docker_config.extend(std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
-    let settings = registry::Settings::of_host(&settings.config_dir(), &docker_config).map_err(|error| error.to_string())?;
-    let registry = Registry::new(settings);
+    let registry = setup::registry(settings, setup::credentials_of_person(settings)?, HashMap::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let host: &dyn engine::Api = &engine;
     if ids

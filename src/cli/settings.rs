@@ -6,15 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::in_force::Alive;
-use super::last_good::LastGood;
 use super::out::{self, Table};
-use super::parts::{self, Kept};
-use super::place::{Place, View, host_path};
 use super::{NO, UNKNOWN, YES};
 use crate::image::Digest;
 use crate::net::{proxy_fault, without_user};
 use crate::policy::{PolicyFault, Settings, VARIABLES, quoted};
+use crate::setup::{self, Alive, Kept, LastGood, Place, View, host_path};
 use crate::text::clean;
 
 /// What counts where a variable is unset, in words, in the order of [`VARIABLES`].
@@ -200,7 +197,7 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
     }
     let mut kept = Kept::looking(LastGood::look(&place.settings.state_dir(), &place.mounts), None);
     faults.extend(proxy_fault(|name| then.get(name).map(Into::into)));
-    let policy = parts::policy(&then, &mut kept);
+    let policy = setup::policy(&then, &mut kept);
     faults.extend(policy.as_ref().err().into_iter().flatten().map(PolicyFault::to_string));
     let is_known = place.basis.is_ok();
     let of_file = |fault: String| format!("{fault}; what it held when it last was good counts");
@@ -247,8 +244,8 @@ fn notes(policy: &crate::policy::Policy) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::Basis;
     use super::*;
+    use crate::setup::Basis;
 
     fn place(pairs: &[(&str, &str)]) -> (tempfile::TempDir, Place) {
         let folder = tempfile::tempdir().unwrap();
@@ -290,7 +287,7 @@ mod tests {
         let (folder, _) = place(&[]);
         let path = folder.path().display().to_string();
         let good = Settings::default().with("STATE_DIR", &path).with("NOTARY", "off").with("REGISTRY", "r.example");
-        std::fs::write(folder.path().join(parts::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
+        std::fs::write(folder.path().join(setup::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
         let place = Place::judged(good.with("MODE", "x"), Basis::Environment, &[], |last| last);
         let found = row("MODE", "enforce", &place);
         assert_eq!((found.in_force, found.given.as_deref()), (None, Some("x")));

@@ -13,15 +13,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::parts::list;
 use super::trail::{Change, Trail};
-use super::{NO, UNKNOWN, YES, parts};
+use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::files::{read_bytes, read_text, replace_regular};
 use crate::image::{Digest, Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
+use crate::setup::{self, list};
 use crate::text::clean;
 use crate::trust::notary::{
     Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, Withdrawal, signer,
@@ -673,7 +673,7 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
 fn trail(named: Option<&Path>, settings: &Settings) -> Result<Trail, Stop> {
     let state = match named.map(|folder| folder.parent().unwrap_or(folder)) {
         None => settings.state_dir(),
-        Some(parent) if parent.join(parts::AUDIT_LOG).is_file() => parent.to_owned(),
+        Some(parent) if parent.join(setup::AUDIT_LOG).is_file() => parent.to_owned(),
         Some(_) => return Ok(Trail::none()),
     };
     Trail::open(settings, &state).map_err(Stop::Unknown)
@@ -752,8 +752,7 @@ fn notary_at(common: &Common, settings: &Settings, require: RequiredSigners) -> 
                 None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
             };
             let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
-            let mut folders = parts::certificate_folders(settings);
-            folders.push(docker.join("tls"));
+            let folders = setup::notary_folders(settings, &docker);
             let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
             (Source::Server(server), tls)
         }
@@ -790,7 +789,7 @@ fn notary_at(common: &Common, settings: &Settings, require: RequiredSigners) -> 
 
 /// Where the gate keeps verified trust data.
 fn state_dir(settings: &Settings) -> PathBuf {
-    settings.state_dir().join("trust")
+    settings.state_dir().join(setup::TRUST)
 }
 
 /// Where trust data of a source is kept. What another server says than the gate's own, or other pins let pass, is nothing that the gate

@@ -1,5 +1,5 @@
 //! Credentials from docker's `config.json`, the challenges of registries and Notary servers, and their tokens
-//! (distribution's token specification; spec/notary-tuf.md, section 2).
+//! (distribution's token specification; docs/notary-v1.md, section 2).
 //!
 //! Rules that hold everywhere: credentials go over `https` only, loopback included; never after a redirect (none is
 //! followed); to the host whose challenge is answered, or to the token service that host names. A client certificate is

@@ -1,4 +1,4 @@
-//! The Notary v1 verifier: asks a server, verifies, remembers, and answers (DESIGN, section 6; spec/notary-tuf.md).
+//! The Notary v1 verifier: asks a server, verifies, remembers, and answers (docs/notary-v1.md).
 //!
 //! One [`Notary`] stands for one server on one set of terms. Per repository there is at most one flight to the server at a
 //! time; whoever asks meanwhile waits for it. Knowledge is replaced only by knowledge that verified from the root down. A
@@ -122,7 +122,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults of DESIGN, section 6, for a source.
+    /// The defaults for a source, as docs/settings.md has them.
     #[must_use]
     pub fn new(source: impl Into<Source>, state_dir: impl Into<PathBuf>) -> Self {
         Self {

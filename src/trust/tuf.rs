@@ -1,4 +1,4 @@
-//! Notary v1 metadata, verified (spec/notary-tuf.md). Pure: files come through the [`Fetch`] seam, the time is given, nothing
+//! Notary v1 metadata, verified (docs/notary-v1.md). Pure: files come through the [`Fetch`] seam, the time is given, nothing
 //! is kept here. What comes out, [`Knowledge`], exists only after everything verified.
 //!
 //! Stricter than the Go client wherever the specification marks it: section numbers in comments are that document's.

@@ -1,4 +1,4 @@
-//! Role files, read strictly: envelope, structure, signatures, hashes (spec/notary-tuf.md, sections 4 to 6).
+//! Role files, read strictly: envelope, structure, signatures, hashes (docs/notary-v1.md, sections 4 to 6).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What verified trust data says: which tag has which digest, in which role, and who signed (spec/notary-tuf.md, section 11).
+//! What verified trust data says: which tag has which digest, in which role, and who signed (docs/notary-v1.md, section 11).
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

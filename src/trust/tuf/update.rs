@@ -1,4 +1,4 @@
-//! The order of verification, from the root down (spec/notary-tuf.md, sections 7, 8 and 10).
+//! The order of verification, from the root down (docs/notary-v1.md, sections 7, 8 and 10).
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
-use super::daemon::{Flags, Names};
+use super::daemon::Names;
 use super::{ENGINE_TIME, Finding, files};
-use crate::cli::in_force::{Alive, is_alive};
 use crate::engine::{ContainerId, Engine, EngineError, Plugin, Started};
 use crate::gate::{DaemonFile, Listed};
 use crate::policy::{Settings, quoted};
+use crate::setup::{Alive, Flags, is_alive};
 use crate::text::clean;
 
 /// Where dockerd looks for plugins that are no managed ones, in this order, and what the files are called there.

@@ -1,16 +1,18 @@
 //! The settings, and whether what they name can be reached and agrees about the time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Basis, Finding, Place, parts};
+use super::{Basis, Finding, Place};
 use crate::image::Host;
 use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
-use crate::registry::{self, Registry, RegistryError};
+use crate::registry::RegistryError;
+use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::FileFault;
 use crate::trust::notary::{OnOutage, Source, Standing};
@@ -38,7 +40,7 @@ const CLOSES: &str = "2026-12-08T00:00:00Z";
 pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy>) -> Vec<Finding> {
     let mut findings = faults(place);
     let mut kept = place.kept();
-    match parts::policy(&place.settings, &mut kept) {
+    match setup::policy(&place.settings, &mut kept) {
         Ok(good) => {
             let one = |fault: &String| {
                 let evidence = format!("{fault}; what it held when it last was good counts, also after a restart");
@@ -178,15 +180,10 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
     let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
     let mut findings = Vec::new();
     let mut clocks = Vec::new();
-    let credentials = parts::credentials(settings).unwrap_or_default();
+    let credentials = setup::credentials(settings).unwrap_or_default();
     let mut greetings = JoinSet::new();
     if let Some(policy) = policy {
-        let certs = parts::certificate_folders(settings);
-        let registry = std::sync::Arc::new(Registry::new(registry::Settings {
-            credentials: credentials.clone(),
-            certs,
-            ..registry::Settings::default()
-        }));
+        let registry = std::sync::Arc::new(setup::registry(settings, credentials.clone(), HashMap::new()));
         for scope in policy.scopes.iter().take(REGISTRIES) {
             let (registry, host) = (std::sync::Arc::clone(&registry), scope.host.clone());
             greetings.spawn(async move {
@@ -227,7 +224,7 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
 
 /// `/v2/`, where every Notary server answers, without credentials.
 async fn greet(settings: &Settings, server: &str, written: &NotarySettings) -> Result<Answer, NetError> {
-    let tls = parts::notary_tls(settings, written)
+    let tls = setup::notary_tls(settings, written)
         .map_err(|faults| NetError::Bad(faults.first().map(ToString::to_string).unwrap_or_default()))?;
     let url = Url::parse(&format!("{server}/v2/")).map_err(|error| NetError::Bad(error.to_string()))?;
     Client::new(&tls)?.get(&url, HeaderMap::new(), Bounds { bytes: GREETING_BYTES, time: SERVER_TIME }).await
@@ -326,7 +323,7 @@ fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
 
 /// What is kept of repositories.
 async fn standings(settings: &Settings, written: &NotarySettings, credentials: crate::net::auth::DockerConfig) -> Vec<Standing> {
-    match parts::notary(settings, written, credentials) {
+    match setup::notary(settings, written, credentials) {
         Ok(notary) => notary.standings().await,
         Err(_) => Vec::new(),
     }
