@@ -26,7 +26,7 @@ use crate::text::clean;
 use crate::trust::notary::{
     Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, Withdrawal, signer,
 };
-use crate::trust::tuf::{Pins, PinsError, TagView};
+use crate::trust::tuf::{OfferedRoot, Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
@@ -444,7 +444,15 @@ fn second(at: Timestamp) -> String {
 async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
     let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
-    check(&notary, &repository).await?;
+    if let Err(stop) = check(&notary, &repository).await {
+        return Err(match stop {
+            Stop::Refused { code, message } if code == TrustCode::RootNotTrusted.as_str() => {
+                let offered = notary.offered(&repository).await;
+                Stop::Refused { code, message: format!("{message}{}", offered.as_ref().map_or_else(String::new, not_trusted)) }
+            }
+            stop => stop,
+        });
+    }
     let (version, keys) =
         notary.root(&repository).await.ok_or_else(|| Stop::Unknown("the root of trust was not kept".to_owned()))?;
     if let Some(path) = &arguments.write {
@@ -462,6 +470,19 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
         None => text.push_str("compare them with what the owner says, then pin them with --write FILE"),
     }
     Ok(text)
+}
+
+/// The ids of a root that was refused, for comparing: without them nobody could pin it.
+fn not_trusted(root: &OfferedRoot) -> String {
+    let mut text = format!(
+        "\n\nNOT TRUSTED: the root that the server offers, version {}: what NOTARY_PINS and `docker trust inspect` call the key, then \
+         what `notary key list` calls it\n",
+        root.version
+    );
+    for (key, bare) in &root.keys {
+        text.push_str(&format!("  {key}  {bare}\n"));
+    }
+    text + "pin it only if the publisher reads you the same id, by phone or in person"
 }
 
 /// All that is kept, and whether somebody has to do something about it.

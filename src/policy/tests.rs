@@ -252,6 +252,7 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
     };
     let access = || vec![HostAccess { id: "volume-options", what: "device=/".into() }];
     let change = PluginCall::Change { plugin: "p".into(), change: PluginChange::Disable };
+    let removal = |change| Intent::Plugin(PluginCall::Change { plugin: "p".into(), change });
     for (intent, in_images, in_lockdown) in [
         (Intent::Read, "allow", "allow"),
         (Intent::Harmless, "allow", "allow"),
@@ -265,6 +266,8 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
         (Intent::Network { host_access: access(), subnets: vec![] }, "allow", "host-access"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Plugin(change), "allow", "posture-forbids"),
+        (removal(PluginChange::Remove), "allow", "posture-forbids"),
+        (removal(PluginChange::RemoveByForce), "setting-fault", "setting-fault"),
         (Intent::Ingest(Ingest::Load), "setting-fault", "setting-fault"),
         (Intent::Build(Build::Classic), "setting-fault", "setting-fault"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
@@ -333,7 +336,9 @@ fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
         Reason::Trust { image: long.clone(), error: TrustError::new(TrustCode::Invalid, format!("{long}\n\u{1b}[31m")) },
         Reason::ImageUnapproved { image: "a`; allowed\r\n\u{202e}".into() },
         Reason::RouteUnknown { route: long.clone() },
-        Reason::SettingFault { fault: long },
+        Reason::SettingFault { fault: long.clone(), posture: Posture::Images },
+        Reason::SettingFault { fault: long.clone(), posture: Posture::Lockdown },
+        Reason::FaultForbids { what: long.clone(), fault: long },
         Reason::NoImage,
     ];
     for reason in reasons {

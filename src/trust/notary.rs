@@ -32,7 +32,10 @@ pub use self::signers::{RequiredSigners, SignersError, signer};
 pub use self::standing::Standing;
 use self::state::{Bad, Base, Edition, Read, StateDir, Written};
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
-use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
+use super::tuf::{
+    Failure, Fault, FaultKind, Knowledge, Limits, OfferedRoot, Pins, Refusal, Stored, Subject, View, Yes, load, offered_root,
+    update,
+};
 use super::{
     Answer, Binding, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch,
 };
@@ -391,6 +394,22 @@ impl Notary {
         let known = lock(&entry.now).known.clone();
         self.inner.tidy(&entry);
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
+    }
+
+    /// The root that the server offers, which nothing vouches for: for a person to compare with the publisher's, where no pin lets
+    /// it pass. `None` where there is no server, or it has none that can be read.
+    pub async fn offered(&self, repository: &Repository) -> Option<OfferedRoot> {
+        let begun = Instant::now();
+        let server = Server {
+            session: Arc::clone(self.inner.session.as_ref()?),
+            credentials: Arc::clone(&self.inner.credentials),
+            repository: repository.clone(),
+            share: self.inner.share(false, self.inner.network_time),
+            answered: Arc::default(),
+            begun,
+            deadline: begun + self.inner.network_time,
+        };
+        offered_root(&server, self.inner.limits).await.ok().flatten()
     }
 }
 

@@ -20,7 +20,7 @@ pub use knowledge::{Knowledge, Refusal, RoleView, Stored, StoredFloor, TagView, 
 pub use limits::Limits;
 pub use pins::{Pins, PinsError};
 pub use role::{Expiry, RoleKind, RoleName};
-pub use update::{Failure, Fetch, Subject, load, roots_before, update};
+pub use update::{Failure, Fetch, OfferedRoot, Subject, load, offered_root, roots_before, update};
 
 /// What is wrong with trust data, in which role.
 #[derive(Debug, Clone, PartialEq, Eq)]

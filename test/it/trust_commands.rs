@@ -1130,12 +1130,17 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         repo.publish()
     };
     for (earlier, served, code, remedy) in [
-        (None, Files::new(), "no-trust-data", "ask its publisher to sign it"),
+        (
+            None,
+            Files::new(),
+            "no-trust-data",
+            "first check NOTARY on this host (img-authz settings); then ask the publisher to sign it",
+        ),
         (None, unsigned(), "not-signed", "ask its publisher to sign this tag"),
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
         (Some(&new), old, "trust-rolled-back", "only if it was reinstalled: img-authz help trust-rolled-back"),
-        (Some(&new), Files::new(), "trust-withdrawn", "if the Notary server was reinstalled: img-authz help trust-withdrawn"),
+        (Some(&new), Files::new(), "trust-withdrawn", "first check NOTARY on this host (img-authz settings)"),
     ] {
         let place = Place::new();
         if let Some(earlier) = earlier {
@@ -1197,6 +1202,23 @@ fn what_another_server_says_is_kept_apart_from_what_the_gate_knows() {
     // Each server has a memory of its own.
     let again = Server::files(Repo::docker(root_key(GUN)).publish());
     run(&["verify", &image], Some(&again), &again).yes();
+}
+
+#[test]
+fn the_ids_of_a_root_that_is_refused_are_shown_for_comparing_and_nothing_of_them_is_written() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let keys = ended(start(place.about("pin", &server).arg("--json")));
+    let keys: Value = serde_json::from_str(&keys.out).unwrap();
+    let key = keys["certs"][GUN][0].as_str().unwrap().to_owned();
+    let other = Place::new();
+    let pins = other.write("pins.json", &json!({ "certs": { GUN: ["0".repeat(64)] } }).to_string());
+    let written = other.write("written.json", "{}");
+    let refused = ended(start(other.about("pin", &server).arg("--pins").arg(&pins).arg("--write").arg(&written)));
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
+    let ids = refused.err.split("NOT TRUSTED").nth(1).unwrap_or_else(|| panic!("{refused:?}"));
+    let line = ids.lines().find(|line| line.contains(&key)).unwrap_or_else(|| panic!("{key}: {ids}"));
+    assert_eq!(line.split_whitespace().filter(|id| id.len() == 64).count(), 2, "{line}");
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "{}");
 }
 
 #[test]
