@@ -50,7 +50,7 @@ pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let mut found = Vec::new();
     let shown = quoted(package.unwrap_or(version));
     let is_debians = |first: &[&str]| package.is_some_and(|package| first.iter().any(|first| is_mended(package, first)));
-    let unless = if package.is_none() { ", unless its distribution has mended it" } else { "" };
+    let unless = if package.is_none() { ", unless its distribution has fixed it" } else { "" };
     let hidden =
         |what: &str| format!("engine {shown} does not show plugins {what}{unless}; this gate refuses what it is not shown");
     if !FIXED_2024.iter().any(|(from, to)| (*from..*to).contains(&numbers)) && !is_debians(&DEBIAN_2024) {
