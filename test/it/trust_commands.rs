@@ -1205,6 +1205,24 @@ fn what_another_server_says_is_kept_apart_from_what_the_gate_knows() {
 }
 
 #[test]
+fn a_new_file_of_pins_has_those_that_are_set_already() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let set =
+        json!({ "disable_tofu": true, "certs": { GUN: ["0".repeat(64)], "r.example/other": ["1".repeat(64)] } }).to_string();
+    let free = json!({ "certs": { "r.example/other": ["1".repeat(64)] } }).to_string();
+    let pins = place.write("new/x", "").with_file_name("pins.json");
+    let wrote = ended(start(place.about("pin", &server).arg("--write").arg(&pins).env("NOTARY_PINS", &free)));
+    assert_eq!(wrote.code, Some(0), "{wrote:?}");
+    assert!(wrote.out.contains("not in force until NOTARY_PINS has it") && wrote.out.contains("were set before"), "{wrote:?}");
+    let written = std::fs::read_to_string(&pins).unwrap();
+    assert!(written.contains("r.example/other") && written.contains(GUN), "{written}");
+    // A root that the pins refuse is not written into any.
+    let refused = place.write("refused/x", "").with_file_name("pins.json");
+    let ran = ended(start(place.about("pin", &server).arg("--write").arg(&refused).env("NOTARY_PINS", &set)));
+    assert!(ran.code == Some(2) && !refused.exists(), "{ran:?}");
+}
+
+#[test]
 fn the_ids_of_a_root_that_is_refused_are_shown_for_comparing_and_nothing_of_them_is_written() {
     let (place, server) = (Place::new(), Server::files(good()));
     let keys = ended(start(place.about("pin", &server).arg("--json")));

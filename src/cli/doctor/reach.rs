@@ -646,6 +646,7 @@ mod tests {
             roles: Vec::new(),
             is_renewed: true,
             fault: expires.is_none().then(|| "it does not verify".to_owned()),
+            code: None,
         };
         let (good, soon, past) = (Some("2026-12-06T00:00:00Z"), Some("2026-11-24T00:00:00Z"), Some("2026-11-22T02:59:59Z"));
         for (standings, expected) in [
@@ -691,6 +692,7 @@ mod tests {
             roles: Vec::new(),
             is_renewed: true,
             fault: fault.map(str::to_owned),
+            code: None,
         };
         let signed_until = |kind: RoleKind, expires: &str| Standing {
             roles: vec![Expiry { role: "x".into(), kind, expires: at(expires) }],
