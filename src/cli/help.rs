@@ -267,7 +267,7 @@ mod tests {
         let read = "all: `img-authz help MODE`; and how (img-authz help MODE)\n\nhow (img-authz help MODE).";
         assert_eq!(unlinked(text, &["MODE"]), read);
         let twice = |section: &Section| section.text.split("\n\n").any(|part| part.contains("): `img-authz help"));
-        assert!(!sections().iter().any(|section| twice(section)));
+        assert!(!sections().iter().any(twice));
     }
 
     #[test]

@@ -359,7 +359,7 @@ fn parse(texts: &[String]) -> Result<Vec<ImageName>, String> {
 
 /// `90d`, `12h`, `4w`, a date (its first moment, UTC) or a time. It must be to come.
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let bad = || format!("`{text}` is no time to come; write 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z");
+    let bad = || format!("`{text}` is not a time to come; write 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z");
     // Nobody approves for minutes; `90m` was meant as months.
     let time = match when::span(text).filter(|_| text.ends_with(['h', 'd', 'w'])) {
         Some(span) => now.checked_add(span).ok(),

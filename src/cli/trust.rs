@@ -716,17 +716,17 @@ fn changed(repository: &impl std::fmt::Display, message: &str) -> Change {
 /// What to do about a bundle that is not taken in.
 const fn import_remedy(code: TrustCode) -> &'static str {
     match code {
-        TrustCode::Expired | TrustCode::ImportExpired => "export it anew where Notary is reached, and check this host's clock",
+        TrustCode::Expired | TrustCode::ImportExpired => "export it again where Notary is reached, and check this host's clock",
         TrustCode::RolledBack => {
-            "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
+            "this host has seen newer trust data: export again where Notary is reached; if that is refused too, ask the publisher"
         }
         TrustCode::Withdrawn => {
             "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal"
         }
         TrustCode::RootNotTrusted => {
-            "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
+            "export it again with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
         }
-        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it anew",
+        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it again",
         TrustCode::Misconfigured => "see who may write the state folder",
         // What only a server, a list or a registry answers.
         TrustCode::Unreachable
@@ -739,7 +739,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry
-        | TrustCode::NotImported => "export it anew",
+        | TrustCode::NotImported => "export it again",
     }
 }
 
@@ -888,14 +888,14 @@ fn add_pin(path: &Path, set: Option<&str>, repository: &Repository, keys: &[Stri
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => set.map_or_else(|| Ok(json!({})), read)?,
         Err(error) => return Err(error.to_string()),
     };
-    let top = block.as_object_mut().ok_or("it is no JSON object")?;
+    let top = block.as_object_mut().ok_or("it is not a JSON object")?;
     let top = match name_in(top, "trust_pinning") {
-        Some(name) => top.get_mut(&name).and_then(|inner| inner.as_object_mut()).ok_or("`trust_pinning` is no JSON object")?,
+        Some(name) => top.get_mut(&name).and_then(|inner| inner.as_object_mut()).ok_or("`trust_pinning` is not a JSON object")?,
         None => top,
     };
     let name = name_in(top, "certs").unwrap_or_else(|| "certs".to_owned());
     let certs = top.entry(name).or_insert_with(|| json!({}));
-    let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
+    let certs = certs.as_object_mut().ok_or("`certs` is not a JSON object")?;
     // The same repository in another case is the same pin: both would be one too many.
     while let Some(name) = name_in(certs, repository.as_str()) {
         certs.remove(&name);

@@ -64,8 +64,8 @@ fn all_faults_are_told_at_once_with_their_keys() {
     NOTARY: `http://n.example` is plain http; trust data must come over https
     NOTARY_ROOT_CA: is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path
     NOTARY_PINS: is not a JSON object (notary's trust_pinning block)
-    NOTARY_SIGNERS: `team/*` is no repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)
-    NOTARY_SIGNERS: `QA` is no signer's name (lower-case letters, digits, - and _)
+    NOTARY_SIGNERS: `team/*` is not a repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)
+    NOTARY_SIGNERS: `QA` is not a signer's name (lower-case letters, digits, - and _)
     FRESHNESS: `1h` is not a number of seconds from 0 to 3600
     ON_OUTAGE: `allow` is neither `run` nor `deny`
     STALE_LIMIT: `0` is not a number of hours from 1 to 720

@@ -636,7 +636,7 @@ impl Inner {
             }
             // The pin says which root counts; versions begin anew.
             Read::Damaged(why) if self.pins.names(name) => {
-                tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
+                tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched again");
                 self.state.set_aside(name);
                 lock(&entry.now).base.edition = None;
                 return Ok(());
@@ -1004,7 +1004,7 @@ impl Inner {
             }
             FetchError::Full(error) => return Miss::Unsure(error),
             FetchError::NoJson { host } => {
-                let message = format!("`{host}` answers with something that is no trust data");
+                let message = format!("`{host}` answers with something that is not trust data");
                 (unreachable(message.clone()), Miss::Refused(TrustError::new(TrustCode::Invalid, message)))
             }
             FetchError::Net(error) => {
@@ -1143,7 +1143,7 @@ impl Drop for Landing<'_> {
 
 /// State that counts and cannot be used.
 fn unusable(repository: &str, why: &str) -> TrustError {
-    let message = format!("what is kept of `{repository}` {why}; if that is no attack: img-authz trust forget {repository}");
+    let message = format!("what is kept of `{repository}` {why}; if that was not an attack: img-authz trust forget {repository}");
     TrustError::new(TrustCode::Misconfigured, message)
 }
 

@@ -219,7 +219,7 @@ fn told(asked: Asked, names: Names<'_>, is_recorded: Option<bool>, any_listed: b
         }
         Asked::Passed if is_recorded == Some(true) => vec![Finding::warning(
             "mode-permissive",
-            format!("{shown} was asked about a call it should refuse, recorded it, and let it pass: MODE is permissive"),
+            format!("{shown} was asked about a call it should refuse, recorded it, and allowed it: MODE is permissive"),
             "set MODE=enforce once the audit log holds no surprises",
         )],
         Asked::Passed => {

@@ -40,7 +40,8 @@ const DEBIAN_2026: [&str; 2] = ["26.1.5+dfsg1-9+deb13u1", "28.5.2+dfsg4-2"];
 /// this gate weaker, which refuses what it is not shown.
 pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let Some(numbers) = numbers(version) else {
-        let evidence = format!("the engine's version {} is no release's, so its known holes cannot be told", quoted(version));
+        let evidence =
+            format!("the engine's version {} is not a release's, so its known holes are not known here", quoted(version));
         return vec![Finding::info(
             "engine-version",
             evidence,

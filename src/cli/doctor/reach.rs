@@ -154,7 +154,7 @@ fn list(place: &Place) -> Option<Finding> {
 fn weaknesses(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
     if policy.mode == Mode::Permissive {
-        let evidence = "MODE is permissive: refusals are recorded and let pass";
+        let evidence = "MODE is permissive: refusals are recorded, and the calls are allowed";
         findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
     let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.host.as_str())).collect();
