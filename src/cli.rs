@@ -124,7 +124,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),
         Command::Plugin(arguments) => plugin::run(&arguments, &settings),
-        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings, None),
+        Command::Trust(arguments) if arguments.needs_no_gate() => trust::run(&arguments, &settings, None),
         Command::Trust(arguments) => {
             let place = Place::find(settings.clone());
             let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);

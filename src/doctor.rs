@@ -123,8 +123,7 @@ async fn find(
         findings.extend(files::state(settings));
         findings.extend(files::credentials(settings, policy.as_ref()));
     } else {
-        let remedy = "run this as root on the gate's host; for a gate without a managed plugin set STATE_DIR to its state folder";
-        findings.push(Finding::warning("settings-unknown", place.told(), remedy));
+        findings.push(Finding::warning("settings-unknown", place.told(), unknown_settings(rustix::process::geteuid().is_root())));
     }
 
     progress("the engine …");
@@ -153,8 +152,9 @@ async fn find(
     let alive = place.alive(view).await;
     let found =
         enrolment::plugin(&gate, plugins.as_ref().map(|_| plugin.clone()).map_err(Clone::clone), |path| view.find(path)).await;
-    let stands = if plugin.as_ref().is_some_and(|plugin| !plugin.enabled) {
-        daemon::Stands::Disabled
+    let stands = if let Some(plugin) = &plugin {
+        // Also where a socket of the same name lies beside it.
+        if plugin.enabled { daemon::Stands::There } else { daemon::Stands::Disabled }
     } else if found.iter().any(|finding| finding.id == "plugin" && finding.severity == Severity::Ok) {
         daemon::Stands::There
     } else if plugins.is_ok() {
@@ -164,10 +164,20 @@ async fn find(
     };
     findings.extend(found);
     let names = daemon::Names { gate: &gate, id: plugin.as_ref().map(|plugin| plugin.id.as_str()), stands };
-    let (file, found) = daemon::file(&path, read, flags, names);
-    findings.extend(found);
+    let (file, mut found) = daemon::file(&path, read, flags, names);
+    if found.iter().any(|finding| finding.id == "daemon-json") {
+        is_gone(&mut findings);
+    }
     let is_socket = |name: &str| enrolment::has_socket(name, |path| view.find(path));
-    findings.extend(daemon::others(&path, file.as_ref(), plugins.as_deref().ok(), names, is_socket));
+    let known = plugins.as_deref().ok();
+    match daemon::misspelt(&path, file.as_ref(), known, names, is_socket) {
+        Some(misspelt) => {
+            found.retain(|finding| finding.id != "daemon-json-gate-missing");
+            found.push(misspelt);
+        }
+        None => found.extend(daemon::others(&path, file.as_ref(), known, names, is_socket)),
+    }
+    findings.extend(found);
     if alive == Some(Alive::Silent) {
         findings.push(enrolment::silent(&gate, plugin.is_some()));
     }
@@ -195,18 +205,40 @@ async fn find(
     findings
 }
 
+/// What to do where the gate's settings are not known.
+const fn unknown_settings(is_root: bool) -> &'static str {
+    if is_root {
+        "if dockerd does not run, the engine's data root may not be known: STATE_DIR=<data root>/plugins/ID/propagated-mount img-authz doctor; \
+         for a gate without a managed plugin set STATE_DIR to its state folder"
+    } else {
+        "run this as root on the gate's host; for a gate without a managed plugin set STATE_DIR to its state folder"
+    }
+}
+
+/// daemon.json names the gate: where that is not there, dockerd refuses every call, also the one that would install it.
+fn is_gone(findings: &mut [Finding]) {
+    for finding in findings.iter_mut().filter(|finding| finding.id == "plugin-missing") {
+        enrolment::GONE.clone_into(&mut finding.remedy);
+    }
+}
+
 /// An engine that does not answer, and why as far as that is known.
 fn unreachable(error: &EngineError, socket: &Path, alive: Option<&Alive>) -> Finding {
     let evidence = clean(&error.to_string());
-    let is_denied =
-        std::os::unix::net::UnixStream::connect(socket).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    if is_denied {
+    let connected = std::os::unix::net::UnixStream::connect(socket);
+    if connected.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
         let evidence = format!("{} may not be opened by this user", quoted(&socket.display().to_string()));
         return Finding::warning("engine-unreachable", evidence, "run this as root");
     }
     if alive == Some(&Alive::Silent) {
         let evidence = format!("{evidence}: the engine waits for the gate, which does not answer");
         return Finding::critical("engine-unreachable", evidence, "first get rid of the cause: see gate-not-answering");
+    }
+    if connected.is_ok() {
+        // It runs: what it waits for, or fails with, may be a plugin.
+        let remedy = "the engine runs, and may wait for the gate: take the gate out of daemon.json and reload dockerd (kill -HUP \"$(cat \
+                      /run/docker.pid)\"), then run this again; else see journalctl -u docker";
+        return Finding::critical("engine-unreachable", evidence, remedy);
     }
     let remedy = "start the engine (journalctl -u docker says why it does not), or set DOCKER_HOST to its socket; it does not start \
                   while daemon.json names a plugin that is disabled or missing";
@@ -268,6 +300,28 @@ mod tests {
         findings.extend([Finding::warning("settings-fault", "one", ""), Finding::warning("settings-fault", "two", "")]);
         once(&mut findings);
         assert_eq!(findings.iter().map(|one| one.evidence.as_str()).collect::<Vec<_>>(), ["seen", "", "one", "two"]);
+    }
+
+    #[test]
+    fn a_gate_that_is_gone_is_taken_out_before_it_is_installed_and_root_is_not_told_to_be_root() {
+        let mut findings = [Finding::critical("plugin-missing", "x", "install the gate"), Finding::ok("daemon-json", "y")];
+        is_gone(&mut findings);
+        assert!(findings[0].remedy.starts_with("remove it from daemon.json, reload dockerd, then install"));
+        assert_eq!(findings[1].remedy, "");
+        assert!(unknown_settings(true).contains("STATE_DIR=<data root>/plugins/ID/propagated-mount"));
+        assert!(!unknown_settings(true).contains("as root") && unknown_settings(false).contains("as root"));
+    }
+
+    #[test]
+    fn an_engine_that_runs_and_does_not_answer_may_wait_for_the_gate() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let error = EngineError::Timeout { call: "GET /version".into() };
+        assert!(unreachable(&error, &socket, None).remedy.starts_with("start the engine"));
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let found = unreachable(&error, &socket, None);
+        assert!(found.remedy.contains("take the gate out of daemon.json and reload"), "{}", found.remedy);
+        assert!(unreachable(&error, &socket, Some(&Alive::Silent)).remedy.contains("gate-not-answering"));
     }
 
     #[test]

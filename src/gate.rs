@@ -746,8 +746,8 @@ impl Gate {
                     (*setting).clone_into(&mut entry.message);
                 }
                 if facts.about_self {
-                    "a call about this gate's own plugin was let pass".clone_into(&mut entry.message);
-                    tracing::warn!(action = entry.action, "a call about this gate's own plugin was let pass");
+                    "a call about this gate's own plugin was allowed".clone_into(&mut entry.message);
+                    tracing::warn!(action = entry.action, "a call about this gate's own plugin was allowed");
                 }
             }
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {

@@ -129,6 +129,9 @@ impl Policy {
     }
 
     /// One registry, whose images this verifier vouches for. For tests.
+    ///
+    /// # Panics
+    /// If `host` is not one.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn of(posture: Posture, host: &str, verifier: &VerifierName, binding: Binding) -> Self {

@@ -286,7 +286,7 @@ mod tests {
         assert!(is_ours_to_find_out(&engine) && is_ours_to_find_out(&Reason::Deadline { seconds: 8 }));
         // What the gate itself would say is one.
         assert!(!is_ours_to_find_out(&Reason::NoImage));
-        assert!(!is_ours_to_find_out(&Reason::SettingFault { fault: String::new() }));
+        assert!(!is_ours_to_find_out(&Reason::SettingFault { fault: String::new(), posture: crate::policy::Posture::Images }));
         assert!(untold(&engine, "gate:3", Some(&Alive::Silent)).contains("`gate:3` does not answer"));
         assert!(untold(&engine, "gate:3", Some(&Alive::Yes)).contains("no socket"));
     }

@@ -107,13 +107,13 @@ mod tests {
     #[test]
     fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
         let findings =
-            [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
-        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → mend it\n\
+            [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "correct it"), Finding::ok("engine-version", "20.10.24")];
+        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → correct it\n\
                         ok        engine-version  20.10.24\n\n\
                         This host is not protected as it should be: 1 critical, 0 warnings; img-authz help ID explains each.\n";
         assert_eq!(text(&findings), expected);
         let json = serde_json::to_value(&findings).unwrap();
         assert_eq!(json[0]["severity"], "critical");
-        assert_eq!(json[0]["remedy"], "mend it");
+        assert_eq!(json[0]["remedy"], "correct it");
     }
 }

@@ -18,7 +18,7 @@ use crate::text::clean;
 pub(super) const FILE_BYTES: u64 = 1 << 20;
 /// Most processes, descriptors and sockets looked at. Stops a crowded host from taking for ever.
 const MOST: usize = 100_000;
-/// Most names of daemon.json that are told of one by one.
+/// Most names of daemon.json that are reported one by one.
 const MOST_NAMED: usize = 8;
 /// The ports of swarm: management, and the nodes' gossip.
 const SWARM_PORTS: [u16; 2] = [2377, 7946];
@@ -51,6 +51,11 @@ pub(super) enum Stands {
 }
 
 impl Names<'_> {
+    /// Whether there is a plugin of that name; it may be disabled.
+    const fn is_there(&self) -> bool {
+        matches!(self.stands, Stands::There | Stands::Disabled)
+    }
+
     /// How to put the gate into the chain, by its exact name; never one that is not there and enabled.
     pub(super) fn put_in(&self) -> String {
         let gate = clean(self.gate);
@@ -61,8 +66,9 @@ impl Names<'_> {
             Stands::Missing => "first install and enable the gate (README, Install), until docker plugin ls shows it as enabled; then \
                                 repeat this, which says how to name it. A reload that names a plugin that is not there ends dockerd"
                 .to_owned(),
-            Stands::Unknown => "first see docker plugin ls: only a plugin that it shows as enabled may be named in daemon.json, by that very \
-                                name; a reload with any other ends dockerd"
+            Stands::Unknown => "if dockerd does not run: remove the line \"authorization-plugins\" from daemon.json and start dockerd. Then see \
+                                docker plugin ls: name in daemon.json only a plugin that it shows as enabled, by that very name (a reload \
+                                with any other ends dockerd), and reload"
                 .to_owned(),
         }
     }
@@ -101,15 +107,16 @@ pub(super) fn file(
         Ok(file) => file,
         Err(why) => {
             let evidence =
-                format!("{shown} is no JSON object ({}): dockerd takes no reload with it, and does not start", clean(&why));
-            return (None, vec![Finding::critical("daemon-json-invalid", evidence, &format!("mend the file, {RELOAD}"))]);
+                format!("{shown} is not a JSON object ({}): dockerd ignores the reload, and does not start", clean(&why));
+            return (None, vec![Finding::critical("daemon-json-invalid", evidence, &format!("correct the file, {RELOAD}"))]);
         }
     };
     let mut findings = Vec::new();
     for key in file.near_misses() {
         // Measured on 20.10: dockerd knows its flag's name as a key, which sets nothing; any other key stops it at its start.
         // A reload does not look at keys at all, and drops the plugins.
-        let then = if key == "authorization-plugin" { "takes it in silence, and sets nothing" } else { "does not start with it" };
+        let then =
+            if key == "authorization-plugin" { "accepts it without an error and ignores it" } else { "does not start with it" };
         let evidence = format!(
             "{shown} has the key {}; the key is `authorization-plugins`: dockerd {then}, and a reload ends what is enforced",
             quoted(key)
@@ -164,7 +171,7 @@ pub(super) fn others(
     let Listed::Plugins(listed) = file.plugins() else { return Vec::new() };
     let shown = quoted(&path.display().to_string());
     let mut findings = Vec::new();
-    // The gate's own state is told as such.
+    // The gate's own state is reported as such.
     for name in listed.iter().filter(|name| !(names.fits(name) && names.stands != Stands::Missing)).take(MOST_NAMED) {
         let (what, do_first) = match plugins.iter().find(|plugin| is_called(plugin, name)) {
             Some(plugin) if plugin.enabled => continue,
@@ -180,6 +187,39 @@ pub(super) fn others(
         findings.push(Finding::critical("daemon-json-plugin", evidence, &remedy));
     }
     findings
+}
+
+/// The one name in daemon.json that is of no plugin, where the gate is there and not named: that name was meant for it.
+pub(super) fn misspelt(
+    path: &Path,
+    file: Option<&DaemonFile>,
+    plugins: Option<&[Plugin]>,
+    names: Names<'_>,
+    is_socket: impl Fn(&str) -> bool,
+) -> Option<Finding> {
+    let (file, plugins) = (file?, plugins?);
+    let Listed::Plugins(listed) = file.plugins() else { return None };
+    if !names.is_there() || listed.iter().any(|name| names.fits(name)) {
+        return None;
+    }
+    let is_missing = |name: &&String| !plugins.iter().any(|plugin| is_called(plugin, name)) && !is_socket(name);
+    let mut missing = listed.iter().filter(is_missing);
+    let (Some(name), None) = (missing.next(), missing.next()) else { return None };
+    let evidence = format!(
+        "{} names plugin {}, which is not there, and not the gate {}: dockerd does not start with that, and a reload or restart ends it",
+        quoted(&path.display().to_string()),
+        quoted(name),
+        quoted(names.gate)
+    );
+    let first =
+        if names.stands == Stands::Disabled { format!("docker plugin enable {}, ", clean(names.gate)) } else { String::new() };
+    let remedy = format!(
+        "{first}replace {} by {} in daemon.json, {RELOAD}. Where dockerd does not run: remove the line, start dockerd, see docker plugin \
+         ls, then name the gate and reload",
+        quoted(name),
+        quoted(names.gate)
+    );
+    Some(Finding::critical("daemon-json-plugin", evidence, &remedy))
 }
 
 /// Where the engine listens beside its socket.
@@ -359,8 +399,9 @@ mod tests {
         assert!(advice(Stands::There).contains(line));
         assert!(advice(Stands::Disabled).starts_with("first docker plugin enable gate:3 "));
         for stands in [Stands::Missing, Stands::Unknown] {
-            assert!(!advice(stands).contains("authorization-plugins") && advice(stands).contains("ends dockerd"), "{stands:?}");
+            assert!(!advice(stands).contains("\": [") && advice(stands).contains("ends dockerd"), "{stands:?}");
         }
+        assert!(advice(Stands::Unknown).starts_with("if dockerd does not run: remove the line"));
     }
 
     #[test]
@@ -377,6 +418,31 @@ mod tests {
         assert!(ids(r#""img-authz""#, Stands::There)[0].contains("`img-authz`, which is not there"));
         assert!(ids(r#""gate:3","off""#, Stands::There)[0].contains("`off`, which is disabled"));
         assert_eq!(ids(r#""off""#, Stands::There).len(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_name_of_the_gate_is_one_finding_with_the_right_name() {
+        let plugin = |name: &str| Plugin { id: "6".repeat(64), name: name.into(), enabled: true, ..Plugin::default() };
+        let plugins = [plugin("gate:3"), plugin("opa:latest")];
+        let of = |listed: &str, stands| {
+            let file = DaemonFile::read(&format!(r#"{{"authorization-plugins":[{listed}]}}"#)).unwrap();
+            let names = Names { gate: "gate:3", id: None, stands };
+            misspelt(Path::new("/x"), Some(&file), Some(&plugins), names, |_| false).map(|finding| finding.remedy)
+        };
+        assert!(
+            of(r#""gaet:3""#, Stands::There).unwrap().starts_with("replace `gaet:3` by `gate:3` in daemon.json, then reload")
+        );
+        assert!(of(r#""opa","gate""#, Stands::There).unwrap().starts_with("replace `gate` by `gate:3`"));
+        assert!(of(r#""gaet:3""#, Stands::Disabled).unwrap().starts_with("docker plugin enable gate:3, replace"));
+        for (listed, stands) in [
+            (r#""gate:3","gaet:3""#, Stands::There),
+            (r#""gaet:3","gata:3""#, Stands::There),
+            (r#""opa""#, Stands::There),
+            (r#""gaet:3""#, Stands::Missing),
+            (r#""gaet:3""#, Stands::Unknown),
+        ] {
+            assert_eq!(of(listed, stands), None, "{listed} {stands:?}");
+        }
     }
 
     #[test]

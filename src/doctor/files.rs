@@ -43,7 +43,7 @@ pub(super) fn state(settings: &Settings) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if !metadata.is_dir() {
-        let evidence = format!("{shown} is no folder: the gate keeps nothing across restarts");
+        let evidence = format!("{shown} is not a folder: the gate keeps nothing across restarts");
         findings.push(Finding::warning("state-folder", evidence, "set STATE_DIR to a folder of the gate's own"));
     } else if metadata.mode() & 0o022 != 0 || metadata.uid() != 0 {
         let evidence = format!(
@@ -54,7 +54,10 @@ pub(super) fn state(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::critical(
             "state-folder-open",
             evidence,
-            "chown root and chmod 0700 the folder; look for strange files in it first",
+            &format!(
+                "first look for files in it that root did not make (ls -lan); then chown root:root and chmod 0700 {}",
+                clean(&folder.display().to_string())
+            ),
         ));
     } else if let Err(error) = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK) {
         // Said of us, who are root as well: a file system that is full of holes, or mounted read-only.
@@ -92,7 +95,11 @@ fn names_held(path: &Path, now: jiff::Timestamp) -> Option<Finding> {
         }
         Err(error) => {
             let evidence = format!("{shown} cannot be read: {error}");
-            Some(Finding::info("names-held", evidence, "run this as root; if it is damaged, restart the gate"))
+            Some(Finding::info(
+                "names-held",
+                evidence,
+                "run this as root; if it is damaged: docker plugin disable, docker plugin enable the gate, then reload dockerd",
+            ))
         }
     }
 }

@@ -216,7 +216,7 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
     let codes: Vec<&str> = unsure.collect();
     if let Some(first) = codes.first() {
         let evidence = format!("{} containers and images could not be judged, the first because of {first}", codes.len());
-        findings.push(Finding::warning("content-unknown", evidence, "mend what cannot be reached, then repeat this"));
+        findings.push(Finding::warning("content-unknown", evidence, "repair what cannot be reached, then repeat this"));
     } else if *left > 0 {
         let evidence = format!("{left} containers and images were not judged: there are too many, or it took too long");
         findings.push(Finding::info("content-unknown", evidence, "img-authz check says it of each"));

@@ -42,7 +42,8 @@ const PLUGINS: usize = 256;
 const DAEMON_BYTES: u64 = 1 << 20;
 
 /// What to do where no gate is found.
-const WHERE: &str = "run this as root on the gate's host; PLUGIN names the gate's plugin, STATE_DIR its state folder";
+const WHERE: &str = "run this as root on the gate's host; PLUGIN names the gate's plugin, STATE_DIR its state folder (<the engine's data \
+                     root>/plugins/ID/propagated-mount)";
 /// What says where things are, and nothing of what is allowed.
 const PLACES: [&str; 5] = ["DOCKER_HOST", "DOCKER_CONFIG", "HTTPS_PROXY", "NO_PROXY", "LOG"];
 
@@ -302,10 +303,12 @@ impl Place {
         let faults = match (self.faults.first(), self.is_void) {
             (None, _) => match self.file_faults.first() {
                 None => String::new(),
-                Some(fault) => format!("; a file is at fault, what it last held counts: {}", clean(fault)),
+                Some(fault) => format!("; a file is wrong and NOT used; what it last held is: {}", clean(fault)),
             },
-            (Some(fault), true) => format!("; at fault, with no earlier good ones: {}", clean(fault)),
-            (Some(fault), false) => format!("; those that it was given are at fault, the last good ones count: {}", clean(fault)),
+            (Some(fault), true) => format!("; they are wrong, and there are no earlier good ones: {}", clean(fault)),
+            (Some(fault), false) => {
+                format!("; the new settings are wrong and NOT used; the last good ones are: {}", clean(fault))
+            }
         };
         let whose = match (&self.basis, &self.in_force) {
             (Ok(Basis::Gate), Some(said)) => format!("in force in {name} since {:.0}", said.read),
@@ -531,7 +534,7 @@ mod tests {
         write(&said(&given, Some(Settings::default().with("REGISTRY", "good.example"))));
         let place = Place::of_plugin(&Settings::default(), found.clone(), root.path());
         assert_eq!((place.basis.clone(), place.settings.get("REGISTRY")), (Ok(Basis::Gate), Some("good.example")));
-        assert!(!place.is_void && place.told().contains("the last good ones count"), "{}", place.told());
+        assert!(!place.is_void && place.told().contains("the last good ones are"), "{}", place.told());
         // None are.
         write(&said(&given, None));
         let place = Place::of_plugin(&Settings::default(), found.clone(), root.path());

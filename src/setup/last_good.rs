@@ -87,7 +87,7 @@ impl LastGood {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (BTreeMap::<String, Texts>::new(), false),
             // The cause is not told: it may quote a secret.
             Ok(Err(_)) | Err(_) => {
-                tracing::error!(path = %path.display(), "the last good content of files cannot be read, and is made anew");
+                tracing::error!(path = %path.display(), "the last good content of files cannot be read, and is made again");
                 (BTreeMap::new(), true)
             }
         };

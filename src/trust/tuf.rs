@@ -26,7 +26,7 @@ pub use limits::Limits;
 pub use pins::{Pins, PinsError};
 pub use role::{Expiry, RoleKind, RoleName};
 pub use roles::Refusal;
-pub use update::{Failure, Fetch, Subject, load, roots_before, update};
+pub use update::{Failure, Fetch, OfferedRoot, Subject, load, offered_root, roots_before, update};
 pub use view::{RoleView, TagView, View};
 
 /// What is wrong with trust data, in which role.

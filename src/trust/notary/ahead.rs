@@ -129,7 +129,7 @@ impl Inner {
             }
             let (repository, expires) = (&*outlook.repository, soon.join(", "));
             let what = match (self.session.is_some(), outlook.is_renewed) {
-                (true, true) => "trust data expires soon; its owner must sign anew",
+                (true, true) => "trust data expires soon; its owner must sign again",
                 (true, false) => "trust data expires soon, and the Notary server is not there to renew it",
                 (false, _) => "imported trust data expires soon; import a newer bundle",
             };

@@ -337,7 +337,7 @@ fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
     };
     let kind = file.metadata().map_err(failed)?;
     if !kind.is_file() || kind.len() > FILE_BYTES {
-        return Err(Unread::Wrong("it is no file, or too large".to_owned()));
+        return Err(Unread::Wrong("it is not a file, or too large".to_owned()));
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;

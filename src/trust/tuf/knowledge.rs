@@ -391,7 +391,7 @@ impl Knowledge {
             return missing(match self.roles.held.get(signer) {
                 Some(_) => format!("may not sign tag `{tag}`: its paths do not cover it"),
                 None if is_added => format!("has not signed tag `{tag}`"),
-                None => format!("is no signer of `{}`", self.repository),
+                None => format!("is not a signer of `{}`", self.repository),
             });
         };
         match held.file.body.targets.get(tag.as_str()).map(|entry| entry.digest) {
