@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::certificate::Certificate;
 use super::file::{File, Root, Snapshot, Stamp};
 use super::hex;
-use super::index::{Index, NAMED};
+use super::index::{Index, Live, NAMED};
 use super::proof::Proof;
 use super::role::{Expiry, RoleKind, RoleName};
 use super::roles::{Refusal, Roles};
@@ -316,13 +316,13 @@ impl Knowledge {
             let mut worst = None;
             let accepted = self.roles.accepted();
             for under in digests.iter().map(|digest| index.under(accepted, digest)) {
-                let mut live = under.live.iter().filter(|(_, until)| at < *until).map(|(tag, _)| tag);
+                let mut live = under.live.iter().filter(|live| at < live.until);
                 // Without one that holds, the one that held longest says why not; or one that never did.
-                let tag = live.next().or(under.live.first().map(|(tag, _)| tag)).or(under.refused.as_ref());
+                let tag = live.next().or(under.live.first()).map(|live| &live.tag).or(under.refused.as_ref());
                 match tag.map(|tag| self.judge(tag, require, now, NAMED)) {
                     Some(Ok(mut yes)) => {
-                        for tag in live {
-                            let more = index.signers(accepted, tag, at).take(NAMED).map(str::to_owned);
+                        for Live { tag, number, .. } in live {
+                            let more = index.signers_of(*number, at).take(NAMED).map(str::to_owned);
                             let more: Vec<String> = more.filter(|signer| !yes.signers.contains(signer)).collect();
                             yes.signers.extend(more);
                             yes.tags.push(tag.clone());
