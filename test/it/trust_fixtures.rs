@@ -618,7 +618,7 @@ fn reading(all: &mut Cases) {
         let role = ["timestamp", "root", "snapshot", "targets", "targets/releases"][index % 5];
         all.docker(name, what, INVALID, move |repo| text(repo, role, edit));
     }
-    all.docker("reading-invalid-utf8", "a byte that is not text", INVALID, |repo| {
+    all.docker("reading-invalid-utf8", "a byte that is no text", INVALID, |repo| {
         repo.edit_bytes("targets", |mut raw| {
             let at = raw.windows(7).position(|window| window == b"Targets").unwrap();
             raw[at] = 0xff;
