@@ -1065,6 +1065,7 @@ fn status_tells_what_must_be_signed_anew_and_ends_with_2_for_it() {
     place.verify(&server).no("trust-withdrawn");
     let ran = ended(start(place.trust("status").arg("--json")));
     assert!(ran.code == Some(2) && ran.json()[0]["fault"].as_str().is_some_and(|why| why.contains("now has none")), "{ran:?}");
+    assert_eq!(ran.json()[0]["code"], "trust-withdrawn");
 }
 
 #[test]
