@@ -338,7 +338,7 @@ fn every_import_is_in_the_table_and_no_files_import_each_other() {
     let table = Table::read(ARCHITECTURE);
     let rooms: BTreeSet<String> = sources().iter().map(|source| source.module[0].clone()).collect();
     assert_eq!(table.0.iter().map(|(room, _)| room.clone()).collect::<BTreeSet<_>>(), rooms);
-    let mut faults = faults(&sources(), &table);
+    let faults = faults(&sources(), &table);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
