@@ -1,5 +1,5 @@
 #!/bin/bash
-# The gate against a real notary-server (DESIGN, section 10): verified pulls asked of a gate that runs, and what they cost.
+# The gate against a real notary-server: verified pulls asked of a gate that runs, and what they cost.
 # Everything is on loopback and under one scratch folder. The load generator and the server share the machine with the gate:
 # CPU per decision is what other work moves least, wall times and rates belong beside the server's own share.
 #

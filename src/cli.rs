@@ -4,17 +4,12 @@ mod allowlist;
 mod check;
 mod doctor;
 mod help;
-mod in_force;
-mod last_good;
 mod log;
 mod out;
-mod parts;
-mod place;
 mod plugin;
 mod register;
 mod serve;
 mod settings;
-mod started;
 mod trail;
 mod trust;
 mod when;
@@ -23,8 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::place::Place;
 use crate::policy::Settings;
+use crate::setup::{self, Place};
 use crate::text::escaped;
 
 /// Yes, or nothing to complain of.
@@ -129,7 +124,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),
         Command::Plugin(arguments) => plugin::run(&arguments, &settings),
-        Command::Trust(arguments) if arguments.names_its_state() => trust::run(&arguments, &settings, None),
+        Command::Trust(arguments) if arguments.needs_no_gate() => trust::run(&arguments, &settings, None),
         Command::Trust(arguments) => {
             let place = Place::find(settings.clone());
             let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
@@ -141,7 +136,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
 /// Where the gate's state is, whatever else is known of it; or why that is not known.
 fn state_of(place: Place) -> Result<Settings, String> {
     match &place.basis {
-        Err(why) if !place.settings.state_dir().join(parts::AUDIT_LOG).exists() => {
+        Err(why) if !place.settings.state_dir().join(setup::AUDIT_LOG).exists() => {
             Err(format!("the gate's state folder is not known: {why}"))
         }
         Ok(_) | Err(_) => Ok(place.settings),

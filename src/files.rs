@@ -31,7 +31,7 @@ impl std::fmt::Debug for Texts {
 pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut bytes = Vec::new();
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -40,7 +40,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
 
 /// [`read_bytes`] of a file that is text.
 pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
-    String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is no text"))
+    String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is not text"))
 }
 
 /// The files of a folder that have one of these endings, sorted by name; none where there is no such folder. `count` and `limit`

@@ -46,7 +46,7 @@ use metrics::Metrics;
 pub use own::{Host as OwnHost, Own};
 use places::{AskingPlaces, Places};
 pub use plugins::Plugins;
-use process::{Process, Served};
+use process::{Found, Process, Served};
 use pulls::Pulls;
 pub use watchdog::{Change, Watchdog};
 
@@ -303,12 +303,12 @@ impl Gate {
     /// taken for the worse.
     #[must_use]
     pub fn manner(&self) -> Manner {
-        let cgroupns = self.process.known().map_or(Cgroupns::HostBefore141, |found| found.cgroupns);
-        Manner { transport: Transport::MaybeHttp2, cgroupns }
+        let unknown = Manner { transport: Transport::MaybeHttp2, cgroupns: Cgroupns::HostBefore141 };
+        self.process.known().map_or(unknown, |found| manner_of(&self.rules.load(), found))
     }
 
-    /// A call whose meaning hangs on what the engine does with it is read again once that is known: one that could hide a form over
-    /// HTTP/2, and over HTTP/1 could not; and, in posture `lockdown`, a create that came before the gate knew the engine.
+    /// A call that came before the gate knew the engine is read again once it does, where its meaning hangs on that: one that could hide
+    /// a form over HTTP/2, and over HTTP/1 could not; and, in posture `lockdown`, a create that came before the gate knew the engine.
     async fn read_again(&self, rules: &Rules, call: &Call, intent: Intent, began: Instant) -> Intent {
         let hangs_on_default =
             || matches!(intent, Intent::Create(_)) && self.posture() == Posture::Lockdown && self.process.known().is_none();
@@ -316,12 +316,7 @@ impl Gate {
             return intent;
         }
         let Some(found) = self.process.known_or_look(&*self.engine, began + self.limits.look).await else { return intent };
-        let transport = match found.served {
-            Served::Never => Transport::Http1,
-            Served::Asked(Http2::Refused) if says_closed(rules) => Transport::Http1,
-            Served::Asked(_) => Transport::MaybeHttp2,
-        };
-        Intent::over(call, Manner { transport, cgroupns: found.cgroupns })
+        Intent::over(call, manner_of(rules, found))
     }
 
     /// Answers a post to `AuthZReq`.
@@ -751,8 +746,8 @@ impl Gate {
                     (*setting).clone_into(&mut entry.message);
                 }
                 if facts.about_self {
-                    "a call about this gate's own plugin was let pass".clone_into(&mut entry.message);
-                    tracing::warn!(action = entry.action, "a call about this gate's own plugin was let pass");
+                    "a call about this gate's own plugin was allowed".clone_into(&mut entry.message);
+                    tracing::warn!(action = entry.action, "a call about this gate's own plugin was allowed");
                 }
             }
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
@@ -793,6 +788,16 @@ fn is_probe(read: Option<(&Call, &Intent)>, verdict: &Verdict) -> bool {
 }
 
 /// What can be said without finding anything out.
+/// What an engine of which this is known makes of a call.
+fn manner_of(rules: &Rules, found: Found) -> Manner {
+    let transport = match found.served {
+        Served::Never => Transport::Http1,
+        Served::Asked(Http2::Refused) if says_closed(rules) => Transport::Http1,
+        Served::Asked(_) => Transport::MaybeHttp2,
+    };
+    Manner { transport, cgroupns: found.cgroupns }
+}
+
 fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
     match rules {
         Rules::Good { policy, .. } => {

@@ -1,9 +1,15 @@
 //! The gate that decides which container images may enter and run on a Docker host.
 //!
 //! A request travels one road: socket → [`wire`] → [`request`] → [`gate`] (gathers facts) → [`policy`] (decides) →
-//! [`audit`] → answer. A room imports only rooms that stand below it in this list; `docs/architecture.md` has the map.
+//! [`audit`] → answer. A room imports only rooms below it; `docs/architecture.md` has the map and the table.
 
 pub mod cli;
+
+mod service;
+
+mod doctor;
+
+mod setup;
 
 pub mod daemon;
 

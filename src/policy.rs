@@ -80,7 +80,7 @@ pub enum AuditRule {
     Require,
 }
 
-/// What is refused besides images (DESIGN, section 4).
+/// What is refused besides images (docs/postures.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Posture {
@@ -129,9 +129,12 @@ impl Policy {
     }
 
     /// One registry, whose images this verifier vouches for. For tests.
+    ///
+    /// # Panics
+    /// If `host` is not one.
     #[cfg(test)]
     #[must_use]
-    pub fn of(posture: Posture, host: &str, verifier: &VerifierName, binding: Binding) -> Self {
+    pub(crate) fn of(posture: Posture, host: &str, verifier: &VerifierName, binding: Binding) -> Self {
         let require = Requirement::One(verifier.clone());
         Self {
             verifiers: BTreeMap::from([(verifier.clone(), binding)]),

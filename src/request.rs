@@ -262,8 +262,10 @@ pub enum PluginChange {
     Disable,
     /// `/set`
     Set,
-    /// DELETE
+    /// DELETE: the daemon refuses it of a plugin that is enabled
     Remove,
+    /// DELETE with `force`: also of one that is enabled
+    RemoveByForce,
 }
 
 /// A way to the host that a call opens.

@@ -55,6 +55,21 @@ pub fn clean(text: &str) -> String {
     fit(text, LINE_CHARS)
 }
 
+/// Levenshtein's distance: how many slips make one of the other.
+#[must_use]
+pub fn distance(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, one) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for ((other, above), before) in b.iter().zip(row.iter().skip(1)).zip(&row) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((before + usize::from(one != other)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

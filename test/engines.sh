@@ -14,7 +14,7 @@ at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) = "$1" ]]; }
 # mended its 26.1 and 28.5, and not its 20.10.
 hides_large_bodies() { [[ $engine_version = 20.10.* ]]; }
 
-# HTTP/2 on the API's socket without TLS, unless dockerd's environment closes it. A version that is no release's may have it.
+# HTTP/2 on the API's socket without TLS, unless dockerd's environment closes it. A version that is not a release's may have it.
 serves_http2() { at_least 29.2 "$engine_version"; }
 
 # White space around a container's new name is cut off, and not refused.

@@ -43,7 +43,7 @@ test_required_signers_must_have_signed() {
     container=$(docker create --network none $image)
     reconfigure NOTARY_SIGNERS='*=dev,carol'
     refused $signer_missing docker start "$container"
-    assertContains "who lacks" "$denial" 'required signer `carol` is no signer of'
+    assertContains "who lacks" "$denial" 'required signer `carol` is not a signer of'
     reconfigure NOTARY_SIGNERS="registry.test:5000/*=dev"
     assertTrue "one who has signed is enough where one is asked for" "docker start $container"
     docker rm -f "$container" > /dev/null

@@ -102,7 +102,7 @@ if ! grep -q '^Successfully removed' "$dir/client.log"; then
 fi
 within_window 'docker trust signer remove, of who signed last' rotated-root trust-invalid
 by alice witness -p "$gun" targets/releases
-within_window 'the signer removed' rotated-root 'required signer `bob` is no signer of'
+within_window 'the signer removed' rotated-root 'required signer `bob` is not a signer of'
 person owner docker trust signer add --key "$dir/people/bob.pub" bob "$gun"
 within_window 'the signer back, without a signature' rotated-root 'required signer `bob` '
 signed_too bob rotated-root

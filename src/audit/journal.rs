@@ -182,7 +182,7 @@ impl FileJournal {
             if let Ok(Some(moved)) = file.look() {
                 self.lost.fetch_add(moved.lost, Ordering::Relaxed);
                 let name = file.path().file_name().unwrap_or_default().to_string_lossy();
-                self.note(format!("`{name}` was moved or deleted while it was written, and has been made anew"));
+                self.note(format!("`{name}` was moved or deleted while it was written, and has been made again"));
             }
         }
         self.write_counted();
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(
             messages,
             [
-                "`audit.jsonl` was moved or deleted while it was written, and has been made anew",
+                "`audit.jsonl` was moved or deleted while it was written, and has been made again",
                 "1 entries of the audit log could not be written",
                 "kept"
             ]

@@ -7,13 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::in_force::Alive;
-use super::place::{Place, View};
-use super::{NO, UNKNOWN, YES, out, parts};
+use super::{NO, UNKNOWN, YES, out};
 use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
 use crate::policy::{ContainerFacts, Facts, Grounds, Local, Mode, Permit, Reason, Verdict, quoted};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction, Transport};
+use crate::setup::{self, Alive, Place, View};
 use crate::trust::{Freshness, Question, Vouch};
 
 /// Largest file `explain` reads: what dockerd may post.
@@ -136,7 +135,7 @@ fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
-    let gate = parts::asking(place, runtime.handle().clone())?;
+    let gate = setup::asking(place, runtime.handle().clone())?;
     let Judgement { facts, verdict } = runtime.block_on(gate.judge(intent));
     let (allow, code, message) = match &verdict {
         Verdict::Allow(permit) => (true, "", allowed(permit)),
@@ -287,7 +286,7 @@ mod tests {
         assert!(is_ours_to_find_out(&engine) && is_ours_to_find_out(&Reason::Deadline { seconds: 8 }));
         // What the gate itself would say is one.
         assert!(!is_ours_to_find_out(&Reason::NoImage));
-        assert!(!is_ours_to_find_out(&Reason::SettingFault { fault: String::new() }));
+        assert!(!is_ours_to_find_out(&Reason::SettingFault { fault: String::new(), posture: crate::policy::Posture::Images }));
         assert!(untold(&engine, "gate:3", Some(&Alive::Silent)).contains("`gate:3` does not answer"));
         assert!(untold(&engine, "gate:3", Some(&Alive::Yes)).contains("no socket"));
     }

@@ -1,41 +1,15 @@
-//! `doctor`: is this host really protected? Every finding with its evidence and its remedy; `docs/doctor.md` lists them.
-//!
-//! It looks and changes nothing. Two questions to the engine are more than looks, and have no effect on any engine: see
-//! [`Engine::start_nobody`] and [`Engine::http2`].
+//! `doctor`: what it found, for people and for programs.
 
-mod chain;
-mod content;
-mod daemon;
-mod engine;
-mod files;
-mod reach;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
-use jiff::Timestamp;
-use serde::Serialize;
-use tokio::time::Instant;
 
-use super::in_force::Alive;
 use super::out::{self, Colour};
-use super::place::{Basis, Place, View};
-use super::{NO, UNKNOWN, YES, parts};
-use crate::clock;
-use crate::engine::{Api as _, Engine, EngineError};
-use crate::policy::{Http2Rule, Settings, quoted};
-use crate::text::{clean, fit};
-
-pub(super) use self::daemon::Process;
-
-/// How long the engine gets for one answer.
-const ENGINE_TIME: Duration = Duration::from_secs(5);
-/// The finding that the settings are not known.
-const UNKNOWN_SETTINGS: &str = "settings-unknown";
-/// Longest evidence or remedy, characters. Stops foreign text from filling the screen.
-const TEXT_CHARS: usize = 600;
+use super::{NO, UNKNOWN, YES};
+use crate::doctor::{self, Finding, Severity, UNKNOWN_SETTINGS, many};
+use crate::policy::Settings;
+use crate::setup::Place;
 
 /// Say whether this host is really protected: every finding with its remedy.
 #[derive(Args)]
@@ -51,51 +25,6 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    /// The gate is not in force, can be gone around, or cannot do its work.
-    Critical,
-    /// It is weaker than it looks, or will be.
-    Warning,
-    /// Worth knowing.
-    Info,
-    /// Looked at and found good.
-    Ok,
-}
-
-/// One thing found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    id: &'static str,
-    severity: Severity,
-    evidence: String,
-    remedy: String,
-}
-
-impl Finding {
-    fn new(id: &'static str, severity: Severity, evidence: impl AsRef<str>, remedy: &str) -> Self {
-        Self { id, severity, evidence: fit(evidence.as_ref(), TEXT_CHARS), remedy: fit(remedy, TEXT_CHARS) }
-    }
-
-    fn critical(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
-        Self::new(id, Severity::Critical, evidence, remedy)
-    }
-
-    fn warning(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
-        Self::new(id, Severity::Warning, evidence, remedy)
-    }
-
-    fn info(id: &'static str, evidence: impl AsRef<str>, remedy: &str) -> Self {
-        Self::new(id, Severity::Info, evidence, remedy)
-    }
-
-    fn ok(id: &'static str, evidence: impl AsRef<str>) -> Self {
-        Self::new(id, Severity::Ok, evidence, "")
-    }
-}
-
 pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
     let place = Place::find(settings);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -106,11 +35,10 @@ pub(super) fn run(arguments: &DoctorArgs, settings: Settings) -> ExitCode {
         }
     };
     let workers = runtime.handle().clone();
-    let mut findings = runtime.block_on(examine(arguments, &place, workers, clock::now()));
+    let look = doctor::examine(arguments.daemon_json.as_deref(), &place, workers, &out::progress);
+    let findings = runtime.block_on(look);
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
     runtime.shutdown_background();
-    findings.sort_by_key(|finding| finding.severity);
-    once(&mut findings);
     if arguments.json {
         out::json(&findings);
     } else {
@@ -128,152 +56,6 @@ fn code(findings: &[Finding]) -> u8 {
         Some(Severity::Warning) => NO,
         Some(Severity::Info | Severity::Ok) | None => YES,
     }
-}
-
-/// Leaves one of what two looks find; the worse comes first.
-fn once(findings: &mut Vec<Finding>) {
-    let mut seen = Vec::new();
-    findings.retain(|finding| {
-        let is_again = matches!(finding.id, "mode-permissive" | "gate-not-answering") && seen.contains(&finding.id);
-        seen.push(finding.id);
-        !is_again
-    });
-}
-
-async fn examine(arguments: &DoctorArgs, place: &Place, workers: tokio::runtime::Handle, now: Timestamp) -> Vec<Finding> {
-    let settings = &place.settings;
-    let view = View::of(settings);
-    let mut findings = Vec::new();
-    let mut policy = None;
-    out::progress("settings, registries, Notary …");
-    if place.basis.is_ok() {
-        findings.extend(reach::settings(place, now, &mut policy));
-        findings.extend(reach::network(place, policy.as_ref(), now).await);
-        findings.extend(files::state(settings));
-        findings.extend(files::credentials(settings, policy.as_ref()));
-    } else {
-        let remedy = "run this as root on the gate's host; for a gate without a managed plugin set STATE_DIR to its state folder";
-        findings.push(Finding::warning("settings-unknown", place.told(), remedy));
-    }
-
-    out::progress("the engine …");
-    let engine = match Engine::at(settings.docker_host()) {
-        Ok(engine) => engine,
-        Err(error) => {
-            findings.push(Finding::critical(
-                "engine-unreachable",
-                error.to_string(),
-                "set DOCKER_HOST to the engine's own socket",
-            ));
-            return findings;
-        }
-    };
-    let process = daemon::Process::behind(engine.socket()).await;
-    let flags = process.as_ref().map(|process| &process.flags);
-    let path = daemon_file(arguments, settings, flags);
-    let read = crate::files::read_text(&path, daemon::FILE_BYTES);
-    let deadline = || Instant::now() + ENGINE_TIME;
-    let plugins = match &place.plugins {
-        Some(plugins) => Ok(plugins.clone()),
-        None => engine.plugins(deadline()).await,
-    };
-    let plugin = place.plugin.clone().or_else(|| place.among(plugins.as_deref().unwrap_or_default()));
-    let gate = plugin.as_ref().map_or_else(|| place.name(), |plugin| plugin.name.clone());
-    let alive = place.alive(view).await;
-    let found =
-        chain::plugin(&gate, plugins.as_ref().map(|_| plugin.clone()).map_err(Clone::clone), |path| view.find(path)).await;
-    let stands = if plugin.as_ref().is_some_and(|plugin| !plugin.enabled) {
-        daemon::Stands::Disabled
-    } else if found.iter().any(|finding| finding.id == "plugin" && finding.severity == Severity::Ok) {
-        daemon::Stands::There
-    } else if plugins.is_ok() {
-        daemon::Stands::Missing
-    } else {
-        daemon::Stands::Unknown
-    };
-    findings.extend(found);
-    let names = daemon::Names { gate: &gate, id: plugin.as_ref().map(|plugin| plugin.id.as_str()), stands };
-    let (file, found) = daemon::file(&path, read, flags, names);
-    findings.extend(found);
-    let is_socket = |name: &str| chain::has_socket(name, |path| view.find(path));
-    findings.extend(daemon::others(&path, file.as_ref(), plugins.as_deref().ok(), names, is_socket));
-    if alive == Some(Alive::Silent) {
-        findings.push(chain::silent(&gate, plugin.is_some()));
-    }
-    let version = match engine.version(deadline()).await {
-        Ok(version) => version,
-        Err(error) => {
-            findings.push(unreachable(&error, engine.socket(), alive.as_ref()));
-            return findings;
-        }
-    };
-    let info = engine.info(deadline()).await.ok();
-    let swarm = info.as_ref().is_some_and(|info| info.swarm == "active");
-    findings.extend(engine::holes(&version.engine, engine::debian_package(&version.engine).as_deref()));
-    let http2 = engine.http2(deadline()).await;
-    findings.push(engine::grpc(&http2, &version.engine));
-    if policy.as_ref().is_some_and(|policy| policy.http2 == Http2Rule::Closed) {
-        findings.push(engine::http2_setting(&http2, &version.engine));
-    }
-    findings.extend(chain::asked(&engine, names, settings, file.as_ref(), flags).await);
-    findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
-    findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
-    if policy.is_some() {
-        findings.extend(content::judge(place, &engine, workers).await);
-    }
-    findings
-}
-
-/// An engine that does not answer, and why as far as that is known.
-fn unreachable(error: &EngineError, socket: &Path, alive: Option<&Alive>) -> Finding {
-    let evidence = clean(&error.to_string());
-    let is_denied =
-        std::os::unix::net::UnixStream::connect(socket).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    if is_denied {
-        let evidence = format!("{} may not be opened by this user", quoted(&socket.display().to_string()));
-        return Finding::warning("engine-unreachable", evidence, "run this as root");
-    }
-    if alive == Some(&Alive::Silent) {
-        let evidence = format!("{evidence}: the engine waits for the gate, which does not answer");
-        return Finding::critical("engine-unreachable", evidence, "first get rid of the cause: see gate-not-answering");
-    }
-    let remedy = "start the engine (journalctl -u docker says why it does not), or set DOCKER_HOST to its socket; it does not start \
-                  while daemon.json names a plugin that is disabled or missing";
-    Finding::critical("engine-unreachable", evidence, remedy)
-}
-
-/// What the gate says of itself when it starts: settings, folders, credentials, Notary and registries. In the log, because that
-/// is where an operator looks first.
-pub(super) async fn log_own(settings: &Settings) {
-    let now = clock::now();
-    let mut policy = None;
-    let place = Place::judged(settings.clone(), Basis::Environment, &[], |last| last);
-    let mut findings = reach::settings(&place, now, &mut policy);
-    findings.extend(files::state(settings));
-    findings.extend(files::credentials(settings, policy.as_ref()));
-    findings.extend(reach::network(&place, policy.as_ref(), now).await);
-    log(findings);
-}
-
-/// What the gate says of its engine when it starts.
-pub(super) fn log_engine(version: &str) {
-    log(engine::holes(version, None));
-}
-
-fn log(findings: Vec<Finding>) {
-    for Finding { id, severity, evidence, remedy } in findings {
-        match severity {
-            Severity::Critical => tracing::error!(id, remedy, "self-check: {evidence}"),
-            Severity::Warning => tracing::warn!(id, remedy, "self-check: {evidence}"),
-            Severity::Info | Severity::Ok => tracing::info!(id, "self-check: {evidence}"),
-        }
-    }
-}
-
-/// The one that was named, else the one dockerd was started with, else the one beside the gate's settings.
-fn daemon_file(arguments: &DoctorArgs, settings: &Settings, flags: Option<&daemon::Flags>) -> PathBuf {
-    let given = arguments.daemon_json.clone();
-    given.or_else(|| flags.and_then(|flags| flags.config_file.clone())).unwrap_or_else(|| parts::daemon_file(settings))
 }
 
 /// For people: what is bad with its remedy, what is good on a line.
@@ -308,10 +90,6 @@ fn text(findings: &[Finding]) -> String {
     text
 }
 
-fn many(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,56 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn what_two_looks_find_is_told_once() {
-        let mut findings = vec![
-            Finding::warning("mode-permissive", "seen", ""),
-            Finding::warning("mode-permissive", "set", ""),
-            Finding::ok("y", ""),
-        ];
-        findings.extend([Finding::warning("settings-fault", "one", ""), Finding::warning("settings-fault", "two", "")]);
-        once(&mut findings);
-        assert_eq!(findings.iter().map(|one| one.evidence.as_str()).collect::<Vec<_>>(), ["seen", "", "one", "two"]);
-    }
-
-    #[test]
     fn findings_are_told_with_their_remedies_and_foreign_text_is_harmless() {
         let findings =
-            [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "mend it"), Finding::ok("engine-version", "20.10.24")];
-        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → mend it\n\
+            [Finding::critical("not-in-chain", "a\u{1b}[31m\u{202e}b", "correct it"), Finding::ok("engine-version", "20.10.24")];
+        let expected = "CRITICAL  not-in-chain    a\\u{1b}[31m\\u{202e}b\n                          → correct it\n\
                         ok        engine-version  20.10.24\n\n\
                         This host is not protected as it should be: 1 critical, 0 warnings; img-authz help ID explains each.\n";
         assert_eq!(text(&findings), expected);
         let json = serde_json::to_value(&findings).unwrap();
         assert_eq!(json[0]["severity"], "critical");
-        assert_eq!(json[0]["remedy"], "mend it");
-    }
-
-    #[test]
-    fn every_finding_is_in_the_manual_and_nothing_else_is() {
-        let manual = include_str!("../../docs/doctor.md");
-        let mut told: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
-        let sources = [
-            include_str!("doctor.rs"),
-            include_str!("doctor/chain.rs"),
-            include_str!("doctor/content.rs"),
-            include_str!("doctor/daemon.rs"),
-            include_str!("doctor/engine.rs"),
-            include_str!("doctor/files.rs"),
-            include_str!("doctor/reach.rs"),
-        ];
-        let mut made: Vec<&str> = Vec::new();
-        for source in sources {
-            let source = source.split("#[cfg(test)]").next().unwrap();
-            for part in source.split("Finding::").skip(1) {
-                let Some((kind, rest)) = part.split_once('(') else { continue };
-                if matches!(kind, "critical" | "warning" | "info" | "ok" | "new") {
-                    let id = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
-                    made.extend(id.filter(|id| !made.contains(id)));
-                }
-            }
-        }
-        told.sort_unstable();
-        made.sort_unstable();
-        assert_eq!(made, told);
+        assert_eq!(json[0]["remedy"], "correct it");
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 
 use super::{Arguments, UNKNOWN, YES, out};
+use crate::text::distance;
 
 /// The documents whose sections are topics, each section under a heading of this kind.
 const DOCUMENTS: [(&str, &str, &str); 3] = [
@@ -22,6 +23,15 @@ const PAGES: [(&str, &str); 4] = [
     ("clients", include_str!("../../docs/clients.md")),
 ];
 
+/// The topic that lists all others, and the one of a command under which settings are looked for.
+const LIST: &str = "codes";
+const SETTINGS: &str = "settings";
+/// Longest line of a list of topics, characters.
+const LIST_WIDTH: usize = 100;
+/// One slip in so many characters of a topic is taken for a slip.
+const SLIPS: usize = 4;
+/// Longest topic that is compared, characters. Stops a long argument from costing much.
+const TOPIC_CHARS: usize = 64;
 /// Most topics that are proposed in place of one that is not there.
 const MAX_PROPOSED: usize = 5;
 
@@ -29,7 +39,7 @@ const MAX_PROPOSED: usize = 5;
 #[derive(Args)]
 #[command(after_help = "Examples: img-authz help content-mismatch\n          img-authz help MODE")]
 pub(super) struct HelpArgs {
-    /// A code, the id of a finding, the name of a setting or of a command; without it: the commands
+    /// A code, the id of a finding, the name of a setting or of a command; without it, or with `codes`: all of them
     topic: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -47,38 +57,90 @@ struct Section {
 pub(super) fn run(arguments: &HelpArgs) -> ExitCode {
     let mut command = Arguments::command();
     let Some(topic) = &arguments.topic else {
-        out::print(&command.render_long_help().to_string());
+        out::print(&format!("{}\n{}", command.render_long_help(), list()));
         return ExitCode::from(YES);
     };
-    let sections: Vec<Section> = sections().into_iter().filter(|section| section.topic.eq_ignore_ascii_case(topic)).collect();
-    if !sections.is_empty() {
-        if arguments.json {
-            out::json(&sections);
-        } else {
-            let texts = sections.iter().map(|section| format!("{} ({})\n\n{}\n", section.topic, section.kind, section.text));
-            out::print(&texts.collect::<Vec<_>>().join("\n"));
-        }
+    if topic.eq_ignore_ascii_case(LIST) {
+        out::print(&list());
         return ExitCode::from(YES);
     }
+    let sections = about(topic);
     command.build();
-    if let Some(found) = command.find_subcommand_mut(topic) {
-        out::print(&found.render_long_help().to_string());
+    let of_command = command.find_subcommand_mut(topic).map(|found| found.render_long_help().to_string());
+    if arguments.json && !sections.is_empty() {
+        out::json(&sections);
+        return ExitCode::from(YES);
+    }
+    // A command first: `settings` and `plugin` are findings as well.
+    let of_settings = topic.eq_ignore_ascii_case(SETTINGS).then(|| names("the settings", "setting"));
+    let texts = sections.iter().map(|section| format!("{} ({})\n\n{}\n", section.topic, section.kind, section.text));
+    let texts: Vec<String> = of_command.into_iter().chain(of_settings).chain(texts).collect();
+    if !texts.is_empty() {
+        out::print(&texts.join("\n"));
         return ExitCode::from(YES);
     }
     out::fault(&format!("nothing is called {}{}", crate::policy::quoted(topic), proposal(topic)));
     ExitCode::from(UNKNOWN)
 }
 
-/// What may have been meant: topics that contain the word, or share its beginning.
+/// The sections of a topic. A document that has the name of one of them is not put behind it; it has a name of its own.
+fn about(topic: &str) -> Vec<Section> {
+    let mut found = sections();
+    found.retain(|section| section.topic.eq_ignore_ascii_case(topic));
+    let page = |section: &Section| section.kind == "document";
+    if found.len() > 1 && found.iter().any(page) {
+        found.retain(|section| !page(section));
+        if let Some(last) = found.last_mut() {
+            last.text.push_str(&format!("\nThe whole document: img-authz help {}.md\n", last.topic));
+        }
+    }
+    match (found.is_empty(), topic.strip_suffix(".md")) {
+        (true, Some(name)) => {
+            sections().into_iter().filter(|section| page(section) && section.topic.eq_ignore_ascii_case(name)).collect()
+        }
+        _ => found,
+    }
+}
+
+/// All topics, by what they are.
+fn list() -> String {
+    let kinds = [("codes of refusals", "refusal"), ("findings of doctor", "finding of doctor"), ("settings", "setting")];
+    let mut text: String = kinds.map(|(title, kind)| names(title, kind)).join("\n");
+    text.push_str("\nimg-authz help TOPIC explains one of them.\n");
+    text
+}
+
+/// The topics of one kind, as many on a line as fit.
+fn names(title: &str, kind: &str) -> String {
+    let mut text = format!("{title}:\n");
+    let mut line = String::new();
+    for section in sections().into_iter().filter(|section| section.kind == kind) {
+        if line.len() + section.topic.len() > LIST_WIDTH {
+            text.extend(["  ", line.trim_end(), "\n"]);
+            line.clear();
+        }
+        line.extend([section.topic.as_str(), "  "]);
+    }
+    text.extend(["  ", line.trim_end(), "\n"]);
+    text
+}
+
+/// What may have been meant: topics that differ by a few slips, that contain the word, or share its beginning.
 fn proposal(topic: &str) -> String {
+    let letters = |text: &str| text.to_ascii_lowercase().chars().take(TOPIC_CHARS).collect::<Vec<char>>();
     let lower = topic.to_ascii_lowercase();
     let beginning: String = lower.chars().take(4).collect();
-    let mut alike: Vec<String> = sections().into_iter().map(|section| section.topic).collect();
-    alike.retain(|other| {
-        let other = other.to_ascii_lowercase();
-        other.contains(&lower) || other.starts_with(&beginning)
-    });
-    alike.dedup();
+    let mut alike: Vec<(usize, String)> = Vec::new();
+    for Section { topic: other, .. } in sections() {
+        let slips = distance(&letters(topic), &letters(&other));
+        let name = other.to_ascii_lowercase();
+        let is_alike = slips <= other.len() / SLIPS || name.contains(&lower) || name.starts_with(&beginning);
+        if is_alike && !alike.iter().any(|(_, known)| *known == other) {
+            alike.push((slips, other));
+        }
+    }
+    alike.sort();
+    let mut alike: Vec<String> = alike.into_iter().map(|(_, topic)| topic).collect();
     alike.truncate(MAX_PROPOSED);
     if alike.is_empty() { "; see img-authz help".to_owned() } else { format!("; perhaps: {}", alike.join(", ")) }
 }
@@ -151,7 +213,10 @@ fn unlinked(text: &str, topics: &[&str]) -> String {
         let (page, anchor) = target.split_once('#').unwrap_or((target, ""));
         let wanted = if anchor.is_empty() { page.trim_end_matches(".md") } else { anchor };
         let topic = topics.iter().find(|topic| topic.eq_ignore_ascii_case(wanted));
-        if let Some(topic) = topic.filter(|topic| words.trim_matches('`') != **topic) {
+        // The sentence may say it itself.
+        let is_said =
+            |topic: &str| behind.split("\n\n").next().is_some_and(|near| near.contains(&format!("img-authz help {topic}")));
+        if let Some(topic) = topic.filter(|topic| words.trim_matches('`') != **topic && !is_said(topic)) {
             out.push_str(&format!(" (img-authz help {topic})"));
         }
         rest = behind;
@@ -197,8 +262,34 @@ mod tests {
     }
 
     #[test]
+    fn what_the_sentence_says_itself_is_not_said_twice() {
+        let text = "[all](settings.md#mode): `img-authz help MODE`; and [how](settings.md#mode)\n\n[how](settings.md#mode).";
+        let read = "all: `img-authz help MODE`; and how (img-authz help MODE)\n\nhow (img-authz help MODE).";
+        assert_eq!(unlinked(text, &["MODE"]), read);
+        let twice = |section: &Section| section.text.split("\n\n").any(|part| part.contains("): `img-authz help"));
+        assert!(!sections().iter().any(twice));
+    }
+
+    #[test]
+    fn all_topics_are_listed_and_a_document_is_not_put_behind_a_finding() {
+        let all = list();
+        for topic in ["content-mismatch", "grpc-unasked", "NO_PROXY"] {
+            assert!(all.contains(topic), "{all}");
+        }
+        assert!(all.lines().all(|line| line.chars().count() < 130), "{all}");
+        let found = about("audit-log");
+        assert_eq!(found.iter().map(|section| section.kind).collect::<Vec<_>>(), ["finding of doctor"]);
+        assert!(found[0].text.contains("img-authz help audit-log.md"));
+        assert_eq!(about("audit-log.md")[0].kind, "document");
+        assert_eq!((about("recovery")[0].kind, about("x.md").len()), ("document", 0));
+    }
+
+    #[test]
     fn a_misspelt_topic_is_told_what_it_may_have_been() {
         assert!(proposal("content-missmatch").contains("content-mismatch"));
         assert_eq!(proposal("zzz"), "; see img-authz help");
+        for (typo, meant) in [("no-trust-dat", "no-trust-data"), ("ot-signed", "not-signed"), ("REGISTYR", "REGISTRY")] {
+            assert!(proposal(typo).starts_with(&format!("; perhaps: {meant}")), "{}", proposal(typo));
+        }
     }
 }

@@ -12,8 +12,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{UNKNOWN, YES, parts, when};
+use super::{UNKNOWN, YES, when};
 use crate::policy::Settings;
+use crate::setup;
 use crate::text::escaped;
 
 /// How often `--follow` looks for new entries.
@@ -23,6 +24,8 @@ const LINE_BYTES: usize = 64 << 10;
 
 /// Most of an id that is shown, as docker shows ids.
 const ID_DIGITS: usize = 12;
+/// How the gate's own message about an outage begins.
+const OUT_OF_REACH: &str = "Notary is out of reach: ";
 /// How many entries are shown first, where nothing says since when.
 const LINES: usize = 20;
 /// Rotated files looked into for what is since then: all that the gate keeps.
@@ -58,7 +61,7 @@ struct Wanted {
 
 #[expect(clippy::print_stderr, reason = "a command's output")]
 pub(super) fn run(arguments: &LogArgs, settings: &Settings) -> ExitCode {
-    let path = settings.state_dir().join(parts::AUDIT_LOG);
+    let path = settings.state_dir().join(setup::AUDIT_LOG);
     let since = match arguments.since.as_deref().map(|text| since(text, crate::clock::now())).transpose() {
         Ok(since) => since,
         Err(why) => {
@@ -211,9 +214,11 @@ fn text(line: &[u8], wanted: &Wanted) -> Option<String> {
         _ => String::new(),
     };
     let about = about(&field);
+    // The gate's own message has both times already.
+    let stale = |name: &str, what: &str| if said.starts_with(OUT_OF_REACH) { String::new() } else { more(name, what) };
     let ends = [
-        more("stale_since", "Notary is out of reach: last checked at"),
-        more("stale_until", "counts until"),
+        stale("stale_since", "Notary is out of reach: last checked at"),
+        stale("stale_until", "counts until"),
         more("count", "refusals:"),
         more("login_uid", "by login uid"),
         more("sudo_user", "by sudo of"),
@@ -286,6 +291,8 @@ mod tests {
              "CREATED     create   0123456789ab of app:1"),
             (r#""event":"ALLOWED","action":"create","image":"app:1","digest":"sha256:d","stale_since":"2026-01-02T01:00:00Z","stale_until":"2026-01-03T01:00:00Z""#.to_owned(),
              "ALLOWED     create   app:1  sha256:d (Notary is out of reach: last checked at 2026-01-02T01:00:00Z) (counts until 2026-01-03T01:00:00Z)"),
+            (r#""event":"ALLOWED","action":"create","image":"app:1","message":"Notary is out of reach: its trust data was last checked at 2026-01-02T01:00:00Z","stale_since":"2026-01-02T01:00:00Z""#.to_owned(),
+             "ALLOWED     create   app:1  Notary is out of reach: its trust data was last checked at 2026-01-02T01:00:00Z"),
             (r#""event":"CHANGED","action":"register","image":"app:1","message":"approved","login_uid":1000,"sudo_user":"eve""#.to_owned(),
              "CHANGED     register app:1  approved (by login uid 1000) (by sudo of eve)"),
             (r#""event":"GATE","message":"the gate has started","changed":["MODE=permissive (was enforce)","NOTARY=off (was unset)"]"#.to_owned(),

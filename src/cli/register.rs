@@ -2,6 +2,7 @@
 //!
 //! All references are looked up first; the file is changed once, or not at all.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,16 +12,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::last_good::forget_earlier;
 use super::out::{self, Cell, Colour, Consent, Table};
-use super::place::Place;
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, check, when};
 use crate::clock;
 use crate::engine::{self, Engine, Store};
 use crate::image::{Digest, ImageName, Reference};
 use crate::policy::{AllowlistSetting, Settings};
-use crate::registry::{self, Registry, RegistryError, Wanted};
+use crate::registry::{self, RegistryError, Wanted};
+use crate::setup::{self, Place, forget_earlier};
 use crate::trust::allowlist::file::{EditError, Entry, FileFault, ListFile, edit};
 
 /// How long the engine gets for one answer.
@@ -146,10 +146,11 @@ struct Registered {
 pub(super) fn run(arguments: &RegisterArgs, env: &Settings) -> ExitCode {
     let place = Place::find(env.clone());
     let settings = place.for_person(env);
-    let code = register(arguments, &settings, clock::now());
-    if code == Ok(YES) && settings_name(&settings, &arguments.list.path(&settings)) {
-        warn(arguments, &place);
+    // Said before the question: an entry does not help then.
+    if settings_name(&settings, &arguments.list.path(&settings)) {
+        warn(arguments, place);
     }
+    let code = register(arguments, &settings, clock::now());
     ExitCode::from(code.unwrap_or_else(|fault| {
         out::fault(&fault);
         UNKNOWN
@@ -164,17 +165,26 @@ fn settings_name(settings: &Settings, path: &Path) -> bool {
     }
 }
 
-/// Says of what was registered and would be refused all the same, as `check` would.
-fn warn(arguments: &RegisterArgs, place: &Place) {
+/// Says of what is to be registered and would be refused all the same, as `check` would.
+fn warn(arguments: &RegisterArgs, place: Place) {
     if let Err(why) = &place.basis {
-        out::note(&format!("note: whether the gate lets it in now is not known: {why}"));
+        out::note(&format!("note: whether the gate lets it in with an entry is not known: {why}"));
         return;
     }
+    // Everything but the allowlist, which is about to have it.
+    let is_signed = matches!(place.settings.notary(), Ok(Some(_)));
+    let place = Place { settings: place.settings.clone().with("ALLOWLIST", "off"), ..place };
     for name in &arguments.references {
-        if let Some(refusal) = check::refusal(name, place) {
-            out::note(&format!("note: {name} is registered, and would be refused still: {refusal}"));
+        let refusal = check::refusal(name, &place);
+        if let Some(refusal) = refusal.filter(|refusal| matters(refusal, is_signed)) {
+            out::note(&format!("note: with an entry in the allowlist {name} would be refused still: {refusal}"));
         }
     }
+}
+
+/// Whether a refusal without an allowlist stays with one: where nobody else vouches, the registry does in its place.
+fn matters(refusal: &str, is_signed: bool) -> bool {
+    is_signed || refusal.starts_with("registry-not-allowed: ")
 }
 
 /// Runs `unregister`.
@@ -316,7 +326,8 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
     }
     if left == 0 {
         out::note(
-            "note: the allowlist is empty now, and still required: every image is refused. Remove the file and start the gate anew to end that.",
+            "note: the allowlist is empty now, and still required: every image is refused. To use no allowlist: docker plugin disable, docker \
+             plugin set ALLOWLIST=off, docker plugin enable, then reload dockerd",
         );
     }
     Ok(code)
@@ -348,7 +359,7 @@ fn parse(texts: &[String]) -> Result<Vec<ImageName>, String> {
 
 /// `90d`, `12h`, `4w`, a date (its first moment, UTC) or a time. It must be to come.
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let bad = || format!("`{text}` is no time to come; write 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z");
+    let bad = || format!("`{text}` is not a time to come; write 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z");
     // Nobody approves for minutes; `90m` was meant as months.
     let time = match when::span(text).filter(|_| text.ends_with(['h', 'd', 'w'])) {
         Some(span) => now.checked_add(span).ok(),
@@ -369,10 +380,7 @@ fn user() -> Option<String> {
 /// Looks everything up. The inner error is an exit code; what was missing has been told.
 fn find_all(names: &[ImageName], source: Source, ids: bool, settings: &Settings) -> Result<Result<Vec<Found>, u8>, String> {
     let engine = Engine::at(settings.docker_host()).map_err(|error| error.to_string())?;
-    let mut docker_config = vec![settings.docker_config()];
-    docker_config.extend(std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
-    let settings = registry::Settings::of_host(&settings.config_dir(), &docker_config).map_err(|error| error.to_string())?;
-    let registry = Registry::new(settings);
+    let registry = setup::registry(settings, setup::credentials_of_person(settings)?, HashMap::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let host: &dyn engine::Api = &engine;
     if ids
@@ -524,8 +532,8 @@ fn consented(path: &Path, yes: bool, settings: &Settings) -> Result<bool, String
         Err(fault) => return Err(format!("`{}`: {fault}", path.display())),
     }
     out::note(&format!(
-        "`{}` does not exist yet. Once it does, an image needs an entry in it, besides what else vouches for it: all that is \
-         not listed is refused. A gate that runs takes the file up by itself.",
+        "`{}` does not exist yet: this is its first entry. From now on every image that is not listed in it will be refused, also at \
+         start, besides what else must vouch for it. A gate that runs takes the file up within a second.",
         path.display()
     ));
     match out::ask("Turn this on?", yes) {

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::in_force::Alive;
-use super::last_good::LastGood;
 use super::out::{self, Table};
-use super::parts::{self, Kept};
-use super::place::{Place, View, host_path};
 use super::{NO, UNKNOWN, YES};
 use crate::image::Digest;
 use crate::net::{proxy_fault, without_user};
 use crate::policy::{PolicyFault, Settings, VARIABLES, quoted};
-use crate::text::clean;
+use crate::setup::{self, Alive, Kept, LastGood, Place, View, host_path};
+use crate::text::{clean, escaped, fit};
+
+/// Longest value in the table, characters. A folder of the engine's would push all else off the screen.
+const CELL_CHARS: usize = 48;
 
 /// What counts where a variable is unset, in words, in the order of [`VARIABLES`].
 const DEFAULTS: [&str; VARIABLES.len()] = [
@@ -137,18 +137,30 @@ fn show(place: &Place, json: bool) -> u8 {
     } else {
         out::line(&format!("gate      {} {}", quoted(&report.gate), report.state));
         out::line(&format!("settings  {}", report.source));
+        // Whole: it is copied from here.
+        out::line(&format!("state     {}", escaped(&place.settings.state_dir().display().to_string())));
         let mut table = Table::new(["NAME", "IN FORCE", "GIVEN, NOT IN FORCE"]);
         for row in &report.settings {
             let unset = || if place.is_void { "none".to_owned() } else { format!("({})", row.default) };
             let in_force = row.in_force.clone().unwrap_or_else(unset);
-            table.row([row.name.into(), in_force.into(), row.given.clone().unwrap_or_default().into()]);
+            let given = row.given.clone().unwrap_or_default();
+            table.row([row.name.into(), fit(&in_force, CELL_CHARS).into(), fit(&given, CELL_CHARS).into()]);
         }
         table.print();
         for fault in &report.faults {
             out::line(&format!("fault     {}", clean(fault)));
         }
+        for line in not_in_force(&report.settings) {
+            out::line(&line);
+        }
     }
     if is_well && report.faults.is_empty() { YES } else { NO }
+}
+
+/// What was given and does not count, where nobody misses it.
+fn not_in_force(rows: &[Row]) -> Vec<String> {
+    let line = |row: &Row| Some(format!("NOT IN FORCE: {}={}", row.name, fit(row.given.as_ref()?, CELL_CHARS)));
+    rows.iter().filter_map(line).collect()
 }
 
 fn row(name: &'static str, default: &'static str, place: &Place) -> Row {
@@ -200,7 +212,7 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
     }
     let mut kept = Kept::looking(LastGood::look(&place.settings.state_dir(), &place.mounts), None);
     faults.extend(proxy_fault(|name| then.get(name).map(Into::into)));
-    let policy = parts::policy(&then, &mut kept);
+    let policy = setup::policy(&then, &mut kept);
     faults.extend(policy.as_ref().err().into_iter().flatten().map(PolicyFault::to_string));
     let is_known = place.basis.is_ok();
     let of_file = |fault: String| format!("{fault}; what it held when it last was good counts");
@@ -221,7 +233,7 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
             out::line(&format!("note: {note}"));
         }
         out::line(if faults.is_empty() {
-            "good: the gate would take these settings"
+            "good: the gate would take these settings: they are well formed; no server was asked"
         } else {
             "the gate would not take these settings"
         });
@@ -240,15 +252,15 @@ fn notes(policy: &crate::policy::Policy) -> Vec<String> {
         notes.push(format!("nobody vouches for images of {}: whatever that registry holds may run", weak.join(", ")));
     }
     if policy.mode == crate::policy::Mode::Permissive {
-        notes.push("MODE is audit: refusals are recorded, and let pass".to_owned());
+        notes.push("MODE is permissive: refusals are recorded, and the calls are allowed".to_owned());
     }
     notes
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::Basis;
     use super::*;
+    use crate::setup::Basis;
 
     fn place(pairs: &[(&str, &str)]) -> (tempfile::TempDir, Place) {
         let folder = tempfile::tempdir().unwrap();
@@ -290,10 +302,11 @@ mod tests {
         let (folder, _) = place(&[]);
         let path = folder.path().display().to_string();
         let good = Settings::default().with("STATE_DIR", &path).with("NOTARY", "off").with("REGISTRY", "r.example");
-        std::fs::write(folder.path().join(parts::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
+        std::fs::write(folder.path().join(setup::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
         let place = Place::judged(good.with("MODE", "x"), Basis::Environment, &[], |last| last);
         let found = row("MODE", "enforce", &place);
-        assert_eq!((found.in_force, found.given.as_deref()), (None, Some("x")));
+        assert_eq!((found.in_force.as_deref(), found.given.as_deref()), (None, Some("x")));
+        assert_eq!(not_in_force(&[found]), ["NOT IN FORCE: MODE=x"]);
         let found = row("REGISTRY", "docker.io", &place);
         assert_eq!((found.in_force.as_deref(), found.given), (Some("r.example"), None));
         assert_eq!(show(&place, true), NO);

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::{out, parts};
+use super::out;
 use crate::audit::{Beside, Entry, Event};
 use crate::clock;
 use crate::files::read_text;
 use crate::policy::{AuditRule, Settings};
+use crate::setup;
 
 /// The kernel's word on who logged in.
 const LOGIN: &str = "/proc/self/loginuid";
@@ -38,7 +39,7 @@ impl Trail {
         if !state.is_dir() {
             return Ok(Self(None));
         }
-        let path = state.join(parts::AUDIT_LOG);
+        let path = state.join(setup::AUDIT_LOG);
         match Beside::open(&path) {
             Ok(log) => Ok(Self(Some(log))),
             Err(error) if settings.audit() == AuditRule::Require => Err(format!(

@@ -13,20 +13,20 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::parts::list;
 use super::trail::{Change, Trail};
-use super::{NO, UNKNOWN, YES, parts};
+use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::files::{read_bytes, read_text, replace_regular};
 use crate::image::{Digest, Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
 use crate::policy::{Settings, trust_remedy};
+use crate::setup::{self, list};
 use crate::text::clean;
 use crate::trust::notary::{
     Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, Withdrawal, signer,
 };
-use crate::trust::tuf::{Pins, PinsError, TagView};
+use crate::trust::tuf::{OfferedRoot, Pins, PinsError, TagView};
 use crate::trust::{Question, TrustCode, TrustError, Urgency};
 
 /// How long the server gets. A person waits longer than dockerd does.
@@ -53,18 +53,18 @@ impl TrustArgs {
         matches!(self.command, Command::Verify(_))
     }
 
-    /// Whether the state folder is given, so that the gate of this host need not be looked for.
-    pub(super) fn names_its_state(&self) -> bool {
-        let state = match &self.command {
-            Command::Verify(verify) => &verify.common.state,
-            Command::Inspect(inspect) => &inspect.common.state,
-            Command::Pin(pin) => &pin.common.state,
-            Command::Status(status) => &status.state,
-            Command::Export(export) => &export.common.state,
-            Command::Import(import) => &import.common.state,
-            Command::Forget(forget) => &forget.state,
+    /// Whether the state folder is given, and the server that is asked, so that the gate of this host need not be looked for.
+    pub(super) fn needs_no_gate(&self) -> bool {
+        let common = match &self.command {
+            Command::Verify(verify) => &verify.common,
+            Command::Inspect(inspect) => &inspect.common,
+            Command::Pin(pin) => &pin.common,
+            Command::Export(export) => &export.common,
+            Command::Import(import) => &import.common,
+            Command::Status(status) => return status.state.is_some(),
+            Command::Forget(forget) => return forget.state.is_some(),
         };
-        state.is_some()
+        common.state.is_some() && common.server.is_some()
     }
 }
 
@@ -86,7 +86,7 @@ enum Command {
     Pin(Pin),
     /// Show all repositories known here, the one that expires first in front
     ///
-    /// Exit code 2 if one is refused, has expired, or must be signed anew soon: root within 90 days, targets and delegations
+    /// Exit code 2 if one is refused, has expired, or must be signed again soon: root within 90 days, targets and delegations
     /// within 30; or if the gate of this host cannot reach the server. What the server signs it renews when it is asked, so that does
     /// not count.
     ///
@@ -104,7 +104,7 @@ enum Command {
     Import(Import),
     /// Forget what is known of a repository: its root, the versions seen, a withdrawal
     ///
-    /// For a Notary server that was built anew, or state that is damaged. What the server answers next counts as the first time,
+    /// For a Notary server that was installed again, or state that is damaged. What the server answers next counts as the first time,
     /// unless a pin says which root counts; compare the root key with the publisher (trust pin shows it).
     ///
     /// Example: img-authz trust forget registry.example/team/app
@@ -445,11 +445,26 @@ fn second(at: Timestamp) -> String {
 async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
     let repository = reference(&arguments.reference)?.repository;
     let notary = notary(&arguments.common, settings, RequiredSigners::default())?;
-    check(&notary, &repository).await?;
+    if let Err(stop) = check(&notary, &repository).await {
+        return Err(match stop {
+            Stop::Refused { code, message } if code == TrustCode::RootNotTrusted.as_str() => {
+                let offered = notary.offered(&repository).await;
+                Stop::Refused { code, message: format!("{message}{}", offered.as_ref().map_or_else(String::new, not_trusted)) }
+            }
+            stop => stop,
+        });
+    }
     let (version, keys) =
         notary.root(&repository).await.ok_or_else(|| Stop::Unknown("the root of trust was not kept".to_owned()))?;
+    let mut is_continued = false;
     if let Some(path) = &arguments.write {
-        add_pin(path, &repository, &keys).map_err(|why| Stop::Unknown(format!("`{}`: {why}", path.display())))?;
+        // A new file begins with the pins that are in force: whoever sets NOTARY_PINS to it drops none of them.
+        let set = match &arguments.common.pins {
+            Some(pins) => Some(read(pins)?),
+            None => settings.get("NOTARY_PINS").map(str::to_owned),
+        };
+        is_continued = set.is_some() && !path.exists();
+        add_pin(path, set.as_deref(), &repository, &keys).map_err(|why| Stop::Unknown(format!("`{}`: {why}", path.display())))?;
     }
     if arguments.common.json {
         return to_json(&json!({ "repository": repository, "version": version, "certs": { repository.as_str(): keys } }));
@@ -459,10 +474,32 @@ async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
         text.push_str(&format!("  {key}\n"));
     }
     match &arguments.write {
-        Some(path) => text.push_str(&format!("pinned in {}", path.display())),
+        Some(path) => {
+            text.push_str(&format!(
+                "written to {0}; not in force until NOTARY_PINS has it: docker plugin disable, docker plugin set NOTARY_PINS=\"$(cat {0})\", \
+                 docker plugin enable, then reload dockerd",
+                path.display()
+            ));
+            if is_continued {
+                text.push_str("\nthe file has the pins that were set before as well, so that none of them is dropped");
+            }
+        }
         None => text.push_str("compare them with what the owner says, then pin them with --write FILE"),
     }
     Ok(text)
+}
+
+/// The ids of a root that was refused, for comparing: without them nobody could pin it.
+fn not_trusted(root: &OfferedRoot) -> String {
+    let mut text = format!(
+        "\n\nNOT TRUSTED: the root that the server offers, version {}: what NOTARY_PINS and `docker trust inspect` call the key, then \
+         what `notary key list` calls it\n",
+        root.version
+    );
+    for (key, bare) in &root.keys {
+        text.push_str(&format!("  {key}  {bare}\n"));
+    }
+    text + "pin it only if the publisher reads you the same id, by phone or in person"
 }
 
 /// All that is kept, and whether somebody has to do something about it.
@@ -492,7 +529,7 @@ async fn status(arguments: &Status, settings: &Settings, out_since: Option<Times
     }
     let rows = standings.iter().map(|standing| {
         let state = match (&standing.fault, standing.soon(now).next()) {
-            (Some(fault), _) => format!("refused: {}", clean(fault)),
+            (Some(fault), _) => format!("refused ({}): {}", standing.code.unwrap_or_default(), clean(fault)),
             (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
@@ -508,7 +545,7 @@ async fn status(arguments: &Status, settings: &Settings, out_since: Option<Times
         let (role, expires) = first.map_or_else(Default::default, |first| (first.role.clone(), second(first.expires)));
         vec![clean(&standing.repository), expires, role, second(standing.checked), state]
     });
-    let mut text = table(&["REPOSITORY", "EXPIRES", "FIRST ROLE", "CHECKED", "STATE"], rows);
+    let mut text = table(&["REPOSITORY", "EXPIRES", "EXPIRES FIRST", "CHECKED", "STATE"], rows);
     if let Some(outage) = outage.filter(|_| !text.is_empty()) {
         text.push_str(&format!("\nthe gate cannot reach the Notary server since {}: pulls are refused", second(outage.since)));
     }
@@ -673,7 +710,7 @@ async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop>
 fn trail(named: Option<&Path>, settings: &Settings) -> Result<Trail, Stop> {
     let state = match named.map(|folder| folder.parent().unwrap_or(folder)) {
         None => settings.state_dir(),
-        Some(parent) if parent.join(parts::AUDIT_LOG).is_file() => parent.to_owned(),
+        Some(parent) if parent.join(setup::AUDIT_LOG).is_file() => parent.to_owned(),
         Some(_) => return Ok(Trail::none()),
     };
     Trail::open(settings, &state).map_err(Stop::Unknown)
@@ -686,17 +723,17 @@ fn changed(repository: &impl std::fmt::Display, message: &str) -> Change {
 /// What to do about a bundle that is not taken in.
 const fn import_remedy(code: TrustCode) -> &'static str {
     match code {
-        TrustCode::Expired | TrustCode::ImportExpired => "export it anew where Notary is reached, and check this host's clock",
+        TrustCode::Expired | TrustCode::ImportExpired => "export it again where Notary is reached, and check this host's clock",
         TrustCode::RolledBack => {
-            "this host has seen newer trust data: export anew where Notary is reached; if that is refused too, ask the publisher"
+            "this host has seen newer trust data: export again where Notary is reached; if that is refused too, ask the publisher"
         }
         TrustCode::Withdrawn => {
             "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal"
         }
         TrustCode::RootNotTrusted => {
-            "export it anew with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
+            "export it again with a way to Notary, so that the roots before it come along; else compare its root key with the publisher"
         }
-        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it anew",
+        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it again",
         TrustCode::Misconfigured => "see who may write the state folder",
         // What only a server, a list or a registry answers.
         TrustCode::Unreachable
@@ -709,7 +746,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry
-        | TrustCode::NotImported => "export it anew",
+        | TrustCode::NotImported => "export it again",
     }
 }
 
@@ -738,6 +775,9 @@ fn notary_at(common: &Common, settings: &Settings, require: RequiredSigners) -> 
     let docker = docker_config_dir(settings);
     let gates = settings.get("NOTARY").unwrap_or(DEFAULT_SERVER).trim();
     let written = common.server.as_deref().map_or(gates, str::trim);
+    if common.server.is_none() && settings.get("NOTARY").is_none() {
+        super::out::note(&format!("note: NOTARY is not set here, so {DEFAULT_SERVER} is asked; --server names another"));
+    }
     let (source, tls) = match (written, &common.server) {
         (_, None) if settings.is_import() => (Source::Import, Tls::default()),
         ("off", None) => return Err(Stop::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
@@ -752,8 +792,7 @@ fn notary_at(common: &Common, settings: &Settings, require: RequiredSigners) -> 
                 None => settings.get("NOTARY_ROOT_CA").map(str::to_owned),
             };
             let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
-            let mut folders = parts::certificate_folders(settings);
-            folders.push(docker.join("tls"));
+            let folders = setup::notary_folders(settings, &docker);
             let tls = Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| Stop::Unknown(error.to_string()))?;
             (Source::Server(server), tls)
         }
@@ -790,7 +829,7 @@ fn notary_at(common: &Common, settings: &Settings, require: RequiredSigners) -> 
 
 /// Where the gate keeps verified trust data.
 fn state_dir(settings: &Settings) -> PathBuf {
-    settings.state_dir().join("trust")
+    settings.state_dir().join(setup::TRUST)
 }
 
 /// Where trust data of a source is kept. What another server says than the gate's own, or other pins let pass, is nothing that the gate
@@ -872,21 +911,22 @@ fn name_in(object: &serde_json::Map<String, serde_json::Value>, name: &str) -> O
     object.keys().find(|have| have.to_lowercase() == name.to_lowercase()).cloned()
 }
 
-/// Adds the keys to the `certs` of a pins file, made if it is not there; replaced atomically.
-fn add_pin(path: &Path, repository: &Repository, keys: &[String]) -> Result<(), String> {
+/// Adds the keys to the `certs` of a pins file; if it is not there it is made, of the pins that are set. Replaced atomically.
+fn add_pin(path: &Path, set: Option<&str>, repository: &Repository, keys: &[String]) -> Result<(), String> {
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|error| error.to_string());
     let mut block = match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str::<serde_json::Value>(&text).map_err(|error| error.to_string())?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => json!({}),
+        Ok(text) => read(&text)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => set.map_or_else(|| Ok(json!({})), read)?,
         Err(error) => return Err(error.to_string()),
     };
-    let top = block.as_object_mut().ok_or("it is no JSON object")?;
+    let top = block.as_object_mut().ok_or("it is not a JSON object")?;
     let top = match name_in(top, "trust_pinning") {
-        Some(name) => top.get_mut(&name).and_then(|inner| inner.as_object_mut()).ok_or("`trust_pinning` is no JSON object")?,
+        Some(name) => top.get_mut(&name).and_then(|inner| inner.as_object_mut()).ok_or("`trust_pinning` is not a JSON object")?,
         None => top,
     };
     let name = name_in(top, "certs").unwrap_or_else(|| "certs".to_owned());
     let certs = top.entry(name).or_insert_with(|| json!({}));
-    let certs = certs.as_object_mut().ok_or("`certs` is no JSON object")?;
+    let certs = certs.as_object_mut().ok_or("`certs` is not a JSON object")?;
     // The same repository in another case is the same pin: both would be one too many.
     while let Some(name) = name_in(certs, repository.as_str()) {
         certs.remove(&name);

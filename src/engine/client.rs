@@ -27,7 +27,7 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// Longest path of a unix socket that Linux can connect to (`sun_path` and its closing zero).
 const SOCKET_PATH_BYTES: usize = 107;
 /// Newest API version that own calls ask for. From 1.53 on an image's inspect computes an `Identity`, which may fetch from the
-/// network for seconds (spec of dockerd, section 7).
+/// network for seconds.
 const NEWEST_API: ApiVersion = ApiVersion { major: 1, minor: 52 };
 /// Most of an engine's error message, and of a call's path, that goes into our messages.
 const TEXT_CHARS: usize = 200;

@@ -216,7 +216,7 @@ impl Shared {
             })
             .collect();
         if let Err(error) = replace(path, &lines, 0o600, Outlives::Power) {
-            tracing::error!(%error, "the records of approvals could not be written anew");
+            tracing::error!(%error, "the records of approvals could not be written again");
         }
     }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::text::distance;
+
 /// The key that counts. dockerd knows no other spelling, and refuses keys that it does not know.
 const KEY: &str = "authorization-plugins";
 /// Most keys read. Stops a foreign file from filling memory.
@@ -87,20 +89,6 @@ fn is_near(key: &str) -> bool {
     let (given, meant) = (letters(key), letters(KEY));
     let text: String = given.iter().collect();
     text.contains("authz") || (text.contains("auth") && text.contains("plugin")) || distance(&given, &meant) <= SLIPS
-}
-
-/// Levenshtein's distance.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, one) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for ((other, above), before) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((before + usize::from(one != other)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 impl<'de> Deserialize<'de> for DaemonFile {

@@ -224,7 +224,9 @@ impl Asking<'_> {
             (Err(error), PluginCall::Pull { .. } | PluginCall::Upgrade { .. } | PluginCall::Create { .. }) => {
                 return Err(unreachable(error));
             }
-            // Settings stay mendable; `lockdown` refuses these about any plugin.
+            // Nor is the gate itself removed meanwhile.
+            (Err(error), PluginCall::Change { change: PluginChange::RemoveByForce, .. }) => return Err(unreachable(error)),
+            // Settings can still be corrected; `lockdown` refuses these about any plugin.
             (Err(_), PluginCall::Change { .. }) => false,
         };
         let facts = match remote {

@@ -1,8 +1,9 @@
 //! A container's name can move between the gate's look and the daemon's. So calls that start by a name, and calls that give
-//! that name, exclude each other from AuthZReq until the matching AuthZRes (docs/adr/0003). A rename waits in the engine for the
-//! container's lock, and a create for the store of images or for a volume, which a client can make take as long as it likes: the
-//! name stays taken until the engine is known to have carried the call out or dropped it, also across a restart of the gate. A name
-//! that is lost means nothing any more, or another container by the beginning of its id; `gather` looks at that one as well.
+//! that name, exclude each other from AuthZReq until the matching AuthZRes (docs/adr/0003-leases-of-names.md). A rename waits in
+//! the engine for the container's lock, and a create for the store of images or for a volume, which a client can make take as long
+//! as it likes: the name stays taken until the engine is known to have carried the call out or dropped it, also across a restart of
+//! the gate. A name that is lost means nothing any more, or another container by the beginning of its id; `gather` looks at that
+//! one as well.
 //!
 //! Names that are being given are written by another thread than the one that serves; who gives one waits until that is done.
 

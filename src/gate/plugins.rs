@@ -198,7 +198,9 @@ const fn kind(call: &PluginCall) -> Option<Kind> {
     match call {
         PluginCall::Pull { .. } | PluginCall::Upgrade { .. } => Some(Kind::Pull),
         PluginCall::Change { change: PluginChange::Enable, .. } => Some(Kind::Enable),
-        PluginCall::Change { change: PluginChange::Set | PluginChange::Remove, .. } => Some(Kind::Alter),
+        PluginCall::Change { change: PluginChange::Set | PluginChange::Remove | PluginChange::RemoveByForce, .. } => {
+            Some(Kind::Alter)
+        }
         PluginCall::Create { .. } | PluginCall::Change { change: PluginChange::Disable, .. } => None,
     }
 }

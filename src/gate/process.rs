@@ -89,7 +89,7 @@ impl Process {
     }
 }
 
-/// Whether an engine of this version serves cleartext HTTP/2 (spec of dockerd, finding 1: from 29.2 on). A version that is no
+/// Whether an engine of this version serves cleartext HTTP/2 (docs/engines.md: from 29.2 on). A version that is no
 /// release's may.
 fn serves_http2(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);

@@ -566,6 +566,10 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     assert_eq!(house.says(&install(&signed, Some("img-authz"))).await, "self-protect");
     let change = |plugin: &str, change| Intent::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change });
     assert_eq!(house.says(&change("img-authz:latest", PluginChange::Disable)).await, "allow");
+    // The daemon refuses to remove it while it is enabled; with force it would be gone, and the audit log with it.
+    assert_eq!(house.says(&change("img-authz:latest", PluginChange::Remove)).await, "allow");
+    assert_eq!(house.says(&change("img-authz:latest", PluginChange::RemoveByForce)).await, "self-protect");
+    assert_eq!(house.says(&change("other", PluginChange::RemoveByForce)).await, "allow");
     house.gate.replace(rules(Posture::Lockdown));
     assert_eq!(house.says(&change("img-authz:latest", PluginChange::Disable)).await, "self-protect");
     assert_eq!(house.says(&change("other", PluginChange::Disable)).await, "posture-forbids");
@@ -694,8 +698,10 @@ async fn a_gate_that_cannot_learn_its_name_lets_no_plugin_in() {
     for uri in ["/plugins/create?name=x".to_owned(), format!("/plugins/pull?remote={signed}")] {
         assert_eq!(house.says(&sent("POST", &uri)).await, "engine-unreachable", "{uri}");
     }
-    // Settings stay mendable.
+    // Settings can still be corrected; with force nothing is removed.
     assert_eq!(house.says(&sent("POST", "/plugins/x/disable")).await, "allow");
+    assert_eq!(house.says(&sent("DELETE", "/plugins/x")).await, "allow");
+    assert_eq!(house.says(&sent("DELETE", "/plugins/x?force=1")).await, "engine-unreachable");
     house.engine.fail_with(None);
     assert_eq!(house.says(&sent("POST", "/plugins/create?name=x")).await, "allow");
 }

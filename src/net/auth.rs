@@ -1,5 +1,5 @@
 //! Credentials from docker's `config.json`, the challenges of registries and Notary servers, and their tokens
-//! (distribution's token specification; spec/notary-tuf.md, section 2).
+//! (distribution's token specification; docs/notary-v1.md, section 2).
 //!
 //! Rules that hold everywhere: credentials go over `https` only, loopback included; never after a redirect (none is
 //! followed); to the host whose challenge is answered, or to the token service that host names. A client certificate is
@@ -421,7 +421,7 @@ impl Session {
 
     /// A token from the service at `realm`.
     async fn token(&self, realm: &str, service: Option<&str>, asker: Asker<'_>, bounds: Bounds) -> Result<HeaderValue, NetError> {
-        let malformed = || self.unauthorized("it names a token service that is no https URL");
+        let malformed = || self.unauthorized("it names a token service that is not an https URL");
         let mut url = Url::parse(realm).map_err(|_| malformed())?;
         // A token is worth stealing as well, so that an anonymous one is not fetched over plain HTTP either, unless the
         // server itself was asked that way.
@@ -469,7 +469,7 @@ impl Session {
                 return Err(NetError::Unreachable { host, cause: format!("the token service answers with status {status}") });
             }
         }
-        let unreadable = || self.unauthorized(&format!("the token service `{host}` answers something that is no token"));
+        let unreadable = || self.unauthorized(&format!("the token service `{host}` answers something that is not a token"));
         let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
         let text = granted.access_token.filter(|text| !text.is_empty()).or(granted.token).unwrap_or_default();
         let fit = !text.is_empty() && text.len() <= TOKEN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());

@@ -41,7 +41,7 @@ pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) 
     for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
         for name in [name.to_owned(), name.to_ascii_lowercase()] {
             if read(&name).is_some_and(|text| text.to_str().is_none()) {
-                return Err(NetError::Bad(format!("{name} is no text")));
+                return Err(NetError::Bad(format!("{name} is not text")));
             }
         }
     }

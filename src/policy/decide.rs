@@ -35,7 +35,10 @@ fn grounds(policy: &Policy, intent: &Intent, facts: &Facts) -> Result<Grounds, R
         | Intent::NetworkPlugin { .. }
         | Intent::Plugin(
             PluginCall::Create { .. }
-            | PluginCall::Change { change: PluginChange::Disable | PluginChange::Set | PluginChange::Remove, .. },
+            | PluginCall::Change {
+                change: PluginChange::Disable | PluginChange::Set | PluginChange::Remove | PluginChange::RemoveByForce,
+                ..
+            },
         ) => Ok(Grounds::NoImage),
         Intent::Build(_) => Ok(Grounds::Setting("BUILD=allow")),
         Intent::Plugin(PluginCall::Change { change: PluginChange::Enable, .. }) => match &facts.plugin {
@@ -85,7 +88,7 @@ pub fn decide_without_policy(fault: &str, posture: Posture, intent: &Intent) -> 
             change: PluginChange::Disable | PluginChange::Set | PluginChange::Remove, ..
         })
         | Intent::Unknown { .. }
-        | Intent::Unreadable(_) => forbidden_without_policy(posture, intent),
+        | Intent::Unreadable(_) => forbidden_without_policy(posture, intent).map(|reason| of_fault(reason, fault)),
         Intent::Pull(_)
         | Intent::Create(_)
         | Intent::Start(_)
@@ -96,10 +99,19 @@ pub fn decide_without_policy(fault: &str, posture: Posture, intent: &Intent) -> 
             PluginCall::Create { .. }
             | PluginCall::Pull { .. }
             | PluginCall::Upgrade { .. }
-            | PluginCall::Change { change: PluginChange::Enable, .. },
-        ) => Some(Reason::SettingFault { fault: fault.to_owned() }),
+            // Whether a plugin is the gate itself is not known; one that is disabled goes without force.
+            | PluginCall::Change { change: PluginChange::Enable | PluginChange::RemoveByForce, .. },
+        ) => Some(Reason::SettingFault { fault: fault.to_owned(), posture }),
     };
     refusal.map_or_else(|| Verdict::allowing(Grounds::NoImage), Verdict::Deny)
+}
+
+/// Who is refused by the posture that a fault means is told of the fault as well: it is what has to be corrected.
+fn of_fault(reason: Reason, fault: &str) -> Reason {
+    match reason {
+        Reason::PostureForbids { what } => Reason::FaultForbids { what, fault: fault.to_owned() },
+        reason => reason,
+    }
 }
 
 /// What is refused of the calls that touch no image. `ALLOW_HOST_ACCESS` may be what is at fault: none is allowed.

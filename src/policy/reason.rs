@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Code;
+use super::{Code, Posture};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::Unreadable;
 use crate::text::{fit, shortened};
@@ -14,6 +14,8 @@ pub const MESSAGE_CHARS: usize = 299;
 const QUOTE_CHARS: usize = 80;
 /// Most of an id that is shown, as people compare ids: `sha256:` and twelve digits.
 const ID_CHARS: usize = 20;
+/// The registry of a name without a host.
+const DOCKER_HUB: &str = "docker.io";
 /// Longest evidence, so that the remedy behind it always fits.
 const EVIDENCE_CHARS: usize = 165;
 
@@ -178,6 +180,15 @@ pub enum Reason {
     SettingFault {
         /// The first fault.
         fault: String,
+        /// What is refused besides: in `lockdown` the setting cannot be changed while the gate is asked.
+        posture: Posture,
+    },
+    /// The same of a call that posture `lockdown` refuses, or a posture that is misspelt.
+    FaultForbids {
+        /// The call.
+        what: String,
+        /// The first fault.
+        fault: String,
     },
     /// What a rule refuses that somebody added ([`super::FurtherRules`]).
     Rule {
@@ -214,7 +225,7 @@ impl Reason {
             Self::StartFromCheckpoint => Code::StartFromCheckpoint.as_str(),
             Self::ContainerUnknown { .. } => Code::ContainerUnknown.as_str(),
             Self::BuildDenied { .. } => Code::BuildDenied.as_str(),
-            Self::PostureForbids { .. } => Code::PostureForbids.as_str(),
+            Self::PostureForbids { .. } | Self::FaultForbids { .. } => Code::PostureForbids.as_str(),
             Self::HostAccess { .. } => Code::HostAccess.as_str(),
             Self::PluginNeedsDigest { .. } => Code::PluginNeedsDigest.as_str(),
             Self::PluginUnapproved { .. } => Code::PluginUnapproved.as_str(),
@@ -310,7 +321,10 @@ impl Reason {
             }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
-            Self::SettingFault { fault } => format!("the gate's settings are faulty: {}", clean(fault)),
+            Self::SettingFault { fault, .. } => format!("the gate's settings are faulty: {}", clean(fault)),
+            Self::FaultForbids { what, fault } => {
+                format!("posture lockdown refuses {what}, and the gate's settings are faulty: {}", clean(fault))
+            }
             Self::Internal => "an error inside the gate".to_owned(),
         }
     }
@@ -318,11 +332,18 @@ impl Reason {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
+        // Of content that no tag is signed for: there is no tag that its publisher could sign.
+        const SIGNED_TAG: &str = "use a signed tag; an image that was built or loaded here must be pushed and signed first";
         match self {
+            Self::RegistryNotAllowed { repository } if repository.host_str() == DOCKER_HUB => {
+                "is it a local image? name it by its registry (HOST/NAME); else use an image of an allowed registry"
+            }
             Self::RegistryNotAllowed { .. } => {
                 "use an image of an allowed registry, or ask this host's administrator to add this one to REGISTRY"
             }
+            Self::Trust { image, error } if error.code == TrustCode::NotSigned && image.contains('@') => SIGNED_TAG,
             Self::Trust { error, .. } => trust_remedy(error.code),
+            Self::OfId { reason, .. } if reason.code() == TrustCode::NotSigned.as_str() => SIGNED_TAG,
             Self::OfId { reason, .. } => reason.remedy(),
             Self::ContentMismatch { .. } => {
                 "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content"
@@ -373,7 +394,10 @@ impl Reason {
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, docker export), then repeat",
             Self::Overloaded => "repeat the call",
             Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
-            Self::SettingFault { .. } => {
+            Self::SettingFault { posture: Posture::Lockdown, .. } | Self::FaultForbids { .. } => {
+                "as root: take the gate out of daemon.json, reload dockerd; disable, set, enable the gate; put it back, reload"
+            }
+            Self::SettingFault { posture: Posture::Images, .. } => {
                 "as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd"
             }
             Self::Internal => "see the gate's log, and report it as a bug",
@@ -400,6 +424,7 @@ impl Reason {
             | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SettingFault { .. }
+            | Self::FaultForbids { .. }
             | Self::Internal => true,
             _ => false,
         }
@@ -423,9 +448,11 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
         TrustCode::Unauthorized => {
             "this host's administrator adds that registry's login to the gate's config.json (img-authz help DOCKER_CONFIG)"
         }
-        TrustCode::NoTrustData => "ask its publisher to sign it (docker trust sign), or use a signed image",
+        TrustCode::NoTrustData => {
+            "first check NOTARY on this host (img-authz settings); then ask the publisher to sign it (docker trust sign)"
+        }
         TrustCode::Withdrawn => {
-            "ask the publisher if it was deleted on purpose; if the Notary server was reinstalled: img-authz help trust-withdrawn"
+            "first check NOTARY on this host (img-authz settings); then ask the publisher (img-authz help trust-withdrawn)"
         }
         TrustCode::NotSigned => "ask its publisher to sign this tag (docker trust sign), or use a signed one",
         TrustCode::SignerMissing => {
@@ -440,7 +467,9 @@ pub const fn trust_remedy(code: TrustCode) -> &'static str {
             "this host's administrator compares the root key with its publisher, then pins it: img-authz help NOTARY_PINS"
         }
         TrustCode::NotListed => "ask this host's administrator to approve it (img-authz register)",
-        TrustCode::AllowlistUnavailable => "fix the allowlist file on this host; the gate's log says what is wrong",
+        TrustCode::AllowlistUnavailable => {
+            "this host's administrator corrects the file, creates it (img-authz register), or sets ALLOWLIST=off"
+        }
         TrustCode::NotInRegistry => "pull it again, or push it to that registry",
         TrustCode::NotImported => "export it where Notary is reached (img-authz trust export), import it here (trust import)",
         TrustCode::ImportExpired => "import a newer bundle (img-authz trust export, trust import), and check this host's clock",

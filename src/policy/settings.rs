@@ -300,7 +300,8 @@ impl Settings {
             faults.push(PolicyFault { key: "DOCKER_HOST", message });
         }
         if posture == Posture::Lockdown && verifiers.is_empty() && faults.is_empty() {
-            let message = "lockdown needs a verifier; set NOTARY or ALLOWLIST, names alone are no evidence".to_owned();
+            let message =
+                "lockdown needs signatures or an allowlist; set NOTARY or ALLOWLIST, names alone are not evidence".to_owned();
             faults.push(PolicyFault { key: "POSTURE", message });
         }
         if !faults.is_empty() {

@@ -64,8 +64,8 @@ fn all_faults_are_told_at_once_with_their_keys() {
     NOTARY: `http://n.example` is plain http; trust data must come over https
     NOTARY_ROOT_CA: is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path
     NOTARY_PINS: is not a JSON object (notary's trust_pinning block)
-    NOTARY_SIGNERS: `team/*` is no repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)
-    NOTARY_SIGNERS: `QA` is no signer's name (lower-case letters, digits, - and _)
+    NOTARY_SIGNERS: `team/*` is not a repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)
+    NOTARY_SIGNERS: `QA` is not a signer's name (lower-case letters, digits, - and _)
     FRESHNESS: `1h` is not a number of seconds from 0 to 3600
     ON_OUTAGE: `allow` is neither `run` nor `deny`
     STALE_LIMIT: `0` is not a number of hours from 1 to 720
@@ -252,6 +252,7 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
     };
     let access = || vec![HostAccess { id: "volume-options", what: "device=/".into() }];
     let change = PluginCall::Change { plugin: "p".into(), change: PluginChange::Disable };
+    let removal = |change| Intent::Plugin(PluginCall::Change { plugin: "p".into(), change });
     for (intent, in_images, in_lockdown) in [
         (Intent::Read, "allow", "allow"),
         (Intent::Harmless, "allow", "allow"),
@@ -265,6 +266,8 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
         (Intent::Network { host_access: access(), subnets: vec![] }, "allow", "host-access"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Plugin(change), "allow", "posture-forbids"),
+        (removal(PluginChange::Remove), "allow", "posture-forbids"),
+        (removal(PluginChange::RemoveByForce), "setting-fault", "setting-fault"),
         (Intent::Ingest(Ingest::Load), "setting-fault", "setting-fault"),
         (Intent::Build(Build::Classic), "setting-fault", "setting-fault"),
         (Intent::Unknown { route: "POST /x".into() }, "route-unknown", "route-unknown"),
@@ -333,7 +336,9 @@ fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
         Reason::Trust { image: long.clone(), error: TrustError::new(TrustCode::Invalid, format!("{long}\n\u{1b}[31m")) },
         Reason::ImageUnapproved { image: "a`; allowed\r\n\u{202e}".into() },
         Reason::RouteUnknown { route: long.clone() },
-        Reason::SettingFault { fault: long },
+        Reason::SettingFault { fault: long.clone(), posture: Posture::Images },
+        Reason::SettingFault { fault: long.clone(), posture: Posture::Lockdown },
+        Reason::FaultForbids { what: long.clone(), fault: long },
         Reason::NoImage,
     ];
     for reason in reasons {

@@ -1,7 +1,7 @@
 //! Registries over HTTPS, each with the CA and the credentials that docker would use.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::manifest::MEDIA_TYPES;
 use super::{Api, Manifest, RegistryError, Reply, Wanted};
-use crate::files::{Texts, read_text};
+use crate::files::Texts;
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
 use crate::net::{
@@ -30,9 +30,6 @@ const LARGE_AT_ONCE: usize = 2;
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
 const PEERS: usize = 64;
-
-/// Largest `config.json`, bytes. Stops a wrong path from filling memory.
-const CONFIG_BYTES: u64 = 1 << 20;
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]
@@ -68,25 +65,6 @@ struct Peer {
     is_plain: AtomicBool,
     /// Large manifests on their way.
     large: Semaphore,
-}
-
-impl Settings {
-    /// As docker on this host reaches them: CAs from `certs.d` in the gate's folder and in docker's own beside it (the
-    /// gate's is `/etc/docker/img-authz`, docker's `/etc/docker`), credentials from `config.json` in the first of
-    /// `docker_config` that has one.
-    pub fn of_host(config_dir: &Path, docker_config: &[PathBuf]) -> Result<Self, NetError> {
-        let mut certs = vec![config_dir.join("certs.d")];
-        certs.extend(config_dir.parent().map(|folder| folder.join("certs.d")));
-        for folder in docker_config {
-            let path = folder.join("config.json");
-            match read_text(&path, CONFIG_BYTES) {
-                Ok(text) => return Ok(Self { credentials: DockerConfig::read(&text)?, certs, ..Self::default() }),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(NetError::Bad(format!("`{}` cannot be read: {error}", path.display()))),
-            }
-        }
-        Ok(Self { certs, ..Self::default() })
-    }
 }
 
 impl Registry {
@@ -300,21 +278,6 @@ mod tests {
         {
             assert!(!is_loopback(host), "{host}");
         }
-    }
-
-    #[test]
-    fn settings_of_a_host_are_found_in_its_folders() {
-        let folder = tempfile::tempdir().unwrap();
-        let (gate, home) = (folder.path().join("img-authz"), folder.path().join("home"));
-        std::fs::create_dir(&home).unwrap();
-        let of_host = || Settings::of_host(&gate, &[gate.clone(), home.clone()]);
-        let settings = of_host().unwrap();
-        assert_eq!(settings.certs, [gate.join("certs.d"), folder.path().join("certs.d")]);
-        assert!(settings.credentials.for_host("r.example").is_none());
-        std::fs::write(home.join("config.json"), r#"{"auths":{"r.example":{"auth":"YTpi"}}}"#).unwrap();
-        assert!(of_host().unwrap().credentials.for_host("r.example").is_some());
-        std::fs::write(home.join("config.json"), "{").unwrap();
-        assert!(of_host().is_err());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Manifest {
         }
         let Some(name) = shape.media_type.or(said) else { return Err(unusable("it has no media type".to_owned())) };
         let Some((media_type, kind)) = MEDIA_TYPES.into_iter().find(|(known, _)| *known == name) else {
-            return Err(unusable(format!("its media type `{}` is no image's", clean(&name))));
+            return Err(unusable(format!("its media type `{}` is not an image's", clean(&name))));
         };
         let as_image = shape.config.is_some() || shape.layers.is_some();
         let content = match (kind, as_image, shape.manifests.is_some()) {

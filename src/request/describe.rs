@@ -39,7 +39,7 @@ impl Intent {
                 PluginChange::Enable => "plugin-enable",
                 PluginChange::Disable => "plugin-disable",
                 PluginChange::Set => "plugin-set",
-                PluginChange::Remove => "plugin-remove",
+                PluginChange::Remove | PluginChange::RemoveByForce => "plugin-remove",
             },
             Self::Swarm => "swarm",
             Self::Volume { .. } => "volume",

@@ -36,11 +36,20 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
 /// What is done to an installed plugin. The daemon waits for a form before it looks the plugin up, for as long as the client likes; of a
 /// DELETE it reads none.
 pub(super) fn change(plugin: &str, change: PluginChange, asked: &Asked<'_>) -> Result<Intent, Unreadable> {
-    match change {
-        PluginChange::Enable | PluginChange::Disable | PluginChange::Set => Query::of_form(asked).map(drop)?,
-        PluginChange::Remove => {}
-    }
+    let change = match change {
+        PluginChange::Enable | PluginChange::Disable | PluginChange::Set => Query::of_form(asked).map(|_| change)?,
+        PluginChange::Remove | PluginChange::RemoveByForce => {
+            let query = Query::read(asked.target.query)?;
+            if is_true(query.one("force")?) { PluginChange::RemoveByForce } else { PluginChange::Remove }
+        }
+    };
     Ok(Intent::Plugin(PluginCall::Change { plugin: plugin.to_owned(), change }))
+}
+
+/// As dockerd reads a switch (moby, `httputils.BoolValue`): whatever is not one of these is a yes.
+fn is_true(value: Option<&str>) -> bool {
+    let value = value.unwrap_or_default().trim().to_lowercase();
+    !matches!(value.as_str(), "" | "0" | "no" | "false" | "none")
 }
 
 fn reference(text: &str) -> Result<Reference, Unreadable> {
@@ -81,8 +90,20 @@ mod tests {
         let tar = [("Content-Type", "application/x-tar")];
         let created = Intent::Plugin(PluginCall::Create { name: "px".into() });
         assert_eq!(Intent::of(&post("/plugins/create?name=px", &tar, None)), created);
-        let changed = Intent::Plugin(PluginCall::Change { plugin: "a/p:1".into(), change: PluginChange::Remove });
-        assert_eq!(Intent::of(&Call { method: "DELETE".into(), ..post("/plugins/a/p:1?force=1", &[], None) }), changed);
+        for (query, change) in [
+            ("", PluginChange::Remove),
+            ("?force=0", PluginChange::Remove),
+            ("?force=", PluginChange::Remove),
+            ("?force=%20False", PluginChange::Remove),
+            ("?Force=1", PluginChange::Remove),
+            ("?force=1", PluginChange::RemoveByForce),
+            ("?force=true", PluginChange::RemoveByForce),
+            ("?f%6frce=on", PluginChange::RemoveByForce),
+        ] {
+            let changed = Intent::Plugin(PluginCall::Change { plugin: "a/p:1".into(), change });
+            let uri = format!("/plugins/a/p:1{query}");
+            assert_eq!(Intent::of(&Call { method: "DELETE".into(), ..post(&uri, &[], None) }), changed, "{uri}");
+        }
     }
 
     #[test]
@@ -100,6 +121,8 @@ mod tests {
         ] {
             assert!(matches!(Intent::of(&json(uri, "[]")), Intent::Unreadable(_)), "{uri}");
         }
+        let twice = post("/plugins/p?force=0&force=1", &[], None);
+        assert!(matches!(Intent::of(&Call { method: "DELETE".into(), ..twice }), Intent::Unreadable(_)));
         let form = [("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "9")];
         let uris = [
             "/plugins/pull?remote=a",

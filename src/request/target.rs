@@ -25,7 +25,7 @@ impl<'a> Target<'a> {
     pub(super) fn read(uri: &'a str) -> Result<Self, Unreadable> {
         // Go refuses control characters; in the JSON of a call, U+FFFD stands for bytes that were no UTF-8.
         if uri.bytes().any(|byte| byte.is_ascii_control()) || uri.contains('\u{fffd}') {
-            return Err(wrong("it holds characters that are no text"));
+            return Err(wrong("it holds characters that are not text"));
         }
         let rest = match scheme_end(uri) {
             Some(end) => uri.get(end..).unwrap_or_default(),

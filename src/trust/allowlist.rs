@@ -1,4 +1,4 @@
-//! The verifier that is a file: digests that an operator approved (DESIGN, section 6).
+//! The verifier that is a file: digests that an operator approved.
 //!
 //! [`Allowlist`] answers questions from the file as it is now: a changed file is read again at the next question. A file
 //! that has become unreadable, or is gone, changes nothing: the last good one holds. Where there never was a good one,

@@ -1,4 +1,4 @@
-//! The Notary v1 verifier: asks a server, verifies, remembers, and answers (DESIGN, section 6; spec/notary-tuf.md).
+//! The Notary v1 verifier: asks a server, verifies, remembers, and answers (docs/notary-v1.md).
 //!
 //! One [`Notary`] stands for one server on one set of terms. Per repository there is at most one flight to the server at a
 //! time; whoever asks meanwhile waits for it. Knowledge is replaced only by knowledge that verified from the root down. A
@@ -32,7 +32,10 @@ pub use self::signers::{RequiredSigners, SignersError, signer};
 pub use self::standing::Standing;
 use self::state::{Bad, Base, Edition, Read, StateDir, Written};
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
-use super::tuf::{Failure, Fault, FaultKind, Knowledge, Limits, Pins, Refusal, Stored, Subject, View, Yes, load, update};
+use super::tuf::{
+    Failure, Fault, FaultKind, Knowledge, Limits, OfferedRoot, Pins, Refusal, Stored, Subject, View, Yes, load, offered_root,
+    update,
+};
 use super::{
     Answer, Binding, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch,
 };
@@ -122,7 +125,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults of DESIGN, section 6, for a source.
+    /// The defaults for a source, as docs/settings.md has them.
     #[must_use]
     pub fn new(source: impl Into<Source>, state_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -407,6 +410,24 @@ impl Notary {
         self.inner.tidy(&entry);
         known.map(|known| (known.knowledge.root_version(), known.knowledge.root_keys()))
     }
+
+    /// The root that the server offers, which nothing vouches for: for a person to compare with the publisher's, where no pin lets
+    /// it pass. `None` where there is no server, or it has none that can be read.
+    pub async fn offered(&self, repository: &Repository) -> Option<OfferedRoot> {
+        let begun = Instant::now();
+        let server = Server {
+            session: Arc::clone(self.inner.session.as_ref()?),
+            credentials: Arc::clone(&self.inner.credentials),
+            repository: repository.clone(),
+            state: self.inner.state.clone(),
+            kept: Arc::default(),
+            share: self.inner.share(false, self.inner.network_time),
+            answered: Arc::default(),
+            begun,
+            deadline: begun + self.inner.network_time,
+        };
+        offered_root(&server, self.inner.limits).await.ok().flatten()
+    }
 }
 
 /// The way to a server.
@@ -649,7 +670,7 @@ impl Inner {
             }
             // The pin says which root counts; versions begin anew.
             Read::Damaged(why) if self.pins.names(name) => {
-                tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched anew");
+                tracing::error!(repository = name, why, "kept trust data is damaged; it is set aside and fetched again");
                 self.state.set_aside(name);
                 lock(&entry.now).base.edition = None;
                 return Ok(());
@@ -1033,7 +1054,7 @@ impl Inner {
             }
             FetchError::Full(error) => return Miss::Unsure(error),
             FetchError::NoJson { host } => {
-                let message = format!("`{host}` answers with something that is no trust data");
+                let message = format!("`{host}` answers with something that is not trust data");
                 (unreachable(message.clone()), Miss::Refused(TrustError::new(TrustCode::Invalid, message)))
             }
             FetchError::Net(error) => {
@@ -1172,7 +1193,7 @@ impl Drop for Landing<'_> {
 
 /// State that counts and cannot be used.
 fn unusable(repository: &str, why: &str) -> TrustError {
-    let message = format!("what is kept of `{repository}` {why}; if that is no attack: img-authz trust forget {repository}");
+    let message = format!("what is kept of `{repository}` {why}; if that was not an attack: img-authz trust forget {repository}");
     TrustError::new(TrustCode::Misconfigured, message)
 }
 

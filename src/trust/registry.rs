@@ -1,4 +1,4 @@
-//! The verifier of scopes that have no other: the registry itself holds the manifest (DESIGN, section 6).
+//! The verifier of scopes that have no other: the registry itself holds the manifest (docs/adr/0006-registry-only-scopes.md).
 //!
 //! This is weak evidence: it says where content is published, not who made it. It is still evidence of *content*: a
 //! manifest counts only if its bytes came from that repository and have the digest in question.

@@ -1,4 +1,4 @@
-//! Notary v1 metadata, verified (spec/notary-tuf.md). Pure: files come through the [`Fetch`] seam, the time is given, nothing
+//! Notary v1 metadata, verified (docs/notary-v1.md). Pure: files come through the [`Fetch`] seam, the time is given, nothing
 //! is kept here. What comes out, [`Knowledge`], exists only after everything verified.
 //!
 //! Stricter than the Go client wherever the specification marks it: section numbers in comments are that document's.
@@ -26,7 +26,7 @@ pub use limits::Limits;
 pub use pins::{Pins, PinsError};
 pub use role::{Expiry, RoleKind, RoleName};
 pub use roles::Refusal;
-pub use update::{Failure, Fetch, Subject, load, roots_before, update};
+pub use update::{Failure, Fetch, OfferedRoot, Subject, load, offered_root, roots_before, update};
 pub use view::{RoleView, TagView, View};
 
 /// What is wrong with trust data, in which role.

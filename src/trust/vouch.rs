@@ -33,7 +33,7 @@ pub enum Hashed {
     Config,
 }
 
-/// How a question may be answered when the verifier's server is out of reach (DESIGN, section 6).
+/// How a question may be answered when the verifier's server is out of reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
     /// A pull: fresh knowledge, or a refusal.

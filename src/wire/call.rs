@@ -20,7 +20,7 @@ pub struct Call {
     pub uri: String,
     /// The client's headers, canonical names, last value of each. Secrets may be among them: never log this.
     pub headers: BTreeMap<String, String>,
-    /// The body, where dockerd shows one (JSON only, spec of `RequestBody`). `None` is "not shown", not "empty".
+    /// The body, where dockerd shows one (JSON only). `None` is "not shown", not "empty".
     pub body: Option<Vec<u8>>,
     /// What the handler answered; only in `AuthZRes`.
     pub outcome: Option<Outcome>,

@@ -149,7 +149,7 @@ fn what_turns_the_requirement_on_says_so_and_does_nothing_unasked() {
     let host = Host::new();
     let ran = host.run(&["register", "--from-host", "local:1"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("all that is not listed is refused") && ran.err.contains("--yes"), "{}", ran.err);
+    assert!(ran.err.contains("every image that is not listed in it will be refused") && ran.err.contains("--yes"), "{}", ran.err);
     assert!(!host.list().exists());
     assert_eq!(host.run(&["register", "--from-host", "local:1", "--yes"]).code, 0);
     // Once it is on, nothing is asked.

@@ -15,6 +15,7 @@
 )]
 
 mod allowlist_commands;
+mod architecture;
 mod clients;
 mod corpus;
 mod docs;

@@ -152,7 +152,7 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
             if act["plugin"] == **plugin && same_reference(remote, &act["remote"])),
         "plugin-create" => matches!(intent, Intent::Plugin(PluginCall::Create { name }) if act["name"] == **name),
         "plugin-change" => matches!(intent, Intent::Plugin(PluginCall::Change { plugin, change })
-            if act["plugin"] == **plugin && *change == plugin_change(act["change"].as_str().unwrap())),
+            if act["plugin"] == **plugin && unforced(*change) == plugin_change(act["change"].as_str().unwrap())),
         "volume" => matches!(intent, Intent::Volume { host_access } if has_host_access(host_access, &act["host_access"])),
         "volume-update" => matches!(intent, Intent::Volume { host_access } if !host_access.is_empty()),
         "network" => is_network(intent, act),
@@ -221,6 +221,11 @@ fn drive(how: &str) -> ContainerAccess {
         "checkpoint" => ContainerAccess::Checkpoint,
         other => panic!("the oracle drives by `{other}`"),
     }
+}
+
+/// The oracle does not say whether a plugin is removed by force.
+fn unforced(change: PluginChange) -> PluginChange {
+    if change == PluginChange::RemoveByForce { PluginChange::Remove } else { change }
 }
 
 fn plugin_change(change: &str) -> PluginChange {

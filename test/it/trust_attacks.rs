@@ -1,4 +1,4 @@
-//! Attacks on trust data, by the families of spec/notary-tuf.md, section 14, each beside valid fakes. Every attack is tried on
+//! Attacks on trust data, by the families of docs/notary-v1.md, section 14, each beside valid fakes. Every attack is tried on
 //! first use and, where it makes sense, against a good earlier state.
 
 use std::sync::Arc;

@@ -1065,6 +1065,7 @@ fn status_tells_what_must_be_signed_anew_and_ends_with_2_for_it() {
     place.verify(&server).no("trust-withdrawn");
     let ran = ended(start(place.trust("status").arg("--json")));
     assert!(ran.code == Some(2) && ran.json()[0]["fault"].as_str().is_some_and(|why| why.contains("now has none")), "{ran:?}");
+    assert_eq!(ran.json()[0]["code"], "trust-withdrawn");
 }
 
 #[test]
@@ -1131,12 +1132,17 @@ fn every_failure_says_which_it_was_and_what_to_do() {
         repo.publish()
     };
     for (earlier, served, code, remedy) in [
-        (None, Files::new(), "no-trust-data", "ask its publisher to sign it"),
+        (
+            None,
+            Files::new(),
+            "no-trust-data",
+            "first check NOTARY on this host (img-authz settings); then ask the publisher to sign it",
+        ),
         (None, unsigned(), "not-signed", "ask its publisher to sign this tag"),
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
         (Some(&new), old, "trust-rolled-back", "only if it was reinstalled: img-authz help trust-rolled-back"),
-        (Some(&new), Files::new(), "trust-withdrawn", "if the Notary server was reinstalled: img-authz help trust-withdrawn"),
+        (Some(&new), Files::new(), "trust-withdrawn", "first check NOTARY on this host (img-authz settings)"),
     ] {
         let place = Place::new();
         if let Some(earlier) = earlier {
@@ -1236,6 +1242,41 @@ fn what_other_pins_let_pass_is_kept_apart_from_what_the_gate_knows() {
     let strict = place.write("strict.json", none);
     run(&["verify", &image], None, Some(&strict), &gates).no(TrustCode::RootNotTrusted.as_str());
     run(&["verify", &image], None, None, &gates).yes();
+}
+
+#[test]
+fn a_new_file_of_pins_has_those_that_are_set_already() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let set =
+        json!({ "disable_tofu": true, "certs": { GUN: ["0".repeat(64)], "r.example/other": ["1".repeat(64)] } }).to_string();
+    let free = json!({ "certs": { "r.example/other": ["1".repeat(64)] } }).to_string();
+    let pins = place.write("new/x", "").with_file_name("pins.json");
+    let wrote = ended(start(place.about("pin", &server).arg("--write").arg(&pins).env("NOTARY_PINS", &free)));
+    assert_eq!(wrote.code, Some(0), "{wrote:?}");
+    assert!(wrote.out.contains("not in force until NOTARY_PINS has it") && wrote.out.contains("were set before"), "{wrote:?}");
+    let written = std::fs::read_to_string(&pins).unwrap();
+    assert!(written.contains("r.example/other") && written.contains(GUN), "{written}");
+    // A root that the pins refuse is not written into any.
+    let refused = place.write("refused/x", "").with_file_name("pins.json");
+    let ran = ended(start(place.about("pin", &server).arg("--write").arg(&refused).env("NOTARY_PINS", &set)));
+    assert!(ran.code == Some(2) && !refused.exists(), "{ran:?}");
+}
+
+#[test]
+fn the_ids_of_a_root_that_is_refused_are_shown_for_comparing_and_nothing_of_them_is_written() {
+    let (place, server) = (Place::new(), Server::files(good()));
+    let keys = ended(start(place.about("pin", &server).arg("--json")));
+    let keys: Value = serde_json::from_str(&keys.out).unwrap();
+    let key = keys["certs"][GUN][0].as_str().unwrap().to_owned();
+    let other = Place::new();
+    let pins = other.write("pins.json", &json!({ "certs": { GUN: ["0".repeat(64)] } }).to_string());
+    let written = other.write("written.json", "{}");
+    let refused = ended(start(other.about("pin", &server).arg("--pins").arg(&pins).arg("--write").arg(&written)));
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
+    let ids = refused.err.split("NOT TRUSTED").nth(1).unwrap_or_else(|| panic!("{refused:?}"));
+    let line = ids.lines().find(|line| line.contains(&key)).unwrap_or_else(|| panic!("{key}: {ids}"));
+    assert_eq!(line.split_whitespace().filter(|id| id.len() == 64).count(), 2, "{line}");
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "{}");
 }
 
 #[test]

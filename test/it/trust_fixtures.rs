@@ -1,4 +1,4 @@
-//! Attacks and their valid fakes as folders: `test/fixtures/tuf/<what-is-wrong>/`, a family of spec/notary-tuf.md, section 14,
+//! Attacks and their valid fakes as folders: `test/fixtures/tuf/<what-is-wrong>/`, a family of docs/notary-v1.md, section 14,
 //! in the name's first word. Every folder is served over TLS and asked about, with the time and the pins it names.
 //!
 //! The folders are made by the generator (`trust_repo`) and committed; keys are thrown away, so that making them again

@@ -1325,7 +1325,7 @@ impl Log {
 
 #[test]
 fn the_log_warns_of_what_expires_once_a_day() {
-    const WARNING: &str = "trust data expires soon; its owner must sign anew";
+    const WARNING: &str = "trust data expires soon; its owner must sign again";
     let mut repo = Repo::docker(root_key(GUN));
     repo.role("targets")["expires"] = json!("2030-06-20T00:00:00Z");
     for (files, is_asked, warnings) in

@@ -64,7 +64,7 @@ fn an_image_passes_when_all_who_must_have_signed_it_and_not_before() {
         let (code, message) = ends(&repo, rules).unwrap_err();
         assert_eq!(
             (code, message.as_str()),
-            (TrustCode::SignerMissing, "required signer `carol` is no signer of `reg.example:5000/team/app`")
+            (TrustCode::SignerMissing, "required signer `carol` is not a signer of `reg.example:5000/team/app`")
         );
     }
 }
@@ -137,7 +137,7 @@ fn every_way_a_required_signer_can_fail_refuses_and_says_which() {
                 repo.signed.remove("targets/bob");
             },
             TrustCode::SignerMissing,
-            "is no signer of",
+            "is not a signer of",
         ),
     ];
     for (what, change, expected, words) in cases {

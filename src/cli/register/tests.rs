@@ -307,3 +307,11 @@ fn content_can_lose_all_its_names_in_one_repository() {
     let text = format!("a@{}", digest(1));
     assert_eq!(removed(&all, &text), (Ok(1), vec![entry(1, &["b:1"]), entry(2, &["a:1"])]));
 }
+
+#[test]
+fn a_refusal_that_an_entry_does_not_end_is_said_and_one_that_it_ends_is_not() {
+    assert!(matters("registry-not-allowed: registry `x.example` …", false));
+    assert!(matters("no-trust-data: `r.example/a:1`: …", true));
+    // Without signatures the list takes the place of the registry's word.
+    assert!(!matters("not-in-registry: `r.example/a:1`: …", false));
+}

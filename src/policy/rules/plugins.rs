@@ -26,6 +26,12 @@ impl Rule for Plugins {
             (PluginCall::Create { name }, _) if facts.about_self => refuse_self(format!("plugin create {name}")),
             (PluginCall::Pull { remote, .. }, _) if facts.about_self => refuse_self(format!("plugin install {remote}")),
             (PluginCall::Upgrade { plugin, .. }, _) if facts.about_self => refuse_self(format!("plugin upgrade {plugin}")),
+            // It would take the audit log with it, and the daemon refuses every call until it is out of daemon.json.
+            (PluginCall::Change { plugin, change: change @ PluginChange::RemoveByForce }, Posture::Images)
+                if facts.about_self =>
+            {
+                refuse_self(format!("plugin {} {plugin}", verb(*change)))
+            }
             (PluginCall::Change { plugin, change }, Posture::Lockdown) if facts.about_self => {
                 refuse_self(format!("plugin {} {plugin}", verb(*change)))
             }
@@ -39,7 +45,10 @@ impl Rule for Plugins {
                 unapproved(policy, plugin, facts.plugin.as_ref())
             }
             (
-                PluginCall::Change { change: PluginChange::Disable | PluginChange::Set | PluginChange::Remove, .. }
+                PluginCall::Change {
+                    change: PluginChange::Disable | PluginChange::Set | PluginChange::Remove | PluginChange::RemoveByForce,
+                    ..
+                }
                 | PluginCall::Create { .. },
                 Posture::Images,
             ) => None,
@@ -71,5 +80,6 @@ pub(super) const fn verb(change: PluginChange) -> &'static str {
         PluginChange::Disable => "disable",
         PluginChange::Set => "set",
         PluginChange::Remove => "rm",
+        PluginChange::RemoveByForce => "rm -f",
     }
 }

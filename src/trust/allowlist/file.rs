@@ -84,7 +84,7 @@ pub enum FileFault {
     #[error("it cannot be read: {0}")]
     Io(String),
     /// A folder, a device, a socket.
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     NotAFile,
     /// Someone besides its owner may write the file, or put another one in its place.
     #[error("{what} may be written by others than its owner (mode {mode:04o}): chmod go-w it")]
@@ -139,7 +139,7 @@ pub enum EditError {
     #[error(transparent)]
     Fault(#[from] FileFault),
     /// What it was to become cannot be used either.
-    #[error("the changed list would be no good: {0}")]
+    #[error("the changed list would not be good: {0}")]
     Result(FileFault),
     /// Another writer holds the lock.
     #[error("another command is changing the file")]

@@ -1,5 +1,5 @@
 //! Ahead of questions: the timestamp of repositories in use is checked before the freshness window ends, so that the window
-//! seldom costs a wait; and the log warns of what expires (issue 4; spec/notary-tuf.md, section 12).
+//! seldom costs a wait; and the log warns of what expires (docs/notary-v1.md, section 12).
 //!
 //! Few at a time, spread, and only while there is room: what somebody waits for comes first.
 
@@ -129,7 +129,7 @@ impl Inner {
             }
             let (repository, expires) = (&*outlook.repository, soon.join(", "));
             let what = match (self.session.is_some(), outlook.is_renewed) {
-                (true, true) => "trust data expires soon; its owner must sign anew",
+                (true, true) => "trust data expires soon; its owner must sign again",
                 (true, false) => "trust data expires soon, and the Notary server is not there to renew it",
                 (false, _) => "imported trust data expires soon; import a newer bundle",
             };

@@ -151,6 +151,7 @@ mod tests {
             roles: (0..1000).map(expiry).collect(),
             is_renewed: true,
             fault: None,
+            code: None,
         };
         let outlook = Outlook::from(standing);
         assert_eq!(outlook.roles.iter().map(|expiry| expiry.role.as_str()).collect::<Vec<_>>(), ["targets/0", "targets/1"]);

@@ -1,4 +1,4 @@
-//! A Notary server, asked over HTTPS (spec/notary-tuf.md, sections 1 and 2).
+//! A Notary server, asked over HTTPS (docs/notary-v1.md, sections 1 and 2).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

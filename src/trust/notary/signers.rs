@@ -36,13 +36,13 @@ pub enum SignersError {
     #[error("`{0}` is not REPOSITORY=SIGNER")]
     Form(String),
     /// What stands before the `=` is no repository.
-    #[error("`{0}` is no repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)")]
+    #[error("`{0}` is not a repository by its full name (`registry.example/team/app`, `registry.example/team/*`, `*`)")]
     Repository(String),
     /// Nobody stands behind it.
     #[error("`{0}` names no signer")]
     Empty(String),
     /// What stands behind it is no signer.
-    #[error("`{0}` is no signer's name (lower-case letters, digits, - and _)")]
+    #[error("`{0}` is not a signer's name (lower-case letters, digits, - and _)")]
     Signer(String),
     /// Docker's own role, which holds what anyone signed.
     #[error("`{0}` is where docker puts what any signer signed; name the signer")]

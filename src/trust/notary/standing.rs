@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::state::{Bad, StateDir};
 use super::{CLOCK_STEP, Inner, Notary};
 use crate::image::Repository;
+use crate::trust::TrustCode;
 use crate::trust::tuf::{Expiry, Knowledge, Stored, load};
 
 /// One line of `trust status`.
@@ -29,6 +30,9 @@ pub struct Standing {
     /// What is wrong with what is kept, or with what the server answered last: it is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// The code by which its images are refused for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
 }
 
 impl Notary {
@@ -45,7 +49,7 @@ impl Notary {
 }
 
 impl Standing {
-    /// What somebody must sign anew first. What a server signs it renews when it is asked; where there is none, all counts.
+    /// What somebody must sign again first. What a server signs it renews when it is asked; where there is none, all counts.
     #[must_use]
     pub fn first(&self) -> Option<&Expiry> {
         self.roles.iter().find(|expiry| expiry.matters(self.is_renewed))
@@ -72,7 +76,7 @@ impl Standing {
         now.duration_since(self.checked) > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
     }
 
-    /// What somebody must sign anew, soon or at once.
+    /// What somebody must sign again, soon or at once.
     pub fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
         self.roles.iter().filter(move |expiry| expiry.matters(self.is_renewed) && expiry.is_soon(now))
     }
@@ -92,6 +96,7 @@ impl Inner {
                     roles: Vec::new(),
                     is_renewed: self.session.is_some(),
                     fault: Some(why),
+                    code: Some(TrustCode::Misconfigured.as_str()),
                 };
             }
         };
@@ -99,7 +104,9 @@ impl Inner {
             Ok(repository) => load(&stored, &repository).await.map_err(|fault| fault.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        let fault = known.as_ref().err().cloned().or(bad.map(|bad| bad.error.message));
+        let damaged = known.as_ref().err().map(|why| (TrustCode::Misconfigured, why.clone()));
+        let refused = damaged.or(bad.map(|bad| (bad.error.code, bad.error.message)));
+        let (code, fault) = refused.map(|(code, why)| (code.as_str(), why)).unzip();
         Standing {
             repository: stored.repository.clone(),
             checked: stored.checked,
@@ -108,6 +115,7 @@ impl Inner {
             roles: known.as_ref().map(Knowledge::expiries).unwrap_or_default(),
             is_renewed: self.session.is_some(),
             fault,
+            code,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Verified trust data kept on disk, one file per repository (spec/notary-tuf.md, sections 10 and 14, "State").
+//! Verified trust data kept on disk, one file per repository (docs/notary-v1.md, sections 10 and 14, "State").
 //!
 //! A file is named by the hash of the repository's name, so that no two names share one and none can leave the folder. It is
 //! checksummed, replaced atomically under a lock that other processes respect, and never trusted: what is read is verified
@@ -337,7 +337,7 @@ fn read_regular(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
     };
     let kind = file.metadata().map_err(failed)?;
     if !kind.is_file() || kind.len() > FILE_BYTES {
-        return Err(Unread::Wrong("it is no file, or too large".to_owned()));
+        return Err(Unread::Wrong("it is not a file, or too large".to_owned()));
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The certificates that carry root keys (spec/notary-tuf.md, section 8), and chains to a pinned CA (section 9).
+//! The certificates that carry root keys (docs/notary-v1.md, section 8), and chains to a pinned CA (section 9).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Role files, read strictly: envelope, structure, signatures, hashes (spec/notary-tuf.md, sections 4 to 6).
+//! Role files, read strictly: envelope, structure, signatures, hashes (docs/notary-v1.md, sections 4 to 6).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ impl<T: Body> File<T> {
         if version == 0 {
             return Err(of.invalid("`version` is below 1"));
         }
-        let expires = expiry(text(signed, "expires", of)?).ok_or_else(|| of.invalid("`expires` is no RFC 3339 time"))?;
+        let expires = expiry(text(signed, "expires", of)?).ok_or_else(|| of.invalid("`expires` is not an RFC 3339 time"))?;
         let body = T::read(signed, &of, limits)?;
         let mut canonical = Vec::with_capacity(raw.len());
         signed.canonical(&mut canonical);
@@ -410,7 +410,7 @@ fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Ve
     let roles = match value.member("roles") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(roles)) => roles,
-        Some(_) => return Err(of.invalid("`roles` of the delegations is no list")),
+        Some(_) => return Err(of.invalid("`roles` of the delegations is not a list")),
     };
     if roles.len() > limits.delegations {
         return Err(of.invalid(format!("more than {} delegations", limits.delegations)));
@@ -438,7 +438,7 @@ fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Ve
                     .collect();
                 paths.ok_or_else(|| of.invalid("a path of a delegation is no text"))?
             }
-            Some(_) => return Err(of.invalid("`paths` of a delegation is no list")),
+            Some(_) => return Err(of.invalid("`paths` of a delegation is not a list")),
         };
         if paths.len() > limits.paths {
             return Err(of.invalid(format!("delegation `{name}` has more than {} paths", limits.paths)));

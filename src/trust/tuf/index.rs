@@ -73,9 +73,18 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Under {
     /// Tags that are vouched for, and until when; those that hold longest, at most [`NAMED`].
-    pub(super) live: Vec<(Tag, Timestamp)>,
+    pub(super) live: Vec<Live>,
     /// A tag that lists the digest and is refused, where all that do are.
     pub(super) refused: Option<Tag>,
+}
+
+/// A tag that is vouched for.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) tag: Tag,
+    pub(super) until: Timestamp,
+    /// Its entry's.
+    pub(super) number: u32,
 }
 
 impl Lookup {
@@ -220,7 +229,7 @@ impl Index {
         for line in all.take(NAMED) {
             let Some(tag) = accepted.name(line.number as usize).and_then(|name| name.parse().ok()) else { continue };
             match self.untils.get(line.until as usize) {
-                Some(until) => under.live.push((tag, *until)),
+                Some(until) => under.live.push(Live { tag, until: *until, number: line.number }),
                 // Refused ones come last.
                 None => {
                     under.refused = Some(tag);
@@ -233,11 +242,13 @@ impl Index {
 
     /// Who signed a tag that counts, as docker has it, and still holds.
     pub(super) fn signers<'i>(&'i self, accepted: Accepted<'i>, tag: &Tag, now: Timestamp) -> impl Iterator<Item = &'i str> {
-        let places = accepted.numbers(tag.as_str()).flat_map(|number| {
-            let number = short(number);
-            let first = self.signers.partition_point(|(of, _)| *of < number);
-            self.signers.get(first..).unwrap_or_default().iter().take_while(move |(of, _)| *of == number)
-        });
+        accepted.numbers(tag.as_str()).flat_map(move |number| self.signers_of(short(number), now))
+    }
+
+    /// The same, of the tag by its entry's number.
+    pub(super) fn signers_of(&self, number: u32, now: Timestamp) -> impl Iterator<Item = &str> {
+        let first = self.signers.partition_point(|(of, _)| *of < number);
+        let places = self.signers.get(first..).unwrap_or_default().iter().take_while(move |(of, _)| *of == number);
         let roles = places.filter_map(|(_, place)| self.roles.get(*place as usize));
         roles.filter(move |(_, expires)| now < *expires).map(|(name, _)| name.signer())
     }

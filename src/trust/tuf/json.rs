@@ -1,4 +1,4 @@
-//! JSON as signed metadata may be written, and its canonical form (spec/notary-tuf.md, sections 4 and 13).
+//! JSON as signed metadata may be written, and its canonical form (docs/notary-v1.md, sections 4 and 13).
 //!
 //! Stricter than any JSON library: what two parsers may read differently is refused. Duplicate members, numbers that are
 //! not plain integers below 2^53, lone surrogates and invalid UTF-8 do not pass.

@@ -1,4 +1,4 @@
-//! Public keys, their ids, and whether a signature is theirs (spec/notary-tuf.md, section 4).
+//! Public keys, their ids, and whether a signature is theirs (docs/notary-v1.md, section 4).
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA256_ASN1, ECDSA_P521_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,

@@ -1,4 +1,4 @@
-//! What verified trust data says: which tag has which digest, in which role, and who signed (spec/notary-tuf.md, section 11).
+//! What verified trust data says: which tag has which digest, in which role, and who signed (docs/notary-v1.md, section 11).
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::certificate::Certificate;
 use super::file::{File, Root, Snapshot, Stamp};
 use super::hex;
-use super::index::{Index, NAMED};
+use super::index::{Index, Live, NAMED};
 use super::proof::Proof;
 use super::role::{Expiry, RoleKind, RoleName};
 use super::roles::{Refusal, Roles};
@@ -316,13 +316,13 @@ impl Knowledge {
             let mut worst = None;
             let accepted = self.roles.accepted();
             for under in digests.iter().map(|digest| index.under(accepted, digest)) {
-                let mut live = under.live.iter().filter(|(_, until)| at < *until).map(|(tag, _)| tag);
+                let mut live = under.live.iter().filter(|live| at < live.until);
                 // Without one that holds, the one that held longest says why not; or one that never did.
-                let tag = live.next().or(under.live.first().map(|(tag, _)| tag)).or(under.refused.as_ref());
+                let tag = live.next().or(under.live.first()).map(|live| &live.tag).or(under.refused.as_ref());
                 match tag.map(|tag| self.judge(tag, require, now, NAMED)) {
                     Some(Ok(mut yes)) => {
-                        for tag in live {
-                            let more = index.signers(accepted, tag, at).take(NAMED).map(str::to_owned);
+                        for Live { tag, number, .. } in live {
+                            let more = index.signers_of(*number, at).take(NAMED).map(str::to_owned);
                             let more: Vec<String> = more.filter(|signer| !yes.signers.contains(signer)).collect();
                             yes.signers.extend(more);
                             yes.tags.push(tag.clone());
@@ -391,7 +391,7 @@ impl Knowledge {
             return missing(match self.roles.held.get(signer) {
                 Some(_) => format!("may not sign tag `{tag}`: its paths do not cover it"),
                 None if is_added => format!("has not signed tag `{tag}`"),
-                None => format!("is no signer of `{}`", self.repository),
+                None => format!("is not a signer of `{}`", self.repository),
             });
         };
         match held.file.body.targets.get(tag.as_str()).map(|entry| entry.digest) {

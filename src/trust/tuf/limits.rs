@@ -1,6 +1,6 @@
 //! What one verification may cost. Every bound stops something named; ordinary repositories stay far below.
 
-/// Bounds of one verification (spec/notary-tuf.md, sections 3 and 14, "Exhaustion").
+/// Bounds of one verification (docs/notary-v1.md, sections 3 and 14, "Exhaustion").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Largest root file. A root has a few certificates; stops the 100 MiB the Go client takes.

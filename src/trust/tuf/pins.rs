@@ -1,4 +1,4 @@
-//! Which roots of trust count for which repository (spec/notary-tuf.md, section 9).
+//! Which roots of trust count for which repository (docs/notary-v1.md, section 9).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Names of roles (spec/notary-tuf.md, section 1).
+//! Names of roles (docs/notary-v1.md, section 1).
 
 use std::fmt;
 

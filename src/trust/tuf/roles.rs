@@ -1,4 +1,4 @@
-//! All roles of a repository that hold targets, and what they say of a tag together (spec/notary-tuf.md, section 11).
+//! All roles of a repository that hold targets, and what they say of a tag together (docs/notary-v1.md, section 11).
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

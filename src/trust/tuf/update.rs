@@ -1,4 +1,4 @@
-//! The order of verification, from the root down (spec/notary-tuf.md, sections 7, 8 and 10).
+//! The order of verification, from the root down (docs/notary-v1.md, sections 7, 8 and 10).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -170,6 +170,23 @@ pub async fn load(stored: &Stored, repository: &Repository) -> Result<Knowledge,
         }
     }
     Ok(Knowledge { floors: Arc::new(floors), ..knowledge })
+}
+
+/// The keys of a root as a source offers it. Nothing of it is verified: it is for a person to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedRoot {
+    /// Its version.
+    pub version: u64,
+    /// Ids of the keys in the root role, as pins have them, and of the keys inside certificates, as `notary key list` has them.
+    pub keys: Vec<(String, String)>,
+}
+
+/// The root that a source offers now, unverified; `None` where there is none that can be read.
+pub async fn offered_root<F: Fetch>(fetch: &F, limits: Limits) -> Result<Option<OfferedRoot>, F::Error> {
+    let Some(raw) = fetch.fetch("root.json".to_owned(), limits.root_bytes).await? else { return Ok(None) };
+    let Ok(root) = File::<Root>::read(raw.into(), "root", &limits) else { return Ok(None) };
+    let keys = root.body.root.keys.iter().map(|key| (key.id.clone(), key.bare_id())).collect();
+    Ok(Some(OfferedRoot { version: root.version, keys }))
 }
 
 /// The roots before the one in use, by version, for whoever knows but an old one (section 8, "Update over several versions"): each

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::state::STARTED;
 use crate::audit::{Entry, Event};
 use crate::files::{Outlives, read_bytes, replace};
 use crate::image::Digest;
@@ -13,8 +14,6 @@ use crate::net::without_user;
 use crate::policy::{Settings, VARIABLES};
 use crate::text::fit;
 
-/// What the last start had, in the state folder.
-const FILE: &str = "started.json";
 /// Largest such file read, bytes. Stops a foreign one from filling memory.
 const FILE_BYTES: u64 = 1 << 20;
 /// Longest value told as it is, characters; of a longer one its hash.
@@ -22,34 +21,34 @@ const VALUE_CHARS: usize = 200;
 
 /// A start, as the next one remembers it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Started {
+pub(crate) struct Started {
     version: String,
     settings: BTreeMap<String, String>,
 }
 
 impl Started {
     /// This start.
-    pub(super) fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings) -> Self {
         let told = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), told(name, settings.get(name)?))));
         Self { version: env!("CARGO_PKG_VERSION").to_owned(), settings: told.collect() }
     }
 
     /// The entry that says so; mode and posture are the gate's to say.
-    pub(super) fn entry(&self, folder: &Path) -> Entry {
+    pub(crate) fn entry(&self, folder: &Path) -> Entry {
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         entry.version = env!("CARGO_PKG_VERSION");
         // A map of texts always serialises.
         entry.settings = Digest::of(&serde_json::to_vec(&self.settings).unwrap_or_default()).to_string();
-        let last = read_bytes(&folder.join(FILE), FILE_BYTES).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let last = read_bytes(&folder.join(STARTED), FILE_BYTES).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         entry.changed = last.map_or_else(Vec::new, |last| self.differences(&last));
         entry
     }
 
     /// For the next start; called once the entry is written, so that what is not told is told then.
-    pub(super) fn remember(&self, folder: &Path) {
+    pub(crate) fn remember(&self, folder: &Path) {
         let written = serde_json::to_vec_pretty(self)
             .map_err(std::io::Error::from)
-            .and_then(|bytes| replace(&folder.join(FILE), &bytes, 0o600, Outlives::Power));
+            .and_then(|bytes| replace(&folder.join(STARTED), &bytes, 0o600, Outlives::Power));
         if let Err(error) = written {
             tracing::warn!(%error, "what this start had could not be kept: the next one cannot say what changed");
         }
@@ -102,7 +101,7 @@ mod tests {
         assert_eq!((entry.version, entry.changed.len(), entry.settings.len()), (env!("CARGO_PKG_VERSION"), 0, 71));
         first.remember(folder.path());
         assert_eq!(first.entry(folder.path()).changed, Vec::<String>::new(), "the same again");
-        let kept = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+        let kept = std::fs::read_to_string(folder.path().join(STARTED)).unwrap();
         assert!(!kept.contains("password") && !kept.contains("BEGIN"), "{kept}");
 
         let next = Started {

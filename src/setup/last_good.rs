@@ -9,16 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::host_path;
+use super::mounts::host_path;
+use super::state::{LAST_GOOD_ALLOWLIST, LAST_GOOD_FILES};
 use crate::files::{Outlives, Texts, read_bytes, replace};
 use crate::text::clean;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::{FileFault as ListFault, ListFile, Stamp};
 
-/// Credentials and certificates as they last were good, in the state folder. Only its owner may read it: they are secrets.
-pub(super) const FILES: &str = "last-good-files.json";
-/// The allowlist as it last was good.
-pub(super) const ALLOWLIST: &str = "last-good-allowlist.json";
 /// Largest file of these read back, bytes: what the operator's files may hold, as JSON. Stops a foreign one from filling memory.
 const KEPT_BYTES: u64 = 64 << 20;
 /// The mode of both.
@@ -26,7 +23,7 @@ const PRIVATE: u32 = 0o600;
 
 /// Contents by what they are for. Nothing here prints them.
 #[derive(Default)]
-pub(super) struct LastGood {
+pub(crate) struct LastGood {
     /// The state folder; `None`: nothing is known of what was before.
     folder: Option<PathBuf>,
     /// Whether what comes is kept there as well.
@@ -61,9 +58,9 @@ enum Access {
 
 /// A file that is not what it should be, in whose place its last good content counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FileFault {
+pub(crate) struct FileFault {
     /// What is wrong, with the file's name.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// The files, and what they were when they were read: once one is another, it is worth a look.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
@@ -77,20 +74,20 @@ struct KeptList {
 
 impl LastGood {
     /// For a gate: what an earlier one kept in this state folder, where what comes is kept as well.
-    pub(super) fn of(folder: &Path) -> Self {
+    pub(crate) fn of(folder: &Path) -> Self {
         Self { access: Access::Keeps, ..Self::look(folder, &[]) }
     }
 
     /// For a command: what the gate of this state folder kept. `mounts` are folders of the host that the gate is shown: there, and
     /// inside.
-    pub(super) fn look(folder: &Path, mounts: &[(String, String)]) -> Self {
-        let path = folder.join(FILES);
+    pub(crate) fn look(folder: &Path, mounts: &[(String, String)]) -> Self {
+        let path = folder.join(LAST_GOOD_FILES);
         let (mut good, is_unwritten) = match read_bytes(&path, KEPT_BYTES).map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(good)) => (good, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (BTreeMap::<String, Texts>::new(), false),
             // The cause is not told: it may quote a secret.
             Ok(Err(_)) | Err(_) => {
-                tracing::error!(path = %path.display(), "the last good content of files cannot be read, and is made anew");
+                tracing::error!(path = %path.display(), "the last good content of files cannot be read, and is made again");
                 (BTreeMap::new(), true)
             }
         };
@@ -101,13 +98,13 @@ impl LastGood {
     }
 
     /// Rules are about to be made.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.used.clear();
         self.faults.clear();
     }
 
     /// What `make` makes of the files as they are now; where that fails, of what they held when it last worked.
-    pub(super) fn make<T>(
+    pub(crate) fn make<T>(
         &mut self,
         what: &str,
         now: Result<Texts, String>,
@@ -147,7 +144,7 @@ impl LastGood {
     }
 
     /// The rules are made: what they are made of is good.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         if self.good != self.used {
             self.good = self.used.clone();
             self.is_unwritten = true;
@@ -156,16 +153,16 @@ impl LastGood {
     }
 
     /// Writes what could not be written, or removed, before. Called each second.
-    pub(super) fn write_out(&mut self) {
+    pub(crate) fn write_out(&mut self) {
         let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
         if self.is_unwritten {
-            let path = folder.join(FILES);
+            let path = folder.join(LAST_GOOD_FILES);
             let written = if self.good.is_empty() { remove(&path) } else { write(&path, &self.good) };
             self.is_unwritten = written.is_err();
             tell(&mut self.is_told, &written, &path);
         }
         if self.is_list_outlived {
-            let path = folder.join(ALLOWLIST);
+            let path = folder.join(LAST_GOOD_ALLOWLIST);
             let removed = remove(&path);
             self.is_list_outlived = removed.is_err();
             tell(&mut self.is_told, &removed, &path);
@@ -173,37 +170,37 @@ impl LastGood {
     }
 
     /// The files in whose place their last good content counts.
-    pub(super) fn faults(&self) -> &[FileFault] {
+    pub(crate) fn faults(&self) -> &[FileFault] {
         &self.faults
     }
 
     /// Whether one of them has changed since it was read.
-    pub(super) fn is_worth_a_look(&self) -> bool {
+    pub(crate) fn is_worth_a_look(&self) -> bool {
         self.faults.iter().flat_map(|fault| &fault.stamps).any(|(path, stamp)| Stamp::of(path) != *stamp)
     }
 
     /// The allowlist at this path; one that is there and faulty begins with what an earlier gate kept of it.
-    pub(super) fn allowlist(&self, path: &Path) -> Allowlist {
+    pub(crate) fn allowlist(&self, path: &Path) -> Allowlist {
         // One that is gone was taken away by somebody.
         Allowlist::load_or(path, |fault| if *fault == ListFault::Missing { None } else { self.kept_list(path) })
     }
 
     /// The allowlist at this path as a gate has it that had a good one: also where it is gone by now, what it last was holds.
-    pub(super) fn allowlist_in_force(&self, path: &Path) -> Allowlist {
+    pub(crate) fn allowlist_in_force(&self, path: &Path) -> Allowlist {
         Allowlist::load_or(path, |_| self.kept_list(path))
     }
 
     fn kept_list(&self, path: &Path) -> Option<String> {
-        let bytes = read_bytes(&self.folder.as_ref()?.join(ALLOWLIST), KEPT_BYTES).ok()?;
+        let bytes = read_bytes(&self.folder.as_ref()?.join(LAST_GOOD_ALLOWLIST), KEPT_BYTES).ok()?;
         let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
         (seen(&kept.path, &self.mounts) == path).then_some(kept.text)
     }
 
     /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept. What fails is tried again:
     /// an older list must not count at a start.
-    pub(super) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
+    pub(crate) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
         let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
-        let path = folder.join(ALLOWLIST);
+        let path = folder.join(LAST_GOOD_ALLOWLIST);
         let written = match list {
             None => {
                 self.allowlist = None;
@@ -234,8 +231,8 @@ fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
 
 /// After a command has changed the allowlist at `path`: what the gate with this state folder kept of it before does not count
 /// again. The path may be another inside the gate, so it is told by its text: what is kept of it as it is now stays.
-pub(super) fn forget_earlier(folder: &Path, path: &Path) -> std::io::Result<()> {
-    let at = folder.join(ALLOWLIST);
+pub(crate) fn forget_earlier(folder: &Path, path: &Path) -> std::io::Result<()> {
+    let at = folder.join(LAST_GOOD_ALLOWLIST);
     let is_of_now = || {
         let kept: KeptList = serde_json::from_slice(&read_bytes(&at, KEPT_BYTES).ok()?).ok()?;
         Some(kept.text == ListFile::good_text(path).ok()?)

@@ -40,7 +40,8 @@ const DEBIAN_2026: [&str; 2] = ["26.1.5+dfsg1-9+deb13u1", "28.5.2+dfsg4-2"];
 /// this gate weaker, which refuses what it is not shown.
 pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let Some(numbers) = numbers(version) else {
-        let evidence = format!("the engine's version {} is no release's, so its known holes cannot be told", quoted(version));
+        let evidence =
+            format!("the engine's version {} is not a release's, so its known holes are not known here", quoted(version));
         return vec![Finding::info(
             "engine-version",
             evidence,
@@ -50,7 +51,7 @@ pub(super) fn holes(version: &str, package: Option<&str>) -> Vec<Finding> {
     let mut found = Vec::new();
     let shown = quoted(package.unwrap_or(version));
     let is_debians = |first: &[&str]| package.is_some_and(|package| first.iter().any(|first| is_mended(package, first)));
-    let unless = if package.is_none() { ", unless its distribution has mended it" } else { "" };
+    let unless = if package.is_none() { ", unless its distribution has fixed it" } else { "" };
     let hidden =
         |what: &str| format!("engine {shown} does not show plugins {what}{unless}; this gate refuses what it is not shown");
     if !FIXED_2024.iter().any(|(from, to)| (*from..*to).contains(&numbers)) && !is_debians(&DEBIAN_2024) {

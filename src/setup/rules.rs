@@ -1,69 +1,27 @@
-//! Joins the real parts: from settings to rules in force, a journal, and the engine.
+//! From settings to rules in force, and to the last good ones where they are at fault.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::clients::{credentials_of, notary_of, registry_of};
 use super::last_good::LastGood;
-use super::place::Place;
-use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
-use crate::engine::Engine;
-use crate::files::{Outlives, Texts, read_text, replace};
-use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Rules};
-use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, server_files};
-use crate::policy::{AllowlistSetting, NotarySettings, Policy, PolicyFault, Settings};
-use crate::registry::{self, Registry};
+use super::state::LAST_GOOD;
+use crate::files::{Outlives, read_text, replace};
+use crate::gate::Rules;
+use crate::policy::{AllowlistSetting, Policy, PolicyFault, Settings};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
-use crate::trust::notary::{self, Notary, Source};
 use crate::trust::registry::RegistryVerifier;
-use crate::trust::tuf::Pins;
 use crate::trust::{Verifier, VerifierName};
 
-/// The settings that were last in force without a fault, in the state folder.
-pub(super) const LAST_GOOD: &str = "settings.json";
-/// What the gate that serves has in force, in the state folder.
-pub(super) const IN_FORCE: &str = "in-force.json";
-/// The audit log, in the state folder.
-pub(super) const AUDIT_LOG: &str = "audit.jsonl";
-/// The gate's figures, in the state folder.
-pub(super) const METRICS: &str = "metrics.prom";
-/// The records of approvals, in the state folder.
-const APPROVALS: &str = "approvals.jsonl";
-/// Renames under way.
-pub(super) const RENAMES: &str = "renames.json";
-/// The plugins that may be enabled, in the state folder.
-const PLUGINS: &str = "plugins.json";
-
-/// Which resolvers are asked.
-const RESOLVERS: &str = "/etc/resolv.conf";
-/// What is asked about images of Docker Hub.
-const DOCKER_HUB: [&str; 2] = ["registry-1.docker.io", "auth.docker.io"];
-
-/// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
-const CONFIG_BYTES: u64 = 4 << 20;
-
+/// Largest file of settings read. Stops a foreign one from filling memory.
+const SETTINGS_BYTES: u64 = 4 << 20;
 /// Longest list of faults in an entry of the audit log, characters. Stops foreign text from filling it.
 const FAULT_CHARS: usize = 512;
 
-/// A journal for when there is no file: entries are counted as lost, decisions go on.
-#[derive(Default)]
-struct NoJournal(std::sync::atomic::AtomicU64);
-
-impl Journal for NoJournal {
-    fn record(&self, _: &Entry) -> Recorded {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Recorded::Lost
-    }
-
-    fn lost(&self) -> u64 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
 /// What outlives a reload, and what of it a restart.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Its last good content holds when the file is gone: so does the requirement.
     allowlist: Option<Arc<Allowlist>>,
     /// What the other files held when they last were good.
@@ -76,18 +34,18 @@ pub(super) struct Kept {
 
 /// What came of reading settings and files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// The settings in force; `None`: none, and calls that touch an image are refused.
-    pub(super) in_force: Option<Settings>,
+    pub(crate) in_force: Option<Settings>,
     /// What is wrong with those that were given, so that others are in force, or none.
-    pub(super) faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// What is wrong with files in whose place their last good content counts.
-    pub(super) file_faults: Vec<String>,
+    pub(crate) file_faults: Vec<String>,
 }
 
 impl Reading {
     /// What is in force though it is not what settings and files say now, for people.
-    pub(super) fn told(&self) -> Option<String> {
+    pub(crate) fn told(&self) -> Option<String> {
         let whys: Vec<&str> = self.faults.iter().chain(&self.file_faults).map(String::as_str).collect();
         let is_told = self.in_force.is_some() && !whys.is_empty();
         is_told.then(|| format!("faulty, so that what last was good counts: {}", fit(&whys.join("; "), FAULT_CHARS)))
@@ -96,17 +54,17 @@ impl Reading {
 
 impl Kept {
     /// For a gate that goes on.
-    pub(super) fn serving(settings: &Settings, workers: tokio::runtime::Handle) -> Self {
+    pub(crate) fn serving(settings: &Settings, workers: tokio::runtime::Handle) -> Self {
         Self { files: LastGood::of(&settings.state_dir()), workers: Some(workers), ..Self::default() }
     }
 
     /// For a look from outside: by what the gate kept, and by the allowlist that it requires, where that is known.
-    pub(super) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
+    pub(crate) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
         Self { files, allowlist: allowlist.map(Arc::new), ..Self::default() }
     }
 
     /// Keeps the allowlist for the next start, where it has changed, and what could not be kept before. Called each second.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         self.files.write_out();
         if let Some(list) = &self.allowlist {
             self.files.keep_allowlist(Some(list));
@@ -114,99 +72,29 @@ impl Kept {
     }
 
     /// Whether a file that was faulty has changed since.
-    pub(super) fn is_worth_a_look(&self) -> bool {
+    pub(crate) fn is_worth_a_look(&self) -> bool {
         self.files.is_worth_a_look()
     }
 
     /// What came of reading settings and files the last time.
-    pub(super) const fn reading(&self) -> &Reading {
+    pub(crate) const fn reading(&self) -> &Reading {
         &self.reading
     }
 
     /// What is wrong with files in whose place their last good content counts.
-    pub(super) fn file_faults(&self) -> Vec<String> {
+    pub(crate) fn file_faults(&self) -> Vec<String> {
         self.files.faults().iter().map(|fault| fault.why.clone()).collect()
     }
 
     /// The allowlist, where one is required.
-    pub(super) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
+    pub(crate) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
         self.allowlist.as_ref()
     }
 }
 
-/// A gate that serves: it keeps records, a journal, and the settings that worked.
-pub(super) fn serving(
-    settings: &Settings,
-    kept: &mut Kept,
-    socket: &Path,
-    limits: GateLimits,
-    workers: tokio::runtime::Handle,
-) -> Result<Gate, String> {
-    let state = settings.state_dir();
-    if let Err(error) = std::fs::create_dir_all(&state) {
-        tracing::error!(folder = %state.display(), %error, "the state folder cannot be made; nothing is kept across restarts");
-    }
-    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), Limits::default()) {
-        Ok(journal) => journal,
-        Err(error) => {
-            tracing::error!(%error, "decisions go on without an audit log");
-            Arc::new(NoJournal::default())
-        }
-    };
-    let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let approvals = Approvals::open(&state.join(APPROVALS));
-    let (rules, is_good) = rules(settings, kept);
-    let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let gate = Gate::new(rules, engine, journal, approvals, Identity::of_process(socket), workers)
-        .with_plugins(Plugins::open(&state.join(PLUGINS)))
-        .with_limits(limits)
-        .serving(state.join(RENAMES), ends, own(settings));
-    gate.settings_hold(is_good);
-    Ok(gate)
-}
-
-/// What the gate talks to, as far as the settings can be read.
-fn own(settings: &Settings) -> Own {
-    let mut hosts = Vec::new();
-    if let Ok(Some(NotarySettings { source: Source::Server(server), .. })) = settings.notary()
-        && let Ok(url) = Url::parse(&server)
-    {
-        hosts.push(url);
-    }
-    let scopes = settings.resolve(false).map(|policy| policy.scopes).unwrap_or_default();
-    for scope in scopes {
-        let asked: &[&str] = if scope.host.is_docker_hub() { &DOCKER_HUB } else { &[scope.host.as_str()] };
-        hosts.extend(asked.iter().filter_map(|host| Url::parse(&format!("https://{host}/")).ok()));
-    }
-    let named = |url: &Url| {
-        let name = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Some(OwnHost { name, port: url.port_or_known_default().unwrap_or(443) })
-    };
-    Own::new(hosts.iter().filter_map(named).collect(), RESOLVERS.into())
-}
-
-/// A gate that only says what the one of this host would say.
-pub(super) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
-    let settings = &place.settings;
-    let rules = match (place.is_void, build(settings, &mut place.kept())) {
-        (true, _) => Rules::Faulty { fault: place.faults.join("; "), posture: settings.posture() },
-        (false, Ok(rules)) => rules,
-        (false, Err(faults)) if place.is_told() => {
-            let faults = list(&faults);
-            return Err(format!("files that the gate read are at fault now, and it goes on with what it read before: {faults}"));
-        }
-        (false, Err(faults)) => faulty(settings, &faults),
-    };
-    let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
-    let approvals = Approvals::look(&settings.state_dir().join(APPROVALS));
-    let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
-    let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), approvals, Identity::default(), workers);
-    Ok(gate.with_plugins(plugins))
-}
-
 /// The rules of these settings, and whether these are they: where the settings are faulty, those of the last good ones; where
 /// there are none, refusals. A file that is faulty counts as what it last was.
-pub(super) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
+pub(crate) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let (rules, is_good) = rules_of(settings, kept);
     if matches!(rules, Rules::Good { .. }) {
         for fault in kept.files.faults() {
@@ -256,30 +144,30 @@ fn rules_of(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
 }
 
 /// What is in force where nothing can be resolved.
-fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
+pub(crate) fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
     Rules::Faulty { fault: list(faults), posture: settings.posture() }
 }
 
 /// The settings that are kept as the last good ones, as they were written.
-pub(super) fn last_good(state: &Path) -> Option<Settings> {
-    let text = read_text(&state.join(LAST_GOOD), CONFIG_BYTES).ok()?;
+pub(crate) fn last_good(state: &Path) -> Option<Settings> {
+    let text = read_text(&state.join(LAST_GOOD), SETTINGS_BYTES).ok()?;
     serde_json::from_str(&text).ok()
 }
 
 /// The policy of these settings, or everything they have wrong, going on from what was read before.
-pub(super) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
+pub(crate) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
     match build(settings, kept)? {
         Rules::Good { policy, .. } => Ok(policy),
         Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
     }
 }
 
-pub(super) fn list(faults: &[PolicyFault]) -> String {
+pub(crate) fn list(faults: &[PolicyFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Everything that settings can have wrong, at once.
-fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
+pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
     kept.files.begin();
     let (present, path) = match settings.allowlist() {
         // One that cannot be looked at is there, and refuses: only "not found" is "none".
@@ -307,137 +195,11 @@ fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>
         verifiers.push(Arc::new(notary));
     }
     if policy.verifiers.contains_key(&VerifierName::REGISTRY) {
-        let certs = certificate_folders(settings);
-        let given =
-            policy.weak_scopes().filter_map(|scope| certificates_of(scope.host.as_str(), &certs, &mut kept.files)).collect();
-        let registry = Registry::new(registry::Settings { credentials, certs, given, ..registry::Settings::default() });
+        let hosts = policy.weak_scopes().map(|scope| scope.host.as_str());
+        let registry = registry_of(settings, hosts, credentials, &mut kept.files);
         verifiers.push(Arc::new(RegistryVerifier::new(Arc::new(registry))));
     }
     Ok(Rules::Good { policy, verifiers })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
-    vec![PolicyFault { key, message: message.to_string() }]
-}
-
-/// Docker's credentials as they are now; none where there is no file.
-pub(super) fn credentials(settings: &Settings) -> Result<DockerConfig, Vec<PolicyFault>> {
-    credentials_of(settings, &mut LastGood::default())
-}
-
-fn credentials_of(settings: &Settings, last: &mut LastGood) -> Result<DockerConfig, Vec<PolicyFault>> {
-    let path = settings.docker_config().join("config.json");
-    let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
-    let now = match read_text(&path, CONFIG_BYTES) {
-        Ok(text) => Ok(Texts(vec![(path.clone(), text)])),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Texts::default()),
-        Err(error) => Err(told(&error)),
-    };
-    let read = |texts: &Texts| match texts.0.first() {
-        Some((kept, text)) if *kept == path => DockerConfig::read(text).map_err(|error| told(&error)),
-        // Those of another folder are not these.
-        Some(_) => Err(told(&"it was never read")),
-        None => Ok(DockerConfig::default()),
-    };
-    last.make("credentials", now, std::slice::from_ref(&path), read).map_err(|why| fault("DOCKER_CONFIG", why))
-}
-
-/// The certificates for a registry, read now; `None` where there are none, or they are faulty and never were good: then the registry
-/// itself looks at the folder when it is asked, and refuses.
-fn certificates_of(host: &str, folders: &[PathBuf], last: &mut LastGood) -> Option<(String, Texts)> {
-    let at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(host)).collect();
-    let usable = |texts: &Texts| Tls::of_files(None, texts).map(|_| texts.clone()).map_err(|error| error.to_string());
-    let texts = last.make(&format!("certificates of registry {host}"), registry::host_files(host, folders), &at, usable);
-    texts.ok().filter(|texts| !texts.0.is_empty()).map(|texts| (host.to_owned(), texts))
-}
-
-/// How the Notary's server is spoken to; nobody is, where trust data is imported.
-pub(super) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
-    notary_tls_of(settings, written, &mut LastGood::default())
-}
-
-fn notary_tls_of(settings: &Settings, written: &NotarySettings, last: &mut LastGood) -> Result<Tls, Vec<PolicyFault>> {
-    let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
-    let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
-    let mut folders = certificate_folders(settings);
-    folders.push(settings.docker_config().join("tls"));
-    let (server, pem) = (authority(&server), written.root_ca.as_deref());
-    // A setting that is no certificate is a fault of the setting, whatever lies in folders.
-    Tls::of_files(pem, &Texts::default()).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
-    let at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(&server)).collect();
-    let make = |texts: &Texts| Tls::of_files(pem, texts).map_err(|error| error.to_string());
-    last.make(&format!("certificates of Notary {server}"), server_files(&server, pem, &folders), &at, make)
-        .map_err(|why| fault("NOTARY_ROOT_CA", why))
-}
-
-/// The CA bundles that pins name.
-fn pins_of(text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<PolicyFault>> {
-    let mut now = Texts::default();
-    let mut at = Vec::new();
-    // Which files it names, the text says while it is read.
-    let read = Pins::read(text, |path| {
-        let path = folder.join(path);
-        at.push(path.clone());
-        let text = read_text(&path, CONFIG_BYTES).map_err(|error| error.to_string())?;
-        now.0.push((path, text.clone()));
-        Ok(text)
-    });
-    let now = read.map(|_| now).map_err(|error| error.to_string());
-    let make = |texts: &Texts| {
-        let load = |path: &str| {
-            let path = folder.join(path);
-            let found = texts.0.iter().find(|(other, _)| *other == path);
-            found.map(|(_, text)| text.clone()).ok_or_else(|| "it was never read".to_owned())
-        };
-        Pins::read(text, load).map_err(|error| error.to_string())
-    };
-    last.make("CA bundles of NOTARY_PINS", now, &at, make).map_err(|why| fault("NOTARY_PINS", why))
-}
-
-/// The Notary as the files are now.
-pub(super) fn notary(
-    settings: &Settings,
-    written: &NotarySettings,
-    credentials: DockerConfig,
-) -> Result<Notary, Vec<PolicyFault>> {
-    notary_of(settings, written, credentials, &mut LastGood::default())
-}
-
-fn notary_of(
-    settings: &Settings,
-    written: &NotarySettings,
-    credentials: DockerConfig,
-    last: &mut LastGood,
-) -> Result<Notary, Vec<PolicyFault>> {
-    let tls = notary_tls_of(settings, written, last)?;
-    let pins = match &written.pins {
-        Some(text) => pins_of(text, &settings.config_dir(), last)?,
-        None => Pins::default(),
-    };
-    let state = settings.state_dir().join("trust");
-    let config = notary::Config {
-        tls,
-        pins,
-        credentials,
-        freshness: written.freshness,
-        on_outage: written.on_outage,
-        stale_limit: written.stale_limit,
-        require: written.signers.clone(),
-        ..notary::Config::new(written.source.clone(), state)
-    };
-    Notary::new(config).map_err(|error| fault("NOTARY", error))
-}
-
-/// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).
-pub(super) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
-    let own = settings.config_dir();
-    own.parent().into_iter().chain([own.as_path()]).map(|folder| folder.join("certs.d")).collect()
-}
-
-/// The engine's own settings: daemon.json beside the gate's folder, on the host and inside the plugin alike.
-pub(super) fn daemon_file(settings: &Settings) -> PathBuf {
-    settings.config_dir().parent().unwrap_or_else(|| Path::new("/etc/docker")).join("daemon.json")
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
@@ -448,8 +210,10 @@ fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
-    use super::super::place::Basis;
+    use super::super::state::{LAST_GOOD_ALLOWLIST, LAST_GOOD_FILES};
+    use super::super::{Basis, Place};
     use super::*;
     use crate::trust::allowlist::Status;
 
@@ -520,7 +284,7 @@ mod tests {
         assert_eq!(host.knows_password(), Some(true), "also at the start after that");
         host.write("config/config.json", "{\"auths\":{\"r");
         assert!(kept.is_worth_a_look());
-        for name in [super::super::last_good::FILES, LAST_GOOD] {
+        for name in [LAST_GOOD_FILES, LAST_GOOD] {
             let mode = std::fs::metadata(host.at("state").join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
@@ -533,7 +297,7 @@ mod tests {
         assert_eq!(host.knows_password(), Some(true));
         std::fs::remove_file(host.at("config/config.json")).unwrap();
         assert_eq!(host.knows_password(), Some(false));
-        assert!(!host.at("state").join(super::super::last_good::FILES).exists());
+        assert!(!host.at("state").join(LAST_GOOD_FILES).exists());
         host.write("config/config.json", "{");
         assert_eq!(host.knows_password(), None, "what is faulty now was never good since");
     }
@@ -628,7 +392,7 @@ mod tests {
         let (rules, _) = rules(&host.settings(), &mut kept);
         assert!(matches!(rules, Rules::Good { policy, .. } if policy.weak_scopes().next().is_none()), "a reload: required still");
         assert_eq!(entries(&Host::start(&host.settings()).2), None, "a new start without the file");
-        assert!(!host.at("state").join(super::super::last_good::ALLOWLIST).exists());
+        assert!(!host.at("state").join(LAST_GOOD_ALLOWLIST).exists());
         host.write("config/allowlist.json", "{");
         assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "what was ended does not come back");
     }
@@ -667,7 +431,7 @@ mod tests {
         let entries = || Host::start(&host.settings()).2.allowlist.unwrap().status().entries;
         let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
         let evil = LIST.replace("[]", &format!("[{entry}]"));
-        let kept_at = host.at("state").join(super::super::last_good::ALLOWLIST);
+        let kept_at = host.at("state").join(LAST_GOOD_ALLOWLIST);
         // A folder in its place: nothing can be put there, as on a full disk.
         let block = || {
             let _ = std::fs::remove_file(&kept_at);
@@ -686,7 +450,7 @@ mod tests {
         assert_eq!(entries(), Some(0), "the later look has kept the later list");
 
         // The same of other files.
-        let files_at = host.at("state").join(super::super::last_good::FILES);
+        let files_at = host.at("state").join(LAST_GOOD_FILES);
         std::fs::remove_file(host.at("config/allowlist.json")).unwrap();
         std::fs::create_dir_all(files_at.join("full")).unwrap();
         host.write("config/config.json", GOOD);
@@ -707,7 +471,7 @@ mod tests {
         assert_eq!(entries(), Some(1));
         // What is kept as it is now stays.
         forget_earlier(&state, &path).unwrap();
-        assert!(state.join(super::super::last_good::ALLOWLIST).exists());
+        assert!(state.join(LAST_GOOD_ALLOWLIST).exists());
         host.write("config/allowlist.json", LIST);
         forget_earlier(&state, &path).unwrap();
         host.write("config/allowlist.json", "{");

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::parts::{self, Kept};
+use super::rules::Kept;
+use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};
 use crate::gate::Gate;
@@ -21,53 +22,53 @@ const FILE_BYTES: u64 = 8 << 20;
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct InForce {
+pub(crate) struct InForce {
     /// The gate's version.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// Its process, in its own namespace.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// Where it listens, as it sees it.
-    pub(super) socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// When it started.
-    pub(super) started: Timestamp,
+    pub(crate) started: Timestamp,
     /// When it last read settings and files.
-    pub(super) read: Timestamp,
+    pub(crate) read: Timestamp,
     /// When this was written.
-    pub(super) told: Timestamp,
+    pub(crate) told: Timestamp,
     /// The settings that it was given: its environment.
-    pub(super) given: Settings,
+    pub(crate) given: Settings,
     /// Those in force; the last good ones where what was given is at fault. None: calls that touch an image are refused.
-    pub(super) settings: Option<Settings>,
+    pub(crate) settings: Option<Settings>,
     /// What is wrong with what was given.
-    pub(super) faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// What is wrong with files in whose place their last good content counts.
-    pub(super) file_faults: Vec<String>,
+    pub(crate) file_faults: Vec<String>,
     /// The allowlist, where one is required.
-    pub(super) allowlist: Option<ListInForce>,
+    pub(crate) allowlist: Option<ListInForce>,
     /// Since when Notary is out of reach, as far as the gate asked.
-    pub(super) notary_out_since: Option<Timestamp>,
+    pub(crate) notary_out_since: Option<Timestamp>,
 }
 
 /// The allowlist that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ListInForce {
+pub(crate) struct ListInForce {
     /// The file, as the gate sees it.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Entries in force; none where there never was a good file.
-    pub(super) entries: Option<usize>,
+    pub(crate) entries: Option<usize>,
     /// What is wrong with the file as it is now; the last good content holds.
-    pub(super) fault: Option<String>,
+    pub(crate) fault: Option<String>,
 }
 
 impl InForce {
     /// What the gate of this state folder says.
-    pub(super) fn read(state: &Path) -> Option<Self> {
-        serde_json::from_str(&read_text(&state.join(parts::IN_FORCE), FILE_BYTES).ok()?).ok()
+    pub(crate) fn read(state: &Path) -> Option<Self> {
+        serde_json::from_str(&read_text(&state.join(IN_FORCE), FILE_BYTES).ok()?).ok()
     }
 }
 
 /// Writes it, as long as the gate serves.
-pub(super) struct Teller {
+pub(crate) struct Teller {
     folder: PathBuf,
     last: InForce,
     written: Option<Instant>,
@@ -77,10 +78,10 @@ pub(super) struct Teller {
 
 impl Teller {
     /// For the gate of these settings. What the last one said is taken away.
-    pub(super) fn new(given: &Settings, socket: &Path) -> Self {
+    pub(crate) fn new(given: &Settings, socket: &Path) -> Self {
         let folder = given.state_dir();
         // What is not there need not go.
-        let _ = std::fs::remove_file(folder.join(parts::IN_FORCE));
+        let _ = std::fs::remove_file(folder.join(IN_FORCE));
         let now = clock::now();
         let last = InForce {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,13 +101,13 @@ impl Teller {
     }
 
     /// Settings and files were read again.
-    pub(super) fn read_again(&mut self) {
+    pub(crate) fn read_again(&mut self) {
         self.last.read = clock::now();
         self.written = None;
     }
 
     /// Writes what is in force now, if that is news or the last word is old.
-    pub(super) fn tell(&mut self, gate: &Gate, kept: &Kept) {
+    pub(crate) fn tell(&mut self, gate: &Gate, kept: &Kept) {
         let allowlist = kept.allowlist().map(|list| {
             let status = list.status();
             let fault = status.fault.as_ref().map(ToString::to_string);
@@ -126,7 +127,7 @@ impl Teller {
         }
         self.last = InForce { told: clock::now(), ..next };
         let content = serde_json::to_vec_pretty(&self.last).unwrap_or_default();
-        let written = replace(&self.folder.join(parts::IN_FORCE), &content, 0o600, Outlives::Process);
+        let written = replace(&self.folder.join(IN_FORCE), &content, 0o600, Outlives::Process);
         if let Err(error) = &written
             && !self.is_failing
         {
@@ -139,7 +140,7 @@ impl Teller {
 
 /// What comes of a greeting at a plugin's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Alive {
+pub(crate) enum Alive {
     /// It answers.
     Yes,
     /// It takes connections, or is there, and does not answer in time.
@@ -154,7 +155,7 @@ pub(super) enum Alive {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Whether the gate behind this socket answers: to the greeting that dockerd begins with, which has no effect.
-pub(super) async fn is_alive(socket: &Path) -> Alive {
+pub(crate) async fn is_alive(socket: &Path) -> Alive {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {
         let mut stream = tokio::net::UnixStream::connect(socket).await?;
@@ -180,7 +181,7 @@ pub(super) async fn is_alive(socket: &Path) -> Alive {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::place::Place;
+    use super::super::{Place, rules};
     use super::*;
     use crate::audit::MemoryJournal;
     use crate::engine::Fake;
@@ -198,7 +199,7 @@ mod tests {
         std::fs::write(&list, LIST).unwrap();
         let workers = tokio::runtime::Handle::current();
         let mut kept = Kept::serving(&given, workers.clone());
-        let (rules, is_good) = parts::rules(&given, &mut kept);
+        let (rules, is_good) = rules(&given, &mut kept);
         assert!(is_good);
         let journal = Arc::new(MemoryJournal::default());
         let gate = Gate::new(rules, Arc::new(Fake::new()), journal, Approvals::in_memory(), Identity::default(), workers);
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(InForce::read(folder.path()), None);
         let required = given.clone().with("ALLOWLIST", list.display().to_string());
         let mut kept = Kept::serving(&required, tokio::runtime::Handle::current());
-        parts::rules(&required, &mut kept);
+        super::super::rules(&required, &mut kept);
         next.tell(&gate, &kept);
         assert_eq!(seen(), None);
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Finding, Place, out, parts};
+use super::{Finding, Place, Progress};
 use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
 use crate::image::ImageName;
 use crate::policy::{AllowlistSetting, Reason, Verdict, quoted};
 use crate::request::{Create, Intent, Start, StartAction};
+use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::{Entry, ListFile};
 
@@ -52,8 +53,13 @@ enum Says {
 }
 
 /// Judges what is on the host.
-pub(super) async fn judge(place: &Place, engine: &Engine, workers: tokio::runtime::Handle) -> Vec<Finding> {
-    let gate = match parts::asking(place, workers) {
+pub(super) async fn judge(
+    place: &Place,
+    engine: &Engine,
+    workers: tokio::runtime::Handle,
+    progress: Progress<'_>,
+) -> Vec<Finding> {
+    let gate = match setup::asking(place, workers) {
         Ok(gate) => Arc::new(gate),
         Err(why) => return vec![Finding::warning("content-unknown", clean(&why), "see settings-fault")],
     };
@@ -61,7 +67,7 @@ pub(super) async fn judge(place: &Place, engine: &Engine, workers: tokio::runtim
         Ok(subjects) => subjects,
         Err(why) => return vec![Finding::warning("content-unknown", why, "repeat this once the engine answers")],
     };
-    let mut findings = tell(&judged(&gate, subjects, JUDGE_TIME).await);
+    let mut findings = tell(&judged(&gate, subjects, JUDGE_TIME, progress).await);
     if let AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path) = place.settings.allowlist()
         && let (Ok(list), Ok(info)) = (ListFile::read(&path), engine.info(Instant::now() + LIST_TIME).await)
     {
@@ -114,7 +120,7 @@ async fn subjects(engine: &dyn Api) -> Result<(Vec<Subject>, usize), String> {
 /// Judged subjects, and how many were left.
 type Judged = (Vec<(String, Kind, Says)>, usize);
 
-async fn judged(gate: &Arc<Gate>, (subjects, left_out): (Vec<Subject>, usize), time: Duration) -> Judged {
+async fn judged(gate: &Arc<Gate>, (subjects, left_out): (Vec<Subject>, usize), time: Duration, progress: Progress<'_>) -> Judged {
     let deadline = Instant::now() + time;
     let total = subjects.len();
     let mut waiting = subjects.into_iter();
@@ -137,7 +143,7 @@ async fn judged(gate: &Arc<Gate>, (subjects, left_out): (Vec<Subject>, usize), t
             Ok(None) | Err(_) => break,
         }
         if done.len().is_multiple_of(50) {
-            out::progress(&format!("{} of {total} containers and images judged …", done.len()));
+            progress(&format!("{} of {total} containers and images judged …", done.len()));
         }
     }
     let left = total - done.len() + left_out;
@@ -210,7 +216,7 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
     let codes: Vec<&str> = unsure.collect();
     if let Some(first) = codes.first() {
         let evidence = format!("{} containers and images could not be judged, the first because of {first}", codes.len());
-        findings.push(Finding::warning("content-unknown", evidence, "mend what cannot be reached, then repeat this"));
+        findings.push(Finding::warning("content-unknown", evidence, "repair what cannot be reached, then repeat this"));
     } else if *left > 0 {
         let evidence = format!("{left} containers and images were not judged: there are too many, or it took too long");
         findings.push(Finding::info("content-unknown", evidence, "img-authz check says it of each"));
@@ -271,7 +277,7 @@ mod tests {
             tokio::runtime::Handle::current(),
         ));
         let subjects = subjects(&**engine).await.unwrap();
-        let findings = tell(&judged(&gate, subjects, Duration::from_millis(500)).await);
+        let findings = tell(&judged(&gate, subjects, Duration::from_millis(500), &|_| {}).await);
         findings.into_iter().map(|finding| (finding.id, finding.severity, finding.evidence)).collect()
     }
 

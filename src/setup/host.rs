@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::doctor::Process;
-use super::in_force::{Alive, InForce, is_alive};
+use super::dockerd::{Process, daemon_file};
+use super::in_force::{Alive, InForce, ListInForce, is_alive};
 use super::last_good::LastGood;
-use super::parts::{self, Kept};
+use super::mounts::{MOUNTS, View, host_path};
+use super::rules::{self, Kept};
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
@@ -40,69 +41,39 @@ const PLUGINS: usize = 256;
 /// Largest daemon.json read.
 const DAEMON_BYTES: u64 = 1 << 20;
 
-/// What the managed plugin mounts: the folder inside it, and the host's (plugin/config.json).
-const MOUNTS: [(&str, &str); 2] = [("/config", "/etc/docker"), ("/host-run", "/run")];
 /// What to do where no gate is found.
-const WHERE: &str = "run this as root on the gate's host; PLUGIN names the gate's plugin, STATE_DIR its state folder";
+const WHERE: &str = "run this as root on the gate's host; PLUGIN names the gate's plugin, STATE_DIR its state folder (<the engine's data \
+                     root>/plugins/ID/propagated-mount)";
 /// What says where things are, and nothing of what is allowed.
 const PLACES: [&str; 5] = ["DOCKER_HOST", "DOCKER_CONFIG", "HTTPS_PROXY", "NO_PROXY", "LOG"];
 
-/// From where the host is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
-    /// On it.
-    Host,
-    /// From inside the managed plugin, whose own files are not the host's.
-    Plugin,
-}
-
-impl View {
-    /// The engine's socket is where the host's folder is mounted, inside the plugin alone.
-    pub(super) fn of(settings: &Settings) -> Self {
-        let [_, (run, _)] = MOUNTS;
-        let socket = settings.docker_host().strip_prefix("unix://").unwrap_or_default();
-        if Path::new(socket).starts_with(run) { Self::Plugin } else { Self::Host }
-    }
-
-    /// Where a path of the host is found; `None`: it cannot be seen.
-    pub(super) fn find(self, path: &str) -> Option<PathBuf> {
-        match self {
-            Self::Host => Some(path.into()),
-            Self::Plugin => MOUNTS.iter().find_map(|(inside, host)| {
-                let rest = Path::new(path).strip_prefix(host).ok()?;
-                Some(Path::new(inside).join(rest))
-            }),
-        }
-    }
-}
-
 /// The gate of this host, as far as it was found.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// By what it judges, and where its things are, as seen from here. Where `basis` is an error: this environment's.
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
     /// Whose settings these are; or why the gate's are not known.
-    pub(super) basis: Result<Basis, String>,
+    pub(crate) basis: Result<Basis, String>,
     /// The settings that the gate was given, likewise.
-    pub(super) given: Settings,
+    pub(crate) given: Settings,
     /// Folders of the host that the gate is shown: there, and inside.
-    pub(super) mounts: Vec<(String, String)>,
+    pub(crate) mounts: Vec<(String, String)>,
     /// What is wrong with the settings that the gate was given; others than those are in force then.
-    pub(super) faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// What is wrong with files in whose place their last good content counts.
-    pub(super) file_faults: Vec<String>,
+    pub(crate) file_faults: Vec<String>,
     /// None are in force: calls that touch an image are refused.
-    pub(super) is_void: bool,
+    pub(crate) is_void: bool,
     /// What it says itself.
-    pub(super) in_force: Option<InForce>,
+    pub(crate) in_force: Option<InForce>,
     /// The managed plugin that it is.
-    pub(super) plugin: Option<Plugin>,
+    pub(crate) plugin: Option<Plugin>,
     /// All managed plugins of this host; `None`: not known.
-    pub(super) plugins: Option<Vec<Plugin>>,
+    pub(crate) plugins: Option<Vec<Plugin>>,
 }
 
 /// Whose settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Basis {
+pub(crate) enum Basis {
     /// The gate's own word of what it has in force.
     Gate,
     /// The managed plugin's variables, which its next start will read.
@@ -113,7 +84,7 @@ pub(super) enum Basis {
 
 impl Place {
     /// Finds the gate. `env` are the settings of this environment.
-    pub(super) fn find(env: Settings) -> Self {
+    pub(crate) fn find(env: Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(Self::look(env)),
@@ -170,7 +141,7 @@ impl Place {
                 file_faults: said.file_faults.clone(),
                 is_void: said.settings.is_none(),
                 in_force: Some(InForce {
-                    allowlist: said.allowlist.map(|list| super::in_force::ListInForce {
+                    allowlist: said.allowlist.map(|list| ListInForce {
                         path: host_path(&list.path.display().to_string(), &plugin.mounts).into(),
                         ..list
                     }),
@@ -185,16 +156,16 @@ impl Place {
     }
 
     /// A gate that keeps its state in this folder: by what it says there, or by this environment.
-    pub(super) fn of_folder(env: Settings, folder: &Path, mounts: &[(String, String)]) -> Self {
+    pub(crate) fn of_folder(env: Settings, folder: &Path, mounts: &[(String, String)]) -> Self {
         if let Some(said) = InForce::read(folder) {
             // The folder may be a managed plugin's, which has other paths than we.
             let is_elsewhere = said.given.state_dir() != folder;
             let mounts = if is_elsewhere { mounts } else { &[] };
             let seen = |settings: &Settings| outside(settings, mounts, folder, &env);
-            let list = said.allowlist.clone().map(|list| super::in_force::ListInForce {
-                path: host_path(&list.path.display().to_string(), mounts).into(),
-                ..list
-            });
+            let list = said
+                .allowlist
+                .clone()
+                .map(|list| ListInForce { path: host_path(&list.path.display().to_string(), mounts).into(), ..list });
             return Self {
                 settings: seen(said.settings.as_ref().unwrap_or(&said.given)),
                 given: seen(&said.given),
@@ -216,7 +187,7 @@ impl Place {
     }
 
     /// By settings that no running gate answers for: those, or the last good ones where they are at fault.
-    pub(super) fn judged(
+    pub(crate) fn judged(
         given: Settings,
         basis: Basis,
         mounts: &[(String, String)],
@@ -225,13 +196,13 @@ impl Place {
         let state = given.state_dir();
         let judge = |settings: &Settings| {
             let mut kept = Kept::looking(LastGood::look(&state, mounts), None);
-            match parts::policy(settings, &mut kept) {
+            match rules::policy(settings, &mut kept) {
                 Ok(_) => Ok(kept.file_faults()),
                 Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
             }
         };
         let last = || {
-            let last = parts::last_good(&state).map(seen)?;
+            let last = rules::last_good(&state).map(seen)?;
             Some((judge(&last).ok()?, last))
         };
         let (settings, faults, file_faults, is_void) = match judge(&given) {
@@ -278,12 +249,12 @@ impl Place {
     }
 
     /// Whether the gate itself says what it has in force.
-    pub(super) fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         self.basis == Ok(Basis::Gate)
     }
 
     /// What it had read before, for judging as it does: its allowlist is required, and its last good content holds.
-    pub(super) fn kept(&self) -> Kept {
+    pub(crate) fn kept(&self) -> Kept {
         let files = LastGood::look(&self.settings.state_dir(), &self.mounts);
         let said = self.in_force.as_ref().and_then(|said| said.allowlist.as_ref());
         // One of which the gate never read a good one refuses everything, whatever an earlier gate kept.
@@ -295,7 +266,7 @@ impl Place {
     }
 
     /// These settings for what a person does here: with that person's credentials, where they are set.
-    pub(super) fn for_person(&self, env: &Settings) -> Settings {
+    pub(crate) fn for_person(&self, env: &Settings) -> Settings {
         let settings = self.settings.clone();
         match env.get("DOCKER_CONFIG") {
             Some(folder) => settings.with("DOCKER_CONFIG", folder),
@@ -304,14 +275,14 @@ impl Place {
     }
 
     /// What the gate is called, exactly, as daemon.json must have it.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let by_socket = || self.in_force.as_ref()?.socket.file_stem()?.to_str().map(str::to_owned);
         let plugin = self.plugin.as_ref().map(|plugin| plugin.name.clone());
         plugin.or_else(wanted).or_else(by_socket).unwrap_or_else(|| PLUGIN.to_owned())
     }
 
     /// Whether the gate answers; nothing where it is not known where it listens.
-    pub(super) async fn alive(&self, view: View) -> Option<Alive> {
+    pub(crate) async fn alive(&self, view: View) -> Option<Alive> {
         let socket = match (&self.plugin, &self.in_force) {
             (Some(plugin), _) => view.find(&format!("{SOCKETS}/{}/{SOCKET}", plugin.id))?,
             // Inside a plugin that is not known by its id, its path is not ours.
@@ -322,20 +293,22 @@ impl Place {
     }
 
     /// The gate among these plugins, where it was not looked for among plugins.
-    pub(super) fn among(&self, plugins: &[Plugin]) -> Option<Plugin> {
+    pub(crate) fn among(&self, plugins: &[Plugin]) -> Option<Plugin> {
         choose(plugins, wanted().as_deref(), &listed(&self.settings)).ok().flatten().cloned()
     }
 
     /// Which settings these are, in a line.
-    pub(super) fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let name = quoted(&self.name());
         let faults = match (self.faults.first(), self.is_void) {
             (None, _) => match self.file_faults.first() {
                 None => String::new(),
-                Some(fault) => format!("; a file is at fault, what it last held counts: {}", clean(fault)),
+                Some(fault) => format!("; a file is wrong and NOT used; what it last held is: {}", clean(fault)),
             },
-            (Some(fault), true) => format!("; at fault, with no earlier good ones: {}", clean(fault)),
-            (Some(fault), false) => format!("; those that it was given are at fault, the last good ones count: {}", clean(fault)),
+            (Some(fault), true) => format!("; they are wrong, and there are no earlier good ones: {}", clean(fault)),
+            (Some(fault), false) => {
+                format!("; the new settings are wrong and NOT used; the last good ones are: {}", clean(fault))
+            }
         };
         let whose = match (&self.basis, &self.in_force) {
             (Ok(Basis::Gate), Some(said)) => format!("in force in {name} since {:.0}", said.read),
@@ -375,7 +348,7 @@ async fn plugins(env: &Settings) -> Result<(Vec<Plugin>, PathBuf), String> {
         Err(error) => error,
     };
     let process = Process::behind(engine.socket()).await;
-    let root = process.and_then(|process| process.flags.data_root).or_else(|| data_root(&parts::daemon_file(env)));
+    let root = process.and_then(|process| process.flags.data_root).or_else(|| data_root(&daemon_file(env)));
     let root = root.unwrap_or_else(|| DATA_ROOT.into());
     match on_disk(&root) {
         Ok(plugins) => Ok((plugins, root)),
@@ -409,7 +382,7 @@ fn on_disk(root: &Path) -> Result<Vec<Plugin>, String> {
 
 /// The plugins that daemon.json names.
 fn listed(env: &Settings) -> Vec<String> {
-    let text = read_text(&parts::daemon_file(env), DAEMON_BYTES).unwrap_or_default();
+    let text = read_text(&daemon_file(env), DAEMON_BYTES).unwrap_or_default();
     match DaemonFile::read(&text).map(|file| file.plugins()) {
         Ok(Listed::Plugins(names)) => names,
         Ok(Listed::Nothing | Listed::NotAList) | Err(_) => Vec::new(),
@@ -417,7 +390,7 @@ fn listed(env: &Settings) -> Vec<String> {
 }
 
 /// Whether a plugin goes by this name: as the engine completes names, or by the beginning of its id.
-pub(super) fn is_called(plugin: &Plugin, name: &str) -> bool {
+pub(crate) fn is_called(plugin: &Plugin, name: &str) -> bool {
     let complete = |text: &str| text.parse::<Reference>().ok().map(Reference::or_latest);
     let is_named = plugin.name == name || complete(name).is_some_and(|name| Some(name) == complete(&plugin.name));
     is_named || (!name.is_empty() && plugin.id.starts_with(name))
@@ -463,18 +436,9 @@ fn outside(settings: &Settings, mounts: &[(String, String)], state: &Path, env: 
     }
 }
 
-/// A path inside the plugin, as the host has it.
-pub(super) fn host_path(path: &str, mounts: &[(String, String)]) -> String {
-    for (host, inside) in mounts {
-        if let Some(rest) = path.strip_prefix(inside.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
-            return format!("{host}{rest}");
-        }
-    }
-    path.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::state::{IN_FORCE, LAST_GOOD};
     use super::*;
 
     fn plugin(name: &str, enabled: bool, settings: &[&str]) -> Plugin {
@@ -565,12 +529,12 @@ mod tests {
         let state = root.path().join("plugins").join(&found.id).join("propagated-mount");
         std::fs::create_dir_all(&state).unwrap();
         let given = Settings::default().with("REGISTRY", "r.example").with("MODE", "x");
-        let write = |said: &InForce| std::fs::write(state.join(parts::IN_FORCE), serde_json::to_vec(said).unwrap()).unwrap();
+        let write = |said: &InForce| std::fs::write(state.join(IN_FORCE), serde_json::to_vec(said).unwrap()).unwrap();
         // The last good ones are in force.
         write(&said(&given, Some(Settings::default().with("REGISTRY", "good.example"))));
         let place = Place::of_plugin(&Settings::default(), found.clone(), root.path());
         assert_eq!((place.basis.clone(), place.settings.get("REGISTRY")), (Ok(Basis::Gate), Some("good.example")));
-        assert!(!place.is_void && place.told().contains("the last good ones count"), "{}", place.told());
+        assert!(!place.is_void && place.told().contains("the last good ones are"), "{}", place.told());
         // None are.
         write(&said(&given, None));
         let place = Place::of_plugin(&Settings::default(), found.clone(), root.path());
@@ -588,8 +552,7 @@ mod tests {
         let place = Place::find(state.clone().with("DOCKER_CONFIG", "/root/.docker"));
         assert!(place.basis.is_err() && place.told().contains("not known"), "{}", place.told());
         assert_eq!(Place::find(state.clone().with("REGISTRY", "r.example")).basis, Ok(Basis::Environment));
-        std::fs::write(folder.path().join(parts::IN_FORCE), serde_json::to_vec(&said(&state, Some(state.clone()))).unwrap())
-            .unwrap();
+        std::fs::write(folder.path().join(IN_FORCE), serde_json::to_vec(&said(&state, Some(state.clone()))).unwrap()).unwrap();
         assert_eq!(Place::find(state).basis, Ok(Basis::Gate));
     }
 
@@ -604,7 +567,7 @@ mod tests {
         let place = Place::find(faulty.clone());
         assert!(place.is_void && place.faults[0].starts_with("REGISTRY: "), "{:?}", place.faults);
         let good = state.with("REGISTRY", "r.example");
-        std::fs::write(folder.path().join(parts::LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
+        std::fs::write(folder.path().join(LAST_GOOD), serde_json::to_vec(&good).unwrap()).unwrap();
         let place = Place::find(faulty);
         assert!(!place.is_void && !place.faults.is_empty());
         assert_eq!(place.settings, good);
@@ -637,19 +600,5 @@ mod tests {
         let file = root.path().join("daemon.json");
         std::fs::write(&file, r#"{"data-root":"/srv/docker"}"#).unwrap();
         assert_eq!(data_root(&file), Some("/srv/docker".into()));
-    }
-
-    #[test]
-    fn the_hosts_files_are_looked_for_where_they_are_seen() {
-        let inside = View::of(&Settings::default().with("DOCKER_HOST", "unix:///host-run/docker.sock"));
-        assert_eq!(inside, View::Plugin);
-        let found = |path: &str| inside.find(path).map(|path| path.display().to_string());
-        assert_eq!(found("/run/docker/plugins").as_deref(), Some("/host-run/docker/plugins"));
-        assert_eq!(found("/etc/docker/plugins").as_deref(), Some("/config/plugins"));
-        assert_eq!((found("/etc/group"), found("/running"), found("/usr/lib/docker/plugins")), (None, None, None));
-        for settings in [Settings::default(), Settings::default().with("DOCKER_HOST", "unix:///host-runner/docker.sock")] {
-            assert_eq!(View::of(&settings), View::Host);
-        }
-        assert_eq!(View::Host.find("/etc/group"), Some("/etc/group".into()));
     }
 }

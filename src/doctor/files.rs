@@ -5,8 +5,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use super::{Finding, View, many, parts};
+use super::{Finding, View, many};
 use crate::policy::{Policy, Posture, Settings, quoted};
+use crate::setup;
 use crate::text::clean;
 
 /// How much of the audit log's end is read, bytes.
@@ -42,7 +43,7 @@ pub(super) fn state(settings: &Settings) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if !metadata.is_dir() {
-        let evidence = format!("{shown} is no folder: the gate keeps nothing across restarts");
+        let evidence = format!("{shown} is not a folder: the gate keeps nothing across restarts");
         findings.push(Finding::warning("state-folder", evidence, "set STATE_DIR to a folder of the gate's own"));
     } else if metadata.mode() & 0o022 != 0 || metadata.uid() != 0 {
         let evidence = format!(
@@ -53,7 +54,10 @@ pub(super) fn state(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::critical(
             "state-folder-open",
             evidence,
-            "chown root and chmod 0700 the folder; look for strange files in it first",
+            &format!(
+                "first look for files in it that root did not make (ls -lan); then chown root:root and chmod 0700 {}",
+                clean(&folder.display().to_string())
+            ),
         ));
     } else if let Err(error) = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK) {
         // Said of us, who are root as well: a file system that is full of holes, or mounted read-only.
@@ -62,8 +66,8 @@ pub(super) fn state(settings: &Settings) -> Vec<Finding> {
     } else {
         findings.push(Finding::ok("state-folder", format!("{shown} is root's alone to write")));
     }
-    findings.extend(log(&folder.join(parts::AUDIT_LOG)));
-    findings.extend(names_held(&folder.join(parts::RENAMES), crate::clock::now()));
+    findings.extend(log(&folder.join(setup::AUDIT_LOG)));
+    findings.extend(names_held(&folder.join(setup::RENAMES), crate::clock::now()));
     findings
 }
 
@@ -91,7 +95,11 @@ fn names_held(path: &Path, now: jiff::Timestamp) -> Option<Finding> {
         }
         Err(error) => {
             let evidence = format!("{shown} cannot be read: {error}");
-            Some(Finding::info("names-held", evidence, "run this as root; if it is damaged, restart the gate"))
+            Some(Finding::info(
+                "names-held",
+                evidence,
+                "run this as root; if it is damaged: docker plugin disable, docker plugin enable the gate, then reload dockerd",
+            ))
         }
     }
 }
@@ -213,7 +221,7 @@ pub(super) fn is_recorded(settings: &Settings, text: &str) -> Option<bool> {
 }
 
 fn holds(settings: &Settings, text: &str) -> Option<bool> {
-    let log = tail(&settings.state_dir().join(parts::AUDIT_LOG)).ok()?;
+    let log = tail(&settings.state_dir().join(setup::AUDIT_LOG)).ok()?;
     // What was recorded a moment ago stands at the very end.
     let end = log.get(log.len().saturating_sub(1 << 20)..).unwrap_or(&log);
     Some(end.windows(text.len().max(1)).any(|part| part == text.as_bytes()))
@@ -230,7 +238,7 @@ pub(super) fn credentials(settings: &Settings, policy: Option<&Policy>) -> Vec<F
         findings.push(Finding::warning("credentials-open", evidence, "chmod 0600 it"));
     }
     // One that cannot be read is a fault of the settings, told there.
-    let Ok(config) = parts::credentials(settings) else { return findings };
+    let Ok(config) = setup::credentials(settings) else { return findings };
     let hosts = policy.map(|policy| policy.scopes.as_slice()).unwrap_or_default();
     let in_helper =
         |host: &str| config.helpers().iter().any(|helper| helper == "*" || helper == host) && config.for_host(host).is_none();

@@ -1,16 +1,18 @@
 //! The settings, and whether what they name can be reached and agrees about the time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Basis, Finding, Place, parts};
+use super::{Basis, Finding, Place, View};
 use crate::image::Host;
 use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
-use crate::registry::{self, Registry, RegistryError};
+use crate::registry::RegistryError;
+use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::FileFault;
 use crate::trust::notary::{OnOutage, Source, Standing};
@@ -27,8 +29,10 @@ const CLOCK_WARNING: SignedDuration = SignedDuration::from_mins(2);
 const CLOCK_CRITICAL: SignedDuration = SignedDuration::from_hours(1);
 /// How long ahead the end of imported trust data is told: it has to be carried.
 const IMPORT_AHEAD: SignedDuration = SignedDuration::from_hours(72);
-/// Most faults told.
+/// Most faults reported.
 const FAULTS: usize = 16;
+/// A repository that nobody has, to ask about.
+const NOBODY: &str = "img-authz.invalid/doctor";
 /// Docker's own Notary, which closes.
 const DOCKER_NOTARY: &str = "notary.docker.io";
 /// When it does.
@@ -38,7 +42,7 @@ const CLOSES: &str = "2026-12-08T00:00:00Z";
 pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy>) -> Vec<Finding> {
     let mut findings = faults(place);
     let mut kept = place.kept();
-    match parts::policy(&place.settings, &mut kept) {
+    match setup::policy(&place.settings, &mut kept) {
         Ok(good) => {
             let one = |fault: &String| {
                 let evidence = format!("{fault}; what it held when it last was good counts, also after a restart");
@@ -52,7 +56,11 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
         Err(faults) if place.is_told() && !place.is_void => {
             let one = |fault: &PolicyFault| {
                 let evidence = format!("{fault}; the gate goes on with what it read before, until it reads its files again");
-                Finding::warning("settings-fault", evidence, "correct the file before the gate is started again")
+                Finding::warning(
+                    "settings-fault",
+                    evidence,
+                    "correct the file before the next docker plugin disable and enable, or restart, of the gate",
+                )
             };
             findings.extend(faults.iter().take(FAULTS).map(one));
         }
@@ -63,19 +71,33 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
     if findings.is_empty() {
         // A gate that looks at itself need not say whose they are.
         let whose = if place.basis == Ok(Basis::Environment) { String::new() } else { format!("; settings: {}", place.told()) };
-        let evidence = format!("the settings have no fault, and every registry allowed needs a verifier's yes{whose}");
+        let evidence = format!(
+            "the settings have no fault, and every image of an allowed registry needs a signature or an allowlist entry{whose}"
+        );
         findings.push(Finding::ok("settings", evidence));
     }
     findings
 }
 
 fn faults(place: &Place) -> Vec<Finding> {
-    let remedy = match &place.plugin {
-        Some(plugin) => format!(
-            "docker plugin disable {0}, docker plugin set {0} NAME=value, docker plugin enable {0}, then reload the daemon; judge a \
-             value first: img-authz settings check NAME=value",
-            plugin.name
-        ),
+    let managed = match &place.plugin {
+        Some(plugin) => Some(plugin.name.as_str()),
+        // One that looks at itself from inside does not know its name.
+        None => (View::of(&place.settings) == View::Plugin).then_some("img-authz"),
+    };
+    let remedy = match managed {
+        Some(plugin) => {
+            let change =
+                format!("docker plugin disable {plugin}, docker plugin set {plugin} NAME=value, docker plugin enable {plugin}");
+            let change = match place.settings.posture() {
+                Posture::Images => format!("{change}, then reload dockerd"),
+                // It refuses all three.
+                Posture::Lockdown => format!(
+                    "take the gate out of daemon.json and reload dockerd; then {change}; put it back into daemon.json and reload"
+                ),
+            };
+            format!("{change}; judge a value first: img-authz settings check NAME=value")
+        }
         None => {
             "correct the variable where the gate is started (its unit), then restart it; judge a value first: img-authz settings \
                  check NAME=value"
@@ -104,26 +126,28 @@ fn list(place: &Place) -> Option<Finding> {
         (None, fault) => {
             let why = fault.map(|fault| fault.to_string()).unwrap_or_default();
             let evidence = format!("the allowlist {shown} is required and cannot be used: {why}; every image is refused");
-            Some(Finding::critical("allowlist-unusable", evidence, "correct the file, or write it anew: img-authz register"))
+            let remedy = "correct the file, or write it again: img-authz register; to want no allowlist, set ALLOWLIST=off";
+            Some(Finding::critical("allowlist-unusable", evidence, remedy))
         }
         (Some(0), _) => {
             let evidence = format!("the allowlist {shown} is required and has no entry: every image is refused");
             Some(Finding::critical(
                 "allowlist-empty",
                 evidence,
-                "img-authz register what may run; to want no list, remove the file and restart the gate",
+                "img-authz register what may run; to want no allowlist: docker plugin disable, docker plugin set ALLOWLIST=off, docker plugin \
+                 enable, then reload dockerd",
             ))
         }
         (Some(_), Some(fault)) => {
             let then = match fault {
                 FileFault::Missing => {
-                    "the gate goes on with what it last held until its next start, and wants no list then, or refuses every image if \
-                     ALLOWLIST names it"
+                    "the gate goes on with what it last held until its next start, and wants no allowlist then, or refuses every image \
+                     if ALLOWLIST names it"
                 }
                 _ => "what it held when it last was good counts, also after a restart",
             };
             let evidence = format!("the allowlist {shown} cannot be used: {fault}; {then}");
-            Some(Finding::warning("allowlist-unusable", evidence, "correct the file, or write it anew: img-authz register"))
+            Some(Finding::warning("allowlist-unusable", evidence, "correct the file, or write it again: img-authz register"))
         }
         (Some(_), None) => None,
     }
@@ -132,7 +156,7 @@ fn list(place: &Place) -> Option<Finding> {
 fn weaknesses(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
     if policy.mode == Mode::Permissive {
-        let evidence = "MODE is permissive: refusals are recorded and let pass";
+        let evidence = "MODE is permissive: refusals are recorded, and the calls are allowed";
         findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
     let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.host.as_str())).collect();
@@ -178,15 +202,10 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
     let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
     let mut findings = Vec::new();
     let mut clocks = Vec::new();
-    let credentials = parts::credentials(settings).unwrap_or_default();
+    let credentials = setup::credentials(settings).unwrap_or_default();
     let mut greetings = JoinSet::new();
     if let Some(policy) = policy {
-        let certs = parts::certificate_folders(settings);
-        let registry = std::sync::Arc::new(Registry::new(registry::Settings {
-            credentials: credentials.clone(),
-            certs,
-            ..registry::Settings::default()
-        }));
+        let registry = std::sync::Arc::new(setup::registry(settings, credentials.clone(), HashMap::new()));
         for scope in policy.scopes.iter().take(REGISTRIES) {
             let (registry, host) = (std::sync::Arc::clone(&registry), scope.host.clone());
             greetings.spawn(async move {
@@ -199,9 +218,9 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
         let standings = standings(settings, &written, credentials).await;
         match &written.source {
             Source::Server(server) => {
-                let greeted = tokio::time::timeout(SERVER_TIME * 2, greet(settings, server, &written)).await;
+                let greeted = tokio::time::timeout(SERVER_TIME * 3, greet(settings, server, &written)).await;
                 let answer = greeted.unwrap_or_else(|_| Err(NetError::Bad(format!("{} did not answer in time", quoted(server)))));
-                clocks.extend(answer.as_ref().ok().and_then(date));
+                clocks.extend(answer.as_ref().ok().and_then(|(answer, _)| date(answer)));
                 findings.push(notary(
                     server,
                     written.root_ca.is_some(),
@@ -225,12 +244,44 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
     findings
 }
 
-/// `/v2/`, where every Notary server answers, without credentials.
-async fn greet(settings: &Settings, server: &str, written: &NotarySettings) -> Result<Answer, NetError> {
-    let tls = parts::notary_tls(settings, written)
+/// What a server is that answers where Notary should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It says nothing of itself, as Notary does.
+    Notary,
+    /// A registry, and no Notary beside it at the same address.
+    Registry,
+}
+
+/// `/v2/`, where every Notary server answers, without credentials. A registry answers there as well, and says so in a header.
+async fn greet(settings: &Settings, server: &str, written: &NotarySettings) -> Result<(Answer, Kind), NetError> {
+    let tls = setup::notary_tls(settings, written)
         .map_err(|faults| NetError::Bad(faults.first().map(ToString::to_string).unwrap_or_default()))?;
     let url = Url::parse(&format!("{server}/v2/")).map_err(|error| NetError::Bad(error.to_string()))?;
-    Client::new(&tls)?.get(&url, HeaderMap::new(), Bounds { bytes: GREETING_BYTES, time: SERVER_TIME }).await
+    let (client, bounds) = (Client::new(&tls)?, Bounds { bytes: GREETING_BYTES, time: SERVER_TIME });
+    let answer = client.get(&url, HeaderMap::new(), bounds).await?;
+    if !is_of_registry(&answer) {
+        return Ok((answer, Kind::Notary));
+    }
+    // Some products have both at one address: asked for what only a Notary has.
+    let url =
+        Url::parse(&format!("{server}/v2/{NOBODY}/_trust/tuf/root.json")).map_err(|error| NetError::Bad(error.to_string()))?;
+    let kind = match client.get(&url, HeaderMap::new(), bounds).await {
+        Ok(second) if has_trust_data(&second) => Kind::Notary,
+        Ok(_) | Err(_) => Kind::Registry,
+    };
+    Ok((answer, kind))
+}
+
+/// Whether this answer to a greeting is a registry's (distribution specification).
+fn is_of_registry(answer: &Answer) -> bool {
+    answer.header("docker-distribution-api-version").is_some()
+}
+
+/// Whether a server that answers so to a question for trust data may have some: a Notary names what is missing, or wants
+/// credentials first. A registry has no such address, and says so in plain text.
+fn has_trust_data(answer: &Answer) -> bool {
+    answer.status == 401 || answer.body.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// What an outage of Notary means on this host.
@@ -248,6 +299,17 @@ impl Outage {
         let ends = || standings.iter().filter_map(|standing| standing.usable_until(written.stale_limit)).filter(|end| *end > now);
         let ends = ends().min().zip(ends().max());
         Self { since, rule: written.on_outage, ends }
+    }
+
+    /// What starts meanwhile.
+    fn starts(&self) -> String {
+        match (self.rule, self.ends) {
+            (OnOutage::Deny, _) | (OnOutage::UseKnown, None) => "every pull, create and start is refused".to_owned(),
+            (OnOutage::UseKnown, Some((first, last))) => {
+                let last = if first == last { String::new() } else { format!(", the last until {last:.0}") };
+                format!("pulls are refused; images of known repositories start until {first:.0}{last}, then they stop starting")
+            }
+        }
     }
 
     /// The finding, given why Notary is not asked.
@@ -282,26 +344,41 @@ impl Outage {
     }
 }
 
-fn notary(server: &str, has_own_ca: bool, answer: Result<Answer, NetError>, outage: &Outage) -> Finding {
+fn notary(server: &str, has_own_ca: bool, answer: Result<(Answer, Kind), NetError>, outage: &Outage) -> Finding {
     let shown = quoted(server);
     match answer {
-        Ok(answer) if matches!(answer.status, 200 | 401) => {
+        Ok((_, Kind::Registry)) => {
+            let evidence =
+                format!("{shown} is a registry, not a Notary server: no image has a signature there, every image is refused");
+            Finding::critical(
+                "notary-strange",
+                evidence,
+                "set NOTARY to the address of the Notary server (its port is often 4443)",
+            )
+        }
+        Ok((answer, Kind::Notary)) if matches!(answer.status, 200 | 401) => {
             let by = if has_own_ca { "NOTARY_ROOT_CA" } else { "the system's and the folders' CAs" };
             let was_out =
                 outage.since.map(|since| format!("; the gate could not reach it since {since:.0}, and has not asked again yet"));
             let was_out = was_out.unwrap_or_default();
             Finding::ok("notary", format!("Notary {shown} answers, and its certificate is good by {by}{was_out}"))
         }
-        Ok(answer) => {
+        Ok((answer, Kind::Notary)) => {
             let evidence = format!("{shown} answers a Notary's greeting with status {}", answer.status);
             Finding::warning("notary-strange", evidence, "see that NOTARY names a Notary server, with its port and path")
         }
         Err(NetError::CaRefused { cause, .. }) => {
-            let evidence = format!("the TLS certificate of Notary {shown} is not from the CA that is set: {}", clean(&cause));
-            Finding::critical("notary-ca", evidence, "set NOTARY_ROOT_CA to the PEM of the CA of that server's certificate")
+            let evidence = format!(
+                "the TLS certificate of Notary {shown} is not from the CA that is set: {}; {}",
+                clean(&cause),
+                outage.starts()
+            );
+            let remedy = "img-authz settings check NOTARY_ROOT_CA=\"$(cat ca.crt)\"; docker plugin disable, docker plugin set \
+                          NOTARY_ROOT_CA=\"$(cat ca.crt)\", docker plugin enable the gate, then reload dockerd";
+            Finding::critical("notary-ca", evidence, remedy)
         }
         Err(NetError::Tls { cause, .. }) => {
-            let evidence = format!("TLS with Notary {shown} fails: {}", clean(&cause));
+            let evidence = format!("TLS with Notary {shown} fails: {}; {}", clean(&cause), outage.starts());
             Finding::critical("notary-ca", evidence, "see the server's certificate: its names, its dates, and this host's clock")
         }
         Err(error) => outage.told(&format!("Notary {shown} cannot be asked: {}", clean(&error.to_string()))),
@@ -318,7 +395,7 @@ fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
         }
         Err(error) => {
             let evidence = format!("registry {shown} cannot be asked: {}", clean(&error.to_string()));
-            let remedy = "check the network; put its CA into /etc/docker/certs.d/HOST:PORT/ca.crt. Only scopes without a verifier need it to start containers";
+            let remedy = "check the network; put its CA into /etc/docker/certs.d/HOST:PORT/ca.crt. Starts need it only with NOTARY=off and no allowlist";
             Finding::warning("registry-unreachable", evidence, remedy)
         }
     }
@@ -326,7 +403,7 @@ fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
 
 /// What is kept of repositories.
 async fn standings(settings: &Settings, written: &NotarySettings, credentials: crate::net::auth::DockerConfig) -> Vec<Standing> {
-    match parts::notary(settings, written, credentials) {
+    match setup::notary(settings, written, credentials) {
         Ok(notary) => notary.standings().await,
         Err(_) => Vec::new(),
     }
@@ -350,7 +427,7 @@ fn imported(standings: &[Standing], limit: Duration, now: Timestamp) -> Finding 
             Finding::warning("trust-import", evidence, remedy)
         }
         Some(first) => {
-            let evidence = format!("trust data of {} repositories was imported; the first expires at {first}", good.len());
+            let evidence = format!("trust data of {} was imported; the first expires at {first}", repositories(good.len()));
             Finding::ok("trust-import", evidence)
         }
     }
@@ -367,27 +444,38 @@ fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
         }
     };
     tell(&|one| one.fault.is_some() && one.expires.is_none(), &|count, names| {
-        let evidence = format!("trust data kept of {count} repositories does not verify: {names}");
+        let evidence = format!("trust data kept of {} does not verify: {names}", repositories(count));
         let remedy = "they are refused; see who may write the state folder, then img-authz trust forget REPOSITORY";
         Finding::warning("trust-damaged", evidence, remedy)
     });
     tell(&|one| one.fault.is_some() && one.expires.is_some(), &|count, names| {
-        let evidence = format!("the Notary server's last answer about {count} repositories was bad: {names}");
-        Finding::warning("trust-refused", evidence, "img-authz trust status says what it was, for each")
+        let evidence = format!("the Notary server's last answer about {} was bad: {names}", repositories(count));
+        Finding::warning(
+            "trust-refused",
+            evidence,
+            "if NOTARY was changed, correct it first; img-authz trust status says what the answer was, with its code",
+        )
     });
     tell(&|one| one.soon(now).next().is_some(), &|count, names| {
-        let evidence = format!("trust data of {count} repositories expires soon, or has: {names}");
-        Finding::warning("trust-expiring", evidence, "have who signs them sign anew; img-authz trust status says which")
+        let evidence = format!("trust data of {} expires soon, or has: {names}", repositories(count));
+        Finding::warning("trust-expiring", evidence, "have who signs them sign again; img-authz trust status says which")
     });
     tell(&|one| one.expires.is_some_and(|expires| expires <= now), &|count, names| {
-        let evidence = format!("trust data kept of {count} repositories has expired: {names}");
+        let evidence = format!("trust data kept of {} has expired: {names}", repositories(count));
         Finding::info("trust-expired", evidence, "their publishers must sign again if the server has nothing newer")
     });
     tell(&|one| one.seen.duration_since(now) > CLOCK_WARNING, &|count, names| {
-        let evidence = format!("{count} repositories were checked in the future: {names}; this host's clock went back");
+        let evidence = format!(
+            "{} checked in the future: {names}; this host's clock went back",
+            if count == 1 { "1 repository was".to_owned() } else { format!("{count} repositories were") }
+        );
         Finding::warning("clock", evidence, "synchronise the clock (systemd-timesyncd, chrony)")
     });
     findings
+}
+
+fn repositories(count: usize) -> String {
+    if count == 1 { "1 repository".to_owned() } else { format!("{count} repositories") }
 }
 
 /// A server's idea of the time.
@@ -451,6 +539,18 @@ mod tests {
         let place = Place::judged(good.with("MODE", "x"), Basis::Environment, &[], |last| last);
         let kept = settings(&place, at(EARLY), &mut None);
         assert_eq!((kept.len(), kept[0].id, kept[0].severity), (1, "settings-fault", Warning));
+        // On a plain binary the unit; in a managed plugin its commands; in lockdown those are refused while the gate is asked.
+        assert!(kept[0].remedy.starts_with("correct the variable where the gate is started"), "{}", kept[0].remedy);
+        for (posture, begins) in [
+            ("images", "docker plugin disable img-authz, docker plugin set img-authz NAME=value"),
+            ("lokdown", "take the gate out of daemon.json and reload dockerd; then docker plugin disable img-authz"),
+        ] {
+            let other = tempfile::tempdir().unwrap();
+            let inside = [registry, own, ("MODE", "x"), ("POSTURE", posture), ("DOCKER_HOST", "unix:///host-run/docker.sock")];
+            let place = Place::judged(with(&inside, other.path()), Basis::Environment, &[], |last| last);
+            let found = settings(&place, at(EARLY), &mut None);
+            assert!(found[0].remedy.starts_with(begins), "{}", found[0].remedy);
+        }
     }
 
     #[test]
@@ -481,9 +581,16 @@ mod tests {
         ] {
             let ends = Some((at(EARLY), at(EARLY)));
             let outage = Outage { since: None, rule: OnOutage::UseKnown, ends };
+            let answer = answer.map(|answer| (answer, Kind::Notary));
             let finding = notary("https://n.example", false, answer, &outage);
             assert_eq!((finding.id, finding.severity), (id, severity));
         }
+        let outage = Outage { since: None, rule: OnOutage::UseKnown, ends: Some((at(EARLY), at(EARLY))) };
+        let refused = || Err(NetError::CaRefused { host: host(), cause: "UnknownIssuer".into() });
+        let known = notary("https://n.example", true, refused(), &outage).evidence;
+        assert!(known.ends_with("start until 2026-11-22T00:00:00Z, then they stop starting"), "{known}");
+        let none = notary("https://n.example", true, refused(), &Outage { ends: None, ..outage }).evidence;
+        assert!(none.ends_with("every pull, create and start is refused"), "{none}");
         let r: Host = "r.example".parse().unwrap();
         assert_eq!(registry(&r, Ok(answer(401))).severity, Good);
         assert_eq!(registry(&r, Ok(answer(502))).id, "registry-strange");
@@ -492,8 +599,25 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_in_the_place_of_notary_is_no_notary_and_one_beside_it_is_no_fault() {
+        let with = |status, name: &'static str, body: &str| {
+            let mut answer = answer(status);
+            answer.headers.insert(name, "registry/2.0".parse().unwrap());
+            Answer { body: body.as_bytes().to_vec(), ..answer }
+        };
+        assert!(is_of_registry(&with(200, "docker-distribution-api-version", "{}")));
+        assert!(!is_of_registry(&answer(200)) && !is_of_registry(&answer(401)));
+        assert!(!has_trust_data(&with(404, "x", "404 page not found\n")));
+        assert!(has_trust_data(&with(404, "x", r#"{"errors":[{"code":"METADATA_NOT_FOUND"}]}"#)));
+        assert!(has_trust_data(&with(401, "x", "")));
+        let outage = Outage { since: None, rule: OnOutage::UseKnown, ends: None };
+        let finding = notary("https://r.example", false, Ok((answer(200), Kind::Registry)), &outage);
+        assert_eq!((finding.id, finding.severity), ("notary-strange", Critical));
+    }
+
+    #[test]
     fn an_outage_is_told_with_its_begin_and_its_end_and_is_critical_where_nothing_starts() {
-        let gone = || Err(NetError::Unreachable { host: "n.example:443".into(), cause: "refused".into() });
+        let gone = || Err::<(Answer, Kind), _>(NetError::Unreachable { host: "n.example:443".into(), cause: "refused".into() });
         let (since, end) = (at("2026-11-22T01:00:00Z"), at("2026-11-23T01:00:00Z"));
         let told = |rule, ends| notary("https://n.example", false, gone(), &Outage { since: Some(since), rule, ends });
         let run = told(OnOutage::UseKnown, Some((end, end)));
@@ -519,6 +643,7 @@ mod tests {
             roles: Vec::new(),
             is_renewed: true,
             fault: expires.is_none().then(|| "it does not verify".to_owned()),
+            code: None,
         };
         let (good, soon, past) = (Some("2026-12-06T00:00:00Z"), Some("2026-11-24T00:00:00Z"), Some("2026-11-22T02:59:59Z"));
         for (standings, expected) in [
@@ -564,6 +689,7 @@ mod tests {
             roles: Vec::new(),
             is_renewed: true,
             fault: fault.map(str::to_owned),
+            code: None,
         };
         let signed_until = |kind: RoleKind, expires: &str| Standing {
             roles: vec![Expiry { role: "x".into(), kind, expires: at(expires) }],

@@ -1,31 +1,25 @@
 //! dockerd as it runs and as it will start again: its flags, daemon.json, and where it listens.
 
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 
 use serde_json::Value;
-use tokio::net::UnixStream;
 
 use super::Finding;
-use crate::cli::place::is_called;
 use crate::engine::Plugin;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
 use crate::policy::quoted;
+use crate::setup::{Flags, Process, is_called};
 use crate::text::clean;
 
 /// Largest daemon.json read. Stops a wrong path from filling memory.
 pub(super) const FILE_BYTES: u64 = 1 << 20;
-/// Longest command line read, bytes.
-const COMMAND_BYTES: u64 = 128 << 10;
 /// Most processes, descriptors and sockets looked at. Stops a crowded host from taking for ever.
 const MOST: usize = 100_000;
-/// Most names of daemon.json that are told of one by one.
+/// Most names of daemon.json that are reported one by one.
 const MOST_NAMED: usize = 8;
-/// How long the socket gets to take a connection.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The ports of swarm: management, and the nodes' gossip.
 const SWARM_PORTS: [u16; 2] = [2377, 7946];
 
@@ -57,6 +51,11 @@ pub(super) enum Stands {
 }
 
 impl Names<'_> {
+    /// Whether there is a plugin of that name; it may be disabled.
+    const fn is_there(&self) -> bool {
+        matches!(self.stands, Stands::There | Stands::Disabled)
+    }
+
     /// How to put the gate into the chain, by its exact name; never one that is not there and enabled.
     pub(super) fn put_in(&self) -> String {
         let gate = clean(self.gate);
@@ -67,8 +66,9 @@ impl Names<'_> {
             Stands::Missing => "first install and enable the gate (README, Install), until docker plugin ls shows it as enabled; then \
                                 repeat this, which says how to name it. A reload that names a plugin that is not there ends dockerd"
                 .to_owned(),
-            Stands::Unknown => "first see docker plugin ls: only a plugin that it shows as enabled may be named in daemon.json, by that very \
-                                name; a reload with any other ends dockerd"
+            Stands::Unknown => "if dockerd does not run: remove the line \"authorization-plugins\" from daemon.json and start dockerd. Then see \
+                                docker plugin ls: name in daemon.json only a plugin that it shows as enabled, by that very name (a reload \
+                                with any other ends dockerd), and reload"
                 .to_owned(),
         }
     }
@@ -77,92 +77,6 @@ impl Names<'_> {
         let name = |text: &str| text.parse::<Reference>().ok().map(Reference::or_latest);
         let is_named = listed == self.gate || name(listed).is_some_and(|listed| Some(listed) == name(self.gate));
         is_named || (!listed.is_empty() && self.id.is_some_and(|id| id.starts_with(listed)))
-    }
-}
-
-/// dockerd's process.
-#[derive(Debug)]
-pub(in crate::cli) struct Process {
-    pid: u32,
-    pub(in crate::cli) flags: Flags,
-}
-
-/// What dockerd was started with, as far as it matters here.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Flags {
-    pub(super) config_file: Option<PathBuf>,
-    pub(in crate::cli) data_root: Option<PathBuf>,
-    pub(super) plugins: Vec<String>,
-    hosts: Vec<String>,
-    tls: bool,
-    verify: bool,
-}
-
-impl Process {
-    /// The process behind the engine's socket; where systemd listens in its stead, the only dockerd there is.
-    pub(in crate::cli) async fn behind(socket: &Path) -> Option<Self> {
-        let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await.ok()?.ok()?;
-        let listener = stream.peer_cred().ok()?.pid().and_then(|pid| u32::try_from(pid).ok());
-        let pid = engine_behind(listener?, program, the_only_one)?;
-        let mut command = Vec::new();
-        std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(COMMAND_BYTES).read_to_end(&mut command).ok()?;
-        let words: Vec<String> =
-            command.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        Some(Self { pid, flags: Flags::read(&words) })
-    }
-}
-
-/// Another program is nobody's engine: who looked further would take another daemon's folders for this one's.
-fn engine_behind(listener: u32, program: impl Fn(u32) -> String, the_only_one: impl FnOnce() -> Option<u32>) -> Option<u32> {
-    match program(listener).as_str() {
-        "dockerd" => Some(listener),
-        "systemd" => the_only_one(),
-        _ => None,
-    }
-}
-
-/// The name of a process's program.
-fn program(pid: u32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).map(|name| name.trim_end().to_owned()).unwrap_or_default()
-}
-
-fn the_only_one() -> Option<u32> {
-    let entries = std::fs::read_dir("/proc").ok()?.take(MOST).flatten();
-    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| program(*pid) == "dockerd");
-    let first = found.next()?;
-    if found.next().is_some() { None } else { Some(first) }
-}
-
-impl Flags {
-    /// Reads a command line as pflag does: `--name value`, `--name=value`, `-H value`, `-Hvalue`; switches take no second word.
-    pub(super) fn read(words: &[String]) -> Self {
-        let mut flags = Self::default();
-        let mut words = words.iter().skip(1);
-        while let Some(word) = words.next() {
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => match word.strip_prefix("-H") {
-                    Some(host) if !host.is_empty() => ("-H", Some(host)),
-                    Some(_) | None => (word.as_str(), None),
-                },
-            };
-            let is_on = || !value.is_some_and(|value| matches!(value, "false" | "0" | "f" | "F" | "False" | "FALSE"));
-            match name {
-                "--tls" => flags.tls = is_on(),
-                "--tlsverify" => flags.verify = is_on(),
-                "-H" | "--host" | "--config-file" | "--data-root" | "-g" | "--graph" | "--authorization-plugin" => {
-                    let Some(value) = value.map(str::to_owned).or_else(|| words.next().cloned()) else { continue };
-                    match name {
-                        "--config-file" => flags.config_file = Some(value.into()),
-                        "--data-root" | "-g" | "--graph" => flags.data_root = Some(value.into()),
-                        "--authorization-plugin" => flags.plugins.push(value),
-                        _ => flags.hosts.push(value),
-                    }
-                }
-                _ => {}
-            }
-        }
-        flags
     }
 }
 
@@ -193,15 +107,16 @@ pub(super) fn file(
         Ok(file) => file,
         Err(why) => {
             let evidence =
-                format!("{shown} is no JSON object ({}): dockerd takes no reload with it, and does not start", clean(&why));
-            return (None, vec![Finding::critical("daemon-json-invalid", evidence, &format!("mend the file, {RELOAD}"))]);
+                format!("{shown} is not a JSON object ({}): dockerd ignores the reload, and does not start", clean(&why));
+            return (None, vec![Finding::critical("daemon-json-invalid", evidence, &format!("correct the file, {RELOAD}"))]);
         }
     };
     let mut findings = Vec::new();
     for key in file.near_misses() {
         // Measured on 20.10: dockerd knows its flag's name as a key, which sets nothing; any other key stops it at its start.
         // A reload does not look at keys at all, and drops the plugins.
-        let then = if key == "authorization-plugin" { "takes it in silence, and sets nothing" } else { "does not start with it" };
+        let then =
+            if key == "authorization-plugin" { "accepts it without an error and ignores it" } else { "does not start with it" };
         let evidence = format!(
             "{shown} has the key {}; the key is `authorization-plugins`: dockerd {then}, and a reload ends what is enforced",
             quoted(key)
@@ -256,7 +171,7 @@ pub(super) fn others(
     let Listed::Plugins(listed) = file.plugins() else { return Vec::new() };
     let shown = quoted(&path.display().to_string());
     let mut findings = Vec::new();
-    // The gate's own state is told as such.
+    // The gate's own state is reported as such.
     for name in listed.iter().filter(|name| !(names.fits(name) && names.stands != Stands::Missing)).take(MOST_NAMED) {
         let (what, do_first) = match plugins.iter().find(|plugin| is_called(plugin, name)) {
             Some(plugin) if plugin.enabled => continue,
@@ -272,6 +187,39 @@ pub(super) fn others(
         findings.push(Finding::critical("daemon-json-plugin", evidence, &remedy));
     }
     findings
+}
+
+/// The one name in daemon.json that is of no plugin, where the gate is there and not named: that name was meant for it.
+pub(super) fn misspelt(
+    path: &Path,
+    file: Option<&DaemonFile>,
+    plugins: Option<&[Plugin]>,
+    names: Names<'_>,
+    is_socket: impl Fn(&str) -> bool,
+) -> Option<Finding> {
+    let (file, plugins) = (file?, plugins?);
+    let Listed::Plugins(listed) = file.plugins() else { return None };
+    if !names.is_there() || listed.iter().any(|name| names.fits(name)) {
+        return None;
+    }
+    let is_missing = |name: &&String| !plugins.iter().any(|plugin| is_called(plugin, name)) && !is_socket(name);
+    let mut missing = listed.iter().filter(is_missing);
+    let (Some(name), None) = (missing.next(), missing.next()) else { return None };
+    let evidence = format!(
+        "{} names plugin {}, which is not there, and not the gate {}: dockerd does not start with that, and a reload or restart ends it",
+        quoted(&path.display().to_string()),
+        quoted(name),
+        quoted(names.gate)
+    );
+    let first =
+        if names.stands == Stands::Disabled { format!("docker plugin enable {}, ", clean(names.gate)) } else { String::new() };
+    let remedy = format!(
+        "{first}replace {} by {} in daemon.json, {RELOAD}. Where dockerd does not run: remove the line, start dockerd, see docker plugin \
+         ls, then name the gate and reload",
+        quoted(name),
+        quoted(names.gate)
+    );
+    Some(Finding::critical("daemon-json-plugin", evidence, &remedy))
 }
 
 /// Where the engine listens beside its socket.
@@ -417,27 +365,6 @@ mod tests {
     }
 
     #[test]
-    fn another_daemon_is_not_taken_for_the_one_behind_a_socket() {
-        let behind = |listener: &str| engine_behind(7, |_| listener.to_owned(), || Some(9));
-        assert_eq!(["dockerd", "systemd", "socat", ""].map(behind), [Some(7), Some(9), None, None]);
-    }
-
-    #[test]
-    fn flags_are_read_as_dockerd_reads_them() {
-        let read = flags(
-            "dockerd -H unix:///a --host=tcp://0.0.0.0:2375 -Htcp://b:1 -H=fd:// --config-file /x/daemon.json --tlsverify \
-             --authorization-plugin img-authz --authorization-plugin=other --data-root /authorization-plugin",
-        );
-        assert_eq!(read.hosts, ["unix:///a", "tcp://0.0.0.0:2375", "tcp://b:1", "fd://"]);
-        assert_eq!(read.config_file.as_deref(), Some(Path::new("/x/daemon.json")));
-        assert_eq!(read.data_root.as_deref(), Some(Path::new("/authorization-plugin")));
-        assert_eq!(read.plugins, ["img-authz", "other"]);
-        assert!(read.verify && !read.tls);
-        assert!(!flags("dockerd --tlsverify=false").verify);
-        assert_eq!(flags("dockerd -H"), Flags::default());
-    }
-
-    #[test]
     fn a_file_that_names_the_gate_is_good_under_any_of_its_names() {
         for name in ["img-authz", "img-authz:latest", "docker.io/library/img-authz", "5555"] {
             let text = format!(r#"{{"authorization-plugins":["other","{name}"]}}"#);
@@ -472,8 +399,9 @@ mod tests {
         assert!(advice(Stands::There).contains(line));
         assert!(advice(Stands::Disabled).starts_with("first docker plugin enable gate:3 "));
         for stands in [Stands::Missing, Stands::Unknown] {
-            assert!(!advice(stands).contains("authorization-plugins") && advice(stands).contains("ends dockerd"), "{stands:?}");
+            assert!(!advice(stands).contains("\": [") && advice(stands).contains("ends dockerd"), "{stands:?}");
         }
+        assert!(advice(Stands::Unknown).starts_with("if dockerd does not run: remove the line"));
     }
 
     #[test]
@@ -490,6 +418,31 @@ mod tests {
         assert!(ids(r#""img-authz""#, Stands::There)[0].contains("`img-authz`, which is not there"));
         assert!(ids(r#""gate:3","off""#, Stands::There)[0].contains("`off`, which is disabled"));
         assert_eq!(ids(r#""off""#, Stands::There).len(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_name_of_the_gate_is_one_finding_with_the_right_name() {
+        let plugin = |name: &str| Plugin { id: "6".repeat(64), name: name.into(), enabled: true, ..Plugin::default() };
+        let plugins = [plugin("gate:3"), plugin("opa:latest")];
+        let of = |listed: &str, stands| {
+            let file = DaemonFile::read(&format!(r#"{{"authorization-plugins":[{listed}]}}"#)).unwrap();
+            let names = Names { gate: "gate:3", id: None, stands };
+            misspelt(Path::new("/x"), Some(&file), Some(&plugins), names, |_| false).map(|finding| finding.remedy)
+        };
+        assert!(
+            of(r#""gaet:3""#, Stands::There).unwrap().starts_with("replace `gaet:3` by `gate:3` in daemon.json, then reload")
+        );
+        assert!(of(r#""opa","gate""#, Stands::There).unwrap().starts_with("replace `gate` by `gate:3`"));
+        assert!(of(r#""gaet:3""#, Stands::Disabled).unwrap().starts_with("docker plugin enable gate:3, replace"));
+        for (listed, stands) in [
+            (r#""gate:3","gaet:3""#, Stands::There),
+            (r#""gaet:3","gata:3""#, Stands::There),
+            (r#""opa""#, Stands::There),
+            (r#""gaet:3""#, Stands::Missing),
+            (r#""gaet:3""#, Stands::Unknown),
+        ] {
+            assert_eq!(of(listed, stands), None, "{listed} {stands:?}");
+        }
     }
 
     #[test]
@@ -558,10 +511,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn this_process_is_no_dockerd_and_its_listeners_are_seen() {
+    async fn the_listeners_of_this_process_are_seen() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(open_ports(std::process::id()).unwrap().contains(&("127.0.0.1".to_owned(), port)));
-        assert_ne!(program(std::process::id()), "dockerd");
     }
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
-use super::daemon::{Flags, Names};
+use super::daemon::Names;
 use super::{ENGINE_TIME, Finding, files};
-use crate::cli::in_force::{Alive, is_alive};
 use crate::engine::{ContainerId, Engine, EngineError, Plugin, Started};
 use crate::gate::{DaemonFile, Listed};
 use crate::policy::{Settings, quoted};
+use crate::setup::{Alive, Flags, is_alive};
 use crate::text::clean;
 
 /// Where dockerd looks for plugins that are no managed ones, in this order, and what the files are called there.
@@ -53,9 +53,18 @@ pub(super) async fn plugin(
         None => None,
     };
     match (managed, by_socket) {
-        (Ok(Some(plugin)), Some((path, _))) => {
+        (Ok(Some(plugin)), Some((path, other))) => {
             let evidence = format!("there is a managed plugin {shown} and a plugin socket {path}: dockerd asks the managed one");
-            let mut found = vec![Finding::warning("plugin-shadowed", evidence, "remove the one that you do not mean")];
+            let remedy = if other.id == "plugin-dead" {
+                format!("no `img-authz serve` runs behind it: rm {}", path.trim_matches('`'))
+            } else {
+                format!(
+                    "remove the one that you do not mean: stop `img-authz serve` (its unit), or docker plugin disable and docker plugin rm \
+                     the managed one. If no `img-authz serve` runs: rm {}",
+                    path.trim_matches('`')
+                )
+            };
+            let mut found = vec![Finding::warning("plugin-shadowed", evidence, &remedy)];
             found.extend((!plugin.enabled).then(|| disabled(gate)));
             found
         }
@@ -79,6 +88,10 @@ pub(super) async fn plugin(
     }
 }
 
+/// What to do where there is no gate, and daemon.json names it: dockerd refuses every call, so nothing can be installed.
+pub(super) const GONE: &str = "remove it from daemon.json, reload dockerd, then install and enable the gate (README, Install); once docker \
+                               plugin ls shows it as enabled, name it in daemon.json again and reload";
+
 /// Whether anybody listens on a plugin's socket.
 async fn listens(shown: &str, path: &Path) -> Finding {
     let told = quoted(&path.display().to_string());
@@ -91,7 +104,9 @@ async fn listens(shown: &str, path: &Path) -> Finding {
         Alive::Unknown(why) => Finding::info("plugin", format!("{told} may not be opened: {why}"), "run this as root"),
         Alive::No => {
             let evidence = format!("nobody answers on {told}: the engine refuses every call, or does not start");
-            Finding::critical("plugin-dead", evidence, "start the gate: systemctl start img-authz")
+            let remedy = "start the gate (img-authz serve, or its unit); to get into Docker meanwhile, take it out of daemon.json and reload \
+                          dockerd";
+            Finding::critical("plugin-dead", evidence, remedy)
         }
     }
 }
@@ -104,7 +119,7 @@ pub(super) fn silent(gate: &str, is_managed: bool) -> Finding {
     let again = if is_managed {
         format!("docker plugin disable {gate} and docker plugin enable {gate}")
     } else {
-        "restart the gate's service".to_owned()
+        "restart its unit".to_owned()
     };
     let remedy =
         format!("to get into Docker, take it out of daemon.json and reload the daemon; then {again}, put it back and reload");
@@ -204,7 +219,7 @@ fn told(asked: Asked, names: Names<'_>, is_recorded: Option<bool>, any_listed: b
         }
         Asked::Passed if is_recorded == Some(true) => vec![Finding::warning(
             "mode-permissive",
-            format!("{shown} was asked about a call it should refuse, recorded it, and let it pass: MODE is audit"),
+            format!("{shown} was asked about a call it should refuse, recorded it, and allowed it: MODE is permissive"),
             "set MODE=enforce once the audit log holds no surprises",
         )],
         Asked::Passed => {
@@ -222,7 +237,8 @@ fn told(asked: Asked, names: Names<'_>, is_recorded: Option<bool>, any_listed: b
         Asked::Broken(why) => vec![Finding::critical(
             "gate-not-answering",
             format!("the engine asks a plugin that does not answer, and so refuses the call: {}", clean(&why)),
-            "start the gate, or see its log; to get into Docker meanwhile, take it out of daemon.json and reload the daemon",
+            "to get into Docker, take the gate out of daemon.json and reload dockerd; then docker plugin disable and docker plugin enable it \
+             (or start its unit), put it back into daemon.json and reload",
         )],
         Asked::ByOther(why) => vec![Finding::warning(
             "chain-unknown",
@@ -349,8 +365,14 @@ mod tests {
         assert_eq!(plugin("img-authz:latest", managed(true), find).await[0].id, "plugin-shadowed");
         assert_eq!(plugin("img-authz:2", managed(true), find).await[0].id, "plugin");
         assert_eq!(ids(managed(false)).await, [("plugin-shadowed", Warning), ("plugin-disabled", Critical)]);
+        let remedy = async || {
+            let find = |path: &str| Some(root.path().join(path.trim_start_matches('/')));
+            plugin("img-authz", managed(true), find).await[0].remedy.clone()
+        };
+        assert!(remedy().await.starts_with("remove the one that you do not mean"));
         answers.abort();
         let _ = answers.await;
+        assert!(remedy().await.starts_with("no `img-authz serve` runs behind it: rm /"));
         assert_eq!(ids(Ok(None)).await, [("plugin-dead", Critical)]);
         let unanswered = || Err(EngineError::Timeout { call: "GET".into() });
         assert_eq!(ids(unanswered()).await, [("plugin-unknown", Warning), ("plugin-dead", Critical)]);

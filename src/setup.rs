@@ -1,0 +1,26 @@
+//! What was written becomes rules in force: settings and the files they name are read here, once, and a client of each kind is
+//! made of them. Commands find the gate of their host here, and judge by what it judges by.
+
+mod clients;
+mod dockerd;
+mod gates;
+mod host;
+mod in_force;
+mod last_good;
+mod mounts;
+mod rules;
+mod started;
+mod state;
+
+pub(crate) use self::clients::{credentials, credentials_of_person, notary, notary_folders, notary_tls, registry};
+pub(crate) use self::dockerd::{Flags, Process, daemon_file};
+pub(crate) use self::gates::{asking, serving};
+pub(crate) use self::host::{Basis, Place, is_called};
+pub(crate) use self::in_force::{Alive, Teller, is_alive};
+pub(crate) use self::last_good::{LastGood, forget_earlier};
+pub(crate) use self::mounts::{View, host_path};
+pub(crate) use self::rules::{Kept, list, policy, rules};
+pub(crate) use self::started::Started;
+#[cfg(test)]
+pub(crate) use self::state::LAST_GOOD;
+pub(crate) use self::state::{AUDIT_LOG, METRICS, RENAMES, TRUST};

@@ -1,0 +1,104 @@
+//! Gates: the one that serves, and one that only says what the one of this host would say.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::host::Place;
+use super::rules::{Kept, build, faulty, list, rules};
+use super::state::{APPROVALS, AUDIT_LOG, PLUGINS, RENAMES};
+use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
+use crate::engine::Engine;
+use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Rules};
+use crate::net::Url;
+use crate::policy::{NotarySettings, Settings};
+use crate::trust::notary::Source;
+
+/// Which resolvers are asked.
+const RESOLVERS: &str = "/etc/resolv.conf";
+/// What is asked about images of Docker Hub.
+const DOCKER_HUB: [&str; 2] = ["registry-1.docker.io", "auth.docker.io"];
+
+/// A journal for when there is no file: entries are counted as lost, decisions go on.
+#[derive(Default)]
+struct NoJournal(std::sync::atomic::AtomicU64);
+
+impl Journal for NoJournal {
+    fn record(&self, _: &Entry) -> Recorded {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Recorded::Lost
+    }
+
+    fn lost(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// A gate that serves: it keeps records, a journal, and the settings that worked.
+pub(crate) fn serving(
+    settings: &Settings,
+    kept: &mut Kept,
+    socket: &Path,
+    limits: GateLimits,
+    workers: tokio::runtime::Handle,
+) -> Result<Gate, String> {
+    let state = settings.state_dir();
+    if let Err(error) = std::fs::create_dir_all(&state) {
+        tracing::error!(folder = %state.display(), %error, "the state folder cannot be made; nothing is kept across restarts");
+    }
+    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), Limits::default()) {
+        Ok(journal) => journal,
+        Err(error) => {
+            tracing::error!(%error, "decisions go on without an audit log");
+            Arc::new(NoJournal::default())
+        }
+    };
+    let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
+    let approvals = Approvals::open(&state.join(APPROVALS));
+    let (rules, is_good) = rules(settings, kept);
+    let ends = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
+    let gate = Gate::new(rules, engine, journal, approvals, Identity::of_process(socket), workers)
+        .with_plugins(Plugins::open(&state.join(PLUGINS)))
+        .with_limits(limits)
+        .serving(state.join(RENAMES), ends, own(settings));
+    gate.settings_hold(is_good);
+    Ok(gate)
+}
+
+/// What the gate talks to, as far as the settings can be read.
+fn own(settings: &Settings) -> Own {
+    let mut hosts = Vec::new();
+    if let Ok(Some(NotarySettings { source: Source::Server(server), .. })) = settings.notary()
+        && let Ok(url) = Url::parse(&server)
+    {
+        hosts.push(url);
+    }
+    let scopes = settings.resolve(false).map(|policy| policy.scopes).unwrap_or_default();
+    for scope in scopes {
+        let asked: &[&str] = if scope.host.is_docker_hub() { &DOCKER_HUB } else { &[scope.host.as_str()] };
+        hosts.extend(asked.iter().filter_map(|host| Url::parse(&format!("https://{host}/")).ok()));
+    }
+    let named = |url: &Url| {
+        let name = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(OwnHost { name, port: url.port_or_known_default().unwrap_or(443) })
+    };
+    Own::new(hosts.iter().filter_map(named).collect(), RESOLVERS.into())
+}
+
+/// A gate that only says what the one of this host would say.
+pub(crate) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
+    let settings = &place.settings;
+    let rules = match (place.is_void, build(settings, &mut place.kept())) {
+        (true, _) => Rules::Faulty { fault: place.faults.join("; "), posture: settings.posture() },
+        (false, Ok(rules)) => rules,
+        (false, Err(faults)) if place.is_told() => {
+            let faults = list(&faults);
+            return Err(format!("files that the gate read are at fault now, and it goes on with what it read before: {faults}"));
+        }
+        (false, Err(faults)) => faulty(settings, &faults),
+    };
+    let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
+    let approvals = Approvals::look(&settings.state_dir().join(APPROVALS));
+    let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
+    let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), approvals, Identity::default(), workers);
+    Ok(gate.with_plugins(plugins))
+}

@@ -1,0 +1,24 @@
+//! What lies in the gate's state folder, by name.
+
+/// The settings that were last in force without a fault.
+pub(crate) const LAST_GOOD: &str = "settings.json";
+/// Credentials and certificates as they last were good. Only its owner may read it: they are secrets.
+pub(crate) const LAST_GOOD_FILES: &str = "last-good-files.json";
+/// The allowlist as it last was good.
+pub(crate) const LAST_GOOD_ALLOWLIST: &str = "last-good-allowlist.json";
+/// What the gate that serves has in force.
+pub(crate) const IN_FORCE: &str = "in-force.json";
+/// What the last start had.
+pub(crate) const STARTED: &str = "started.json";
+/// The audit log.
+pub(crate) const AUDIT_LOG: &str = "audit.jsonl";
+/// The gate's figures.
+pub(crate) const METRICS: &str = "metrics.prom";
+/// The records of approvals.
+pub(crate) const APPROVALS: &str = "approvals.jsonl";
+/// Renames under way.
+pub(crate) const RENAMES: &str = "renames.json";
+/// The plugins that may be enabled.
+pub(crate) const PLUGINS: &str = "plugins.json";
+/// The folder of verified trust data.
+pub(crate) const TRUST: &str = "trust";
