@@ -12,6 +12,7 @@ pub struct Variable {
 }
 
 /// The names of all, in the order of the documentation.
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler, which would say so")]
 pub const VARIABLES: [&str; TABLE.len()] = {
     let mut names = [""; TABLE.len()];
     let mut at = 0;
