@@ -85,7 +85,7 @@ test_gate_of_another_name() {
     mkdir -p "$SHUNIT_TMPDIR/own"
     echo 'no JSON' > "$SHUNIT_TMPDIR/own/config.json"
     as=(DOCKER_CONFIG="$SHUNIT_TMPDIR/own")
-    ends 0 'ALLOW: approved by Notary' check registry.test:5000/app:1.0 --action pull
+    ends 0 'ALLOW: approved by notary' check registry.test:5000/app:1.0 --action pull
     as=()
     uninstall
     PLUGIN=$first
@@ -123,8 +123,8 @@ test_commands_judge_by_what_is_in_force() {
     ends 0 'good' settings check MODE=permissive
     reconfigure MODE=x
     ends 2 'MODE: `x` is neither' settings
-    assertContains "and says so" "$said" "the last good ones count"
-    ends 0 'the last good ones count' check registry.test:5000/app:1.0
+    assertContains "and says so" "$said" "the last good ones are"
+    ends 0 'the last good ones are' check registry.test:5000/app:1.0
     doctor
     found warning settings-fault
     prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
