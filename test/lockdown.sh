@@ -191,7 +191,8 @@ plugins() {
         row - self-protect docker plugin disable --force "$spelling"
         row - self-protect docker plugin enable "$spelling"
         row - self-protect docker plugin set "$spelling" MODE=permissive
-        row - self-protect docker plugin rm --force "$spelling"
+        # It would take the audit log with it, and lock the API.
+        row self-protect self-protect docker plugin rm --force "$spelling"
         row self-protect self-protect api POST "/plugins/$spelling/upgrade?remote=$remote:2" "${json[@]}"
     done
 }
