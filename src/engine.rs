@@ -9,7 +9,7 @@ mod client;
 mod fake;
 mod inspect;
 mod link;
-mod mark;
+mod own_calls;
 mod probe;
 
 use std::future::Future;
@@ -25,8 +25,8 @@ pub use inspect::{
 };
 pub use link::Link;
 #[cfg(test)]
-pub(crate) use mark::of_this_process as own_mark;
-pub use mark::{CALL_HEADER, PROBE_HEADER};
+pub(crate) use own_calls::of_this_process as own_mark;
+pub use own_calls::{CALL_HEADER, PROBE_HEADER};
 pub use probe::{Http2, Started};
 
 /// An answer on its way.

@@ -2,11 +2,11 @@
 //! answered. Whatever goes wrong on the way is a refusal with a reason.
 
 mod approvals;
+mod container_looks;
 mod daemon_file;
 mod gather;
 mod identity;
 mod leases;
-mod looks;
 mod metrics;
 mod own;
 mod places;
@@ -32,16 +32,16 @@ use crate::audit::{Entry, Event, Journal, Recorded};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
 use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Verdict};
 use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
-use crate::trust::{Urgency, Verifier};
+use crate::trust::{Purpose, Verifier};
 use crate::wire::{Answer, Call, CallError, NoEnd};
 
 pub use approvals::Approvals;
+use container_looks::Looks;
 pub use daemon_file::{DaemonFile, Listed};
 use gather::OnBehalf;
 pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Busy, Claim, Leases, To};
-use looks::Looks;
 use metrics::Metrics;
 pub use own::{Host as OwnHost, Own};
 use places::{AskingPlaces, Places};
@@ -256,7 +256,7 @@ impl Gate {
     pub fn metrics(&self) -> String {
         let now = crate::clock::now();
         let figures = match &**self.rules.load() {
-            Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.figures(now)),
+            Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
             Rules::Faulty { .. } => None,
         };
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
@@ -833,10 +833,10 @@ fn is_recorded(intent: &Intent) -> bool {
 }
 
 /// How urgent the answers about an intent's images are.
-const fn urgency(intent: &Intent) -> Urgency {
+const fn purpose(intent: &Intent) -> Purpose {
     match intent {
-        Intent::Create(_) | Intent::Start(_) => Urgency::Run,
-        _ => Urgency::Pull,
+        Intent::Create(_) | Intent::Start(_) => Purpose::Run,
+        _ => Purpose::Pull,
     }
 }
 

@@ -13,5 +13,5 @@ mod vouch;
 pub use name::{Binding, VerifierName, VerifierNameError};
 #[cfg(test)]
 pub use verifier::Fake;
-pub use verifier::{Answer, Figures, Verifier};
-pub use vouch::{Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Vouch};
+pub use verifier::{Answer, Stats, Verifier};
+pub use vouch::{Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Vouch};

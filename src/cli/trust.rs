@@ -24,10 +24,10 @@ use crate::policy::{Settings, trust_remedy};
 use crate::setup::{self, list};
 use crate::text::clean;
 use crate::trust::notary::{
-    Config, Earlier, Inspection, Notary, OnOutage, RequiredSigners, Source, Standing, Withdrawal, signer,
+    Config, Inspection, Notary, OnOutage, RepositoryStatus, RequiredSigners, RootHistory, Source, Withdrawal, signer,
 };
 use crate::trust::tuf::{OfferedRoot, Pins, PinsError, TagView};
-use crate::trust::{Question, TrustCode, TrustError, Urgency};
+use crate::trust::{Purpose, Question, TrustCode, TrustError};
 
 /// How long the server gets. A person waits longer than dockerd does.
 const NETWORK_TIME: Duration = Duration::from_secs(12);
@@ -337,7 +337,7 @@ async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop>
         (None, None) => Question::Tag(crate::image::Tag::latest()),
     };
     let vouch =
-        notary.vouch(&reference.repository, &question, Urgency::Pull, clock::now(), Instant::now() + NETWORK_TIME).await?;
+        notary.vouch(&reference.repository, &question, Purpose::Pull, clock::now(), Instant::now() + NETWORK_TIME).await?;
     let verified = Verified {
         digest: vouch.digest().to_string(),
         role: vouch.role().to_owned(),
@@ -508,42 +508,42 @@ async fn status(arguments: &Status, settings: &Settings, out_since: Option<Times
     // Nobody is asked; where bundles are carried here, nobody renews them either.
     let source = if settings.is_import() { Source::Import } else { DEFAULT_SERVER.into() };
     let notary = Notary::new(Config::new(source, folder))?;
-    let (standings, now) = (notary.standings().await, clock::now());
+    let (statuses, now) = (notary.statuses().await, clock::now());
     let limit = settings.stale_limit(Some(&Source::Import)).ok().filter(|_| settings.is_import());
-    let is_outdated = |standing: &Standing| limit.is_some_and(|limit| standing.is_outdated(limit, now));
+    let is_outdated = |status: &RepositoryStatus| limit.is_some_and(|limit| status.is_outdated(limit, now));
     let is_finding =
-        |standing: &Standing| standing.fault.is_some() || is_outdated(standing) || standing.soon(now).next().is_some();
+        |status: &RepositoryStatus| status.fault.is_some() || is_outdated(status) || status.soon(now).next().is_some();
     let outage = out_since.map(|since| Outage::of(since, settings));
-    let code = if standings.iter().any(is_finding) || outage.is_some() { NO } else { YES };
+    let code = if statuses.iter().any(is_finding) || outage.is_some() { NO } else { YES };
     if arguments.json {
-        let Some(outage) = &outage else { return Ok((to_json(&standings)?, code)) };
-        let told = standings.iter().map(|standing| {
-            let mut told = serde_json::to_value(standing).map_err(|error| Stop::Unknown(error.to_string()))?;
+        let Some(outage) = &outage else { return Ok((to_json(&statuses)?, code)) };
+        let told = statuses.iter().map(|status| {
+            let mut told = serde_json::to_value(status).map_err(|error| Stop::Unknown(error.to_string()))?;
             if let Some(told) = told.as_object_mut() {
                 told.insert("out_of_reach_since".to_owned(), json!(outage.since));
-                told.insert("usable_until".to_owned(), json!(outage.until(standing)));
+                told.insert("usable_until".to_owned(), json!(outage.until(status)));
             }
             Ok(told)
         });
         return Ok((to_json(&told.collect::<Result<Vec<_>, Stop>>()?)?, code));
     }
-    let rows = standings.iter().map(|standing| {
-        let state = match (&standing.fault, standing.soon(now).next()) {
-            (Some(fault), _) => format!("refused ({}): {}", standing.code.unwrap_or_default(), clean(fault)),
-            (None, _) if is_outdated(standing) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
+    let rows = statuses.iter().map(|status| {
+        let state = match (&status.fault, status.soon(now).next()) {
+            (Some(fault), _) => format!("refused ({}): {}", status.code.unwrap_or_default(), clean(fault)),
+            (None, _) if is_outdated(status) => "expired: checked longer ago than STALE_LIMIT".to_owned(),
             (None, Some(soon)) if soon.expires <= now => format!("expired: {}", soon.role),
             (None, Some(soon)) => format!("expires soon: {}", soon.role),
             (None, None) => match &outage {
-                Some(outage) => outage.state(standing, now),
-                None if standing.is_ahead(now) => {
-                    format!("good, but this host's clock went back: dates count from {}", second(standing.seen))
+                Some(outage) => outage.state(status, now),
+                None if status.is_ahead(now) => {
+                    format!("good, but this host's clock went back: dates count from {}", second(status.seen))
                 }
                 None => "good".to_owned(),
             },
         };
-        let first = standing.first();
+        let first = status.first();
         let (role, expires) = first.map_or_else(Default::default, |first| (first.role.clone(), second(first.expires)));
-        vec![clean(&standing.repository), expires, role, second(standing.checked), state]
+        vec![clean(&status.repository), expires, role, second(status.checked), state]
     });
     let mut text = table(&["REPOSITORY", "EXPIRES", "EXPIRES FIRST", "CHECKED", "STATE"], rows);
     if let Some(outage) = outage.filter(|_| !text.is_empty()) {
@@ -567,12 +567,12 @@ impl Outage {
         Self { since, limit }
     }
 
-    fn until(&self, standing: &Standing) -> Option<Timestamp> {
-        standing.usable_until(self.limit?)
+    fn until(&self, status: &RepositoryStatus) -> Option<Timestamp> {
+        status.usable_until(self.limit?)
     }
 
-    fn state(&self, standing: &Standing, now: Timestamp) -> String {
-        match self.until(standing) {
+    fn state(&self, status: &RepositoryStatus, now: Timestamp) -> String {
+        match self.until(status) {
             None => "refused: the Notary server is out of reach, and ON_OUTAGE is deny".to_owned(),
             Some(until) if until <= now => {
                 format!("refused: the Notary server is out of reach, and it counted until {}", second(until))
@@ -638,7 +638,7 @@ async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop>
         }
         repositories.push(repository);
     }
-    let earlier = if arguments.offline { Earlier::Left } else { Earlier::Fetched };
+    let earlier = if arguments.offline { RootHistory::Left } else { RootHistory::Fetched };
     let (bundle, exported) = notary.export(&repositories, earlier).await?;
     replace_regular(&arguments.file, &bundle, BUNDLE_MODE)
         .map_err(|error| Stop::Unknown(format!("`{}` cannot be written: {error}", arguments.file.display())))?;
@@ -753,7 +753,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
 /// Asks the server, whatever tag is signed.
 async fn check(notary: &Notary, repository: &Repository) -> Result<(), Stop> {
     let question = Question::Tag(crate::image::Tag::latest());
-    match notary.vouch(repository, &question, Urgency::Pull, clock::now(), Instant::now() + NETWORK_TIME).await {
+    match notary.vouch(repository, &question, Purpose::Pull, clock::now(), Instant::now() + NETWORK_TIME).await {
         Ok(_) => Ok(()),
         Err(error) if error.code == TrustCode::NotSigned => Ok(()),
         Err(error) => Err(error.into()),

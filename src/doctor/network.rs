@@ -15,7 +15,7 @@ use crate::registry::RegistryError;
 use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::FileFault;
-use crate::trust::notary::{OnOutage, Source, Standing};
+use crate::trust::notary::{OnOutage, RepositoryStatus, Source};
 
 /// How long each server gets.
 const SERVER_TIME: Duration = Duration::from_secs(5);
@@ -215,7 +215,7 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
         }
     }
     if let Ok(Some(written)) = settings.notary() {
-        let standings = standings(settings, &written, credentials).await;
+        let statuses = statuses(settings, &written, credentials).await;
         match &written.source {
             Source::Server(server) => {
                 let greeted = tokio::time::timeout(SERVER_TIME * 3, greet(settings, server, &written)).await;
@@ -225,13 +225,13 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
                     server,
                     written.root_ca.is_some(),
                     answer,
-                    &Outage::of(&written, out_since, &standings, now),
+                    &Outage::of(&written, out_since, &statuses, now),
                 ));
-                findings.extend(kept(&standings, now));
+                findings.extend(kept(&statuses, now));
             }
             Source::Import => {
-                findings.push(imported(&standings, written.stale_limit, now));
-                findings.extend(kept(&standings, now));
+                findings.push(imported(&statuses, written.stale_limit, now));
+                findings.extend(kept(&statuses, now));
             }
         }
     }
@@ -295,8 +295,8 @@ struct Outage {
 }
 
 impl Outage {
-    fn of(written: &NotarySettings, since: Option<Timestamp>, standings: &[Standing], now: Timestamp) -> Self {
-        let ends = || standings.iter().filter_map(|standing| standing.usable_until(written.stale_limit)).filter(|end| *end > now);
+    fn of(written: &NotarySettings, since: Option<Timestamp>, statuses: &[RepositoryStatus], now: Timestamp) -> Self {
+        let ends = || statuses.iter().filter_map(|status| status.usable_until(written.stale_limit)).filter(|end| *end > now);
         let ends = ends().min().zip(ends().max());
         Self { since, rule: written.on_outage, ends }
     }
@@ -402,21 +402,25 @@ fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
 }
 
 /// What is kept of repositories.
-async fn standings(settings: &Settings, written: &NotarySettings, credentials: crate::net::auth::DockerConfig) -> Vec<Standing> {
+async fn statuses(
+    settings: &Settings,
+    written: &NotarySettings,
+    credentials: crate::net::auth::DockerConfig,
+) -> Vec<RepositoryStatus> {
     match setup::notary(settings, written, credentials) {
-        Ok(notary) => notary.standings().await,
+        Ok(notary) => notary.statuses().await,
         Err(_) => Vec::new(),
     }
 }
 
 /// Where trust data is imported: whether there is any, and for how long.
-fn imported(standings: &[Standing], limit: Duration, now: Timestamp) -> Finding {
+fn imported(statuses: &[RepositoryStatus], limit: Duration, now: Timestamp) -> Finding {
     let remedy = "export it where Notary is reached (img-authz trust export), import it here (img-authz trust import)";
     // The end of what is refused for another reason is no matter.
-    let ends = |standing: &Standing| standing.usable_until(limit).filter(|end| *end > now);
+    let ends = |status: &RepositoryStatus| status.usable_until(limit).filter(|end| *end > now);
     // Where it is short, bundles come often.
     let ahead = SignedDuration::try_from(limit / 2).unwrap_or(SignedDuration::MAX).min(IMPORT_AHEAD);
-    let good: Vec<Timestamp> = standings.iter().filter_map(ends).collect();
+    let good: Vec<Timestamp> = statuses.iter().filter_map(ends).collect();
     match good.iter().min() {
         None => {
             let evidence = "NOTARY is import, and nothing that was imported is in date: every image is refused";
@@ -434,10 +438,10 @@ fn imported(standings: &[Standing], limit: Duration, now: Timestamp) -> Finding 
 }
 
 /// Whether what is kept of repositories can still be used without the server.
-fn kept(standings: &[Standing], now: Timestamp) -> Vec<Finding> {
+fn kept(statuses: &[RepositoryStatus], now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut tell = |is_so: &dyn Fn(&Standing) -> bool, finding: &dyn Fn(usize, String) -> Finding| {
-        let names: Vec<String> = standings.iter().filter(|one| is_so(one)).map(|one| quoted(&one.repository)).collect();
+    let mut tell = |is_so: &dyn Fn(&RepositoryStatus) -> bool, finding: &dyn Fn(usize, String) -> Finding| {
+        let names: Vec<String> = statuses.iter().filter(|one| is_so(one)).map(|one| quoted(&one.repository)).collect();
         if !names.is_empty() {
             let shown = names.iter().take(6).cloned().collect::<Vec<_>>().join(", ");
             findings.push(finding(names.len(), shown));
@@ -635,7 +639,7 @@ mod tests {
     #[test]
     fn where_trust_data_is_imported_it_must_be_there_and_in_date() {
         let now = at("2026-11-22T03:00:00Z");
-        let standing = |expires: Option<&str>| Standing {
+        let status = |expires: Option<&str>| RepositoryStatus {
             repository: "r.example/app".to_owned(),
             checked: now,
             seen: now,
@@ -646,20 +650,20 @@ mod tests {
             code: None,
         };
         let (good, soon, past) = (Some("2026-12-06T00:00:00Z"), Some("2026-11-24T00:00:00Z"), Some("2026-11-22T02:59:59Z"));
-        for (standings, expected) in [
+        for (statuses, expected) in [
             (vec![], Critical),
-            (vec![standing(past)], Critical),
-            (vec![standing(None)], Critical),
-            (vec![standing(good)], Good),
-            (vec![standing(past), standing(good)], Good),
-            (vec![standing(good), standing(soon)], Warning),
+            (vec![status(past)], Critical),
+            (vec![status(None)], Critical),
+            (vec![status(good)], Good),
+            (vec![status(past), status(good)], Good),
+            (vec![status(good), status(soon)], Warning),
         ] {
-            assert_eq!(imported(&standings, Duration::MAX, now).severity, expected, "{standings:?}");
+            assert_eq!(imported(&statuses, Duration::MAX, now).severity, expected, "{statuses:?}");
         }
         // What the server took back is there and of no use; nor is what was checked too long ago.
-        let refused = Standing { fault: Some("the server has none now".to_owned()), ..standing(good) };
+        let refused = RepositoryStatus { fault: Some("the server has none now".to_owned()), ..status(good) };
         assert_eq!(imported(&[refused], Duration::MAX, now).severity, Critical);
-        let old = || Standing { checked: at("2026-11-20T03:00:00Z"), ..standing(good) };
+        let old = || RepositoryStatus { checked: at("2026-11-20T03:00:00Z"), ..status(good) };
         for (hours, expected) in [(47, Critical), (49, Warning), (240, Good)] {
             assert_eq!(imported(&[old()], Duration::from_hours(hours), now).severity, expected, "{hours}");
         }
@@ -681,7 +685,7 @@ mod tests {
 
     #[test]
     fn trust_data_that_is_damaged_expired_or_from_the_future_is_told() {
-        let standing = |checked: &str, expires: Option<&str>, fault: Option<&str>| Standing {
+        let status = |checked: &str, expires: Option<&str>, fault: Option<&str>| RepositoryStatus {
             repository: "r.example/a".into(),
             checked: at(checked),
             seen: at(checked),
@@ -691,21 +695,20 @@ mod tests {
             fault: fault.map(str::to_owned),
             code: None,
         };
-        let signed_until = |kind: RoleKind, expires: &str| Standing {
+        let signed_until = |kind: RoleKind, expires: &str| RepositoryStatus {
             roles: vec![Expiry { role: "x".into(), kind, expires: at(expires) }],
-            ..standing("2026-11-21T00:00:00Z", Some("2029-01-01T00:00:00Z"), None)
+            ..status("2026-11-21T00:00:00Z", Some("2029-01-01T00:00:00Z"), None)
         };
-        let ids =
-            |standing| kept(&[standing], at(EARLY)).iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>();
+        let ids = |status| kept(&[status], at(EARLY)).iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>();
         let (before, later) = ("2026-11-21T00:00:00Z", "2027-01-01T00:00:00Z");
-        assert_eq!(ids(standing(before, Some(later), None)), []);
-        assert_eq!(ids(standing(before, Some(before), None)), [("trust-expired", Info)]);
-        assert_eq!(ids(standing(before, None, Some("x"))), [("trust-damaged", Warning)]);
-        assert_eq!(ids(standing(before, Some(later), Some("x"))), [("trust-refused", Warning)]);
+        assert_eq!(ids(status(before, Some(later), None)), []);
+        assert_eq!(ids(status(before, Some(before), None)), [("trust-expired", Info)]);
+        assert_eq!(ids(status(before, None, Some("x"))), [("trust-damaged", Warning)]);
+        assert_eq!(ids(status(before, Some(later), Some("x"))), [("trust-refused", Warning)]);
         assert_eq!(ids(signed_until(RoleKind::Root, "2027-01-01T00:00:00Z")), [("trust-expiring", Warning)]);
         assert_eq!(ids(signed_until(RoleKind::Root, "2028-01-01T00:00:00Z")), []);
         // The server renews its own.
         assert_eq!(ids(signed_until(RoleKind::Timestamp, "2026-11-23T00:00:00Z")), []);
-        assert_eq!(ids(standing(later, Some(later), None)), [("clock", Warning)]);
+        assert_eq!(ids(status(later, Some(later), None)), [("clock", Warning)]);
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
-    Plugin, Reply, Service, Version, mark, probe,
+    Plugin, Reply, Service, Version, own_calls, probe,
 };
 
 /// Where the engine listens unless told otherwise.
@@ -164,7 +164,7 @@ impl Engine {
     /// Whether a call that dockerd asks about carries the mark of this very process: the value of [`super::CALL_HEADER`].
     #[must_use]
     pub fn is_own(header: Option<&str>) -> bool {
-        mark::is_own(header)
+        own_calls::is_own(header)
     }
 
     /// The socket's path.
@@ -329,7 +329,7 @@ impl Engine {
         }
         headers.insert(header::HOST, header::HeaderValue::from_static("docker"));
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(concat!("img-authz/", env!("CARGO_PKG_VERSION"))));
-        if let Some(mark) = mark::value() {
+        if let Some(mark) = own_calls::value() {
             headers.insert("x-img-authz-call", mark);
         }
         self.client.request(request).await

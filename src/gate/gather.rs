@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Gate, urgency};
+use super::{Gate, purpose};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
@@ -12,7 +12,7 @@ use crate::policy::{
     ServiceFacts,
 };
 use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
-use crate::trust::{Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
+use crate::trust::{Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;
@@ -33,7 +33,7 @@ struct Asking<'a> {
     gate: &'a Gate,
     policy: &'a Policy,
     verifiers: &'a [Arc<dyn Verifier>],
-    urgency: Urgency,
+    purpose: Purpose,
     deadline: Instant,
     engine: &'a dyn Api,
     on_behalf: OnBehalf,
@@ -61,7 +61,7 @@ impl Gate {
             OnBehalf::Client => &*self.engine,
             OnBehalf::Gate => &*self.ends,
         };
-        let asking = Asking { gate: self, policy, verifiers, urgency: urgency(intent), deadline, engine, on_behalf };
+        let asking = Asking { gate: self, policy, verifiers, purpose: purpose(intent), deadline, engine, on_behalf };
         asking
             .facts(&policy::needs(policy, intent))
             .await
@@ -384,8 +384,8 @@ impl Asking<'_> {
         };
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
-            let (urgency, deadline) = (self.urgency, self.deadline);
-            async move { verifier.vouch(&repository, &question, urgency, now, deadline).await }
+            let (purpose, deadline) = (self.purpose, self.deadline);
+            async move { verifier.vouch(&repository, &question, purpose, now, deadline).await }
         };
         // A verifier that panics is one that cannot say.
         let broken =

@@ -1,4 +1,4 @@
-//! Figures for those who watch many hosts, in the OpenMetrics text format. No names of images are among the labels: clients
+//! Stats for those who watch many hosts, in the OpenMetrics text format. No names of images are among the labels: clients
 //! choose those, and could choose endlessly many.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::trust::Figures;
+use crate::trust::Stats;
 
 /// Upper bounds of the durations told apart, in seconds. The last is the decision's own deadline.
 const SECONDS: [f64; 9] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 8.0];
@@ -74,19 +74,19 @@ impl Trust {
         trust
     }
 
-    /// Figures that are gone, and counts of a verifier that was replaced, do not stay behind.
-    fn set(&self, figures: &Figures) {
+    /// Stats that are gone, and counts of a verifier that was replaced, do not stay behind.
+    fn set(&self, stats: &Stats) {
         self.checks.clear();
-        for (outcome, count) in &figures.checks {
+        for (outcome, count) in &stats.checks {
             self.checks.get_or_create(&[("outcome", outcome)]).inc_by(*count);
         }
-        self.last_good.set(figures.last_good.map_or(0, Timestamp::as_second));
-        self.reachable.set(figures.is_reachable.map_or(-1, i64::from));
-        for (state, count) in &figures.repositories {
+        self.last_good.set(stats.last_good.map_or(0, Timestamp::as_second));
+        self.reachable.set(stats.is_reachable.map_or(-1, i64::from));
+        for (state, count) in &stats.repositories {
             self.repositories.get_or_create(&[("state", state)]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
         self.expires.clear();
-        for (role, at) in &figures.expires {
+        for (role, at) in &stats.expires {
             self.expires.get_or_create(&[("role", role)]).set(at.as_second());
         }
     }
@@ -170,8 +170,8 @@ impl Metrics {
     }
 
     /// The whole text. `lost` is the journal's own count, `trust` what the verifier says that asks a server, if there is one.
-    pub(super) fn text(&self, lost: u64, trust: Option<&Figures>) -> String {
-        self.trust.set(trust.unwrap_or(&Figures::default()));
+    pub(super) fn text(&self, lost: u64, trust: Option<&Stats>) -> String {
+        self.trust.set(trust.unwrap_or(&Stats::default()));
         self.lost.inc_by(lost.saturating_sub(self.lost.get()));
         let mut text = String::new();
         // Writing to a `String` cannot fail.
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_told_by_action_and_decision() {
+    fn stats_are_reported_by_action_and_decision() {
         let metrics = Metrics::new();
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
@@ -212,14 +212,14 @@ mod tests {
     fn trust_is_told_by_kind_and_never_by_name() {
         let metrics = Metrics::new();
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let figures = Figures {
+        let stats = Stats {
             checks: [("good", 7), ("trust-unreachable", 2)].into(),
             last_good: Some(at("2030-01-01T00:00:00Z")),
             is_reachable: Some(false),
             repositories: [("good", 3), ("expired", 1)].into(),
             expires: [("root", at("2031-01-01T00:00:00Z"))].into(),
         };
-        let text = metrics.text(0, Some(&figures));
+        let text = metrics.text(0, Some(&stats));
         for line in [
             r#"img_authz_trust_checks_total{outcome="good"} 7"#,
             r#"img_authz_trust_checks_total{outcome="trust-unreachable"} 2"#,
@@ -231,7 +231,7 @@ mod tests {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");
         }
         // Told again it is the same; of a verifier that is gone nothing stays.
-        assert_eq!(metrics.text(0, Some(&figures)), text);
+        assert_eq!(metrics.text(0, Some(&stats)), text);
         let text = metrics.text(0, None);
         assert!(!text.contains("outcome=") && !text.contains("role=") && text.contains("img_authz_trust_server_reachable -1"));
     }

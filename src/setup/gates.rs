@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::host::Place;
-use super::rules::{Kept, build, faulty, list, rules};
+use super::resolve::{Kept, build, faulty, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, PLUGINS, RENAMES};
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;

@@ -14,7 +14,7 @@ use super::dockerd::{Process, daemon_file};
 use super::in_force::{Alive, InForce, ListInForce, is_alive};
 use super::last_good::LastGood;
 use super::mounts::{MOUNTS, View, host_path};
-use super::rules::{self, Kept};
+use super::resolve::{self, Kept};
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
@@ -196,13 +196,13 @@ impl Place {
         let state = given.state_dir();
         let judge = |settings: &Settings| {
             let mut kept = Kept::looking(LastGood::look(&state, mounts), None);
-            match rules::policy(settings, &mut kept) {
+            match resolve::policy(settings, &mut kept) {
                 Ok(_) => Ok(kept.file_faults()),
                 Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
             }
         };
         let last = || {
-            let last = rules::last_good(&state).map(seen)?;
+            let last = resolve::last_good(&state).map(seen)?;
             Some((judge(&last).ok()?, last))
         };
         let (settings, faults, file_faults, is_void) = match judge(&given) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::rules::Kept;
+use super::resolve::Kept;
 use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::file::{Entry, FileFault, ListFile, Stamp};
-use super::{Answer, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
+use super::{Answer, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use crate::image::{Digest, Repository, Tag};
 
 const KEPT: &str = "the allowlist cannot be read: the last good one holds";
@@ -223,7 +223,7 @@ impl Verifier for Allowlist {
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        _: Urgency,
+        _: Purpose,
         now: Timestamp,
         _: Instant,
     ) -> Answer<'a> {

@@ -4,14 +4,14 @@
 //! time; whoever asks meanwhile waits for it. Knowledge is replaced only by knowledge that verified from the root down. A
 //! server out of reach is no answer: pulls are refused, what is here may run on the last verified knowledge until it expires.
 
-mod ahead;
 mod budget;
 mod bundle;
-mod figures;
+mod refresh;
 mod server;
 mod signers;
-mod standing;
 mod state;
+mod stats;
+mod status;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -26,19 +26,17 @@ use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
 
 use self::budget::{Budget, Share};
-pub use self::bundle::{Earlier, Exported, Withdrawal};
+pub use self::bundle::{Exported, RootHistory, Withdrawal};
 use self::server::{FetchError, Server};
 pub use self::signers::{RequiredSigners, SignersError, signer};
-pub use self::standing::Standing;
 use self::state::{Bad, Base, Edition, Read, StateDir, Written};
+pub use self::status::RepositoryStatus;
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
 use super::tuf::{
-    Failure, Fault, FaultKind, Knowledge, Limits, OfferedRoot, Pins, Refusal, Stored, Subject, View, Yes, load, offered_root,
-    update,
+    Failure, Fault, FaultKind, Knowledge, Limits, OfferedRoot, Pins, Refusal, SignedTag, Stored, Subject, View, load,
+    offered_root, update,
 };
-use super::{
-    Answer, Binding, Figures, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch,
-};
+use super::{Answer, Binding, Freshness, Hashed, Purpose, Question, Stats, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{self, Bounds, Client, HeaderMap, NetError, Tls};
@@ -182,7 +180,7 @@ struct Inner {
     budget: Arc<Budget>,
     /// When the log last said that the clock went back.
     told_clock: Mutex<Option<Instant>>,
-    tally: Mutex<figures::Tally>,
+    tally: Mutex<stats::Tally>,
     /// For repositories of which something is kept: made-up names cannot take these.
     known: Lanes,
     strange: Lanes,
@@ -356,7 +354,7 @@ impl Notary {
         &self,
         repository: &Repository,
         question: &Question,
-        urgency: Urgency,
+        purpose: Purpose,
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Vouch, TrustError> {
@@ -367,7 +365,7 @@ impl Notary {
             return Err(error);
         }
         let entry = self.inner.entry(repository);
-        let answer = self.inner.ask(&entry, question, urgency, now, deadline).await;
+        let answer = self.inner.ask(&entry, question, purpose, now, deadline).await;
         if answer.is_err() {
             self.inner.tidy(&entry);
         }
@@ -459,15 +457,15 @@ impl Verifier for Notary {
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        urgency: Urgency,
+        purpose: Purpose,
         now: Timestamp,
         deadline: Instant,
     ) -> Answer<'a> {
-        Box::pin(Self::vouch(self, repository, question, urgency, now, deadline))
+        Box::pin(Self::vouch(self, repository, question, purpose, now, deadline))
     }
 
-    fn figures(&self, now: Timestamp) -> Option<Figures> {
-        Some(self.inner.figures(now))
+    fn stats(&self, now: Timestamp) -> Option<Stats> {
+        Some(self.inner.stats(now))
     }
 
     fn out_since(&self) -> Option<Timestamp> {
@@ -705,19 +703,19 @@ impl Inner {
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         question: &Question,
-        urgency: Urgency,
+        purpose: Purpose,
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Vouch, TrustError> {
         lock(&entry.now).used = Some(Instant::now());
-        if let (Urgency::Run, Some(error)) = (urgency, self.out_of_reach()) {
+        if let (Purpose::Run, Some(error)) = (purpose, self.out_of_reach()) {
             let late =
                 |_| TrustError::new(TrustCode::Busy, format!("what is kept of `{}` was not read in time", entry.repository));
             let share = self.budget.share(true, deadline);
             tokio::time::timeout_at(deadline, self.looked_up(entry, &share)).await.map_err(late)??;
             return self.without(entry, question, error, now);
         }
-        let flight = self.flight(entry, urgency, now);
+        let flight = self.flight(entry, purpose, now);
         let end = deadline.min(Instant::now() + self.network_time + PROBE_TIME + SLACK * 2);
         let mut outcome = flight.outcome.clone();
         let landed = tokio::time::timeout_at(end, outcome.wait_for(Option::is_some)).await;
@@ -729,9 +727,9 @@ impl Inner {
                 Some(Err(Miss::Unsure(TrustError::new(TrustCode::Unreachable, message))))
             }
         };
-        match (outcome, urgency) {
+        match (outcome, purpose) {
             (Some(Ok(known)), _) => self.current(entry, &known, question, now),
-            (Some(Err(Miss::NoAnswer(error))), Urgency::Run) => self.without(entry, question, error, now),
+            (Some(Err(Miss::NoAnswer(error))), Purpose::Run) => self.without(entry, question, error, now),
             (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error))), _) => {
                 Err(error)
             }
@@ -740,7 +738,7 @@ impl Inner {
     }
 
     /// The flight under way, or a new one.
-    fn flight(self: &Arc<Self>, entry: &Arc<Entry>, urgency: Urgency, now: Timestamp) -> Arc<Flight> {
+    fn flight(self: &Arc<Self>, entry: &Arc<Entry>, purpose: Purpose, now: Timestamp) -> Arc<Flight> {
         let mut slot = lock(&entry.flight);
         let flight = match &*slot {
             Some(flight) => Arc::clone(flight),
@@ -760,7 +758,7 @@ impl Inner {
             }
         };
         drop(slot);
-        if urgency == Urgency::Run {
+        if purpose == Purpose::Run {
             flight.hurry.notify_one();
         }
         flight
@@ -1160,7 +1158,7 @@ impl Inner {
             Question::AnyOf(digests) | Question::Content { digests, .. } => knowledge.any_of(digests, require, now),
         };
         match answer {
-            Ok(Yes { digest, tags, role, signers, expires }) => Ok(Vouch {
+            Ok(SignedTag { digest, tags, role, signers, expires }) => Ok(Vouch {
                 repository: repository.clone(),
                 digest,
                 hashed: Hashed::Manifest,

@@ -13,7 +13,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
-use super::{Answer, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
+use super::{Answer, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError, Wanted};
@@ -73,7 +73,7 @@ impl Drop for Flight<'_> {
 #[derive(Clone, Copy)]
 struct Asking<'a> {
     repository: &'a Repository,
-    urgency: Urgency,
+    purpose: Purpose,
     time: Time,
 }
 
@@ -134,11 +134,11 @@ impl RegistryVerifier {
         &self,
         repository: &Repository,
         question: &Question,
-        urgency: Urgency,
+        purpose: Purpose,
         deadline: Instant,
     ) -> Result<Vouch, TrustError> {
         let time = Time { begun: Instant::now(), network: deadline.min(Instant::now() + self.limits.network), last: deadline };
-        let asking = Asking { repository, urgency, time };
+        let asking = Asking { repository, purpose, time };
         match question {
             Question::Tag(tag) => {
                 let wanted = Wanted::Tag(tag.clone());
@@ -230,9 +230,9 @@ impl RegistryVerifier {
     async fn place(&self, asking: Asking<'_>) -> Result<SemaphorePermit<'_>, TrustError> {
         let is_known = self.state().is_known(asking.repository);
         let lanes = if is_known { &self.known } else { &self.strange };
-        let lane = match asking.urgency {
-            Urgency::Pull => &lanes.pulls,
-            Urgency::Run => &lanes.starts,
+        let lane = match asking.purpose {
+            Purpose::Pull => &lanes.pulls,
+            Purpose::Run => &lanes.starts,
         };
         let place = tokio::time::timeout_at(asking.time.network, lane.acquire()).await.ok().and_then(Result::ok);
         place.ok_or_else(|| TrustError::new(TrustCode::Busy, "too many questions to registries are under way"))
@@ -296,17 +296,17 @@ impl Verifier for RegistryVerifier {
         self.remembered(repository, question).map(|vouch| Ok(vouch.by(&self.name)))
     }
 
-    /// The urgency says but where it queues: what the registry held, it is taken to hold.
+    /// The purpose says but where it queues: what the registry held, it is taken to hold.
     fn vouch<'a>(
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        urgency: Urgency,
+        purpose: Purpose,
         _: Timestamp,
         deadline: Instant,
     ) -> Answer<'a> {
         Box::pin(
-            async move { Self::vouch(self, repository, question, urgency, deadline).await.map(|vouch| vouch.by(&self.name)) },
+            async move { Self::vouch(self, repository, question, purpose, deadline).await.map(|vouch| vouch.by(&self.name)) },
         )
     }
 }
@@ -438,7 +438,7 @@ mod tests {
     impl Rig {
         async fn ask(&self, name: &str, digests: &[Digest]) -> Result<Digest, TrustCode> {
             let question = Question::AnyOf(digests.to_vec());
-            let answer = self.verifier.vouch(&repository(name), &question, Urgency::Run, soon()).await;
+            let answer = self.verifier.vouch(&repository(name), &question, Purpose::Run, soon()).await;
             answer.map(|vouch| *vouch.digest()).map_err(|error| error.code)
         }
     }
@@ -506,7 +506,7 @@ mod tests {
             rig.fake.fail_one(&bad, error.clone());
             assert_eq!(rig.ask("r.example/bad", &[rig.good]).await, Err(code), "{error}");
             assert_eq!(rig.fake.greeted() - before, asked, "{error}");
-            let tag = rig.verifier.vouch(&rig.app, &Question::Tag(Tag::latest()), Urgency::Pull, soon()).await;
+            let tag = rig.verifier.vouch(&rig.app, &Question::Tag(Tag::latest()), Purpose::Pull, soon()).await;
             assert!(tag.is_ok(), "{error}");
         }
         // The fake: the registry itself is gone, and a busy one is not.
@@ -545,18 +545,18 @@ mod tests {
     async fn a_start_does_not_wait_for_a_pull_of_the_same_that_waits_for_its_place() {
         let rig = rig();
         let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.fake)))));
-        let ask = |name: String, digest, urgency| {
+        let ask = |name: String, digest, purpose| {
             let verifier = Arc::clone(&verifier);
-            async move { verifier.vouch(&repository(&name), &Question::AnyOf(vec![digest]), urgency, soon()).await }
+            async move { verifier.vouch(&repository(&name), &Question::AnyOf(vec![digest]), purpose, soon()).await }
         };
         for index in 0..crate::trust::asking::FLIGHTS {
-            tokio::spawn(ask(format!("r.example/made{index}"), rig.good, Urgency::Pull));
+            tokio::spawn(ask(format!("r.example/made{index}"), rig.good, Purpose::Pull));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        tokio::spawn(ask("r.example/app".to_owned(), rig.good, Urgency::Pull));
+        tokio::spawn(ask("r.example/app".to_owned(), rig.good, Purpose::Pull));
         tokio::time::sleep(Duration::from_millis(10)).await;
         let before = Instant::now();
-        ask("r.example/app".to_owned(), rig.good, Urgency::Run).await.unwrap();
+        ask("r.example/app".to_owned(), rig.good, Purpose::Run).await.unwrap();
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
@@ -565,21 +565,21 @@ mod tests {
         let rig = rig();
         let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.fake)))));
         let latest = Question::Tag(Tag::latest());
-        verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
+        verifier.vouch(&rig.app, &latest, Purpose::Pull, soon()).await.unwrap();
         for index in 0..200 {
             let (verifier, latest) = (Arc::clone(&verifier), latest.clone());
-            let urgency = if index % 2 == 0 { Urgency::Run } else { Urgency::Pull };
+            let purpose = if index % 2 == 0 { Purpose::Run } else { Purpose::Pull };
             tokio::spawn(async move {
-                verifier.vouch(&repository(&format!("r.example/made{index}")), &latest, urgency, soon()).await
+                verifier.vouch(&repository(&format!("r.example/made{index}")), &latest, purpose, soon()).await
             });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         let refused =
-            verifier.vouch(&repository("r.example/new"), &latest, Urgency::Run, Instant::now() + Duration::from_secs(1)).await;
+            verifier.vouch(&repository("r.example/new"), &latest, Purpose::Run, Instant::now() + Duration::from_secs(1)).await;
         assert_eq!(refused.unwrap_err().code, TrustCode::Busy);
-        for urgency in [Urgency::Pull, Urgency::Run] {
+        for purpose in [Purpose::Pull, Purpose::Run] {
             let before = Instant::now();
-            verifier.vouch(&rig.app, &latest, urgency, soon()).await.unwrap();
+            verifier.vouch(&rig.app, &latest, purpose, soon()).await.unwrap();
             assert_eq!(before.elapsed(), Duration::ZERO);
         }
     }
@@ -588,12 +588,12 @@ mod tests {
     async fn a_tag_is_asked_for_every_time() {
         let rig = rig();
         let latest = Question::Tag(Tag::latest());
-        let vouch = rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap();
+        let vouch = rig.verifier.vouch(&rig.app, &latest, Purpose::Pull, soon()).await.unwrap();
         assert_eq!((vouch.digest(), vouch.tags(), vouch.verifier()), (&rig.good, &[Tag::latest()][..], &VerifierName::REGISTRY));
         let next = rig.fake.push(&rig.app, Some(&Tag::latest()), manifest("next").as_bytes()).unwrap();
-        assert_eq!(rig.verifier.vouch(&rig.app, &latest, Urgency::Pull, soon()).await.unwrap().digest(), &next);
+        assert_eq!(rig.verifier.vouch(&rig.app, &latest, Purpose::Pull, soon()).await.unwrap().digest(), &next);
         let other = Question::Tag("other".parse().unwrap());
-        let refused = rig.verifier.vouch(&rig.app, &other, Urgency::Pull, soon()).await.unwrap_err();
+        let refused = rig.verifier.vouch(&rig.app, &other, Purpose::Pull, soon()).await.unwrap_err();
         assert_eq!(refused.code, TrustCode::NotInRegistry);
     }
 
@@ -664,13 +664,13 @@ mod tests {
         let start = Instant::now();
         let digest = Question::AnyOf(vec![Digest::of(b"x")]);
         for question in [digest.clone(), Question::Tag(Tag::latest())] {
-            let refused = verifier.vouch(&repository("r.example/app"), &question, Urgency::Pull, soon()).await.unwrap_err();
+            let refused = verifier.vouch(&repository("r.example/app"), &question, Purpose::Pull, soon()).await.unwrap_err();
             assert_eq!(refused.code, TrustCode::Unreachable);
         }
         assert!(start.elapsed() < Duration::from_secs(5), "the deadline is a minute away");
         // One that is given up leaves nothing behind either.
         let app = repository("r.example/app");
-        let given_up = tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, Urgency::Pull, soon())).await;
+        let given_up = tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, Purpose::Pull, soon())).await;
         assert!(given_up.is_err() && verifier.state().flights.is_empty());
     }
 

@@ -21,7 +21,7 @@ mod view;
 
 use std::fmt;
 
-pub use knowledge::{Knowledge, Listed, Stored, StoredFloor, Yes};
+pub use knowledge::{Knowledge, Listed, SignedTag, Stored, StoredFloor};
 pub use limits::Limits;
 pub use pins::{Pins, PinsError};
 pub use role::{Expiry, RoleKind, RoleName};

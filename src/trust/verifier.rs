@@ -7,7 +7,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Binding, Question, TrustError, Urgency, VerifierName, Vouch};
+use super::{Binding, Purpose, Question, TrustError, VerifierName, Vouch};
 use crate::image::Repository;
 
 /// An answer on its way.
@@ -16,7 +16,7 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vouch, TrustError>> + S
 /// What a verifier that asks a server can tell of itself. No names of repositories: clients choose those, and could choose
 /// endlessly many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Stats {
     /// Checks with the server so far, by what came of them: `good`, or a code.
     pub checks: BTreeMap<&'static str, u64>,
     /// When the server was last asked with success.
@@ -45,7 +45,7 @@ pub trait Verifier: Send + Sync {
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        urgency: Urgency,
+        purpose: Purpose,
         now: Timestamp,
         deadline: Instant,
     ) -> Answer<'a>;
@@ -56,7 +56,7 @@ pub trait Verifier: Send + Sync {
     }
 
     /// What it can tell of itself; nothing where it asks no server.
-    fn figures(&self, _now: Timestamp) -> Option<Figures> {
+    fn stats(&self, _now: Timestamp) -> Option<Stats> {
         None
     }
 }
@@ -121,7 +121,7 @@ impl Verifier for Fake {
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        _: Urgency,
+        _: Purpose,
         _: Timestamp,
         _: Instant,
     ) -> Answer<'a> {

@@ -35,7 +35,7 @@ pub enum Hashed {
 
 /// How a question may be answered when the verifier's server is out of reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
+pub enum Purpose {
     /// A pull: fresh knowledge, or a refusal.
     Pull,
     /// A create or start of content that is here: the last verified knowledge goes on until it expires.

@@ -12,7 +12,7 @@ use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, Repository, Tag};
 use img_authz::policy::{Policy, Posture, Reason, Requirement, Rule, Scope};
 use img_authz::request::Intent;
-use img_authz::trust::{Answer, Binding, Question, TrustCode, TrustError, Urgency, Verifier, VerifierName, Vouch};
+use img_authz::trust::{Answer, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use img_authz::wire::Answer as Said;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ impl Verifier for Ledger {
         &'a self,
         repository: &'a Repository,
         question: &'a Question,
-        _: Urgency,
+        _: Purpose,
         _: Timestamp,
         _: Instant,
     ) -> Answer<'a> {

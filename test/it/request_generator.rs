@@ -147,7 +147,7 @@ const VERSIONS: &[&str] = &[
     "/v1.41/v1.41",
 ];
 
-/// Every route that does something, `N` standing for a name.
+/// Every route that does something, `N` status for a name.
 const ROUTES: &[(&str, &str)] = &[
     ("POST", "/auth"),
     ("POST", "/build"),

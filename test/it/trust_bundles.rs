@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use img_authz::image::Repository;
-use img_authz::trust::notary::{Config, Earlier, Exported, Withdrawal};
+use img_authz::trust::notary::{Config, Exported, RootHistory, Withdrawal};
 use img_authz::trust::tuf::Pins;
-use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency};
+use img_authz::trust::{Freshness, Purpose, Question, TrustCode, TrustError};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -23,16 +23,16 @@ fn gun() -> Repository {
 }
 
 /// What a host that reaches this server carries away.
-fn export(server: &Server, earlier: Earlier) -> (Vec<u8>, Exported) {
+fn export(server: &Server, earlier: RootHistory) -> (Vec<u8>, Exported) {
     let folder = tempfile::tempdir().unwrap();
     let client = Client::new(server, folder.path(), |_| ());
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     let (bundle, mut done) = client.runtime.block_on(client.notary.export(&[gun()], earlier)).unwrap();
     (bundle, done.remove(0))
 }
 
 fn bundle_of(files: Files) -> Vec<u8> {
-    export(&Server::files(files), Earlier::Fetched).0
+    export(&Server::files(files), RootHistory::Fetched).0
 }
 
 /// Takes a bundle of one repository in, in a process of its own.
@@ -149,8 +149,8 @@ fn a_bundle_carries_knowledge_and_cannot_roll_it_back() {
     // A host that has a server uses it for what is here, and for a pull asks.
     let nowhere = |config: &mut Config| config.source = "https://localhost:1".into();
     let client = Client::new(&Server::files(good()), folder.path(), nowhere);
-    assert!(client.ask(Urgency::Run).is_ok());
-    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    assert!(client.ask(Purpose::Run).is_ok());
+    assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::Unreachable));
     assert_eq!(import(folder.path(), &second), Ok(()));
     assert_eq!(refusal(import(folder.path(), &first)), Some(TrustCode::RolledBack));
     // The same once more is no step back.
@@ -161,7 +161,7 @@ fn a_bundle_carries_knowledge_and_cannot_roll_it_back() {
 fn a_host_that_knows_an_old_root_follows_the_roots_in_between() {
     let (first, last) = rotated_twice();
     let server = Server::files(last.clone());
-    let (whole, exported) = export(&server, Earlier::Fetched);
+    let (whole, exported) = export(&server, RootHistory::Fetched);
     assert_eq!((exported.root, exported.oldest_root, exported.expires.to_string()), (3, 1, LATER.to_owned()));
     let knows_first = || {
         let folder = tempfile::tempdir().unwrap();
@@ -170,14 +170,14 @@ fn a_host_that_knows_an_old_root_follows_the_roots_in_between() {
     };
     let folder = knows_first();
     assert_eq!(import(folder.path(), &whole), Ok(()));
-    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask(Purpose::Pull).is_ok());
     // Without them it cannot know that the new root is the old one's heir.
-    let (bare, exported) = export(&server, Earlier::Left);
+    let (bare, exported) = export(&server, RootHistory::Left);
     assert_eq!((exported.root, exported.oldest_root), (3, 3));
     let folder = knows_first();
     assert_eq!(refusal(import(folder.path(), &bare)), Some(TrustCode::RootNotTrusted));
     // What was known before is still what counts.
-    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask(Purpose::Pull).is_ok());
     // A host that knows nothing needs no chain.
     assert_eq!(import(tempfile::tempdir().unwrap().path(), &bare), Ok(()));
     let mut missing = Parts::of(&whole);
@@ -209,7 +209,7 @@ fn a_server_s_bad_earlier_root_is_not_carried_and_the_bundle_is_good_without_it(
     for (version, bad, oldest) in [("1", stranger, 2), ("2", b"<html>".to_vec(), 3), ("2", first["root.json"].clone(), 3)] {
         let mut files = last.clone();
         files.insert(format!("{version}.root.json"), bad);
-        let (bundle, exported) = export(&Server::files(files), Earlier::Fetched);
+        let (bundle, exported) = export(&Server::files(files), RootHistory::Fetched);
         assert_eq!(exported.oldest_root, oldest);
         assert_eq!(import(tempfile::tempdir().unwrap().path(), &bundle), Ok(()));
     }
@@ -219,13 +219,13 @@ fn a_server_s_bad_earlier_root_is_not_carried_and_the_bundle_is_good_without_it(
 fn a_host_without_a_server_pulls_and_runs_on_what_was_imported_and_on_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let client = Client::importing(folder.path(), |_| ());
-    for urgency in [Urgency::Pull, Urgency::Run] {
-        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::NotImported));
+    for purpose in [Purpose::Pull, Purpose::Run] {
+        assert_eq!(code(&client.ask(purpose)), Some(TrustCode::NotImported));
     }
     assert_eq!(import(folder.path(), &bundle_of(good())), Ok(()));
     // The verifier that was there before notices.
-    for urgency in [Urgency::Pull, Urgency::Run] {
-        let vouch = client.ask(urgency).unwrap();
+    for purpose in [Purpose::Pull, Purpose::Run] {
+        let vouch = client.ask(purpose).unwrap();
         assert_eq!((vouch.digest().to_string(), vouch.freshness()), (digest("one"), Freshness::Imported { since: now() }));
     }
     let ask = |repository: &str, tag: &str| {
@@ -233,7 +233,7 @@ fn a_host_without_a_server_pulls_and_runs_on_what_was_imported_and_on_nothing_el
         let deadline = Duration::from_secs(8);
         client.runtime.block_on(async {
             let end = tokio::time::Instant::now() + deadline;
-            client.notary.vouch(&repository.parse().unwrap(), &question, Urgency::Pull, now(), end).await
+            client.notary.vouch(&repository.parse().unwrap(), &question, Purpose::Pull, now(), end).await
         })
     };
     assert_eq!(code(&ask(GUN, "2.0")), Some(TrustCode::NotSigned));
@@ -241,7 +241,7 @@ fn a_host_without_a_server_pulls_and_runs_on_what_was_imported_and_on_nothing_el
     assert_eq!(code(&ask("reg.example:5000/team", "1.0")), Some(TrustCode::NotImported));
     // A pin that is set meanwhile counts at once.
     let pinned = |config: &mut Config| config.pins = Pins::read("{\"disable_tofu\":true}", |_| Err(String::new())).unwrap();
-    assert_eq!(code(&Client::importing(folder.path(), pinned).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(code(&Client::importing(folder.path(), pinned).ask(Purpose::Run)), Some(TrustCode::RootNotTrusted));
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn what_was_imported_is_used_until_it_expires_and_no_longer_than_the_operator_sa
     let at = |time: &str, change: fn(&mut Config)| {
         let client = Client::importing(folder.path(), change);
         let (pull, run) =
-            (client.ask_at(Urgency::Pull, time.parse().unwrap()), client.ask_at(Urgency::Run, time.parse().unwrap()));
+            (client.ask_at(Purpose::Pull, time.parse().unwrap()), client.ask_at(Purpose::Run, time.parse().unwrap()));
         assert_eq!(code(&pull), code(&run));
         code(&pull)
     };
@@ -268,7 +268,7 @@ fn what_was_imported_is_used_until_it_expires_and_no_longer_than_the_operator_sa
     let (late_folder, in_ten_days) = (tempfile::tempdir().unwrap(), "2030-06-11T00:00:00Z".parse().unwrap());
     for _ in 0..2 {
         assert_eq!(import_at(late_folder.path(), &bundle_of(good()), in_ten_days, |_| ()), Ok(()));
-        let ask = |change: fn(&mut Config)| Client::importing(late_folder.path(), change).ask_at(Urgency::Pull, in_ten_days);
+        let ask = |change: fn(&mut Config)| Client::importing(late_folder.path(), change).ask_at(Purpose::Pull, in_ten_days);
         assert_eq!(ask(endless).unwrap().freshness(), Freshness::Imported { since: now() });
         assert_eq!(code(&ask(two_days)), Some(TrustCode::ImportExpired));
     }
@@ -291,22 +291,22 @@ fn a_newer_bundle_counts_within_the_window_and_takes_back_what_it_no_longer_hold
     let (revoked, _) = {
         let folder = tempfile::tempdir().unwrap();
         let client = Client::new(&server, folder.path(), |_| ());
-        assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::NotSigned));
-        client.runtime.block_on(client.notary.export(&[gun()], Earlier::Left)).unwrap()
+        assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::NotSigned));
+        client.runtime.block_on(client.notary.export(&[gun()], RootHistory::Left)).unwrap()
     };
     let folder = tempfile::tempdir().unwrap();
     let client = Client::importing(folder.path(), |config| config.freshness = Duration::from_millis(500));
     import(folder.path(), &signed).unwrap();
-    assert!(client.ask(Urgency::Pull).is_ok());
+    assert!(client.ask(Purpose::Pull).is_ok());
     import(folder.path(), &revoked).unwrap();
     // Within the window the disk is not looked at; after it, it is.
     let question = Question::Tag("1.0".parse().unwrap());
     std::thread::sleep(Duration::from_millis(600));
     assert!(client.notary.ready(&gun(), &question, now()).is_none());
-    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::NotSigned));
+    assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::NotSigned));
     // And the older one does not bring it back.
     assert_eq!(refusal(import(folder.path(), &signed)), Some(TrustCode::RolledBack));
-    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::NotSigned));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Purpose::Run)), Some(TrustCode::NotSigned));
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn within_the_window_an_imported_answer_is_ready_and_knows_its_limits() {
     let client = Client::importing(folder.path(), |config| config.freshness = Duration::from_secs(30));
     let ready = |at: Timestamp| client.notary.ready(&gun(), &Question::Tag("1.0".parse().unwrap()), at);
     assert!(ready(now()).is_none());
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     assert!(ready(now()).is_some_and(|answer| answer.is_ok()));
     assert!(ready(LATER.parse().unwrap()).is_none());
     // The window is no way around the limit.
@@ -324,7 +324,7 @@ fn within_the_window_an_imported_answer_is_ready_and_knows_its_limits() {
         config.freshness = Duration::from_hours(1);
         config.stale_limit = Duration::from_mins(1);
     });
-    short.ask(Urgency::Pull).unwrap();
+    short.ask(Purpose::Pull).unwrap();
     let two_minutes: Timestamp = "2030-06-01T00:02:00Z".parse().unwrap();
     let answer = short.notary.ready(&gun(), &Question::Tag("1.0".parse().unwrap()), two_minutes);
     assert!(answer.is_none_or(|answer| code(&answer) == Some(TrustCode::ImportExpired)));
@@ -334,10 +334,10 @@ fn within_the_window_an_imported_answer_is_ready_and_knows_its_limits() {
 fn what_a_server_took_back_stays_so_when_bundles_follow_it() {
     let (old, new) = old_and_new();
     let folder = tempfile::tempdir().unwrap();
-    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     let gone = Server::files(Files::new());
-    assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
-    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Purpose::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     assert_eq!(refusal(import(folder.path(), &bundle_of(old))), Some(TrustCode::Withdrawn));
     // One that says it was checked with the server later, and holds more: it may have been signed before all the same.
     let mut later = Parts::of(&bundle_of(new.clone()));
@@ -346,7 +346,7 @@ fn what_a_server_took_back_stays_so_when_bundles_follow_it() {
     let message = import_at(folder.path(), &later.bundle(), at, |_| ()).unwrap_err();
     assert_eq!(message.code, TrustCode::Withdrawn);
     assert!(message.message.contains("took `reg.example:5000/team/app` back at 2030-06-01"), "{message}");
-    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     // A person may know, for this bundle; what is known otherwise counts on.
     let despite = |bundle: &[u8]| {
         let client = Client::importing(folder.path(), |_| ());
@@ -355,14 +355,14 @@ fn what_a_server_took_back_stays_so_when_bundles_follow_it() {
     let stranger = bundle_of(Repo::docker(root_key(GUN)).publish());
     assert!(matches!(refusal(despite(&stranger)), Some(TrustCode::RolledBack | TrustCode::RootNotTrusted)));
     assert_eq!(despite(&later.bundle()), Ok(()));
-    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Run).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask(Purpose::Run).is_ok());
 }
 
 #[test]
 fn what_a_server_took_back_is_good_again_where_it_serves_it_again_and_never_older() {
     let (old, new) = old_and_new();
     let folder = tempfile::tempdir().unwrap();
-    let asked = |files: &Files| code(&Client::new(&Server::files(files.clone()), folder.path(), |_| ()).ask(Urgency::Pull));
+    let asked = |files: &Files| code(&Client::new(&Server::files(files.clone()), folder.path(), |_| ()).ask(Purpose::Pull));
     assert_eq!(asked(&new), None);
     assert_eq!(asked(&Files::new()), Some(TrustCode::Withdrawn));
     assert_eq!(asked(&old), Some(TrustCode::RolledBack));
@@ -459,7 +459,7 @@ fn a_foreign_root_is_refused_by_pins_and_by_what_was_known() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(import(folder.path(), &ours), Ok(()));
     assert!(matches!(refusal(import(folder.path(), &theirs)), Some(TrustCode::RootNotTrusted | TrustCode::RolledBack)));
-    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask(Purpose::Pull).is_ok());
 }
 
 #[test]
@@ -484,14 +484,14 @@ fn counts_that_promise_more_than_there_is_cost_nothing() {
     let mut parts = Parts::of(&bundle_of(good()));
     parts.floors = vec![("timestamp".into(), u64::from(u32::MAX), [0; 32])];
     assert_eq!(import(folder.path(), &parts.bundle()), Ok(()));
-    assert!(Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask(Purpose::Pull).is_ok());
     assert_eq!(import(folder.path(), &bundle_of(good())), Ok(()));
     // Nor does its date make anything younger than today.
     let folder = tempfile::tempdir().unwrap();
     let mut parts = Parts::of(&bundle_of(good()));
     parts.seen = "2100-01-01T00:00:00Z".into();
     assert_eq!(import(folder.path(), &parts.bundle()), Ok(()));
-    let vouch = Client::importing(folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    let vouch = Client::importing(folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     assert_eq!(vouch.freshness(), Freshness::Imported { since: now() });
 }
 
@@ -506,15 +506,15 @@ fn packed(files: &Files, seen: &str) -> Vec<u8> {
 fn a_courier_does_not_undo_what_a_server_took_back_by_writing_a_later_time() {
     let (old, new) = old_and_new();
     let folder = tempfile::tempdir().unwrap();
-    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     let gone = Server::files(Files::new());
-    assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&Client::new(&gone, folder.path(), |_| ()).ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     let later: Timestamp = "2030-06-03T00:00:00Z".parse().unwrap();
     for seen in ["2030-06-02T00:00:00Z", "2100-01-01T00:00:00Z"] {
         let taken = import_at(folder.path(), &packed(&old, seen), later, |_| ());
         assert_eq!(refusal(taken), Some(TrustCode::Withdrawn), "{seen}");
     }
-    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Purpose::Run, later)), Some(TrustCode::Withdrawn));
     // Nor by what the publisher signed after what is known here, and before he took all of it back.
     let between = import_at(folder.path(), &packed(&new, "2030-06-02T00:00:00Z"), later, |_| ());
     assert_eq!(refusal(between), Some(TrustCode::Withdrawn));
@@ -529,23 +529,23 @@ fn nor_any_other_bad_answer_by_anything_but_what_is_newer_than_what_was_known() 
         let mut files = old.clone();
         files.insert("timestamp.json".to_owned(), b"{}".to_vec());
         let client = Client::new(&Server::files(files), folder.path(), |_| ());
-        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Invalid));
+        assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Invalid));
     };
-    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     bad();
     for seen in ["2030-06-02T00:00:00Z", "2100-01-01T00:00:00Z"] {
         assert_eq!(refusal(import_at(folder.path(), &packed(&old, seen), later, |_| ())), Some(TrustCode::Invalid), "{seen}");
     }
-    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later)), Some(TrustCode::Invalid));
+    assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask_at(Purpose::Run, later)), Some(TrustCode::Invalid));
     // On a person's word, and what was signed since.
     let undo = Client::importing(folder.path(), |_| ());
     let bundle = packed(&old, "2030-06-02T00:00:00Z");
     let done = undo.runtime.block_on(undo.notary.import(&bundle, Withdrawal::Undone, later)).unwrap().remove(0).1;
     assert_eq!(done, Ok(()));
-    assert!(Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask_at(Purpose::Run, later).is_ok());
     bad();
     assert_eq!(import_at(folder.path(), &packed(&new, "2030-06-02T00:00:00Z"), later, |_| ()), Ok(()));
-    assert!(Client::importing(folder.path(), |_| ()).ask_at(Urgency::Run, later).is_ok());
+    assert!(Client::importing(folder.path(), |_| ()).ask_at(Purpose::Run, later).is_ok());
 }
 
 #[test]
@@ -592,14 +592,14 @@ fn earlier_roots_end_at_their_bound_and_do_not_keep_a_bundle_from_being_written(
     for (bound, oldest) in [(second + 10, 2), (second, 2), (second - 1, 3), (0, 3), (1 << 20, 1)] {
         let folder = tempfile::tempdir().unwrap();
         let client = Client::new(&Server::files(last.clone()), folder.path(), |config| config.limits.chain_bytes = bound);
-        client.ask(Urgency::Pull).unwrap();
-        let (_, exported) = client.runtime.block_on(client.notary.export(&[gun()], Earlier::Fetched)).unwrap();
+        client.ask(Purpose::Pull).unwrap();
+        let (_, exported) = client.runtime.block_on(client.notary.export(&[gun()], RootHistory::Fetched)).unwrap();
         assert_eq!(exported[0].oldest_root, oldest, "{bound}");
     }
     // Nor does one without end.
     let mut files = last;
     files.insert("1.root.json".into(), vec![b' '; 2 << 20]);
-    assert_eq!(export(&Server::files(files), Earlier::Fetched).1.oldest_root, 2);
+    assert_eq!(export(&Server::files(files), RootHistory::Fetched).1.oldest_root, 2);
     drop(first);
 }
 
@@ -654,10 +654,10 @@ fn a_bundle_of_any_age_is_read() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(import(folder.path(), &packed(&good(), seen)), Ok(()), "{seen}");
         let endless = |config: &mut Config| config.stale_limit = Duration::MAX;
-        assert!(Client::importing(folder.path(), endless).ask(Urgency::Pull).is_ok());
+        assert!(Client::importing(folder.path(), endless).ask(Purpose::Pull).is_ok());
         let short = Client::importing(folder.path(), |_| ());
-        assert_eq!(short.ask(Urgency::Pull).is_ok(), seen.starts_with('9'), "{seen}");
-        assert_eq!(short.runtime.block_on(short.notary.standings()).len(), 1);
+        assert_eq!(short.ask(Purpose::Pull).is_ok(), seen.starts_with('9'), "{seen}");
+        assert_eq!(short.runtime.block_on(short.notary.statuses()).len(), 1);
     }
 }
 
@@ -759,18 +759,18 @@ fn state_whose_checksum_fits_and_that_does_not_verify_is_refused_and_left_where_
     ];
     for (what, edit) in edits {
         let folder = tempfile::tempdir().unwrap();
-        Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+        Client::new(&server, folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
         let (path, state) = edit_state(folder.path(), edit);
         // A pin that names the root does not make it go away either: its checksum says that it was accepted once.
         let root = Client::new(&server, tempfile::tempdir().unwrap().path(), |_| ());
-        root.ask(Urgency::Pull).unwrap();
+        root.ask(Purpose::Pull).unwrap();
         let (_, keys) = root.runtime.block_on(root.notary.root(&gun())).unwrap();
         let block = serde_json::json!({ "certs": { GUN: keys } }).to_string();
         for pins in ["{}", &block] {
             let pins = Pins::read(pins, |_| Err(String::new())).unwrap();
             let client = Client::new(&server, folder.path(), |config| config.pins = pins);
-            for urgency in [Urgency::Pull, Urgency::Run] {
-                let answer = client.ask(urgency);
+            for purpose in [Purpose::Pull, Purpose::Run] {
+                let answer = client.ask(purpose);
                 assert_eq!(code(&answer), Some(TrustCode::Misconfigured), "{what}: {answer:?}");
                 assert!(answer.unwrap_err().message.contains("trust forget"), "{what}");
             }
@@ -783,9 +783,9 @@ fn state_whose_checksum_fits_and_that_does_not_verify_is_refused_and_left_where_
 fn versions_seen_count_though_the_files_beside_them_are_older() {
     let (old, new) = old_and_new();
     let folder = tempfile::tempdir().unwrap();
-    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&Server::files(old.clone()), folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     edit_state(folder.path(), |parts| parts.floors.push(("targets/releases".into(), 2, [7; 32])));
-    let ask = |files: Files| code(&Client::new(&Server::files(files), folder.path(), |_| ()).ask(Urgency::Pull));
+    let ask = |files: Files| code(&Client::new(&Server::files(files), folder.path(), |_| ()).ask(Purpose::Pull));
     // Version 2 said something else than this, and this is no version 3.
     assert_eq!(ask(new), Some(TrustCode::RolledBack));
 }
@@ -803,23 +803,23 @@ fn a_gate_that_runs_notices_that_a_person_had_a_repository_forgotten_whatever_it
     });
     let gate = || Client::new(&server, folder.path(), |_| ());
     let (one, other) = (gate(), gate());
-    one.ask(Urgency::Pull).unwrap();
+    one.ask(Purpose::Pull).unwrap();
     *live.lock().unwrap() = Some(new.clone());
     // Another process is ahead of it; and that state is forgotten.
-    other.ask(Urgency::Pull).unwrap();
+    other.ask(Purpose::Pull).unwrap();
     assert_eq!(gate().notary.forget(&gun()), Ok(true));
     *live.lock().unwrap() = Some(stranger.clone());
-    assert_eq!(code(&one.ask(Urgency::Pull)), None);
-    assert_eq!(code(&gate().ask(Urgency::Pull)), None);
+    assert_eq!(code(&one.ask(Purpose::Pull)), None);
+    assert_eq!(code(&gate().ask(Purpose::Pull)), None);
     *live.lock().unwrap() = Some(new);
-    assert_eq!(code(&gate().ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    assert_eq!(code(&gate().ask(Purpose::Pull)), Some(TrustCode::RolledBack));
     // Also while the server is gone.
     *live.lock().unwrap() = Some(stranger);
-    one.ask(Urgency::Pull).unwrap();
+    one.ask(Purpose::Pull).unwrap();
     *live.lock().unwrap() = None;
-    assert_eq!(code(&one.ask(Urgency::Run)), None);
+    assert_eq!(code(&one.ask(Purpose::Run)), None);
     assert_eq!(gate().notary.forget(&gun()), Ok(true));
     for _ in 0..2 {
-        assert_eq!(code(&one.ask(Urgency::Run)), Some(TrustCode::Unreachable));
+        assert_eq!(code(&one.ask(Purpose::Run)), Some(TrustCode::Unreachable));
     }
 }

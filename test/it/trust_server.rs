@@ -11,8 +11,8 @@ use base64::Engine as _;
 use img_authz::image::{Repository, Tag};
 use img_authz::net::Tls;
 use img_authz::net::auth::DockerConfig;
-use img_authz::trust::notary::{Config, Earlier, Notary, OnOutage, Source};
-use img_authz::trust::{Freshness, Question, TrustCode, TrustError, Urgency, Verifier as _, Vouch};
+use img_authz::trust::notary::{Config, Notary, OnOutage, RootHistory, Source};
+use img_authz::trust::{Freshness, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -292,17 +292,17 @@ impl Client {
         Self { notary: Notary::new(config).unwrap(), runtime }
     }
 
-    pub fn ask_at(&self, urgency: Urgency, at: Timestamp) -> Result<Vouch, TrustError> {
+    pub fn ask_at(&self, purpose: Purpose, at: Timestamp) -> Result<Vouch, TrustError> {
         let repository: Repository = GUN.parse().unwrap();
         let question = Question::Tag("1.0".parse::<Tag>().unwrap());
         let deadline = Duration::from_secs(8);
         self.runtime.block_on(async {
-            self.notary.vouch(&repository, &question, urgency, at, tokio::time::Instant::now() + deadline).await
+            self.notary.vouch(&repository, &question, purpose, at, tokio::time::Instant::now() + deadline).await
         })
     }
 
-    pub fn ask(&self, urgency: Urgency) -> Result<Vouch, TrustError> {
-        self.ask_at(urgency, now())
+    pub fn ask(&self, purpose: Purpose) -> Result<Vouch, TrustError> {
+        self.ask_at(purpose, now())
     }
 }
 
@@ -328,14 +328,14 @@ pub fn verdict(server: &Server, state: &std::path::Path, fixture: &Fixture) -> R
     let deadline = Duration::from_secs(8);
     client.runtime.block_on(async {
         let end = tokio::time::Instant::now() + deadline;
-        client.notary.vouch(&repository, &question, Urgency::Pull, fixture.now, end).await
+        client.notary.vouch(&repository, &question, Purpose::Pull, fixture.now, end).await
     })
 }
 
 /// The answer to one pull, in a new folder.
 fn pull(server: &Server, change: impl FnOnce(&mut Config)) -> Result<Vouch, TrustError> {
     let folder = tempfile::tempdir().unwrap();
-    Client::new(server, folder.path(), change).ask(Urgency::Pull)
+    Client::new(server, folder.path(), change).ask(Purpose::Pull)
 }
 
 pub fn code(answer: &Result<Vouch, TrustError>) -> Option<TrustCode> {
@@ -358,16 +358,16 @@ fn a_good_server_is_believed_and_asked_again() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::files(good());
     let client = Client::new(&server, folder.path(), |_| ());
-    let vouch = client.ask(Urgency::Pull).unwrap();
+    let vouch = client.ask(Purpose::Pull).unwrap();
     assert_eq!(vouch.digest().to_string(), digest("one"));
     assert_eq!((vouch.role(), vouch.signers()), ("targets/releases", &["alice".to_owned()][..]));
     assert_eq!(server.count(), 6);
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     // Nothing is new: the timestamp alone is asked for.
     assert_eq!(server.count(), 7);
     assert_eq!(server.connections.load(Ordering::SeqCst), 1, "the connection is kept");
     // A new process knows what the old one knew.
-    Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&server, folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     assert_eq!(server.count(), 8);
 }
 
@@ -376,10 +376,10 @@ fn within_the_window_nobody_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::files(good());
     let client = Client::new(&server, folder.path(), |config| config.freshness = Duration::from_secs(30));
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     let asked = server.count();
-    client.ask(Urgency::Pull).unwrap();
-    client.ask(Urgency::Run).unwrap();
+    client.ask(Purpose::Pull).unwrap();
+    client.ask(Purpose::Run).unwrap();
     assert_eq!(server.count(), asked);
     let repository: Repository = GUN.parse().unwrap();
     let question = Question::Tag("1.0".parse().unwrap());
@@ -402,7 +402,7 @@ fn what_is_in_use_is_checked_before_its_window_ends_and_nothing_else() {
     });
     // The verifier is told one time for ever; the steady clock alone makes the window end.
     client.runtime.spawn(client.notary.keep_fresh(now));
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     let (repository, question): (Repository, _) = (GUN.parse().unwrap(), Question::Tag("1.0".parse().unwrap()));
     let (asked, started) = (server.count(), Instant::now());
     while started.elapsed() < Duration::from_secs(8) {
@@ -427,15 +427,15 @@ fn an_outage_is_not_asked_after_ahead_of_questions() {
     let (files, server) = changing();
     let client = Client::new(&server, folder.path(), |config| config.freshness = Duration::from_secs(2));
     client.runtime.spawn(client.notary.keep_fresh(now));
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     *files.lock().unwrap() = None;
     let asked = server.count();
     std::thread::sleep(Duration::from_secs(4));
     // Each check tries a busy server three times; a failed one is not repeated at every look.
     assert!(server.count() - asked <= 9, "{} requests", server.count() - asked);
     // The bad check changed nothing about what may run.
-    assert!(client.ask(Urgency::Run).is_ok());
-    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    assert!(client.ask(Purpose::Run).is_ok());
+    assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::Unreachable));
 }
 
 #[test]
@@ -830,31 +830,31 @@ fn out_of_reach_pulls_are_refused_and_what_is_here_runs_until_it_expires() {
     let folder = tempfile::tempdir().unwrap();
     let (files, server) = changing();
     let client = Client::new(&server, folder.path(), |_| ());
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     *files.lock().unwrap() = None;
-    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::Unreachable));
     let since = now();
-    let stale = client.ask(Urgency::Run).unwrap();
+    let stale = client.ask(Purpose::Run).unwrap();
     assert_eq!(stale.freshness(), Freshness::Stale { since });
     // What it is good for ends with the limit, before its own dates do.
     assert_eq!(stale.expires(), Some(since + jiff::SignedDuration::from_hours(24)));
     // A new process, too; until the limit; and not past the date.
     let fresh = |change: fn(&mut Config)| Client::new(&server, folder.path(), change);
-    assert!(fresh(|_| ()).ask(Urgency::Run).is_ok());
+    assert!(fresh(|_| ()).ask(Purpose::Run).is_ok());
     let two_days: Timestamp = "2030-06-03T00:00:00Z".parse().unwrap();
-    assert_eq!(code(&fresh(|_| ()).ask_at(Urgency::Run, two_days)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&fresh(|_| ()).ask_at(Purpose::Run, two_days)), Some(TrustCode::Unreachable));
     let generous = |config: &mut Config| config.stale_limit = Duration::from_hours(24 * 1000);
-    assert!(fresh(generous).ask_at(Urgency::Run, two_days).is_ok());
+    assert!(fresh(generous).ask_at(Purpose::Run, two_days).is_ok());
     let expired: Timestamp = "2031-06-03T00:00:00Z".parse().unwrap();
-    assert_eq!(code(&fresh(generous).ask_at(Urgency::Run, expired)), Some(TrustCode::Expired));
+    assert_eq!(code(&fresh(generous).ask_at(Purpose::Run, expired)), Some(TrustCode::Expired));
     let earlier: Timestamp = "2030-05-01T00:00:00Z".parse().unwrap();
-    assert_eq!(code(&fresh(generous).ask_at(Urgency::Run, earlier)), Some(TrustCode::Unreachable));
-    assert_eq!(code(&fresh(|config| config.on_outage = OnOutage::Deny).ask(Urgency::Run)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&fresh(generous).ask_at(Purpose::Run, earlier)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&fresh(|config| config.on_outage = OnOutage::Deny).ask(Purpose::Run)), Some(TrustCode::Unreachable));
     // A pin that is set meanwhile counts at once.
     let pinned = |config: &mut Config| {
         config.pins = img_authz::trust::tuf::Pins::read("{\"disable_tofu\":true}", |_| Err(String::new())).unwrap();
     };
-    assert_eq!(code(&fresh(pinned).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(code(&fresh(pinned).ask(Purpose::Run)), Some(TrustCode::RootNotTrusted));
 }
 
 /// A client that knows the repository, and a server that then does what `reply` says of its timestamp, or of everything.
@@ -869,7 +869,7 @@ fn known_then(
         bad.unwrap_or_else(|| file(shared.lock().unwrap().as_ref().unwrap(), seen))
     });
     let client = Client::new(&server, folder.path(), |config| config.network_time = Duration::from_millis(1500));
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     *is_bad.lock().unwrap() = true;
     (folder, files, is_bad, server, client)
 }
@@ -888,10 +888,10 @@ fn a_slow_or_busy_repository_is_refused_and_what_is_known_of_it_is_not_used() {
         |_| Some(Reply::Status(429, Vec::new(), Vec::new())),
     ] {
         let (_folder, _files, is_bad, _server, client) = known_then(reply);
-        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Busy));
+        assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Busy));
         // And it is no outage: the next question is asked.
         *is_bad.lock().unwrap() = false;
-        assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Fresh);
+        assert_eq!(client.ask(Purpose::Run).unwrap().freshness(), Freshness::Fresh);
     }
 }
 
@@ -904,7 +904,7 @@ fn a_server_that_fails_slowly_is_an_outage() {
     };
     let (_folder, _files, _, _server, client) = known_then(slowly);
     for _ in 0..2 {
-        assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Stale { since: now() });
+        assert_eq!(client.ask(Purpose::Run).unwrap().freshness(), Freshness::Stale { since: now() });
     }
 }
 
@@ -916,10 +916,10 @@ fn one_repository_without_an_answer_is_no_outage_and_what_is_withdrawn_then_stay
         |seen| of_timestamp(seen, Reply::Status(500, Vec::new(), Vec::new())),
     ] {
         let (_folder, files, is_bad, _server, client) = known_then(reply);
-        let _ = client.ask(Urgency::Run);
+        let _ = client.ask(Purpose::Run);
         *files.lock().unwrap() = Some(Files::new());
         *is_bad.lock().unwrap() = false;
-        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+        assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     }
 }
 
@@ -942,12 +942,12 @@ fn a_connection_that_breaks_at_one_file_is_no_outage() {
             file(&shared.lock().unwrap(), seen)
         });
         let client = Client::new(&server, folder.path(), |_| ());
-        client.ask(Urgency::Pull).unwrap();
+        client.ask(Purpose::Pull).unwrap();
         *files.lock().unwrap() = second.clone();
         *is_broken.lock().unwrap() = true;
-        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Unreachable), "{broken}");
+        assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Unreachable), "{broken}");
         *is_broken.lock().unwrap() = false;
-        assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Fresh, "{broken}");
+        assert_eq!(client.ask(Purpose::Run).unwrap().freshness(), Freshness::Fresh, "{broken}");
     }
 }
 
@@ -964,9 +964,9 @@ fn what_is_withdrawn_is_not_brought_back_by_a_root_that_does_not_come() {
             (false, _) => file(&files, seen),
         });
         let client = Client::new(&server, folder.path(), |config| config.network_time = Duration::from_millis(1500));
-        client.ask(Urgency::Pull).unwrap();
+        client.ask(Purpose::Pull).unwrap();
         *is_gone.lock().unwrap() = true;
-        let refused = client.ask(Urgency::Run).unwrap_err();
+        let refused = client.ask(Purpose::Run).unwrap_err();
         assert!(matches!(refused.code, TrustCode::Unreachable | TrustCode::Busy), "{refused}");
     }
 }
@@ -975,24 +975,24 @@ fn what_is_withdrawn_is_not_brought_back_by_a_root_that_does_not_come() {
 fn a_page_of_somebody_in_between_is_an_outage_and_a_timestamp_that_is_none_is_not() {
     let (_folder, _files, _, _server, client) =
         known_then(|_| Some(Reply::Status(200, Vec::new(), b"<html>login</html>".to_vec())));
-    assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Stale { since: now() });
-    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    assert_eq!(client.ask(Purpose::Run).unwrap().freshness(), Freshness::Stale { since: now() });
+    assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::Unreachable));
     let (_folder, _files, _, _server, client) =
         known_then(|seen| of_timestamp(seen, Reply::Status(200, Vec::new(), b"<html>login</html>".to_vec())));
-    assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Invalid));
+    assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Invalid));
 }
 
 #[test]
 fn after_an_outage_begins_the_server_is_asked_again_within_a_second_or_so() {
     let (_folder, files, is_bad, server, client) = known_then(|_| Some(Reply::Status(500, Vec::new(), Vec::new())));
-    assert!(client.ask(Urgency::Run).is_ok());
+    assert!(client.ask(Purpose::Run).is_ok());
     *files.lock().unwrap() = Some(Files::new());
     *is_bad.lock().unwrap() = false;
     let asked = server.count();
-    assert!(client.ask(Urgency::Run).is_ok());
+    assert!(client.ask(Purpose::Run).is_ok());
     assert_eq!(server.count(), asked, "it is left alone at first");
     std::thread::sleep(Duration::from_millis(1100));
-    assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
 }
 
 /// Takes all descriptors that are left.
@@ -1017,14 +1017,14 @@ fn without_descriptors_nobody_knows_whether_the_server_is_there() {
         other => other,
     });
     let client = Client::new(&server, folder.path(), |config| config.network_time = Duration::from_millis(1500));
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     let taken = take_descriptors();
     for _ in 0..2 {
-        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Busy));
+        assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Busy));
     }
     // With descriptors again it is there; and when it then is gone, that is seen.
     drop(taken);
-    assert_eq!(client.ask(Urgency::Run).unwrap().freshness(), Freshness::Fresh);
+    assert_eq!(client.ask(Purpose::Run).unwrap().freshness(), Freshness::Fresh);
 }
 
 #[test]
@@ -1066,18 +1066,18 @@ fn a_name_of_which_the_server_knows_nothing_is_asked_for_once_in_some_seconds() 
     let shared = Arc::clone(&files);
     let server = Server::start(move |seen| file(&shared.lock().unwrap(), seen));
     let client = Client::new(&server, folder.path(), |_| ());
-    for urgency in [Urgency::Pull, Urgency::Run, Urgency::Pull] {
-        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::NoTrustData));
+    for purpose in [Purpose::Pull, Purpose::Run, Purpose::Pull] {
+        assert_eq!(code(&client.ask(purpose)), Some(TrustCode::NoTrustData));
     }
     assert_eq!(server.count(), 1);
     *files.lock().unwrap() = good();
     std::thread::sleep(Duration::from_millis(3100));
-    assert!(client.ask(Urgency::Pull).is_ok());
+    assert!(client.ask(Purpose::Pull).is_ok());
     // What is known is asked about each time, also when the answer is no.
     *files.lock().unwrap() = Files::new();
     for _ in 0..2 {
         let before = server.count();
-        assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+        assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
         assert!(server.count() > before);
     }
 }
@@ -1090,29 +1090,29 @@ fn a_clock_that_was_ahead_once_does_not_end_what_runs_during_an_outage() {
     let gone = |is_gone: bool| *files.lock().unwrap() = (!is_gone).then(good);
     let ahead: Timestamp = "2030-06-02T00:00:00Z".parse().unwrap();
     let first = client();
-    first.ask_at(Urgency::Pull, ahead).unwrap();
+    first.ask_at(Purpose::Pull, ahead).unwrap();
     // The clock is right again. Nobody has asked since: after a restart the age is not known.
     gone(true);
-    let refused = client().ask(Urgency::Run).unwrap_err();
+    let refused = client().ask(Purpose::Run).unwrap_err();
     assert!(refused.code == TrustCode::Unreachable && refused.message.contains("went back"), "{refused}");
     // The process that asked knows how long that is ago.
-    assert!(first.ask(Urgency::Run).is_ok());
+    assert!(first.ask(Purpose::Run).is_ok());
     // One good check, and age counts from there: in this process and after a restart.
     gone(false);
-    let standing = |client: &Client| client.runtime.block_on(client.notary.standings()).remove(0);
-    client().ask(Urgency::Pull).unwrap();
+    let status = |client: &Client| client.runtime.block_on(client.notary.statuses()).remove(0);
+    client().ask(Purpose::Pull).unwrap();
     gone(true);
     let again = client();
-    assert_eq!(again.ask(Urgency::Run).unwrap().freshness(), Freshness::Stale { since: now() });
-    let told = standing(&again);
+    assert_eq!(again.ask(Purpose::Run).unwrap().freshness(), Freshness::Stale { since: now() });
+    let told = status(&again);
     assert_eq!((told.checked, told.seen, told.is_ahead(now()), told.is_ahead(ahead)), (now(), ahead, true, false));
     // The limit counts from there as well.
     let later: Timestamp = "2030-06-02T00:00:01Z".parse().unwrap();
-    assert_eq!(code(&client().ask_at(Urgency::Run, later)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&client().ask_at(Purpose::Run, later)), Some(TrustCode::Unreachable));
     // A bad answer about it keeps both times.
     *files.lock().unwrap() = Some(Files::new());
-    assert_eq!(code(&client().ask(Urgency::Run)), Some(TrustCode::Withdrawn));
-    assert_eq!((standing(&again).checked, standing(&again).seen), (now(), ahead));
+    assert_eq!(code(&client().ask(Purpose::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!((status(&again).checked, status(&again).seen), (now(), ahead));
 }
 
 #[test]
@@ -1129,10 +1129,10 @@ fn dates_count_from_the_latest_check_whatever_the_clock_says_since() {
         None => Reply::Status(503, Vec::new(), Vec::new()),
     });
     let client = Client::new(&server, folder.path(), |_| ());
-    client.ask_at(Urgency::Pull, "2030-06-02T00:00:00Z".parse().unwrap()).unwrap();
+    client.ask_at(Purpose::Pull, "2030-06-02T00:00:00Z".parse().unwrap()).unwrap();
     // The clock goes back to before the end of what had ended then; a server that replays it is refused for more than one reason.
     *files.lock().unwrap() = Some(old);
-    assert!(matches!(code(&client.ask(Urgency::Pull)), Some(TrustCode::Expired | TrustCode::RolledBack)));
+    assert!(matches!(code(&client.ask(Purpose::Pull)), Some(TrustCode::Expired | TrustCode::RolledBack)));
 }
 
 #[test]
@@ -1147,7 +1147,7 @@ fn the_log_says_that_the_clock_went_back() {
     let ask = |at: Timestamp| {
         let question = Question::Tag("1.0".parse().unwrap());
         let end = tokio::time::Instant::now() + Duration::from_secs(8);
-        runtime.block_on(notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Pull, at, end)).unwrap();
+        runtime.block_on(notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, at, end)).unwrap();
         log.count("clock went back")
     };
     let ahead = "2030-06-02T00:00:00Z".parse().unwrap();
@@ -1161,16 +1161,16 @@ fn made_up_names_do_not_take_the_flights_of_what_is_known() {
         let question = Question::Tag("1.0".parse().unwrap());
         for index in 0..150 {
             let (notary, question) = (client.notary.clone(), question.clone());
-            let urgency = if index % 2 == 0 { Urgency::Run } else { Urgency::Pull };
+            let purpose = if index % 2 == 0 { Purpose::Run } else { Purpose::Pull };
             tokio::spawn(async move {
                 let name: Repository = format!("reg.example:5000/made/up{index}").parse().unwrap();
                 let end = tokio::time::Instant::now() + Duration::from_secs(8);
-                notary.vouch(&name, &question, urgency, now(), end).await
+                notary.vouch(&name, &question, purpose, now(), end).await
             });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         let end = tokio::time::Instant::now() + Duration::from_secs(8);
-        let vouch = client.notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Run, now(), end).await.unwrap();
+        let vouch = client.notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Run, now(), end).await.unwrap();
         assert_eq!(vouch.freshness(), Freshness::Fresh);
     });
 }
@@ -1180,27 +1180,27 @@ fn withdrawn_is_no_outage_and_stays_withdrawn() {
     let folder = tempfile::tempdir().unwrap();
     let (files, server) = changing();
     let client = Client::new(&server, folder.path(), |_| ());
-    client.ask(Urgency::Pull).unwrap();
+    client.ask(Purpose::Pull).unwrap();
     *files.lock().unwrap() = Some(Files::new());
-    assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     *files.lock().unwrap() = None;
-    assert_eq!(code(&client.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&client.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     // A restart during the outage does not bring back what was withdrawn, nor does a bundle from before.
     let again = Client::new(&server, folder.path(), |_| ());
-    assert_eq!(code(&again.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
-    assert_eq!(code(&again.ask(Urgency::Pull)), Some(TrustCode::Unreachable));
+    assert_eq!(code(&again.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&again.ask(Purpose::Pull)), Some(TrustCode::Unreachable));
     let gun: Repository = GUN.parse().unwrap();
     assert_eq!(
-        again.runtime.block_on(again.notary.export(std::slice::from_ref(&gun), Earlier::Left)).unwrap_err().code,
+        again.runtime.block_on(again.notary.export(std::slice::from_ref(&gun), RootHistory::Left)).unwrap_err().code,
         TrustCode::Withdrawn
     );
-    assert!(again.runtime.block_on(again.notary.standings())[0].fault.is_some());
+    assert!(again.runtime.block_on(again.notary.statuses())[0].fault.is_some());
     *files.lock().unwrap() = Some(good());
     // Pulls ask at once, where starts leave a server alone that has just been gone.
-    assert!(again.ask(Urgency::Pull).is_ok());
+    assert!(again.ask(Purpose::Pull).is_ok());
     // Nor does one after it is good again find anything of it.
     *files.lock().unwrap() = None;
-    assert!(Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run).is_ok());
+    assert!(Client::new(&server, folder.path(), |_| ()).ask(Purpose::Run).is_ok());
 }
 
 #[test]
@@ -1221,11 +1221,11 @@ fn a_bad_answer_outlives_a_restart_during_an_outage() {
         let folder = tempfile::tempdir().unwrap();
         let (files, server) = changing();
         *files.lock().unwrap() = Some(new.clone());
-        Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+        Client::new(&server, folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
         *files.lock().unwrap() = Some(bad);
-        assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run)), Some(expected));
+        assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Purpose::Run)), Some(expected));
         *files.lock().unwrap() = None;
-        assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Urgency::Run)), Some(expected));
+        assert_eq!(code(&Client::new(&server, folder.path(), |_| ()).ask(Purpose::Run)), Some(expected));
     }
 }
 
@@ -1240,30 +1240,30 @@ fn a_wrong_pin_is_forgotten_with_the_right_one_and_a_bad_answer_is_not() {
         Client::new(&server, folder.path(), |config| config.pins = pins)
     };
     let first = client(&pins("{}"));
-    first.ask(Urgency::Pull).unwrap();
+    first.ask(Purpose::Pull).unwrap();
     let (_, keys) = first.runtime.block_on(first.notary.root(&GUN.parse().unwrap())).unwrap();
     let right = pins(&json!({ "certs": { GUN: keys } }).to_string());
     let mistaken = client(&wrong);
-    for urgency in [Urgency::Pull, Urgency::Run] {
-        assert_eq!(code(&mistaken.ask(urgency)), Some(TrustCode::RootNotTrusted));
+    for purpose in [Purpose::Pull, Purpose::Run] {
+        assert_eq!(code(&mistaken.ask(purpose)), Some(TrustCode::RootNotTrusted));
     }
     *files.lock().unwrap() = None;
-    assert_eq!(code(&mistaken.ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
-    assert_eq!(code(&client(&wrong).ask(Urgency::Run)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(code(&mistaken.ask(Purpose::Run)), Some(TrustCode::RootNotTrusted));
+    assert_eq!(code(&client(&wrong).ask(Purpose::Run)), Some(TrustCode::RootNotTrusted));
     // Who has the right pin, or none, goes on: also while the server is gone.
-    assert!(client(&right).ask(Urgency::Run).is_ok());
-    assert!(first.ask(Urgency::Run).is_ok());
+    assert!(client(&right).ask(Purpose::Run).is_ok());
+    assert!(first.ask(Purpose::Run).is_ok());
     // What the server did wrong is remembered, whoever asks with a wrong pin in between.
     for bad in [Files::new(), Repo::docker(root_key(GUN)).publish()] {
         *files.lock().unwrap() = Some(bad);
-        let expected = code(&client(&right).ask(Urgency::Pull));
+        let expected = code(&client(&right).ask(Purpose::Pull));
         assert!(matches!(expected, Some(TrustCode::Withdrawn | TrustCode::RolledBack)), "{expected:?}");
-        assert!(client(&wrong).ask(Urgency::Pull).is_err());
+        assert!(client(&wrong).ask(Purpose::Pull).is_err());
         *files.lock().unwrap() = None;
-        assert_eq!(code(&client(&right).ask(Urgency::Run)), expected);
+        assert_eq!(code(&client(&right).ask(Purpose::Run)), expected);
     }
     *files.lock().unwrap() = Some(good());
-    assert!(client(&right).ask(Urgency::Pull).is_ok());
+    assert!(client(&right).ask(Purpose::Pull).is_ok());
 }
 
 #[test]
@@ -1272,22 +1272,22 @@ fn a_bad_answer_that_is_repeated_is_kept_again_where_another_process_forgot_it()
     let (files, server) = changing();
     let client = || Client::new(&server, folder.path(), |_| ());
     let first = client();
-    first.ask(Urgency::Pull).unwrap();
+    first.ask(Purpose::Pull).unwrap();
     *files.lock().unwrap() = Some(Files::new());
-    assert_eq!(code(&first.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&first.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     // For another process it was good again in between.
     *files.lock().unwrap() = Some(good());
-    client().ask(Urgency::Pull).unwrap();
+    client().ask(Purpose::Pull).unwrap();
     *files.lock().unwrap() = Some(Files::new());
-    assert_eq!(code(&first.ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&first.ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     *files.lock().unwrap() = None;
-    assert_eq!(code(&client().ask(Urgency::Run)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&client().ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     // Nor does its age stay that of the first one.
     *files.lock().unwrap() = Some(Files::new());
     let later: Timestamp = "2030-06-02T00:00:00Z".parse().unwrap();
-    assert_eq!(code(&first.ask_at(Urgency::Run, later)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&first.ask_at(Purpose::Run, later)), Some(TrustCode::Withdrawn));
     let again: Timestamp = "2030-06-02T00:00:01Z".parse().unwrap();
-    assert_eq!(code(&first.ask_at(Urgency::Run, again)), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&first.ask_at(Purpose::Run, again)), Some(TrustCode::Withdrawn));
     let state = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path());
     let state = state.filter(|path| path.extension().is_some_and(|ending| ending == "state"));
     let text = String::from_utf8_lossy(&std::fs::read(state.last().unwrap()).unwrap()).into_owned();
@@ -1345,7 +1345,7 @@ fn the_log_warns_of_what_expires_once_a_day() {
             let mut notary = client();
             let question = Question::Tag("1.0".parse().unwrap());
             let end = tokio::time::Instant::now() + Duration::from_secs(8);
-            notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Pull, now(), end).await.unwrap();
+            notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, now(), end).await.unwrap();
             if !is_asked {
                 notary = client();
             }
@@ -1366,13 +1366,13 @@ fn the_log_warns_of_what_expires_once_a_day() {
             tokio::time::advance(Duration::from_hours(19)).await;
             pass(3).await;
             assert_eq!(log.count(WARNING), 2 * warnings, "the next day");
-            let figures = notary.figures(now()).unwrap();
+            let stats = notary.stats(now()).unwrap();
             let state = if warnings > 0 { "expiring" } else { "good" };
-            assert_eq!(figures.repositories[state], 1, "{figures:?}");
+            assert_eq!(stats.repositories[state], 1, "{stats:?}");
             let expected = if warnings > 0 { "2030-06-20T00:00:00Z" } else { LATER };
-            assert_eq!(figures.expires["targets"], expected.parse().unwrap());
+            assert_eq!(stats.expires["targets"], expected.parse().unwrap());
             // The server's own files matter only where it does not renew them.
-            assert_eq!(figures.expires.get("timestamp"), None);
+            assert_eq!(stats.expires.get("timestamp"), None);
         });
     }
 }
@@ -1382,22 +1382,22 @@ fn figures_tell_of_checks_and_of_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let (files, server) = changing();
     let client = Client::new(&server, folder.path(), |_| ());
-    let figures = || client.notary.figures(now()).unwrap();
-    assert_eq!((figures().is_reachable, figures().last_good, figures().checks.len()), (None, None, 0));
-    client.ask(Urgency::Pull).unwrap();
-    assert_eq!((figures().is_reachable, figures().last_good), (Some(true), Some(now())));
+    let stats = || client.notary.stats(now()).unwrap();
+    assert_eq!((stats().is_reachable, stats().last_good, stats().checks.len()), (None, None, 0));
+    client.ask(Purpose::Pull).unwrap();
+    assert_eq!((stats().is_reachable, stats().last_good), (Some(true), Some(now())));
     *files.lock().unwrap() = None;
     let later: Timestamp = "2030-06-01T00:01:00Z".parse().unwrap();
-    client.ask_at(Urgency::Pull, later).unwrap_err();
-    assert_eq!((figures().is_reachable, figures().last_good), (Some(false), Some(now())));
+    client.ask_at(Purpose::Pull, later).unwrap_err();
+    assert_eq!((stats().is_reachable, stats().last_good), (Some(false), Some(now())));
     // While it is gone nobody renews the timestamp: its end matters.
-    assert_eq!(figures().expires["timestamp"], LATER.parse().unwrap());
+    assert_eq!(stats().expires["timestamp"], LATER.parse().unwrap());
     *files.lock().unwrap() = Some(Files::new());
-    client.ask_at(Urgency::Pull, later).unwrap_err();
-    assert_eq!((figures().is_reachable, figures().repositories["refused"]), (Some(true), 1));
+    client.ask_at(Purpose::Pull, later).unwrap_err();
+    assert_eq!((stats().is_reachable, stats().repositories["refused"]), (Some(true), 1));
     *files.lock().unwrap() = Some(good());
-    client.ask_at(Urgency::Pull, later).unwrap();
-    let all = figures();
+    client.ask_at(Purpose::Pull, later).unwrap();
+    let all = stats();
     assert_eq!((all.last_good, all.repositories["good"], all.repositories["refused"]), (Some(later), 1, 0));
     assert_eq!(all.checks, [("good", 2), ("trust-unreachable", 1), ("trust-withdrawn", 1)].into());
 }
@@ -1407,7 +1407,7 @@ fn a_server_that_hangs_costs_a_hundred_starts_one_wait() {
     let folder = tempfile::tempdir().unwrap();
     {
         let server = Server::files(good());
-        Client::new(&server, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+        Client::new(&server, folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     }
     let server = Server::start(|_| Reply::Stall);
     let client = Client::new(&server, folder.path(), |config| config.network_time = Duration::from_millis(1500));
@@ -1419,21 +1419,21 @@ fn a_server_that_hangs_costs_a_hundred_starts_one_wait() {
             all.spawn(async move {
                 // A pull of another name is in everybody's way.
                 let name = if index % 2 == 0 { GUN.to_owned() } else { format!("reg.example:5000/made/up{index}") };
-                let urgency = if index % 2 == 0 { Urgency::Run } else { Urgency::Pull };
+                let purpose = if index % 2 == 0 { Purpose::Run } else { Purpose::Pull };
                 let question = Question::Tag("1.0".parse().unwrap());
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-                (urgency, notary.vouch(&name.parse().unwrap(), &question, urgency, now(), deadline).await)
+                (purpose, notary.vouch(&name.parse().unwrap(), &question, purpose, now(), deadline).await)
             });
         }
         while let Some(done) = all.join_next().await {
-            let (urgency, answer) = done.unwrap();
-            assert_eq!(answer.is_ok(), urgency == Urgency::Run, "{answer:?}");
+            let (purpose, answer) = done.unwrap();
+            assert_eq!(answer.is_ok(), purpose == Purpose::Run, "{answer:?}");
         }
     });
     assert!(started.elapsed() < Duration::from_secs(3), "took {:?}", started.elapsed());
     // The outage is remembered.
     let started = Instant::now();
-    assert!(client.ask(Urgency::Run).is_ok());
+    assert!(client.ask(Purpose::Run).is_ok());
     assert!(started.elapsed() < Duration::from_millis(100));
 }
 
@@ -1449,7 +1449,7 @@ fn many_at_once_share_one_flight() {
             all.spawn(async move {
                 let question = Question::Tag("1.0".parse().unwrap());
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-                notary.vouch(&GUN.parse().unwrap(), &question, Urgency::Pull, now(), deadline).await
+                notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, now(), deadline).await
             });
         }
         while let Some(done) = all.join_next().await {
@@ -1470,7 +1470,7 @@ fn made_up_names_leave_nothing_behind() {
         let answer = client.runtime.block_on(async {
             client
                 .notary
-                .vouch(&repository, &question, Urgency::Pull, now(), tokio::time::Instant::now() + Duration::from_secs(8))
+                .vouch(&repository, &question, Purpose::Pull, now(), tokio::time::Instant::now() + Duration::from_secs(8))
                 .await
         });
         assert_eq!(code(&answer), Some(TrustCode::NoTrustData));
@@ -1485,17 +1485,17 @@ fn rollback_is_refused_across_restarts_and_without_a_disk() {
     repo.bump();
     let new = repo.publish();
     let folder = tempfile::tempdir().unwrap();
-    Client::new(&Server::files(new.clone()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&Server::files(new.clone()), folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     let back = Server::files(old.clone());
-    assert_eq!(code(&Client::new(&back, folder.path(), |_| ()).ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    assert_eq!(code(&Client::new(&back, folder.path(), |_| ()).ask(Purpose::Pull)), Some(TrustCode::RolledBack));
     // No disk at all: in memory the protection holds.
     let files = Arc::new(Mutex::new(new));
     let shared = Arc::clone(&files);
     let server = Server::start(move |seen| file(&shared.lock().unwrap(), seen));
     let client = Client::new(&server, std::path::Path::new("/proc/no/such/place"), |_| ());
-    assert!(client.ask(Urgency::Pull).is_ok());
+    assert!(client.ask(Purpose::Pull).is_ok());
     *files.lock().unwrap() = old;
-    assert_eq!(code(&client.ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    assert_eq!(code(&client.ask(Purpose::Pull)), Some(TrustCode::RolledBack));
 }
 
 #[test]
@@ -1508,15 +1508,15 @@ fn several_processes_share_a_folder_and_the_newest_stays() {
     let (first, second) = (Server::files(old.clone()), Server::files(new));
     // One that knows the old state in memory does not overwrite the newer one on disk.
     let behind = Client::new(&first, folder.path(), |_| ());
-    behind.ask(Urgency::Pull).unwrap();
-    Client::new(&second, folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
-    assert_eq!(code(&behind.ask(Urgency::Pull)), Some(TrustCode::RolledBack));
-    assert_eq!(code(&Client::new(&Server::files(old), folder.path(), |_| ()).ask(Urgency::Pull)), Some(TrustCode::RolledBack));
+    behind.ask(Purpose::Pull).unwrap();
+    Client::new(&second, folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
+    assert_eq!(code(&behind.ask(Purpose::Pull)), Some(TrustCode::RolledBack));
+    assert_eq!(code(&Client::new(&Server::files(old), folder.path(), |_| ()).ask(Purpose::Pull)), Some(TrustCode::RolledBack));
     // Many at once, on first use: none fails for the others' sake.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Client::new(&second, &path, |_| ()).ask(Urgency::Pull))).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Client::new(&second, &path, |_| ()).ask(Purpose::Pull))).collect();
         for thread in threads {
             thread.join().unwrap().unwrap();
         }
@@ -1536,13 +1536,13 @@ fn a_gate_knows_what_a_command_beside_it_has_seen_whatever_the_times_of_their_ch
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (Server::files(old), Server::files(new));
     let gate = Client::new(&first, folder.path(), |_| ());
-    gate.ask(Urgency::Pull).unwrap();
-    Client::new(&second, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(1)).unwrap();
+    gate.ask(Purpose::Pull).unwrap();
+    Client::new(&second, folder.path(), |_| ()).ask_at(Purpose::Pull, minutes(1)).unwrap();
     // The server goes back to what the gate knows to the letter. Some of these checks write, others do not.
     for after in [2, 4, 8, 16] {
-        assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(after))), Some(TrustCode::RolledBack), "{after}");
+        assert_eq!(code(&gate.ask_at(Purpose::Pull, minutes(after))), Some(TrustCode::RolledBack), "{after}");
     }
-    let asked = |server: &Server, after| code(&Client::new(server, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(after)));
+    let asked = |server: &Server, after| code(&Client::new(server, folder.path(), |_| ()).ask_at(Purpose::Pull, minutes(after)));
     assert_eq!(asked(&first, 17), Some(TrustCode::RolledBack));
     assert_eq!(asked(&second, 18), None);
 }
@@ -1564,17 +1564,17 @@ fn what_a_command_writes_during_a_check_of_the_gate_is_built_on_even_if_its_cloc
         file(&old, seen)
     });
     let gate = Client::new(&first, folder.path(), |_| ());
-    gate.ask(Urgency::Pull).unwrap();
-    gate.ask_at(Urgency::Pull, minutes(4)).unwrap();
+    gate.ask(Purpose::Pull).unwrap();
+    gate.ask_at(Purpose::Pull, minutes(4)).unwrap();
     let path = folder.path().to_owned();
     *command.lock().unwrap() = Some(Box::new(move || {
-        Client::new(&second, &path, |_| ()).ask_at(Urgency::Pull, minutes(3)).unwrap();
+        Client::new(&second, &path, |_| ()).ask_at(Purpose::Pull, minutes(3)).unwrap();
     }));
     for after in [10, 16] {
-        assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(after))), Some(TrustCode::RolledBack), "{after}");
+        assert_eq!(code(&gate.ask_at(Purpose::Pull, minutes(after))), Some(TrustCode::RolledBack), "{after}");
     }
     let fresh = Client::new(&first, folder.path(), |_| ());
-    assert_eq!(code(&fresh.ask_at(Urgency::Pull, minutes(17))), Some(TrustCode::RolledBack));
+    assert_eq!(code(&fresh.ask_at(Purpose::Pull, minutes(17))), Some(TrustCode::RolledBack));
 }
 
 #[test]
@@ -1582,17 +1582,17 @@ fn a_withdrawal_that_a_command_saw_counts_for_the_gate_in_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let (files, server) = changing();
     let gate = Client::new(&server, folder.path(), |_| ());
-    gate.ask(Urgency::Pull).unwrap();
+    gate.ask(Purpose::Pull).unwrap();
     *files.lock().unwrap() = None;
-    assert!(gate.ask_at(Urgency::Run, minutes(1)).is_ok());
+    assert!(gate.ask_at(Purpose::Run, minutes(1)).is_ok());
     let gone = Server::files(Files::new());
-    let command = Client::new(&gone, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(2));
+    let command = Client::new(&gone, folder.path(), |_| ()).ask_at(Purpose::Pull, minutes(2));
     assert_eq!(code(&command), Some(TrustCode::Withdrawn));
-    assert_eq!(code(&gate.ask_at(Urgency::Run, minutes(3))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Purpose::Run, minutes(3))), Some(TrustCode::Withdrawn));
     // And a newer good one makes it good again, also without the server.
     let back = Server::files(good());
-    Client::new(&back, folder.path(), |_| ()).ask_at(Urgency::Pull, minutes(4)).unwrap();
-    assert!(gate.ask_at(Urgency::Run, minutes(5)).is_ok());
+    Client::new(&back, folder.path(), |_| ()).ask_at(Purpose::Pull, minutes(4)).unwrap();
+    assert!(gate.ask_at(Purpose::Run, minutes(5)).is_ok());
 }
 
 #[test]
@@ -1600,29 +1600,29 @@ fn a_withdrawal_that_could_not_be_written_is_written_at_the_next_check() {
     let folder = tempfile::tempdir().unwrap();
     let (files, server) = changing();
     let gate = Client::new(&server, folder.path(), |_| ());
-    gate.ask(Urgency::Pull).unwrap();
+    gate.ask(Purpose::Pull).unwrap();
     let lock = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let lock = lock.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "lock")).unwrap();
     let held = std::fs::OpenOptions::new().write(true).open(lock).unwrap();
     held.lock().unwrap();
     *files.lock().unwrap() = Some(Files::new());
-    assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(1))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Purpose::Pull, minutes(1))), Some(TrustCode::Withdrawn));
     drop(held);
-    assert_eq!(code(&gate.ask_at(Urgency::Pull, minutes(2))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Purpose::Pull, minutes(2))), Some(TrustCode::Withdrawn));
     // Another process finds it, while nobody can be asked.
     *files.lock().unwrap() = None;
     let next = Client::new(&server, folder.path(), |_| ());
-    assert_eq!(code(&next.ask_at(Urgency::Run, minutes(3))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&next.ask_at(Purpose::Run, minutes(3))), Some(TrustCode::Withdrawn));
 }
 
 #[test]
 fn an_answer_that_breaks_off_is_no_outage() {
     let folder = tempfile::tempdir().unwrap();
-    Client::new(&Server::files(good()), folder.path(), |_| ()).ask(Urgency::Pull).unwrap();
+    Client::new(&Server::files(good()), folder.path(), |_| ()).ask(Purpose::Pull).unwrap();
     let cut = Server::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"signed\":".to_vec()));
     let client = Client::new(&cut, folder.path(), |_| ());
-    for urgency in [Urgency::Pull, Urgency::Run] {
-        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::Busy), "{urgency:?}");
+    for purpose in [Purpose::Pull, Purpose::Run] {
+        assert_eq!(code(&client.ask(purpose)), Some(TrustCode::Busy), "{purpose:?}");
     }
 }
 
@@ -1648,14 +1648,14 @@ fn what_did_not_change_is_read_from_the_disk_and_what_is_gone_from_there_is_aske
     };
     *files.lock().unwrap() = publish();
     let gate = Client::new(&server, folder.path(), |_| ());
-    gate.ask(Urgency::Pull).unwrap();
+    gate.ask(Purpose::Pull).unwrap();
     let path = state();
     let first = std::fs::read(&path).unwrap();
     assert_eq!(asked(), 1);
     *files.lock().unwrap() = publish();
-    gate.ask_at(Urgency::Pull, minutes(1)).unwrap();
+    gate.ask_at(Purpose::Pull, minutes(1)).unwrap();
     // And where only the time of the check is written.
-    gate.ask_at(Urgency::Pull, minutes(10)).unwrap();
+    gate.ask_at(Purpose::Pull, minutes(10)).unwrap();
     assert_eq!(asked(), 1);
 
     let changed = {
@@ -1677,14 +1677,14 @@ fn what_did_not_change_is_read_from_the_disk_and_what_is_gone_from_there_is_aske
             if is_new {
                 *files.lock().unwrap() = publish();
             }
-            gate.ask_at(Urgency::Pull, minutes(after)).unwrap();
+            gate.ask_at(Purpose::Pull, minutes(after)).unwrap();
             assert_eq!(asked(), before + 1, "{what}, {is_new}");
             // It is whole again: another process goes on it, without the server.
             let good = files.lock().unwrap().take();
             let again = Client::new(&server, folder.path(), |_| ());
-            assert!(again.ask_at(Urgency::Run, minutes(after)).is_ok(), "{what}, {is_new}");
+            assert!(again.ask_at(Purpose::Run, minutes(after)).is_ok(), "{what}, {is_new}");
             *files.lock().unwrap() = good;
-            gate.ask_at(Urgency::Pull, minutes(after + 1)).unwrap();
+            gate.ask_at(Purpose::Pull, minutes(after + 1)).unwrap();
             assert_eq!(asked(), before + 1, "{what}, {is_new}");
             after += 20;
         }
@@ -1692,8 +1692,8 @@ fn what_did_not_change_is_read_from_the_disk_and_what_is_gone_from_there_is_aske
     // What the server took back is not asked for in their place.
     std::fs::remove_file(&path).unwrap();
     *files.lock().unwrap() = Some(Files::new());
-    assert_eq!(code(&gate.ask_at(Urgency::Run, minutes(after))), Some(TrustCode::Withdrawn));
-    assert_eq!(code(&gate.ask_at(Urgency::Run, minutes(after + 1))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Purpose::Run, minutes(after))), Some(TrustCode::Withdrawn));
+    assert_eq!(code(&gate.ask_at(Purpose::Run, minutes(after + 1))), Some(TrustCode::Withdrawn));
 }
 
 #[test]
@@ -1707,16 +1707,16 @@ fn where_nothing_can_be_written_what_did_not_change_is_still_in_memory() {
     let (files, server) = changing();
     *files.lock().unwrap() = Some(repo.publish());
     let gate = Client::new(&server, &place, |_| ());
-    gate.ask(Urgency::Pull).unwrap();
+    gate.ask(Purpose::Pull).unwrap();
     for role in ["targets", "snapshot", "timestamp"] {
         repo.role(role)["version"] = json!(2);
     }
     *files.lock().unwrap() = Some(repo.publish());
-    gate.ask_at(Urgency::Pull, minutes(1)).unwrap();
+    gate.ask_at(Purpose::Pull, minutes(1)).unwrap();
     assert_eq!(server.paths().iter().filter(|path| path.contains("targets/releases.")).count(), 1);
     // And is written as soon as that can be.
     std::fs::remove_file(&place).unwrap();
-    gate.ask_at(Urgency::Pull, minutes(2)).unwrap();
+    gate.ask_at(Purpose::Pull, minutes(2)).unwrap();
     *files.lock().unwrap() = None;
-    assert!(Client::new(&server, &place, |_| ()).ask_at(Urgency::Run, minutes(3)).is_ok());
+    assert!(Client::new(&server, &place, |_| ()).ask_at(Purpose::Run, minutes(3)).is_ok());
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use img_authz::trust::notary::RequiredSigners;
-use img_authz::trust::{Question, TrustCode, Urgency};
+use img_authz::trust::{Purpose, Question, TrustCode};
 use serde_json::json;
 
 use crate::trust_repo::*;
@@ -22,9 +22,9 @@ fn two_signers() -> Repo {
 /// The answers by tag and by digest, as for a pull; and again, as for a start, while the server is gone. All must end alike.
 fn ends(repo: &Repo, rules: &str) -> Result<Vec<String>, (TrustCode, String)> {
     let folder = tempfile::tempdir().unwrap();
-    let asked = |client: &Client, question: Question, urgency: Urgency| {
+    let asked = |client: &Client, question: Question, purpose: Purpose| {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-        let answer = client.runtime.block_on(client.notary.vouch(&GUN.parse().unwrap(), &question, urgency, now(), deadline));
+        let answer = client.runtime.block_on(client.notary.vouch(&GUN.parse().unwrap(), &question, purpose, now(), deadline));
         answer.map(|vouch| vouch.signers().to_vec()).map_err(|error| (error.code, error.message))
     };
     let questions = || [Question::Tag("1.0".parse().unwrap()), Question::AnyOf(vec![digest("one").parse().unwrap()])];
@@ -32,14 +32,14 @@ fn ends(repo: &Repo, rules: &str) -> Result<Vec<String>, (TrustCode, String)> {
     {
         let server = Server::files(repo.publish());
         let client = Client::new(&server, folder.path(), |config| config.require = RequiredSigners::read(rules).unwrap());
-        answers.extend(questions().map(|question| asked(&client, question, Urgency::Pull)));
+        answers.extend(questions().map(|question| asked(&client, question, Purpose::Pull)));
     }
     let gone = Server::files(Files::new());
     let offline = Client::new(&gone, folder.path(), |config| {
         config.source = "https://localhost:1".into();
         config.require = RequiredSigners::read(rules).unwrap();
     });
-    answers.extend(questions().map(|question| asked(&offline, question, Urgency::Run)));
+    answers.extend(questions().map(|question| asked(&offline, question, Purpose::Run)));
     for answer in &answers {
         let code = |answer: &Result<_, (TrustCode, _)>| answer.as_ref().map_err(|(code, _)| *code).err();
         assert_eq!(code(answer), code(&answers[0]), "{rules}");
@@ -181,12 +181,12 @@ fn a_signer_taken_away_counts_at_the_next_check() {
     let server = Server::start(move |seen| crate::trust_server::file(&shared.lock().unwrap(), seen));
     let folder = tempfile::tempdir().unwrap();
     let client = Client::new(&server, folder.path(), |config| config.require = RequiredSigners::read("*=bob").unwrap());
-    assert!(client.ask(Urgency::Run).is_ok());
+    assert!(client.ask(Purpose::Run).is_ok());
     repo.role("targets")["delegations"]["roles"].as_array_mut().unwrap().remove(2);
     repo.signed.remove("targets/bob");
     repo.bump();
     *files.lock().unwrap() = repo.publish();
-    for urgency in [Urgency::Pull, Urgency::Run] {
-        assert_eq!(code(&client.ask(urgency)), Some(TrustCode::SignerMissing));
+    for purpose in [Purpose::Pull, Purpose::Run] {
+        assert_eq!(code(&client.ask(purpose)), Some(TrustCode::SignerMissing));
     }
 }

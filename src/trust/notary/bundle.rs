@@ -26,7 +26,7 @@ const CHAIN_TIMES: u32 = 3;
 
 /// Whether a bundle carries the roots before the one in use: a host that knows but an old one needs them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Earlier {
+pub enum RootHistory {
     /// Fetched from the server.
     Fetched,
     /// Left out: nobody is asked.
@@ -57,7 +57,11 @@ pub struct Exported {
 
 impl Notary {
     /// What is kept of these repositories as one file, for [`Notary::import`] elsewhere. Only what verifies is exported.
-    pub async fn export(&self, repositories: &[Repository], earlier: Earlier) -> Result<(Vec<u8>, Vec<Exported>), TrustError> {
+    pub async fn export(
+        &self,
+        repositories: &[Repository],
+        earlier: RootHistory,
+    ) -> Result<(Vec<u8>, Vec<Exported>), TrustError> {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
             let entry = self.inner.entry(repository);
@@ -85,7 +89,7 @@ impl Notary {
             let mut stored = Stored { seen, checked: seen, ..stored };
             let root = knowledge.root_version();
             let mut oldest_root = root;
-            if let (Some(session), Earlier::Fetched) = (&self.inner.session, earlier) {
+            if let (Some(session), RootHistory::Fetched) = (&self.inner.session, earlier) {
                 let server = Earliest(Server {
                     session: Arc::clone(session),
                     credentials: Arc::clone(&self.inner.credentials),

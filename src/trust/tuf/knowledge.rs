@@ -55,7 +55,7 @@ pub struct Knowledge {
 
 /// A yes: the digest, and on whose word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Yes {
+pub struct SignedTag {
     /// The digest.
     pub digest: Digest,
     /// Tags it is vouched for under; of many some.
@@ -303,13 +303,13 @@ impl Knowledge {
 
     /// Which digest a tag has, on docker's terms: `targets/releases`, else `targets`, and nothing else. `require` names
     /// delegations that must agree.
-    pub fn tag(&self, tag: &Tag, require: &[RoleName], now: Timestamp) -> Result<Yes, Refusal> {
+    pub fn tag(&self, tag: &Tag, require: &[RoleName], now: Timestamp) -> Result<SignedTag, Refusal> {
         self.base_in_date(now)?;
         self.judge(tag, require, now, NAMED)
     }
 
     /// Whether one of these digests is vouched for under any tag.
-    pub fn any_of(&self, digests: &[Digest], require: &[RoleName], now: Timestamp) -> Result<Yes, Refusal> {
+    pub fn any_of(&self, digests: &[Digest], require: &[RoleName], now: Timestamp) -> Result<SignedTag, Refusal> {
         self.base_in_date(now)?;
         self.with_index(require, |index| {
             let at = now.max(self.seen);
@@ -363,13 +363,13 @@ impl Knowledge {
     }
 
     /// The answer about a tag, with so many signers named.
-    pub(super) fn judge(&self, tag: &Tag, require: &[RoleName], now: Timestamp, named: usize) -> Result<Yes, Refusal> {
+    pub(super) fn judge(&self, tag: &Tag, require: &[RoleName], now: Timestamp, named: usize) -> Result<SignedTag, Refusal> {
         let now = now.max(self.seen);
         let (digest, role, until) = self.ruled(tag, require, now)?;
         let signers = self.with_index(require, |index| {
             index.signers(self.roles.accepted(), tag, now).take(named).map(str::to_owned).collect::<Vec<String>>()
         });
-        Ok(Yes { digest, tags: vec![tag.clone()], role, signers, expires: until.min(self.expires()) })
+        Ok(SignedTag { digest, tags: vec![tag.clone()], role, signers, expires: until.min(self.expires()) })
     }
 
     /// Which digest a tag has, in which role, and until when the roles behind that hold.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Entry, Inner, Notary, StateDir, Urgency, lock};
+use super::{Entry, Inner, Notary, Purpose, StateDir, lock};
 use crate::trust::asking::FLIGHTS;
 use crate::trust::tuf::Knowledge;
 
@@ -85,7 +85,7 @@ impl Inner {
         due.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
         for (_, entry) in due.into_iter().take(room) {
             lock(&entry.now).tried = Some(Instant::now());
-            self.flight(&entry, Urgency::Pull, now);
+            self.flight(&entry, Purpose::Pull, now);
         }
     }
 
@@ -104,7 +104,7 @@ impl Inner {
             let read = tokio::task::spawn_blocking(move || StateDir::read_path(&path)).await;
             let Ok(read) = read else { continue };
             let begun = Instant::now();
-            kept.push(self.standing(read).await.into());
+            kept.push(self.status(read).await.into());
             // Whoever waits for the place has it while this rests.
             drop(share);
             // Decisions come first: as long a rest as the work took, and a while more where somebody waits.
@@ -122,19 +122,19 @@ impl Inner {
     /// Says in the log what expires, once a day for each repository.
     fn warn(&self, warned: &mut HashMap<Arc<str>, Instant>, now: Timestamp) {
         warned.retain(|_, at| at.elapsed() < WARN_AGAIN);
-        for outlook in self.outlooks(Knowledge::expiries) {
-            let soon: Vec<String> = outlook.soon(now).map(ToString::to_string).collect();
-            if soon.is_empty() || warned.contains_key(&outlook.repository) {
+        for one in self.repository_stats(Knowledge::expiries) {
+            let soon: Vec<String> = one.soon(now).map(ToString::to_string).collect();
+            if soon.is_empty() || warned.contains_key(&one.repository) {
                 continue;
             }
-            let (repository, expires) = (&*outlook.repository, soon.join(", "));
-            let what = match (self.session.is_some(), outlook.is_renewed) {
+            let (repository, expires) = (&*one.repository, soon.join(", "));
+            let what = match (self.session.is_some(), one.is_renewed) {
                 (true, true) => "trust data expires soon; its owner must sign again",
                 (true, false) => "trust data expires soon, and the Notary server is not there to renew it",
                 (false, _) => "imported trust data expires soon; import a newer bundle",
             };
             tracing::warn!(repository, expires, "{what}");
-            warned.insert(outlook.repository, Instant::now());
+            warned.insert(one.repository, Instant::now());
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::trust::tuf::{Expiry, Knowledge, Stored, load};
 
 /// One line of `trust status`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Standing {
+pub struct RepositoryStatus {
     /// The repository.
     pub repository: String,
     /// When the server was last asked with success.
@@ -37,18 +37,18 @@ pub struct Standing {
 
 impl Notary {
     /// All repositories kept on disk, and when their files expire.
-    pub async fn standings(&self) -> Vec<Standing> {
-        let mut standings = Vec::new();
+    pub async fn statuses(&self) -> Vec<RepositoryStatus> {
+        let mut statuses = Vec::new();
         for path in self.inner.state.paths() {
-            standings.push(self.inner.standing(StateDir::read_path(&path)).await);
+            statuses.push(self.inner.status(StateDir::read_path(&path)).await);
         }
-        let key = |standing: &Standing| (standing.first().map(|first| first.expires), standing.repository.clone());
-        standings.sort_by_cached_key(key);
-        standings
+        let key = |status: &RepositoryStatus| (status.first().map(|first| first.expires), status.repository.clone());
+        statuses.sort_by_cached_key(key);
+        statuses
     }
 }
 
-impl Standing {
+impl RepositoryStatus {
     /// What somebody must sign again first. What a server signs it renews when it is asked; where there is none, all counts.
     #[must_use]
     pub fn first(&self) -> Option<&Expiry> {
@@ -84,11 +84,11 @@ impl Standing {
 
 impl Inner {
     /// What is kept of one repository, verified for looking at.
-    pub(super) async fn standing(&self, read: Result<(Stored, Option<Bad>), (String, String)>) -> Standing {
+    pub(super) async fn status(&self, read: Result<(Stored, Option<Bad>), (String, String)>) -> RepositoryStatus {
         let (stored, bad) = match read {
             Ok(read) => read,
             Err((repository, why)) => {
-                return Standing {
+                return RepositoryStatus {
                     repository,
                     checked: Timestamp::UNIX_EPOCH,
                     seen: Timestamp::UNIX_EPOCH,
@@ -107,7 +107,7 @@ impl Inner {
         let damaged = known.as_ref().err().map(|why| (TrustCode::Misconfigured, why.clone()));
         let refused = damaged.or(bad.map(|bad| (bad.error.code, bad.error.message)));
         let (code, fault) = refused.map(|(code, why)| (code.as_str(), why)).unzip();
-        Standing {
+        RepositoryStatus {
             repository: stored.repository.clone(),
             checked: stored.checked,
             seen: stored.seen,

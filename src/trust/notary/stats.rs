@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Inner, Miss, Outcome, Standing, lock};
-use crate::trust::Figures;
+use super::{Inner, Miss, Outcome, RepositoryStatus, lock};
+use crate::trust::Stats;
 use crate::trust::tuf::{Expiry, Knowledge, RoleKind};
 
 /// What is counted.
@@ -16,7 +16,7 @@ pub(super) struct Tally {
     last_good: Option<Timestamp>,
     is_reachable: Option<bool>,
     /// Repositories that nobody asks about, as they were found on disk.
-    kept: Vec<Outlook>,
+    kept: Vec<RepositoryStats>,
 }
 
 impl Tally {
@@ -35,14 +35,14 @@ impl Tally {
     }
 
     /// What was found on disk.
-    pub(super) fn found(&mut self, kept: Vec<Outlook>) {
+    pub(super) fn found(&mut self, kept: Vec<RepositoryStats>) {
         self.kept = kept;
     }
 }
 
-/// A repository, as far as its figures go.
+/// A repository, as far as its stats go.
 #[derive(Debug, Clone)]
-pub(super) struct Outlook {
+pub(super) struct RepositoryStats {
     pub(super) repository: Arc<str>,
     roles: Arc<[Expiry]>,
     /// Whether the server is there to renew what it signs; with one that nobody asks about that does not show.
@@ -50,23 +50,23 @@ pub(super) struct Outlook {
     is_refused: bool,
 }
 
-impl From<Standing> for Outlook {
+impl From<RepositoryStatus> for RepositoryStats {
     /// Of what nobody asks about, the first of each kind of role to expire is enough: there may be ten thousand repositories, of
     /// a thousand roles each.
-    fn from(standing: Standing) -> Self {
-        let mut roles = standing.roles;
+    fn from(status: RepositoryStatus) -> Self {
+        let mut roles = status.roles;
         let mut kinds = HashSet::new();
         roles.retain(|expiry| kinds.insert(expiry.kind));
         Self {
-            repository: standing.repository.into(),
+            repository: status.repository.into(),
             roles: roles.into(),
-            is_renewed: standing.is_renewed,
-            is_refused: standing.fault.is_some(),
+            is_renewed: status.is_renewed,
+            is_refused: status.fault.is_some(),
         }
     }
 }
 
-impl Outlook {
+impl RepositoryStats {
     /// The roles whose expiry matters, of which some expire soon.
     pub(super) fn soon(&self, now: Timestamp) -> impl Iterator<Item = &Expiry> {
         self.roles.iter().filter(move |expiry| expiry.matters(self.is_renewed) && expiry.is_soon(now))
@@ -85,49 +85,49 @@ impl Outlook {
 
 impl Inner {
     /// All repositories in memory, with these expiries of theirs, and those on disk that were found beside them.
-    pub(super) fn outlooks(&self, expiries: fn(&Knowledge) -> Vec<Expiry>) -> Vec<Outlook> {
+    pub(super) fn repository_stats(&self, expiries: fn(&Knowledge) -> Vec<Expiry>) -> Vec<RepositoryStats> {
         let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
         let mut all = Vec::new();
         for entry in entries {
             let remembered = lock(&entry.now);
             let Some(known) = &remembered.known else { continue };
-            all.push(Outlook {
+            all.push(RepositoryStats {
                 repository: entry.repository.as_str().into(),
                 roles: expiries(&known.knowledge).into(),
                 is_renewed: self.session.is_some() && !remembered.is_missed,
                 is_refused: remembered.refused.is_some(),
             });
         }
-        let here: HashSet<Arc<str>> = all.iter().map(|outlook: &Outlook| Arc::clone(&outlook.repository)).collect();
+        let here: HashSet<Arc<str>> = all.iter().map(|repository: &RepositoryStats| Arc::clone(&repository.repository)).collect();
         let tally = lock(&self.tally);
         all.extend(tally.kept.iter().filter(|kept| !here.contains(&kept.repository)).cloned());
         all
     }
 
-    pub(super) fn figures(&self, now: Timestamp) -> Figures {
-        let mut figures = {
+    pub(super) fn stats(&self, now: Timestamp) -> Stats {
+        let mut stats = {
             let tally = lock(&self.tally);
-            Figures {
+            Stats {
                 checks: tally.checks.clone(),
                 last_good: tally.last_good,
                 is_reachable: tally.is_reachable,
-                ..Figures::default()
+                ..Stats::default()
             }
         };
         for state in ["good", "expiring", "expired", "refused"] {
-            figures.repositories.insert(state, 0);
+            stats.repositories.insert(state, 0);
         }
         // The serving thread asks: of the roles of a kind the first is enough, however many there are.
-        for outlook in self.outlooks(Knowledge::first_expiries) {
-            *figures.repositories.entry(outlook.state(now)).or_default() += 1;
+        for repository in self.repository_stats(Knowledge::first_expiries) {
+            *stats.repositories.entry(repository.state(now)).or_default() += 1;
             for kind in RoleKind::ALL {
-                let first = outlook.roles.iter().find(|expiry| expiry.kind == kind && expiry.matters(outlook.is_renewed));
+                let first = repository.roles.iter().find(|expiry| expiry.kind == kind && expiry.matters(repository.is_renewed));
                 let Some(first) = first else { continue };
-                let least = figures.expires.entry(kind.as_str()).or_insert(first.expires);
+                let least = stats.expires.entry(kind.as_str()).or_insert(first.expires);
                 *least = first.expires.min(*least);
             }
         }
-        figures
+        stats
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
             kind: if index.is_multiple_of(2) { RoleKind::Delegation } else { RoleKind::Root },
             expires: now,
         };
-        let standing = Standing {
+        let status = RepositoryStatus {
             repository: "r.example/a".to_owned(),
             checked: now,
             seen: now,
@@ -153,8 +153,8 @@ mod tests {
             fault: None,
             code: None,
         };
-        let outlook = Outlook::from(standing);
-        assert_eq!(outlook.roles.iter().map(|expiry| expiry.role.as_str()).collect::<Vec<_>>(), ["targets/0", "targets/1"]);
-        assert_eq!(outlook.state(now), "expired");
+        let repository = RepositoryStats::from(status);
+        assert_eq!(repository.roles.iter().map(|expiry| expiry.role.as_str()).collect::<Vec<_>>(), ["targets/0", "targets/1"]);
+        assert_eq!(repository.state(now), "expired");
     }
 }
