@@ -800,10 +800,18 @@ fn manner_of(rules: &Rules, found: Found) -> Manner {
 
 fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
     match rules {
-        Rules::Good { policy, .. } => {
-            let is_known = policy::needs(policy, intent) == Needs::Nothing;
-            is_known.then(|| policy::decide(policy, intent, &Facts::default()))
-        }
+        Rules::Good { policy, .. } => match policy::needs(policy, intent) {
+            Needs::Nothing => Some(policy::decide(policy, intent, &Facts::default())),
+            // A rule that would say otherwise a moment later has said no.
+            Needs::Refused(reason) => Some(Verdict::refusing(reason, policy.mode)),
+            Needs::Named(_)
+            | Needs::Held(_)
+            | Needs::Container(_)
+            | Needs::Service { .. }
+            | Needs::Rollback(_)
+            | Needs::Plugin(_)
+            | Needs::OwnAddresses => None,
+        },
         Rules::Faulty { fault, posture } => Some(policy::decide_without_policy(fault, *posture, intent)),
     }
 }

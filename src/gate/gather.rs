@@ -74,6 +74,7 @@ impl Asking<'_> {
         let owned = |names: &[&ImageName]| names.iter().map(|name| (*name).clone()).collect();
         match needs {
             Needs::Nothing => Ok(Facts::default()),
+            Needs::Refused(reason) => Err(reason.clone()),
             Needs::Named(reference) => self.by_name(std::slice::from_ref(reference)).await,
             Needs::Held(names) => self.on_host(owned(names), &[]).await,
             Needs::Container(container) => self.start(container).await,

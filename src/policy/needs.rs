@@ -1,6 +1,6 @@
 //! What has to be found out about a call before it can be decided.
 
-use super::{Policy, Posture, rules};
+use super::{Policy, Posture, Reason, rules};
 use crate::image::{ImageName, Reference};
 use crate::request::{Intent, PluginCall, Pull, Pulled, Service};
 
@@ -9,6 +9,8 @@ use crate::request::{Intent, PluginCall, Pull, Pulled, Service};
 pub enum Needs<'i> {
     /// Nothing: policy and call alone decide.
     Nothing,
+    /// Nothing: a rule refuses it.
+    Refused(Reason),
     /// Who vouches for this name. What the host holds does not matter: a pull replaces it.
     Named(Reference),
     /// What the host holds under these names, and who vouches for it.
@@ -33,8 +35,8 @@ pub enum Needs<'i> {
 /// What has to be found out about a call before [`super::decide()`] can say more than no.
 #[must_use]
 pub fn needs<'i>(policy: &Policy, intent: &'i Intent) -> Needs<'i> {
-    if rules::of(policy).any(|rule| rule.forbids(policy, intent).is_some()) {
-        return Needs::Nothing;
+    if let Some(reason) = rules::of(policy).find_map(|rule| rule.forbids(policy, intent)) {
+        return Needs::Refused(reason);
     }
     match intent {
         Intent::Pull(pull) => Needs::Named(named(pull)),

@@ -24,7 +24,7 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// Why a call may not pass, as far as policy and intent alone say so. Asked first, and before anything is found out.
     fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason>;
 
-    /// Why it may not pass, by what was found out. Not asked about calls that need no facts ([`super::needs()`]).
+    /// Why it may not pass, by what was found out. Of calls that need no facts ([`super::needs()`]) that is nothing: the default.
     fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
         let _ = (policy, intent, facts);
         None

@@ -178,6 +178,7 @@ fn lockdown_needs_someone_who_vouches() {
 fn says(policy: &Policy, intent: &Intent) -> &'static str {
     match (needs(policy, intent), decide(policy, intent, &Facts::default())) {
         (Needs::Nothing, Verdict::Allow(_)) => "allow",
+        (Needs::Refused(said), Verdict::Deny(reason)) if said == reason => reason.code(),
         (Needs::Nothing, Verdict::WouldDeny(reason) | Verdict::Deny(reason)) => reason.code(),
         (_, Verdict::WouldDeny(_) | Verdict::Deny(_)) => "facts",
         (needed, Verdict::Allow(_)) => panic!("passes without {needed:?}"),

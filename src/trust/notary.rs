@@ -932,7 +932,7 @@ impl Inner {
             let stored = Stored { checked: known.since, ..known.knowledge.stored() };
             match self.keep(entry, stored, Some(bad), base).await {
                 Kept::Moved => return Ok(None),
-                // It counts in memory; where nothing is kept there is nothing that a restart could bring back.
+                // It counts in memory, and is noted on disk also where files are gone from there.
                 Kept::Done(_) | Kept::Failed | Kept::Lost => {}
             }
         }
@@ -953,7 +953,10 @@ impl Inner {
                 Kept::Done(Base { edition: Some(edition), ..base })
             }
             Ok(Written::Moved) => Kept::Moved,
-            Ok(Written::Lost) => {
+            Ok(written @ (Written::Lost | Written::Noted(_))) => {
+                if let Written::Noted(edition) = written {
+                    lock(&entry.now).base.edition = Some(edition);
+                }
                 let repository = entry.repository.as_str();
                 tracing::warn!(
                     repository,

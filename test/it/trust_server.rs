@@ -1367,8 +1367,8 @@ fn the_log_warns_of_what_expires_once_a_day() {
             pass(3).await;
             assert_eq!(log.count(WARNING), 2 * warnings, "the next day");
             let stats = notary.stats(now()).unwrap();
-            let state = if warnings > 0 { "expiring" } else { "good" };
-            assert_eq!(stats.repositories[state], 1, "{stats:?}");
+            let expected_state = if warnings > 0 { "expiring" } else { "good" };
+            assert_eq!(stats.repositories[expected_state], 1, "{stats:?}");
             let expected = if warnings > 0 { "2030-06-20T00:00:00Z" } else { LATER };
             assert_eq!(stats.expires["targets"], expected.parse().unwrap());
             // The server's own files matter only where it does not renew them.

@@ -240,7 +240,7 @@ impl Inner {
                     return Ok(());
                 }
                 Ok(Written::Moved) => self.read(entry, &share).await?,
-                Ok(Written::Lost) => lock(&entry.now).on_disk = OnDisk::Lost,
+                Ok(Written::Lost | Written::Noted(_)) => lock(&entry.now).on_disk = OnDisk::Lost,
                 Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
             }
         }

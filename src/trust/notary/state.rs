@@ -112,6 +112,8 @@ pub(super) enum Written {
     Moved,
     /// Files that should be there are not, so that nothing was written.
     Lost,
+    /// The same, but the bad answer and the versions seen were: beside what stands there, or alone, which does not load and refuses.
+    Noted(Edition),
 }
 
 impl StateDir {
@@ -209,24 +211,30 @@ impl StateDir {
             return Ok(Written::Moved);
         }
         let (there, is_damaged) = match (self.read(&stored.repository), base.edition) {
-            (Read::Kept(there, _, edition), Some(base)) if edition == base => (there.files, false),
+            (Read::Kept(there, _, edition), Some(base)) if edition == base => (Some(there), false),
             (Read::Kept(..), _) => return Ok(Written::Moved),
             (Read::Failed(why), _) => return Err(format!("`{}`: {why}", path.display())),
             // What is in memory was verified and built on what stood here.
-            (Read::Damaged(_), Some(_)) => (BTreeMap::new(), true),
+            (Read::Damaged(_), Some(_)) => (None, true),
             // The reader says what that means: nobody begins anew over it.
             (Read::Damaged(_), None) => return Ok(Written::Moved),
-            (Read::Nothing, _) => (BTreeMap::new(), false),
+            (Read::Nothing, _) => (None, false),
         };
-        let Some(stored) = stored.whole(&there) else { return Ok(Written::Lost) };
-        drop(there);
+        let none = BTreeMap::new();
+        let files = there.as_ref().map_or(&none, |there| &there.files);
+        let (stored, is_whole) = match (stored.clone().whole(files), bad) {
+            (Some(whole), _) => (whole, true),
+            (None, None) => return Ok(Written::Lost),
+            // What the server took back stays so after a restart, whatever became of the files.
+            (None, Some(_)) => (stored.noted(there.as_ref()), false),
+        };
         let (bytes, edition) = encode(&stored, bad);
         if is_damaged {
             set_aside(&path);
         }
         let new = self.file(&stored.repository, "new");
         replace(&new, &path, &bytes).map_err(|error| format!("`{}`: {error}", path.display()))?;
-        Ok(Written::Done(edition))
+        Ok(if is_whole { Written::Done(edition) } else { Written::Noted(edition) })
     }
 
     /// Whether one more repository of so many bytes may be kept.
@@ -546,12 +554,23 @@ mod tests {
         let Ok(Written::Done(second)) = state.write(next(b"tags"), None, on(edition)) else { panic!("not written") };
         one.files.insert("root".to_owned(), Arc::from(&b"new"[..]));
         assert!(matches!(state.read("r.example/a"), Read::Kept(same, ..) if same == one));
+        // A bad answer is noted all the same, with the highest versions seen, beside what stands there.
+        let bad = Bad { error: TrustError::new(TrustCode::Withdrawn, "gone"), at: one.checked };
+        let mut above = next(b"tagS");
+        above.floors.insert("targets".to_owned(), StoredFloor { version: 9, content: [9; 32] });
+        let Ok(Written::Noted(second)) = state.write(above, Some(&bad), on(second)) else { panic!("not noted") };
+        let Read::Kept(noted, Some(_), _) = state.read("r.example/a") else { panic!("not read") };
+        assert_eq!((&noted.files, noted.floors["targets"].version), (&one.files, 9));
         // What is damaged is left to who has all of it.
         let path = state.file("r.example/a", "state");
         std::fs::write(&path, "damaged").unwrap();
         assert_eq!(state.write(next(b"tags"), None, on(second)), Ok(Written::Lost));
         assert_eq!(std::fs::read(&path).unwrap(), b"damaged");
-        assert!(matches!(state.write(one, None, on(second)), Ok(Written::Done(_))));
+        // With a bad answer alone it is no state that loads: after a restart it refuses.
+        assert!(matches!(state.write(next(b"tags"), Some(&bad), on(second)), Ok(Written::Noted(_))));
+        assert!(matches!(state.read("r.example/a"), Read::Kept(noted, Some(_), _) if noted.files.is_empty()));
+        let Read::Kept(_, _, edition) = state.read("r.example/a") else { panic!("not read") };
+        assert!(matches!(state.write(one, None, on(edition)), Ok(Written::Done(_))));
     }
 
     #[test]

@@ -113,6 +113,26 @@ impl Stored {
         }
         Some(self)
     }
+
+    /// The versions seen of both, with the files of `there` alone.
+    #[must_use]
+    pub fn noted(self, there: Option<&Self>) -> Self {
+        let mut floors = self.floors;
+        for (role, theirs) in there.iter().flat_map(|there| &there.floors) {
+            let own = floors.entry(role.clone()).or_insert(*theirs);
+            if own.version < theirs.version {
+                *own = *theirs;
+            }
+        }
+        Self {
+            repository: self.repository,
+            files: there.map(|there| there.files.clone()).unwrap_or_default(),
+            kept: BTreeMap::new(),
+            floors,
+            seen: there.map_or(self.seen, |there| self.seen.max(there.seen)),
+            checked: there.map_or(self.checked, |there| there.checked),
+        }
+    }
 }
 
 impl Listed {
