@@ -47,13 +47,19 @@ if [[ -d $kept/state ]]; then
     [[ ! -e $root/plugins/$new/propagated-mount ]] || rmdir "$root/plugins/$new/propagated-mount"
     cp -a "$kept/state" "$root/plugins/$new/propagated-mount"
 fi
-# What this version does not know any more cannot be set.
-names=$($docker plugin inspect -f '{{range .Config.Env}}{{.Name}} {{end}}{{range .Config.Mounts}}{{.Name}} {{end}}' "$plugin")
+# What this version does not know any more cannot be set, nor what it fixes itself.
+names=$($docker plugin inspect -f '{{range .Config.Env}}{{if .Settable}}{{.Name}} {{end}}{{end}}{{range .Config.Mounts}}{{.Name}} {{end}}' \
+    "$plugin")
+fixed=$($docker plugin inspect -f '{{range .Config.Env}}{{if not .Settable}}{{.Name}} {{end}}{{end}}' "$plugin")
 known=() given=() dropped=()
 read -ra known <<< "$names"
 while IFS= read -r -d '' line; do
     name=${line%%=*}
-    if [[ " ${known[*]} " = *" ${name%.source} "* ]]; then given+=("$line"); else dropped+=("$name"); fi
+    if [[ " ${known[*]} " = *" ${name%.source} "* ]]; then
+        given+=("$line")
+    elif [[ " $fixed" != *" $name "* ]]; then
+        dropped+=("$name")
+    fi
 done < "$kept/settings"
 ((!${#given[@]})) || $docker plugin set "$plugin" "${given[@]}"
 ((!${#dropped[@]})) || echo "left out, this version has no such setting: ${dropped[*]}" >&2
