@@ -310,7 +310,7 @@ mod tests {
             peers.push(UnixStream::connect(&path).await.unwrap());
         }
         let mut anew = UnixStream::connect(&path).await.unwrap();
-        // A second for each four of them.
+        // Half a second for each four of them.
         assert!(is_answered(&mut anew).await);
         // Those that were idle the longest are gone.
         let ended = tokio::time::timeout(Duration::from_secs(5), peers[0].read_u8()).await.unwrap();

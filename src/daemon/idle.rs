@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// How long a connection is left alone. The daemon connects when it has a request; with many at once that is not read yet, or it goes
 /// over a connection that has become free, and this one is used a little later. What it had sent over one that is closed before its
 /// first answer it sends again without its body, which is refused.
-const LEFT_ALONE: Duration = Duration::from_secs(1);
+const LEFT_ALONE: Duration = Duration::from_millis(500);
 
 /// All connections that are idle now.
 #[derive(Clone, Default)]
