@@ -80,13 +80,15 @@ pub async fn serve(
     let mut stop = pin!(stop);
     loop {
         if slots.available_permits() == 0 {
+            // What has come over the others is read first.
+            tokio::task::yield_now().await;
             crowd.close_oldest();
         }
         let slot = tokio::select! {
             () = &mut stop => break,
             slot = Arc::clone(&slots).acquire_owned() => slot,
             // None has ended, and none was idle for long enough: another look.
-            () = tokio::time::sleep(Duration::from_millis(50)) => continue,
+            () = tokio::time::sleep(Duration::from_millis(20)) => continue,
         };
         let accepted = tokio::select! {
             () = &mut stop => break,
@@ -310,7 +312,7 @@ mod tests {
             peers.push(UnixStream::connect(&path).await.unwrap());
         }
         let mut anew = UnixStream::connect(&path).await.unwrap();
-        // Half a second for each four of them.
+        // A moment for each four of them.
         assert!(is_answered(&mut anew).await);
         // Those that were idle the longest are gone.
         let ended = tokio::time::timeout(Duration::from_secs(5), peers[0].read_u8()).await.unwrap();

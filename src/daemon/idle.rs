@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a connection is left alone. The daemon connects when it has a request; with many at once that is not read yet, or it goes
-/// over a connection that has become free, and this one is used a little later. What it had sent over one that is closed before its
-/// first answer it sends again without its body, which is refused.
-const LEFT_ALONE: Duration = Duration::from_millis(500);
+/// How long a new connection is left alone. The daemon connects when it has a request; with many at once that is not read yet. What it
+/// had sent over one that is closed before its first answer it sends again without its body, which is refused.
+const NEW: Duration = Duration::from_millis(25);
+/// And one that has asked: the daemon keeps some, and takes the one that it used last.
+const KEPT: Duration = Duration::from_secs(5);
 
 /// All connections that are idle now.
 #[derive(Clone, Default)]
@@ -20,7 +21,14 @@ pub(super) struct Crowd(Arc<Mutex<Idle>>);
 struct Idle {
     /// Counts on with each connection that becomes idle: the lowest of `waiting` has been so the longest.
     turn: u64,
-    waiting: BTreeMap<u64, (Instant, Arc<Notify>)>,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+/// A connection that is idle.
+struct Waiting {
+    since: Instant,
+    has_asked: bool,
+    wake: Arc<Notify>,
 }
 
 /// One connection's place among them.
@@ -45,25 +53,25 @@ impl Crowd {
     /// A new connection, idle until its first request.
     pub(super) fn join(&self) -> Place {
         let wake = Arc::new(Notify::new());
-        let turn = self.wait(&wake);
+        let turn = self.wait(&wake, false);
         Place { crowd: self.clone(), wake, now: Mutex::new(Now { turn: Some(turn), since: Instant::now(), has_asked: false }) }
     }
 
-    /// Asks the connection that has been idle the longest to end, if that is long enough.
+    /// Asks a connection to end that has been idle for long enough, the longest of these.
     pub(super) fn close_oldest(&self) {
         let mut idle = self.lock();
-        if let Some(oldest) = idle.waiting.first_entry()
-            && oldest.get().0.elapsed() >= LEFT_ALONE
-        {
-            oldest.remove().1.notify_one();
+        let is_over = |one: &Waiting| one.since.elapsed() >= if one.has_asked { KEPT } else { NEW };
+        let oldest = idle.waiting.iter().find(|(_, one)| is_over(one)).map(|(turn, _)| *turn);
+        if let Some(one) = oldest.and_then(|turn| idle.waiting.remove(&turn)) {
+            one.wake.notify_one();
         }
     }
 
-    fn wait(&self, wake: &Arc<Notify>) -> u64 {
+    fn wait(&self, wake: &Arc<Notify>, has_asked: bool) -> u64 {
         let mut idle = self.lock();
         idle.turn += 1;
         let turn = idle.turn;
-        idle.waiting.insert(turn, (Instant::now(), Arc::clone(wake)));
+        idle.waiting.insert(turn, Waiting { since: Instant::now(), has_asked, wake: Arc::clone(wake) });
         turn
     }
 
@@ -121,7 +129,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let mut now = self.0.now();
         now.since = Instant::now();
-        now.turn = Some(self.0.crowd.wait(&self.0.wake));
+        now.turn = Some(self.0.crowd.wait(&self.0.wake, true));
         drop(now);
         // Whoever watches this connection begins its time anew.
         self.0.wake.notify_one();
@@ -146,13 +154,15 @@ mod tests {
         let busy = first.busy();
         // A new one has a request on its way.
         crowd.close_oldest();
-        assert!(!ends_within(&second, LEFT_ALONE).await);
+        assert!(!ends_within(&second, NEW).await);
         crowd.close_oldest();
         assert!(ends_within(&second, Duration::from_secs(1)).await);
         crowd.close_oldest();
         assert!(!ends_within(&first, IDLE * 2).await);
         drop(busy);
-        assert!(!ends_within(&first, Duration::from_secs(1)).await);
+        // One that has asked may be used again.
+        crowd.close_oldest();
+        assert!(!ends_within(&first, KEPT).await);
         crowd.close_oldest();
         assert!(ends_within(&first, Duration::from_secs(1)).await);
     }
