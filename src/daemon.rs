@@ -57,6 +57,10 @@ impl Default for Limits {
     }
 }
 
+/// How long nothing has to end, where all room is taken, before idle connections are closed. The daemon sends what it had sent over a
+/// closed one again without its body, which is refused: none is closed that need not be.
+const STUCK: Duration = Duration::from_millis(20);
+
 /// The gate once it is built; calls that come earlier wait for it, activation does not.
 pub type Coming = watch::Receiver<Option<Arc<Gate>>>;
 
@@ -79,16 +83,15 @@ pub async fn serve(
     let crowd = Crowd::default();
     let mut stop = pin!(stop);
     loop {
-        if slots.available_permits() == 0 {
-            // What has come over the others is read first.
-            tokio::task::yield_now().await;
-            crowd.close_oldest();
-        }
         let slot = tokio::select! {
+            biased;
             () = &mut stop => break,
             slot = Arc::clone(&slots).acquire_owned() => slot,
-            // None has ended, and none was idle for long enough: another look.
-            () = tokio::time::sleep(Duration::from_millis(20)) => continue,
+            // Calls end all the time, and meanwhile what has come is read. Where none does, silent peers have the room.
+            () = tokio::time::sleep(STUCK) => {
+                crowd.close_oldest();
+                continue;
+            }
         };
         let accepted = tokio::select! {
             () = &mut stop => break,

@@ -13,6 +13,9 @@ const NEW: Duration = Duration::from_millis(25);
 /// And one that has asked: the daemon keeps some, and takes the one that it used last.
 const KEPT: Duration = Duration::from_secs(5);
 
+/// Most that are closed at once: a thousand silent peers that come back at once are got rid of in less than a second.
+const AT_ONCE: usize = 64;
+
 /// All connections that are idle now.
 #[derive(Clone, Default)]
 pub(super) struct Crowd(Arc<Mutex<Idle>>);
@@ -57,13 +60,15 @@ impl Crowd {
         Place { crowd: self.clone(), wake, now: Mutex::new(Now { turn: Some(turn), since: Instant::now(), has_asked: false }) }
     }
 
-    /// Asks a connection to end that has been idle for long enough, the longest of these.
+    /// Asks connections to end that have been idle for long enough, those that have been the longest.
     pub(super) fn close_oldest(&self) {
         let mut idle = self.lock();
         let is_over = |one: &Waiting| one.since.elapsed() >= if one.has_asked { KEPT } else { NEW };
-        let oldest = idle.waiting.iter().find(|(_, one)| is_over(one)).map(|(turn, _)| *turn);
-        if let Some(one) = oldest.and_then(|turn| idle.waiting.remove(&turn)) {
-            one.wake.notify_one();
+        let oldest: Vec<u64> = idle.waiting.iter().filter(|(_, one)| is_over(one)).map(|(turn, _)| *turn).take(AT_ONCE).collect();
+        for turn in oldest {
+            if let Some(one) = idle.waiting.remove(&turn) {
+                one.wake.notify_one();
+            }
         }
     }
 
