@@ -8,6 +8,7 @@ mod create;
 mod describe;
 mod host_access;
 mod json;
+mod named;
 mod network;
 mod other;
 mod plugin;
@@ -22,6 +23,7 @@ mod tests;
 
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
+pub use named::Named;
 pub use network::Subnet;
 use route::Route;
 use target::Target;

@@ -47,8 +47,7 @@ fn grounds(policy: &Policy, intent: &Intent, facts: &Facts) -> Result<Grounds, R
             Some(_) | None => Err(Reason::Internal),
         },
         Intent::Pull(_) | Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => approved(policy, facts, 1),
-        Intent::Create(create) => approved(policy, facts, 1 + create.image_mounts.len()),
-        Intent::Service(Service::Spec { image_mounts, .. }) => approved(policy, facts, 1 + image_mounts.len()),
+        Intent::Create(_) | Intent::Service(Service::Spec { .. }) => approved(policy, facts, 1 + intent.named().mounts.len()),
         Intent::Service(Service::Rollback { .. }) => match &facts.service {
             Some(ServiceFacts::Previous { images }) => approved(policy, facts, images.len()),
             Some(ServiceFacts::Missing) | None => Err(Reason::Internal),
@@ -118,9 +117,6 @@ fn of_fault(reason: Reason, fault: &str) -> Reason {
 fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason> {
     let closed = Policy::closed(posture);
     let forbidden = rules::of(&closed).find_map(|rule| rule.forbids(&closed, intent));
-    // Whether a plugin is the gate itself is not known: none is changed.
-    forbidden.or_else(|| match intent {
-        Intent::Plugin(_) => rules::of(&closed).find_map(|rule| rule.refuses(&closed, intent, &Facts::default())),
-        _ => None,
-    })
+    // Whether a plugin is the gate itself is not known: none is changed. Of the others nothing has to be found out.
+    forbidden.or_else(|| rules::of(&closed).find_map(|rule| rule.refuses(&closed, intent, &Facts::default())))
 }

@@ -40,11 +40,9 @@ pub fn needs<'i>(policy: &Policy, intent: &'i Intent) -> Needs<'i> {
     }
     match intent {
         Intent::Pull(pull) => Needs::Named(named(pull)),
-        Intent::Create(create) => Needs::Held(create.image.iter().chain(&create.image_mounts).collect()),
+        Intent::Create(_) => Needs::Held(intent.named().all().collect()),
         Intent::Start(start) => Needs::Container(&start.container),
-        Intent::Service(Service::Spec { image, image_mounts, networks, .. }) => {
-            Needs::Service { images: image.iter().chain(image_mounts).collect(), networks }
-        }
+        Intent::Service(Service::Spec { networks, .. }) => Needs::Service { images: intent.named().all().collect(), networks },
         Intent::Service(Service::Rollback { service }) => Needs::Rollback(service),
         Intent::Plugin(call) => Needs::Plugin(call),
         Intent::Network { subnets, .. } if policy.posture == Posture::Lockdown && !subnets.is_empty() => Needs::OwnAddresses,

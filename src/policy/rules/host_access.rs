@@ -15,51 +15,15 @@ impl Rule for HostAccessRules {
     }
 
     fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
-        match intent {
-            Intent::Create(create) => forbidden(policy, &create.host_access),
-            Intent::Service(Service::Spec { host_access, .. })
-            | Intent::Volume { host_access }
-            | Intent::Network { host_access, .. } => forbidden(policy, host_access),
-            Intent::Service(Service::Rollback { .. })
-            | Intent::Read
-            | Intent::Harmless
-            | Intent::Pull(_)
-            | Intent::Start(_)
-            | Intent::Rename { .. }
-            | Intent::Remove { .. }
-            | Intent::Build(_)
-            | Intent::Ingest(_)
-            | Intent::ContainerAccess(_)
-            | Intent::Plugin(_)
-            | Intent::Swarm
-            | Intent::NetworkPlugin { .. }
-            | Intent::Unknown { .. }
-            | Intent::Unreadable(_) => None,
-        }
+        forbidden(policy, intent.host_access())
     }
 
     fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
-        match intent {
-            Intent::Service(Service::Spec { networks, .. }) => outside(policy, networks, &facts.networks),
-            Intent::Network { subnets, .. } => covering(policy, subnets, &facts.own_addresses),
-            Intent::Service(Service::Rollback { .. })
-            | Intent::Read
-            | Intent::Harmless
-            | Intent::Pull(_)
-            | Intent::Create(_)
-            | Intent::Start(_)
-            | Intent::Rename { .. }
-            | Intent::Remove { .. }
-            | Intent::Build(_)
-            | Intent::Ingest(_)
-            | Intent::ContainerAccess(_)
-            | Intent::Plugin(_)
-            | Intent::Swarm
-            | Intent::Volume { .. }
-            | Intent::NetworkPlugin { .. }
-            | Intent::Unknown { .. }
-            | Intent::Unreadable(_) => None,
+        if let Intent::Network { subnets, .. } = intent {
+            return covering(policy, subnets, &facts.own_addresses);
         }
+        let Intent::Service(Service::Spec { networks, .. }) = intent else { return None };
+        outside(policy, networks, &facts.networks)
     }
 }
 

@@ -45,33 +45,16 @@ impl Rule for Malformed {
     }
 
     fn refuses(&self, _: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
-        match intent {
-            Intent::Start(start) => match &facts.container {
+        if let Intent::Start(start) = intent {
+            return match &facts.container {
                 Some(ContainerFacts::Missing) | None => Some(Reason::ContainerUnknown { container: start.container.clone() }),
-                Some(ContainerFacts::Found { image: None, .. }) => Some(Reason::NoImage),
-                Some(ContainerFacts::Found { image: Some(_), .. }) => None,
-            },
-            Intent::Service(Service::Rollback { service }) => match &facts.service {
-                Some(ServiceFacts::Missing) | None => Some(Reason::ServiceUnknown { service: service.clone() }),
-                Some(ServiceFacts::Previous { images }) => images.is_empty().then_some(Reason::NoImage),
-            },
-            Intent::Service(Service::Spec { .. })
-            | Intent::Read
-            | Intent::Harmless
-            | Intent::Pull(_)
-            | Intent::Create(_)
-            | Intent::Rename { .. }
-            | Intent::Remove { .. }
-            | Intent::Build(_)
-            | Intent::Ingest(_)
-            | Intent::ContainerAccess(_)
-            | Intent::Plugin(_)
-            | Intent::Swarm
-            | Intent::Volume { .. }
-            | Intent::Network { .. }
-            | Intent::NetworkPlugin { .. }
-            | Intent::Unknown { .. }
-            | Intent::Unreadable(_) => None,
+                Some(ContainerFacts::Found { image, .. }) => image.is_none().then_some(Reason::NoImage),
+            };
+        }
+        let Intent::Service(Service::Rollback { service }) = intent else { return None };
+        match &facts.service {
+            Some(ServiceFacts::Missing) | None => Some(Reason::ServiceUnknown { service: service.clone() }),
+            Some(ServiceFacts::Previous { images }) => images.is_empty().then_some(Reason::NoImage),
         }
     }
 }

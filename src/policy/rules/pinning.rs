@@ -3,7 +3,7 @@
 use super::{Facts, Policy, Reason, Rule};
 use crate::image::ImageName;
 use crate::policy::{ContainerFacts, ServiceFacts};
-use crate::request::{Intent, Service};
+use crate::request::Intent;
 
 #[derive(Debug)]
 pub(super) struct Pinning;
@@ -14,29 +14,11 @@ impl Rule for Pinning {
     }
 
     fn forbids(&self, _: &Policy, intent: &Intent) -> Option<Reason> {
-        match intent {
-            Intent::Create(create) => create.image_mounts.iter().find_map(unpinned),
-            Intent::Service(Service::Spec { image, image_mounts, .. }) => {
-                image.iter().find_map(unpinned_service).or_else(|| image_mounts.iter().find_map(unpinned))
-            }
-            Intent::Service(Service::Rollback { .. })
-            | Intent::Read
-            | Intent::Harmless
-            | Intent::Pull(_)
-            | Intent::Start(_)
-            | Intent::Rename { .. }
-            | Intent::Remove { .. }
-            | Intent::Build(_)
-            | Intent::Ingest(_)
-            | Intent::ContainerAccess(_)
-            | Intent::Plugin(_)
-            | Intent::Swarm
-            | Intent::Volume { .. }
-            | Intent::Network { .. }
-            | Intent::NetworkPlugin { .. }
-            | Intent::Unknown { .. }
-            | Intent::Unreadable(_) => None,
-        }
+        let named = intent.named();
+        // A container is made from what was judged, by its id.
+        let pinned = named.image.filter(|_| matches!(intent, Intent::Service(_)));
+        let of_service = pinned.and_then(unpinned_service);
+        of_service.or_else(|| named.mounts.iter().find_map(unpinned))
     }
 
     /// What an existing container and a service's previous specification were made with, the engine alone knows.

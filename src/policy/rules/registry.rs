@@ -2,7 +2,7 @@
 
 use super::{Policy, Reason, Rule};
 use crate::image::{ImageName, Repository};
-use crate::request::{Intent, Service};
+use crate::request::Intent;
 
 #[derive(Debug)]
 pub(super) struct Registries;
@@ -13,29 +13,11 @@ impl Rule for Registries {
     }
 
     fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
-        let names = match intent {
-            Intent::Pull(pull) => return outside(policy, &pull.repository),
-            Intent::Create(create) => create.image.iter().chain(&create.image_mounts),
-            Intent::Service(Service::Spec { image, image_mounts, .. }) => image.iter().chain(image_mounts),
-            // What starts and rolls back is judged by what it is; a plugin's name is a fact.
-            Intent::Service(Service::Rollback { .. })
-            | Intent::Read
-            | Intent::Harmless
-            | Intent::Start(_)
-            | Intent::Rename { .. }
-            | Intent::Remove { .. }
-            | Intent::Build(_)
-            | Intent::Ingest(_)
-            | Intent::ContainerAccess(_)
-            | Intent::Plugin(_)
-            | Intent::Swarm
-            | Intent::Volume { .. }
-            | Intent::Network { .. }
-            | Intent::NetworkPlugin { .. }
-            | Intent::Unknown { .. }
-            | Intent::Unreadable(_) => return None,
-        };
-        names.into_iter().find_map(|name| named_outside(policy, name))
+        // What starts and rolls back is judged by what it is; a plugin's name is a fact.
+        if let Intent::Pull(pull) = intent {
+            return outside(policy, &pull.repository);
+        }
+        intent.named().all().find_map(|name| named_outside(policy, name))
     }
 }
 
