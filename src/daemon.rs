@@ -87,8 +87,8 @@ pub async fn serve(
             biased;
             () = &mut stop => break,
             slot = Arc::clone(&slots).acquire_owned() => slot,
-            // Calls end all the time, and meanwhile what has come is read. Where none does, silent peers have the room.
-            () = tokio::time::sleep(STUCK) => {
+            // Calls end all the time. Where none does, silent peers have the room.
+            () = read_on(STUCK) => {
                 crowd.close_oldest();
                 continue;
             }
@@ -99,8 +99,8 @@ pub async fn serve(
         };
         let (Ok(slot), Ok((stream, _))) = (slot, accepted) else {
             // Out of descriptors, most likely: others must end first.
+            read_on(STUCK).await;
             crowd.close_oldest();
-            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let conversation = converse(stream, Arc::clone(&server), crowd.join(), limits, stopped.clone());
@@ -115,6 +115,14 @@ pub async fn serve(
     if tokio::time::timeout(limits.grace, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("calls were still under way when the gate stopped");
     }
+}
+
+/// Waits, and until all that has come over other connections by then is read: who has sent something is not idle.
+async fn read_on(time: Duration) {
+    tokio::time::sleep(time).await;
+    // The first turn brings what the system has told, in the second everybody has had his.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
 }
 
 /// One connection, until either side ends it. Between requests it ends when it has been idle for too long, or the longest
