@@ -23,7 +23,6 @@ struct State {
     services: Vec<Service>,
     networks: Vec<Network>,
     plugins: Vec<Plugin>,
-    execs: Vec<(String, Exec)>,
     outage: Option<EngineError>,
     asks: Option<Asks>,
     http2: Option<Http2>,
@@ -100,11 +99,6 @@ impl Fake {
     /// Puts a plugin on the host.
     pub fn put_plugin(&self, plugin: Plugin) {
         self.lock().plugins.push(plugin);
-    }
-
-    /// Puts an exec instance on the host.
-    pub fn put_exec(&self, id: &str, exec: Exec) {
-        self.lock().execs.push((id.to_owned(), exec));
     }
 
     /// Takes every image off the host (`rmi -f`); containers stay.
@@ -268,7 +262,7 @@ impl Api for Fake {
     }
 
     fn exec<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Exec>> {
-        self.answer(format!("exec {id}"), |state| state.execs.iter().find(|(own, _)| own == id).map(|(_, exec)| exec.clone()))
+        self.answer(format!("exec {id}"), |_| None)
     }
 
     fn containers(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {

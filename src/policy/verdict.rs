@@ -38,15 +38,6 @@ impl Verdict {
             Self::WouldDeny(reason) | Self::Deny(reason) => Some(reason),
         }
     }
-
-    /// Leave to pass, if it may.
-    #[must_use]
-    pub const fn permit(&self) -> Option<&Permit> {
-        match self {
-            Self::Allow(permit) => Some(permit),
-            Self::WouldDeny(_) | Self::Deny(_) => None,
-        }
-    }
 }
 
 /// Leave to pass, with what it rests on. Made only in this room.

@@ -114,7 +114,7 @@ impl Allowlist {
     /// Whether the file vouches.
     ///
     /// [`Question::Tag`] is answered with the digest (or image id) of the entry that was added last among those that
-    /// list the tag; [`Allowlist::vouch_under_tag`] takes any of them. [`Question::AnyOf`] is answered with the first of
+    /// list the tag. [`Question::AnyOf`] is answered with the first of
     /// the digests that an entry has as its digest, and the tags listed with it; [`Question::Content`] likewise, or with the
     /// image id that an entry has as its image id.
     pub fn vouch(&self, repository: &Repository, question: &Question, now: Timestamp) -> Result<Vouch, TrustError> {
@@ -133,30 +133,6 @@ impl Allowlist {
             Question::AnyOf(digests) => index.any_of(repository, digests, None, now),
             Question::Content { digests, config } => index.any_of(repository, digests, Some(*config), now),
         }
-    }
-
-    /// Whether the file lists one of these digests (of one image) under this very tag. For a tag that several entries
-    /// list, say a release and the one before it.
-    pub fn vouch_under_tag(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        digests: &[Digest],
-        now: Timestamp,
-    ) -> Result<Vouch, TrustError> {
-        let index = self.index()?;
-        let listed = index.listed(repository, tag);
-        let mut expired = None;
-        for digest in digests {
-            for entry in listed.iter().filter(|entry| entry.digest.as_ref() == Some(digest)) {
-                if !entry.is_expired(now) {
-                    return Ok(vouch(repository, (*digest, Hashed::Manifest), vec![tag.clone()], &[entry]));
-                }
-                expired = Some(entry);
-            }
-        }
-        let what = format!("`{repository}:{tag}` with {}", told(digests));
-        Err(refusal(expired, &what))
     }
 
     fn index(&self) -> Result<Arc<Index>, TrustError> {

@@ -116,7 +116,6 @@ fn an_image_id_and_the_digest_of_a_manifest_never_compare() {
     assert_eq!(content("a", &[2], 9), Err(TrustCode::NotListed), "an image id is no manifest's digest");
     assert_eq!(any_of(&list, "a", &[2]), Err(TrustCode::NotListed));
     assert_eq!(any_of(&list, "b", &[3]), Err(TrustCode::NotListed));
-    assert_eq!(list.vouch_under_tag(&repository("a"), &tag("1"), &[digest(2)], NOW).unwrap_err().code, TrustCode::NotListed);
     let tagged = list.vouch(&repository("b"), &Question::Tag(tag("latest")), NOW).unwrap();
     assert_eq!((tagged.digest(), tagged.hashed()), (&digest(3), Hashed::Config));
 }
@@ -149,11 +148,9 @@ fn of_several_entries_for_a_tag_the_one_added_last_answers_and_each_holds() {
     );
     let list = disk.load();
     assert_eq!(by_tag(&list, "a", "1"), Ok(digest(2)));
-    let under = |byte| list.vouch_under_tag(&repository("a"), &tag("1"), &[digest(byte)], NOW).map_err(|error| error.code);
     for byte in [1, 2, 3] {
-        assert_eq!(under(byte).unwrap().digest(), &digest(byte));
+        assert_eq!(any_of(&list, "a", &[byte]).unwrap().digest(), &digest(byte));
     }
-    assert_eq!(under(4), Err(TrustCode::NotListed));
 }
 
 #[test]
@@ -165,9 +162,8 @@ fn an_entry_ends_when_it_expires() {
     let list = disk.load();
     assert_eq!(any_of(&list, "a", &[1]), Err(TrustCode::Expired));
     assert_eq!(by_tag(&list, "a", "1"), Err(TrustCode::Expired));
-    let under = list.vouch_under_tag(&repository("a"), &tag("1"), &[digest(1)], NOW).unwrap_err();
-    assert_eq!(under.code, TrustCode::Expired);
-    assert!(under.message.ends_with("expired at 2026-11-21T23:48:44Z"), "{under}");
+    let refused = list.vouch(&repository("a"), &Question::AnyOf(vec![digest(1)]), NOW).unwrap_err();
+    assert!(refused.message.ends_with("expired at 2026-11-21T23:48:44Z"), "{refused}");
     let vouch = any_of(&list, "a", &[2]).unwrap();
     assert_eq!(vouch.expires().map(|time| time.to_string()).as_deref(), Some("2026-11-21T23:48:45Z"));
     assert_eq!(by_tag(&list, "a", "2"), Ok(digest(2)));
@@ -420,4 +416,12 @@ fn a_writer_that_finds_the_lock_taken_gives_up_in_time() {
     assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert_eq!(edit(&disk.path(), |list| list.entries.clear()), Err(EditError::Locked));
+}
+
+#[test]
+fn a_list_of_another_name_vouches_by_that() {
+    let disk = OnDisk::new(r#"{"digest": "D1", "references": ["a:1"]}"#);
+    let list = disk.load().named("releases".parse().unwrap());
+    let answer = Verifier::ready(&list, &repository("a"), &Question::Tag(tag("1")), NOW).unwrap().unwrap();
+    assert_eq!((answer.verifier().as_str(), list.name().as_str()), ("releases", "releases"));
 }

@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::certificate::Certificate;
 use super::file::{File, Root, Snapshot, Stamp};
-use super::hex;
 use super::index::{Index, Live, NAMED};
 use super::proof::Proof;
 use super::role::{Expiry, RoleKind, RoleName};
@@ -230,12 +229,6 @@ impl Knowledge {
         self.floors.get("timestamp").map_or(self.timestamp.version, |floor| floor.version.max(self.timestamp.version))
     }
 
-    /// The timestamp file as served.
-    #[must_use]
-    pub fn timestamp_raw(&self) -> &[u8] {
-        &self.timestamp.raw
-    }
-
     /// When the first of the base files expires; every answer ends there at the latest.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
@@ -423,11 +416,5 @@ impl Knowledge {
             Some(None) => missing(format!("signed tag `{tag}` without a SHA-256 digest")),
             None => missing(format!("has not signed tag `{tag}`")),
         }
-    }
-
-    /// A short text that names this state, for messages and tests.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        hex(&self.timestamp.content)
     }
 }
