@@ -60,6 +60,10 @@ impl Default for Limits {
 /// How long nothing has to end, where all room is taken, before idle connections are closed. The daemon sends what it had sent over a
 /// closed one again without its body, which is refused: none is closed that need not be.
 const STUCK: Duration = Duration::from_millis(20);
+/// How long a connection over which nothing ever came is left alone then, for each that there is room for: a second for a
+/// thousand. The daemon connects when it has a request, and with two thousand at once takes some hundred milliseconds until it sends
+/// each. Where there is little room, silent peers that come back would hold it for as long.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The gate once it is built; calls that come earlier wait for it, activation does not.
 pub type Coming = watch::Receiver<Option<Arc<Gate>>>;
@@ -80,6 +84,7 @@ pub async fn serve(
     let server = Arc::new(Server { gate, bodies: body::Budget::new(workers) });
     let (stopping, stopped) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let patience = PATIENCE * u32::try_from(limits.connections).unwrap_or(u32::MAX);
     let crowd = Crowd::default();
     let mut stop = pin!(stop);
     loop {
@@ -89,7 +94,7 @@ pub async fn serve(
             slot = Arc::clone(&slots).acquire_owned() => slot,
             // Calls end all the time. Where none does, silent peers have the room.
             () = read_on(STUCK) => {
-                crowd.close_oldest();
+                crowd.close_oldest(patience);
                 continue;
             }
         };
@@ -100,7 +105,7 @@ pub async fn serve(
         let (Ok(slot), Ok((stream, _))) = (slot, accepted) else {
             // Out of descriptors, most likely: others must end first.
             read_on(STUCK).await;
-            crowd.close_oldest();
+            crowd.close_oldest(patience);
             continue;
         };
         let conversation = converse(stream, Arc::clone(&server), crowd.join(), limits, stopped.clone());

@@ -7,10 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a new connection is left alone. The daemon connects when it has a request; with many at once that is not read yet. What it
-/// had sent over one that is closed before its first answer it sends again without its body, which is refused.
-const NEW: Duration = Duration::from_millis(25);
-/// And one that has asked: the daemon keeps some, and takes the one that it used last.
+/// How long one that has asked is left alone: the daemon keeps some, and takes the one that it used last.
 const KEPT: Duration = Duration::from_secs(5);
 
 /// Most that are closed at once: a thousand silent peers that come back at once are got rid of in less than a second.
@@ -60,10 +57,10 @@ impl Crowd {
         Place { crowd: self.clone(), wake, now: Mutex::new(Now { turn: Some(turn), since: Instant::now(), has_asked: false }) }
     }
 
-    /// Asks connections to end that have been idle for long enough, those that have been the longest.
-    pub(super) fn close_oldest(&self) {
+    /// Asks connections to end that have been idle the longest: of those that never asked what is older than `patience`.
+    pub(super) fn close_oldest(&self, patience: Duration) {
         let mut idle = self.lock();
-        let is_over = |one: &Waiting| one.since.elapsed() >= if one.has_asked { KEPT } else { NEW };
+        let is_over = |one: &Waiting| one.since.elapsed() >= if one.has_asked { KEPT } else { patience };
         let oldest: Vec<u64> = idle.waiting.iter().filter(|(_, one)| is_over(one)).map(|(turn, _)| *turn).take(AT_ONCE).collect();
         for turn in oldest {
             if let Some(one) = idle.waiting.remove(&turn) {
@@ -147,6 +144,7 @@ mod tests {
 
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_mins(10);
+    const NEW: Duration = Duration::from_millis(25);
 
     async fn ends_within(place: &Place, time: Duration) -> bool {
         tokio::time::timeout(time, place.idle_for_too_long(HEAD, IDLE)).await.is_ok()
@@ -158,17 +156,17 @@ mod tests {
         let [first, second] = [Arc::new(crowd.join()), Arc::new(crowd.join())];
         let busy = first.busy();
         // A new one has a request on its way.
-        crowd.close_oldest();
+        crowd.close_oldest(NEW);
         assert!(!ends_within(&second, NEW).await);
-        crowd.close_oldest();
+        crowd.close_oldest(NEW);
         assert!(ends_within(&second, Duration::from_secs(1)).await);
-        crowd.close_oldest();
+        crowd.close_oldest(NEW);
         assert!(!ends_within(&first, IDLE * 2).await);
         drop(busy);
         // One that has asked may be used again.
-        crowd.close_oldest();
+        crowd.close_oldest(NEW);
         assert!(!ends_within(&first, KEPT).await);
-        crowd.close_oldest();
+        crowd.close_oldest(NEW);
         assert!(ends_within(&first, Duration::from_secs(1)).await);
     }
 
