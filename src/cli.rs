@@ -7,6 +7,7 @@ mod help;
 mod log;
 mod out;
 mod plugin;
+mod policy;
 mod register;
 mod serve;
 mod settings;
@@ -49,6 +50,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Show which settings are in force, and judge others before they are set
     Settings(settings::SettingsArgs),
+    /// Check a policy file, and show the policy in force
+    Policy(policy::PolicyArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Explain a refusal's code, a finding of doctor, a setting, or a command
@@ -112,6 +115,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
+        Command::Policy(arguments) => policy::run(&arguments, settings),
         Command::Help(arguments) => help::run(&arguments),
         Command::Log(arguments) => match state_of(Place::find(settings)) {
             Ok(settings) => log::run(&arguments, &settings),

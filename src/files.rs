@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -41,6 +41,24 @@ pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
 /// [`read_bytes`] of a file that is text.
 pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
     String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is not text"))
+}
+
+/// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others.
+pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
+    let file = std::fs::symlink_metadata(path)?;
+    if file.is_symlink() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link"));
+    }
+    let folder = std::fs::metadata(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    for (what, metadata) in [("it", &file), ("its folder", &folder)] {
+        let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+        if mode & 0o022 != 0 || (owner != 0 && owner != rustix::process::geteuid().as_raw()) {
+            let why =
+                format!("{what} may be changed by others than root (mode {mode:04o}, owner {owner}): chown root, chmod go-w");
+            return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+        }
+    }
+    read_text(path, limit)
 }
 
 /// The files of a folder that have one of these endings, sorted by name; none where there is no such folder. `count` and `limit`

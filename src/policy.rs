@@ -6,11 +6,15 @@ mod code;
 mod decide;
 mod exceptions;
 mod facts;
+mod fault;
+mod file;
 mod needs;
 mod reason;
+mod resolved;
 mod rules;
 mod scope;
 mod settings;
+mod show;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -21,17 +25,20 @@ pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
+pub use fault::{PolicyFault, Position, nearest};
+pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
+pub use resolved::{Given, NotarySettings, Resolved, VerifierSettings};
 pub use rules::{FurtherRules, Rule};
-pub use scope::{Requirement, Scope};
-pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings};
+pub use scope::{Pattern, PatternError, Requirement, Scope, Scopes};
+pub use settings::{AllowlistSetting, Settings};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::image::{Reference, Repository};
+use crate::image::{Host, Reference, Repository};
 use crate::request::HostAccess;
 use crate::trust::{Binding, VerifierName};
 
@@ -54,8 +61,8 @@ pub struct Policy {
     pub plugins: Vec<Reference>,
     /// Who can be asked, and what a yes of theirs binds.
     pub verifiers: BTreeMap<VerifierName, Binding>,
-    /// The registries allowed, each with what it requires. Matched by exact host.
-    pub scopes: Vec<Scope>,
+    /// Parts of the name space of images, each with what it requires. What lies in none is refused.
+    pub scopes: Scopes,
     /// Rules beside those that every gate has.
     pub rules: FurtherRules,
 }
@@ -123,7 +130,7 @@ impl Policy {
             http2: Http2Rule::Open,
             plugins: Vec::new(),
             verifiers: BTreeMap::new(),
-            scopes: Vec::new(),
+            scopes: Scopes::default(),
             rules: FurtherRules::default(),
         }
     }
@@ -138,7 +145,7 @@ impl Policy {
         let require = Requirement::One(verifier.clone());
         Self {
             verifiers: BTreeMap::from([(verifier.clone(), binding)]),
-            scopes: vec![Scope { host: host.parse().unwrap(), require }],
+            scopes: Scopes::new(vec![Scope::of_registry(&host.parse().unwrap(), require)]),
             ..Self::closed(posture)
         }
     }
@@ -155,7 +162,13 @@ impl Policy {
     /// The scope a repository belongs to; `None` refuses it.
     #[must_use]
     pub fn scope(&self, repository: &Repository) -> Option<&Scope> {
-        self.scopes.iter().find(|scope| scope.host.as_str() == repository.host_str())
+        self.scopes.of(repository)
+    }
+
+    /// The registries of scopes in which their word is enough, each once.
+    #[must_use]
+    pub fn registries_of_weak(&self) -> BTreeSet<Host> {
+        self.weak_scopes().flat_map(|scope| &scope.patterns).filter_map(Pattern::registry).collect()
     }
 
     /// The scopes in which no signature and no list stands behind images.

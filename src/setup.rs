@@ -8,6 +8,7 @@ mod host;
 mod in_force;
 mod last_good;
 mod mounts;
+mod policy_file;
 mod resolve;
 mod started;
 mod state;
@@ -19,6 +20,7 @@ pub(crate) use self::host::{Basis, Place, is_called};
 pub(crate) use self::in_force::{Alive, Teller, is_alive};
 pub(crate) use self::last_good::{LastGood, forget_earlier};
 pub(crate) use self::mounts::{View, host_path};
+pub(crate) use self::policy_file::{read as read_policy, with_file};
 pub(crate) use self::resolve::{Kept, list, policy, rules};
 pub(crate) use self::started::Started;
 #[cfg(test)]

@@ -172,8 +172,11 @@ fn warn(arguments: &RegisterArgs, place: Place) {
         return;
     }
     // Everything but the allowlist, which is about to have it.
-    let is_signed = matches!(place.settings.notary(), Ok(Some(_)));
-    let place = Place { settings: place.settings.clone().with("ALLOWLIST", "off"), ..place };
+    let is_signed = place.settings.resolve(false).is_ok_and(|resolved| resolved.notaries().next().is_some());
+    let place = match place.settings.policy_file() {
+        Some(_) => place,
+        None => Place { settings: place.settings.clone().with("ALLOWLIST", "off"), ..place },
+    };
     for name in &arguments.references {
         let refusal = check::refusal(name, &place);
         if let Some(refusal) = refusal.filter(|refusal| matters(refusal, is_signed)) {
@@ -184,7 +187,7 @@ fn warn(arguments: &RegisterArgs, place: Place) {
 
 /// Whether a refusal without an allowlist stays with one: where nobody else vouches, the registry does in its place.
 fn matters(refusal: &str, is_signed: bool) -> bool {
-    is_signed || refusal.starts_with("registry-not-allowed: ")
+    refusal.starts_with("registry-not-allowed: ") || is_signed && !refusal.starts_with("not-listed: ")
 }
 
 /// Runs `unregister`.

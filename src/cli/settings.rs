@@ -35,6 +35,7 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "deny",
     "none",
     "open",
+    "policy.toml in CONFIG_DIR if it exists",
     "unix:///run/docker.sock",
     "CONFIG_DIR",
     "none",
@@ -206,13 +207,13 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
             // Where this host has it.
             _ if value.trim().is_empty() => then.without(name),
             "STATE_DIR" => then,
-            "CONFIG_DIR" | "DOCKER_CONFIG" | "ALLOWLIST" => then.with(name, host_path(value, &place.mounts)),
+            "CONFIG_DIR" | "DOCKER_CONFIG" | "ALLOWLIST" | "POLICY" => then.with(name, host_path(value, &place.mounts)),
             _ => then.with(name, value),
         };
     }
-    let mut kept = Kept::looking(LastGood::look(&place.settings.state_dir(), &place.mounts), None);
+    let mut kept = Kept::looking(LastGood::look(&place.settings.state_dir(), &place.mounts), []);
     faults.extend(proxy_fault(|name| then.get(name).map(Into::into)));
-    let policy = setup::policy(&then, &mut kept);
+    let policy = setup::with_file(&then).and_then(|then| setup::policy(&then, &mut kept));
     faults.extend(policy.as_ref().err().into_iter().flatten().map(PolicyFault::to_string));
     let is_known = place.basis.is_ok();
     let of_file = |fault: String| format!("{fault}; what it held when it last was good counts");
@@ -246,7 +247,7 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
 
 /// What good settings have that somebody may not have meant.
 fn notes(policy: &crate::policy::Policy) -> Vec<String> {
-    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.host.as_str())).take(8).collect();
+    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.label())).take(8).collect();
     let mut notes = Vec::new();
     if !weak.is_empty() {
         notes.push(format!("nobody vouches for images of {}: whatever that registry holds may run", weak.join(", ")));

@@ -20,7 +20,7 @@ use crate::files::{read_bytes, read_text, replace_regular};
 use crate::image::{Digest, Reference, Repository};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority};
-use crate::policy::{Settings, trust_remedy};
+use crate::policy::{Resolved, Settings, trust_remedy};
 use crate::setup::{self, list};
 use crate::text::clean;
 use crate::trust::notary::{
@@ -562,7 +562,8 @@ struct Outage {
 impl Outage {
     fn of(since: Timestamp, settings: &Settings) -> Self {
         // Faulty settings are not in force; the gate's are not at fault.
-        let written = settings.notary().ok().flatten();
+        let resolved = settings.resolve(false).ok();
+        let written = resolved.iter().flat_map(Resolved::notaries).map(|(_, written)| written).next();
         let limit = written.filter(|written| written.on_outage == OnOutage::UseKnown).map(|written| written.stale_limit);
         Self { since, limit }
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::{Finding, View, many};
+use crate::image::Host;
 use crate::policy::{Policy, Posture, Settings, quoted};
 use crate::setup;
 use crate::text::clean;
@@ -239,11 +240,10 @@ pub(super) fn credentials(settings: &Settings, policy: Option<&Policy>) -> Vec<F
     }
     // One that cannot be read is a fault of the settings, told there.
     let Ok(config) = setup::credentials(settings) else { return findings };
-    let hosts = policy.map(|policy| policy.scopes.as_slice()).unwrap_or_default();
+    let hosts = policy.map(|policy| policy.scopes.registries()).unwrap_or_default();
     let in_helper =
         |host: &str| config.helpers().iter().any(|helper| helper == "*" || helper == host) && config.for_host(host).is_none();
-    let hosts: Vec<String> =
-        hosts.iter().map(|scope| scope.host.as_str()).filter(|host| in_helper(host)).map(quoted).take(8).collect();
+    let hosts: Vec<String> = hosts.iter().map(Host::as_str).filter(|host| in_helper(host)).map(quoted).take(8).collect();
     if !hosts.is_empty() {
         let evidence = format!("credentials for {} are in a credential helper, which the gate never starts", hosts.join(", "));
         let remedy = "put them into `auths` of that config.json (docker login with a config without credsStore), if these registries want any";
@@ -478,7 +478,7 @@ mod tests {
         let path = folder.path().join("config.json");
         let settings =
             Settings::default().with("DOCKER_CONFIG", folder.path().display().to_string()).with("REGISTRY", "r.example");
-        let policy = settings.clone().with("NOTARY", "off").resolve(false).unwrap();
+        let policy = settings.clone().with("NOTARY", "off").resolve(false).unwrap().policy;
         assert!(credentials(&settings, Some(&policy)).is_empty());
         for (text, expected) in [
             (r#"{"credsStore":"pass"}"#, &[("credential-helper", Warning)][..]),

@@ -10,10 +10,12 @@ use tokio::time::Instant;
 use super::{Basis, Finding, Place, View};
 use crate::image::Host;
 use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
-use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Settings, quoted};
+use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Resolved, Settings, quoted};
 use crate::registry::RegistryError;
 use crate::setup;
 use crate::text::clean;
+use crate::trust::VerifierName;
+use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::FileFault;
 use crate::trust::notary::{OnOutage, RepositoryStatus, Source};
 
@@ -66,7 +68,7 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
         }
         Err(_) => {}
     }
-    findings.extend(list(place));
+    findings.extend(place.kept().allowlists().values().filter_map(|allowlist| list(allowlist)));
     findings.extend(closing(&place.settings, now));
     if findings.is_empty() {
         // A gate that looks at itself need not say whose they are.
@@ -116,10 +118,8 @@ fn faults(place: &Place) -> Vec<Finding> {
     place.faults.iter().take(FAULTS).map(one).collect()
 }
 
-/// The allowlist that the gate requires, where it is not as it should be.
-fn list(place: &Place) -> Option<Finding> {
-    let kept = place.kept();
-    let list = kept.allowlist()?;
+/// An allowlist that the gate requires, where it is not as it should be.
+fn list(list: &Allowlist) -> Option<Finding> {
     let shown = quoted(&list.path().display().to_string());
     let status = list.status();
     match (status.entries, status.fault) {
@@ -159,7 +159,7 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
         let evidence = "MODE is permissive: refusals are recorded, and the calls are allowed";
         findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
-    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.host.as_str())).collect();
+    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.label())).collect();
     if !weak.is_empty() {
         let evidence = format!(
             "nobody vouches for images of {}: whatever that registry holds may run",
@@ -176,13 +176,15 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
 
 /// The end of Docker's own Notary.
 fn closing(settings: &Settings, now: Timestamp) -> Option<Finding> {
-    let notary = settings.notary().ok()??;
-    let Source::Server(server) = notary.source else { return None };
-    let server = Url::parse(&server).ok()?;
-    if server.host_str() != Some(DOCKER_NOTARY) {
+    let resolved = settings.resolve(false).ok()?;
+    let is_docker_s = |source: &Source| match source {
+        Source::Server(server) => Url::parse(server).is_ok_and(|server| server.host_str() == Some(DOCKER_NOTARY)),
+        Source::Import => false,
+    };
+    if !resolved.notaries().any(|(_, notary)| is_docker_s(&notary.source)) {
         return None;
     }
-    let whose = if settings.get("NOTARY").is_none() { "NOTARY is not set, so images need" } else { "images need" };
+    let whose = if settings.is_default_hub() { "NOTARY is not set, so images need" } else { "images need" };
     let remedy = "set NOTARY to a Notary of your own, or NOTARY=off with an allowlist (img-authz register)";
     let closes: Timestamp = CLOSES.parse().ok()?;
     Some(if now < closes {
@@ -206,34 +208,28 @@ pub(super) async fn network(place: &Place, policy: Option<&Policy>, now: Timesta
     let mut greetings = JoinSet::new();
     if let Some(policy) = policy {
         let registry = std::sync::Arc::new(setup::registry(settings, credentials.clone(), HashMap::new()));
-        for scope in policy.scopes.iter().take(REGISTRIES) {
-            let (registry, host) = (std::sync::Arc::clone(&registry), scope.host.clone());
+        for host in policy.scopes.registries().into_iter().take(REGISTRIES) {
+            let registry = std::sync::Arc::clone(&registry);
             greetings.spawn(async move {
                 let answer = registry.greet(&host, Instant::now() + SERVER_TIME).await;
                 (host, answer)
             });
         }
     }
-    if let Ok(Some(written)) = settings.notary() {
-        let statuses = statuses(settings, &written, credentials).await;
+    let resolved = settings.resolve(false).ok();
+    for (name, written) in resolved.iter().flat_map(Resolved::notaries) {
+        let statuses = statuses(settings, name, written, credentials.clone()).await;
         match &written.source {
             Source::Server(server) => {
-                let greeted = tokio::time::timeout(SERVER_TIME * 3, greet(settings, server, &written)).await;
+                let greeted = tokio::time::timeout(SERVER_TIME * 3, greet(settings, server, name, written)).await;
                 let answer = greeted.unwrap_or_else(|_| Err(NetError::Bad(format!("{} did not answer in time", quoted(server)))));
                 clocks.extend(answer.as_ref().ok().and_then(|(answer, _)| date(answer)));
-                findings.push(notary(
-                    server,
-                    written.root_ca.is_some(),
-                    answer,
-                    &Outage::of(&written, out_since, &statuses, now),
-                ));
-                findings.extend(kept(&statuses, now));
+                let outage = Outage::of(written, out_since, &statuses, now);
+                findings.push(notary(server, written.root_ca.is_some(), answer, &outage));
             }
-            Source::Import => {
-                findings.push(imported(&statuses, written.stale_limit, now));
-                findings.extend(kept(&statuses, now));
-            }
+            Source::Import => findings.push(imported(&statuses, written.stale_limit, now)),
         }
+        findings.extend(kept(&statuses, now));
     }
     while let Some(greeted) = greetings.join_next().await {
         let Ok((host, answer)) = greeted else { continue };
@@ -254,8 +250,13 @@ enum Kind {
 }
 
 /// `/v2/`, where every Notary server answers, without credentials. A registry answers there as well, and says so in a header.
-async fn greet(settings: &Settings, server: &str, written: &NotarySettings) -> Result<(Answer, Kind), NetError> {
-    let tls = setup::notary_tls(settings, written)
+async fn greet(
+    settings: &Settings,
+    server: &str,
+    name: &VerifierName,
+    written: &NotarySettings,
+) -> Result<(Answer, Kind), NetError> {
+    let tls = setup::notary_tls(settings, name, written)
         .map_err(|faults| NetError::Bad(faults.first().map(ToString::to_string).unwrap_or_default()))?;
     let url = Url::parse(&format!("{server}/v2/")).map_err(|error| NetError::Bad(error.to_string()))?;
     let (client, bounds) = (Client::new(&tls)?, Bounds { bytes: GREETING_BYTES, time: SERVER_TIME });
@@ -404,10 +405,11 @@ fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
 /// What is kept of repositories.
 async fn statuses(
     settings: &Settings,
+    name: &VerifierName,
     written: &NotarySettings,
     credentials: crate::net::auth::DockerConfig,
 ) -> Vec<RepositoryStatus> {
-    match setup::notary(settings, written, credentials) {
+    match setup::notary(settings, name, written, credentials) {
         Ok(notary) => notary.statuses().await,
         Err(_) => Vec::new(),
     }

@@ -4,6 +4,7 @@
 //! link is not seen from here; the engine follows links when it mounts. So a path alone opens that path and nothing under it, and
 //! opening a whole folder has to be written (`/srv/`).
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::request::HostAccess;
@@ -94,6 +95,17 @@ impl FromStr for HostAccessRule {
             (false, None) => Allows::Exactly(spelled(id, named)),
         };
         Ok(Self { id, allows })
+    }
+}
+
+impl fmt::Display for HostAccessRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.allows {
+            Allows::All => f.write_str(self.id),
+            Allows::Exactly(named) => write!(f, "{}={named}", self.id),
+            Allows::Under(folder) => write!(f, "{}={folder}/", self.id),
+            Allows::Beginning(named) => write!(f, "{}={named}*", self.id),
+        }
     }
 }
 

@@ -1,17 +1,93 @@
 //! Parts of the reference space, and who must vouch for images in each.
 
-use std::collections::BTreeMap;
+mod index;
+mod pattern;
 
-use crate::image::Host;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use pattern::{Pattern, PatternError};
+
+use self::index::Index;
+use super::fault::Position;
+use crate::image::{Host, Repository};
 use crate::trust::{Binding, VerifierName};
 
 /// A part of the reference space and what vouches for images in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// The registry.
-    pub host: Host,
+    /// What it is called, where it was given a name.
+    pub name: Option<String>,
+    /// The repositories in it: those that one of these matches and no more specific pattern of another scope.
+    pub patterns: Vec<Pattern>,
     /// Who must vouch.
     pub require: Requirement,
+    /// Where it is written, if that is a file.
+    pub position: Option<Position>,
+}
+
+impl Scope {
+    /// All repositories of a registry.
+    #[must_use]
+    pub fn of_registry(host: &Host, require: Requirement) -> Self {
+        Self { name: None, patterns: vec![Pattern::all_of(host)], require, position: None }
+    }
+
+    /// What it is called: by its name, or by its first pattern. A whole registry is called as the registry.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        let of_pattern = || self.patterns.first().map(Pattern::as_str).unwrap_or_default();
+        self.name.as_deref().unwrap_or_else(|| {
+            let text = of_pattern();
+            text.strip_suffix("/**").filter(|rest| !rest.contains('/')).unwrap_or(text)
+        })
+    }
+}
+
+/// The scopes of a policy, and which of them a repository belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scopes {
+    all: Vec<Scope>,
+    index: Box<Index>,
+}
+
+impl Scopes {
+    /// These scopes. Where two are equally specific, the first counts: who makes them looks for [`Pattern::ties_with`] first.
+    #[must_use]
+    pub fn new(all: Vec<Scope>) -> Self {
+        let mut index = Box::<Index>::default();
+        for (number, scope) in all.iter().enumerate() {
+            for pattern in &scope.patterns {
+                index.add(pattern, number);
+            }
+        }
+        Self { all, index }
+    }
+
+    /// The scope a repository belongs to: the one with the most specific pattern that matches it.
+    #[must_use]
+    pub fn of(&self, repository: &Repository) -> Option<&Scope> {
+        self.all.get(self.index.find(repository.as_str())?)
+    }
+
+    /// All of them, in the order in which they are written.
+    pub fn iter(&self) -> std::slice::Iter<'_, Scope> {
+        self.all.iter()
+    }
+
+    /// The registries that they are about, each once. `**` is about all and names none.
+    #[must_use]
+    pub fn registries(&self) -> BTreeSet<Host> {
+        self.all.iter().flat_map(|scope| &scope.patterns).filter_map(Pattern::registry).collect()
+    }
+}
+
+impl<'s> IntoIterator for &'s Scopes {
+    type Item = &'s Scope;
+    type IntoIter = std::slice::Iter<'s, Scope>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// Who must vouch.

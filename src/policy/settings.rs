@@ -1,29 +1,28 @@
-//! The settings of the environment: what was written, checked all at once, and turned into a [`Policy`] and the gate's
-//! places. An empty variable is unset.
+//! The settings: the variables of the environment, and the policy file that they name, as they were written; checked all at once, and
+//! read to the end ([`Resolved`]). An empty variable is unset.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{
-    AuditRule, BuildRule, FurtherRules, HostAccessRule, Http2Rule, Mode, Policy, Posture, Requirement, Scope, VARIABLES,
+use super::exceptions::HostAccessRule;
+use super::fault::PolicyFault;
+use super::file::{PolicyFile, Read};
+use super::resolved::{
+    FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, Resolved, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings, notary_source,
+    plugin,
 };
+use super::scope::{Requirement, Scope, Scopes};
+use super::variables::VARIABLES;
+use super::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture};
 use crate::image::{Host, Reference};
 use crate::text::fit;
+use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, SignersError, Source};
-use crate::trust::{Binding, VerifierName};
 
 /// Docker Hub's own Notary, the default of the plugin since its first days.
 const DEFAULT_NOTARY: &str = "https://notary.docker.io";
-/// How long a verified answer is used again, in seconds, and the most that may be set: what is revoked counts until then.
-const FRESHNESS: u64 = 30;
-const FRESHNESS_MOST: u64 = 3600;
-/// How long what runs here goes on without the server, in hours, and the most: trust data that nobody could check for longer
-/// than a month is no evidence.
-const STALE_LIMIT: u64 = 24;
-const STALE_LIMIT_MOST: u64 = 720;
 /// What stands in a text for what was none.
 const LOST: char = char::REPLACEMENT_CHARACTER;
 /// Most registries a host lists. Stops a paste accident from becoming the policy.
@@ -34,45 +33,31 @@ const MAX_HOST_ACCESS: usize = 256;
 /// Most plugins named. Stops the same.
 const MAX_PLUGINS: usize = 64;
 
-/// What a setting has wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyFault {
-    /// Which setting.
-    pub key: &'static str,
-    /// What is wrong, and what it should be.
-    pub message: String,
-}
-
-impl fmt::Display for PolicyFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.message)
-    }
-}
+/// What the policy file says, where there is one. A variable that says the same as well is a fault.
+const SAID_BY_FILE: [&str; 14] = [
+    "REGISTRY",
+    "NOTARY",
+    "NOTARY_ROOT_CA",
+    "NOTARY_PINS",
+    "NOTARY_SIGNERS",
+    "FRESHNESS",
+    "ON_OUTAGE",
+    "STALE_LIMIT",
+    "ALLOWLIST",
+    "MODE",
+    "POSTURE",
+    "ALLOW_HOST_ACCESS",
+    "BUILD",
+    "ALLOW_PLUGINS",
+];
 
 /// The settings as they were written. Kept and compared as text, so that the last good ones can be kept across restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
 pub struct Settings {
+    #[serde(rename = "variables")]
     written: BTreeMap<String, String>,
-}
-
-/// Where Notary's trust data comes from, and on what terms it counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotarySettings {
-    /// A server, `https://host[:port][/path]` without a trailing slash; or bundles.
-    pub source: Source,
-    /// PEM of the CA of the server's TLS certificate; `None`: the system's roots.
-    pub root_ca: Option<String>,
-    /// notary's `trust_pinning` block, JSON.
-    pub pins: Option<String>,
-    /// Which signers must agree on an image.
-    pub signers: RequiredSigners,
-    /// How long a verified answer is used again without asking, or looking.
-    pub freshness: Duration,
-    /// What becomes of what is here when the server is out of reach.
-    pub on_outage: OnOutage,
-    /// For how long what was verified may be used without the server.
-    pub stale_limit: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyFile>,
 }
 
 /// Where the allowlist is.
@@ -99,7 +84,28 @@ impl Settings {
                 _ => (name, value),
             })
             .collect();
-        Self { written }
+        Self { written, policy: None }
+    }
+
+    /// These settings with this policy file, or none.
+    #[must_use]
+    pub fn with_policy(self, policy: Option<PolicyFile>) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The policy file, where there is one.
+    #[must_use]
+    pub const fn policy_file(&self) -> Option<&PolicyFile> {
+        self.policy.as_ref()
+    }
+
+    /// Where a policy file is looked for; and whether it has to be there.
+    #[must_use]
+    pub fn policy_path(&self) -> (PathBuf, bool) {
+        match self.get("POLICY").map(str::trim) {
+            Some(path) => (path.into(), true),
+            None => (self.config_dir().join("policy.toml"), false),
+        }
     }
 
     /// A setting as written; `None` where unset.
@@ -130,7 +136,7 @@ impl Settings {
     /// Whether the gate guards Docker Hub by default, because nobody said otherwise.
     #[must_use]
     pub fn is_default_hub(&self) -> bool {
-        self.get("REGISTRY").is_none() && self.get("NOTARY").is_none()
+        self.policy.is_none() && self.get("REGISTRY").is_none() && self.get("NOTARY").is_none()
     }
 
     /// The folder for state: trust data, records, the audit log.
@@ -161,6 +167,9 @@ impl Settings {
     /// would not have been set.
     #[must_use]
     pub fn posture(&self) -> Posture {
+        if let Some(file) = &self.policy {
+            return file.posture();
+        }
         match self.get("POSTURE").map(str::trim) {
             None | Some("images") => Posture::Images,
             Some(_) => Posture::Lockdown,
@@ -177,9 +186,13 @@ impl Settings {
         }
     }
 
-    /// The allowlist's place.
+    /// The place of the allowlist that `register` fills: of several in a policy file, of the first by name.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
+        if self.policy.is_some() {
+            let listed = self.resolve(false).ok().and_then(|resolved| resolved.allowlists().next().map(|(_, path)| path.clone()));
+            return listed.map_or(AllowlistSetting::Off, AllowlistSetting::Required);
+        }
         match self.get("ALLOWLIST").map(str::trim) {
             Some("off") => AllowlistSetting::Off,
             Some(path) => AllowlistSetting::Required(path.into()),
@@ -187,13 +200,13 @@ impl Settings {
         }
     }
 
-    /// The Notary, or `None` for `off`.
-    pub fn notary(&self) -> Result<Option<NotarySettings>, Vec<PolicyFault>> {
+    /// The Notary of the variables, or `None` for `off`.
+    pub(super) fn notary(&self) -> Result<Option<NotarySettings>, Vec<PolicyFault>> {
         let mut faults = Vec::new();
         let source = match notary_source(self.get("NOTARY").map_or(DEFAULT_NOTARY, str::trim)) {
             Ok(source) => source,
             Err(message) => {
-                faults.push(PolicyFault { key: "NOTARY", message });
+                faults.push(PolicyFault::of("NOTARY", message));
                 None
             }
         };
@@ -202,12 +215,12 @@ impl Settings {
         if root_ca.is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
             let message =
                 "is not a PEM certificate (-----BEGIN CERTIFICATE----- …); give the CA's certificate itself, not a path";
-            faults.push(PolicyFault { key: "NOTARY_ROOT_CA", message: message.to_owned() });
+            faults.push(PolicyFault::of("NOTARY_ROOT_CA", message));
         }
         let pins = self.get("NOTARY_PINS").map(str::trim);
         if pins.is_some_and(|text| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_err()) {
             let message = "is not a JSON object (notary's trust_pinning block)".to_owned();
-            faults.push(PolicyFault { key: "NOTARY_PINS", message });
+            faults.push(PolicyFault::of("NOTARY_PINS", message));
         }
         let signers = self.signers().unwrap_or_else(|found| {
             faults.extend(found);
@@ -215,7 +228,7 @@ impl Settings {
         });
         if source.is_none() && self.get("NOTARY_SIGNERS").is_some() && faults.is_empty() {
             let message = "needs NOTARY: where it is off nobody signs".to_owned();
-            faults.push(PolicyFault { key: "NOTARY_SIGNERS", message });
+            faults.push(PolicyFault::of("NOTARY_SIGNERS", message));
         }
         let freshness = self.number("FRESHNESS", "seconds", FRESHNESS, 0..=FRESHNESS_MOST, &mut faults);
         let on_outage = self.choice("ON_OUTAGE", &[("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)], &mut faults);
@@ -228,8 +241,8 @@ impl Settings {
         }
         Ok(source.map(|source| NotarySettings {
             source,
-            root_ca: root_ca.map(str::to_owned),
-            pins: pins.map(str::to_owned),
+            root_ca: root_ca.map(|text| Given::Text(text.to_owned())),
+            pins: pins.map(|text| Given::Text(text.to_owned())),
             signers,
             freshness: Duration::from_secs(freshness),
             on_outage,
@@ -251,72 +264,102 @@ impl Settings {
     /// Whether trust data is imported on this host.
     #[must_use]
     pub fn is_import(&self) -> bool {
+        if self.policy.is_some() {
+            let resolved = self.resolve(false);
+            return resolved.is_ok_and(|resolved| resolved.notaries().any(|(_, notary)| notary.source == Source::Import));
+        }
         self.get("NOTARY").is_some_and(|written| notary_source(written) == Ok(Some(Source::Import)))
     }
 
     /// Which signers must agree on an image.
     pub fn signers(&self) -> Result<RequiredSigners, Vec<PolicyFault>> {
-        let fault = |error: SignersError| PolicyFault { key: "NOTARY_SIGNERS", message: error.to_string() };
+        let fault = |error: SignersError| PolicyFault::of("NOTARY_SIGNERS", error.to_string());
         RequiredSigners::read(self.get("NOTARY_SIGNERS").unwrap_or_default())
             .map_err(|errors| errors.into_iter().map(fault).collect())
     }
 
     /// What the settings mean. `allowlist_present` says whether an [`AllowlistSetting::IfPresent`] file exists.
-    pub fn resolve(&self, allowlist_present: bool) -> Result<Policy, Vec<PolicyFault>> {
+    pub fn resolve(&self, allowlist_present: bool) -> Result<Resolved, Vec<PolicyFault>> {
+        match &self.policy {
+            Some(file) => self.resolve_file(file).resolved,
+            None => self.resolve_variables(allowlist_present),
+        }
+    }
+
+    /// What the settings mean with this policy file, and what in it is most likely not meant.
+    #[must_use]
+    pub fn resolve_file(&self, file: &PolicyFile) -> Read {
+        let mut faults = Vec::new();
+        for name in SAID_BY_FILE.into_iter().filter(|name| self.get(name).is_some()) {
+            let message =
+                format!("is set, and `{}` says it as well: unset the variable, or remove the file", file.path().display());
+            faults.push(PolicyFault::of(name, message));
+        }
+        let base = self.of_both(&mut faults);
+        let mut read = file.read(base);
+        if !faults.is_empty() {
+            faults.extend(read.resolved.err().into_iter().flatten());
+            read.resolved = Err(faults);
+        }
+        read
+    }
+
+    /// What stays a variable beside a policy file.
+    fn of_both(&self, faults: &mut Vec<PolicyFault>) -> Policy {
+        if !self.docker_host().starts_with("unix://") {
+            let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
+            faults.push(PolicyFault::of("DOCKER_HOST", message));
+        }
+        Policy {
+            audit: self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], faults),
+            http2: self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], faults),
+            ..Policy::closed(Posture::Images)
+        }
+    }
+
+    fn resolve_variables(&self, allowlist_present: bool) -> Result<Resolved, Vec<PolicyFault>> {
         let mut faults = Vec::new();
         let notary = self.notary().unwrap_or_else(|found| {
             faults.extend(found);
             None
         });
-        let mut verifiers = BTreeMap::new();
-        if notary.is_some() {
-            verifiers.insert(VerifierName::NOTARY, Binding::TagToDigest);
-        }
-        let listed = match self.allowlist() {
-            AllowlistSetting::Off => false,
-            AllowlistSetting::Required(_) => true,
-            AllowlistSetting::IfPresent(_) => allowlist_present,
-        };
-        if listed {
-            verifiers.insert(VerifierName::ALLOWLIST, Binding::Listed);
-        }
         let mode = self.choice("MODE", &[("enforce", Mode::Enforce), ("permissive", Mode::Permissive)], &mut faults);
-        let audit = self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], &mut faults);
         let posture = self.choice("POSTURE", &[("images", Posture::Images), ("lockdown", Posture::Lockdown)], &mut faults);
         let host_access = self.host_access(&mut faults);
         let build = self.choice("BUILD", &[("deny", BuildRule::Deny), ("allow", BuildRule::Allow)], &mut faults);
-        let http2 = self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], &mut faults);
         let plugins = self.plugins(&mut faults);
         let hosts = self.registries(&mut faults);
         for unheard in notary.iter().flat_map(|notary| notary.signers.hosts()) {
             // A rule that no image can meet is a misspelt one, and its signers would be asked for nowhere.
             if !hosts.iter().any(|host| host.as_str() == unheard) {
-                let message = format!("registry `{unheard}` is not in REGISTRY");
-                faults.push(PolicyFault { key: "NOTARY_SIGNERS", message });
+                faults.push(PolicyFault::of("NOTARY_SIGNERS", format!("registry `{unheard}` is not in REGISTRY")));
             }
         }
-        if !self.docker_host().starts_with("unix://") {
-            let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
-            faults.push(PolicyFault { key: "DOCKER_HOST", message });
-        }
-        if posture == Posture::Lockdown && verifiers.is_empty() && faults.is_empty() {
-            let message =
-                "lockdown needs signatures or an allowlist; set NOTARY or ALLOWLIST, names alone are not evidence".to_owned();
-            faults.push(PolicyFault { key: "POSTURE", message });
+        let base = self.of_both(&mut faults);
+        let listed = match self.allowlist() {
+            AllowlistSetting::IfPresent(path) if allowlist_present => Some(path),
+            AllowlistSetting::Required(path) => Some(path),
+            AllowlistSetting::IfPresent(_) | AllowlistSetting::Off => None,
+        };
+        if posture == Posture::Lockdown && notary.is_none() && listed.is_none() && faults.is_empty() {
+            let message = "lockdown needs signatures or an allowlist; set NOTARY or ALLOWLIST, names alone are not evidence";
+            faults.push(PolicyFault::of("POSTURE", message));
         }
         if !faults.is_empty() {
             return Err(faults);
         }
-        // Where nobody signs and nobody lists, the registry is all there is.
+        // Signatures are asked about first. Where nobody signs and nobody lists, the registry is all there is.
+        let mut verifiers = Vec::new();
+        verifiers.extend(notary.map(|notary| (VerifierName::NOTARY, VerifierSettings::Notary(notary))));
+        verifiers.extend(listed.map(|path| (VerifierName::ALLOWLIST, VerifierSettings::Allowlist(path))));
         if verifiers.is_empty() {
-            verifiers.insert(VerifierName::REGISTRY, Binding::Held);
+            verifiers.push((VerifierName::REGISTRY, VerifierSettings::Registry));
         }
-        // Signatures are asked about first.
-        let asked = [VerifierName::NOTARY, VerifierName::ALLOWLIST, VerifierName::REGISTRY];
-        let asked = asked.into_iter().filter(|name| verifiers.contains_key(name)).map(Requirement::One);
-        let require = Requirement::All(asked.collect());
-        let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, audit, posture, host_access, build, http2, plugins, verifiers, scopes, rules: FurtherRules::default() })
+        let require = Requirement::All(verifiers.iter().map(|(name, _)| Requirement::One(name.clone())).collect());
+        let scopes = Scopes::new(hosts.iter().map(|host| Scope::of_registry(host, require.clone())).collect());
+        let bindings = verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect();
+        let policy = Policy { mode, posture, host_access, build, plugins, verifiers: bindings, scopes, ..base };
+        Ok(Resolved { policy, verifiers: verifiers.into_iter().collect() })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {
@@ -326,14 +369,14 @@ impl Settings {
             match part.parse::<Host>() {
                 Ok(host) if !hosts.contains(&host) => hosts.push(host),
                 Ok(_) => {}
-                Err(error) => faults.push(PolicyFault { key: "REGISTRY", message: error.to_string() }),
+                Err(error) => faults.push(PolicyFault::of("REGISTRY", error.to_string())),
             }
         }
         if hosts.is_empty() && faults.is_empty() {
-            faults.push(PolicyFault { key: "REGISTRY", message: "names no registry".to_owned() });
+            faults.push(PolicyFault::of("REGISTRY", "names no registry".to_owned()));
         }
         if hosts.len() > MAX_REGISTRIES {
-            faults.push(PolicyFault { key: "REGISTRY", message: format!("names more than {MAX_REGISTRIES} registries") });
+            faults.push(PolicyFault::of("REGISTRY", format!("names more than {MAX_REGISTRIES} registries")));
         }
         hosts
     }
@@ -345,11 +388,11 @@ impl Settings {
         for part in written.split([',', '\n', '\r']).map(str::trim).filter(|part| !part.is_empty()) {
             match part.parse::<HostAccessRule>() {
                 Ok(rule) => host_access.push(rule),
-                Err(error) => faults.push(PolicyFault { key: "ALLOW_HOST_ACCESS", message: error.to_string() }),
+                Err(error) => faults.push(PolicyFault::of("ALLOW_HOST_ACCESS", error.to_string())),
             }
         }
         if host_access.len() > MAX_HOST_ACCESS {
-            faults.push(PolicyFault { key: "ALLOW_HOST_ACCESS", message: format!("has more than {MAX_HOST_ACCESS} entries") });
+            faults.push(PolicyFault::of("ALLOW_HOST_ACCESS", format!("has more than {MAX_HOST_ACCESS} entries")));
         }
         host_access
     }
@@ -359,20 +402,13 @@ impl Settings {
         let written = self.get("ALLOW_PLUGINS").unwrap_or_default();
         let mut plugins = Vec::new();
         for part in written.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty()) {
-            match part.parse::<Reference>() {
-                Ok(Reference { repository, tag, digest: Some(digest) }) => {
-                    let name = Reference { repository, tag, digest: None }.or_latest();
-                    plugins.push(Reference { digest: Some(digest), ..name });
-                }
-                Ok(_) | Err(_) => {
-                    let part = fit(part, 80);
-                    let message = format!("`{part}` is not NAME@sha256:DIGEST (img-authz plugin digest NAME)");
-                    faults.push(PolicyFault { key: "ALLOW_PLUGINS", message });
-                }
+            match plugin(part) {
+                Ok(plugin) => plugins.push(plugin),
+                Err(message) => faults.push(PolicyFault::of("ALLOW_PLUGINS", message)),
             }
         }
         if plugins.len() > MAX_PLUGINS {
-            faults.push(PolicyFault { key: "ALLOW_PLUGINS", message: format!("names more than {MAX_PLUGINS} plugins") });
+            faults.push(PolicyFault::of("ALLOW_PLUGINS", format!("names more than {MAX_PLUGINS} plugins")));
         }
         plugins
     }
@@ -393,7 +429,7 @@ impl Settings {
             _ => {
                 let written = fit(written, 40);
                 let message = format!("`{written}` is not a number of {unit} from {} to {}", bounds.start(), bounds.end());
-                faults.push(PolicyFault { key, message });
+                faults.push(PolicyFault::of(key, message));
                 default
             }
         }
@@ -408,31 +444,9 @@ impl Settings {
             None => {
                 let names = choices.map(|(name, _)| format!("`{name}`")).join(" nor ");
                 let written = fit(written, 40);
-                faults.push(PolicyFault { key, message: format!("`{written}` is neither {names}") });
+                faults.push(PolicyFault::of(key, format!("`{written}` is neither {names}")));
                 *default
             }
         }
     }
-}
-
-/// The server, or bundles, from what an operator writes; `None` for `off`.
-fn notary_source(written: &str) -> Result<Option<Source>, String> {
-    let written = written.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\'' | '"'));
-    match written {
-        "off" => return Ok(None),
-        "import" => return Ok(Some(Source::Import)),
-        _ => {}
-    }
-    // What stands before an `@` may be a password.
-    let shown = fit(written.rsplit('@').next().unwrap_or_default(), 80);
-    if written.starts_with("http://") {
-        return Err(format!("`{shown}` is plain http; trust data must come over https"));
-    }
-    let rest = written.strip_prefix("https://").unwrap_or(written).trim_end_matches('/');
-    let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
-    let path_good = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'));
-    if host.parse::<Host>().is_err() || !path_good || path.split('/').any(|part| part == "..") {
-        return Err(format!("`{shown}` is not https://host:port (nor `import`, nor `off`)"));
-    }
-    Ok(Some(Source::Server(format!("https://{rest}"))))
 }

@@ -12,7 +12,7 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 }
 
 fn hosts(pairs: &[(&str, &str)]) -> Vec<String> {
-    settings(pairs).resolve(false).unwrap().scopes.iter().map(|scope| scope.host.to_string()).collect()
+    settings(pairs).resolve(false).unwrap().policy.scopes.iter().map(|scope| scope.label().to_owned()).collect()
 }
 
 fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
@@ -21,9 +21,9 @@ fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn nothing_set_guards_docker_hub_with_its_own_notary() {
-    let policy = settings(&[]).resolve(false).unwrap();
+    let policy = settings(&[]).resolve(false).unwrap().policy;
     assert_eq!(hosts(&[]), ["docker.io"]);
-    assert_eq!(policy.scopes[0].require, Requirement::All(vec![Requirement::One(VerifierName::NOTARY)]));
+    assert_eq!(policy.scopes.iter().next().unwrap().require, Requirement::All(vec![Requirement::One(VerifierName::NOTARY)]));
     assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Enforce, Posture::Images, BuildRule::Deny));
     assert_eq!(settings(&[]).notary().unwrap().unwrap().source, "https://notary.docker.io".into());
     assert!(settings(&[("REGISTRY", " "), ("NOTARY", "")]).is_default_hub());
@@ -35,7 +35,7 @@ fn registries_are_several_and_exact() {
         hosts(&[("REGISTRY", "a.example:5000, b.example\tdocker.io,index.docker.io")]),
         ["a.example:5000", "b.example", "docker.io"]
     );
-    let policy = settings(&[("REGISTRY", "a.example:5000")]).resolve(false).unwrap();
+    let policy = settings(&[("REGISTRY", "a.example:5000")]).resolve(false).unwrap().policy;
     let in_scope = |name: &str| policy.scope(&name.parse().unwrap()).is_some();
     assert!(in_scope("a.example:5000/x"));
     for other in ["a.example/x", "a.example:05000/x", "A.example:5000/x", "b.a.example:5000/x", "x"] {
@@ -106,7 +106,7 @@ fn notary_servers_are_written_with_or_without_their_scheme() {
 fn a_certificate_may_stand_in_quotes_and_keep_its_lines() {
     let pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----";
     let notary = settings(&[("NOTARY", "n.example"), ("NOTARY_ROOT_CA", &format!("'\"\n{pem}\n\"'"))]).notary().unwrap().unwrap();
-    assert_eq!(notary.root_ca.as_deref(), Some(pem));
+    assert_eq!(notary.root_ca, Some(Given::Text(pem.to_owned())));
 }
 
 #[test]
@@ -170,9 +170,9 @@ fn required_signers_are_asked_for_where_an_image_may_come_from() {
 fn lockdown_needs_someone_who_vouches() {
     assert_eq!(faults(&[("NOTARY", "off"), ("ALLOWLIST", "off"), ("POSTURE", "lockdown")]).len(), 1);
     assert!(settings(&[("NOTARY", "off"), ("POSTURE", "lockdown")]).resolve(true).is_ok());
-    let weak = settings(&[("NOTARY", "off"), ("ALLOWLIST", "off")]).resolve(true).unwrap();
+    let weak = settings(&[("NOTARY", "off"), ("ALLOWLIST", "off")]).resolve(true).unwrap().policy;
     assert_eq!(weak.weak_scopes().count(), 1);
-    assert_eq!(weak.scopes[0].require.verifiers(), [&VerifierName::REGISTRY]);
+    assert_eq!(weak.scopes.iter().next().unwrap().require.verifiers(), [&VerifierName::REGISTRY]);
 }
 
 fn says(policy: &Policy, intent: &Intent) -> &'static str {
@@ -187,7 +187,7 @@ fn says(policy: &Policy, intent: &Intent) -> &'static str {
 
 #[test]
 fn each_posture_refuses_what_it_says() {
-    let images = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
+    let images = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap().policy;
     let lockdown = Policy { posture: Posture::Lockdown, build: BuildRule::Allow, ..images.clone() };
     let access = || vec![HostAccess { id: "privileged", what: "true".into() }];
     let create = |host_access| {
@@ -282,7 +282,7 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
 fn host_access_is_allowed_where_a_rule_allows_each_of_it() {
     let lockdown = |host_access: &str| {
         let pairs = [("REGISTRY", "r.example"), ("POSTURE", "lockdown"), ("ALLOW_HOST_ACCESS", host_access)];
-        settings(&pairs).resolve(false).unwrap()
+        settings(&pairs).resolve(false).unwrap().policy
     };
     let access = |id, what: &str| HostAccess { id, what: what.into() };
     let create = Intent::Create(Box::new(Create {
@@ -311,7 +311,7 @@ fn host_access_is_allowed_where_a_rule_allows_each_of_it() {
 
 #[test]
 fn an_image_mount_must_not_be_able_to_move() {
-    let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
+    let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap().policy;
     let mount = |source: &str| {
         Intent::Create(Box::new(Create {
             image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
@@ -355,7 +355,7 @@ fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
 /// An engine's look at a reference and what it then takes need not agree (moby has two ways to resolve one).
 #[test]
 fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
-    let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap();
+    let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap().policy;
     let (asked, held) = (Digest::of(b"asked for"), Digest::of(b"held"));
     let name = ImageName::parse(&format!("r.example/a@{asked}")).unwrap();
     let intent = Intent::Create(Box::new(Create {

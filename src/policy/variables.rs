@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 23] = [
+pub const TABLE: [Variable; 24] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -84,6 +84,11 @@ pub const TABLE: [Variable; 23] = [
         name: "HTTP2",
         meaning: "`closed`: no call reaches the engine over cleartext HTTP/2 (from 29.2 on). Believed while its socket [agrees](docs/settings.md#http2)",
         default: "`open`",
+    },
+    Variable {
+        name: "POLICY",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT` and `HTTP2`",
+        default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {
         name: "DOCKER_HOST",

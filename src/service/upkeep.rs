@@ -15,7 +15,8 @@ use crate::setup::{self, Started, Teller};
 /// How often the gate looks whether an allowlist has appeared.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The self-check, then reloads: on SIGHUP, and when an allowlist appears where none was.
+/// The self-check, then reloads: on SIGHUP, when the policy file or one that it names changes, and when an allowlist appears where none
+/// was.
 pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: setup::Kept, mut teller: Teller) {
     teller.tell(&gate, &kept);
     let (start, state) = (Started::of(&settings), settings.state_dir());
@@ -41,7 +42,7 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
                 teller.tell(&gate, &kept);
                 match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
                     (true, _) => "an allowlist appeared",
-                    (false, true) => "a file that was faulty has changed",
+                    (false, true) => "a file has changed",
                     (false, false) => continue,
                 }
             }

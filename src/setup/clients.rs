@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::last_good::LastGood;
 use super::state::TRUST;
-use crate::files::{Texts, read_text};
+use crate::files::{Texts, read_owned, read_text};
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, server_files};
-use crate::policy::{NotarySettings, PolicyFault, Settings};
+use crate::policy::{Given, NotarySettings, PolicyFault, Settings};
 use crate::registry::{self, Registry};
+use crate::trust::VerifierName;
 use crate::trust::notary::{self, Notary, Source};
 use crate::trust::tuf::Pins;
 
@@ -17,8 +18,8 @@ use crate::trust::tuf::Pins;
 const CONFIG_BYTES: u64 = 4 << 20;
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn fault(key: &'static str, message: impl ToString) -> Vec<PolicyFault> {
-    vec![PolicyFault { key, message: message.to_string() }]
+fn fault(key: impl Into<std::borrow::Cow<'static, str>>, message: impl ToString) -> Vec<PolicyFault> {
+    vec![PolicyFault::of(key, message.to_string())]
 }
 
 /// Registries, as the gate and the commands ask them; `given`: what lies in the folders of some has been read already.
@@ -88,26 +89,65 @@ fn certificates_of(host: &str, folders: &[PathBuf], last: &mut LastGood) -> Opti
     texts.ok().filter(|texts| !texts.0.is_empty()).map(|texts| (host.to_owned(), texts))
 }
 
-/// How the Notary's server is spoken to; nobody is, where trust data is imported.
-pub(crate) fn notary_tls(settings: &Settings, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
-    notary_tls_of(settings, written, &mut LastGood::default())
+/// What the parts of a Notary are called where they are written.
+struct Keys {
+    server: String,
+    root_ca: String,
+    pins: String,
 }
 
-fn notary_tls_of(settings: &Settings, written: &NotarySettings, last: &mut LastGood) -> Result<Tls, Vec<PolicyFault>> {
+impl Keys {
+    fn of(settings: &Settings, name: &VerifierName) -> Self {
+        match settings.policy_file() {
+            Some(_) => {
+                let key = |part| format!("verifiers.{name}.{part}");
+                Self { server: key("server"), root_ca: key("root_ca"), pins: key("pins") }
+            }
+            None => Self { server: "NOTARY".into(), root_ca: "NOTARY_ROOT_CA".into(), pins: "NOTARY_PINS".into() },
+        }
+    }
+}
+
+/// What was given as a text or as a file; a file that is faulty counts as what it last held.
+fn text_of(key: &str, given: &Given, last: &mut LastGood) -> Result<String, Vec<PolicyFault>> {
+    match given {
+        Given::Text(text) => Ok(text.clone()),
+        Given::File(path) => {
+            let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
+            let now = read_owned(path, CONFIG_BYTES).map(|text| Texts(vec![(path.clone(), text)])).map_err(|error| told(&error));
+            let text = |texts: &Texts| texts.0.first().map(|(_, text)| text.clone()).ok_or_else(|| told(&"it was never read"));
+            last.make(key, now, std::slice::from_ref(path), text).map_err(|why| fault(key.to_owned(), why))
+        }
+    }
+}
+
+/// How a Notary's server is spoken to; nobody is, where trust data is imported.
+pub(crate) fn notary_tls(settings: &Settings, name: &VerifierName, written: &NotarySettings) -> Result<Tls, Vec<PolicyFault>> {
+    notary_tls_of(settings, &Keys::of(settings, name), written, &mut LastGood::default())
+}
+
+fn notary_tls_of(
+    settings: &Settings,
+    keys: &Keys,
+    written: &NotarySettings,
+    last: &mut LastGood,
+) -> Result<Tls, Vec<PolicyFault>> {
     let Source::Server(server) = &written.source else { return Ok(Tls::default()) };
-    let server = Url::parse(server).map_err(|error| fault("NOTARY", error))?;
+    let server = Url::parse(server).map_err(|error| fault(keys.server.clone(), error))?;
     let folders = notary_folders(settings, &settings.docker_config());
-    let (server, pem) = (authority(&server), written.root_ca.as_deref());
+    let server = authority(&server);
+    let pem = written.root_ca.as_ref().map(|given| text_of(&keys.root_ca, given, last)).transpose()?;
+    let pem = pem.as_deref();
     // A setting that is no certificate is a fault of the setting, whatever lies in folders.
-    Tls::of_files(pem, &Texts::default()).map_err(|error| fault("NOTARY_ROOT_CA", error))?;
+    Tls::of_files(pem, &Texts::default()).map_err(|error| fault(keys.root_ca.clone(), error))?;
     let at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(&server)).collect();
     let make = |texts: &Texts| Tls::of_files(pem, texts).map_err(|error| error.to_string());
     last.make(&format!("certificates of Notary {server}"), server_files(&server, pem, &folders), &at, make)
-        .map_err(|why| fault("NOTARY_ROOT_CA", why))
+        .map_err(|why| fault(keys.root_ca.clone(), why))
 }
 
 /// The CA bundles that pins name.
-fn pins_of(text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<PolicyFault>> {
+fn pins_of(key: &str, text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<PolicyFault>> {
     let mut now = Texts::default();
     let mut at = Vec::new();
     // Which files it names, the text says while it is read.
@@ -127,31 +167,42 @@ fn pins_of(text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<P
         };
         Pins::read(text, load).map_err(|error| error.to_string())
     };
-    last.make("CA bundles of NOTARY_PINS", now, &at, make).map_err(|why| fault("NOTARY_PINS", why))
+    last.make(&format!("CA bundles of {key}"), now, &at, make).map_err(|why| fault(key.to_owned(), why))
 }
 
-/// The Notary as the files are now.
+/// A Notary as the files are now.
 pub(crate) fn notary(
     settings: &Settings,
+    name: &VerifierName,
     written: &NotarySettings,
     credentials: DockerConfig,
 ) -> Result<Notary, Vec<PolicyFault>> {
-    notary_of(settings, written, credentials, &mut LastGood::default())
+    notary_of(settings, name, written, credentials, &mut LastGood::default())
 }
 
 pub(crate) fn notary_of(
     settings: &Settings,
+    name: &VerifierName,
     written: &NotarySettings,
     credentials: DockerConfig,
     last: &mut LastGood,
 ) -> Result<Notary, Vec<PolicyFault>> {
-    let tls = notary_tls_of(settings, written, last)?;
+    let keys = Keys::of(settings, name);
+    let tls = notary_tls_of(settings, &keys, written, last)?;
     let pins = match &written.pins {
-        Some(text) => pins_of(text, &settings.config_dir(), last)?,
+        Some(given) => {
+            let text = text_of(&keys.pins, given, last)?;
+            // What pins name lies beside them.
+            let folder = match given {
+                Given::Text(_) => settings.config_dir(),
+                Given::File(path) => path.parent().map_or_else(|| settings.config_dir(), Path::to_owned),
+            };
+            pins_of(&keys.pins, &text, &folder, last)?
+        }
         None => Pins::default(),
     };
-    let state = settings.state_dir().join(TRUST);
     let config = notary::Config {
+        name: name.clone(),
         tls,
         pins,
         credentials,
@@ -159,9 +210,15 @@ pub(crate) fn notary_of(
         on_outage: written.on_outage,
         stale_limit: written.stale_limit,
         require: written.signers.clone(),
-        ..notary::Config::new(written.source.clone(), state)
+        ..notary::Config::new(written.source.clone(), trust_folder(settings, name))
     };
-    Notary::new(config).map_err(|error| fault("NOTARY", error))
+    Notary::new(config).map_err(|error| fault(keys.server, error))
+}
+
+/// Where what a Notary learned is kept: by the verifier's name, so that what one believes says nothing to another.
+pub(crate) fn trust_folder(settings: &Settings, name: &VerifierName) -> PathBuf {
+    let state = settings.state_dir();
+    if *name == VerifierName::NOTARY { state.join(TRUST) } else { state.join(format!("{TRUST}-{name}")) }
 }
 
 /// Where certificates of a Notary's server lie: with those of registries, and in `tls` of docker's own folder.

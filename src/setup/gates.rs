@@ -10,7 +10,7 @@ use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
 use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Rules};
 use crate::net::Url;
-use crate::policy::{NotarySettings, Settings};
+use crate::policy::{Resolved, Settings};
 use crate::trust::notary::Source;
 
 /// Which resolvers are asked.
@@ -67,14 +67,14 @@ pub(crate) fn serving(
 /// What the gate talks to, as far as the settings can be read.
 fn own(settings: &Settings) -> Own {
     let mut hosts = Vec::new();
-    if let Ok(Some(NotarySettings { source: Source::Server(server), .. })) = settings.notary()
-        && let Ok(url) = Url::parse(&server)
-    {
-        hosts.push(url);
+    let resolved = settings.resolve(false).ok();
+    for (_, notary) in resolved.iter().flat_map(Resolved::notaries) {
+        if let Source::Server(server) = &notary.source {
+            hosts.extend(Url::parse(server));
+        }
     }
-    let scopes = settings.resolve(false).map(|policy| policy.scopes).unwrap_or_default();
-    for scope in scopes {
-        let asked: &[&str] = if scope.host.is_docker_hub() { &DOCKER_HUB } else { &[scope.host.as_str()] };
+    for registry in resolved.iter().flat_map(|resolved| resolved.policy.scopes.registries()) {
+        let asked: &[&str] = if registry.is_docker_hub() { &DOCKER_HUB } else { &[registry.as_str()] };
         hosts.extend(asked.iter().filter_map(|host| Url::parse(&format!("https://{host}/")).ok()));
     }
     let named = |url: &Url| {

@@ -14,6 +14,7 @@ use super::dockerd::{Process, daemon_file};
 use super::in_force::{Alive, InForce, ListInForce, is_alive};
 use super::last_good::LastGood;
 use super::mounts::{MOUNTS, View, host_path};
+use super::policy_file::with_file;
 use super::resolve::{self, Kept};
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
@@ -21,6 +22,7 @@ use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
 use crate::policy::{Settings, quoted};
 use crate::text::clean;
+use crate::trust::VerifierName;
 use crate::trust::allowlist::Allowlist;
 
 /// How long the engine is asked. A command on a host whose engine hangs still answers.
@@ -140,13 +142,7 @@ impl Place {
                 faults: said.faults.clone(),
                 file_faults: said.file_faults.clone(),
                 is_void: said.settings.is_none(),
-                in_force: Some(InForce {
-                    allowlist: said.allowlist.map(|list| ListInForce {
-                        path: host_path(&list.path.display().to_string(), &plugin.mounts).into(),
-                        ..list
-                    }),
-                    ..said
-                }),
+                in_force: Some(said.seen(&plugin.mounts)),
                 plugin: None,
                 plugins: None,
             },
@@ -162,10 +158,6 @@ impl Place {
             let is_elsewhere = said.given.state_dir() != folder;
             let mounts = if is_elsewhere { mounts } else { &[] };
             let seen = |settings: &Settings| outside(settings, mounts, folder, &env);
-            let list = said
-                .allowlist
-                .clone()
-                .map(|list| ListInForce { path: host_path(&list.path.display().to_string(), mounts).into(), ..list });
             return Self {
                 settings: seen(said.settings.as_ref().unwrap_or(&said.given)),
                 given: seen(&said.given),
@@ -174,7 +166,7 @@ impl Place {
                 faults: said.faults.clone(),
                 file_faults: said.file_faults.clone(),
                 is_void: said.settings.is_none(),
-                in_force: Some(InForce { allowlist: list, ..said }),
+                in_force: Some(said.seen(mounts)),
                 plugin: None,
                 plugins: None,
             };
@@ -195,7 +187,7 @@ impl Place {
     ) -> Self {
         let state = given.state_dir();
         let judge = |settings: &Settings| {
-            let mut kept = Kept::looking(LastGood::look(&state, mounts), None);
+            let mut kept = Kept::looking(LastGood::look(&state, mounts), []);
             match resolve::policy(settings, &mut kept) {
                 Ok(_) => Ok(kept.file_faults()),
                 Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
@@ -205,7 +197,12 @@ impl Place {
             let last = resolve::last_good(&state).map(seen)?;
             Some((judge(&last).ok()?, last))
         };
-        let (settings, faults, file_faults, is_void) = match judge(&given) {
+        let (given, unread) = match with_file(&given) {
+            Ok(read) => (read, Vec::new()),
+            Err(faults) => (given, faults.iter().map(ToString::to_string).collect()),
+        };
+        let judged = if unread.is_empty() { judge(&given) } else { Err(unread) };
+        let (settings, faults, file_faults, is_void) = match judged {
             Ok(file_faults) => (given.clone(), Vec::new(), file_faults, false),
             Err(faults) => match last() {
                 Some((file_faults, last)) => (last, faults, file_faults, false),
@@ -256,13 +253,18 @@ impl Place {
     /// What it had read before, for judging as it does: its allowlist is required, and its last good content holds.
     pub(crate) fn kept(&self) -> Kept {
         let files = LastGood::look(&self.settings.state_dir(), &self.mounts);
-        let said = self.in_force.as_ref().and_then(|said| said.allowlist.as_ref());
+        let said = self.in_force.as_ref().map(|said| said.allowlists.as_slice()).unwrap_or_default();
         // One of which the gate never read a good one refuses everything, whatever an earlier gate kept.
-        let list = said.map(|list| match list.entries {
-            Some(_) => files.allowlist_in_force(&list.path),
-            None => Allowlist::load(&list.path),
-        });
-        Kept::looking(files, list)
+        let of = |list: &ListInForce| {
+            let name: VerifierName = list.verifier.parse().ok()?;
+            let allowlist = match list.entries {
+                Some(_) => files.allowlist_in_force(&list.path),
+                None => Allowlist::load(&list.path),
+            };
+            Some((name.clone(), allowlist.named(name)))
+        };
+        let lists: Vec<_> = said.iter().filter_map(of).collect();
+        Kept::looking(files, lists)
     }
 
     /// These settings for what a person does here: with that person's credentials, where they are set.
@@ -425,11 +427,12 @@ fn outside(settings: &Settings, mounts: &[(String, String)], state: &Path, env: 
     if !mounts.is_empty() {
         seen = seen.without("DOCKER_HOST");
     }
-    for name in ["CONFIG_DIR", "DOCKER_CONFIG", "ALLOWLIST"] {
+    for name in ["CONFIG_DIR", "DOCKER_CONFIG", "ALLOWLIST", "POLICY"] {
         if let Some(path) = settings.get(name) {
             seen = seen.with(name, host_path(path, mounts));
         }
     }
+    seen = seen.with_policy(settings.policy_file().map(|file| file.seen(|path| host_path(path, mounts).into())));
     match env.get("DOCKER_HOST") {
         Some(host) => seen.with("DOCKER_HOST", host),
         None => seen,
@@ -517,7 +520,7 @@ mod tests {
             settings,
             faults: vec!["MODE: `x` is neither".into()],
             file_faults: Vec::new(),
-            allowlist: None,
+            allowlists: Vec::new(),
             notary_out_since: None,
         }
     }

@@ -2,18 +2,22 @@
 //! what it judges by, and need not guess. A gate that starts takes the last one's word away first.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::mounts::host_path;
 use super::resolve::Kept;
 use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};
 use crate::gate::Gate;
 use crate::policy::Settings;
+use crate::trust::VerifierName;
+use crate::trust::allowlist::Allowlist;
 
 /// How often it is written again where nothing changed, so that its age tells whether the gate is alive.
 const TELL: Duration = Duration::from_secs(15);
@@ -43,8 +47,8 @@ pub(crate) struct InForce {
     pub(crate) faults: Vec<String>,
     /// What is wrong with files in whose place their last good content counts.
     pub(crate) file_faults: Vec<String>,
-    /// The allowlist, where one is required.
-    pub(crate) allowlist: Option<ListInForce>,
+    /// The allowlists that are required.
+    pub(crate) allowlists: Vec<ListInForce>,
     /// Since when Notary is out of reach, as far as the gate asked.
     pub(crate) notary_out_since: Option<Timestamp>,
 }
@@ -52,6 +56,8 @@ pub(crate) struct InForce {
 /// The allowlist that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListInForce {
+    /// The verifier that it is.
+    pub(crate) verifier: String,
     /// The file, as the gate sees it.
     pub(crate) path: PathBuf,
     /// Entries in force; none where there never was a good file.
@@ -64,6 +70,14 @@ impl InForce {
     /// What the gate of this state folder says.
     pub(crate) fn read(state: &Path) -> Option<Self> {
         serde_json::from_str(&read_text(&state.join(IN_FORCE), FILE_BYTES).ok()?).ok()
+    }
+
+    /// The same with the paths of allowlists as this process sees them; `mounts` are folders of the host that the gate is shown.
+    pub(crate) fn seen(mut self, mounts: &[(String, String)]) -> Self {
+        for list in &mut self.allowlists {
+            list.path = host_path(&list.path.display().to_string(), mounts).into();
+        }
+        self
     }
 }
 
@@ -94,7 +108,7 @@ impl Teller {
             settings: None,
             faults: Vec::new(),
             file_faults: Vec::new(),
-            allowlist: None,
+            allowlists: Vec::new(),
             notary_out_since: None,
         };
         Self { folder, last, written: None, is_failing: false }
@@ -108,17 +122,18 @@ impl Teller {
 
     /// Writes what is in force now, if that is news or the last word is old.
     pub(crate) fn tell(&mut self, gate: &Gate, kept: &Kept) {
-        let allowlist = kept.allowlist().map(|list| {
+        let of = |(name, list): (&VerifierName, &Arc<Allowlist>)| {
             let status = list.status();
             let fault = status.fault.as_ref().map(ToString::to_string);
-            ListInForce { path: list.path().to_owned(), entries: status.entries, fault }
-        });
+            ListInForce { verifier: name.to_string(), path: list.path().to_owned(), entries: status.entries, fault }
+        };
+        let allowlists = kept.allowlists().iter().map(of).collect();
         let reading = kept.reading().clone();
         let next = InForce {
             settings: reading.in_force,
             faults: reading.faults,
             file_faults: reading.file_faults,
-            allowlist,
+            allowlists,
             notary_out_since: gate.notary_out_since(),
             ..self.last.clone()
         };
@@ -179,8 +194,6 @@ pub(crate) async fn is_alive(socket: &Path) -> Alive {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::{Place, rules};
     use super::*;
     use crate::audit::MemoryJournal;
@@ -208,14 +221,15 @@ mod tests {
         teller.tell(&gate, &kept);
         let said = InForce::read(folder.path()).unwrap();
         assert_eq!((&said.given, said.settings.as_ref(), said.notary_out_since), (&given, Some(&given), None));
-        let told = said.allowlist.unwrap();
+        let told = said.allowlists[0].clone();
         assert_eq!((told.path.as_path(), told.entries, told.fault), (list.as_path(), Some(0), None));
         // Whoever looks from outside goes on as the gate does: where the list is broken, and where it is gone.
         let state = Settings::default().with("STATE_DIR", &path);
-        let seen = || Place::of_folder(state.clone(), folder.path(), &[]).kept().allowlist().unwrap().status().entries;
+        let seen =
+            || Place::of_folder(state.clone(), folder.path(), &[]).kept().allowlists()[&VerifierName::ALLOWLIST].status().entries;
         std::fs::write(&list, "{").unwrap();
         teller.tell(&gate, &kept);
-        let told = InForce::read(folder.path()).unwrap().allowlist.unwrap();
+        let told = InForce::read(folder.path()).unwrap().allowlists[0].clone();
         assert!(told.entries == Some(0) && told.fault.is_some());
         assert_eq!(seen(), Some(0));
         std::fs::remove_file(&list).unwrap();

@@ -38,10 +38,10 @@ pub(crate) struct LastGood {
     faults: Vec<FileFault>,
     /// What last was good is not on disk yet.
     is_unwritten: bool,
-    /// Which allowlist is kept.
-    allowlist: Option<Stamp>,
-    /// An allowlist that is kept counts no more, and could not be removed yet.
-    is_list_outlived: bool,
+    /// Which allowlists are kept, by their paths.
+    lists: BTreeMap<PathBuf, Stamp>,
+    /// Allowlists that are kept count no more, and could not be removed yet.
+    are_lists_outlived: bool,
     /// That something could not be kept has been told: a full disk is told once.
     is_told: bool,
 }
@@ -65,7 +65,7 @@ pub(crate) struct FileFault {
     stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
 
-/// The allowlist that is kept, with its path: another one was never good.
+/// An allowlist that is kept, with its path: another one was never good.
 #[derive(Serialize, Deserialize)]
 struct KeptList {
     path: PathBuf,
@@ -161,10 +161,10 @@ impl LastGood {
             self.is_unwritten = written.is_err();
             tell(&mut self.is_told, &written, &path);
         }
-        if self.is_list_outlived {
+        if self.are_lists_outlived {
             let path = folder.join(LAST_GOOD_ALLOWLIST);
             let removed = remove(&path);
-            self.is_list_outlived = removed.is_err();
+            self.are_lists_outlived = removed.is_err();
             tell(&mut self.is_told, &removed, &path);
         }
     }
@@ -191,37 +191,50 @@ impl LastGood {
     }
 
     fn kept_list(&self, path: &Path) -> Option<String> {
-        let bytes = read_bytes(&self.folder.as_ref()?.join(LAST_GOOD_ALLOWLIST), KEPT_BYTES).ok()?;
-        let kept: KeptList = serde_json::from_slice(&bytes).ok()?;
-        (seen(&kept.path, &self.mounts) == path).then_some(kept.text)
+        let kept = kept_lists(self.folder.as_ref()?);
+        kept.into_iter().find(|kept| seen(&kept.path, &self.mounts) == path).map(|kept| kept.text)
     }
 
-    /// Keeps a good allowlist that has changed; `None`: there is none in force, and so none is kept. What fails is tried again:
-    /// an older list must not count at a start.
-    pub(crate) fn keep_allowlist(&mut self, list: Option<&Allowlist>) {
-        let Some(folder) = self.folder.as_ref().filter(|_| self.access == Access::Keeps) else { return };
+    /// Keeps the good ones of these allowlists where one has changed, and no other. What fails is tried again: an older list must not
+    /// count at a start.
+    pub(crate) fn keep_allowlists<'l>(&mut self, lists: impl Iterator<Item = &'l Allowlist>) {
+        let Some(folder) = self.folder.clone().filter(|_| self.access == Access::Keeps) else { return };
         let path = folder.join(LAST_GOOD_ALLOWLIST);
-        let written = match list {
-            None => {
-                self.allowlist = None;
-                remove(&path)
+        let lists: Vec<(&Path, Option<Stamp>)> = lists.map(|list| (list.path(), list.good_stamp())).collect();
+        let written = if lists.is_empty() {
+            self.lists.clear();
+            remove(&path)
+        } else {
+            let is_kept = |(path, stamp): &(&Path, Option<Stamp>)| {
+                // One that is faulty now stays kept as it was.
+                stamp.as_ref().is_none_or(|stamp| self.lists.get(*path) == Some(stamp))
+            };
+            if lists.iter().all(is_kept) && self.lists.keys().all(|kept| lists.iter().any(|(path, _)| path == kept)) {
+                return;
             }
-            Some(list) => {
-                let stamp = list.good_stamp();
-                if stamp.is_none() || stamp == self.allowlist {
-                    return;
-                }
+            let earlier = kept_lists(&folder);
+            let kept = lists.iter().filter_map(|(path, stamp)| {
                 // What is faulty by now is not kept; what it is by then, the next look says.
-                let Ok(text) = ListFile::good_text(list.path()) else { return };
-                let kept = KeptList { path: list.path().to_owned(), text };
-                let written = write(&path, &kept);
-                self.allowlist = stamp.filter(|_| written.is_ok());
-                written
-            }
+                let now = stamp.as_ref().and_then(|_| ListFile::good_text(path).ok());
+                let before = || earlier.iter().find(|kept| kept.path == *path).map(|kept| kept.text.clone());
+                Some(KeptList { path: (*path).to_owned(), text: now.or_else(before)? })
+            });
+            let written = write(&path, &kept.collect::<Vec<_>>());
+            self.lists = match &written {
+                Ok(()) => lists.iter().filter_map(|(path, stamp)| Some(((*path).to_owned(), (*stamp)?))).collect(),
+                Err(_) => BTreeMap::new(),
+            };
+            written
         };
-        self.is_list_outlived = written.is_err();
+        self.are_lists_outlived = written.is_err();
         tell(&mut self.is_told, &written, &path);
     }
+}
+
+/// The allowlists that a gate keeps in this folder.
+fn kept_lists(folder: &Path) -> Vec<KeptList> {
+    let bytes = read_bytes(&folder.join(LAST_GOOD_ALLOWLIST), KEPT_BYTES).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 /// A path of the gate's, as this process sees it.
@@ -232,12 +245,11 @@ fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
 /// After a command has changed the allowlist at `path`: what the gate with this state folder kept of it before does not count
 /// again. The path may be another inside the gate, so it is told by its text: what is kept of it as it is now stays.
 pub(crate) fn forget_earlier(folder: &Path, path: &Path) -> std::io::Result<()> {
-    let at = folder.join(LAST_GOOD_ALLOWLIST);
     let is_of_now = || {
-        let kept: KeptList = serde_json::from_slice(&read_bytes(&at, KEPT_BYTES).ok()?).ok()?;
-        Some(kept.text == ListFile::good_text(path).ok()?)
+        let now = ListFile::good_text(path).ok()?;
+        Some(kept_lists(folder).iter().all(|kept| kept.text == now))
     };
-    if is_of_now() == Some(true) { Ok(()) } else { remove(&at) }
+    if is_of_now() == Some(true) { Ok(()) } else { remove(&folder.join(LAST_GOOD_ALLOWLIST)) }
 }
 
 /// Puts it in the place of what was kept before. Where that fails, nothing is kept: what is older must not count again.

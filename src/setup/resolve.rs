@@ -1,16 +1,22 @@
 //! From settings to rules in force, and to the last good ones where they are at fault.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::clients::{credentials_of, notary_of, registry_of};
 use super::last_good::LastGood;
+use super::policy_file;
 use super::state::LAST_GOOD;
 use crate::files::{Outlives, read_text, replace};
 use crate::gate::Rules;
-use crate::policy::{AllowlistSetting, Policy, PolicyFault, Settings};
+use crate::image::Host;
+use crate::net::auth::DockerConfig;
+use crate::policy::{AllowlistSetting, Policy, PolicyFault, Posture, Resolved, Settings, VerifierSettings};
+use crate::registry::Registry;
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
+use crate::trust::allowlist::file::Stamp;
 use crate::trust::registry::RegistryVerifier;
 use crate::trust::{Verifier, VerifierName};
 
@@ -22,14 +28,16 @@ const FAULT_CHARS: usize = 512;
 /// What outlives a reload, and what of it a restart.
 #[derive(Default)]
 pub(crate) struct Kept {
-    /// Its last good content holds when the file is gone: so does the requirement.
-    allowlist: Option<Arc<Allowlist>>,
+    /// Their last good content holds when the files are gone: so does the requirement.
+    allowlists: BTreeMap<VerifierName, Arc<Allowlist>>,
     /// What the other files held when they last were good.
     files: LastGood,
     /// Where trust data is kept fresh; nowhere in a command that asks once.
     workers: Option<tokio::runtime::Handle>,
     /// What came of reading settings and files the last time.
     reading: Reading,
+    /// The files of the policy, and what each was before it was read: once one is another, all are read again.
+    watched: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 /// What came of reading settings and files.
@@ -58,22 +66,30 @@ impl Kept {
         Self { files: LastGood::of(&settings.state_dir()), workers: Some(workers), ..Self::default() }
     }
 
-    /// For a look from outside: by what the gate kept, and by the allowlist that it requires, where that is known.
-    pub(crate) fn looking(files: LastGood, allowlist: Option<Allowlist>) -> Self {
-        Self { files, allowlist: allowlist.map(Arc::new), ..Self::default() }
+    /// For a look from outside: by what the gate kept, and by the allowlists that it requires, where these are known.
+    pub(crate) fn looking(files: LastGood, allowlists: impl IntoIterator<Item = (VerifierName, Allowlist)>) -> Self {
+        let allowlists = allowlists.into_iter().map(|(name, list)| (name, Arc::new(list))).collect();
+        Self { allowlists, files, ..Self::default() }
     }
 
-    /// Keeps the allowlist for the next start, where it has changed, and what could not be kept before. Called each second.
+    /// Keeps allowlists for the next start, where one has changed, and what could not be kept before. Called each second.
     pub(crate) fn look(&mut self) {
         self.files.write_out();
-        if let Some(list) = &self.allowlist {
-            self.files.keep_allowlist(Some(list));
+        if !self.allowlists.is_empty() {
+            self.files.keep_allowlists(self.allowlists.values().map(|list| &**list));
         }
     }
 
-    /// Whether a file that was faulty has changed since.
+    /// Whether a file that was faulty, or one of the policy, has changed since it was read.
     pub(crate) fn is_worth_a_look(&self) -> bool {
-        self.files.is_worth_a_look()
+        self.files.is_worth_a_look() || self.watched.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+
+    fn watch(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.watched.extend(paths.into_iter().map(|path| {
+            let stamp = Stamp::of(&path);
+            (path, stamp)
+        }));
     }
 
     /// What came of reading settings and files the last time.
@@ -86,9 +102,9 @@ impl Kept {
         self.files.faults().iter().map(|fault| fault.why.clone()).collect()
     }
 
-    /// The allowlist, where one is required.
-    pub(crate) const fn allowlist(&self) -> Option<&Arc<Allowlist>> {
-        self.allowlist.as_ref()
+    /// The allowlists that are required, by the names of the verifiers that they are.
+    pub(crate) const fn allowlists(&self) -> &BTreeMap<VerifierName, Arc<Allowlist>> {
+        &self.allowlists
     }
 }
 
@@ -102,7 +118,7 @@ pub(crate) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
         }
         kept.reading.file_faults = kept.file_faults();
         kept.files.keep();
-        kept.files.keep_allowlist(kept.allowlist.as_deref());
+        kept.files.keep_allowlists(kept.allowlists.values().map(|list| &**list));
     } else {
         // What is gone is kept no more, also where nothing takes its place.
         kept.files.write_out();
@@ -110,22 +126,30 @@ pub(crate) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     (rules, is_good && kept.files.faults().is_empty())
 }
 
-fn rules_of(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
-    let last_good = settings.state_dir().join(LAST_GOOD);
-    match build(settings, kept) {
+fn rules_of(given: &Settings, kept: &mut Kept) -> (Rules, bool) {
+    let last_good = given.state_dir().join(LAST_GOOD);
+    kept.watched.clear();
+    kept.watch(policy_file::watched(given));
+    let mut settings = given.clone();
+    let read = still_there(given, kept).and_then(|()| policy_file::with_file(given));
+    let built = read.and_then(|read| {
+        settings = read;
+        build(&settings, kept)
+    });
+    match built {
         Ok(rules) => {
-            kept.reading = Reading { in_force: Some(settings.clone()), ..Reading::default() };
-            if let Err(error) = keep(&last_good, settings) {
+            if let Err(error) = keep(&last_good, &settings) {
                 tracing::warn!(%error, "the settings could not be kept for the next start");
             }
+            kept.reading = Reading { in_force: Some(settings), ..Reading::default() };
             (rules, true)
         }
         Err(faults) => {
             for fault in &faults {
-                tracing::error!(key = fault.key, "setting at fault: {fault}");
+                tracing::error!(key = &*fault.key, "setting at fault: {fault}");
             }
             kept.reading.faults = faults.iter().map(ToString::to_string).collect();
-            let last = self::last_good(&settings.state_dir());
+            let last = self::last_good(&given.state_dir());
             match last.as_ref().map(|last| build(last, kept)) {
                 Some(Ok(rules)) => {
                     kept.reading.in_force = last;
@@ -136,16 +160,30 @@ fn rules_of(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
                     tracing::error!(
                         "the settings are faulty and no earlier good ones are kept: calls that touch an image are refused"
                     );
-                    (faulty(settings, &faults), false)
+                    (faulty(&settings, &faults), false)
                 }
             }
         }
     }
 }
 
+/// A policy file that a gate has in force and that is gone leaves no other policy behind until the gate starts again.
+fn still_there(given: &Settings, kept: &Kept) -> Result<(), Vec<PolicyFault>> {
+    let (path, _) = given.policy_path();
+    let had = kept.reading.in_force.as_ref().is_some_and(|settings| settings.policy_file().is_some());
+    if had && matches!(path.try_exists(), Ok(false)) {
+        let message = format!("`{}` is gone; what it said stays in force until the gate starts again", path.display());
+        return Err(vec![PolicyFault::of("POLICY", message)]);
+    }
+    Ok(())
+}
+
 /// What is in force where nothing can be resolved.
 pub(crate) fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
-    Rules::Faulty { fault: list(faults), posture: settings.posture() }
+    // What a policy file that cannot be read says of the host is not known: it is taken for the stricter.
+    let is_unread = settings.policy_file().is_none() && faults.iter().any(|fault| fault.key == "POLICY");
+    let posture = if is_unread { Posture::Lockdown } else { settings.posture() };
+    Rules::Faulty { fault: list(faults), posture }
 }
 
 /// The settings that are kept as the last good ones, as they were written.
@@ -158,7 +196,7 @@ pub(crate) fn last_good(state: &Path) -> Option<Settings> {
 pub(crate) fn policy(settings: &Settings, kept: &mut Kept) -> Result<Policy, Vec<PolicyFault>> {
     match build(settings, kept)? {
         Rules::Good { policy, .. } => Ok(policy),
-        Rules::Faulty { fault, .. } => Err(vec![PolicyFault { key: "", message: fault }]),
+        Rules::Faulty { fault, .. } => Err(vec![PolicyFault::of("", fault)]),
     }
 }
 
@@ -169,36 +207,51 @@ pub(crate) fn list(faults: &[PolicyFault]) -> String {
 /// Everything that settings can have wrong, at once.
 pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
     kept.files.begin();
-    let (present, path) = match settings.allowlist() {
+    let is_listed = match settings.allowlist() {
         // One that cannot be looked at is there, and refuses: only "not found" is "none".
-        AllowlistSetting::IfPresent(path) => match path.try_exists() {
-            Ok(false) if kept.allowlist.is_none() => (false, None),
-            Ok(_) | Err(_) => (true, Some(path)),
-        },
-        AllowlistSetting::Required(path) => (true, Some(path)),
-        AllowlistSetting::Off => (false, None),
+        AllowlistSetting::IfPresent(path) => path.try_exists().unwrap_or(true) || !kept.allowlists.is_empty(),
+        AllowlistSetting::Required(_) | AllowlistSetting::Off => false,
     };
-    let policy = settings.resolve(present)?;
+    let Resolved { policy, verifiers: made_of } = settings.resolve(is_listed)?;
+    kept.watch(made_of.values().flat_map(VerifierSettings::files).map(Path::to_owned));
+    let mut faults = Vec::new();
+    let credentials = credentials_of(settings, &mut kept.files).unwrap_or_else(|found| {
+        faults.extend(found);
+        DockerConfig::default()
+    });
+    let mut lists = BTreeMap::new();
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
-    if let Some(path) = path {
-        let same = kept.allowlist.take().filter(|list| list.path() == path);
-        let allowlist = same.unwrap_or_else(|| Arc::new(kept.files.allowlist(&path)));
-        kept.allowlist = Some(Arc::clone(&allowlist));
-        verifiers.push(allowlist);
-    }
-    let credentials = credentials_of(settings, &mut kept.files)?;
-    if let Some(notary) = settings.notary()? {
-        let notary = notary_of(settings, &notary, credentials.clone(), &mut kept.files)?;
-        if let Some(workers) = &kept.workers {
-            workers.spawn(notary.keep_fresh(crate::clock::now));
+    let mut registry = None;
+    for (name, made_of) in &made_of {
+        match made_of {
+            VerifierSettings::Allowlist(path) => {
+                let same = kept.allowlists.get(name).filter(|list| list.path() == path).cloned();
+                let list = same.unwrap_or_else(|| Arc::new(kept.files.allowlist(path).named(name.clone())));
+                lists.insert(name.clone(), Arc::clone(&list));
+                verifiers.push(list);
+            }
+            VerifierSettings::Notary(notary) => match notary_of(settings, name, notary, credentials.clone(), &mut kept.files) {
+                Ok(notary) => {
+                    if let Some(workers) = &kept.workers {
+                        workers.spawn(notary.keep_fresh(crate::clock::now));
+                    }
+                    verifiers.push(Arc::new(notary));
+                }
+                Err(found) => faults.extend(found),
+            },
+            VerifierSettings::Registry => {
+                let registry: &Arc<Registry> = registry.get_or_insert_with(|| {
+                    let hosts = policy.registries_of_weak();
+                    Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
+                });
+                verifiers.push(Arc::new(RegistryVerifier::new(Arc::<Registry>::clone(registry)).named(name.clone())));
+            }
         }
-        verifiers.push(Arc::new(notary));
     }
-    if policy.verifiers.contains_key(&VerifierName::REGISTRY) {
-        let hosts = policy.weak_scopes().map(|scope| scope.host.as_str());
-        let registry = registry_of(settings, hosts, credentials, &mut kept.files);
-        verifiers.push(Arc::new(RegistryVerifier::new(Arc::new(registry))));
+    if !faults.is_empty() {
+        return Err(faults);
     }
+    kept.allowlists = lists;
     Ok(Rules::Good { policy, verifiers })
 }
 
@@ -333,7 +386,7 @@ mod tests {
         assert!(found.told().contains("config.json"), "{}", found.told());
         let mut kept = found.kept();
         policy(&found.settings, &mut kept).unwrap();
-        assert_eq!(kept.allowlist().unwrap().status().entries, Some(0));
+        assert_eq!(kept.allowlists()[&VerifierName::ALLOWLIST].status().entries, Some(0));
         // What was kept of other folders is not what these held.
         assert!(place(&[]).is_void);
     }
@@ -366,7 +419,7 @@ mod tests {
     fn a_faulty_allowlist_begins_with_the_last_good_one_and_a_removed_one_ends_at_a_new_start() {
         let host = Host::new();
         let path = host.at("config/allowlist.json");
-        let status = |kept: &Kept| kept.allowlist.as_ref().map(|list| list.status());
+        let status = |kept: &Kept| kept.allowlists.values().next().map(|list| list.status());
         let entries = |kept: &Kept| status(kept).map(|Status { entries, fault }| (entries, fault.is_some()));
         host.write("config/allowlist.json", "{");
         assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "none was ever good: refused");
@@ -428,7 +481,7 @@ mod tests {
     #[test]
     fn an_older_allowlist_does_not_count_again_after_a_write_that_failed_and_the_write_is_tried_again() {
         let host = Host::new();
-        let entries = || Host::start(&host.settings()).2.allowlist.unwrap().status().entries;
+        let entries = || Host::start(&host.settings()).2.allowlists[&VerifierName::ALLOWLIST].status().entries;
         let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
         let evil = LIST.replace("[]", &format!("[{entry}]"));
         let kept_at = host.at("state").join(LAST_GOOD_ALLOWLIST);
@@ -465,7 +518,7 @@ mod tests {
         use super::super::last_good::forget_earlier;
         let host = Host::new();
         let (state, path) = (host.at("state"), host.at("config/allowlist.json"));
-        let entries = || Host::start(&host.settings()).2.allowlist.unwrap().status().entries;
+        let entries = || Host::start(&host.settings()).2.allowlists[&VerifierName::ALLOWLIST].status().entries;
         let entry = r#"{"digest":"sha256:"#.to_owned() + &"a".repeat(64) + r#""}"#;
         host.write("config/allowlist.json", &LIST.replace("[]", &format!("[{entry}]")));
         assert_eq!(entries(), Some(1));
@@ -490,6 +543,6 @@ mod tests {
         host.write("config/allowlist.json", "{");
         kept.look();
         let (_, _, kept) = Host::start(&host.settings());
-        assert_eq!(kept.allowlist.unwrap().status().entries, Some(1));
+        assert_eq!(kept.allowlists[&VerifierName::ALLOWLIST].status().entries, Some(1));
     }
 }

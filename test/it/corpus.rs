@@ -148,7 +148,7 @@ fn gate(folder: &std::path::Path, engine: Arc<Stage>, posture: &str, policy: &Va
         .with("NOTARY", "off")
         .with("POSTURE", posture)
         .with("ALLOWLIST", path.to_str().unwrap());
-    let policy = settings.resolve(true).unwrap();
+    let policy = settings.resolve(true).unwrap().policy;
     let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Allowlist::load(path))];
     let workers = tokio::runtime::Handle::current();
     Gate::new(Rules::Good { policy, verifiers }, engine, Arc::new(Silent), Approvals::in_memory(), Identity::default(), workers)

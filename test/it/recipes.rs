@@ -10,7 +10,7 @@ use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{Fake, Image, ImageConfig, Platform, Store};
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, Repository, Tag};
-use img_authz::policy::{Policy, Posture, Reason, Requirement, Rule, Scope};
+use img_authz::policy::{Policy, Posture, Reason, Requirement, Rule, Scope, Scopes};
 use img_authz::request::Intent;
 use img_authz::trust::{Answer, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use img_authz::wire::Answer as Said;
@@ -113,7 +113,7 @@ async fn a_verifier_and_a_rule_from_elsewhere_join_a_gate() {
     let require = Requirement::All(vec![Requirement::One(name.clone())]);
     let mut policy = Policy {
         verifiers: BTreeMap::from([(name.clone(), Binding::Digest)]),
-        scopes: vec![Scope { host: "r.example".parse().unwrap(), require }],
+        scopes: Scopes::new(vec![Scope::of_registry(&"r.example".parse().unwrap(), require)]),
         ..Policy::closed(Posture::Images)
     };
     policy.rules.add(Arc::new(NoLatest));

@@ -141,7 +141,7 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
     let journal = FileJournal::open(&folder.path().join("audit.jsonl"), Limits::default()).unwrap();
     let gate_on = |on_outage| {
         let notary = notary(&server, &url, folder.path(), |config| config.on_outage = on_outage);
-        let rules = Rules::Good { policy: settings.resolve(false).unwrap(), verifiers: vec![Arc::new(notary)] };
+        let rules = Rules::Good { policy: settings.resolve(false).unwrap().policy, verifiers: vec![Arc::new(notary)] };
         let workers = workers.handle().clone();
         Arc::new(Gate::new(rules, engine.clone(), journal.clone(), Approvals::open(&approvals), Identity::default(), workers))
     };

@@ -94,6 +94,18 @@ impl RequiredSigners {
         covering.max_by_key(|(repositories, _)| repositories.weight()).map_or(&[], |(_, signers)| signers)
     }
 
+    /// The rules as they are written: repositories, and the signers that must agree there.
+    pub fn rules(&self) -> impl Iterator<Item = (String, Vec<&str>)> {
+        self.rules.iter().map(|(repositories, signers)| {
+            let written = match repositories {
+                Repositories::All => "*".to_owned(),
+                Repositories::Below(prefix) => format!("{prefix}*"),
+                Repositories::One(repository) => repository.to_string(),
+            };
+            (written, signers.iter().map(RoleName::signer).collect())
+        })
+    }
+
     /// The registries that the rules are about: a rule for one that no image may come from would never be heard of.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|(repositories, _)| match repositories {

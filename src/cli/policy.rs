@@ -1,0 +1,170 @@
+//! `policy`: what is wrong with a policy file before it is put in place, which policy is in force, and the format for editors.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::out;
+use super::{NO, UNKNOWN, YES};
+use crate::files::read_text;
+use crate::policy::{PolicyFault, Read, Settings};
+use crate::setup::{self, Place};
+use crate::text::clean;
+
+/// The format of the file (JSON Schema).
+const SCHEMA: &str = include_str!("../../docs/policy.schema.json");
+
+/// Check a policy file, and show the policy in force.
+#[derive(Args)]
+pub(super) struct PolicyArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say everything that is wrong with a policy file, before it is put in place
+    ///
+    /// Files of `policy.d` beside it are read with it. No server is asked, and the files that it names are not read.
+    /// Exit code 0: good; 2: it has faults; 1: could not tell.
+    ///
+    /// Example: img-authz policy check policy.toml
+    Check(CheckArgs),
+    /// Show the policy in force, as a policy file; also the one that variables mean
+    ///
+    /// Exit code 0: in force and without a fault; 2: a newer one has faults, so that this one counts; 1: could not tell.
+    ///
+    /// Example: img-authz policy show
+    Show(ShowArgs),
+    /// Print the JSON Schema of the policy file, for editors
+    ///
+    /// Example: img-authz policy schema > policy.schema.json
+    Schema,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// The file; without it, the gate's
+    path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ShowArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &PolicyArgs, env: Settings) -> ExitCode {
+    let code = match &arguments.command {
+        Command::Check(check) => judge(check, env),
+        Command::Show(show) => self::show(&Place::find(env), show.json),
+        Command::Schema => {
+            out::print(SCHEMA);
+            YES
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn judge(arguments: &CheckArgs, env: Settings) -> u8 {
+    // A file by its path is judged by itself, on any machine: who may change it there is for `serve` to refuse.
+    let (path, of_host) = match &arguments.path {
+        Some(path) => (path.clone(), Settings::default()),
+        None => {
+            let place = Place::find(env);
+            if let Err(why) = &place.basis {
+                out::fault(&format!("the gate's settings are not known: {why}; name the file"));
+                return UNKNOWN;
+            }
+            (place.given.policy_path().0, place.given.with_policy(None))
+        }
+    };
+    let file = match setup::read_policy(&path, &read_text) {
+        Ok(file) => file,
+        Err(faults) => {
+            for fault in &faults {
+                out::fault(&fault.message);
+            }
+            return UNKNOWN;
+        }
+    };
+    let Read { resolved, mut warnings } = of_host.resolve_file(&file);
+    warnings.extend(file.0.iter().filter_map(|(path, _)| open_to_others(path)));
+    let faults = resolved.as_ref().err().map(Vec::as_slice).unwrap_or_default();
+    if arguments.json {
+        out::json(&serde_json::json!({ "good": faults.is_empty(), "faults": listed(faults), "warnings": listed(&warnings) }));
+    } else {
+        for fault in faults {
+            out::line(&format!("fault    {}", clean(&fault.to_string())));
+        }
+        for warning in &warnings {
+            out::line(&format!("warning  {}", clean(&warning.to_string())));
+        }
+        match &resolved {
+            Ok(resolved) => out::line(&format!(
+                "good: {} scopes, {} verifiers",
+                resolved.policy.scopes.iter().count(),
+                resolved.verifiers.len()
+            )),
+            Err(faults) => out::line(&format!("the gate would not take this policy: {} faults", faults.len())),
+        }
+    }
+    if faults.is_empty() { YES } else { NO }
+}
+
+/// What `serve` would refuse of a file on the gate's host.
+fn open_to_others(path: &Path) -> Option<PolicyFault> {
+    let error = crate::files::read_owned(path, crate::policy::POLICY_BYTES).err()?;
+    Some(PolicyFault::of("", format!("`{}` would be refused on the gate's host: {error}", path.display())))
+}
+
+fn listed(faults: &[PolicyFault]) -> Vec<serde_json::Value> {
+    let of = |fault: &PolicyFault| {
+        serde_json::json!({
+            "file": fault.position.as_ref().map(|position| position.file.display().to_string()),
+            "line": fault.position.as_ref().map(|position| position.line),
+            "key": fault.key,
+            "message": fault.message,
+        })
+    };
+    faults.iter().map(of).collect()
+}
+
+fn show(place: &Place, json: bool) -> u8 {
+    if place.basis.is_err() {
+        out::fault(&place.told());
+        return UNKNOWN;
+    }
+    let faults: Vec<&String> = place.faults.iter().chain(&place.file_faults).collect();
+    let text = match (place.is_void, place.settings.policy_file()) {
+        (true, _) => None,
+        (false, Some(file)) => {
+            let of = |(path, text): &(PathBuf, String)| format!("# {}\n{text}", path.display());
+            Some(file.0.iter().map(of).collect::<Vec<_>>().join("\n"))
+        }
+        (false, None) => {
+            // With a default allowlist where the gate requires one.
+            let is_listed = !place.kept().allowlists().is_empty();
+            place.settings.resolve(is_listed).ok().map(|resolved| format!("# what the variables mean\n{}", resolved.to_toml()))
+        }
+    };
+    if json {
+        let path = place.settings.policy_file().map(|file| file.path().display().to_string());
+        out::json(&serde_json::json!({ "source": place.told(), "file": path, "policy": text, "faults": faults }));
+    } else {
+        out::note(&format!("# {}", place.told()));
+        for fault in &faults {
+            out::note(&format!("# fault: {}", clean(fault)));
+        }
+        match &text {
+            Some(text) => out::print(text),
+            None => out::note("# no policy is in force: calls that touch an image are refused"),
+        }
+    }
+    if faults.is_empty() && text.is_some() { YES } else { NO }
+}

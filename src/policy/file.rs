@@ -1,0 +1,208 @@
+//! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
+
+mod scopes;
+mod table;
+mod verifiers;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use self::table::{Section, Source, Value};
+use super::exceptions::HostAccessRule;
+use super::fault::{PolicyFault, Position};
+use super::resolved::{Resolved, VerifierSettings, plugin};
+use super::scope::{Scope, Scopes};
+use super::{BuildRule, Mode, Policy, Posture};
+use crate::image::Reference;
+use crate::trust::VerifierName;
+
+/// The one version of the format.
+const VERSION: u64 = 1;
+/// Most bytes of all files of a policy together.
+pub const POLICY_BYTES: u64 = 1 << 20;
+/// Most files in `policy.d`.
+pub const FURTHER_FILES: usize = 64;
+/// Most scopes, and most verifiers, of a policy.
+const SCOPES: usize = 10_000;
+const VERIFIERS: usize = 256;
+/// Most ways to the host opened, and plugins named, one by one.
+const LISTED: usize = 256;
+
+/// The files of a policy as they were read: `policy.toml` first, then those of `policy.d`. Kept as text, so that the last good ones can
+/// be kept across restarts.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PolicyFile(pub Vec<(PathBuf, String)>);
+
+impl fmt::Debug for PolicyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(path, text)| (path, text.len()))).finish()
+    }
+}
+
+/// What a policy file says.
+#[derive(Debug)]
+pub struct Read {
+    /// What it means; or everything that is wrong with it.
+    pub resolved: Result<Resolved, Vec<PolicyFault>>,
+    /// What is not wrong and most likely not meant.
+    pub warnings: Vec<PolicyFault>,
+}
+
+/// What is gathered from the files.
+#[derive(Default)]
+struct Gathered {
+    verifiers: BTreeMap<VerifierName, (VerifierSettings, Position)>,
+    scopes: Vec<Scope>,
+    mode: Option<Mode>,
+    posture: Option<(Posture, Position)>,
+    build: Option<BuildRule>,
+    host_access: Vec<HostAccessRule>,
+    plugins: Vec<Reference>,
+}
+
+impl PolicyFile {
+    /// The path of `policy.toml`.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.first().map_or(Path::new("policy.toml"), |(path, _)| path)
+    }
+
+    /// The same files by the paths that `of` makes of theirs.
+    #[must_use]
+    pub fn seen(&self, of: impl Fn(&str) -> PathBuf) -> Self {
+        Self(self.0.iter().map(|(path, text)| (path.to_str().map_or_else(|| path.clone(), &of), text.clone())).collect())
+    }
+
+    /// Reads the files. What else the gate has to be told, and is a variable, stands in `base`.
+    #[must_use]
+    pub fn read(&self, base: Policy) -> Read {
+        let mut gathered = Gathered::default();
+        let mut faults = Vec::new();
+        if self.0.iter().map(|(_, text)| text.len() as u64).sum::<u64>() > POLICY_BYTES {
+            faults.push(PolicyFault::of("", format!("the files of the policy have more than {POLICY_BYTES} bytes")));
+            return Read { resolved: Err(faults), warnings: Vec::new() };
+        }
+        for (number, (path, text)) in self.0.iter().enumerate() {
+            let source = Source::new(path, text);
+            let (table, errors) = DeTable::parse_recoverable(text);
+            for error in &errors {
+                source.fault("", error.span().map_or(0, |span| span.start), format!("is not TOML: {}", error.message()));
+            }
+            // What could not be read as TOML would be told again as keys that are missing.
+            if errors.is_empty() {
+                let top = Section::new(&source, String::new(), table.get_ref(), &table.span());
+                gathered.gather(top, number == 0);
+            }
+            faults.extend(source.into_faults());
+        }
+        let mut warnings = Vec::new();
+        faults.extend(scopes::check(&gathered.scopes, &gathered.verifiers, &mut warnings));
+        let resolved = if faults.is_empty() { gathered.resolve(base) } else { Err(faults) };
+        Read { resolved, warnings }
+    }
+
+    /// The posture, also where other parts are at fault. One that cannot be read was not meant to be the weaker one, or it would not
+    /// have been written.
+    #[must_use]
+    pub fn posture(&self) -> Posture {
+        let of = |text: &String| {
+            let (table, errors) = DeTable::parse_recoverable(text);
+            let written = table.get_ref().iter().find(|(key, _)| key.get_ref() == "posture").map(|(_, value)| value.get_ref());
+            match written {
+                Some(value) => value.as_str() != Some("images"),
+                None => !errors.is_empty() && text.contains("lockdown"),
+            }
+        };
+        let is_lockdown = self.0.first().is_some_and(|(_, text)| of(text));
+        if is_lockdown { Posture::Lockdown } else { Posture::Images }
+    }
+}
+
+impl Gathered {
+    /// Reads one file. What is said once for the host is said in the first.
+    fn gather(&mut self, top: Section<'_>, is_first: bool) {
+        if let Some(version) = top.required("version")
+            && version.whole_number() != Some(VERSION)
+        {
+            version.fault(format!("is not {VERSION}, the version that this gate reads"));
+        }
+        if let Some(verifiers) = top.get("verifiers").and_then(|value| value.section()) {
+            for (name, value) in verifiers.entries() {
+                if self.verifiers.len() >= VERIFIERS {
+                    value.fault(format!("there are more than {VERIFIERS} verifiers"));
+                    break;
+                }
+                verifiers::read(name, &value, &mut self.verifiers);
+            }
+        }
+        for value in top.get("scope").and_then(|value| value.list(SCOPES)).unwrap_or_default() {
+            if self.scopes.len() >= SCOPES {
+                value.fault(format!("there are more than {SCOPES} scopes"));
+                break;
+            }
+            self.scopes.extend(scopes::read(&value));
+        }
+        if is_first {
+            self.gather_once(&top);
+        } else {
+            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment"] {
+                if let Some(value) = top.get(key) {
+                    value.fault("is said for the whole host: it belongs into policy.toml");
+                }
+            }
+        }
+        top.finish();
+    }
+
+    fn gather_once(&mut self, top: &Section<'_>) {
+        let mode = [("enforce", Mode::Enforce), ("permissive", Mode::Permissive)];
+        self.mode = top.get("mode").and_then(|value| value.choice(&mode));
+        let posture = [("images", Posture::Images), ("lockdown", Posture::Lockdown)];
+        self.posture = top.get("posture").and_then(|value| Some((value.choice(&posture)?, value.position())));
+        let build = [("deny", BuildRule::Deny), ("allow", BuildRule::Allow)];
+        self.build = top.get("build").and_then(|value| value.choice(&build));
+        let listed = |key| top.get(key).and_then(|value| value.list(LISTED)).unwrap_or_default();
+        self.host_access = listed("allow_host_access").iter().filter_map(Value::parsed).collect();
+        let plugin_of = |value: &Value<'_>| plugin(value.text()?).map_err(|message| value.fault(message)).ok();
+        self.plugins = listed("allow_plugins").iter().filter_map(plugin_of).collect();
+        if let Some(environment) = top.get("environment") {
+            environment.text();
+        }
+    }
+
+    fn resolve(self, base: Policy) -> Result<Resolved, Vec<PolicyFault>> {
+        let verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
+        let policy = Policy {
+            mode: self.mode.unwrap_or(Mode::Enforce),
+            posture: self.posture.as_ref().map_or(Posture::Images, |(posture, _)| *posture),
+            build: self.build.unwrap_or(BuildRule::Deny),
+            host_access: self.host_access,
+            plugins: self.plugins,
+            verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect(),
+            scopes: Scopes::new(self.scopes),
+            ..base
+        };
+        if policy.posture == Posture::Lockdown
+            && let Some(weak) = policy.weak_scopes().next()
+        {
+            let at = weak.position.as_ref().map(|position| format!(" ({position})")).unwrap_or_default();
+            let message = format!(
+                "lockdown needs signatures or an allowlist: in scope `{}`{at} the registry's word is enough",
+                weak.label()
+            );
+            let fault = PolicyFault::of("posture", message);
+            return Err(vec![match self.posture {
+                Some((_, position)) => fault.at(position),
+                None => fault,
+            }]);
+        }
+        Ok(Resolved { policy, verifiers })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! `[[scope]]`: a part of the name space of images, and who must vouch there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::table::Value;
+use crate::policy::fault::{PolicyFault, Position, nearest};
+use crate::policy::resolved::VerifierSettings;
+use crate::policy::scope::{Pattern, Requirement, Scope};
+use crate::trust::VerifierName;
+
+/// Most patterns of one scope, members of one `all` or `any`, and how deep these nest.
+const PATTERNS: usize = 256;
+const MEMBERS: usize = 64;
+const DEPTH: usize = 8;
+/// Longest name of a scope, in characters. It goes into messages and the audit log.
+const NAME_CHARS: usize = 80;
+
+/// Reads one.
+pub(super) fn read(value: &Value<'_>) -> Option<Scope> {
+    let section = value.section()?;
+    let matched = section.required("match").and_then(|value| value.list_or_one(PATTERNS));
+    if matched.as_ref().is_some_and(Vec::is_empty) {
+        section.fault("matches nothing: `match` is an empty list");
+    }
+    let patterns: Vec<Pattern> = matched.unwrap_or_default().iter().filter_map(Value::parsed).collect();
+    let require = section.required("require").and_then(|value| requirement(&value, DEPTH));
+    let name = section.get("name").and_then(|value| {
+        let name = value.text()?;
+        let is_clean =
+            name.chars().count() <= NAME_CHARS && name.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ');
+        if !is_clean {
+            value.fault(format!("is made of printable ASCII characters, at most {NAME_CHARS}"));
+        }
+        is_clean.then(|| name.to_owned())
+    });
+    let position = section.position();
+    section.finish();
+    Some(Scope { name, patterns, require: require?, position: Some(position) }).filter(|scope| !scope.patterns.is_empty())
+}
+
+/// `"NAME"`, `{ all = [...] }` or `{ any = [...] }`.
+fn requirement(value: &Value<'_>, depth: usize) -> Option<Requirement> {
+    if value.is_text() {
+        return value.parsed().map(Requirement::One);
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        value.fault(format!("nests more than {DEPTH} deep"));
+        return None;
+    };
+    let section = value.section()?;
+    let parts = |value: &Value<'_>| {
+        let values = value.list(MEMBERS)?;
+        if values.is_empty() {
+            value.fault("is empty: nobody would vouch. For the registry's own word, name a verifier of type `registry`");
+        }
+        values.iter().map(|value| requirement(value, depth)).collect::<Option<Vec<_>>>().filter(|parts| !parts.is_empty())
+    };
+    let found = match (section.get("all"), section.get("any")) {
+        (Some(all), None) => parts(&all).map(Requirement::All),
+        (None, Some(any)) => parts(&any).map(Requirement::Any),
+        (Some(_), Some(_)) => {
+            section.fault("has `all` and `any` in one table; nest one in the other");
+            None
+        }
+        (None, None) => {
+            section.fault("is neither a verifier's name, nor { all = [...] }, nor { any = [...] }");
+            None
+        }
+    };
+    section.finish();
+    found
+}
+
+/// What the scopes of all files together have wrong, and what is most likely not meant.
+pub(super) fn check(
+    scopes: &[Scope],
+    verifiers: &BTreeMap<VerifierName, (VerifierSettings, Position)>,
+    warnings: &mut Vec<PolicyFault>,
+) -> Vec<PolicyFault> {
+    let mut faults = ties(scopes);
+    for scope in scopes {
+        for name in scope.require.verifiers().into_iter().filter(|name| !verifiers.contains_key(name)) {
+            let meant = nearest(name.as_str(), verifiers.keys().map(VerifierName::as_str));
+            let meant = meant.map(|meant| format!("; `{meant}` was meant?")).unwrap_or_default();
+            faults.push(at(scope, "scope.require", format!("there is no verifier `{name}`{meant}")));
+        }
+    }
+    for (name, (_, position)) in verifiers {
+        if !scopes.iter().any(|scope| scope.require.verifiers().contains(&name)) {
+            let warning = PolicyFault::of(format!("verifiers.{name}"), "no scope requires it: it is never asked");
+            warnings.push(warning.at(position.clone()));
+        }
+    }
+    if scopes.is_empty() && faults.is_empty() {
+        warnings.push(PolicyFault::of("scope", "there is none: every image is refused"));
+    }
+    faults
+}
+
+fn ties(scopes: &[Scope]) -> Vec<PolicyFault> {
+    let mut faults = Vec::new();
+    let mut by_key: HashMap<String, Vec<(&Pattern, &Scope)>> = HashMap::new();
+    for scope in scopes {
+        for pattern in &scope.patterns {
+            let earlier = by_key.entry(pattern.tie_key()).or_default();
+            if let Some((other, first)) = earlier.iter().find(|(other, _)| other.ties_with(pattern)) {
+                let place = first.position.as_ref().map(ToString::to_string).unwrap_or_default();
+                let message = if pattern == *other {
+                    format!("`{pattern}` is there already, in {place}")
+                } else {
+                    format!(
+                        "`{pattern}` and `{other}` ({place}) are equally specific and can match one name; write one of them out further"
+                    )
+                };
+                faults.push(at(scope, "scope.match", message));
+            }
+            earlier.push((pattern, scope));
+        }
+    }
+    faults
+}
+
+fn at(scope: &Scope, key: &'static str, message: String) -> PolicyFault {
+    let fault = PolicyFault::of(key, message);
+    match &scope.position {
+        Some(position) => fault.at(position.clone()),
+        None => fault,
+    }
+}

@@ -1,0 +1,234 @@
+//! Policy files: what they mean, and everything that is wrong with them, with its place.
+
+use super::*;
+use crate::trust::Binding;
+
+fn read_all(files: &[(&str, &str)]) -> Read {
+    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    PolicyFile(files).read(Policy::closed(Posture::Images))
+}
+
+fn policy(text: &str) -> Resolved {
+    read_all(&[("/etc/x/policy.toml", text)]).resolved.unwrap()
+}
+
+fn faults(text: &str) -> Vec<String> {
+    let faults = read_all(&[("p.toml", text)]).resolved.expect_err("it is faulty");
+    faults.iter().map(ToString::to_string).collect()
+}
+
+const GOOD: &str = r#"
+version = 1
+mode = "permissive"
+build = "allow"
+allow_host_access = ["bind=/srv/app"]
+
+[verifiers.release]
+type = "notary"
+server = "https://notary.example:4443"
+root_ca = "ca.crt"
+signers = ["release-team", "qa"]
+freshness = 0
+
+[verifiers.other]
+type = "notary"
+server = "import"
+
+[verifiers.listed]
+type = "allowlist"
+file = "/srv/list.json"
+
+[[scope]]
+match = ["r.example/**", "s.example/team/*"]
+require = "release"
+
+[[scope]]
+name = "the lab"
+match = "r.example/lab/**"
+require = { all = ["listed", { any = ["release", "other"] }] }
+"#;
+
+#[test]
+fn a_good_file_means_what_it_says() {
+    let Resolved { policy, verifiers } = policy(GOOD);
+    assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Permissive, Posture::Images, BuildRule::Allow));
+    assert_eq!(policy.host_access.len(), 1);
+    let name = |text: &str| text.parse::<VerifierName>().unwrap();
+    assert_eq!(policy.verifiers[&name("release")], Binding::TagToDigest);
+    assert_eq!(policy.verifiers[&name("listed")], Binding::Listed);
+    let VerifierSettings::Notary(notary) = &verifiers[&name("release")] else { panic!() };
+    assert_eq!(notary.source, "https://notary.example:4443".into());
+    assert_eq!(notary.root_ca, Some(crate::policy::Given::File("/etc/x/ca.crt".into())));
+    assert_eq!(notary.signers.of(&"r.example/x".parse().unwrap()).len(), 2);
+    assert_eq!(notary.freshness, std::time::Duration::ZERO);
+    assert_eq!(verifiers[&name("listed")], VerifierSettings::Allowlist("/srv/list.json".into()));
+    let scope = |repository: &str| policy.scope(&repository.parse().unwrap()).map(Scope::label);
+    assert_eq!(scope("r.example/lab/x"), Some("the lab"));
+    assert_eq!(scope("r.example/x"), Some("r.example"));
+    assert_eq!(scope("s.example/team/x"), Some("r.example"));
+    assert_eq!(scope("s.example/x"), None);
+    let lab = policy.scope(&"r.example/lab/x".parse().unwrap()).unwrap();
+    assert_eq!(lab.require.verifiers().len(), 3);
+    assert_eq!(lab.position.as_ref().unwrap().line, 26);
+}
+
+#[test]
+fn all_faults_are_told_at_once_each_with_line_key_and_what_is_right() {
+    let told = faults(
+        r#"version = 2
+posture = "lockdwon"
+mod = "enforce"
+allow_plugins = ["x"]
+
+[verifiers.release]
+type = "notary"
+sever = "https://n.example"
+freshness = "30"
+stale_limit = 0
+
+[verifiers.Bad]
+type = "registry"
+
+[verifiers.listed]
+type = "alowlist"
+
+[verifiers.off]
+type = "notary"
+server = "http://n.example"
+signers = ["QA"]
+root_ca = "../ca.crt"
+
+[[scope]]
+match = "busybox"
+require = "relese"
+
+[[scope]]
+match = "r.example/*"
+require = { all = [], any = ["release"] }
+colour = "red"
+
+[[scope]]
+match = []
+"#,
+    );
+    for expected in [
+        "p.toml:1: version: is not 1, the version that this gate reads",
+        "p.toml:2: posture: `lockdwon` is not `images` or `lockdown`; `lockdown` was meant?",
+        "p.toml:3: mod: there is no such key; `mode` was meant?",
+        "p.toml:4: allow_plugins[0]: `x` is not NAME@sha256:DIGEST",
+        "p.toml:6: verifiers.release.server: is missing",
+        "p.toml:8: verifiers.release.sever: there is no such key; `server` was meant?",
+        "p.toml:9: verifiers.release.freshness: is a text and should be a number of seconds from 0 to 3600",
+        "p.toml:10: verifiers.release.stale_limit: `0` is not a number of hours from 1 to 720",
+        "p.toml:12: verifiers.Bad: a verifier's name is made of",
+        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry`; `allowlist` was meant?",
+        "p.toml:20: verifiers.off.server: `http://n.example` is plain http",
+        "p.toml:21: verifiers.off.signers[0]: `QA` is not a signer's name",
+        "p.toml:22: verifiers.off.root_ca: leaves the folder of the policy",
+        "p.toml:25: scope[0].match: `busybox` names no registry; write `docker.io/library/busybox`",
+        "p.toml:30: scope[1].require: has `all` and `any` in one table",
+        "p.toml:31: scope[1].colour: there is no such key",
+        "p.toml:33: scope[2]: matches nothing",
+        "p.toml:33: scope[2].require: is missing",
+    ] {
+        assert!(told.iter().any(|fault| fault.starts_with(expected)), "{expected}\n{}", told.join("\n"));
+    }
+    assert_eq!(
+        faults("version = 1\n[[scope]]\nmatch = \"r.example/x\"\nrequire = \"a\"\n[verifiers.aa]\ntype = \"registry\"\n"),
+        ["p.toml:2: scope.require: there is no verifier `a`; `aa` was meant?"]
+    );
+}
+
+#[test]
+fn what_ties_is_a_fault_with_both_places() {
+    let text = |one: &str, other: &str| {
+        format!(
+            "version = 1\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nmatch = \"{one}\"\nrequire = \"r\"\n[[scope]]\nmatch = \"{other}\"\nrequire = \"r\"\n"
+        )
+    };
+    assert_eq!(
+        faults(&text("r.example/a", "r.example/a")),
+        ["p.toml:7: scope.match: `r.example/a` is there already, in p.toml:4"]
+    );
+    let told = faults(&text("r.example/a*", "r.example/*b"));
+    assert!(
+        told[0].starts_with("p.toml:7: scope.match: `r.example/*b` and `r.example/a*` (p.toml:4) are equally specific"),
+        "{told:?}"
+    );
+    policy(&text("r.example/a*", "r.example/b*"));
+    policy(&text("r.example/**", "r.example/*"));
+}
+
+#[test]
+fn further_files_add_verifiers_and_scopes_and_say_nothing_for_the_whole_host() {
+    let further = "version = 1\n[verifiers.b]\ntype = \"registry\"\n[[scope]]\nmatch = \"b.example/**\"\nrequire = [\"a\"]\n";
+    let main = "version = 1\n[verifiers.a]\ntype = \"registry\"\n[[scope]]\nmatch = \"a.example/**\"\nrequire = \"b\"\n";
+    let read = read_all(&[("p.toml", main), ("policy.d/b.toml", further)]);
+    let told = read.resolved.unwrap_err();
+    assert_eq!(told[0].to_string(), "policy.d/b.toml:6: scope[0].require: is a list and should be a table");
+    let further = further.replace("[\"a\"]", "\"a\"");
+    let read = read_all(&[("p.toml", main), ("policy.d/b.toml", &further)]);
+    assert_eq!(read.resolved.unwrap().policy.scopes.iter().count(), 2);
+    let read = read_all(&[("p.toml", main), ("policy.d/b.toml", &format!("mode = \"permissive\"\n{further}"))]);
+    assert!(read.resolved.unwrap_err()[0].to_string().contains("it belongs into policy.toml"));
+    let read = read_all(&[("p.toml", main), ("policy.d/b.toml", &further.replace("verifiers.b", "verifiers.a"))]);
+    assert!(read.resolved.unwrap_err()[0].to_string().contains("is there already, in p.toml:2"));
+}
+
+#[test]
+fn lockdown_refuses_a_scope_that_is_weak_by_its_weakest_member() {
+    let text = |require: &str| {
+        format!(
+            "version = 1\nposture = \"lockdown\"\n[verifiers.r]\ntype = \"registry\"\n[verifiers.n]\ntype = \"notary\"\nserver = \"n.example\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = {require}\n"
+        )
+    };
+    let told = faults(&text("{ any = [\"n\", \"r\"] }"));
+    assert_eq!(
+        told,
+        [
+            "p.toml:2: posture: lockdown needs signatures or an allowlist: in scope `r.example` (p.toml:8) the registry's word is enough"
+        ]
+    );
+    policy(&text("{ all = [\"n\", \"r\"] }"));
+}
+
+#[test]
+fn what_is_most_likely_not_meant_is_a_warning() {
+    let read = read_all(&[("p.toml", "version = 1\n[verifiers.r]\ntype = \"registry\"\n")]);
+    assert!(read.resolved.is_ok());
+    let told: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["p.toml:2: verifiers.r: no scope requires it: it is never asked", "scope: there is none: every image is refused"]
+    );
+}
+
+#[test]
+fn hostile_files_are_faults_and_quick() {
+    let began = std::time::Instant::now();
+    for text in [
+        "[".repeat(200_000),
+        "a = ".to_owned() + &"[".repeat(200_000),
+        "a.".repeat(200_000) + "b = 1",
+        "{".repeat(100_000),
+        "\0".repeat(1000),
+    ] {
+        assert!(!faults(&text).is_empty());
+    }
+    let nested = |depth: usize| "{ all = [".repeat(depth) + "\"r\"" + &"] }".repeat(depth);
+    let told = faults(&format!("version = 1\n[[scope]]\nmatch = \"r.example/**\"\nrequire = {}\n", nested(20)));
+    assert!(told[0].contains("nests more than 8 deep"), "{told:?}");
+    let large = "#".repeat(usize::try_from(POLICY_BYTES).unwrap() + 1);
+    assert!(faults(&large)[0].contains("more than 1048576 bytes"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn the_posture_is_known_of_a_faulty_file() {
+    let posture = |text: &str| PolicyFile(vec![("p.toml".into(), text.to_owned())]).posture();
+    assert_eq!(posture("posture = \"lockdown\"\nversion = \"x\""), Posture::Lockdown);
+    assert_eq!(posture("posture = \"lockdwon\""), Posture::Lockdown);
+    assert_eq!(posture("posture = lockdown\n[["), Posture::Lockdown);
+    assert_eq!(posture("version = 3"), Posture::Images);
+    assert_eq!(posture("posture = \"images\"\nversion = 3"), Posture::Images);
+}

@@ -1,0 +1,118 @@
+//! `[verifiers.NAME]`: somebody who vouches for images, by type.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::table::{Section, Value};
+use crate::policy::fault::Position;
+use crate::policy::resolved::{
+    FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings, notary_source,
+};
+use crate::trust::VerifierName;
+use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
+use crate::trust::tuf::RoleName;
+
+/// Most signers that must agree. Each is looked at in every decision.
+const SIGNERS: usize = 16;
+
+#[derive(Debug, Clone, Copy)]
+enum Type {
+    Notary,
+    Allowlist,
+    Registry,
+}
+
+/// Reads one; a name that is there already is a fault with both places.
+pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<VerifierName, (VerifierSettings, Position)>) {
+    let Some(section) = value.section() else { return };
+    let name: Option<VerifierName> =
+        name.parse().map_err(|error: crate::trust::VerifierNameError| section.fault(error.to_string())).ok();
+    let types = [("notary", Type::Notary), ("allowlist", Type::Allowlist), ("registry", Type::Registry)];
+    let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
+    let settings = match kind {
+        Type::Notary => notary(&section).map(VerifierSettings::Notary),
+        Type::Allowlist => section.required("file").and_then(|value| value.path()).map(VerifierSettings::Allowlist),
+        Type::Registry => Some(VerifierSettings::Registry),
+    };
+    let position = section.position();
+    if let Some((_, earlier)) = name.as_ref().and_then(|name| verifiers.get(name)) {
+        section.fault(format!("is there already, in {earlier}"));
+    }
+    section.finish();
+    if let (Some(name), Some(settings)) = (name, settings) {
+        verifiers.entry(name).or_insert((settings, position));
+    }
+}
+
+fn notary(section: &Section<'_>) -> Option<NotarySettings> {
+    let server = section.required("server");
+    let source = server.and_then(|value| match notary_source(value.text()?) {
+        Ok(Some(source)) => Some(source),
+        Ok(None) => {
+            value.fault("a verifier that is off vouches for nothing; leave it out");
+            None
+        }
+        Err(message) => {
+            value.fault(message);
+            None
+        }
+    });
+    let file = |key| section.get(key).and_then(|value| value.path()).map(Given::File);
+    let (root_ca, pins) = (file("root_ca"), file("pins"));
+    let signers = section.get("signers").map(|value| if value.is_list() { everywhere(&value) } else { by_repository(&value) });
+    let freshness = section.get("freshness").and_then(|value| value.number("seconds", 0..=FRESHNESS_MOST));
+    let on_outage = [("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)];
+    let on_outage = section.get("on_outage").and_then(|value| value.choice(&on_outage)).unwrap_or_default();
+    let stale_limit = section.get("stale_limit").and_then(|value| value.number("hours", 1..=STALE_LIMIT_MOST));
+    let source = source?;
+    let stale_limit = match (stale_limit, &source) {
+        (Some(hours), _) => Duration::from_hours(hours),
+        // Bundles come when somebody carries them: where nobody said how often, their own dates alone end their use.
+        (None, Source::Import) => Duration::MAX,
+        (None, Source::Server(_)) => Duration::from_hours(STALE_LIMIT),
+    };
+    Some(NotarySettings {
+        source,
+        root_ca,
+        pins,
+        signers: signers.unwrap_or_default(),
+        freshness: Duration::from_secs(freshness.unwrap_or(FRESHNESS)),
+        on_outage,
+        stale_limit,
+    })
+}
+
+/// Signers of every repository that the verifier is asked about.
+fn everywhere(value: &Value<'_>) -> RequiredSigners {
+    let mut out: Vec<RoleName> = Vec::new();
+    for value in value.list(SIGNERS).unwrap_or_default() {
+        match value.text().map(signer) {
+            Some(Ok(role)) if out.contains(&role) => value.fault("is named twice"),
+            Some(Ok(role)) => out.push(role),
+            Some(Err(error)) => value.fault(error.to_string()),
+            None => {}
+        }
+    }
+    RequiredSigners::everywhere(out)
+}
+
+/// Signers by repository, as the variable `NOTARY_SIGNERS` has them.
+fn by_repository(value: &Value<'_>) -> RequiredSigners {
+    let Some(section) = value.section() else { return RequiredSigners::default() };
+    let mut rules = Vec::new();
+    for (repository, value) in section.entries() {
+        let names = value.list(SIGNERS).unwrap_or_default();
+        let names: Vec<&str> = names.iter().filter_map(Value::text).collect();
+        if repository.contains(['=', ';', '\n', '\r']) || names.iter().any(|name| name.contains(['=', ',', ';', '\n', '\r'])) {
+            value.fault("is not a repository with a list of signers");
+        } else {
+            rules.push(format!("{repository}={}", names.join(",")));
+        }
+    }
+    RequiredSigners::read(&rules.join(";")).unwrap_or_else(|errors| {
+        for error in &errors {
+            value.fault(error.to_string());
+        }
+        RequiredSigners::default()
+    })
+}

@@ -1,0 +1,144 @@
+//! What was written, in either spelling (variables or policy file), read to the end: the policy, and what each verifier is made of.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Policy;
+use crate::image::{Host, Reference};
+use crate::text::fit;
+use crate::trust::notary::{OnOutage, RequiredSigners, Source};
+use crate::trust::{Binding, VerifierName};
+
+/// How long a verified answer is used again, in seconds, and the most that may be set: what is revoked counts until then.
+pub(super) const FRESHNESS: u64 = 30;
+pub(super) const FRESHNESS_MOST: u64 = 3600;
+/// How long what runs here goes on without the server, in hours, and the most: trust data that nobody could check for longer
+/// than a month is no evidence.
+pub(super) const STALE_LIMIT: u64 = 24;
+pub(super) const STALE_LIMIT_MOST: u64 = 720;
+
+/// A policy, and what its verifiers are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The policy.
+    pub policy: Policy,
+    /// Each verifier that it names.
+    pub verifiers: BTreeMap<VerifierName, VerifierSettings>,
+}
+
+/// What a verifier is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VerifierSettings {
+    /// A Notary.
+    Notary(NotarySettings),
+    /// An allowlist: its file.
+    Allowlist(PathBuf),
+    /// The registry that an image comes from.
+    Registry,
+}
+
+/// Where Notary's trust data comes from, and on what terms it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotarySettings {
+    /// A server, `https://host[:port][/path]` without a trailing slash; or bundles.
+    pub source: Source,
+    /// PEM of the CA of the server's TLS certificate; `None`: the system's roots.
+    pub root_ca: Option<Given>,
+    /// notary's `trust_pinning` block, JSON.
+    pub pins: Option<Given>,
+    /// Which signers must agree on an image.
+    pub signers: RequiredSigners,
+    /// How long a verified answer is used again without asking, or looking.
+    pub freshness: Duration,
+    /// What becomes of what is here when the server is out of reach.
+    pub on_outage: OnOutage,
+    /// For how long what was verified may be used without the server.
+    pub stale_limit: Duration,
+}
+
+/// A text that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// Itself.
+    Text(String),
+    /// As a file.
+    File(PathBuf),
+}
+
+impl VerifierSettings {
+    /// What a yes of such a verifier binds.
+    #[must_use]
+    pub const fn binding(&self) -> Binding {
+        match self {
+            Self::Notary(_) => Binding::TagToDigest,
+            Self::Allowlist(_) => Binding::Listed,
+            Self::Registry => Binding::Held,
+        }
+    }
+}
+
+impl VerifierSettings {
+    /// The files that it names and does not look at by itself.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let given = match self {
+            Self::Notary(notary) => [notary.root_ca.as_ref(), notary.pins.as_ref()],
+            Self::Allowlist(_) | Self::Registry => [None, None],
+        };
+        given.into_iter().flatten().filter_map(|given| match given {
+            Given::Text(_) => None,
+            Given::File(path) => Some(path.as_path()),
+        })
+    }
+}
+
+impl Resolved {
+    /// The Notaries among the verifiers.
+    pub fn notaries(&self) -> impl Iterator<Item = (&VerifierName, &NotarySettings)> {
+        self.verifiers.iter().filter_map(|(name, settings)| match settings {
+            VerifierSettings::Notary(notary) => Some((name, notary)),
+            VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
+        })
+    }
+
+    /// The allowlists among them, each with its file.
+    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &PathBuf)> {
+        self.verifiers.iter().filter_map(|(name, settings)| match settings {
+            VerifierSettings::Allowlist(path) => Some((name, path)),
+            VerifierSettings::Notary(_) | VerifierSettings::Registry => None,
+        })
+    }
+}
+
+/// The server, or bundles, from what an operator writes; `None` for `off`.
+pub(super) fn notary_source(written: &str) -> Result<Option<Source>, String> {
+    let written = written.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\'' | '"'));
+    match written {
+        "off" => return Ok(None),
+        "import" => return Ok(Some(Source::Import)),
+        _ => {}
+    }
+    // What stands before an `@` may be a password.
+    let shown = fit(written.rsplit('@').next().unwrap_or_default(), 80);
+    if written.starts_with("http://") {
+        return Err(format!("`{shown}` is plain http; trust data must come over https"));
+    }
+    let rest = written.strip_prefix("https://").unwrap_or(written).trim_end_matches('/');
+    let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+    let path_good = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'));
+    if host.parse::<Host>().is_err() || !path_good || path.split('/').any(|part| part == "..") {
+        return Err(format!("`{shown}` is not https://host:port (nor `import`, nor `off`)"));
+    }
+    Ok(Some(Source::Server(format!("https://{rest}"))))
+}
+
+/// A plugin that may be enabled: its name with tag, and the digest of content and configuration; or what the text should be.
+pub(super) fn plugin(written: &str) -> Result<Reference, String> {
+    match written.parse::<Reference>() {
+        Ok(Reference { repository, tag, digest: Some(digest) }) => {
+            let name = Reference { repository, tag, digest: None }.or_latest();
+            Ok(Reference { digest: Some(digest), ..name })
+        }
+        Ok(_) | Err(_) => Err(format!("`{}` is not NAME@sha256:DIGEST (img-authz plugin digest NAME)", fit(written, 80))),
+    }
+}

@@ -1,0 +1,166 @@
+//! A policy as the text of a policy file: what variables mean, so that a file can begin there.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::resolved::{FRESHNESS, Given, NotarySettings, Resolved, STALE_LIMIT, VerifierSettings};
+use super::scope::Requirement;
+use super::{BuildRule, Mode, Posture};
+use crate::trust::notary::{OnOutage, Source};
+
+/// The file in which a text stands that a variable holds.
+const ROOT_CA: &str = "notary-ca.crt";
+const PINS: &str = "pins.json";
+
+impl Resolved {
+    /// A policy file that means the same. What variables hold as a text, and the file names as a file, is named in a comment.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let policy = &self.policy;
+        let mut out = String::from("version = 1\n");
+        if policy.mode == Mode::Permissive {
+            out.push_str("mode = \"permissive\"\n");
+        }
+        if policy.posture == Posture::Lockdown {
+            out.push_str("posture = \"lockdown\"\n");
+        }
+        if policy.build == BuildRule::Allow {
+            out.push_str("build = \"allow\"\n");
+        }
+        if !policy.host_access.is_empty() {
+            line(&mut out, "allow_host_access", &list(policy.host_access.iter().map(ToString::to_string)));
+        }
+        if !policy.plugins.is_empty() {
+            line(&mut out, "allow_plugins", &list(policy.plugins.iter().map(ToString::to_string)));
+        }
+        for (name, settings) in &self.verifiers {
+            let _ = write!(out, "\n[verifiers.{name}]\n");
+            match settings {
+                VerifierSettings::Notary(settings) => notary(&mut out, settings),
+                VerifierSettings::Allowlist(path) => {
+                    line(&mut out, "type", "\"allowlist\"");
+                    line(&mut out, "file", &quoted(&path.display().to_string()));
+                }
+                VerifierSettings::Registry => line(&mut out, "type", "\"registry\""),
+            }
+        }
+        for scope in &policy.scopes {
+            out.push_str("\n[[scope]]\n");
+            if let Some(name) = &scope.name {
+                line(&mut out, "name", &quoted(name));
+            }
+            line(&mut out, "match", &list(scope.patterns.iter().map(ToString::to_string)));
+            line(&mut out, "require", &requirement(&scope.require));
+        }
+        out
+    }
+}
+
+fn notary(out: &mut String, settings: &NotarySettings) {
+    line(out, "type", "\"notary\"");
+    let server = match &settings.source {
+        Source::Server(server) => server.as_str(),
+        Source::Import => "import",
+    };
+    line(out, "server", &quoted(server));
+    let mut given = |key, given: &Option<Given>, file, variable| match given {
+        Some(Given::Text(_)) => line(out, key, &format!("{}   # write the text of {variable} to this file", quoted(file))),
+        Some(Given::File(path)) => line(out, key, &quoted(&path.display().to_string())),
+        None => {}
+    };
+    given("root_ca", &settings.root_ca, ROOT_CA, "NOTARY_ROOT_CA");
+    given("pins", &settings.pins, PINS, "NOTARY_PINS");
+    let rules: Vec<(String, Vec<&str>)> = settings.signers.rules().collect();
+    let names = |names: &[&str]| list(names.iter().map(|name| (*name).to_owned()));
+    match rules.as_slice() {
+        [] => {}
+        [(everywhere, signers)] if everywhere == "*" => line(out, "signers", &names(signers)),
+        rules => {
+            let rules: Vec<String> = rules.iter().map(|(key, signers)| format!("{} = {}", quoted(key), names(signers))).collect();
+            line(out, "signers", &format!("{{ {} }}", rules.join(", ")));
+        }
+    }
+    if settings.freshness != Duration::from_secs(FRESHNESS) {
+        line(out, "freshness", &settings.freshness.as_secs().to_string());
+    }
+    if settings.on_outage == OnOutage::Deny {
+        line(out, "on_outage", "\"deny\"");
+    }
+    let default = match settings.source {
+        Source::Server(_) => Duration::from_hours(STALE_LIMIT),
+        Source::Import => Duration::MAX,
+    };
+    if settings.stale_limit != default {
+        line(out, "stale_limit", &(settings.stale_limit.as_secs() / 3600).to_string());
+    }
+}
+
+fn line(out: &mut String, key: &str, value: &str) {
+    let _ = writeln!(out, "{key} = {value}");
+}
+
+fn list(texts: impl Iterator<Item = String>) -> String {
+    format!("[{}]", texts.map(|text| quoted(&text)).collect::<Vec<_>>().join(", "))
+}
+
+fn requirement(require: &Requirement) -> String {
+    let of = |word: &str, parts: &[Requirement]| match parts {
+        [one] => requirement(one),
+        parts => format!("{{ {word} = [{}] }}", parts.iter().map(requirement).collect::<Vec<_>>().join(", ")),
+    };
+    match require {
+        Requirement::One(name) => quoted(name.as_str()),
+        Requirement::All(parts) => of("all", parts),
+        Requirement::Any(parts) => of("any", parts),
+    }
+}
+
+/// A basic string of TOML. Control characters are escaped as TOML has them.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            letter if letter.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(letter));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Policy, PolicyFile, Settings};
+    use super::*;
+
+    #[test]
+    fn what_variables_mean_reads_back_as_a_file_that_means_the_same() {
+        let given = Settings::default()
+            .with("REGISTRY", "r.example:5000 docker.io")
+            .with("NOTARY", "n.example:4443/team")
+            .with("NOTARY_SIGNERS", "docker.io/library/x=qa; r.example:5000/team/*=qa,release")
+            .with("FRESHNESS", "5")
+            .with("ON_OUTAGE", "deny")
+            .with("STALE_LIMIT", "48")
+            .with("ALLOWLIST", "/srv/a \"list\".json")
+            .with("MODE", "permissive")
+            .with("POSTURE", "lockdown")
+            .with("ALLOW_HOST_ACCESS", "bind=/srv/app,capability=NET_RAW,bind=/srv/,device");
+        let meant = given.resolve(false).unwrap();
+        let text = meant.to_toml();
+        let read = PolicyFile(vec![("/x/policy.toml".into(), text.clone())]).read(Policy::closed(Posture::Images));
+        let mut read = read.resolved.unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
+        assert_eq!(read.to_toml(), text);
+        // Where it is written is all that differs.
+        let scopes = read.policy.scopes.iter().cloned().map(|scope| super::super::Scope { position: None, ..scope });
+        let flat = |require: &Requirement| requirement(require);
+        for (one, other) in scopes.zip(&meant.policy.scopes) {
+            assert_eq!((one.patterns, flat(&one.require)), (other.patterns.clone(), flat(&other.require)));
+        }
+        read.policy.scopes = meant.policy.scopes.clone();
+        assert_eq!(read, meant);
+    }
+}
