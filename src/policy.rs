@@ -1,5 +1,5 @@
 //! The policy: what was written ([`Settings`]), what it means ([`Policy`]), what has to be found out about a call ([`needs()`]), and the
-//! decision ([`decide()`]), a plain function of policy, intent and facts. Nothing here touches a socket, a file or the clock.
+//! decision ([`decide()`]), a plain function of policy, [`Request`] and facts. Nothing here touches a socket, a file or the clock.
 
 mod approve;
 mod code;
@@ -10,6 +10,7 @@ mod fault;
 mod file;
 mod needs;
 mod reason;
+mod request;
 mod resolved;
 mod rules;
 mod scope;
@@ -29,6 +30,7 @@ pub use fault::{PolicyFault, Position, nearest};
 pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
+pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, Resolved, VerifierSettings};
 pub use rules::{FurtherRules, Rule};
 pub use scope::{Pattern, PatternError, Requirement, Scope, Scopes};
