@@ -7,8 +7,8 @@ use img_authz::trust::notary::RequiredSigners;
 use img_authz::trust::{Purpose, Question, TrustCode};
 use serde_json::json;
 
-use crate::trust_repo::*;
-use crate::trust_server::{Client, Server, code, now};
+use crate::support::trust_repo::*;
+use crate::support::trust_server::{Client, Server, code, now};
 
 /// As `docker trust sign` by alice and then by bob leaves it.
 fn two_signers() -> Repo {
@@ -178,7 +178,7 @@ fn a_signer_taken_away_counts_at_the_next_check() {
     let mut repo = two_signers();
     let files = std::sync::Arc::new(std::sync::Mutex::new(repo.publish()));
     let shared = std::sync::Arc::clone(&files);
-    let server = Server::start(move |seen| crate::trust_server::file(&shared.lock().unwrap(), seen));
+    let server = Server::start(move |seen| crate::support::trust_server::file(&shared.lock().unwrap(), seen));
     let folder = tempfile::tempdir().unwrap();
     let client = Client::new(&server, folder.path(), |config| config.require = RequiredSigners::read("*=bob").unwrap());
     assert!(client.ask(Purpose::Run).is_ok());

@@ -12,8 +12,8 @@ use img_authz::trust::{Freshness, Purpose, Question, TrustCode, TrustError};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::trust_repo::*;
-use crate::trust_server::{Client, Server, code, good, now};
+use crate::support::trust_repo::*;
+use crate::support::trust_server::{Client, Server, code, good, now};
 
 const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
 const STATE: &[u8] = b"img-authz trust state 1\n";
@@ -798,8 +798,8 @@ fn a_gate_that_runs_notices_that_a_person_had_a_repository_forgotten_whatever_it
     let live = std::sync::Arc::new(std::sync::Mutex::new(Some(old)));
     let handler = std::sync::Arc::clone(&live);
     let server = Server::start(move |seen| match &*handler.lock().unwrap() {
-        Some(files) => crate::trust_server::file(files, seen),
-        None => crate::trust_server::Reply::Close,
+        Some(files) => crate::support::trust_server::file(files, seen),
+        None => crate::support::trust_server::Reply::Close,
     });
     let gate = || Client::new(&server, folder.path(), |_| ());
     let (one, other) = (gate(), gate());

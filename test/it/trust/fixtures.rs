@@ -1,7 +1,7 @@
 //! Attacks and their valid fakes as folders: `test/fixtures/tuf/<what-is-wrong>/`, a family of docs/notary-v1.md, section 14,
 //! in the name's first word. Every folder is served over TLS and asked about, with the time and the pins it names.
 //!
-//! The folders are made by the generator (`trust_repo`) and committed; keys are thrown away, so that making them again
+//! The folders are made by the generator (`support::trust_repo`) and committed; keys are thrown away, so that making them again
 //! changes every file. To add a case, add it to [`cases`] and run the binary in its other mode, which writes the folders that
 //! are missing (all of them with `TUF_FIXTURES=all`):
 //!
@@ -17,8 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::trust_repo::*;
-use crate::trust_server::{Fixture, Server, verdict};
+use crate::support::trust_repo::*;
+use crate::support::trust_server::{Fixture, Server, verdict};
 
 /// One folder before it is written.
 struct Case {
@@ -737,7 +737,7 @@ fn every_folder_ends_as_it_says() {
     let shown = Arc::new(Mutex::new(Files::new()));
     let server = {
         let shown = Arc::clone(&shown);
-        Server::start(move |seen| crate::trust_server::file(&shown.lock().unwrap(), seen))
+        Server::start(move |seen| crate::support::trust_server::file(&shown.lock().unwrap(), seen))
     };
     let (mut wrong, mut yes, mut no) = (Vec::new(), 0, 0);
     let mut folders: Vec<PathBuf> =

@@ -12,8 +12,8 @@ use img_authz::trust::{Purpose, Question};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::trust_repo::*;
-use crate::trust_server::{Client, Server, now};
+use crate::support::trust_repo::*;
+use crate::support::trust_server::{Client, Server, now};
 
 /// What one call may cost where nothing else is asked for: a promise of the release build, with room for one that is not optimised
 /// and for a machine that is busy.

@@ -1,7 +1,7 @@
 //! What large repositories cost in memory: 64 of some 6 MB each, pulled at once. Measures, and so does not run by itself:
 //!
 //! ```text
-//! cargo test --release --test it trust_memory -- --ignored --nocapture      (without --release: the same sizes, other times)
+//! cargo test --release --test it trust::memory -- --ignored --nocapture      (without --release: the same sizes, other times)
 //! ```
 //!
 //! The server is another process: what it holds does not count.
@@ -18,14 +18,14 @@ use img_authz::trust::notary::{Config, Notary};
 use img_authz::trust::{Purpose, Question, TrustCode};
 use serde_json::json;
 
-use crate::trust_repo::*;
-use crate::trust_server::{Client, Reply, Server, file, good, now};
+use crate::support::trust_repo::*;
+use crate::support::trust_server::{Client, Reply, Server, file, good, now};
 
 /// Set for the process that serves, and for the one that is measured.
 const SERVE: &str = "TRUST_MEMORY_SERVE";
 const MEASURE: &str = "TRUST_MEMORY_MEASURE";
 /// What the plugin's environment is, settings aside.
-const PLUGIN: &str = include_str!("../../plugin/config.json");
+const PLUGIN: &str = include_str!("../../../plugin/config.json");
 const REPOSITORIES: usize = 64;
 const TAGS: usize = 70_000;
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -134,7 +134,7 @@ fn large_repositories_stay_within_their_bound() {
         let plugin: serde_json::Value = serde_json::from_str(PLUGIN).unwrap();
         let fixed = plugin["env"].as_array().unwrap().iter().filter(|env| env["settable"].is_null());
         let ran = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "trust_memory::large_repositories_stay_within_their_bound", "--nocapture"])
+            .args(["--ignored", "--exact", "trust::memory::large_repositories_stay_within_their_bound", "--nocapture"])
             .envs(fixed.map(|env| (env["name"].as_str().unwrap(), env["value"].as_str().unwrap())))
             .env(MEASURE, "1")
             .status();
@@ -142,7 +142,7 @@ fn large_repositories_stay_within_their_bound() {
         return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "trust_memory::serves", "--nocapture"])
+        .args(["--ignored", "--exact", "trust::memory::serves", "--nocapture"])
         .env(SERVE, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

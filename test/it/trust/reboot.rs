@@ -15,8 +15,8 @@ use img_authz::trust::{Purpose, Question};
 use img_authz::wire::Answer;
 use serde_json::json;
 
-use crate::trust_repo::*;
-use crate::trust_server::{Reply, Server};
+use crate::support::trust_repo::*;
+use crate::support::trust_server::{Reply, Server};
 
 /// Repositories in use, and containers of each.
 const REPOSITORIES: usize = 20;
