@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const RECOVERY: &str = include_str!("../../docs/recovery.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const FAULTS: &str = include_str!("../../docs/faults.md");
-const CHAOS: &str = include_str!("../chaos.sh");
+const CHAOS: &str = include_str!("../suite/chaos.sh");
 const PLUGIN: &str = include_str!("../../plugin/config.json");
 const MAKEFILE: &str = include_str!("../../Makefile");
 

@@ -3,7 +3,7 @@
 # bears its name, reads its row and tries it. Under each fault nothing unapproved may start, no call may go unanswered, containers are
 # listed, and the gate's log holds no crash. Sourced by tests.sh, whose words it uses; `make -f Makefile.test chaos`.
 #
-# Here the gate is a program of its own, with Notary, a registry and the engine behind proxies (test/faults.py): so its state folder,
+# Here the gate is a program of its own, with Notary, a registry and the engine behind proxies (test/suite/faults.py): so its state folder,
 # limits and clock are ours. What needs the managed plugin says so.
 
 chaos=$RIG/chaos
@@ -29,7 +29,7 @@ misbehave() { printf '%s\n' "${*:2}" > "$chaos/$1"; }
 # proxy NAME LISTEN TARGET [TLS-FILE...]
 proxy() {
     misbehave "$1" pass
-    process start "proxy-$1" python3 "$RIG_TOOLS/../faults.py" "$chaos/$1" "${@:2}"
+    process start "proxy-$1" python3 "$RIG_TOOLS/../suite/faults.py" "$chaos/$1" "${@:2}"
 }
 
 # expired REQUEST HOST FILE: a certificate of the rig's authority that was good for a month in 2020
@@ -488,10 +488,10 @@ test_fault_plugin_stopped() {
     faulted plugin-stopped
 }
 
-# floods COMMAND...: test/floods.py
+# floods COMMAND...: test/suite/floods.py
 floods() {
     local output status=0
-    output=$(python3 "$RIG_TOOLS/../floods.py" "$@" 2>&1) || status=$?
+    output=$(python3 "$RIG_TOOLS/../suite/floods.py" "$@" 2>&1) || status=$?
     printf '%s\n' "$output"
     # What runs in the background has no say in the suite's sum.
     assertEquals "floods.py $*: $output" 0 "$status"

@@ -4,7 +4,7 @@
 # And what else these engines do otherwise: they tell no status of a call that failed, and trim white space off a new name.
 
 # http2 METHOD TARGET [BODY [NAME=VALUE...]]: prints the answer
-http2() { python3 "$RIG_TOOLS/../http2.py" "$@"; }
+http2() { python3 "$RIG_TOOLS/../suite/http2.py" "$@"; }
 
 # without_http2: says why a test of HTTP/2 does not run on this engine
 without_http2() {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2016
 # What owners and signers do by `docker trust`, and hosts behind an air gap, followed by a gate that runs, on the real notary-server.
 # Sourced by trust-interop.sh, whose words it uses. No engine: `docker trust` needs one only to make a tag's first signature, which
-# the `notary` client makes here; test/signers.sh has the rest.
+# the `notary` client makes here; test/suite/signers.sh has the rest.
 
 # person NAME COMMAND...: one who signs, with keys of their own
 person() {
