@@ -31,8 +31,8 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Event, Journal, Recorded};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
 use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Verdict};
-use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
-use crate::trust::{Purpose, Verifier};
+use crate::request::{Cgroupns, Create, Intent, Manner, Naming, PluginCall, Pull, Pulled, Transport, Unreadable};
+use crate::trust::Verifier;
 use crate::wire::{Answer, Call, CallError, NoEnd};
 
 pub use approvals::Approvals;
@@ -347,18 +347,19 @@ impl Gate {
         }
         let (Judgement { facts, verdict }, mut holds) = match prejudged {
             Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
-            None => match &intent {
-                Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
-                _ => self.judge_under_lease(&rules, &call, &intent, began).await,
+            None => match intent.naming() {
+                Naming::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
+                Naming::Start(_) | Naming::Create { .. } | Naming::Rename { .. } | Naming::Nothing => {
+                    self.judge_under_lease(&rules, &call, &intent, began).await
+                }
             },
         };
         // Who waits for a name keeps no place of the repository that was judged.
-        let place = match (&verdict, &intent, place) {
-            (Verdict::Allow(_), Intent::Create(create), place) if create.name.is_some() => {
-                drop(place);
-                Some(self.places.enter(&places::counted_by_name(create)))
-            }
-            (_, _, place) => place,
+        let place = if let (Verdict::Allow(_), Naming::Create { name, .. }) = (&verdict, intent.naming()) {
+            drop(place);
+            Some(self.places.enter(&places::counted_by_name(name)))
+        } else {
+            place
         };
         let verdict = match verdict {
             Verdict::Allow(_) if matches!(place, Some(None)) => self.refusing(Reason::Overloaded),
@@ -420,16 +421,14 @@ impl Gate {
 
     /// A start by a name holds the name from before the look until the daemon has acted.
     async fn judge_under_lease(&self, rules: &Rules, call: &Call, intent: &Intent, began: Instant) -> (Judgement, Holds) {
-        let claim = match intent {
-            Intent::Start(start) if !identity::is_full_id(&start.container) => {
-                Some(Claim::Start(start.container.trim_start_matches('/').to_owned()))
-            }
-            _ => None,
+        let claim = match intent.naming() {
+            Naming::Start(start) if !identity::is_full_id(&start.container) => Some(Claim::Start(bare(&start.container))),
+            Naming::Start(_) | Naming::Create { .. } | Naming::Rename { .. } | Naming::Plugin(_) | Naming::Nothing => None,
         };
         let key = call_key(call);
         let lease = match &claim {
             None => None,
-            Some(claim) => match self.hold(&key, claim, intent, began).await {
+            Some(claim) => match self.hold(&key, claim, began).await {
                 Ok(number) => Some(number),
                 Err(reason) => {
                     return (Judgement { facts: Facts::default(), verdict: self.refusing(reason) }, Holds::default());
@@ -496,30 +495,26 @@ impl Gate {
 
     /// A call that gives a name waits for starts by that name to end. Returns its lease's number.
     async fn hold_name(&self, call: &Call, intent: &Intent, began: Instant) -> Result<Option<u64>, Reason> {
-        let bare = |name: &str| name.trim_start_matches('/').to_owned();
         let key = call_key(call);
-        match intent {
-            Intent::Create(create) => match &create.name {
-                Some(name) => {
-                    let image = image_text(create);
-                    let lease = self.hold(&key, &Claim::Create { name: bare(name), image }, intent, began).await?;
-                    // A full disk is no reason to make no containers.
-                    let _ = tokio::time::timeout(KEEPS, self.leases.save()).await;
-                    Ok(Some(lease))
-                }
-                None => Ok(None),
-            },
-            Intent::Rename { container, name } => {
+        match intent.naming() {
+            Naming::Create { create, name } => {
+                let claim = Claim::Create { name: bare(name), image: image_text(create) };
+                let lease = self.hold(&key, &claim, began).await?;
+                // A full disk is no reason to make no containers.
+                let _ = tokio::time::timeout(KEEPS, self.leases.save()).await;
+                Ok(Some(lease))
+            }
+            Naming::Rename { container, name } => {
                 let (from, name) = (bare(container), bare(name));
                 let claim = Claim::Rename { name: name.clone(), from: from.clone() };
-                let lease = self.hold(&key, &claim, intent, began).await?;
+                let lease = self.hold(&key, &claim, began).await?;
                 let held = self.hold_rename(lease, &from, name, began).await;
                 if held.is_err() {
                     self.leases.give_up(lease);
                 }
                 held.map(|()| Some(lease))
             }
-            _ => Ok(None),
+            Naming::Start(_) | Naming::Plugin(_) | Naming::Nothing => Ok(None),
         }
     }
 
@@ -560,7 +555,7 @@ impl Gate {
     }
 
     /// Holds `claim` for the call, once what excludes it has ended. Returns the lease's number.
-    async fn hold(&self, key: &str, claim: &Claim, intent: &Intent, began: Instant) -> Result<u64, Reason> {
+    async fn hold(&self, key: &str, claim: &Claim, began: Instant) -> Result<u64, Reason> {
         let deadline = began + self.limits.name;
         // Those that do not end by then are still under way.
         if !self.leases.pending(Some(claim)).is_empty()
@@ -576,7 +571,7 @@ impl Gate {
             }
             held => held,
         };
-        held.map_err(|busy| refused(&busy, &claim_name(intent)))
+        held.map_err(|busy| refused(&busy, claim.name()))
     }
 
     /// Ends the leases of names that are given or dropped though the daemon never told so; those alone that exclude `claim`, if one is
@@ -840,14 +835,6 @@ fn is_recorded(intent: &Intent) -> bool {
     }
 }
 
-/// How urgent the answers about an intent's images are.
-const fn purpose(intent: &Intent) -> Purpose {
-    match intent {
-        Intent::Create(_) | Intent::Start(_) => Purpose::Run,
-        _ => Purpose::Pull,
-    }
-}
-
 /// Whether the operator says that no HTTP/2 reaches the engine.
 fn says_closed(rules: &Rules) -> bool {
     match rules {
@@ -874,11 +861,7 @@ fn refused(busy: &Busy, name: &str) -> Reason {
     }
 }
 
-fn claim_name(intent: &Intent) -> String {
-    match intent {
-        Intent::Start(start) => start.container.clone(),
-        Intent::Create(create) => create.name.clone().unwrap_or_default(),
-        Intent::Rename { name, .. } => name.clone(),
-        _ => String::new(),
-    }
+/// A container's name without the leading slash, which the engine does not mind.
+fn bare(name: &str) -> String {
+    name.trim_start_matches('/').to_owned()
 }

@@ -79,7 +79,22 @@ impl Gate {
                 let _ = tokio::spawn(end).await;
             }
             // Of the rest a rename alone, which may have lost its text on the way, gave a name.
-            _ => self.leases.end_given(&call_key(call), None),
+            Intent::Rename { .. }
+            | Intent::Unreadable(_)
+            | Intent::Pull(_)
+            | Intent::Start(_)
+            | Intent::Service(_)
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::Network { .. }
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. } => self.leases.end_given(&call_key(call), None),
         }
     }
 
