@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::hold::image_text;
 use super::leases::Judged;
-use super::{Gate, Rules, call_key, image_text};
+use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::image::ImageName;

@@ -33,7 +33,7 @@ async fn the_gates_own_mark_passes_reads_and_kills_by_full_id_alone() {
         let mut call = Call { method: method.to_owned(), uri: uri.clone(), ..call_without_body() };
         call.headers.insert(crate::engine::CALL_HEADER.to_owned(), crate::engine::own_mark());
         let intent = Intent::of(&call);
-        assert_eq!(crate::gate::is_ours(&call, &intent), ours, "{method} {uri}");
+        assert_eq!(crate::gate::reading::is_ours(&call, &intent), ours, "{method} {uri}");
         let refused = matches!(house.gate.request(Ok((call, intent))).await, Answer::Deny(_));
         assert!(!(ours && refused), "{method} {uri}");
         let would_be = ["start", "create", "load"].iter().any(|end| uri.ends_with(end));
