@@ -8,6 +8,7 @@ mod entry;
 mod gather;
 mod hold;
 mod identity;
+pub mod inventory;
 mod leases;
 mod limits;
 mod make;
