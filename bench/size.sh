@@ -7,4 +7,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 release=(--release)
 [[ ${1:-} != --dev ]] || release=()
-cargo test --quiet --locked "${release[@]}" --test it trust_size -- --nocapture
+cargo test --quiet --locked "${release[@]}" --test it trust::size -- --nocapture

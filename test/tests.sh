@@ -459,38 +459,38 @@ service_prints() { [[ $(docker service logs --raw web 2> /dev/null) = *"$1"* ]];
 # --- The postures, ordinary work, builds, doctor ---
 
 if [[ -n ${RIG:-} ]]; then
-    # shellcheck source=engines.sh
-    . "$RIG_TOOLS/../engines.sh"
-    # shellcheck source=lockdown.sh
-    . "$RIG_TOOLS/../lockdown.sh"
-    # shellcheck source=signers.sh
-    . "$RIG_TOOLS/../signers.sh"
-    # shellcheck source=twofaced.sh
-    . "$RIG_TOOLS/../twofaced.sh"
-    # shellcheck source=ordinary.sh
-    . "$RIG_TOOLS/../ordinary.sh"
-    # shellcheck source=builds.sh
-    . "$RIG_TOOLS/../builds.sh"
-    # shellcheck source=doctor.sh
-    . "$RIG_TOOLS/../doctor.sh"
-    # shellcheck source=commands.sh
-    . "$RIG_TOOLS/../commands.sh"
-    # shellcheck source=newest.sh
-    . "$RIG_TOOLS/../newest.sh"
-    # shellcheck source=plugins.sh
-    . "$RIG_TOOLS/../plugins.sh"
-    # shellcheck source=clients.sh
-    . "$RIG_TOOLS/../clients.sh"
-    # shellcheck source=chaos.sh
-    . "$RIG_TOOLS/../chaos.sh"
+    # shellcheck source=suite/engines.sh
+    . "$RIG_TOOLS/../suite/engines.sh"
+    # shellcheck source=suite/lockdown.sh
+    . "$RIG_TOOLS/../suite/lockdown.sh"
+    # shellcheck source=suite/signers.sh
+    . "$RIG_TOOLS/../suite/signers.sh"
+    # shellcheck source=suite/twofaced.sh
+    . "$RIG_TOOLS/../suite/twofaced.sh"
+    # shellcheck source=suite/ordinary.sh
+    . "$RIG_TOOLS/../suite/ordinary.sh"
+    # shellcheck source=suite/builds.sh
+    . "$RIG_TOOLS/../suite/builds.sh"
+    # shellcheck source=suite/doctor.sh
+    . "$RIG_TOOLS/../suite/doctor.sh"
+    # shellcheck source=suite/commands.sh
+    . "$RIG_TOOLS/../suite/commands.sh"
+    # shellcheck source=suite/newest.sh
+    . "$RIG_TOOLS/../suite/newest.sh"
+    # shellcheck source=suite/plugins.sh
+    . "$RIG_TOOLS/../suite/plugins.sh"
+    # shellcheck source=suite/clients.sh
+    . "$RIG_TOOLS/../suite/clients.sh"
+    # shellcheck source=suite/chaos.sh
+    . "$RIG_TOOLS/../suite/chaos.sh"
 fi
 
 # --- Races ---
 
-# races COUNT NAME ARGUMENT...: test/races.py, whose counts are printed
+# races COUNT NAME ARGUMENT...: test/suite/races.py, whose counts are printed
 races() {
     local output status=0
-    output=$(python3 "$RIG_TOOLS/../races.py" --ca "$RIG/pki/ca.crt" "$@" 2>&1) || status=$?
+    output=$(python3 "$RIG_TOOLS/../suite/races.py" --ca "$RIG/pki/ca.crt" "$@" 2>&1) || status=$?
     printf '%s\n' "$output"
     assertEquals "races.py $*: $output" 0 "$status"
 }
@@ -562,10 +562,10 @@ test_race_container_older_than_the_policy() {
 
 # --- Locks that a client holds ---
 
-# locks ARGUMENT...: test/locks.py
+# locks ARGUMENT...: test/suite/locks.py
 locks() {
     local output status=0
-    output=$(python3 "$RIG_TOOLS/../locks.py" "$@" 2>&1) || status=$?
+    output=$(python3 "$RIG_TOOLS/../suite/locks.py" "$@" 2>&1) || status=$?
     printf '%s\n' "$output"
     assertEquals "locks.py $*: $output" 0 "$status"
 }

@@ -5,7 +5,7 @@
 #   test/trust-fixtures.sh [FOLDER...]      (default: all that are called valid)
 #
 # Needs notary, openssl and python3; installs those that are missing (Debian, as root). Port: FIXTURES_PORT (default 24453).
-# The client goes by the real clock: until 2031, when the folders expire (`LATER` in test/it/trust_repo.rs).
+# The client goes by the real clock: until 2031, when the folders expire (`LATER` in test/it/support/trust_repo.rs).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

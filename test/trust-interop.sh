@@ -232,8 +232,8 @@ tls_no 'TLS 1.1' trust-unreachable 'TLS with' -cert "$dir/tls.crt" -key "$dir/tl
 # The twin: TLS is good, its page is no trust data.
 tls_no 'TLS 1.2' trust-invalid 'no JSON' -cert "$dir/tls.crt" -key "$dir/tls.key" -tls1_2
 tls_no 'a key of 1024 bits' trust-ca-refused 'weak key' -cert "$dir/weak.crt" -key "$dir/weak.key"
-# shellcheck source=test/trust-owners.sh
-. test/trust-owners.sh
+# shellcheck source=test/suite/trust-owners.sh
+. test/suite/trust-owners.sh
 
 # Token auth. The credentials are those of the registry; `reader` may pull and nothing else.
 for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done

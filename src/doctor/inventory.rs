@@ -3,54 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Finding, Place, Progress};
 use crate::engine::{Api, Engine, Store};
 use crate::gate::Gate;
-use crate::image::ImageName;
-use crate::policy::{AllowlistSetting, Reason, Verdict, quoted};
-use crate::request::{Create, Intent, Start, StartAction};
+use crate::gate::inventory::{Inventory, Kind, Says};
+use crate::policy::{AllowlistSetting, quoted};
 use crate::setup;
 use crate::text::clean;
 use crate::trust::allowlist::file::{Entry, ListFile};
 
-/// How long the engine gets for its lists.
-const LIST_TIME: Duration = Duration::from_secs(30);
+/// How long the engine gets to say which image store it has.
+const INFO_TIME: Duration = Duration::from_secs(30);
 /// How long all judging may take. Stops a Notary out of reach from holding the answer up.
 const JUDGE_TIME: Duration = Duration::from_mins(1);
-/// Most containers, and most images, that are judged. Stops a host with tens of thousands from taking for ever.
-const MOST: usize = 500;
-/// How many are judged at a time.
-const AT_ONCE: usize = 8;
 /// How many remedies a finding has.
 const REMEDIES: usize = 4;
 /// How many are named in a finding.
 const NAMED: usize = 6;
-
-/// One thing to judge.
-struct Subject {
-    name: String,
-    kind: Kind,
-    intent: Intent,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Running,
-    Stopped,
-    Image,
-}
-
-/// What the gate would say now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
-    Yes,
-    /// By this code, with this to be done about it.
-    No(&'static str, &'static str),
-    CannotTell(&'static str),
-}
 
 /// Judges what is on the host.
 pub(super) async fn judge(
@@ -63,17 +34,24 @@ pub(super) async fn judge(
         Ok(gate) => Arc::new(gate),
         Err(why) => return vec![Finding::warning("content-unknown", clean(&why), "see settings-fault")],
     };
-    let subjects = match subjects(engine).await {
-        Ok(subjects) => subjects,
+    let inventory = match judged(&gate, JUDGE_TIME, progress).await {
+        Ok(inventory) => inventory,
         Err(why) => return vec![Finding::warning("content-unknown", why, "repeat this once the engine answers")],
     };
-    let mut findings = tell(&judged(&gate, subjects, JUDGE_TIME, progress).await);
+    let mut findings = tell(&inventory);
     if let AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path) = place.settings.allowlist()
-        && let (Ok(list), Ok(info)) = (ListFile::read(&path), engine.info(Instant::now() + LIST_TIME).await)
+        && let (Ok(list), Ok(info)) = (ListFile::read(&path), engine.info(Instant::now() + INFO_TIME).await)
     {
         findings.extend(ids_alone(&list, info.store));
     }
     findings
+}
+
+/// What is on the host, or why that is not known.
+async fn judged(gate: &Arc<Gate>, time: Duration, progress: Progress<'_>) -> Result<Inventory, String> {
+    let say = |done: usize, total: usize| progress(&format!("{done} of {total} containers and images judged …"));
+    let found = gate.inventory(time, say).await;
+    found.map_err(|error| format!("what is on this host is not known: {}", clean(&error.to_string())))
 }
 
 /// Entries of the allowlist that mean nothing where an image's id is its digest.
@@ -93,83 +71,13 @@ fn ids_alone(list: &ListFile, store: Store) -> Option<Finding> {
     Some(Finding::warning("allowlist-ids-alone", evidence, "register these images again: img-authz register --from-host NAME"))
 }
 
-/// Containers first, running ones before others.
-async fn subjects(engine: &dyn Api) -> Result<(Vec<Subject>, usize), String> {
-    let deadline = Instant::now() + LIST_TIME;
-    let failed = |error: crate::engine::EngineError| format!("what is on this host is not known: {}", clean(&error.to_string()));
-    let mut containers = engine.containers(deadline).await.map_err(failed)?;
-    let images = engine.images(deadline).await.map_err(failed)?;
-    containers.sort_by_key(|container| container.state != "running");
-    let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
-    let mut subjects = Vec::new();
-    for container in containers.into_iter().take(MOST) {
-        let start = Start { container: container.id.to_string(), action: StartAction::Start, extra: None };
-        let name = container.names.into_iter().next().unwrap_or_else(|| container.id.to_string());
-        let kind = if container.state == "running" { Kind::Running } else { Kind::Stopped };
-        subjects.push(Subject { name, kind, intent: Intent::Start(start) });
-    }
-    for image in images.into_iter().take(MOST) {
-        let create =
-            Create { image: Some(ImageName::Id(image.id)), name: None, image_mounts: Vec::new(), host_access: Vec::new() };
-        let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
-        subjects.push(Subject { name, kind: Kind::Image, intent: Intent::Create(Box::new(create)) });
-    }
-    Ok((subjects, left_out))
-}
-
-/// Judged subjects, and how many were left.
-type Judged = (Vec<(String, Kind, Says)>, usize);
-
-async fn judged(gate: &Arc<Gate>, (subjects, left_out): (Vec<Subject>, usize), time: Duration, progress: Progress<'_>) -> Judged {
-    let deadline = Instant::now() + time;
-    let total = subjects.len();
-    let mut waiting = subjects.into_iter();
-    let mut running = JoinSet::new();
-    let mut done = Vec::new();
-    loop {
-        while running.len() < AT_ONCE
-            && let Some(subject) = waiting.next()
-        {
-            let gate = Arc::clone(gate);
-            running.spawn(async move {
-                let says = says(&gate.judge(&subject.intent).await.verdict);
-                (subject.name, subject.kind, says)
-            });
-        }
-        match tokio::time::timeout_at(deadline, running.join_next()).await {
-            Ok(Some(Ok(judged))) => done.push(judged),
-            // A judgement that met a fault of its own counts as one left.
-            Ok(Some(Err(_))) => {}
-            Ok(None) | Err(_) => break,
-        }
-        if done.len().is_multiple_of(50) {
-            progress(&format!("{} of {total} containers and images judged …", done.len()));
-        }
-    }
-    let left = total - done.len() + left_out;
-    (done, left)
-}
-
-fn says(verdict: &Verdict) -> Says {
-    let reason = match verdict {
-        Verdict::Allow(_) => return Says::Yes,
-        Verdict::WouldDeny(reason) | Verdict::Deny(reason) => reason,
-    };
-    match reason {
-        // Gone since it was listed.
-        Reason::ContainerUnknown { .. } => Says::Yes,
-        reason if reason.is_unsure() => Says::CannotTell(reason.code()),
-        reason => Says::No(reason.code(), reason.remedy()),
-    }
-}
-
-fn tell((judged, left): &Judged) -> Vec<Finding> {
+fn tell(Inventory { items, left }: &Inventory) -> Vec<Finding> {
     let mut findings = Vec::new();
     let refused = |kind: Kind| -> (usize, usize, String) {
-        let of_kind = || judged.iter().filter(|(_, own, _)| *own == kind);
+        let of_kind = || items.iter().filter(|item| item.kind == kind);
         let list: Vec<String> = of_kind()
-            .filter_map(|(name, _, says)| match says {
-                Says::No(code, _) => Some(format!("{} ({code})", quoted(name))),
+            .filter_map(|item| match &item.says {
+                Says::No(reason) => Some(format!("{} ({})", quoted(&item.name), reason.code())),
                 Says::Yes | Says::CannotTell(_) => None,
             })
             .collect();
@@ -180,11 +88,11 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
     // Outcomes differ, and so does what there is to do: what the refusal itself would say, for each that was met.
     let remedies = |kind: Kind| {
         let mut by_code: Vec<(&str, &str)> = Vec::new();
-        for (_, own, says) in judged {
-            if let (true, Says::No(code, remedy)) = (*own == kind, says)
-                && !by_code.iter().any(|(known, _)| known == code)
+        for item in items.iter().filter(|item| item.kind == kind) {
+            if let Says::No(reason) = &item.says
+                && !by_code.iter().any(|(known, _)| *known == reason.code())
             {
-                by_code.push((code, remedy));
+                by_code.push((reason.code(), reason.remedy()));
             }
         }
         by_code.iter().take(REMEDIES).map(|(code, remedy)| format!("{code}: {remedy}")).collect::<Vec<_>>().join(". ")
@@ -209,9 +117,9 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
         let remedy = format!("remove what is not needed (docker rmi). {}", remedies(Kind::Image));
         findings.push(Finding::info("images-unapproved", evidence, &remedy));
     }
-    let unsure = judged.iter().filter_map(|(_, _, says)| match says {
-        Says::CannotTell(code) => Some(*code),
-        Says::Yes | Says::No(..) => None,
+    let unsure = items.iter().filter_map(|item| match &item.says {
+        Says::CannotTell(reason) => Some(reason.code()),
+        Says::Yes | Says::No(_) => None,
     });
     let codes: Vec<&str> = unsure.collect();
     if let Some(first) = codes.first() {
@@ -223,7 +131,7 @@ fn tell((judged, left): &Judged) -> Vec<Finding> {
     }
     if findings.is_empty() {
         findings
-            .push(Finding::ok("content", format!("all {} containers and images on this host would be let in now", judged.len())));
+            .push(Finding::ok("content", format!("all {} containers and images on this host would be let in now", items.len())));
     }
     findings
 }
@@ -234,6 +142,7 @@ mod tests {
     use super::*;
     use crate::audit::MemoryJournal;
     use crate::engine::{Container, Fake, Image, ImageConfig, Platform};
+    use crate::gate::inventory::MOST;
     use crate::gate::{Approvals, Identity, Rules};
     use crate::image::Digest;
     use crate::policy::{Policy, Posture};
@@ -276,8 +185,7 @@ mod tests {
             Identity::default(),
             tokio::runtime::Handle::current(),
         ));
-        let subjects = subjects(&**engine).await.unwrap();
-        let findings = tell(&judged(&gate, subjects, Duration::from_millis(500), &|_| {}).await);
+        let findings = tell(&judged(&gate, Duration::from_millis(500), &|_| {}).await.unwrap());
         findings.into_iter().map(|finding| (finding.id, finding.severity, finding.evidence)).collect()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Gate, purpose};
+use super::Gate;
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
@@ -62,8 +62,9 @@ impl Gate {
             OnBehalf::Client => &*self.engine,
             OnBehalf::Gate => &*self.ends,
         };
-        let asking =
-            Asking { gate: self, policy, request, verifiers, purpose: purpose(request.intent), deadline, engine, on_behalf };
+        // How urgent the answers about its images are.
+        let purpose = if request.intent.runs() { Purpose::Run } else { Purpose::Pull };
+        let asking = Asking { gate: self, policy, request, verifiers, purpose, deadline, engine, on_behalf };
         asking
             .facts(&policy::needs(policy, request))
             .await

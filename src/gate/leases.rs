@@ -72,6 +72,15 @@ pub(super) enum Claim {
     },
 }
 
+impl Claim {
+    /// The name that is held.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Start(name) | Self::Create { name, .. } | Self::Rename { name, .. } => name,
+        }
+    }
+}
+
 /// Why a lease is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Busy {

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::image::Digest;
-use crate::request::{Create, Intent, PluginCall, Service};
+use crate::request::{Intent, PluginCall, Service};
 
 /// A decision that takes longer hangs: one whose trust data is known takes some milliseconds, and a first question to Notary some
 /// hundred.
@@ -148,8 +148,8 @@ pub(super) fn counted_by(intent: &Intent) -> String {
 }
 
 /// What the wait of a create for its name is counted by.
-pub(super) fn counted_by_name(create: &Create) -> String {
-    format!("name {}", create.name.as_deref().unwrap_or_default())
+pub(super) fn counted_by_name(name: &str) -> String {
+    format!("name {name}")
 }
 
 fn of_image(name: &crate::image::ImageName) -> String {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::hold::image_text;
 use super::leases::Judged;
-use super::{Gate, Rules, call_key, image_text};
+use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
 use crate::image::ImageName;
@@ -79,7 +80,22 @@ impl Gate {
                 let _ = tokio::spawn(end).await;
             }
             // Of the rest a rename alone, which may have lost its text on the way, gave a name.
-            _ => self.leases.end_given(&call_key(call), None),
+            Intent::Rename { .. }
+            | Intent::Unreadable(_)
+            | Intent::Pull(_)
+            | Intent::Start(_)
+            | Intent::Service(_)
+            | Intent::Read
+            | Intent::Harmless
+            | Intent::Remove { .. }
+            | Intent::Build(_)
+            | Intent::Ingest(_)
+            | Intent::ContainerAccess(_)
+            | Intent::Swarm
+            | Intent::Volume { .. }
+            | Intent::Network { .. }
+            | Intent::NetworkPlugin { .. }
+            | Intent::Unknown { .. } => self.leases.end_given(&call_key(call), None),
         }
     }
 

@@ -4,12 +4,14 @@
 //! It tells, once per change, in the log and in the audit log; it mends nothing. What may be true for a moment (a reload under
 //! way) is told when it was found twice.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Gate;
 use super::daemon_file::{DaemonFile, Listed};
-use super::{Gate, Ordering, Served, says_closed};
+use super::process::Served;
 use crate::engine::Http2;
 
 /// How long the engine is asked in one beat.
@@ -194,7 +196,7 @@ impl Watchdog {
             (Some(true), false) => changes.push(Change::GrpcClosed),
             (Some(true), true) | (Some(false) | None, false) => {}
         }
-        let is_said = says_closed(&gate.rules.load());
+        let is_said = gate.rules.load().says_closed();
         let was_disbelieved = std::mem::replace(&mut self.is_disbelieved, is_said && !is_refused);
         match (was_disbelieved, self.is_disbelieved) {
             (false, true) => changes.push(Change::NotBelieved),

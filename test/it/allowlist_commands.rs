@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use img_authz::image::Digest;
 use serde_json::Value;
 
-use crate::registry_client::{Fake, Say, manifest};
+use crate::support::registry::{Fake, Say, manifest};
 
 /// A host: folders of its own, an engine with one image, and a registry with one manifest.
 struct Host {

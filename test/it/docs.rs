@@ -16,7 +16,7 @@ const README: &str = include_str!("../../README.md");
 const RECOVERY: &str = include_str!("../../docs/recovery.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const FAULTS: &str = include_str!("../../docs/faults.md");
-const CHAOS: &str = include_str!("../chaos.sh");
+const CHAOS: &str = include_str!("../suite/chaos.sh");
 const PLUGIN: &str = include_str!("../../plugin/config.json");
 const MAKEFILE: &str = include_str!("../../Makefile");
 
@@ -35,17 +35,31 @@ fn literals(source: &str) -> BTreeSet<&str> {
     code.flat_map(|line| line.split('"').skip(1).step_by(2)).collect()
 }
 
+/// Every code of a refusal, in the order of the code.
+fn all_codes() -> impl Iterator<Item = &'static str> {
+    Code::ALL.iter().map(|code| code.as_str()).chain(TrustCode::ALL.iter().map(|code| code.as_str()))
+}
+
 fn codes() -> BTreeSet<&'static str> {
-    Code::ALL.iter().map(|code| code.as_str()).chain(TrustCode::ALL.iter().map(|code| code.as_str())).collect()
+    all_codes().collect()
 }
 
 #[test]
 fn every_refusal_is_explained_and_no_other() {
-    let explained: BTreeSet<_> = REASONS.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    assert_eq!(codes(), explained);
-    for code in explained {
-        assert_eq!(REASONS.matches(&format!("`{code}`")).count().min(1), 1, "`{code}` is not in the table");
-    }
+    let explained = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("### "));
+    let headings: Vec<_> = explained(REASONS).collect();
+    assert_eq!(codes(), headings.iter().copied().collect());
+    assert_eq!(codes().len(), headings.len(), "one is explained twice");
+    // A row for each chapter that explains some.
+    let rows = REASONS.split("\n## ").skip(1).map(|chapter| {
+        let heading = chapter.lines().next().unwrap();
+        let here: BTreeSet<_> = explained(chapter).collect();
+        let codes = all_codes().filter(|code| here.contains(code)).map(|code| format!(" `{code}`")).collect::<String>();
+        assert!(!codes.is_empty(), "docs/reasons.md: no code in {heading}");
+        format!("| [{heading}](#{}) |{codes} |\n", slug(heading))
+    });
+    let table = format!("| about | codes |\n|---|---|\n{}", rows.collect::<String>());
+    generated("docs/reasons.md", "src/policy/code.rs", &table);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use img_authz::request::{
 use img_authz::wire::Call;
 use serde_json::{Value, json};
 
-use crate::request_generator::Generator;
+use crate::support::request_generator::Generator;
 
 /// Requests per batch. The oracle answers when it has read all that came.
 const BATCH: usize = 500;

@@ -1,0 +1,141 @@
+//! What is on the host already: which containers and images would be refused now, and why. They came before the gate, or before the
+//! rules that are in force. How that is put into words, and what follows from it, is left to who asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Gate;
+use crate::engine::EngineError;
+use crate::image::ImageName;
+use crate::policy::{Reason, Verdict};
+use crate::request::{Create, Intent, Start, StartAction};
+
+/// How long the engine gets for its lists.
+const LIST_TIME: Duration = Duration::from_secs(30);
+/// Most containers, and most images, that are judged. Stops a host with tens of thousands from taking for ever.
+pub const MOST: usize = 500;
+/// How many are judged at a time.
+const AT_ONCE: usize = 8;
+
+/// What is on the host, judged.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// Containers, running ones before others, and then images; as the engine lists them.
+    pub items: Vec<Item>,
+    /// How many were not judged: there are too many, or it took too long.
+    pub left: usize,
+}
+
+/// A container or an image.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name or first tag; its id, where it has none.
+    pub name: String,
+    /// What the gate would say now to its start, or to a container made of it.
+    pub says: Says,
+}
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A container that runs.
+    Running,
+    /// A container that does not run.
+    Stopped,
+    /// An image.
+    Image,
+}
+
+/// What the gate would say now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Says {
+    /// It would let it pass. Also of what is gone since it was listed.
+    Yes,
+    /// It would refuse it. In mode `permissive` too, where it would not carry that out.
+    No(Reason),
+    /// It would refuse it because of what cannot be found out at the moment. That says nothing about the item.
+    CannotTell(Reason),
+}
+
+impl From<Verdict> for Says {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow(_)
+            | Verdict::WouldDeny(Reason::ContainerUnknown { .. })
+            | Verdict::Deny(Reason::ContainerUnknown { .. }) => Self::Yes,
+            Verdict::WouldDeny(reason) | Verdict::Deny(reason) if reason.is_unsure() => Self::CannotTell(reason),
+            Verdict::WouldDeny(reason) | Verdict::Deny(reason) => Self::No(reason),
+        }
+    }
+}
+
+/// One thing to judge.
+struct Subject {
+    kind: Kind,
+    name: String,
+    intent: Intent,
+}
+
+impl Gate {
+    /// Judges what is on the host, for as long as `time`. `progress` is told how many of how many are judged, now and then.
+    pub async fn inventory(
+        self: &Arc<Self>,
+        time: Duration,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Inventory, EngineError> {
+        let (subjects, left_out) = self.subjects().await?;
+        let deadline = Instant::now() + time;
+        let total = subjects.len();
+        let mut waiting = subjects.into_iter().enumerate();
+        let mut running = JoinSet::new();
+        let mut done = Vec::new();
+        loop {
+            while running.len() < AT_ONCE
+                && let Some((number, Subject { kind, name, intent })) = waiting.next()
+            {
+                let gate = Arc::clone(self);
+                running.spawn(async move { (number, Item { kind, name, says: gate.judge(&intent).await.verdict.into() }) });
+            }
+            match tokio::time::timeout_at(deadline, running.join_next()).await {
+                Ok(Some(Ok(judged))) => done.push(judged),
+                // A judgement that met a fault of its own counts as one left.
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
+            if done.len().is_multiple_of(50) {
+                progress(done.len(), total);
+            }
+        }
+        done.sort_by_key(|(number, _)| *number);
+        let left = total - done.len() + left_out;
+        Ok(Inventory { items: done.into_iter().map(|(_, item)| item).collect(), left })
+    }
+
+    /// Containers first, running ones before others; and how many are left out.
+    async fn subjects(&self) -> Result<(Vec<Subject>, usize), EngineError> {
+        let deadline = Instant::now() + LIST_TIME;
+        let mut containers = self.engine.containers(deadline).await?;
+        let images = self.engine.images(deadline).await?;
+        containers.sort_by_key(|container| container.state != "running");
+        let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
+        let mut subjects = Vec::new();
+        for container in containers.into_iter().take(MOST) {
+            let start = Start { container: container.id.to_string(), action: StartAction::Start, extra: None };
+            let name = container.names.into_iter().next().unwrap_or_else(|| container.id.to_string());
+            let kind = if container.state == "running" { Kind::Running } else { Kind::Stopped };
+            subjects.push(Subject { kind, name, intent: Intent::Start(start) });
+        }
+        for image in images.into_iter().take(MOST) {
+            let create =
+                Create { image: Some(ImageName::Id(image.id)), name: None, image_mounts: Vec::new(), host_access: Vec::new() };
+            let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
+            subjects.push(Subject { kind: Kind::Image, name, intent: Intent::Create(Box::new(create)) });
+        }
+        Ok((subjects, left_out))
+    }
+}

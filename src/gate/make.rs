@@ -1,0 +1,87 @@
+//! A gate is made: over an engine, with what earlier gates knew.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use super::container_looks::Looks;
+use super::hold::MAX_SETTLING;
+use super::leases::Leases;
+use super::metrics::Metrics;
+use super::places::{AskingPlaces, Places};
+use super::process::Process;
+use super::pulls::Pulls;
+use super::{Approvals, Gate, Identity, Limits, Own, Plugins, Rules, response};
+use crate::audit::Journal;
+use crate::engine::Api;
+
+impl Gate {
+    /// A gate over an engine, a journal and what earlier gates recorded.
+    #[must_use]
+    pub fn new(
+        rules: Rules,
+        engine: Arc<dyn Api>,
+        journal: Arc<dyn Journal>,
+        approvals: Approvals,
+        identity: Identity,
+        workers: tokio::runtime::Handle,
+    ) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            ends: Arc::clone(&engine),
+            engine,
+            journal,
+            approvals,
+            plugins: Plugins::default(),
+            identity,
+            leases: Leases::default(),
+            looks: Looks::default(),
+            places: Places::new(Limits::default().places),
+            asking: AskingPlaces::new(Limits::default().places),
+            own: Own::default(),
+            pulls: Pulls::default(),
+            settling: Semaphore::new(MAX_SETTLING),
+            making_room: Semaphore::new(1),
+            ended: Arc::new(Semaphore::new(response::MAX_ENDED)),
+            looking: Semaphore::new(response::MAX_LOOKS),
+            killing: Mutex::default(),
+            rollbacks: Arc::new(Semaphore::new(response::MAX_ROLLBACKS)),
+            limits: Limits::default(),
+            workers,
+            started: crate::clock::now(),
+            decisions: AtomicU64::new(0),
+            process: Process::default(),
+            metrics: Metrics::new(),
+            own_calls: AtomicU64::new(0),
+        }
+    }
+
+    /// The same gate with other bounds.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self.places = Places::new(limits.places);
+        self.asking = AskingPlaces::new(limits.places);
+        self
+    }
+
+    /// The same gate, which keeps the names that are being given in `file`, looks at calls' ends through `ends`, and keeps networks off
+    /// the addresses of `own`.
+    #[must_use]
+    pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>, own: Own) -> Self {
+        self.own = own;
+        self.approvals.write_on(self.workers.clone());
+        self.leases = Leases::kept_in(file, self.workers.clone());
+        self.ends = ends;
+        self
+    }
+
+    /// The same gate with what earlier gates knew of plugins.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
+        self
+    }
+}

@@ -1,0 +1,79 @@
+//! What the daemon posts, read: a call and what it would do, as the engine takes it; and which calls are the gate's own.
+
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::process::{Found, Served};
+use super::{Gate, Rules, identity};
+use crate::engine::{CALL_HEADER, Engine, Http2};
+use crate::policy::Posture;
+use crate::request::{Cgroupns, Intent, Manner, Transport, Unreadable};
+use crate::wire::{Call, CallError, NoEnd};
+
+impl Gate {
+    /// Reads what the daemon posted to `AuthZReq`. Plain and without waiting: large posts are read off the serving thread.
+    pub fn read(posted: &[u8], manner: impl Into<Manner>) -> Result<(Call, Intent), CallError> {
+        let call = Call::decode(posted)?;
+        let intent = Intent::over(&call, manner);
+        Ok((call, intent))
+    }
+
+    /// Reads what the daemon posted to `AuthZRes`, as far as it is there.
+    pub fn read_end(posted: &[u8]) -> Result<Call, NoEnd> {
+        // Nothing that reads has an end that means anything, and its answer may be large (`docker ps`).
+        Call::decode_end(posted, |method| !matches!(method, "GET" | "HEAD" | "OPTIONS"))
+    }
+
+    /// What the engine makes of a call that comes now, as far as the call does not show it; for [`Gate::read`]. What is not known is
+    /// taken for the worse.
+    #[must_use]
+    pub fn manner(&self) -> Manner {
+        let unknown = Manner { transport: Transport::MaybeHttp2, cgroupns: Cgroupns::HostBefore141 };
+        self.process.known().map_or(unknown, |found| manner_of(&self.rules.load(), found))
+    }
+
+    /// A call that came before the gate knew the engine is read again once it does, where its meaning hangs on that: one that could hide
+    /// a form over HTTP/2, and over HTTP/1 could not; and, in posture `lockdown`, a create that came before the gate knew the engine.
+    pub(super) async fn read_again(&self, rules: &Rules, call: &Call, intent: Intent, began: Instant) -> Intent {
+        let hangs_on_default =
+            || matches!(intent, Intent::Create(_)) && self.posture() == Posture::Lockdown && self.process.known().is_none();
+        if intent != Intent::Unreadable(Unreadable::MaybeForm) && !hangs_on_default() {
+            return intent;
+        }
+        let Some(found) = self.process.known_or_look(&*self.engine, began + self.limits.look).await else { return intent };
+        Intent::over(call, manner_of(rules, found))
+    }
+
+    /// Whether this is the gate's own look at the engine; counted.
+    pub(super) fn is_own(&self, call: &Call) -> bool {
+        let is_own = Engine::is_own(call.header(CALL_HEADER));
+        self.own_calls.fetch_add(u64::from(is_own), Ordering::Relaxed);
+        is_own
+    }
+}
+
+/// What an engine of which this is known makes of a call.
+fn manner_of(rules: &Rules, found: Found) -> Manner {
+    let transport = match found.served {
+        Served::Never => Transport::Http1,
+        Served::Asked(Http2::Refused) if rules.says_closed() => Transport::Http1,
+        Served::Asked(_) => Transport::MaybeHttp2,
+    };
+    Manner { transport, cgroupns: found.cgroupns }
+}
+
+/// Whether this is a call that the gate makes: it reads, and kills by full id. The mark passes nothing else, should it ever
+/// get into other hands.
+pub(super) fn is_ours(call: &Call, intent: &Intent) -> bool {
+    let killed = || {
+        let path = call.uri.find("/containers/").and_then(|at| call.uri.get(at..))?;
+        path.strip_prefix("/containers/")?.strip_suffix("/kill")
+    };
+    match call.method.as_str() {
+        // Not `attach/ws`, which drives a container.
+        "GET" | "HEAD" => *intent == Intent::Read,
+        "POST" => *intent == Intent::Harmless && killed().is_some_and(identity::is_full_id),
+        _ => false,
+    }
+}

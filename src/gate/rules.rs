@@ -1,0 +1,83 @@
+//! What is in force: a policy and those who vouch, or no more than a fault.
+
+use std::sync::Arc;
+
+use super::Gate;
+use crate::policy::{AuditRule, Http2Rule, Mode, Policy, Posture};
+use crate::trust::Verifier;
+
+/// What is in force.
+pub enum Rules {
+    /// A policy and those who vouch.
+    Good {
+        /// The policy.
+        policy: Policy,
+        /// Those that the policy requires, by their names.
+        verifiers: Vec<Arc<dyn Verifier>>,
+    },
+    /// Faulty settings, and no earlier good ones: what touches an image is refused, all else passes.
+    Faulty {
+        /// The first fault.
+        fault: String,
+        /// What they say about the host, as far as it can be read: what `lockdown` forbids stays forbidden.
+        posture: Posture,
+    },
+}
+
+impl Rules {
+    /// What is refused besides images.
+    pub(super) const fn posture(&self) -> Posture {
+        match self {
+            Self::Good { policy, .. } => policy.posture,
+            Self::Faulty { posture, .. } => *posture,
+        }
+    }
+
+    /// Whether refusals are carried out.
+    pub(super) const fn mode(&self) -> Mode {
+        match self {
+            Self::Good { policy, .. } => policy.mode,
+            Self::Faulty { .. } => Mode::Enforce,
+        }
+    }
+
+    /// What becomes of a call that cannot be recorded.
+    pub(super) const fn audit(&self) -> AuditRule {
+        match self {
+            Self::Good { policy, .. } => policy.audit,
+            // What touches an image is refused as it is.
+            Self::Faulty { .. } => AuditRule::GoOn,
+        }
+    }
+
+    /// Whether the operator says that no HTTP/2 reaches the engine.
+    pub(super) fn says_closed(&self) -> bool {
+        match self {
+            Self::Good { policy, .. } => policy.http2 == Http2Rule::Closed,
+            Self::Faulty { .. } => false,
+        }
+    }
+}
+
+impl Gate {
+    /// Puts other rules in force. Refusals for want of rules never take the place of good rules: then `false`, and all stays as
+    /// it was, with the content of files that those rules were made of.
+    pub fn replace(&self, rules: Rules) -> bool {
+        if matches!((&**self.rules.load(), &rules), (Rules::Good { .. }, Rules::Faulty { .. })) {
+            return false;
+        }
+        self.rules.store(Arc::new(rules));
+        true
+    }
+
+    /// What is refused besides images.
+    pub(super) fn posture(&self) -> Posture {
+        self.rules.load().posture()
+    }
+
+    /// Whether refusals are carried out.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.rules.load().mode()
+    }
+}

@@ -1,0 +1,40 @@
+//! How the gate is doing, for those who run it and look at it.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Gate, Rules};
+use crate::engine::EngineError;
+
+impl Gate {
+    /// Notes whether the settings as they are now are in force, or earlier or no good ones.
+    pub fn settings_hold(&self, is_good: bool) {
+        self.metrics.reloaded(is_good);
+    }
+
+    /// Since when Notary's server is out of reach, as far as anybody asked.
+    #[must_use]
+    pub fn notary_out_since(&self) -> Option<Timestamp> {
+        match &**self.rules.load() {
+            Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.out_since()),
+            Rules::Faulty { .. } => None,
+        }
+    }
+
+    /// The gate's figures, in the OpenMetrics text format.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let now = crate::clock::now();
+        let figures = match &**self.rules.load() {
+            Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
+            Rules::Faulty { .. } => None,
+        };
+        self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
+        self.metrics.text(self.journal.lost(), figures.as_ref())
+    }
+
+    /// Asks the engine for its version.
+    pub async fn engine_version(&self, deadline: Instant) -> Result<String, EngineError> {
+        Ok(self.engine.version(deadline).await?.engine)
+    }
+}
