@@ -12,7 +12,7 @@ use crate::policy::{
     ServiceFacts,
 };
 use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
-use crate::trust::{Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;
@@ -29,7 +29,7 @@ const MAX_NETWORKS: usize = 64;
 const SWARM_ID: usize = 25;
 
 /// The rules in force, as gathering needs them.
-struct Asking<'a> {
+struct Gathering<'a> {
     gate: &'a Gate,
     policy: &'a Policy,
     verifiers: &'a [Arc<dyn Verifier>],
@@ -61,7 +61,7 @@ impl Gate {
             OnBehalf::Client => &*self.engine,
             OnBehalf::Gate => &*self.ends,
         };
-        let asking = Asking { gate: self, policy, verifiers, purpose: purpose(intent), deadline, engine, on_behalf };
+        let asking = Gathering { gate: self, policy, verifiers, purpose: purpose(intent), deadline, engine, on_behalf };
         asking
             .facts(&policy::needs(policy, intent))
             .await
@@ -69,7 +69,7 @@ impl Gate {
     }
 }
 
-impl Asking<'_> {
+impl Gathering<'_> {
     async fn facts(&self, needs: &Needs<'_>) -> Result<Facts, Reason> {
         let owned = |names: &[&ImageName]| names.iter().map(|name| (*name).clone()).collect();
         match needs {
@@ -385,8 +385,8 @@ impl Asking<'_> {
         };
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
-            let (purpose, deadline) = (self.purpose, self.deadline);
-            async move { verifier.vouch(&repository, &question, purpose, now, deadline).await }
+            let asking = Asking { purpose: self.purpose, now, deadline: self.deadline };
+            async move { verifier.vouch(&repository, &question, asking).await }
         };
         // A verifier that panics is one that cannot say.
         let broken =

@@ -12,7 +12,7 @@ use img_authz::image::{Repository, Tag};
 use img_authz::net::Tls;
 use img_authz::net::auth::DockerConfig;
 use img_authz::trust::notary::{Config, Notary, OnOutage, RootHistory, Source};
-use img_authz::trust::{Freshness, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
+use img_authz::trust::{Asking, Freshness, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -297,7 +297,9 @@ impl Client {
         let question = Question::Tag("1.0".parse::<Tag>().unwrap());
         let deadline = Duration::from_secs(8);
         self.runtime.block_on(async {
-            self.notary.vouch(&repository, &question, purpose, at, tokio::time::Instant::now() + deadline).await
+            self.notary
+                .vouch(&repository, &question, Asking { purpose, now: at, deadline: tokio::time::Instant::now() + deadline })
+                .await
         })
     }
 
@@ -328,7 +330,7 @@ pub fn verdict(server: &Server, state: &std::path::Path, fixture: &Fixture) -> R
     let deadline = Duration::from_secs(8);
     client.runtime.block_on(async {
         let end = tokio::time::Instant::now() + deadline;
-        client.notary.vouch(&repository, &question, Purpose::Pull, fixture.now, end).await
+        client.notary.vouch(&repository, &question, Asking { purpose: Purpose::Pull, now: fixture.now, deadline: end }).await
     })
 }
 
@@ -1147,7 +1149,9 @@ fn the_log_says_that_the_clock_went_back() {
     let ask = |at: Timestamp| {
         let question = Question::Tag("1.0".parse().unwrap());
         let end = tokio::time::Instant::now() + Duration::from_secs(8);
-        runtime.block_on(notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, at, end)).unwrap();
+        runtime
+            .block_on(notary.vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: at, deadline: end }))
+            .unwrap();
         log.count("clock went back")
     };
     let ahead = "2030-06-02T00:00:00Z".parse().unwrap();
@@ -1165,12 +1169,16 @@ fn made_up_names_do_not_take_the_flights_of_what_is_known() {
             tokio::spawn(async move {
                 let name: Repository = format!("reg.example:5000/made/up{index}").parse().unwrap();
                 let end = tokio::time::Instant::now() + Duration::from_secs(8);
-                notary.vouch(&name, &question, purpose, now(), end).await
+                notary.vouch(&name, &question, Asking { purpose, now: now(), deadline: end }).await
             });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         let end = tokio::time::Instant::now() + Duration::from_secs(8);
-        let vouch = client.notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Run, now(), end).await.unwrap();
+        let vouch = client
+            .notary
+            .vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Run, now: now(), deadline: end })
+            .await
+            .unwrap();
         assert_eq!(vouch.freshness(), Freshness::Fresh);
     });
 }
@@ -1345,7 +1353,10 @@ fn the_log_warns_of_what_expires_once_a_day() {
             let mut notary = client();
             let question = Question::Tag("1.0".parse().unwrap());
             let end = tokio::time::Instant::now() + Duration::from_secs(8);
-            notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, now(), end).await.unwrap();
+            notary
+                .vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: now(), deadline: end })
+                .await
+                .unwrap();
             if !is_asked {
                 notary = client();
             }
@@ -1422,7 +1433,7 @@ fn a_server_that_hangs_costs_a_hundred_starts_one_wait() {
                 let purpose = if index % 2 == 0 { Purpose::Run } else { Purpose::Pull };
                 let question = Question::Tag("1.0".parse().unwrap());
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-                (purpose, notary.vouch(&name.parse().unwrap(), &question, purpose, now(), deadline).await)
+                (purpose, notary.vouch(&name.parse().unwrap(), &question, Asking { purpose, now: now(), deadline }).await)
             });
         }
         while let Some(done) = all.join_next().await {
@@ -1449,7 +1460,7 @@ fn many_at_once_share_one_flight() {
             all.spawn(async move {
                 let question = Question::Tag("1.0".parse().unwrap());
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-                notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, now(), deadline).await
+                notary.vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: now(), deadline }).await
             });
         }
         while let Some(done) = all.join_next().await {
@@ -1470,7 +1481,11 @@ fn made_up_names_leave_nothing_behind() {
         let answer = client.runtime.block_on(async {
             client
                 .notary
-                .vouch(&repository, &question, Purpose::Pull, now(), tokio::time::Instant::now() + Duration::from_secs(8))
+                .vouch(
+                    &repository,
+                    &question,
+                    Asking { purpose: Purpose::Pull, now: now(), deadline: tokio::time::Instant::now() + Duration::from_secs(8) },
+                )
                 .await
         });
         assert_eq!(code(&answer), Some(TrustCode::NoTrustData));
