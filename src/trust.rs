@@ -14,4 +14,4 @@ pub use name::{Binding, VerifierName, VerifierNameError};
 #[cfg(test)]
 pub use verifier::Fake;
 pub use verifier::{Answer, Stats, Verifier};
-pub use vouch::{Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Vouch};
+pub use vouch::{Asking, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Vouch};

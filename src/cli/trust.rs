@@ -27,7 +27,7 @@ use crate::trust::notary::{
     Config, Inspection, Notary, OnOutage, RepositoryStatus, RequiredSigners, RootHistory, Source, Withdrawal, signer,
 };
 use crate::trust::tuf::{OfferedRoot, Pins, PinsError, TagView};
-use crate::trust::{Purpose, Question, TrustCode, TrustError};
+use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError};
 
 /// How long the server gets. A person waits longer than dockerd does.
 const NETWORK_TIME: Duration = Duration::from_secs(12);
@@ -336,8 +336,7 @@ async fn verify(arguments: &Verify, settings: &Settings) -> Result<String, Stop>
         (None, Some(tag)) => Question::Tag(tag),
         (None, None) => Question::Tag(crate::image::Tag::latest()),
     };
-    let vouch =
-        notary.vouch(&reference.repository, &question, Purpose::Pull, clock::now(), Instant::now() + NETWORK_TIME).await?;
+    let vouch = notary.vouch(&reference.repository, &question, asking()).await?;
     let verified = Verified {
         digest: vouch.digest().to_string(),
         role: vouch.role().to_owned(),
@@ -751,10 +750,15 @@ const fn import_remedy(code: TrustCode) -> &'static str {
     }
 }
 
+/// A pull, here and now.
+fn asking() -> Asking {
+    Asking { purpose: Purpose::Pull, now: clock::now(), deadline: Instant::now() + NETWORK_TIME }
+}
+
 /// Asks the server, whatever tag is signed.
 async fn check(notary: &Notary, repository: &Repository) -> Result<(), Stop> {
     let question = Question::Tag(crate::image::Tag::latest());
-    match notary.vouch(repository, &question, Purpose::Pull, clock::now(), Instant::now() + NETWORK_TIME).await {
+    match notary.vouch(repository, &question, asking()).await {
         Ok(_) => Ok(()),
         Err(error) if error.code == TrustCode::NotSigned => Ok(()),
         Err(error) => Err(error.into()),

@@ -12,7 +12,7 @@ use crate::policy::{
     ServiceFacts,
 };
 use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
-use crate::trust::{Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;
@@ -29,7 +29,7 @@ const MAX_NETWORKS: usize = 64;
 const SWARM_ID: usize = 25;
 
 /// The rules in force, as gathering needs them.
-struct Asking<'a> {
+struct Gathering<'a> {
     gate: &'a Gate,
     policy: &'a Policy,
     request: &'a Request<'a>,
@@ -64,7 +64,7 @@ impl Gate {
         };
         // How urgent the answers about its images are.
         let purpose = if request.intent.runs() { Purpose::Run } else { Purpose::Pull };
-        let asking = Asking { gate: self, policy, request, verifiers, purpose, deadline, engine, on_behalf };
+        let asking = Gathering { gate: self, policy, request, verifiers, purpose, deadline, engine, on_behalf };
         asking
             .facts(&policy::needs(policy, request))
             .await
@@ -72,7 +72,7 @@ impl Gate {
     }
 }
 
-impl Asking<'_> {
+impl Gathering<'_> {
     async fn facts(&self, needs: &Needs<'_>) -> Result<Facts, Reason> {
         let owned = |names: &[&ImageName]| names.iter().map(|name| (*name).clone()).collect();
         match needs {
@@ -390,8 +390,8 @@ impl Asking<'_> {
         };
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
-            let (purpose, deadline) = (self.purpose, self.deadline);
-            async move { verifier.vouch(&repository, &question, purpose, now, deadline).await }
+            let asking = Asking { purpose: self.purpose, now, deadline: self.deadline };
+            async move { verifier.vouch(&repository, &question, asking).await }
         };
         // A verifier that panics is one that cannot say.
         let broken =

@@ -12,10 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use self::file::{Entry, FileFault, ListFile, Stamp};
-use super::{Answer, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use super::{Answer, Asking, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use crate::image::{Digest, Repository, Tag};
 
 const KEPT: &str = "the allowlist cannot be read: the last good one holds";
@@ -195,15 +194,8 @@ impl Verifier for Allowlist {
         Some(Self::vouch(self, repository, question, now).map(|vouch| vouch.by(&self.name)))
     }
 
-    fn vouch<'a>(
-        &'a self,
-        repository: &'a Repository,
-        question: &'a Question,
-        _: Purpose,
-        now: Timestamp,
-        _: Instant,
-    ) -> Answer<'a> {
-        Box::pin(std::future::ready(Self::vouch(self, repository, question, now).map(|vouch| vouch.by(&self.name))))
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a> {
+        Box::pin(std::future::ready(Self::vouch(self, repository, question, asking.now).map(|vouch| vouch.by(&self.name))))
     }
 }
 

@@ -13,7 +13,9 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
-use super::{Answer, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use super::{
+    Answer, Asking, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch,
+};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError, Wanted};
@@ -71,7 +73,7 @@ impl Drop for Flight<'_> {
 
 /// Whom a question is for, and what is left for it.
 #[derive(Clone, Copy)]
-struct Asking<'a> {
+struct Errand<'a> {
     repository: &'a Repository,
     purpose: Purpose,
     time: Time,
@@ -130,21 +132,16 @@ impl RegistryVerifier {
     }
 
     /// Whether the repository's registry holds it. A tag is always asked for; a digest once.
-    pub async fn vouch(
-        &self,
-        repository: &Repository,
-        question: &Question,
-        purpose: Purpose,
-        deadline: Instant,
-    ) -> Result<Vouch, TrustError> {
-        let time = Time { begun: Instant::now(), network: deadline.min(Instant::now() + self.limits.network), last: deadline };
-        let asking = Asking { repository, purpose, time };
+    pub async fn vouch(&self, repository: &Repository, question: &Question, asking: Asking) -> Result<Vouch, TrustError> {
+        let (begun, last) = (Instant::now(), asking.deadline);
+        let time = Time { begun, network: last.min(begun + self.limits.network), last };
+        let errand = Errand { repository, purpose: asking.purpose, time };
         match question {
             Question::Tag(tag) => {
                 let wanted = Wanted::Tag(tag.clone());
                 self.known_no(repository, &wanted)?;
-                let _place = self.place(asking).await?;
-                let digest = self.fetch(asking, &wanted).await?;
+                let _place = self.place(errand).await?;
+                let digest = self.fetch(errand, &wanted).await?;
                 self.state().remember((repository.clone(), digest), self.limits.remembered);
                 Ok(vouch(repository, digest, vec![tag.clone()]))
             }
@@ -154,7 +151,7 @@ impl RegistryVerifier {
                 }
                 let mut worst: Option<TrustError> = None;
                 for digest in digests.iter().take(DIGESTS) {
-                    match self.holds(asking, *digest).await {
+                    match self.holds(errand, *digest).await {
                         Ok(()) => return Ok(vouch(repository, *digest, Vec::new())),
                         Err(error) if error.code == TrustCode::Unreachable => return Err(error),
                         // That the registry does not hold one digest says less than what went wrong with another.
@@ -189,23 +186,23 @@ impl RegistryVerifier {
         }
     }
 
-    async fn holds(&self, asking: Asking<'_>, digest: Digest) -> Result<(), TrustError> {
-        let repository = asking.repository;
+    async fn holds(&self, errand: Errand<'_>, digest: Digest) -> Result<(), TrustError> {
+        let repository = errand.repository;
         let wanted = Wanted::Digest(digest);
         self.known_no(repository, &wanted)?;
         // Before the turn: a start does not wait for a pull of the same that waits for its place.
-        let _place = self.place(asking).await?;
+        let _place = self.place(errand).await?;
         let held = (repository.clone(), digest);
         let turn = Arc::clone(self.state().flights.entry(held.clone()).or_default());
         let flight = Flight { verifier: self, held, turn };
-        let Ok(_turn) = tokio::time::timeout_at(asking.time.network, flight.turn.lock()).await else {
+        let Ok(_turn) = tokio::time::timeout_at(errand.time.network, flight.turn.lock()).await else {
             return Err(slow(repository, TrustCode::Busy));
         };
         if self.state().knows(&flight.held) {
             return Ok(());
         }
         self.known_no(repository, &wanted)?;
-        let sent = self.fetch(asking, &wanted).await?;
+        let sent = self.fetch(errand, &wanted).await?;
         if sent != digest {
             // The client holds the bytes to the digest already.
             let message = format!("registry sent `{sent}` when asked for `{repository}@{digest}`");
@@ -227,19 +224,19 @@ impl RegistryVerifier {
     }
 
     /// Leave to ask.
-    async fn place(&self, asking: Asking<'_>) -> Result<SemaphorePermit<'_>, TrustError> {
-        let is_known = self.state().is_known(asking.repository);
+    async fn place(&self, errand: Errand<'_>) -> Result<SemaphorePermit<'_>, TrustError> {
+        let is_known = self.state().is_known(errand.repository);
         let lanes = if is_known { &self.known } else { &self.strange };
-        let lane = match asking.purpose {
+        let lane = match errand.purpose {
             Purpose::Pull => &lanes.pulls,
             Purpose::Run => &lanes.starts,
         };
-        let place = tokio::time::timeout_at(asking.time.network, lane.acquire()).await.ok().and_then(Result::ok);
+        let place = tokio::time::timeout_at(errand.time.network, lane.acquire()).await.ok().and_then(Result::ok);
         place.ok_or_else(|| TrustError::new(TrustCode::Busy, "too many questions to registries are under way"))
     }
 
-    async fn fetch(&self, asking: Asking<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
-        let Asking { repository, time, .. } = asking;
+    async fn fetch(&self, errand: Errand<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
+        let Errand { repository, time, .. } = errand;
         let (host, what) = (repository.host(), (repository.clone(), wanted.clone()));
         // A question that had not the whole time shows nothing by coming to no end.
         let is_late = time.begun.elapsed() > self.limits.network / LATE_PART;
@@ -297,17 +294,8 @@ impl Verifier for RegistryVerifier {
     }
 
     /// The purpose says but where it queues: what the registry held, it is taken to hold.
-    fn vouch<'a>(
-        &'a self,
-        repository: &'a Repository,
-        question: &'a Question,
-        purpose: Purpose,
-        _: Timestamp,
-        deadline: Instant,
-    ) -> Answer<'a> {
-        Box::pin(
-            async move { Self::vouch(self, repository, question, purpose, deadline).await.map(|vouch| vouch.by(&self.name)) },
-        )
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a> {
+        Box::pin(async move { Self::vouch(self, repository, question, asking).await.map(|vouch| vouch.by(&self.name)) })
     }
 }
 
@@ -431,6 +419,10 @@ mod tests {
         Instant::now() + Duration::from_mins(1)
     }
 
+    fn by(purpose: Purpose, deadline: Instant) -> Asking {
+        Asking { purpose, now: Timestamp::UNIX_EPOCH, deadline }
+    }
+
     fn unreachable() -> RegistryError {
         RegistryError::Net(NetError::Unreachable { host: "r.example:443".into(), cause: "refused".into() })
     }
@@ -438,7 +430,7 @@ mod tests {
     impl Rig {
         async fn ask(&self, name: &str, digests: &[Digest]) -> Result<Digest, TrustCode> {
             let question = Question::AnyOf(digests.to_vec());
-            let answer = self.verifier.vouch(&repository(name), &question, Purpose::Run, soon()).await;
+            let answer = self.verifier.vouch(&repository(name), &question, by(Purpose::Run, soon())).await;
             answer.map(|vouch| *vouch.digest()).map_err(|error| error.code)
         }
     }
@@ -506,7 +498,7 @@ mod tests {
             rig.fake.fail_one(&bad, error.clone());
             assert_eq!(rig.ask("r.example/bad", &[rig.good]).await, Err(code), "{error}");
             assert_eq!(rig.fake.greeted() - before, asked, "{error}");
-            let tag = rig.verifier.vouch(&rig.app, &Question::Tag(Tag::latest()), Purpose::Pull, soon()).await;
+            let tag = rig.verifier.vouch(&rig.app, &Question::Tag(Tag::latest()), by(Purpose::Pull, soon())).await;
             assert!(tag.is_ok(), "{error}");
         }
         // The fake: the registry itself is gone, and a busy one is not.
@@ -547,7 +539,7 @@ mod tests {
         let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.fake)))));
         let ask = |name: String, digest, purpose| {
             let verifier = Arc::clone(&verifier);
-            async move { verifier.vouch(&repository(&name), &Question::AnyOf(vec![digest]), purpose, soon()).await }
+            async move { verifier.vouch(&repository(&name), &Question::AnyOf(vec![digest]), by(purpose, soon())).await }
         };
         for index in 0..crate::trust::asking::FLIGHTS {
             tokio::spawn(ask(format!("r.example/made{index}"), rig.good, Purpose::Pull));
@@ -565,21 +557,22 @@ mod tests {
         let rig = rig();
         let verifier = Arc::new(RegistryVerifier::new(Arc::new(Hangs(Arc::clone(&rig.fake)))));
         let latest = Question::Tag(Tag::latest());
-        verifier.vouch(&rig.app, &latest, Purpose::Pull, soon()).await.unwrap();
+        verifier.vouch(&rig.app, &latest, by(Purpose::Pull, soon())).await.unwrap();
         for index in 0..200 {
             let (verifier, latest) = (Arc::clone(&verifier), latest.clone());
             let purpose = if index % 2 == 0 { Purpose::Run } else { Purpose::Pull };
             tokio::spawn(async move {
-                verifier.vouch(&repository(&format!("r.example/made{index}")), &latest, purpose, soon()).await
+                verifier.vouch(&repository(&format!("r.example/made{index}")), &latest, by(purpose, soon())).await
             });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let refused =
-            verifier.vouch(&repository("r.example/new"), &latest, Purpose::Run, Instant::now() + Duration::from_secs(1)).await;
+        let refused = verifier
+            .vouch(&repository("r.example/new"), &latest, by(Purpose::Run, Instant::now() + Duration::from_secs(1)))
+            .await;
         assert_eq!(refused.unwrap_err().code, TrustCode::Busy);
         for purpose in [Purpose::Pull, Purpose::Run] {
             let before = Instant::now();
-            verifier.vouch(&rig.app, &latest, purpose, soon()).await.unwrap();
+            verifier.vouch(&rig.app, &latest, by(purpose, soon())).await.unwrap();
             assert_eq!(before.elapsed(), Duration::ZERO);
         }
     }
@@ -588,12 +581,12 @@ mod tests {
     async fn a_tag_is_asked_for_every_time() {
         let rig = rig();
         let latest = Question::Tag(Tag::latest());
-        let vouch = rig.verifier.vouch(&rig.app, &latest, Purpose::Pull, soon()).await.unwrap();
+        let vouch = rig.verifier.vouch(&rig.app, &latest, by(Purpose::Pull, soon())).await.unwrap();
         assert_eq!((vouch.digest(), vouch.tags(), vouch.verifier()), (&rig.good, &[Tag::latest()][..], &VerifierName::REGISTRY));
         let next = rig.fake.push(&rig.app, Some(&Tag::latest()), manifest("next").as_bytes()).unwrap();
-        assert_eq!(rig.verifier.vouch(&rig.app, &latest, Purpose::Pull, soon()).await.unwrap().digest(), &next);
+        assert_eq!(rig.verifier.vouch(&rig.app, &latest, by(Purpose::Pull, soon())).await.unwrap().digest(), &next);
         let other = Question::Tag("other".parse().unwrap());
-        let refused = rig.verifier.vouch(&rig.app, &other, Purpose::Pull, soon()).await.unwrap_err();
+        let refused = rig.verifier.vouch(&rig.app, &other, by(Purpose::Pull, soon())).await.unwrap_err();
         assert_eq!(refused.code, TrustCode::NotInRegistry);
     }
 
@@ -664,13 +657,14 @@ mod tests {
         let start = Instant::now();
         let digest = Question::AnyOf(vec![Digest::of(b"x")]);
         for question in [digest.clone(), Question::Tag(Tag::latest())] {
-            let refused = verifier.vouch(&repository("r.example/app"), &question, Purpose::Pull, soon()).await.unwrap_err();
+            let refused = verifier.vouch(&repository("r.example/app"), &question, by(Purpose::Pull, soon())).await.unwrap_err();
             assert_eq!(refused.code, TrustCode::Unreachable);
         }
         assert!(start.elapsed() < Duration::from_secs(5), "the deadline is a minute away");
         // One that is given up leaves nothing behind either.
         let app = repository("r.example/app");
-        let given_up = tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, Purpose::Pull, soon())).await;
+        let given_up =
+            tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, by(Purpose::Pull, soon()))).await;
         assert!(given_up.is_err() && verifier.state().flights.is_empty());
     }
 

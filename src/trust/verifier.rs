@@ -5,9 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
-use super::{Binding, Purpose, Question, TrustError, VerifierName, Vouch};
+use super::{Asking, Binding, Question, TrustError, VerifierName, Vouch};
 use crate::image::Repository;
 
 /// An answer on its way.
@@ -40,15 +39,8 @@ pub trait Verifier: Send + Sync {
     /// The answer, if it is known without asking anyone: no I/O, no waiting. Called on the serving thread.
     fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>>;
 
-    /// The answer, asked for where it must be; ends by `deadline`.
-    fn vouch<'a>(
-        &'a self,
-        repository: &'a Repository,
-        question: &'a Question,
-        purpose: Purpose,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Answer<'a>;
+    /// The answer, asked for where it must be; ends by the deadline.
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a>;
 
     /// Since when its server is out of reach; `None`: it is not, or nobody asked, or there is none.
     fn out_since(&self) -> Option<Timestamp> {
@@ -117,14 +109,7 @@ impl Verifier for Fake {
         (!silent).then(|| self.answer(repository, question)).filter(Result::is_ok)
     }
 
-    fn vouch<'a>(
-        &'a self,
-        repository: &'a Repository,
-        question: &'a Question,
-        _: Purpose,
-        _: Timestamp,
-        _: Instant,
-    ) -> Answer<'a> {
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, _: Asking) -> Answer<'a> {
         Box::pin(async move {
             if self.hangs {
                 std::future::pending::<()>().await;

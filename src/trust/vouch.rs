@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::VerifierName;
 use crate::image::{Digest, Repository, Tag};
@@ -40,6 +41,17 @@ pub enum Purpose {
     Pull,
     /// A create or start of content that is here: the last verified knowledge goes on until it expires.
     Run,
+}
+
+/// What goes with a question: what for, and which times count.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking {
+    /// How it may be answered.
+    pub purpose: Purpose,
+    /// The time by which dates are judged.
+    pub now: Timestamp,
+    /// When the answer must be there.
+    pub deadline: Instant,
 }
 
 /// From when the knowledge behind a vouch is.

@@ -242,7 +242,7 @@ async fn credentials_are_never_sent_over_plain_http() {
 #[tokio::test]
 async fn one_repositorys_trouble_refuses_no_other_and_a_registry_that_is_gone_refuses_all_at_once() {
     use img_authz::trust::registry::RegistryVerifier;
-    use img_authz::trust::{Purpose, Question, TrustCode};
+    use img_authz::trust::{Asking, Purpose, Question, TrustCode};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     let (server, pem) = tls();
@@ -271,7 +271,10 @@ async fn one_repositorys_trouble_refuses_no_other_and_a_registry_that_is_gone_re
         let repository: Repository = format!("{}/{name}/app", fake.host).parse().unwrap();
         let question = Question::Tag("1.0".parse().unwrap());
         let end = Instant::now() + Duration::from_secs(8);
-        verifier.vouch(&repository, &question, Purpose::Pull, end).await.map_err(|error| error.code)
+        verifier
+            .vouch(&repository, &question, Asking { purpose: Purpose::Pull, now: img_authz::clock::now(), deadline: end })
+            .await
+            .map_err(|error| error.code)
     };
     for (name, expected) in [("bad", TrustCode::Unreachable), ("slow", TrustCode::Unreachable), ("busy", TrustCode::Busy)] {
         assert_eq!(ask(name).await.unwrap_err(), expected, "{name}");

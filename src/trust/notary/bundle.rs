@@ -10,14 +10,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::answer::dated;
 use super::budget::Share;
+use super::memory::{Entry, Known, OnDisk, Outcome};
+use super::outage::Miss;
 use super::server::{FetchError, Server};
 use super::state::{Bad, FILE_BYTES, REPOSITORIES, Read, Written, decode, encode, put, take};
-use super::{Entry, Inner, Known, Miss, Notary, OnDisk, Outcome, ROUNDS, lock, refused};
+use super::{Inner, Notary, ROUNDS, lock, refused};
 use crate::image::Repository;
 use crate::net::NetError;
 use crate::trust::tuf::{Failure, FaultKind, Fetch, Stored, Subject, roots_before, update};
-use crate::trust::{Freshness, Question, TrustCode, TrustError, Vouch};
+use crate::trust::{TrustCode, TrustError};
 
 /// First bytes of a bundle.
 const BUNDLE: &[u8] = b"img-authz trust bundle 1\n";
@@ -64,10 +67,10 @@ impl Notary {
     ) -> Result<(Vec<u8>, Vec<Exported>), TrustError> {
         let (mut all, mut done) = (Vec::new(), Vec::new());
         for repository in repositories {
-            let entry = self.inner.entry(repository);
+            let entry = self.inner.memory.entry(repository);
             self.inner.looked_up(&entry, &self.inner.share(true, self.inner.network_time)).await?;
             let (known, refused) = entry.remembered();
-            self.inner.tidy(&entry);
+            self.inner.memory.tidy(&entry);
             if let Some(bad) = refused {
                 return Err(bad.error);
             }
@@ -90,21 +93,13 @@ impl Notary {
             let root = knowledge.root_version();
             let mut oldest_root = root;
             if let (Some(session), RootHistory::Fetched) = (&self.inner.session, earlier) {
-                let server = Earliest(Server {
-                    session: Arc::clone(session),
-                    credentials: Arc::clone(&self.inner.credentials),
-                    repository: repository.clone(),
-                    state: self.inner.state.clone(),
-                    kept: Arc::default(),
-                    share: self.inner.share(true, self.inner.network_time * CHAIN_TIMES),
-                    answered: Arc::default(),
-                    begun: Instant::now(),
-                    deadline: Instant::now() + self.inner.network_time * CHAIN_TIMES,
-                });
+                let (begun, time) = (Instant::now(), self.inner.network_time * CHAIN_TIMES);
+                let share = self.inner.share(true, time);
+                let server = Earliest(self.inner.server(session, repository, share, begun, begun + time));
                 let roots = roots_before(&server, &knowledge, self.inner.limits).await;
                 let roots = match roots {
                     Ok(roots) => roots,
-                    Err(error) => match self.inner.missed(session, error, seen).await {
+                    Err(error) => match self.inner.reach.missed(session, error, seen).await {
                         Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error) => {
                             return Err(error);
                         }
@@ -136,9 +131,9 @@ impl Notary {
         let mut done = Vec::new();
         for (repository, part) in parts {
             let (stored, ..) = decode(part).ok_or_else(damaged)?;
-            let entry = self.inner.entry(&repository);
+            let entry = self.inner.memory.entry(&repository);
             let result = self.inner.take_in(&entry, &stored, withdrawal, now).await;
-            self.inner.tidy(&entry);
+            self.inner.memory.tidy(&entry);
             done.push((repository, result));
         }
         Ok(done)
@@ -159,31 +154,12 @@ impl Inner {
             return Err(Miss::Refused(TrustError::new(TrustCode::NotImported, message)));
         };
         let proven = self.proven(entry, known, now).map_err(|fault| {
-            let error = dated(self::refused(&fault, &entry.repository, true));
+            let error = dated(super::refused(&fault, &entry.repository, true));
             if fault.kind == FaultKind::Root { Miss::Pinned(error) } else { Miss::Refused(error) }
         })?;
         let known = Known { checked: Some((started, now)), ..proven };
         lock(&entry.now).known = Some(known.clone());
         Ok(known)
-    }
-
-    /// The answer on what was imported.
-    pub(super) fn imported(
-        &self,
-        entry: &Entry,
-        known: &Known,
-        question: &Question,
-        now: Timestamp,
-    ) -> Result<Vouch, TrustError> {
-        let since = known.since;
-        if self.outdated(known, now) {
-            let message = format!(
-                "trust data of `{}` was last checked with Notary at {since}, longer ago than STALE_LIMIT or in the future",
-                entry.repository
-            );
-            return Err(TrustError::new(TrustCode::ImportExpired, message));
-        }
-        self.answer(&entry.repository, &known.knowledge, question, Freshness::Imported { since }, now).map_err(dated)
     }
 
     /// One repository of a bundle.
@@ -245,14 +221,6 @@ impl Inner {
             }
         }
         Err(TrustError::new(TrustCode::Misconfigured, "other processes keep writing the same state"))
-    }
-}
-
-/// An expired file on a host that asks no server: a newer bundle mends it.
-fn dated(error: TrustError) -> TrustError {
-    match error.code {
-        TrustCode::Expired => TrustError { code: TrustCode::ImportExpired, ..error },
-        _ => error,
     }
 }
 

@@ -11,7 +11,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Entry, Inner, Notary, Purpose, StateDir, lock};
+use super::memory::Entry;
+use super::state::StateDir;
+use super::{Inner, Notary, lock};
+use crate::trust::Purpose;
 use crate::trust::asking::FLIGHTS;
 use crate::trust::tuf::Knowledge;
 
@@ -71,11 +74,12 @@ impl Inner {
     fn refresh(self: &Arc<Self>, now: Timestamp) {
         // Pulls have half of the flights to themselves; a server out of reach is found again by those who ask.
         let room = self.known.pulls.available_permits().saturating_sub(FLIGHTS / 2).min(AT_ONCE);
-        if self.freshness < LEAST_WINDOW || room == 0 || self.is_out() {
+        if self.freshness < LEAST_WINDOW || room == 0 || self.reach.is_out() {
             return;
         }
-        let entries: Vec<Arc<Entry>> = lock(&self.entries).values().cloned().collect();
-        let mut due: Vec<(Instant, Arc<Entry>)> = entries
+        let mut due: Vec<(Instant, Arc<Entry>)> = self
+            .memory
+            .all()
             .into_iter()
             .filter_map(|entry| {
                 let after = spread(self.freshness, self.spread.hash_one(&entry.repository));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Inner, Miss, Outcome, RepositoryStatus, lock};
+use super::memory::Outcome;
+use super::outage::Miss;
+use super::{Inner, RepositoryStatus, lock};
 use crate::trust::Stats;
 use crate::trust::tuf::{Expiry, Knowledge, RoleKind};
 
@@ -86,9 +88,8 @@ impl RepositoryStats {
 impl Inner {
     /// All repositories in memory, with these expiries of theirs, and those on disk that were found beside them.
     pub(super) fn repository_stats(&self, expiries: fn(&Knowledge) -> Vec<Expiry>) -> Vec<RepositoryStats> {
-        let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
         let mut all = Vec::new();
-        for entry in entries {
+        for entry in self.memory.all() {
             let remembered = lock(&entry.now);
             let Some(known) = &remembered.known else { continue };
             all.push(RepositoryStats {

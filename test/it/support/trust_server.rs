@@ -11,7 +11,7 @@ use base64::Engine as _;
 use img_authz::image::{Repository, Tag};
 use img_authz::net::Tls;
 use img_authz::trust::notary::{Config, Notary, Source};
-use img_authz::trust::{Purpose, Question, TrustCode, TrustError, Vouch};
+use img_authz::trust::{Asking, Purpose, Question, TrustCode, TrustError, Vouch};
 use jiff::Timestamp;
 
 use crate::support::trust_repo::*;
@@ -300,7 +300,9 @@ impl Client {
         let question = Question::Tag("1.0".parse::<Tag>().unwrap());
         let deadline = Duration::from_secs(8);
         self.runtime.block_on(async {
-            self.notary.vouch(&repository, &question, purpose, at, tokio::time::Instant::now() + deadline).await
+            self.notary
+                .vouch(&repository, &question, Asking { purpose, now: at, deadline: tokio::time::Instant::now() + deadline })
+                .await
         })
     }
 
@@ -331,7 +333,7 @@ pub fn verdict(server: &Server, state: &std::path::Path, fixture: &Fixture) -> R
     let deadline = Duration::from_secs(8);
     client.runtime.block_on(async {
         let end = tokio::time::Instant::now() + deadline;
-        client.notary.vouch(&repository, &question, Purpose::Pull, fixture.now, end).await
+        client.notary.vouch(&repository, &question, Asking { purpose: Purpose::Pull, now: fixture.now, deadline: end }).await
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use img_authz::image::Repository;
 use img_authz::trust::notary::{Config, Exported, RootHistory, Withdrawal};
 use img_authz::trust::tuf::Pins;
-use img_authz::trust::{Freshness, Purpose, Question, TrustCode, TrustError};
+use img_authz::trust::{Asking, Freshness, Purpose, Question, TrustCode, TrustError};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -233,7 +233,10 @@ fn a_host_without_a_server_pulls_and_runs_on_what_was_imported_and_on_nothing_el
         let deadline = Duration::from_secs(8);
         client.runtime.block_on(async {
             let end = tokio::time::Instant::now() + deadline;
-            client.notary.vouch(&repository.parse().unwrap(), &question, Purpose::Pull, now(), end).await
+            client
+                .notary
+                .vouch(&repository.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: now(), deadline: end })
+                .await
         })
     };
     assert_eq!(code(&ask(GUN, "2.0")), Some(TrustCode::NotSigned));

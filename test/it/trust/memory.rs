@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use img_authz::image::Repository;
 use img_authz::net::Tls;
 use img_authz::trust::notary::{Config, Notary};
-use img_authz::trust::{Purpose, Question, TrustCode};
+use img_authz::trust::{Asking, Purpose, Question, TrustCode};
 use serde_json::json;
 
 use crate::support::trust_repo::*;
@@ -113,7 +113,12 @@ fn large_repositories_go_in_turn_and_small_ones_pass_them() {
         let ask = |name: String, question: Question| {
             let notary = client.notary.clone();
             let end = tokio::time::Instant::now() + PATIENCE;
-            tokio::spawn(async move { notary.vouch(&name.parse().unwrap(), &question, Purpose::Pull, now(), end).await.unwrap() })
+            tokio::spawn(async move {
+                notary
+                    .vouch(&name.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: now(), deadline: end })
+                    .await
+                    .unwrap()
+            })
         };
         let large: Vec<_> = (0..4).map(|index| ask(name(index), Question::AnyOf(vec![digest("7").parse().unwrap()]))).collect();
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -179,7 +184,10 @@ fn large_repositories_stay_within_their_bound() {
                     let repository: Repository = name(index).parse().unwrap();
                     let question = Question::AnyOf(vec![digest("7").parse().unwrap()]);
                     let end = tokio::time::Instant::now() + PATIENCE;
-                    (index, notary.vouch(&repository, &question, Purpose::Pull, now(), end).await)
+                    (
+                        index,
+                        notary.vouch(&repository, &question, Asking { purpose: Purpose::Pull, now: now(), deadline: end }).await,
+                    )
                 });
             }
             all.join_all().await

@@ -11,7 +11,7 @@ use img_authz::image::{Digest, Repository};
 use img_authz::net::Tls;
 use img_authz::policy::Settings;
 use img_authz::trust::notary::{Config, Notary, OnOutage};
-use img_authz::trust::{Purpose, Question};
+use img_authz::trust::{Asking, Purpose, Question};
 use img_authz::wire::Answer;
 use serde_json::json;
 
@@ -60,7 +60,10 @@ fn notary(server: &Server, url: &str, folder: &std::path::Path, change: impl FnO
 
 async fn learn(notary: &Notary, index: usize) {
     let (question, deadline) = (Question::Tag("1.0".parse().unwrap()), tokio::time::Instant::now() + Duration::from_secs(8));
-    notary.vouch(&repository(index), &question, Purpose::Pull, img_authz::clock::now(), deadline).await.unwrap();
+    notary
+        .vouch(&repository(index), &question, Asking { purpose: Purpose::Pull, now: img_authz::clock::now(), deadline })
+        .await
+        .unwrap();
 }
 
 /// The content that container `index` runs: of a signed image, of one that is unsigned, of a repository that nobody asked about.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use img_authz::trust::notary::RequiredSigners;
-use img_authz::trust::{Purpose, Question, TrustCode};
+use img_authz::trust::{Asking, Purpose, Question, TrustCode};
 use serde_json::json;
 
 use crate::support::trust_repo::*;
@@ -24,7 +24,11 @@ fn ends(repo: &Repo, rules: &str) -> Result<Vec<String>, (TrustCode, String)> {
     let folder = tempfile::tempdir().unwrap();
     let asked = |client: &Client, question: Question, purpose: Purpose| {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-        let answer = client.runtime.block_on(client.notary.vouch(&GUN.parse().unwrap(), &question, purpose, now(), deadline));
+        let answer = client.runtime.block_on(client.notary.vouch(
+            &GUN.parse().unwrap(),
+            &question,
+            Asking { purpose, now: now(), deadline },
+        ));
         answer.map(|vouch| vouch.signers().to_vec()).map_err(|error| (error.code, error.message))
     };
     let questions = || [Question::Tag("1.0".parse().unwrap()), Question::AnyOf(vec![digest("one").parse().unwrap()])];

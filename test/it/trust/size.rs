@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use img_authz::image::{Digest, Repository};
 use img_authz::trust::notary::RequiredSigners;
 use img_authz::trust::tuf::RoleName;
-use img_authz::trust::{Purpose, Question};
+use img_authz::trust::{Asking, Purpose, Question};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -113,7 +113,7 @@ fn one_call_beside_the_largest_repositories_takes_less_than_a_millisecond() {
         let started = Instant::now();
         let deadline = tokio::time::Instant::now() + Duration::from_mins(5);
         let question = tag("t1");
-        let asked = client.notary.vouch(&repository, &question, Purpose::Pull, now(), deadline);
+        let asked = client.notary.vouch(&repository, &question, Asking { purpose: Purpose::Pull, now: now(), deadline });
         let answer = client.runtime.block_on(asked);
         assert!(answer.as_ref().is_ok_and(|_| require.is_empty()) || !require.is_empty(), "{name}: {answer:?}");
         println!("{name}: {} KiB, verified in {:?}", bytes >> 10, started.elapsed());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use img_authz::image::Repository;
-use img_authz::trust::{Freshness, Purpose, Question, TrustCode};
+use img_authz::trust::{Asking, Freshness, Purpose, Question, TrustCode};
 use jiff::Timestamp;
 
 use crate::support::trust_repo::*;
@@ -110,12 +110,16 @@ fn made_up_names_do_not_take_the_flights_of_what_is_known() {
             tokio::spawn(async move {
                 let name: Repository = format!("reg.example:5000/made/up{index}").parse().unwrap();
                 let end = tokio::time::Instant::now() + Duration::from_secs(8);
-                notary.vouch(&name, &question, purpose, now(), end).await
+                notary.vouch(&name, &question, Asking { purpose, now: now(), deadline: end }).await
             });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
         let end = tokio::time::Instant::now() + Duration::from_secs(8);
-        let vouch = client.notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Run, now(), end).await.unwrap();
+        let vouch = client
+            .notary
+            .vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Run, now: now(), deadline: end })
+            .await
+            .unwrap();
         assert_eq!(vouch.freshness(), Freshness::Fresh);
     });
 }
@@ -140,7 +144,7 @@ fn a_server_that_hangs_costs_a_hundred_starts_one_wait() {
                 let purpose = if index % 2 == 0 { Purpose::Run } else { Purpose::Pull };
                 let question = Question::Tag("1.0".parse().unwrap());
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-                (purpose, notary.vouch(&name.parse().unwrap(), &question, purpose, now(), deadline).await)
+                (purpose, notary.vouch(&name.parse().unwrap(), &question, Asking { purpose, now: now(), deadline }).await)
             });
         }
         while let Some(done) = all.join_next().await {
@@ -167,7 +171,7 @@ fn many_at_once_share_one_flight() {
             all.spawn(async move {
                 let question = Question::Tag("1.0".parse().unwrap());
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-                notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, now(), deadline).await
+                notary.vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: now(), deadline }).await
             });
         }
         while let Some(done) = all.join_next().await {
@@ -188,7 +192,11 @@ fn made_up_names_leave_nothing_behind() {
         let answer = client.runtime.block_on(async {
             client
                 .notary
-                .vouch(&repository, &question, Purpose::Pull, now(), tokio::time::Instant::now() + Duration::from_secs(8))
+                .vouch(
+                    &repository,
+                    &question,
+                    Asking { purpose: Purpose::Pull, now: now(), deadline: tokio::time::Instant::now() + Duration::from_secs(8) },
+                )
                 .await
         });
         assert_eq!(code(&answer), Some(TrustCode::NoTrustData));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use img_authz::net::Tls;
 use img_authz::trust::notary::{Config, Notary};
-use img_authz::trust::{Freshness, Purpose, Question, TrustCode, Verifier as _};
+use img_authz::trust::{Asking, Freshness, Purpose, Question, TrustCode, Verifier as _};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -77,7 +77,9 @@ fn the_log_says_that_the_clock_went_back() {
     let ask = |at: Timestamp| {
         let question = Question::Tag("1.0".parse().unwrap());
         let end = tokio::time::Instant::now() + Duration::from_secs(8);
-        runtime.block_on(notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, at, end)).unwrap();
+        runtime
+            .block_on(notary.vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: at, deadline: end }))
+            .unwrap();
         log.count("clock went back")
     };
     let ahead = "2030-06-02T00:00:00Z".parse().unwrap();
@@ -135,7 +137,10 @@ fn the_log_warns_of_what_expires_once_a_day() {
             let mut notary = client();
             let question = Question::Tag("1.0".parse().unwrap());
             let end = tokio::time::Instant::now() + Duration::from_secs(8);
-            notary.vouch(&GUN.parse().unwrap(), &question, Purpose::Pull, now(), end).await.unwrap();
+            notary
+                .vouch(&GUN.parse().unwrap(), &question, Asking { purpose: Purpose::Pull, now: now(), deadline: end })
+                .await
+                .unwrap();
             if !is_asked {
                 notary = client();
             }
