@@ -340,7 +340,7 @@ impl Gate {
     fn keep(&self, approval: &policy::Approval) {
         let Some(image_id) = approval.id else { return };
         for vouch in &approval.vouches {
-            let record = approvals::Record { image_id, repository: vouch.repository().clone(), digest: *vouch.digest() };
+            let record = approvals::Record { image_id, repository: approval.repository.clone(), digest: *vouch.digest() };
             self.approvals.keep(&record);
         }
     }

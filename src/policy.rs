@@ -33,7 +33,7 @@ pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
 pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, Resolved, VerifierSettings};
 pub use rules::{FurtherRules, Rule};
-pub use scope::{Pattern, PatternError, Requirement, Scope, Scopes};
+pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
@@ -170,7 +170,7 @@ impl Policy {
     /// The registries of scopes in which their word is enough, each once.
     #[must_use]
     pub fn registries_of_weak(&self) -> BTreeSet<Host> {
-        self.weak_scopes().flat_map(|scope| &scope.patterns).filter_map(Pattern::registry).collect()
+        self.weak_scopes().flat_map(Scope::registries).collect()
     }
 
     /// The scopes in which no signature and no list stands behind images.

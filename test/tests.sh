@@ -465,6 +465,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../suite/lockdown.sh"
     # shellcheck source=suite/signers.sh
     . "$RIG_TOOLS/../suite/signers.sh"
+    # shellcheck source=suite/policy.sh
+    . "$RIG_TOOLS/../suite/policy.sh"
     # shellcheck source=suite/twofaced.sh
     . "$RIG_TOOLS/../suite/twofaced.sh"
     # shellcheck source=suite/ordinary.sh

@@ -34,7 +34,7 @@ const ENDING: Duration = Duration::from_secs(1);
 pub struct Record {
     /// The image's id on the host.
     pub image_id: Digest,
-    /// The repository that vouched.
+    /// The repository that it was approved as.
     pub repository: Repository,
     /// The digest it vouched for.
     pub digest: Digest,

@@ -354,7 +354,9 @@ impl Gathering<'_> {
         let questions = policy::questions(self.policy, &image);
         let mut questions = questions.into_iter().peekable();
         while let Some((repository, verifier, question)) = questions.next() {
-            let answer = self.put(&repository, &verifier, &question).await?;
+            // A scope that is a mirror asks under the names of its origin.
+            let asks = self.policy.scope(&repository).and_then(|scope| scope.asks(&repository));
+            let answer = self.put(asks.as_ref().unwrap_or(&repository), &verifier, &question).await?;
             let is_last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
             image.asked.push(Asked { repository: repository.clone(), verifier, question, answer });
             if !is_last || !by_id {

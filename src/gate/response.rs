@@ -112,10 +112,11 @@ impl Gate {
         let Some(image) = image.filter(|_| !brought_nothing) else { return };
         let question = Question::Tag(tag.clone());
         let Some(scope) = policy.scope(&pull.repository) else { return };
+        let Some(asks) = scope.asks(&pull.repository) else { return };
         let asked = scope.require.verifiers();
         let mut answers = Vec::new();
         for verifier in verifiers.iter().filter(|verifier| asked.contains(&verifier.name())) {
-            let Some(Ok(vouch)) = verifier.ready(&pull.repository, &question, crate::clock::now()) else { continue };
+            let Some(Ok(vouch)) = verifier.ready(&asks, &question, crate::clock::now()) else { continue };
             let of_config = image.store == Some(Store::Classic);
             let is_held = match vouch.hashed() {
                 Hashed::Manifest => {

@@ -94,7 +94,7 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
     }
     let asking = Approving { policy, image, repository: &reference.repository, held: held.as_ref(), reference };
     let vouches = asking.vouches(&scope.require)?;
-    Ok(Approval { id: held.map(|held| held.id), vouches })
+    Ok(Approval { id: held.map(|held| held.id), repository: reference.repository.clone(), vouches })
 }
 
 /// Content that is on the host.
@@ -172,8 +172,9 @@ impl Approving<'_> {
         let refused =
             |error: &crate::trust::TrustError| Reason::Trust { image: self.reference.to_string(), error: error.clone() };
         let vouch = asked.answer.as_ref().map_err(refused)?;
-        // The proof must be for this repository and by this verifier, whoever filled in the facts.
-        if vouch.repository() != self.repository || vouch.verifier() != verifier {
+        // The proof must be for this repository, as it is called at its origin, and by this verifier, whoever filled in the facts.
+        let asks = self.policy.scope(self.repository).and_then(|scope| scope.asks(self.repository));
+        if asks.as_ref() != Some(vouch.repository()) || vouch.verifier() != verifier {
             return Err(Reason::Internal);
         }
         let is_asked_for = |digest| vouch.hashed() == Hashed::Manifest && digest == *vouch.digest();
@@ -209,7 +210,7 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
         let reference = Reference { repository: repository.clone(), tag: None, digest: None };
         let approving = Approving { policy, image, repository, held: Some(&held), reference: &reference };
         match approving.vouches(&scope.require) {
-            Ok(vouches) => return Ok(Approval { id: Some(held.id), vouches }),
+            Ok(vouches) => return Ok(Approval { id: Some(held.id), repository: repository.clone(), vouches }),
             Err(reason) => refusals.push(reason),
         }
     }

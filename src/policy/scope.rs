@@ -21,15 +21,69 @@ pub struct Scope {
     pub patterns: Vec<Pattern>,
     /// Who must vouch.
     pub require: Requirement,
+    /// Where its images come from, and under whose names verifiers are asked.
+    pub origin: Option<Origin>,
     /// Where it is written, if that is a file.
     pub position: Option<Position>,
 }
 
+/// The scope is a mirror: in front of its repositories stands one folder in place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// What the mirror's names begin with, without the slash.
+    mirror: String,
+    /// What the origin's begin with, without the slash.
+    folder: String,
+}
+
+impl Origin {
+    /// The origin `folder` of a mirror whose pattern is this; `None` where the pattern is not a written-out folder with `/**` behind it.
+    #[must_use]
+    pub fn new(pattern: &Pattern, folder: &str) -> Option<Self> {
+        let mirror = pattern.as_str().strip_suffix("/**").filter(|mirror| !mirror.contains('*'))?;
+        Some(Self { mirror: mirror.to_owned(), folder: folder.to_owned() })
+    }
+
+    /// The registry of the origin.
+    #[must_use]
+    pub fn registry(&self) -> Option<Host> {
+        self.folder.split('/').next()?.parse().ok()
+    }
+
+    /// What stands in front of the origin's names.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// The name of a repository of the mirror at the origin; `None` where it could have none there.
+    fn of(&self, repository: &Repository) -> Option<Repository> {
+        let rest = repository.as_str().strip_prefix(self.mirror.as_str())?;
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return None;
+        }
+        let name = format!("{}{rest}", self.folder);
+        // Docker's normal form is the name itself: nothing is filled in.
+        name.parse::<Repository>().ok().filter(|origin| origin.as_str() == name)
+    }
+}
+
 impl Scope {
+    /// The name under which verifiers are asked about a repository of this scope; `None` where there is none.
+    #[must_use]
+    pub fn asks(&self, repository: &Repository) -> Option<Repository> {
+        self.origin.as_ref().map_or_else(|| Some(repository.clone()), |origin| origin.of(repository))
+    }
+
     /// All repositories of a registry.
     #[must_use]
     pub fn of_registry(host: &Host, require: Requirement) -> Self {
-        Self { name: None, patterns: vec![Pattern::all_of(host)], require, position: None }
+        Self { name: None, patterns: vec![Pattern::all_of(host)], require, origin: None, position: None }
+    }
+
+    /// The registries that it is about, and where verifiers are asked.
+    pub fn registries(&self) -> impl Iterator<Item = Host> {
+        self.patterns.iter().filter_map(Pattern::registry).chain(self.origin.as_ref().and_then(Origin::registry))
     }
 
     /// What it is called: by its name, or by its first pattern. A whole registry is called as the registry.
@@ -63,10 +117,11 @@ impl Scopes {
         Self { all, index }
     }
 
-    /// The scope a repository belongs to: the one with the most specific pattern that matches it.
+    /// The scope a repository belongs to: the one with the most specific pattern that matches it. A repository of a mirror that could not
+    /// be at the origin belongs to none.
     #[must_use]
     pub fn of(&self, repository: &Repository) -> Option<&Scope> {
-        self.all.get(self.index.find(repository.as_str())?)
+        self.all.get(self.index.find(repository.as_str())?).filter(|scope| scope.asks(repository).is_some())
     }
 
     /// All of them, in the order in which they are written.
@@ -74,10 +129,10 @@ impl Scopes {
         self.all.iter()
     }
 
-    /// The registries that they are about, each once. `**` is about all and names none.
+    /// The registries that they are about, each once; of a mirror the origin's too. `**` is about all and names none.
     #[must_use]
     pub fn registries(&self) -> BTreeSet<Host> {
-        self.all.iter().flat_map(|scope| &scope.patterns).filter_map(Pattern::registry).collect()
+        self.all.iter().flat_map(Scope::registries).collect()
     }
 }
 
@@ -155,6 +210,32 @@ mod tests {
         assert!(!met(&["a", "b"]) && !met(&[]));
         // Nobody who has to vouch is nobody who has vouched.
         assert!(!Requirement::All(vec![]).is_met(&|_| true) && !Requirement::Any(vec![]).is_met(&|_| true));
+    }
+
+    #[test]
+    fn a_mirrors_repositories_are_asked_about_under_the_names_of_the_origin() {
+        let mirror = |pattern: &str, folder: &str| Origin::new(&pattern.parse().unwrap(), folder);
+        let asked = |pattern: &str, folder: &str, name: &str| {
+            let scope = Scope {
+                origin: mirror(pattern, folder),
+                patterns: vec![pattern.parse().unwrap()],
+                ..Scope::of_registry(&"x.example".parse().unwrap(), one("a"))
+            };
+            assert!(scope.origin.is_some());
+            let scopes = Scopes::new(vec![scope]);
+            let name = name.parse().unwrap();
+            scopes.of(&name).map(|scope| scope.asks(&name).unwrap().to_string())
+        };
+        assert_eq!(asked("m.example/hub/**", "docker.io", "m.example/hub/library/x").as_deref(), Some("docker.io/library/x"));
+        assert_eq!(asked("m.example/**", "o.example/team", "m.example/a/b").as_deref(), Some("o.example/team/a/b"));
+        assert_eq!(asked("m.example/a/**", "o.example/team", "m.example/a").as_deref(), Some("o.example/team"));
+        // Docker would fill in a folder; and a registry is not a repository.
+        assert_eq!(asked("m.example/hub/**", "docker.io", "m.example/hub/x"), None);
+        assert_eq!(asked("m.example/hub/**", "docker.io", "m.example/hub"), None);
+        assert_eq!(asked("m.example/hub/**", "docker.io", "m.example/hubs/library/x"), None);
+        for pattern in ["m.example/*", "m.example/x", "m.example/*/**", "m.example/**/x", "**"] {
+            assert_eq!(mirror(pattern, "o.example"), None, "{pattern}");
+        }
     }
 
     #[test]

@@ -51,6 +51,9 @@ impl Resolved {
             }
             line(&mut out, "match", &list(scope.patterns.iter().map(ToString::to_string)));
             line(&mut out, "require", &requirement(&scope.require));
+            if let Some(origin) = &scope.origin {
+                line(&mut out, "origin", &quoted(origin.folder()));
+            }
         }
         out
     }

@@ -1,7 +1,7 @@
 //! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
 
 use super::{Mode, Reason};
-use crate::image::Digest;
+use crate::image::{Digest, Repository};
 use crate::trust::{Freshness, Vouch};
 
 /// The decision about one call.
@@ -62,6 +62,8 @@ pub enum Grounds {
 pub struct Approval {
     /// Its id on the host, where it is there.
     pub id: Option<Digest>,
+    /// The repository that it was approved as: the one that was asked for, also where its origin vouched.
+    pub repository: Repository,
     /// Who vouched; empty where a registry-only scope lets a name be asked for.
     pub vouches: Vec<Vouch>,
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::table::Value;
 use crate::policy::fault::{PolicyFault, Position, nearest};
 use crate::policy::resolved::VerifierSettings;
-use crate::policy::scope::{Pattern, Requirement, Scope};
+use crate::policy::scope::{Origin, Pattern, Requirement, Scope};
+use crate::text::fit;
 use crate::trust::VerifierName;
 
 /// Most patterns of one scope, members of one `all` or `any`, and how deep these nest.
@@ -33,9 +34,32 @@ pub(super) fn read(value: &Value<'_>) -> Option<Scope> {
         }
         is_clean.then(|| name.to_owned())
     });
+    let origin = section.get("origin").and_then(|value| origin(&value, &patterns));
     let position = section.position();
     section.finish();
-    Some(Scope { name, patterns, require: require?, position: Some(position) }).filter(|scope| !scope.patterns.is_empty())
+    Some(Scope { name, patterns, require: require?, origin, position: Some(position) }).filter(|scope| !scope.patterns.is_empty())
+}
+
+/// The folder in whose place the mirror's stands.
+fn origin(value: &Value<'_>, patterns: &[Pattern]) -> Option<Origin> {
+    let folder = value.text()?;
+    // A folder is written as a pattern for all that lies in it.
+    let written: Pattern = match format!("{folder}/**").parse() {
+        Ok(pattern) => pattern,
+        Err(error) => {
+            value.fault(format!("`{}` is not a folder of repositories: {error}", fit(folder, 80)));
+            return None;
+        }
+    };
+    let [mirror] = patterns else {
+        value.fault("needs `match` to be one pattern that ends in /**");
+        return None;
+    };
+    let of = Origin::new(mirror, written.as_str().trim_end_matches("/**")).filter(|_| !folder.contains('*'));
+    if of.is_none() {
+        value.fault("needs `match` to be a folder written out, with /** behind it; and is a folder written out itself");
+    }
+    of
 }
 
 /// `"NAME"`, `{ all = [...] }` or `{ any = [...] }`.

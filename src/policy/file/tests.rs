@@ -140,6 +140,30 @@ match = []
 }
 
 #[test]
+fn a_mirror_is_one_folder_in_place_of_another() {
+    let text = |matched: &str, origin: &str| {
+        format!(
+            "version = 1\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nmatch = {matched}\norigin = \"{origin}\"\nrequire = \"r\"\n"
+        )
+    };
+    let policy = policy(&text("\"m.example/hub/**\"", "docker.io")).policy;
+    let name = "m.example/hub/library/x".parse().unwrap();
+    assert_eq!(policy.scope(&name).unwrap().asks(&name).unwrap().as_str(), "docker.io/library/x");
+    assert_eq!(policy.registries_of_weak().len(), 2);
+    for (matched, origin) in [
+        ("\"m.example/hub/*\"", "docker.io"),
+        ("\"**\"", "docker.io"),
+        ("[\"m.example/a/**\", \"m.example/b/**\"]", "docker.io"),
+        ("\"m.example/hub/**\"", "team"),
+        ("\"m.example/hub/**\"", "docker.io/*"),
+        ("\"m.example/hub/**\"", "docker.io/x:1"),
+    ] {
+        let told = faults(&text(matched, origin));
+        assert!(told[0].starts_with("p.toml:6: scope[0].origin: "), "{told:?}");
+    }
+}
+
+#[test]
 fn what_ties_is_a_fault_with_both_places() {
     let text = |one: &str, other: &str| {
         format!(

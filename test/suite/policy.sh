@@ -1,0 +1,135 @@
+# shellcheck shell=bash disable=SC2154,SC2016
+# A policy file in force on a real engine. Sourced by tests.sh, whose words it uses.
+
+signer_missing='signer-missing'
+policy_folder=/etc/docker/img-authz
+policy_program=$RIG_TOOLS/../../plugin/rootfs/img-authz
+
+# policy: puts standard input in the place of the policy file, as an editor does
+policy() {
+    mkdir -p $policy_folder
+    cat > $policy_folder/.policy.new
+    chmod 0644 $policy_folder/.policy.new
+    mv $policy_folder/.policy.new $policy_folder/policy.toml
+}
+
+# two_scopes ROOT_CA SIGNERS: two Notaries by name, each of its own repositories
+two_scopes() {
+    cat << END
+version = 1
+
+[verifiers.release]
+type = "notary"
+server = "https://notary.test:4443"
+root_ca = "notary-ca.crt"
+signers = [$2]
+freshness = 0
+
+[verifiers.tools]
+type = "notary"
+server = "https://notary.test:4443"
+root_ca = "$1"
+freshness = 0
+
+[[scope]]
+match = "registry.test:5000/app"
+require = "release"
+
+[[scope]]
+name = "tools of the lab"
+match = ["registry.test:5000/tool*", "registry.test:5000/lab/**"]
+require = { all = ["tools"] }
+END
+}
+
+# gate_says COMMAND...: what a command of the gate prints, both ways
+gate_says() { PLUGIN=$PLUGIN "$policy_program" "$@" 2>&1; }
+
+# shown TEXT: the policy in force has it
+shown() { gate_says policy show | grep -qF -- "$1"; }
+
+gate_tests+=(test_a_policy_file_decides_by_scope_and_by_named_verifier)
+test_a_policy_file_decides_by_scope_and_by_named_verifier() {
+    local app=registry.test:5000/app:1.0 tool=registry.test:5000/tool:1.0 before output status=0 container
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    two_scopes notary-ca.crt '"maker"' | policy
+    # Beside the variables it is a fault, and these stay in force.
+    wait_until 5 shown 'REGISTRY: is set, and'
+    assertTrue "the fault is shown: $(gate_says policy show)" $?
+    assertTrue "what the variables say counts still" "docker pull $tool"
+    docker rmi -f $tool > /dev/null
+    before=$(audit_lines)
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    output=$(gate_says policy show) || status=$?
+    assertEquals "shown: $output" 0 $status
+    assertContains "the file is in force" "$output" '[verifiers.release]'
+    pulled $app
+    prints "signed by docker trust, 1.0" run $app
+    recorded "$before" '"event":"ALLOWED"' '"verifiers":["release"]' '"signers":["maker"]'
+    assertTrue "the named verifier is on record" $?
+    pulled $tool
+    prints "signed by notary, 1.0" run $tool
+    recorded "$before" '"event":"ALLOWED"' '"verifiers":["tools"]'
+    assertTrue "the other is on record" $?
+    refused "$not_signed" docker pull registry.test:5000/app:unsigned
+    # In the registry, and in no scope.
+    refused "$registry_not_allowed" docker pull registry.test:5000/plain:1.0
+    refused "$registry_not_allowed" docker pull foreign.test:5001/app:1.0
+    # What one scope vouches for under the name of another.
+    container=$(docker create --network none $tool)
+    docker tag $tool registry.test:5000/app:1.0
+    refused "$content_mismatch" run registry.test:5000/app:1.0
+    docker rmi -f registry.test:5000/app:1.0 > /dev/null
+    # Each verifier on its own terms: the file is read again when it is saved.
+    two_scopes notary-ca.crt '"maker", "carol"' | policy
+    wait_until 5 shown carol
+    assertTrue "the new policy is in force" $?
+    refused $signer_missing docker pull $app
+    assertTrue "the other scope is as it was" "docker start $container"
+    cp "$RIG/pki/ca.crt" $policy_folder/other-ca.crt
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=nobody -keyout /dev/null \
+        -out $policy_folder/other-ca.crt 2> /dev/null
+    two_scopes other-ca.crt '"maker"' | policy
+    wait_until 5 shown other-ca.crt
+    pulled $app
+    docker rmi -f $tool > /dev/null
+    refused "$trust_ca_refused" docker pull $tool
+    docker rm -f "$container" > /dev/null
+}
+
+gate_tests+=(test_a_faulty_policy_file_leaves_the_last_good_one_in_force)
+test_a_faulty_policy_file_leaves_the_last_good_one_in_force() {
+    local app=registry.test:5000/app:1.0 tool=registry.test:5000/tool:1.0 output status=0
+    two_scopes notary-ca.crt '"maker"' | policy
+    wait_until 5 shown 'signers = ["maker"]'
+    two_scopes notary-ca.crt '"maker"' | sed 's/^server/sever/; s/require = "release"/require = "relese"/' | policy
+    wait_until 5 shown 'verifiers.release.sever: there is no such key; `server` was meant?'
+    assertTrue "each fault with its line: $(gate_says policy show)" $?
+    assertTrue "also of the scope" "shown 'there is no verifier \`relese\`'"
+    output=$(gate_says policy check $policy_folder/policy.toml) || status=$?
+    assertEquals "checked: $output" 2 $status
+    assertContains "with its line" "$output" "policy.toml:5: verifiers.release.sever"
+    assertContains "doctor finds it" "$(gate_says doctor)" 'settings-fault'
+    pulled $app
+    refused "$registry_not_allowed" docker pull registry.test:5000/plain:1.0
+    engine restart
+    pulled $app
+    refused "$registry_not_allowed" docker pull registry.test:5000/plain:1.0
+    # Others may write it: it is not read.
+    two_scopes notary-ca.crt '"carol"' | policy
+    chmod 0666 $policy_folder/policy.toml
+    wait_until 5 shown 'may be changed by others than root'
+    assertTrue "who may change it is told" $?
+    pulled $app
+    # Gone while the gate runs: what it said counts.
+    rm $policy_folder/policy.toml
+    wait_until 5 shown 'is gone'
+    assertTrue "that it is gone is told: $(gate_says policy show)" $?
+    pulled $tool
+    refused "$registry_not_allowed" docker pull registry.test:5000/plain:1.0
+    rm -f $policy_folder/notary-ca.crt $policy_folder/other-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}
