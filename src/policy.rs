@@ -22,7 +22,7 @@ pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use needs::{Needs, needs};
-pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
+pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use rules::{FurtherRules, Rule};
 pub use scope::{Requirement, Scope};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings};

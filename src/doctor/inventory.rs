@@ -1,5 +1,6 @@
 //! What is on the host already: containers and images that came before the gate, and would be refused now.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,11 +45,11 @@ enum Kind {
 }
 
 /// What the gate would say now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Says {
     Yes,
     /// By this code, with this to be done about it.
-    No(&'static str, &'static str),
+    No(&'static str, Cow<'static, str>),
     CannotTell(&'static str),
 }
 

@@ -198,7 +198,7 @@ fn large_repositories_stay_within_their_bound() {
                 Ok(_) => {}
                 Err(error) if matches!(error.code, TrustCode::Busy | TrustCode::Unreachable) => {
                     left.push(index);
-                    last = error.message;
+                    last = error.to_string();
                 }
                 Err(error) => panic!("{error}"),
             }
