@@ -59,7 +59,8 @@ impl Inner {
     /// Reads what is kept into memory, verified.
     pub(super) async fn read(&self, entry: &Entry, share: &Share) -> Result<(), TrustError> {
         let name = entry.repository.as_str();
-        share.take(self.state.size(name)).await?;
+        let size = self.state.size(name);
+        share.take(size).await?;
         // Going on as if nothing were known would be trust on first use.
         let unread = |why: String| NotaryError::State(State::Unreadable(entry.repository.clone(), why));
         let unusable = |why: String| NotaryError::State(State::Unusable(entry.repository.clone(), why));
@@ -107,6 +108,9 @@ impl Inner {
             Ok(knowledge) => {
                 let known = self.known(entry, knowledge.kept(), None, stored.checked);
                 lock(&entry.now).found(known, bad, edition);
+                // The files are in memory no more: a check that follows takes room for those that it needs.
+                drop(stored);
+                share.give_back(size).await;
             }
             // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
             Err(fault) => return Err(unusable(format!("does not verify ({fault})")).into()),
