@@ -29,7 +29,7 @@ pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, P
 pub use fault::{PolicyFault, Position, nearest};
 pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
 pub use needs::{Needs, needs};
-pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
+pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, Resolved, VerifierSettings};
 pub use rules::{FurtherRules, Rule};

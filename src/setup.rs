@@ -13,7 +13,10 @@ mod resolve;
 mod started;
 mod state;
 
-pub(crate) use self::clients::{credentials, credentials_of_person, notary, notary_folders, notary_tls, registry};
+pub(crate) use self::clients::{
+    DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, notary, notary_of_folder,
+    notary_of_person, notary_tls, registry, signers,
+};
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, serving};
 pub(crate) use self::host::{Basis, Place, is_called};

@@ -3,6 +3,7 @@
 
 pub mod allowlist;
 mod asking;
+mod error;
 mod name;
 pub mod notary;
 pub mod registry;
@@ -10,8 +11,9 @@ pub mod tuf;
 mod verifier;
 mod vouch;
 
+pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
 #[cfg(test)]
 pub use verifier::Fake;
 pub use verifier::{Answer, Stats, Verifier};
-pub use vouch::{Asking, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Vouch};
+pub use vouch::{Asking, Freshness, Hashed, Purpose, Question, Vouch};

@@ -1,5 +1,6 @@
 //! What is on the host already: containers and images that came before the gate, and would be refused now.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ fn tell(Inventory { items, left }: &Inventory) -> Vec<Finding> {
     };
     // Outcomes differ, and so does what there is to do: what the refusal itself would say, for each that was met.
     let remedies = |kind: Kind| {
-        let mut by_code: Vec<(&str, &str)> = Vec::new();
+        let mut by_code: Vec<(&str, Cow<'_, str>)> = Vec::new();
         for item in items.iter().filter(|item| item.kind == kind) {
             if let Says::No(reason) = &item.says
                 && !by_code.iter().any(|(known, _)| *known == reason.code())

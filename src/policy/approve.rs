@@ -2,7 +2,7 @@
 
 use super::{Approval, Asked, ImageFacts, Local, Policy, Reason, Requirement};
 use crate::image::{Digest, Reference, Repository};
-use crate::trust::{Binding, Hashed, Question, TrustCode, VerifierName, Vouch};
+use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
 
 /// What is to be asked of whom about an image, given what the host holds. Plain, so that it can be tested beside the decision.
 #[must_use]
@@ -169,8 +169,10 @@ impl Approving<'_> {
         }
         let of_it = |asked: &&Asked| asked.repository == *self.repository && asked.verifier == *verifier;
         let asked = self.image.asked.iter().find(of_it).ok_or(Reason::Internal)?;
-        let refused =
-            |error: &crate::trust::TrustError| Reason::Trust { image: self.reference.to_string(), error: error.clone() };
+        let refused = |error: &TrustError| {
+            let (image, verifier) = (self.reference.to_string(), verifier.clone());
+            Reason::Trust { image, verifier, error: error.clone() }
+        };
         let vouch = asked.answer.as_ref().map_err(refused)?;
         // The proof must be for this repository, as it is called at its origin, and by this verifier, whoever filled in the facts.
         let asks = self.policy.scope(self.repository).and_then(|scope| scope.asks(self.repository));

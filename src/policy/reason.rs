@@ -1,12 +1,13 @@
 //! Why a call is refused: a stable kebab-case code, the evidence, and a remedy, in one line (`docs/reasons.md`).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::{Code, Posture};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::Unreadable;
 use crate::text::{fit, shortened};
-use crate::trust::{TrustCode, TrustError};
+use crate::trust::{TrustCode, TrustError, VerifierName};
 
 /// Longest refusal a client is shown, in characters.
 pub const MESSAGE_CHARS: usize = 299;
@@ -16,7 +17,7 @@ const QUOTE_CHARS: usize = 80;
 const ID_CHARS: usize = 20;
 /// The registry of a name without a host.
 const DOCKER_HUB: &str = "docker.io";
-/// Longest evidence, so that the remedy behind it always fits.
+/// Longest evidence; shorter where the remedy is long, which always fits.
 const EVIDENCE_CHARS: usize = 165;
 
 /// A refusal.
@@ -31,6 +32,8 @@ pub enum Reason {
     Trust {
         /// The image asked about.
         image: String,
+        /// What the verifier is called.
+        verifier: VerifierName,
         /// Its answer.
         error: TrustError,
     },
@@ -258,7 +261,7 @@ impl Reason {
                     quoted(repository.as_str())
                 )
             }
-            Self::Trust { image, error } => format!("{}: {}", quoted(image), printable(&error.message)),
+            Self::Trust { image, error, .. } => format!("{}: {}", quoted(image), printable(&error.to_string())),
             Self::OfId { id, reason } => format!("{}: {}", quoted(&shortened(id, ID_CHARS)), reason.evidence()),
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
@@ -331,20 +334,20 @@ impl Reason {
 
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> Cow<'static, str> {
         // Of content that no tag is signed for: there is no tag that its publisher could sign.
         const SIGNED_TAG: &str = "use a signed tag; an image that was built or loaded here must be pushed and signed first";
-        match self {
+        let text = match self {
             Self::RegistryNotAllowed { repository } if repository.host_str() == DOCKER_HUB => {
                 "is it a local image? name it by its registry (HOST/NAME); else use an image of an allowed registry"
             }
             Self::RegistryNotAllowed { .. } => {
                 "use an image of an allowed registry, or ask this host's administrator to add this one to REGISTRY"
             }
-            Self::Trust { image, error } if error.code == TrustCode::NotSigned && image.contains('@') => SIGNED_TAG,
-            Self::Trust { error, .. } => trust_remedy(error.code),
+            Self::Trust { image, error, .. } if error.code == TrustCode::NotSigned && image.contains('@') => SIGNED_TAG,
+            Self::Trust { error, verifier, .. } => return error.remedy(verifier).into(),
             Self::OfId { reason, .. } if reason.code() == TrustCode::NotSigned.as_str() => SIGNED_TAG,
-            Self::OfId { reason, .. } => reason.remedy(),
+            Self::OfId { reason, .. } => return reason.remedy(),
             Self::ContentMismatch { .. } => {
                 "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content"
             }
@@ -401,7 +404,8 @@ impl Reason {
                 "as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd"
             }
             Self::Internal => "see the gate's log, and report it as a bug",
-        }
+        };
+        Cow::Borrowed(text)
     }
 
     /// Whether this says "could not be found out" rather than "is not approved".
@@ -433,47 +437,10 @@ impl Reason {
     /// The whole line: `code: evidence; remedy`, at most [`MESSAGE_CHARS`] characters, no control characters.
     #[must_use]
     pub fn message(&self) -> String {
-        let line = format!("{}: {}; {}", self.code(), shortened(&self.evidence(), EVIDENCE_CHARS), self.remedy());
+        let (code, remedy) = (self.code(), self.remedy());
+        let room = MESSAGE_CHARS.saturating_sub(code.len() + remedy.chars().count() + ": ; ".len());
+        let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), room.min(EVIDENCE_CHARS)));
         shortened(&line, MESSAGE_CHARS)
-    }
-}
-
-/// What to do about a verifier's no.
-#[must_use]
-pub const fn trust_remedy(code: TrustCode) -> &'static str {
-    match code {
-        TrustCode::Unreachable => "repeat; if it stays so, ask this host's administrator to check the way to that server",
-        TrustCode::Busy => "repeat in a minute; if it stays so, tell that server's operator",
-        TrustCode::CaRefused => "give the gate that server's CA: NOTARY_ROOT_CA for Notary, certs.d/HOST/ca.crt for a registry",
-        TrustCode::Unauthorized => {
-            "this host's administrator adds that registry's login to the gate's config.json (img-authz help DOCKER_CONFIG)"
-        }
-        TrustCode::NoTrustData => {
-            "first check NOTARY on this host (img-authz settings); then ask the publisher to sign it (docker trust sign)"
-        }
-        TrustCode::Withdrawn => {
-            "first check NOTARY on this host (img-authz settings); then ask the publisher (img-authz help trust-withdrawn)"
-        }
-        TrustCode::NotSigned => "ask its publisher to sign this tag (docker trust sign), or use a signed one",
-        TrustCode::SignerMissing => {
-            "ask that signer to run docker trust sign on the machine with the signer's key (img-authz help signer-missing)"
-        }
-        TrustCode::Invalid => "do not use this image; tell its publisher and the Notary server's operator",
-        TrustCode::Expired => "check this host's clock; if it is right, ask the publisher to sign again",
-        TrustCode::RolledBack => {
-            "ask the Notary server's operator why it sent old trust data; only if it was reinstalled: img-authz help trust-rolled-back"
-        }
-        TrustCode::RootNotTrusted => {
-            "this host's administrator compares the root key with its publisher, then pins it: img-authz help NOTARY_PINS"
-        }
-        TrustCode::NotListed => "ask this host's administrator to approve it (img-authz register)",
-        TrustCode::AllowlistUnavailable => {
-            "this host's administrator corrects the file, creates it (img-authz register), or sets ALLOWLIST=off"
-        }
-        TrustCode::NotInRegistry => "pull it again, or push it to that registry",
-        TrustCode::NotImported => "export it where Notary is reached (img-authz trust export), import it here (trust import)",
-        TrustCode::ImportExpired => "import a newer bundle (img-authz trust export, trust import), and check this host's clock",
-        TrustCode::Misconfigured => "this host's administrator: see the gate's log and img-authz doctor",
     }
 }
 

@@ -334,7 +334,11 @@ fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
     let repository: Repository = "r.example/a".parse().unwrap();
     let reasons = [
         Reason::RegistryNotAllowed { repository: repository.clone() },
-        Reason::Trust { image: long.clone(), error: TrustError::new(TrustCode::Invalid, format!("{long}\n\u{1b}[31m")) },
+        Reason::Trust {
+            image: long.clone(),
+            verifier: "v".repeat(40).parse().unwrap(),
+            error: TrustError::new(TrustCode::Invalid, format!("{long}\n\u{1b}[31m")),
+        },
         Reason::ImageUnapproved { image: "a`; allowed\r\n\u{202e}".into() },
         Reason::RouteUnknown { route: long.clone() },
         Reason::SettingFault { fault: long.clone(), posture: Posture::Images },
@@ -345,7 +349,7 @@ fn every_refusal_is_one_line_with_its_code_and_a_remedy() {
     for reason in reasons {
         let message = reason.message();
         assert!(message.starts_with(&format!("{}: ", reason.code())), "{message}");
-        assert!(message.ends_with(reason.remedy()), "{message}");
+        assert!(message.ends_with(&*reason.remedy()), "{message}");
         assert!(message.chars().count() < 300, "{message}");
         assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'), "{message}");
         assert!(message.matches('`').count().is_multiple_of(2), "{message}");

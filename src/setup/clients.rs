@@ -2,20 +2,26 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::last_good::LastGood;
 use super::state::TRUST;
 use crate::files::{Texts, read_owned, read_text};
+use crate::image::Digest;
 use crate::net::auth::DockerConfig;
-use crate::net::{Tls, Url, authority, server_files};
+use crate::net::{Tls, Url, authority, server_files, without_user};
 use crate::policy::{Given, NotarySettings, PolicyFault, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::VerifierName;
-use crate::trust::notary::{self, Notary, Source};
-use crate::trust::tuf::Pins;
+use crate::trust::notary::{self, Notary, RequiredSigners, Source};
+use crate::trust::tuf::{Pins, PinsError};
 
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
 const CONFIG_BYTES: u64 = 4 << 20;
+/// How long the server gets for a command. A person waits longer than dockerd does.
+pub(crate) const NETWORK_TIME: Duration = Duration::from_secs(12);
+/// The Notary server where none is named, as docker has it.
+pub(crate) const DEFAULT_SERVER: &str = "https://notary.docker.io";
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn fault(key: impl Into<std::borrow::Cow<'static, str>>, message: impl ToString) -> Vec<PolicyFault> {
@@ -221,8 +227,238 @@ pub(crate) fn trust_folder(settings: &Settings, name: &VerifierName) -> PathBuf 
     if *name == VerifierName::NOTARY { state.join(TRUST) } else { state.join(format!("{TRUST}-{name}")) }
 }
 
+/// What a person says of the Notary verifier that a command asks; what is not said is the gate's.
+pub(crate) struct NotaryOf<'a> {
+    /// Which of several in a policy file.
+    pub(crate) verifier: Option<&'a VerifierName>,
+    pub(crate) server: Option<&'a str>,
+    pub(crate) root_ca: Option<&'a Path>,
+    pub(crate) state: Option<&'a Path>,
+    pub(crate) pins: Option<&'a Path>,
+}
+
+/// Why there is nobody for a command to ask.
+pub(crate) enum NotaryFault {
+    /// What is written lets nothing pass.
+    Refused(String),
+    /// It could not be found out.
+    Unknown(String),
+}
+
+/// The gate's own Notary, as a command goes by it.
+struct Gates {
+    name: VerifierName,
+    /// A server, `import`, or `off`.
+    server: String,
+    root_ca: Option<String>,
+    /// The pins, and the folder in which the bundles lie that they name.
+    pins: Option<(String, PathBuf)>,
+    stale_limit: Option<Duration>,
+    signers: RequiredSigners,
+}
+
+/// Which signers the gate's Notary requires.
+pub(crate) fn signers(settings: &Settings, verifier: Option<&VerifierName>) -> Result<RequiredSigners, NotaryFault> {
+    Gates::of(settings, verifier).map(|gates| gates.signers)
+}
+
+impl Gates {
+    /// Of several in a policy file, the one of this name, or the first.
+    fn of(settings: &Settings, name: Option<&VerifierName>) -> Result<Self, NotaryFault> {
+        let unknown = |message: String| NotaryFault::Unknown(message);
+        if settings.policy_file().is_none() {
+            let pins = settings.get("NOTARY_PINS").map(|text| (text.to_owned(), settings.config_dir()));
+            let stale_limit = match settings.is_import() {
+                true => Some(settings.stale_limit(Some(&Source::Import)).map_err(|fault| unknown(fault.to_string()))?),
+                // A pull, which is what is asked for here, waits for the server as it is.
+                false => None,
+            };
+            return Ok(Self {
+                name: VerifierName::NOTARY,
+                server: settings.get("NOTARY").unwrap_or(DEFAULT_SERVER).trim().to_owned(),
+                root_ca: settings.get("NOTARY_ROOT_CA").map(str::to_owned),
+                pins,
+                stale_limit,
+                signers: settings.signers().map_err(|faults| unknown(super::list(&faults)))?,
+            });
+        }
+        let resolved = settings.resolve(false).map_err(|faults| unknown(super::list(&faults)))?;
+        let mut notaries = resolved.notaries().filter(|(found, _)| name.is_none_or(|name| *found == name));
+        let Some((found, written)) = notaries.next() else {
+            let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+            return Err(unknown(format!("the policy has no verifier{which} of type notary; name a server with --server")));
+        };
+        let text = |given: &Given| match given {
+            Given::Text(text) => Ok((text.clone(), settings.config_dir())),
+            Given::File(path) => {
+                let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+                read_of_person(path).map(|text| (text, folder)).map_err(NotaryFault::Unknown)
+            }
+        };
+        let (server, stale_limit) = match &written.source {
+            Source::Server(server) => (server.clone(), None),
+            Source::Import => ("import".to_owned(), Some(written.stale_limit)),
+        };
+        Ok(Self {
+            name: found.clone(),
+            server,
+            root_ca: written.root_ca.as_ref().map(text).transpose()?.map(|(text, _)| text),
+            pins: written.pins.as_ref().map(text).transpose()?,
+            stale_limit,
+            signers: written.signers.clone(),
+        })
+    }
+}
+
+/// The verifier as a person asks it, and the folder of its state.
+pub(crate) fn notary_of_person(
+    settings: &Settings,
+    named: &NotaryOf<'_>,
+    require: RequiredSigners,
+) -> Result<(Notary, PathBuf), NotaryFault> {
+    let docker = docker_config_dir(settings);
+    let gates = match (Gates::of(settings, named.verifier), named.server) {
+        (Ok(gates), _) => gates,
+        // Whoever names the server needs nothing of the gate's.
+        (Err(_), Some(server)) => {
+            let signers = RequiredSigners::default();
+            Gates { name: VerifierName::NOTARY, server: server.to_owned(), root_ca: None, pins: None, stale_limit: None, signers }
+        }
+        (Err(fault), None) => return Err(fault),
+    };
+    let written = named.server.map_or(gates.server.as_str(), str::trim);
+    let (source, tls) = match (written, named.server) {
+        ("import", None) => (Source::Import, Tls::default()),
+        ("off", None) => return Err(NotaryFault::Unknown("NOTARY is `off`; name a server with --server".to_owned())),
+        (written, _) => {
+            let server = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+            if !server.starts_with("https://") {
+                let message = format!("the Notary server `{}` must be an https URL", without_user(&server));
+                return Err(NotaryFault::Refused(message));
+            }
+            let pem = match named.root_ca {
+                Some(path) => Some(read_of_person(path).map_err(NotaryFault::Unknown)?),
+                None => gates.root_ca,
+            };
+            let host = Url::parse(&server).map(|url| authority(&url)).unwrap_or_default();
+            let folders = notary_folders(settings, &docker);
+            let tls =
+                Tls::for_server(&host, pem.as_deref(), &folders).map_err(|error| NotaryFault::Unknown(error.to_string()))?;
+            (Source::Server(server), tls)
+        }
+    };
+    // Those of the settings lie where the gate looks for them, whatever stands in the working folder.
+    let gates_pins = match &gates.pins {
+        Some((text, folder)) => read_pins(text, |path| read_of_person(&folder.join(path))).map(Some),
+        None => Ok(None),
+    };
+    let (pins, others) = match named.pins {
+        Some(path) => {
+            let (pins, name) = pins_of_person(
+                &read_of_person(path).map_err(NotaryFault::Unknown)?,
+                path.parent().unwrap_or_else(|| Path::new("")),
+            )?;
+            let is_gates = gates_pins.is_ok_and(|gates| gates.is_some_and(|(_, gates)| gates == name));
+            (pins, (!is_gates).then_some(name))
+        }
+        None => (gates_pins?.map_or_else(Pins::default, |(pins, _)| pins), None),
+    };
+    let own = trust_folder(settings, &gates.name);
+    let state = named.state.map_or_else(|| state_of(&source, &gates.server, others, settings, own), Path::to_owned);
+    let mut config = notary::Config::new(source, &state);
+    config.name = gates.name;
+    config.tls = tls;
+    config.pins = pins;
+    config.credentials = credentials_or_none(&docker);
+    config.freshness = Duration::ZERO;
+    config.network_time = NETWORK_TIME;
+    config.require = require;
+    config.stale_limit = gates.stale_limit.unwrap_or(config.stale_limit);
+    let notary = Notary::new(config).map_err(|error| NotaryFault::Unknown(error.to_string()))?;
+    Ok((notary, state))
+}
+
+/// The verifier over what is kept in a folder, the gate's where none is named. Nobody is asked.
+pub(crate) fn notary_of_folder(
+    settings: &Settings,
+    verifier: Option<&VerifierName>,
+    state: Option<&Path>,
+    source: impl Into<Source>,
+) -> Result<Notary, NotaryFault> {
+    let own = || Gates::of(settings, verifier).map_or(VerifierName::NOTARY, |gates| gates.name);
+    let folder = state.map_or_else(|| trust_folder(settings, &own()), Path::to_owned);
+    Notary::new(notary::Config::new(source, folder)).map_err(|error| NotaryFault::Unknown(error.to_string()))
+}
+
+/// Where trust data of a source is kept. What another server says than the gate's own, or other pins let pass, is nothing that the gate
+/// goes on: its root, or its versions, would count there from then on.
+fn state_of(source: &Source, gates: &str, pins: Option<Digest>, settings: &Settings, own: PathBuf) -> PathBuf {
+    let whole = |written: &str| {
+        let written = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
+        Url::parse(&written).map_or(written, |url| url.as_str().trim_end_matches('/').to_owned())
+    };
+    let server = match source {
+        Source::Server(server) if whole(server) != whole(gates) => Some(whole(server)),
+        Source::Server(_) | Source::Import => None,
+    };
+    let name = match (server, pins) {
+        (None, None) => return own,
+        (Some(server), None) => server,
+        (server, Some(pins)) => format!("{} {pins}", server.unwrap_or_default()),
+    };
+    settings.state_dir().join("trust-elsewhere").join(Digest::of(name.as_bytes()).hex())
+}
+
+/// `DOCKER_CONFIG`, or docker's default.
+fn docker_config_dir(settings: &Settings) -> PathBuf {
+    match (settings.get("DOCKER_CONFIG"), std::env::var_os("HOME")) {
+        (Some(folder), _) => folder.into(),
+        (None, Some(home)) => Path::new(&home).join(".docker"),
+        (None, None) => settings.docker_config(),
+    }
+}
+
+/// Docker's credentials in a folder; none where they cannot be used, which the log says.
+fn credentials_or_none(folder: &Path) -> DockerConfig {
+    let path = folder.join("config.json");
+    if !path.is_file() {
+        return DockerConfig::default();
+    }
+    let read = read_of_person(&path).and_then(|text| DockerConfig::read(&text).map_err(|error| error.to_string()));
+    read.unwrap_or_else(|why| {
+        tracing::warn!(why, "docker's config.json is left out: going on without credentials");
+        DockerConfig::default()
+    })
+}
+
+/// Reads a pins block. Paths of CA bundles are relative to the working folder, as notary has it, else to the file's.
+fn pins_of_person(text: &str, folder: &Path) -> Result<(Pins, Digest), NotaryFault> {
+    read_pins(text, |path| {
+        let path = if Path::new(path).exists() { PathBuf::from(path) } else { folder.join(path) };
+        read_of_person(&path)
+    })
+}
+
+/// Pins, and what tells them from others: the block, however it is laid out, and the bundles that it names.
+fn read_pins(text: &str, mut load: impl FnMut(&str) -> Result<String, String>) -> Result<(Pins, Digest), NotaryFault> {
+    let block = serde_json::from_str::<serde_json::Value>(text);
+    let mut all = block.map_or_else(|_| text.to_owned(), |block| block.to_string());
+    let pins = Pins::read(text, |path| {
+        let bundle = load(path)?;
+        all.push_str(&Digest::of(bundle.as_bytes()).hex());
+        Ok(bundle)
+    });
+    // Pins that cannot be read let nothing pass: that is a refusal, and no reason to go on without them.
+    let pins = pins.map_err(|error: PinsError| NotaryFault::Refused(error.to_string()))?;
+    Ok((pins, Digest::of(all.as_bytes())))
+}
+
+fn read_of_person(path: &Path) -> Result<String, String> {
+    read_text(path, CONFIG_BYTES).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
+}
+
 /// Where certificates of a Notary's server lie: with those of registries, and in `tls` of docker's own folder.
-pub(crate) fn notary_folders(settings: &Settings, docker: &Path) -> Vec<PathBuf> {
+fn notary_folders(settings: &Settings, docker: &Path) -> Vec<PathBuf> {
     let mut folders = certificate_folders(settings);
     folders.push(docker.join("tls"));
     folders

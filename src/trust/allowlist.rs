@@ -4,6 +4,7 @@
 //! that has become unreadable, or is gone, changes nothing: the last good one holds. Where there never was a good one,
 //! every question is refused. [`mod@file`] knows the format and changes the file.
 
+mod error;
 pub mod file;
 
 use std::collections::HashMap;
@@ -13,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+pub use self::error::{ListRefusal, remedy};
 use self::file::{Entry, FileFault, ListFile, Stamp};
-use super::{Answer, Asking, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use super::{Answer, Asking, Binding, Freshness, Hashed, Question, TrustError, Verifier, VerifierName, Vouch};
 use crate::image::{Digest, Repository, Tag};
 
 const KEPT: &str = "the allowlist cannot be read: the last good one holds";
@@ -60,7 +62,7 @@ struct Index {
 
 impl Allowlist {
     /// The allowlist in the file at `path`, read now. A file that cannot be read is no error here: it answers every
-    /// question with [`TrustCode::AllowlistUnavailable`] until it can be read.
+    /// question with [`TrustCode::AllowlistUnavailable`](super::TrustCode::AllowlistUnavailable) until it can be read.
     #[must_use]
     pub fn load(path: impl Into<PathBuf>) -> Self {
         Self::load_or(path, |_| None)
@@ -126,7 +128,7 @@ impl Allowlist {
                 let found = newest.and_then(|entry| Some((entry, entry.foremost()?)));
                 match found {
                     Some((entry, known)) => Ok(vouch(repository, known, vec![tag.clone()], &[entry])),
-                    None => Err(refusal(listed.first(), &format!("`{repository}:{tag}`"))),
+                    None => Err(refusal(listed.first(), format!("`{repository}:{tag}`"))),
                 }
             }
             Question::AnyOf(digests) => index.any_of(repository, digests, None, now),
@@ -144,8 +146,7 @@ impl Allowlist {
     }
 
     fn unavailable(&self, cause: &str) -> TrustError {
-        let path = self.path.display();
-        TrustError::new(TrustCode::AllowlistUnavailable, format!("the allowlist `{path}` cannot be used: {cause}"))
+        ListRefusal::Unavailable { path: self.path.clone(), cause: cause.to_owned() }.into()
     }
 
     /// What is in force, after the file was read again if it changed.
@@ -269,11 +270,11 @@ impl Index {
         }
         let what = digests.first().copied().or(config).map_or_else(|| told(&[]), |digest| told(&[digest]));
         match (expired, elsewhere.and_then(|entry| entry.references.first())) {
-            (None, Some(other)) => Err(TrustError::new(
-                TrustCode::NotListed,
-                format!("the allowlist lists {what} for `{}`, not for `{repository}`", other.repository),
-            )),
-            (expired, _) => Err(refusal(expired, &format!("{what} for `{repository}`"))),
+            (None, Some(other)) => {
+                let (listed, asked) = (other.repository.clone(), repository.clone());
+                Err(ListRefusal::Elsewhere { what, listed, asked }.into())
+            }
+            (expired, _) => Err(refusal(expired, format!("{what} for `{repository}`"))),
         }
     }
 }
@@ -298,10 +299,10 @@ fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<
 }
 
 /// Not listed; or listed, and `expired`.
-fn refusal(expired: Option<&Arc<Entry>>, what: &str) -> TrustError {
+fn refusal(expired: Option<&Arc<Entry>>, what: String) -> TrustError {
     match expired.and_then(|entry| entry.expires) {
-        Some(end) => TrustError::new(TrustCode::Expired, format!("the allowlist's entry for {what} expired at {end:.0}")),
-        None => TrustError::new(TrustCode::NotListed, format!("the allowlist does not list {what}")),
+        Some(end) => ListRefusal::Expired { what, end }.into(),
+        None => ListRefusal::NotListed { what }.into(),
     }
 }
 

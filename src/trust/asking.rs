@@ -72,7 +72,7 @@ impl<K: Eq + Hash> Noes<K> {
     }
 
     pub(super) fn remember(&mut self, key: K, error: TrustError) {
-        if error.message.len() > NO_BYTES {
+        if error.to_string().len() > NO_BYTES {
             return;
         }
         if self.young.len() >= NOES {

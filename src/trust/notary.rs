@@ -8,7 +8,9 @@ mod answer;
 mod budget;
 mod bundle;
 mod disk;
+mod error;
 mod flight;
+mod format;
 mod memory;
 mod outage;
 mod refresh;
@@ -30,6 +32,7 @@ use tokio::time::Instant;
 
 use self::budget::{Budget, Share};
 pub use self::bundle::{Exported, RootHistory, Withdrawal};
+pub use self::error::{Busy, NotaryError, State, remedy};
 use self::memory::Memory;
 use self::outage::Reach;
 use self::server::Server;
@@ -37,11 +40,11 @@ pub use self::signers::{RequiredSigners, SignersError, signer};
 use self::state::StateDir;
 pub use self::status::RepositoryStatus;
 use super::asking::{Lanes, Noes};
-use super::tuf::{Fault, FaultKind, Limits, OfferedRoot, Pins, View, offered_root};
-use super::{Answer, Asking, Binding, Question, Stats, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use super::tuf::{Limits, OfferedRoot, Pins, View, offered_root};
+use super::{Answer, Asking, Binding, Question, Stats, TrustError, Verifier, VerifierName, Vouch};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
-use crate::net::{Client, NetError, Tls};
+use crate::net::{Client, Tls};
 
 /// A negative answer from memory counts this long; a person who just signed should not have to wait for the window to end.
 const NO_TIME: Duration = Duration::from_secs(1);
@@ -262,7 +265,7 @@ impl Notary {
         Some(Inspection {
             server: self.inner.source(),
             pin: self.inner.pins.describe(repository.as_str()),
-            refused: refused.map(|bad| bad.error.message),
+            refused: refused.map(|bad| bad.error.to_string()),
             view,
         })
     }
@@ -270,7 +273,7 @@ impl Notary {
     /// Forgets a repository, on a person's word: its root, the versions seen, and a withdrawal. The next answer of the server
     /// counts as the first. Whether there was anything to forget.
     pub fn forget(&self, repository: &Repository) -> Result<bool, TrustError> {
-        let failed = |why| TrustError::new(TrustCode::Misconfigured, format!("it cannot be forgotten: {why}"));
+        let failed = |why| NotaryError::State(State::Unforgotten(why));
         let was_kept = self.inner.state.forget(repository.as_str()).map_err(failed)?;
         self.inner.memory.forget(repository);
         lock(&self.inner.noes).forget(repository);
@@ -300,12 +303,10 @@ impl Notary {
 
 /// The way to a server.
 fn session(server: &str, tls: &Tls) -> Result<Session, TrustError> {
-    let misconfigured = |error: NetError| TrustError::new(TrustCode::Misconfigured, error.to_string());
-    let client = Client::new(tls).map_err(misconfigured)?;
-    let session = Session::new(client, server).map_err(misconfigured)?;
+    let client = Client::new(tls).map_err(NotaryError::Setup)?;
+    let session = Session::new(client, server).map_err(NotaryError::Setup)?;
     if session.base().scheme() != "https" {
-        let message = format!("the Notary server `{}` must be an https URL", crate::net::without_user(server));
-        return Err(TrustError::new(TrustCode::Misconfigured, message));
+        return Err(NotaryError::NotHttps { server: crate::net::without_user(server) }.into());
     }
     Ok(session)
 }
@@ -367,25 +368,6 @@ impl Inner {
 
 fn source_of(session: Option<&Session>) -> String {
     session.map_or_else(|| "import".to_owned(), |session| session.base().to_string())
-}
-
-/// A fault in the words of a verifier's answer.
-fn refused(fault: &Fault, repository: &Repository, known: bool) -> TrustError {
-    let code = match fault.kind {
-        FaultKind::Invalid | FaultKind::UnderSigned => TrustCode::Invalid,
-        FaultKind::Expired => TrustCode::Expired,
-        FaultKind::RolledBack => TrustCode::RolledBack,
-        FaultKind::Root => TrustCode::RootNotTrusted,
-        FaultKind::Missing if known => TrustCode::Withdrawn,
-        FaultKind::Missing if fault.role == "root" => TrustCode::NoTrustData,
-        FaultKind::Missing => TrustCode::Invalid,
-    };
-    let message = match code {
-        TrustCode::NoTrustData => format!("the Notary server has no trust data for `{repository}`"),
-        TrustCode::Withdrawn => format!("the Notary server had trust data for `{repository}` and now has none ({fault})"),
-        _ => format!("trust data of `{repository}`: {fault}"),
-    };
-    TrustError::new(code, message)
 }
 
 /// A lock whose holder panicked is still a lock: what it guards is replaced whole.

@@ -3,6 +3,8 @@
 //! This is weak evidence: it says where content is published, not who made it. It is still evidence of *content*: a
 //! manifest counts only if its bytes came from that repository and have the digest in question.
 
+mod error;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
+pub use self::error::{NotVouched, remedy};
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
 use super::{
     Answer, Asking, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch,
@@ -161,10 +164,7 @@ impl RegistryVerifier {
                         Err(_) => {}
                     }
                 }
-                Err(worst.unwrap_or_else(|| {
-                    let message = format!("content without a digest cannot be looked for in `{repository}`");
-                    TrustError::new(TrustCode::NotInRegistry, message)
-                }))
+                Err(worst.unwrap_or_else(|| NotVouched::NoDigest { repository: repository.clone() }.into()))
             }
         }
     }
@@ -196,7 +196,7 @@ impl RegistryVerifier {
         let turn = Arc::clone(self.state().flights.entry(held.clone()).or_default());
         let flight = Flight { verifier: self, held, turn };
         let Ok(_turn) = tokio::time::timeout_at(errand.time.network, flight.turn.lock()).await else {
-            return Err(slow(repository, TrustCode::Busy));
+            return Err(NotVouched::Late { host: repository.host_str().to_owned() }.into());
         };
         if self.state().knows(&flight.held) {
             return Ok(());
@@ -205,8 +205,7 @@ impl RegistryVerifier {
         let sent = self.fetch(errand, &wanted).await?;
         if sent != digest {
             // The client holds the bytes to the digest already.
-            let message = format!("registry sent `{sent}` when asked for `{repository}@{digest}`");
-            return Err(TrustError::new(TrustCode::Invalid, message));
+            return Err(NotVouched::Other { repository: repository.clone(), due: digest, sent }.into());
         }
         self.state().remember(flight.held.clone(), self.limits.remembered);
         Ok(())
@@ -232,7 +231,7 @@ impl RegistryVerifier {
             Purpose::Run => &lanes.starts,
         };
         let place = tokio::time::timeout_at(errand.time.network, lane.acquire()).await.ok().and_then(Result::ok);
-        place.ok_or_else(|| TrustError::new(TrustCode::Busy, "too many questions to registries are under way"))
+        place.ok_or_else(|| NotVouched::Queued.into())
     }
 
     async fn fetch(&self, errand: Errand<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
@@ -247,16 +246,20 @@ impl RegistryVerifier {
                 return Ok(*manifest.digest());
             }
             Ok(Err(RegistryError::Net(NetError::Timeout { .. }))) | Err(_) if is_late => {
-                (slow(repository, TrustCode::Busy), true)
+                (NotVouched::Late { host: repository.host_str().to_owned() }, true)
             }
-            Ok(Err(error)) => (refusal(&error), is_suspect(&error)),
-            Err(_elapsed) => (slow(repository, TrustCode::Unreachable), true),
+            Ok(Err(error)) => {
+                let is_suspect = is_suspect(&error);
+                (NotVouched::Answer(error), is_suspect)
+            }
+            Err(_elapsed) => (NotVouched::Silent { host: repository.host_str().to_owned() }, true),
         };
         if is_suspect && self.is_gone(&host, time.last).await {
-            let error = TrustError::new(TrustCode::Unreachable, error.message);
+            let error = TrustError::from(NotVouched::Gone(Box::new(error)));
             self.state().outages.insert(host, (Instant::now() + self.limits.outage, error.clone()));
             return Err(error);
         }
+        let error = TrustError::from(error);
         if error.code == TrustCode::NotInRegistry {
             self.state().noes.remember(what, error.clone());
         }
@@ -332,10 +335,6 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
     }
 }
 
-fn slow(repository: &Repository, code: TrustCode) -> TrustError {
-    TrustError::new(code, format!("registry `{}` did not answer in time", repository.host_str()))
-}
-
 /// Whether the registry may be gone, rather than busy, slow about one repository, or there with an answer.
 const fn is_suspect(error: &RegistryError) -> bool {
     match error {
@@ -357,30 +356,6 @@ const fn is_suspect(error: &RegistryError) -> bool {
         | RegistryError::Undecodable { .. }
         | RegistryError::Misconfigured { .. } => false,
     }
-}
-
-fn refusal(error: &RegistryError) -> TrustError {
-    let code = match error {
-        RegistryError::NotFound { .. } => TrustCode::NotInRegistry,
-        RegistryError::Denied { .. } | RegistryError::Net(NetError::Unauthorized { .. }) => TrustCode::Unauthorized,
-        // A 5xx is the registry's trouble, not its word on the manifest.
-        RegistryError::Status { status: 500.., .. }
-        | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. }) => {
-            TrustCode::Unreachable
-        }
-        RegistryError::Busy { .. }
-        | RegistryError::Full { .. }
-        | RegistryError::Net(NetError::Stalled { .. } | NetError::Cut { .. } | NetError::Busy { .. } | NetError::Ours { .. }) => {
-            TrustCode::Busy
-        }
-        RegistryError::Net(NetError::CaRefused { .. }) => TrustCode::CaRefused,
-        RegistryError::Status { .. }
-        | RegistryError::WrongDigest { .. }
-        | RegistryError::Undecodable { .. }
-        | RegistryError::Net(NetError::TooLarge { .. } | NetError::Bad(_)) => TrustCode::Invalid,
-        RegistryError::Misconfigured { .. } => TrustCode::Misconfigured,
-    };
-    TrustError::new(code, error.to_string())
 }
 
 #[cfg(test)]
@@ -698,7 +673,7 @@ mod tests {
             (RegistryError::Net(NetError::TooLarge { host: host.clone(), limit: 1 }), TrustCode::Invalid),
             (RegistryError::Misconfigured { host: host.clone(), cause: String::new() }, TrustCode::Misconfigured),
         ] {
-            assert_eq!(refusal(&error).code, code, "{error}");
+            assert_eq!(TrustError::from(NotVouched::Answer(error.clone())).code, code, "{error}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use img_authz::policy::{Code, MESSAGE_CHARS, VARIABLE_TABLE, VARIABLES};
-use img_authz::trust::TrustCode;
+use img_authz::trust::{TrustCode, VerifierName, allowlist, notary, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
 const ENTRY: &str = include_str!("../../src/audit/entry.rs");
@@ -64,8 +64,12 @@ fn every_refusal_is_explained_and_no_other() {
 
 #[test]
 fn every_refusal_has_an_example_that_the_gate_could_say() {
-    let remedies: BTreeSet<_> =
-        literals(body(REASON, "fn remedy(&self)")).union(&literals(body(REASON, "fn trust_remedy("))).copied().collect();
+    let mut remedies: BTreeSet<String> = literals(body(REASON, "fn remedy(&self)")).into_iter().map(str::to_owned).collect();
+    for code in TrustCode::ALL {
+        remedies.insert(notary::remedy(code, &VerifierName::NOTARY));
+        remedies.insert(allowlist::remedy(code, &VerifierName::ALLOWLIST));
+        remedies.insert(registry::remedy(code, &VerifierName::REGISTRY));
+    }
     for section in REASONS.split("\n### ").skip(1) {
         let code = section.lines().next().unwrap();
         let examples: Vec<_> = section.lines().filter(|line| line.starts_with(&format!("{code}: "))).collect();

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::file::{EditError, edit};
 use super::*;
+use crate::trust::TrustCode;
 
 const NOW: Timestamp = Timestamp::constant(1_795_304_924, 0);
 
@@ -88,7 +89,7 @@ fn it_is_vouched_for_nowhere_else_and_nothing_else_is() {
         assert_eq!(any_of(&list, name, bytes), Err(TrustCode::NotListed), "{name} {bytes:?}");
     }
     let error = list.vouch(&repository("r.example/other"), &Question::AnyOf(vec![digest(1)]), NOW).unwrap_err();
-    assert!(error.message.ends_with("for `r.example/app`, not for `r.example/other`"), "{error}");
+    assert!(error.to_string().ends_with("for `r.example/app`, not for `r.example/other`"), "{error}");
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn an_entry_ends_when_it_expires() {
     assert_eq!(any_of(&list, "a", &[1]), Err(TrustCode::Expired));
     assert_eq!(by_tag(&list, "a", "1"), Err(TrustCode::Expired));
     let refused = list.vouch(&repository("a"), &Question::AnyOf(vec![digest(1)]), NOW).unwrap_err();
-    assert!(refused.message.ends_with("expired at 2026-11-21T23:48:44Z"), "{refused}");
+    assert!(refused.to_string().ends_with("expired at 2026-11-21T23:48:44Z"), "{refused}");
     let vouch = any_of(&list, "a", &[2]).unwrap();
     assert_eq!(vouch.expires().map(|time| time.to_string()).as_deref(), Some("2026-11-21T23:48:45Z"));
     assert_eq!(by_tag(&list, "a", "2"), Ok(digest(2)));

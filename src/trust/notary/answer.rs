@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::error::NotaryError;
 use super::memory::{Entry, Known};
-use super::{CLOCK_STEP, Inner, OnOutage, lock, refused};
+use super::{CLOCK_STEP, Inner, OnOutage, lock};
 use crate::image::Repository;
 use crate::trust::tuf::{Fault, Knowledge, Refusal, SignedTag};
-use crate::trust::{Freshness, Hashed, Question, TrustCode, TrustError, Vouch};
+use crate::trust::{Freshness, Hashed, Question, TrustError, Vouch};
 
 impl Inner {
     /// The answer on what was just checked, or looked for.
     pub(super) fn current(&self, entry: &Entry, known: &Known, question: &Question, now: Timestamp) -> Result<Vouch, TrustError> {
         match self.session {
-            Some(_) => self.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now),
-            None => self.imported(entry, known, question, now),
+            Some(_) => Ok(self.answer(&entry.repository, &known.knowledge, question, Freshness::Fresh, now)?),
+            None => Ok(self.imported(entry, known, question, now)?),
         }
     }
 
@@ -33,12 +34,10 @@ impl Inner {
             return Err(bad.error);
         }
         let Some(known) = known.filter(|_| self.on_outage == OnOutage::UseKnown) else { return Err(error) };
-        let known = self.proven(entry, known, now).map_err(|fault| super::refused(&fault, &entry.repository, true))?;
+        let known = self.proven(entry, known, now).map_err(|fault| NotaryError::of(fault, &entry.repository, true))?;
         let since = known.since;
         if self.outdated(&known, now) {
-            let why = if now < since { "later than this host's clock, which went back" } else { "too old to go on with" };
-            let message = format!("{error}; what was verified at {since} is {why}");
-            return Err(TrustError::new(error.code, message));
+            return Err(NotaryError::KnownTooLongAgo { outage: Box::new(error), since, is_ahead: now < since }.into());
         }
         let mut vouch = self.answer(&entry.repository, &known.knowledge, question, Freshness::Stale { since }, now)?;
         // It is used no longer than that, whatever its own dates say.
@@ -74,16 +73,13 @@ impl Inner {
     }
 
     /// The answer on what was imported.
-    fn imported(&self, entry: &Entry, known: &Known, question: &Question, now: Timestamp) -> Result<Vouch, TrustError> {
+    fn imported(&self, entry: &Entry, known: &Known, question: &Question, now: Timestamp) -> Result<Vouch, NotaryError> {
         let since = known.since;
         if self.outdated(known, now) {
-            let message = format!(
-                "trust data of `{}` was last checked with Notary at {since}, longer ago than STALE_LIMIT or in the future",
-                entry.repository
-            );
-            return Err(TrustError::new(TrustCode::ImportExpired, message));
+            return Err(NotaryError::ImportOutdated { repository: entry.repository.clone(), since });
         }
-        self.answer(&entry.repository, &known.knowledge, question, Freshness::Imported { since }, now).map_err(dated)
+        self.answer(&entry.repository, &known.knowledge, question, Freshness::Imported { since }, now)
+            .map_err(NotaryError::imported)
     }
 
     fn answer(
@@ -93,10 +89,10 @@ impl Inner {
         question: &Question,
         freshness: Freshness,
         now: Timestamp,
-    ) -> Result<Vouch, TrustError> {
+    ) -> Result<Vouch, NotaryError> {
         // A pin counts at once, also for what was kept before it was set.
         if freshness != Freshness::Fresh && !knowledge.is_proven(&self.pins, now) {
-            knowledge.proven(&self.pins, now).map_err(|fault| refused(&fault, repository, true))?;
+            knowledge.proven(&self.pins, now).map_err(|fault| NotaryError::of(fault, repository, true))?;
         }
         let require = self.require.of(repository);
         let answer = match question {
@@ -116,19 +112,9 @@ impl Inner {
                 expires: Some(expires),
                 freshness,
             }),
-            Err(Refusal::NotSigned(why)) => {
-                Err(TrustError::new(TrustCode::NotSigned, format!("`{repository}` is signed, but {why}")))
-            }
-            Err(refusal @ Refusal::SignerMissing { .. }) => Err(TrustError::new(TrustCode::SignerMissing, refusal.to_string())),
-            Err(Refusal::Fault(fault)) => Err(refused(&fault, repository, true)),
+            Err(Refusal::NotSigned(why)) => Err(NotaryError::NotSigned { repository: repository.clone(), why }),
+            Err(Refusal::SignerMissing { signer, why }) => Err(NotaryError::SignerMissing { signer, why }),
+            Err(Refusal::Fault(fault)) => Err(NotaryError::of(fault, repository, true)),
         }
-    }
-}
-
-/// An expired file on a host that asks no server: a newer bundle mends it.
-pub(super) fn dated(error: TrustError) -> TrustError {
-    match error.code {
-        TrustCode::Expired => TrustError { code: TrustCode::ImportExpired, ..error },
-        _ => error,
     }
 }

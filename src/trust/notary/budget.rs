@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::trust::{TrustCode, TrustError};
+use super::error::{Busy, NotaryError};
+use crate::trust::TrustError;
 
 /// Bytes of files that a verification may hold without leave: some hundred tags.
 const SMALL: u64 = 64 << 10;
@@ -65,7 +66,7 @@ impl Budget {
 impl Share {
     /// Takes room for so many bytes more; waits for it.
     pub(super) async fn take(&self, bytes: u64) -> Result<(), TrustError> {
-        let full = || TrustError::new(TrustCode::Busy, "too many large repositories are being verified on this host");
+        let full = || TrustError::from(NotaryError::Busy(Busy::Large));
         let sizes = if self.is_known { &self.budget.known } else { &self.budget.strange };
         // The files of one verification take turns.
         let mut taken = self.taken.lock().await;
@@ -101,6 +102,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::trust::TrustCode;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(3)

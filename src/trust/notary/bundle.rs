@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::answer::dated;
 use super::budget::Share;
+use super::error::{Busy, NotaryError, State};
+use super::format::{Bad, decode, encode, put, take};
 use super::memory::{Entry, Known, OnDisk, Outcome};
 use super::outage::Miss;
 use super::server::{FetchError, Server};
-use super::state::{Bad, FILE_BYTES, REPOSITORIES, Read, Written, decode, encode, put, take};
-use super::{Inner, Notary, ROUNDS, lock, refused};
+use super::state::{FILE_BYTES, REPOSITORIES, Read, Written};
+use super::{Inner, Notary, ROUNDS, lock};
 use crate::image::Repository;
 use crate::net::NetError;
 use crate::trust::tuf::{Failure, FaultKind, Fetch, Stored, Subject, roots_before, update};
@@ -75,7 +76,7 @@ impl Notary {
                 return Err(bad.error);
             }
             let Some(known) = known else {
-                return Err(TrustError::new(TrustCode::NoTrustData, format!("nothing is known of `{repository}` here")));
+                return Err(NotaryError::NothingKnown { repository: repository.clone() }.into());
             };
             let knowledge = known.knowledge;
             // For the host that takes it in its age counts; a clock that was ahead here is not its own.
@@ -85,8 +86,7 @@ impl Notary {
                 Read::Nothing | Read::Damaged(_) | Read::Failed(_) => BTreeMap::new(),
             };
             let Some(stored) = knowledge.stored().whole(&kept) else {
-                let message = format!("what is kept of `{repository}` is being changed, or was; export it again");
-                return Err(TrustError::new(TrustCode::Busy, message));
+                return Err(NotaryError::Busy(Busy::Writing(repository.clone())).into());
             };
             drop(kept);
             let mut stored = Stored { seen, checked: seen, ..stored };
@@ -122,15 +122,13 @@ impl Notary {
         withdrawal: Withdrawal,
         now: Timestamp,
     ) -> Result<Vec<(Repository, Result<(), TrustError>)>, TrustError> {
-        let damaged = || TrustError::new(TrustCode::Invalid, "the bundle is damaged, or none of ours");
-        let parts = unbundle(bundle).ok_or_else(damaged)?;
+        let parts = unbundle(bundle).ok_or(NotaryError::BundleDamaged)?;
         if parts.len() > REPOSITORIES {
-            let message = format!("the bundle holds more than {REPOSITORIES} repositories");
-            return Err(TrustError::new(TrustCode::Invalid, message));
+            return Err(NotaryError::BundleTooLarge { most: REPOSITORIES }.into());
         }
         let mut done = Vec::new();
         for (repository, part) in parts {
-            let (stored, ..) = decode(part).ok_or_else(damaged)?;
+            let (stored, ..) = decode(part).ok_or(NotaryError::BundleDamaged)?;
             let entry = self.inner.memory.entry(&repository);
             let result = self.inner.take_in(&entry, &stored, withdrawal, now).await;
             self.inner.memory.tidy(&entry);
@@ -150,12 +148,11 @@ impl Inner {
             return Err(Miss::Refused(bad.error));
         }
         let Some(known) = known else {
-            let message = format!("no trust data of `{}` was imported on this host", entry.repository);
-            return Err(Miss::Refused(TrustError::new(TrustCode::NotImported, message)));
+            return Err(Miss::Refused(NotaryError::NotImported { repository: entry.repository.clone() }.into()));
         };
         let proven = self.proven(entry, known, now).map_err(|fault| {
-            let error = dated(super::refused(&fault, &entry.repository, true));
-            if fault.kind == FaultKind::Root { Miss::Pinned(error) } else { Miss::Refused(error) }
+            let miss = if fault.kind == FaultKind::Root { Miss::Pinned } else { Miss::Refused };
+            miss(NotaryError::of(fault, &entry.repository, true).imported().into())
         })?;
         let known = Known { checked: Some((started, now)), ..proven };
         lock(&entry.now).known = Some(known.clone());
@@ -174,8 +171,8 @@ impl Inner {
             match &bad {
                 Some(Bad { error, at }) if takes_back(error.code) => {
                     if withdrawal == Withdrawal::Stays {
-                        let message = format!("the server took `{}` back at {at}: {}", entry.repository, error.message);
-                        return Err(TrustError::new(TrustCode::Withdrawn, message));
+                        let (repository, why) = (entry.repository.clone(), Box::new(error.clone()));
+                        return Err(NotaryError::TakenBack { repository, at: *at, why }.into());
                     }
                 }
                 Some(_) | None => {}
@@ -189,10 +186,9 @@ impl Inner {
             let knowledge = match update(carried, &subject, now).await {
                 Ok(knowledge) => knowledge.carried(carried.seen, known.as_ref().map(|known| known.seen())),
                 Err(Failure::Fault(fault)) if fault.kind == FaultKind::Missing => {
-                    let message = format!("trust data of `{}`: `{}` is not in the bundle", entry.repository, fault.role);
-                    return Err(TrustError::new(TrustCode::Invalid, message));
+                    return Err(NotaryError::NotInBundle { repository: entry.repository.clone(), role: fault.role }.into());
                 }
-                Err(Failure::Fault(fault)) => return Err(refused(&fault, &entry.repository, known.is_some())),
+                Err(Failure::Fault(fault)) => return Err(NotaryError::of(fault, &entry.repository, known.is_some()).into()),
                 Err(Failure::Fetch(never)) => match never {},
             };
             // When it was carried nobody signed: only a newer timestamp shows that the server has answered better since.
@@ -217,10 +213,10 @@ impl Inner {
                 }
                 Ok(Written::Moved) => self.read(entry, &share).await?,
                 Ok(Written::Lost | Written::Noted(_)) => lock(&entry.now).on_disk = OnDisk::Lost,
-                Err(why) => return Err(TrustError::new(TrustCode::Misconfigured, format!("it cannot be kept: {why}"))),
+                Err(why) => return Err(NotaryError::State(State::Unwritable(why)).into()),
             }
         }
-        Err(TrustError::new(TrustCode::Misconfigured, "other processes keep writing the same state"))
+        Err(NotaryError::State(State::Contended).into())
     }
 }
 

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::budget::Share;
+use super::error::{Busy, NotaryError, State};
+use super::format::Bad;
 use super::memory::{Entry, Known, OnDisk, Remembered};
-use super::state::{Bad, Base, Read, Written};
+use super::state::{Base, Read, Written};
 use super::{Inner, lock};
+use crate::trust::TrustError;
 use crate::trust::tuf::{Knowledge, Stored, load};
-use crate::trust::{TrustCode, TrustError};
 
 /// Longest it takes to verify what is kept, again from the root down. What was accepted costs a few seconds at the very most; it takes
 /// turns with other verifications.
@@ -57,13 +59,11 @@ impl Inner {
     /// Reads what is kept into memory, verified.
     pub(super) async fn read(&self, entry: &Entry, share: &Share) -> Result<(), TrustError> {
         let name = entry.repository.as_str();
-        share.take(self.state.size(name)).await?;
+        let size = self.state.size(name);
+        share.take(size).await?;
         // Going on as if nothing were known would be trust on first use.
-        let unread = |why: String| {
-            let message =
-                format!("what is kept of `{name}` cannot be read now: {why}; see its owner, the disk and the open files allowed");
-            TrustError::new(TrustCode::Misconfigured, message)
-        };
+        let unread = |why: String| NotaryError::State(State::Unreadable(entry.repository.clone(), why));
+        let unusable = |why: String| NotaryError::State(State::Unusable(entry.repository.clone(), why));
         // Before the state: one that is forgotten in between is looked at again.
         let mark = self.state.mark(name).map_err(unread)?;
         {
@@ -81,7 +81,7 @@ impl Inner {
                 lock(&entry.now).base.edition = None;
                 return Ok(());
             }
-            Read::Failed(why) => return Err(unread(why)),
+            Read::Failed(why) => return Err(unread(why).into()),
             Read::Kept(stored, bad, edition) => (stored, bad, edition),
             // What is in memory was verified and built on what stood here: it is written again.
             Read::Damaged(why) if self.session.is_some() && entry.is_built_on_disk() => {
@@ -96,22 +96,24 @@ impl Inner {
                 lock(&entry.now).base.edition = None;
                 return Ok(());
             }
-            Read::Damaged(why) => return Err(unusable(name, &format!("is damaged ({why}), and no pin says which root counts"))),
+            Read::Damaged(why) => return Err(unusable(format!("is damaged ({why}), and no pin says which root counts")).into()),
         };
         if entry.holds(edition) {
             return Ok(());
         }
         let Ok(loaded) = tokio::time::timeout(LOAD_TIME, load(&stored, &entry.repository)).await else {
-            let message = format!("what is kept of `{name}` was not verified within {LOAD_TIME:?}");
-            return Err(TrustError::new(TrustCode::Busy, message));
+            return Err(NotaryError::Busy(Busy::Loading(entry.repository.clone(), LOAD_TIME)).into());
         };
         match loaded {
             Ok(knowledge) => {
                 let known = self.known(entry, knowledge.kept(), None, stored.checked);
                 lock(&entry.now).found(known, bad, edition);
+                // The files are in memory no more: a check that follows takes room for those that it needs.
+                drop(stored);
+                share.give_back(size).await;
             }
             // Whole as it was written, so that it was accepted once: who could make it go away would be rid of its root.
-            Err(fault) => return Err(unusable(name, &format!("does not verify ({fault})"))),
+            Err(fault) => return Err(unusable(format!("does not verify ({fault})")).into()),
         }
         Ok(())
     }
@@ -165,12 +167,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// State that counts and cannot be used.
-fn unusable(repository: &str, why: &str) -> TrustError {
-    let message = format!("what is kept of `{repository}` {why}; if that was not an attack: img-authz trust forget {repository}");
-    TrustError::new(TrustCode::Misconfigured, message)
 }
 
 #[cfg(test)]

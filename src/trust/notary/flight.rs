@@ -10,15 +10,16 @@ use tokio::time::Instant;
 
 use super::budget::Share;
 use super::disk::Kept;
+use super::error::{Busy, NotaryError};
+use super::format::Bad;
 use super::memory::{Entry, Flight, Known, OnDisk, Outcome, SEEN_TIME};
 use super::outage::Miss;
-use super::state::Bad;
-use super::{CLOCK_STEP, Inner, ROUNDS, lock, refused};
+use super::{CLOCK_STEP, Inner, ROUNDS, lock};
 use crate::image::Repository;
 use crate::net::auth::Session;
 use crate::trust::asking::PROBE_TIME;
 use crate::trust::tuf::{Failure, FaultKind, Knowledge, Stored, Subject, update};
-use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Vouch};
+use crate::trust::{Asking, Purpose, Question, TrustError, Vouch};
 
 /// Longest a verification goes on after the network's time: a time-out of the network is then told as such.
 const SLACK: Duration = Duration::from_millis(200);
@@ -46,8 +47,7 @@ impl Inner {
         let Asking { purpose, now, deadline } = asking;
         lock(&entry.now).used = Some(Instant::now());
         if let (Purpose::Run, Some(error)) = (purpose, self.reach.out_of_reach()) {
-            let late =
-                |_| TrustError::new(TrustCode::Busy, format!("what is kept of `{}` was not read in time", entry.repository));
+            let late = |_| NotaryError::Busy(Busy::Reading(entry.repository.clone()));
             let share = self.budget.share(true, deadline);
             tokio::time::timeout_at(deadline, self.looked_up(entry, &share)).await.map_err(late)??;
             return self.without(entry, question, error, now);
@@ -59,10 +59,7 @@ impl Inner {
         let outcome = match landed {
             Ok(Ok(outcome)) => outcome.clone(),
             Ok(Err(_)) => None,
-            Err(_) => {
-                let message = format!("`{}` did not answer in time", self.source());
-                Some(Err(Miss::Unsure(TrustError::new(TrustCode::Unreachable, message))))
-            }
+            Err(_) => Some(Err(Miss::Unsure(NotaryError::Silent { server: self.source() }.into()))),
         };
         match (outcome, purpose) {
             (Some(Ok(known)), _) => self.current(entry, &known, question, now),
@@ -70,7 +67,7 @@ impl Inner {
             (Some(Err(Miss::NoAnswer(error) | Miss::Refused(error) | Miss::Pinned(error) | Miss::Unsure(error))), _) => {
                 Err(error)
             }
-            (None, _) => Err(TrustError::new(TrustCode::Misconfigured, "the verification broke off")),
+            (None, _) => Err(NotaryError::BrokeOff.into()),
         }
     }
 
@@ -113,7 +110,7 @@ impl Inner {
                 () = flight.hurry.notified() => lanes.starts.acquire().await,
             }
         };
-        let late = || TrustError::new(TrustCode::Busy, "too many verifications are under way");
+        let late = || TrustError::from(NotaryError::Busy(Busy::Verifications));
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, queued).await else { return Err(Miss::Unsure(late())) };
         let share = self.budget.share(is_known, deadline);
         let Some(session) = &self.session else { return self.look(entry, &share, now).await };
@@ -173,8 +170,8 @@ impl Inner {
             Ok(Ok(knowledge)) => knowledge,
             Ok(Err(Failure::Fault(fault))) => {
                 self.reach.reached();
-                let error = refused(&fault, repository, known.is_some());
-                let ours = fault.kind == FaultKind::Root && known.is_some_and(|known| known.is_void(&self.pins, now));
+                let ours = fault.kind == FaultKind::Root && known.as_ref().is_some_and(|known| known.is_void(&self.pins, now));
+                let error = NotaryError::of(fault, repository, known.is_some()).into();
                 if ours {
                     return Err(Miss::Pinned(error));
                 }
@@ -185,8 +182,7 @@ impl Inner {
                 miss @ (Miss::NoAnswer(_) | Miss::Pinned(_) | Miss::Unsure(_)) => return Err(miss),
             },
             Err(_elapsed) => {
-                let message = format!("trust data of `{repository}` was not verified within {:?}", self.network_time);
-                return Err(Miss::Unsure(TrustError::new(TrustCode::Busy, message)));
+                return Err(Miss::Unsure(NotaryError::Busy(Busy::Verifying(repository.clone(), self.network_time)).into()));
             }
         };
         self.reach.reached();

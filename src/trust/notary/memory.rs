@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
 
+use super::format::{Bad, Edition};
 use super::lock;
 use super::outage::Miss;
-use super::state::{Bad, Base, Edition};
+use super::state::Base;
 use crate::image::Repository;
 use crate::trust::TrustError;
 use crate::trust::tuf::Knowledge;

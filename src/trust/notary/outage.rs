@@ -8,12 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::error::NotaryError;
 use super::lock;
 use super::server::FetchError;
 use crate::net::auth::Session;
 use crate::net::{self, Bounds, HeaderMap, NetError};
+use crate::trust::TrustError;
 use crate::trust::asking::{PROBE_TIME, Probe};
-use crate::trust::{TrustCode, TrustError};
 
 /// How long a server that is gone is not asked again on behalf of a start; at first, doubling, and at most.
 const OUTAGE_FIRST: Duration = Duration::from_secs(1);
@@ -121,60 +122,48 @@ impl Reach {
     /// what is known be used, and it counts for other repositories only once a question about none confirms it.
     pub(super) async fn missed(&self, session: &Session, error: FetchError, now: Timestamp) -> Miss {
         let asked = Instant::now();
-        let unreachable = |message| TrustError::new(TrustCode::Unreachable, message);
-        let (error, otherwise) = match error {
-            FetchError::Status { host, status, rest, is_busy, is_first } => {
-                let rest = rest.map(|rest| format!(", and wants to be left alone for {rest:?}")).unwrap_or_default();
-                let message = format!("`{host}` answers with status {status} instead of trust data{rest}");
-                if is_busy {
-                    return Miss::Unsure(TrustError::new(TrustCode::Busy, message));
-                }
-                let error = unreachable(message);
-                let is_outage = is_first && status >= 500;
-                (error.clone(), if is_outage { Miss::NoAnswer(error) } else { Miss::Unsure(error) })
-            }
-            FetchError::Broken(error) => {
-                let error = unreachable(error.to_string());
-                (error.clone(), Miss::Unsure(error))
-            }
-            // A try that began late shows nothing by itself: whether the server is gone, the question about none tells.
-            FetchError::Slow(error) => {
-                let message = error.to_string();
-                (unreachable(message.clone()), Miss::Unsure(TrustError::new(TrustCode::Busy, message)))
-            }
+        let (error, otherwise): (NotaryError, fn(TrustError) -> Miss) = match error {
             FetchError::Full(error) => return Miss::Unsure(error),
-            FetchError::NoJson { host } => {
-                let message = format!("`{host}` answers with something that is not trust data");
-                (unreachable(message.clone()), Miss::Refused(TrustError::new(TrustCode::Invalid, message)))
+            FetchError::Status { host, status, rest, is_busy, is_first } => {
+                let error = NotaryError::Status { host, status, rest, is_busy };
+                if is_busy {
+                    return Miss::Unsure(error.into());
+                }
+                (error, if is_first && status >= 500 { Miss::NoAnswer } else { Miss::Unsure })
             }
-            FetchError::Net(error) => {
-                let message = error.to_string();
-                let code = match error {
-                    NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } => TrustCode::Unreachable,
-                    NetError::CaRefused { .. } => TrustCode::CaRefused,
-                    NetError::Stalled { .. } | NetError::Cut { .. } | NetError::Busy { .. } | NetError::Ours { .. } => {
-                        return Miss::Unsure(TrustError::new(TrustCode::Busy, message));
-                    }
-                    NetError::Unauthorized { .. } => return Miss::Unsure(TrustError::new(TrustCode::Unauthorized, message)),
-                    NetError::TooLarge { .. } | NetError::Bad(_) => {
-                        return Miss::Refused(TrustError::new(TrustCode::Invalid, message));
-                    }
-                };
-                let error = TrustError::new(code, message);
-                (error.clone(), Miss::NoAnswer(error))
-            }
+            FetchError::Broken(error) => (NotaryError::Broken(error), Miss::Unsure),
+            // A try that began late shows nothing by itself: whether the server is gone, the question about none tells.
+            FetchError::Slow(error) => (NotaryError::Slow(error), Miss::Unsure),
+            FetchError::NoJson { host } => (NotaryError::NoJson { host }, Miss::Refused),
+            FetchError::Net(error) => match error {
+                NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } | NetError::CaRefused { .. } => {
+                    (NotaryError::Net(error), Miss::NoAnswer)
+                }
+                NetError::Stalled { .. }
+                | NetError::Cut { .. }
+                | NetError::Busy { .. }
+                | NetError::Ours { .. }
+                | NetError::Unauthorized { .. } => return Miss::Unsure(NotaryError::Net(error).into()),
+                NetError::TooLarge { .. } | NetError::Bad(_) => return Miss::Refused(NotaryError::Net(error).into()),
+            },
         };
         if self.is_gone(session).await {
+            let error = match error {
+                slow @ (NotaryError::Slow(_) | NotaryError::NoJson { .. }) => NotaryError::Gone(Box::new(slow)),
+                error => error,
+            };
+            let error = TrustError::from(error);
             self.gone(&error, asked, now);
             return Miss::NoAnswer(error);
         }
-        otherwise
+        otherwise(error.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::TrustCode;
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_stays_away_is_asked_ever_more_seldom_and_soon_again_at_first() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::state::{Bad, StateDir};
+use super::format::Bad;
+use super::state::StateDir;
 use super::{CLOCK_STEP, Inner, Notary};
 use crate::image::Repository;
 use crate::trust::TrustCode;
@@ -105,7 +106,7 @@ impl Inner {
             Err(error) => Err(error.to_string()),
         };
         let damaged = known.as_ref().err().map(|why| (TrustCode::Misconfigured, why.clone()));
-        let refused = damaged.or(bad.map(|bad| (bad.error.code, bad.error.message)));
+        let refused = damaged.or(bad.map(|bad| (bad.error.code, bad.error.to_string())));
         let (code, fault) = refused.map(|(code, why)| (code.as_str(), why)).unzip();
         RepositoryStatus {
             repository: stored.repository.clone(),

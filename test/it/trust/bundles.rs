@@ -348,7 +348,7 @@ fn what_a_server_took_back_stays_so_when_bundles_follow_it() {
     let at = "2030-06-01T00:00:02Z".parse().unwrap();
     let message = import_at(folder.path(), &later.bundle(), at, |_| ()).unwrap_err();
     assert_eq!(message.code, TrustCode::Withdrawn);
-    assert!(message.message.contains("took `reg.example:5000/team/app` back at 2030-06-01"), "{message}");
+    assert!(message.to_string().contains("took `reg.example:5000/team/app` back at 2030-06-01"), "{message}");
     assert_eq!(code(&Client::importing(folder.path(), |_| ()).ask(Purpose::Run)), Some(TrustCode::Withdrawn));
     // A person may know, for this bundle; what is known otherwise counts on.
     let despite = |bundle: &[u8]| {
@@ -775,7 +775,7 @@ fn state_whose_checksum_fits_and_that_does_not_verify_is_refused_and_left_where_
             for purpose in [Purpose::Pull, Purpose::Run] {
                 let answer = client.ask(purpose);
                 assert_eq!(code(&answer), Some(TrustCode::Misconfigured), "{what}: {answer:?}");
-                assert!(answer.unwrap_err().message.contains("trust forget"), "{what}");
+                assert!(answer.unwrap_err().to_string().contains("trust forget"), "{what}");
             }
         }
         assert_eq!(std::fs::read(&path).unwrap(), state, "{what}");

@@ -198,7 +198,7 @@ fn large_repositories_stay_within_their_bound() {
                 Ok(_) => {}
                 Err(error) if matches!(error.code, TrustCode::Busy | TrustCode::Unreachable) => {
                     left.push(index);
-                    last = error.message;
+                    last = error.to_string();
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -221,4 +221,58 @@ fn large_repositories_stay_within_their_bound() {
     drop((child.stdin.take(), lines));
     let _ = child.wait();
     assert!(memory("VmHWM") - before <= PEAK && memory("VmRSS").saturating_sub(before) <= KEPT);
+}
+
+/// A change of one small file, in a repository of medium size that would be a large one if what was read from the disk for it counted
+/// twice.
+#[test]
+fn what_was_read_after_a_restart_does_not_count_again_when_something_changed() {
+    let (shared_files, large) = (files(2, 8000), name(1));
+    let mut repo = Repo::new(root_key(GUN));
+    repo.delegate("targets/releases", &[Key::ed25519()], &[""]);
+    let tags: serde_json::Map<_, _> = (0..4000).map(|tag| (format!("t{tag}"), target(&tag.to_string()))).collect();
+    repo.role("targets/releases")["targets"] = tags.into();
+    let mut publish = || {
+        for role in ["targets", "snapshot", "timestamp"] {
+            let version = repo.role(role)["version"].as_u64().unwrap();
+            repo.role(role)["version"] = json!(version + 1);
+        }
+        repo.publish()
+    };
+    let old = publish();
+    let bytes = old.values().map(Vec::len).max().unwrap();
+    assert!((300 << 10..450 << 10).contains(&bytes), "{bytes}");
+    let served = Arc::new(Mutex::new((old, Duration::ZERO)));
+    let shared = Arc::clone(&served);
+    let server = Server::start(move |seen| {
+        let (all, wait) = shared.lock().unwrap().clone();
+        let Some(raw) = shared_files.get(&seen.path) else { return file(&all, seen) };
+        std::thread::sleep(wait);
+        Reply::File(raw.to_vec())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |client: &Client, name: &str| {
+        let (notary, repository) = (client.notary.clone(), name.parse().unwrap());
+        let question = Question::AnyOf(vec![digest("7").parse().unwrap()]);
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        client.runtime.spawn(async move {
+            notary.vouch(&repository, &question, Asking { purpose: Purpose::Pull, now: now(), deadline: end }).await.unwrap()
+        })
+    };
+    let restarted = || Client::new(&server, folder.path(), |config| config.network_time = Duration::from_secs(20));
+    let client = restarted();
+    for name in [GUN, &large] {
+        let asked = ask(&client, name);
+        client.runtime.block_on(asked).unwrap();
+    }
+    drop(client);
+    *served.lock().unwrap() = (publish(), Duration::from_secs(4));
+    let client = restarted();
+    // The large one has the place of large ones while its server takes its time.
+    let slow = ask(&client, &large);
+    std::thread::sleep(Duration::from_secs(1));
+    let changed = ask(&client, GUN);
+    client.runtime.block_on(changed).unwrap();
+    assert!(!slow.is_finished(), "the changed one waited for the large one");
+    client.runtime.block_on(slow).unwrap();
 }

@@ -29,7 +29,7 @@ fn ends(repo: &Repo, rules: &str) -> Result<Vec<String>, (TrustCode, String)> {
             &question,
             Asking { purpose, now: now(), deadline },
         ));
-        answer.map(|vouch| vouch.signers().to_vec()).map_err(|error| (error.code, error.message))
+        answer.map(|vouch| vouch.signers().to_vec()).map_err(|error| (error.code, error.to_string()))
     };
     let questions = || [Question::Tag("1.0".parse().unwrap()), Question::AnyOf(vec![digest("one").parse().unwrap()])];
     let mut answers = Vec::new();

@@ -125,13 +125,13 @@ fn every_failure_says_which_it_was_and_what_to_do() {
             None,
             Files::new(),
             "no-trust-data",
-            "first check NOTARY on this host (img-authz settings); then ask the publisher to sign it",
+            "first check which server `notary` asks (img-authz settings); then ask the publisher to sign it",
         ),
         (None, unsigned(), "not-signed", "ask its publisher to sign this tag"),
         (None, broken(), "trust-invalid", "do not use this image"),
         (None, expired(), "trust-expired", "check this host's clock"),
         (Some(&new), old, "trust-rolled-back", "only if it was reinstalled: img-authz help trust-rolled-back"),
-        (Some(&new), Files::new(), "trust-withdrawn", "first check NOTARY on this host (img-authz settings)"),
+        (Some(&new), Files::new(), "trust-withdrawn", "first check which server `notary` asks (img-authz settings)"),
     ] {
         let place = Place::new();
         if let Some(earlier) = earlier {

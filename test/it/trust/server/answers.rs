@@ -239,7 +239,7 @@ fn a_server_that_wants_rest_gets_it_or_is_left_alone() {
         let (server, started) = (busy(status, "60"), Instant::now());
         let error = pull(&server, |_| ()).unwrap_err();
         assert_eq!(error.code, TrustCode::Busy);
-        assert!(error.message.contains(&format!("status {status}")) && error.message.contains("60s"), "{error}");
+        assert!(error.to_string().contains(&format!("status {status}")) && error.to_string().contains("60s"), "{error}");
         assert!(server.count() == 1 && started.elapsed() < Duration::from_secs(1));
         // A date, or nonsense, is no number of seconds: the usual wait.
         assert!(pull(&busy(status, "soon"), |_| ()).is_ok());

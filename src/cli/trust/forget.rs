@@ -1,0 +1,74 @@
+//! `trust forget`: what was known of a repository is set aside.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Stop, changed, reference, to_json, trail};
+use crate::clock;
+use crate::policy::Settings;
+use crate::setup;
+use crate::text::clean;
+use crate::trust::notary::Source;
+use crate::trust::{Verifier as _, VerifierName};
+
+#[derive(Args)]
+pub(super) struct Forget {
+    /// The repository; a tag is ignored
+    pub(super) reference: String,
+    /// Which Notary verifier of the policy file (default: the first)
+    #[arg(long, value_name = "NAME")]
+    pub(super) verifier: Option<VerifierName>,
+    /// Folder for verified trust data (default: the gate's)
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What was known of a repository is set aside; a gate that runs notices at its next check. What that was is printed, for the record.
+pub(super) async fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
+    let repository = reference(&arguments.reference)?.repository;
+    let trail = trail(arguments.state.as_deref(), settings)?;
+    let notary = setup::notary_of_folder(settings, arguments.verifier.as_ref(), arguments.state.as_deref(), Source::Import)?;
+    let known = notary.inspect(&repository, clock::now()).await;
+    let was_known = notary.forget(&repository).map_err(|error| Stop::of(&error, notary.name()))?;
+    if was_known {
+        trail.record("trust-forget", [changed(&repository, "what was known of its trust data is forgotten")]);
+    }
+    let root = known.as_ref().and_then(|known| known.view.roles.iter().find(|role| role.name == "root"));
+    let root = root.map(|root| json!({ "version": root.version, "keys": root.keys }));
+    let refused = known.as_ref().and_then(|known| known.refused.as_ref());
+    if arguments.json {
+        let what = json!({
+            "root": root,
+            "checked": known.as_ref().map(|known| known.view.checked),
+            "tags": known.as_ref().map(|known| known.view.tags.iter().map(|(tag, view)| (tag.clone(), view.digest.to_string())).collect::<std::collections::BTreeMap<_, _>>()),
+            "refused": refused,
+        });
+        return to_json(&json!({ "repository": repository, "forgotten": was_known, "what": what }));
+    }
+    if !was_known {
+        return Ok(format!("{repository}  nothing was known"));
+    }
+    let mut text =
+        format!("{repository}  forgotten; what the server answers next counts as the first time, unless a pin names its root");
+    match &known {
+        None => text.push_str("\nwhat was kept could not be read"),
+        Some(known) => {
+            for role in &known.view.roles {
+                text.push_str(&format!("\n{}  version {}  keys {}", role.name, role.version, role.keys.join(" ")));
+            }
+            for (tag, view) in &known.view.tags {
+                text.push_str(&format!("\ntag {}  {}", clean(tag), view.digest));
+            }
+            text.push_str(&format!("\nlast checked  {}", known.view.checked));
+        }
+    }
+    if let Some(refused) = refused {
+        text.push_str(&format!("\nwas refused  {}", clean(refused)));
+    }
+    Ok(text)
+}

@@ -1,0 +1,110 @@
+//! `trust import`: such a file is taken in.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Common, Stop, changed, to_json, trail, unread};
+use crate::clock;
+use crate::files::read_bytes;
+use crate::policy::Settings;
+use crate::setup;
+use crate::trust::TrustCode;
+use crate::trust::notary::{RequiredSigners, Withdrawal};
+
+/// Largest bundle taken in.
+const BUNDLE_BYTES: u64 = 256 << 20;
+
+#[derive(Args)]
+pub(super) struct Import {
+    /// The file
+    pub(super) file: PathBuf,
+    /// Take in what the server took back, too: the publisher says that he has signed again since
+    #[arg(long)]
+    pub(super) undo_withdrawal: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
+    let (notary, state) = arguments.common.notary_at(settings, RequiredSigners::default())?;
+    let elsewhere = (state != settings.state_dir().join(setup::TRUST)).then_some(state.as_path());
+    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            let (file, most) = (arguments.file.display(), BUNDLE_BYTES >> 20);
+            Stop::Unknown(format!("`{file}` is larger than {most} MiB; export fewer repositories at once"))
+        }
+        _ => unread(&arguments.file, &error),
+    })?;
+    let withdrawal = if arguments.undo_withdrawal { Withdrawal::Undone } else { Withdrawal::Stays };
+    let trail = trail(elsewhere, settings)?;
+    let done = notary
+        .import(&bundle, withdrawal, clock::now())
+        .await
+        .map_err(|error| Stop::with(error.code, format!("`{}`: {error}", arguments.file.display()), import_remedy(error.code)))?;
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for (repository, result) in done {
+        match result {
+            Ok(()) => taken.push(repository),
+            Err(error) => refused.push((repository, error)),
+        }
+    }
+    let how = format!("trust data taken in from `{}`", arguments.file.display());
+    trail.record("trust-import", taken.iter().map(|repository| changed(repository, &how)));
+    let is_whole = refused.is_empty();
+    let text = if arguments.common.json {
+        let refused: Vec<_> = refused
+            .into_iter()
+            .map(|(repository, error)| {
+                let (code, remedy) = (error.code.as_str(), import_remedy(error.code));
+                json!({ "repository": repository, "code": code, "message": error.to_string(), "remedy": remedy })
+            })
+            .collect();
+        to_json(&json!({ "repositories": taken, "refused": refused }))?
+    } else {
+        let taken = taken.iter().map(|repository| format!("{repository}  taken in"));
+        let refused = refused.iter().map(|(repository, error)| {
+            format!("{repository}  refused ({}): {error}; {}", error.code.as_str(), import_remedy(error.code))
+        });
+        // Where a folder was named, it was meant.
+        let apart = elsewhere.filter(|_| arguments.common.state.is_none());
+        let apart = apart.map(|state| {
+            format!("kept in `{}`, which the gate does not use: `--server` or `--pins` is not the gate's", state.display())
+        });
+        taken.chain(refused).chain(apart).collect::<Vec<_>>().join("\n")
+    };
+    if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
+}
+
+/// What to do about a bundle that is not taken in.
+const fn import_remedy(code: TrustCode) -> &'static str {
+    match code {
+        TrustCode::Expired | TrustCode::ImportExpired => {
+            "export it again where the server is reached, and check this host's clock"
+        }
+        TrustCode::RolledBack => {
+            "this host has seen newer trust data: export again where the server is reached; if that is refused too, ask the publisher"
+        }
+        TrustCode::Withdrawn => {
+            "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal"
+        }
+        TrustCode::RootNotTrusted => {
+            "export it again with a way to the server, so that the roots before it come along; else compare its root key with the publisher"
+        }
+        TrustCode::Invalid => "it was changed or cut on the way: carry it here again, or export it again",
+        TrustCode::Misconfigured => "see who may write the state folder",
+        // What only a server, a list or a registry answers.
+        TrustCode::Unreachable
+        | TrustCode::Busy
+        | TrustCode::CaRefused
+        | TrustCode::Unauthorized
+        | TrustCode::NoTrustData
+        | TrustCode::NotSigned
+        | TrustCode::SignerMissing
+        | TrustCode::NotListed
+        | TrustCode::AllowlistUnavailable
+        | TrustCode::NotInRegistry
+        | TrustCode::NotImported => "export it again",
+    }
+}
