@@ -149,7 +149,7 @@ impl<T: Body> File<T> {
         let envelope = document.value();
         exact(envelope, &["signed", "signatures"], of)?;
         let signed = envelope.member("signed").ok_or_else(|| of.invalid("`signed` is missing"))?;
-        let Value::Object(_) = signed else { return Err(of.invalid("`signed` is no object")) };
+        let Value::Object(_) = signed else { return Err(of.invalid("`signed` is not an object")) };
         exact(signed, T::MEMBERS, of)?;
         exact(signed, &["_type", "version", "expires"], of)?;
         let signatures = signatures(envelope, of, limits)?;
@@ -242,8 +242,8 @@ impl Meta {
             Some(Value::Text(text)) => STANDARD
                 .decode(text.as_bytes())
                 .map(Some)
-                .map_err(|_| of.invalid(format!("{algorithm} of `{name}` is no base64"))),
-            Some(_) => Err(of.invalid(format!("{algorithm} of `{name}` is no text"))),
+                .map_err(|_| of.invalid(format!("{algorithm} of `{name}` is not base64"))),
+            Some(_) => Err(of.invalid(format!("{algorithm} of `{name}` is not a text"))),
         };
         let malformed = |algorithm: &str| of.invalid(format!("{algorithm} of `{name}` is missing or malformed"));
         let sha256 = hash("sha256")?.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| malformed("sha256"))?;
@@ -270,7 +270,7 @@ impl Body for Root {
         let of = *of;
         match signed.member("consistent_snapshot") {
             None | Some(Value::Bool(_)) => {}
-            Some(_) => return Err(of.invalid("`consistent_snapshot` is no boolean")),
+            Some(_) => return Err(of.invalid("`consistent_snapshot` is not a boolean")),
         }
         let keys = keys(signed.member("keys"), of, limits)?;
         let Some(roles @ Value::Object(members)) = signed.member("roles") else {
@@ -341,12 +341,12 @@ impl Body for Targets {
                 targets.shrunk()
             }
             None => return Err(of.invalid("`targets` is missing")),
-            Some(_) => return Err(of.invalid("`targets` is no object")),
+            Some(_) => return Err(of.invalid("`targets` is not an object")),
         };
         let delegations = match signed.member("delegations") {
             None | Some(Value::Null) => Vec::new(),
             Some(value @ Value::Object(_)) => delegations(value, of, limits)?,
-            Some(_) => return Err(of.invalid("`delegations` is no object")),
+            Some(_) => return Err(of.invalid("`delegations` is not an object")),
         };
         Ok(Self { targets, delegations })
     }
@@ -369,16 +369,16 @@ impl Targets {
 /// The digest of a tag's entry. An entry without one makes that tag unusable, one of another shape the whole file
 /// (section 6).
 fn target(value: Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> {
-    let Value::Object(_) = value else { return Err(of.invalid("a target is no object")) };
+    let Value::Object(_) = value else { return Err(of.invalid("a target is not an object")) };
     exact(value, &["hashes", "length", "custom"], of)?;
     match value.member("length") {
         None | Some(Value::Integer(_)) => {}
-        Some(_) => return Err(of.invalid("`length` of a target is no integer")),
+        Some(_) => return Err(of.invalid("`length` of a target is not an integer")),
     }
     let hashes = match value.member("hashes") {
         None | Some(Value::Null) => return Ok(None),
         Some(hashes @ Value::Object(_)) => hashes,
-        Some(_) => return Err(of.invalid("`hashes` of a target is no object")),
+        Some(_) => return Err(of.invalid("`hashes` of a target is not an object")),
     };
     exact(hashes, &["sha256", "sha512"], of)?;
     let mut digest = None;
@@ -387,9 +387,9 @@ fn target(value: Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> {
             let bytes = match value {
                 Value::Null => continue,
                 Value::Text(text) => {
-                    STANDARD.decode(text.as_bytes()).map_err(|_| of.invalid("a hash of a target is no base64"))?
+                    STANDARD.decode(text.as_bytes()).map_err(|_| of.invalid("a hash of a target is not base64"))?
                 }
-                _ => return Err(of.invalid("a hash of a target is no text")),
+                _ => return Err(of.invalid("a hash of a target is not a text")),
             };
             if name == "sha256" {
                 digest = bytes.try_into().ok().map(Digest::from_bytes);
@@ -436,7 +436,7 @@ fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Ve
                         _ => None,
                     })
                     .collect();
-                paths.ok_or_else(|| of.invalid("a path of a delegation is no text"))?
+                paths.ok_or_else(|| of.invalid("a path of a delegation is not a text"))?
             }
             Some(_) => return Err(of.invalid("`paths` of a delegation is not a list")),
         };
@@ -457,7 +457,7 @@ fn keys(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<H
 
 /// Keys by id. A key that is not listed under its own id makes the file invalid.
 fn keys_of(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
-    let Some(Value::Object(members)) = value else { return Err(of.invalid("`keys` is no object")) };
+    let Some(Value::Object(members)) = value else { return Err(of.invalid("`keys` is not an object")) };
     if members.len() > limits.keys {
         return Err(of.invalid(format!("more than {} keys", limits.keys)));
     }
@@ -471,7 +471,7 @@ fn keys_of(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Resul
             return Err(of.invalid("a key's `private` is not null"));
         }
         let key = Key::read(kind, text(keyval, "public", of)?, limits)
-            .ok_or_else(|| of.invalid("a public key is no base64, or too long"))?;
+            .ok_or_else(|| of.invalid("a public key is not base64, or is too long"))?;
         if key.id != id {
             return Err(of.invalid("a key is listed under an id that is not its own"));
         }
@@ -492,7 +492,7 @@ fn signers(value: Value<'_>, keys: &HashMap<String, Arc<Key>>, of: RoleText<'_>,
     }
     let mut found = Vec::with_capacity(ids.len());
     for id in ids.iter() {
-        let Value::Text(id) = id else { return Err(of.invalid("a key id is no text")) };
+        let Value::Text(id) = id else { return Err(of.invalid("a key id is not a text")) };
         let key = keys.get(id).ok_or_else(|| of.invalid("a key id is defined nowhere"))?;
         found.push(Arc::clone(key));
     }
@@ -510,7 +510,7 @@ fn signatures(document: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<
         .iter()
         .map(|item| {
             exact(item, &["keyid", "method", "sig"], of)?;
-            let bytes = STANDARD.decode(text(item, "sig", of)?).map_err(|_| of.invalid("a signature is no base64"))?;
+            let bytes = STANDARD.decode(text(item, "sig", of)?).map_err(|_| of.invalid("a signature is not base64"))?;
             let method = text(item, "method", of)?.to_ascii_lowercase();
             Ok(Signature { key: text(item, "keyid", of)?.to_owned(), method, bytes })
         })
@@ -520,7 +520,7 @@ fn signatures(document: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<
 fn text<'v>(value: Value<'v>, name: &str, of: RoleText<'_>) -> Result<&'v str, Fault> {
     match value.member(name) {
         Some(Value::Text(text)) => Ok(text),
-        Some(_) => Err(of.invalid(format!("`{name}` is no text"))),
+        Some(_) => Err(of.invalid(format!("`{name}` is not a text"))),
         None => Err(of.invalid(format!("`{name}` is missing"))),
     }
 }
@@ -528,7 +528,7 @@ fn text<'v>(value: Value<'v>, name: &str, of: RoleText<'_>) -> Result<&'v str, F
 fn integer(value: Value<'_>, name: &str, of: RoleText<'_>) -> Result<u64, Fault> {
     match value.member(name) {
         Some(Value::Integer(number)) => u64::try_from(number).map_err(|_| of.invalid(format!("`{name}` is negative"))),
-        Some(_) => Err(of.invalid(format!("`{name}` is no integer"))),
+        Some(_) => Err(of.invalid(format!("`{name}` is not an integer"))),
         None => Err(of.invalid(format!("`{name}` is missing"))),
     }
 }

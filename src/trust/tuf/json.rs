@@ -377,7 +377,7 @@ impl Reader<'_> {
         let bare = digits.strip_prefix('-').unwrap_or(digits);
         let good = !bare.is_empty() && (bare == "0" || !bare.starts_with('0')) && digits != "-0";
         let number = digits.parse::<i64>().ok().filter(|number| good && number.abs() <= INTEGER_MOST);
-        number.map(Node::Integer).ok_or_else(|| self.fail("number is no integer below 2^53"))
+        number.map(Node::Integer).ok_or_else(|| self.fail("number is not an integer below 2^53"))
     }
 
     fn string(&mut self) -> Result<Span, JsonError> {

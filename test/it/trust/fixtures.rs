@@ -469,7 +469,7 @@ fn pins(all: &mut Cases) {
     pinned("pins-no-first-use", "trust on first use is off", json!({ "disable_tofu": true }), ROOT);
     pinned(
         "pins-prefix-without-star",
-        "which is no prefix",
+        "which is not a prefix",
         json!({ "disable_tofu": true, "certs": { "reg.example:5000/": [root.id] } }),
         ROOT,
     );
@@ -618,7 +618,7 @@ fn reading(all: &mut Cases) {
         let role = ["timestamp", "root", "snapshot", "targets", "targets/releases"][index % 5];
         all.docker(name, what, INVALID, move |repo| text(repo, role, edit));
     }
-    all.docker("reading-invalid-utf8", "a byte that is no text", INVALID, |repo| {
+    all.docker("reading-invalid-utf8", "a byte that is not text", INVALID, |repo| {
         repo.edit_bytes("targets", |mut raw| {
             let at = raw.windows(7).position(|window| window == b"Targets").unwrap();
             raw[at] = 0xff;
