@@ -30,8 +30,8 @@ use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal, Recorded};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
-use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Request, Verdict};
-use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
+use crate::policy::{self, AuditRule, Caller, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Request, Verdict};
+use crate::request::{Action, Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Purpose, Verifier};
 use crate::wire::{Answer, Call, CallError, NoEnd};
 
@@ -654,6 +654,20 @@ impl Gate {
         }
     }
 
+    /// Whether users have rights of their own.
+    fn has_users(&self) -> bool {
+        matches!(&**self.rules.load(), Rules::Good { policy: Policy { users: Some(_), .. }, .. })
+    }
+
+    /// Which group's rights decide for a caller, in words; `None` where nobody has rights of their own.
+    #[must_use]
+    pub fn rights_of(&self, caller: Caller<'_>) -> Option<String> {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.users.as_ref().map(|users| users.told(caller)),
+            Rules::Faulty { .. } => None,
+        }
+    }
+
     /// Whether refusals are carried out.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -729,6 +743,9 @@ impl Gate {
             entry.path = Entry::text(call.uri.split_once('?').map_or(call.uri.as_str(), |(path, _)| path));
             entry.action = intent.action();
             entry.image = Entry::text(&intent.subject());
+            if self.has_users() {
+                entry.right = Action::of(call).name();
+            }
         }
         if let Some(policy::ContainerFacts::Found { id, name, image_ref, .. }) = &facts.container {
             entry.container_id.clone_from(id);

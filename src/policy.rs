@@ -14,6 +14,7 @@ mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod users;
 mod variables;
 mod verdict;
 
@@ -25,13 +26,15 @@ pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, P
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
 pub use request::{Caller, Request};
-pub use rules::{FurtherRules, Rule};
+pub use rules::{FurtherRules, LIFTABLE, Rule};
 pub use scope::{Requirement, Scope};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings};
+pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::image::{Reference, Repository};
 use crate::request::HostAccess;
@@ -54,6 +57,8 @@ pub struct Policy {
     pub http2: Http2Rule,
     /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
     pub plugins: Vec<Reference>,
+    /// Who may do what; `None`: everybody everything, as far as the rest of the policy lets it pass.
+    pub users: Option<Arc<Users>>,
     /// Who can be asked, and what a yes of theirs binds.
     pub verifiers: BTreeMap<VerifierName, Binding>,
     /// The registries allowed, each with what it requires. Matched by exact host.
@@ -124,6 +129,7 @@ impl Policy {
             build: BuildRule::Deny,
             http2: Http2Rule::Open,
             plugins: Vec::new(),
+            users: None,
             verifiers: BTreeMap::new(),
             scopes: Vec::new(),
             rules: FurtherRules::default(),
