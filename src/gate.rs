@@ -16,6 +16,8 @@ mod pulls;
 mod response;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod users_tests;
 mod watchdog;
 
 use std::collections::HashSet;
