@@ -477,7 +477,7 @@ fn join(set: &mut Set, other: &Set) {
 mod tests {
     use super::*;
 
-    /// What Go makes of some thousand patterns (`test/oracle/patterns`).
+    /// What Go makes of some thousand patterns (`test/oracle/users`).
     const OF_GO: &str = include_str!("../../../test/fixtures/users/patterns.jsonl");
     /// What this gate does not read though Go does.
     const NOT_READ: [&str; 4] = [

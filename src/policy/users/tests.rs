@@ -378,6 +378,38 @@ fn a_faulty_line_opens_nothing_neither_itself_nor_what_follows() {
     assert_eq!(says(&users, Some("b\u{fffd}b"), STOP.0, STOP.1), "user-forbidden");
 }
 
+/// What Go makes of some thousand files (`test/oracle/users`).
+#[test]
+fn a_file_allows_nothing_that_it_does_not_allow_in_go_and_says_where_it_allows_less() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        file: String,
+        allows: Vec<Vec<bool>>,
+    }
+    let calls = [STOP, ("GET", "/images/json"), ("POST", "/images/load"), DISABLE, ("GET", "/plugins")]
+        .map(|(method, uri)| (method, uri));
+    let (mut alike, mut less, mut none) = (0, 0, 0);
+    for line in include_str!("../../../test/fixtures/users/files.jsonl").lines() {
+        let File { file, allows } = serde_json::from_str(line).unwrap();
+        let Ok((users, remarks)) = Users::of_broker_file("u", file.as_bytes()) else {
+            // A number that has no value: whom its line lists is not read on.
+            assert!(file.contains("1e999"), "{file}");
+            none += 1;
+            continue;
+        };
+        let is_told = remarks.iter().any(|remark| remark.message.ends_with("the line allows nothing"));
+        for (user, row) in [None, Some("bob"), Some("carol")].into_iter().zip(allows) {
+            for ((method, uri), there) in calls.into_iter().zip(row) {
+                let here = says(&users, user, method, uri) == "allow";
+                assert!(there || !here, "{user:?} {method} {uri}: allowed by\n{file}");
+                assert!(here || !there || is_told, "{user:?} {method} {uri}: refused by\n{file}");
+                if here == there { alike += 1 } else { less += 1 }
+            }
+        }
+    }
+    assert!(alike > 20 * less && less > 100 && none < 400, "{alike} {less} {none}");
+}
+
 #[test]
 fn what_a_brokers_file_seems_to_mean_is_told() {
     let (_, remarks) = broker(

@@ -1,5 +1,8 @@
-// Patterns of authz-broker's users file, made up and by hand, and what Go's regexp makes of each: one JSON object per line, the texts
-// first. Repeatable: one seed. From test/oracle: go run ./patterns > ../fixtures/users/patterns.jsonl
+// What Go makes of authz-broker's users file, as that broker reads it: of patterns (made up and by hand; the texts first), and of files.
+// One JSON object per line, the same at every run. From test/oracle:
+//
+//	go run ./users patterns > ../fixtures/users/patterns.jsonl
+//	go run ./users files > ../fixtures/users/files.jsonl
 package main
 
 import (
@@ -11,7 +14,7 @@ import (
 	"strings"
 )
 
-var texts = []string{
+var subjects = []string{
 	"", "container_create", "container_archive_extract", "image_build", "docker_ping", "images_load", "secret_update",
 	"a", "b", "aa", "ab", "aab", "k", "K", "s", "S", "_", "-", "0", "10", " ", "[", "]", "{", "}", "{,5}", "a{,5}", "a{01}", "a&&b", "~~", ".", "*", "^", "\\", "é", "x",
 }
@@ -42,7 +45,11 @@ func main() {
 	defer out.Flush()
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
-	encoder.Encode(texts)
+	if len(os.Args) > 1 && os.Args[1] == "files" {
+		files(encoder)
+		return
+	}
+	encoder.Encode(subjects)
 	seen := map[string]bool{}
 	put := func(pattern string) {
 		if seen[pattern] {
@@ -52,7 +59,7 @@ func main() {
 		l := line{Pattern: pattern, Fits: []int{}}
 		if compiled, err := regexp.Compile(pattern); err == nil {
 			l.Compiles = true
-			for i, text := range texts {
+			for i, text := range subjects {
 				if compiled.MatchString(text) {
 					l.Fits = append(l.Fits, i)
 				}
