@@ -18,6 +18,7 @@ mod settings;
 mod show;
 #[cfg(test)]
 mod tests;
+mod users;
 mod variables;
 mod verdict;
 
@@ -32,13 +33,15 @@ pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, Resolved, VerifierSettings};
-pub use rules::{FurtherRules, Rule};
+pub use rules::{FurtherRules, LIFTABLE, Rule};
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
+pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::image::{Host, Reference, Repository};
 use crate::request::HostAccess;
@@ -61,6 +64,8 @@ pub struct Policy {
     pub http2: Http2Rule,
     /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
     pub plugins: Vec<Reference>,
+    /// Who may do what; `None`: everybody everything, as far as the rest of the policy lets it pass.
+    pub users: Option<Arc<Users>>,
     /// Who can be asked, and what a yes of theirs binds.
     pub verifiers: BTreeMap<VerifierName, Binding>,
     /// Parts of the name space of images, each with what it requires. What lies in none is refused.
@@ -131,6 +136,7 @@ impl Policy {
             build: BuildRule::Deny,
             http2: Http2Rule::Open,
             plugins: Vec::new(),
+            users: None,
             verifiers: BTreeMap::new(),
             scopes: Scopes::default(),
             rules: FurtherRules::default(),

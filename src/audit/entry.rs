@@ -38,7 +38,7 @@ pub struct Entry {
     /// Number of the decision since the gate started, with the gate's start time: unique on this host.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub decision_id: String,
-    /// Client certificate's CN; empty on a unix socket.
+    /// Client certificate's CN; empty without one, and of one without a CN.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// HTTP method.
@@ -50,6 +50,9 @@ pub struct Entry {
     /// What the call would do (`pull`, `create`, `start` …).
     #[serde(skip_serializing_if = "str::is_empty")]
     pub action: &'static str,
+    /// What the call is called where users are given rights (`container_start` …), where they are.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub right: &'static str,
     /// The container, where one is known.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub container_id: String,
@@ -133,6 +136,7 @@ impl Entry {
             method: String::new(),
             path: String::new(),
             action: "",
+            right: "",
             container_id: String::new(),
             container_name: String::new(),
             container_image: String::new(),

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::{NO, UNKNOWN, YES, out};
 use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
-use crate::policy::{ContainerFacts, Facts, Grounds, Local, Mode, Permit, Reason, Verdict, quoted};
-use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction, Transport};
+use crate::policy::{Caller, ContainerFacts, Facts, Grounds, LOCAL, Local, Mode, Permit, Reason, Request, Verdict, quoted};
+use crate::request::{self, Create, Intent, Pull, Pulled, Start, StartAction, Transport};
 use crate::setup::{self, Alive, Place, View};
 use crate::trust::{Freshness, Question, Vouch};
 
@@ -27,6 +27,9 @@ pub(super) struct CheckArgs {
     /// What would be done with it
     #[arg(long, value_enum, default_value_t = Action::Create)]
     action: Action,
+    /// Who would do it: the CN of a client certificate; `local`: a client without one
+    #[arg(long, value_name = "NAME", default_value = LOCAL)]
+    user: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,6 +58,11 @@ pub(super) struct ExplainArgs {
 struct Report {
     action: &'static str,
     subject: String,
+    /// Who calls, and what the call is called where users are given rights; empty where they are not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    caller: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    right: &'static str,
     /// By which settings it was judged, and whose they are.
     settings: String,
     steps: Vec<String>,
@@ -65,16 +73,36 @@ struct Report {
 }
 
 pub(super) fn check(arguments: &CheckArgs, place: &Place) -> ExitCode {
-    finish(intent_of(arguments).and_then(|intent| judge(&intent, place)), arguments.json)
+    let caller = match arguments.user.as_str() {
+        LOCAL => Caller::Local,
+        "" => Caller::Nameless,
+        name => Caller::Named(name),
+    };
+    let report = intent_of(arguments).and_then(|intent| judge(&Request::by(caller, arguments.action.right(), &intent), place));
+    finish(report, arguments.json)
+}
+
+impl Action {
+    /// What the call is called where users are given rights.
+    fn right(self) -> request::Action {
+        let name = match self {
+            Self::Pull => "image_create",
+            Self::Create => "container_create",
+            Self::Start => "container_start",
+        };
+        request::Action::named(name).unwrap_or(request::Action::UNKNOWN)
+    }
 }
 
 pub(super) fn explain(arguments: &ExplainArgs, place: &Place) -> ExitCode {
     let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted, Transport::Http1) {
         // A post does not say over which HTTP the call came; over HTTP/1, it is taken.
-        Ok((_, intent)) => judge(&intent, place),
+        Ok((call, intent)) => judge(&Request::of(&call, &intent), place),
         Err(error) => Ok(Report {
             action: "unreadable",
             subject: String::new(),
+            caller: String::new(),
+            right: "",
             settings: "no settings matter to that".to_owned(),
             steps: Vec::new(),
             allow: false,
@@ -111,8 +139,8 @@ fn intent_of(arguments: &CheckArgs) -> Result<Intent, String> {
 pub(super) fn refusal(image: &str, place: &Place) -> Option<String> {
     let is_id = matches!(ImageName::parse(image), Ok(ImageName::Id(_) | ImageName::IdPrefix(_)));
     let action = if is_id { Action::Create } else { Action::Pull };
-    let intent = intent_of(&CheckArgs { reference: image.to_owned(), action, json: false }).ok()?;
-    let report = judge(&intent, place).ok()?;
+    let intent = intent_of(&CheckArgs { reference: image.to_owned(), action, user: LOCAL.to_owned(), json: false }).ok()?;
+    let report = judge(&Request::by_gate(&intent), place).ok()?;
     (!report.allow).then_some(report.message)
 }
 
@@ -129,14 +157,15 @@ fn read(file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
     if read > POST_BYTES { Err(format!("larger than {POST_BYTES} bytes")) } else { Ok(bytes) }
 }
 
-fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
+fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
+    let intent = request.intent;
     if place.basis.is_err() {
         return Err(place.told());
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
     let gate = setup::asking(place, runtime.handle().clone())?;
-    let Judgement { facts, verdict } = runtime.block_on(gate.judge(intent));
+    let Judgement { facts, verdict } = runtime.block_on(gate.judge_request(request));
     let (allow, code, message) = match &verdict {
         Verdict::Allow(permit) => (true, "", allowed(permit)),
         Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
@@ -148,13 +177,29 @@ fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
         }
     };
     let mut steps = steps(&facts);
+    let rights = gate.rights_of(request.caller);
+    if let Some(rights) = &rights {
+        steps.insert(0, format!("users: {} asks for {}; {rights}", named(request.caller), request.action.name()));
+    }
+    let (caller, right) = rights.map(|_| (named(request.caller), request.action.name())).unwrap_or_default();
     if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }
     if gate.mode() == Mode::Permissive {
         steps.push("MODE is permissive: whatever is refused is recorded, and passes".to_owned());
     }
-    Ok(Report { action: intent.action(), subject: intent.subject(), settings: place.told(), steps, allow, code, message })
+    let (action, subject, settings) = (intent.action(), intent.subject(), place.told());
+    Ok(Report { action, subject, caller, right, settings, steps, allow, code, message })
+}
+
+/// Who calls, in words.
+fn named(caller: Caller<'_>) -> String {
+    match caller {
+        Caller::Gate => "the gate".to_owned(),
+        Caller::Local => format!("{LOCAL} (no certificate)"),
+        Caller::Named(name) => quoted(name),
+        Caller::Nameless => "a certificate without a CN".to_owned(),
+    }
 }
 
 /// Why it is allowed.

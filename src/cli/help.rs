@@ -16,10 +16,11 @@ const DOCUMENTS: [(&str, &str, &str); 3] = [
 ];
 
 /// Documents that sections refer to as a whole.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("recovery", include_str!("../../docs/recovery.md")),
     ("postures", include_str!("../../docs/postures.md")),
     ("audit-log", include_str!("../../docs/audit-log.md")),
+    ("policy-users", include_str!("../../docs/policy-users.md")),
     ("clients", include_str!("../../docs/clients.md")),
 ];
 

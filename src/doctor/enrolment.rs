@@ -276,7 +276,14 @@ fn read(started: &Started) -> Asked {
 fn is_ours(code: &str) -> bool {
     matches!(
         code,
-        "container-unknown" | "engine-unreachable" | "setting-fault" | "deadline" | "overloaded" | "internal" | "start-with-body"
+        "container-unknown"
+            | "user-forbidden"
+            | "engine-unreachable"
+            | "setting-fault"
+            | "deadline"
+            | "overloaded"
+            | "internal"
+            | "start-with-body"
     )
 }
 

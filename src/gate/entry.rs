@@ -8,7 +8,7 @@ use super::{Gate, identity};
 use crate::audit::{Entry, Event, Recorded};
 use crate::engine::PROBE_HEADER;
 use crate::policy::{self, Facts, Grounds, Reason, Verdict};
-use crate::request::Intent;
+use crate::request::{Action, Intent};
 use crate::wire::Call;
 
 impl Gate {
@@ -52,6 +52,9 @@ impl Gate {
             entry.path = Entry::text(call.uri.split_once('?').map_or(call.uri.as_str(), |(path, _)| path));
             entry.action = intent.action();
             entry.image = Entry::text(&intent.subject());
+            if self.rules.load().has_users() {
+                entry.right = Action::of(call).name();
+            }
         }
         if let Some(policy::ContainerFacts::Found { id, name, image_ref, .. }) = &facts.container {
             entry.container_id.clone_from(id);

@@ -41,6 +41,14 @@ impl Rules {
         }
     }
 
+    /// Whether users have rights of their own.
+    pub(super) const fn has_users(&self) -> bool {
+        match self {
+            Self::Good { policy, .. } => policy.users.is_some(),
+            Self::Faulty { .. } => false,
+        }
+    }
+
     /// What becomes of a call that cannot be recorded.
     pub(super) const fn audit(&self) -> AuditRule {
         match self {

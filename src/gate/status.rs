@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{Gate, Rules};
 use crate::engine::EngineError;
+use crate::policy::Caller;
 
 impl Gate {
     /// Notes whether the settings as they are now are in force, or earlier or no good ones.
@@ -31,6 +32,15 @@ impl Gate {
         };
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
         self.metrics.text(self.journal.lost(), figures.as_ref())
+    }
+
+    /// Which group's rights decide for a caller, in words; `None` where nobody has rights of their own.
+    #[must_use]
+    pub fn rights_of(&self, caller: Caller<'_>) -> Option<String> {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.users.as_ref().map(|users| users.told(caller)),
+            Rules::Faulty { .. } => None,
+        }
     }
 
     /// Asks the engine for its version.

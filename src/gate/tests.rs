@@ -15,3 +15,4 @@ mod rules;
 mod services;
 mod starts;
 mod support;
+mod users;

@@ -42,6 +42,7 @@ codes! {
     BuildDenied = "build-denied",
     PostureForbids = "posture-forbids",
     HostAccess = "host-access",
+    UserForbidden = "user-forbidden",
     PluginNeedsDigest = "plugin-needs-digest",
     PluginUnapproved = "plugin-unapproved",
     PluginBusy = "plugin-busy",

@@ -2,7 +2,7 @@
 
 use super::approve::{approve_all, of_id};
 use super::rules::{self, is_allowed_by_setting};
-use super::{Approval, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Verdict};
+use super::{Approval, BuildRule, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Verdict};
 use crate::request::{Intent, PluginCall, PluginChange, Service};
 
 /// The decision. Total: whatever is not allowed by a line of this file is refused. `facts` are what [`super::needs()`] asks for;
@@ -16,9 +16,9 @@ pub fn decide(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Verdict 
 }
 
 fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grounds, Reason> {
-    let forbidden = rules::of(policy).find_map(|rule| rule.forbids(policy, request));
+    let forbidden = rules::binding(policy, request).find_map(|rule| rule.forbids(policy, request));
     let unsure = || facts.unknown.clone();
-    let refused = || rules::of(policy).find_map(|rule| rule.refuses(policy, request, facts));
+    let refused = || rules::binding(policy, request).find_map(|rule| rule.refuses(policy, request, facts));
     if let Some(reason) = forbidden.or_else(unsure).or_else(refused) {
         return Err(reason);
     }
@@ -41,6 +41,9 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
                 ..
             },
         ) => Ok(Grounds::NoImage),
+        Intent::Build(_) if policy.build == BuildRule::Deny || policy.posture == Posture::Lockdown => {
+            Ok(Grounds::Setting("the user's group is exempt from the rule `build`"))
+        }
         Intent::Build(_) => Ok(Grounds::Setting("BUILD=allow")),
         Intent::Plugin(PluginCall::Change { change: PluginChange::Enable, .. }) => match &facts.plugin {
             Some(found) if found.is_known => Ok(Grounds::NoImage),
@@ -118,7 +121,7 @@ fn of_fault(reason: Reason, fault: &str) -> Reason {
 fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason> {
     let closed = Policy::closed(posture);
     let request = Request::by_gate(intent);
-    let forbidden = rules::of(&closed).find_map(|rule| rule.forbids(&closed, &request));
+    let forbidden = rules::binding(&closed, &request).find_map(|rule| rule.forbids(&closed, &request));
     // Whether a plugin is the gate itself is not known: none is changed. Of the others nothing has to be found out.
-    forbidden.or_else(|| rules::of(&closed).find_map(|rule| rule.refuses(&closed, &request, &Facts::default())))
+    forbidden.or_else(|| rules::binding(&closed, &request).find_map(|rule| rule.refuses(&closed, &request, &Facts::default())))
 }

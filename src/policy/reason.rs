@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Code, Posture};
+use super::{Code, Forbidden, Posture};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::request::Unreadable;
 use crate::text::{fit, shortened};
@@ -17,6 +17,8 @@ const QUOTE_CHARS: usize = 80;
 const ID_CHARS: usize = 20;
 /// The registry of a name without a host.
 const DOCKER_HUB: &str = "docker.io";
+/// Most of a user's or a group's name that is shown, so that both fit.
+const BY_CHARS: usize = 50;
 /// Longest evidence; shorter where the remedy is long, which always fits.
 const EVIDENCE_CHARS: usize = 165;
 
@@ -116,6 +118,15 @@ pub enum Reason {
         access: &'static str,
         /// What opens it.
         what: String,
+    },
+    /// What the caller has no right to.
+    UserForbidden {
+        /// The CN of the caller's certificate; `None` without one, or without a name.
+        user: Option<String>,
+        /// What the call is called where users are given rights.
+        action: &'static str,
+        /// Why not.
+        why: Forbidden,
     },
     /// A plugin by a name that may move.
     PluginNeedsDigest {
@@ -230,6 +241,7 @@ impl Reason {
             Self::BuildDenied { .. } => Code::BuildDenied.as_str(),
             Self::PostureForbids { .. } | Self::FaultForbids { .. } => Code::PostureForbids.as_str(),
             Self::HostAccess { .. } => Code::HostAccess.as_str(),
+            Self::UserForbidden { .. } => Code::UserForbidden.as_str(),
             Self::PluginNeedsDigest { .. } => Code::PluginNeedsDigest.as_str(),
             Self::PluginUnapproved { .. } => Code::PluginUnapproved.as_str(),
             Self::PluginBusy => Code::PluginBusy.as_str(),
@@ -294,6 +306,7 @@ impl Reason {
             // Some ways to the host are no more than their name.
             Self::HostAccess { access, what } if access == what => format!("{} gives access to the host", quoted(access)),
             Self::HostAccess { access, what } => format!("{access} {} gives access to the host", quoted(what)),
+            Self::UserForbidden { user, action, why } => unentitled(user.as_deref(), action, why),
             Self::PluginNeedsDigest { remote } => {
                 format!("plugin {} is named by a tag, which can move", quoted(&remote.to_string()))
             }
@@ -370,6 +383,11 @@ impl Reason {
             }
             Self::PostureForbids { .. } => "ask this host's administrator, who can do it while the gate is switched off",
             Self::HostAccess { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS",
+            Self::UserForbidden { why: Forbidden::Nameless, .. } => "use a client certificate that has a CN",
+            Self::UserForbidden { why: Forbidden::Faulty { .. }, .. } => {
+                "this host's administrator corrects that line (img-authz help user-forbidden)"
+            }
+            Self::UserForbidden { .. } => "ask this host's administrator for this right (img-authz help user-forbidden)",
             Self::PluginNeedsDigest { .. } => "use NAME@sha256:DIGEST of an approved plugin",
             Self::PluginUnapproved { .. } => {
                 "install a signed plugin by NAME@sha256:DIGEST, or ask this host's administrator to add this digest to ALLOW_PLUGINS"
@@ -441,6 +459,28 @@ impl Reason {
         let room = MESSAGE_CHARS.saturating_sub(code.len() + remedy.chars().count() + ": ; ".len());
         let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), room.min(EVIDENCE_CHARS)));
         shortened(&line, MESSAGE_CHARS)
+    }
+}
+
+/// Who may not do what, and by which group.
+fn unentitled(user: Option<&str>, action: &str, why: &Forbidden) -> String {
+    let who =
+        user.map_or("a client without a certificate".to_owned(), |user| format!("user {}", quoted(&shortened(user, BY_CHARS))));
+    let by = |by: &str| quoted(&shortened(by, BY_CHARS));
+    match why {
+        Forbidden::NotListed => format!("no group of users lists {who}, who asks for {action}"),
+        Forbidden::Nameless => format!("the client's certificate has no CN, or one that is not text, and asks for {action}"),
+        Forbidden::Action { by: group } => format!("{who} has no right to {action}, by {}", by(group)),
+        Forbidden::ReadOnly { by: group } => format!("{who} may only read, and {action} does more, by {}", by(group)),
+        Forbidden::Faulty { by: group, fault } => {
+            format!("{who} has no right to {action}, because {} is faulty: {}", by(group), clean(fault))
+        }
+        Forbidden::Scope { scope: Some(scope), by: group } => {
+            format!("{who} has no right to images of scope {}, by {}", by(scope), by(group))
+        }
+        Forbidden::Scope { scope: None, by: group } => {
+            format!("{who} has no right to images of a scope without a name, by {}", by(group))
+        }
     }
 }
 

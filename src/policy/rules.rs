@@ -7,6 +7,7 @@ mod malformed;
 mod pinning;
 mod plugins;
 mod registry;
+mod users;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ pub trait Rule: fmt::Debug + Send + Sync {
 }
 
 /// The rules that every gate has, in the order in which they are asked: of several that refuse a call, the first says why.
-pub(super) const BUILT_IN: [&dyn Rule; 7] = [
+pub(super) const BUILT_IN: [&dyn Rule; 8] = [
+    &users::UserRights,
     &malformed::Malformed,
     &pinning::Pinning,
     &host_access::HostAccessRules,
@@ -61,7 +63,12 @@ impl PartialEq for FurtherRules {
 
 impl Eq for FurtherRules {}
 
-/// All rules of a policy.
-pub(super) fn of(policy: &Policy) -> impl Iterator<Item = &dyn Rule> {
-    BUILT_IN.into_iter().chain(policy.rules.0.iter().map(|rule| &**rule))
+/// The built-in rules from which users may be exempt. The others say what cannot be read or judged, or keep the gate in its place.
+pub const LIFTABLE: [&str; 3] = ["host-access", "ingest", "build"];
+
+/// The rules of a policy that bind who asks.
+pub(super) fn binding<'p>(policy: &'p Policy, request: &Request<'p>) -> impl Iterator<Item = &'p dyn Rule> {
+    let exempt_from = policy.users.as_ref().map_or(&[][..], |users| users.exempt_from(request.caller));
+    let binds = move |rule: &&dyn Rule| !exempt_from.iter().any(|id| id == rule.id());
+    BUILT_IN.into_iter().chain(policy.rules.0.iter().map(|rule| &**rule)).filter(binds)
 }

@@ -17,10 +17,12 @@ pub struct Action(usize);
 enum Word {
     /// It has.
     Broker,
-    /// It has not, or takes it for another method: for it the action is the empty text.
+    /// It has the name, for another method: for it the action of this one is the empty text.
+    Elsewhere,
+    /// It has not: for it the action is the empty text.
     None,
 }
-use Word::{Broker, None as Wordless};
+use Word::{Broker, Elsewhere, None as Wordless};
 
 /// Method, route, name, and whether that is authz-broker's word for it. In a route `:` is one part, `*` any number, at least one.
 type Row = (&'static str, &'static str, &'static str, Word);
@@ -31,13 +33,14 @@ const UNKNOWN: &str = "unknown";
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("", "", UNKNOWN, Wordless),
+    ("GET", "", UNKNOWN, Wordless),
     ("GET", "/_ping", "docker_ping", Broker),
-    ("HEAD", "/_ping", "docker_ping", Wordless),
+    ("HEAD", "/_ping", "docker_ping", Elsewhere),
     ("GET", "/version", "docker_version", Broker),
     ("GET", "/info", "docker_info", Broker),
     ("POST", "/auth", "docker_auth", Broker),
     // POST in its table, which no client sends.
-    ("GET", "/events", "docker_events", Wordless),
+    ("GET", "/events", "docker_events", Elsewhere),
     ("GET", "/system/df", "docker_df", Wordless),
     ("GET", "/debug/vars", "docker_debug", Wordless),
     ("GET", "/debug/pprof/", "docker_debug", Wordless),
@@ -72,7 +75,7 @@ const ROWS: &[Row] = &[
     ("GET", "/containers/*/stats", "container_stats", Broker),
     ("GET", "/containers/*/changes", "container_changes", Broker),
     // POST in its table, too.
-    ("GET", "/containers/*/export", "container_export", Wordless),
+    ("GET", "/containers/*/export", "container_export", Elsewhere),
     ("GET", "/containers/*/archive", "container_archive", Broker),
     ("HEAD", "/containers/*/archive", "container_archive_info", Broker),
     ("PUT", "/containers/*/archive", "container_archive_extract", Broker),
@@ -163,6 +166,8 @@ const ROWS: &[Row] = &[
 impl Action {
     /// Of what no supported engine has, and of calls whose address cannot be read.
     pub const UNKNOWN: Self = Self(0);
+    /// The same, of a GET: a newer engine may have it.
+    const UNKNOWN_READ: Self = Self(1);
     /// How many there are: [`Action::index`] is below it.
     pub const COUNT: usize = ROWS.len();
 
@@ -176,7 +181,7 @@ impl Action {
     pub(super) fn at(method: &str, path: &str) -> Self {
         let path = without_version(path);
         let found = ROWS.iter().position(|(of, route, _, _)| *of == method && is_at(route, path));
-        found.map_or(Self::UNKNOWN, Self)
+        found.map_or(if method == "GET" { Self::UNKNOWN_READ } else { Self::UNKNOWN }, Self)
     }
 
     /// Each there is. Several may have one name.
@@ -201,14 +206,32 @@ impl Action {
     pub fn broker_word(self) -> &'static str {
         match self.row() {
             (_, _, name, Word::Broker) => name,
-            (_, _, _, Word::None) => "",
+            (_, _, _, Word::Elsewhere | Word::None) => "",
         }
     }
 
-    /// The method of its calls; empty of unknown ones.
+    /// Whether authz-broker has its name, of whatever method.
+    #[must_use]
+    pub fn has_broker_name(self) -> bool {
+        self.row().3 != Word::None
+    }
+
+    /// The method of its calls; empty of unknown ones that are not GET.
     #[must_use]
     pub fn method(self) -> &'static str {
         self.row().0
+    }
+
+    /// Whether it only reads. A websocket drives a container, though a GET opens it.
+    #[must_use]
+    pub fn reads(self) -> bool {
+        matches!(self.method(), "GET" | "HEAD" | "OPTIONS") && self.name() != "container_attach_websocket"
+    }
+
+    /// Whether no supported engine has it.
+    #[must_use]
+    pub fn is_unknown(self) -> bool {
+        self == Self::UNKNOWN || self == Self::UNKNOWN_READ
     }
 
     /// Its number among all.
@@ -277,13 +300,14 @@ mod tests {
             assert!(words.contains(name) || word.is_empty(), "{name}");
         }
         // Of two words its table has a method that no client sends.
+        assert!(Action::all().all(|action| action.has_broker_name() == words.contains(action.name())));
         let said: BTreeSet<&str> = Action::all().map(Action::broker_word).filter(|word| !word.is_empty()).collect();
         assert_eq!(words.difference(&said).copied().collect::<Vec<_>>(), ["container_export", "docker_events"]);
     }
 
     #[test]
     fn every_route_finds_its_own_row_under_every_version() {
-        for action in Action::all().skip(1) {
+        for action in Action::all().filter(|action| !action.is_unknown()) {
             let (method, route, name, _) = action.row();
             let route = route.replace('*', "a/b").replace(':', "c");
             for uri in
@@ -330,6 +354,21 @@ mod tests {
         ] {
             let action = at(method, uri);
             assert_eq!((action.name(), action.broker_word()), (name, word), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_reads_does_not_drive_a_container() {
+        for (method, uri, reads) in [
+            ("GET", "/containers/json", true),
+            ("HEAD", "/containers/c/archive", true),
+            ("GET", "/containers/c/attach/ws", false),
+            ("POST", "/containers/c/wait", false),
+            ("GET", "/what/is/new", true),
+            ("POST", "/what/is/new", false),
+            ("HEAD", "/what/is/new", false),
+        ] {
+            assert_eq!(at(method, uri).reads(), reads, "{method} {uri}");
         }
     }
 

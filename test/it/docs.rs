@@ -6,6 +6,7 @@ use img_authz::policy::{Code, MESSAGE_CHARS, VARIABLE_TABLE, VARIABLES};
 use img_authz::trust::{TrustCode, VerifierName, allowlist, notary, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
+const USERS: &str = include_str!("../../docs/policy-users.md");
 const ENTRY: &str = include_str!("../../src/audit/entry.rs");
 const METRICS: &str = include_str!("../../src/gate/metrics.rs");
 const DESCRIBE: &str = include_str!("../../src/request/describe.rs");
@@ -124,6 +125,16 @@ fn documents_that_are_compiled_in_are_there_where_the_plugin_is_built() {
     assert!(include_str!("../../src/cli/help.rs").contains("include_str!(\"../../docs/"));
     assert!(include_str!("../../.dockerignore").lines().any(|line| line == "!docs"));
     assert!(include_str!("../../Dockerfile").contains("\nCOPY docs docs\nCOPY src src\n"));
+}
+
+#[test]
+fn every_action_that_users_may_have_is_explained() {
+    for action in img_authz::request::Action::all() {
+        assert!(USERS.contains(&format!("\n| `{}` | ", action.name())), "docs/policy-users.md: {}", action.name());
+    }
+    for rule in img_authz::policy::LIFTABLE {
+        assert!(USERS.contains(&format!("`{rule}`")), "docs/policy-users.md: {rule}");
+    }
 }
 
 #[test]
