@@ -50,15 +50,19 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
             Some(found) if is_allowed_by_setting(policy, found) => Ok(Grounds::Setting("ALLOW_PLUGINS")),
             Some(_) | None => Err(Reason::Internal),
         },
-        Intent::Pull(_) | Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => approved(policy, facts, 1),
-        Intent::Create(_) | Intent::Service(Service::Spec { .. }) => approved(policy, facts, 1 + intent.named().mounts.len()),
+        Intent::Pull(_) | Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => {
+            approved(policy, request, facts, 1)
+        }
+        Intent::Create(_) | Intent::Service(Service::Spec { .. }) => {
+            approved(policy, request, facts, 1 + intent.named().mounts.len())
+        }
         Intent::Service(Service::Rollback { .. }) => match &facts.service {
-            Some(ServiceFacts::Previous { images }) => approved(policy, facts, images.len()),
+            Some(ServiceFacts::Previous { images }) => approved(policy, request, facts, images.len()),
             Some(ServiceFacts::Missing) | None => Err(Reason::Internal),
         },
         Intent::Start(start) => match &facts.container {
             Some(ContainerFacts::Found { image: Some(_), image_mounts, .. }) => {
-                approved(policy, facts, 1 + image_mounts.len()).map_err(|reason| of_id(&start.container, reason))
+                approved(policy, request, facts, 1 + image_mounts.len()).map_err(|reason| of_id(&start.container, reason))
             }
             Some(ContainerFacts::Found { image: None, .. } | ContainerFacts::Missing) | None => Err(Reason::Internal),
         },
@@ -67,8 +71,17 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
     }
 }
 
-fn approved(policy: &Policy, facts: &Facts, due: usize) -> Result<Grounds, Reason> {
+fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize) -> Result<Grounds, Reason> {
     let approvals: Vec<Approval> = approve_all(policy, &facts.images, due)?;
+    if let Some(users) = &policy.users {
+        let of = |approval: &Approval| {
+            let scope = policy.scope(&approval.repository).and_then(|scope| scope.name.as_deref());
+            users.scope_refusal(request, scope)
+        };
+        if let Some(reason) = approvals.iter().find_map(of) {
+            return Err(reason);
+        }
+    }
     Ok(Grounds::Content(approvals))
 }
 

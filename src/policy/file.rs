@@ -2,11 +2,13 @@
 
 mod scopes;
 mod table;
+mod users;
 mod verifiers;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -15,6 +17,7 @@ use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
 use super::resolved::{Resolved, VerifierSettings, plugin};
 use super::scope::{Scope, Scopes};
+use super::users::Users;
 use super::{BuildRule, Mode, Policy, Posture};
 use crate::image::Reference;
 use crate::trust::VerifierName;
@@ -62,6 +65,7 @@ struct Gathered {
     build: Option<BuildRule>,
     host_access: Vec<HostAccessRule>,
     plugins: Vec<Reference>,
+    users: Option<users::Written>,
 }
 
 impl PolicyFile {
@@ -100,8 +104,19 @@ impl PolicyFile {
             faults.extend(source.into_faults());
         }
         let mut warnings = Vec::new();
+        let users = match gathered.users.take() {
+            Some(users::Written::Groups(groups)) => match users::resolve(groups, &gathered.scopes, &mut warnings) {
+                Ok(users) => Some(Ok(users)),
+                Err(found) => {
+                    faults.extend(found);
+                    None
+                }
+            },
+            Some(users::Written::File(path)) => Some(Err(path)),
+            None => None,
+        };
         faults.extend(scopes::check(&gathered.scopes, &gathered.verifiers, &mut warnings));
-        let resolved = if faults.is_empty() { gathered.resolve(base) } else { Err(faults) };
+        let resolved = if faults.is_empty() { gathered.resolve(base, users) } else { Err(faults) };
         Read { resolved, warnings }
     }
 
@@ -149,7 +164,7 @@ impl Gathered {
         if is_first {
             self.gather_once(&top);
         } else {
-            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment"] {
+            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "users"] {
                 if let Some(value) = top.get(key) {
                     value.fault("is said for the whole host: it belongs into policy.toml");
                 }
@@ -172,9 +187,11 @@ impl Gathered {
         if let Some(environment) = top.get("environment") {
             environment.text();
         }
+        self.users = top.get("users").and_then(|value| value.section()).and_then(users::read);
     }
 
-    fn resolve(self, base: Policy) -> Result<Resolved, Vec<PolicyFault>> {
+    /// `users`: the groups, or the file that says who may do what.
+    fn resolve(self, base: Policy, users: Option<Result<Users, PathBuf>>) -> Result<Resolved, Vec<PolicyFault>> {
         let verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
         let policy = Policy {
             mode: self.mode.unwrap_or(Mode::Enforce),
@@ -184,6 +201,7 @@ impl Gathered {
             plugins: self.plugins,
             verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect(),
             scopes: Scopes::new(self.scopes),
+            users: users.as_ref().and_then(|users| users.as_ref().ok()).map(|users| Arc::new(users.clone())),
             ..base
         };
         if policy.posture == Posture::Lockdown
@@ -200,7 +218,7 @@ impl Gathered {
                 None => fault,
             }]);
         }
-        Ok(Resolved { policy, verifiers })
+        Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err) })
     }
 }
 

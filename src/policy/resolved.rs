@@ -25,6 +25,8 @@ pub struct Resolved {
     pub policy: Policy,
     /// Each verifier that it names.
     pub verifiers: BTreeMap<VerifierName, VerifierSettings>,
+    /// The file of authz-broker that says who may do what; its content is not in the policy yet.
+    pub users_file: Option<PathBuf>,
 }
 
 /// What a verifier is made of.

@@ -121,8 +121,10 @@ fn text_of(key: &str, given: &Given, last: &mut LastGood) -> Result<String, Vec<
         Given::File(path) => {
             let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
             let now = read_owned(path, CONFIG_BYTES).map(|text| Texts(vec![(path.clone(), text)])).map_err(|error| told(&error));
-            let text = |texts: &Texts| texts.0.first().map(|(_, text)| text.clone()).ok_or_else(|| told(&"it was never read"));
-            last.make(key, now, std::slice::from_ref(path), text).map_err(|why| fault(key.to_owned(), why))
+            // That of another file is not this one's.
+            let of_it = |texts: &Texts| texts.0.iter().find(|(kept, _)| kept == path).map(|(_, text)| text.clone());
+            let text = |texts: &Texts| of_it(texts).ok_or_else(|| told(&"it was never read"));
+            last.make_of_named(key, now, std::slice::from_ref(path), text).map_err(|why| fault(key.to_owned(), why))
         }
     }
 }

@@ -103,8 +103,23 @@ impl LastGood {
         self.faults.clear();
     }
 
-    /// What `make` makes of the files as they are now; where that fails, of what they held when it last worked.
+    /// What `make` makes of the files as they are now; where that fails, of what they held when it last worked. Those that are gone
+    /// count no more.
     pub(crate) fn make<T>(
+        &mut self,
+        what: &str,
+        now: Result<Texts, String>,
+        at: &[PathBuf],
+        make: impl Fn(&Texts) -> Result<T, String>,
+    ) -> Result<T, String> {
+        if now.as_ref().map_or(true, |texts| make(texts).is_err()) {
+            self.forget_gone(what);
+        }
+        self.make_of_named(what, now, at, make)
+    }
+
+    /// The same of files that the policy names: one that is gone is as faulty as any other, and what it last held counts.
+    pub(crate) fn make_of_named<T>(
         &mut self,
         what: &str,
         now: Result<Texts, String>,
@@ -121,14 +136,18 @@ impl LastGood {
             }
             Err(why) => why,
         };
-        self.forget_gone(what);
         let Some(Ok(of_before)) = self.good.get(what).map(&make) else { return Err(why) };
         if let Some(good) = self.good.get(what) {
             self.used.insert(what.to_owned(), good.clone());
         }
-        let stamps = at.iter().map(|path| (path.clone(), Stamp::of(path))).collect();
-        self.faults.push(FileFault { why: clean(&why), stamps });
+        self.fault(&why, at);
         Ok(of_before)
+    }
+
+    /// Notes a file that is faulty and never was good, where what is in force goes on without it.
+    pub(crate) fn fault(&mut self, why: &str, at: &[PathBuf]) {
+        let stamps = at.iter().map(|path| (path.clone(), Stamp::of(path))).collect();
+        self.faults.push(FileFault { why: clean(why), stamps });
     }
 
     /// A file that is gone does not count again because another one is faulty: a key whose certificate is still there, a bundle that a
@@ -247,7 +266,7 @@ fn seen(path: &Path, mounts: &[(String, String)]) -> PathBuf {
 pub(crate) fn forget_earlier(folder: &Path, path: &Path) -> std::io::Result<()> {
     let is_of_now = || {
         let now = ListFile::good_text(path).ok()?;
-        Some(kept_lists(folder).iter().all(|kept| kept.text == now))
+        Some(kept_lists(folder).iter().any(|kept| kept.text == now))
     };
     if is_of_now() == Some(true) { Ok(()) } else { remove(&folder.join(LAST_GOOD_ALLOWLIST)) }
 }

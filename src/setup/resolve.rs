@@ -8,11 +8,11 @@ use super::clients::{credentials_of, notary_of, registry_of};
 use super::last_good::LastGood;
 use super::policy_file;
 use super::state::LAST_GOOD;
-use crate::files::{Outlives, read_text, replace};
+use crate::files::{Outlives, Texts, read_owned, read_text, replace};
 use crate::gate::Rules;
 use crate::image::Host;
 use crate::net::auth::DockerConfig;
-use crate::policy::{AllowlistSetting, Policy, PolicyFault, Posture, Resolved, Settings, VerifierSettings};
+use crate::policy::{AllowlistSetting, Policy, PolicyFault, Posture, Resolved, Settings, Users, VerifierSettings};
 use crate::registry::Registry;
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
@@ -212,8 +212,12 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
         AllowlistSetting::IfPresent(path) => path.try_exists().unwrap_or(true) || !kept.allowlists.is_empty(),
         AllowlistSetting::Required(_) | AllowlistSetting::Off => false,
     };
-    let Resolved { policy, verifiers: made_of } = settings.resolve(is_listed)?;
+    let Resolved { mut policy, verifiers: made_of, users_file } = settings.resolve(is_listed)?;
     kept.watch(made_of.values().flat_map(VerifierSettings::files).map(Path::to_owned));
+    if let Some(path) = users_file {
+        kept.watch([path.clone()]);
+        policy.users = Some(Arc::new(users_of(&path, &mut kept.files)));
+    }
     let mut faults = Vec::new();
     let credentials = credentials_of(settings, &mut kept.files).unwrap_or_else(|found| {
         faults.extend(found);
@@ -253,6 +257,30 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     }
     kept.allowlists = lists;
     Ok(Rules::Good { policy, verifiers })
+}
+
+/// Who may do what, by the file of authz-broker; one that is faulty and never was good refuses whatever changes something.
+fn users_of(path: &Path, last: &mut LastGood) -> Users {
+    let told = |why: &dyn std::fmt::Display| format!("users.file: `{}` cannot be used: {why}", path.display());
+    let name = path.display().to_string();
+    let now = read_owned(path, SETTINGS_BYTES).map(|text| Texts(vec![(path.to_owned(), text)])).map_err(|error| told(&error));
+    let read = |texts: &Texts| {
+        // That of another file is not this one's.
+        let (_, text) = texts.0.iter().find(|(kept, _)| kept == path).ok_or_else(|| told(&"it was never read"))?;
+        Users::of_broker_file(&name, text.as_bytes()).map_err(|remark| told(&remark))
+    };
+    match last.make_of_named("users", now, &[path.to_owned()], read) {
+        Ok((users, remarks)) => {
+            for remark in remarks {
+                tracing::warn!("users file: {remark}");
+            }
+            users
+        }
+        Err(fault) => {
+            last.fault(&fault, &[path.to_owned()]);
+            Users::Faulty { fault }
+        }
+    }
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {

@@ -126,7 +126,7 @@ fn what_a_gate_kept_of_the_list_before_does_not_outlive_a_change() {
     assert_eq!(host.run(&["register", "--yes", "--from-host", "local:1"]).code, 0);
     let keep = || {
         let text = std::fs::read_to_string(host.list()).unwrap();
-        std::fs::write(&kept, serde_json::json!({ "path": "/config/allowlist.json", "text": text }).to_string()).unwrap();
+        std::fs::write(&kept, serde_json::json!([{ "path": "/config/allowlist.json", "text": text }]).to_string()).unwrap();
     };
     keep();
     assert_eq!(host.run(&["unregister", "other:1"]).code, 2);

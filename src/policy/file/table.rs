@@ -180,6 +180,13 @@ impl<'s> Value<'s> {
         text.parse().map_err(|error: T::Err| self.fault(error.to_string())).ok()
     }
 
+    pub(super) fn truth(&self) -> Option<bool> {
+        match self.written.get_ref() {
+            DeValue::Boolean(truth) => Some(*truth),
+            _ => self.is_not("true or false"),
+        }
+    }
+
     /// One of these words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;

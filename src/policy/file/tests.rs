@@ -50,7 +50,7 @@ require = { all = ["listed", { any = ["release", "other"] }] }
 
 #[test]
 fn a_good_file_means_what_it_says() {
-    let Resolved { policy, verifiers } = policy(GOOD);
+    let Resolved { policy, verifiers, .. } = policy(GOOD);
     assert_eq!((policy.mode, policy.posture, policy.build), (Mode::Permissive, Posture::Images, BuildRule::Allow));
     assert_eq!(policy.host_access.len(), 1);
     let name = |text: &str| text.parse::<VerifierName>().unwrap();
@@ -255,4 +255,31 @@ fn the_posture_is_known_of_a_faulty_file() {
     assert_eq!(posture("posture = lockdown\n[["), Posture::Lockdown);
     assert_eq!(posture("version = 3"), Posture::Images);
     assert_eq!(posture("posture = \"images\"\nversion = 3"), Posture::Images);
+}
+
+#[test]
+fn users_are_groups_or_a_file() {
+    let text = |users: &str| {
+        format!(
+            "version = 1\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nname = \"lab\"\nmatch = \"r.example/**\"\nrequire = \"r\"\n{users}"
+        )
+    };
+    let group = "[[users.group]]\nname = \"ops\"\nusers = [\"olga\"]\nactions = [\"container_run\"]\n";
+    let resolved = policy(&text(&format!("{group}scopes = [\"lab\"]\nexempt_from = [\"host-access\"]\nread_only = false\n")));
+    assert!(resolved.policy.users.is_some() && resolved.users_file.is_none());
+    let resolved = policy(&text("[users]\nfile = \"users.jsonl\"\n"));
+    assert_eq!((resolved.policy.users, resolved.users_file), (None, Some("/etc/x/users.jsonl".into())));
+    for (users, told) in [
+        ("[users]\n", "p.toml:8: users: has neither `file` nor groups"),
+        (
+            "[users]\nfile = \"u\"\n[[users.group]]\nname = \"a\"\nusers = [\"b\"]\nactions = [\"*\"]\n",
+            "users.group: stands beside `file`",
+        ),
+        (&format!("{group}scopes = [\"labs\"]\n"), "users.group.scopes: there is no scope called `labs`"),
+        (&group.replace("container_run", "container_rum"), "p.toml:8: users.group: "),
+        (&group.replace("[\"olga\"]", "\"olga\""), "p.toml:10: users.group[0].users: is a text and should be a list"),
+    ] {
+        let found = faults(&text(users));
+        assert!(found.iter().any(|fault| fault.contains(told)), "{told}\n{}", found.join("\n"));
+    }
 }
