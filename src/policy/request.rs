@@ -3,9 +3,6 @@
 use crate::request::{Action, Intent};
 use crate::wire::Call;
 
-/// What dockerd says of a client that showed a certificate.
-const TLS: &str = "TLS";
-
 /// Who makes a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller<'c> {
@@ -25,13 +22,11 @@ impl<'c> Caller<'c> {
     pub fn of(call: &'c Call) -> Self {
         match (call.user.as_str(), call.user_authn_method.as_str()) {
             ("", "") => Self::Local,
+            // dockerd says `TLS` of every client that showed a certificate.
             ("", _) => Self::Nameless,
             // It stands for bytes that were no text, which may be others'.
             (name, _) if name.contains(char::REPLACEMENT_CHARACTER) => Self::Nameless,
-            // dockerd names nobody without a certificate.
-            (_, "") => Self::Nameless,
-            (name, TLS) => Self::Named(name),
-            (_, _) => Self::Nameless,
+            (name, _) => Self::Named(name),
         }
     }
 }
@@ -92,7 +87,9 @@ mod tests {
         // A certificate may say what it likes.
         assert_eq!(caller("local", "TLS"), "local");
         assert_eq!(caller(" ", "TLS"), " ");
-        for (user, method) in [("", "TLS"), ("alice", ""), ("al\u{fffd}ce", "TLS"), ("alice", "tls")] {
+        // A name is dockerd's word, whatever stands beside it.
+        assert_eq!(caller("alice", ""), "alice");
+        for (user, method) in [("", "TLS"), ("", "x"), ("al\u{fffd}ce", "TLS"), ("\u{fffd}", "")] {
             assert_eq!(caller(user, method), "<nameless>", "{user:?} {method:?}");
         }
     }
