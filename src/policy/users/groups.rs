@@ -88,6 +88,11 @@ pub(super) fn resolve(settings: Vec<GroupSetting>, liftable: &[&str]) -> Result<
         }
         names.push(setting.name);
     }
+    if rights.local.is_none() && rights.everybody.is_none() {
+        let place = rights.groups.first().map_or("[users]".to_owned(), |group| group.place.clone());
+        let message = format!("no group lists `{LOCAL}`: calls on the local socket are refused, those of root too");
+        remarks.insert(0, Remark { place, message });
+    }
     if faults.is_empty() { Ok((rights, bounded(remarks))) } else { Err(bounded(faults)) }
 }
 

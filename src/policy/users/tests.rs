@@ -144,11 +144,16 @@ fn the_first_group_that_lists_the_caller_decides_alone() {
     ] {
         assert_eq!(says(&users, user, method, uri), verdict, "{user:?} {method} {uri}");
     }
-    let (_, remarks) = Users::of_groups(vec![group("a", &["bob"], &[]), group("b", &["bob"], &["*"])], &[]).unwrap();
+    let (_, remarks) = Users::of_groups(vec![group("a", &["bob"], &[]), group("b", &["bob", "local"], &["*"])], &[]).unwrap();
     assert_eq!(
         remarks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["policy.toml:7: users: `bob` is in a (policy.toml:7) already, which decides; this group does not"]
     );
+    for (user, remarks) in [("bob", 1), ("local", 0), ("*", 0)] {
+        let (_, told) = Users::of_groups(vec![group("a", &[user], &[])], &[]).unwrap();
+        assert_eq!(told.len(), remarks, "{user}");
+        assert!(told.iter().all(|remark| remark.message.starts_with("no group lists `local`")), "{user}");
+    }
 }
 
 #[test]
