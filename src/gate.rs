@@ -361,7 +361,7 @@ fn prejudge(rules: &Rules, request: &Request<'_>) -> Option<Verdict> {
             | Needs::Plugin(_)
             | Needs::OwnAddresses => None,
         },
-        Rules::Faulty { fault, posture } => Some(policy::decide_without_policy(fault, *posture, request.intent)),
+        Rules::Faulty { fault, posture, rights } => Some(policy::decide_without_policy(fault, *posture, *rights, request)),
     }
 }
 

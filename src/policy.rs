@@ -173,6 +173,14 @@ impl Policy {
         self.scopes.of(repository)
     }
 
+    /// Why a repository that belongs to no scope is refused.
+    pub(crate) fn outside(&self, repository: &Repository) -> Reason {
+        let repository = repository.clone();
+        // Variables know registries, a file knows scopes.
+        let is_of_file = self.scopes.iter().any(|scope| scope.position.is_some());
+        if is_of_file { Reason::OutsideScopes { repository } } else { Reason::RegistryNotAllowed { repository } }
+    }
+
     /// The registries of scopes in which their word is enough, each once.
     #[must_use]
     pub fn registries_of_weak(&self) -> BTreeSet<Host> {

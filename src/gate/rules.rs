@@ -21,6 +21,8 @@ pub enum Rules {
         fault: String,
         /// What they say about the host, as far as it can be read: what `lockdown` forbids stays forbidden.
         posture: Posture,
+        /// Whether they give users rights, as far as that can be read: who has which is not known, and only what reads passes.
+        rights: bool,
     },
 }
 

@@ -284,7 +284,7 @@ mod tests {
     fn house(identity: Identity) -> House {
         let engine = Arc::new(Fake::new());
         let journal = Arc::new(MemoryJournal::default());
-        let rules = Rules::Faulty { fault: String::new(), posture: crate::policy::Posture::Images };
+        let rules = Rules::Faulty { fault: String::new(), posture: crate::policy::Posture::Images, rights: false };
         let workers = tokio::runtime::Handle::current();
         let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), identity, workers);
         House { gate: Arc::new(gate), engine, journal, watchdog: Watchdog::default() }

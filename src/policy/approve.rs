@@ -1,6 +1,6 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
-use super::{Approval, Asked, ImageFacts, Local, Policy, Reason, Requirement};
+use super::{Approval, Asked, ImageFacts, Local, Policy, Reason, Requirement, Scope};
 use crate::image::{Digest, Reference, Repository};
 use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
 
@@ -71,7 +71,7 @@ fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
 /// The reason with the id that was typed, where it names a repository that was not.
 pub(super) fn of_id(id: &str, reason: Reason) -> Reason {
     match reason {
-        reason @ (Reason::Trust { .. } | Reason::ContentMismatch { .. }) => {
+        reason @ (Reason::Trust { .. } | Reason::ContentMismatch { .. } | Reason::InScope { .. }) => {
             Reason::OfId { id: id.to_owned(), reason: Box::new(reason) }
         }
         // A container's own id says more than its image's, which nobody typed either.
@@ -80,11 +80,17 @@ pub(super) fn of_id(id: &str, reason: Reason) -> Reason {
     }
 }
 
+/// The reason with the scope that requires what is missing, where it is written in a file.
+fn of_scope(scope: &Scope, reason: Reason) -> Reason {
+    match &scope.position {
+        Some(position) => Reason::InScope { scope: scope.label().to_owned(), place: position.short(), reason: Box::new(reason) },
+        None => reason,
+    }
+}
+
 /// By name: the named repository's verifiers must all vouch, for the content that is here where some is.
 fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> Result<Approval, Reason> {
-    let scope = policy
-        .scope(&reference.repository)
-        .ok_or_else(|| Reason::RegistryNotAllowed { repository: reference.repository.clone() })?;
+    let scope = policy.scope(&reference.repository).ok_or_else(|| policy.outside(&reference.repository))?;
     let held = Held::of(&image.local);
     // The engine may take a reference for what it says, and a look at it for what its name was put on.
     if let (Some(expected), Some(held)) = (reference.digest, &held)
@@ -93,7 +99,7 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
         return Err(Reason::ContentMismatch { reference: reference.clone(), expected, held: held.told() });
     }
     let asking = Approving { policy, image, repository: &reference.repository, held: held.as_ref(), reference };
-    let vouches = asking.vouches(&scope.require)?;
+    let vouches = asking.vouches(&scope.require).map_err(|reason| of_scope(scope, reason))?;
     Ok(Approval { id: held.map(|held| held.id), repository: reference.repository.clone(), vouches })
 }
 
@@ -191,15 +197,19 @@ impl Approving<'_> {
     }
 }
 
-/// What somebody can do most about: first what could not be asked, then what was said.
-fn most_pressing(mut refusals: Vec<Reason>) -> Option<Reason> {
-    let pressing = |reason: &Reason| match reason {
+fn is_pressing(reason: &Reason) -> bool {
+    match reason {
         Reason::Trust { error, .. } => {
             !matches!(error.code, TrustCode::NotSigned | TrustCode::NotListed | TrustCode::NoTrustData)
         }
+        Reason::InScope { reason, .. } => is_pressing(reason),
         _ => false,
-    };
-    let chosen = refusals.iter().position(pressing).unwrap_or(0);
+    }
+}
+
+/// What somebody can do most about: first what could not be asked, then what was said.
+fn most_pressing(mut refusals: Vec<Reason>) -> Option<Reason> {
+    let chosen = refusals.iter().position(is_pressing).unwrap_or(0);
     (chosen < refusals.len()).then(|| refusals.swap_remove(chosen))
 }
 
@@ -213,14 +223,14 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
         let approving = Approving { policy, image, repository, held: Some(&held), reference: &reference };
         match approving.vouches(&scope.require) {
             Ok(vouches) => return Ok(Approval { id: Some(held.id), repository: repository.clone(), vouches }),
-            Err(reason) => refusals.push(reason),
+            Err(reason) => refusals.push(of_scope(scope, reason)),
         }
     }
     if let Some(reason) = most_pressing(refusals) {
         return Err(reason);
     }
     match image.repositories.first() {
-        Some(repository) => Err(Reason::RegistryNotAllowed { repository: repository.clone() }),
+        Some(repository) => Err(policy.outside(repository)),
         None => Err(Reason::ImageUnapproved { image: image.name.to_string() }),
     }
 }

@@ -2,7 +2,9 @@
 
 use super::approve::{approve_all, of_id};
 use super::rules::{self, is_allowed_by_setting};
-use super::{Approval, BuildRule, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Verdict};
+use super::{
+    Approval, BuildRule, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Users, Verdict,
+};
 use crate::request::{Intent, PluginCall, PluginChange, Service};
 
 /// The decision. Total: whatever is not allowed by a line of this file is refused. `facts` are what [`super::needs()`] asks for;
@@ -86,9 +88,13 @@ fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize) -
 }
 
 /// The decision while the settings are faulty and no earlier good ones are kept: nothing that touches an image may pass, nor
-/// what the posture forbids, and the host stays usable otherwise.
+/// what the posture forbids; where users have rights (`rights`), only what reads; and the host stays usable otherwise.
 #[must_use]
-pub fn decide_without_policy(fault: &str, posture: Posture, intent: &Intent) -> Verdict {
+pub fn decide_without_policy(fault: &str, posture: Posture, rights: bool, request: &Request<'_>) -> Verdict {
+    let intent = request.intent;
+    if rights && let Some(reason) = (Users::Faulty { fault: fault.to_owned() }).refusal(request, posture) {
+        return Verdict::Deny(reason);
+    }
     let refusal = match intent {
         Intent::Read
         | Intent::Harmless

@@ -19,6 +19,15 @@ pub struct Position {
     pub line: usize,
 }
 
+impl Position {
+    /// The file without its folders, and the line: for refusals, which are short.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let file = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        format!("{file}:{}", self.line)
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)

@@ -120,6 +120,16 @@ impl PolicyFile {
         Read { resolved, warnings }
     }
 
+    /// Whether it says who may do what, also where it is at fault: a section for users, or rules of the operator's own.
+    #[must_use]
+    pub fn gives_rights(&self) -> bool {
+        let begins_so = |line: &str| {
+            let bare: String = line.chars().filter(|letter| !matches!(letter, ' ' | '\t' | '[' | '"' | '\'')).collect();
+            bare.starts_with("users") || bare.starts_with("rego")
+        };
+        self.0.iter().flat_map(|(_, text)| text.lines()).any(begins_so)
+    }
+
     /// The posture, also where other parts are at fault. One that cannot be read was not meant to be the weaker one, or it would not
     /// have been written.
     #[must_use]

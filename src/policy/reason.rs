@@ -25,6 +25,11 @@ const EVIDENCE_CHARS: usize = 165;
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
+    /// No scope of the policy file matches it.
+    OutsideScopes {
+        /// The repository.
+        repository: Repository,
+    },
     /// The registry is not among those allowed.
     RegistryNotAllowed {
         /// Whose registry.
@@ -38,6 +43,15 @@ pub enum Reason {
         verifier: VerifierName,
         /// Its answer.
         error: TrustError,
+    },
+    /// The same, of a scope of the policy file.
+    InScope {
+        /// What the scope is called.
+        scope: String,
+        /// Its file, without folders, and line.
+        place: String,
+        /// Why.
+        reason: Box<Reason>,
     },
     /// What was said of an image that was named by an id, or of a container that was: the reason names a repository alone, which
     /// nobody typed.
@@ -225,7 +239,8 @@ impl Reason {
             Self::Trust { error, .. } => error.code.as_str(),
             Self::OfId { reason, .. } => reason.code(),
             Self::Rule { code, .. } => code,
-            Self::RegistryNotAllowed { .. } => Code::RegistryNotAllowed.as_str(),
+            Self::OutsideScopes { .. } | Self::RegistryNotAllowed { .. } => Code::RegistryNotAllowed.as_str(),
+            Self::InScope { reason, .. } => reason.code(),
             Self::ContentMismatch { .. } => Code::ContentMismatch.as_str(),
             Self::ImageUnapproved { .. } => Code::ImageUnapproved.as_str(),
             Self::ImageMissing { .. } => Code::ImageUnknown.as_str(),
@@ -266,6 +281,10 @@ impl Reason {
     #[must_use]
     pub fn evidence(&self) -> String {
         match self {
+            Self::OutsideScopes { repository } => format!("no scope of the policy matches {}", quoted(repository.as_str())),
+            Self::InScope { scope, place, reason } => {
+                format!("scope {} ({}): {}", quoted(&shortened(scope, BY_CHARS)), clean(place), reason.evidence())
+            }
             Self::RegistryNotAllowed { repository } => {
                 format!(
                     "registry {} of {} is not allowed on this host",
@@ -354,6 +373,10 @@ impl Reason {
             Self::RegistryNotAllowed { repository } if repository.host_str() == DOCKER_HUB => {
                 "is it a local image? name it by its registry (HOST/NAME); else use an image of an allowed registry"
             }
+            Self::OutsideScopes { .. } => {
+                "use an image of a repository that the policy names, or ask this host's administrator for a scope that matches it"
+            }
+            Self::InScope { reason, .. } => return reason.remedy(),
             Self::RegistryNotAllowed { .. } => {
                 "use an image of an allowed registry, or ask this host's administrator to add this one to REGISTRY"
             }
@@ -430,7 +453,7 @@ impl Reason {
     #[must_use]
     pub fn is_unsure(&self) -> bool {
         match self {
-            Self::OfId { reason, .. } => reason.is_unsure(),
+            Self::OfId { reason, .. } | Self::InScope { reason, .. } => reason.is_unsure(),
             Self::Trust { error, .. } => matches!(
                 error.code,
                 TrustCode::Unreachable

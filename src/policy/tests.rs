@@ -247,7 +247,7 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
     ] {
         assert_eq!(settings(written).posture(), posture, "{written:?}");
     }
-    let says = |posture, intent: &Intent| match decide_without_policy("REGISTRY: x", posture, intent) {
+    let says = |posture, intent: &Intent| match decide_without_policy("REGISTRY: x", posture, false, &Request::by_gate(intent)) {
         Verdict::Allow(_) => "allow",
         Verdict::WouldDeny(reason) | Verdict::Deny(reason) => reason.code(),
     };
@@ -373,4 +373,17 @@ fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
     let facts = Facts { images: vec![image], ..Facts::default() };
     let Verdict::Deny(reason) = decide(&policy, &Request::by_gate(&intent), &facts) else { panic!() };
     assert_eq!(reason.code(), "content-mismatch");
+}
+
+#[test]
+fn faulty_settings_that_may_give_users_rights_let_only_reads_pass() {
+    let says = |rights: bool, intent: &Intent| {
+        let request = Request::by(Caller::Local, crate::request::Action::UNKNOWN, intent);
+        match decide_without_policy("policy.toml:3: x", Posture::Images, rights, &request) {
+            Verdict::Allow(_) => "allow",
+            Verdict::Deny(reason) | Verdict::WouldDeny(reason) => reason.code(),
+        }
+    };
+    assert_eq!((says(true, &Intent::Read), says(false, &Intent::Read)), ("allow", "allow"));
+    assert_eq!((says(true, &Intent::Harmless), says(false, &Intent::Harmless)), ("setting-fault", "allow"));
 }

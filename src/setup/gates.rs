@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::host::Place;
-use super::resolve::{Kept, build, faulty, list, rules};
+use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, PLUGINS, RENAMES};
 use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
 use crate::engine::Engine;
-use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins, Rules};
+use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins};
 use crate::net::Url;
 use crate::policy::{Resolved, Settings};
 use crate::trust::notary::Source;
@@ -88,7 +88,7 @@ fn own(settings: &Settings) -> Own {
 pub(crate) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
     let settings = &place.settings;
     let rules = match (place.is_void, build(settings, &mut place.kept())) {
-        (true, _) => Rules::Faulty { fault: place.faults.join("; "), posture: settings.posture() },
+        (true, _) => faulty_as(settings, place.faults.join("; "), false),
         (false, Ok(rules)) => rules,
         (false, Err(faults)) if place.is_told() => {
             let faults = list(&faults);

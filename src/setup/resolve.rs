@@ -12,7 +12,7 @@ use crate::files::{Outlives, Texts, read_owned, read_text, replace};
 use crate::gate::Rules;
 use crate::image::Host;
 use crate::net::auth::DockerConfig;
-use crate::policy::{AllowlistSetting, Policy, PolicyFault, Posture, Resolved, Settings, Users, VerifierSettings};
+use crate::policy::{AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, Resolved, Settings, Users, VerifierSettings};
 use crate::registry::Registry;
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
@@ -182,8 +182,14 @@ fn still_there(given: &Settings, kept: &Kept) -> Result<(), Vec<PolicyFault>> {
 pub(crate) fn faulty(settings: &Settings, faults: &[PolicyFault]) -> Rules {
     // What a policy file that cannot be read says of the host is not known: it is taken for the stricter.
     let is_unread = settings.policy_file().is_none() && faults.iter().any(|fault| fault.key == "POLICY");
+    faulty_as(settings, list(faults), is_unread)
+}
+
+/// The same with this text. `is_unread`: there is a policy file, and nothing of it is known.
+pub(super) fn faulty_as(settings: &Settings, fault: String, is_unread: bool) -> Rules {
     let posture = if is_unread { Posture::Lockdown } else { settings.posture() };
-    Rules::Faulty { fault: list(faults), posture }
+    let rights = is_unread || settings.policy_file().is_some_and(PolicyFile::gives_rights);
+    Rules::Faulty { fault, posture, rights }
 }
 
 /// The settings that are kept as the last good ones, as they were written.

@@ -6,7 +6,7 @@ use super::support::{GOOD, House, call_without_body, digest, house, house_with, 
 use crate::audit::{Event, MemoryJournal};
 use crate::engine::{EngineError, Fake, Plugin};
 use crate::gate::{Approvals, Gate, Identity, Rules};
-use crate::policy::{Policy, Posture};
+use crate::policy::{Policy, Posture, Request};
 use crate::request::{Intent, PluginCall, PluginChange};
 use crate::trust::Fake as Notary;
 use crate::wire::{Answer, Call};
@@ -248,7 +248,7 @@ async fn an_enable_that_is_refused_leaves_an_equal_one_its_turn() {
 
 #[test]
 fn with_faulty_settings_no_plugin_is_enabled() {
-    let says = |intent| crate::policy::decide_without_policy("x", Posture::Images, &intent);
+    let says = |intent| crate::policy::decide_without_policy("x", Posture::Images, false, &Request::by_gate(&intent));
     assert!(matches!(says(enable("made:1")), crate::policy::Verdict::Deny(crate::policy::Reason::SettingFault { .. })));
     assert!(matches!(says(sent("POST", "/plugins/img-authz/set")), crate::policy::Verdict::Allow(_)));
 }

@@ -11,7 +11,7 @@ use crate::request::{Intent, PluginCall, PluginChange};
 #[tokio::test]
 async fn good_rules_are_never_replaced_by_none() {
     let house = house();
-    let none = || Rules::Faulty { fault: "DOCKER_CONFIG: x".into(), posture: Posture::Images };
+    let none = || Rules::Faulty { fault: "DOCKER_CONFIG: x".into(), posture: Posture::Images, rights: false };
     assert!(!house.gate.replace(none()));
     assert_eq!(house.says(&pull(GOOD)).await, "allow");
     assert_eq!(house.says(&pull("r.example/team/evil:1")).await, "not-signed");
@@ -26,14 +26,14 @@ async fn good_rules_are_never_replaced_by_none() {
 #[tokio::test]
 async fn faulty_settings_refuse_images_and_nothing_else() {
     let house = house();
-    house.gate.rules.store(Arc::new(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Images }));
+    house.gate.rules.store(Arc::new(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Images, rights: false }));
     assert_eq!(house.says(&pull(GOOD)).await, "setting-fault");
     assert_eq!(house.says(&start("web")).await, "setting-fault");
     assert_eq!(house.says(&Intent::Read).await, "allow");
     assert_eq!(house.says(&Intent::Harmless).await, "allow");
     let set = PluginCall::Change { plugin: "img-authz".into(), change: PluginChange::Set };
     assert_eq!(house.says(&Intent::Plugin(set.clone())).await, "allow");
-    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Lockdown });
+    house.gate.replace(Rules::Faulty { fault: "REGISTRY: x".into(), posture: Posture::Lockdown, rights: false });
     assert_eq!(house.says(&Intent::Read).await, "allow");
     assert_eq!(house.says(&Intent::Harmless).await, "allow");
     assert_eq!(house.says(&start("web")).await, "setting-fault");

@@ -283,3 +283,14 @@ fn users_are_groups_or_a_file() {
         assert!(found.iter().any(|fault| fault.contains(told)), "{told}\n{}", found.join("\n"));
     }
 }
+
+#[test]
+fn that_it_gives_rights_is_known_of_a_faulty_file() {
+    let gives = |text: &str| {
+        PolicyFile(vec![("p.toml".into(), "version = 1\n".to_owned()), ("d.toml".into(), text.to_owned())]).gives_rights()
+    };
+    for text in ["[users]\nfile", " [ users ]", "[[users.group]]", "users = {", "\"users\".file = 1", "[rego]", "[[[users"] {
+        assert!(gives(text), "{text}");
+    }
+    assert!(!gives("# [users]\n[verifiers.users]\n[[scope]]"));
+}

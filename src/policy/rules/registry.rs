@@ -32,6 +32,6 @@ fn named_outside(policy: &Policy, name: &ImageName) -> Option<Reason> {
 fn outside(policy: &Policy, repository: &Repository) -> Option<Reason> {
     match policy.scope(repository) {
         Some(_) => None,
-        None => Some(Reason::RegistryNotAllowed { repository: repository.clone() }),
+        None => Some(policy.outside(repository)),
     }
 }
