@@ -170,7 +170,7 @@ pub(super) fn is_attach(path: &str) -> bool {
 }
 
 /// Cuts `/v[0-9.]+` off. The engine may then find the version bad, but that is behind the plugin.
-fn without_version(path: &str) -> &str {
+pub(super) fn without_version(path: &str) -> &str {
     version_and_rest(path).1
 }
 
