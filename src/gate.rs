@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::audit::{Entry, Event, Journal, Recorded};
 use crate::engine::{Api, CALL_HEADER, ContainerId, Engine, EngineError, Http2, PROBE_HEADER};
-use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Verdict};
+use crate::policy::{self, AuditRule, Facts, Grounds, Http2Rule, Mode, Needs, Policy, Posture, Reason, Request, Verdict};
 use crate::request::{Cgroupns, Create, Intent, Manner, PluginCall, Pull, Pulled, Transport, Unreadable};
 use crate::trust::{Purpose, Verifier};
 use crate::wire::{Answer, Call, CallError, NoEnd};
@@ -332,7 +332,8 @@ impl Gate {
         if self.is_own(&call) && is_ours(&call, &intent) {
             return Answer::Allow;
         }
-        let prejudged = prejudge(&rules, &intent);
+        let request = Request::of(&call, &intent);
+        let prejudged = prejudge(&rules, &request);
         // Those that cannot be decided at once, and renames, which wait for names.
         let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
         let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
@@ -348,8 +349,8 @@ impl Gate {
         let (Judgement { facts, verdict }, mut holds) = match prejudged {
             Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
             None => match &intent {
-                Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &intent, began).await,
-                _ => self.judge_under_lease(&rules, &call, &intent, began).await,
+                Intent::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &request, began).await,
+                _ => self.judge_under_lease(&rules, &call, &request, began).await,
             },
         };
         // Who waits for a name keeps no place of the repository that was judged.
@@ -409,17 +410,23 @@ impl Gate {
         let _ = tokio::time::timeout(self.limits.after, self.after(call)).await;
     }
 
-    /// What the gate would say, with what it found out; leaves no trace.
+    /// What the gate would say, whoever did it, with what it found out; leaves no trace.
     pub async fn judge(&self, intent: &Intent) -> Judgement {
+        self.judge_request(&Request::by_gate(intent)).await
+    }
+
+    /// What the gate would say to this caller, likewise.
+    pub async fn judge_request(&self, request: &Request<'_>) -> Judgement {
         let rules = self.rules.load_full();
-        match prejudge(&rules, intent) {
+        match prejudge(&rules, request) {
             Some(verdict) => Judgement { facts: Facts::default(), verdict },
-            None => self.judge_in_time(&rules, intent, OnBehalf::Gate, Instant::now()).await,
+            None => self.judge_in_time(&rules, request, OnBehalf::Gate, Instant::now()).await,
         }
     }
 
     /// A start by a name holds the name from before the look until the daemon has acted.
-    async fn judge_under_lease(&self, rules: &Rules, call: &Call, intent: &Intent, began: Instant) -> (Judgement, Holds) {
+    async fn judge_under_lease(&self, rules: &Rules, call: &Call, request: &Request<'_>, began: Instant) -> (Judgement, Holds) {
+        let intent = request.intent;
         let claim = match intent {
             Intent::Start(start) if !identity::is_full_id(&start.container) => {
                 Some(Claim::Start(start.container.trim_start_matches('/').to_owned()))
@@ -436,7 +443,7 @@ impl Gate {
                 }
             },
         };
-        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
+        let judgement = self.judge_in_time(rules, request, OnBehalf::Client, began).await;
         if let (Intent::Start(_), Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) =
             (intent, &judgement.verdict, &judgement.facts.container)
         {
@@ -458,7 +465,7 @@ impl Gate {
         rules: &Rules,
         call: &Call,
         plugin: &PluginCall,
-        intent: &Intent,
+        request: &Request<'_>,
         began: Instant,
     ) -> (Judgement, Holds) {
         let turn = match self.plugins.begin(&call_key(call), plugin) {
@@ -467,7 +474,7 @@ impl Gate {
                 return (Judgement { facts: Facts::default(), verdict: self.refusing(reason) }, Holds::default());
             }
         };
-        let judgement = self.judge_in_time(rules, intent, OnBehalf::Client, began).await;
+        let judgement = self.judge_in_time(rules, request, OnBehalf::Client, began).await;
         if let Some(turn) = turn {
             match (&judgement.verdict, &judgement.facts.plugin) {
                 (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
@@ -480,17 +487,17 @@ impl Gate {
         (judgement, Holds { lease: None, turn })
     }
 
-    async fn judge_in_time(&self, rules: &Rules, intent: &Intent, on_behalf: OnBehalf, began: Instant) -> Judgement {
+    async fn judge_in_time(&self, rules: &Rules, request: &Request<'_>, on_behalf: OnBehalf, began: Instant) -> Judgement {
         let Rules::Good { policy, verifiers } = rules else {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
         };
         let deadline = began + self.limits.decision;
-        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, intent, on_behalf, deadline)).await;
+        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, request, on_behalf, deadline)).await;
         let facts = gathered.unwrap_or_else(|_| Facts {
             unknown: Some(Reason::Deadline { seconds: self.limits.decision.as_secs() }),
             ..Facts::default()
         });
-        let verdict = policy::decide(policy, intent, &facts);
+        let verdict = policy::decide(policy, request, &facts);
         Judgement { facts, verdict }
     }
 
@@ -798,10 +805,10 @@ fn manner_of(rules: &Rules, found: Found) -> Manner {
     Manner { transport, cgroupns: found.cgroupns }
 }
 
-fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
+fn prejudge(rules: &Rules, request: &Request<'_>) -> Option<Verdict> {
     match rules {
-        Rules::Good { policy, .. } => match policy::needs(policy, intent) {
-            Needs::Nothing => Some(policy::decide(policy, intent, &Facts::default())),
+        Rules::Good { policy, .. } => match policy::needs(policy, request) {
+            Needs::Nothing => Some(policy::decide(policy, request, &Facts::default())),
             // A rule that would say otherwise a moment later has said no.
             Needs::Refused(reason) => Some(Verdict::refusing(reason, policy.mode)),
             Needs::Named(_)
@@ -812,7 +819,7 @@ fn prejudge(rules: &Rules, intent: &Intent) -> Option<Verdict> {
             | Needs::Plugin(_)
             | Needs::OwnAddresses => None,
         },
-        Rules::Faulty { fault, posture } => Some(policy::decide_without_policy(fault, *posture, intent)),
+        Rules::Faulty { fault, posture } => Some(policy::decide_without_policy(fault, *posture, request.intent)),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The policy: what was written ([`Settings`]), what it means ([`Policy`]), what has to be found out about a call ([`needs()`]), and the
-//! decision ([`decide()`]), a plain function of policy, intent and facts. Nothing here touches a socket, a file or the clock.
+//! decision ([`decide()`]), a plain function of policy, [`Request`] and facts. Nothing here touches a socket, a file or the clock.
 
 mod approve;
 mod code;
@@ -8,6 +8,7 @@ mod exceptions;
 mod facts;
 mod needs;
 mod reason;
+mod request;
 mod rules;
 mod scope;
 mod settings;
@@ -23,6 +24,7 @@ pub use exceptions::{HostAccessRule, HostAccessRuleError};
 pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted, trust_remedy};
+pub use request::{Caller, Request};
 pub use rules::{FurtherRules, Rule};
 pub use scope::{Requirement, Scope};
 pub use settings::{AllowlistSetting, NotarySettings, PolicyFault, Settings};

@@ -4,6 +4,7 @@
 //! [`Intent::of`] is total: every call gets an intent, and what dockerd might read in another way than we do is
 //! [`Intent::Unreadable`].
 
+mod action;
 mod create;
 mod describe;
 mod host_access;
@@ -25,6 +26,7 @@ mod tests;
 
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
+pub use action::Action;
 pub use named::Named;
 pub use network::Subnet;
 use route::Route;

@@ -8,7 +8,7 @@ use super::{Gate, purpose};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
-    self, Asked, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture, Reason,
+    self, Asked, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture, Reason, Request,
     ServiceFacts,
 };
 use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
@@ -32,6 +32,7 @@ const SWARM_ID: usize = 25;
 struct Asking<'a> {
     gate: &'a Gate,
     policy: &'a Policy,
+    request: &'a Request<'a>,
     verifiers: &'a [Arc<dyn Verifier>],
     purpose: Purpose,
     deadline: Instant,
@@ -53,7 +54,7 @@ impl Gate {
         &self,
         policy: &Policy,
         verifiers: &[Arc<dyn Verifier>],
-        intent: &Intent,
+        request: &Request<'_>,
         on_behalf: OnBehalf,
         deadline: Instant,
     ) -> Facts {
@@ -61,9 +62,10 @@ impl Gate {
             OnBehalf::Client => &*self.engine,
             OnBehalf::Gate => &*self.ends,
         };
-        let asking = Asking { gate: self, policy, verifiers, purpose: purpose(intent), deadline, engine, on_behalf };
+        let asking =
+            Asking { gate: self, policy, request, verifiers, purpose: purpose(request.intent), deadline, engine, on_behalf };
         asking
-            .facts(&policy::needs(policy, intent))
+            .facts(&policy::needs(policy, request))
             .await
             .unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
     }
@@ -149,7 +151,9 @@ impl Asking<'_> {
         for other in &others {
             let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
             let facts = if others.len() > MAX_ALIKE { None } else { Some(Box::pin(self.start(&start.container)).await?) };
-            let verdict = facts.map(|facts| policy::decide(self.policy, &Intent::Start(start), &facts));
+            let intent = Intent::Start(start);
+            let request = Request { intent: &intent, ..*self.request };
+            let verdict = facts.map(|facts| policy::decide(self.policy, &request, &facts));
             if !matches!(verdict, Some(policy::Verdict::Allow(_))) {
                 return Err(Reason::Unreadable(Unreadable::Reference(format!(
                     "`{}` is the name of one container and begins the id of another, `{}`, which is not approved; start it by its own id",

@@ -2,26 +2,27 @@
 
 use super::approve::{approve_all, of_id};
 use super::rules::{self, is_allowed_by_setting};
-use super::{Approval, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, ServiceFacts, Verdict};
+use super::{Approval, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Verdict};
 use crate::request::{Intent, PluginCall, PluginChange, Service};
 
 /// The decision. Total: whatever is not allowed by a line of this file is refused. `facts` are what [`super::needs()`] asks for;
 /// where that is nothing, their default.
 #[must_use]
-pub fn decide(policy: &Policy, intent: &Intent, facts: &Facts) -> Verdict {
-    match grounds(policy, intent, facts) {
+pub fn decide(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Verdict {
+    match grounds(policy, request, facts) {
         Ok(grounds) => Verdict::allowing(grounds),
         Err(reason) => Verdict::refusing(reason, policy.mode),
     }
 }
 
-fn grounds(policy: &Policy, intent: &Intent, facts: &Facts) -> Result<Grounds, Reason> {
-    let forbidden = rules::of(policy).find_map(|rule| rule.forbids(policy, intent));
+fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grounds, Reason> {
+    let forbidden = rules::of(policy).find_map(|rule| rule.forbids(policy, request));
     let unsure = || facts.unknown.clone();
-    let refused = || rules::of(policy).find_map(|rule| rule.refuses(policy, intent, facts));
+    let refused = || rules::of(policy).find_map(|rule| rule.refuses(policy, request, facts));
     if let Some(reason) = forbidden.or_else(unsure).or_else(refused) {
         return Err(reason);
     }
+    let intent = request.intent;
     match intent {
         Intent::Read
         | Intent::Harmless
@@ -116,7 +117,8 @@ fn of_fault(reason: Reason, fault: &str) -> Reason {
 /// What is refused of the calls that touch no image. `ALLOW_HOST_ACCESS` may be what is at fault: none is allowed.
 fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason> {
     let closed = Policy::closed(posture);
-    let forbidden = rules::of(&closed).find_map(|rule| rule.forbids(&closed, intent));
+    let request = Request::by_gate(intent);
+    let forbidden = rules::of(&closed).find_map(|rule| rule.forbids(&closed, &request));
     // Whether a plugin is the gate itself is not known: none is changed. Of the others nothing has to be found out.
-    forbidden.or_else(|| rules::of(&closed).find_map(|rule| rule.refuses(&closed, intent, &Facts::default())))
+    forbidden.or_else(|| rules::of(&closed).find_map(|rule| rule.refuses(&closed, &request, &Facts::default())))
 }

@@ -1,6 +1,6 @@
 //! What has to be found out about a call before it can be decided.
 
-use super::{Policy, Posture, Reason, rules};
+use super::{Policy, Posture, Reason, Request, rules};
 use crate::image::{ImageName, Reference};
 use crate::request::{Intent, PluginCall, Pull, Pulled, Service};
 
@@ -34,10 +34,11 @@ pub enum Needs<'i> {
 
 /// What has to be found out about a call before [`super::decide()`] can say more than no.
 #[must_use]
-pub fn needs<'i>(policy: &Policy, intent: &'i Intent) -> Needs<'i> {
-    if let Some(reason) = rules::of(policy).find_map(|rule| rule.forbids(policy, intent)) {
+pub fn needs<'i>(policy: &Policy, request: &Request<'i>) -> Needs<'i> {
+    if let Some(reason) = rules::of(policy).find_map(|rule| rule.forbids(policy, request)) {
         return Needs::Refused(reason);
     }
+    let intent = request.intent;
     match intent {
         Intent::Pull(pull) => Needs::Named(named(pull)),
         Intent::Create(_) => Needs::Held(intent.named().all().collect()),

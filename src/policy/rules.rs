@@ -11,8 +11,7 @@ mod registry;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Facts, Policy, Reason};
-use crate::request::Intent;
+use super::{Facts, Policy, Reason, Request};
 
 pub(super) use plugins::is_allowed_by_setting;
 
@@ -21,12 +20,12 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// What it is called.
     fn id(&self) -> &'static str;
 
-    /// Why a call may not pass, as far as policy and intent alone say so. Asked first, and before anything is found out.
-    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason>;
+    /// Why a call may not pass, as far as policy and call alone say so. Asked first, and before anything is found out.
+    fn forbids(&self, policy: &Policy, request: &Request<'_>) -> Option<Reason>;
 
     /// Why it may not pass, by what was found out. Of calls that need no facts ([`super::needs()`]) that is nothing: the default.
-    fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
-        let _ = (policy, intent, facts);
+    fn refuses(&self, policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
+        let _ = (policy, request, facts);
         None
     }
 }

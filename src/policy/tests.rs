@@ -176,7 +176,7 @@ fn lockdown_needs_someone_who_vouches() {
 }
 
 fn says(policy: &Policy, intent: &Intent) -> &'static str {
-    match (needs(policy, intent), decide(policy, intent, &Facts::default())) {
+    match (needs(policy, &Request::by_gate(intent)), decide(policy, &Request::by_gate(intent), &Facts::default())) {
         (Needs::Nothing, Verdict::Allow(_)) => "allow",
         (Needs::Refused(said), Verdict::Deny(reason)) if said == reason => reason.code(),
         (Needs::Nothing, Verdict::WouldDeny(reason) | Verdict::Deny(reason)) => reason.code(),
@@ -305,7 +305,7 @@ fn host_access_is_allowed_where_a_rule_allows_each_of_it() {
         let policy = lockdown(rules);
         assert_eq!((says(&policy, &create), says(&policy, &volume)), (of_create, of_volume), "{rules}");
     }
-    let Verdict::Deny(reason) = decide(&lockdown("bind"), &create, &Facts::default()) else { panic!() };
+    let Verdict::Deny(reason) = decide(&lockdown("bind"), &Request::by_gate(&create), &Facts::default()) else { panic!() };
     insta::assert_snapshot!(reason.message(), @"host-access: capability `CAP_NET_RAW` gives access to the host; leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS");
 }
 
@@ -367,6 +367,6 @@ fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
     let local = Local::Present { id: held, by_name: true, digests: vec![held], config: None };
     let image = ImageFacts { name, local, repositories: vec!["r.example/a".parse().unwrap()], asked: Vec::new() };
     let facts = Facts { images: vec![image], ..Facts::default() };
-    let Verdict::Deny(reason) = decide(&policy, &intent, &facts) else { panic!() };
+    let Verdict::Deny(reason) = decide(&policy, &Request::by_gate(&intent), &facts) else { panic!() };
     assert_eq!(reason.code(), "content-mismatch");
 }

@@ -194,10 +194,11 @@ fn version_and_rest(path: &str) -> (Option<&str>, &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Action;
     use super::*;
 
     #[test]
-    fn every_route_of_the_engines_has_a_meaning() {
+    fn every_route_of_the_engines_has_a_meaning_and_an_action() {
         use ContainerAccess::{Attach, Checkpoint, PutArchive};
         for (method, path, route) in [
             ("POST", "/auth", Route::Harmless),
@@ -279,6 +280,7 @@ mod tests {
             for version in ["", "/v1.41", "/v1", "/v1.41.0", "/v01.041", "/v1..41", "/v.", "/v1.51.", "/v9.99"] {
                 let path = format!("{version}{path}");
                 assert_eq!(Route::of(method, &path), route, "{method} {path}");
+                assert_ne!(Action::at(method, &path), Action::UNKNOWN, "{method} {path}");
             }
         }
     }

@@ -10,7 +10,7 @@ use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{Fake, Image, ImageConfig, Platform, Store};
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, Repository, Tag};
-use img_authz::policy::{Policy, Posture, Reason, Requirement, Rule, Scope};
+use img_authz::policy::{Policy, Posture, Reason, Request, Requirement, Rule, Scope};
 use img_authz::request::Intent;
 use img_authz::trust::{Answer, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 use img_authz::wire::Answer as Said;
@@ -68,8 +68,8 @@ impl Rule for NoLatest {
         "no-latest"
     }
 
-    fn forbids(&self, _: &Policy, intent: &Intent) -> Option<Reason> {
-        let Intent::Create(create) = intent else { return None };
+    fn forbids(&self, _: &Policy, request: &Request<'_>) -> Option<Reason> {
+        let Intent::Create(create) = request.intent else { return None };
         let reference = create.image.as_ref()?.reference()?;
         (reference.tag == Some(Tag::latest())).then(|| Reason::Rule {
             code: self.id(),

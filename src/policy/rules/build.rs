@@ -1,6 +1,6 @@
 //! Builds, whose base images no plugin sees.
 
-use super::{Policy, Reason, Rule};
+use super::{Policy, Reason, Request, Rule};
 use crate::policy::{BuildRule, Posture};
 use crate::request::{Build, Intent};
 
@@ -12,8 +12,8 @@ impl Rule for Builds {
         "build"
     }
 
-    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
-        let Intent::Build(build) = intent else { return None };
+    fn forbids(&self, policy: &Policy, request: &Request<'_>) -> Option<Reason> {
+        let Intent::Build(build) = request.intent else { return None };
         match (policy.posture, policy.build) {
             (Posture::Images, BuildRule::Allow) => None,
             (Posture::Lockdown, _) | (_, BuildRule::Deny) => Some(Reason::BuildDenied {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Facts, Policy, Reason, Rule};
+use super::{Facts, Policy, Reason, Request, Rule};
 use crate::policy::{NetworkFacts, Posture};
 use crate::request::{HostAccess, Intent, Service, Subnet};
 
@@ -14,15 +14,15 @@ impl Rule for HostAccessRules {
         "host-access"
     }
 
-    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
-        forbidden(policy, intent.host_access())
+    fn forbids(&self, policy: &Policy, request: &Request<'_>) -> Option<Reason> {
+        forbidden(policy, request.intent.host_access())
     }
 
-    fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
-        if let Intent::Network { subnets, .. } = intent {
+    fn refuses(&self, policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
+        if let Intent::Network { subnets, .. } = request.intent {
             return covering(policy, subnets, &facts.own_addresses);
         }
-        let Intent::Service(Service::Spec { networks, .. }) = intent else { return None };
+        let Intent::Service(Service::Spec { networks, .. }) = request.intent else { return None };
         outside(policy, networks, &facts.networks)
     }
 }

@@ -1,6 +1,6 @@
 //! In posture `lockdown`: calls that bring content in past every verifier, drive what runs beyond its own means, or change the host.
 
-use super::{Policy, Reason, Rule};
+use super::{Policy, Reason, Request, Rule};
 use crate::policy::Posture;
 use crate::request::{ContainerAccess, Ingest, Intent};
 
@@ -12,8 +12,8 @@ impl Rule for Ingests {
         "ingest"
     }
 
-    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
-        let what = match intent {
+    fn forbids(&self, policy: &Policy, request: &Request<'_>) -> Option<Reason> {
+        let what = match request.intent {
             Intent::Ingest(Ingest::Load) => "loading images from an archive".to_owned(),
             Intent::Ingest(Ingest::Import) => "importing an image".to_owned(),
             Intent::Ingest(Ingest::Commit) => "committing a container to an image".to_owned(),

@@ -1,6 +1,6 @@
 //! What no policy lets pass: calls that cannot be read, and those that name no image, or more than can be judged.
 
-use super::{Facts, Policy, Reason, Rule};
+use super::{Facts, Policy, Reason, Request, Rule};
 use crate::policy::{ContainerFacts, ServiceFacts};
 use crate::request::{Intent, Pulled, Service, Start, StartExtra};
 
@@ -12,8 +12,8 @@ impl Rule for Malformed {
         "malformed"
     }
 
-    fn forbids(&self, _: &Policy, intent: &Intent) -> Option<Reason> {
-        match intent {
+    fn forbids(&self, _: &Policy, request: &Request<'_>) -> Option<Reason> {
+        match request.intent {
             Intent::Unknown { route } => Some(Reason::RouteUnknown { route: route.clone() }),
             Intent::Unreadable(why) => Some(Reason::Unreadable(why.clone())),
             Intent::Pull(pull) => match pull.what {
@@ -44,14 +44,14 @@ impl Rule for Malformed {
         }
     }
 
-    fn refuses(&self, _: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
-        if let Intent::Start(start) = intent {
+    fn refuses(&self, _: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
+        if let Intent::Start(start) = request.intent {
             return match &facts.container {
                 Some(ContainerFacts::Missing) | None => Some(Reason::ContainerUnknown { container: start.container.clone() }),
                 Some(ContainerFacts::Found { image, .. }) => image.is_none().then_some(Reason::NoImage),
             };
         }
-        let Intent::Service(Service::Rollback { service }) = intent else { return None };
+        let Intent::Service(Service::Rollback { service }) = request.intent else { return None };
         match &facts.service {
             Some(ServiceFacts::Missing) | None => Some(Reason::ServiceUnknown { service: service.clone() }),
             Some(ServiceFacts::Previous { images }) => images.is_empty().then_some(Reason::NoImage),

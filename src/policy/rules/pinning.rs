@@ -1,6 +1,6 @@
 //! What is taken by name after the check must be named so that it cannot move: image mounts, and images of services.
 
-use super::{Facts, Policy, Reason, Rule};
+use super::{Facts, Policy, Reason, Request, Rule};
 use crate::image::ImageName;
 use crate::policy::{ContainerFacts, ServiceFacts};
 use crate::request::Intent;
@@ -13,16 +13,16 @@ impl Rule for Pinning {
         "pinning"
     }
 
-    fn forbids(&self, _: &Policy, intent: &Intent) -> Option<Reason> {
-        let named = intent.named();
+    fn forbids(&self, _: &Policy, request: &Request<'_>) -> Option<Reason> {
+        let named = request.intent.named();
         // A container is made from what was judged, by its id.
-        let pinned = named.image.filter(|_| matches!(intent, Intent::Service(_)));
+        let pinned = named.image.filter(|_| matches!(request.intent, Intent::Service(_)));
         let of_service = pinned.and_then(unpinned_service);
         of_service.or_else(|| named.mounts.iter().find_map(unpinned))
     }
 
     /// What an existing container and a service's previous specification were made with, the engine alone knows.
-    fn refuses(&self, _: &Policy, _: &Intent, facts: &Facts) -> Option<Reason> {
+    fn refuses(&self, _: &Policy, _: &Request<'_>, facts: &Facts) -> Option<Reason> {
         let of_container = match &facts.container {
             Some(ContainerFacts::Found { image_mounts, .. }) => image_mounts.iter().find_map(|source| unpinned_text(source)),
             Some(ContainerFacts::Missing) | None => None,

@@ -1,6 +1,6 @@
 //! Docker plugins: they run as root with what their configuration says.
 
-use super::{Facts, Policy, Reason, Rule};
+use super::{Facts, Policy, Reason, Request, Rule};
 use crate::image::Reference;
 use crate::policy::{PluginFacts, Posture};
 use crate::request::{Intent, PluginCall, PluginChange};
@@ -14,12 +14,12 @@ impl Rule for Plugins {
     }
 
     /// Whether a call is about this very plugin is a fact.
-    fn forbids(&self, _: &Policy, _: &Intent) -> Option<Reason> {
+    fn forbids(&self, _: &Policy, _: &Request<'_>) -> Option<Reason> {
         None
     }
 
-    fn refuses(&self, policy: &Policy, intent: &Intent, facts: &Facts) -> Option<Reason> {
-        let Intent::Plugin(call) = intent else { return None };
+    fn refuses(&self, policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
+        let Intent::Plugin(call) = request.intent else { return None };
         let refuse_self = |what: String| Some(Reason::SelfProtect { what });
         match (call, policy.posture) {
             // A plugin of the gate's own name would shadow it at the daemon's next start: refused in every posture.

@@ -1,6 +1,6 @@
 //! Names of registries that are not allowed.
 
-use super::{Policy, Reason, Rule};
+use super::{Policy, Reason, Request, Rule};
 use crate::image::{ImageName, Repository};
 use crate::request::Intent;
 
@@ -12,12 +12,12 @@ impl Rule for Registries {
         "registry"
     }
 
-    fn forbids(&self, policy: &Policy, intent: &Intent) -> Option<Reason> {
+    fn forbids(&self, policy: &Policy, request: &Request<'_>) -> Option<Reason> {
         // What starts and rolls back is judged by what it is; a plugin's name is a fact.
-        if let Intent::Pull(pull) = intent {
+        if let Intent::Pull(pull) = request.intent {
             return outside(policy, &pull.repository);
         }
-        intent.named().all().find_map(|name| named_outside(policy, name))
+        request.intent.named().all().find_map(|name| named_outside(policy, name))
     }
 }
 
