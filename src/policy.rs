@@ -32,8 +32,10 @@ pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::image::{Reference, Repository};
+use crate::rego::Compiled;
 use crate::request::HostAccess;
 use crate::trust::{Binding, VerifierName};
 
@@ -60,6 +62,8 @@ pub struct Policy {
     pub scopes: Vec<Scope>,
     /// Rules beside those that every gate has.
     pub rules: FurtherRules,
+    /// The operator's rules in Rego. Evaluated while facts are gathered; the decision reads what they said.
+    pub rego: Option<Arc<Compiled>>,
 }
 
 /// Whether refusals are carried out.
@@ -127,6 +131,7 @@ impl Policy {
             verifiers: BTreeMap::new(),
             scopes: Vec::new(),
             rules: FurtherRules::default(),
+            rego: None,
         }
     }
 

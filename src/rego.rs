@@ -161,6 +161,12 @@ impl Compiled {
         self.queries.iter().any(|query| query.of_images)
     }
 
+    /// Whether any query is about calls.
+    #[must_use]
+    pub fn asks_of_calls(&self) -> bool {
+        self.queries.iter().any(|query| !query.of_images)
+    }
+
     /// What it was made of.
     #[must_use]
     pub const fn sources(&self) -> &Sources {
@@ -212,7 +218,7 @@ impl Compiled {
                 |rule: &str| engine.eval_rule(rule.to_owned()).map_err(|error| failed(load::plain(&error.to_string()).1));
             // `deny` first: what it says is worth more to whoever reads it.
             let denied = query.deny.as_deref().map(&mut value).transpose()?;
-            let denied = denied.map(|denied| said(&denied, query.of_images)).transpose().map_err(failed)?.flatten();
+            let denied = denied.and_then(|denied| said(&denied, query.of_images));
             let says = match (denied, value(&query.rule)?) {
                 (Some(says), _) => says,
                 (None, Value::Bool(true)) => continue,
@@ -227,7 +233,7 @@ impl Compiled {
 }
 
 /// What `deny` says: its strings, escaped and in bounds. `None` if it says nothing. Of an image's, whatever is in it refuses.
-fn said(denied: &Value, of_images: bool) -> Result<Option<String>, String> {
+fn said(denied: &Value, of_images: bool) -> Option<String> {
     let values: Vec<&Value> = match denied {
         Value::Undefined | Value::Bool(false) => Vec::new(),
         Value::Set(set) => set.iter().collect(),
@@ -241,9 +247,9 @@ fn said(denied: &Value, of_images: bool) -> Result<Option<String>, String> {
         .take(MESSAGES)
         .collect();
     match (texts.is_empty(), values.is_empty() || !of_images) {
-        (false, _) => Ok(Some(fit(&texts.join("; "), MESSAGE))),
-        (true, true) => Ok(None),
-        (true, false) => Ok(Some("its `deny` is not empty".to_owned())),
+        (false, _) => Some(fit(&texts.join("; "), MESSAGE)),
+        (true, true) => None,
+        (true, false) => Some("its `deny` is not empty".to_owned()),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{NO, UNKNOWN, YES, out};
 use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
-use crate::policy::{ContainerFacts, Facts, Grounds, Local, Mode, Permit, Reason, Verdict, quoted};
+use crate::policy::{ContainerFacts, Facts, Grounds, Local, Mode, Permit, Reason, Request, Verdict, quoted};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction, Transport};
 use crate::setup::{self, Alive, Place, View};
 use crate::trust::{Freshness, Question, Vouch};
@@ -65,13 +65,13 @@ struct Report {
 }
 
 pub(super) fn check(arguments: &CheckArgs, place: &Place) -> ExitCode {
-    finish(intent_of(arguments).and_then(|intent| judge(&intent, place)), arguments.json)
+    finish(intent_of(arguments).and_then(|intent| judge(&Request::by_gate(&intent), place)), arguments.json)
 }
 
 pub(super) fn explain(arguments: &ExplainArgs, place: &Place) -> ExitCode {
     let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted, Transport::Http1) {
         // A post does not say over which HTTP the call came; over HTTP/1, it is taken.
-        Ok((_, intent)) => judge(&intent, place),
+        Ok((call, intent)) => judge(&Request::of(&call, &intent), place),
         Err(error) => Ok(Report {
             action: "unreadable",
             subject: String::new(),
@@ -112,7 +112,7 @@ pub(super) fn refusal(image: &str, place: &Place) -> Option<String> {
     let is_id = matches!(ImageName::parse(image), Ok(ImageName::Id(_) | ImageName::IdPrefix(_)));
     let action = if is_id { Action::Create } else { Action::Pull };
     let intent = intent_of(&CheckArgs { reference: image.to_owned(), action, json: false }).ok()?;
-    let report = judge(&intent, place).ok()?;
+    let report = judge(&Request::by_gate(&intent), place).ok()?;
     (!report.allow).then_some(report.message)
 }
 
@@ -129,14 +129,14 @@ fn read(file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
     if read > POST_BYTES { Err(format!("larger than {POST_BYTES} bytes")) } else { Ok(bytes) }
 }
 
-fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
+fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
     if place.basis.is_err() {
         return Err(place.told());
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
     let gate = setup::asking(place, runtime.handle().clone())?;
-    let Judgement { facts, verdict } = runtime.block_on(gate.judge(intent));
+    let Judgement { facts, verdict } = runtime.block_on(gate.judge_request(request));
     let (allow, code, message) = match &verdict {
         Verdict::Allow(permit) => (true, "", allowed(permit)),
         Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
@@ -154,6 +154,7 @@ fn judge(intent: &Intent, place: &Place) -> Result<Report, String> {
     if gate.mode() == Mode::Permissive {
         steps.push("MODE is permissive: whatever is refused is recorded, and passes".to_owned());
     }
+    let intent = request.intent;
     Ok(Report { action: intent.action(), subject: intent.subject(), settings: place.told(), steps, allow, code, message })
 }
 
@@ -221,6 +222,11 @@ fn yes(vouch: &Vouch) -> String {
 /// What was found out, a line each.
 fn steps(facts: &Facts) -> Vec<String> {
     let mut steps = Vec::new();
+    match &facts.rego {
+        Some(Ok(_)) => steps.push("Rego: every rule about calls lets it pass".to_owned()),
+        Some(Err(refusal)) => steps.push(Reason::Rego(refusal.clone()).message()),
+        None => {}
+    }
     match &facts.container {
         Some(ContainerFacts::Missing) => steps.push("host: no such container".to_owned()),
         Some(ContainerFacts::Found { id, image, .. }) => {
@@ -239,6 +245,11 @@ fn steps(facts: &Facts) -> Vec<String> {
                 format!("{}: on this host as {id}, judged {how}; known digests: {digests}", image.name)
             }
         });
+        match &image.rego {
+            Some(Ok(_)) => steps.push(format!("{}: every rule in Rego about images lets it pass", image.name)),
+            Some(Err(refusal)) => steps.push(format!("{}: {}", image.name, Reason::Rego(refusal.clone()).message())),
+            None => {}
+        }
         for asked in &image.asked {
             let question = match &asked.question {
                 Question::Tag(tag) => format!("what is tag {tag}?"),

@@ -2,6 +2,8 @@
 
 //! The journey with an engine and a verifier in memory: each yes beside its refusing fake.
 
+mod rego;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -316,7 +316,19 @@ impl Settings {
         let asked = asked.into_iter().filter(|name| verifiers.contains_key(name)).map(Requirement::One);
         let require = Requirement::All(asked.collect());
         let scopes = hosts.into_iter().map(|host| Scope { host, require: require.clone() }).collect();
-        Ok(Policy { mode, audit, posture, host_access, build, http2, plugins, verifiers, scopes, rules: FurtherRules::default() })
+        Ok(Policy {
+            mode,
+            audit,
+            posture,
+            host_access,
+            build,
+            http2,
+            plugins,
+            verifiers,
+            scopes,
+            rules: FurtherRules::default(),
+            rego: None,
+        })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {

@@ -145,7 +145,7 @@ struct Bad(String);
 const OWN: [(&str, u8, Own); 15] = [
     ("re_match", 2, is_match),
     ("regex.match", 2, is_match),
-    ("regex.is_valid", 1, is_valid),
+    ("regex.is_valid", 1, |args| Ok(is_valid(args))),
     ("regex.split", 2, split),
     ("regex.replace", 3, replace),
     ("regex.find_n", 3, find_n),
@@ -359,8 +359,8 @@ fn is_match(args: &[Value]) -> Result<Value, Bad> {
     Ok(Value::Bool(compiled(pattern)?.is_match(text)))
 }
 
-fn is_valid(args: &[Value]) -> Result<Value, Bad> {
-    Ok(Value::Bool(texts(args).is_some_and(|[pattern]| compiled(pattern).is_ok())))
+fn is_valid(args: &[Value]) -> Value {
+    Value::Bool(texts(args).is_some_and(|[pattern]| compiled(pattern).is_ok()))
 }
 
 fn split(args: &[Value]) -> Result<Value, Bad> {

@@ -93,8 +93,9 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     known.insert("registry".into(), json!(image.registry));
     match (&image.tag, &image.digest) {
         (Some(tag), _) => _ = known.insert("tag".into(), json!(tag)),
-        (None, None) => _ = known.insert("tag".into(), json!("latest")),
-        (None, Some(_)) => {}
+        // An image that is named by its id has none.
+        (None, None) if image.id.is_none() => _ = known.insert("tag".into(), json!("latest")),
+        (None, _) => {}
     }
     known.insert("digest".into(), json!(image.digest.as_deref().unwrap_or_default()));
     known.insert("id".into(), json!(image.id.as_deref().unwrap_or_default()));

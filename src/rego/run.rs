@@ -158,11 +158,11 @@ impl Evaluator {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let state = self.shared.state();
-        let mut stats = state.stats.clone();
+        let mut told = state.stats.clone();
         for query in state.held(&self.shared.limits) {
-            *stats.held.entry(query.to_owned()).or_default() += 1;
+            *told.held.entry(query.to_owned()).or_default() += 1;
         }
-        stats
+        told
     }
 }
 

@@ -408,7 +408,7 @@ mod examples {
 
     fn image(change: impl FnOnce(&mut Image)) -> About {
         let members = |value: serde_json::Value| value.as_object().cloned().unwrap();
-        let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()).unwrap();
+        let now = i64::try_from(crate::clock::now().as_nanosecond()).unwrap();
         let mut image = Image {
             reference: "registry.example:5000/team/app:1".into(),
             repository: "registry.example:5000/team/app".into(),

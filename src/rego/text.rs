@@ -51,7 +51,7 @@ struct Chain {
 /// A policy's text, read.
 #[derive(Debug)]
 pub(super) struct Text<'t> {
-    text: &'t str,
+    whole: &'t str,
     words: Vec<Word<'t>>,
     chains: Vec<Chain>,
     /// The package, with its parts.
@@ -77,7 +77,7 @@ impl<'t> Text<'t> {
             return Err((line, format!("an expression has more than {OPERATORS} operators; use a list, or several rules")));
         }
         let (package, package_end) = package(&words);
-        let mut read = Self { text, chains: Vec::new(), package, package_end, imports: imports(&words), words };
+        let mut read = Self { whole: text, chains: Vec::new(), package, package_end, imports: imports(&words), words };
         read.chains = chains(&read.words);
         Ok(read)
     }
@@ -165,7 +165,7 @@ impl<'t> Text<'t> {
         {
             return None;
         }
-        let (before, after) = (self.text.get(..self.package_end)?, self.text.get(self.package_end..)?);
+        let (before, after) = (self.whole.get(..self.package_end)?, self.whole.get(self.package_end..)?);
         Some(format!("{before} import future.keywords.in {after}"))
     }
 

@@ -46,7 +46,7 @@ impl Shown {
         }
         let expected = spelling::body_of(&call.method, route::without_version(&path));
         let body = match call.body.as_deref() {
-            Some(body) if !body.iter().all(u8::is_ascii_whitespace) => read(body, &expected.shape)?,
+            Some(body) if !body.iter().all(u8::is_ascii_whitespace) => read(body, expected.shape)?,
             Some(_) | None if expected.is_required => return Err(Unreadable::MissingBody),
             Some(_) | None => Value::Null,
         };
