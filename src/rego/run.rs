@@ -16,8 +16,10 @@ use super::{About, Compiled, Passed, Refusal, load};
 pub struct Limits {
     /// Threads. Few: each may come to use all of a processor.
     pub threads: usize,
-    /// Calls that wait for a thread. Each holds its body; an evaluation takes some microseconds.
+    /// Calls that wait for a thread. An evaluation takes some microseconds.
     pub waiting: usize,
+    /// Bytes of their bodies together.
+    pub bytes: usize,
     /// How long a call waits for its answer, all told.
     pub answer: Duration,
     /// How long an evaluation may take before its thread counts as held.
@@ -26,7 +28,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { threads: 2, waiting: 256, answer: Duration::from_secs(2), evaluation: Duration::from_secs(1) }
+        Self { threads: 2, waiting: 256, bytes: 32 << 20, answer: Duration::from_secs(2), evaluation: Duration::from_secs(1) }
     }
 }
 
@@ -74,6 +76,13 @@ struct Job {
     answer: oneshot::Sender<Result<Passed, Refusal>>,
 }
 
+impl Job {
+    /// How much of a body it holds.
+    fn bytes(&self) -> usize {
+        self.about.call.as_ref().and_then(|call| call.body.as_ref()).map_or(0, Vec::len)
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,7 +128,9 @@ impl Evaluator {
         }
         let holding: Vec<String> = state.held(&self.shared.limits).map(str::to_owned).collect();
         let all_held = holding.len() >= state.running.len();
-        if all_held || state.waiting.len() >= self.shared.limits.waiting {
+        let bytes = state.waiting.iter().map(Job::bytes).sum::<usize>() + job.bytes();
+        let limits = &self.shared.limits;
+        if all_held || state.waiting.len() >= limits.waiting || bytes > limits.bytes {
             let query = holding.into_iter().next().unwrap_or_else(|| query.to_owned());
             *state.stats.overloaded.entry(query.clone()).or_default() += 1;
             return Err(Refusal::Overloaded { query });

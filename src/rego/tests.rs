@@ -261,6 +261,8 @@ fn what_calls_itself_is_a_fault_and_ends_nothing() {
             Err(faults) => assert!(!faults.is_empty()),
         }
     }
+    let infix = "package docker.authz\nallow := true\ndeny contains (x) if { x := \"no\"; contains(input.Body.Image, x) }\n";
+    assert_eq!(denied(ask(&load(infix).unwrap(), &about(create(r#"{"Image":"no"}"#)))).as_deref(), Some("no"));
     // One that calls another of a like name, and one that is used twice.
     let fine = "package docker.authz\nallow if g(1) == 2\nf(x) := x + 1\ng(x) := f(x) if { f(0) == 1 }\n";
     assert_eq!(denied(ask(&load(fine).unwrap(), &about(create("{}")))), None);
@@ -348,6 +350,17 @@ mod threads {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert_eq!(evaluator.stats().held.get(QUERY), None);
         assert_eq!(evaluator.ask(&policies, about(call("GET", "/info", None)), soon()).await, Ok(Passed(())));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_wait_are_bounded_together() {
+        let limits = Limits { threads: 1, bytes: 10, ..Limits::default() };
+        let (evaluator, policies) = evaluator(limits);
+        let ask = |body: &str| evaluator.ask(&policies, about(create(body)), soon());
+        let answers = tokio::join!(ask("{}"), ask(r#"{"a":1}"#), ask(r#"{"a":1}"#));
+        let refused =
+            [answers.0, answers.1, answers.2].iter().filter(|answer| matches!(answer, Err(Refusal::Overloaded { .. }))).count();
+        assert!(refused >= 1);
     }
 
     #[tokio::test]

@@ -372,7 +372,13 @@ fn chains(words: &[Word<'_>]) -> Vec<Chain> {
             },
         };
         let is_replacement = before.is_some_and(|before| before.kind == Kind::Name && before.text == "as");
-        chains.push(Chain { parts, line: word.line, is_called, is_head: word.depth == 0 && begins, is_replacement });
+        let is_head = word.depth == 0 && begins;
+        // `deny contains (x)`: the keyword, not the function of that name.
+        if is_head && word.text == "contains" && used == 1 {
+            at += 1;
+            continue;
+        }
+        chains.push(Chain { parts, line: word.line, is_called, is_head, is_replacement });
         at += used;
     }
     chains
@@ -398,6 +404,7 @@ mod tests {
             "package a\nallow if { some x in (input.y); x in (input.z) }\ndeny contains (x) if x := 1",
             "package a\nx := {y | y := input.z[_]}\nempty := set()\nb := data.a.f(1)\nf(x) := x",
             "package a\n# nofun(1)\nx := \"nofun(1)\"\ny := `nofun(1)`\n",
+            "package a\nf(x) := x\ndeny contains (f(x)) if { x := 1; contains(\"a\", \"b\") }",
             "package a\nallow if { any([true]); re_match(\"a\", \"b\"); set_diff({1}, {2}); cast_string(\"a\") }",
         ] {
             assert_eq!(faults(text), vec![], "{text}");
