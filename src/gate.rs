@@ -38,6 +38,7 @@ use tokio::time::Instant;
 use crate::audit::{Journal, Recorded};
 use crate::engine::{Api, ContainerId};
 use crate::policy::{self, AuditRule, Facts, Grounds, Mode, Needs, Reason, Request, Verdict};
+use crate::rego::{About, Evaluator, Passed, Refusal};
 use crate::request::{Intent, Naming, PluginCall, Pull, Pulled};
 use crate::wire::{Answer, Call, CallError};
 
@@ -96,6 +97,8 @@ pub struct Gate {
     own_calls: AtomicU64,
     /// What the engine does with a call that the call does not show.
     process: Process,
+    /// Where the policy's rules in Rego are evaluated. Its threads outlive a change of the policy.
+    rego: Evaluator,
     metrics: Metrics,
 }
 
@@ -107,6 +110,9 @@ pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
 }
+
+/// What the rules in Rego say of a call before anything is looked at; `None` where they were not asked.
+type Said = Option<Result<Passed, Refusal>>;
 
 /// What a call that is to pass holds until it ends.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,7 +138,8 @@ impl Gate {
             return Answer::Allow;
         }
         let request = Request::of(&call, &intent);
-        let prejudged = prejudge(&rules, &request);
+        let said = Box::pin(self.ask_rego(&rules, &request, began)).await;
+        let prejudged = prejudge(&rules, &request, &said);
         // Those that cannot be decided at once, and renames, which wait for names.
         let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
         let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
@@ -148,9 +155,9 @@ impl Gate {
         let (Judgement { facts, verdict }, mut holds) = match prejudged {
             Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
             None => match intent.naming() {
-                Naming::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &request, began).await,
+                Naming::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &request, said, began).await,
                 Naming::Start(_) | Naming::Create { .. } | Naming::Rename { .. } | Naming::Nothing => {
-                    self.judge_under_lease(&rules, &call, &request, began).await
+                    self.judge_under_lease(&rules, &call, &request, said, began).await
                 }
             },
         };
@@ -204,15 +211,35 @@ impl Gate {
 
     /// What the gate would say to this caller, likewise.
     pub async fn judge_request(&self, request: &Request<'_>) -> Judgement {
-        let rules = self.rules.load_full();
-        match prejudge(&rules, request) {
-            Some(verdict) => Judgement { facts: Facts::default(), verdict },
-            None => self.judge_in_time(&rules, request, OnBehalf::Gate, Instant::now()).await,
+        let (rules, began) = (self.rules.load_full(), Instant::now());
+        let said = Box::pin(self.ask_rego(&rules, request, began)).await;
+        match prejudge(&rules, request, &said) {
+            Some(verdict) => Judgement { facts: Facts { rego: said, ..Facts::default() }, verdict },
+            None => self.judge_in_time(&rules, request, OnBehalf::Gate, said, began).await,
         }
     }
 
+    /// Asks the rules in Rego about a call, unless another rule refuses it as it is. Not about what the gate judges of its own accord.
+    async fn ask_rego(&self, rules: &Rules, request: &Request<'_>, began: Instant) -> Said {
+        let Rules::Good { policy, .. } = rules else { return None };
+        let (rego, call) = (policy.rego.as_ref()?, request.call?);
+        if matches!(policy::needs(policy, request), Needs::Refused(_)) {
+            return None;
+        }
+        let call = rego.asks_of_calls().then(|| Arc::new(call.clone()));
+        let about = About { call, manner: self.manner(), image: None };
+        Some(self.rego.ask(rego, about, began + self.limits.decision).await)
+    }
+
     /// A start by a name holds the name from before the look until the daemon has acted.
-    async fn judge_under_lease(&self, rules: &Rules, call: &Call, request: &Request<'_>, began: Instant) -> (Judgement, Holds) {
+    async fn judge_under_lease(
+        &self,
+        rules: &Rules,
+        call: &Call,
+        request: &Request<'_>,
+        said: Said,
+        began: Instant,
+    ) -> (Judgement, Holds) {
         let claim = match request.intent.naming() {
             Naming::Start(start) if !identity::is_full_id(&start.container) => Some(Claim::Start(bare(&start.container))),
             Naming::Start(_) | Naming::Create { .. } | Naming::Rename { .. } | Naming::Plugin(_) | Naming::Nothing => None,
@@ -227,7 +254,7 @@ impl Gate {
                 }
             },
         };
-        let judgement = self.judge_in_time(rules, request, OnBehalf::Client, began).await;
+        let judgement = self.judge_in_time(rules, request, OnBehalf::Client, said, began).await;
         if let (Intent::Start(_), Verdict::Allow(_), Some(policy::ContainerFacts::Found { id, .. })) =
             (request.intent, &judgement.verdict, &judgement.facts.container)
         {
@@ -250,6 +277,7 @@ impl Gate {
         call: &Call,
         plugin: &PluginCall,
         request: &Request<'_>,
+        said: Said,
         began: Instant,
     ) -> (Judgement, Holds) {
         let turn = match self.plugins.begin(&call_key(call), plugin) {
@@ -258,7 +286,7 @@ impl Gate {
                 return (Judgement { facts: Facts::default(), verdict: self.refusing(reason) }, Holds::default());
             }
         };
-        let judgement = self.judge_in_time(rules, request, OnBehalf::Client, began).await;
+        let judgement = self.judge_in_time(rules, request, OnBehalf::Client, said, began).await;
         if let Some(turn) = turn {
             match (&judgement.verdict, &judgement.facts.plugin) {
                 (Verdict::Allow(_), Some(policy::PluginFacts { id, digest: Some(digest), .. })) => {
@@ -271,16 +299,23 @@ impl Gate {
         (judgement, Holds { lease: None, turn })
     }
 
-    async fn judge_in_time(&self, rules: &Rules, request: &Request<'_>, on_behalf: OnBehalf, began: Instant) -> Judgement {
+    /// `said` is what the rules in Rego have said of the call before anything was looked at.
+    async fn judge_in_time(
+        &self,
+        rules: &Rules,
+        request: &Request<'_>,
+        on_behalf: OnBehalf,
+        said: Said,
+        began: Instant,
+    ) -> Judgement {
         let Rules::Good { policy, verifiers } = rules else {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
         };
         let deadline = began + self.limits.decision;
-        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, request, on_behalf, deadline)).await;
-        let facts = gathered.unwrap_or_else(|_| Facts {
-            unknown: Some(Reason::Deadline { seconds: self.limits.decision.as_secs() }),
-            ..Facts::default()
-        });
+        let gathering = self.gather(policy, verifiers, request, on_behalf, &said, deadline);
+        let gathered = tokio::time::timeout_at(deadline, gathering).await;
+        let late = || Reason::Deadline { seconds: self.limits.decision.as_secs() };
+        let facts = gathered.unwrap_or_else(|_| Facts { unknown: Some(late()), rego: said.clone(), ..Facts::default() });
         let verdict = policy::decide(policy, request, &facts);
         Judgement { facts, verdict }
     }
@@ -347,10 +382,11 @@ impl Gate {
 }
 
 /// What can be said without finding anything out.
-fn prejudge(rules: &Rules, request: &Request<'_>) -> Option<Verdict> {
+fn prejudge(rules: &Rules, request: &Request<'_>, said: &Said) -> Option<Verdict> {
+    let by_rego = || Facts { rego: said.clone(), ..Facts::default() };
     match rules {
         Rules::Good { policy, .. } => match policy::needs(policy, request) {
-            Needs::Nothing => Some(policy::decide(policy, request, &Facts::default())),
+            Needs::Nothing => Some(policy::decide(policy, request, &by_rego())),
             // A rule that would say otherwise a moment later has said no.
             Needs::Refused(reason) => Some(Verdict::refusing(reason, policy.mode)),
             Needs::Named(_)

@@ -19,6 +19,8 @@ pub mod audit;
 
 pub mod policy;
 
+pub mod rego;
+
 pub mod trust;
 
 pub mod request;

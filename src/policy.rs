@@ -32,7 +32,7 @@ pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
-pub use resolved::{Given, NotarySettings, Resolved, VerifierSettings};
+pub use resolved::{Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
 pub use rules::{FurtherRules, LIFTABLE, Rule};
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
@@ -44,6 +44,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::image::{Host, Reference, Repository};
+use crate::rego::Compiled;
 use crate::request::HostAccess;
 use crate::trust::{Binding, VerifierName};
 
@@ -72,6 +73,8 @@ pub struct Policy {
     pub scopes: Scopes,
     /// Rules beside those that every gate has.
     pub rules: FurtherRules,
+    /// The operator's rules in Rego. Evaluated while facts are gathered; the decision reads what they said.
+    pub rego: Option<Arc<Compiled>>,
 }
 
 /// Whether refusals are carried out.
@@ -140,6 +143,7 @@ impl Policy {
             verifiers: BTreeMap::new(),
             scopes: Scopes::default(),
             rules: FurtherRules::default(),
+            rego: None,
         }
     }
 

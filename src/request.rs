@@ -18,6 +18,8 @@ mod pull;
 mod query;
 mod route;
 mod service;
+mod shown;
+mod spelling;
 mod start;
 mod target;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use named::Named;
 pub use naming::Naming;
 pub use network::Subnet;
 use route::Route;
+pub use shown::Shown;
 use target::Target;
 
 /// What an API call would do.
@@ -349,6 +352,9 @@ pub enum Unreadable {
     /// A body beside an import: it may be a form that makes a pull of it, and the daemon does not show which.
     #[error("an import of a file has a body that may hide a pull, and the daemon does not show it to plugins")]
     ImportBody,
+    /// A member of `HostConfig` beside it, where some engines take it and others do not.
+    #[error("the call's JSON body gives `{0}` outside HostConfig, where engines differ")]
+    Outside(String),
     /// More members or levels than any honest body has.
     #[error("the call's JSON body is too large or too deep")]
     TooComplex,

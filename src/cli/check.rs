@@ -266,6 +266,11 @@ fn yes(vouch: &Vouch) -> String {
 /// What was found out, a line each.
 fn steps(facts: &Facts) -> Vec<String> {
     let mut steps = Vec::new();
+    match &facts.rego {
+        Some(Ok(_)) => steps.push("Rego: every rule about calls lets it pass".to_owned()),
+        Some(Err(refusal)) => steps.push(Reason::Rego(refusal.clone()).message()),
+        None => {}
+    }
     match &facts.container {
         Some(ContainerFacts::Missing) => steps.push("host: no such container".to_owned()),
         Some(ContainerFacts::Found { id, image, .. }) => {
@@ -284,6 +289,11 @@ fn steps(facts: &Facts) -> Vec<String> {
                 format!("{}: on this host as {id}, judged {how}; known digests: {digests}", image.name)
             }
         });
+        match &image.rego {
+            Some(Ok(_)) => steps.push(format!("{}: every rule in Rego about images lets it pass", image.name)),
+            Some(Err(refusal)) => steps.push(format!("{}: {}", image.name, Reason::Rego(refusal.clone()).message())),
+            None => {}
+        }
         for asked in &image.asked {
             let question = match &asked.question {
                 Question::Tag(tag) => format!("what is tag {tag}?"),

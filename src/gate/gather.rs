@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Gate;
+use super::{Gate, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::policy::{
     self, Asked, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture, Reason, Request,
     ServiceFacts,
 };
+use crate::rego::{self, About};
 use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
-use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;
@@ -38,6 +39,7 @@ struct Gathering<'a> {
     deadline: Instant,
     engine: &'a dyn Api,
     on_behalf: OnBehalf,
+    said: &'a Said,
 }
 
 /// For whom it is found out.
@@ -56,6 +58,7 @@ impl Gate {
         verifiers: &[Arc<dyn Verifier>],
         request: &Request<'_>,
         on_behalf: OnBehalf,
+        said: &Said,
         deadline: Instant,
     ) -> Facts {
         let engine: &dyn Api = match on_behalf {
@@ -64,11 +67,10 @@ impl Gate {
         };
         // How urgent the answers about its images are.
         let purpose = if request.intent.runs() { Purpose::Run } else { Purpose::Pull };
-        let asking = Gathering { gate: self, policy, request, verifiers, purpose, deadline, engine, on_behalf };
-        asking
-            .facts(&policy::needs(policy, request))
-            .await
-            .unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() })
+        let asking = Gathering { gate: self, policy, request, verifiers, purpose, deadline, engine, on_behalf, said };
+        let found = asking.facts(&policy::needs(policy, request)).await;
+        let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
+        Box::pin(asking.with_rego(found)).await
     }
 }
 
@@ -92,6 +94,19 @@ impl Gathering<'_> {
                 Ok(Facts { own_addresses: self.gate.own.addresses(&self.gate.workers).await, ..Facts::default() })
             }
         }
+    }
+
+    /// What the rules in Rego have said of the call, and what they say of its images. Asked last: they are told who signed.
+    async fn with_rego(&self, mut facts: Facts) -> Facts {
+        facts.rego.clone_from(self.said);
+        let Some(rego) = self.policy.rego.as_ref().filter(|rego| rego.asks_of_images()) else { return facts };
+        let call = self.request.call.map(|call| Arc::new(call.clone()));
+        for image in facts.images.iter_mut().filter(|image| image.local != Local::Absent) {
+            let known = rego_image(self.policy, image);
+            let about = About { call: call.clone(), manner: self.gate.manner(), image: Some(known) };
+            image.rego = Some(self.gate.rego.ask(rego, about, self.deadline).await);
+        }
+        facts
     }
 
     async fn start(&self, container: &str) -> Result<Facts, Reason> {
@@ -152,6 +167,10 @@ impl Gathering<'_> {
         for other in &others {
             let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
             let facts = if others.len() > MAX_ALIKE { None } else { Some(Box::pin(self.start(&start.container)).await?) };
+            let facts = match facts {
+                Some(facts) => Some(Box::pin(self.with_rego(facts)).await),
+                None => None,
+            };
             let intent = Intent::Start(start);
             let request = Request { intent: &intent, ..*self.request };
             let verdict = facts.map(|facts| policy::decide(self.policy, &request, &facts));
@@ -268,7 +287,8 @@ impl Gathering<'_> {
         for reference in references {
             let name = ImageName::Named { reference: reference.clone(), written: reference.to_string().into() };
             let repositories = vec![reference.repository.clone()];
-            images.push(self.ask(ImageFacts { name, local: Local::NotAsked, repositories, asked: Vec::new() }).await?);
+            images
+                .push(self.ask(ImageFacts { name, local: Local::NotAsked, repositories, asked: Vec::new(), rego: None }).await?);
         }
         Ok(Facts { images, ..Facts::default() })
     }
@@ -303,11 +323,11 @@ impl Gathering<'_> {
             // A container's image may be gone while the container is not: its id still says what it is.
             (ImageName::Id(id), None) => (*id, false, Vec::new(), Vec::new()),
             (ImageName::IdPrefix(_), None) => {
-                return ImageFacts { name, local: Local::Absent, repositories: Vec::new(), asked: Vec::new() };
+                return ImageFacts { name, local: Local::Absent, repositories: Vec::new(), asked: Vec::new(), rego: None };
             }
             (ImageName::Named { reference, .. }, None) => {
                 let repositories = vec![reference.repository.clone()];
-                return ImageFacts { name, local: Local::Absent, repositories, asked: Vec::new() };
+                return ImageFacts { name, local: Local::Absent, repositories, asked: Vec::new(), rego: None };
             }
         };
         let approvals = self.gate.approvals.of(&id);
@@ -345,7 +365,7 @@ impl Gathering<'_> {
                 every().for_each(&mut add);
             }
         }
-        ImageFacts { name, local: Local::Present { id, by_name, digests, config }, repositories, asked: Vec::new() }
+        ImageFacts { name, local: Local::Present { id, by_name, digests, config }, repositories, asked: Vec::new(), rego: None }
     }
 
     /// Puts the questions. By id, the first repository that vouches as required is enough.
@@ -419,6 +439,53 @@ fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
         Some(network) if network.name == target && !like_a_swarm_id(target) && network.scope == "swarm" => NetworkFacts::Ordinary,
         Some(network) if network.name == target && target == "bridge" => NetworkFacts::Ordinary,
         Some(_) | None => NetworkFacts::Unsure,
+    }
+}
+
+/// What rules about images are told of one.
+fn rego_image(policy: &Policy, image: &ImageFacts) -> rego::Image {
+    let vouches = || image.asked.iter().filter_map(|asked| asked.answer.as_ref().ok());
+    let vouching = vouches().next().map(Vouch::repository);
+    let repository = vouching.or_else(|| image.repositories.first());
+    let named = image.judged_reference();
+    let of_named = named.and_then(|reference| reference.digest);
+    let (id, held) = match &image.local {
+        Local::Present { id, digests, .. } => (Some(id.to_string()), Some(digests)),
+        Local::NotAsked | Local::Absent => (None, None),
+    };
+    // Signatures of the bytes that will run: not those of what the tag was moved on to.
+    let is_of_these = |vouch: &&Vouch| {
+        vouch.hashed() == Hashed::Manifest
+            && held.is_none_or(|held| held.contains(vouch.digest()))
+            && of_named.is_none_or(|digest| digest == *vouch.digest())
+    };
+    let signed = || vouches().filter(is_of_these);
+    let signature = |vouch: &Vouch| {
+        let kind = match policy.verifiers.get(vouch.verifier())? {
+            Binding::TagToDigest => "notary",
+            Binding::Digest => "signature",
+            Binding::Listed | Binding::Held => return None,
+        };
+        Some(rego::Signature {
+            verifier: vouch.verifier().as_str().to_owned(),
+            kind,
+            signers: vouch.signers().to_vec(),
+            digest: vouch.digest().to_string(),
+        })
+    };
+    let tag = named
+        .filter(|reference| reference.digest.is_none())
+        .map(|reference| reference.tag.as_ref().map_or_else(|| "latest".to_owned(), ToString::to_string));
+    rego::Image {
+        reference: image.name.to_string(),
+        repository: repository.map(ToString::to_string).unwrap_or_default(),
+        registry: repository.map(|repository| repository.host_str().to_owned()).unwrap_or_default(),
+        tag,
+        digest: of_named.or_else(|| signed().next().map(|vouch| *vouch.digest())).map(|digest| digest.to_string()),
+        id,
+        signatures: signed().filter_map(signature).collect(),
+        scan_status: None,
+        config: None,
     }
 }
 

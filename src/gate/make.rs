@@ -16,6 +16,7 @@ use super::pulls::Pulls;
 use super::{Approvals, Gate, Identity, Limits, Own, Plugins, Rules, response};
 use crate::audit::Journal;
 use crate::engine::Api;
+use crate::rego::Evaluator;
 
 impl Gate {
     /// A gate over an engine, a journal and what earlier gates recorded.
@@ -53,6 +54,7 @@ impl Gate {
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
             process: Process::default(),
+            rego: Evaluator::default(),
             metrics: Metrics::new(),
             own_calls: AtomicU64::new(0),
         }

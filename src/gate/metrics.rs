@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::rego;
 use crate::trust::Stats;
 
 /// Upper bounds of the durations told apart, in seconds. The last is the decision's own deadline.
@@ -29,6 +30,7 @@ pub(super) struct Metrics {
     reloaded: Gauge<i64, AtomicI64>,
     places: Gauge,
     unplaced: Family<Label, Counter>,
+    rego: Rego,
     trust: Trust,
 }
 
@@ -42,6 +44,27 @@ struct Trust {
     reachable: Gauge<i64, AtomicI64>,
     repositories: Family<Label, Gauge>,
     expires: Family<Label, Gauge>,
+}
+
+/// What the evaluation of rules in Rego tells of itself. Queries are the operator's, and few.
+struct Rego {
+    abandoned: Family<Query, Counter>,
+    overloaded: Family<Query, Counter>,
+    held: Family<Query, Gauge>,
+}
+
+/// A label whose value is the operator's.
+type Query = [(&'static str, String); 1];
+
+impl Rego {
+    fn new(registry: &mut Registry) -> Self {
+        let rego = Self { abandoned: Family::default(), overloaded: Family::default(), held: Family::default() };
+        let (abandoned, overloaded, held) = (rego.abandoned.clone(), rego.overloaded.clone(), rego.held.clone());
+        registry.register("rego_abandoned", "Evaluations of rules in Rego that did not end in time, by query", abandoned);
+        registry.register("rego_refused", "Calls refused because earlier evaluations do not end, by their query", overloaded);
+        registry.register("rego_threads_held", "Threads that an evaluation holds beyond its time, by query", held);
+        rego
+    }
 }
 
 impl Trust {
@@ -136,11 +159,11 @@ impl Metrics {
             "Calls refused as too many at once, by what there was no place for",
             unplaced.clone(),
         );
-        let trust = Trust::new(&mut registry);
+        let (rego, trust) = (Rego::new(&mut registry), Trust::new(&mut registry));
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, seconds, lost, in_chain, grpc, reloaded, places, unplaced, trust }
+        Self { registry, requests, seconds, lost, in_chain, grpc, reloaded, places, unplaced, rego, trust }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
@@ -162,6 +185,20 @@ impl Metrics {
         for (what, count) in [("decision", refused), ("question", unasked)] {
             let counter = self.unplaced.get_or_create(&[("what", what)]);
             counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
+    /// What the evaluation of rules in Rego has counted so far, and what holds it up now.
+    pub(super) fn rego(&self, stats: &rego::Stats) {
+        for (family, counts) in [(&self.rego.abandoned, &stats.abandoned), (&self.rego.overloaded, &stats.overloaded)] {
+            for (query, count) in counts {
+                let counter = family.get_or_create(&[("query", query.clone())]);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
+        }
+        self.rego.held.clear();
+        for (query, count) in &stats.held {
+            self.rego.held.get_or_create(&[("query", query.clone())]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
     }
 
@@ -208,6 +245,26 @@ mod tests {
         }
         assert!(metrics.text(3, None).contains("lost_total 3"));
     }
+
+    #[test]
+    fn rules_in_rego_that_do_not_end_are_named() {
+        let metrics = Metrics::new();
+        let query = || "data.docker.authz.allow".to_owned();
+        let counts = |count| [(query(), count)].into();
+        metrics.rego(&rego::Stats { abandoned: counts(2), overloaded: counts(3), held: counts(1) });
+        metrics.rego(&rego::Stats { abandoned: counts(4), overloaded: counts(3), held: counts(2) });
+        let text = metrics.text(0, None);
+        for line in [
+            r#"img_authz_rego_abandoned_total{query="data.docker.authz.allow"} 4"#,
+            r#"img_authz_rego_refused_total{query="data.docker.authz.allow"} 3"#,
+            r#"img_authz_rego_threads_held{query="data.docker.authz.allow"} 2"#,
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+        metrics.rego(&rego::Stats::default());
+        assert!(!metrics.text(0, None).contains("threads_held{"));
+    }
+
     #[test]
     fn trust_is_told_by_kind_and_never_by_name() {
         let metrics = Metrics::new();

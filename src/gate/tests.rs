@@ -10,6 +10,7 @@ mod names;
 mod own;
 mod places;
 mod plugins;
+mod rego;
 mod response;
 mod rules;
 mod services;

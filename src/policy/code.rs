@@ -59,5 +59,8 @@ codes! {
     Deadline = "deadline",
     Overloaded = "overloaded",
     SettingFault = "setting-fault",
+    RegoDenied = "rego-denied",
+    RegoError = "rego-error",
+    RegoOverloaded = "rego-overloaded",
     Internal = "internal",
 }

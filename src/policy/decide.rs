@@ -3,7 +3,8 @@
 use super::approve::{approve_all, of_id};
 use super::rules::{self, is_allowed_by_setting};
 use super::{
-    Approval, BuildRule, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Users, Verdict,
+    Approval, BuildRule, ContainerFacts, Facts, Grounds, ImageFacts, Local, Policy, Posture, Reason, Request, ServiceFacts,
+    Users, Verdict,
 };
 use crate::request::{Intent, PluginCall, PluginChange, Service};
 
@@ -21,7 +22,8 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
     let forbidden = rules::binding(policy, request).find_map(|rule| rule.forbids(policy, request));
     let unsure = || facts.unknown.clone();
     let refused = || rules::binding(policy, request).find_map(|rule| rule.refuses(policy, request, facts));
-    if let Some(reason) = forbidden.or_else(unsure).or_else(refused) {
+    let by_rego = || refused_by_rego(policy, request, facts);
+    if let Some(reason) = forbidden.or_else(by_rego).or_else(unsure).or_else(refused) {
         return Err(reason);
     }
     let intent = request.intent;
@@ -84,7 +86,31 @@ fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize) -
             return Err(reason);
         }
     }
+    if policy.rego.as_ref().is_some_and(|rego| rego.asks_of_images()) {
+        facts.images.iter().try_for_each(passed_by_rego)?;
+    }
     Ok(Grounds::Content(approvals))
+}
+
+/// What the rules in Rego say of a call. What the gate judges of its own accord is no call, and they are not asked.
+fn refused_by_rego(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
+    policy.rego.as_ref()?;
+    request.call?;
+    match &facts.rego {
+        Some(Ok(_)) => None,
+        Some(Err(refusal)) => Some(Reason::Rego(refusal.clone())),
+        None => Some(Reason::Internal),
+    }
+}
+
+/// What they say of an image. Of one that is not here yet the engine makes nothing: it is asked about when it is pulled, and when it
+/// is started.
+fn passed_by_rego(image: &ImageFacts) -> Result<(), Reason> {
+    match (&image.rego, &image.local) {
+        (Some(Ok(_)), _) | (None, Local::Absent) => Ok(()),
+        (Some(Err(refusal)), _) => Err(Reason::Rego(refusal.clone())),
+        (None, Local::NotAsked | Local::Present { .. }) => Err(Reason::Internal),
+    }
 }
 
 /// The decision while the settings are faulty and no earlier good ones are kept: nothing that touches an image may pass, nor

@@ -1,6 +1,7 @@
 //! What was found out about a call: the input of [`super::decide()`] beside the intent. Filled by `gate`.
 
 use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::rego::{Passed, Refusal};
 use crate::trust::{Question, TrustError, VerifierName, Vouch};
 
 /// Everything found out about one call.
@@ -20,6 +21,8 @@ pub struct Facts {
     pub own_addresses: Vec<std::net::IpAddr>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
+    /// What the rules in Rego say of the call; `None` where they were not asked.
+    pub rego: Option<Result<Passed, Refusal>>,
     /// Something the call depends on could not be found out; it is refused with this.
     pub unknown: Option<super::Reason>,
 }
@@ -91,6 +94,8 @@ pub struct ImageFacts {
     pub repositories: Vec<Repository>,
     /// What the verifiers said.
     pub asked: Vec<Asked>,
+    /// What the rules in Rego about images say of it; `None` where they were not asked.
+    pub rego: Option<Result<Passed, Refusal>>,
 }
 
 /// What the host holds under a name.

@@ -15,7 +15,7 @@ use toml::de::DeTable;
 use self::table::{Section, Source, Value};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
-use super::resolved::{Resolved, VerifierSettings, plugin};
+use super::resolved::{RegoSettings, Resolved, VerifierSettings, plugin};
 use super::scope::{Scope, Scopes};
 use super::users::Users;
 use super::{BuildRule, Mode, Policy, Posture};
@@ -31,6 +31,10 @@ pub const FURTHER_FILES: usize = 64;
 /// Most scopes, and most verifiers, of a policy.
 const SCOPES: usize = 10_000;
 const VERIFIERS: usize = 256;
+/// Most files in Rego, and most queries; and the query where none is written, as opa-docker-authz has it.
+const REGO_FILES: usize = 64;
+const REGO_QUERIES: usize = 64;
+const REGO_QUERY: &str = "data.docker.authz.allow";
 /// Most ways to the host opened, and plugins named, one by one.
 const LISTED: usize = 256;
 
@@ -66,6 +70,7 @@ struct Gathered {
     host_access: Vec<HostAccessRule>,
     plugins: Vec<Reference>,
     users: Option<users::Written>,
+    rego: Option<RegoSettings>,
 }
 
 impl PolicyFile {
@@ -174,7 +179,7 @@ impl Gathered {
         if is_first {
             self.gather_once(&top);
         } else {
-            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "users"] {
+            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "users", "rego"] {
                 if let Some(value) = top.get(key) {
                     value.fault("is said for the whole host: it belongs into policy.toml");
                 }
@@ -194,9 +199,8 @@ impl Gathered {
         self.host_access = listed("allow_host_access").iter().filter_map(Value::parsed).collect();
         let plugin_of = |value: &Value<'_>| plugin(value.text()?).map_err(|message| value.fault(message)).ok();
         self.plugins = listed("allow_plugins").iter().filter_map(plugin_of).collect();
-        if let Some(environment) = top.get("environment") {
-            environment.text();
-        }
+        let environment = top.get("environment").and_then(|value| value.text()).unwrap_or_default().to_owned();
+        self.rego = top.get("rego").and_then(|value| value.section()).and_then(|section| rego(section, environment));
         self.users = top.get("users").and_then(|value| value.section()).and_then(users::read);
     }
 
@@ -228,8 +232,25 @@ impl Gathered {
                 None => fault,
             }]);
         }
-        Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err) })
+        Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err), rego: self.rego })
     }
+}
+
+/// `[rego]`: rules of the operator's own, and which of them must be true.
+fn rego(section: Section<'_>, environment: String) -> Option<RegoSettings> {
+    let files = section.required("files").and_then(|value| value.list_or_one(REGO_FILES)).unwrap_or_default();
+    let files: Vec<PathBuf> = files.iter().filter_map(Value::path).collect();
+    let queries = match section.get("query") {
+        Some(value) => {
+            value.list_or_one(REGO_QUERIES).unwrap_or_default().iter().filter_map(Value::text).map(str::to_owned).collect()
+        }
+        None => vec![REGO_QUERY.to_owned()],
+    };
+    if files.is_empty() || queries.is_empty() {
+        section.fault("needs at least one file, and one query");
+    }
+    section.finish();
+    Some(RegoSettings { files, queries, environment })
 }
 
 #[cfg(test)]

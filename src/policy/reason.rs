@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Code, Forbidden, Posture};
 use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::rego::Refusal;
 use crate::request::Unreadable;
 use crate::text::{fit, shortened};
 use crate::trust::{TrustCode, TrustError, VerifierName};
@@ -227,6 +228,8 @@ pub enum Reason {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// What the operator's rules in Rego say.
+    Rego(Refusal),
     /// A fault of the gate.
     Internal,
 }
@@ -273,6 +276,10 @@ impl Reason {
             Self::Deadline { .. } => Code::Deadline.as_str(),
             Self::Overloaded => Code::Overloaded.as_str(),
             Self::SettingFault { .. } => Code::SettingFault.as_str(),
+            Self::Rego(Refusal::Denied { .. }) => Code::RegoDenied.as_str(),
+            Self::Rego(Refusal::Error { .. }) => Code::RegoError.as_str(),
+            Self::Rego(Refusal::Overloaded { .. }) => Code::RegoOverloaded.as_str(),
+            Self::Rego(Refusal::Unreadable(_)) => Code::RequestUnreadable.as_str(),
             Self::Internal => Code::Internal.as_str(),
         }
     }
@@ -360,6 +367,10 @@ impl Reason {
             Self::FaultForbids { what, fault } => {
                 format!("posture lockdown refuses {what}, and the gate's settings are faulty: {}", clean(fault))
             }
+            Self::Rego(Refusal::Denied { query, says }) => format!("{}: {}", quoted(query), clean(says)),
+            Self::Rego(Refusal::Error { query, why }) => format!("{} cannot be evaluated: {}", quoted(query), clean(why)),
+            Self::Rego(Refusal::Overloaded { query }) => format!("earlier evaluations of {} do not end", quoted(query)),
+            Self::Rego(Refusal::Unreadable(why)) => printable(&why.to_string()),
             Self::Internal => "an error inside the gate".to_owned(),
         }
     }
@@ -444,6 +455,14 @@ impl Reason {
             Self::SettingFault { posture: Posture::Images, .. } => {
                 "as root on this host, fix the setting (docker plugin disable, set, enable), then reload dockerd"
             }
+            Self::Rego(Refusal::Denied { .. }) => {
+                "change the call accordingly, or ask this host's administrator to change the rule"
+            }
+            Self::Rego(Refusal::Error { .. }) => "ask this host's administrator to correct the rule (docs/policy-rego.md)",
+            Self::Rego(Refusal::Overloaded { .. }) => {
+                "repeat the call; if it stays, ask this host's administrator to correct the rule"
+            }
+            Self::Rego(Refusal::Unreadable(_)) => "send the call in the form that the docker command line uses",
             Self::Internal => "see the gate's log, and report it as a bug",
         };
         Cow::Borrowed(text)
@@ -470,6 +489,7 @@ impl Reason {
             | Self::AuditUnavailable
             | Self::SettingFault { .. }
             | Self::FaultForbids { .. }
+            | Self::Rego(Refusal::Error { .. } | Refusal::Overloaded { .. })
             | Self::Internal => true,
             _ => false,
         }

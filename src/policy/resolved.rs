@@ -27,6 +27,19 @@ pub struct Resolved {
     pub verifiers: BTreeMap<VerifierName, VerifierSettings>,
     /// The file of authz-broker that says who may do what; its content is not in the policy yet.
     pub users_file: Option<PathBuf>,
+    /// The rules in Rego; their files are not in the policy yet.
+    pub rego: Option<RegoSettings>,
+}
+
+/// Rules of the operator's own, in Rego.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegoSettings {
+    /// Their files.
+    pub files: Vec<PathBuf>,
+    /// The rules that must be true, all of them.
+    pub queries: Vec<String>,
+    /// What they see as `input.environment`.
+    pub environment: String,
 }
 
 /// What a verifier is made of.

@@ -167,7 +167,15 @@ fn field_of(fields: &'static [&'static [Field]], key: &str) -> Option<&'static F
     if key.is_ascii() {
         return None;
     }
-    fields.iter().copied().flatten().find(|(name, _)| key.chars().map(plain).eq(name.chars().map(plain)))
+    fields.iter().copied().flatten().find(|(name, _)| same_name(name, key))
+}
+
+/// Whether Go takes both for one name.
+pub(super) fn same_name(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    one.chars().map(plain).eq(other.chars().map(plain))
 }
 
 const fn plain(letter: char) -> char {

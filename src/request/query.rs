@@ -43,6 +43,11 @@ impl<'a> Query<'a> {
         Ok(Self { pairs })
     }
 
+    /// Every pair, in order.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
+
     /// The value of `key`; absent and empty are one thing to dockerd. Given twice, Go takes the first: no honest client
     /// does that, and other programs on the way take the last, so it is refused.
     pub(super) fn one(&self, key: &str) -> Result<Option<&str>, Unreadable> {

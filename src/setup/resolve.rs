@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use super::clients::{credentials_of, notary_of, registry_of};
 use super::last_good::LastGood;
+use super::mounts::View;
 use super::policy_file;
 use super::state::LAST_GOOD;
 use crate::files::{Outlives, Texts, read_owned, read_text, replace};
 use crate::gate::Rules;
 use crate::image::Host;
 use crate::net::auth::DockerConfig;
-use crate::policy::{AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, Resolved, Settings, Users, VerifierSettings};
+use crate::policy::{
+    AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, RegoSettings, Resolved, Settings, Users, VerifierSettings,
+};
 use crate::registry::Registry;
+use crate::rego::{self, Compiled};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::Stamp;
@@ -218,11 +222,19 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
         AllowlistSetting::IfPresent(path) => path.try_exists().unwrap_or(true) || !kept.allowlists.is_empty(),
         AllowlistSetting::Required(_) | AllowlistSetting::Off => false,
     };
-    let Resolved { mut policy, verifiers: made_of, users_file } = settings.resolve(is_listed)?;
+    let Resolved { mut policy, verifiers: made_of, users_file, rego } = settings.resolve(is_listed)?;
     kept.watch(made_of.values().flat_map(VerifierSettings::files).map(Path::to_owned));
     if let Some(path) = users_file {
         kept.watch([path.clone()]);
         policy.users = Some(Arc::new(users_of(&path, &mut kept.files)));
+    }
+    if let Some(rego) = rego {
+        kept.watch(rego.files.iter().cloned());
+        match rego_of(settings, rego, &mut kept.files) {
+            Ok(compiled) => policy.rego = Some(Arc::new(compiled)),
+            // Whatever changes something is refused until they are corrected: they may have refused it.
+            Err(fault) => policy.users = Some(Arc::new(Users::Faulty { fault })),
+        }
     }
     let mut faults = Vec::new();
     let credentials = credentials_of(settings, &mut kept.files).unwrap_or_else(|found| {
@@ -287,6 +299,33 @@ fn users_of(path: &Path, last: &mut LastGood) -> Users {
             Users::Faulty { fault }
         }
     }
+}
+
+/// Rules in Rego; those that are faulty and never were good are a fault, which refuses whatever changes something.
+fn rego_of(settings: &Settings, written: RegoSettings, last: &mut LastGood) -> Result<Compiled, String> {
+    let told = |why: &dyn std::fmt::Display| format!("rego.files: {why}");
+    let now = written.files.iter().map(|path| {
+        let text =
+            read_owned(path, SETTINGS_BYTES).map_err(|error| told(&format!("`{}` cannot be used: {error}", path.display())))?;
+        Ok((path.clone(), text))
+    });
+    let now: Result<Vec<_>, String> = now.collect();
+    let compile = |texts: &Texts| {
+        // Those of other files are not these.
+        if !texts.0.iter().map(|(path, _)| path).eq(&written.files) {
+            return Err(told(&"other files were read before"));
+        }
+        let files = texts.0.iter().map(|(path, text)| rego::File { name: path.display().to_string(), text: text.clone() });
+        let sources = rego::Sources {
+            files: files.collect(),
+            queries: written.queries.clone(),
+            environment: written.environment.clone(),
+            // In the managed plugin paths of the host are not paths.
+            sees_host: View::of(settings) == View::Host,
+        };
+        Compiled::of(sources).map_err(|faults| told(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+    };
+    last.make_of_named("rego", now.map(Texts), &written.files, compile).inspect_err(|fault| last.fault(fault, &written.files))
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {

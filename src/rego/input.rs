@@ -1,0 +1,288 @@
+//! What policies see as `input`: the call with the members of opa-docker-authz, and of an image, where a query is about images, what is
+//! known of it. What a rule compares is always there; what is not known has the value that a careful rule refuses.
+
+use serde_json::{Map, Value, json};
+
+use super::Refusal;
+use crate::request::{Manner, Shown};
+use crate::wire::Call;
+
+/// Longest path that is looked up on the host, in bytes (Linux' `PATH_MAX`).
+const PATH: usize = 4096;
+/// Most bind mounts that are listed. Each may cost a look at the host's files.
+const BINDS: usize = 256;
+
+/// One image, for queries about images. What is not known is `None`, or empty.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    /// As it was asked for.
+    pub reference: String,
+    /// The repository that vouches for it, or whose name it has.
+    pub repository: String,
+    /// The registry of that.
+    pub registry: String,
+    /// The tag it was asked for by.
+    pub tag: Option<String>,
+    /// The digest of its manifest or index.
+    pub digest: Option<String>,
+    /// Its id on the host.
+    pub id: Option<String>,
+    /// Who signed the bytes that will run. No allowlists.
+    pub signatures: Vec<Signature>,
+    /// What a scan came to, of an attestation; else the label `security.scan` says it.
+    pub scan_status: Option<String>,
+    /// What will run: the image's configuration, with what a create lays over it.
+    pub config: Option<Config>,
+}
+
+/// A signature that held.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    /// The verifier's name.
+    pub verifier: String,
+    /// Its type: `notary`, `cosign`.
+    pub kind: &'static str,
+    /// Who signed, as far as known.
+    pub signers: Vec<String>,
+    /// What they signed.
+    pub digest: String,
+}
+
+/// An image's configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// When it was made, in nanoseconds since 1970: the publisher's claim.
+    pub created: Option<i64>,
+    /// Its labels.
+    pub labels: Map<String, Value>,
+    /// `Config`, with Docker's names (`User`, `Env`, `Healthcheck`, …).
+    pub config: Map<String, Value>,
+}
+
+/// Label that a scan's result is read off, of verified content.
+const SCAN_LABEL: &str = "security.scan";
+/// Label that names the base.
+const BASE_LABEL: &str = "org.opencontainers.image.base.name";
+
+/// A call, read, as `input`. `looks` says whether paths of bind mounts are followed on this host.
+pub(super) fn of_call(call: &Call, manner: Manner, environment: &str, looks: bool) -> Result<Map<String, Value>, Refusal> {
+    let shown = Shown::of(call, manner).map_err(Refusal::Unreadable)?;
+    let mut input = Map::new();
+    input.insert("BindMounts".into(), Value::Array(binds(&shown.body, looks)?));
+    input.insert("Method".into(), json!(call.method));
+    input.insert("Path".into(), json!(call.uri));
+    input.insert("PathArr".into(), shown.path.split('/').map(Value::from).collect());
+    input.insert("PathPlain".into(), json!(shown.path));
+    input.insert("Query".into(), json!(shown.query));
+    input.insert("Headers".into(), json!(call.headers));
+    input.insert("Body".into(), shown.body);
+    input.insert("User".into(), json!(call.user));
+    input.insert("AuthMethod".into(), json!(call.user_authn_method));
+    input.insert("environment".into(), json!(environment));
+    Ok(input)
+}
+
+/// Adds what is known of an image.
+pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environment: &str) {
+    let none = Config::default();
+    let config = image.config.as_ref().unwrap_or(&none);
+    let scan = || config.labels.get(SCAN_LABEL).and_then(Value::as_str);
+    let mut known = Map::new();
+    known.insert("reference".into(), json!(image.reference));
+    known.insert("repository".into(), json!(image.repository));
+    known.insert("registry".into(), json!(image.registry));
+    match (&image.tag, &image.digest) {
+        (Some(tag), _) => _ = known.insert("tag".into(), json!(tag)),
+        // An image that is named by its id has none.
+        (None, None) if image.id.is_none() => _ = known.insert("tag".into(), json!("latest")),
+        (None, _) => {}
+    }
+    known.insert("digest".into(), json!(image.digest.as_deref().unwrap_or_default()));
+    known.insert("id".into(), json!(image.id.as_deref().unwrap_or_default()));
+    known.insert("labels".into(), Value::Object(config.labels.clone()));
+    known.insert("scan_status".into(), json!(image.scan_status.as_deref().or_else(scan).unwrap_or("missing")));
+    known.insert("created".into(), json!(config.created.unwrap_or(0)));
+    let signature = |found: &Signature| json!({"verified": true, "verifier": found.verifier, "type": found.kind, "signers": found.signers, "digest": found.digest});
+    known.insert("signatures".into(), image.signatures.iter().map(signature).collect());
+    input.insert("image".into(), Value::Object(known));
+    let mut runs = config.config.clone();
+    runs.retain(|_, value| !value.is_null());
+    runs.entry("User").or_insert_with(|| json!(""));
+    runs.entry("Env").or_insert_with(|| json!([]));
+    let base = config.labels.get(BASE_LABEL).and_then(Value::as_str).unwrap_or_default();
+    runs.insert("Image".into(), json!(base));
+    // `["NONE"]` and an empty test are no test.
+    let is_none = |health: &Value| !matches!(health.get("Test").and_then(|test| test.get(0)).and_then(Value::as_str), Some(kind) if kind != "NONE");
+    if runs.get("Healthcheck").is_some_and(is_none) {
+        runs.remove("Healthcheck");
+    }
+    input.insert("Config".into(), Value::Object(runs));
+    input.entry("environment").or_insert_with(|| json!(environment));
+}
+
+/// The bind mounts of a create, as opa-docker-authz lists them. An empty list where there are none: regorus fails at `some x in null`.
+fn binds(body: &Value, looks: bool) -> Result<Vec<Value>, Refusal> {
+    let Some(host) = body.get("HostConfig") else { return Ok(Vec::new()) };
+    let list = |name: &str| host.get(name).and_then(Value::as_array).into_iter().flatten();
+    let old = list("Binds").filter_map(Value::as_str).filter(|bind| bind.starts_with('/')).map(|bind| {
+        let mut fields = bind.split(':');
+        (fields.next().unwrap_or_default(), fields.nth(1) == Some("ro"))
+    });
+    let new = list("Mounts").filter(|mount| mount.get("Type").and_then(Value::as_str) == Some("bind")).map(|mount| {
+        let text = mount.get("Source").and_then(Value::as_str).unwrap_or_default();
+        (text, mount.get("ReadOnly").and_then(Value::as_bool).unwrap_or_default())
+    });
+    let found: Vec<(&str, bool)> = old.chain(new).take(BINDS + 1).collect();
+    if found.len() > BINDS {
+        return Err(Refusal::Unreadable(crate::request::Unreadable::TooComplex));
+    }
+    let resolved = |source: &str| if looks { resolve(source) } else { String::new() };
+    Ok(found
+        .into_iter()
+        .map(|(source, is_read_only)| json!({"Source": source, "ReadOnly": is_read_only, "Resolved": resolved(source)}))
+        .collect())
+}
+
+/// The path with its symbolic links followed; "" where that fails.
+fn resolve(source: &str) -> String {
+    if source.len() > PATH {
+        return String::new();
+    }
+    std::fs::canonicalize(source).ok().and_then(|path| path.into_os_string().into_string().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Transport;
+
+    fn call(uri: &str, body: Option<&str>) -> Call {
+        Call {
+            user: "alice".into(),
+            user_authn_method: "TLS".into(),
+            method: "POST".into(),
+            uri: uri.into(),
+            headers: body.map(|_| ("Content-Type".to_owned(), "application/json".to_owned())).into_iter().collect(),
+            body: body.map(|body| body.as_bytes().to_vec()),
+            outcome: None,
+        }
+    }
+
+    fn input(uri: &str, body: Option<&str>) -> Value {
+        Value::Object(of_call(&call(uri, body), Transport::Http1.into(), "production", false).unwrap())
+    }
+
+    #[test]
+    fn a_call_has_the_members_of_opa_docker_authz() {
+        let body = r#"{"image":"a","hostconfig":{"binds":["/a:/b:ro","/c:/d:rw,ro","v:/e","/f"],"mounts":[{"type":"bind","source":"/g","readonly":true},{"type":"volume","source":"/h"}]}}"#;
+        let found = input("/v1.41/containers/create?name=x&name=y", Some(body));
+        for (name, expected) in [
+            ("Method", json!("POST")),
+            ("Path", json!("/v1.41/containers/create?name=x&name=y")),
+            ("PathPlain", json!("/v1.41/containers/create")),
+            ("PathArr", json!(["", "v1.41", "containers", "create"])),
+            ("Query", json!({"name": ["x", "y"]})),
+            ("Headers", json!({"Content-Type": "application/json"})),
+            ("User", json!("alice")),
+            ("AuthMethod", json!("TLS")),
+            ("environment", json!("production")),
+            (
+                "BindMounts",
+                json!([
+                    {"Source": "/a", "ReadOnly": true, "Resolved": ""},
+                    {"Source": "/c", "ReadOnly": false, "Resolved": ""},
+                    {"Source": "/f", "ReadOnly": false, "Resolved": ""},
+                    {"Source": "/g", "ReadOnly": true, "Resolved": ""},
+                ]),
+            ),
+        ] {
+            assert_eq!(found.get(name), Some(&expected), "{name}");
+        }
+        assert_eq!(found.pointer("/Body/HostConfig/Binds/1"), Some(&json!("/c:/d:rw,ro")));
+        let bare = input("/_ping", None);
+        assert_eq!(
+            (bare.get("Body"), bare.get("BindMounts"), bare.get("Query")),
+            (Some(&Value::Null), Some(&json!([])), Some(&json!({})))
+        );
+        let many = format!(r#"{{"HostConfig":{{"Binds":[{}"/:/h"]}}}}"#, r#""/:/h","#.repeat(BINDS));
+        assert!(of_call(&call("/containers/create", Some(&many)), Transport::Http1.into(), "", false).is_err());
+    }
+
+    #[test]
+    fn links_are_followed_where_the_host_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let body = json!({"HostConfig": {"Binds": [format!("{}:/x", link.display()), "/no/such:/x"]}});
+        let found = binds(&body, true).unwrap();
+        assert_eq!(
+            found.first().unwrap().get("Resolved").unwrap().as_str(),
+            Some(&*real.canonicalize().unwrap().to_string_lossy())
+        );
+        assert_eq!(found.get(1).unwrap().get("Resolved"), Some(&json!("")));
+    }
+
+    #[test]
+    fn what_is_not_known_of_an_image_has_the_value_that_a_rule_refuses() {
+        let mut input = Map::new();
+        with_image(&mut input, &Image::default(), "production");
+        let found = Value::Object(input);
+        for (path, expected) in [
+            ("/image/created", json!(0)),
+            ("/image/scan_status", json!("missing")),
+            ("/image/signatures", json!([])),
+            ("/image/tag", json!("latest")),
+            ("/image/digest", json!("")),
+            ("/image/labels", json!({})),
+            ("/Config/User", json!("")),
+            ("/Config/Env", json!([])),
+            ("/Config/Image", json!("")),
+            ("/environment", json!("production")),
+        ] {
+            assert_eq!(found.pointer(path), Some(&expected), "{path}");
+        }
+        assert_eq!(found.pointer("/Config/Healthcheck"), None);
+    }
+
+    #[test]
+    fn what_is_known_of_an_image_is_there() {
+        let of = |value: Value| match value {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        let image = Image {
+            digest: Some("sha256:a".into()),
+            signatures: vec![Signature {
+                verifier: "dct".into(),
+                kind: "notary",
+                signers: vec!["alice".into()],
+                digest: "sha256:a".into(),
+            }],
+            config: Some(Config {
+                created: Some(5),
+                labels: of(json!({"security.scan": "passed", "org.opencontainers.image.base.name": "debian:12"})),
+                config: of(json!({"User": "1000", "Env": null, "Healthcheck": {"Test": ["NONE"]}, "Image": "sha256:x"})),
+            }),
+            ..Image::default()
+        };
+        let mut input = Map::new();
+        with_image(&mut input, &image, "");
+        let found = Value::Object(input);
+        for (path, expected) in [
+            ("/image/created", Some(json!(5))),
+            ("/image/scan_status", Some(json!("passed"))),
+            ("/image/tag", None),
+            (
+                "/image/signatures/0",
+                Some(json!({"verified": true, "verifier": "dct", "type": "notary", "signers": ["alice"], "digest": "sha256:a"})),
+            ),
+            ("/Config/User", Some(json!("1000"))),
+            ("/Config/Env", Some(json!([]))),
+            ("/Config/Image", Some(json!("debian:12"))),
+            ("/Config/Healthcheck", None),
+        ] {
+            assert_eq!(found.pointer(path), expected.as_ref(), "{path}");
+        }
+    }
+}
