@@ -200,7 +200,7 @@ impl Gathered {
         let plugin_of = |value: &Value<'_>| plugin(value.text()?).map_err(|message| value.fault(message)).ok();
         self.plugins = listed("allow_plugins").iter().filter_map(plugin_of).collect();
         let environment = top.get("environment").and_then(|value| value.text()).unwrap_or_default().to_owned();
-        self.rego = top.get("rego").and_then(|value| value.section()).and_then(|section| rego(section, environment));
+        self.rego = top.get("rego").and_then(|value| value.section()).map(|section| rego(section, environment));
         self.users = top.get("users").and_then(|value| value.section()).and_then(users::read);
     }
 
@@ -237,7 +237,7 @@ impl Gathered {
 }
 
 /// `[rego]`: rules of the operator's own, and which of them must be true.
-fn rego(section: Section<'_>, environment: String) -> Option<RegoSettings> {
+fn rego(section: Section<'_>, environment: String) -> RegoSettings {
     let files = section.required("files").and_then(|value| value.list_or_one(REGO_FILES)).unwrap_or_default();
     let files: Vec<PathBuf> = files.iter().filter_map(Value::path).collect();
     let queries = match section.get("query") {
@@ -250,7 +250,7 @@ fn rego(section: Section<'_>, environment: String) -> Option<RegoSettings> {
         section.fault("needs at least one file, and one query");
     }
     section.finish();
-    Some(RegoSettings { files, queries, environment })
+    RegoSettings { files, queries, environment }
 }
 
 #[cfg(test)]

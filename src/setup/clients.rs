@@ -270,11 +270,9 @@ impl Gates {
         let unknown = |message: String| NotaryFault::Unknown(message);
         if settings.policy_file().is_none() {
             let pins = settings.get("NOTARY_PINS").map(|text| (text.to_owned(), settings.config_dir()));
-            let stale_limit = match settings.is_import() {
-                true => Some(settings.stale_limit(Some(&Source::Import)).map_err(|fault| unknown(fault.to_string()))?),
-                // A pull, which is what is asked for here, waits for the server as it is.
-                false => None,
-            };
+            // A pull, which is what is asked for here, waits for a server as it is.
+            let imported = settings.is_import().then(|| settings.stale_limit(Some(&Source::Import)));
+            let stale_limit = imported.transpose().map_err(|fault| unknown(fault.to_string()))?;
             return Ok(Self {
                 name: VerifierName::NOTARY,
                 server: settings.get("NOTARY").unwrap_or(DEFAULT_SERVER).trim().to_owned(),

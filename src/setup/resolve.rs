@@ -230,7 +230,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     }
     if let Some(rego) = rego {
         kept.watch(rego.files.iter().cloned());
-        match rego_of(settings, rego, &mut kept.files) {
+        match rego_of(settings, &rego, &mut kept.files) {
             Ok(compiled) => policy.rego = Some(Arc::new(compiled)),
             // Whatever changes something is refused until they are corrected: they may have refused it.
             Err(fault) => policy.users = Some(Arc::new(Users::Faulty { fault })),
@@ -302,7 +302,7 @@ fn users_of(path: &Path, last: &mut LastGood) -> Users {
 }
 
 /// Rules in Rego; those that are faulty and never were good are a fault, which refuses whatever changes something.
-fn rego_of(settings: &Settings, written: RegoSettings, last: &mut LastGood) -> Result<Compiled, String> {
+fn rego_of(settings: &Settings, written: &RegoSettings, last: &mut LastGood) -> Result<Compiled, String> {
     let told = |why: &dyn std::fmt::Display| format!("rego.files: {why}");
     let now = written.files.iter().map(|path| {
         let text =

@@ -2,6 +2,8 @@
 # A policy file in force on a real engine. Sourced by tests.sh, whose words it uses.
 
 signer_missing='signer-missing'
+user_forbidden='user-forbidden'
+rego_denied='rego-denied'
 policy_folder=/etc/docker/img-authz
 policy_program=$RIG_TOOLS/../../plugin/rootfs/img-authz
 
@@ -97,6 +99,54 @@ test_a_policy_file_decides_by_scope_and_by_named_verifier() {
     docker rmi -f $tool > /dev/null
     refused "$trust_ca_refused" docker pull $tool
     docker rm -f "$container" > /dev/null
+}
+
+# with_rights EDITION TEXT: the two scopes, and what else the policy says, in force
+with_rights() {
+    { printf '# edition %s\n' "$1"; two_scopes notary-ca.crt '"maker"'; printf '%s\n' "$2"; } | policy
+    wait_until 5 in_policy "# edition $1"
+    assertTrue "edition $1 is in force" $?
+}
+
+gate_tests+=(test_rights_and_rules_in_rego_of_the_policy_file_take_away)
+test_rights_and_rules_in_rego_of_the_policy_file_take_away() {
+    local app=registry.test:5000/app:1.0 container
+    pulled $app
+    container=$(docker create --network none $app)
+    with_rights readers $'[[users.group]]\nname = "readers"\nusers = ["local"]\nactions = ["*"]\nread_only = true'
+    assertTrue "what reads passes" "docker ps"
+    refused $user_forbidden docker start "$container"
+    assertContains "by whom" "$denial" 'by `readers (policy.toml:'
+    refused $user_forbidden docker pull $app
+    with_rights operators $'[[users.group]]\nname = "operators"\nusers = ["local"]\nactions = ["container", "image", "docker", "plugin_inspect"]\nscopes = ["tools of the lab"]'
+    refused $user_forbidden docker start "$container"
+    assertContains "the scope" "$denial" 'a scope without a name'
+    assertTrue "its own scope" "docker pull registry.test:5000/tool:1.0"
+    cat > $policy_folder/authz.rego << 'END'
+package docker.authz
+
+allow := true
+
+deny contains "privileged containers are not allowed" if input.Body.HostConfig.Privileged == true
+END
+    with_rights rego $'[rego]\nfiles = ["authz.rego"]'
+    assertTrue "what the rules allow" "docker start $container"
+    refused $rego_denied docker run --rm --privileged --network none $app
+    assertContains "in their words" "$denial" 'privileged containers are not allowed'
+    # As the engine reads it, not as it is written.
+    refused $rego_denied api POST /containers/create -H 'Content-Type: application/json' \
+        -d '{"Image": "registry.test:5000/app:1.0", "hostconfig": {"privileged": true}}'
+    refused "$not_signed" docker pull registry.test:5000/app:unsigned
+    # A faulty file: the rules that were good before.
+    printf 'package docker.authz\n\nallow if {\n' > $policy_folder/authz.rego
+    wait_until 5 in_policy 'rego.files'
+    assertTrue "the fault is shown" $?
+    refused $rego_denied docker run --rm --privileged --network none $app
+    prints "signed by docker trust, 1.0" run $app
+    engine restart
+    refused $rego_denied docker run --rm --privileged --network none $app
+    docker rm -f "$container" > /dev/null
+    rm $policy_folder/authz.rego
 }
 
 gate_tests+=(test_a_faulty_policy_file_leaves_the_last_good_one_in_force)

@@ -49,7 +49,7 @@ fn group(value: &Value<'_>) -> Option<(GroupSetting, Position)> {
     let position = section.position();
     let setting = GroupSetting {
         name: section.required("name").and_then(|value| value.text()).unwrap_or_default().to_owned(),
-        place: position.to_string(),
+        place: position.short(),
         users: section.required("users").map(texts).unwrap_or_default(),
         actions: section.required("actions").map(texts).unwrap_or_default(),
         read_only: section.get("read_only").and_then(|value| value.truth()).unwrap_or_default(),
@@ -69,7 +69,7 @@ pub(super) fn resolve(
     let (settings, positions): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
     let placed = |remark: Remark| {
         let fault = PolicyFault::of("users.group", remark.message);
-        match positions.iter().find(|position| position.to_string() == remark.place) {
+        match positions.iter().find(|position| position.short() == remark.place) {
             Some(position) => fault.at(position.clone()),
             None => fault,
         }

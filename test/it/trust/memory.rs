@@ -242,8 +242,8 @@ fn what_was_read_after_a_restart_does_not_count_again_when_something_changed() {
     let old = publish();
     let bytes = old.values().map(Vec::len).max().unwrap();
     assert!((300 << 10..450 << 10).contains(&bytes), "{bytes}");
-    let served = Arc::new(Mutex::new((old, Duration::ZERO)));
-    let shared = Arc::clone(&served);
+    let on_server = Arc::new(Mutex::new((old, Duration::ZERO)));
+    let shared = Arc::clone(&on_server);
     let server = Server::start(move |seen| {
         let (all, wait) = shared.lock().unwrap().clone();
         let Some(raw) = shared_files.get(&seen.path) else { return file(&all, seen) };
@@ -266,7 +266,7 @@ fn what_was_read_after_a_restart_does_not_count_again_when_something_changed() {
         client.runtime.block_on(asked).unwrap();
     }
     drop(client);
-    *served.lock().unwrap() = (publish(), Duration::from_secs(4));
+    *on_server.lock().unwrap() = (publish(), Duration::from_secs(4));
     let client = restarted();
     // The large one has the place of large ones while its server takes its time.
     let slow = ask(&client, &large);
