@@ -4,6 +4,7 @@
 mod approvals;
 mod container_looks;
 mod daemon_file;
+mod descriptions;
 mod entry;
 mod gather;
 mod hold;
@@ -44,6 +45,7 @@ use crate::wire::{Answer, Call, CallError};
 pub use approvals::Approvals;
 use container_looks::Looks;
 pub use daemon_file::{DaemonFile, Listed};
+use descriptions::Descriptions;
 use entry::{is_probe, is_recorded};
 use gather::OnBehalf;
 use hold::bare;
@@ -70,6 +72,7 @@ pub struct Gate {
     journal: Arc<dyn Journal>,
     approvals: Approvals,
     plugins: Plugins,
+    descriptions: Descriptions,
     identity: Identity,
     leases: Leases,
     looks: Looks,
@@ -272,11 +275,13 @@ impl Gate {
     }
 
     async fn judge_in_time(&self, rules: &Rules, request: &Request<'_>, on_behalf: OnBehalf, began: Instant) -> Judgement {
-        let Rules::Good { policy, verifiers } = rules else {
+        let Rules::Good { policy, verifiers, registry } = rules else {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
         };
         let deadline = began + self.limits.decision;
-        let gathered = tokio::time::timeout_at(deadline, self.gather(policy, verifiers, request, on_behalf, deadline)).await;
+        let gathered =
+            tokio::time::timeout_at(deadline, self.gather(policy, verifiers, registry.as_ref(), request, on_behalf, deadline))
+                .await;
         let facts = gathered.unwrap_or_else(|_| Facts {
             unknown: Some(Reason::Deadline { seconds: self.limits.decision.as_secs() }),
             ..Facts::default()
@@ -324,6 +329,9 @@ impl Gate {
         };
         if !is_probe(read, verdict) {
             self.metrics.decided(action, decision, code, began.elapsed());
+            for finding in verdict.findings() {
+                self.metrics.violated(finding.rule.about().id, finding.level.as_str());
+            }
         }
         match verdict {
             Verdict::Allow(permit) => {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::container_looks::Looks;
+use super::descriptions::Descriptions;
 use super::hold::MAX_SETTLING;
 use super::leases::Leases;
 use super::metrics::Metrics;
@@ -35,6 +36,7 @@ impl Gate {
             journal,
             approvals,
             plugins: Plugins::default(),
+            descriptions: Descriptions::default(),
             identity,
             leases: Leases::default(),
             looks: Looks::default(),

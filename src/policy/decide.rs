@@ -1,6 +1,6 @@
 //! The decision: no rule refuses, and those who must vouch do. The last line refuses.
 
-use super::approve::{approve_all, of_id};
+use super::approve::{Kind, approve_all, of_id};
 use super::rules::{self, is_allowed_by_setting};
 use super::{Approval, BuildRule, ContainerFacts, Facts, Grounds, Policy, Posture, Reason, Request, ServiceFacts, Verdict};
 use crate::request::{Intent, PluginCall, PluginChange, Service};
@@ -50,7 +50,11 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
             Some(found) if is_allowed_by_setting(policy, found) => Ok(Grounds::Setting("ALLOW_PLUGINS")),
             Some(_) | None => Err(Reason::Internal),
         },
-        Intent::Pull(_) | Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => approved(policy, facts, 1),
+        Intent::Pull(_) => approved(policy, facts, 1),
+        // A plugin is no image: rules about images say nothing of it.
+        Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => {
+            approve_all(policy, facts, 1, Kind::Plugin).map(Grounds::Content)
+        }
         Intent::Create(_) | Intent::Service(Service::Spec { .. }) => approved(policy, facts, 1 + intent.named().mounts.len()),
         Intent::Service(Service::Rollback { .. }) => match &facts.service {
             Some(ServiceFacts::Previous { images }) => approved(policy, facts, images.len()),
@@ -68,7 +72,7 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
 }
 
 fn approved(policy: &Policy, facts: &Facts, due: usize) -> Result<Grounds, Reason> {
-    let approvals: Vec<Approval> = approve_all(policy, &facts.images, due)?;
+    let approvals: Vec<Approval> = approve_all(policy, facts, due, Kind::Image)?;
     Ok(Grounds::Content(approvals))
 }
 

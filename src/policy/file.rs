@@ -1,5 +1,6 @@
 //! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
 
+mod rules;
 mod scopes;
 mod table;
 mod verifiers;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use self::rules::HostRules;
 use self::table::{Section, Source, Value};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
@@ -57,6 +59,7 @@ pub struct Read {
 struct Gathered {
     verifiers: BTreeMap<VerifierName, (VerifierSettings, Position)>,
     scopes: Vec<Scope>,
+    rules: HostRules,
     mode: Option<Mode>,
     posture: Option<(Posture, Position)>,
     build: Option<BuildRule>,
@@ -139,17 +142,21 @@ impl Gathered {
                 verifiers::read(name, &value, &mut self.verifiers);
             }
         }
+        // What is said for the host stands below what scopes say of themselves.
+        if is_first && let Some(value) = top.get("rules") {
+            self.rules = HostRules::read(&value);
+        }
         for value in top.get("scope").and_then(|value| value.list(SCOPES)).unwrap_or_default() {
             if self.scopes.len() >= SCOPES {
                 value.fault(format!("there are more than {SCOPES} scopes"));
                 break;
             }
-            self.scopes.extend(scopes::read(&value));
+            self.scopes.extend(scopes::read(&value, &self.rules));
         }
         if is_first {
             self.gather_once(&top);
         } else {
-            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment"] {
+            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "rules"] {
                 if let Some(value) = top.get(key) {
                     value.fault("is said for the whole host: it belongs into policy.toml");
                 }

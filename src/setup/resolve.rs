@@ -13,7 +13,7 @@ use crate::gate::Rules;
 use crate::image::Host;
 use crate::net::auth::DockerConfig;
 use crate::policy::{AllowlistSetting, Policy, PolicyFault, Posture, Resolved, Settings, VerifierSettings};
-use crate::registry::Registry;
+use crate::registry::{Api, Registry};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::Stamp;
@@ -221,6 +221,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     });
     let mut lists = BTreeMap::new();
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
+    let is_ruled = policy.scopes.iter().any(|scope| scope.rules.looks().config);
     let mut registry = None;
     for (name, made_of) in &made_of {
         match made_of {
@@ -241,7 +242,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
             },
             VerifierSettings::Registry => {
                 let registry: &Arc<Registry> = registry.get_or_insert_with(|| {
-                    let hosts = policy.registries_of_weak();
+                    let hosts = if is_ruled { policy.scopes.registries() } else { policy.registries_of_weak() };
                     Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
                 });
                 verifiers.push(Arc::new(RegistryVerifier::new(Arc::<Registry>::clone(registry)).named(name.clone())));
@@ -251,8 +252,15 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     if !faults.is_empty() {
         return Err(faults);
     }
+    // Rules about what images are need to know it before these are here.
+    let registry = is_ruled.then(|| {
+        registry.unwrap_or_else(|| {
+            let hosts = policy.scopes.registries();
+            Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
+        }) as Arc<dyn Api>
+    });
     kept.allowlists = lists;
-    Ok(Rules::Good { policy, verifiers })
+    Ok(Rules::Good { policy, verifiers, registry })
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {

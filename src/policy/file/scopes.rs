@@ -1,7 +1,9 @@
 //! `[[scope]]`: a part of the name space of images, and who must vouch there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use super::rules::HostRules;
 use super::table::Value;
 use crate::policy::fault::{PolicyFault, Position, nearest};
 use crate::policy::resolved::VerifierSettings;
@@ -17,7 +19,7 @@ const DEPTH: usize = 8;
 const NAME_CHARS: usize = 80;
 
 /// Reads one.
-pub(super) fn read(value: &Value<'_>) -> Option<Scope> {
+pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
     let section = value.section()?;
     let matched = section.required("match").and_then(|value| value.list_or_one(PATTERNS));
     if matched.as_ref().is_some_and(Vec::is_empty) {
@@ -35,9 +37,18 @@ pub(super) fn read(value: &Value<'_>) -> Option<Scope> {
         is_clean.then(|| name.to_owned())
     });
     let origin = section.get("origin").and_then(|value| origin(&value, &patterns));
+    let rules = match section.get("rules") {
+        Some(value) => {
+            let mut said = of_host.said.clone();
+            said.read(&value);
+            Arc::new(said.rules())
+        }
+        None => Arc::clone(&of_host.rules),
+    };
     let position = section.position();
     section.finish();
-    Some(Scope { name, patterns, require: require?, origin, position: Some(position) }).filter(|scope| !scope.patterns.is_empty())
+    Some(Scope { name, patterns, require: require?, origin, rules, position: Some(position) })
+        .filter(|scope| !scope.patterns.is_empty())
 }
 
 /// The folder in whose place the mirror's stands.

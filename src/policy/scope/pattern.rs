@@ -87,6 +87,19 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches a name, whatever others do.
+    #[must_use]
+    pub fn matches(&self, repository: &Repository) -> bool {
+        let names: Vec<&str> = repository.as_str().split('/').collect();
+        let all = |parts: &[Part], names: &[&str]| {
+            parts.len() == names.len() && parts.iter().zip(names).all(|(part, name)| part.fits(name))
+        };
+        let Some(many) = self.parts.iter().position(|part| *part == Part::Many) else { return all(&self.parts, &names) };
+        let (before, behind) = (self.parts.get(..many).unwrap_or_default(), self.parts.get(many + 1..).unwrap_or_default());
+        let Some(last) = names.len().checked_sub(behind.len()).filter(|last| *last >= many) else { return false };
+        all(before, names.get(..many).unwrap_or_default()) && all(behind, names.get(last..).unwrap_or_default())
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
@@ -149,6 +162,12 @@ impl Part {
 }
 
 /// Whether a text is these pieces with anything between them. The first piece begins it, the last one ends it.
+/// Whether a text is what `written` stands for: itself, and `*` for any letters, also none.
+pub(in crate::policy) fn stands_for(written: &str, text: &str) -> bool {
+    let pieces: Vec<String> = written.split('*').map(str::to_owned).collect();
+    fits_pieces(&pieces, text)
+}
+
 fn fits_pieces(pieces: &[String], text: &str) -> bool {
     let (Some((first, rest)), Some(mut left)) =
         (pieces.split_first(), pieces.first().and_then(|first| text.strip_prefix(first.as_str())))
