@@ -283,7 +283,7 @@ mod tests {
             });
         }
         let policy = Policy::closed(Posture::Images);
-        let rules = Rules::Good { policy, verifiers: Vec::new() };
+        let rules = Rules::Good { policy, verifiers: Vec::new(), registry: None };
         let workers = tokio::runtime::Handle::current();
         let journal = Arc::new(MemoryJournal::default());
         let gate = Gate::new(rules, engine, journal, Approvals::in_memory(), Identity::default(), workers.clone());

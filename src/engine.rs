@@ -17,11 +17,13 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+use crate::image::Digest;
+
 pub use client::{Engine, EngineHostError, Limits};
 pub use fake::Fake;
 pub use inspect::{
-    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageConfig, ImageSummary, Info, Killed, Network,
-    Platform, Plugin, Service, ServiceSpec, Store, Version,
+    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageSummary, Info, Killed, Made, Network, Plugin,
+    Service, ServiceSpec, Store, Version,
 };
 pub use link::Link;
 #[cfg(test)]
@@ -38,6 +40,9 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Se
 pub trait Api: Send + Sync {
     /// An image by whatever names it: reference, id, beginning of an id. `None`: there is none (404).
     fn image<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Image>>;
+
+    /// What made an image, newest first; by its id. `None`: there is none (404).
+    fn history<'a>(&'a self, id: &'a Digest, deadline: Instant) -> Reply<'a, Option<Vec<Made>>>;
 
     /// A container by name, id or beginning of an id. `None`: there is none (404).
     fn container<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Container>>;

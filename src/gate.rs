@@ -4,6 +4,7 @@
 mod approvals;
 mod container_looks;
 mod daemon_file;
+mod descriptions;
 mod entry;
 mod gather;
 mod hold;
@@ -45,6 +46,7 @@ use crate::wire::{Answer, Call, CallError};
 pub use approvals::Approvals;
 use container_looks::Looks;
 pub use daemon_file::{DaemonFile, Listed};
+use descriptions::Descriptions;
 use entry::{is_probe, is_recorded};
 use gather::OnBehalf;
 use hold::bare;
@@ -71,12 +73,13 @@ pub struct Gate {
     journal: Arc<dyn Journal>,
     approvals: Approvals,
     plugins: Plugins,
+    descriptions: Descriptions,
     identity: Identity,
     leases: Leases,
     looks: Looks,
     places: Places,
     asking: AskingPlaces,
-    own: Own,
+    own: ArcSwap<Own>,
     pulls: Pulls,
     /// Calls that find out whether names are still being given; and the one that does so because there are too many.
     settling: Semaphore,
@@ -308,11 +311,11 @@ impl Gate {
         said: Said,
         began: Instant,
     ) -> Judgement {
-        let Rules::Good { policy, verifiers } = rules else {
+        let Rules::Good { policy, .. } = rules else {
             return Judgement { facts: Facts::default(), verdict: Verdict::Deny(Reason::Internal) };
         };
         let deadline = began + self.limits.decision;
-        let gathering = self.gather(policy, verifiers, request, on_behalf, &said, deadline);
+        let gathering = self.gather(rules, request, on_behalf, &said, deadline);
         let gathered = tokio::time::timeout_at(deadline, gathering).await;
         let late = || Reason::Deadline { seconds: self.limits.decision.as_secs() };
         let facts = gathered.unwrap_or_else(|_| Facts { unknown: Some(late()), rego: said.clone(), ..Facts::default() });
@@ -359,6 +362,9 @@ impl Gate {
         };
         if !is_probe(read, verdict) {
             self.metrics.decided(action, decision, code, began.elapsed());
+            for finding in verdict.findings() {
+                self.metrics.violated(finding.rule.about().id, finding.level.as_str());
+            }
         }
         match verdict {
             Verdict::Allow(permit) => {

@@ -26,14 +26,19 @@ pub use approve::questions;
 pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
-pub use facts::{Asked, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
+pub use facts::{Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use fault::{PolicyFault, Position, nearest};
 pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
+pub use rules::image::{
+    About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
+    MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
+};
 pub use rules::{FurtherRules, LIFTABLE, Rule};
+use scope::stands_for;
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
 pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};

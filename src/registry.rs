@@ -1,9 +1,11 @@
-//! What a registry holds: manifests, fetched by digest or tag and hashed here (OCI distribution-spec, "Pulling manifests").
+//! What a registry holds: manifests, fetched by digest or tag, and configurations, by digest; hashed here (OCI distribution-spec,
+//! "Pulling manifests", "Pulling blobs").
 //!
 //! A [`Manifest`] exists only for bytes that were read whole and hashed; a status line or a header is never evidence.
 //! [`Api`] is the seam: [`Registry`] asks real registries, [`Fake`] is one in memory for tests.
 
 mod client;
+mod configuration;
 mod fake;
 mod manifest;
 
@@ -14,6 +16,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 pub use client::{Registry, Settings, host_files};
+pub use configuration::configuration;
 pub use fake::Fake;
 pub use manifest::{Child, Content, Manifest};
 
@@ -27,6 +30,9 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + 
 pub trait Api: Send + Sync {
     /// The manifest or index that the repository's registry has under this digest or tag.
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest>;
+
+    /// The blob with this digest, which is small: a configuration.
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Vec<u8>>;
 
     /// Whether the registry itself is gone, by a question about no repository: no connection, no answer, or a 5xx.
     fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
@@ -87,7 +93,7 @@ pub enum RegistryError {
         what: String,
     },
     /// Other bytes than those asked for.
-    #[error("registry `{host}` sent a manifest with digest `{sent}` when asked for `{due}`")]
+    #[error("registry `{host}` sent content with digest `{sent}` when asked for `{due}`")]
     WrongDigest {
         /// The registry.
         host: String,
@@ -96,8 +102,18 @@ pub enum RegistryError {
         /// What the bytes hash to.
         sent: Digest,
     },
+    /// It sends on to where it may not be followed: no https URL, or one too many.
+    #[error("registry `{host}` sends on from `{what}` to where it is not followed: {cause}")]
+    Elsewhere {
+        /// The registry.
+        host: String,
+        /// Repository and digest.
+        what: String,
+        /// What is wrong with the place.
+        cause: String,
+    },
     /// Bytes that are no manifest, or that two readers would read in two ways.
-    #[error("the manifest `{what}` cannot be used: {cause}")]
+    #[error("`{what}` cannot be used: {cause}")]
     Undecodable {
         /// Repository and tag or digest, or a digest alone.
         what: String,

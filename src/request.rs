@@ -404,6 +404,18 @@ struct Asked<'c> {
     manner: Manner,
 }
 
+/// The platform that a pull or a create asks for; `None`: the engine's own. What cannot be read names none.
+#[must_use]
+pub fn platform(call: &Call) -> Option<String> {
+    let unreadable = || Some(String::new());
+    let Ok(target) = Target::read(&call.uri) else { return unreadable() };
+    let query = query::Query::read(target.query);
+    match query.as_ref().map(|query| query.one("platform")) {
+        Ok(Ok(platform)) => platform.map(str::to_owned),
+        Ok(Err(_)) | Err(_) => unreadable(),
+    }
+}
+
 impl Intent {
     /// What `call` would do, if it came over HTTP/1.
     #[must_use]

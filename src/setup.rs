@@ -18,7 +18,7 @@ pub(crate) use self::clients::{
     notary_of_person, notary_tls, registry, signers,
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
-pub(crate) use self::gates::{asking, serving};
+pub(crate) use self::gates::{asking, own, serving};
 pub(crate) use self::host::{Basis, Place, is_called};
 pub(crate) use self::in_force::{Alive, Teller, is_alive};
 pub(crate) use self::last_good::{LastGood, forget_earlier};

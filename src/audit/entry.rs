@@ -77,6 +77,12 @@ pub struct Entry {
     /// Who signed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<String>,
+    /// Rules about images that the image does not keep, by id: those that refuse it, and those with level `warn`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<&'static str>,
+    /// What rules with level `warn` found, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Notary was out of reach: when the trust data that the yes rests on was last checked with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<Timestamp>,
@@ -145,6 +151,8 @@ impl Entry {
             digest: String::new(),
             verifiers: Vec::new(),
             signers: Vec::new(),
+            rules: Vec::new(),
+            warnings: Vec::new(),
             stale_since: None,
             stale_until: None,
             code: "",

@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::{NO, UNKNOWN, YES, out};
 use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
-use crate::policy::{Caller, ContainerFacts, Facts, Grounds, LOCAL, Local, Mode, Permit, Reason, Request, Verdict, quoted};
+use crate::policy::{
+    Caller, ConfigFacts, ContainerFacts, Facts, Grounds, LOCAL, Local, Mode, Permit, Reason, Request, Verdict, quoted,
+};
 use crate::request::{self, Create, Intent, Pull, Pulled, Start, StartAction, Transport};
 use crate::setup::{self, Alive, Place, View};
 use crate::trust::{Freshness, Question, Vouch};
@@ -182,6 +184,10 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
         steps.insert(0, format!("users: {} asks for {}; {rights}", named(request.caller), request.action.name()));
     }
     let (caller, right) = rights.map(|_| (named(request.caller), request.action.name())).unwrap_or_default();
+    steps.extend(verdict.findings().into_iter().map(|finding| {
+        let at = finding.position.as_ref().map(|position| format!(", {position}")).unwrap_or_default();
+        format!("rule ({}{at}) {finding}", finding.level.as_str())
+    }));
     if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }
@@ -293,6 +299,9 @@ fn steps(facts: &Facts) -> Vec<String> {
             Some(Ok(_)) => steps.push(format!("{}: every rule in Rego about images lets it pass", image.name)),
             Some(Err(refusal)) => steps.push(format!("{}: {}", image.name, Reason::Rego(refusal.clone()).message())),
             None => {}
+        }
+        if let ConfigFacts::Unknown(why) = &image.config {
+            steps.push(format!("{}: its configuration is not known: {why}", image.name));
         }
         for asked in &image.asked {
             let question = match &asked.question {

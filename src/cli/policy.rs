@@ -9,7 +9,7 @@ use super::out;
 use super::{NO, UNKNOWN, YES};
 use crate::files::read_text;
 use crate::policy::{PolicyFault, Read, Settings};
-use crate::setup::{self, Place};
+use crate::setup::{self, Kept, LastGood, Place};
 use crate::text::clean;
 
 /// The format of the file (JSON Schema).
@@ -26,7 +26,8 @@ pub(super) struct PolicyArgs {
 enum Command {
     /// Say everything that is wrong with a policy file, before it is put in place
     ///
-    /// Files of `policy.d` beside it are read with it. No server is asked, and the files that it names are not read.
+    /// Files of `policy.d` beside it are read with it, and the files that they name: certificates, pins, users, rules in Rego. No server is
+    /// asked.
     /// Exit code 0: good; 2: it has faults; 1: could not tell.
     ///
     /// Example: img-authz policy check policy.toml
@@ -81,7 +82,11 @@ fn judge(arguments: &CheckArgs, env: Settings) -> u8 {
                 out::fault(&format!("the gate's settings are not known: {why}; name the file"));
                 return UNKNOWN;
             }
-            (place.given.policy_path().0, place.given.with_policy(None))
+            let Some((path, _)) = place.given.policy_path() else {
+                out::fault("POLICY is `off`: the gate reads no policy file; name the file");
+                return UNKNOWN;
+            };
+            (path, place.given.with_policy(None))
         }
     };
     let file = match setup::read_policy(&path, &read_text) {
@@ -93,7 +98,14 @@ fn judge(arguments: &CheckArgs, env: Settings) -> u8 {
             return UNKNOWN;
         }
     };
-    let Read { resolved, mut warnings } = of_host.resolve_file(&file);
+    let Read { mut resolved, mut warnings } = of_host.resolve_file(&file);
+    if resolved.is_ok() {
+        // The files that it names: certificates, pins, users, rules in Rego.
+        let mut kept = Kept::looking(LastGood::default(), []);
+        if let Err(faults) = setup::policy(&of_host.with_policy(Some(file.clone())), &mut kept) {
+            resolved = Err(faults);
+        }
+    }
     warnings.extend(file.0.iter().filter_map(|(path, _)| open_to_others(path)));
     let faults = resolved.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     if arguments.json {
@@ -106,15 +118,24 @@ fn judge(arguments: &CheckArgs, env: Settings) -> u8 {
             out::line(&format!("warning  {}", clean(&warning.to_string())));
         }
         match &resolved {
-            Ok(resolved) => out::line(&format!(
-                "good: {} scopes, {} verifiers",
-                resolved.policy.scopes.iter().count(),
-                resolved.verifiers.len()
-            )),
-            Err(faults) => out::line(&format!("the gate would not take this policy: {} faults", faults.len())),
+            Ok(resolved) => {
+                let rules = resolved.rego.as_ref().map(|rego| counted(rego.queries.len(), "query in Rego", "queries in Rego"));
+                let users = (resolved.policy.users.is_some() || resolved.users_file.is_some()).then(|| "users".to_owned());
+                let scopes = counted(resolved.policy.scopes.iter().count(), "scope", "scopes");
+                let verifiers = counted(resolved.verifiers.len(), "verifier", "verifiers");
+                let all: Vec<String> = [Some(scopes), Some(verifiers), users, rules].into_iter().flatten().collect();
+                out::line(&format!("good: {}; no server was asked", all.join(", ")));
+            }
+            Err(faults) => {
+                out::line(&format!("the gate would not take this policy: {}", counted(faults.len(), "fault", "faults")));
+            }
         }
     }
     if faults.is_empty() { YES } else { NO }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// What `serve` would refuse of a file on the gate's host.

@@ -511,8 +511,8 @@ fn from_host(name: &ImageName, image: &engine::Image, ids: bool) -> Vec<Found> {
         // Ids are written where asked, and where nothing else is known.
         image_id: Some(image.id).filter(|_| !in_containerd && (ids || digest.is_none())),
         references: references.clone(),
-        platform: Some(image.platform.to_string()).filter(|platform| platform != "/"),
-        layers: image.layers.clone(),
+        platform: Some(image.config.platform.to_string()).filter(|platform| platform != "/"),
+        layers: image.config.layers.clone(),
         ..Entry::default()
     };
     digests.into_iter().map(|digest| Found { entry: entry(digest), source: "host", note: note.take() }).collect()

@@ -142,10 +142,10 @@ mod tests {
     use super::super::Severity::{self, Info, Ok as Good, Warning};
     use super::*;
     use crate::audit::MemoryJournal;
-    use crate::engine::{Container, Fake, Image, ImageConfig, Platform};
+    use crate::engine::{Container, Fake, Image};
     use crate::gate::inventory::MOST;
     use crate::gate::{Approvals, Identity, Rules};
-    use crate::image::Digest;
+    use crate::image::{Digest, ImageConfig};
     use crate::policy::{Policy, Posture};
     use crate::trust::{Binding, Fake as Notary, TrustCode, TrustError, VerifierName};
 
@@ -155,9 +155,6 @@ mod tests {
             store: Some(crate::engine::Store::Classic),
             repo_tags: vec![format!("r.example/{name}:1").parse().unwrap()],
             repo_digests: vec![(format!("r.example/{name}").parse().unwrap(), Digest::of(name.as_bytes()))],
-            created: None,
-            platform: Platform::default(),
-            layers: Vec::new(),
             config: ImageConfig::default(),
         }
     }
@@ -177,7 +174,7 @@ mod tests {
 
     async fn found(engine: &Arc<Fake>, notary: Notary) -> Vec<(&'static str, Severity, String)> {
         let policy = Policy::of(Posture::Images, "r.example", &VerifierName::NOTARY, Binding::TagToDigest);
-        let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
+        let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None };
         let gate = Arc::new(Gate::new(
             rules,
             engine.clone(),

@@ -18,9 +18,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
-    Plugin, Reply, Service, Version, own_calls, probe,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Made,
+    Network, Plugin, Reply, Service, Version, own_calls, probe,
 };
+use crate::image::Digest;
 
 /// Where the engine listens unless told otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -415,6 +416,10 @@ fn escape(name: &str, path: &mut String) {
 impl Api for Engine {
     fn image<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Image>> {
         Box::pin(async move { self.object(self.path("/images/", name, "/json")?, deadline).await })
+    }
+
+    fn history<'a>(&'a self, id: &'a Digest, deadline: Instant) -> Reply<'a, Option<Vec<Made>>> {
+        Box::pin(async move { self.object(self.path("/images/", &id.to_string(), "/history")?, deadline).await })
     }
 
     fn container<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Container>> {

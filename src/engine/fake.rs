@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Network,
-    Plugin, Reply, Service, Store, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Made,
+    Network, Plugin, Reply, Service, Store, Version,
 };
-use crate::image::{ImageName, Reference};
+use crate::image::{Digest, ImageConfig, ImageName, Reference};
 
 /// An engine in memory. Resolves names as a real one does: whole ids, then names, then beginnings of ids that fit one object.
 #[derive(Debug, Default)]
@@ -233,7 +233,17 @@ fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
 
 impl Api for Fake {
     fn image<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Image>> {
-        self.answer(format!("image {name}"), |state| state.image(name).cloned())
+        // Inspecting an image shows no history.
+        let shown = |image: &Image| Image { config: ImageConfig { history: None, ..image.config.clone() }, ..image.clone() };
+        self.answer(format!("image {name}"), |state| state.image(name).map(shown))
+    }
+
+    fn history<'a>(&'a self, id: &'a Digest, _: Instant) -> Reply<'a, Option<Vec<Made>>> {
+        self.answer(format!("history {id}"), |state| {
+            let image = state.images.iter().find(|image| image.id == *id)?;
+            let made = image.config.history.iter().flatten().rev();
+            Some(made.map(|line| Made { created_by: line.clone() }).collect())
+        })
     }
 
     fn container<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Container>> {

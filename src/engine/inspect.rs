@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::image::{Digest, Reference, Repository};
+use crate::image::{Digest, ImageConfig, Platform, Reference, Repository};
 
 /// An image on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,40 +26,8 @@ pub struct Image {
     /// name and is no evidence of origin; a digest other than the id is one that only a name claims, and is left out, as is what
     /// is not `repository@sha256:…`.
     pub repo_digests: Vec<(Repository, Digest)>,
-    /// When it was made, by its own account; `None` where it does not say.
-    pub created: Option<Timestamp>,
-    /// What it runs on.
-    pub platform: Platform,
-    /// Digests of its uncompressed layers, bottom first. What is no digest is left out.
-    pub layers: Vec<Digest>,
-    /// How it runs.
+    /// What it says of itself, and its size here. Its history and the annotations of its manifest the engine shows elsewhere.
     pub config: ImageConfig,
-}
-
-/// What an image runs on. A part it does not name is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Platform {
-    /// `linux`
-    pub os: String,
-    /// `amd64`
-    pub architecture: String,
-    /// `v8`
-    pub variant: String,
-}
-
-/// What of an image's configuration rules may look at.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct ImageConfig {
-    /// `USER`; empty is root.
-    pub user: String,
-    /// `ENV`, as `NAME=value`. Values may be secrets: `Debug` shows names only.
-    pub env: Vec<String>,
-    /// `LABEL`
-    pub labels: BTreeMap<String, String>,
-    /// `EXPOSE`, as `80/tcp`.
-    pub ports: Vec<String>,
-    /// Whether it has a `HEALTHCHECK`.
-    pub healthcheck: bool,
 }
 
 /// A container on the host.
@@ -235,6 +203,15 @@ pub struct Info {
     pub cgroup: String,
 }
 
+/// A layer in an image's history, with what made it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Made {
+    /// The instruction; may hold secrets.
+    #[serde(default, deserialize_with = "or_default")]
+    pub created_by: String,
+}
+
 /// Which image store an engine has; decides what an image id is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
@@ -253,33 +230,6 @@ pub enum Killed {
     NotRunning,
     /// There is no such container.
     Gone,
-}
-
-impl ImageConfig {
-    /// The names of the environment variables it sets.
-    pub fn env_names(&self) -> impl Iterator<Item = &str> {
-        self.env.iter().map(|variable| variable.split_once('=').map_or(variable.as_str(), |(name, _)| name))
-    }
-}
-
-impl fmt::Debug for ImageConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImageConfig")
-            .field("user", &self.user)
-            .field("env", &self.env_names().collect::<Vec<_>>())
-            .field("labels", &self.labels)
-            .field("ports", &self.ports)
-            .field("healthcheck", &self.healthcheck)
-            .finish()
-    }
-}
-
-/// `os/architecture[/variant]`, as `--platform` takes it.
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
-    }
 }
 
 impl ContainerId {
@@ -378,6 +328,8 @@ struct ImageJson {
     architecture: String,
     #[serde(default, deserialize_with = "or_default")]
     variant: String,
+    #[serde(default)]
+    size: Option<i64>,
     #[serde(default, rename = "RootFS", deserialize_with = "or_default")]
     root_fs: RootFsJson,
     #[serde(default, deserialize_with = "or_default")]
@@ -458,16 +410,18 @@ impl<'de> Deserialize<'de> for Image {
             store,
             repo_tags: references(&json.repo_tags),
             repo_digests,
-            created: time(&json.created),
-            platform: Platform { os: json.os, architecture: json.architecture, variant: json.variant },
-            layers: json.root_fs.layers.iter().filter_map(|layer| layer.parse().ok()).collect(),
             config: ImageConfig {
+                created: time(&json.created),
+                platform: Platform { os: json.os, architecture: json.architecture, variant: json.variant },
+                layers: json.root_fs.layers.iter().filter_map(|layer| layer.parse().ok()).collect(),
                 user: json.config.user,
                 env: json.config.env,
                 labels: json.config.labels,
                 ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
-                // `["NONE"]` switches a base image's check off.
-                healthcheck: json.config.healthcheck.test.first().is_some_and(|first| first != "NONE"),
+                healthcheck: ImageConfig::is_healthcheck(&json.config.healthcheck.test),
+                size: json.size.and_then(|size| u64::try_from(size).ok()),
+                history: None,
+                annotations: None,
             },
         })
     }

@@ -146,9 +146,9 @@ async fn an_image_is_read_and_its_unreadable_names_are_left_out() {
     assert_eq!(tags, ["127.0.0.1:5577/team/app:1", "docker.io/library/other:2"]);
     assert_eq!(image.repo_digests.len(), 1);
     assert_eq!(image.repo_digests[0].0.as_str(), "127.0.0.1:5577/team/app");
-    assert_eq!(image.platform.to_string(), "linux/amd64");
-    assert_eq!(image.layers.len(), 1);
-    assert_eq!(image.created, Some("2026-11-22T02:09:14.436414855Z".parse().unwrap()));
+    assert_eq!(image.config.platform.to_string(), "linux/amd64");
+    assert_eq!(image.config.layers.len(), 1);
+    assert_eq!(image.config.created, Some("2026-11-22T02:09:14.436414855Z".parse().unwrap()));
     assert_eq!((image.config.user.as_str(), image.config.healthcheck), ("1000", false));
     assert_eq!(image.config.ports, ["80/tcp"]);
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Gate, identity};
 use crate::audit::{Entry, Event, Recorded};
 use crate::engine::PROBE_HEADER;
-use crate::policy::{self, Facts, Grounds, Reason, Verdict};
+use crate::policy::{self, Facts, Grounds, Level, Reason, Verdict};
 use crate::request::{Action, Intent};
 use crate::wire::Call;
 
@@ -60,6 +60,12 @@ impl Gate {
             entry.container_id.clone_from(id);
             entry.container_name = Entry::text(name);
             entry.container_image = Entry::text(image_ref);
+        }
+        for finding in verdict.findings() {
+            entry.rules.push(finding.rule.about().id);
+            if finding.level == Level::Warn {
+                entry.warnings.push(Entry::text(&finding.to_string()));
+            }
         }
         match verdict {
             Verdict::Allow(permit) => {

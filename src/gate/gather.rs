@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Gate, Said};
+use super::descriptions::REGISTRY_TIME;
+use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
-use crate::image::{Digest, ImageName, Reference, Repository};
+use crate::image::{Digest, ImageName, Platform, Reference, Repository};
 use crate::policy::{
-    self, Asked, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture, Reason, Request,
-    ServiceFacts,
+    self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
+    Reason, Request, ServiceFacts,
 };
+use crate::registry::{self, Wanted};
 use crate::rego::{self, About};
-use crate::request::{Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
+use crate::request::{self, Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
 use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
@@ -35,6 +37,7 @@ struct Gathering<'a> {
     policy: &'a Policy,
     request: &'a Request<'a>,
     verifiers: &'a [Arc<dyn Verifier>],
+    registry: Option<&'a Arc<dyn registry::Api>>,
     purpose: Purpose,
     deadline: Instant,
     engine: &'a dyn Api,
@@ -54,22 +57,26 @@ pub(super) enum OnBehalf {
 impl Gate {
     pub(super) async fn gather(
         &self,
-        policy: &Policy,
-        verifiers: &[Arc<dyn Verifier>],
+        rules: &Rules,
         request: &Request<'_>,
         on_behalf: OnBehalf,
         said: &Said,
         deadline: Instant,
     ) -> Facts {
+        let Rules::Good { policy, verifiers, registry } = rules else {
+            return Facts { unknown: Some(Reason::Internal), ..Facts::default() };
+        };
+        let registry = registry.as_ref();
         let engine: &dyn Api = match on_behalf {
             OnBehalf::Client => &*self.engine,
             OnBehalf::Gate => &*self.ends,
         };
         // How urgent the answers about its images are.
         let purpose = if request.intent.runs() { Purpose::Run } else { Purpose::Pull };
-        let asking = Gathering { gate: self, policy, request, verifiers, purpose, deadline, engine, on_behalf, said };
+        let asking = Gathering { gate: self, policy, request, verifiers, registry, purpose, deadline, engine, on_behalf, said };
         let found = asking.facts(&policy::needs(policy, request)).await;
         let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
+        let found = Facts { now: Some(crate::clock::now()), ..found };
         Box::pin(asking.with_rego(found)).await
     }
 }
@@ -80,7 +87,7 @@ impl Gathering<'_> {
         match needs {
             Needs::Nothing => Ok(Facts::default()),
             Needs::Refused(reason) => Err(reason.clone()),
-            Needs::Named(reference) => self.by_name(std::slice::from_ref(reference)).await,
+            Needs::Named(reference) => self.image_by_name(reference).await,
             Needs::Held(names) => self.on_host(owned(names), &[]).await,
             Needs::Container(container) => self.start(container).await,
             Needs::Service { images, networks } => {
@@ -91,7 +98,7 @@ impl Gathering<'_> {
             Needs::Rollback(service) => self.rollback(service).await,
             Needs::Plugin(call) => self.plugin(call).await,
             Needs::OwnAddresses => {
-                Ok(Facts { own_addresses: self.gate.own.addresses(&self.gate.workers).await, ..Facts::default() })
+                Ok(Facts { own_addresses: self.gate.own.load_full().addresses(&self.gate.workers).await, ..Facts::default() })
             }
         }
     }
@@ -173,7 +180,8 @@ impl Gathering<'_> {
             };
             let intent = Intent::Start(start);
             let request = Request { intent: &intent, ..*self.request };
-            let verdict = facts.map(|facts| policy::decide(self.policy, &request, &facts));
+            let now = Some(crate::clock::now());
+            let verdict = facts.map(|facts| policy::decide(self.policy, &request, &Facts { now, ..facts }));
             if !matches!(verdict, Some(policy::Verdict::Allow(_))) {
                 return Err(Reason::Unreadable(Unreadable::Reference(format!(
                     "`{}` is the name of one container and begins the id of another, `{}`, which is not approved; start it by its own id",
@@ -207,7 +215,7 @@ impl Gathering<'_> {
         let mut images = Vec::new();
         for name in bounded(names)? {
             let found = match name.reference() {
-                Some(reference) => self.by_name(std::slice::from_ref(reference)).await?,
+                Some(reference) => self.image_by_name(reference).await?,
                 None => self.on_host(vec![name], &[]).await?,
             };
             images.extend(found.images);
@@ -255,7 +263,7 @@ impl Gathering<'_> {
             (Err(_), PluginCall::Change { .. }) => false,
         };
         let facts = match remote {
-            Some(remote) if remote.digest.is_some() => self.by_name(std::slice::from_ref(remote)).await?,
+            Some(remote) if remote.digest.is_some() => Facts { images: vec![self.by_name(remote).await?], ..Facts::default() },
             Some(_) | None => Facts::default(),
         };
         let plugin = match call {
@@ -281,16 +289,125 @@ impl Gathering<'_> {
         }))
     }
 
-    /// Images judged by what they are called: content that is not here yet.
-    async fn by_name(&self, references: &[Reference]) -> Result<Facts, Reason> {
-        let mut images = Vec::new();
-        for reference in references {
-            let name = ImageName::Named { reference: reference.clone(), written: reference.to_string().into() };
-            let repositories = vec![reference.repository.clone()];
-            images
-                .push(self.ask(ImageFacts { name, local: Local::NotAsked, repositories, asked: Vec::new(), rego: None }).await?);
+    /// What is judged by what it is called: content that is not here yet.
+    async fn by_name(&self, reference: &Reference) -> Result<ImageFacts, Reason> {
+        let name = ImageName::Named { reference: reference.clone(), written: reference.to_string().into() };
+        let repositories = vec![reference.repository.clone()];
+        self.ask(ImageFacts {
+            name,
+            local: Local::NotAsked,
+            repositories,
+            asked: Vec::new(),
+            config: ConfigFacts::NotAsked,
+            rego: None,
+        })
+        .await
+    }
+
+    /// The same of an image, which rules may want to know more of.
+    async fn image_by_name(&self, reference: &Reference) -> Result<Facts, Reason> {
+        let image = self.by_name(reference).await?;
+        let is_ruled = self.policy.scope(&reference.repository).is_some_and(|scope| scope.rules.looks().config);
+        let config = if is_ruled { self.registered(reference, &image.asked).await? } else { ConfigFacts::NotAsked };
+        Ok(Facts { images: vec![ImageFacts { config, ..image }], ..Facts::default() })
+    }
+
+    /// What an image says of itself that is not here yet, by the registry's word for what its digest commits to: of the repository that
+    /// was asked for, where the engine will fetch it. What nobody vouches for is not looked at.
+    async fn registered(&self, reference: &Reference, asked: &[Asked]) -> Result<ConfigFacts, Reason> {
+        let unknown = |why: &str| Ok(ConfigFacts::Unknown(why.to_owned()));
+        let Some(registry) = self.registry else { return unknown("no registry is asked") };
+        let vouched = asked.iter().filter_map(|asked| asked.answer.as_ref().ok());
+        let vouched = vouched.filter(|vouch| vouch.hashed() == Hashed::Manifest).map(|vouch| *vouch.digest()).next();
+        if vouched.is_none() && !asked.is_empty() {
+            return Ok(ConfigFacts::NotAsked);
         }
-        Ok(Facts { images, ..Facts::default() })
+        let platform = match self.request.call.and_then(request::platform) {
+            Some(asked) => match asked.parse::<Platform>() {
+                Ok(platform) => platform,
+                Err(error) => return unknown(&format!("the call asks for a platform: {error}")),
+            },
+            None => {
+                let version = self.engine.version(self.deadline).await.map_err(unreachable)?;
+                Platform { os: version.os, architecture: version.architecture, variant: String::new() }
+            }
+        };
+        let repository = &reference.repository;
+        let due = reference.digest.or(vouched);
+        if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, &platform)) {
+            return Ok(ConfigFacts::Known(kept));
+        }
+        let _place = match self.on_behalf {
+            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
+            OnBehalf::Gate => None,
+        };
+        let deadline = self.deadline.min(Instant::now() + REGISTRY_TIME);
+        let task = {
+            let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
+            async move {
+                let digest = match due {
+                    Some(digest) => digest,
+                    // A scope that rests on the registry: nobody else says what the tag is.
+                    None => *registry.manifest(&reference.repository, &Wanted::of(&reference), deadline).await?.digest(),
+                };
+                registry::configuration(&*registry, &reference.repository, digest, &platform, deadline).await
+            }
+        };
+        match tokio::time::timeout_at(deadline, self.gate.workers.spawn(task)).await {
+            Ok(Ok(Ok(config))) => {
+                let config = Arc::new(config);
+                if let Some(digest) = due {
+                    self.gate.descriptions.keep_config(repository, digest, &platform, &config);
+                }
+                Ok(ConfigFacts::Known(config))
+            }
+            Ok(Ok(Err(error))) => unknown(&error.to_string()),
+            Ok(Err(_)) => unknown("an error inside the gate; see its log"),
+            Err(_) => unknown(&format!("registry `{}` did not answer in time", repository.host_str())),
+        }
+    }
+
+    /// What an image on the host says of itself, as far as rules of the scopes that may vouch for it look at it.
+    async fn described(&self, found: Option<&Image>, image: &ImageFacts) -> Result<ConfigFacts, Reason> {
+        let looks = || image.repositories.iter().filter_map(|repository| Some(self.policy.scope(repository)?.rules.looks()));
+        if !looks().any(|looks| looks.config) {
+            return Ok(ConfigFacts::NotAsked);
+        }
+        // What was found by a name is what is judged, and by an id nothing else has it.
+        let held = match &image.local {
+            Local::Present { id, .. } => found.filter(|found| found.id == *id),
+            Local::NotAsked | Local::Absent => return Ok(ConfigFacts::NotAsked),
+        };
+        let Some(found) = held else { return Ok(ConfigFacts::Unknown("the image is not on this host any more".to_owned())) };
+        let mut config = found.config.clone();
+        let asked = match self.request.intent {
+            Intent::Create(_) => self.request.call.and_then(request::platform),
+            _ => None,
+        };
+        // Where the id is that of an index, the engine shows the image of its own choice, and would run the one that is asked for.
+        if let Some(asked) = asked
+            && found.store != Some(Store::Classic)
+            && !asked.parse().is_ok_and(|asked: Platform| config.platform.is(&asked))
+        {
+            let why = format!("the call asks for platform `{asked}`, and the engine shows what it has for {}", config.platform);
+            return Ok(ConfigFacts::Unknown(why));
+        }
+        if looks().any(|looks| looks.history) {
+            let kept = self.gate.descriptions.history(found.id, &config.platform);
+            config.history = match kept {
+                Some(kept) => Some(kept),
+                None => self.history(found.id, &config.platform).await?,
+            };
+        }
+        Ok(ConfigFacts::Known(Arc::new(config)))
+    }
+
+    async fn history(&self, id: Digest, platform: &Platform) -> Result<Option<Vec<String>>, Reason> {
+        let Some(made) = self.engine.history(&id, self.deadline).await.map_err(unreachable)? else { return Ok(None) };
+        // Oldest first, as in the configuration.
+        let history: Vec<String> = made.into_iter().rev().map(|made| made.created_by).collect();
+        self.gate.descriptions.keep_history(id, platform, &history);
+        Ok(Some(history))
     }
 
     /// Images looked for on the host. `origin` are repositories that a container's own image may come from.
@@ -299,7 +416,9 @@ impl Gathering<'_> {
         for name in bounded(names)? {
             let found = self.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
             let store = self.store(&name, found.as_ref()).await?;
-            images.push(self.ask(self.known(name, found, store, origin)).await?);
+            let image = self.ask(self.known(name, found.as_ref(), store, origin)).await?;
+            let config = self.described(found.as_ref(), &image).await?;
+            images.push(ImageFacts { config, ..image });
         }
         Ok(Facts { images, ..Facts::default() })
     }
@@ -315,19 +434,33 @@ impl Gathering<'_> {
     }
 
     /// What host and records say of an image.
-    fn known(&self, name: ImageName, found: Option<Image>, store: Store, origin: &[Repository]) -> ImageFacts {
+    fn known(&self, name: ImageName, found: Option<&Image>, store: Store, origin: &[Repository]) -> ImageFacts {
         // What is asked for by its whole id is that, or nothing.
         let found = found.filter(|image| !matches!(&name, ImageName::Id(id) if *id != image.id));
         let (id, by_name, tags, pulled) = match (&name, found) {
-            (_, Some(image)) => (image.id, is_by_name(&name, &image), image.repo_tags, image.repo_digests),
+            (_, Some(image)) => (image.id, is_by_name(&name, image), &image.repo_tags[..], &image.repo_digests[..]),
             // A container's image may be gone while the container is not: its id still says what it is.
-            (ImageName::Id(id), None) => (*id, false, Vec::new(), Vec::new()),
+            (ImageName::Id(id), None) => (*id, false, &[][..], &[][..]),
             (ImageName::IdPrefix(_), None) => {
-                return ImageFacts { name, local: Local::Absent, repositories: Vec::new(), asked: Vec::new(), rego: None };
+                return ImageFacts {
+                    name,
+                    local: Local::Absent,
+                    repositories: Vec::new(),
+                    asked: Vec::new(),
+                    config: ConfigFacts::NotAsked,
+                    rego: None,
+                };
             }
             (ImageName::Named { reference, .. }, None) => {
                 let repositories = vec![reference.repository.clone()];
-                return ImageFacts { name, local: Local::Absent, repositories, asked: Vec::new(), rego: None };
+                return ImageFacts {
+                    name,
+                    local: Local::Absent,
+                    repositories,
+                    asked: Vec::new(),
+                    config: ConfigFacts::NotAsked,
+                    rego: None,
+                };
             }
         };
         let approvals = self.gate.approvals.of(&id);
@@ -365,7 +498,14 @@ impl Gathering<'_> {
                 every().for_each(&mut add);
             }
         }
-        ImageFacts { name, local: Local::Present { id, by_name, digests, config }, repositories, asked: Vec::new(), rego: None }
+        ImageFacts {
+            name,
+            local: Local::Present { id, by_name, digests, config },
+            repositories,
+            asked: Vec::new(),
+            config: ConfigFacts::NotAsked,
+            rego: None,
+        }
     }
 
     /// Puts the questions. By id, the first repository that vouches as required is enough.
@@ -376,7 +516,7 @@ impl Gathering<'_> {
         while let Some((repository, verifier, question)) = questions.next() {
             // A scope that is a mirror asks under the names of its origin.
             let asks = self.policy.scope(&repository).and_then(|scope| scope.asks(&repository));
-            let answer = self.put(asks.as_ref().unwrap_or(&repository), &verifier, &question).await?;
+            let answer = self.put(&repository, asks.as_ref().unwrap_or(&repository), &verifier, &question).await?;
             let is_last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
             image.asked.push(Asked { repository: repository.clone(), verifier, question, answer });
             if !is_last || !by_id {
@@ -395,6 +535,7 @@ impl Gathering<'_> {
 
     async fn put(
         &self,
+        named: &Repository,
         repository: &Repository,
         name: &VerifierName,
         question: &Question,
@@ -407,7 +548,8 @@ impl Gathering<'_> {
             return Ok(answer);
         }
         let _place = match self.on_behalf {
-            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
+            // Records know the name that was asked for, also of a mirror.
+            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(named)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
         let task = {

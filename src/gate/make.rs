@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::container_looks::Looks;
+use super::descriptions::Descriptions;
 use super::hold::MAX_SETTLING;
 use super::leases::Leases;
 use super::metrics::Metrics;
@@ -36,12 +37,13 @@ impl Gate {
             journal,
             approvals,
             plugins: Plugins::default(),
+            descriptions: Descriptions::default(),
             identity,
             leases: Leases::default(),
             looks: Looks::default(),
             places: Places::new(Limits::default().places),
             asking: AskingPlaces::new(Limits::default().places),
-            own: Own::default(),
+            own: ArcSwap::default(),
             pulls: Pulls::default(),
             settling: Semaphore::new(MAX_SETTLING),
             making_room: Semaphore::new(1),
@@ -69,11 +71,16 @@ impl Gate {
         self
     }
 
+    /// What the gate itself talks to, which networks are kept off: other servers with other settings.
+    pub fn talks_to(&self, own: Own) {
+        self.own.store(Arc::new(own));
+    }
+
     /// The same gate, which keeps the names that are being given in `file`, looks at calls' ends through `ends`, and keeps networks off
     /// the addresses of `own`.
     #[must_use]
     pub fn serving(mut self, file: std::path::PathBuf, ends: Arc<dyn Api>, own: Own) -> Self {
-        self.own = own;
+        self.talks_to(own);
         self.approvals.write_on(self.workers.clone());
         self.leases = Leases::kept_in(file, self.workers.clone());
         self.ends = ends;

@@ -23,6 +23,7 @@ const SECONDS: [f64; 9] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 8.0]
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
+    violations: Family<Violation, Counter>,
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
     in_chain: Gauge<i64, AtomicI64>,
@@ -122,6 +123,12 @@ struct Request {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Violation {
+    rule: &'static str,
+    level: &'static str,
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("img_authz");
@@ -130,6 +137,12 @@ impl Metrics {
             "requests",
             "Decisions, by what the call does, what was decided, and the refusal's code",
             requests.clone(),
+        );
+        let violations = Family::default();
+        registry.register(
+            "rule_violations",
+            "Images that do not keep a rule, by the rule, and by its level: refused, or recorded",
+            violations.clone(),
         );
         let seconds = Histogram::new(SECONDS);
         registry.register("decision_duration_seconds", "How long decisions took", seconds.clone());
@@ -163,12 +176,16 @@ impl Metrics {
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, seconds, lost, in_chain, grpc, reloaded, places, unplaced, rego, trust }
+        Self { registry, requests, violations, seconds, lost, in_chain, grpc, reloaded, places, unplaced, rego, trust }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
         self.requests.get_or_create(&Request { action, decision, code }).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn violated(&self, rule: &'static str, level: &'static str) {
+        self.violations.get_or_create(&Violation { rule, level }).inc();
     }
 
     pub(super) fn asked(&self, is_asked: bool) {
@@ -226,6 +243,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
+        metrics.violated("user-root", "warn");
         metrics.asked(false);
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
@@ -233,6 +251,7 @@ mod tests {
         let text = metrics.text(3, None);
         for line in [
             r#"img_authz_requests_total{action="pull",decision="deny",code="not-signed"} 2"#,
+            r#"img_authz_rule_violations_total{rule="user-root",level="warn"} 1"#,
             "img_authz_decision_duration_seconds_count 2",
             "img_authz_audit_entries_lost_total 3",
             "img_authz_in_chain 0",

@@ -104,7 +104,7 @@ impl Gate {
     async fn arrived(&self, pull: &Pull, call: &str) {
         let Pulled::Tag(tag) = &pull.what else { return };
         let rules = self.rules.load_full();
-        let Rules::Good { policy, verifiers } = &*rules else { return };
+        let Rules::Good { policy, verifiers, .. } = &*rules else { return };
         let name = format!("{}:{tag}", pull.repository);
         let deadline = tokio::time::Instant::now() + self.limits.after;
         let image = self.ends.image(&name, deadline).await.ok().flatten();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Gate;
 use crate::policy::{AuditRule, Http2Rule, Mode, Policy, Posture};
+use crate::registry;
 use crate::trust::Verifier;
 
 /// What is in force.
@@ -14,6 +15,8 @@ pub enum Rules {
         policy: Policy,
         /// Those that the policy requires, by their names.
         verifiers: Vec<Arc<dyn Verifier>>,
+        /// Who tells what images are before they are here; `None`: no rule asks.
+        registry: Option<Arc<dyn registry::Api>>,
     },
     /// Faulty settings, and no earlier good ones: what touches an image is refused, all else passes.
     Faulty {

@@ -4,6 +4,7 @@
 
 mod content;
 mod engine;
+mod images;
 mod inventory;
 mod log;
 mod names;

@@ -414,7 +414,7 @@ mod tests {
         house.asks(Some(own_mark()));
         house.engine.upgrade("29.7.2");
         let policy = Settings::default().with("HTTP2", "closed").resolve(false).unwrap().policy;
-        house.gate.replace(Rules::Good { policy, verifiers: Vec::new() });
+        house.gate.replace(Rules::Good { policy, verifiers: Vec::new(), registry: None });
         house.engine.serve_http2(Http2::Rest(Some(404)));
         assert_eq!(house.beat(FILE).await, [Change::NotBelieved]);
         house.engine.serve_http2(Http2::Grpc);

@@ -1,7 +1,8 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
-use super::{Approval, Asked, ImageFacts, Local, Policy, Reason, Requirement, Scope};
-use crate::image::{Digest, Reference, Repository};
+use super::rules::image::{Finding, Level, Subject};
+use super::{Approval, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, Requirement, Scope};
+use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
 
 /// What is to be asked of whom about an image, given what the host holds. Plain, so that it can be tested beside the decision.
@@ -52,13 +53,34 @@ fn content(binding: Binding, digests: &[Digest], config: Option<Digest>) -> Ques
     }
 }
 
+/// What content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Image,
+    Plugin,
+}
+
 /// Approves each image of a call; of so many that it names.
-pub(super) fn approve_all(policy: &Policy, images: &[ImageFacts], due: usize) -> Result<Vec<Approval>, Reason> {
+pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind) -> Result<Vec<Approval>, Reason> {
+    let images = &facts.images;
     // INVARIANT: facts hold every image of the intent. Fewer would be silence, and silence means no.
     if images.len() != due {
         return Err(Reason::Internal);
     }
-    images.iter().map(|image| approve(policy, image)).collect()
+    let judged = images.iter().enumerate().map(|(number, image)| {
+        let approval = approve(policy, image)?;
+        if kind == Kind::Plugin {
+            return Ok(approval);
+        }
+        // The first is what runs; others are mounted.
+        let warnings =
+            keeps_rules(policy, facts, image, &approval, number == 0).map_err(|reason| match image.judged_reference() {
+                Some(_) => reason,
+                None => of_id(&image.name.to_string(), reason),
+            })?;
+        Ok(Approval { warnings, ..approval })
+    });
+    judged.collect()
 }
 
 fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
@@ -71,9 +93,11 @@ fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
 /// The reason with the id that was typed, where it names a repository that was not.
 pub(super) fn of_id(id: &str, reason: Reason) -> Reason {
     match reason {
-        reason @ (Reason::Trust { .. } | Reason::ContentMismatch { .. } | Reason::InScope { .. }) => {
-            Reason::OfId { id: id.to_owned(), reason: Box::new(reason) }
-        }
+        reason @ (Reason::Trust { .. }
+        | Reason::ContentMismatch { .. }
+        | Reason::InScope { .. }
+        | Reason::ImageRule { .. }
+        | Reason::ImageConfigUnknown { .. }) => Reason::OfId { id: id.to_owned(), reason: Box::new(reason) },
         // A container's own id says more than its image's, which nobody typed either.
         Reason::OfId { reason, .. } => Reason::OfId { id: id.to_owned(), reason },
         other => other,
@@ -100,7 +124,83 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
     }
     let asking = Approving { policy, image, repository: &reference.repository, held: held.as_ref(), reference };
     let vouches = asking.vouches(&scope.require).map_err(|reason| of_scope(scope, reason))?;
-    Ok(Approval { id: held.map(|held| held.id), repository: reference.repository.clone(), vouches })
+    Ok(Approval { id: held.map(|held| held.id), repository: reference.repository.clone(), vouches, warnings: Vec::new() })
+}
+
+/// Whether an image keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the image is
+/// called. What it does not keep of those that only warn, it is allowed with.
+fn keeps_rules(
+    policy: &Policy,
+    facts: &Facts,
+    image: &ImageFacts,
+    approval: &Approval,
+    runs: bool,
+) -> Result<Vec<Finding>, Reason> {
+    let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
+    let asked = Taken::of(facts, image, runs);
+    let vouched: Vec<&Tag> = approval.vouches.iter().flat_map(Vouch::tags).collect();
+    let mut findings = scope.rules.judge(&Subject {
+        tag: asked.tag.as_ref(),
+        is_tag_missing: asked.is_tag_missing,
+        vouched: &vouched,
+        signed_at: approval.vouches.iter().filter_map(Vouch::signed_at).max(),
+        config: image.config.known(),
+        now: facts.now,
+        runs,
+    });
+    // What is not here cannot run: the engine says so, and what then comes under the name is judged.
+    if image.local == Local::Absent {
+        findings.retain(|finding| finding.evidence.is_some());
+    }
+    let name = image.judged_reference().map_or_else(|| approval.repository.to_string(), ToString::to_string);
+    refusal(name, scope, image, &findings).map_or(Ok(findings), Err)
+}
+
+/// The refusal for what an image does not keep; none where that is only recorded.
+fn refusal(image: String, scope: &Scope, facts: &ImageFacts, findings: &[Finding]) -> Option<Reason> {
+    let denied = |is_known: bool| {
+        findings.iter().find(move |finding| finding.level == Level::Deny && finding.evidence.is_some() == is_known)
+    };
+    let scope = scope.label().to_owned();
+    if denied(true).is_some() {
+        return Some(Reason::ImageRule { image, scope, findings: findings.to_vec() });
+    }
+    let rule = denied(false)?;
+    let why = match &facts.config {
+        ConfigFacts::Unknown(why) => why.clone(),
+        ConfigFacts::NotAsked | ConfigFacts::Known(_) => "it is not known whole".to_owned(),
+    };
+    Some(Reason::ImageConfigUnknown { image, rule: rule.rule, why })
+}
+
+/// By which tag content is taken.
+struct Taken {
+    tag: Option<Tag>,
+    is_tag_missing: bool,
+}
+
+impl Taken {
+    fn of(facts: &Facts, image: &ImageFacts, runs: bool) -> Self {
+        let none = Self { tag: None, is_tag_missing: false };
+        // A container is judged by its image's id; what it was asked for by is no evidence of anything but of that.
+        let asked_for = match &facts.container {
+            Some(ContainerFacts::Found { image_ref, .. }) if runs => ImageName::parse(image_ref).ok(),
+            Some(ContainerFacts::Found { .. } | ContainerFacts::Missing) | None => None,
+        };
+        let name = match (image.judged_reference(), &asked_for) {
+            (Some(_), _) => &image.name,
+            // What could be the beginning of an id may have been one.
+            (None, Some(name)) if !name.may_be_id_prefix() => name,
+            (None, Some(_) | None) => return none,
+        };
+        match name {
+            ImageName::Named { reference: Reference { digest: None, tag, .. }, written } => {
+                let last = written.rsplit('/').next().unwrap_or_default();
+                Self { tag: tag.clone(), is_tag_missing: !last.contains(':') }
+            }
+            ImageName::Named { .. } | ImageName::Id(_) | ImageName::IdPrefix(_) => none,
+        }
+    }
 }
 
 /// Content that is on the host.
@@ -222,7 +322,10 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
         let reference = Reference { repository: repository.clone(), tag: None, digest: None };
         let approving = Approving { policy, image, repository, held: Some(&held), reference: &reference };
         match approving.vouches(&scope.require) {
-            Ok(vouches) => return Ok(Approval { id: Some(held.id), repository: repository.clone(), vouches }),
+            Ok(vouches) => {
+                let (id, repository) = (Some(held.id), repository.clone());
+                return Ok(Approval { id, repository, vouches, warnings: Vec::new() });
+            }
             Err(reason) => refusals.push(of_scope(scope, reason)),
         }
     }

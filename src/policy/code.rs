@@ -28,6 +28,8 @@ macro_rules! codes {
 codes! {
     RegistryNotAllowed = "registry-not-allowed",
     ContentMismatch = "content-mismatch",
+    ImageRule = "image-rule",
+    ImageConfigUnknown = "image-config-unknown",
     ImageUnapproved = "image-unapproved",
     ImageUnknown = "image-unknown",
     NoImage = "no-image",

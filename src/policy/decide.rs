@@ -1,6 +1,6 @@
 //! The decision: no rule refuses, and those who must vouch do. The last line refuses.
 
-use super::approve::{approve_all, of_id};
+use super::approve::{Kind, approve_all, of_id};
 use super::rules::{self, is_allowed_by_setting};
 use super::{
     Approval, BuildRule, ContainerFacts, Facts, Grounds, ImageFacts, Local, Policy, Posture, Reason, Request, ServiceFacts,
@@ -54,19 +54,20 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
             Some(found) if is_allowed_by_setting(policy, found) => Ok(Grounds::Setting("ALLOW_PLUGINS")),
             Some(_) | None => Err(Reason::Internal),
         },
-        Intent::Pull(_) | Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => {
-            approved(policy, request, facts, 1)
-        }
+        Intent::Pull(_) => approved(policy, request, facts, 1, Kind::Image),
+        // A plugin is no image: rules about images say nothing of it.
+        Intent::Plugin(PluginCall::Pull { .. } | PluginCall::Upgrade { .. }) => approved(policy, request, facts, 1, Kind::Plugin),
         Intent::Create(_) | Intent::Service(Service::Spec { .. }) => {
-            approved(policy, request, facts, 1 + intent.named().mounts.len())
+            approved(policy, request, facts, 1 + intent.named().mounts.len(), Kind::Image)
         }
         Intent::Service(Service::Rollback { .. }) => match &facts.service {
-            Some(ServiceFacts::Previous { images }) => approved(policy, request, facts, images.len()),
+            Some(ServiceFacts::Previous { images }) => approved(policy, request, facts, images.len(), Kind::Image),
             Some(ServiceFacts::Missing) | None => Err(Reason::Internal),
         },
         Intent::Start(start) => match &facts.container {
             Some(ContainerFacts::Found { image: Some(_), image_mounts, .. }) => {
-                approved(policy, request, facts, 1 + image_mounts.len()).map_err(|reason| of_id(&start.container, reason))
+                approved(policy, request, facts, 1 + image_mounts.len(), Kind::Image)
+                    .map_err(|reason| of_id(&start.container, reason))
             }
             Some(ContainerFacts::Found { image: None, .. } | ContainerFacts::Missing) | None => Err(Reason::Internal),
         },
@@ -75,8 +76,8 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
     }
 }
 
-fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize) -> Result<Grounds, Reason> {
-    let approvals: Vec<Approval> = approve_all(policy, &facts.images, due)?;
+fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize, kind: Kind) -> Result<Grounds, Reason> {
+    let approvals: Vec<Approval> = approve_all(policy, facts, due, kind)?;
     if let Some(users) = &policy.users {
         let of = |approval: &Approval| {
             let scope = policy.scope(&approval.repository).and_then(|scope| scope.name.as_deref());

@@ -1,6 +1,10 @@
 //! What was found out about a call: the input of [`super::decide()`] beside the intent. Filled by `gate`.
 
-use crate::image::{Digest, ImageName, Reference, Repository};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::image::{Digest, ImageConfig, ImageName, Reference, Repository};
 use crate::rego::{Passed, Refusal};
 use crate::trust::{Question, TrustError, VerifierName, Vouch};
 
@@ -9,6 +13,8 @@ use crate::trust::{Question, TrustError, VerifierName, Vouch};
 pub struct Facts {
     /// About each image the call names, in the order of the intent (the container's image first, image mounts behind).
     pub images: Vec<ImageFacts>,
+    /// The time by which the age of images is judged.
+    pub now: Option<Timestamp>,
     /// About the container a start names.
     pub container: Option<ContainerFacts>,
     /// About the service a rollback names.
@@ -96,6 +102,31 @@ pub struct ImageFacts {
     pub asked: Vec<Asked>,
     /// What the rules in Rego about images say of it; `None` where they were not asked.
     pub rego: Option<Result<Passed, Refusal>>,
+    /// What it says of itself, by the configuration that its digest commits to.
+    pub config: ConfigFacts,
+}
+
+/// What is known of an image's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ConfigFacts {
+    /// Nobody looked: no rule needs it, or who must vouch does not.
+    #[default]
+    NotAsked,
+    /// It is this.
+    Known(Arc<ImageConfig>),
+    /// It cannot be had, and why.
+    Unknown(String),
+}
+
+impl ConfigFacts {
+    /// The configuration, where it is known.
+    #[must_use]
+    pub fn known(&self) -> Option<&ImageConfig> {
+        match self {
+            Self::Known(config) => Some(config),
+            Self::NotAsked | Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// What the host holds under a name.

@@ -1,5 +1,6 @@
 //! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
 
+mod rules;
 mod scopes;
 mod table;
 mod users;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use self::rules::HostRules;
 use self::table::{Section, Source, Value};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
@@ -33,7 +35,7 @@ const SCOPES: usize = 10_000;
 const VERIFIERS: usize = 256;
 /// Most files in Rego, and most queries; and the query where none is written, as opa-docker-authz has it.
 const REGO_FILES: usize = 64;
-const REGO_QUERIES: usize = 64;
+const REGO_QUERIES: usize = 16;
 const REGO_QUERY: &str = "data.docker.authz.allow";
 /// Most ways to the host opened, and plugins named, one by one.
 const LISTED: usize = 256;
@@ -64,6 +66,7 @@ pub struct Read {
 struct Gathered {
     verifiers: BTreeMap<VerifierName, (VerifierSettings, Position)>,
     scopes: Vec<Scope>,
+    rules: HostRules,
     mode: Option<Mode>,
     posture: Option<(Posture, Position)>,
     build: Option<BuildRule>,
@@ -120,7 +123,12 @@ impl PolicyFile {
             Some(users::Written::File(path)) => Some(Err(path)),
             None => None,
         };
+        let is_read = faults.is_empty();
         faults.extend(scopes::check(&gathered.scopes, &gathered.verifiers, &mut warnings));
+        if !is_read {
+            // What could not be read would be told again as what is missing.
+            warnings.clear();
+        }
         let resolved = if faults.is_empty() { gathered.resolve(base, users) } else { Err(faults) };
         Read { resolved, warnings }
     }
@@ -128,11 +136,11 @@ impl PolicyFile {
     /// Whether it says who may do what, also where it is at fault: a section for users, or rules of the operator's own.
     #[must_use]
     pub fn gives_rights(&self) -> bool {
-        let begins_so = |line: &str| {
-            let bare: String = line.chars().filter(|letter| !matches!(letter, ' ' | '\t' | '[' | '"' | '\'')).collect();
-            bare.starts_with("users") || bare.starts_with("rego")
-        };
-        self.0.iter().flat_map(|(_, text)| text.lines()).any(begins_so)
+        self.0.iter().any(|(_, text)| {
+            let (table, errors) = DeTable::parse_recoverable(text);
+            // What is not TOML may say anything.
+            !errors.is_empty() || table.get_ref().keys().any(|key| matches!(key.get_ref().as_ref(), "users" | "rego"))
+        })
     }
 
     /// The posture, also where other parts are at fault. One that cannot be read was not meant to be the weaker one, or it would not
@@ -158,7 +166,8 @@ impl Gathered {
         if let Some(version) = top.required("version")
             && version.whole_number() != Some(VERSION)
         {
-            version.fault(format!("is not {VERSION}, the version that this gate reads"));
+            let quotes = if version.is_text() { ", without quotes" } else { "" };
+            version.fault(format!("is not {VERSION}{quotes}: the version that this gate reads"));
         }
         if let Some(verifiers) = top.get("verifiers").and_then(|value| value.section()) {
             for (name, value) in verifiers.entries() {
@@ -169,17 +178,22 @@ impl Gathered {
                 verifiers::read(name, &value, &mut self.verifiers);
             }
         }
+        // What is said for the host stands below what scopes say of themselves.
+        if is_first && let Some(value) = top.get("rules") {
+            self.rules = HostRules::read(&value);
+        }
         for value in top.get("scope").and_then(|value| value.list(SCOPES)).unwrap_or_default() {
             if self.scopes.len() >= SCOPES {
                 value.fault(format!("there are more than {SCOPES} scopes"));
                 break;
             }
-            self.scopes.extend(scopes::read(&value));
+            self.scopes.extend(scopes::read(&value, &self.rules));
         }
         if is_first {
             self.gather_once(&top);
         } else {
-            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "users", "rego"] {
+            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "users", "rego", "rules"]
+            {
                 if let Some(value) = top.get(key) {
                     value.fault("is said for the whole host: it belongs into policy.toml");
                 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::rules::image::{Finding, ImageRuleId, Level};
 use super::{Code, Forbidden, Posture};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::rego::Refusal;
@@ -20,6 +21,9 @@ const ID_CHARS: usize = 20;
 const DOCKER_HUB: &str = "docker.io";
 /// Most of a user's or a group's name that is shown, so that both fit.
 const BY_CHARS: usize = 50;
+/// Most of a scope's name, and of an image's, that is shown beside what a rule found, so that all fit.
+const SCOPE_CHARS: usize = 24;
+const IMAGE_CHARS: usize = 50;
 /// Longest evidence; shorter where the remedy is long, which always fits.
 const EVIDENCE_CHARS: usize = 165;
 
@@ -70,6 +74,24 @@ pub enum Reason {
         expected: Digest,
         /// What the host holds.
         held: Digest,
+    },
+    /// What is vouched for, and breaks rules of its scope.
+    ImageRule {
+        /// The image, as it is named; the repository that vouches, where it is named by an id.
+        image: String,
+        /// What the scope is called.
+        scope: String,
+        /// What it does not keep, also of rules that only warn.
+        findings: Vec<Finding>,
+    },
+    /// What is vouched for, and cannot be judged by a rule that refuses.
+    ImageConfigUnknown {
+        /// The image, likewise.
+        image: String,
+        /// The rule.
+        rule: ImageRuleId,
+        /// Why its configuration is not known.
+        why: String,
     },
     /// Content with no trail to any repository that is allowed.
     ImageUnapproved {
@@ -245,6 +267,8 @@ impl Reason {
             Self::OutsideScopes { .. } | Self::RegistryNotAllowed { .. } => Code::RegistryNotAllowed.as_str(),
             Self::InScope { reason, .. } => reason.code(),
             Self::ContentMismatch { .. } => Code::ContentMismatch.as_str(),
+            Self::ImageRule { .. } => Code::ImageRule.as_str(),
+            Self::ImageConfigUnknown { .. } => Code::ImageConfigUnknown.as_str(),
             Self::ImageUnapproved { .. } => Code::ImageUnapproved.as_str(),
             Self::ImageMissing { .. } => Code::ImageUnknown.as_str(),
             Self::NoImage => Code::NoImage.as_str(),
@@ -307,6 +331,14 @@ impl Reason {
                     quoted(&reference.to_string()),
                     short(expected),
                     short(held)
+                )
+            }
+            Self::ImageRule { image, scope, findings } => ruled_out(image, scope, findings),
+            Self::ImageConfigUnknown { image, rule, why } => {
+                format!(
+                    "rule {rule} cannot be judged, because the configuration of {} is not known: {}",
+                    quoted(image),
+                    printable(why)
                 )
             }
             Self::ImageUnapproved { image } => format!("no allowed repository vouches for the content of {}", quoted(image)),
@@ -398,6 +430,11 @@ impl Reason {
             Self::ContentMismatch { .. } => {
                 "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content"
             }
+            Self::ImageRule { findings, .. } => {
+                let denied = findings.iter().find(|finding| finding.level == Level::Deny && finding.evidence.is_some());
+                return denied.map_or("", |finding| finding.rule.about().remedy).into();
+            }
+            Self::ImageConfigUnknown { .. } => "pull it again by its name; if the refusal stays, see img-authz check",
             Self::ImageUnapproved { .. } => {
                 "pull it by the name it is signed under, or ask this host's administrator (img-authz help image-unapproved)"
             }
@@ -482,7 +519,8 @@ impl Reason {
                     | TrustCode::Misconfigured
                     | TrustCode::AllowlistUnavailable
             ),
-            Self::EngineUnreachable { .. }
+            Self::ImageConfigUnknown { .. }
+            | Self::EngineUnreachable { .. }
             | Self::ContainerBusy { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
@@ -495,6 +533,16 @@ impl Reason {
         }
     }
 
+    /// What an image does not keep of the rules, where that is what refuses it.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::ImageRule { findings, .. } => findings,
+            Self::OfId { reason, .. } => reason.findings(),
+            _ => &[],
+        }
+    }
+
     /// The whole line: `code: evidence; remedy`, at most [`MESSAGE_CHARS`] characters, no control characters.
     #[must_use]
     pub fn message(&self) -> String {
@@ -503,6 +551,26 @@ impl Reason {
         let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), room.min(EVIDENCE_CHARS)));
         shortened(&line, MESSAGE_CHARS)
     }
+}
+
+/// Which rule refuses which image, where that rule stands, and which others would.
+fn ruled_out(image: &str, scope: &str, findings: &[Finding]) -> String {
+    let mut denied = findings.iter().filter(|finding| finding.level == Level::Deny && finding.evidence.is_some());
+    let Some(first) = denied.next() else { return format!("{} breaks rules", quoted(image)) };
+    let at = first.position.as_ref().map(|position| {
+        let file = position.file.file_name().unwrap_or_default().to_string_lossy();
+        format!(", {}:{}", clean(&file), position.line)
+    });
+    let evidence = printable(first.evidence.as_deref().unwrap_or_default());
+    let others: Vec<&str> = denied.map(|finding| finding.rule.about().id).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
+    format!(
+        "rule {} (scope {}{}) refuses {}: {evidence}{others}",
+        first.rule,
+        quoted(&shortened(scope, SCOPE_CHARS)),
+        at.unwrap_or_default(),
+        quoted(&shortened(image, IMAGE_CHARS)),
+    )
 }
 
 /// Who may not do what, and by which group.

@@ -2,6 +2,7 @@
 
 mod build;
 mod host_access;
+pub(super) mod image;
 mod ingest;
 mod malformed;
 mod pinning;

@@ -4,10 +4,14 @@ mod index;
 mod pattern;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+pub(super) use pattern::Part;
+pub(super) use pattern::stands_for;
 pub use pattern::{Pattern, PatternError};
 
 use self::index::Index;
+use super::ImageRules;
 use super::fault::Position;
 use crate::image::{Host, Repository};
 use crate::trust::{Binding, VerifierName};
@@ -23,6 +27,8 @@ pub struct Scope {
     pub require: Requirement,
     /// Where its images come from, and under whose names verifiers are asked.
     pub origin: Option<Origin>,
+    /// What its images must be, beside being vouched for.
+    pub rules: Arc<ImageRules>,
     /// Where it is written, if that is a file.
     pub position: Option<Position>,
 }
@@ -78,7 +84,7 @@ impl Scope {
     /// All repositories of a registry.
     #[must_use]
     pub fn of_registry(host: &Host, require: Requirement) -> Self {
-        Self { name: None, patterns: vec![Pattern::all_of(host)], require, origin: None, position: None }
+        Self { name: None, patterns: vec![Pattern::all_of(host)], require, origin: None, rules: Arc::default(), position: None }
     }
 
     /// The registries that it is about, and where verifiers are asked.

@@ -99,13 +99,20 @@ impl Settings {
         self.policy.as_ref()
     }
 
-    /// Where a policy file is looked for; and whether it has to be there.
+    /// Where a policy file is looked for, and whether it has to be there; `None`: nowhere (`off`).
     #[must_use]
-    pub fn policy_path(&self) -> (PathBuf, bool) {
+    pub fn policy_path(&self) -> Option<(PathBuf, bool)> {
         match self.get("POLICY").map(str::trim) {
-            Some(path) => (path.into(), true),
-            None => (self.config_dir().join("policy.toml"), false),
+            Some("off") => None,
+            Some(path) => Some((path.into(), true)),
+            None => Some((self.config_dir().join("policy.toml"), false)),
         }
+    }
+
+    /// Whether a variable says what a policy file would.
+    #[must_use]
+    pub fn says_what_a_file_says(&self) -> bool {
+        SAID_BY_FILE.iter().any(|name| self.get(name).is_some())
     }
 
     /// A setting as written; `None` where unset.

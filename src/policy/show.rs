@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::resolved::{FRESHNESS, Given, NotarySettings, Resolved, STALE_LIMIT, VerifierSettings};
+use super::rules::image::{AgeOf, Check, ImageRule};
 use super::scope::Requirement;
 use super::{BuildRule, Mode, Posture};
+use crate::image::Digest;
 use crate::trust::notary::{OnOutage, Source};
 
 /// The file in which a text stands that a variable holds.
@@ -54,6 +56,12 @@ impl Resolved {
             if let Some(origin) = &scope.origin {
                 line(&mut out, "origin", &quoted(origin.folder()));
             }
+            if !scope.rules.is_empty() {
+                out.push_str("[scope.rules]\n");
+            }
+            for (id, rule) in scope.rules.iter() {
+                line(&mut out, id.about().id, &image_rule(rule));
+            }
         }
         out
     }
@@ -96,6 +104,52 @@ fn notary(out: &mut String, settings: &NotarySettings) {
     if settings.stale_limit != default {
         line(out, "stale_limit", &(settings.stale_limit.as_secs() / 3600).to_string());
     }
+}
+
+fn image_rule(rule: &ImageRule) -> String {
+    let texts = |texts: &mut dyn Iterator<Item = String>| list(texts);
+    let keys = match &rule.check {
+        Check::TagLatest | Check::TagMissing | Check::UserRoot | Check::Healthcheck => Vec::new(),
+        Check::TagPattern(pattern) => vec![("pattern", quoted(pattern.as_str()))],
+        Check::MaxAge(age) => {
+            let of = match age.of {
+                AgeOf::Created => None,
+                AgeOf::Signature => Some(("of", "\"signature\"".to_owned())),
+            };
+            std::iter::once(("days", age.days.to_string())).chain(of).collect()
+        }
+        Check::Secrets(secrets) if secrets.allow.is_empty() => Vec::new(),
+        Check::Secrets(secrets) => vec![("allow", texts(&mut secrets.allow.iter().cloned()))],
+        Check::ExposedPorts(ports) => {
+            let ports: Vec<String> = ports.forbid.iter().map(ToString::to_string).collect();
+            vec![("forbid", format!("[{}]", ports.join(", ")))]
+        }
+        Check::RequiredLabels(required) => {
+            vec![("labels", table(required.labels.iter().map(|(name, values)| (name, texts(&mut values.iter().cloned())))))]
+        }
+        Check::BaseImage(base) => {
+            let layers = |layers: &Vec<Digest>| texts(&mut layers.iter().map(ToString::to_string));
+            let allow = ("allow", texts(&mut base.allow.iter().map(ToString::to_string)));
+            let layers = ("layers", table(base.layers.iter().map(|(name, digests)| (name, layers(digests)))));
+            [(!base.allow.is_empty()).then_some(allow), (!base.layers.is_empty()).then_some(layers)]
+                .into_iter()
+                .flatten()
+                .collect()
+        }
+        Check::MaxSize(size) => vec![("megabytes", size.megabytes.to_string())],
+        Check::Platform(platforms) => vec![("allow", texts(&mut platforms.allow.iter().map(ToString::to_string)))],
+    };
+    let level = format!("\"{}\"", rule.level.as_str());
+    if keys.is_empty() {
+        return level;
+    }
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ level = {level}, {} }}", keys.join(", "))
+}
+
+fn table<'t>(entries: impl Iterator<Item = (&'t String, String)>) -> String {
+    let entries: Vec<String> = entries.map(|(name, value)| format!("{} = {value}", quoted(name))).collect();
+    format!("{{ {} }}", entries.join(", "))
 }
 
 fn line(out: &mut String, key: &str, value: &str) {

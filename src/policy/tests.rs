@@ -369,7 +369,14 @@ fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
         host_access: Vec::new(),
     }));
     let local = Local::Present { id: held, by_name: true, digests: vec![held], config: None };
-    let image = ImageFacts { name, local, repositories: vec!["r.example/a".parse().unwrap()], asked: Vec::new(), rego: None };
+    let image = ImageFacts {
+        name,
+        local,
+        repositories: vec!["r.example/a".parse().unwrap()],
+        asked: Vec::new(),
+        config: ConfigFacts::NotAsked,
+        rego: None,
+    };
     let facts = Facts { images: vec![image], ..Facts::default() };
     let Verdict::Deny(reason) = decide(&policy, &Request::by_gate(&intent), &facts) else { panic!() };
     assert_eq!(reason.code(), "content-mismatch");

@@ -1,5 +1,6 @@
 //! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
 
+use super::rules::image::Finding;
 use super::{Mode, Reason};
 use crate::image::{Digest, Repository};
 use crate::trust::{Freshness, Vouch};
@@ -22,6 +23,15 @@ impl Verdict {
         match mode {
             Mode::Enforce => Self::Deny(reason),
             Mode::Permissive => Self::WouldDeny(reason),
+        }
+    }
+
+    /// What images do not keep of the rules: what refuses one of them, or what is recorded of those that may pass.
+    #[must_use]
+    pub fn findings(&self) -> Vec<&Finding> {
+        match self {
+            Self::Allow(permit) => permit.approvals().iter().flat_map(|approval| &approval.warnings).collect(),
+            Self::WouldDeny(reason) | Self::Deny(reason) => reason.findings().iter().collect(),
         }
     }
 
@@ -66,6 +76,8 @@ pub struct Approval {
     pub repository: Repository,
     /// Who vouched; empty where a registry-only scope lets a name be asked for.
     pub vouches: Vec<Vouch>,
+    /// What it does not keep of rules with level `warn`.
+    pub warnings: Vec<Finding>,
 }
 
 impl Permit {

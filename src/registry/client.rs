@@ -17,6 +17,7 @@ use crate::net::auth::{Asker, DockerConfig, Session};
 use crate::net::{
     self, Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, certificate_files,
 };
+use crate::text::clean;
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
@@ -26,6 +27,8 @@ const MANIFEST_BYTES: u64 = 4 << 20;
 const SMALL_BYTES: u64 = 64 << 10;
 /// How many larger ones are read at once of one registry. Stops a repository of large ones from filling memory.
 const LARGE_AT_ONCE: usize = 2;
+/// How often a blob may be sent on to another place. Registries do so once: to the storage behind them.
+const REDIRECTS: usize = 3;
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
@@ -92,23 +95,18 @@ impl Registry {
         let what = || wanted.in_repository(repository);
         let peer = self.peer(host)?;
         let path = format!("v2/{}/manifests/{wanted}", repository.path());
+        let accept = MEDIA_TYPES.map(|(media_type, _)| media_type);
         let scope = format!("repository:{}:pull", repository.path());
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
-        let (mut answer, mut _large) = (peer.get(&path, asker, SMALL_BYTES, deadline).await, None);
+        let (mut answer, mut _large) = (peer.get(&path, asker, SMALL_BYTES, deadline, &accept).await, None);
         if matches!(answer, Err(NetError::TooLarge { .. })) {
             let permit = tokio::time::timeout_at(deadline, peer.large.acquire()).await;
             _large = Some(permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })?);
-            answer = peer.get(&path, asker, MANIFEST_BYTES, deadline).await;
+            answer = peer.get(&path, asker, MANIFEST_BYTES, deadline, &accept).await;
         }
         let answer = answer.map_err(|error| self.explain(host, asker, error))?;
+        let answer = accepted(answer, host, what)?;
         let host = host.to_owned();
-        match answer.status {
-            200 => {}
-            404 => return Err(RegistryError::NotFound { host, what: what() }),
-            status if answer.is_busy() => return Err(RegistryError::Busy { host, what: what(), status }),
-            403 => return Err(RegistryError::Denied { host, what: what() }),
-            status => return Err(RegistryError::Status { host, what: what(), status }),
-        }
         let sent = Digest::of(&answer.body);
         let header = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         let due = match wanted {
@@ -119,6 +117,31 @@ impl Registry {
         match due {
             Some(due) if due != sent => Err(RegistryError::WrongDigest { host, due, sent }),
             Some(_) | None => Manifest::read(&answer.body, answer.header("content-type")),
+        }
+    }
+
+    /// As [`Registry::fetch`], of a blob. Its bytes may lie elsewhere: there nobody is told who asks.
+    async fn fetch_blob(&self, repository: &Repository, digest: Digest, deadline: Instant) -> Result<Vec<u8>, RegistryError> {
+        let host = repository.host_str();
+        let what = || format!("{repository}@{digest}");
+        let peer = self.peer(host)?;
+        let path = format!("v2/{}/blobs/{digest}", repository.path());
+        let scope = format!("repository:{}:pull", repository.path());
+        let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
+        let (mut answer, mut _large) = (peer.get_blob(&path, asker, SMALL_BYTES, deadline).await, None);
+        if matches!(answer, Err(BlobError::Net(NetError::TooLarge { .. }))) {
+            let permit = tokio::time::timeout_at(deadline, peer.large.acquire()).await;
+            _large = Some(permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })?);
+            answer = peer.get_blob(&path, asker, MANIFEST_BYTES, deadline).await;
+        }
+        let answer = answer.map_err(|error| match error {
+            BlobError::Net(error) => self.explain(host, asker, error),
+            BlobError::Elsewhere(cause) => RegistryError::Elsewhere { host: host.to_owned(), what: what(), cause },
+        })?;
+        let body = accepted(answer, host, what)?.body;
+        match Digest::of(&body) {
+            sent if sent == digest => Ok(body),
+            sent => Err(RegistryError::WrongDigest { host: host.to_owned(), due: digest, sent }),
         }
     }
 
@@ -184,9 +207,32 @@ impl Registry {
     }
 }
 
+/// Why there is no blob.
+enum BlobError {
+    Net(NetError),
+    /// It lies where it is not fetched from.
+    Elsewhere(String),
+}
+
+/// An answer that is what was asked for.
+fn accepted(answer: Answer, host: &str, what: impl Fn() -> String) -> Result<Answer, RegistryError> {
+    let host = host.to_owned();
+    match answer.status {
+        200 => Ok(answer),
+        404 => Err(RegistryError::NotFound { host, what: what() }),
+        status if answer.is_busy() => Err(RegistryError::Busy { host, what: what(), status }),
+        403 => Err(RegistryError::Denied { host, what: what() }),
+        status => Err(RegistryError::Status { host, what: what(), status }),
+    }
+}
+
 impl Api for Registry {
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
         Box::pin(self.fetch(repository, wanted, deadline))
+    }
+
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Vec<u8>> {
+        Box::pin(self.fetch_blob(repository, digest, deadline))
     }
 
     fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
@@ -201,9 +247,44 @@ impl Api for Registry {
 }
 
 impl Peer {
+    /// A blob, followed to where the registry sends on to: over https alone, with no credentials and no client certificate.
+    async fn get_blob(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<Answer, BlobError> {
+        let mut answer = self.get(path, asker, most, deadline, &[]).await.map_err(BlobError::Net)?;
+        let session = if self.is_plain.load(Ordering::Relaxed) { self.http.as_ref().unwrap_or(&self.https) } else { &self.https };
+        let mut at = session.url(path).map_err(BlobError::Net)?;
+        let client = self.https.client().without_identity();
+        for turn in 0.. {
+            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                break;
+            }
+            if turn == REDIRECTS {
+                return Err(BlobError::Elsewhere(format!("more than {REDIRECTS} redirects")));
+            }
+            // What the place is called is not told: its query may be what opens it.
+            let place = answer.header("location").and_then(|place| at.join(place).ok());
+            at = place.ok_or_else(|| BlobError::Elsewhere("it does not say where".to_owned()))?;
+            if at.scheme() != "https" || !at.username().is_empty() || at.password().is_some() {
+                return Err(BlobError::Elsewhere(format!(
+                    "`{}` is not an https URL without a user",
+                    clean(&net::authority(&at))
+                )));
+            }
+            let bounds = Bounds { bytes: most, time: deadline.saturating_duration_since(Instant::now()) };
+            answer = client.get(&at, HeaderMap::new(), bounds).await.map_err(BlobError::Net)?;
+        }
+        Ok(answer)
+    }
+
     /// GET over TLS; over plain HTTP where that is allowed and TLS is not what the registry speaks.
-    async fn get(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<Answer, NetError> {
-        let ask = async |session: &Session| ask(session, path, asker, most, deadline).await;
+    async fn get(
+        &self,
+        path: &str,
+        asker: Asker<'_>,
+        most: u64,
+        deadline: Instant,
+        accept: &[&'static str],
+    ) -> Result<Answer, NetError> {
+        let ask = async |session: &Session| ask(session, path, asker, most, deadline, accept).await;
         let Some(http) = &self.http else { return ask(&self.https).await };
         if self.is_plain.load(Ordering::Relaxed)
             && let Ok(answer) = ask(http).await
@@ -231,9 +312,16 @@ impl Peer {
     }
 }
 
-async fn ask(session: &Session, path: &str, asker: Asker<'_>, bytes: u64, deadline: Instant) -> Result<Answer, NetError> {
+async fn ask(
+    session: &Session,
+    path: &str,
+    asker: Asker<'_>,
+    bytes: u64,
+    deadline: Instant,
+    accept: &[&'static str],
+) -> Result<Answer, NetError> {
     let mut headers = HeaderMap::new();
-    for (media_type, _) in MEDIA_TYPES {
+    for media_type in accept {
         headers.append("accept", HeaderValue::from_static(media_type));
     }
     let bounds = Bounds { bytes, time: deadline.saturating_duration_since(Instant::now()) };

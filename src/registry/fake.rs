@@ -19,6 +19,7 @@ pub struct Fake {
 #[derive(Debug, Default)]
 struct State {
     manifests: HashMap<(Repository, Wanted), Manifest>,
+    blobs: HashMap<(Repository, Digest), Vec<u8>>,
     outage: Option<RegistryError>,
     /// Ends of calls about one repository.
     faults: HashMap<Repository, RegistryError>,
@@ -43,6 +44,13 @@ impl Fake {
         }
         state.manifests.insert((repository.clone(), Wanted::Digest(digest)), manifest);
         Ok(digest)
+    }
+
+    /// Puts a blob there. Gives its digest.
+    pub fn push_blob(&self, repository: &Repository, body: &[u8]) -> Digest {
+        let digest = Digest::of(body);
+        self.lock().blobs.insert((repository.clone(), digest), body.to_owned());
+        digest
     }
 
     /// Takes everything out of the registries.
@@ -90,6 +98,22 @@ impl Api for Fake {
                 None => state
                     .manifests
                     .get(&(repository.clone(), wanted.clone()))
+                    .cloned()
+                    .ok_or_else(|| RegistryError::NotFound { host: repository.host_str().to_owned(), what }),
+            }
+        })
+    }
+
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, _: Instant) -> Reply<'a, Vec<u8>> {
+        Box::pin(async move {
+            let mut state = self.lock();
+            let what = format!("{repository}@{digest}");
+            state.calls.push(format!("blob {what}"));
+            match state.outage.as_ref().or_else(|| state.faults.get(repository)) {
+                Some(error) => Err(error.clone()),
+                None => state
+                    .blobs
+                    .get(&(repository.clone(), digest))
                     .cloned()
                     .ok_or_else(|| RegistryError::NotFound { host: repository.host_str().to_owned(), what }),
             }

@@ -69,7 +69,7 @@ const OWN: [&str; 5] = ["schemaversion", "mediatype", "config", "layers", "manif
 const FOREIGN: [&str; 3] = ["rootfs", "history", "fslayers"];
 
 /// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
-fn fold(key: &str) -> String {
+pub(super) fn fold(key: &str) -> String {
     key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
 }
 
@@ -84,7 +84,7 @@ fn odd_member(members: &serde_json::Map<String, serde_json::Value>) -> Option<&s
 
 /// Any JSON whose objects have no two members that Go takes for one. Go folds case, and the last one wins; we do not fold,
 /// and would take another one than the engine does.
-struct OneReading;
+pub(super) struct OneReading;
 
 impl<'de> Deserialize<'de> for OneReading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -208,7 +208,8 @@ fn work(shared: &Shared, number: usize) {
         if let Ok(evaluated) = evaluated {
             // What was printed is nobody's to read.
             let _ = engine.take_prints();
-            mine = Some((policies, engine.0));
+            // What broke off an evaluation may have left something of it behind.
+            mine = (!matches!(evaluated, Err(Refusal::Error { .. }))).then_some((policies, engine.0));
             let _ = answer.send(evaluated);
         }
     }

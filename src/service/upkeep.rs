@@ -51,6 +51,9 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
         let (rules, is_good) = setup::rules(&settings, &mut kept);
         gate.settings_hold(is_good);
         if gate.replace(rules) {
+            if let Some(in_force) = &kept.reading().in_force {
+                gate.talks_to(setup::own(in_force));
+            }
             gate.note(&format!("settings and files were read again: {why}"));
             if let Some(faults) = kept.reading().told() {
                 gate.note(&faults);

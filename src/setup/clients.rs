@@ -150,7 +150,7 @@ fn notary_tls_of(
     Tls::of_files(pem, &Texts::default()).map_err(|error| fault(keys.root_ca.clone(), error))?;
     let at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(&server)).collect();
     let make = |texts: &Texts| Tls::of_files(pem, texts).map_err(|error| error.to_string());
-    last.make(&format!("certificates of Notary {server}"), server_files(&server, pem, &folders), &at, make)
+    last.make(&format!("certificates of {} {server}", keys.server), server_files(&server, pem, &folders), &at, make)
         .map_err(|why| fault(keys.root_ca.clone(), why))
 }
 

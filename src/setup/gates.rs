@@ -59,13 +59,13 @@ pub(crate) fn serving(
     let gate = Gate::new(rules, engine, journal, approvals, Identity::of_process(socket), workers)
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
         .with_limits(limits)
-        .serving(state.join(RENAMES), ends, own(settings));
+        .serving(state.join(RENAMES), ends, own(kept.reading().in_force.as_ref().unwrap_or(settings)));
     gate.settings_hold(is_good);
     Ok(gate)
 }
 
 /// What the gate talks to, as far as the settings can be read.
-fn own(settings: &Settings) -> Own {
+pub(crate) fn own(settings: &Settings) -> Own {
     let mut hosts = Vec::new();
     let resolved = settings.resolve(false).ok();
     for (_, notary) in resolved.iter().flat_map(Resolved::notaries) {

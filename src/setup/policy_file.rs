@@ -10,7 +10,7 @@ const FURTHER: &str = "policy.d";
 
 /// These settings with the policy file as it is now; unchanged where there is none.
 pub(crate) fn with_file(settings: &Settings) -> Result<Settings, Vec<PolicyFault>> {
-    let (path, is_required) = settings.policy_path();
+    let Some((path, is_required)) = settings.policy_path() else { return Ok(settings.clone().with_policy(None)) };
     // One that cannot be looked at is there: only "not found" is "none".
     if !is_required && matches!(path.try_exists(), Ok(false)) && !path.is_symlink() {
         return Ok(settings.clone().with_policy(None));
@@ -64,7 +64,7 @@ fn further(path: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// What is looked at each second: once one of these changes, the policy is read again.
 pub(crate) fn watched(settings: &Settings) -> Vec<PathBuf> {
-    let (path, _) = settings.policy_path();
+    let Some((path, _)) = settings.policy_path() else { return Vec::new() };
     let mut out = further(&path).unwrap_or_default();
     out.push(path.with_file_name(FURTHER));
     out.push(path);

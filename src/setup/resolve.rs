@@ -16,7 +16,7 @@ use crate::net::auth::DockerConfig;
 use crate::policy::{
     AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, RegoSettings, Resolved, Settings, Users, VerifierSettings,
 };
-use crate::registry::Registry;
+use crate::registry::{Api, Registry};
 use crate::rego::{self, Compiled};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
@@ -42,6 +42,8 @@ pub(crate) struct Kept {
     reading: Reading,
     /// The files of the policy, and what each was before it was read: once one is another, all are read again.
     watched: Vec<(PathBuf, Option<Stamp>)>,
+    /// What they were at the last look.
+    seen: Vec<Option<Stamp>>,
 }
 
 /// What came of reading settings and files.
@@ -84,9 +86,14 @@ impl Kept {
         }
     }
 
-    /// Whether a file that was faulty, or one of the policy, has changed since it was read.
-    pub(crate) fn is_worth_a_look(&self) -> bool {
-        self.files.is_worth_a_look() || self.watched.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    /// Whether a file that was faulty, or one of the policy, has changed since it was read. One of the policy is left alone while it is
+    /// being written: until it is what it was at the look before.
+    pub(crate) fn is_worth_a_look(&mut self) -> bool {
+        let now: Vec<Option<Stamp>> = self.watched.iter().map(|(path, _)| Stamp::of(path)).collect();
+        let has_changed = self.watched.iter().zip(&now).any(|((_, stamp), now)| stamp != now);
+        let has_settled = has_changed && self.seen == now;
+        self.seen = now;
+        self.files.is_worth_a_look() || has_settled
     }
 
     fn watch(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
@@ -133,6 +140,7 @@ pub(crate) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
 fn rules_of(given: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let last_good = given.state_dir().join(LAST_GOOD);
     kept.watched.clear();
+    kept.seen.clear();
     kept.watch(policy_file::watched(given));
     let mut settings = given.clone();
     let read = still_there(given, kept).and_then(|()| policy_file::with_file(given));
@@ -171,12 +179,18 @@ fn rules_of(given: &Settings, kept: &mut Kept) -> (Rules, bool) {
     }
 }
 
-/// A policy file that a gate has in force and that is gone leaves no other policy behind until the gate starts again.
+/// A policy file that was in force and is gone leaves no other policy behind, also not at a start: its folder may not be mounted yet, or
+/// somebody is about to write it again. Who wants the variables instead says so.
 fn still_there(given: &Settings, kept: &Kept) -> Result<(), Vec<PolicyFault>> {
-    let (path, _) = given.policy_path();
-    let had = kept.reading.in_force.as_ref().is_some_and(|settings| settings.policy_file().is_some());
-    if had && matches!(path.try_exists(), Ok(false)) {
-        let message = format!("`{}` is gone; what it said stays in force until the gate starts again", path.display());
+    let Some((path, _)) = given.policy_path().filter(|_| !given.says_what_a_file_says()) else { return Ok(()) };
+    if !matches!(path.try_exists(), Ok(false)) {
+        return Ok(());
+    }
+    let has_file = |settings: &Settings| settings.policy_file().is_some();
+    let had =
+        kept.reading.in_force.as_ref().is_some_and(has_file) || last_good(&given.state_dir()).as_ref().is_some_and(has_file);
+    if had {
+        let message = format!("`{}` is gone; what it said stays in force. To have none, set POLICY=off", path.display());
         return Err(vec![PolicyFault::of("POLICY", message)]);
     }
     Ok(())
@@ -224,25 +238,28 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     };
     let Resolved { mut policy, verifiers: made_of, users_file, rego } = settings.resolve(is_listed)?;
     kept.watch(made_of.values().flat_map(VerifierSettings::files).map(Path::to_owned));
+    let mut faults = Vec::new();
     if let Some(path) = users_file {
         kept.watch([path.clone()]);
-        policy.users = Some(Arc::new(users_of(&path, &mut kept.files)));
+        match users_of(&path, &mut kept.files) {
+            Ok(users) => policy.users = Some(Arc::new(users)),
+            Err(why) => faults.push(PolicyFault::of("users.file", why)),
+        }
     }
     if let Some(rego) = rego {
         kept.watch(rego.files.iter().cloned());
         match rego_of(settings, &rego, &mut kept.files) {
             Ok(compiled) => policy.rego = Some(Arc::new(compiled)),
-            // Whatever changes something is refused until they are corrected: they may have refused it.
-            Err(fault) => policy.users = Some(Arc::new(Users::Faulty { fault })),
+            Err(why) => faults.push(PolicyFault::of("rego.files", why)),
         }
     }
-    let mut faults = Vec::new();
     let credentials = credentials_of(settings, &mut kept.files).unwrap_or_else(|found| {
         faults.extend(found);
         DockerConfig::default()
     });
     let mut lists = BTreeMap::new();
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
+    let is_ruled = policy.scopes.iter().any(|scope| scope.rules.looks().config);
     let mut registry = None;
     for (name, made_of) in &made_of {
         match made_of {
@@ -263,7 +280,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
             },
             VerifierSettings::Registry => {
                 let registry: &Arc<Registry> = registry.get_or_insert_with(|| {
-                    let hosts = policy.registries_of_weak();
+                    let hosts = if is_ruled { policy.scopes.registries() } else { policy.registries_of_weak() };
                     Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
                 });
                 verifiers.push(Arc::new(RegistryVerifier::new(Arc::<Registry>::clone(registry)).named(name.clone())));
@@ -273,13 +290,20 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     if !faults.is_empty() {
         return Err(faults);
     }
+    // Rules about what images are need to know it before these are here.
+    let registry = is_ruled.then(|| {
+        registry.unwrap_or_else(|| {
+            let hosts = policy.scopes.registries();
+            Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
+        }) as Arc<dyn Api>
+    });
     kept.allowlists = lists;
-    Ok(Rules::Good { policy, verifiers })
+    Ok(Rules::Good { policy, verifiers, registry })
 }
 
-/// Who may do what, by the file of authz-broker; one that is faulty and never was good refuses whatever changes something.
-fn users_of(path: &Path, last: &mut LastGood) -> Users {
-    let told = |why: &dyn std::fmt::Display| format!("users.file: `{}` cannot be used: {why}", path.display());
+/// Who may do what, by the file of authz-broker.
+fn users_of(path: &Path, last: &mut LastGood) -> Result<Users, String> {
+    let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
     let name = path.display().to_string();
     let now = read_owned(path, SETTINGS_BYTES).map(|text| Texts(vec![(path.to_owned(), text)])).map_err(|error| told(&error));
     let read = |texts: &Texts| {
@@ -287,23 +311,16 @@ fn users_of(path: &Path, last: &mut LastGood) -> Users {
         let (_, text) = texts.0.iter().find(|(kept, _)| kept == path).ok_or_else(|| told(&"it was never read"))?;
         Users::of_broker_file(&name, text.as_bytes()).map_err(|remark| told(&remark))
     };
-    match last.make_of_named("users", now, &[path.to_owned()], read) {
-        Ok((users, remarks)) => {
-            for remark in remarks {
-                tracing::warn!("users file: {remark}");
-            }
-            users
-        }
-        Err(fault) => {
-            last.fault(&fault, &[path.to_owned()]);
-            Users::Faulty { fault }
-        }
+    let (users, remarks) = last.make_of_named("users", now, &[path.to_owned()], read)?;
+    for remark in remarks {
+        tracing::warn!("users file: {remark}");
     }
+    Ok(users)
 }
 
-/// Rules in Rego; those that are faulty and never were good are a fault, which refuses whatever changes something.
+/// Rules in Rego.
 fn rego_of(settings: &Settings, written: &RegoSettings, last: &mut LastGood) -> Result<Compiled, String> {
-    let told = |why: &dyn std::fmt::Display| format!("rego.files: {why}");
+    let told = |why: &dyn std::fmt::Display| why.to_string();
     let now = written.files.iter().map(|path| {
         let text =
             read_owned(path, SETTINGS_BYTES).map_err(|error| told(&format!("`{}` cannot be used: {error}", path.display())))?;
@@ -325,7 +342,7 @@ fn rego_of(settings: &Settings, written: &RegoSettings, last: &mut LastGood) -> 
         };
         Compiled::of(sources).map_err(|faults| told(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
     };
-    last.make_of_named("rego", now.map(Texts), &written.files, compile).inspect_err(|fault| last.fault(fault, &written.files))
+    last.make_of_named("rego", now.map(Texts), &written.files, compile)
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
@@ -403,7 +420,7 @@ mod tests {
         host.write("config/config.json", GOOD);
         assert_eq!(host.knows_password(), Some(true));
         host.write("config/config.json", HALF);
-        let (rules, is_good, kept) = Host::start(&host.settings());
+        let (rules, is_good, mut kept) = Host::start(&host.settings());
         assert!(matches!(rules, Rules::Good { .. }) && !is_good);
         assert!(kept.reading().told().unwrap().contains("config.json` cannot be used"), "{:?}", kept.reading().told());
         assert!(!kept.is_worth_a_look());

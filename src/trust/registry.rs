@@ -331,6 +331,7 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
         role: String::new(),
         signers: Vec::new(),
         expires: None,
+        signed_at: None,
         freshness: Freshness::Fresh,
     }
 }
@@ -353,6 +354,7 @@ const fn is_suspect(error: &RegistryError) -> bool {
         | RegistryError::Busy { .. }
         | RegistryError::Full { .. }
         | RegistryError::WrongDigest { .. }
+        | RegistryError::Elsewhere { .. }
         | RegistryError::Undecodable { .. }
         | RegistryError::Misconfigured { .. } => false,
     }
@@ -503,6 +505,10 @@ mod tests {
             }
         }
 
+        fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
+            Box::pin(std::future::pending())
+        }
+
         fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
             Box::pin(std::future::ready(false))
         }
@@ -617,6 +623,10 @@ mod tests {
             _: &'a Wanted,
             _: Instant,
         ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
+            Box::pin(std::future::pending())
+        }
+
+        fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
             Box::pin(std::future::pending())
         }
 

@@ -88,6 +88,8 @@ pub struct Vouch {
     pub(super) signers: Vec<String>,
     /// When this stops being true unless it is renewed.
     pub(super) expires: Option<Timestamp>,
+    /// When it was signed, where the proof says so.
+    pub(super) signed_at: Option<Timestamp>,
     pub(super) freshness: Freshness,
 }
 
@@ -104,6 +106,7 @@ impl Vouch {
             role: String::new(),
             signers: Vec::new(),
             expires: None,
+            signed_at: None,
             freshness: Freshness::Fresh,
         }
     }
@@ -124,6 +127,12 @@ impl Vouch {
     #[must_use]
     pub fn until(self, expires: Timestamp) -> Self {
         Self { expires: Some(expires), ..self }
+    }
+
+    /// The same, signed then.
+    #[must_use]
+    pub fn at(self, signed_at: Timestamp) -> Self {
+        Self { signed_at: Some(signed_at), ..self }
     }
 
     /// The same, by the verifier of this name.
@@ -178,6 +187,12 @@ impl Vouch {
     #[must_use]
     pub const fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+
+    /// When it was signed. Notary, allowlists and registries do not say.
+    #[must_use]
+    pub const fn signed_at(&self) -> Option<Timestamp> {
+        self.signed_at
     }
 
     /// From when the knowledge is.

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageConfig, ImageSummary, Info,
-    Killed, Link, Network, Platform, Plugin, Reply, Service, ServiceSpec, Store, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link, Made,
+    Network, Plugin, Reply, Service, ServiceSpec, Store, Version,
 };
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
-use img_authz::image::Digest;
+use img_authz::image::{Digest, ImageConfig};
 use img_authz::policy::Settings;
 use img_authz::trust::Verifier;
 use img_authz::trust::allowlist::Allowlist;
@@ -65,6 +65,7 @@ macro_rules! staged {
 }
 staged! {
     image(name: &'a str) -> Option<Image>;
+    history(id: &'a Digest) -> Option<Vec<Made>>;
     container(name: &'a str) -> Option<Container>;
     service(name: &'a str) -> Option<Service>;
     network(name: &'a str) -> Option<Network>;
@@ -107,9 +108,6 @@ fn fake(state: &Value) -> Fake {
                 .iter()
                 .map(|from| (from.parse().unwrap(), manifest.parse().unwrap()))
                 .collect(),
-            created: None,
-            platform: Platform::default(),
-            layers: Vec::new(),
             config: ImageConfig::default(),
         });
     }
@@ -151,7 +149,14 @@ fn gate(folder: &std::path::Path, engine: Arc<Stage>, posture: &str, policy: &Va
     let policy = settings.resolve(true).unwrap().policy;
     let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Allowlist::load(path))];
     let workers = tokio::runtime::Handle::current();
-    Gate::new(Rules::Good { policy, verifiers }, engine, Arc::new(Silent), Approvals::in_memory(), Identity::default(), workers)
+    Gate::new(
+        Rules::Good { policy, verifiers, registry: None },
+        engine,
+        Arc::new(Silent),
+        Approvals::in_memory(),
+        Identity::default(),
+        workers,
+    )
 }
 
 /// What is wrong with the answer, if anything.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use img_authz::policy::{Code, MESSAGE_CHARS, VARIABLE_TABLE, VARIABLES};
+use img_authz::policy::{Code, ImageRuleId, MESSAGE_CHARS, Preset, VARIABLE_TABLE, VARIABLES};
 use img_authz::trust::{TrustCode, VerifierName, allowlist, notary, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
@@ -66,6 +66,7 @@ fn every_refusal_is_explained_and_no_other() {
 #[test]
 fn every_refusal_has_an_example_that_the_gate_could_say() {
     let mut remedies: BTreeSet<String> = literals(body(REASON, "fn remedy(&self)")).into_iter().map(str::to_owned).collect();
+    remedies.extend(ImageRuleId::ALL.iter().map(|id| id.about().remedy.to_owned()));
     for code in TrustCode::ALL {
         remedies.insert(notary::remedy(code, &VerifierName::NOTARY));
         remedies.insert(allowlist::remedy(code, &VerifierName::ALLOWLIST));
@@ -117,6 +118,27 @@ fn generated(document: &str, from: &str, table: &str) {
         return std::fs::write(&path, format!("{before}{mark}{}\n\n{after}", table.trim_end())).unwrap();
     }
     panic!("{document}: the table from {from} is stale; UPDATE_DOCS=1 cargo test --test it docs");
+}
+
+#[test]
+fn every_rule_about_images_is_explained_with_its_keys_and_presets() {
+    let presets = |id: ImageRuleId| {
+        let of = Preset::ALL.iter().filter_map(|(name, preset)| {
+            let (_, level, _) = preset.rules().into_iter().find(|(other, _, _)| *other == id)?;
+            Some(format!("`{name}` {}", level.as_str()))
+        });
+        of.collect::<Vec<_>>().join(", ")
+    };
+    let rows = ImageRuleId::ALL.iter().map(|id| {
+        let about = id.about();
+        let refs = about.refs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+        format!("| `{}` | {} | {} | {} | {refs} |\n", about.id, about.refuses, about.keys, presets(*id))
+    });
+    let table = format!(
+        "| id | what it refuses | its own keys | presets | also called |\n|---|---|---|---|---|\n{}",
+        rows.collect::<String>()
+    );
+    generated("docs/policy.md", "src/policy/rules/image.rs", &table);
 }
 
 /// `help` has documents in the binary, which is compiled in a container from what `.dockerignore` lets through.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
-use img_authz::engine::{Fake, Image, ImageConfig, Platform, Store};
+use img_authz::engine::{Fake, Image, Store};
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
-use img_authz::image::{Digest, Repository, Tag};
+use img_authz::image::{Digest, ImageConfig, Repository, Tag};
 use img_authz::policy::{Policy, Posture, Reason, Request, Requirement, Rule, Scope, Scopes};
 use img_authz::request::Intent;
 use img_authz::trust::{Answer, Asking, Binding, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
@@ -96,9 +96,6 @@ async fn a_verifier_and_a_rule_from_elsewhere_join_a_gate() {
             store: Some(Store::Containerd),
             repo_tags: tags.iter().map(|tag| format!("r.example/{tag}").parse().unwrap()).collect(),
             repo_digests: Vec::new(),
-            created: None,
-            platform: Platform::default(),
-            layers: Vec::new(),
             config: ImageConfig::default(),
         });
     }
@@ -110,7 +107,7 @@ async fn a_verifier_and_a_rule_from_elsewhere_join_a_gate() {
     };
     policy.rules.add(Arc::new(NoLatest));
     let ledger = Arc::new(Ledger { name, good, asked: AtomicUsize::new(0) });
-    let rules = Rules::Good { policy, verifiers: vec![Arc::clone(&ledger) as Arc<dyn Verifier>] };
+    let rules = Rules::Good { policy, verifiers: vec![Arc::clone(&ledger) as Arc<dyn Verifier>], registry: None };
     let notes = Arc::new(Notes::default());
     let workers = tokio::runtime::Handle::current();
     let gate =

@@ -130,6 +130,7 @@ async fn an_allowlist_takes_a_digest_and_an_image_id_each_for_its_own() {
     let rules = || Rules::Good {
         policy: Policy::of(Posture::Images, "r.example", &VerifierName::ALLOWLIST, Binding::Listed),
         verifiers: vec![Arc::new(crate::trust::allowlist::Allowlist::load(&path))],
+        registry: None,
     };
     let house = house();
     house.gate.replace(rules());
@@ -192,7 +193,7 @@ async fn what_cannot_be_found_out_is_refused() {
     let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
     let failing = house_with(policy(Posture::Images), Notary { failure, ..Notary::default() });
     assert_eq!(failing.says(&pull(GOOD)).await, "trust-unreachable");
-    house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: Vec::new() });
+    house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: Vec::new(), registry: None });
     assert_eq!(house.says(&pull(GOOD)).await, "trust-misconfigured");
 }
 

@@ -21,7 +21,7 @@ async fn refusals_and_images_are_recorded_and_mode_permissive_lets_pass() {
     assert_eq!(house.gate.request(Ok((call.clone(), Intent::Read))).await, Answer::Allow);
     assert_eq!(house.gate.request(Ok((call.clone(), pull(GOOD)))).await, Answer::Allow);
     let audited = Policy { mode: Mode::Permissive, ..policy(Posture::Images) };
-    house.gate.replace(Rules::Good { policy: audited, verifiers: Vec::new() });
+    house.gate.replace(Rules::Good { policy: audited, verifiers: Vec::new(), registry: None });
     assert_eq!(house.gate.request(Ok((call, pull("evil.example/x:1")))).await, Answer::Allow);
     let entries = house.journal.0.lock().unwrap();
     let seen: Vec<_> = entries.iter().map(|entry| (entry.event, entry.code, entry.enforced)).collect();
@@ -70,7 +70,7 @@ async fn what_cannot_be_recorded_passes_or_is_refused_as_audit_says_and_the_host
         let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))];
         let policy = Policy { audit: rule, mode, ..policy(Posture::Images) };
         let gate = Gate::new(
-            Rules::Good { policy, verifiers },
+            Rules::Good { policy, verifiers, registry: None },
             house.engine.clone(),
             journal.clone(),
             Approvals::in_memory(),

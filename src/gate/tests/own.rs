@@ -1,7 +1,5 @@
 //! The gate's own calls, and networks that would take the way to what it talks to.
 
-use std::sync::Arc;
-
 use super::support::{call_without_body, house_with, policy};
 use crate::gate::{Own, OwnHost};
 use crate::policy::{Policy, Posture};
@@ -63,9 +61,9 @@ async fn in_lockdown_no_network_takes_the_way_to_what_the_gate_talks_to() {
         (Posture::Images, "", "10.1.2.0/24", "allow"),
     ] {
         let host_access = if open.is_empty() { Vec::new() } else { vec![open.parse().unwrap()] };
-        let mut house = house_with(Policy { host_access, ..policy(posture) }, Notary::default());
+        let house = house_with(Policy { host_access, ..policy(posture) }, Notary::default());
         let hosts = vec![OwnHost { name: "10.1.2.3".into(), port: 443 }];
-        Arc::get_mut(&mut house.gate).unwrap().own = Own::new(hosts, "/nonexistent".into());
+        house.gate.talks_to(Own::new(hosts, "/nonexistent".into()));
         assert_eq!(house.says(&network(subnet)).await, says, "{subnet} {open}");
     }
 }

@@ -28,6 +28,7 @@ async fn plugins_come_by_digest_and_never_in_the_gates_place() {
     let rules = |posture| Rules::Good {
         policy: policy(posture),
         verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))],
+        registry: None,
     };
     let workers = tokio::runtime::Handle::current();
     let journal = Arc::new(MemoryJournal::default());

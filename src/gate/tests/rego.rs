@@ -160,7 +160,7 @@ async fn in_mode_permissive_it_is_recorded_and_passes() {
     let Rules::Good { policy, .. } = &*rules else { panic!() };
     let policy = Policy { mode: Mode::Permissive, ..policy.clone() };
     let notary: Arc<dyn Verifier> = Arc::new(Notary::default().with(GOOD, digest("good manifest")));
-    assert!(house.gate.replace(Rules::Good { policy, verifiers: vec![notary] }));
+    assert!(house.gate.replace(Rules::Good { policy, verifiers: vec![notary], registry: None }));
     assert_eq!(says(&house, start_of('a')).await, "allow");
     assert!(house.journal.0.lock().unwrap().iter().any(|entry| entry.code == "rego-denied" && !entry.enforced));
 }

@@ -19,7 +19,7 @@ async fn good_rules_are_never_replaced_by_none() {
     house.gate.rules.store(Arc::new(none()));
     assert!(house.gate.replace(none()));
     assert_eq!(house.says(&pull(GOOD)).await, "setting-fault");
-    assert!(house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: Vec::new() }));
+    assert!(house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: Vec::new(), registry: None }));
     assert_eq!(house.says(&pull(GOOD)).await, "trust-misconfigured");
 }
 

@@ -57,7 +57,7 @@ async fn in_lockdown_a_service_is_in_networks_that_are_none_of_the_hosts() {
     };
     let put = |policy: Policy| {
         let verifiers: Vec<Arc<dyn Verifier>> = vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))];
-        house.gate.replace(Rules::Good { policy, verifiers });
+        house.gate.replace(Rules::Good { policy, verifiers, registry: None });
     };
     let spec = |network: &str| {
         Intent::Service(Service::Spec {

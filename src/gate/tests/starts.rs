@@ -48,7 +48,11 @@ async fn an_approved_container_starts_when_its_image_has_lost_every_name() {
     house.engine.remove_images();
     assert_eq!(house.says(&start("web")).await, "allow");
     // The record says what to ask about; it is no yes of its own.
-    house.gate.replace(Rules::Good { policy: policy(Posture::Images), verifiers: vec![Arc::new(Notary::default())] });
+    house.gate.replace(Rules::Good {
+        policy: policy(Posture::Images),
+        verifiers: vec![Arc::new(Notary::default())],
+        registry: None,
+    });
     assert_eq!(house.says(&start("web")).await, "not-signed");
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::MemoryJournal;
-use crate::engine::{Container, Fake, Image, ImageConfig, Platform, Plugin, Store};
+use crate::engine::{Container, Fake, Image, Plugin, Store};
 use crate::gate::{Approvals, Gate, Identity, Limits, Rules};
-use crate::image::{Digest, ImageName, Reference};
+use crate::image::{Digest, ImageConfig, ImageName, Reference};
 use crate::policy::{Policy, Posture, Verdict};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
 use crate::trust::{Binding, Fake as Notary, VerifierName};
@@ -29,9 +29,6 @@ pub(super) fn image(name: &str, tags: &[&str], pulled: &[&str]) -> Image {
         store: Some(Store::Classic),
         repo_tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
         repo_digests: pulled.iter().map(|from| (from.parse().unwrap(), digest(&format!("{name} manifest")))).collect(),
-        created: None,
-        platform: Platform::default(),
-        layers: Vec::new(),
         config: ImageConfig::default(),
     }
 }
@@ -65,7 +62,7 @@ pub(super) fn house_with(policy: Policy, notary: Notary) -> House {
     engine.put_image(image("good", &[GOOD], &["r.example/team/good"]));
     engine.put_image(image("evil", &["evil.example/evil:1"], &["evil.example/evil"]));
     let journal = Arc::new(MemoryJournal::default());
-    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
+    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None };
     let limits = Limits {
         decision: Duration::from_millis(400),
         name: Duration::from_millis(200),
@@ -145,8 +142,11 @@ pub(super) fn managed(posture: Posture) -> House {
         digest: Some(digest("other")),
         ..Plugin::default()
     });
-    let rules =
-        Rules::Good { policy: policy(posture), verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))] };
+    let rules = Rules::Good {
+        policy: policy(posture),
+        verifiers: vec![Arc::new(Notary::default().with(GOOD, digest("good manifest")))],
+        registry: None,
+    };
     let journal = Arc::new(MemoryJournal::default());
     let workers = tokio::runtime::Handle::current();
     let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), Identity::managed(&id), workers);

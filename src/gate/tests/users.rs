@@ -44,7 +44,7 @@ fn house(mode: Mode) -> House {
     });
     let journal = Arc::new(MemoryJournal::default());
     let notary = Notary::default().with(GOOD, Digest::of(b"good"));
-    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)] };
+    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None };
     let workers = tokio::runtime::Handle::current();
     let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), Identity::default(), workers);
     House { gate, engine, journal }

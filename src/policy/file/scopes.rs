@@ -1,11 +1,13 @@
 //! `[[scope]]`: a part of the name space of images, and who must vouch there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use super::rules::HostRules;
 use super::table::Value;
 use crate::policy::fault::{PolicyFault, Position, nearest};
 use crate::policy::resolved::VerifierSettings;
-use crate::policy::scope::{Origin, Pattern, Requirement, Scope};
+use crate::policy::scope::{Origin, Part, Pattern, Requirement, Scope};
 use crate::text::fit;
 use crate::trust::VerifierName;
 
@@ -17,7 +19,7 @@ const DEPTH: usize = 8;
 const NAME_CHARS: usize = 80;
 
 /// Reads one.
-pub(super) fn read(value: &Value<'_>) -> Option<Scope> {
+pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
     let section = value.section()?;
     let matched = section.required("match").and_then(|value| value.list_or_one(PATTERNS));
     if matched.as_ref().is_some_and(Vec::is_empty) {
@@ -35,9 +37,18 @@ pub(super) fn read(value: &Value<'_>) -> Option<Scope> {
         is_clean.then(|| name.to_owned())
     });
     let origin = section.get("origin").and_then(|value| origin(&value, &patterns));
+    let rules = match section.get("rules") {
+        Some(value) => {
+            let mut said = of_host.said.clone();
+            said.read(&value);
+            Arc::new(said.rules())
+        }
+        None => Arc::clone(&of_host.rules),
+    };
     let position = section.position();
     section.finish();
-    Some(Scope { name, patterns, require: require?, origin, position: Some(position) }).filter(|scope| !scope.patterns.is_empty())
+    Some(Scope { name, patterns, require: require?, origin, rules, position: Some(position) })
+        .filter(|scope| !scope.patterns.is_empty())
 }
 
 /// The folder in whose place the mirror's stands.
@@ -57,7 +68,7 @@ fn origin(value: &Value<'_>, patterns: &[Pattern]) -> Option<Origin> {
     };
     let of = Origin::new(mirror, written.as_str().trim_end_matches("/**")).filter(|_| !folder.contains('*'));
     if of.is_none() {
-        value.fault("needs `match` to be a folder written out, with /** behind it; and is a folder written out itself");
+        value.fault("needs `match` to end in /**, with no other `*` in it, and has no `*` itself");
     }
     of
 }
@@ -71,6 +82,10 @@ fn requirement(value: &Value<'_>, depth: usize) -> Option<Requirement> {
         value.fault(format!("nests more than {DEPTH} deep"));
         return None;
     };
+    if value.is_list() {
+        value.fault("is a list; write { all = [...] } or { any = [...] }");
+        return None;
+    }
     let section = value.section()?;
     let parts = |value: &Value<'_>| {
         let values = value.list(MEMBERS)?;
@@ -102,7 +117,13 @@ pub(super) fn check(
     warnings: &mut Vec<PolicyFault>,
 ) -> Vec<PolicyFault> {
     let mut faults = ties(scopes);
+    let mut names: HashMap<&str, &Scope> = HashMap::new();
     for scope in scopes {
+        if let Some(name) = &scope.name
+            && let Some(earlier) = names.insert(name, scope)
+        {
+            faults.push(at(scope, "scope.name", format!("`{name}` is the name of another scope, in {}", place(earlier))));
+        }
         for name in scope.require.verifiers().into_iter().filter(|name| !verifiers.contains_key(name)) {
             let meant = nearest(name.as_str(), verifiers.keys().map(VerifierName::as_str));
             let meant = meant.map(|meant| format!("; `{meant}` was meant?")).unwrap_or_default();
@@ -121,27 +142,40 @@ pub(super) fn check(
     faults
 }
 
+/// Most patterns in one folder with a star among the letters of a part: each is compared with each.
+const ALIKE: usize = 1_000;
+
 fn ties(scopes: &[Scope]) -> Vec<PolicyFault> {
     let mut faults = Vec::new();
-    let mut by_key: HashMap<String, Vec<(&Pattern, &Scope)>> = HashMap::new();
+    let mut same: HashMap<&str, &Scope> = HashMap::new();
+    let mut alike: HashMap<&[Part], Vec<(&Pattern, &Scope)>> = HashMap::new();
     for scope in scopes {
+        let fault = |message: String| at(scope, "scope.match", message);
         for pattern in &scope.patterns {
-            let earlier = by_key.entry(pattern.tie_key()).or_default();
+            if let Some(first) = same.insert(pattern.as_str(), scope) {
+                faults.push(fault(format!("`{pattern}` is there already, in {}", place(first))));
+                continue;
+            }
+            let Some(key) = pattern.tie_key() else { continue };
+            let earlier = alike.entry(key).or_default();
+            if earlier.len() >= ALIKE {
+                faults.push(fault(format!("there are more than {ALIKE} patterns like `{pattern}` beside each other")));
+                return faults;
+            }
             if let Some((other, first)) = earlier.iter().find(|(other, _)| other.ties_with(pattern)) {
-                let place = first.position.as_ref().map(ToString::to_string).unwrap_or_default();
-                let message = if pattern == *other {
-                    format!("`{pattern}` is there already, in {place}")
-                } else {
-                    format!(
-                        "`{pattern}` and `{other}` ({place}) are equally specific and can match one name; write one of them out further"
-                    )
-                };
-                faults.push(at(scope, "scope.match", message));
+                faults.push(fault(format!(
+                    "`{pattern}` and `{other}` ({}) are equally specific and can match one name; write one out further",
+                    place(first)
+                )));
             }
             earlier.push((pattern, scope));
         }
     }
     faults
+}
+
+fn place(scope: &Scope) -> String {
+    scope.position.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 fn at(scope: &Scope, key: &'static str, message: String) -> PolicyFault {

@@ -54,6 +54,11 @@ impl Source {
         faults
     }
 
+    /// How many faults were told so far.
+    pub(super) fn told(&self) -> usize {
+        self.faults.borrow().len()
+    }
+
     /// The folder that paths are relative to.
     pub(super) fn folder(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new("."))
@@ -241,6 +246,12 @@ impl<'s> Value<'s> {
             DeValue::Table(table) => Some(Section::new(self.source, self.path.clone(), table, &self.written.span())),
             _ => self.is_not("a table"),
         }
+    }
+
+    /// The table that it is, where it is one and `is_meant` as one.
+    pub(super) fn section_of(&self, is_meant: impl FnOnce() -> bool) -> Option<Section<'s>> {
+        let is_table = matches!(self.written.get_ref(), DeValue::Table(_));
+        (is_table && is_meant()).then(|| self.section()).flatten()
     }
 
     /// A path: relative to the file's folder, which it does not leave, or absolute.

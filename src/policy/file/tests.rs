@@ -1,6 +1,7 @@
 //! Policy files: what they mean, and everything that is wrong with them, with its place.
 
 use super::*;
+use crate::policy::{ImageRule, Level};
 use crate::trust::Binding;
 
 fn read_all(files: &[(&str, &str)]) -> Read {
@@ -112,7 +113,7 @@ match = []
 "#,
     );
     for expected in [
-        "p.toml:1: version: is not 1, the version that this gate reads",
+        "p.toml:1: version: is not 1: the version that this gate reads",
         "p.toml:2: posture: `lockdwon` is not `images` or `lockdown`; `lockdown` was meant?",
         "p.toml:3: mod: there is no such key; `mode` was meant?",
         "p.toml:4: allow_plugins[0]: `x` is not NAME@sha256:DIGEST",
@@ -189,7 +190,7 @@ fn further_files_add_verifiers_and_scopes_and_say_nothing_for_the_whole_host() {
     let main = "version = 1\n[verifiers.a]\ntype = \"registry\"\n[[scope]]\nmatch = \"a.example/**\"\nrequire = \"b\"\n";
     let read = read_all(&[("p.toml", main), ("policy.d/b.toml", further)]);
     let told = read.resolved.unwrap_err();
-    assert_eq!(told[0].to_string(), "policy.d/b.toml:6: scope[0].require: is a list and should be a table");
+    assert_eq!(told[0].to_string(), "policy.d/b.toml:6: scope[0].require: is a list; write { all = [...] } or { any = [...] }");
     let further = further.replace("[\"a\"]", "\"a\"");
     let read = read_all(&[("p.toml", main), ("policy.d/b.toml", &further)]);
     assert_eq!(read.resolved.unwrap().policy.scopes.iter().count(), 2);
@@ -289,8 +290,131 @@ fn that_it_gives_rights_is_known_of_a_faulty_file() {
     let gives = |text: &str| {
         PolicyFile(vec![("p.toml".into(), "version = 1\n".to_owned()), ("d.toml".into(), text.to_owned())]).gives_rights()
     };
-    for text in ["[users]\nfile", " [ users ]", "[[users.group]]", "users = {", "\"users\".file = 1", "[rego]", "[[[users"] {
+    for text in [
+        "[users]\nfile",
+        " [ users ]",
+        "[\"\\u0075sers\"]",
+        "x = [",
+        "[[users.group]]",
+        "users = {",
+        "\"users\".file = 1",
+        "[rego]",
+        "[[[users",
+    ] {
         assert!(gives(text), "{text}");
     }
     assert!(!gives("# [users]\n[verifiers.users]\n[[scope]]"));
+}
+
+const RULED: &str = r#"version = 1
+[verifiers.r]
+type = "registry"
+
+[rules]
+extends = "cis-l1"
+max-age = { level = "warn", days = 30 }
+tag-pattern = { pattern = '^v\d+' }
+healthcheck = "off"
+required-labels = { labels = { "a.b" = ["x*", "y"], c = [] } }
+base-image = { allow = ["r.example/base/*"], layers = { debian = ["sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"] } }
+max-size = { megabytes = 500 }
+platform = { allow = ["linux/amd64", "linux/arm/v7"] }
+
+[[scope]]
+match = "r.example/**"
+require = "r"
+
+[[scope]]
+match = "r.example/lab/**"
+require = "r"
+[scope.rules]
+DL3002 = "warn"
+max-age = "deny"
+secrets = { allow = ["SEED_TOKEN"] }
+exposed-ports = { level = "deny", forbid = [22, 5432] }
+tag-latest = "off"
+"#;
+
+#[test]
+fn rules_stand_over_each_other_the_nearer_over_the_farther() {
+    let Resolved { policy, .. } = policy(RULED);
+    let rules = |repository: &str| {
+        let scope = policy.scope(&repository.parse().unwrap()).unwrap();
+        scope.rules.iter().map(|(id, rule)| (id.about().id, rule.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let (host, lab) = (rules("r.example/x"), rules("r.example/lab/x"));
+    assert_eq!((host["user-root"].level, lab["user-root"].level), (Level::Deny, Level::Warn));
+    // A level alone keeps the keys.
+    assert_eq!((host["max-age"].level, lab["max-age"].level), (Level::Warn, Level::Deny));
+    assert_eq!(host["max-age"].check, lab["max-age"].check);
+    assert!(!host.contains_key("healthcheck") && !lab.contains_key("tag-latest") && host.contains_key("tag-latest"));
+    assert_ne!(host["exposed-ports"].check, lab["exposed-ports"].check);
+    // Each knows its line: of a preset's rule that of the preset.
+    let line = |rule: &ImageRule| rule.position.as_ref().map(|position| position.line);
+    assert_eq!((line(&host["user-root"]), line(&host["max-age"]), line(&lab["user-root"])), (Some(6), Some(7), Some(23)));
+}
+
+#[test]
+fn rules_that_are_shown_read_back_as_the_same() {
+    let shown = policy(RULED).to_toml();
+    let again = policy(&shown);
+    assert_eq!(again.to_toml(), shown);
+    assert_eq!(shown.matches("max-age = ").count(), 2);
+    let checks = |resolved: &Resolved| {
+        let of = |scope: &Scope| scope.rules.iter().map(|(id, rule)| (id, rule.level, rule.check.clone())).collect::<Vec<_>>();
+        resolved.policy.scopes.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(checks(&again), checks(&policy(RULED)));
+}
+
+#[test]
+fn faults_in_rules_are_told_with_line_and_key() {
+    let told = faults(
+        r#"version = 1
+[verifiers.r]
+type = "registry"
+[rules]
+extends = "cis-l3"
+user-rot = "deny"
+user-root = "dney"
+CIS-4.6 = "warn"
+healthcheck = "deny"
+max-age = "deny"
+max-size = { level = "warn" }
+tag-pattern = { pattern = "(" }
+exposed-ports = { forbid = [0] }
+platform = { allow = ["amd64"] }
+base-image = { allow = ["debian"], layers = { x = [] } }
+required-labels = { labels = {} }
+secrets = { allowed = ["X"] }
+tag-latest = 3
+[[scope]]
+match = "r.example/**"
+require = "r"
+rules = { max-age = { days = 0 } }
+"#,
+    );
+    for expected in [
+        "p.toml:5: rules.extends: `cis-l3` is not `baseline` or `cis-l1` or `cis-l2`",
+        "p.toml:6: rules.user-rot: there is no rule `user-rot`; `user-root` was meant?",
+        "p.toml:7: rules.user-root: `dney` is not `deny` or `warn` or `off`; `deny` was meant?",
+        ": `healthcheck` is there twice, once by another name",
+        "p.toml:10: rules.max-age: needs more than a level: `days`",
+        "p.toml:11: rules.max-size: needs more than a level: `megabytes`",
+        "p.toml:12: rules.tag-pattern.pattern: is not a regular expression",
+        "p.toml:13: rules.exposed-ports.forbid[0]: `0` is not a number of ports from 1 to 65535",
+        "p.toml:14: rules.platform.allow[0]: `amd64` is not a platform",
+        "p.toml:15: rules.base-image.allow[0]: `debian` names no registry",
+        "p.toml:15: rules.base-image.layers.x: is empty",
+        "p.toml:16: rules.required-labels.labels: is empty",
+        "p.toml:17: rules.secrets.allowed: there is no such key; `allow` was meant?",
+        "p.toml:18: rules.tag-latest: is a number and should be a table",
+        "p.toml:22: scope[0].rules.max-age.days: `0` is not a number of days from 1 to 3650",
+    ] {
+        assert!(told.iter().any(|fault| fault.contains(expected)), "{expected}\n{}", told.join("\n"));
+    }
+    let further = "version = 1\n[rules]\nuser-root = \"deny\"\n";
+    let main = "version = 1\n[verifiers.a]\ntype = \"registry\"\n[[scope]]\nmatch = \"a.example/**\"\nrequire = \"a\"\n";
+    let told = read_all(&[("p.toml", main), ("policy.d/b.toml", further)]).resolved.unwrap_err();
+    assert!(told[0].to_string().contains("rules: is said for the whole host"), "{told:?}");
 }

@@ -59,7 +59,9 @@ fn notary(section: &Section<'_>) -> Option<NotarySettings> {
     });
     let file = |key| section.get(key).and_then(|value| value.path()).map(Given::File);
     let (root_ca, pins) = (file("root_ca"), file("pins"));
-    let signers = section.get("signers").map(|value| if value.is_list() { everywhere(&value) } else { by_repository(&value) });
+    let signers = section
+        .get("signers")
+        .map(|value| if value.is_list() || value.is_text() { everywhere(&value) } else { by_repository(&value) });
     let freshness = section.get("freshness").and_then(|value| value.number("seconds", 0..=FRESHNESS_MOST));
     let on_outage = [("run", OnOutage::UseKnown), ("deny", OnOutage::Deny)];
     let on_outage = section.get("on_outage").and_then(|value| value.choice(&on_outage)).unwrap_or_default();
@@ -85,7 +87,7 @@ fn notary(section: &Section<'_>) -> Option<NotarySettings> {
 /// Signers of every repository that the verifier is asked about.
 fn everywhere(value: &Value<'_>) -> RequiredSigners {
     let mut out: Vec<RoleName> = Vec::new();
-    for value in value.list(SIGNERS).unwrap_or_default() {
+    for value in value.list_or_one(SIGNERS).unwrap_or_default() {
         match value.text().map(signer) {
             Some(Ok(role)) if out.contains(&role) => value.fault("is named twice"),
             Some(Ok(role)) => out.push(role),

@@ -21,7 +21,7 @@ pub struct Pattern {
 
 /// What stands for one part of a name, or for many.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Part {
+pub(in crate::policy) enum Part {
     /// This one.
     Written(String),
     /// One with `*` for some of its letters: what stands between the stars.
@@ -87,29 +87,55 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches a name, whatever others do.
+    #[must_use]
+    pub fn matches(&self, repository: &Repository) -> bool {
+        let names: Vec<&str> = repository.as_str().split('/').collect();
+        let all = |parts: &[Part], names: &[&str]| {
+            parts.len() == names.len() && parts.iter().zip(names).all(|(part, name)| part.fits(name))
+        };
+        let Some(many) = self.parts.iter().position(|part| *part == Part::Many) else { return all(&self.parts, &names) };
+        let (before, behind) = (self.parts.get(..many).unwrap_or_default(), self.parts.get(many + 1..).unwrap_or_default());
+        let Some(last) = names.len().checked_sub(behind.len()).filter(|last| *last >= many) else { return false };
+        all(before, names.get(..many).unwrap_or_default()) && all(behind, names.get(last..).unwrap_or_default())
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Whether this pattern and another are equally specific and can match one name.
+    /// Whether this pattern and another can match one name, and nothing says which of them is the more specific one: they are the same, or
+    /// the first parts in which they differ have equally many letters.
     #[must_use]
     pub fn ties_with(&self, other: &Self) -> bool {
-        let pairs = || self.parts.iter().zip(&other.parts);
-        self.parts.len() == other.parts.len()
-            && pairs().all(|(one, other)| one.rank(other) == Ordering::Equal)
-            && pairs().all(|(one, other)| one.meets(other))
+        let differ = self.parts.iter().zip(&other.parts).position(|(one, other)| one != other);
+        match differ {
+            None => self.parts.len() == other.parts.len(),
+            Some(at) => match (self.parts.get(at..), other.parts.get(at..)) {
+                (Some([Part::Partly(one), ..]), Some([Part::Partly(other), ..])) if letters(one) != letters(other) => false,
+                (Some(one @ [Part::Partly(_), ..]), Some(other @ [Part::Partly(_), ..])) => meet(one, other),
+                _ => false,
+            },
+        }
     }
 
-    /// What ties can have in common: two patterns with other keys never tie.
+    /// What ties have in common: the parts before the first one with a star among its letters. `None`: there is no such part, and the
+    /// pattern ties with itself alone.
     #[must_use]
-    pub fn tie_key(&self) -> String {
-        let of = |part: &Part| match part {
-            Part::Written(text) => format!("={text}"),
-            Part::Partly(pieces) => format!("~{}", letters(pieces)),
-            Part::One => "*".to_owned(),
-            Part::Many => "**".to_owned(),
-        };
-        self.parts.iter().map(of).collect::<Vec<_>>().join("/")
+    pub(in crate::policy) fn tie_key(&self) -> Option<&[Part]> {
+        let first = self.parts.iter().position(|part| matches!(part, Part::Partly(_)))?;
+        self.parts.get(..first)
+    }
+}
+
+/// Whether two runs of parts can match one name.
+fn meet(one: &[Part], other: &[Part]) -> bool {
+    match (one, other) {
+        ([], []) => true,
+        ([Part::Many, rest @ ..], _) => meet(rest, other) || other.split_first().is_some_and(|(_, behind)| meet(one, behind)),
+        (_, [Part::Many, rest @ ..]) => meet(one, rest) || one.split_first().is_some_and(|(_, behind)| meet(behind, other)),
+        ([first, one @ ..], [second, other @ ..]) => first.meets(second) && meet(one, other),
+        ([], [..]) | ([..], []) => false,
     }
 }
 
@@ -138,10 +164,11 @@ impl Part {
         }
     }
 
-    /// Whether two of one rank can match one text.
+    /// Whether two can match one text.
     fn meets(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Written(one), Self::Written(other)) => one == other,
+            (Self::Written(text), part @ Self::Partly(_)) | (part @ Self::Partly(_), Self::Written(text)) => part.fits(text),
             (Self::Partly(one), Self::Partly(other)) => globs_meet(&glob(one), &glob(other)),
             _ => true,
         }
@@ -149,6 +176,12 @@ impl Part {
 }
 
 /// Whether a text is these pieces with anything between them. The first piece begins it, the last one ends it.
+/// Whether a text is what `written` stands for: itself, and `*` for any letters, also none.
+pub(in crate::policy) fn stands_for(written: &str, text: &str) -> bool {
+    let pieces: Vec<String> = written.split('*').map(str::to_owned).collect();
+    fits_pieces(&pieces, text)
+}
+
 fn fits_pieces(pieces: &[String], text: &str) -> bool {
     let (Some((first, rest)), Some(mut left)) =
         (pieces.split_first(), pieces.first().and_then(|first| text.strip_prefix(first.as_str())))
@@ -319,6 +352,12 @@ mod tests {
             ("r.example/**/x", "r.example/*/x", false),
             ("r.example/*/x", "s.example/*/x", false),
             ("r.example/*a*a", "r.example/a*a*", true),
+            // Whichever was found first would win: what comes behind does not say which is meant.
+            ("r.example/app-*/**", "r.example/*-dev/tool", true),
+            ("r.example/app-*/x", "r.example/*-dev/tool", false),
+            ("r.example/app-*/x", "r.example/*-dev/**/x", true),
+            ("r.example/app-*/**", "r.example/app-*/x", false),
+            ("r.example/*/app-*", "r.example/app-*/*", false),
         ] {
             assert_eq!(pattern(one).ties_with(&pattern(other)), ties, "{one} {other}");
             assert_eq!(pattern(other).ties_with(&pattern(one)), ties, "{other} {one}");

@@ -110,6 +110,7 @@ impl Inner {
                 role: role.to_string(),
                 signers,
                 expires: Some(expires),
+                signed_at: None,
                 freshness,
             }),
             Err(Refusal::NotSigned(why)) => Err(NotaryError::NotSigned { repository: repository.clone(), why }),

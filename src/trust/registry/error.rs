@@ -88,6 +88,7 @@ fn code(error: &RegistryError) -> TrustCode {
         RegistryError::Net(NetError::CaRefused { .. }) => TrustCode::CaRefused,
         RegistryError::Status { .. }
         | RegistryError::WrongDigest { .. }
+        | RegistryError::Elsewhere { .. }
         | RegistryError::Undecodable { .. }
         | RegistryError::Net(NetError::TooLarge { .. } | NetError::Bad(_)) => TrustCode::Invalid,
         RegistryError::Misconfigured { .. } => TrustCode::Misconfigured,

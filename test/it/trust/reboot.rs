@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use img_authz::audit::{FileJournal, Limits};
-use img_authz::engine::{Container, Fake, Image, ImageConfig, Platform};
+use img_authz::engine::{Container, Fake, Image};
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
-use img_authz::image::{Digest, Repository};
+use img_authz::image::{Digest, ImageConfig, Repository};
 use img_authz::net::Tls;
 use img_authz::policy::Settings;
 use img_authz::trust::notary::{Config, Notary, OnOutage};
@@ -86,9 +86,6 @@ fn put(engine: &Fake, name: &str, content: &Content) {
         store: Some(img_authz::engine::Store::Classic),
         repo_tags: Vec::new(),
         repo_digests: vec![(from, manifest)],
-        created: None,
-        platform: Platform::default(),
-        layers: Vec::new(),
         config: ImageConfig::default(),
     });
     engine.put_container(Container {
@@ -144,7 +141,8 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
     let journal = FileJournal::open(&folder.path().join("audit.jsonl"), Limits::default()).unwrap();
     let gate_on = |on_outage| {
         let notary = notary(&server, &url, folder.path(), |config| config.on_outage = on_outage);
-        let rules = Rules::Good { policy: settings.resolve(false).unwrap().policy, verifiers: vec![Arc::new(notary)] };
+        let rules =
+            Rules::Good { policy: settings.resolve(false).unwrap().policy, verifiers: vec![Arc::new(notary)], registry: None };
         let workers = workers.handle().clone();
         Arc::new(Gate::new(rules, engine.clone(), journal.clone(), Approvals::open(&approvals), Identity::default(), workers))
     };

@@ -1,0 +1,159 @@
+//! What an image says of itself: its configuration, which its digest commits to, and what of its manifest belongs to that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::Digest;
+
+/// What an image runs on. A part it does not name is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
+pub struct Platform {
+    /// `linux`
+    pub os: String,
+    /// `amd64`
+    pub architecture: String,
+    /// `v8`
+    pub variant: String,
+}
+
+impl Platform {
+    /// Whether this is what `wanted` asks for. A variant that it does not name is any.
+    #[must_use]
+    pub fn is(&self, wanted: &Self) -> bool {
+        let same = self.os == wanted.os && self.architecture == wanted.architecture;
+        same && (wanted.variant.is_empty() || self.variant == wanted.variant)
+    }
+}
+
+/// `os/architecture[/variant]`, as `--platform` takes it.
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
+    }
+}
+
+/// What is no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a platform (os/architecture[/variant], such as linux/amd64)")]
+pub struct PlatformError(String);
+
+impl std::str::FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let is_word = |part: &&str| {
+            let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+            !part.is_empty() && part.bytes().all(is_good)
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match parts.as_slice() {
+            [os, architecture] => (*os, *architecture, ""),
+            [os, architecture, variant] if is_word(variant) => (*os, *architecture, *variant),
+            _ => return Err(PlatformError(crate::text::fit(text, 80))),
+        };
+        if !is_word(&os) || !is_word(&architecture) {
+            return Err(PlatformError(crate::text::fit(text, 80)));
+        }
+        Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: variant.to_owned() })
+    }
+}
+
+/// What of an image rules may look at. All of it is its publisher's word.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ImageConfig {
+    /// When it was made; `None` where it does not say.
+    pub created: Option<Timestamp>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Digests of its uncompressed layers, bottom first. What is no digest is left out.
+    pub layers: Vec<Digest>,
+    /// `USER`; empty is root.
+    pub user: String,
+    /// `ENV`, as `NAME=value`. Values may be secrets: `Debug` shows names only.
+    pub env: Vec<String>,
+    /// `LABEL`. Values may be secrets.
+    pub labels: BTreeMap<String, String>,
+    /// `EXPOSE`, as `80/tcp`.
+    pub ports: Vec<String>,
+    /// Whether it has a `HEALTHCHECK` that engines carry out.
+    pub healthcheck: bool,
+    /// What made its layers, bottom first; may hold secrets. `None` where nobody looked.
+    pub history: Option<Vec<String>>,
+    /// Annotations of its manifest; `None` where nobody looked.
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// Bytes: as the host holds it, or as the registry sends it. `None` where that is not known.
+    pub size: Option<u64>,
+}
+
+impl ImageConfig {
+    /// The names of the environment variables it sets.
+    pub fn env_names(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().map(|variable| variable.split_once('=').map_or(variable.as_str(), |(name, _)| name))
+    }
+
+    /// Whether engines carry out a health check with this `Test`. None, `["NONE"]` and kinds that they do not know are none.
+    #[must_use]
+    pub fn is_healthcheck(test: &[String]) -> bool {
+        matches!(test, [kind, first, ..] if matches!(kind.as_str(), "CMD" | "CMD-SHELL") && !first.trim().is_empty())
+    }
+}
+
+impl fmt::Debug for ImageConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageConfig")
+            .field("created", &self.created)
+            .field("platform", &self.platform)
+            .field("layers", &self.layers)
+            .field("user", &self.user)
+            .field("env", &self.env_names().collect::<Vec<_>>())
+            .field("labels", &self.labels.keys().collect::<Vec<_>>())
+            .field("ports", &self.ports)
+            .field("healthcheck", &self.healthcheck)
+            .field("history", &self.history.as_ref().map(Vec::len))
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_read_as_they_are_written() {
+        for text in ["linux/amd64", "linux/arm64/v8", "windows/amd64"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+        for text in ["", "linux", "linux/", "/amd64", "linux/amd64/", "linux/amd64/v1/x", "Linux/amd64", "linux/amd 64"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+        let is = |one: &str, other: &str| one.parse::<Platform>().unwrap().is(&other.parse().unwrap());
+        assert!(is("linux/arm64/v8", "linux/arm64") && is("linux/arm/v7", "linux/arm/v7"));
+        assert!(!is("linux/arm64", "linux/arm64/v8") && !is("linux/arm64", "linux/amd64"));
+    }
+
+    #[test]
+    fn a_health_check_is_one_that_engines_carry_out() {
+        let is = |test: &[&str]| ImageConfig::is_healthcheck(&test.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert!(is(&["CMD", "true"]) && is(&["CMD-SHELL", "true || exit 1"]));
+        assert!(
+            !is(&[]) && !is(&["NONE"]) && !is(&["CMD"]) && !is(&["CMD-SHELL", " "]) && !is(&["cmd", "true"]) && !is(&["x", "y"])
+        );
+    }
+
+    #[test]
+    fn values_that_may_be_secrets_do_not_print() {
+        let config = ImageConfig {
+            env: vec!["PASSWORD=hunter2".into()],
+            labels: BTreeMap::from([("token".into(), "hunter2".into())]),
+            history: Some(vec!["ENV A=hunter2".into()]),
+            annotations: Some(BTreeMap::from([("a".into(), "hunter2".into())])),
+            ..ImageConfig::default()
+        };
+        let printed = format!("{config:?}");
+        assert!(printed.contains("PASSWORD") && printed.contains("token") && !printed.contains("hunter2"), "{printed}");
+    }
+}

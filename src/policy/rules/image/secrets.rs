@@ -1,0 +1,106 @@
+//! `secrets`: what looks like one in the environment, in labels and in the history. Only where it stands is said, never what it is.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::{Broken, Subject, broken};
+use crate::text::clean;
+
+/// Words that the names of secrets end with, or consist of.
+const WORDS: [&str; 9] =
+    ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "CREDENTIAL", "CREDENTIALS", "PRIVATEKEY"];
+/// Words that mean one alone: inside others they do not (`COMPASS`).
+const WHOLE: [&str; 4] = ["PASS", "PW", "SECRETS", "PASSWORDS"];
+/// Two words that mean one together.
+const PAIRS: [(&str, &str); 6] =
+    [("API", "KEY"), ("ACCESS", "KEY"), ("PRIVATE", "KEY"), ("SECRET", "KEY"), ("ENCRYPTION", "KEY"), ("AUTH", "KEY")];
+
+/// Values that are secrets whatever they are called: private keys, tokens of well-known services, URLs with a password.
+static VALUES: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let text = concat!(
+        r"-----BEGIN [A-Z ]*PRIVATE KEY|\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_[A-Za-z0-9_]{22,}",
+        r"|\bglpat-[A-Za-z0-9_-]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bdckr_pat_[A-Za-z0-9_-]{20,}|\bnpm_[A-Za-z0-9]{36}",
+        r"|[a-z][a-z0-9+.-]*://[^/\s:@$]+:[^/\s:@$]+@",
+    );
+    RegexBuilder::new(text).unicode(false).build().ok()
+});
+/// `NAME=value` in an instruction, and options of programs that take a password.
+static ASSIGNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let text = r#"([A-Za-z_][A-Za-z0-9_.-]*)[=]("[^"]*"|'[^']*'|[^\s"']\S*)"#;
+    RegexBuilder::new(text).unicode(false).build().ok()
+});
+static OPTION: LazyLock<Option<Regex>> =
+    LazyLock::new(|| RegexBuilder::new(r"--?(password|passwd|token)[= ]+[^\s$-]").unicode(false).build().ok());
+
+/// No secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Secrets {
+    /// Names of variables and labels that hold none, though they are called so.
+    pub allow: BTreeSet<String>,
+}
+
+impl Secrets {
+    pub(super) fn judge(&self, image: &Subject<'_>) -> Result<(), Broken> {
+        let config = image.config()?;
+        for variable in &config.env {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            if !self.allow.contains(name) && is_secret(name, value) {
+                return broken(format!("ENV `{}` looks like a secret", clean(name)));
+            }
+        }
+        for (name, value) in &config.labels {
+            if !self.allow.contains(name) && is_secret(name, value) {
+                return broken(format!("label `{}` looks like a secret", clean(name)));
+            }
+        }
+        let history = config.history.as_ref().ok_or(Broken::Unknown)?;
+        for (number, line) in history.iter().enumerate() {
+            if let Some(what) = self.in_instruction(line) {
+                return broken(format!("line {} of its history has {what}", number + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// What in an instruction looks like a secret.
+    fn in_instruction(&self, line: &str) -> Option<String> {
+        let text = line.as_bytes();
+        for found in ASSIGNED.iter().flat_map(|regex| regex.captures_iter(text)) {
+            let part = |at| found.get(at).map(|part| String::from_utf8_lossy(part.as_bytes()).into_owned()).unwrap_or_default();
+            let (name, value) = (part(1), part(2));
+            let name = name.trim_start_matches('-');
+            if !self.allow.contains(name) && is_called_one(name) && !is_none(value.trim_matches(['"', '\''])) {
+                return Some(format!("`{}`, which looks like a secret", clean(name)));
+            }
+        }
+        let is_one = |regex: &LazyLock<Option<Regex>>| regex.as_ref().is_none_or(|regex| regex.is_match(text));
+        if is_one(&OPTION) {
+            return Some("a password or token as an option".to_owned());
+        }
+        is_one(&VALUES).then(|| "what looks like a secret".to_owned())
+    }
+}
+
+fn is_secret(name: &str, value: &str) -> bool {
+    let is_value = VALUES.as_ref().is_none_or(|regex| regex.is_match(value.as_bytes()));
+    is_value || (is_called_one(name) && !is_none(value))
+}
+
+/// Whether a value is none: empty, a variable that is filled in elsewhere, a file in which the secret is.
+fn is_none(value: &str) -> bool {
+    let value = value.trim();
+    value.is_empty() || value.starts_with('$') || value.starts_with("/run/secrets/")
+}
+
+/// Whether secrets are called so. What ends in `_FILE` names the file that has it.
+fn is_called_one(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let words: Vec<&str> = upper.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    if matches!(words.last(), Some(&("FILE" | "PATH" | "URL"))) {
+        return false;
+    }
+    let of_pair = |pair: &[&str]| matches!(pair, [first, second] if PAIRS.contains(&(first, second)));
+    words.iter().any(|word| WHOLE.contains(word) || WORDS.iter().any(|end| word.ends_with(end))) || words.windows(2).any(of_pair)
+}
