@@ -131,7 +131,7 @@ fn keeps_rules(
 ) -> Result<Vec<Finding>, Reason> {
     let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
     let asked = Taken::of(facts, image, runs);
-    let vouched: Vec<&Tag> = approval.vouches.iter().flat_map(|vouch| vouch.tags()).collect();
+    let vouched: Vec<&Tag> = approval.vouches.iter().flat_map(Vouch::tags).collect();
     let mut findings = scope.rules.judge(&Subject {
         tag: asked.tag.as_ref(),
         is_tag_missing: asked.is_tag_missing,

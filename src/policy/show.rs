@@ -143,8 +143,8 @@ fn image_rule(rule: &ImageRule) -> String {
     if keys.is_empty() {
         return level;
     }
-    let keys = keys.iter().map(|(key, value)| format!(", {key} = {value}")).collect::<String>();
-    format!("{{ level = {level}{keys} }}")
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ level = {level}, {} }}", keys.join(", "))
 }
 
 fn table<'t>(entries: impl Iterator<Item = (&'t String, String)>) -> String {

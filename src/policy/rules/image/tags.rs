@@ -48,7 +48,7 @@ impl TagPattern {
         match image.tag {
             Some(tag) if fits(&tag) => Ok(()),
             Some(tag) => broken(format!("tag `{tag}` does not match `{}`", self.text)),
-            None if image.vouched.is_empty() || image.vouched.iter().any(|tag| fits(tag)) => Ok(()),
+            None if image.vouched.is_empty() || image.vouched.iter().any(fits) => Ok(()),
             None => {
                 let tags: Vec<&str> = image.vouched.iter().take(NAMED).map(|tag| tag.as_str()).collect();
                 broken(format!("it is vouched for as `{}`, which does not match `{}`", tags.join(", "), self.text))
