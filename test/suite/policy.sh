@@ -46,8 +46,8 @@ END
 # gate_says COMMAND...: what a command of the gate prints, both ways
 gate_says() { PLUGIN=$PLUGIN "$policy_program" "$@" 2>&1; }
 
-# shown TEXT: the policy in force has it
-shown() { gate_says policy show | grep -qF -- "$1"; }
+# in_policy TEXT: what is in force, or what is said of it, has it
+in_policy() { [[ $(gate_says policy show) = *"$1"* ]]; }
 
 gate_tests+=(test_a_policy_file_decides_by_scope_and_by_named_verifier)
 test_a_policy_file_decides_by_scope_and_by_named_verifier() {
@@ -56,7 +56,7 @@ test_a_policy_file_decides_by_scope_and_by_named_verifier() {
     cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
     two_scopes notary-ca.crt '"maker"' | policy
     # Beside the variables it is a fault, and these stay in force.
-    wait_until 5 shown 'REGISTRY: is set, and'
+    wait_until 5 in_policy 'REGISTRY: is set, and'
     assertTrue "the fault is shown: $(gate_says policy show)" $?
     assertTrue "what the variables say counts still" "docker pull $tool"
     docker rmi -f $tool > /dev/null
@@ -84,7 +84,7 @@ test_a_policy_file_decides_by_scope_and_by_named_verifier() {
     docker rmi -f registry.test:5000/app:1.0 > /dev/null
     # Each verifier on its own terms: the file is read again when it is saved.
     two_scopes notary-ca.crt '"maker", "carol"' | policy
-    wait_until 5 shown carol
+    wait_until 5 in_policy carol
     assertTrue "the new policy is in force" $?
     refused $signer_missing docker pull $app
     assertTrue "the other scope is as it was" "docker start $container"
@@ -92,7 +92,7 @@ test_a_policy_file_decides_by_scope_and_by_named_verifier() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=nobody -keyout /dev/null \
         -out $policy_folder/other-ca.crt 2> /dev/null
     two_scopes other-ca.crt '"maker"' | policy
-    wait_until 5 shown other-ca.crt
+    wait_until 5 in_policy other-ca.crt
     pulled $app
     docker rmi -f $tool > /dev/null
     refused "$trust_ca_refused" docker pull $tool
@@ -103,11 +103,11 @@ gate_tests+=(test_a_faulty_policy_file_leaves_the_last_good_one_in_force)
 test_a_faulty_policy_file_leaves_the_last_good_one_in_force() {
     local app=registry.test:5000/app:1.0 tool=registry.test:5000/tool:1.0 output status=0
     two_scopes notary-ca.crt '"maker"' | policy
-    wait_until 5 shown 'signers = ["maker"]'
+    wait_until 5 in_policy 'signers = ["maker"]'
     two_scopes notary-ca.crt '"maker"' | sed 's/^server/sever/; s/require = "release"/require = "relese"/' | policy
-    wait_until 5 shown 'verifiers.release.sever: there is no such key; `server` was meant?'
+    wait_until 5 in_policy 'verifiers.release.sever: there is no such key; `server` was meant?'
     assertTrue "each fault with its line: $(gate_says policy show)" $?
-    assertTrue "also of the scope" "shown 'there is no verifier \`relese\`'"
+    assertTrue "also of the scope" "in_policy 'there is no verifier \`relese\`'"
     output=$(gate_says policy check $policy_folder/policy.toml) || status=$?
     assertEquals "checked: $output" 2 $status
     assertContains "with its line" "$output" "policy.toml:5: verifiers.release.sever"
@@ -120,12 +120,12 @@ test_a_faulty_policy_file_leaves_the_last_good_one_in_force() {
     # Others may write it: it is not read.
     two_scopes notary-ca.crt '"carol"' | policy
     chmod 0666 $policy_folder/policy.toml
-    wait_until 5 shown 'may be changed by others than root'
+    wait_until 5 in_policy 'may be changed by others than root'
     assertTrue "who may change it is told" $?
     pulled $app
     # Gone while the gate runs: what it said counts.
     rm $policy_folder/policy.toml
-    wait_until 5 shown 'is gone'
+    wait_until 5 in_policy 'is gone'
     assertTrue "that it is gone is told: $(gate_says policy show)" $?
     pulled $tool
     refused "$registry_not_allowed" docker pull registry.test:5000/plain:1.0
@@ -172,6 +172,7 @@ tag-latest = "deny"
 exposed-ports = "deny"'
     local -A rule=([root]=user-root [sick]=healthcheck [leaky]=secrets [told]=secrets [old]=max-age [ageless]=max-age [latest]=tag-latest)
     fresh=$(date -u +%FT%TZ)
+    mkdir -p $policy_folder
     cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
     IMAGE_CREATED=$fresh IMAGE_CONFIG="$user, $check" publish $ruled:good "it keeps all rules" > /dev/null
     IMAGE_CREATED=$fresh IMAGE_CONFIG="$check" publish $ruled:root "as root" > /dev/null
@@ -193,7 +194,7 @@ exposed-ports = "deny"'
         assertTrue "without rules: $name" "docker create --name ruled-$name --network none $ruled:$name"
     done
     ruled "$rules" | policy
-    wait_until 5 shown 'exposed-ports'
+    wait_until 5 in_policy 'exposed-ports'
     assertTrue "the rules are in force: $(gate_says policy show)" $?
     for name in "${!rule[@]}"; do
         refused $image_rule docker pull $ruled:"$name"
@@ -218,7 +219,7 @@ exposed-ports = "deny"'
     refused $image_rule run "$(docker image inspect -f '{{.Id}}' $ruled:root)"
     # What only warns.
     ruled 'user-root = "warn"' | policy
-    wait_until 5 shown 'user-root = "warn"'
+    wait_until 5 in_policy 'user-root = "warn"'
     before=$(audit_lines)
     prints "as root" run $ruled:root
     recorded "$before" '"event":"ALLOWED"' '"rules":["user-root"]' '"warnings":["user-root: USER is not set, which is root"]'
