@@ -276,6 +276,7 @@ mod tests {
                 name: name.to_owned(),
                 image: None,
                 manifest: None,
+                platform: None,
                 image_ref: String::new(),
                 mounts: Vec::new(),
                 running: false,

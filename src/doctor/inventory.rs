@@ -165,6 +165,7 @@ mod tests {
             name: format!("c{id}"),
             image: Some(image.id),
             manifest: None,
+            platform: None,
             image_ref: String::new(),
             mounts: Vec::new(),
             running,

@@ -41,6 +41,8 @@ pub struct Container {
     pub image: Option<Digest>,
     /// In the containerd store: digest of the manifest of its platform.
     pub manifest: Option<Digest>,
+    /// And that platform, where the engine tells it.
+    pub platform: Option<Platform>,
     /// What create was asked for (`Config.Image`). No evidence of anything.
     pub image_ref: String,
     /// Sources of its image mounts, as they were written at create.
@@ -447,6 +449,18 @@ struct ContainerJson {
 #[derive(Deserialize)]
 struct DescriptorJson {
     digest: Digest,
+    #[serde(default, deserialize_with = "or_default")]
+    platform: Option<PlatformJson>,
+}
+
+#[derive(Deserialize)]
+struct PlatformJson {
+    #[serde(default, deserialize_with = "or_default")]
+    os: String,
+    #[serde(default, deserialize_with = "or_default")]
+    architecture: String,
+    #[serde(default, deserialize_with = "or_default")]
+    variant: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -488,11 +502,15 @@ fn image_sources(mounts: Vec<MountJson>) -> Vec<String> {
 impl<'de> Deserialize<'de> for Container {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = ContainerJson::deserialize(deserializer)?;
+        let manifest = json.image_manifest_descriptor.as_ref().map(|descriptor| descriptor.digest);
+        let platform = json.image_manifest_descriptor.and_then(|descriptor| descriptor.platform);
+        let platform = platform.map(|PlatformJson { os, architecture, variant }| Platform { os, architecture, variant });
         Ok(Self {
             id: json.id,
             name: unslashed(&json.name),
             image: image_id(&json.image)?,
-            manifest: json.image_manifest_descriptor.map(|descriptor| descriptor.digest),
+            manifest,
+            platform,
             image_ref: json.config.image,
             mounts: image_sources(json.host_config.mounts),
             running: json.state.running,

@@ -211,10 +211,12 @@ async fn the_platform_manifest_of_the_containerd_store_is_read() {
     let json = r#"{"Id":"89959df9899a448bb54dcbf1905c3a70eee98aae0080ba4a85f111b66fdb4b5a","Name":"/e",
         "Image":"sha256:611fbaab1a5133a61b099e19d85538ce11c2632750ba68ea6c94a9dfbd9a8ecb","State":{"Running":false},
         "ImageManifestDescriptor":{"mediaType":"application/vnd.oci.image.manifest.v1+json",
-        "digest":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","size":1}}"#;
+        "digest":"sha256:6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5","size":1,
+        "platform":{"architecture":"arm64","os":"linux","variant":"v8"}}}"#;
     let server = Server::new(&[Act::Say(200, json)]);
     let container = server.engine.container("e", soon()).await.unwrap().unwrap();
     assert_eq!(container.manifest.unwrap().hex(), "6ec8d75316d5fc4be24b8c057d4f80895137aedbd3cf82d5dc7fa1f05c4277c5");
+    assert_eq!(container.platform.unwrap().to_string(), "linux/arm64/v8");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Finds out what the decision needs: what the host holds, and what the verifiers say. Decides nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -88,7 +89,7 @@ impl Gathering<'_> {
             Needs::Nothing => Ok(Facts::default()),
             Needs::Refused(reason) => Err(reason.clone()),
             Needs::Named(reference) => self.image_by_name(reference).await,
-            Needs::Held(names) => self.on_host(owned(names), &[]).await,
+            Needs::Held(names) => self.on_host(owned(names), &[], self.request.call.and_then(request::platform)).await,
             Needs::Container(container) => self.start(container).await,
             Needs::Service { images, networks } => {
                 let networks = self.networks(networks).await?;
@@ -134,7 +135,7 @@ impl Gathering<'_> {
             let asked_for = ImageName::parse(&found.image_ref).ok();
             let origin: Vec<Repository> =
                 asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
-            facts = self.on_host(names, &origin).await?;
+            facts = self.on_host(names, &origin, found.platform.as_ref().map(ToString::to_string)).await?;
         }
         facts.container = Some(ContainerFacts::Found {
             id: found.id.to_string(),
@@ -216,7 +217,7 @@ impl Gathering<'_> {
         for name in bounded(names)? {
             let found = match name.reference() {
                 Some(reference) => self.image_by_name(reference).await?,
-                None => self.on_host(vec![name], &[]).await?,
+                None => self.on_host(vec![name], &[], None).await?,
             };
             images.extend(found.images);
         }
@@ -332,9 +333,20 @@ impl Gathering<'_> {
                 Platform { os: version.os, architecture: version.architecture, variant: String::new() }
             }
         };
+        self.told(registry, reference, reference.digest.or(vouched), &platform).await
+    }
+
+    /// What a registry tells of the image that this digest commits to; of a tag, where nobody says which digest that is.
+    async fn told(
+        &self,
+        registry: &Arc<dyn registry::Api>,
+        reference: &Reference,
+        due: Option<Digest>,
+        platform: &Platform,
+    ) -> Result<ConfigFacts, Reason> {
+        let unknown = |why: &str| Ok(ConfigFacts::Unknown(why.to_owned()));
         let repository = &reference.repository;
-        let due = reference.digest.or(vouched);
-        if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, &platform)) {
+        if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, platform)) {
             return Ok(ConfigFacts::Known(kept));
         }
         let _place = match self.on_behalf {
@@ -357,7 +369,7 @@ impl Gathering<'_> {
             Ok(Ok(Ok(config))) => {
                 let config = Arc::new(config);
                 if let Some(digest) = due {
-                    self.gate.descriptions.keep_config(repository, digest, &platform, &config);
+                    self.gate.descriptions.keep_config(repository, digest, platform, &config);
                 }
                 Ok(ConfigFacts::Known(config))
             }
@@ -368,7 +380,12 @@ impl Gathering<'_> {
     }
 
     /// What an image on the host says of itself, as far as rules of the scopes that may vouch for it look at it.
-    async fn described(&self, found: Option<&Image>, image: &ImageFacts) -> Result<ConfigFacts, Reason> {
+    async fn described(
+        &self,
+        found: Option<&Image>,
+        image: &ImageFacts,
+        platform: Option<String>,
+    ) -> Result<ConfigFacts, Reason> {
         let looks = || image.repositories.iter().filter_map(|repository| Some(self.policy.scope(repository)?.rules.looks()));
         if !looks().any(|looks| looks.config) {
             return Ok(ConfigFacts::NotAsked);
@@ -380,16 +397,12 @@ impl Gathering<'_> {
         };
         let Some(found) = held else { return Ok(ConfigFacts::Unknown("the image is not on this host any more".to_owned())) };
         let mut config = found.config.clone();
-        let asked = match self.request.intent {
-            Intent::Create(_) => self.request.call.and_then(request::platform),
-            _ => None,
-        };
         // Where the id is that of an index, the engine shows the image of its own choice, and would run the one that is asked for.
-        if let Some(asked) = asked
+        if let Some(asked) = platform
             && found.store != Some(Store::Classic)
-            && !asked.parse().is_ok_and(|asked: Platform| config.platform.is(&asked))
+            && !asked.parse().is_ok_and(|asked: Platform| config.platform.is(&asked) || asked.is(&config.platform))
         {
-            let why = format!("the call asks for platform `{asked}`, and the engine shows what it has for {}", config.platform);
+            let why = format!("it runs on platform `{asked}`, and the engine shows what it has for {}", config.platform);
             return Ok(ConfigFacts::Unknown(why));
         }
         if looks().any(|looks| looks.history) {
@@ -399,7 +412,23 @@ impl Gathering<'_> {
                 None => self.history(found.id, &config.platform).await?,
             };
         }
+        if looks().any(|looks| looks.annotations) {
+            config.annotations = self.annotations(image, &config.platform).await?;
+        }
         Ok(ConfigFacts::Known(Arc::new(config)))
+    }
+
+    /// The annotations of the manifest that is vouched for, which an engine does not show; `None` where the registry cannot be asked.
+    async fn annotations(&self, image: &ImageFacts, platform: &Platform) -> Result<Option<BTreeMap<String, String>>, Reason> {
+        let Some(registry) = self.registry else { return Ok(None) };
+        let vouched = image.asked.iter().filter_map(|asked| Some((&asked.repository, asked.answer.as_ref().ok()?)));
+        let Some((repository, vouch)) = vouched.into_iter().find(|(_, vouch)| vouch.hashed() == Hashed::Manifest) else {
+            return Ok(None);
+        };
+        let digest = *vouch.digest();
+        let reference = Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
+        let told = self.told(registry, &reference, Some(digest), platform).await?;
+        Ok(told.known().and_then(|config| config.annotations.clone()))
     }
 
     async fn history(&self, id: Digest, platform: &Platform) -> Result<Option<Vec<String>>, Reason> {
@@ -410,14 +439,15 @@ impl Gathering<'_> {
         Ok(Some(history))
     }
 
-    /// Images looked for on the host. `origin` are repositories that a container's own image may come from.
-    async fn on_host(&self, names: Vec<ImageName>, origin: &[Repository]) -> Result<Facts, Reason> {
+    /// Images looked for on the host. `origin` are repositories that a container's own image may come from, `platform` is what the first
+    /// of them runs on, where that is said.
+    async fn on_host(&self, names: Vec<ImageName>, origin: &[Repository], mut platform: Option<String>) -> Result<Facts, Reason> {
         let mut images = Vec::new();
         for name in bounded(names)? {
             let found = self.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
             let store = self.store(&name, found.as_ref()).await?;
             let image = self.ask(self.known(name, found.as_ref(), store, origin)).await?;
-            let config = self.described(found.as_ref(), &image).await?;
+            let config = self.described(found.as_ref(), &image, platform.take()).await?;
             images.push(ImageFacts { config, ..image });
         }
         Ok(Facts { images, ..Facts::default() })

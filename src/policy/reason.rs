@@ -548,7 +548,9 @@ impl Reason {
     pub fn message(&self) -> String {
         let (code, remedy) = (self.code(), self.remedy());
         let room = MESSAGE_CHARS.saturating_sub(code.len() + remedy.chars().count() + ": ; ".len());
-        let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), room.min(EVIDENCE_CHARS)));
+        // What rules found is a list, and people correct all of it at once.
+        let most = if self.findings().is_empty() { room.min(EVIDENCE_CHARS) } else { room };
+        let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), most));
         shortened(&line, MESSAGE_CHARS)
     }
 }

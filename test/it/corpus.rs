@@ -119,6 +119,7 @@ fn fake(state: &Value) -> Fake {
             name: held["name"].as_str().unwrap().to_owned(),
             image: image_id(store, held["image"].as_str().unwrap()),
             manifest: None,
+            platform: None,
             image_ref: held["ref"].as_str().unwrap_or_default().to_owned(),
             mounts: image_mounts.map(str::to_owned).collect(),
             running: held["running"] == true,

@@ -10,6 +10,7 @@ const USERS: &str = include_str!("../../docs/policy-users.md");
 const ENTRY: &str = include_str!("../../src/audit/entry.rs");
 const METRICS: &str = include_str!("../../src/gate/metrics.rs");
 const DESCRIBE: &str = include_str!("../../src/request/describe.rs");
+const POLICY: &str = include_str!("../../docs/policy.md");
 const REASONS: &str = include_str!("../../docs/reasons.md");
 const SETTINGS: &str = include_str!("../../docs/settings.md");
 const AUDIT_LOG: &str = include_str!("../../docs/audit-log.md");
@@ -139,6 +140,20 @@ fn every_rule_about_images_is_explained_with_its_keys_and_presets() {
         rows.collect::<String>()
     );
     generated("docs/policy.md", "src/policy/rules/image.rs", &table);
+}
+
+/// Whoever copies an example gets a policy.
+#[test]
+fn every_example_of_the_policy_file_is_one() {
+    use img_authz::policy::{Policy, PolicyFile, Posture};
+    let examples: Vec<&str> = POLICY.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 2, "{examples:?}");
+    for example in examples {
+        let begins = "version = 1\n[verifiers.release]\ntype = \"notary\"\nserver = \"n.example\"\n";
+        let text = if example.contains("version = 1") { example.to_owned() } else { format!("{begins}{example}") };
+        let read = PolicyFile(vec![("/etc/x/policy.toml".into(), text)]).read(Policy::closed(Posture::Images));
+        assert!(read.resolved.is_ok(), "{example}\n{:?}", read.resolved.unwrap_err());
+    }
 }
 
 /// `help` has documents in the binary, which is compiled in a container from what `.dockerignore` lets through.

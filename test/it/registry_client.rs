@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use img_authz::image::{Digest, Repository};
+use img_authz::image::{Digest, ImageConfig, Repository};
 use img_authz::net::NetError;
 use img_authz::net::auth::DockerConfig;
-use img_authz::registry::{Api as _, Manifest, Registry, RegistryError, Settings, Wanted};
+use img_authz::registry::{Api as _, Manifest, Registry, RegistryError, Settings, Wanted, configuration};
 use tokio::time::Instant;
 
 use crate::support::registry::{Fake, Say, manifest, tls};
@@ -289,4 +289,89 @@ async fn one_repositorys_trouble_refuses_no_other_and_a_registry_that_is_gone_re
     let asked = fake.heads().len();
     assert_eq!(ask("other").await.unwrap_err(), TrustCode::Unreachable);
     assert_eq!(fake.heads().len(), asked);
+}
+
+const BLOB: &[u8] = br#"{"os":"linux","architecture":"amd64","config":{"User":"app"}}"#;
+
+/// A registry that asks who you are, has one image, and keeps its blobs elsewhere: there `place` says where.
+fn with_blobs_elsewhere(tls: &Arc<rustls::ServerConfig>, place: impl Fn() -> Say + Send + Sync + 'static) -> Fake {
+    let config = Digest::of(BLOB);
+    let body = manifest().replace(&Digest::of(b"config").to_string(), &config.to_string());
+    Fake::new(Some(Arc::clone(tls)), move |head| {
+        if !head.to_ascii_lowercase().contains("authorization: basic ") {
+            return Say::status("401 Unauthorized").with("WWW-Authenticate: Basic realm=\"x\"");
+        }
+        if head.contains("/manifests/") {
+            return Say { body: body.clone().into_bytes(), ..Say::manifest() };
+        }
+        place()
+    })
+}
+
+fn with_password(host: &str, folder: &Path) -> Settings {
+    let credentials = DockerConfig::read(&format!(r#"{{"auths":{{"{host}":{{"auth":"bWU6cGFzcw=="}}}}}}"#)).unwrap();
+    Settings { credentials, ..trusting(folder) }
+}
+
+async fn configured(registry: &Registry, fake: &Fake) -> Result<ImageConfig, RegistryError> {
+    let found = registry.manifest(&fake.app(), &by_tag(), soon()).await.unwrap();
+    configuration(registry, &fake.app(), *found.digest(), &"linux/amd64".parse().unwrap(), soon()).await
+}
+
+#[tokio::test]
+async fn a_blob_is_followed_to_another_host_over_https_and_nobody_there_is_told_who_asks() {
+    let (tls, pem) = tls();
+    let store = Fake::new(Some(Arc::clone(&tls)), |_| Say { status: "200 OK", headers: Vec::new(), body: BLOB.to_vec() });
+    let place = format!("Location: https://{}/bucket/blob?signature=x", store.host);
+    let fake = with_blobs_elsewhere(&tls, move || Say::status("307 Temporary Redirect").with(&place));
+    let folder = certs(&fake.host, &pem);
+    let config = configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await.unwrap();
+    assert_eq!((config.user.as_str(), config.platform.to_string().as_str()), ("app", "linux/amd64"));
+    let heads = store.heads();
+    assert_eq!(heads.len(), 1);
+    assert!(heads[0].starts_with("GET /bucket/blob?signature=x HTTP/1.1\r\n"), "{}", heads[0]);
+    assert!(!heads[0].to_ascii_lowercase().contains("authorization"), "{}", heads[0]);
+}
+
+#[tokio::test]
+async fn a_blob_is_not_followed_everywhere_and_other_bytes_are_refused() {
+    let (tls, pem) = tls();
+    let plain = Fake::new(None, |_| Say { status: "200 OK", headers: Vec::new(), body: BLOB.to_vec() });
+    let evil = Fake::new(Some(Arc::clone(&tls)), |_| Say { status: "200 OK", headers: Vec::new(), body: b"{}".to_vec() });
+    let redirect = |place: String| Say::status("302 Found").with(&format!("Location: {place}"));
+    let elsewhere = |found: &Result<ImageConfig, RegistryError>| matches!(found, Err(RegistryError::Elsewhere { .. }));
+    for (say, is_elsewhere) in [
+        (redirect(format!("http://{}/blob", plain.host)), true),
+        (redirect(format!("https://me:pass@{}/blob", evil.host)), true),
+        (redirect("ftp://x/".to_owned()), true),
+        (Say::status("307 Temporary Redirect"), true),
+        (redirect(format!("https://{}/blob", evil.host)), false),
+        (Say { status: "200 OK", headers: Vec::new(), body: b"{}".to_vec() }, false),
+        (Say { status: "200 OK", headers: Vec::new(), body: vec![b' '; 5 << 20] }, false),
+        (Say::status("404 Not Found"), false),
+    ] {
+        let told = format!("{} {:?}", say.status, say.headers);
+        let fake = with_blobs_elsewhere(&tls, move || say.clone());
+        let folder = certs(&fake.host, &pem);
+        let found = configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await;
+        assert!(found.is_err() && elsewhere(&found) == is_elsewhere, "{told}: {found:?}");
+        // Neither password nor what opens a place is repeated.
+        assert!(!found.unwrap_err().to_string().contains("pass@"), "{told}");
+    }
+    assert_eq!(plain.heads(), [""; 0]);
+    // One that sends on and on.
+    let (own, seen) = (std::sync::OnceLock::new(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let own: Arc<std::sync::OnceLock<String>> = Arc::new(own);
+    let (named, count) = (Arc::clone(&own), Arc::clone(&seen));
+    let loops = Fake::new(Some(Arc::clone(&tls)), move |_| {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Say::status("302 Found").with(&format!("Location: https://{}/again", named.get().unwrap()))
+    });
+    own.set(loops.host.clone()).unwrap();
+    let place = format!("Location: https://{}/", loops.host);
+    let fake = with_blobs_elsewhere(&tls, move || Say::status("302 Found").with(&place));
+    let folder = certs(&fake.host, &pem);
+    let found = configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await;
+    assert!(elsewhere(&found), "{found:?}");
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 3);
 }

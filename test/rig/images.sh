@@ -12,14 +12,19 @@ image_tree() {
 }
 
 # image_archive REFERENCE TEXT [ARCHITECTURE]: the same as `docker save` writes it; without a name where REFERENCE is empty
+#
+#   IMAGE_CONFIG='"User": "1000"'          further members of its configuration, as JSON
+#   IMAGE_CREATED=2026-01-02T03:04:05Z     when it says it was created; 1970
+#   IMAGE_HISTORY='RUN x'                  what it says made its layer
 image_archive() {
     local dir architecture=${3:-$(dpkg --print-architecture)}
     dir=$(mktemp -d)
     image_tree "$dir/tree" "$2"
     tar -C "$dir/tree" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$dir/layer.tar" .
     cat > "$dir/config.json" << END
-{"architecture": "$architecture", "os": "linux", "created": "1970-01-01T00:00:00Z",
- "config": {"Cmd": ["/bin/cat", "/id"]}, "history": [{"created": "1970-01-01T00:00:00Z"}],
+{"architecture": "$architecture", "os": "linux", "created": "${IMAGE_CREATED:-1970-01-01T00:00:00Z}",
+ "config": {"Cmd": ["/bin/cat", "/id"]${IMAGE_CONFIG:+, $IMAGE_CONFIG}},
+ "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "${IMAGE_HISTORY:-}"}],
  "rootfs": {"type": "layers", "diff_ids": ["sha256:$(sha256sum "$dir/layer.tar" | cut -d' ' -f1)"]}}
 END
     printf '[{"Config": "config.json", "RepoTags": [%s], "Layers": ["layer.tar"]}]\n' "${1:+\"$1\"}" > "$dir/manifest.json"

@@ -4,6 +4,7 @@
 signer_missing='signer-missing'
 user_forbidden='user-forbidden'
 rego_denied='rego-denied'
+image_rule='image-rule'
 policy_folder=/etc/docker/img-authz
 policy_program=$RIG_TOOLS/../../plugin/rootfs/img-authz
 
@@ -180,6 +181,103 @@ test_a_faulty_policy_file_leaves_the_last_good_one_in_force() {
     pulled $tool
     refused "$registry_not_allowed" docker pull registry.test:5000/plain:1.0
     rm -f $policy_folder/notary-ca.crt $policy_folder/other-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}
+
+# ruled RULES: one Notary for everything, these rules about images, and a scope without any
+ruled() {
+    cat << END
+version = 1
+
+[verifiers.notary]
+type = "notary"
+server = "https://notary.test:4443"
+root_ca = "notary-ca.crt"
+freshness = 0
+
+[rules]
+$1
+
+[[scope]]
+match = "registry.test:5000/**"
+require = "notary"
+
+[[scope]]
+match = "registry.test:5000/lax/**"
+require = "notary"
+[scope.rules]
+user-root = "off"
+END
+}
+
+gate_tests+=(test_rules_about_images_hold_at_pull_create_and_start)
+test_rules_about_images_hold_at_pull_create_and_start() {
+    local ruled=registry.test:5000/ruled fresh user='"User": "1000"' check='"Healthcheck": {"Test": ["CMD", "/bin/true"]}' name output
+    local before rules='user-root = "deny"
+healthcheck = "deny"
+secrets = "deny"
+max-age = { days = 30 }
+tag-latest = "deny"
+exposed-ports = "deny"'
+    local -A rule=([root]=user-root [sick]=healthcheck [leaky]=secrets [told]=secrets [old]=max-age [ageless]=max-age [latest]=tag-latest)
+    fresh=$(date -u +%FT%TZ)
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    IMAGE_CREATED=$fresh IMAGE_CONFIG="$user, $check" publish $ruled:good "it keeps all rules" > /dev/null
+    IMAGE_CREATED=$fresh IMAGE_CONFIG="$check" publish $ruled:root "as root" > /dev/null
+    IMAGE_CREATED=$fresh IMAGE_CONFIG="$user, \"Healthcheck\": {\"Test\": [\"NONE\"]}" publish $ruled:sick "no check" > /dev/null
+    IMAGE_CREATED=$fresh IMAGE_CONFIG="$user, $check, \"Env\": [\"DB_PASSWORD=hunter2\"]" publish $ruled:leaky "a password" > /dev/null
+    IMAGE_CREATED=$fresh IMAGE_CONFIG="$user, $check" IMAGE_HISTORY='RUN API_TOKEN=hunter2 make' publish $ruled:told "a token" > /dev/null
+    IMAGE_CREATED=2024-01-02T03:04:05Z IMAGE_CONFIG="$user, $check" publish $ruled:old "old" > /dev/null
+    IMAGE_CONFIG="$user, $check" publish $ruled:ageless "of 1970" > /dev/null
+    IMAGE_CREATED=$fresh IMAGE_CONFIG="$user, $check" publish $ruled:latest "the latest" > /dev/null
+    # The deliberately bad one of the course.
+    IMAGE_CREATED=$fresh IMAGE_CONFIG='"Env": ["PASSWORD=hunter2"], "ExposedPorts": {"22/tcp": {}}' \
+        publish registry.test:5000/bad:latest "all that is wrong" > /dev/null
+    for name in good "${!rule[@]}"; do sign_with_notary $ruled:"$name"; done
+    sign_with_notary registry.test:5000/bad:latest
+    # Made while there are no rules: at their start there are.
+    ruled '' | policy
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    for name in good "${!rule[@]}"; do
+        assertTrue "without rules: $name" "docker create --name ruled-$name --network none $ruled:$name"
+    done
+    ruled "$rules" | policy
+    wait_until 5 in_policy 'exposed-ports'
+    assertTrue "the rules are in force: $(gate_says policy show)" $?
+    for name in "${!rule[@]}"; do
+        refused $image_rule docker pull $ruled:"$name"
+        assertContains "which rule refuses a pull of $name" "$denial" "rule ${rule[$name]} (scope \`registry.test:5000\`, policy.toml:"
+        refused $image_rule run $ruled:"$name"
+        assertContains "which refuses a create of $name" "$denial" "rule ${rule[$name]} "
+        refused $image_rule docker start ruled-"$name"
+        assertContains "which refuses a start of $name" "$denial" "rule ${rule[$name]} "
+        assertNotContains "no secret is shown" "$denial" hunter
+    done
+    pulled $ruled:good
+    prints "it keeps all rules" run $ruled:good
+    assertTrue "a start" "docker start ruled-good"
+    refused $image_rule docker pull registry.test:5000/bad:latest
+    assertContains "all its findings" "$denial" 'rule tag-latest '
+    assertContains "all its findings" "$denial" '; also user-root, healthcheck, secrets, exposed-ports; '
+    output=$(gate_says check registry.test:5000/bad:latest --action pull)
+    assertEquals "each finding: $output" 5 "$(grep -c 'rule (deny, .*policy.toml:[0-9]*) ' <<< "$output")"
+    # A name elsewhere gets nobody the rules there.
+    docker tag $ruled:root registry.test:5000/lax/root:1.0
+    refused "$no_trust_data" run registry.test:5000/lax/root:1.0
+    refused $image_rule run "$(docker image inspect -f '{{.Id}}' $ruled:root)"
+    # What only warns.
+    ruled 'user-root = "warn"' | policy
+    wait_until 5 in_policy 'user-root = "warn"'
+    before=$(audit_lines)
+    prints "as root" run $ruled:root
+    recorded "$before" '"event":"ALLOWED"' '"rules":["user-root"]' '"warnings":["user-root: USER is not set, which is root"]'
+    assertTrue "what warns is on record" $?
+    for name in good "${!rule[@]}"; do docker rm -f ruled-"$name" > /dev/null; done
+    docker rmi -f registry.test:5000/lax/root:1.0 > /dev/null
+    rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed

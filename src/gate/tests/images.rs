@@ -91,6 +91,29 @@ async fn what_is_here_is_judged_by_its_configuration_at_create_and_start() {
     assert_eq!(house.says(&start("good")).await, "image-config-unknown");
 }
 
+/// The course's deliberately bad image: all that is wrong with it fits into the one line.
+#[tokio::test]
+async fn a_refusal_names_every_rule_that_refuses() {
+    let house = house("extends = \"cis-l2\"\nmax-age = \"off\"", None);
+    let bad = ImageConfig { env: vec!["PASSWORD=hunter2".into()], ports: vec!["22/tcp".into()], ..app("") };
+    house.engine.put_image(held("root", bad));
+    assert_eq!(
+        message(&house, &create("r.example/root:1")).await,
+        "image-rule: rule user-root (scope `strict`, policy.toml:10) refuses `r.example/root:1`: USER is not set, which is root; also healthcheck, secrets, exposed-ports; have its publisher build it with a USER other than root"
+    );
+    let Verdict::Deny(reason) = house.gate.judge(&create("r.example/root:1")).await.verdict else { panic!() };
+    let found: Vec<String> = reason.findings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "user-root: USER is not set, which is root",
+            "healthcheck: it has no HEALTHCHECK",
+            "secrets: ENV `PASSWORD` looks like a secret",
+            "exposed-ports: it exposes port 22"
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_name_in_another_scope_gets_nobody_its_rules() {
     let house = house("user-root = \"deny\"", None);
@@ -261,6 +284,42 @@ async fn another_platform_than_the_engine_shows_is_not_known() {
     {
         assert_eq!(says(query).await, "image-config-unknown", "{query}");
     }
+    // Nor of a container that runs on another.
+    for (platform, says) in [("linux/amd64", "allow"), ("linux/arm64", "image-config-unknown")] {
+        let platform = Some(platform.parse().unwrap());
+        house.engine.put_container(Container { platform, ..container('a', "good", Some(digest("good manifest"))) });
+        assert_eq!(house.says(&start("good")).await, says);
+    }
+}
+
+/// Engines show no annotations: the registry is asked for the manifest that is vouched for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_base_that_a_manifest_names_counts_at_create_too() {
+    let registry = Arc::new(registry::Fake::new());
+    let repository: Repository = "r.example/good".parse().unwrap();
+    let annotated = |base: &str| {
+        let blob = registry.push_blob(&repository, &config("app"));
+        let text = String::from_utf8(manifest(blob)).unwrap();
+        let annotations = format!(r#""annotations":{{"org.opencontainers.image.base.name":"{base}"}},"layers""#);
+        registry.push(&repository, None, text.replace("\"layers\"", &annotations).as_bytes()).unwrap()
+    };
+    let rules = "base-image = { allow = [\"r.example/base/*\"] }";
+    for (base, says) in [("r.example/base/debian:12", "allow"), ("r.example/other:1", "image-rule")] {
+        let digest = annotated(base);
+        let house = house(rules, None);
+        let notary = Arc::new(Notary::default().with("r.example/good:1", digest));
+        house.gate.replace(Rules::Good { policy: ruled(rules), verifiers: vec![notary], registry: Some(registry.clone()) });
+        house.engine.put_image(Image { repo_digests: vec![(repository.clone(), digest)], ..held("good", app("app")) });
+        for intent in [create("r.example/good:1"), start("good"), pull("r.example/good:1")] {
+            assert_eq!(house.says(&intent).await, says, "{base} {intent:?}");
+        }
+    }
+    // Without the registry only what the image itself says counts.
+    let house = house(rules, None);
+    assert_eq!(house.says(&create("r.example/good:1")).await, "image-config-unknown");
+    let labels = [("org.opencontainers.image.base.name".to_owned(), "r.example/base/debian:12".to_owned())].into();
+    house.engine.put_image(held("good", ImageConfig { labels, ..app("app") }));
+    assert_eq!(house.says(&create("r.example/good:1")).await, "allow");
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ pub(super) fn container(id: char, name: &str, image: Option<Digest>) -> Containe
         name: name.to_owned(),
         image,
         manifest: None,
+        platform: None,
         image_ref: String::new(),
         mounts: Vec::new(),
         running: false,

@@ -37,6 +37,7 @@ fn house(mode: Mode) -> House {
         name: "web".to_owned(),
         image: None,
         manifest: None,
+        platform: None,
         image_ref: String::new(),
         mounts: Vec::new(),
         running: false,

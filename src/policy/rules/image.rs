@@ -283,19 +283,19 @@ impl Check {
     }
 
     /// What of an image it looks at.
-    const fn looks(&self) -> Looks {
-        let config = Looks { config: true, history: false };
+    fn looks(&self) -> Looks {
+        let config = Looks { config: true, ..Looks::default() };
         match self {
             Self::TagLatest | Self::TagMissing | Self::TagPattern(_) | Self::MaxAge(MaxAge { of: AgeOf::Signature, .. }) => {
-                Looks { config: false, history: false }
+                Looks::default()
             }
-            Self::Secrets(_) => Looks { config: true, history: true },
+            Self::Secrets(_) => Looks { history: true, ..config },
+            Self::BaseImage(base) => Looks { annotations: !base.allow.is_empty(), ..config },
             Self::MaxAge(_)
             | Self::UserRoot
             | Self::Healthcheck
             | Self::ExposedPorts(_)
             | Self::RequiredLabels(_)
-            | Self::BaseImage(_)
             | Self::MaxSize(_)
             | Self::Platform(_) => config,
         }
@@ -309,6 +309,8 @@ pub struct Looks {
     pub config: bool,
     /// And that configuration's history.
     pub history: bool,
+    /// And the annotations of its manifest.
+    pub annotations: bool,
 }
 
 /// A rule in force.
@@ -404,7 +406,11 @@ impl ImageRules {
     /// What has to be known of an image.
     #[must_use]
     pub fn looks(&self) -> Looks {
-        let both = |one: Looks, other: Looks| Looks { config: one.config || other.config, history: one.history || other.history };
+        let both = |one: Looks, other: Looks| Looks {
+            config: one.config || other.config,
+            history: one.history || other.history,
+            annotations: one.annotations || other.annotations,
+        };
         self.0.values().map(|rule| rule.check.looks()).fold(Looks::default(), both)
     }
 

@@ -93,6 +93,7 @@ fn put(engine: &Fake, name: &str, content: &Content) {
         name: name.to_owned(),
         image: Some(id),
         manifest: None,
+        platform: None,
         image_ref: String::new(),
         mounts: Vec::new(),
         running: false,

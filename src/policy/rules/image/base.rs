@@ -61,7 +61,10 @@ impl BaseImage {
         if self.allow.is_empty() {
             return broken("it does not begin with the layers of an approved base image");
         }
-        let Some((name, digest)) = said(config) else { return broken("it does not say which base image it is built on") };
+        let Some((name, digest)) = said(config) else {
+            let why = "it does not say which base image it is built on";
+            return if config.annotations.is_some() { broken(why) } else { Err(Broken::Unknown) };
+        };
         let Ok(reference) = name.parse::<Reference>() else {
             return broken(format!("it says its base image is `{}`, which is not a reference", clean(name)));
         };
