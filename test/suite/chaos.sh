@@ -94,7 +94,8 @@ serve() {
         NOTARY_ROOT_CA="$(< "$RIG/pki/ca.crt")" FRESHNESS=0 ALLOWLIST=off DOCKER_HOST="unix://$chaos/engine.sock" \
         STATE_DIR="$chaos_state" "$@" "${chaos_program:-$chaos_gate}" serve --socket "$chaos_socket"
     wait_until 10 curl -sf --unix-socket "$chaos_socket" -X POST http://gate/Plugin.Activate > /dev/null
-    assertTrue "the gate listens: $(tail -n 5 "$chaos_log")" $?
+    local listens=$?
+    assertTrue "the gate listens: $(tail -n 5 "$chaos_log")" $listens
 }
 
 gate_pid() { cat "$RIG/pid/chaos"; }
@@ -413,7 +414,7 @@ test_fault_audit_log_deleted() {
 # The managed plugin, which containerd's shim and dockerd start again.
 chaos_tests+=(test_fault_gate_killed)
 test_fault_gate_killed() {
-    local round
+    local round is_there
     prepare_chaos
     for round in 1 2 3; do
         kill -KILL "$(plugin_pid)"
@@ -421,7 +422,8 @@ test_fault_gate_killed() {
         assertEquals "what nobody approved is refused" "" "$(< "$SHUNIT_TMPDIR/attacks")"
         never_started
         wait_until "$(fault_seconds gate-killed)" docker ps > /dev/null 2>&1
-        assertTrue "round $round: it is there again within $(fault_seconds gate-killed) s" $?
+        is_there=$?
+        assertTrue "round $round: it is there again within $(fault_seconds gate-killed) s" $is_there
     done
     faulted gate-killed
 }
