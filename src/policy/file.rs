@@ -5,6 +5,7 @@ mod scopes;
 mod table;
 mod users;
 mod verifiers;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,8 @@ use toml::de::DeTable;
 
 use self::rules::HostRules;
 use self::table::{Section, Source, Value};
+pub(super) use self::verifiers::lines as verifier_lines;
+pub(super) use self::write::{list, quoted};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
 use super::resolved::{RegoSettings, Resolved, VerifierSettings, plugin};

@@ -1,18 +1,13 @@
 //! A policy as the text of a policy file: what variables mean, so that a file can begin there.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use super::resolved::{FRESHNESS, Given, NotarySettings, Resolved, STALE_LIMIT, VerifierSettings};
+use super::file::{list, quoted, verifier_lines};
+use super::resolved::Resolved;
 use super::rules::image::{AgeOf, Check, ImageRule};
 use super::scope::Requirement;
 use super::{BuildRule, Mode, Posture};
 use crate::image::Digest;
-use crate::trust::notary::{OnOutage, Source};
-
-/// The file in which a text stands that a variable holds.
-const ROOT_CA: &str = "notary-ca.crt";
-const PINS: &str = "pins.json";
 
 impl Resolved {
     /// A policy file that means the same. What variables hold as a text, and the file names as a file, is named in a comment.
@@ -37,13 +32,8 @@ impl Resolved {
         }
         for (name, settings) in &self.verifiers {
             let _ = write!(out, "\n[verifiers.{name}]\n");
-            match settings {
-                VerifierSettings::Notary(settings) => notary(&mut out, settings),
-                VerifierSettings::Allowlist(path) => {
-                    line(&mut out, "type", "\"allowlist\"");
-                    line(&mut out, "file", &quoted(&path.display().to_string()));
-                }
-                VerifierSettings::Registry => line(&mut out, "type", "\"registry\""),
+            for (key, value) in verifier_lines(settings) {
+                line(&mut out, key, &value);
             }
         }
         for scope in &policy.scopes {
@@ -67,42 +57,19 @@ impl Resolved {
     }
 }
 
-fn notary(out: &mut String, settings: &NotarySettings) {
-    line(out, "type", "\"notary\"");
-    let server = match &settings.source {
-        Source::Server(server) => server.as_str(),
-        Source::Import => "import",
+fn line(out: &mut String, key: &str, value: &str) {
+    let _ = writeln!(out, "{key} = {value}");
+}
+
+fn requirement(require: &Requirement) -> String {
+    let of = |word: &str, parts: &[Requirement]| match parts {
+        [one] => requirement(one),
+        parts => format!("{{ {word} = [{}] }}", parts.iter().map(requirement).collect::<Vec<_>>().join(", ")),
     };
-    line(out, "server", &quoted(server));
-    let mut given = |key, given: &Option<Given>, file, variable| match given {
-        Some(Given::Text(_)) => line(out, key, &format!("{}   # write the text of {variable} to this file", quoted(file))),
-        Some(Given::File(path)) => line(out, key, &quoted(&path.display().to_string())),
-        None => {}
-    };
-    given("root_ca", &settings.root_ca, ROOT_CA, "NOTARY_ROOT_CA");
-    given("pins", &settings.pins, PINS, "NOTARY_PINS");
-    let rules: Vec<(String, Vec<&str>)> = settings.signers.rules().collect();
-    let names = |names: &[&str]| list(names.iter().map(|name| (*name).to_owned()));
-    match rules.as_slice() {
-        [] => {}
-        [(everywhere, signers)] if everywhere == "*" => line(out, "signers", &names(signers)),
-        rules => {
-            let rules: Vec<String> = rules.iter().map(|(key, signers)| format!("{} = {}", quoted(key), names(signers))).collect();
-            line(out, "signers", &format!("{{ {} }}", rules.join(", ")));
-        }
-    }
-    if settings.freshness != Duration::from_secs(FRESHNESS) {
-        line(out, "freshness", &settings.freshness.as_secs().to_string());
-    }
-    if settings.on_outage == OnOutage::Deny {
-        line(out, "on_outage", "\"deny\"");
-    }
-    let default = match settings.source {
-        Source::Server(_) => Duration::from_hours(STALE_LIMIT),
-        Source::Import => Duration::MAX,
-    };
-    if settings.stale_limit != default {
-        line(out, "stale_limit", &(settings.stale_limit.as_secs() / 3600).to_string());
+    match require {
+        Requirement::One(name) => quoted(name.as_str()),
+        Requirement::All(parts) => of("all", parts),
+        Requirement::Any(parts) => of("any", parts),
     }
 }
 
@@ -150,42 +117,6 @@ fn image_rule(rule: &ImageRule) -> String {
 fn table<'t>(entries: impl Iterator<Item = (&'t String, String)>) -> String {
     let entries: Vec<String> = entries.map(|(name, value)| format!("{} = {value}", quoted(name))).collect();
     format!("{{ {} }}", entries.join(", "))
-}
-
-fn line(out: &mut String, key: &str, value: &str) {
-    let _ = writeln!(out, "{key} = {value}");
-}
-
-fn list(texts: impl Iterator<Item = String>) -> String {
-    format!("[{}]", texts.map(|text| quoted(&text)).collect::<Vec<_>>().join(", "))
-}
-
-fn requirement(require: &Requirement) -> String {
-    let of = |word: &str, parts: &[Requirement]| match parts {
-        [one] => requirement(one),
-        parts => format!("{{ {word} = [{}] }}", parts.iter().map(requirement).collect::<Vec<_>>().join(", ")),
-    };
-    match require {
-        Requirement::One(name) => quoted(name.as_str()),
-        Requirement::All(parts) => of("all", parts),
-        Requirement::Any(parts) => of("any", parts),
-    }
-}
-
-/// A basic string of TOML. Control characters are escaped as TOML has them.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            letter if letter.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(letter));
-            }
-            letter => out.push(letter),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::table::{Section, Value};
+use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
     FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings, notary_source,
@@ -12,6 +13,9 @@ use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
 use crate::trust::tuf::RoleName;
 
+/// The file in which a text stands that a variable holds.
+const ROOT_CA: &str = "notary-ca.crt";
+const PINS: &str = "pins.json";
 /// Most signers that must agree. Each is looked at in every decision.
 const SIGNERS: usize = 16;
 
@@ -117,4 +121,61 @@ fn by_repository(value: &Value<'_>) -> RequiredSigners {
         }
         RequiredSigners::default()
     })
+}
+
+/// The keys of a verifier, and what stands behind them, as [`read`] reads them. What a variable holds as a text, and the file names as a
+/// file, is named in a comment.
+pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str, String)> {
+    match settings {
+        VerifierSettings::Notary(settings) => notary_lines(settings),
+        VerifierSettings::Allowlist(path) => {
+            vec![("type", quoted("allowlist")), ("file", quoted(&path.display().to_string()))]
+        }
+        VerifierSettings::Registry => vec![("type", quoted("registry"))],
+    }
+}
+
+fn notary_lines(settings: &NotarySettings) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    let mut line = |key, value: String| out.push((key, value));
+    line("type", quoted("notary"));
+    let server = match &settings.source {
+        Source::Server(server) => server.as_str(),
+        Source::Import => "import",
+    };
+    line("server", quoted(server));
+    let given = |given: &Given, file, variable| match given {
+        Given::Text(_) => format!("{}   # write the text of {variable} to this file", quoted(file)),
+        Given::File(path) => quoted(&path.display().to_string()),
+    };
+    if let Some(root_ca) = &settings.root_ca {
+        line("root_ca", given(root_ca, ROOT_CA, "NOTARY_ROOT_CA"));
+    }
+    if let Some(pins) = &settings.pins {
+        line("pins", given(pins, PINS, "NOTARY_PINS"));
+    }
+    let rules: Vec<(String, Vec<&str>)> = settings.signers.rules().collect();
+    let names = |names: &[&str]| list(names.iter().map(|name| (*name).to_owned()));
+    match rules.as_slice() {
+        [] => {}
+        [(everywhere, signers)] if everywhere == "*" => line("signers", names(signers)),
+        rules => {
+            let rules: Vec<String> = rules.iter().map(|(key, signers)| format!("{} = {}", quoted(key), names(signers))).collect();
+            line("signers", format!("{{ {} }}", rules.join(", ")));
+        }
+    }
+    if settings.freshness != Duration::from_secs(FRESHNESS) {
+        line("freshness", settings.freshness.as_secs().to_string());
+    }
+    if settings.on_outage == OnOutage::Deny {
+        line("on_outage", quoted("deny"));
+    }
+    let default = match settings.source {
+        Source::Server(_) => Duration::from_hours(STALE_LIMIT),
+        Source::Import => Duration::MAX,
+    };
+    if settings.stale_limit != default {
+        line("stale_limit", (settings.stale_limit.as_secs() / 3600).to_string());
+    }
+    out
 }
