@@ -420,7 +420,7 @@ impl<'de> Deserialize<'de> for Image {
                 env: json.config.env,
                 labels: json.config.labels,
                 ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
-                healthcheck: ImageConfig::is_healthcheck(&json.config.healthcheck.test),
+                healthcheck: json.config.healthcheck.test,
                 size: json.size.and_then(|size| u64::try_from(size).ok()),
                 history: None,
                 annotations: None,

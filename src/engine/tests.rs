@@ -149,7 +149,7 @@ async fn an_image_is_read_and_its_unreadable_names_are_left_out() {
     assert_eq!(image.config.platform.to_string(), "linux/amd64");
     assert_eq!(image.config.layers.len(), 1);
     assert_eq!(image.config.created, Some("2026-11-22T02:09:14.436414855Z".parse().unwrap()));
-    assert_eq!((image.config.user.as_str(), image.config.healthcheck), ("1000", false));
+    assert_eq!((image.config.user.as_str(), image.config.has_healthcheck()), ("1000", false));
     assert_eq!(image.config.ports, ["80/tcp"]);
 }
 

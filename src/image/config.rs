@@ -78,8 +78,8 @@ pub struct ImageConfig {
     pub labels: BTreeMap<String, String>,
     /// `EXPOSE`, as `80/tcp`.
     pub ports: Vec<String>,
-    /// Whether it has a `HEALTHCHECK` that engines carry out.
-    pub healthcheck: bool,
+    /// `HEALTHCHECK`, as `["CMD", …]`; `["NONE"]` switches a base's off, empty says nothing.
+    pub healthcheck: Vec<String>,
     /// What made its layers, bottom first; may hold secrets. `None` where nobody looked.
     pub history: Option<Vec<String>>,
     /// Annotations of its manifest; `None` where nobody looked.
@@ -94,10 +94,26 @@ impl ImageConfig {
         self.env.iter().map(|variable| variable.split_once('=').map_or(variable.as_str(), |(name, _)| name))
     }
 
-    /// Whether engines carry out a health check with this `Test`. None, `["NONE"]` and kinds that they do not know are none.
+    /// Whether it has a health check that engines carry out. Kinds that they do not know are none.
     #[must_use]
-    pub fn is_healthcheck(test: &[String]) -> bool {
-        matches!(test, [kind, first, ..] if matches!(kind.as_str(), "CMD" | "CMD-SHELL") && !first.trim().is_empty())
+    pub fn has_healthcheck(&self) -> bool {
+        let is_known = |kind: &str| matches!(kind, "CMD" | "CMD-SHELL");
+        matches!(self.healthcheck.as_slice(), [kind, first, ..] if is_known(kind) && !first.trim().is_empty())
+    }
+
+    /// How it runs, with Docker's names, for rules that others have written. It holds what may be secrets.
+    #[must_use]
+    pub fn with_dockers_names(&self) -> serde_json::Map<String, serde_json::Value> {
+        let ports = self.ports.iter().map(|port| (port.clone(), serde_json::json!({})));
+        let mut members = serde_json::Map::new();
+        members.insert("User".to_owned(), self.user.as_str().into());
+        members.insert("Env".to_owned(), self.env.clone().into());
+        members.insert("Labels".to_owned(), serde_json::json!(self.labels));
+        members.insert("ExposedPorts".to_owned(), serde_json::Value::Object(ports.collect()));
+        if self.has_healthcheck() {
+            members.insert("Healthcheck".to_owned(), serde_json::json!({ "Test": self.healthcheck }));
+        }
+        members
     }
 }
 
@@ -137,7 +153,13 @@ mod tests {
 
     #[test]
     fn a_health_check_is_one_that_engines_carry_out() {
-        let is = |test: &[&str]| ImageConfig::is_healthcheck(&test.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let of = |test: &[&str]| ImageConfig {
+            healthcheck: test.iter().map(|text| (*text).to_owned()).collect(),
+            ..ImageConfig::default()
+        };
+        let is = |test: &[&str]| of(test).has_healthcheck();
+        assert_eq!(of(&["CMD", "x"]).with_dockers_names()["Healthcheck"]["Test"][1], "x");
+        assert!(!of(&["NONE"]).with_dockers_names().contains_key("Healthcheck"));
         assert!(is(&["CMD", "true"]) && is(&["CMD-SHELL", "true || exit 1"]));
         assert!(
             !is(&[]) && !is(&["NONE"]) && !is(&["CMD"]) && !is(&["CMD-SHELL", " "]) && !is(&["cmd", "true"]) && !is(&["x", "y"])

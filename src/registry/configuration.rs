@@ -107,7 +107,7 @@ fn read(body: &[u8]) -> Result<ImageConfig, String> {
             Some(Value::Null) | None => Vec::new(),
             Some(_) => return Err("its ports are not an object".to_owned()),
         },
-        healthcheck: ImageConfig::is_healthcheck(&check.map(|check| texts(check, "test")).transpose()?.unwrap_or_default()),
+        healthcheck: check.map(|check| texts(check, "test")).transpose()?.unwrap_or_default(),
         history: Some(history(&members)?),
         annotations: None,
         size: None,
@@ -161,11 +161,11 @@ mod tests {
             "history":[{"created_by":"COPY x"},{"empty_layer":true}]}"#;
         let config = read(body).unwrap();
         assert_eq!((config.user.as_str(), config.platform.to_string().as_str()), ("app", "linux/arm64/v8"));
-        assert_eq!((config.env.len(), config.ports.len(), config.layers.len(), config.healthcheck), (1, 1, 1, true));
+        assert_eq!((config.env.len(), config.ports.len(), config.layers.len(), config.has_healthcheck()), (1, 1, 1, true));
         assert_eq!(config.history, Some(vec!["COPY x".to_owned(), String::new()]));
         assert!(config.created.is_some() && config.labels["a"] == "b");
         let bare = read(b"{}").unwrap();
-        assert_eq!((bare.created, bare.user.as_str(), bare.healthcheck), (None, "", false));
+        assert_eq!((bare.created, bare.user.as_str(), bare.has_healthcheck()), (None, "", false));
         assert_eq!(read(br#"{"created":"0001-01-01T00:00:00Z"}"#).unwrap().created, None);
     }
 

@@ -263,6 +263,25 @@ async fn a_registry_that_cannot_tell_lets_nothing_in_that_a_rule_needs_it_for() 
     assert_eq!(registry.calls().len(), calls);
 }
 
+/// Where the registry's word is enough nobody says which digest a tag is: it is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_nobody_signs_is_judged_by_what_the_registry_has_under_it() {
+    let text = "version = 1\n[verifiers.held]\ntype = \"registry\"\n[rules]\nuser-root = \"deny\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"held\"\n";
+    let read = PolicyFile(vec![("/etc/x/policy.toml".into(), text.into())]).read(Policy::closed(Posture::Images));
+    let registry = Arc::new(registry::Fake::new());
+    for (name, user) in [("good", "app"), ("root", "0")] {
+        let repository: Repository = format!("r.example/{name}").parse().unwrap();
+        let blob = registry.push_blob(&repository, &config(user));
+        registry.push(&repository, Some(&"1".parse().unwrap()), &manifest(blob)).unwrap();
+    }
+    let house = house("user-root = \"deny\"", None);
+    let rules = Rules::Good { policy: read.resolved.unwrap().policy, verifiers: Vec::new(), registry: Some(registry) };
+    house.gate.replace(rules);
+    for (reference, says) in [("good:1", "allow"), ("root:1", "image-rule"), ("good:2", "image-config-unknown")] {
+        assert_eq!(house.says(&pull(&format!("r.example/{reference}"))).await, says, "{reference}");
+    }
+}
+
 /// In the containerd store an id is that of an index: the engine shows the image for its own platform, and runs the one asked for.
 #[tokio::test]
 async fn another_platform_than_the_engine_shows_is_not_known() {

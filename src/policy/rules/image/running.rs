@@ -18,5 +18,5 @@ pub(super) fn user(image: &Subject<'_>) -> Result<(), Broken> {
 }
 
 pub(super) fn healthcheck(image: &Subject<'_>) -> Result<(), Broken> {
-    if image.config()?.healthcheck { Ok(()) } else { broken("it has no HEALTHCHECK") }
+    if image.config()?.has_healthcheck() { Ok(()) } else { broken("it has no HEALTHCHECK") }
 }

@@ -20,7 +20,7 @@ fn good() -> ImageConfig {
         env: vec!["PATH=/bin".into(), "PASSWORD_FILE=/run/secrets/db".into(), "TOKEN=".into()],
         labels: BTreeMap::from([("team".into(), "red".into())]),
         ports: vec!["8080/tcp".into()],
-        healthcheck: true,
+        healthcheck: vec!["CMD".into(), "true".into()],
         history: Some(vec!["COPY app /app".into()]),
         annotations: None,
         size: Some(100_000_000),
@@ -77,7 +77,7 @@ fn root_is_refused_in_every_spelling_and_another_user_is_not() {
 fn a_health_check_must_be_there() {
     let check = default(ImageRuleId::Healthcheck);
     assert_eq!(says(&check, |_| ()), Ok(()));
-    assert!(is_broken(&says(&check, |config| config.healthcheck = false)));
+    assert!(is_broken(&says(&check, |config| config.healthcheck = vec!["NONE".into()])));
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_deliberately_bad_image_yields_exactly_its_findings() {
     }
     let bad = ImageConfig {
         user: String::new(),
-        healthcheck: false,
+        healthcheck: Vec::new(),
         env: vec!["PATH=/bin".into(), "PASSWORD=hunter2".into()],
         ports: vec!["22/tcp".into()],
         ..good()
