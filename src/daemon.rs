@@ -278,6 +278,7 @@ mod tests {
                 manifest: None,
                 platform: None,
                 image_ref: String::new(),
+                runs_as: crate::image::RunsAs::default(),
                 mounts: Vec::new(),
                 running: false,
                 started_at: None,

@@ -7,7 +7,7 @@ mod digest;
 mod name;
 mod reference;
 
-pub use config::{ImageConfig, Platform, PlatformError};
+pub use config::{ImageConfig, Platform, PlatformError, RunsAs};
 pub use digest::{Digest, DigestError};
 pub use name::ImageName;
 pub use reference::{Host, HostError, Reference, ReferenceError, Repository, Tag};

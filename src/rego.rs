@@ -185,6 +185,12 @@ impl Compiled {
         self.queries.iter().filter(move |query| query.of_images == of_images)
     }
 
+    /// Whether a rule about images reads what only an image's configuration has.
+    #[must_use]
+    pub fn reads_config(&self) -> bool {
+        self.reads_config && self.asks_of_images()
+    }
+
     /// Whether nothing has to be evaluated.
     fn passes_unasked(&self, about: &About) -> bool {
         about.call.as_deref().is_some_and(Self::is_exempt) || self.due(about).next().is_none()

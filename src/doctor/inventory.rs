@@ -167,6 +167,7 @@ mod tests {
             manifest: None,
             platform: None,
             image_ref: String::new(),
+            runs_as: crate::image::RunsAs::default(),
             mounts: Vec::new(),
             running,
             started_at: None,

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::image::{Digest, ImageConfig, Platform, Reference, Repository};
+use crate::image::{Digest, ImageConfig, Platform, Reference, Repository, RunsAs};
 
 /// An image on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Container {
     pub platform: Option<Platform>,
     /// What create was asked for (`Config.Image`). No evidence of anything.
     pub image_ref: String,
+    /// How it runs, whatever its image says.
+    pub runs_as: RunsAs,
     /// Sources of its image mounts, as they were written at create.
     pub mounts: Vec<String>,
     /// Whether it runs.
@@ -463,11 +465,16 @@ struct PlatformJson {
     variant: String,
 }
 
+/// What is kept of how a container runs.
+const RUNS_AS: [&str; 5] = ["User", "Env", "Labels", "ExposedPorts", "Healthcheck"];
+
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct ContainerConfigJson {
     #[serde(default, deserialize_with = "or_default")]
     image: String,
+    #[serde(flatten)]
+    others: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -512,6 +519,7 @@ impl<'de> Deserialize<'de> for Container {
             manifest,
             platform,
             image_ref: json.config.image,
+            runs_as: RunsAs(json.config.others.into_iter().filter(|(name, _)| RUNS_AS.contains(&name.as_str())).collect()),
             mounts: image_sources(json.host_config.mounts),
             running: json.state.running,
             started_at: time(&json.state.started_at),

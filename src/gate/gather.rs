@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::descriptions::REGISTRY_TIME;
 use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
-use crate::image::{Digest, ImageName, Platform, Reference, Repository};
+use crate::image::{Digest, ImageName, Platform, Reference, Repository, RunsAs};
 use crate::policy::{
     self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
     Reason, Request, ServiceFacts,
@@ -104,13 +104,20 @@ impl Gathering<'_> {
         }
     }
 
+    fn rego_reads_config(&self) -> bool {
+        self.policy.rego.as_ref().is_some_and(|rego| rego.reads_config())
+    }
+
     /// What the rules in Rego have said of the call, and what they say of its images. Asked last: they are told who signed.
     async fn with_rego(&self, mut facts: Facts) -> Facts {
         facts.rego.clone_from(self.said);
         let Some(rego) = self.policy.rego.as_ref().filter(|rego| rego.asks_of_images()) else { return facts };
         let call = self.request.call.map(|call| Arc::new(call.clone()));
-        for image in facts.images.iter_mut().filter(|image| image.local != Local::Absent) {
-            let known = rego_image(self.policy, image);
+        let runs_as = facts.runs_as.clone();
+        for (at, image) in facts.images.iter_mut().enumerate().filter(|(_, image)| image.local != Local::Absent) {
+            // Behind the first are image mounts.
+            let runs = at == 0;
+            let known = rego_image(self.policy, image, runs_as.as_ref().filter(|_| runs), runs);
             let about = About { call: call.clone(), manner: self.gate.manner(), image: Some(known) };
             image.rego = Some(self.gate.rego.ask(rego, about, self.deadline).await);
         }
@@ -137,6 +144,7 @@ impl Gathering<'_> {
                 asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
             facts = self.on_host(names, &origin, found.platform.as_ref().map(ToString::to_string)).await?;
         }
+        facts.runs_as = Some(found.runs_as);
         facts.container = Some(ContainerFacts::Found {
             id: found.id.to_string(),
             name: found.name,
@@ -308,7 +316,8 @@ impl Gathering<'_> {
     /// The same of an image, which rules may want to know more of.
     async fn image_by_name(&self, reference: &Reference) -> Result<Facts, Reason> {
         let image = self.by_name(reference).await?;
-        let is_ruled = self.policy.scope(&reference.repository).is_some_and(|scope| scope.rules.looks().config);
+        let rules_look = || self.policy.scope(&reference.repository).is_some_and(|scope| scope.rules.looks().config);
+        let is_ruled = self.rego_reads_config() || rules_look();
         let config = if is_ruled { self.registered(reference, &image.asked).await? } else { ConfigFacts::NotAsked };
         Ok(Facts { images: vec![ImageFacts { config, ..image }], ..Facts::default() })
     }
@@ -387,7 +396,7 @@ impl Gathering<'_> {
         platform: Option<String>,
     ) -> Result<ConfigFacts, Reason> {
         let looks = || image.repositories.iter().filter_map(|repository| Some(self.policy.scope(repository)?.rules.looks()));
-        if !looks().any(|looks| looks.config) {
+        if !self.rego_reads_config() && !looks().any(|looks| looks.config) {
             return Ok(ConfigFacts::NotAsked);
         }
         // What was found by a name is what is judged, and by an id nothing else has it.
@@ -615,7 +624,7 @@ fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
 }
 
 /// What rules about images are told of one.
-fn rego_image(policy: &Policy, image: &ImageFacts) -> rego::Image {
+fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, runs: bool) -> rego::Image {
     let vouches = || image.asked.iter().filter_map(|asked| asked.answer.as_ref().ok());
     let vouching = vouches().next().map(Vouch::repository);
     let repository = vouching.or_else(|| image.repositories.first());
@@ -657,7 +666,12 @@ fn rego_image(policy: &Policy, image: &ImageFacts) -> rego::Image {
         id,
         signatures: signed().filter_map(signature).collect(),
         scan_status: None,
-        config: None,
+        config: image.config.known().map(|known| rego::Config {
+            created: known.created.and_then(|created| i64::try_from(created.as_nanosecond()).ok()),
+            labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+            config: runs_as.cloned().unwrap_or_else(|| known.runs_as()).0,
+        }),
+        runs,
     }
 }
 

@@ -7,6 +7,16 @@ use jiff::Timestamp;
 
 use super::Digest;
 
+/// How something runs, with Docker's names: `User`, `Env`, `Labels`, `ExposedPorts`, `Healthcheck`. What may be secrets does not print.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct RunsAs(pub serde_json::Map<String, serde_json::Value>);
+
+impl fmt::Debug for RunsAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
 /// What an image runs on. A part it does not name is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Platform {
@@ -103,7 +113,7 @@ impl ImageConfig {
 
     /// How it runs, with Docker's names, for rules that others have written. It holds what may be secrets.
     #[must_use]
-    pub fn with_dockers_names(&self) -> serde_json::Map<String, serde_json::Value> {
+    pub fn runs_as(&self) -> RunsAs {
         let ports = self.ports.iter().map(|port| (port.clone(), serde_json::json!({})));
         let mut members = serde_json::Map::new();
         members.insert("User".to_owned(), self.user.as_str().into());
@@ -113,7 +123,7 @@ impl ImageConfig {
         if self.has_healthcheck() {
             members.insert("Healthcheck".to_owned(), serde_json::json!({ "Test": self.healthcheck }));
         }
-        members
+        RunsAs(members)
     }
 }
 
@@ -158,8 +168,8 @@ mod tests {
             ..ImageConfig::default()
         };
         let is = |test: &[&str]| of(test).has_healthcheck();
-        assert_eq!(of(&["CMD", "x"]).with_dockers_names()["Healthcheck"]["Test"][1], "x");
-        assert!(!of(&["NONE"]).with_dockers_names().contains_key("Healthcheck"));
+        assert_eq!(of(&["CMD", "x"]).runs_as().0["Healthcheck"]["Test"][1], "x");
+        assert!(!of(&["NONE"]).runs_as().0.contains_key("Healthcheck"));
         assert!(is(&["CMD", "true"]) && is(&["CMD-SHELL", "true || exit 1"]));
         assert!(
             !is(&[]) && !is(&["NONE"]) && !is(&["CMD"]) && !is(&["CMD-SHELL", " "]) && !is(&["cmd", "true"]) && !is(&["x", "y"])

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::image::{Digest, ImageConfig, ImageName, Reference, Repository};
+use crate::image::{Digest, ImageConfig, ImageName, Reference, Repository, RunsAs};
 use crate::rego::{Passed, Refusal};
 use crate::trust::{Question, TrustError, VerifierName, Vouch};
 
@@ -25,6 +25,8 @@ pub struct Facts {
     pub plugin: Option<PluginFacts>,
     /// Addresses that the gate itself uses, where a network of the client's choice may cover them (posture `lockdown`).
     pub own_addresses: Vec<std::net::IpAddr>,
+    /// How the container of a start runs.
+    pub runs_as: Option<RunsAs>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
     /// What the rules in Rego say of the call; `None` where they were not asked.

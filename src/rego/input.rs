@@ -31,8 +31,10 @@ pub struct Image {
     pub signatures: Vec<Signature>,
     /// What a scan came to, of an attestation; else the label `security.scan` says it.
     pub scan_status: Option<String>,
-    /// What will run: the image's configuration, with what a create lays over it.
+    /// How it runs: the image's configuration; at a start the container's. What a create or a service says is laid over it.
     pub config: Option<Config>,
+    /// Whether it is what will run, and not only mounted.
+    pub runs: bool,
 }
 
 /// A signature that held.
@@ -106,6 +108,9 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     known.insert("signatures".into(), image.signatures.iter().map(signature).collect());
     input.insert("image".into(), Value::Object(known));
     let mut runs = config.config.clone();
+    if image.runs {
+        lay_over(&mut runs, said_of_run(input));
+    }
     runs.retain(|_, value| !value.is_null());
     runs.entry("User").or_insert_with(|| json!(""));
     runs.entry("Env").or_insert_with(|| json!([]));
@@ -118,6 +123,41 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     }
     input.insert("Config".into(), Value::Object(runs));
     input.entry("environment").or_insert_with(|| json!(environment));
+}
+
+/// What a create or a service says of how a container runs.
+fn said_of_run(input: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    let body = input.get("Body")?;
+    body.pointer("/TaskTemplate/ContainerSpec").unwrap_or(body).as_object()
+}
+
+/// Lays over an image's configuration what a call says, as dockerd does (moby, `daemon/commit.go`, `merge`): what it does not say stays.
+fn lay_over(runs: &mut Map<String, Value>, said: Option<&Map<String, Value>>) {
+    let Some(said) = said else { return };
+    if let Some(user) = said.get("User").filter(|user| user.as_str() != Some("")) {
+        runs.insert("User".into(), user.clone());
+    }
+    if let Some(health) = said.get("Healthcheck").filter(|health| health.pointer("/Test/0").is_some()) {
+        runs.insert("Healthcheck".into(), health.clone());
+    }
+    if let Some(Value::Array(env)) = said.get("Env") {
+        let name = |entry: &Value| entry.as_str().map(|entry| entry.split('=').next().unwrap_or_default().to_owned());
+        let named: Vec<_> = env.iter().map(name).collect();
+        let of_image = runs.get("Env").and_then(Value::as_array).into_iter().flatten();
+        let kept: Vec<Value> = of_image.filter(|entry| !named.contains(&name(entry))).cloned().collect();
+        runs.insert("Env".into(), env.iter().cloned().chain(kept).collect());
+    }
+    for key in ["Labels", "ExposedPorts"] {
+        if let Some(Value::Object(more)) = said.get(key) {
+            let known = runs.entry(key).or_insert_with(|| json!({}));
+            if !known.is_object() {
+                *known = json!({});
+            }
+            if let Some(known) = known.as_object_mut() {
+                known.extend(more.clone());
+            }
+        }
+    }
 }
 
 /// The bind mounts of a create, as opa-docker-authz lists them. An empty list where there are none: regorus fails at `some x in null`.

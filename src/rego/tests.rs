@@ -441,6 +441,7 @@ mod examples {
                 labels: members(json!({"security.scan": "passed", "org.opencontainers.image.base.name": "debian:12-slim"})),
                 config: members(json!({"User": "1000", "Env": ["PATH=/bin"], "Healthcheck": {"Test": ["CMD", "true"]}})),
             }),
+            runs: true,
         };
         change(&mut image);
         About { image: Some(image), ..about(create(r#"{"Image":"a"}"#)) }

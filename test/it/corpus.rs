@@ -121,6 +121,7 @@ fn fake(state: &Value) -> Fake {
             manifest: None,
             platform: None,
             image_ref: held["ref"].as_str().unwrap_or_default().to_owned(),
+            runs_as: img_authz::image::RunsAs::default(),
             mounts: image_mounts.map(str::to_owned).collect(),
             running: held["running"] == true,
             started_at: None,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::support::*;
+use crate::engine::{Container, Image};
 use crate::gate::Rules;
+use crate::image::{ImageConfig, RunsAs};
 use crate::policy::{Mode, Policy, Posture};
 use crate::rego::{Compiled, File, Sources};
 use crate::request::Intent;
@@ -146,10 +148,37 @@ deny contains \"repository\" if input.image.repository != \"r.example/team/good\
     let house = with_rego(Posture::Images, &[never], &["data.docker.registry.allow"]);
     house.engine.remove_images();
     assert_eq!(says(&house, create(GOOD)).await, "allow");
+}
 
-    let config = "package docker.image\nallow := true\ndeny contains \"root\" if input.Config.User == \"x\"";
-    let house = with_rego(Posture::Images, &[config], &["data.docker.image.allow"]);
-    let said = says(&house, create(GOOD)).await;
+#[tokio::test]
+async fn rules_about_images_are_told_how_it_will_run() {
+    let rule = "package docker.image\nallow := true\ndeny contains \"root\" if input.Config.User in {\"\", \"root\"}
+deny contains \"password\" if { some entry in input.Config.Env; startswith(entry, \"PASSWORD=\") }";
+    let house = with_rego(Posture::Images, &[rule], &["data.docker.image.allow"]);
+    let create = |more: &str| call("POST", "/v1.41/containers/create", Some(&format!(r#"{{"Image":"{GOOD}"{more}}}"#)));
+    let refused = |said: &str| {
+        said.strip_prefix("rego-denied: `data.docker.image.allow`: ").map(|rest| rest.split(';').next().unwrap().to_owned())
+    };
+    // The image says nothing of a user: root.
+    assert_eq!(refused(&says(&house, create("")).await).as_deref(), Some("root"));
+    assert_eq!(says(&house, create(r#","User":"1000""#)).await, "allow");
+    let config = ImageConfig { user: "1000".into(), env: vec!["A=1".into()], ..ImageConfig::default() };
+    house.engine.put_image(Image { config, ..image("good", &[GOOD], &["r.example/team/good"]) });
+    assert_eq!(says(&house, create("")).await, "allow");
+    assert_eq!(says(&house, create(r#","user":"""#)).await, "allow");
+    // What the call says is what runs.
+    assert_eq!(refused(&says(&house, create(r#","user":"root""#)).await).as_deref(), Some("root"));
+    assert_eq!(refused(&says(&house, create(r#","Env":["A=2","PASSWORD=x"]"#)).await).as_deref(), Some("password"));
+    // And at a start, what the container was made with.
+    let runs_as = |user: &str| RunsAs(serde_json::json!({ "User": user, "Env": [] }).as_object().unwrap().clone());
+    assert_eq!(refused(&says(&house, start_of('a')).await).as_deref(), Some("root"));
+    house.engine.put_container(Container { runs_as: runs_as("1000"), ..container('a', "good", Some(digest("good config"))) });
+    assert_eq!(says(&house, start_of('a')).await, "allow");
+    house.engine.put_container(Container { runs_as: runs_as("root"), ..container('a', "good", Some(digest("good config"))) });
+    assert_eq!(refused(&says(&house, start_of('a')).await).as_deref(), Some("root"));
+    assert_eq!(house.says(&start("good")).await, "rego-denied");
+    // At a pull nobody is there to say it.
+    let said = says(&house, call("POST", "/v1.41/images/create?fromImage=r.example/team/good&tag=1", None)).await;
     assert!(said.starts_with("rego-error") && said.contains("not known"), "{said}");
 }
 

@@ -41,6 +41,7 @@ pub(super) fn container(id: char, name: &str, image: Option<Digest>) -> Containe
         manifest: None,
         platform: None,
         image_ref: String::new(),
+        runs_as: crate::image::RunsAs::default(),
         mounts: Vec::new(),
         running: false,
         started_at: None,

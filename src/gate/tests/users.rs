@@ -39,6 +39,7 @@ fn house(mode: Mode) -> House {
         manifest: None,
         platform: None,
         image_ref: String::new(),
+        runs_as: crate::image::RunsAs::default(),
         mounts: Vec::new(),
         running: false,
         started_at: None,

@@ -95,6 +95,7 @@ fn put(engine: &Fake, name: &str, content: &Content) {
         manifest: None,
         platform: None,
         image_ref: String::new(),
+        runs_as: img_authz::image::RunsAs::default(),
         mounts: Vec::new(),
         running: false,
         started_at: None,
