@@ -11,4 +11,4 @@ mod journal;
 pub use entry::{Entry, Event};
 #[cfg(test)]
 pub use journal::MemoryJournal;
-pub use journal::{Beside, FileJournal, Journal, JournalError, Limits, NOTABLE, Recorded};
+pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, Recorded};

@@ -31,7 +31,7 @@ pub use listen::{ListenError, listen};
 
 /// The server's bounds.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections served at once. Stops descriptors from running out; dockerd opens a few.
     pub connections: usize,
     /// Largest request head.
@@ -45,7 +45,7 @@ pub struct Limits {
     pub grace: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
@@ -78,7 +78,7 @@ pub async fn serve(
     listener: UnixListener,
     gate: Coming,
     workers: tokio::runtime::Handle,
-    limits: Limits,
+    limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) {
     let server = Arc::new(Server { gate, bodies: body::Budget::new(workers) });
@@ -132,7 +132,13 @@ async fn read_on(time: Duration) {
 
 /// One connection, until either side ends it. Between requests it ends when it has been idle for too long, or the longest
 /// of all when there are too many; never while a request is under way.
-async fn converse(stream: UnixStream, server: Arc<Server>, place: Place, limits: Limits, mut stopped: watch::Receiver<bool>) {
+async fn converse(
+    stream: UnixStream,
+    server: Arc<Server>,
+    place: Place,
+    limits: ConnectionLimits,
+    mut stopped: watch::Receiver<bool>,
+) {
     let place = Arc::new(place);
     let service = service_fn({
         let place = Arc::clone(&place);
@@ -264,7 +270,7 @@ mod tests {
     async fn the_end_of_a_call_is_read_however_large_it_is() {
         use crate::audit::MemoryJournal;
         use crate::engine::{Container, Fake};
-        use crate::gate::{Approvals, Identity, Limits as GateLimits, Rules};
+        use crate::gate::{Approvals, DecisionLimits, Identity, Rules};
         use crate::policy::{Policy, Posture};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
@@ -289,9 +295,9 @@ mod tests {
         let workers = tokio::runtime::Handle::current();
         let journal = Arc::new(MemoryJournal::default());
         let gate = Gate::new(rules, engine, journal, Approvals::in_memory(), Identity::default(), workers.clone());
-        let gate = gate.with_limits(GateLimits { name: Duration::from_millis(100), ..GateLimits::default() });
+        let gate = gate.with_limits(DecisionLimits { name: Duration::from_millis(100), ..DecisionLimits::default() });
         let (_built, coming) = watch::channel(Some(Arc::new(gate)));
-        tokio::spawn(serve(listener, coming, workers, Limits::default(), std::future::pending()));
+        tokio::spawn(serve(listener, coming, workers, ConnectionLimits::default(), std::future::pending()));
         let call = |uri: &str, more: &str| {
             format!(r#"{{"RequestMethod":"POST","RequestUri":"{uri}","RequestHeaders":{{"Content-Length":"0"}}{more}}}"#)
         };
@@ -320,7 +326,7 @@ mod tests {
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
         let (_built, coming) = watch::channel(None);
-        let limits = Limits { connections: 4, ..Limits::default() };
+        let limits = ConnectionLimits { connections: 4, ..ConnectionLimits::default() };
         tokio::spawn(serve(listener, coming, tokio::runtime::Handle::current(), limits, std::future::pending()));
         let mut daemon = UnixStream::connect(&path).await.unwrap();
         assert!(is_answered(&mut daemon).await);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::image::Digest;
 
-pub use client::{Engine, EngineHostError, Limits};
+pub use client::{CallLimits, Engine, EngineHostError};
 pub use fake::Fake;
 pub use inspect::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageSummary, Info, Killed, Made, Network, Plugin,
@@ -126,7 +126,7 @@ pub enum EngineError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A name or an answer beyond [`Limits`].
+    /// A name or an answer beyond [`CallLimits`].
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {
         /// What is too large.

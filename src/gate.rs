@@ -53,7 +53,7 @@ use hold::bare;
 pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Claim, Leases};
-pub use limits::Limits;
+pub use limits::DecisionLimits;
 use metrics::Metrics;
 pub use own::{Host as OwnHost, Own};
 use places::{AskingPlaces, Places};
@@ -91,7 +91,7 @@ pub struct Gate {
     killing: Mutex<HashSet<ContainerId>>,
     /// Rollbacks that are looked at.
     rollbacks: Arc<Semaphore>,
-    limits: Limits,
+    limits: DecisionLimits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.
     workers: tokio::runtime::Handle,
     started: Timestamp,

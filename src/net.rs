@@ -62,7 +62,7 @@ pub struct Bounds {
 
 /// A whole answer, whatever its status.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The header, at most 64 fields.
@@ -71,7 +71,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// A header's value, where it is there and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -94,7 +94,7 @@ impl Answer {
 /// Whether a server that does this is gone: no connection, no TLS, no answer, or a 5xx. Not one that is busy, slow or wants to know
 /// who asks; and never a limit of this host.
 #[must_use]
-pub fn is_gone(answer: &Result<Answer, NetError>) -> bool {
+pub fn is_gone(answer: &Result<HttpAnswer, NetError>) -> bool {
     match answer {
         Ok(answer) => answer.status >= 500 && !answer.is_busy(),
         Err(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. } | NetError::CaRefused { .. }) => true,
@@ -247,7 +247,7 @@ impl Client {
     }
 
     /// GET, without credentials unless `headers` has them.
-    pub async fn get(&self, url: &Url, headers: HeaderMap, bounds: Bounds) -> Result<Answer, NetError> {
+    pub async fn get(&self, url: &Url, headers: HeaderMap, bounds: Bounds) -> Result<HttpAnswer, NetError> {
         self.send(reqwest::Method::GET, url, headers, None, bounds).await
     }
 
@@ -258,7 +258,7 @@ impl Client {
         mut headers: HeaderMap,
         form: &[(&str, &str)],
         bounds: Bounds,
-    ) -> Result<Answer, NetError> {
+    ) -> Result<HttpAnswer, NetError> {
         let mut body = Url::parse("form:").map_err(|error| NetError::Bad(format!("form: {error}")))?;
         body.query_pairs_mut().extend_pairs(form);
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -273,7 +273,7 @@ impl Client {
         mut headers: HeaderMap,
         form: Option<String>,
         bounds: Bounds,
-    ) -> Result<Answer, NetError> {
+    ) -> Result<HttpAnswer, NetError> {
         let host = host_of(url);
         match (url.scheme(), self.plain) {
             ("https", _) | ("http", Plain::Allowed) => {}
@@ -327,7 +327,7 @@ fn is_short() -> bool {
 }
 
 /// Sends, and reads up to `limit` bytes of body. `began` tells that the head has come.
-async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &AtomicBool) -> Result<Answer, NetError> {
+async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &AtomicBool) -> Result<HttpAnswer, NetError> {
     let mut response = request.send().await.map_err(|error| classify(&error, host))?;
     began.store(true, Ordering::Relaxed);
     let too_large = || NetError::TooLarge { host: host.to_owned(), limit };
@@ -355,7 +355,7 @@ async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &
         (Some(b"gzip" | b"x-gzip"), None) => gunzip(&body, limit, host)?,
         (_, _) => return Err(NetError::Bad(format!("`{host}` answers in an encoding that was not asked for"))),
     };
-    Ok(Answer { status, headers, body })
+    Ok(HttpAnswer { status, headers, body })
 }
 
 /// Undoes gzip into at most `limit` bytes. One member, nothing behind it.

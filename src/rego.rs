@@ -21,7 +21,7 @@ use crate::request::{Manner, Unreadable};
 use crate::text::{clean, fit};
 use crate::wire::Call;
 pub use input::{Config, Image, Signature};
-pub use run::{Evaluator, Limits, Stats};
+pub use run::{EvaluationLimits, Evaluator, Stats};
 
 /// Longest message of a policy that is kept, in characters. Refusals are cut again where they are shown.
 const MESSAGE: usize = 160;

@@ -50,7 +50,7 @@ pub(crate) fn serve(at: &Path, settings: Settings) -> Result<(), String> {
     let handle = workers.handle().clone();
     let (built, coming) = watch::channel(None);
     let limits = limits();
-    let of_decisions = gate::Limits { places: limits.connections / PLACES_SHARE, ..gate::Limits::default() };
+    let of_decisions = gate::DecisionLimits { places: limits.connections / PLACES_SHARE, ..gate::DecisionLimits::default() };
     // Under systemd's socket the gate's name is that socket's, whatever was asked for.
     let bound = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let socket = bound.unwrap_or_else(|| at.to_owned());
@@ -102,15 +102,15 @@ pub(crate) fn serve(at: &Path, settings: Settings) -> Result<(), String> {
 
 /// Raises the soft limit of descriptors to what it may be, and takes no more connections than leave the greater part of them for
 /// files, the engine and servers.
-fn limits() -> daemon::Limits {
+fn limits() -> daemon::ConnectionLimits {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS).max(current.unwrap_or(DESCRIPTORS));
     let is_raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok();
     let descriptors = if is_raised { wanted } else { current.unwrap_or(DESCRIPTORS) };
-    let limits = daemon::Limits::default();
+    let limits = daemon::ConnectionLimits::default();
     let share = usize::try_from(descriptors / CONNECTIONS_SHARE).unwrap_or(usize::MAX).max(1);
-    daemon::Limits { connections: limits.connections.min(share), ..limits }
+    daemon::ConnectionLimits { connections: limits.connections.min(share), ..limits }
 }
 
 /// The process needs no capability once it listens: files are root's own, connections need none.

@@ -15,5 +15,5 @@ pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
 #[cfg(test)]
 pub use verifier::Fake;
-pub use verifier::{Answer, Stats, Verifier};
+pub use verifier::{Stats, Verifier, Vouching};
 pub use vouch::{Asking, Freshness, Hashed, Purpose, Question, Vouch};

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Limits;
+use super::JournalLimits;
 
 /// Rotated files that wait for the disk. Stops a slow one from holding all descriptors.
 const UNSYNCED: usize = 8;
@@ -14,7 +14,7 @@ const UNSYNCED: usize = 8;
 /// The file; closed where it could not be opened yet.
 pub(super) struct LogFile {
     path: PathBuf,
-    limits: Limits,
+    limits: JournalLimits,
     state: Mutex<State>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Moved {
 }
 
 impl LogFile {
-    pub(super) fn new(path: PathBuf, limits: Limits) -> Self {
+    pub(super) fn new(path: PathBuf, limits: JournalLimits) -> Self {
         Self { path, limits, state: Mutex::default() }
     }
 
@@ -186,7 +186,7 @@ fn ends_in_newline(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { file_bytes: 10, files: 3 };
+    const LIMITS: JournalLimits = JournalLimits { file_bytes: 10, files: 3 };
 
     fn log(dir: &Path) -> LogFile {
         let log = LogFile::new(dir.join("log"), LIMITS);

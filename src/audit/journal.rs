@@ -42,21 +42,21 @@ pub trait Journal: Send + Sync {
 
 /// Bounds of the log's files.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct JournalLimits {
     /// Size at which a file is rotated, in bytes. Stops one file from growing for ever.
     pub file_bytes: u64,
     /// Rotated files kept. Stops the folder from growing for ever.
     pub files: u32,
 }
 
-impl Default for Limits {
+impl Default for JournalLimits {
     fn default() -> Self {
         Self { file_bytes: 16 << 20, files: 8 }
     }
 }
 
 /// Bounds of the files of what is notable, and of calls to plugins: years of either.
-const NOTABLE_LIMITS: Limits = Limits { file_bytes: 4 << 20, files: 4 };
+const NOTABLE_LIMITS: JournalLimits = JournalLimits { file_bytes: 4 << 20, files: 4 };
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ struct Files {
 }
 
 impl Files {
-    fn new(path: &Path, limits: Limits, notable: Limits) -> Self {
+    fn new(path: &Path, limits: JournalLimits, notable: JournalLimits) -> Self {
         let beside = |name| LogFile::new(path.with_file_name(name), notable);
         Self { all: LogFile::new(path.to_owned(), limits), notable: beside(NOTABLE), plugins: beside(PLUGINS) }
     }
@@ -108,7 +108,7 @@ pub struct Beside(Files);
 impl Beside {
     /// Opens the log at `path`, whose folder must be there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        const NEVER: Limits = Limits { file_bytes: u64::MAX, files: 0 };
+        const NEVER: JournalLimits = JournalLimits { file_bytes: u64::MAX, files: 0 };
         std::fs::metadata(path.parent().unwrap_or(path))?;
         let files = Files::new(path, NEVER, NEVER);
         for file in files.each() {
@@ -148,7 +148,7 @@ pub struct FileJournal {
 impl FileJournal {
     /// Opens the log for appending, mode 0600, and starts the thread that looks after it once a second. A file that cannot be
     /// opened is tried again by that thread; what is recorded meanwhile is lost, counted, and told.
-    pub fn open(path: &Path, limits: Limits) -> Result<Arc<Self>, JournalError> {
+    pub fn open(path: &Path, limits: JournalLimits) -> Result<Arc<Self>, JournalError> {
         let journal = Arc::new(Self {
             files: Files::new(path, limits, NOTABLE_LIMITS),
             floods: Floods::default(),
@@ -299,7 +299,7 @@ mod tests {
     fn an_entry_is_one_private_line_whatever_clients_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         journal.record(&entry("a\nb\u{1b}[31m\"c"));
         let lines = lines(&path);
         assert_eq!(lines[0]["message"], "a\nb\u{1b}[31m\"c");
@@ -313,7 +313,7 @@ mod tests {
     fn files_are_rotated_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits { file_bytes: 200, files: 2 }).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 200, files: 2 }).unwrap();
         for number in 0..10 {
             journal.record(&entry(&format!("{number}")));
         }
@@ -328,7 +328,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         fs::write(&path, "{\"half").unwrap();
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         journal.record(&entry("whole"));
         let text = fs::read_to_string(&path).unwrap();
         assert!(serde_json::from_str::<serde_json::Value>(text.lines().nth(1).unwrap()).is_ok());
@@ -339,7 +339,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         assert_eq!(journal.record(&entry("x")), Recorded::Lost);
         assert_eq!(journal.lost(), 1);
         fs::remove_file(&path).unwrap();
@@ -354,7 +354,7 @@ mod tests {
         // No folder can be made where a file is.
         fs::write(&folder, "").unwrap();
         let path = folder.join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         for _ in 0..3 {
             assert_eq!(journal.record(&entry("x")), Recorded::Lost);
         }
@@ -373,7 +373,7 @@ mod tests {
     fn a_log_that_is_deleted_is_made_anew_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         journal.record(&entry("gone"));
         fs::remove_file(&path).unwrap();
         journal.tick();
@@ -394,7 +394,7 @@ mod tests {
     fn a_flood_of_refusals_is_two_lines_and_what_is_notable_is_not_pushed_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits { file_bytes: 2000, files: 1 }).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 2000, files: 1 }).unwrap();
         journal.record(&Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Killed));
         let mut enabled = entry("enabled");
         enabled.action = "plugin-enable";
@@ -423,7 +423,7 @@ mod tests {
     fn no_flood_of_plugin_calls_pushes_out_what_is_notable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         journal.record(&Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Killed));
         let mut call = entry("");
         let long = "a".repeat(500);
@@ -461,7 +461,7 @@ mod tests {
     fn what_is_counted_is_written_though_no_more_calls_come() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, Limits::default()).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
         let mut refusal = entry("no");
         refusal.event = Event::Blocked;
         for _ in 0..3 {

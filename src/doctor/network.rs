@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Basis, Finding, Place, View};
 use crate::image::Host;
-use crate::net::{Answer, Bounds, Client, HeaderMap, NetError, Url};
+use crate::net::{Bounds, Client, HeaderMap, HttpAnswer, NetError, Url};
 use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Resolved, Settings, quoted};
 use crate::registry::RegistryError;
 use crate::setup;
@@ -255,7 +255,7 @@ async fn greet(
     server: &str,
     name: &VerifierName,
     written: &NotarySettings,
-) -> Result<(Answer, Kind), NetError> {
+) -> Result<(HttpAnswer, Kind), NetError> {
     let tls = setup::notary_tls(settings, name, written)
         .map_err(|faults| NetError::Bad(faults.first().map(ToString::to_string).unwrap_or_default()))?;
     let url = Url::parse(&format!("{server}/v2/")).map_err(|error| NetError::Bad(error.to_string()))?;
@@ -275,13 +275,13 @@ async fn greet(
 }
 
 /// Whether this answer to a greeting is a registry's (distribution specification).
-fn is_of_registry(answer: &Answer) -> bool {
+fn is_of_registry(answer: &HttpAnswer) -> bool {
     answer.header("docker-distribution-api-version").is_some()
 }
 
 /// Whether a server that answers so to a question for trust data may have some: a Notary names what is missing, or wants
 /// credentials first. A registry has no such address, and says so in plain text.
-fn has_trust_data(answer: &Answer) -> bool {
+fn has_trust_data(answer: &HttpAnswer) -> bool {
     answer.status == 401 || answer.body.trim_ascii_start().first() == Some(&b'{')
 }
 
@@ -345,7 +345,7 @@ impl Outage {
     }
 }
 
-fn notary(server: &str, has_own_ca: bool, answer: Result<(Answer, Kind), NetError>, outage: &Outage) -> Finding {
+fn notary(server: &str, has_own_ca: bool, answer: Result<(HttpAnswer, Kind), NetError>, outage: &Outage) -> Finding {
     let shown = quoted(server);
     match answer {
         Ok((_, Kind::Registry)) => {
@@ -386,7 +386,7 @@ fn notary(server: &str, has_own_ca: bool, answer: Result<(Answer, Kind), NetErro
     }
 }
 
-fn registry(host: &Host, answer: Result<Answer, RegistryError>) -> Finding {
+fn registry(host: &Host, answer: Result<HttpAnswer, RegistryError>) -> Finding {
     let shown = quoted(host.as_str());
     match answer {
         Ok(answer) if matches!(answer.status, 200 | 401) => Finding::ok("registry", format!("registry {shown} answers")),
@@ -485,7 +485,7 @@ fn repositories(count: usize) -> String {
 }
 
 /// A server's idea of the time.
-fn date(answer: &Answer) -> Option<Timestamp> {
+fn date(answer: &HttpAnswer) -> Option<Timestamp> {
     let text = answer.header("date")?;
     jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
 }
@@ -567,10 +567,10 @@ mod tests {
         assert_eq!(found(&[], "2026-12-08T00:00:00Z"), [("docker-notary-closes", Critical)]);
     }
 
-    fn answer(status: u16) -> Answer {
+    fn answer(status: u16) -> HttpAnswer {
         let mut headers = HeaderMap::new();
         headers.insert("date", "Sun, 22 Nov 2026 03:00:00 GMT".parse().unwrap());
-        Answer { status, headers, body: Vec::new() }
+        HttpAnswer { status, headers, body: Vec::new() }
     }
 
     #[test]
@@ -609,7 +609,7 @@ mod tests {
         let with = |status, name: &'static str, body: &str| {
             let mut answer = answer(status);
             answer.headers.insert(name, "registry/2.0".parse().unwrap());
-            Answer { body: body.as_bytes().to_vec(), ..answer }
+            HttpAnswer { body: body.as_bytes().to_vec(), ..answer }
         };
         assert!(is_of_registry(&with(200, "docker-distribution-api-version", "{}")));
         assert!(!is_of_registry(&answer(200)) && !is_of_registry(&answer(401)));
@@ -623,7 +623,8 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_with_its_begin_and_its_end_and_is_critical_where_nothing_starts() {
-        let gone = || Err::<(Answer, Kind), _>(NetError::Unreachable { host: "n.example:443".into(), cause: "refused".into() });
+        let gone =
+            || Err::<(HttpAnswer, Kind), _>(NetError::Unreachable { host: "n.example:443".into(), cause: "refused".into() });
         let (since, end) = (at("2026-11-22T01:00:00Z"), at("2026-11-23T01:00:00Z"));
         let told = |rule, ends| notary("https://n.example", false, gone(), &Outage { since: Some(since), rule, ends });
         let run = told(OnOutage::UseKnown, Some((end, end)));

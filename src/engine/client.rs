@@ -38,7 +38,7 @@ const QUICK: Duration = Duration::from_millis(100);
 
 /// What the engine may cost us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct CallLimits {
     /// Largest answer about one object, bytes. Stops a container made with megabytes of labels from filling memory.
     pub object_bytes: usize,
     /// Largest list, bytes: a host with tens of thousands of containers. Only commands read lists, the gate never does.
@@ -55,7 +55,7 @@ pub struct Limits {
     pub idle_for: Duration,
 }
 
-impl Default for Limits {
+impl Default for CallLimits {
     fn default() -> Self {
         Self {
             object_bytes: 2 << 20,
@@ -92,7 +92,7 @@ pub struct Engine {
     slow_turns: Semaphore,
     kill_turns: Semaphore,
     turns: Semaphore,
-    limits: Limits,
+    limits: CallLimits,
     /// The API version that calls carry; `None`: the engine is asked for its own first.
     spoken: Mutex<Option<ApiVersion>>,
 }
@@ -120,11 +120,11 @@ impl ApiVersion {
 impl Engine {
     /// The engine at `docker_host`, as `DOCKER_HOST` has it; empty means Docker's default socket. Connects when called.
     pub fn at(docker_host: &str) -> Result<Self, EngineHostError> {
-        Self::with_limits(docker_host, Limits::default())
+        Self::with_limits(docker_host, CallLimits::default())
     }
 
     /// As [`Engine::at`], within other bounds.
-    pub fn with_limits(docker_host: &str, limits: Limits) -> Result<Self, EngineHostError> {
+    pub fn with_limits(docker_host: &str, limits: CallLimits) -> Result<Self, EngineHostError> {
         let docker_host = if docker_host.is_empty() { DEFAULT_HOST } else { docker_host };
         let shown = || shown(docker_host);
         let path = docker_host.strip_prefix("unix://").ok_or_else(|| EngineHostError::Scheme(shown()))?;
@@ -212,7 +212,13 @@ impl Engine {
     }
 
     /// One call with an API version, its answer read whole.
-    pub(super) async fn call(&self, method: Method, path: &str, limit: usize, deadline: Instant) -> Result<Answer, EngineError> {
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<EngineAnswer, EngineError> {
         let call = shown(&format!("{method} {path}"));
         let talk = async {
             let answer = self.versioned(&method, path, limit, &call).await?;
@@ -265,7 +271,7 @@ impl Engine {
         timeout_at(deadline, in_turn).await.unwrap_or_else(|_| Err(EngineError::Timeout { call: call.to_owned() }))
     }
 
-    async fn versioned(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<Answer, EngineError> {
+    async fn versioned(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<EngineAnswer, EngineError> {
         let known = *self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
         let ApiVersion { major, minor } = match known {
             Some(version) => version,
@@ -294,7 +300,7 @@ impl Engine {
         *self.spoken.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
-    async fn ask(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<Answer, EngineError> {
+    async fn ask(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<EngineAnswer, EngineError> {
         let response = match self.send(method, path).await {
             Ok(response) => response,
             // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
@@ -308,7 +314,7 @@ impl Engine {
         };
         let status = response.status();
         match Limited::new(response.into_body(), limit).collect().await {
-            Ok(body) => Ok(Answer { call: call.to_owned(), status, body: body.to_bytes() }),
+            Ok(body) => Ok(EngineAnswer { call: call.to_owned(), status, body: body.to_bytes() }),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(EngineError::TooLarge { what: format!("the engine's answer to `{call}`"), limit: limit as u64 })
             }
@@ -347,13 +353,13 @@ impl Engine {
 }
 
 /// An answer, read whole.
-pub(super) struct Answer {
+pub(super) struct EngineAnswer {
     call: String,
     pub(super) status: StatusCode,
     body: Bytes,
 }
 
-impl Answer {
+impl EngineAnswer {
     fn decode<T: DeserializeOwned>(self) -> Result<T, EngineError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| EngineError::Undecodable { call: self.call, cause: shown(&error.to_string()) })

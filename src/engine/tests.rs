@@ -76,10 +76,10 @@ struct Server {
 
 impl Server {
     fn new(acts: &[Act]) -> Self {
-        Self::with_limits(acts, Limits::default())
+        Self::with_limits(acts, CallLimits::default())
     }
 
-    fn with_limits(acts: &[Act], limits: Limits) -> Self {
+    fn with_limits(acts: &[Act], limits: CallLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -415,7 +415,7 @@ async fn an_engine_that_does_not_answer_is_a_timeout() {
 
 #[tokio::test]
 async fn waiting_for_a_turn_is_bounded_too() {
-    let server = Server::with_limits(&[Act::Hang], Limits { in_flight: 1, ..Limits::default() });
+    let server = Server::with_limits(&[Act::Hang], CallLimits { in_flight: 1, ..CallLimits::default() });
     let deadline = Instant::now() + Duration::from_millis(100);
     let (first, second) = tokio::join!(server.engine.version(deadline), server.engine.version(deadline));
     assert!(matches!((first, second), (Err(EngineError::Timeout { .. }), Err(EngineError::Timeout { .. }))));
@@ -426,7 +426,8 @@ async fn waiting_for_a_turn_is_bounded_too() {
 #[tokio::test]
 async fn looks_that_hang_give_their_turns_to_others() {
     let look = Act::Say(404, r#"{"message":"No such container: x"}"#);
-    let server = Server::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], Limits { in_flight: 1, ..Limits::default() });
+    let server =
+        Server::with_limits(&[Act::Hang, Act::Hang, Act::Hang, look], CallLimits { in_flight: 1, ..CallLimits::default() });
     let late = Instant::now() + Duration::from_secs(2);
     let begun = Instant::now();
     let (one, two, three) = tokio::join!(server.engine.container("a", late), server.engine.container("b", late), async {
@@ -446,7 +447,7 @@ async fn looks_that_hang_give_their_turns_to_others() {
 
 #[tokio::test]
 async fn an_answer_beyond_its_bound_is_refused_and_one_within_is_not() {
-    let limits = Limits { object_bytes: 2000, list_bytes: 4000, ..Limits::default() };
+    let limits = CallLimits { object_bytes: 2000, list_bytes: 4000, ..CallLimits::default() };
     let server = Server::with_limits(&[Act::Flood(3000)], limits);
     let error = server.engine.version(soon()).await.unwrap_err();
     assert!(matches!(error, EngineError::TooLarge { limit: 2000, .. }), "{error:?}");

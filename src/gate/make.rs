@@ -14,7 +14,7 @@ use super::metrics::Metrics;
 use super::places::{AskingPlaces, Places};
 use super::process::Process;
 use super::pulls::Pulls;
-use super::{Approvals, Gate, Identity, Limits, Own, Plugins, Rules, response};
+use super::{Approvals, DecisionLimits, Gate, Identity, Own, Plugins, Rules, response};
 use crate::audit::Journal;
 use crate::engine::Api;
 use crate::rego::Evaluator;
@@ -41,8 +41,8 @@ impl Gate {
             identity,
             leases: Leases::default(),
             looks: Looks::default(),
-            places: Places::new(Limits::default().places),
-            asking: AskingPlaces::new(Limits::default().places),
+            places: Places::new(DecisionLimits::default().places),
+            asking: AskingPlaces::new(DecisionLimits::default().places),
             own: ArcSwap::default(),
             pulls: Pulls::default(),
             settling: Semaphore::new(MAX_SETTLING),
@@ -51,7 +51,7 @@ impl Gate {
             looking: Semaphore::new(response::MAX_LOOKS),
             killing: Mutex::default(),
             rollbacks: Arc::new(Semaphore::new(response::MAX_ROLLBACKS)),
-            limits: Limits::default(),
+            limits: DecisionLimits::default(),
             workers,
             started: crate::clock::now(),
             decisions: AtomicU64::new(0),
@@ -64,7 +64,7 @@ impl Gate {
 
     /// The same gate with other bounds.
     #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
+    pub fn with_limits(mut self, limits: DecisionLimits) -> Self {
         self.limits = limits;
         self.places = Places::new(limits.places);
         self.asking = AskingPlaces::new(limits.places);

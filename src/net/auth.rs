@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Answer, Bounds, Client, HeaderMap, HeaderValue, NetError, Url, authority, host_of, without_user};
+use super::{Bounds, Client, HeaderMap, HeaderValue, HttpAnswer, NetError, Url, authority, host_of, without_user};
 use crate::text::clean;
 
 /// Largest `config.json`. Stops a wrong path from filling memory.
@@ -186,7 +186,7 @@ pub enum Challenge {
 impl Challenge {
     /// The challenge of an answer: the first that we know, Bearer before Basic. None: malformed or unknown.
     #[must_use]
-    pub fn of(answer: &Answer) -> Option<Self> {
+    pub fn of(answer: &HttpAnswer) -> Option<Self> {
         let mut basic = None;
         for value in answer.headers.get_all("www-authenticate").iter().take(CHALLENGES) {
             for challenge in value.to_str().ok().into_iter().flat_map(parse) {
@@ -342,7 +342,7 @@ impl Session {
 
     /// GET of `path` below the base, answering a challenge once. A status of 401 never comes back: it is
     /// [`NetError::Unauthorized`]. `bounds.time` holds for the whole, the token service included.
-    pub async fn get(&self, path: &str, headers: HeaderMap, asker: Asker<'_>, bounds: Bounds) -> Result<Answer, NetError> {
+    pub async fn get(&self, path: &str, headers: HeaderMap, asker: Asker<'_>, bounds: Bounds) -> Result<HttpAnswer, NetError> {
         // Over plain HTTP anybody on the way may write the challenge, and name a token service of their own: all is anonymous.
         let credentials = asker.credentials.filter(|_| self.base.scheme() == "https");
         let asker = Asker { credentials, ..asker };

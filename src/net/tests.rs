@@ -81,7 +81,7 @@ fn busy_servers_are_told_from_those_that_are_gone() {
     let answer = |status, rest: Option<&str>| {
         let mut headers = HeaderMap::new();
         headers.extend(rest.map(|rest| (HeaderName::from_static("retry-after"), HeaderValue::from_str(rest).unwrap())));
-        Ok(Answer { status, headers, body: Vec::new() })
+        Ok(HttpAnswer { status, headers, body: Vec::new() })
     };
     for (status, rest, expected) in [
         (200, None, false),

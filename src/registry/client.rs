@@ -15,7 +15,7 @@ use crate::files::Texts;
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
 use crate::net::{
-    self, Answer, Bounds, Client, HeaderMap, HeaderValue, Identity, NetError, Plain, Roots, Tls, certificate_files,
+    self, Bounds, Client, HeaderMap, HeaderValue, HttpAnswer, Identity, NetError, Plain, Roots, Tls, certificate_files,
 };
 use crate::text::clean;
 
@@ -79,7 +79,7 @@ impl Registry {
 
     /// Asks `/v2/`, where every registry answers, without credentials: whether it is there, with these CAs. Any answer counts,
     /// also "who are you?" (401).
-    pub async fn greet(&self, host: &Host, deadline: Instant) -> Result<Answer, RegistryError> {
+    pub async fn greet(&self, host: &Host, deadline: Instant) -> Result<HttpAnswer, RegistryError> {
         let peer = self.peer(host.as_str())?;
         let time = deadline.saturating_duration_since(Instant::now());
         let bounds = Bounds { bytes: GREETING_BYTES, time };
@@ -215,7 +215,7 @@ enum BlobError {
 }
 
 /// An answer that is what was asked for.
-fn accepted(answer: Answer, host: &str, what: impl Fn() -> String) -> Result<Answer, RegistryError> {
+fn accepted(answer: HttpAnswer, host: &str, what: impl Fn() -> String) -> Result<HttpAnswer, RegistryError> {
     let host = host.to_owned();
     match answer.status {
         200 => Ok(answer),
@@ -248,7 +248,7 @@ impl Api for Registry {
 
 impl Peer {
     /// A blob, followed to where the registry sends on to: over https alone, with no credentials and no client certificate.
-    async fn get_blob(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<Answer, BlobError> {
+    async fn get_blob(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<HttpAnswer, BlobError> {
         let mut answer = self.get(path, asker, most, deadline, &[]).await.map_err(BlobError::Net)?;
         let session = if self.is_plain.load(Ordering::Relaxed) { self.http.as_ref().unwrap_or(&self.https) } else { &self.https };
         let mut at = session.url(path).map_err(BlobError::Net)?;
@@ -283,7 +283,7 @@ impl Peer {
         most: u64,
         deadline: Instant,
         accept: &[&'static str],
-    ) -> Result<Answer, NetError> {
+    ) -> Result<HttpAnswer, NetError> {
         let ask = async |session: &Session| ask(session, path, asker, most, deadline, accept).await;
         let Some(http) = &self.http else { return ask(&self.https).await };
         if self.is_plain.load(Ordering::Relaxed)
@@ -319,7 +319,7 @@ async fn ask(
     bytes: u64,
     deadline: Instant,
     accept: &[&'static str],
-) -> Result<Answer, NetError> {
+) -> Result<HttpAnswer, NetError> {
     let mut headers = HeaderMap::new();
     for media_type in accept {
         headers.append("accept", HeaderValue::from_static(media_type));
@@ -329,7 +329,7 @@ async fn ask(
 }
 
 /// Go's TLS servers answer plain HTTP with a status of 400.
-const fn is_tls_server(answer: &Answer) -> bool {
+const fn is_tls_server(answer: &HttpAnswer) -> bool {
     answer.status == 400
 }
 

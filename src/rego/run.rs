@@ -13,7 +13,7 @@ use super::{About, Compiled, Passed, Refusal, load};
 
 /// Bounds of evaluation.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct EvaluationLimits {
     /// Threads. Few: each may come to use all of a processor.
     pub threads: usize,
     /// Calls that wait for a thread. An evaluation takes some microseconds.
@@ -26,7 +26,7 @@ pub struct Limits {
     pub evaluation: Duration,
 }
 
-impl Default for Limits {
+impl Default for EvaluationLimits {
     fn default() -> Self {
         Self { threads: 2, waiting: 256, bytes: 32 << 20, answer: Duration::from_secs(2), evaluation: Duration::from_secs(1) }
     }
@@ -51,7 +51,7 @@ pub struct Evaluator {
 
 #[derive(Default)]
 struct Shared {
-    limits: Limits,
+    limits: EvaluationLimits,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -91,7 +91,7 @@ impl Shared {
 
 impl State {
     /// The query of a thread that takes too long, and how many there are.
-    fn held(&self, limits: &Limits) -> impl Iterator<Item = &str> {
+    fn held(&self, limits: &EvaluationLimits) -> impl Iterator<Item = &str> {
         let held = |running: &&Running| running.since.elapsed() >= limits.evaluation;
         self.running.iter().flatten().filter(held).map(|running| running.query.as_str())
     }
@@ -100,11 +100,11 @@ impl State {
 impl Evaluator {
     /// One with other bounds.
     #[must_use]
-    pub fn with_limits(limits: Limits) -> Self {
+    pub fn with_limits(limits: EvaluationLimits) -> Self {
         Self { shared: Arc::new(Shared { limits, ..Shared::default() }) }
     }
 
-    /// Asks the queries that are due; ends by `deadline`, and after [`Limits::answer`] at most.
+    /// Asks the queries that are due; ends by `deadline`, and after [`EvaluationLimits::answer`] at most.
     pub async fn ask(&self, policies: &Arc<Compiled>, about: About, deadline: Instant) -> Result<Passed, Refusal> {
         if policies.passes_unasked(&about) {
             return Ok(Passed(()));

@@ -299,7 +299,7 @@ mod threads {
 
     const SLOW: &str = "package docker.authz\nallow if input.Method == \"GET\"\nallow if { input.Method == \"POST\"; some x in numbers.range(1, 300); some y in numbers.range(1, 300); some z in numbers.range(1, 300); x + y + z == 0 }";
 
-    fn evaluator(limits: Limits) -> (Evaluator, Arc<Compiled>) {
+    fn evaluator(limits: EvaluationLimits) -> (Evaluator, Arc<Compiled>) {
         (Evaluator::with_limits(limits), Arc::new(load(SLOW).unwrap()))
     }
 
@@ -309,7 +309,7 @@ mod threads {
 
     #[tokio::test]
     async fn answers_come_from_threads_and_reuse_them() {
-        let (evaluator, policies) = evaluator(Limits::default());
+        let (evaluator, policies) = evaluator(EvaluationLimits::default());
         for _ in 0..3 {
             assert_eq!(evaluator.ask(&policies, about(call("GET", "/info", None)), soon()).await, Ok(Passed(())));
         }
@@ -322,7 +322,7 @@ mod threads {
     /// A loop ends by regorus' own clock; the call is refused and the thread is free again.
     #[tokio::test]
     async fn a_loop_ends_by_itself() {
-        let (evaluator, policies) = evaluator(Limits::default());
+        let (evaluator, policies) = evaluator(EvaluationLimits::default());
         let answer = evaluator.ask(&policies, about(create("{}")), soon()).await;
         assert!(matches!(&answer, Err(Refusal::Error { .. })), "{answer:?}");
         assert_eq!(evaluator.ask(&policies, about(call("GET", "/info", None)), soon()).await, Ok(Passed(())));
@@ -330,7 +330,11 @@ mod threads {
 
     #[tokio::test]
     async fn with_all_threads_held_nobody_waits() {
-        let limits = Limits { answer: Duration::from_millis(60), evaluation: Duration::from_millis(20), ..Limits::default() };
+        let limits = EvaluationLimits {
+            answer: Duration::from_millis(60),
+            evaluation: Duration::from_millis(20),
+            ..EvaluationLimits::default()
+        };
         let (evaluator, policies) = evaluator(limits);
         let slow = || evaluator.ask(&policies, about(create("{}")), soon());
         let (one, other) = tokio::join!(slow(), slow());
@@ -354,7 +358,7 @@ mod threads {
 
     #[tokio::test]
     async fn bodies_that_wait_are_bounded_together() {
-        let limits = Limits { threads: 1, bytes: 10, ..Limits::default() };
+        let limits = EvaluationLimits { threads: 1, bytes: 10, ..EvaluationLimits::default() };
         let (evaluator, policies) = evaluator(limits);
         let ask = |body: &str| evaluator.ask(&policies, about(create(body)), soon());
         let answers = tokio::join!(ask("{}"), ask(r#"{"a":1}"#), ask(r#"{"a":1}"#));
@@ -365,7 +369,7 @@ mod threads {
 
     #[tokio::test]
     async fn no_more_wait_than_have_a_place() {
-        let limits = Limits { threads: 1, waiting: 2, ..Limits::default() };
+        let limits = EvaluationLimits { threads: 1, waiting: 2, ..EvaluationLimits::default() };
         let (evaluator, policies) = evaluator(limits);
         let slow = || evaluator.ask(&policies, about(create("{}")), soon());
         let answers = tokio::join!(slow(), slow(), slow(), slow());

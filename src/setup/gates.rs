@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, PLUGINS, RENAMES};
-use crate::audit::{Entry, FileJournal, Journal, Limits, Recorded};
+use crate::audit::{Entry, FileJournal, Journal, JournalLimits, Recorded};
 use crate::engine::Engine;
-use crate::gate::{Approvals, Gate, Identity, Limits as GateLimits, Own, OwnHost, Plugins};
+use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins};
 use crate::net::Url;
 use crate::policy::{Resolved, Settings};
 use crate::trust::notary::Source;
@@ -38,14 +38,14 @@ pub(crate) fn serving(
     settings: &Settings,
     kept: &mut Kept,
     socket: &Path,
-    limits: GateLimits,
+    limits: DecisionLimits,
     workers: tokio::runtime::Handle,
 ) -> Result<Gate, String> {
     let state = settings.state_dir();
     if let Err(error) = std::fs::create_dir_all(&state) {
         tracing::error!(folder = %state.display(), %error, "the state folder cannot be made; nothing is kept across restarts");
     }
-    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), Limits::default()) {
+    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), JournalLimits::default()) {
         Ok(journal) => journal,
         Err(error) => {
             tracing::error!(%error, "decisions go on without an audit log");

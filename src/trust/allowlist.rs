@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use self::error::{ListRefusal, remedy};
 use self::file::{Entry, FileFault, ListFile, Stamp};
-use super::{Answer, Asking, Binding, Freshness, Hashed, Question, TrustError, Verifier, VerifierName, Vouch};
+use super::{Asking, Binding, Freshness, Hashed, Question, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::{Digest, Repository, Tag};
 
 const KEPT: &str = "the allowlist cannot be read: the last good one holds";
@@ -195,7 +195,7 @@ impl Verifier for Allowlist {
         Some(Self::vouch(self, repository, question, now).map(|vouch| vouch.by(&self.name)))
     }
 
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a> {
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a> {
         Box::pin(std::future::ready(Self::vouch(self, repository, question, asking.now).map(|vouch| vouch.by(&self.name))))
     }
 }

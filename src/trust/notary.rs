@@ -40,8 +40,8 @@ pub use self::signers::{RequiredSigners, SignersError, signer};
 use self::state::StateDir;
 pub use self::status::RepositoryStatus;
 use super::asking::{Lanes, Noes};
-use super::tuf::{Limits, OfferedRoot, Pins, View, offered_root};
-use super::{Answer, Asking, Binding, Question, Stats, TrustError, Verifier, VerifierName, Vouch};
+use super::tuf::{MetadataLimits, OfferedRoot, Pins, View, offered_root};
+use super::{Asking, Binding, Question, Stats, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::Repository;
 use crate::net::auth::{DockerConfig, Session};
 use crate::net::{Client, Tls};
@@ -106,7 +106,7 @@ pub struct Config {
     /// How long after its last use a repository is kept fresh ([`Notary::keep_fresh`]).
     pub in_use: Duration,
     /// Bounds of one verification.
-    pub limits: Limits,
+    pub limits: MetadataLimits,
 }
 
 impl Config {
@@ -126,7 +126,7 @@ impl Config {
             network_time: Duration::from_secs(3),
             require: RequiredSigners::default(),
             in_use: Duration::from_mins(5),
-            limits: Limits::default(),
+            limits: MetadataLimits::default(),
         }
     }
 }
@@ -155,7 +155,7 @@ struct Inner {
     network_time: Duration,
     require: RequiredSigners,
     in_use: Duration,
-    limits: Limits,
+    limits: MetadataLimits,
     /// Spreads the checks ahead, differently in each process.
     spread: RandomState,
     state: StateDir,
@@ -324,7 +324,7 @@ impl Verifier for Notary {
         Self::ready(self, repository, question, now)
     }
 
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a> {
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a> {
         Box::pin(Self::vouch(self, repository, question, asking))
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub use self::error::{NotVouched, remedy};
 use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
 use super::{
-    Answer, Asking, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch,
+    Asking, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching,
 };
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net::NetError;
@@ -30,7 +30,7 @@ const DIGESTS: usize = 8;
 
 /// What asking registries may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct EvidenceLimits {
     /// Most of a decision's time that the network gets.
     pub network: Duration,
     /// How long a registry that is gone is taken to be so. Stops a hundred containers after a reboot from waiting in line;
@@ -40,7 +40,7 @@ pub struct Limits {
     pub remembered: usize,
 }
 
-impl Default for Limits {
+impl Default for EvidenceLimits {
     fn default() -> Self {
         Self { network: Duration::from_secs(3), outage: Duration::from_secs(5), remembered: 4096 }
     }
@@ -50,7 +50,7 @@ impl Default for Limits {
 pub struct RegistryVerifier {
     name: VerifierName,
     registry: Arc<dyn Api>,
-    limits: Limits,
+    limits: EvidenceLimits,
     state: Mutex<State>,
     /// For repositories of which an answer is remembered: made-up names cannot take these.
     known: Lanes,
@@ -118,12 +118,12 @@ impl RegistryVerifier {
     /// A verifier that asks `registry`.
     #[must_use]
     pub fn new(registry: Arc<dyn Api>) -> Self {
-        Self::with_limits(registry, Limits::default())
+        Self::with_limits(registry, EvidenceLimits::default())
     }
 
     /// As [`RegistryVerifier::new`], within other bounds.
     #[must_use]
-    pub fn with_limits(registry: Arc<dyn Api>, limits: Limits) -> Self {
+    pub fn with_limits(registry: Arc<dyn Api>, limits: EvidenceLimits) -> Self {
         let (known, strange) = (Lanes::default(), Lanes::default());
         Self { name: VerifierName::REGISTRY, registry, limits, state: Mutex::default(), known, strange }
     }
@@ -297,7 +297,7 @@ impl Verifier for RegistryVerifier {
     }
 
     /// The purpose says but where it queues: what the registry held, it is taken to hold.
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a> {
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a> {
         Box::pin(async move { Self::vouch(self, repository, question, asking).await.map(|vouch| vouch.by(&self.name)) })
     }
 }
@@ -388,7 +388,7 @@ mod tests {
         let fake = Arc::new(Fake::new());
         let app = repository("r.example/app");
         let good = fake.push(&app, Some(&Tag::latest()), manifest("good").as_bytes()).unwrap();
-        let limits = Limits { outage: Duration::from_millis(50), ..Limits::default() };
+        let limits = EvidenceLimits { outage: Duration::from_millis(50), ..EvidenceLimits::default() };
         Rig { verifier: RegistryVerifier::with_limits(Arc::clone(&fake) as Arc<dyn Api>, limits), fake, app, good }
     }
 
@@ -637,7 +637,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_that_is_silent_does_not_take_the_whole_deadline() {
-        let limits = Limits { network: Duration::from_millis(50), outage: Duration::ZERO, ..Limits::default() };
+        let limits = EvidenceLimits { network: Duration::from_millis(50), outage: Duration::ZERO, ..EvidenceLimits::default() };
         let verifier = RegistryVerifier::with_limits(Arc::new(Silent), limits);
         let start = Instant::now();
         let digest = Question::AnyOf(vec![Digest::of(b"x")]);

@@ -22,7 +22,7 @@ mod view;
 use std::fmt;
 
 pub use knowledge::{Knowledge, Listed, SignedTag, Stored, StoredFloor};
-pub use limits::Limits;
+pub use limits::MetadataLimits;
 pub use pins::{Pins, PinsError};
 pub use role::{Expiry, RoleKind, RoleName};
 pub use roles::Refusal;

@@ -10,7 +10,7 @@ use super::{Asking, Binding, Question, TrustError, VerifierName, Vouch};
 use crate::image::Repository;
 
 /// An answer on its way.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vouch, TrustError>> + Send + 'a>>;
+pub type Vouching<'a> = Pin<Box<dyn Future<Output = Result<Vouch, TrustError>> + Send + 'a>>;
 
 /// What a verifier that asks a server can tell of itself. No names of repositories: clients choose those, and could choose
 /// endlessly many.
@@ -40,7 +40,7 @@ pub trait Verifier: Send + Sync {
     fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>>;
 
     /// The answer, asked for where it must be; ends by the deadline.
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Answer<'a>;
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a>;
 
     /// Since when its server is out of reach; `None`: it is not, or nobody asked, or there is none.
     fn out_since(&self) -> Option<Timestamp> {
@@ -109,7 +109,7 @@ impl Verifier for Fake {
         (!silent).then(|| self.answer(repository, question)).filter(Result::is_ok)
     }
 
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, _: Asking) -> Answer<'a> {
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, _: Asking) -> Vouching<'a> {
         Box::pin(async move {
             if self.hangs {
                 std::future::pending::<()>().await;

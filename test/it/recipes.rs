@@ -12,7 +12,7 @@ use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, ImageConfig, Repository, Tag};
 use img_authz::policy::{Policy, Posture, Reason, Request, Requirement, Rule, Scope, Scopes};
 use img_authz::request::Intent;
-use img_authz::trust::{Answer, Asking, Binding, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use img_authz::trust::{Asking, Binding, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use img_authz::wire::Answer as Said;
 use jiff::Timestamp;
 
@@ -36,7 +36,7 @@ impl Verifier for Ledger {
         None
     }
 
-    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, _: Asking) -> Answer<'a> {
+    fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, _: Asking) -> Vouching<'a> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             match question {

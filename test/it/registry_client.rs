@@ -265,7 +265,7 @@ async fn one_repositorys_trouble_refuses_no_other_and_a_registry_that_is_gone_re
         _ => Say::manifest(),
     });
     let settings = Settings { extra_roots: pem, ..Settings::default() };
-    let limits = img_authz::trust::registry::Limits { network: Duration::from_secs(1), ..Default::default() };
+    let limits = img_authz::trust::registry::EvidenceLimits { network: Duration::from_secs(1), ..Default::default() };
     let verifier = RegistryVerifier::with_limits(Arc::new(Registry::new(settings)), limits);
     let ask = async |name: &str| {
         let repository: Repository = format!("{}/{name}/app", fake.host).parse().unwrap();

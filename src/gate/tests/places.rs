@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{GOOD, House, call_without_body, container, create, digest, house_with, policy, pull, refused};
-use crate::gate::Limits;
+use crate::gate::DecisionLimits;
 use crate::gate::approvals::Record;
 use crate::policy::Posture;
 use crate::request::{Create, Intent};
@@ -15,7 +15,12 @@ use crate::wire::{Answer, Call};
 #[tokio::test]
 async fn creates_that_wait_for_a_name_take_no_places_of_their_repository() {
     let house = house_with(policy(Posture::Images), Notary::default().with(GOOD, digest("good manifest")));
-    let limits = Limits { decision: Duration::from_secs(4), name: Duration::from_secs(3), places: 64, ..Limits::default() };
+    let limits = DecisionLimits {
+        decision: Duration::from_secs(4),
+        name: Duration::from_secs(3),
+        places: 64,
+        ..DecisionLimits::default()
+    };
     let gate = Arc::into_inner(house.gate).unwrap().with_limits(limits);
     let house = House { gate: Arc::new(gate), ..house };
     let named = |name: String| {

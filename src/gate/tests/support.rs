@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::audit::MemoryJournal;
 use crate::engine::{Container, Fake, Image, Plugin, Store};
-use crate::gate::{Approvals, Gate, Identity, Limits, Rules};
+use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Rules};
 use crate::image::{Digest, ImageConfig, ImageName, Reference};
 use crate::policy::{Policy, Posture, Verdict};
 use crate::request::{Create, Intent, Pull, Pulled, Start, StartAction};
@@ -65,7 +65,7 @@ pub(super) fn house_with(policy: Policy, notary: Notary) -> House {
     engine.put_image(image("evil", &["evil.example/evil:1"], &["evil.example/evil"]));
     let journal = Arc::new(MemoryJournal::default());
     let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None };
-    let limits = Limits {
+    let limits = DecisionLimits {
         decision: Duration::from_millis(400),
         name: Duration::from_millis(200),
         look: Duration::from_millis(200),

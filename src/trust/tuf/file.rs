@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::entries::Entries;
 use super::json::{Document, Value};
 use super::keys::Key;
-use super::limits::Limits;
+use super::limits::MetadataLimits;
 use super::role::RoleName;
 use super::{Fault, FaultKind};
 use crate::image::Digest;
@@ -36,7 +36,7 @@ pub(super) struct Signers {
 pub(super) struct Work(u32);
 
 impl Work {
-    pub(super) const fn new(limits: &Limits) -> Self {
+    pub(super) const fn new(limits: &MetadataLimits) -> Self {
         Self(limits.work)
     }
 
@@ -124,7 +124,7 @@ pub(super) trait Body: Sized {
     const TYPE: &'static str;
     /// The members that the Go client knows; others must not differ from these in case alone.
     const MEMBERS: &'static [&'static str];
-    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault>;
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &MetadataLimits) -> Result<Self, Fault>;
 }
 
 /// The name of the role at hand, for faults.
@@ -143,7 +143,7 @@ impl RoleText<'_> {
 
 impl<T: Body> File<T> {
     /// Reads a file. Nothing is verified yet.
-    pub(super) fn read(raw: Arc<[u8]>, role: &str, limits: &Limits) -> Result<Self, Fault> {
+    pub(super) fn read(raw: Arc<[u8]>, role: &str, limits: &MetadataLimits) -> Result<Self, Fault> {
         let of = RoleText(role);
         let document = Document::read(&raw).map_err(|error| of.invalid(error))?;
         let envelope = document.value();
@@ -266,7 +266,7 @@ impl Body for Root {
     const TYPE: &'static str = "Root";
     const MEMBERS: &'static [&'static str] = &["keys", "roles", "consistent_snapshot"];
 
-    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &MetadataLimits) -> Result<Self, Fault> {
         let of = *of;
         match signed.member("consistent_snapshot") {
             None | Some(Value::Bool(_)) => {}
@@ -293,7 +293,7 @@ impl Body for Stamp {
     const TYPE: &'static str = "Timestamp";
     const MEMBERS: &'static [&'static str] = &["meta"];
 
-    fn read(signed: Value<'_>, of: &RoleText<'_>, _limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, _limits: &MetadataLimits) -> Result<Self, Fault> {
         let Some(meta @ Value::Object(_)) = signed.member("meta") else { return Err(of.invalid("`meta` is missing")) };
         exact(meta, &["snapshot"], *of)?;
         let snapshot = meta.member("snapshot").ok_or_else(|| of.invalid("`meta` has no `snapshot`"))?;
@@ -305,7 +305,7 @@ impl Body for Snapshot {
     const TYPE: &'static str = "Snapshot";
     const MEMBERS: &'static [&'static str] = &["meta"];
 
-    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &MetadataLimits) -> Result<Self, Fault> {
         let Some(meta @ Value::Object(members)) = signed.member("meta") else { return Err(of.invalid("`meta` is missing")) };
         exact(meta, &["root", "targets"], *of)?;
         let base = |name: &str| {
@@ -330,7 +330,7 @@ impl Body for Targets {
     const TYPE: &'static str = "Targets";
     const MEMBERS: &'static [&'static str] = &["targets", "delegations"];
 
-    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &Limits) -> Result<Self, Fault> {
+    fn read(signed: Value<'_>, of: &RoleText<'_>, limits: &MetadataLimits) -> Result<Self, Fault> {
         let of = *of;
         let targets = match signed.member("targets") {
             Some(Value::Object(members)) => {
@@ -399,7 +399,7 @@ fn target(value: Value<'_>, of: RoleText<'_>) -> Result<Option<Digest>, Fault> {
     Ok(digest)
 }
 
-fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Vec<Delegation>, Fault> {
+fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &MetadataLimits) -> Result<Vec<Delegation>, Fault> {
     exact(value, &["keys", "roles"], of)?;
     let parent = if of.0 == "targets" { Some(RoleName::targets()) } else { RoleName::delegation(of.0) };
     let parent = parent.ok_or_else(|| of.invalid("the role cannot delegate"))?;
@@ -448,7 +448,7 @@ fn delegations(value: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Ve
     Ok(found)
 }
 
-fn keys(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
+fn keys(value: Option<Value<'_>>, of: RoleText<'_>, limits: &MetadataLimits) -> Result<HashMap<String, Arc<Key>>, Fault> {
     match value {
         Some(Value::Object(_)) => keys_of(value, of, limits),
         _ => Err(of.invalid("`keys` is missing")),
@@ -456,7 +456,7 @@ fn keys(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<H
 }
 
 /// Keys by id. A key that is not listed under its own id makes the file invalid.
-fn keys_of(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Result<HashMap<String, Arc<Key>>, Fault> {
+fn keys_of(value: Option<Value<'_>>, of: RoleText<'_>, limits: &MetadataLimits) -> Result<HashMap<String, Arc<Key>>, Fault> {
     let Some(Value::Object(members)) = value else { return Err(of.invalid("`keys` is not an object")) };
     if members.len() > limits.keys {
         return Err(of.invalid(format!("more than {} keys", limits.keys)));
@@ -480,7 +480,12 @@ fn keys_of(value: Option<Value<'_>>, of: RoleText<'_>, limits: &Limits) -> Resul
     Ok(keys)
 }
 
-fn signers(value: Value<'_>, keys: &HashMap<String, Arc<Key>>, of: RoleText<'_>, limits: &Limits) -> Result<Signers, Fault> {
+fn signers(
+    value: Value<'_>,
+    keys: &HashMap<String, Arc<Key>>,
+    of: RoleText<'_>,
+    limits: &MetadataLimits,
+) -> Result<Signers, Fault> {
     exact(value, &["keyids", "threshold"], of)?;
     let threshold = integer(value, "threshold", of)?;
     if threshold == 0 {
@@ -499,7 +504,7 @@ fn signers(value: Value<'_>, keys: &HashMap<String, Arc<Key>>, of: RoleText<'_>,
     Ok(Signers { threshold, keys: found })
 }
 
-fn signatures(document: Value<'_>, of: RoleText<'_>, limits: &Limits) -> Result<Vec<Signature>, Fault> {
+fn signatures(document: Value<'_>, of: RoleText<'_>, limits: &MetadataLimits) -> Result<Vec<Signature>, Fault> {
     let Some(Value::Array(items)) = document.member("signatures") else {
         return Err(of.invalid("`signatures` is missing"));
     };

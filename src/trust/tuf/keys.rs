@@ -13,7 +13,7 @@ use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::certificate::{Certificate, bundle};
 use super::json::canonical_text;
-use super::limits::Limits;
+use super::limits::MetadataLimits;
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -83,7 +83,7 @@ pub(super) struct Key {
 
 impl Key {
     /// A key of the type and the base64 text of a role file; `None` if the text is no base64 or too long.
-    pub(super) fn read(kind: &str, public: &str, limits: &Limits) -> Option<Self> {
+    pub(super) fn read(kind: &str, public: &str, limits: &MetadataLimits) -> Option<Self> {
         if public.len() > limits.key_bytes {
             return None;
         }
@@ -280,7 +280,7 @@ mod tests {
     const P384_SIGNATURE: &str = "smqR76snVB7O4pfTioLu+BIx0aI2y9dftQlu+fX6I1Qj6ZelUmiWgcEO9btx28NtiTgrj5Vgk5o3/PgOczdPHe5fyHxw6LTJCl2nF4DBSy/gtc4RPoV36lEVV+6bpqWe";
 
     fn key(kind: &str, public: &str) -> Key {
-        Key::read(kind, public, &Limits::default()).unwrap()
+        Key::read(kind, public, &MetadataLimits::default()).unwrap()
     }
 
     #[test]

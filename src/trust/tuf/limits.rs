@@ -2,7 +2,7 @@
 
 /// Bounds of one verification (docs/notary-v1.md, sections 3 and 14, "Exhaustion").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct MetadataLimits {
     /// Largest root file. A root has a few certificates; stops the 100 MiB the Go client takes.
     pub root_bytes: u64,
     /// Largest timestamp file; it names one other file, in half a KiB. Stops padding that is kept beside the other files.
@@ -37,7 +37,7 @@ pub struct Limits {
     pub certificates: usize,
 }
 
-impl Limits {
+impl MetadataLimits {
     /// For what was accepted before, in one verification or in several, each with bounds of its own: none but the largest state
     /// file. One that refused here what was accepted there would make the repository unknown, and another's root the first.
     #[must_use]
@@ -63,7 +63,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for MetadataLimits {
     fn default() -> Self {
         Self {
             root_bytes: 1 << 20,

@@ -13,7 +13,7 @@ use super::keys::Key;
 use super::knowledge::{Files, Floor, Knowledge, Stored};
 use super::proof::Proof;
 use super::roles::Roles;
-use super::{Fault, FaultKind, Limits, Pins, RoleName, hex};
+use super::{Fault, FaultKind, MetadataLimits, Pins, RoleName, hex};
 use crate::image::Repository;
 
 /// Up to so many files one after another on the open connection are faster than new connections with their handshakes.
@@ -49,7 +49,7 @@ pub struct Subject {
     /// Which roots count.
     pub pins: Arc<Pins>,
     /// The bounds.
-    pub limits: Limits,
+    pub limits: MetadataLimits,
     /// What was verified before.
     pub known: Option<Arc<Knowledge>>,
 }
@@ -135,7 +135,7 @@ pub async fn update<F: Fetch>(fetch: &F, subject: &Subject, now: Timestamp) -> R
 /// Without bounds of its own: what was accepted bit by bit, each bit within the bounds, is read as a whole. The state file ends
 /// what it may cost.
 pub async fn load(stored: &Stored, repository: &Repository) -> Result<Knowledge, Fault> {
-    let limits = Limits::kept();
+    let limits = MetadataLimits::kept();
     let invalid = |role: &str, why: &str| Fault::new(FaultKind::Invalid, role, why);
     if stored.repository != repository.as_str() {
         return Err(invalid("root", "it was stored for another repository"));
@@ -182,7 +182,7 @@ pub struct OfferedRoot {
 }
 
 /// The root that a source offers now, unverified; `None` where there is none that can be read.
-pub async fn offered_root<F: Fetch>(fetch: &F, limits: Limits) -> Result<Option<OfferedRoot>, F::Error> {
+pub async fn offered_root<F: Fetch>(fetch: &F, limits: MetadataLimits) -> Result<Option<OfferedRoot>, F::Error> {
     let Some(raw) = fetch.fetch("root.json".to_owned(), limits.root_bytes).await? else { return Ok(None) };
     let Ok(root) = File::<Root>::read(raw.into(), "root", &limits) else { return Ok(None) };
     let keys = root.body.root.keys.iter().map(|key| (key.id.clone(), key.bare_id())).collect();
@@ -194,7 +194,7 @@ pub async fn offered_root<F: Fetch>(fetch: &F, limits: Limits) -> Result<Option<
 pub async fn roots_before<F: Fetch>(
     fetch: &F,
     knowledge: &Knowledge,
-    limits: Limits,
+    limits: MetadataLimits,
 ) -> Result<BTreeMap<u64, Arc<[u8]>>, F::Error> {
     let (mut roots, mut work) = (BTreeMap::new(), Work::new(&limits));
     let (mut next, mut bytes) = (Arc::clone(&knowledge.root), limits.chain_bytes);
@@ -632,7 +632,7 @@ impl Knowledge {
 
     /// The same, found out now, and known for a while.
     pub fn proven(&self, pins: &Arc<Pins>, now: Timestamp) -> Result<Self, Fault> {
-        let (repository, limits, now) = (self.repository.clone(), Limits::default(), now.max(self.seen));
+        let (repository, limits, now) = (self.repository.clone(), MetadataLimits::default(), now.max(self.seen));
         let subject = Subject { repository, pins: Arc::clone(pins), limits, known: None };
         final_root(&self.root, &subject, now, &mut Work::new(&limits))?;
         Ok(Self { proof: Proof::new(&self.root, &self.repository, pins, now), ..self.clone() })
@@ -654,7 +654,7 @@ impl Knowledge {
     /// has done nothing wrong by that.
     #[must_use]
     pub fn is_void(&self, pins: &Arc<Pins>, now: Timestamp) -> bool {
-        let limits = Limits::default();
+        let limits = MetadataLimits::default();
         let subject = Subject { repository: self.repository.clone(), pins: Arc::clone(pins), limits, known: None };
         is_void(&self.root, &subject, self.seen, now)
     }
@@ -667,7 +667,7 @@ fn is_void(root: &File<Root>, subject: &Subject, seen: Timestamp, now: Timestamp
 
 /// Whether the pins in force would let a root pass at a time. One that cannot be told without end passes, and binds its successor.
 fn pinned(root: &File<Root>, subject: &Subject, at: Timestamp) -> bool {
-    let mut work = Work::new(&Limits::default());
+    let mut work = Work::new(&MetadataLimits::default());
     leaves(root, &subject.repository, None).keys.iter().any(|key| passes(key, subject, at, &mut work).unwrap_or(true))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use img_authz::image::{Repository, Tag};
-use img_authz::trust::tuf::{Failure, Fetch, Knowledge, Limits, Pins, Subject, load, update};
+use img_authz::trust::tuf::{Failure, Fetch, Knowledge, MetadataLimits, Pins, Subject, load, update};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -23,7 +23,8 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn learn<F: Fetch>(source: &F, known: Option<Arc<Knowledge>>) -> Result<Knowledge, Failure<F::Error>> {
-    let subject = Subject { repository: GUN.parse().unwrap(), pins: Arc::<Pins>::default(), limits: Limits::default(), known };
+    let subject =
+        Subject { repository: GUN.parse().unwrap(), pins: Arc::<Pins>::default(), limits: MetadataLimits::default(), known };
     run(update(source, &subject, now()))
 }
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use img_authz::audit::{FileJournal, Limits};
+use img_authz::audit::{FileJournal, JournalLimits};
 use img_authz::engine::{Container, Fake, Image};
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, ImageConfig, Repository};
@@ -140,7 +140,7 @@ fn after_a_reboot_with_a_notary_that_hangs_a_hundred_containers_wait_once_togeth
     put(&engine, "unsigned", &Content::Unsigned);
     put(&engine, "unknown", &Content::Unknown);
     let settings = Settings::default().with("REGISTRY", "reg.example:5000").with("NOTARY", &url).with("ALLOWLIST", "off");
-    let journal = FileJournal::open(&folder.path().join("audit.jsonl"), Limits::default()).unwrap();
+    let journal = FileJournal::open(&folder.path().join("audit.jsonl"), JournalLimits::default()).unwrap();
     let gate_on = |on_outage| {
         let notary = notary(&server, &url, folder.path(), |config| config.on_outage = on_outage);
         let rules =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use img_authz::image::Repository;
-use img_authz::trust::tuf::{Knowledge, Limits, Subject, load, update};
+use img_authz::trust::tuf::{Knowledge, MetadataLimits, Subject, load, update};
 use serde_json::{Value, json};
 
 use super::support::End::{Fault, TooLarge, Yes};
@@ -85,7 +85,7 @@ type Change = fn(Vec<u8>, usize) -> Vec<u8>;
 /// What `update` accepts in steps, each within its bounds, `load` accepts as a whole.
 #[test]
 fn what_was_accepted_in_two_steps_is_known_ever_after() {
-    let few = Limits { total_bytes: 100_000, work: 60, ..Limits::default() };
+    let few = MetadataLimits { total_bytes: 100_000, work: 60, ..MetadataLimits::default() };
     let (repository, pins): (Repository, _) = (GUN.parse().unwrap(), tofu());
     for (what, role, change, first, then) in [
         ("padding", "targets", padded as Change, 85_000, 60_000),
@@ -166,7 +166,7 @@ fn at_each_limit_what_update_accepts_load_accepts() {
     for name in names {
         // Exactly what it takes, and one less.
         for less in [0, 1] {
-            let (mut limits, less64) = (Limits::default(), less as u64);
+            let (mut limits, less64) = (MetadataLimits::default(), less as u64);
             match name {
                 "root_bytes" => limits.root_bytes = root - less64,
                 "timestamp_bytes" => limits.timestamp_bytes = timestamp - less64,

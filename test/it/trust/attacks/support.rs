@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use img_authz::image::{Digest, Repository, Tag};
-use img_authz::trust::tuf::{Failure, FaultKind, Knowledge, Limits, Pins, Refusal, Subject, load, update};
+use img_authz::trust::tuf::{Failure, FaultKind, Knowledge, MetadataLimits, Pins, Refusal, Subject, load, update};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub fn subject(pins: &Arc<Pins>, known: Option<Arc<Knowledge>>) -> Subject {
-    Subject { repository: GUN.parse().unwrap(), pins: Arc::clone(pins), limits: Limits::default(), known }
+    Subject { repository: GUN.parse().unwrap(), pins: Arc::clone(pins), limits: MetadataLimits::default(), known }
 }
 
 pub fn learn(files: &Files, pins: &Arc<Pins>, known: Option<Arc<Knowledge>>, at: Timestamp) -> Result<Knowledge, End> {
