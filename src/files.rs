@@ -29,7 +29,10 @@ impl std::fmt::Debug for Texts {
 
 /// A regular file of at most `limit` bytes. Does not wait, whatever stands in its place: a FIFO would, for ever.
 pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    read_opened(OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?, limit)
+}
+
+fn read_opened(file: File, limit: u64) -> std::io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -40,17 +43,24 @@ pub fn read_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
 
 /// [`read_bytes`] of a file that is text.
 pub fn read_text(path: &Path, limit: u64) -> std::io::Result<String> {
-    String::from_utf8(read_bytes(path, limit)?).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is not text"))
+    text(read_bytes(path, limit)?)
+}
+
+fn text(bytes: Vec<u8>) -> std::io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is not text"))
 }
 
 /// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others.
 pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
-    let file = std::fs::symlink_metadata(path)?;
-    if file.is_symlink() {
-        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link"));
-    }
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if is_link { std::io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link") } else { error }
+    })?;
+    // What was opened is looked at, whatever stands in its place by then.
+    let opened = file.metadata()?;
     let folder = std::fs::metadata(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-    for (what, metadata) in [("it", &file), ("its folder", &folder)] {
+    for (what, metadata) in [("it", &opened), ("its folder", &folder)] {
         let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
         if mode & 0o022 != 0 || (owner != 0 && owner != rustix::process::geteuid().as_raw()) {
             let why =
@@ -58,7 +68,7 @@ pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
             return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
         }
     }
-    read_text(path, limit)
+    text(read_opened(file, limit)?)
 }
 
 /// The files of a folder that have one of these endings, sorted by name; none where there is no such folder. `count` and `limit`
@@ -127,6 +137,25 @@ pub fn replace_regular(path: &Path, content: &[u8], mode: u32) -> std::io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_nobody_else_may_change_is_read_where_that_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "text").unwrap();
+        let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        set(&file, 0o644);
+        assert_eq!(read_owned(&file, 4).unwrap(), "text");
+        assert_eq!(read_owned(&file, 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(read_owned(&link, 4).unwrap_err().to_string().contains("symbolic link"));
+        assert!(read_owned(folder.path(), 4).is_err());
+        set(&file, 0o664);
+        assert!(read_owned(&file, 4).unwrap_err().to_string().contains("may be changed by others than root (mode 0664"));
+        set(&file, 0o600);
+        set(folder.path(), 0o777);
+        assert!(read_owned(&file, 4).unwrap_err().to_string().contains("its folder may be changed by others"));
+    }
 
     #[test]
     fn neither_a_link_nor_what_it_points_to_is_replaced() {

@@ -7,7 +7,7 @@ mod users;
 mod verifiers;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::resolved::{RegoSettings, Resolved, VerifierSettings, plugin};
 use super::scope::{Scope, Scopes};
 use super::users::Users;
 use super::{BuildRule, Mode, Policy, Posture};
-use crate::image::Reference;
+use crate::image::{Digest, Reference};
 use crate::trust::VerifierName;
 
 /// The one version of the format.
@@ -68,6 +68,8 @@ pub struct Read {
 #[derive(Default)]
 struct Gathered {
     verifiers: BTreeMap<VerifierName, (VerifierSettings, Position)>,
+    /// All that verifiers are called, the faulty ones too: who requires one of these has nothing wrong.
+    called: BTreeSet<VerifierName>,
     scopes: Vec<Scope>,
     rules: HostRules,
     mode: Option<Mode>,
@@ -84,6 +86,21 @@ impl PolicyFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.first().map_or(Path::new("policy.toml"), |(path, _)| path)
+    }
+
+    /// What tells this policy's text from any other's.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut all = Vec::new();
+        for (path, text) in &self.0 {
+            // Lengths in front, so that no two lists of files read alike.
+            let path = path.as_os_str().as_encoded_bytes();
+            all.extend((path.len() as u64).to_be_bytes());
+            all.extend(path);
+            all.extend((text.len() as u64).to_be_bytes());
+            all.extend(text.as_bytes());
+        }
+        Digest::of(&all)
     }
 
     /// The same files by the paths that `of` makes of theirs.
@@ -127,7 +144,7 @@ impl PolicyFile {
             None => None,
         };
         let is_read = faults.is_empty();
-        faults.extend(scopes::check(&gathered.scopes, &gathered.verifiers, &mut warnings));
+        faults.extend(scopes::check(&gathered.scopes, &gathered.verifiers, &gathered.called, &mut warnings));
         if !is_read {
             // What could not be read would be told again as what is missing.
             warnings.clear();
@@ -178,6 +195,7 @@ impl Gathered {
                     value.fault(format!("there are more than {VERIFIERS} verifiers"));
                     break;
                 }
+                self.called.extend(name.parse::<VerifierName>());
                 verifiers::read(name, &value, &mut self.verifiers);
             }
         }

@@ -23,6 +23,10 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
     if gate.note_start(start.entry(&state)) == Recorded::Kept {
         start.remember(&state);
     }
+    let policy = of_policy(&kept);
+    if !policy.is_empty() {
+        gate.note(policy.trim_start_matches("; "));
+    }
     if let Some(faults) = kept.reading().told() {
         gate.note(&faults);
     }
@@ -54,7 +58,7 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
             if let Some(in_force) = &kept.reading().in_force {
                 gate.talks_to(setup::own(in_force));
             }
-            gate.note(&format!("settings and files were read again: {why}"));
+            gate.note(&format!("settings and files were read again: {why}{}", of_policy(&kept)));
             if let Some(faults) = kept.reading().told() {
                 gate.note(&faults);
             }
@@ -66,6 +70,12 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
         teller.read_again();
         teller.tell(&gate, &kept);
     }
+}
+
+/// Which policy file is in force, for the record: by its text.
+fn of_policy(kept: &setup::Kept) -> String {
+    let file = kept.reading().in_force.as_ref().and_then(Settings::policy_file);
+    file.map(|file| format!("; the policy is `{}`, {}", file.path().display(), file.digest())).unwrap_or_default()
 }
 
 /// Whether the default allowlist is there.

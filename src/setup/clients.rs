@@ -155,7 +155,13 @@ fn notary_tls_of(
 }
 
 /// The CA bundles that pins name.
-fn pins_of(key: &str, text: &str, folder: &Path, last: &mut LastGood) -> Result<Pins, Vec<PolicyFault>> {
+fn pins_of(
+    key: &str,
+    text: &str,
+    folder: &Path,
+    read_text: impl Fn(&Path, u64) -> std::io::Result<String>,
+    last: &mut LastGood,
+) -> Result<Pins, Vec<PolicyFault>> {
     let mut now = Texts::default();
     let mut at = Vec::new();
     // Which files it names, the text says while it is read.
@@ -201,11 +207,11 @@ pub(crate) fn notary_of(
         Some(given) => {
             let text = text_of(&keys.pins, given, last)?;
             // What pins name lies beside them.
-            let folder = match given {
-                Given::Text(_) => settings.config_dir(),
-                Given::File(path) => path.parent().map_or_else(|| settings.config_dir(), Path::to_owned),
-            };
-            pins_of(&keys.pins, &text, &folder, last)?
+            match given {
+                Given::Text(_) => pins_of(&keys.pins, &text, &settings.config_dir(), read_text, last)?,
+                // What the policy names is root's, and so is what that names.
+                Given::File(path) => pins_of(&keys.pins, &text, path.parent().unwrap_or(Path::new("")), read_owned, last)?,
+            }
         }
         None => Pins::default(),
     };

@@ -1,6 +1,6 @@
 //! `[[scope]]`: a part of the name space of images, and who must vouch there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::rules::HostRules;
@@ -114,6 +114,7 @@ fn requirement(value: &Value<'_>, depth: usize) -> Option<Requirement> {
 pub(super) fn check(
     scopes: &[Scope],
     verifiers: &BTreeMap<VerifierName, (VerifierSettings, Position)>,
+    called: &BTreeSet<VerifierName>,
     warnings: &mut Vec<PolicyFault>,
 ) -> Vec<PolicyFault> {
     let mut faults = ties(scopes);
@@ -124,8 +125,8 @@ pub(super) fn check(
         {
             faults.push(at(scope, "scope.name", format!("`{name}` is the name of another scope, in {}", place(earlier))));
         }
-        for name in scope.require.verifiers().into_iter().filter(|name| !verifiers.contains_key(name)) {
-            let meant = nearest(name.as_str(), verifiers.keys().map(VerifierName::as_str));
+        for name in scope.require.verifiers().into_iter().filter(|name| !called.contains(name)) {
+            let meant = nearest(name.as_str(), called.iter().map(VerifierName::as_str));
             let meant = meant.map(|meant| format!("; `{meant}` was meant?")).unwrap_or_default();
             faults.push(at(scope, "scope.require", format!("there is no verifier `{name}`{meant}")));
         }

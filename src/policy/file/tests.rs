@@ -418,3 +418,15 @@ rules = { max-age = { days = 0 } }
     let told = read_all(&[("p.toml", main), ("policy.d/b.toml", further)]).resolved.unwrap_err();
     assert!(told[0].to_string().contains("rules: is said for the whole host"), "{told:?}");
 }
+
+#[test]
+fn a_faulty_verifier_is_told_of_once_and_a_policy_is_told_from_others_by_its_text() {
+    let text = "version = 1\n[verifiers.release]\ntype = \"notary\"\nsever = \"n.example\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"release\"\n";
+    assert!(faults(text).iter().all(|fault| !fault.contains("there is no verifier")), "{:?}", faults(text));
+    let digest = |files: &[(&str, &str)]| {
+        PolicyFile(files.iter().map(|(path, text)| ((*path).into(), (*text).to_owned())).collect()).digest()
+    };
+    assert_eq!(digest(&[("a", "b")]), digest(&[("a", "b")]));
+    assert_ne!(digest(&[("a", "b")]), digest(&[("a", "c")]));
+    assert_ne!(digest(&[("a", "bc")]), digest(&[("a", "b"), ("", "c")]));
+}
