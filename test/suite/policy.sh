@@ -140,7 +140,7 @@ END
     refused "$not_signed" docker pull registry.test:5000/app:unsigned
     # A faulty file: the rules that were good before.
     printf 'package docker.authz\n\nallow if {\n' > $policy_folder/authz.rego
-    wait_until 5 in_policy 'rego.files'
+    wait_until 5 in_policy 'authz.rego:'
     assertTrue "the fault is shown" $?
     refused $rego_denied docker run --rm --privileged --network none $app
     prints "signed by docker trust, 1.0" run $app
