@@ -2,7 +2,7 @@
 //! away: what they let pass still has to be vouched for. Says nothing of when they are asked; `gate` does.
 //!
 //! regorus reads and evaluates them. Neither its parser nor its functions can be stopped from outside, so both run on threads of their
-//! own ([`run`]), and who waits gives up by a deadline.
+//! own (`run`), and who waits gives up by a deadline.
 
 mod builtins;
 mod input;
