@@ -119,12 +119,8 @@ fn text_of(key: &str, given: &Given, last: &mut LastGood) -> Result<String, Vec<
     match given {
         Given::Text(text) => Ok(text.clone()),
         Given::File(path) => {
-            let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
-            let now = read_owned(path, CONFIG_BYTES).map(|text| Texts(vec![(path.clone(), text)])).map_err(|error| told(&error));
-            // That of another file is not this one's.
-            let of_it = |texts: &Texts| texts.0.iter().find(|(kept, _)| kept == path).map(|(_, text)| text.clone());
-            let text = |texts: &Texts| of_it(texts).ok_or_else(|| told(&"it was never read"));
-            last.make_of_named(key, now, std::slice::from_ref(path), text).map_err(|why| fault(key.to_owned(), why))
+            let text = |texts: &Texts| Ok(texts.0.first().map(|(_, text)| text.clone()).unwrap_or_default());
+            last.named(key, std::slice::from_ref(path), text).map_err(|why| fault(key.to_owned(), why))
         }
     }
 }

@@ -11,13 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::mounts::host_path;
 use super::state::{LAST_GOOD_ALLOWLIST, LAST_GOOD_FILES};
-use crate::files::{Outlives, Texts, read_bytes, replace};
+use crate::files::{Outlives, Texts, read_bytes, read_owned, replace};
 use crate::text::clean;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::{FileFault as ListFault, ListFile, Stamp};
 
 /// Largest file of these read back, bytes: what the operator's files may hold, as JSON. Stops a foreign one from filling memory.
 const KEPT_BYTES: u64 = 64 << 20;
+/// Largest file that a policy names. Stops a wrong path from filling memory.
+const NAMED_BYTES: u64 = 4 << 20;
 /// The mode of both.
 const PRIVATE: u32 = 0o600;
 
@@ -115,11 +117,29 @@ impl LastGood {
         if now.as_ref().map_or(true, |texts| make(texts).is_err()) {
             self.forget_gone(what);
         }
-        self.make_of_named(what, now, at, make)
+        self.made(what, now, at, make)
     }
 
-    /// The same of files that the policy names: one that is gone is as faulty as any other, and what it last held counts.
-    pub(crate) fn make_of_named<T>(
+    /// The same of files that the policy names, which only root may change. One that is gone is as faulty as any other, and what all of them
+    /// last held counts; what others held under this name does not.
+    pub(crate) fn named<T>(
+        &mut self,
+        what: &str,
+        paths: &[PathBuf],
+        make: impl Fn(&Texts) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let read = |path: &PathBuf| match read_owned(path, NAMED_BYTES) {
+            Ok(text) => Ok((path.clone(), text)),
+            Err(error) => Err(format!("`{}` cannot be used: {error}", path.display())),
+        };
+        let now = paths.iter().map(read).collect::<Result<_, _>>().map(Texts);
+        self.made(what, now, paths, |texts| {
+            let is_of_these = texts.0.iter().map(|(path, _)| path).eq(paths);
+            if is_of_these { make(texts) } else { Err("these files were never read".to_owned()) }
+        })
+    }
+
+    fn made<T>(
         &mut self,
         what: &str,
         now: Result<Texts, String>,
@@ -140,14 +160,9 @@ impl LastGood {
         if let Some(good) = self.good.get(what) {
             self.used.insert(what.to_owned(), good.clone());
         }
-        self.fault(&why, at);
-        Ok(of_before)
-    }
-
-    /// Notes a file that is faulty and never was good, where what is in force goes on without it.
-    pub(crate) fn fault(&mut self, why: &str, at: &[PathBuf]) {
         let stamps = at.iter().map(|path| (path.clone(), Stamp::of(path))).collect();
-        self.faults.push(FileFault { why: clean(why), stamps });
+        self.faults.push(FileFault { why: clean(&why), stamps });
+        Ok(of_before)
     }
 
     /// A file that is gone does not count again because another one is faulty: a key whose certificate is still there, a bundle that a

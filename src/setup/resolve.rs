@@ -9,7 +9,7 @@ use super::last_good::LastGood;
 use super::mounts::View;
 use super::policy_file;
 use super::state::LAST_GOOD;
-use crate::files::{Outlives, Texts, read_owned, read_text, replace};
+use crate::files::{Outlives, read_text, replace};
 use crate::gate::Rules;
 use crate::image::Host;
 use crate::net::auth::DockerConfig;
@@ -86,14 +86,14 @@ impl Kept {
         }
     }
 
-    /// Whether a file that was faulty, or one of the policy, has changed since it was read. One of the policy is left alone while it is
-    /// being written: until it is what it was at the look before.
+    /// Whether a file that was faulty, or one of the policy, has changed since it was read. While one of the policy is being written all are
+    /// left alone: until these are what they were at the look before, also where another file is the reason to read them.
     pub(crate) fn is_worth_a_look(&mut self) -> bool {
         let now: Vec<Option<Stamp>> = self.watched.iter().map(|(path, _)| Stamp::of(path)).collect();
         let has_changed = self.watched.iter().zip(&now).any(|((_, stamp), now)| stamp != now);
-        let has_settled = has_changed && self.seen == now;
+        let has_settled = self.seen == now;
         self.seen = now;
-        self.files.is_worth_a_look() || has_settled
+        has_settled && (has_changed || self.files.is_worth_a_look())
     }
 
     fn watch(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
@@ -304,15 +304,11 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
 
 /// Who may do what, by the file of authz-broker.
 fn users_of(path: &Path, last: &mut LastGood) -> Result<Users, String> {
-    let told = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
     let name = path.display().to_string();
-    let now = read_owned(path, SETTINGS_BYTES).map(|text| Texts(vec![(path.to_owned(), text)])).map_err(|error| told(&error));
-    let read = |texts: &Texts| {
-        // That of another file is not this one's.
-        let (_, text) = texts.0.iter().find(|(kept, _)| kept == path).ok_or_else(|| told(&"it was never read"))?;
-        Users::of_broker_file(&name, text.as_bytes()).map_err(|remark| told(&remark))
-    };
-    let (users, remarks) = last.make_of_named("users", now, &[path.to_owned()], read)?;
+    let (users, remarks) = last.named("users", &[path.to_owned()], |texts| {
+        let text = texts.0.first().map(|(_, text)| text.as_bytes()).unwrap_or_default();
+        Users::of_broker_file(&name, text).map_err(|remark| format!("`{name}` cannot be used: {remark}"))
+    })?;
     for remark in remarks {
         tracing::warn!("users file: {remark}");
     }
@@ -321,18 +317,7 @@ fn users_of(path: &Path, last: &mut LastGood) -> Result<Users, String> {
 
 /// Rules in Rego.
 fn rego_of(settings: &Settings, written: &RegoSettings, last: &mut LastGood) -> Result<Compiled, String> {
-    let told = |why: &dyn std::fmt::Display| why.to_string();
-    let now = written.files.iter().map(|path| {
-        let text =
-            read_owned(path, SETTINGS_BYTES).map_err(|error| told(&format!("`{}` cannot be used: {error}", path.display())))?;
-        Ok((path.clone(), text))
-    });
-    let now: Result<Vec<_>, String> = now.collect();
-    let compile = |texts: &Texts| {
-        // Those of other files are not these.
-        if !texts.0.iter().map(|(path, _)| path).eq(&written.files) {
-            return Err(told(&"other files were read before"));
-        }
+    last.named("rego", &written.files, |texts| {
         let files = texts.0.iter().map(|(path, text)| rego::File { name: path.display().to_string(), text: text.clone() });
         let sources = rego::Sources {
             files: files.collect(),
@@ -341,9 +326,8 @@ fn rego_of(settings: &Settings, written: &RegoSettings, last: &mut LastGood) -> 
             // In the managed plugin paths of the host are not paths.
             sees_host: View::of(settings) == View::Host,
         };
-        Compiled::of(sources).map_err(|faults| told(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
-    };
-    last.make_of_named("rego", now.map(Texts), &written.files, compile)
+        Compiled::of(sources).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })
 }
 
 fn keep(path: &Path, settings: &Settings) -> std::io::Result<()> {
