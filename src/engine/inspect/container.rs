@@ -1,0 +1,266 @@
+//! Containers: one as the engine inspects it, those of a list, and what is run in them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use super::{MountJson, image_id, image_sources, or_default, time};
+use crate::image::{Digest, Platform, RunsAs};
+
+/// A container on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its full id, which no other container ever has.
+    pub id: ContainerId,
+    /// Its name now, without the leading slash.
+    pub name: String,
+    /// The id of the image it was made from; cannot change. `None`: made without an image.
+    pub image: Option<Digest>,
+    /// In the containerd store: digest of the manifest of its platform.
+    pub manifest: Option<Digest>,
+    /// And that platform, where the engine tells it.
+    pub platform: Option<Platform>,
+    /// What create was asked for (`Config.Image`). No evidence of anything.
+    pub image_ref: String,
+    /// How it runs, whatever its image says.
+    pub runs_as: RunsAs,
+    /// Sources of its image mounts, as they were written at create.
+    pub mounts: Vec<String>,
+    /// Whether it runs.
+    pub running: bool,
+    /// When it was last started; `None`: never.
+    pub started_at: Option<Timestamp>,
+}
+
+/// A container's full id: 64 lower-case hex digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(Box<str>);
+
+/// What is no full container id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a container id of 64 lower-case hex digits")]
+pub struct ContainerIdError(String);
+
+/// A container in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSummary {
+    /// Its full id.
+    pub id: ContainerId,
+    /// Its names, without the leading slash; the first is its own, others are links.
+    pub names: Vec<String>,
+    /// The id of the image it was made from. `None`: made without an image.
+    pub image: Option<Digest>,
+    /// What create was asked for, or the id where that name means another image now.
+    pub image_ref: String,
+    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
+    pub state: String,
+    /// The same for people, with how long: `Up 3 minutes`, `Exited (0) 2 seconds ago`.
+    pub status: String,
+}
+
+/// An exec instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// The container it runs in.
+    pub container: ContainerId,
+    /// Whether it has all capabilities.
+    pub privileged: bool,
+    /// Whether it runs.
+    pub running: bool,
+}
+
+/// What came of a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// It ran and was sent SIGKILL.
+    Sent,
+    /// It did not run.
+    NotRunning,
+    /// There is no such container.
+    Gone,
+}
+
+impl ContainerId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = ContainerIdError;
+
+    fn from_str(text: &str) -> Result<Self, ContainerIdError> {
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ContainerIdError(crate::text::fit(text, 80)))
+        }
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for ContainerId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContainerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn unslashed(name: &str) -> String {
+    name.strip_prefix('/').unwrap_or(name).to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerJson {
+    id: ContainerId,
+    #[serde(default, deserialize_with = "or_default")]
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    image_manifest_descriptor: Option<DescriptorJson>,
+    #[serde(default, deserialize_with = "or_default")]
+    config: ContainerConfigJson,
+    #[serde(default, deserialize_with = "or_default")]
+    host_config: HostConfigJson,
+    state: StateJson,
+}
+
+#[derive(Deserialize)]
+struct DescriptorJson {
+    digest: Digest,
+    #[serde(default, deserialize_with = "or_default")]
+    platform: Option<PlatformJson>,
+}
+
+#[derive(Deserialize)]
+struct PlatformJson {
+    #[serde(default, deserialize_with = "or_default")]
+    os: String,
+    #[serde(default, deserialize_with = "or_default")]
+    architecture: String,
+    #[serde(default, deserialize_with = "or_default")]
+    variant: String,
+}
+
+/// What is kept of how a container runs.
+const RUNS_AS: [&str; 5] = ["User", "Env", "Labels", "ExposedPorts", "Healthcheck"];
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerConfigJson {
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(flatten)]
+    others: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfigJson {
+    #[serde(default, deserialize_with = "or_default")]
+    mounts: Vec<MountJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StateJson {
+    running: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    started_at: String,
+}
+
+impl<'de> Deserialize<'de> for Container {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ContainerJson::deserialize(deserializer)?;
+        let manifest = json.image_manifest_descriptor.as_ref().map(|descriptor| descriptor.digest);
+        let platform = json.image_manifest_descriptor.and_then(|descriptor| descriptor.platform);
+        let platform = platform.map(|PlatformJson { os, architecture, variant }| Platform { os, architecture, variant });
+        Ok(Self {
+            id: json.id,
+            name: unslashed(&json.name),
+            image: image_id(&json.image)?,
+            manifest,
+            platform,
+            image_ref: json.config.image,
+            runs_as: RunsAs(json.config.others.into_iter().filter(|(name, _)| RUNS_AS.contains(&name.as_str())).collect()),
+            mounts: image_sources(json.host_config.mounts),
+            running: json.state.running,
+            started_at: time(&json.state.started_at),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerSummaryJson {
+    id: ContainerId,
+    #[serde(default, deserialize_with = "or_default")]
+    names: Vec<String>,
+    #[serde(default, rename = "ImageID", deserialize_with = "or_default")]
+    image_id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    state: String,
+    #[serde(default, deserialize_with = "or_default")]
+    status: String,
+}
+
+impl<'de> Deserialize<'de> for ContainerSummary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = ContainerSummaryJson::deserialize(deserializer)?;
+        Ok(Self {
+            id: json.id,
+            names: json.names.iter().map(|name| unslashed(name)).collect(),
+            image: image_id(&json.image_id)?,
+            image_ref: json.image,
+            state: json.state,
+            status: json.status,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Exec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Json {
+            running: bool,
+            #[serde(rename = "ContainerID")]
+            container_id: ContainerId,
+            #[serde(default, deserialize_with = "or_default")]
+            process_config: Option<Process>,
+        }
+        #[derive(Deserialize)]
+        struct Process {
+            privileged: Option<bool>,
+        }
+        let json = Json::deserialize(deserializer)?;
+        // Engines on Linux always say. Where one does not, the stronger reading holds.
+        let privileged = json.process_config.and_then(|process| process.privileged).unwrap_or(true);
+        Ok(Self { container: json.container_id, privileged, running: json.running })
+    }
+}
