@@ -28,7 +28,7 @@ mod tests;
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
 pub use action::Action;
-pub use named::Named;
+pub use named::{Named, RunSpec};
 pub use naming::Naming;
 pub use network::Subnet;
 use route::Route;

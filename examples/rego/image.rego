@@ -12,7 +12,7 @@ allowed_bases := ["debian:12", "registry.example:5000/base/"]
 
 runs_as_root if input.Config.User in {"", "0", "root"}
 
-runs_as_root if regex.match(`^(0+|root)(:.*)?$`, input.Config.User)
+runs_as_root if regex.match(`^([+-]?0+|root)?(:.*)?$`, input.Config.User)
 
 deny contains "the container runs as root: set USER" if runs_as_root
 

@@ -10,12 +10,12 @@ use crate::image::{Digest, ImageConfig, Platform, Repository};
 pub(super) const REGISTRY_TIME: Duration = Duration::from_secs(3);
 /// Most configurations, and most histories, that are kept; of more all are forgotten. Stops pulls of ever more images from filling memory.
 const KEPT: usize = 256;
-/// Most text of one that is kept, bytes. An image's has a few KB; larger ones are fetched again.
+/// Most of one that is kept, bytes, its lists included. An image's has a few KB; larger ones are fetched again.
 const KEPT_BYTES: usize = 16 << 10;
 
 /// Which image: where it is known by, and for which platform. A registry may refuse one repository to this host and not another, so what
 /// one of them told stands for itself alone.
-type Key = (Option<Repository>, Digest, Platform);
+type Key = (Option<Repository>, Digest, Option<Platform>);
 
 /// What is kept.
 #[derive(Default)]
@@ -26,27 +26,39 @@ pub(super) struct Descriptions {
 
 impl Descriptions {
     /// What a registry told of an image.
-    pub(super) fn config(&self, repository: &Repository, digest: Digest, platform: &Platform) -> Option<Arc<ImageConfig>> {
-        lock(&self.configs).get(&(Some(repository.clone()), digest, platform.clone())).cloned()
+    pub(super) fn config(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        platform: Option<&Platform>,
+    ) -> Option<Arc<ImageConfig>> {
+        lock(&self.configs).get(&(Some(repository.clone()), digest, platform.cloned())).cloned()
     }
 
-    pub(super) fn keep_config(&self, repository: &Repository, digest: Digest, platform: &Platform, config: &Arc<ImageConfig>) {
+    pub(super) fn keep_config(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        platform: Option<&Platform>,
+        config: &Arc<ImageConfig>,
+    ) {
         let labels = config.labels.iter().chain(config.annotations.iter().flatten());
-        let texts = config.env.iter().chain(config.history.iter().flatten()).chain(&config.ports);
-        let bytes = texts.map(String::len).sum::<usize>() + labels.map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if bytes <= KEPT_BYTES {
-            keep(&self.configs, (Some(repository.clone()), digest, platform.clone()), Arc::clone(config));
+        let lists = config.env.iter().chain(config.history.iter().flatten()).chain(&config.ports).chain(&config.healthcheck);
+        let texts = lists.chain([&config.user]).chain(labels.flat_map(|(name, value)| [name, value]));
+        let layers = config.layers.len() * size_of::<Digest>();
+        if texts.map(|text| text.len() + size_of::<String>()).sum::<usize>() + layers <= KEPT_BYTES {
+            keep(&self.configs, (Some(repository.clone()), digest, platform.cloned()), Arc::clone(config));
         }
     }
 
     /// The history of an image on the host.
     pub(super) fn history(&self, id: Digest, platform: &Platform) -> Option<Vec<String>> {
-        lock(&self.histories).get(&(None, id, platform.clone())).cloned()
+        lock(&self.histories).get(&(None, id, Some(platform.clone()))).cloned()
     }
 
     pub(super) fn keep_history(&self, id: Digest, platform: &Platform, history: &[String]) {
-        if history.iter().map(String::len).sum::<usize>() <= KEPT_BYTES {
-            keep(&self.histories, (None, id, platform.clone()), history.to_vec());
+        if history.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>() <= KEPT_BYTES {
+            keep(&self.histories, (None, id, Some(platform.clone())), history.to_vec());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::policy::{
 };
 use crate::registry::{self, Wanted};
 use crate::rego::{self, About};
-use crate::request::{self, Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
+use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
 use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
@@ -115,9 +115,10 @@ impl Gathering<'_> {
         let call = self.request.call.map(|call| Arc::new(call.clone()));
         let runs_as = facts.runs_as.clone();
         for (at, image) in facts.images.iter_mut().enumerate().filter(|(_, image)| image.local != Local::Absent) {
-            // Behind the first are image mounts.
-            let runs = at == 0;
-            let known = rego_image(self.policy, image, runs_as.as_ref().filter(|_| runs), runs);
+            // Behind the first are image mounts, which do not run.
+            let (runs_as, run_spec) =
+                if at == 0 { (runs_as.as_ref(), self.request.intent.run_spec()) } else { (None, RunSpec::Nothing) };
+            let known = rego_image(self.policy, image, runs_as, run_spec);
             let about = About { call: call.clone(), manner: self.gate.manner(), image: Some(known) };
             image.rego = Some(self.gate.rego.ask(rego, about, self.deadline).await);
         }
@@ -332,17 +333,21 @@ impl Gathering<'_> {
         if vouched.is_none() && !asked.is_empty() {
             return Ok(ConfigFacts::NotAsked);
         }
-        let platform = match self.request.call.and_then(request::platform) {
-            Some(asked) => match asked.parse::<Platform>() {
-                Ok(platform) => platform,
-                Err(error) => return unknown(&format!("the call asks for a platform: {error}")),
+        let platform = match self.request.intent.run_spec() {
+            // It may run on any host of the swarm, whatever this call's query says, which dockerd does not read.
+            RunSpec::ContainerSpec | RunSpec::Unknown => None,
+            RunSpec::Body | RunSpec::Nothing => match self.request.call.and_then(request::platform) {
+                Some(asked) => match asked.parse::<Platform>() {
+                    Ok(platform) => Some(platform),
+                    Err(error) => return unknown(&format!("the call asks for a platform: {error}")),
+                },
+                None => {
+                    let version = self.engine.version(self.deadline).await.map_err(unreachable)?;
+                    Some(Platform { os: version.os, architecture: version.architecture, variant: String::new() })
+                }
             },
-            None => {
-                let version = self.engine.version(self.deadline).await.map_err(unreachable)?;
-                Platform { os: version.os, architecture: version.architecture, variant: String::new() }
-            }
         };
-        self.told(registry, reference, reference.digest.or(vouched), &platform).await
+        self.told(registry, reference, reference.digest.or(vouched), platform).await
     }
 
     /// What a registry tells of the image that this digest commits to; of a tag, where nobody says which digest that is.
@@ -351,11 +356,11 @@ impl Gathering<'_> {
         registry: &Arc<dyn registry::Api>,
         reference: &Reference,
         due: Option<Digest>,
-        platform: &Platform,
+        platform: Option<Platform>,
     ) -> Result<ConfigFacts, Reason> {
         let unknown = |why: &str| Ok(ConfigFacts::Unknown(why.to_owned()));
         let repository = &reference.repository;
-        if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, platform)) {
+        if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, platform.as_ref())) {
             return Ok(ConfigFacts::Known(kept));
         }
         let _place = match self.on_behalf {
@@ -371,14 +376,14 @@ impl Gathering<'_> {
                     // A scope that rests on the registry: nobody else says what the tag is.
                     None => *registry.manifest(&reference.repository, &Wanted::of(&reference), deadline).await?.digest(),
                 };
-                registry::configuration(&*registry, &reference.repository, digest, &platform, deadline).await
+                registry::configuration(&*registry, &reference.repository, digest, platform.as_ref(), deadline).await
             }
         };
         match tokio::time::timeout_at(deadline, self.gate.workers.spawn(task)).await {
             Ok(Ok(Ok(config))) => {
                 let config = Arc::new(config);
                 if let Some(digest) = due {
-                    self.gate.descriptions.keep_config(repository, digest, platform, &config);
+                    self.gate.descriptions.keep_config(repository, digest, platform.as_ref(), &config);
                 }
                 Ok(ConfigFacts::Known(config))
             }
@@ -409,7 +414,7 @@ impl Gathering<'_> {
         // Where the id is that of an index, the engine shows the image of its own choice, and would run the one that is asked for.
         if let Some(asked) = platform
             && found.store != Some(Store::Classic)
-            && !asked.parse().is_ok_and(|asked: Platform| config.platform.is(&asked) || asked.is(&config.platform))
+            && !asked.parse().is_ok_and(|asked: Platform| config.platform.is_same(&asked))
         {
             let why = format!("it runs on platform `{asked}`, and the engine shows what it has for {}", config.platform);
             return Ok(ConfigFacts::Unknown(why));
@@ -436,7 +441,7 @@ impl Gathering<'_> {
         };
         let digest = *vouch.digest();
         let reference = Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
-        let told = self.told(registry, &reference, Some(digest), platform).await?;
+        let told = self.told(registry, &reference, Some(digest), Some(platform.clone())).await?;
         Ok(told.known().and_then(|config| config.annotations.clone()))
     }
 
@@ -624,7 +629,7 @@ fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
 }
 
 /// What rules about images are told of one.
-fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, runs: bool) -> rego::Image {
+fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run_spec: RunSpec) -> rego::Image {
     let vouches = || image.asked.iter().filter_map(|asked| asked.answer.as_ref().ok());
     let vouching = vouches().next().map(Vouch::repository);
     let repository = vouching.or_else(|| image.repositories.first());
@@ -666,12 +671,12 @@ fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run
         id,
         signatures: signed().filter_map(signature).collect(),
         scan_status: None,
-        config: image.config.known().map(|known| rego::Config {
+        config: image.config.known().filter(|_| run_spec != RunSpec::Unknown).map(|known| rego::Config {
             created: known.created.and_then(|created| i64::try_from(created.as_nanosecond()).ok()),
             labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
             config: runs_as.cloned().unwrap_or_else(|| known.runs_as()).0,
         }),
-        runs,
+        run_spec,
     }
 }
 

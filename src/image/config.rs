@@ -29,11 +29,40 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Whether this is what `wanted` asks for. A variant that it does not name is any.
+    /// Whether this is what `wanted` asks for, as engines compare them. A variant that it does not name is any.
     #[must_use]
     pub fn is(&self, wanted: &Self) -> bool {
-        let same = self.os == wanted.os && self.architecture == wanted.architecture;
-        same && (wanted.variant.is_empty() || self.variant == wanted.variant)
+        let (own, other) = (self.normal(), wanted.normal());
+        own.os == other.os
+            && own.architecture == other.architecture
+            && (wanted.variant.is_empty() || own.variant == other.variant)
+    }
+
+    /// Whether both are one platform, as engines compare them.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.normal() == other.normal()
+    }
+
+    /// As engines read it (containerd/platforms, `database.go`): architectures have several names, and some variants are what none means.
+    fn normal(&self) -> Self {
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let (os, architecture, variant) = (lower(&self.os), lower(&self.architecture), lower(&self.variant));
+        let os = if os == "macos" { "darwin".to_owned() } else { os };
+        let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+            ("i386", _) => ("386", String::new()),
+            ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", String::new()),
+            ("x86_64" | "x86-64", _) => ("amd64", variant),
+            ("aarch64" | "arm64", "8" | "v8") => ("arm64", String::new()),
+            ("aarch64", _) => ("arm64", variant),
+            ("armhf", _) => ("arm", "v7".to_owned()),
+            ("armel", _) => ("arm", "v6".to_owned()),
+            ("arm", "" | "7") => ("arm", "v7".to_owned()),
+            ("arm", "5" | "6" | "8") => ("arm", format!("v{variant}")),
+            (other, _) => (other, variant),
+        };
+        let architecture = architecture.to_owned();
+        Self { os, architecture, variant }
     }
 }
 
@@ -149,6 +178,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn platforms_are_compared_as_engines_do() {
+        let platform = |text: &str| text.parse::<Platform>().unwrap();
+        for (one, other, is_same) in [
+            ("linux/x86_64", "linux/amd64", true),
+            ("linux/amd64/v1", "linux/amd64", true),
+            ("linux/amd64/v3", "linux/amd64", false),
+            ("linux/x86_64/v3", "linux/amd64/v3", true),
+            ("linux/aarch64", "linux/arm64/v8", true),
+            ("linux/arm", "linux/arm/v7", true),
+            ("linux/arm/v6", "linux/armel", true),
+            ("linux/arm/v6", "linux/arm", false),
+            ("linux/amd64", "windows/amd64", false),
+        ] {
+            assert_eq!(platform(one).is_same(&platform(other)), is_same, "{one} {other}");
+        }
+        assert!(platform("linux/x86_64/v3").is(&platform("linux/amd64")));
+        assert!(!platform("linux/amd64").is(&platform("linux/amd64/v3")));
+    }
+
+    #[test]
     fn platforms_are_read_as_they_are_written() {
         for text in ["linux/amd64", "linux/arm64/v8", "windows/amd64"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
@@ -158,7 +207,7 @@ mod tests {
         }
         let is = |one: &str, other: &str| one.parse::<Platform>().unwrap().is(&other.parse().unwrap());
         assert!(is("linux/arm64/v8", "linux/arm64") && is("linux/arm/v7", "linux/arm/v7"));
-        assert!(!is("linux/arm64", "linux/arm64/v8") && !is("linux/arm64", "linux/amd64"));
+        assert!(!is("linux/arm64", "linux/arm64/v9") && !is("linux/arm64", "linux/amd64"));
     }
 
     #[test]

@@ -13,12 +13,13 @@ const MEDIA_TYPES: [&str; 2] = ["application/vnd.oci.image.config.v1+json", "app
 /// Most of an index, to have a message that names what it has.
 const NAMED: usize = 6;
 
-/// What the image says of itself that this digest of a manifest or index commits to, for a platform.
+/// What the image says of itself that this digest of a manifest or index commits to, for a platform; `None`: for whatever platform, as
+/// the hosts of a swarm may be.
 pub async fn configuration(
     registry: &dyn Api,
     repository: &Repository,
     digest: Digest,
-    platform: &Platform,
+    platform: Option<&Platform>,
     deadline: Instant,
 ) -> Result<ImageConfig, RegistryError> {
     let first = registry.manifest(repository, &Wanted::Digest(digest), deadline).await?;
@@ -43,22 +44,27 @@ pub async fn configuration(
     Ok(ImageConfig { size: Some(size), annotations: Some(annotations), ..read })
 }
 
-/// The manifest of an index that engines take for a platform: the first that fits it. The only one of an index that names no platform
-/// is that.
-fn for_platform(index: &Manifest, platform: &Platform) -> Result<Digest, RegistryError> {
+/// The manifest of an index that engines take for a platform: the one that fits it. Where several may, they differ by engine and by what
+/// its processor can, and none is known to be it. What names no platform that can be read may fit any.
+fn for_platform(index: &Manifest, platform: Option<&Platform>) -> Result<Digest, RegistryError> {
     let children = index.children();
-    if let [only] = children.as_slice()
-        && only.platform.is_none()
-    {
-        return Ok(only.digest);
+    let may_fit = |text: Option<&str>| match (text.map(str::parse::<Platform>), platform) {
+        (Some(Ok(found)), Some(platform)) => found.is(platform),
+        // What is attached to an image runs nowhere (attestations of buildx).
+        (Some(Ok(found)), None) => found.os != "unknown",
+        (Some(Err(_)) | None, _) => true,
+    };
+    let mut found: Vec<Digest> =
+        children.iter().filter(|child| may_fit(child.platform.as_deref())).map(|child| child.digest).collect();
+    found.dedup();
+    if let [only] = found.as_slice() {
+        return Ok(*only);
     }
-    let of = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Platform>().ok());
-    let found = children.iter().find(|child| of(&child.platform).is_some_and(|other| other.is(platform)));
-    found.map(|child| child.digest).ok_or_else(|| {
-        let named: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).take(NAMED).collect();
-        let cause = format!("it has no image for {platform}; it has {}", clean(&named.join(", ")));
-        RegistryError::Undecodable { what: index.digest().to_string(), cause }
-    })
+    let named: Vec<&str> = children.iter().filter_map(|child| child.platform.as_deref()).take(NAMED).collect();
+    let platform = platform.map_or_else(|| "every host of a swarm".to_owned(), ToString::to_string);
+    let has = if found.is_empty() { "no image" } else { "several images" };
+    let cause = format!("it has {has} for {platform}; it has {}", clean(&named.join(", ")));
+    Err(RegistryError::Undecodable { what: index.digest().to_string(), cause })
 }
 
 /// Reads a configuration as Go does: members in any case. Two that Go takes for one are refused, because which of them counts differs
@@ -114,11 +120,14 @@ fn read(body: &[u8]) -> Result<ImageConfig, String> {
     })
 }
 
+/// Most entries of one list. Images have dozens.
+const ENTRIES: usize = 10_000;
+
 fn history(members: &Map<String, Value>) -> Result<Vec<String>, String> {
     let made = match member(members, "history") {
-        Some(Value::Array(made)) => made.as_slice(),
+        Some(Value::Array(made)) if made.len() <= ENTRIES => made.as_slice(),
         Some(Value::Null) | None => &[],
-        Some(_) => return Err("its history is not a list".to_owned()),
+        Some(_) => return Err(format!("its history is not a list of at most {ENTRIES} entries")),
     };
     let of = |one: &Value| {
         let one = one.as_object().ok_or("its history is not a list of objects")?;
@@ -141,9 +150,11 @@ fn text<'v>(members: &'v Map<String, Value>, name: &str) -> Result<Option<&'v st
 }
 
 fn texts(members: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
-    let wrong = || format!("its member `{name}` is not a list of texts");
+    let wrong = || format!("its member `{name}` is not a list of at most {ENTRIES} texts");
     match member(members, name) {
-        Some(Value::Array(values)) => values.iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(wrong)).collect(),
+        Some(Value::Array(values)) if values.len() <= ENTRIES => {
+            values.iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+        }
         Some(Value::Null) | None => Ok(Vec::new()),
         Some(_) => Err(wrong()),
     }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Refusal;
-use crate::request::{Manner, Shown};
+use crate::request::{Manner, RunSpec, Shown};
 use crate::wire::Call;
 
 /// Longest path that is looked up on the host, in bytes (Linux' `PATH_MAX`).
@@ -33,8 +33,8 @@ pub struct Image {
     pub scan_status: Option<String>,
     /// How it runs: the image's configuration; at a start the container's. What a create or a service says is laid over it.
     pub config: Option<Config>,
-    /// Whether it is what will run, and not only mounted.
-    pub runs: bool,
+    /// Where the call says how it is to run. Nowhere for one that is only mounted.
+    pub run_spec: RunSpec,
 }
 
 /// A signature that held.
@@ -108,16 +108,17 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     known.insert("signatures".into(), image.signatures.iter().map(signature).collect());
     input.insert("image".into(), Value::Object(known));
     let mut runs = config.config.clone();
-    if image.runs {
-        lay_over(&mut runs, said_of_run(input));
-    }
+    lay_over(&mut runs, said_of_run(input, image.run_spec));
     runs.retain(|_, value| !value.is_null());
     runs.entry("User").or_insert_with(|| json!(""));
     runs.entry("Env").or_insert_with(|| json!([]));
     let base = config.labels.get(BASE_LABEL).and_then(Value::as_str).unwrap_or_default();
     runs.insert("Image".into(), json!(base));
-    // `["NONE"]` and an empty test are no test.
-    let is_none = |health: &Value| !matches!(health.get("Test").and_then(|test| test.get(0)).and_then(Value::as_str), Some(kind) if kind != "NONE");
+    // Engines run these two kinds, with something behind.
+    let is_none = |health: &Value| {
+        !matches!(health.get("Test").and_then(|test| test.get(0)).and_then(Value::as_str), Some("CMD" | "CMD-SHELL"))
+            || health.pointer("/Test/1").is_none()
+    };
     if runs.get("Healthcheck").is_some_and(is_none) {
         runs.remove("Healthcheck");
     }
@@ -125,10 +126,14 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     input.entry("environment").or_insert_with(|| json!(environment));
 }
 
-/// What a create or a service says of how a container runs.
-fn said_of_run(input: &Map<String, Value>) -> Option<&Map<String, Value>> {
+/// What a create or a service says of how a container runs. Of other calls dockerd takes nothing of the kind.
+fn said_of_run(input: &Map<String, Value>, said: RunSpec) -> Option<&Map<String, Value>> {
     let body = input.get("Body")?;
-    body.pointer("/TaskTemplate/ContainerSpec").unwrap_or(body).as_object()
+    match said {
+        RunSpec::Body => body.as_object(),
+        RunSpec::ContainerSpec => body.pointer("/TaskTemplate/ContainerSpec")?.as_object(),
+        RunSpec::Unknown | RunSpec::Nothing => None,
+    }
 }
 
 /// Lays over an image's configuration what a call says, as dockerd does (moby, `daemon/commit.go`, `merge`): what it does not say stays.

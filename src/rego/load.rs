@@ -30,7 +30,7 @@ const FAULT: usize = 240;
 /// Packages whose queries are about images.
 const OF_IMAGES: [&str; 2] = ["docker.registry", "docker.image"];
 /// Members that only an image's configuration has; where it is not known, a policy that reads one cannot be answered.
-const OF_CONFIG: [&str; 2] = ["Config", "labels"];
+const OF_CONFIG: [&str; 4] = ["Config", "labels", "scan_status", "created"];
 
 /// Reads, checks and compiles, for as long as [`PARSES`].
 pub(super) fn in_time(sources: Sources) -> Result<Compiled, Vec<Fault>> {

@@ -20,7 +20,47 @@ impl<'i> Named<'i> {
     }
 }
 
+/// Where a call says how the container of its image is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunSpec {
+    /// In the body (create).
+    Body,
+    /// In the body's `TaskTemplate.ContainerSpec` (service).
+    ContainerSpec,
+    /// The daemon has it, and it is not known here (a service's previous specification).
+    Unknown,
+    /// Nowhere: whatever stands in its body counts for nothing.
+    #[default]
+    Nothing,
+}
+
 impl Intent {
+    /// Where it says how a container is to run.
+    #[must_use]
+    pub const fn run_spec(&self) -> RunSpec {
+        match self {
+            Self::Create(_) => RunSpec::Body,
+            Self::Service(Service::Spec { .. }) => RunSpec::ContainerSpec,
+            Self::Service(Service::Rollback { .. }) => RunSpec::Unknown,
+            Self::Read
+            | Self::Harmless
+            | Self::Pull(_)
+            | Self::Start(_)
+            | Self::Rename { .. }
+            | Self::Remove { .. }
+            | Self::Build(_)
+            | Self::Ingest(_)
+            | Self::ContainerAccess(_)
+            | Self::Plugin(_)
+            | Self::Swarm
+            | Self::Volume { .. }
+            | Self::Network { .. }
+            | Self::NetworkPlugin { .. }
+            | Self::Unknown { .. }
+            | Self::Unreadable(_) => RunSpec::Nothing,
+        }
+    }
+
     /// The images that it names by what it would make. None where it acts on what is there, or brings content in.
     #[must_use]
     pub fn named(&self) -> Named<'_> {

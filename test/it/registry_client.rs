@@ -315,7 +315,7 @@ fn with_password(host: &str, folder: &Path) -> Settings {
 
 async fn configured(registry: &Registry, fake: &Fake) -> Result<ImageConfig, RegistryError> {
     let found = registry.manifest(&fake.app(), &by_tag(), soon()).await.unwrap();
-    configuration(registry, &fake.app(), *found.digest(), &"linux/amd64".parse().unwrap(), soon()).await
+    configuration(registry, &fake.app(), *found.digest(), Some(&"linux/amd64".parse().unwrap()), soon()).await
 }
 
 #[tokio::test]

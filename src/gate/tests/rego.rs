@@ -177,6 +177,15 @@ deny contains \"password\" if { some entry in input.Config.Env; startswith(entry
     house.engine.put_container(Container { runs_as: runs_as("root"), ..container('a', "good", Some(digest("good config"))) });
     assert_eq!(refused(&says(&house, start_of('a')).await).as_deref(), Some("root"));
     assert_eq!(house.says(&start("good")).await, "rego-denied");
+    // What dockerd takes nothing from says nothing: a service's member in a create, a create's in a start, a restart or an update.
+    let decoy = r#","TaskTemplate":{"ContainerSpec":{"User":"1000"}}"#;
+    assert_eq!(refused(&says(&house, create(&format!(r#","User":"root"{decoy}"#))).await).as_deref(), Some("root"));
+    let id = "a".repeat(64);
+    for (target, body) in [("restart", r#"{"User":"1000"}"#), ("update", r#"{"RestartPolicy":{"Name":"always"},"User":"1000"}"#)]
+    {
+        let call = call("POST", &format!("/v1.41/containers/{id}/{target}"), Some(body));
+        assert_eq!(refused(&says(&house, call).await).as_deref(), Some("root"), "{target}");
+    }
     // At a pull nobody is there to say it.
     let said = says(&house, call("POST", "/v1.41/images/create?fromImage=r.example/team/good&tag=1", None)).await;
     assert!(said.starts_with("rego-error") && said.contains("not known"), "{said}");
