@@ -16,7 +16,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 pub use client::{Registry, Settings, host_files};
-pub use configuration::configuration;
+pub use configuration::{configuration, mirrored};
 pub use fake::Fake;
 pub use manifest::{Child, Content, Manifest};
 
@@ -103,7 +103,7 @@ pub enum RegistryError {
         sent: Digest,
     },
     /// It sends on to where it may not be followed: no https URL, or one too many.
-    #[error("registry `{host}` sends on from `{what}` to where it is not followed: {cause}")]
+    #[error("registry `{host}` redirects `{what}` to another host, where it cannot be read: {cause}")]
     Elsewhere {
         /// The registry.
         host: String,

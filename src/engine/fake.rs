@@ -31,6 +31,7 @@ struct State {
     release: Option<String>,
     cgroup: Option<String>,
     security: Option<Vec<String>>,
+    mirrors: Vec<String>,
     calls: Vec<String>,
     killed: Vec<ContainerId>,
     locked: Vec<ContainerId>,
@@ -114,6 +115,11 @@ impl Fake {
     /// From now on this is the engine's release.
     pub fn upgrade(&self, release: &str) {
         self.lock().release = Some(release.to_owned());
+    }
+
+    /// From now on the engine asks this mirror of Docker Hub first.
+    pub fn has_mirror(&self, url: &str) {
+        self.lock().mirrors.push(url.to_owned());
     }
 
     /// From now on the host has this version of control groups, and the engine these security options.
@@ -322,6 +328,7 @@ impl Api for Fake {
             swarm: text("inactive"),
             data_root: text("/var/lib/docker"),
             live_restore: false,
+            mirrors: state.mirrors.clone(),
             insecure_cidrs: vec![text("127.0.0.0/8")],
             security: state.security.clone().unwrap_or_else(|| vec![text("seccomp"), text("cgroupns")]),
             cgroup: state.cgroup.clone().unwrap_or_else(|| text("2")),

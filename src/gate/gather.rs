@@ -22,6 +22,8 @@ use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustE
 const MAX_REPOSITORIES: usize = 16;
 /// Most digests one image is asked about by.
 const MAX_DIGESTS: usize = 32;
+/// Most mirrors of Docker Hub that are asked. Engines have one or two.
+const MIRRORS: usize = 4;
 /// Most images of one call. Nobody mounts more; each costs the engine a look.
 const MAX_IMAGES: usize = 16;
 /// Most containers whose ids begin with another's name that are judged beside it: more are refused, each costs a look.
@@ -367,6 +369,7 @@ impl Gathering<'_> {
             OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
+        let mirrors = if due.is_some() { self.mirrors(repository).await } else { Vec::new() };
         let deadline = self.deadline.min(Instant::now() + REGISTRY_TIME);
         let task = {
             let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
@@ -376,6 +379,14 @@ impl Gathering<'_> {
                     // A scope that rests on the registry: nobody else says what the tag is.
                     None => *registry.manifest(&reference.repository, &Wanted::of(&reference), deadline).await?.digest(),
                 };
+                for mirror in mirrors {
+                    // Half the time that is left: one that is silent leaves some to the next, and to the origin.
+                    let now = Instant::now();
+                    let half = now + deadline.saturating_duration_since(now) / 2;
+                    if let Ok(config) = registry::configuration(&*registry, &mirror, digest, platform.as_ref(), half).await {
+                        return Ok(config);
+                    }
+                }
                 registry::configuration(&*registry, &reference.repository, digest, platform.as_ref(), deadline).await
             }
         };
@@ -391,6 +402,16 @@ impl Gathering<'_> {
             Ok(Err(_)) => unknown("an error inside the gate; see its log"),
             Err(_) => unknown(&format!("registry `{}` did not answer in time", repository.host_str())),
         }
+    }
+
+    /// Where else the bytes of a repository of Docker Hub are, as the engine is set up (`registry-mirrors`): it asks there first. None where
+    /// it does not tell.
+    async fn mirrors(&self, repository: &Repository) -> Vec<Repository> {
+        if repository.host_str() != "docker.io" {
+            return Vec::new();
+        }
+        let mirrors = self.engine.info(self.deadline).await.map(|info| info.mirrors).unwrap_or_default();
+        mirrors.iter().filter_map(|mirror| registry::mirrored(repository, mirror)).take(MIRRORS).collect()
     }
 
     /// What an image on the host says of itself, as far as rules of the scopes that may vouch for it look at it.

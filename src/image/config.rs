@@ -107,7 +107,7 @@ pub struct ImageConfig {
     pub created: Option<Timestamp>,
     /// What it runs on.
     pub platform: Platform,
-    /// Digests of its uncompressed layers, bottom first. What is no digest is left out.
+    /// Digests of its uncompressed layers, bottom first, up to the first that has no SHA-256 digest.
     pub layers: Vec<Digest>,
     /// `USER`; empty is root.
     pub user: String,

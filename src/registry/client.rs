@@ -262,7 +262,7 @@ impl Peer {
             }
             // What the place is called is not told: its query may be what opens it.
             let place = answer.header("location").and_then(|place| at.join(place).ok());
-            at = place.ok_or_else(|| BlobError::Elsewhere("it does not say where".to_owned()))?;
+            at = place.ok_or_else(|| BlobError::Elsewhere("the redirect has no address".to_owned()))?;
             if at.scheme() != "https" || !at.username().is_empty() || at.password().is_some() {
                 return Err(BlobError::Elsewhere(format!(
                     "`{}` is not an https URL without a user",
@@ -270,7 +270,14 @@ impl Peer {
                 )));
             }
             let bounds = Bounds { bytes: most, time: deadline.saturating_duration_since(Instant::now()) };
-            answer = client.get(&at, HeaderMap::new(), bounds).await.map_err(BlobError::Net)?;
+            answer = client.get(&at, HeaderMap::new(), bounds).await.map_err(|error| match error {
+                error @ NetError::TooLarge { .. } => BlobError::Net(error),
+                // Nor is its host, which the client that asks need not know; the log has it.
+                error => {
+                    tracing::warn!(%error, "a registry's blob lies on another host, which does not give it");
+                    BlobError::Elsewhere("it does not answer with the bytes; the gate's log says more".to_owned())
+                }
+            })?;
         }
         Ok(answer)
     }

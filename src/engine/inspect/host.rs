@@ -38,6 +38,8 @@ pub struct Info {
     pub data_root: String,
     /// Whether containers go on while the engine is down.
     pub live_restore: bool,
+    /// The mirrors of Docker Hub that it asks first (`registry-mirrors`), URLs.
+    pub mirrors: Vec<String>,
     /// Networks whose registries it may talk to without TLS.
     pub insecure_cidrs: Vec<String>,
     /// `rootless`, `userns`, `seccomp`, `cgroupns` … (`name=` parts of `SecurityOptions`).
@@ -118,6 +120,8 @@ struct InfoSwarmJson {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct InfoRegistryJson {
+    #[serde(default, deserialize_with = "or_default")]
+    mirrors: Vec<String>,
     #[serde(default, rename = "InsecureRegistryCIDRs", deserialize_with = "or_default")]
     insecure_cidrs: Vec<String>,
 }
@@ -141,6 +145,7 @@ impl<'de> Deserialize<'de> for Info {
             swarm: json.swarm.local_node_state,
             data_root: json.docker_root_dir,
             live_restore: json.live_restore_enabled,
+            mirrors: json.registry_config.mirrors,
             insecure_cidrs: json.registry_config.insecure_cidrs,
             security: json.security_options.iter().filter_map(name_of).collect(),
             cgroup: json.cgroup_version,

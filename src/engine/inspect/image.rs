@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for Image {
             config: ImageConfig {
                 created: time(&json.created),
                 platform: Platform { os: json.os, architecture: json.architecture, variant: json.variant },
-                layers: json.root_fs.layers.iter().filter_map(|layer| layer.parse().ok()).collect(),
+                layers: json.root_fs.layers.iter().map_while(|layer| layer.parse().ok()).collect(),
                 user: json.config.user,
                 env: json.config.env,
                 labels: json.config.labels,

@@ -246,6 +246,31 @@ async fn a_pull_is_judged_by_what_the_registry_has_behind_the_digest() {
     assert_eq!(house.says(&pull("r.example/good:1")).await, "allow");
 }
 
+/// Bytes by digest may come from where the engine gets them; that a repository holds them, and what a tag is, only its registry says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_docker_hub_has_may_be_read_at_the_engines_mirror() {
+    let registry = Arc::new(registry::Fake::new());
+    let mut notary = Notary::default();
+    let behind: Repository = "mirror.example:5000/library/good".parse().unwrap();
+    let blob = registry.push_blob(&behind, &config("app"));
+    let image = registry.push(&behind, Some(&"2".parse().unwrap()), &manifest(blob)).unwrap();
+    for name in ["docker.io/library/good:1", "r.example/library/good:1"] {
+        notary = notary.with(name, image);
+    }
+    let notary = Arc::new(notary);
+    let house = house("user-root = \"deny\"", None);
+    let text = "version = 1\n[verifiers.notary]\ntype = \"notary\"\nserver = \"n.example\"\n[rules]\nuser-root = \"deny\"\n\
+                [[scope]]\nmatch = \"**\"\nrequire = \"notary\"\n";
+    let file = PolicyFile(vec![("/etc/x/policy.toml".into(), text.to_owned())]);
+    let policy = file.read(Policy::closed(Posture::Images)).resolved.unwrap().policy;
+    house.gate.replace(Rules::Good { policy, verifiers: vec![notary], registry: Some(registry.clone()) });
+    assert_eq!(house.says(&pull("docker.io/library/good:1")).await, "image-config-unknown");
+    house.engine.has_mirror("https://silent.example/");
+    house.engine.has_mirror("https://mirror.example:5000/");
+    assert_eq!(house.says(&pull("docker.io/library/good:1")).await, "allow");
+    assert_eq!(house.says(&pull("r.example/library/good:1")).await, "image-config-unknown");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_cannot_tell_lets_nothing_in_that_a_rule_needs_it_for() {
     let registry = Arc::new(registry::Fake::new());
