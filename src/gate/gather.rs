@@ -651,7 +651,10 @@ fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
 
 /// What rules about images are told of one.
 fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run_spec: RunSpec) -> rego::Image {
-    let vouches = || image.asked.iter().filter_map(|asked| asked.answer.as_ref().ok());
+    // Of several repositories that were asked, the one in whose scope the image is judged; what others signed counts elsewhere.
+    let approving = policy::approving(policy, image);
+    let of_it = |asked: &&Asked| approving.as_ref() == Some(&asked.repository);
+    let vouches = || image.asked.iter().filter(of_it).filter_map(|asked| asked.answer.as_ref().ok());
     let vouching = vouches().next().map(Vouch::repository);
     let repository = vouching.or_else(|| image.repositories.first());
     let named = image.judged_reference();

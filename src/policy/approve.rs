@@ -83,6 +83,12 @@ pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind
     judged.collect()
 }
 
+/// The repository that vouches for an image as its scope requires, as it is called on this host; `None` where none does.
+#[must_use]
+pub fn approving(policy: &Policy, image: &ImageFacts) -> Option<Repository> {
+    approve(policy, image).ok().map(|approval| approval.repository)
+}
+
 fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
     match image.judged_reference() {
         Some(reference) => approve_name(policy, image, reference),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::exceptions::HostAccessRule;
@@ -57,7 +58,7 @@ pub struct Settings {
     #[serde(rename = "variables")]
     written: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    policy: Option<PolicyFile>,
+    policy: Option<Arc<PolicyFile>>,
 }
 
 /// Where the allowlist is.
@@ -90,13 +91,13 @@ impl Settings {
     /// These settings with this policy file, or none.
     #[must_use]
     pub fn with_policy(self, policy: Option<PolicyFile>) -> Self {
-        Self { policy, ..self }
+        Self { policy: policy.map(Arc::new), ..self }
     }
 
     /// The policy file, where there is one.
     #[must_use]
-    pub const fn policy_file(&self) -> Option<&PolicyFile> {
-        self.policy.as_ref()
+    pub fn policy_file(&self) -> Option<&PolicyFile> {
+        self.policy.as_deref()
     }
 
     /// Where a policy file is looked for, and whether it has to be there; `None`: nowhere (`off`).

@@ -6,7 +6,7 @@ use super::support::*;
 use crate::engine::{Container, Image};
 use crate::gate::Rules;
 use crate::image::{ImageConfig, RunsAs};
-use crate::policy::{Mode, Policy, Posture};
+use crate::policy::{Mode, Policy, PolicyFile, Posture};
 use crate::rego::{Compiled, File, Sources};
 use crate::request::Intent;
 use crate::trust::{Fake as Notary, Verifier};
@@ -108,6 +108,26 @@ async fn errors_refuse_and_are_no_proof_against_an_image() {
     assert!(crate::policy::Reason::Rego(error).is_unsure());
     let denied = crate::rego::Refusal::Denied { query: String::new(), says: String::new() };
     assert!(!crate::policy::Reason::Rego(denied).is_unsure());
+}
+
+/// One repository's verifier says yes, and its scope requires more: rules are told of the repository that vouches as required.
+#[tokio::test]
+async fn rules_about_images_are_told_of_the_repository_that_vouches_as_required() {
+    let text = "version = 1\n[verifiers.notary]\ntype = \"notary\"\nserver = \"n.example\"\n\
+                [verifiers.ci]\ntype = \"notary\"\nserver = \"c.example\"\n\
+                [[scope]]\nmatch = \"a.example/**\"\nrequire = { all = [\"notary\", \"ci\"] }\n\
+                [[scope]]\nmatch = \"r.example/**\"\nrequire = \"notary\"\n";
+    let file = PolicyFile(vec![("/etc/x/policy.toml".into(), text.to_owned())]);
+    let rule = "package docker.registry
+allow if { input.image.repository == \"r.example/team/good\"; count(input.image.signatures) == 1 }";
+    let house = with_rego(Posture::Images, &[rule], &["data.docker.registry.allow"]);
+    let Rules::Good { policy: Policy { rego, .. }, .. } = &**house.gate.rules.load() else { panic!("no rules") };
+    let policy = file.read(Policy::closed(Posture::Images)).resolved.unwrap().policy;
+    let notary = Notary::default().with("a.example/good:1", digest("good manifest")).with(GOOD, digest("good manifest"));
+    let policy = Policy { rego: rego.clone(), ..policy };
+    house.gate.replace(Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None });
+    house.engine.put_image(image("good", &[], &["a.example/good", "r.example/team/good"]));
+    assert_eq!(says(&house, start_of('a')).await, "allow");
 }
 
 #[tokio::test]
