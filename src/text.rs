@@ -55,19 +55,14 @@ pub fn clean(text: &str) -> String {
     fit(text, LINE_CHARS)
 }
 
-/// Levenshtein's distance: how many slips make one of the other.
+/// Most characters of a word that are compared. Stops a long one from costing much.
+const COMPARED_CHARS: usize = 64;
+
+/// How many slips make one of the other: a letter more, less or another, or two that changed places. Case is none.
 #[must_use]
-pub fn distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, one) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for ((other, above), before) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((before + usize::from(one != other)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+pub fn distance(a: &str, b: &str) -> usize {
+    let letters = |text: &str| text.chars().take(COMPARED_CHARS).flat_map(char::to_lowercase).collect::<String>();
+    strsim::osa_distance(&letters(a), &letters(b))
 }
 
 #[cfg(test)]

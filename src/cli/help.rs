@@ -1,6 +1,7 @@
 //! `help`: what a refusal's code, a finding of doctor or a setting means, and what to do. The host of a gate has no clone of the
 //! repository, so the documents that say it are in the binary.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _};
@@ -15,8 +16,13 @@ const DOCUMENTS: [(&str, &str, &str); 3] = [
     ("setting", include_str!("../../docs/settings.md"), "## "),
 ];
 
+/// Documents whose tables have a topic in each row: keys of the policy file, ids of rules.
+const TABLES: [(&str, &str); 1] = [("key of the policy file", include_str!("../../docs/policy.md"))];
+
 /// Documents that sections refer to as a whole.
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 7] = [
+    ("policy", include_str!("../../docs/policy.md")),
+    ("policy-rego", include_str!("../../docs/policy-rego.md")),
     ("recovery", include_str!("../../docs/recovery.md")),
     ("postures", include_str!("../../docs/postures.md")),
     ("audit-log", include_str!("../../docs/audit-log.md")),
@@ -31,8 +37,6 @@ const SETTINGS: &str = "settings";
 const LIST_WIDTH: usize = 100;
 /// One slip in so many characters of a topic is taken for a slip.
 const SLIPS: usize = 4;
-/// Longest topic that is compared, characters. Stops a long argument from costing much.
-const TOPIC_CHARS: usize = 64;
 /// Most topics that are proposed in place of one that is not there.
 const MAX_PROPOSED: usize = 5;
 
@@ -105,7 +109,12 @@ fn about(topic: &str) -> Vec<Section> {
 
 /// All topics, by what they are.
 fn list() -> String {
-    let kinds = [("codes of refusals", "refusal"), ("findings of doctor", "finding of doctor"), ("settings", "setting")];
+    let kinds = [
+        ("codes of refusals", "refusal"),
+        ("findings of doctor", "finding of doctor"),
+        ("settings", "setting"),
+        ("the policy file", "key of the policy file"),
+    ];
     let mut text: String = kinds.map(|(title, kind)| names(title, kind)).join("\n");
     text.push_str("\nimg-authz help TOPIC explains one of them.\n");
     text
@@ -128,12 +137,11 @@ fn names(title: &str, kind: &str) -> String {
 
 /// What may have been meant: topics that differ by a few slips, that contain the word, or share its beginning.
 fn proposal(topic: &str) -> String {
-    let letters = |text: &str| text.to_ascii_lowercase().chars().take(TOPIC_CHARS).collect::<Vec<char>>();
     let lower = topic.to_ascii_lowercase();
     let beginning: String = lower.chars().take(4).collect();
     let mut alike: Vec<(usize, String)> = Vec::new();
     for Section { topic: other, .. } in sections() {
-        let slips = distance(&letters(topic), &letters(&other));
+        let slips = distance(topic, &other);
         let name = other.to_ascii_lowercase();
         let is_alike = slips <= other.len() / SLIPS || name.contains(&lower) || name.starts_with(&beginning);
         if is_alike && !alike.iter().any(|(_, known)| *known == other) {
@@ -152,13 +160,41 @@ fn sections() -> Vec<Section> {
     for (kind, document, heading) in DOCUMENTS {
         for (head, body) in parts(document, heading) {
             for topic in head.split(", ").map(|topic| topic.trim_matches('`')).filter(|topic| !topic.contains(' ')) {
-                found.push((topic, kind, body));
+                found.push((topic, kind, Cow::Borrowed(body)));
             }
         }
     }
-    found.extend(PAGES.map(|(topic, document)| (topic, "document", document)));
+    for (kind, document) in TABLES {
+        found.extend(rows(document).into_iter().map(|(topic, text)| (topic, kind, Cow::Owned(text))));
+    }
+    found.extend(PAGES.map(|(topic, document)| (topic, "document", Cow::Borrowed(document))));
     let topics: Vec<&str> = found.iter().map(|(topic, _, _)| *topic).collect();
     found.iter().map(|(topic, kind, body)| Section { topic: (*topic).to_owned(), kind, text: plain(body, &topics) }).collect()
+}
+
+/// The rows of a document's tables, each by the name in its first cell: its section's heading, then cell by cell under the table's head.
+fn rows(document: &str) -> Vec<(&str, String)> {
+    let mut out = Vec::new();
+    let (mut section, mut head) = ("", Vec::new());
+    for line in document.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        match (line.starts_with('|'), head.is_empty()) {
+            (false, _) => {
+                head.clear();
+                section = line.strip_prefix('#').map_or(section, |heading| heading.trim_start_matches('#').trim());
+            }
+            (true, true) => head = cells,
+            (true, false) => {
+                let Some((first, rest)) = cells.split_first() else { continue };
+                let Some(name) = first.strip_prefix('`').and_then(|name| name.strip_suffix('`')) else { continue };
+                let told = head.iter().skip(1).zip(rest).filter(|(_, cell)| !cell.is_empty());
+                let told = told.map(|(head, cell)| format!("{head}: {cell}\n")).collect::<String>();
+                out.push((name, format!("{section}\n\n{told}")));
+            }
+        }
+    }
+    out.retain(|(name, _)| !name.contains(' '));
+    out
 }
 
 /// The headings of one kind, each with the text up to the next heading of that kind or of a higher one.
@@ -244,6 +280,20 @@ mod tests {
         for name in crate::policy::VARIABLES {
             assert_eq!(section(name).len(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn keys_of_the_policy_file_and_rules_are_topics() {
+        let found = section("stale_limit");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].kind, found[0].text.contains("default: `24`")),
+            ("key of the policy file", true),
+            "{}",
+            found[0].text
+        );
+        assert!(section("max-age")[0].text.contains("its own keys: `days`"), "{}", section("max-age")[0].text);
+        assert_eq!(about("policy.md")[0].kind, "document");
     }
 
     #[test]

@@ -85,10 +85,9 @@ fn is_near(key: &str) -> bool {
     if key == KEY || key.len() > 64 {
         return false;
     }
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<Vec<_>>();
-    let (given, meant) = (letters(key), letters(KEY));
-    let text: String = given.iter().collect();
-    text.contains("authz") || (text.contains("auth") && text.contains("plugin")) || distance(&given, &meant) <= SLIPS
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let text = letters(key);
+    text.contains("authz") || (text.contains("auth") && text.contains("plugin")) || distance(&text, &letters(KEY)) <= SLIPS
 }
 
 impl<'de> Deserialize<'de> for DaemonFile {

@@ -74,9 +74,7 @@ impl fmt::Display for PolicyFault {
 /// The one of `known` that was most likely meant, if any is near.
 #[must_use]
 pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let letters = |text: &str| text.to_lowercase().chars().take(64).collect::<Vec<char>>();
-    let given = letters(written);
-    let with_slips = known.into_iter().map(|known| (distance(&given, &letters(known)), known));
+    let with_slips = known.into_iter().map(|known| (distance(written, known), known));
     with_slips.filter(|(slips, known)| *slips <= known.len().div_ceil(3)).min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
 }
 

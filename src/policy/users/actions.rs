@@ -73,9 +73,8 @@ impl ActionSet {
 
 /// The name of an action that was perhaps meant.
 pub(super) fn nearest(word: &str) -> Option<&'static str> {
-    let written: Vec<char> = word.chars().take(60).collect();
     let names = Action::all().map(Action::name).chain(SHORT.iter().map(|(short, _)| *short));
-    let slips = names.map(|name| (distance(&written, &name.chars().collect::<Vec<_>>()), name));
+    let slips = names.map(|name| (distance(word, name), name));
     slips.min().filter(|(slips, _)| *slips <= SLIPS).map(|(_, name)| name)
 }
 
@@ -114,6 +113,7 @@ mod tests {
     #[test]
     fn a_slip_is_told_from_another_word() {
         assert_eq!(nearest("container_strat"), Some("container_start"));
+        assert_eq!(nearest("container_rnu"), Some("container_run"));
         assert_eq!(nearest("container_processes"), None);
         assert_eq!(nearest("containr_rm"), Some("container_rm"));
         assert_eq!(nearest(&"x".repeat(100_000)), None);
