@@ -50,7 +50,8 @@ fn text(bytes: Vec<u8>) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is not text"))
 }
 
-/// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others.
+/// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others, nor
+/// a folder above in which others may put another in the place of the next.
 pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
@@ -59,16 +60,27 @@ pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
     })?;
     // What was opened is looked at, whatever stands in its place by then.
     let opened = file.metadata()?;
-    let folder = std::fs::metadata(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-    for (what, metadata) in [("it", &opened), ("its folder", &folder)] {
-        let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-        if mode & 0o022 != 0 || (owner != 0 && owner != rustix::process::geteuid().as_raw()) {
-            let why =
-                format!("{what} may be changed by others than root (mode {mode:04o}, owner {owner}): chown root, chmod go-w");
-            return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    closed_to_others("it", &opened, false)?;
+    closed_to_others("its folder", &std::fs::metadata(folder)?, false)?;
+    // As it is written and as it is: a link on the way lies in a folder too.
+    for way in [std::path::absolute(folder)?, folder.canonicalize()?] {
+        for above in way.ancestors().skip(1) {
+            closed_to_others(&format!("the folder `{}`", above.display()), &std::fs::metadata(above)?, true)?;
         }
     }
     text(read_opened(file, limit)?)
+}
+
+/// Refuses what others than root, or who runs this, may change. In a sticky folder they may add entries, and change none but their own.
+fn closed_to_others(what: &str, metadata: &std::fs::Metadata, may_be_sticky: bool) -> std::io::Result<()> {
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    let is_open = mode & 0o022 != 0 && !(may_be_sticky && mode & 0o1000 != 0);
+    if is_open || (owner != 0 && owner != rustix::process::geteuid().as_raw()) {
+        let why = format!("{what} may be changed by others than root (mode {mode:04o}, owner {owner}): chown root, chmod go-w");
+        return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    Ok(())
 }
 
 /// The files of a folder that have one of these endings, sorted by name; none where there is no such folder. `count` and `limit`
@@ -155,6 +167,22 @@ mod tests {
         set(&file, 0o600);
         set(folder.path(), 0o777);
         assert!(read_owned(&file, 4).unwrap_err().to_string().contains("its folder may be changed by others"));
+        // Who may rename the folder may put an older one in its place.
+        set(folder.path(), 0o755);
+        let (inner, way) = (folder.path().join("inner"), folder.path().join("way"));
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::rename(&file, inner.join("file")).unwrap();
+        std::os::unix::fs::symlink(&inner, &way).unwrap();
+        for folder in [&inner, &way] {
+            assert_eq!(read_owned(&folder.join("file"), 4).unwrap(), "text");
+        }
+        set(folder.path(), 0o777);
+        for way in [&inner, &way] {
+            let told = read_owned(&way.join("file"), 4).unwrap_err().to_string();
+            assert!(told.contains(&format!("the folder `{}` may be changed by others", folder.path().display())), "{told}");
+        }
+        set(folder.path(), 0o1777);
+        assert_eq!(read_owned(&inner.join("file"), 4).unwrap(), "text");
     }
 
     #[test]
