@@ -33,11 +33,15 @@ pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
+pub use rules::create::{
+    Allowed, Capabilities, CpuLimit, CreateCheck, CreateRule, CreateRuleId, CreateRules, HostAddresses, Join, Most, Mounts,
+    PrivilegedPorts,
+};
 pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
     MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
 };
-pub use rules::{FurtherRules, LIFTABLE, Rule};
+pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, liftable};
 use scope::stands_for;
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};

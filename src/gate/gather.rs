@@ -182,7 +182,7 @@ impl Gathering<'_> {
         let mut others = self.engine.beginning(&found.name, self.deadline).await.map_err(unreachable)?;
         others.retain(|other| other.id != found.id);
         for other in &others {
-            let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
+            let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None, terms: None };
             let facts = if others.len() > MAX_ALIKE { None } else { Some(Box::pin(self.start(&start.container)).await?) };
             let facts = match facts {
                 Some(facts) => Some(Box::pin(self.with_rego(facts)).await),

@@ -25,6 +25,8 @@ pub(super) enum Shape {
     Struct(&'static [&'static [Field]]),
     /// A map from any name to a scalar.
     Map,
+    /// A map from any name to such values.
+    MapOf(&'static Shape),
 }
 
 /// A struct's field: its name in Go's spelling, and what it holds.
@@ -45,7 +47,9 @@ pub(super) enum Json<'a> {
     Struct(Members<'a>),
     /// A map, in the order written.
     Map(Vec<(Cow<'a, str>, Self)>),
-    /// A number, which no call turns on, or a list or an object where the shape has none.
+    /// A whole number, as Go has them.
+    Number(i64),
+    /// Another number, which no call turns on, or a list or an object where the shape has none.
     Other,
 }
 
@@ -87,6 +91,15 @@ impl<'a> Members<'a> {
         match self.get(name) {
             Some(Json::Bool(truth)) => Ok(*truth),
             None => Ok(false),
+            Some(_) => Err(wrong(name)),
+        }
+    }
+
+    /// A member that is a whole number; absent is none. Go takes no other number for one.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Unreadable> {
+        match self.get(name) {
+            Some(Json::Number(number)) => Ok(Some(*number)),
+            None => Ok(None),
             Some(_) => Err(wrong(name)),
         }
     }
@@ -144,7 +157,7 @@ fn word<'t>(value: &'t Json<'_>, name: &str) -> Result<&'t str, Unreadable> {
     match value {
         Json::Text(text) => Ok(text),
         Json::Null => Ok(""),
-        Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => Err(wrong(name)),
+        Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => Err(wrong(name)),
     }
 }
 
@@ -248,12 +261,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Json::Bool(truth))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Json<'de>, E> {
+        Ok(i64::try_from(number).map_or(Json::Other, Json::Number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Json<'de>, E> {
@@ -298,18 +311,23 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 }
                 Ok(Json::Struct(Members(members)))
             }
-            Shape::Map => {
-                let mut map = Vec::new();
-                while let Some(key) = entries.next_key_seed(Key)? {
-                    map.push((key, entries.next_value_seed(Seed { shape: &Shape::Scalar, ..self })?));
-                }
-                Ok(Json::Map(map))
-            }
+            Shape::Map => self.map(entries, &Shape::Scalar),
+            Shape::MapOf(shape) => self.map(entries, shape),
             Shape::Scalar | Shape::List(_) => {
                 while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Json::Other)
             }
         }
+    }
+}
+
+impl<'c> Seed<'c> {
+    fn map<'de, A: MapAccess<'de>>(self, mut entries: A, shape: &'static Shape) -> Result<Json<'de>, A::Error> {
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key_seed(Key)? {
+            map.push((key, entries.next_value_seed(Seed { shape, ..self })?));
+        }
+        Ok(Json::Map(map))
     }
 }
 

@@ -173,7 +173,7 @@ fn is_pull(intent: &Intent, act: &Value) -> bool {
 }
 
 fn is_start(intent: &Intent, act: &Value) -> bool {
-    let Intent::Start(Start { container, action, extra }) = intent else { return false };
+    let Intent::Start(Start { container, action, extra, terms: _ }) = intent else { return false };
     let extra = match extra {
         Some(StartExtra::Body) => true,
         Some(StartExtra::Checkpoint) => act["body"] == false,
@@ -213,11 +213,11 @@ fn is_network(intent: &Intent, act: &Value) -> bool {
 
 fn drive(how: &str) -> ContainerAccess {
     match how {
-        "exec" => ContainerAccess::Exec,
-        "privileged-exec" => ContainerAccess::PrivilegedExec,
+        "exec" => ContainerAccess::Exec { user: None },
+        "privileged-exec" => ContainerAccess::PrivilegedExec { user: None },
         "attach" => ContainerAccess::Attach,
         "put-archive" => ContainerAccess::PutArchive,
-        "update" => ContainerAccess::Update,
+        "update" => ContainerAccess::Update(Box::default()),
         "checkpoint" => ContainerAccess::Checkpoint,
         other => panic!("the oracle drives by `{other}`"),
     }
