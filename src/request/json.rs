@@ -11,8 +11,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::Unreadable;
 
-/// Most values that are kept of a body. Stops lists of millions of tiny values from filling memory.
-const VALUES: usize = 10_000;
+/// Most values that are kept of a body. Stops lists of millions of tiny values from filling memory; a container that publishes 10,000 ports
+/// has 40,000.
+const VALUES: usize = 100_000;
 
 /// What of a value counts.
 #[derive(Debug)]
@@ -493,6 +494,19 @@ mod tests {
         }
         for body in [r#"{"Map":[]}"#, r#"{"Map":"a"}"#] {
             assert_eq!(read(body.as_bytes(), &SHAPE).unwrap().map("Map"), Err(Unreadable::Type("Map".into())), "{body}");
+        }
+        let number = |body: &str| read(body.as_bytes(), &SHAPE).unwrap().number("Image");
+        for (body, found) in [
+            (r#"{"Image":5}"#, Ok(Some(5))),
+            (r#"{"image":-1}"#, Ok(Some(-1))),
+            (r#"{"Image":null}"#, Ok(None)),
+            (r#"{"Image":9223372036854775807}"#, Ok(Some(i64::MAX))),
+            (r#"{"Image":9223372036854775808}"#, Err(())),
+            (r#"{"Image":1.0}"#, Err(())),
+            (r#"{"Image":1e3}"#, Err(())),
+            (r#"{"Image":"5"}"#, Err(())),
+        ] {
+            assert_eq!(number(body).map_err(|_| ()), found, "{body}");
         }
         let members = read(br#"{"MAP":{"a":"1","A":null,"a":[]},"List":"one"}"#, &SHAPE).unwrap();
         let keys: Vec<_> = members.map("Map").unwrap().iter().map(|(key, _)| key.as_ref()).collect();

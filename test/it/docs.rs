@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use img_authz::policy::{About, Code, CreateRuleId, ImageRuleId, Level, MESSAGE_CHARS, Preset, RuleId, VARIABLE_TABLE, VARIABLES};
+use img_authz::policy::{
+    About, Code, CreateRuleId, ImageRuleId, Level, MESSAGE_CHARS, Preset, RuleId, VARIABLE_TABLE, VARIABLES,
+};
 use img_authz::trust::{TrustCode, VerifierName, allowlist, notary, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
@@ -124,7 +126,8 @@ fn generated(document: &str, from: &str, table: &str) {
 #[test]
 fn every_rule_is_explained_with_its_keys_and_presets() {
     let of_images = |preset: Preset, id: ImageRuleId| level(preset.rules().into_iter().map(|(id, level, _)| (id, level)), id);
-    let of_creates = |preset: Preset, id: CreateRuleId| level(preset.create_rules().into_iter().map(|(id, level, _)| (id, level)), id);
+    let of_creates =
+        |preset: Preset, id: CreateRuleId| level(preset.create_rules().into_iter().map(|(id, level, _)| (id, level)), id);
     let rows = ImageRuleId::ALL.iter().map(|id| row(id.about(), |preset| of_images(preset, *id)));
     generated("docs/policy.md", "src/policy/rules/image.rs", &table_of(rows));
     let rows = CreateRuleId::ALL.iter().map(|id| row(id.about(), |preset| of_creates(preset, *id)));

@@ -153,8 +153,8 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
         "plugin-create" => matches!(intent, Intent::Plugin(PluginCall::Create { name }) if act["name"] == **name),
         "plugin-change" => matches!(intent, Intent::Plugin(PluginCall::Change { plugin, change })
             if act["plugin"] == **plugin && unforced(*change) == plugin_change(act["change"].as_str().unwrap())),
-        "volume" => matches!(intent, Intent::Volume { host_access } if has_host_access(host_access, &act["host_access"])),
-        "volume-update" => matches!(intent, Intent::Volume { host_access } if !host_access.is_empty()),
+        "volume" => matches!(intent, Intent::Volume { host_access, .. } if has_host_access(host_access, &act["host_access"])),
+        "volume-update" => matches!(intent, Intent::Volume { host_access, .. } if !host_access.is_empty()),
         "network" => is_network(intent, act),
         other => panic!("the oracle does `{other}`"),
     };

@@ -715,6 +715,16 @@ fn a_limit_that_reads_two_ways_is_unreadable() {
     }
 }
 
+/// An honest container may publish a whole range.
+#[test]
+fn ten_thousand_ports_are_judged() {
+    let ports: Vec<String> =
+        (10_000..20_000).map(|port| format!(r#""{port}/udp":[{{"HostIp":"","HostPort":"{port}"}}]"#)).collect();
+    let body = |last: &str| host(&format!(r#"{{"PortBindings":{{{},"9/udp":[{{"HostPort":"{last}"}}]}}}}"#, ports.join(",")));
+    assert_eq!(says(r#"privileged-ports = "deny""#, CREATE, &body("9999")), [""; 0]);
+    assert_eq!(says(r#"privileged-ports = "deny""#, CREATE, &body("9")), ["privileged-ports: it publishes port 9 of the host"]);
+}
+
 #[test]
 fn what_is_of_another_kind_of_call_is_judged_by_none_of_it() {
     let all = CreateRuleId::ALL.map(|id| format!("{} = \"deny\"", id.about().id)).join("\n");
