@@ -180,6 +180,13 @@ impl Policy {
         }
     }
 
+    /// Whether it matters what a service's networks are: in posture `lockdown`, and where a create rule looks at them.
+    #[must_use]
+    pub fn looks_at_networks(&self) -> bool {
+        let is_about_networks = |scope: &Scope| scope.create_rules.iter().any(|(id, _)| id == CreateRuleId::HostNetwork);
+        self.posture == Posture::Lockdown || self.scopes.with_create_rules().any(is_about_networks)
+    }
+
     /// The scope a repository belongs to; `None` refuses it.
     #[must_use]
     pub fn scope(&self, repository: &Repository) -> Option<&Scope> {

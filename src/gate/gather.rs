@@ -233,9 +233,9 @@ impl Gathering<'_> {
         Ok(Facts { images, ..Facts::default() })
     }
 
-    /// What a service's networks are. Only posture `lockdown` asks.
+    /// What a service's networks are, where anybody asks.
     async fn networks(&self, targets: &[String]) -> Result<Vec<NetworkFacts>, Reason> {
-        if self.policy.posture == Posture::Images {
+        if !self.policy.looks_at_networks() {
             return Ok(Vec::new());
         }
         if targets.len() > MAX_NETWORKS {

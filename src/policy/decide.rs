@@ -101,14 +101,11 @@ fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize, k
 /// where it names no image. What it does not keep of those that only warn, it is allowed with.
 fn keeps_create_rules(policy: &Policy, request: &Request<'_>, facts: &Facts, grounds: &Grounds) -> Result<Vec<Finding>, Reason> {
     match grounds {
-        // The first is what runs; others are mounted.
-        Grounds::Content(approvals) => match (approvals.first(), facts.images.first()) {
-            (Some(approval), Some(image)) => {
-                let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
-                create::of_content(policy, request, scope, image)
-            }
-            (Some(_) | None, _) => Err(Reason::Internal),
-        },
+        Grounds::Content(approvals) => {
+            let approval = approvals.first().ok_or(Reason::Internal)?;
+            let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
+            create::of_content(policy, request, scope, facts)
+        }
         Grounds::NoImage => create::of_no_image(policy, request),
         Grounds::Setting(_) => Ok(Vec::new()),
     }

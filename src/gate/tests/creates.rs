@@ -173,6 +173,32 @@ async fn a_group_may_be_exempt_from_a_rule_and_others_are_not() {
     assert_eq!(says("alice", r#"{"PidMode":"host"}"#).await, "create-rule");
 }
 
+/// Clients send a network's id: what it is, the engine knows.
+#[tokio::test]
+async fn a_services_network_that_is_the_hosts_is_found_by_its_id() {
+    let put = |house: &House| {
+        for (letter, name, driver) in [("a", "host", "host"), ("b", "bridge", "bridge")] {
+            let text = str::to_owned;
+            let (id, scope) = (letter.repeat(64), text("local"));
+            house.engine.put_network(crate::engine::Network { id, name: text(name), driver: text(driver), scope });
+        }
+    };
+    let spec = |letter: &str| {
+        format!(
+            r#"{{"TaskTemplate":{{"ContainerSpec":{{"Image":"r.example/good:1@{}"}},"Networks":[{{"Target":"{}"}}]}}}}"#,
+            digest("good manifest"),
+            letter.repeat(64)
+        )
+    };
+    for (rules, says) in [("host-network = \"deny\"", "create-rule"), ("host-pid = \"deny\"", "allow")] {
+        let house = house(rules, "");
+        put(&house);
+        let found = message(&house, "/v1.44/services/create", &spec("a")).await;
+        assert!(found.starts_with(says), "{rules}: {found}");
+        assert_eq!(message(&house, "/v1.44/services/create", &spec("b")).await, "allow");
+    }
+}
+
 #[tokio::test]
 async fn a_service_is_judged_likewise() {
     let house = house("read-only-root = \"deny\"", "");

@@ -20,9 +20,10 @@ pub use limits::{CpuLimit, Most};
 pub use mounts::Mounts;
 pub use ports::{HostAddresses, PrivilegedPorts};
 
+use super::host_access;
 use super::image::is_root;
 use super::levels::{About, Finding, Level, RuleId, RuleInForce, RuleSet};
-use crate::policy::{HostAccessRule, ImageFacts, Policy, Reason, Request, Scope};
+use crate::policy::{Facts, HostAccessRule, Policy, Reason, Request, Scope};
 use crate::request::{HostAccess, Intent, Run, RunKind, Terms};
 use crate::text::clean;
 
@@ -509,9 +510,14 @@ pub(in crate::policy) fn of_content(
     policy: &Policy,
     request: &Request<'_>,
     scope: &Scope,
-    image: &ImageFacts,
+    facts: &Facts,
 ) -> Result<Vec<Finding>, Reason> {
     let Some(run) = request.intent.run() else { return Ok(Vec::new()) };
+    // INVARIANT: facts hold every image of the intent; the first is what runs, others are mounted.
+    let image = facts.images.first().ok_or(Reason::Internal)?;
+    let host_access: Vec<HostAccess> =
+        run.host_access.iter().cloned().chain(host_access::networks(policy, request.intent, facts)?).collect();
+    let run = Run { host_access: &host_access, ..run };
     let what = match run.kind {
         RunKind::Container => "a container of",
         RunKind::Service => "a service of",
