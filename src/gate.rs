@@ -342,7 +342,7 @@ impl Gate {
     /// Records the verdict, keeps what was approved, and answers.
     fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, holds: Holds, began: Instant) -> Answer {
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
-        let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage))
+        let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage) && permit.warnings().is_empty())
             && !read.is_some_and(|(_, intent)| is_recorded(intent));
         if !is_silent {
             let recorded = self.journal.record(&self.entry(read, verdict, facts, began));

@@ -33,11 +33,15 @@ pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
+pub use rules::create::{
+    Allowed, Capabilities, CpuLimit, CreateCheck, CreateRule, CreateRuleId, CreateRules, HostAddresses, Join, Most, Mounts,
+    PrivilegedPorts,
+};
 pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
     MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
 };
-pub use rules::{FurtherRules, LIFTABLE, Rule};
+pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, liftable};
 use scope::stands_for;
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
@@ -174,6 +178,13 @@ impl Policy {
             Posture::Images => None,
             Posture::Lockdown => host_access.iter().find(|access| !self.host_access.iter().any(|rule| rule.allows(access))),
         }
+    }
+
+    /// Whether it matters what a service's networks are: in posture `lockdown`, and where a create rule looks at them.
+    #[must_use]
+    pub fn looks_at_networks(&self) -> bool {
+        let is_about_networks = |scope: &Scope| scope.create_rules.iter().any(|(id, _)| id == CreateRuleId::HostNetwork);
+        self.posture == Posture::Lockdown || self.scopes.with_create_rules().any(is_about_networks)
     }
 
     /// The scope a repository belongs to; `None` refuses it.

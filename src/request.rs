@@ -22,18 +22,20 @@ mod shown;
 mod spelling;
 mod start;
 mod target;
+mod terms;
 #[cfg(test)]
 mod tests;
 
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::wire::Call;
 pub use action::Action;
-pub use named::{Named, RunSpec};
+pub use named::{Named, Run, RunKind, RunSpec};
 pub use naming::Naming;
 pub use network::Subnet;
 use route::Route;
 pub use shown::Shown;
 use target::Target;
+pub use terms::{Cpu, Port, Restart, Terms, Ulimit, VolumeOptions};
 
 /// What an API call would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub enum Intent {
     Volume {
         /// What in the call gives access to the host: driver options, foreign drivers. Empty for a plain volume.
         host_access: Vec<HostAccess>,
+        /// What the engine's own driver is told, where that is something.
+        volumes: Vec<VolumeOptions>,
     },
     /// `POST /networks/create` with a built-in driver, and addresses or interfaces of the client's choice.
     Network {
@@ -119,7 +123,7 @@ pub enum Pulled {
 }
 
 /// A new container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Create {
     /// The image; `None` makes a container with an empty root, to be filled later.
     pub image: Option<ImageName>,
@@ -129,6 +133,8 @@ pub struct Create {
     pub image_mounts: Vec<ImageName>,
     /// Ways to the host that the call opens.
     pub host_access: Vec<HostAccess>,
+    /// How the container is to run; `None` where nobody makes one, and the gate wants to know about its image.
+    pub terms: Option<Terms>,
 }
 
 /// A start or restart of a container, or what arms it to be started.
@@ -140,6 +146,8 @@ pub struct Start {
     pub action: StartAction,
     /// What makes it more than a plain start.
     pub extra: Option<StartExtra>,
+    /// What an update sets.
+    pub terms: Option<Box<Terms>>,
 }
 
 /// Which of the calls that start a container.
@@ -177,6 +185,8 @@ pub enum Service {
         host_access: Vec<HostAccess>,
         /// Networks as written, without those called `host`, which are host access. Clients give ids, so what each is, the engine knows.
         networks: Vec<String>,
+        /// How the containers are to run; `None` as with [`Create`].
+        terms: Option<Box<Terms>>,
     },
     /// `update?rollback=previous`: the previous specification acts, whatever the body says.
     Rollback {
@@ -215,18 +225,24 @@ pub enum Ingest {
 }
 
 /// How a container is driven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerAccess {
     /// `POST /containers/N/exec`, not privileged; `/exec/N/start`.
-    Exec,
+    Exec {
+        /// As whom, where the call says so.
+        user: Option<String>,
+    },
     /// `POST /containers/N/exec` with `Privileged`.
-    PrivilegedExec,
+    PrivilegedExec {
+        /// As whom, likewise.
+        user: Option<String>,
+    },
     /// `POST /containers/N/attach`, GET `/containers/N/attach/ws`.
     Attach,
     /// `PUT /containers/N/archive`: plants files.
     PutArchive,
-    /// `POST /containers/N/update` without a restart policy.
-    Update,
+    /// `POST /containers/N/update` without a restart policy: what it sets.
+    Update(Box<Terms>),
     /// `POST /containers/N/checkpoints`, DELETE likewise.
     Checkpoint,
 }
@@ -288,6 +304,12 @@ pub struct HostAccess {
 }
 
 impl HostAccess {
+    /// A path of the host that is mounted, as the engine takes it: from the root on, without `.` and `..`.
+    #[must_use]
+    pub fn bind(path: &str) -> Self {
+        Self { id: "bind", what: host_access::clean(&format!("/{path}")) }
+    }
+
     /// Every id there is.
     pub const IDS: &'static [&'static str] = &[
         "privileged",
@@ -452,7 +474,7 @@ impl Intent {
             Route::Remove(container) => Ok(Self::Remove { container: container.to_owned() }),
             Route::Exec => other::exec(call),
             Route::ContainerAccess(drive) => Ok(Self::ContainerAccess(drive)),
-            Route::ServiceCreate => service::create(call),
+            Route::ServiceCreate => service::create(&asked),
             Route::ServiceUpdate(service) => service::update(service, &asked),
             Route::Build(build) => Ok(Self::Build(build)),
             Route::PluginPull => plugin::pull(&asked),

@@ -129,10 +129,12 @@ fn intent_of(arguments: &CheckArgs) -> Result<Intent, String> {
         }
         Action::Create => {
             let image = ImageName::parse(given).map_err(|error| error.to_string())?;
-            let create = Create { image: Some(image), name: None, image_mounts: Vec::new(), host_access: Vec::new() };
+            let create = Create { image: Some(image), ..Create::default() };
             Ok(Intent::Create(Box::new(create)))
         }
-        Action::Start => Ok(Intent::Start(Start { container: given.clone(), action: StartAction::Start, extra: None })),
+        Action::Start => {
+            Ok(Intent::Start(Start { container: given.clone(), action: StartAction::Start, extra: None, terms: None }))
+        }
     }
 }
 

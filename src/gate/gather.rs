@@ -184,7 +184,7 @@ impl Gathering<'_> {
         let mut others = self.engine.beginning(&found.name, self.deadline).await.map_err(unreachable)?;
         others.retain(|other| other.id != found.id);
         for other in &others {
-            let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None };
+            let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None, terms: None };
             let facts = if others.len() > MAX_ALIKE { None } else { Some(Box::pin(self.start(&start.container)).await?) };
             let facts = match facts {
                 Some(facts) => Some(Box::pin(self.with_rego(facts)).await),
@@ -235,9 +235,9 @@ impl Gathering<'_> {
         Ok(Facts { images, ..Facts::default() })
     }
 
-    /// What a service's networks are. Only posture `lockdown` asks.
+    /// What a service's networks are, where anybody asks.
     async fn networks(&self, targets: &[String]) -> Result<Vec<NetworkFacts>, Reason> {
-        if self.policy.posture == Posture::Images {
+        if !self.policy.looks_at_networks() {
             return Ok(Vec::new());
         }
         if targets.len() > MAX_NETWORKS {

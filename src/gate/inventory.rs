@@ -125,14 +125,13 @@ impl Gate {
         let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
         let mut subjects = Vec::new();
         for container in containers.into_iter().take(MOST) {
-            let start = Start { container: container.id.to_string(), action: StartAction::Start, extra: None };
+            let start = Start { container: container.id.to_string(), action: StartAction::Start, extra: None, terms: None };
             let name = container.names.into_iter().next().unwrap_or_else(|| container.id.to_string());
             let kind = if container.state == "running" { Kind::Running } else { Kind::Stopped };
             subjects.push(Subject { kind, name, intent: Intent::Start(start) });
         }
         for image in images.into_iter().take(MOST) {
-            let create =
-                Create { image: Some(ImageName::Id(image.id)), name: None, image_mounts: Vec::new(), host_access: Vec::new() };
+            let create = Create { image: Some(ImageName::Id(image.id)), ..Create::default() };
             let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
             subjects.push(Subject { kind: Kind::Image, name, intent: Intent::Create(Box::new(create)) });
         }

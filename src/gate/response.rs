@@ -189,6 +189,7 @@ impl Gate {
             plugin: (!is_plain).then(|| found.runtime.clone()),
             host_access: Vec::new(),
             networks: Vec::new(),
+            terms: None,
         };
         let verdict = self.judge(&Intent::Service(spec)).await.verdict;
         let Some(reason) = verdict.refusal() else { return };
@@ -297,15 +298,10 @@ impl Gate {
 
     /// Why a container may not run, if so. What cannot be found out is asked again for a while.
     async fn refusal_of(&self, listed: &ContainerSummary, answers: bool) -> Option<Reason> {
-        let by_image = listed.image.map(|image| {
-            Intent::Create(Box::new(Create {
-                image: Some(ImageName::Id(image)),
-                name: None,
-                image_mounts: Vec::new(),
-                host_access: Vec::new(),
-            }))
-        });
-        let by_id = Intent::Start(Start { container: listed.id.to_string(), action: StartAction::Start, extra: None });
+        let by_image =
+            listed.image.map(|image| Intent::Create(Box::new(Create { image: Some(ImageName::Id(image)), ..Create::default() })));
+        let by_id =
+            Intent::Start(Start { container: listed.id.to_string(), action: StartAction::Start, extra: None, terms: None });
         let mut last = None;
         for _ in 0..JUDGE_TRIES {
             let intent = match &by_image {

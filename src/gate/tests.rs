@@ -3,6 +3,7 @@
 //! The journey with an engine and a verifier in memory: each yes beside its refusing fake.
 
 mod content;
+mod creates;
 mod engine;
 mod images;
 mod inventory;

@@ -1,7 +1,9 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
-use super::rules::image::{Finding, Level, Subject};
-use super::{Approval, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, Requirement, Scope};
+use super::rules::image::Subject;
+use super::{
+    Approval, Asked, ConfigFacts, ContainerFacts, Facts, Finding, ImageFacts, Level, Local, Policy, Reason, Requirement, Scope,
+};
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
 

@@ -30,6 +30,7 @@ codes! {
     ContentMismatch = "content-mismatch",
     ImageRule = "image-rule",
     ImageConfigUnknown = "image-config-unknown",
+    CreateRule = "create-rule",
     ImageUnapproved = "image-unapproved",
     ImageUnknown = "image-unknown",
     NoImage = "no-image",

@@ -1,10 +1,10 @@
 //! The decision: no rule refuses, and those who must vouch do. The last line refuses.
 
 use super::approve::{Kind, approve_all, of_id};
-use super::rules::{self, is_allowed_by_setting};
+use super::rules::{self, create, is_allowed_by_setting};
 use super::{
-    Approval, BuildRule, ContainerFacts, Facts, Grounds, ImageFacts, Local, Policy, Posture, Reason, Request, ServiceFacts,
-    Users, Verdict,
+    Approval, BuildRule, ContainerFacts, Facts, Finding, Grounds, ImageFacts, Local, Policy, Posture, Reason, Request,
+    ServiceFacts, Users, Verdict,
 };
 use crate::request::{Intent, PluginCall, PluginChange, Service};
 
@@ -12,8 +12,12 @@ use crate::request::{Intent, PluginCall, PluginChange, Service};
 /// where that is nothing, their default.
 #[must_use]
 pub fn decide(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Verdict {
-    match grounds(policy, request, facts) {
-        Ok(grounds) => Verdict::allowing(grounds),
+    let judged = grounds(policy, request, facts).and_then(|grounds| {
+        let warnings = keeps_create_rules(policy, request, facts, &grounds)?;
+        Ok(Verdict::allowing_with(grounds, warnings))
+    });
+    match judged {
+        Ok(verdict) => verdict,
         Err(reason) => Verdict::refusing(reason, policy.mode),
     }
 }
@@ -91,6 +95,20 @@ fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize, k
         facts.images.iter().try_for_each(passed_by_rego)?;
     }
     Ok(Grounds::Content(approvals))
+}
+
+/// Whether a call keeps the rules about containers: those of the scope of the repository that vouched for what runs, or of all scopes
+/// where it names no image. What it does not keep of those that only warn, it is allowed with.
+fn keeps_create_rules(policy: &Policy, request: &Request<'_>, facts: &Facts, grounds: &Grounds) -> Result<Vec<Finding>, Reason> {
+    match grounds {
+        Grounds::Content(approvals) => {
+            let approval = approvals.first().ok_or(Reason::Internal)?;
+            let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
+            create::of_content(policy, request, scope, facts)
+        }
+        Grounds::NoImage => create::of_no_image(policy, request),
+        Grounds::Setting(_) => Ok(Vec::new()),
+    }
 }
 
 /// What the rules in Rego say of a call. What the gate judges of its own accord is no call, and they are not asked.

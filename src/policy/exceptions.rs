@@ -110,6 +110,12 @@ impl fmt::Display for HostAccessRule {
 }
 
 impl HostAccessRule {
+    /// What it opens, as it is written behind `ID=`.
+    pub(super) fn opened(&self) -> String {
+        let written = self.to_string();
+        written.split_once('=').map(|(_, opened)| opened.to_owned()).unwrap_or_default()
+    }
+
     /// Whether this rule allows `access`.
     #[must_use]
     pub fn allows(&self, access: &HostAccess) -> bool {

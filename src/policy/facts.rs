@@ -19,7 +19,7 @@ pub struct Facts {
     pub container: Option<ContainerFacts>,
     /// About the service a rollback names.
     pub service: Option<ServiceFacts>,
-    /// What each network of a service is (posture `lockdown`), in the order of the intent.
+    /// What each network of a service is ([`super::Policy::looks_at_networks`]), in the order of the intent.
     pub networks: Vec<NetworkFacts>,
     /// About the plugin that is to be enabled.
     pub plugin: Option<PluginFacts>,

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::rules::image::{Finding, ImageRuleId, Level};
-use super::{Code, Forbidden, Posture};
+use super::{Code, Finding, Forbidden, Level, Posture, RuleId};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::rego::Refusal;
 use crate::request::Unreadable;
@@ -89,9 +88,20 @@ pub enum Reason {
         /// The image, likewise.
         image: String,
         /// The rule.
-        rule: ImageRuleId,
+        rule: RuleId,
         /// Why its configuration is not known.
         why: String,
+    },
+    /// What a call asks for of containers, and rules of the scope do not let it.
+    CreateRule {
+        /// What is asked for, in words.
+        what: &'static str,
+        /// The image, as it is named; `None` where none is.
+        image: Option<String>,
+        /// What the scope is called.
+        scope: String,
+        /// What it does not keep, also of rules that only warn.
+        findings: Vec<Finding>,
     },
     /// Content with no trail to any repository that is allowed.
     ImageUnapproved {
@@ -269,6 +279,7 @@ impl Reason {
             Self::ContentMismatch { .. } => Code::ContentMismatch.as_str(),
             Self::ImageRule { .. } => Code::ImageRule.as_str(),
             Self::ImageConfigUnknown { .. } => Code::ImageConfigUnknown.as_str(),
+            Self::CreateRule { .. } => Code::CreateRule.as_str(),
             Self::ImageUnapproved { .. } => Code::ImageUnapproved.as_str(),
             Self::ImageMissing { .. } => Code::ImageUnknown.as_str(),
             Self::NoImage => Code::NoImage.as_str(),
@@ -333,7 +344,11 @@ impl Reason {
                     short(held)
                 )
             }
-            Self::ImageRule { image, scope, findings } => ruled_out(image, scope, findings),
+            Self::ImageRule { image, scope, findings } => ruled_out(&quoted(&shortened(image, IMAGE_CHARS)), scope, findings),
+            Self::CreateRule { what, image: Some(image), scope, findings } => {
+                ruled_out(&format!("{what} {}", quoted(&shortened(image, IMAGE_CHARS))), scope, findings)
+            }
+            Self::CreateRule { what, image: None, scope, findings } => ruled_out(what, scope, findings),
             Self::ImageConfigUnknown { image, rule, why } => {
                 format!(
                     "rule {rule} cannot be judged, because the configuration of {} is not known: {}",
@@ -430,7 +445,7 @@ impl Reason {
             Self::ContentMismatch { .. } => {
                 "pull it again; if the refusal stays, tell the publisher that the registry's tag is not the approved content"
             }
-            Self::ImageRule { findings, .. } => {
+            Self::ImageRule { findings, .. } | Self::CreateRule { findings, .. } => {
                 let denied = findings.iter().find(|finding| finding.level == Level::Deny && finding.evidence.is_some());
                 return denied.map_or("", |finding| finding.rule.about().remedy).into();
             }
@@ -533,11 +548,11 @@ impl Reason {
         }
     }
 
-    /// What an image does not keep of the rules, where that is what refuses it.
+    /// What is not kept of the rules with levels, where that is what refuses it.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         match self {
-            Self::ImageRule { findings, .. } => findings,
+            Self::ImageRule { findings, .. } | Self::CreateRule { findings, .. } => findings,
             Self::OfId { reason, .. } => reason.findings(),
             _ => &[],
         }
@@ -555,23 +570,27 @@ impl Reason {
     }
 }
 
-/// Which rule refuses which image, where that rule stands, and which others would.
-fn ruled_out(image: &str, scope: &str, findings: &[Finding]) -> String {
+/// Which rule refuses what, where that rule stands, and which others would.
+fn ruled_out(what: &str, scope: &str, findings: &[Finding]) -> String {
     let mut denied = findings.iter().filter(|finding| finding.level == Level::Deny && finding.evidence.is_some());
-    let Some(first) = denied.next() else { return format!("{} breaks rules", quoted(image)) };
+    let Some(first) = denied.next() else { return format!("{what} breaks rules") };
     let at = first.position.as_ref().map(|position| {
         let file = position.file.file_name().unwrap_or_default().to_string_lossy();
         format!(", {}:{}", clean(&file), position.line)
     });
+    // Who reads a refusal of a container looks it up in the benchmark; images' have several names.
+    let cis = match (first.rule, first.rule.about().refs.first()) {
+        (RuleId::Create(_), Some(name)) => format!("{name}, "),
+        (RuleId::Create(_) | RuleId::Image(_), _) => String::new(),
+    };
     let evidence = printable(first.evidence.as_deref().unwrap_or_default());
     let others: Vec<&str> = denied.map(|finding| finding.rule.about().id).collect();
     let others = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
     format!(
-        "rule {} (scope {}{}) refuses {}: {evidence}{others}",
+        "rule {} ({cis}scope {}{}) refuses {what}: {evidence}{others}",
         first.rule,
         quoted(&shortened(scope, SCOPE_CHARS)),
         at.unwrap_or_default(),
-        quoted(&shortened(image, IMAGE_CHARS)),
     )
 }
 

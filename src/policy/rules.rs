@@ -1,9 +1,11 @@
 //! Rules: each refuses some calls, and none lets one pass. What no rule refuses is decided by who vouches ([`super::decide()`]).
 
 mod build;
+pub(super) mod create;
 mod host_access;
 pub(super) mod image;
 mod ingest;
+mod levels;
 mod malformed;
 mod pinning;
 mod plugins;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use super::{Facts, Policy, Reason, Request};
 
+pub use levels::{RuleId, RuleInForce, RuleSet};
 pub(super) use plugins::is_allowed_by_setting;
 
 /// One rule.
@@ -66,6 +69,12 @@ impl Eq for FurtherRules {}
 
 /// The built-in rules from which users may be exempt. The others say what cannot be read or judged, or keep the gate in its place.
 pub const LIFTABLE: [&str; 3] = ["host-access", "ingest", "build"];
+
+/// Every rule from which users may be exempt: those, and rules about what a call asks for of containers.
+#[must_use]
+pub fn liftable() -> Vec<&'static str> {
+    LIFTABLE.into_iter().chain(create::CreateRuleId::ALL.into_iter().map(|id| id.about().id)).collect()
+}
 
 /// The rules of a policy that bind who asks.
 pub(super) fn binding<'p>(policy: &'p Policy, request: &Request<'p>) -> impl Iterator<Item = &'p dyn Rule> {

@@ -11,8 +11,8 @@ pub(super) use pattern::stands_for;
 pub use pattern::{Pattern, PatternError};
 
 use self::index::Index;
-use super::ImageRules;
 use super::fault::Position;
+use super::{CreateRules, ImageRules};
 use crate::image::{Host, Repository};
 use crate::trust::{Binding, VerifierName};
 
@@ -29,6 +29,8 @@ pub struct Scope {
     pub origin: Option<Origin>,
     /// What its images must be, beside being vouched for.
     pub rules: Arc<ImageRules>,
+    /// What may be asked for of its images' containers.
+    pub create_rules: Arc<CreateRules>,
     /// Where it is written, if that is a file.
     pub position: Option<Position>,
 }
@@ -84,7 +86,15 @@ impl Scope {
     /// All repositories of a registry.
     #[must_use]
     pub fn of_registry(host: &Host, require: Requirement) -> Self {
-        Self { name: None, patterns: vec![Pattern::all_of(host)], require, origin: None, rules: Arc::default(), position: None }
+        Self {
+            name: None,
+            patterns: vec![Pattern::all_of(host)],
+            require,
+            origin: None,
+            rules: Arc::default(),
+            create_rules: Arc::default(),
+            position: None,
+        }
     }
 
     /// The registries that it is about, and where verifiers are asked.
@@ -108,6 +118,8 @@ impl Scope {
 pub struct Scopes {
     all: Vec<Scope>,
     index: Box<Index>,
+    /// Those with create rules that no earlier one has.
+    with_create_rules: Vec<usize>,
 }
 
 impl Scopes {
@@ -120,7 +132,15 @@ impl Scopes {
                 index.add(pattern, number);
             }
         }
-        Self { all, index }
+        let mut seen = BTreeSet::new();
+        let mut is_new = |scope: &Scope| !scope.create_rules.is_empty() && seen.insert(Arc::as_ptr(&scope.create_rules));
+        let with_create_rules = (0..).zip(&all).filter(|(_, scope)| is_new(scope)).map(|(number, _)| number).collect();
+        Self { all, index, with_create_rules }
+    }
+
+    /// Scopes with create rules: of those that share them, the first.
+    pub fn with_create_rules(&self) -> impl Iterator<Item = &Scope> {
+        self.with_create_rules.iter().filter_map(|number| self.all.get(*number))
     }
 
     /// The scope a repository belongs to: the one with the most specific pattern that matches it. A repository of a mirror that could not

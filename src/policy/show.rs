@@ -6,7 +6,7 @@ use super::file::{list, quoted, verifier_lines};
 use super::resolved::Resolved;
 use super::rules::image::{AgeOf, Check, ImageRule};
 use super::scope::Requirement;
-use super::{BuildRule, Mode, Posture};
+use super::{Allowed, BuildRule, CreateCheck, CreateRule, HostAccessRule, Join, Level, Mode, Most, Posture};
 use crate::image::Digest;
 
 impl Resolved {
@@ -46,11 +46,14 @@ impl Resolved {
             if let Some(origin) = &scope.origin {
                 line(&mut out, "origin", &quoted(origin.folder()));
             }
-            if !scope.rules.is_empty() {
+            if !scope.rules.is_empty() || !scope.create_rules.is_empty() {
                 out.push_str("[scope.rules]\n");
             }
             for (id, rule) in scope.rules.iter() {
                 line(&mut out, id.about().id, &image_rule(rule));
+            }
+            for (id, rule) in scope.create_rules.iter() {
+                line(&mut out, id.about().id, &create_rule(rule));
             }
         }
         out
@@ -106,7 +109,64 @@ fn image_rule(rule: &ImageRule) -> String {
         Check::MaxSize(size) => vec![("megabytes", size.megabytes.to_string())],
         Check::Platform(platforms) => vec![("allow", texts(&mut platforms.allow.iter().map(ToString::to_string)))],
     };
-    let level = format!("\"{}\"", rule.level.as_str());
+    leveled(rule.level, &keys)
+}
+
+fn create_rule(rule: &CreateRule) -> String {
+    let paths = |allowed: &Allowed| list(allowed.iter().map(HostAccessRule::opened));
+    let join = |join: &Join| match join {
+        Join::Never => Vec::new(),
+        Join::Containers => vec![("containers", "true".to_owned())],
+    };
+    let most = |key: &'static str, most: &Most| most.0.map(|most| (key, most.to_string())).into_iter().collect();
+    let keys = match &rule.check {
+        CreateCheck::Privileged
+        | CreateCheck::HostUts
+        | CreateCheck::HostUserns
+        | CreateCheck::HostCgroupns
+        | CreateCheck::DockerSocket
+        | CreateCheck::MountPropagation
+        | CreateCheck::Seccomp
+        | CreateCheck::SeLinux
+        | CreateCheck::SystemPaths
+        | CreateCheck::NoNewPrivileges
+        | CreateCheck::ReadOnlyRoot
+        | CreateCheck::RunAsRoot
+        | CreateCheck::HealthcheckOff
+        | CreateCheck::ExecPrivileged
+        | CreateCheck::ExecRoot => Vec::new(),
+        CreateCheck::HostNetwork(may) | CreateCheck::HostPid(may) | CreateCheck::HostIpc(may) => join(may),
+        CreateCheck::Capabilities(capabilities) => vec![("allow", list(capabilities.written().iter().cloned()))],
+        CreateCheck::Mounts(mounts) => {
+            let truth = |key, is_so: bool| is_so.then(|| (key, "true".to_owned()));
+            let paths = std::iter::once(("allow", paths(&mounts.allow)));
+            paths.chain(truth("sensitive", mounts.sensitive)).chain(truth("containers", mounts.containers)).collect()
+        }
+        CreateCheck::Devices(allowed) | CreateCheck::CgroupParent(allowed) if allowed.is_empty() => Vec::new(),
+        CreateCheck::Devices(allowed) | CreateCheck::CgroupParent(allowed) => vec![("allow", paths(allowed))],
+        CreateCheck::AppArmor(profiles) if profiles.is_empty() => Vec::new(),
+        CreateCheck::AppArmor(profiles) => vec![("allow", list(profiles.iter().cloned()))],
+        CreateCheck::MemoryLimit(limit) => most("megabytes", limit),
+        CreateCheck::CpuLimit(limit) => most("cpus", &Most(limit.cpus)),
+        CreateCheck::PidsLimit(limit) | CreateCheck::RestartPolicy(limit) => most("most", limit),
+        CreateCheck::PrivilegedPorts(ports) if ports.allow.is_empty() => Vec::new(),
+        CreateCheck::PrivilegedPorts(ports) => {
+            let ports: Vec<String> = ports.allow.iter().map(ToString::to_string).collect();
+            vec![("allow", format!("[{}]", ports.join(", ")))]
+        }
+        CreateCheck::HostIp(addresses) if addresses.allow.is_empty() => Vec::new(),
+        CreateCheck::HostIp(addresses) => vec![("allow", list(addresses.allow.iter().map(ToString::to_string)))],
+        CreateCheck::Ulimits(highest) if highest.is_empty() => Vec::new(),
+        CreateCheck::Ulimits(highest) => {
+            vec![("allow", table(highest.iter().map(|(name, most)| (name, most.to_string()))))]
+        }
+    };
+    leveled(rule.level, &keys)
+}
+
+/// A level alone, or with keys.
+fn leveled(level: Level, keys: &[(&str, String)]) -> String {
+    let level = format!("\"{}\"", level.as_str());
     if keys.is_empty() {
         return level;
     }

@@ -193,9 +193,8 @@ fn each_posture_refuses_what_it_says() {
     let create = |host_access| {
         Intent::Create(Box::new(Create {
             image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
-            name: None,
-            image_mounts: Vec::new(),
             host_access,
+            ..Create::default()
         }))
     };
     for (intent, in_images, in_lockdown) in [
@@ -208,13 +207,13 @@ fn each_posture_refuses_what_it_says() {
         (Intent::Ingest(Ingest::Load), "allow", "posture-forbids"),
         (Intent::Ingest(Ingest::Import), "allow", "posture-forbids"),
         (Intent::Ingest(Ingest::Commit), "allow", "posture-forbids"),
-        (Intent::ContainerAccess(ContainerAccess::Exec), "allow", "allow"),
-        (Intent::ContainerAccess(ContainerAccess::PrivilegedExec), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::Exec { user: None }), "allow", "allow"),
+        (Intent::ContainerAccess(ContainerAccess::PrivilegedExec { user: None }), "allow", "posture-forbids"),
         (Intent::ContainerAccess(ContainerAccess::PutArchive), "allow", "posture-forbids"),
         (Intent::ContainerAccess(ContainerAccess::Checkpoint), "allow", "posture-forbids"),
         (Intent::Swarm, "allow", "posture-forbids"),
-        (Intent::Volume { host_access: Vec::new() }, "allow", "allow"),
-        (Intent::Volume { host_access: access() }, "allow", "host-access"),
+        (Intent::Volume { host_access: Vec::new(), volumes: Vec::new() }, "allow", "allow"),
+        (Intent::Volume { host_access: access(), volumes: Vec::new() }, "allow", "host-access"),
         (
             Intent::Network { host_access: vec![HostAccess { id: "network-parent", what: "eth0".into() }], subnets: vec![] },
             "allow",
@@ -258,12 +257,12 @@ fn a_fault_elsewhere_opens_nothing_that_the_posture_shuts() {
         (Intent::Read, "allow", "allow"),
         (Intent::Harmless, "allow", "allow"),
         (Intent::Remove { container: "c".into() }, "allow", "allow"),
-        (Intent::ContainerAccess(ContainerAccess::Exec), "allow", "allow"),
-        (Intent::Volume { host_access: Vec::new() }, "allow", "allow"),
-        (Intent::ContainerAccess(ContainerAccess::PrivilegedExec), "allow", "posture-forbids"),
+        (Intent::ContainerAccess(ContainerAccess::Exec { user: None }), "allow", "allow"),
+        (Intent::Volume { host_access: Vec::new(), volumes: Vec::new() }, "allow", "allow"),
+        (Intent::ContainerAccess(ContainerAccess::PrivilegedExec { user: None }), "allow", "posture-forbids"),
         (Intent::ContainerAccess(ContainerAccess::PutArchive), "allow", "posture-forbids"),
         (Intent::Swarm, "allow", "posture-forbids"),
-        (Intent::Volume { host_access: access() }, "allow", "host-access"),
+        (Intent::Volume { host_access: access(), volumes: Vec::new() }, "allow", "host-access"),
         (Intent::Network { host_access: access(), subnets: vec![] }, "allow", "host-access"),
         (Intent::NetworkPlugin { driver: "x".into() }, "allow", "posture-forbids"),
         (Intent::Plugin(change), "allow", "posture-forbids"),
@@ -287,12 +286,13 @@ fn host_access_is_allowed_where_a_rule_allows_each_of_it() {
     let access = |id, what: &str| HostAccess { id, what: what.into() };
     let create = Intent::Create(Box::new(Create {
         image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
-        name: None,
-        image_mounts: Vec::new(),
         host_access: vec![access("bind", "/srv/a"), access("capability", "CAP_NET_RAW")],
+        ..Create::default()
     }));
-    let volume =
-        Intent::Volume { host_access: vec![access("volume-options", "o=bind"), access("volume-options", "device=/srv/a")] };
+    let volume = Intent::Volume {
+        host_access: vec![access("volume-options", "o=bind"), access("volume-options", "device=/srv/a")],
+        volumes: vec![],
+    };
     for (rules, of_create, of_volume) in [
         ("", "host-access", "host-access"),
         ("bind=/srv/", "host-access", "host-access"),
@@ -315,9 +315,8 @@ fn an_image_mount_must_not_be_able_to_move() {
     let mount = |source: &str| {
         Intent::Create(Box::new(Create {
             image: Some(crate::image::ImageName::parse("r.example/a:1").unwrap()),
-            name: None,
             image_mounts: vec![crate::image::ImageName::parse(source).unwrap()],
-            host_access: Vec::new(),
+            ..Create::default()
         }))
     };
     let id = crate::image::Digest::of(b"x").to_string();
@@ -362,12 +361,7 @@ fn content_found_under_a_reference_has_the_digest_that_the_reference_says() {
     let policy = settings(&[("REGISTRY", "r.example")]).resolve(false).unwrap().policy;
     let (asked, held) = (Digest::of(b"asked for"), Digest::of(b"held"));
     let name = ImageName::parse(&format!("r.example/a@{asked}")).unwrap();
-    let intent = Intent::Create(Box::new(Create {
-        image: Some(name.clone()),
-        name: None,
-        image_mounts: Vec::new(),
-        host_access: Vec::new(),
-    }));
+    let intent = Intent::Create(Box::new(Create { image: Some(name.clone()), ..Create::default() }));
     let local = Local::Present { id: held, by_name: true, digests: vec![held], config: None };
     let image = ImageFacts {
         name,

@@ -1,6 +1,6 @@
 //! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
 
-use super::rules::image::Finding;
+use super::Finding;
 use super::{Mode, Reason};
 use crate::image::{Digest, Repository};
 use crate::trust::{Freshness, Vouch};
@@ -26,18 +26,25 @@ impl Verdict {
         }
     }
 
-    /// What images do not keep of the rules: what refuses one of them, or what is recorded of those that may pass.
+    /// What is not kept of the rules with levels: what refuses the call, or what is recorded of one that may pass.
     #[must_use]
     pub fn findings(&self) -> Vec<&Finding> {
         match self {
-            Self::Allow(permit) => permit.approvals().iter().flat_map(|approval| &approval.warnings).collect(),
+            Self::Allow(permit) => {
+                permit.approvals().iter().flat_map(|approval| &approval.warnings).chain(&permit.warnings).collect()
+            }
             Self::WouldDeny(reason) | Self::Deny(reason) => reason.findings().iter().collect(),
         }
     }
 
     /// Leave to pass.
     pub(super) const fn allowing(grounds: Grounds) -> Self {
-        Self::Allow(Permit { grounds })
+        Self::allowing_with(grounds, Vec::new())
+    }
+
+    /// Leave to pass, with what it does not keep of rules that only warn.
+    pub(super) const fn allowing_with(grounds: Grounds, warnings: Vec<Finding>) -> Self {
+        Self::Allow(Permit { grounds, warnings })
     }
 
     /// Why it may not pass, carried out or not.
@@ -54,6 +61,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     grounds: Grounds,
+    warnings: Vec<Finding>,
 }
 
 /// What a permit rests on.
@@ -85,6 +93,12 @@ impl Permit {
     #[must_use]
     pub const fn grounds(&self) -> &Grounds {
         &self.grounds
+    }
+
+    /// What the call itself does not keep of rules about containers with level `warn`.
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
     }
 
     /// Where it rests on what a server that is out of reach said before: since when nobody checked, and until when that counts.

@@ -1,6 +1,6 @@
 //! `POST /containers/create`: the image, the name, the image mounts and the host access.
 
-use super::host_access::{Found, HOST_CONFIG};
+use super::host_access::{Found, HEALTHCHECK, HOST_CONFIG, Stands};
 use super::json::{self, Members, Shape};
 use super::query::Query;
 use super::start::new_name;
@@ -9,7 +9,15 @@ use crate::image::ImageName;
 
 /// What counts of the body. 20.10 takes the members of `HostConfig` from the top level as well, all of them where `HostConfig` is
 /// absent or null. Newer engines ignore them there; honest clients have not sent them for ten years.
-const BODY: Shape = Shape::Struct(&[&[("Image", Shape::Scalar), ("HostConfig", Shape::Struct(&[HOST_CONFIG]))], HOST_CONFIG]);
+const BODY: Shape = Shape::Struct(&[
+    &[
+        ("Image", Shape::Scalar),
+        ("HostConfig", Shape::Struct(&[HOST_CONFIG])),
+        ("User", Shape::Scalar),
+        ("Healthcheck", HEALTHCHECK),
+    ],
+    HOST_CONFIG,
+]);
 
 /// What the call would make.
 pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
@@ -20,16 +28,18 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
     let config = json::read(body, &BODY)?;
     let mut found = Found::default();
     if let Some(host) = config.object("HostConfig")? {
-        found.host_config(host)?;
+        found.host_config(host, Stands::Inside)?;
     }
-    found.host_config(&config)?;
+    found.host_config(&config, Stands::Beside)?;
+    found.terms.user = config.text("User")?.map(str::to_owned);
+    found.healthcheck(&config)?;
     let says_which = |config: &Members<'_>| Ok::<_, Unreadable>(config.text("CgroupnsMode")?.is_some());
     let is_said = says_which(&config)? || config.object("HostConfig")?.map(says_which).transpose()?.unwrap_or_default();
     if !is_said && is_in_the_hosts_groups(asked) {
         found.access("namespace", "cgroup:host");
     }
-    let Found { host_access, image_mounts } = found;
-    Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, host_access })))
+    let Found { host_access, image_mounts, terms } = found;
+    Ok(Intent::Create(Box::new(Create { image: image(&config)?, name, image_mounts, host_access, terms: Some(terms) })))
 }
 
 /// Whether a create that does not say which control groups the container sees gets the host's because of the API version that the
@@ -54,16 +64,17 @@ pub(super) fn image(config: &Members<'_>) -> Result<Option<ImageName>, Unreadabl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::HostAccess;
     use crate::request::tests::{json, post};
+    use crate::request::{HostAccess, Terms};
 
     fn of(body: &str) -> Intent {
         Intent::of(&json("/v1.41/containers/create", body))
     }
 
     fn made(image: Option<&str>, host_access: Vec<HostAccess>) -> Intent {
+        let terms = Some(Terms::default());
         let image = image.map(|image| ImageName::parse(image).unwrap());
-        Intent::Create(Box::new(Create { image, name: None, image_mounts: vec![], host_access }))
+        Intent::Create(Box::new(Create { image, host_access, terms, ..Create::default() }))
     }
 
     fn access(id: &'static str, what: &str) -> HostAccess {

@@ -1,8 +1,8 @@
-//! Ways to the host that a specification opens: what `HostConfig`, a service's container specification and a volume may carry. Whether
-//! one is open to a caller is for `policy`; here each is found and named.
+//! What a specification asks for: ways to the host that it opens, and the terms on which its containers are to run. `HostConfig`, a
+//! service's container specification and a volume may carry them. Whether that may be is for `policy`; here each is found and named.
 
 use super::json::{Field, Json, Members, Shape};
-use super::{HostAccess, Unreadable};
+use super::{Cpu, HostAccess, Port, Restart, Terms, Ulimit, Unreadable, VolumeOptions};
 use crate::image::ImageName;
 
 /// Longest evidence of host access. Stops foreign text from filling logs and answers.
@@ -17,11 +17,21 @@ pub(super) const TEXTS: Shape = Shape::List(&Shape::Scalar);
 pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&[
     ("Type", Shape::Scalar),
     ("Source", Shape::Scalar),
+    ("BindOptions", Shape::Struct(&[&[("Propagation", Shape::Scalar)]])),
     (
         "VolumeOptions",
         Shape::Struct(&[&[("DriverConfig", Shape::Struct(&[&[("Name", Shape::Scalar), ("Options", Shape::Map)]]))]]),
     ),
 ]]));
+
+/// What counts of `Ulimits`, of a container or of a service.
+pub(super) const ULIMITS: Shape = Shape::List(&Shape::Struct(&[&[("Name", Shape::Scalar), ("Hard", Shape::Scalar)]]));
+
+/// What counts of `Healthcheck`, likewise.
+pub(super) const HEALTHCHECK: Shape = Shape::Struct(&[&[("Test", TEXTS)]]);
+
+/// What counts of `RestartPolicy`.
+pub(super) const RESTART: Shape = Shape::Struct(&[&[("Name", Shape::Scalar), ("MaximumRetryCount", Shape::Scalar)]]);
 
 /// What counts of a container's log configuration (`Type`, `Config`), and of a service's (`Name`, `Options`).
 pub(super) const LOG: Shape =
@@ -38,6 +48,18 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     ("DeviceCgroupRules", TEXTS),
     ("DeviceRequests", Shape::List(&Shape::Struct(&[&[("Driver", Shape::Scalar)]]))),
     ("CapAdd", TEXTS),
+    ("CapDrop", TEXTS),
+    ("ReadonlyRootfs", Shape::Scalar),
+    ("Memory", Shape::Scalar),
+    ("NanoCpus", Shape::Scalar),
+    ("CpuQuota", Shape::Scalar),
+    ("CpuPeriod", Shape::Scalar),
+    ("CpuShares", Shape::Scalar),
+    ("PidsLimit", Shape::Scalar),
+    ("Ulimits", ULIMITS),
+    ("RestartPolicy", RESTART),
+    ("PublishAllPorts", Shape::Scalar),
+    ("PortBindings", Shape::MapOf(&Shape::List(&Shape::Struct(&[&[("HostIp", Shape::Scalar), ("HostPort", Shape::Scalar)]])))),
     ("SecurityOpt", TEXTS),
     ("NetworkMode", Shape::Scalar),
     ("PidMode", Shape::Scalar),
@@ -55,11 +77,21 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     ("ReadonlyPaths", TEXTS),
 ];
 
-/// Ways to the host and image mounts, as they are found.
+/// What a specification asks for, as it is found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub host_access: Vec<HostAccess>,
     pub image_mounts: Vec<ImageName>,
+    pub terms: Terms,
+}
+
+/// Where members of `HostConfig` stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// In `HostConfig`: every engine acts on them.
+    Inside,
+    /// Beside it, where engines differ (see `create`): what they open counts, what they close does not.
+    Beside,
 }
 
 impl Found {
@@ -74,7 +106,8 @@ impl Found {
     }
 
     /// Reads `HostConfig`, or the top level of a body that may carry its members (see `create`).
-    pub(super) fn host_config(&mut self, config: &Members<'_>) -> Result<(), Unreadable> {
+    pub(super) fn host_config(&mut self, config: &Members<'_>, stands: Stands) -> Result<(), Unreadable> {
+        self.terms_of(config, stands)?;
         if config.truth("Privileged")? {
             self.access("privileged", "privileged");
         }
@@ -102,9 +135,15 @@ impl Found {
         }
         for option in config.texts("SecurityOpt")? {
             let option = option?;
-            if !matches!(option, "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true") {
+            if matches!(option, "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true") {
+                self.terms.no_new_privileges |= stands == Stands::Inside;
+            } else {
                 self.access("security-opt", option);
             }
+        }
+        // Of several the engine takes the last.
+        if self.host_access.iter().any(|access| access.id == "security-opt" && access.what.starts_with("no-new-privileges")) {
+            self.terms.no_new_privileges = false;
         }
         for (member, kind, plain) in NAMESPACES {
             if let Some(mode) = config.text(member)?
@@ -139,9 +178,72 @@ impl Found {
         Ok(())
     }
 
+    /// The terms in `HostConfig`, or beside it.
+    fn terms_of(&mut self, config: &Members<'_>, stands: Stands) -> Result<(), Unreadable> {
+        let terms = &mut self.terms;
+        let dropped: Vec<String> = config.words("CapDrop").map(|word| word.map(str::to_owned)).collect::<Result<_, _>>()?;
+        let read_only_root = config.truth("ReadonlyRootfs")?;
+        let limits = Limits::read(config)?;
+        if stands == Stands::Inside {
+            terms.dropped = dropped;
+            terms.read_only_root = read_only_root;
+            limits.put(terms);
+        }
+        if let Some(policy) = config.object("RestartPolicy")? {
+            let restart = Restart::of_container(policy.text("Name")?, policy.number("MaximumRetryCount")?);
+            terms.restart = terms.restart.max(restart);
+        }
+        if config.truth("PublishAllPorts")? {
+            terms.ports.push(Port { address: None, number: String::new() });
+        }
+        for (_, bindings) in config.map("PortBindings")? {
+            let Json::List(bindings) = bindings else {
+                if *bindings == Json::Null {
+                    continue;
+                }
+                return Err(Unreadable::Type("PortBindings".to_owned()));
+            };
+            for binding in bindings {
+                let (address, number) = match binding {
+                    Json::Struct(binding) => (binding.text("HostIp")?, binding.text("HostPort")?),
+                    // To Go it is one of empty fields.
+                    Json::Null => (None, None),
+                    Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
+                        return Err(Unreadable::Type("PortBindings".to_owned()));
+                    }
+                };
+                let (address, number) = (address.map(str::to_owned), number.unwrap_or_default().to_owned());
+                terms.ports.push(Port { address, number });
+            }
+        }
+        self.ulimits(config)
+    }
+
+    /// Notes `Ulimits`.
+    pub(super) fn ulimits(&mut self, config: &Members<'_>) -> Result<(), Unreadable> {
+        for ulimit in config.objects("Ulimits")? {
+            let ulimit = ulimit?;
+            let (name, hard) = (ulimit.text("Name")?.unwrap_or_default().to_owned(), ulimit.number("Hard")?.unwrap_or_default());
+            self.terms.ulimits.push(Ulimit { name, hard });
+        }
+        Ok(())
+    }
+
+    /// Notes the first word of `Healthcheck.Test`. An empty one leaves the image's own in force.
+    pub(super) fn healthcheck(&mut self, config: &Members<'_>) -> Result<(), Unreadable> {
+        if let Some(check) = config.object("Healthcheck")? {
+            self.terms.health = check.texts("Test")?.next().transpose()?.map(str::to_owned);
+        }
+        Ok(())
+    }
+
     /// Reads one element of `Binds`: `source:target[:mode]`, or a target alone, which makes a new volume.
     fn bind(&mut self, bind: &str) {
-        let Some((source, _)) = bind.split_once(':') else { return };
+        let Some((source, rest)) = bind.split_once(':') else { return };
+        let mode = rest.rsplit_once(':').map(|(_, mode)| mode).unwrap_or_default();
+        if mode.split(',').any(is_shared) {
+            self.terms.shared.push(bind.to_owned());
+        }
         if !is_volume_name(source) {
             self.access("bind", &clean(source));
         }
@@ -150,13 +252,17 @@ impl Found {
     /// Reads one element of `Mounts`, of a container or of a service.
     pub(super) fn mount(&mut self, mount: &Members<'_>) -> Result<(), Unreadable> {
         let source = mount.text("Source")?;
+        if let Some(options) = mount.object("BindOptions")?
+            && options.text("Propagation")?.is_some_and(is_shared)
+        {
+            self.terms.shared.push(source.unwrap_or_default().to_owned());
+        }
         match mount.text("Type")? {
             Some("bind" | "npipe") => self.access("bind", &clean(source.unwrap_or_default())),
             Some("volume") => {
                 let options = mount.object("VolumeOptions")?;
                 if let Some(driver) = options.map(|options| options.object("DriverConfig")).transpose()?.flatten() {
-                    self.volume_driver(driver.text("Name")?);
-                    self.keys("volume-options", driver, "Options")?;
+                    self.volume(driver.text("Name")?, driver, "Options")?;
                 }
             }
             Some("image") => {
@@ -170,6 +276,24 @@ impl Found {
                 let shown = crate::text::fit(other.unwrap_or_default(), MOUNT_TYPE);
                 return Err(Unreadable::MountType(shown));
             }
+        }
+        Ok(())
+    }
+
+    /// Notes what a volume is made with: its driver, and the options in a member.
+    pub(super) fn volume(&mut self, driver: Option<&str>, of: &Members<'_>, member: &str) -> Result<(), Unreadable> {
+        self.volume_driver(driver);
+        self.keys("volume-options", of, member)?;
+        let options = of.map(member)?;
+        if !options.is_empty() && driver.is_none_or(|driver| driver == "local") {
+            let text = |value: &Json<'_>| match value {
+                Json::Text(text) => text.clone().into_owned(),
+                Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
+                    String::new()
+                }
+            };
+            let options = options.iter().map(|(name, value)| (name.clone().into_owned(), text(value))).collect();
+            self.terms.volumes.push(VolumeOptions(options));
         }
         Ok(())
     }
@@ -203,11 +327,46 @@ impl Found {
         for (key, value) in of.map(member)? {
             match value {
                 Json::Text(value) => self.access(id, &format!("{key}={value}")),
-                Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => self.access(id, key),
+                Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
+                    self.access(id, key)
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Limits that a container has, or is given by an update.
+#[derive(Debug)]
+pub(super) struct Limits {
+    memory: Option<i64>,
+    cpu: Cpu,
+    pids: Option<i64>,
+}
+
+impl Limits {
+    /// Reads members of `HostConfig`, or of an update.
+    pub(super) fn read(config: &Members<'_>) -> Result<Self, Unreadable> {
+        let number = |name: &str| Ok::<_, Unreadable>(config.number(name)?.unwrap_or_default());
+        let cpu = Cpu {
+            nanos: number("NanoCpus")?,
+            quota: number("CpuQuota")?,
+            period: number("CpuPeriod")?,
+            shares: number("CpuShares")?,
+        };
+        Ok(Self { memory: config.number("Memory")?, cpu, pids: config.number("PidsLimit")? })
+    }
+
+    /// Puts them into force.
+    pub(super) fn put(self, terms: &mut Terms) {
+        let Self { memory, cpu, pids } = self;
+        (terms.memory, terms.cpu, terms.pids) = (memory, cpu, pids);
+    }
+}
+
+/// A propagation by which what is mounted in the container comes back to the host.
+fn is_shared(word: &str) -> bool {
+    matches!(word.trim(), "shared" | "rshared")
 }
 
 /// Members that name a namespace, with the modes that stay inside.
@@ -247,7 +406,7 @@ fn is_volume_name(source: &str) -> bool {
 
 /// The path as the daemon cleans it (Go, `path.Clean`), so that `..` leads nowhere unseen. Symbolic links are for whoever looks at
 /// the host.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     if !path.starts_with('/') {
         return path.to_owned();
     }
@@ -271,7 +430,7 @@ mod tests {
 
     fn found(config: &str) -> Result<Found, Unreadable> {
         let mut found = Found::default();
-        found.host_config(&json::read(config.as_bytes(), &Shape::Struct(&[HOST_CONFIG]))?)?;
+        found.host_config(&json::read(config.as_bytes(), &Shape::Struct(&[HOST_CONFIG]))?, Stands::Inside)?;
         Ok(found)
     }
 
@@ -353,7 +512,7 @@ mod tests {
             r#"{"LogConfig":{"Type":"journald","Config":null}}"#,
             r#"{"LogConfig":null}"#,
             r#"{"PidMode":"","IpcMode":"private","CgroupnsMode":"private","NetworkMode":"none"}"#,
-            r#"{"NetworkMode":"my_net","CapDrop":["ALL"],"Tmpfs":{"/run":""},"Memory":1e9}"#,
+            r#"{"NetworkMode":"my_net","CapDrop":["ALL"],"Tmpfs":{"/run":""},"Memory":1000000000}"#,
         ] {
             assert_eq!(found(config).unwrap().host_access, [], "{config}");
         }

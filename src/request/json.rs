@@ -11,8 +11,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::Unreadable;
 
-/// Most values that are kept of a body. Stops lists of millions of tiny values from filling memory.
-const VALUES: usize = 10_000;
+/// Most values that are kept of a body. Stops lists of millions of tiny values from filling memory; a container that publishes 10,000 ports
+/// has 40,000.
+const VALUES: usize = 100_000;
 
 /// What of a value counts.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) enum Shape {
     Struct(&'static [&'static [Field]]),
     /// A map from any name to a scalar.
     Map,
+    /// A map from any name to such values.
+    MapOf(&'static Shape),
 }
 
 /// A struct's field: its name in Go's spelling, and what it holds.
@@ -45,7 +48,9 @@ pub(super) enum Json<'a> {
     Struct(Members<'a>),
     /// A map, in the order written.
     Map(Vec<(Cow<'a, str>, Self)>),
-    /// A number, which no call turns on, or a list or an object where the shape has none.
+    /// A whole number, as Go has them.
+    Number(i64),
+    /// Another number, which no call turns on, or a list or an object where the shape has none.
     Other,
 }
 
@@ -87,6 +92,15 @@ impl<'a> Members<'a> {
         match self.get(name) {
             Some(Json::Bool(truth)) => Ok(*truth),
             None => Ok(false),
+            Some(_) => Err(wrong(name)),
+        }
+    }
+
+    /// A member that is a whole number; absent is none. Go takes no other number for one.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, Unreadable> {
+        match self.get(name) {
+            Some(Json::Number(number)) => Ok(Some(*number)),
+            None => Ok(None),
             Some(_) => Err(wrong(name)),
         }
     }
@@ -144,7 +158,7 @@ fn word<'t>(value: &'t Json<'_>, name: &str) -> Result<&'t str, Unreadable> {
     match value {
         Json::Text(text) => Ok(text),
         Json::Null => Ok(""),
-        Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => Err(wrong(name)),
+        Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => Err(wrong(name)),
     }
 }
 
@@ -248,12 +262,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Json::Bool(truth))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Json<'de>, E> {
+        Ok(i64::try_from(number).map_or(Json::Other, Json::Number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(number))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Json<'de>, E> {
@@ -298,18 +312,23 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 }
                 Ok(Json::Struct(Members(members)))
             }
-            Shape::Map => {
-                let mut map = Vec::new();
-                while let Some(key) = entries.next_key_seed(Key)? {
-                    map.push((key, entries.next_value_seed(Seed { shape: &Shape::Scalar, ..self })?));
-                }
-                Ok(Json::Map(map))
-            }
+            Shape::Map => self.map(entries, &Shape::Scalar),
+            Shape::MapOf(shape) => self.map(entries, shape),
             Shape::Scalar | Shape::List(_) => {
                 while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Json::Other)
             }
         }
+    }
+}
+
+impl<'c> Seed<'c> {
+    fn map<'de, A: MapAccess<'de>>(self, mut entries: A, shape: &'static Shape) -> Result<Json<'de>, A::Error> {
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key_seed(Key)? {
+            map.push((key, entries.next_value_seed(Seed { shape, ..self })?));
+        }
+        Ok(Json::Map(map))
     }
 }
 
@@ -475,6 +494,19 @@ mod tests {
         }
         for body in [r#"{"Map":[]}"#, r#"{"Map":"a"}"#] {
             assert_eq!(read(body.as_bytes(), &SHAPE).unwrap().map("Map"), Err(Unreadable::Type("Map".into())), "{body}");
+        }
+        let number = |body: &str| read(body.as_bytes(), &SHAPE).unwrap().number("Image");
+        for (body, found) in [
+            (r#"{"Image":5}"#, Ok(Some(5))),
+            (r#"{"image":-1}"#, Ok(Some(-1))),
+            (r#"{"Image":null}"#, Ok(None)),
+            (r#"{"Image":9223372036854775807}"#, Ok(Some(i64::MAX))),
+            (r#"{"Image":9223372036854775808}"#, Err(())),
+            (r#"{"Image":1.0}"#, Err(())),
+            (r#"{"Image":1e3}"#, Err(())),
+            (r#"{"Image":"5"}"#, Err(())),
+        ] {
+            assert_eq!(number(body).map_err(|_| ()), found, "{body}");
         }
         let members = read(br#"{"MAP":{"a":"1","A":null,"a":[]},"List":"one"}"#, &SHAPE).unwrap();
         let keys: Vec<_> = members.map("Map").unwrap().iter().map(|(key, _)| key.as_ref()).collect();

@@ -1,7 +1,7 @@
-//! What calls of several kinds have in common: the images that they name, and the host access that they ask for. A new kind of call is
-//! sorted in here once, for all rules.
+//! What calls of several kinds have in common: the images that they name, the host access that they ask for, and the terms on which
+//! containers are to run. A new kind of call is sorted in here once, for all rules.
 
-use super::{HostAccess, Intent, Service};
+use super::{ContainerAccess, HostAccess, Intent, Service, StartAction, Terms, VolumeOptions};
 use crate::image::ImageName;
 
 /// The images that a create or a service names.
@@ -34,7 +34,80 @@ pub enum RunSpec {
     Nothing,
 }
 
+/// What a call asks for of containers, made or driven: what rules about that look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'i> {
+    /// Of what.
+    pub kind: RunKind<'i>,
+    /// Ways to the host that it opens.
+    pub host_access: &'i [HostAccess],
+    /// How containers are to run.
+    pub terms: Option<&'i Terms>,
+    /// Volumes that are made with options.
+    pub volumes: &'i [VolumeOptions],
+}
+
+/// Of what a call asks for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunKind<'i> {
+    /// A new container.
+    Container,
+    /// The containers of a service.
+    Service,
+    /// A container that is there: what is not said stays as it is.
+    Update,
+    /// A process in a container that runs.
+    Exec {
+        /// Whether it may do all that root may.
+        is_privileged: bool,
+        /// As whom it runs, where the call says so.
+        user: Option<&'i str>,
+    },
+    /// A volume, for containers to come.
+    Volume,
+}
+
 impl Intent {
+    /// What it asks for of containers.
+    #[must_use]
+    pub fn run(&self) -> Option<Run<'_>> {
+        let of = |kind, terms| self.run_on(kind, terms);
+        let other = |kind| Run { kind, host_access: self.host_access(), terms: None, volumes: &[] };
+        let exec = |is_privileged, user| Some(other(RunKind::Exec { is_privileged, user }));
+        match self {
+            Self::Create(create) => of(RunKind::Container, create.terms.as_ref()),
+            Self::Service(Service::Spec { terms, .. }) => of(RunKind::Service, terms.as_deref()),
+            Self::Start(start) => match start.action {
+                StartAction::Update => of(RunKind::Update, start.terms.as_deref()),
+                // As the engine has it: it was judged when it was made.
+                StartAction::Start | StartAction::Restart => None,
+            },
+            Self::ContainerAccess(ContainerAccess::Update(terms)) => of(RunKind::Update, Some(terms)),
+            Self::ContainerAccess(ContainerAccess::Exec { user }) => exec(false, user.as_deref()),
+            Self::ContainerAccess(ContainerAccess::PrivilegedExec { user }) => exec(true, user.as_deref()),
+            Self::Volume { volumes, .. } => Some(Run { volumes, ..other(RunKind::Volume) }),
+            Self::ContainerAccess(ContainerAccess::Attach | ContainerAccess::PutArchive | ContainerAccess::Checkpoint)
+            | Self::Service(Service::Rollback { .. })
+            | Self::Read
+            | Self::Harmless
+            | Self::Pull(_)
+            | Self::Rename { .. }
+            | Self::Remove { .. }
+            | Self::Build(_)
+            | Self::Ingest(_)
+            | Self::Plugin(_)
+            | Self::Swarm
+            | Self::Network { .. }
+            | Self::NetworkPlugin { .. }
+            | Self::Unknown { .. }
+            | Self::Unreadable(_) => None,
+        }
+    }
+
+    fn run_on<'i>(&'i self, kind: RunKind<'i>, terms: Option<&'i Terms>) -> Option<Run<'i>> {
+        terms.map(|terms| Run { kind, host_access: self.host_access(), terms: Some(terms), volumes: &terms.volumes })
+    }
+
     /// Where it says how a container is to run.
     #[must_use]
     pub const fn run_spec(&self) -> RunSpec {
@@ -93,7 +166,7 @@ impl Intent {
         match self {
             Self::Create(create) => &create.host_access,
             Self::Service(Service::Spec { host_access, .. })
-            | Self::Volume { host_access }
+            | Self::Volume { host_access, .. }
             | Self::Network { host_access, .. } => host_access,
             Self::Service(Service::Rollback { .. })
             | Self::Read

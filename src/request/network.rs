@@ -108,7 +108,9 @@ fn attached(config: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
         let Some((_, id)) = ATTACHING.iter().find(|(option, _)| option == key) else { continue };
         match value {
             Json::Text(name) => found.access(id, name),
-            Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Other => found.access(id, ""),
+            Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
+                found.access(id, "")
+            }
         }
     }
     Ok(())

@@ -7,33 +7,42 @@ use crate::wire::Call;
 
 const VOLUME: Shape =
     Shape::Struct(&[&[("Driver", Shape::Scalar), ("DriverOpts", Shape::Map), ("ClusterVolumeSpec", Shape::Struct(&[]))]]);
-const EXEC: Shape = Shape::Struct(&[&[("Privileged", Shape::Scalar)]]);
+const EXEC: Shape = Shape::Struct(&[&[("Privileged", Shape::Scalar), ("User", Shape::Scalar)]]);
 
 /// What `POST /volumes/create` opens.
 pub(super) fn volume(call: &Call) -> Result<Intent, Unreadable> {
     let mut found = Found::default();
     if let Some(config) = body(call, &VOLUME)? {
-        found.volume_driver(config.text("Driver")?);
-        found.keys("volume-options", &config, "DriverOpts")?;
+        found.volume(config.text("Driver")?, &config, "DriverOpts")?;
         if config.object("ClusterVolumeSpec")?.is_some() {
             found.access("volume-driver", "cluster volume");
         }
     }
-    Ok(Intent::Volume { host_access: found.host_access })
+    Ok(volume_of(found))
 }
 
 /// What `PUT /volumes/N` changes: cluster volumes only, which are other drivers' by their nature.
 pub(super) fn volume_update(volume: &str) -> Intent {
     let mut found = Found::default();
     found.access("volume-driver", volume);
-    Intent::Volume { host_access: found.host_access }
+    volume_of(found)
+}
+
+fn volume_of(Found { host_access, terms, image_mounts: _ }: Found) -> Intent {
+    Intent::Volume { host_access, volumes: terms.volumes }
 }
 
 /// Whether `POST /containers/N/exec` asks for a privileged process.
 pub(super) fn exec(call: &Call) -> Result<Intent, Unreadable> {
     let config = body(call, &EXEC)?;
-    let privileged = config.map(|config| config.truth("Privileged")).transpose()?.unwrap_or_default();
-    Ok(Intent::ContainerAccess(if privileged { ContainerAccess::PrivilegedExec } else { ContainerAccess::Exec }))
+    let Some(config) = config else { return Ok(Intent::ContainerAccess(ContainerAccess::Exec { user: None })) };
+    let user = config.text("User")?.map(str::to_owned);
+    let is_privileged = config.truth("Privileged")?;
+    Ok(Intent::ContainerAccess(if is_privileged {
+        ContainerAccess::PrivilegedExec { user }
+    } else {
+        ContainerAccess::Exec { user }
+    }))
 }
 
 /// The JSON body, or `None` where dockerd reads none: without a Content-Type it takes no body here. A length of zero beside one
@@ -64,21 +73,24 @@ mod tests {
             ),
             (r#"{"ClusterVolumeSpec":{}}"#, &[("volume-driver", "cluster volume")]),
         ] {
-            let host_access = host_access.iter().map(|(id, what)| HostAccess { id, what: (*what).to_owned() }).collect();
-            assert_eq!(Intent::of(&json("/volumes/create", body)), Intent::Volume { host_access }, "{body}");
+            let host_access: Vec<_> = host_access.iter().map(|(id, what)| HostAccess { id, what: (*what).to_owned() }).collect();
+            match Intent::of(&json("/volumes/create", body)) {
+                Intent::Volume { host_access: found, .. } => assert_eq!(found, host_access, "{body}"),
+                other => panic!("{body}: {other:?}"),
+            }
         }
         assert_eq!(
             Intent::of(&post("/volumes/create", &[("Content-Length", "0")], None)),
-            Intent::Volume { host_access: vec![] }
+            Intent::Volume { host_access: vec![], volumes: vec![] }
         );
     }
 
     #[test]
     fn an_exec_says_whether_it_is_privileged() {
         for (body, drive) in [
-            (r#"{"Cmd":["a"]}"#, ContainerAccess::Exec),
-            (r#"{"Privileged":false}"#, ContainerAccess::Exec),
-            (r#"{"PRIVILEGED":true}"#, ContainerAccess::PrivilegedExec),
+            (r#"{"Cmd":["a"]}"#, ContainerAccess::Exec { user: None }),
+            (r#"{"Privileged":false,"user":"root"}"#, ContainerAccess::Exec { user: Some("root".into()) }),
+            (r#"{"PRIVILEGED":true,"User":""}"#, ContainerAccess::PrivilegedExec { user: None }),
         ] {
             assert_eq!(Intent::of(&json("/containers/c/exec", body)), Intent::ContainerAccess(drive), "{body}");
         }

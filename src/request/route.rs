@@ -4,7 +4,7 @@
 use super::{Build, ContainerAccess, PluginChange, StartAction};
 
 /// What a method and path call for. Names are cut out of the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     /// Brings nothing in, runs nothing, changes no protection.
     Harmless,
@@ -101,7 +101,7 @@ impl<'a> Route<'a> {
                 Some(_) | None => Self::Remove(rest),
             },
             ("POST", "exec") if named => match verb {
-                "start" => Self::ContainerAccess(ContainerAccess::Exec),
+                "start" => Self::ContainerAccess(ContainerAccess::Exec { user: None }),
                 "resize" => Self::Harmless,
                 _ => Self::Unknown,
             },
@@ -225,7 +225,7 @@ mod tests {
             ("POST", "/containers/c/update", Route::Update("c")),
             ("POST", "/containers/c/wait", Route::Harmless),
             ("POST", "/exec/e/resize", Route::Harmless),
-            ("POST", "/exec/e/start", Route::ContainerAccess(ContainerAccess::Exec)),
+            ("POST", "/exec/e/start", Route::ContainerAccess(ContainerAccess::Exec { user: None })),
             ("POST", "/grpc", Route::Build(Build::Grpc)),
             ("POST", "/images/create", Route::ImagesCreate),
             ("POST", "/images/load", Route::Load),

@@ -1,18 +1,26 @@
 //! `POST /services/create` and `/services/N/update`.
 
 use super::create::image;
-use super::host_access::{Found, LOG, MOUNTS, TEXTS};
+use super::host_access::{Found, HEALTHCHECK, LOG, MOUNTS, TEXTS, ULIMITS};
 use super::json::{self, Members, Shape};
 use super::query::Query;
-use super::{Asked, Intent, Service, Unreadable};
-use crate::wire::Call;
+use super::{Asked, Cpu, Intent, Port, Restart, Service, Unreadable, route};
 
 /// What counts of a specification.
 const SPEC: Shape = Shape::Struct(&[&[
     ("Networks", NETWORKS),
+    ("EndpointSpec", Shape::Struct(&[&[("Ports", Shape::List(&Shape::Struct(&[&[("PublishedPort", Shape::Scalar)]])))]])),
     (
         "TaskTemplate",
         Shape::Struct(&[&[
+            (
+                "Resources",
+                Shape::Struct(&[&[(
+                    "Limits",
+                    Shape::Struct(&[&[("NanoCPUs", Shape::Scalar), ("MemoryBytes", Shape::Scalar), ("Pids", Shape::Scalar)]]),
+                )]]),
+            ),
+            ("RestartPolicy", Shape::Struct(&[&[("Condition", Shape::Scalar), ("MaxAttempts", Shape::Scalar)]])),
             ("Networks", NETWORKS),
             ("Runtime", Shape::Scalar),
             ("LogDriver", LOG),
@@ -23,6 +31,11 @@ const SPEC: Shape = Shape::Struct(&[&[
                     ("Image", Shape::Scalar),
                     ("Mounts", MOUNTS),
                     ("CapabilityAdd", TEXTS),
+                    ("CapabilityDrop", TEXTS),
+                    ("ReadOnly", Shape::Scalar),
+                    ("User", Shape::Scalar),
+                    ("Healthcheck", HEALTHCHECK),
+                    ("Ulimits", ULIMITS),
                     ("Sysctls", Shape::Map),
                     ("Privileges", PRIVILEGES),
                 ]]),
@@ -40,11 +53,17 @@ const PRIVILEGES: Shape = Shape::Struct(&[&[
     ("SELinuxContext", Shape::Struct(&[])),
     ("Seccomp", Shape::Struct(&[])),
     ("AppArmor", Shape::Struct(&[])),
+    ("NoNewPrivileges", Shape::Scalar),
 ]]);
 
+/// From which API version on engines act on what a specification closes. What a client says by an older one they drop without a word,
+/// and what is unknown to them likewise.
+const LIMITS_SINCE: (u32, u32) = (1, 41);
+const PRIVILEGES_SINCE: (u32, u32) = (1, 44);
+
 /// What a create would run.
-pub(super) fn create(call: &Call) -> Result<Intent, Unreadable> {
-    spec(call).map(Intent::Service)
+pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
+    spec(asked).map(Intent::Service)
 }
 
 /// What an update would run.
@@ -53,19 +72,27 @@ pub(super) fn update(service: &str, asked: &Asked<'_>) -> Result<Intent, Unreada
     match Query::read(asked.target.query)?.one("rollback")? {
         Some("previous") => Ok(Intent::Service(Service::Rollback { service: service.to_owned() })),
         // Other values than `none` are an error of the daemon's.
-        Some(_) | None => create(asked.call),
+        Some(_) | None => create(asked),
     }
 }
 
 /// Reads the specification. 20.10 decodes it under any content type, and shows it under JSON only.
-fn spec(call: &Call) -> Result<Service, Unreadable> {
-    let body = call.body.as_deref().ok_or(Unreadable::MissingBody)?;
+fn spec(asked: &Asked<'_>) -> Result<Service, Unreadable> {
+    let body = asked.call.body.as_deref().ok_or(Unreadable::MissingBody)?;
     let spec = json::read(body, &SPEC)?;
     let mut found = Found::default();
     let mut targets = Vec::new();
     networks(&spec, &mut found, &mut targets)?;
     let (mut name, mut plugin) = (None, None);
+    found.terms.restart = Restart::Endless;
+    if let Some(endpoint) = spec.object("EndpointSpec")? {
+        for port in endpoint.objects("Ports")? {
+            let number = port?.number("PublishedPort")?.filter(|number| *number != 0);
+            found.terms.ports.push(Port { address: None, number: number.map(|number| number.to_string()).unwrap_or_default() });
+        }
+    }
     if let Some(task) = spec.object("TaskTemplate")? {
+        limits(task, asked, &mut found)?;
         networks(task, &mut found, &mut targets)?;
         if let Some(log) = task.object("LogDriver")? {
             found.log(log, "Name", "Options")?;
@@ -79,15 +106,46 @@ fn spec(call: &Call) -> Result<Service, Unreadable> {
         }
         if let Some(container) = task.object("ContainerSpec")? {
             name = image(container)?;
-            of_container(container, &mut found)?;
+            of_container(container, asked, &mut found)?;
         }
     }
-    let Found { host_access, image_mounts } = found;
-    Ok(Service::Spec { image: name, image_mounts, plugin, host_access, networks: targets })
+    let Found { host_access, image_mounts, terms } = found;
+    Ok(Service::Spec { image: name, image_mounts, plugin, host_access, networks: targets, terms: Some(Box::new(terms)) })
 }
 
-/// Notes the host access of a service's container.
-fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
+/// Whether the engine acts on a member that is there since some API version. Whoever names no version asks by the engine's newest,
+/// and every engine has 1.41.
+fn acts_on(asked: &Asked<'_>, since: (u32, u32)) -> bool {
+    let path = &asked.target.path;
+    let is_named = route::is_api_below(path, (u32::MAX, 0));
+    if is_named { !route::is_api_below(path, since) } else { since <= LIMITS_SINCE }
+}
+
+/// Notes the limits of each task, and when the swarm starts it again.
+fn limits(task: &Members<'_>, asked: &Asked<'_>, found: &mut Found) -> Result<(), Unreadable> {
+    if let Some(limits) = task.object("Resources")?.map(|resources| resources.object("Limits")).transpose()?.flatten() {
+        let nanos = limits.number("NanoCPUs")?.unwrap_or_default();
+        found.terms.cpu = Cpu { nanos, ..Cpu::default() };
+        found.terms.memory = limits.number("MemoryBytes")?;
+        found.terms.pids = limits.number("Pids")?.filter(|_| acts_on(asked, LIMITS_SINCE));
+    }
+    if let Some(policy) = task.object("RestartPolicy")? {
+        found.terms.restart = Restart::of_service(policy.text("Condition")?, policy.number("MaxAttempts")?);
+    }
+    Ok(())
+}
+
+/// Notes what a service's container asks for.
+fn of_container(container: &Members<'_>, asked: &Asked<'_>, found: &mut Found) -> Result<(), Unreadable> {
+    let dropped: Vec<String> =
+        container.texts("CapabilityDrop")?.map(|word| word.map(str::to_owned)).collect::<Result<_, _>>()?;
+    if acts_on(asked, LIMITS_SINCE) {
+        found.terms.dropped = dropped;
+    }
+    found.terms.read_only_root = container.truth("ReadOnly")?;
+    found.terms.user = container.text("User")?.map(str::to_owned);
+    found.healthcheck(container)?;
+    found.ulimits(container)?;
     for mount in container.objects("Mounts")? {
         found.mount(mount?)?;
     }
@@ -96,6 +154,7 @@ fn of_container(container: &Members<'_>, found: &mut Found) -> Result<(), Unread
     }
     found.keys("sysctl", container, "Sysctls")?;
     if let Some(privileges) = container.object("Privileges")? {
+        found.terms.no_new_privileges = privileges.truth("NoNewPrivileges")? && acts_on(asked, PRIVILEGES_SINCE);
         for member in LOOSENING {
             if privileges.object(member)?.is_some() {
                 found.access("security-opt", member);
@@ -131,8 +190,8 @@ fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::image::ImageName;
-    use crate::request::HostAccess;
     use crate::request::tests::{json, post};
+    use crate::request::{HostAccess, Terms};
 
     fn of(body: &str) -> Intent {
         Intent::of(&json("/v1.41/services/create", body))
@@ -149,6 +208,7 @@ mod tests {
             image_mounts: vec![],
             plugin: plugin.map(str::to_owned),
             host_access: host_access.iter().map(|(id, what)| HostAccess { id, what: (*what).to_owned() }).collect(),
+            terms: Some(Box::new(Terms { restart: Restart::Endless, ..Terms::default() })),
         })
     }
 

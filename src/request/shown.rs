@@ -67,10 +67,10 @@ fn takes_a_stream(method: &str, path: &str) -> bool {
         | Route::ContainerAccess(
             ContainerAccess::PutArchive
             | ContainerAccess::Attach
-            | ContainerAccess::Exec
-            | ContainerAccess::PrivilegedExec
+            | ContainerAccess::Exec { .. }
+            | ContainerAccess::PrivilegedExec { .. }
             | ContainerAccess::Checkpoint
-            | ContainerAccess::Update,
+            | ContainerAccess::Update(_),
         ) => true,
         Route::Harmless
         | Route::Commit

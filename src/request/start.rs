@@ -1,8 +1,9 @@
 //! `POST /containers/N/start`, `/restart`, `/update` and `/rename`.
 
+use super::host_access::{Limits, RESTART};
 use super::json::Shape;
 use super::query::Query;
-use super::{Asked, ContainerAccess, Intent, Start, StartAction, StartExtra, Unreadable, other, route};
+use super::{Asked, ContainerAccess, Intent, Restart, Start, StartAction, StartExtra, Terms, Unreadable, other, route};
 use crate::text::fit;
 use crate::wire::Call;
 
@@ -20,7 +21,7 @@ pub(super) fn start(container: &str, action: StartAction, asked: &Asked<'_>) -> 
         let restored = query.one("checkpoint")?.is_some() || query.one("checkpoint-dir")?.is_some();
         restored.then_some(StartExtra::Checkpoint)
     };
-    Ok(Intent::Start(Start { container: container.to_owned(), action, extra }))
+    Ok(Intent::Start(Start { container: container.to_owned(), action, extra, terms: None }))
 }
 
 /// No container is called otherwise; an engine that trims would find one that is. Slashes are of a link's alias.
@@ -31,18 +32,31 @@ fn is_named(container: &str) -> Result<(), Unreadable> {
     Err(Unreadable::Name(fit(container, NAME_SHOWN)))
 }
 
-const UPDATE: Shape = Shape::Struct(&[&[("RestartPolicy", Shape::Struct(&[&[("Name", Shape::Scalar)]]))]]);
+const UPDATE: Shape = Shape::Struct(&[&[
+    ("RestartPolicy", RESTART),
+    ("Memory", Shape::Scalar),
+    ("NanoCpus", Shape::Scalar),
+    ("CpuQuota", Shape::Scalar),
+    ("CpuPeriod", Shape::Scalar),
+    ("CpuShares", Shape::Scalar),
+    ("PidsLimit", Shape::Scalar),
+]]);
 
 /// What the call would update. With a restart policy the engine starts the container later, and asks nobody then.
 pub(super) fn update(container: &str, call: &Call) -> Result<Intent, Unreadable> {
     let config = other::body(call, &UPDATE)?;
-    let policy = config.as_ref().map(|config| config.object("RestartPolicy")).transpose()?.flatten();
-    let name = policy.map(|policy| policy.text("Name")).transpose()?.flatten().unwrap_or_default();
-    if matches!(name, "" | "no") {
-        return Ok(Intent::ContainerAccess(ContainerAccess::Update));
+    let mut terms = Box::<Terms>::default();
+    if let Some(config) = &config {
+        Limits::read(config)?.put(&mut terms);
+        if let Some(policy) = config.object("RestartPolicy")? {
+            terms.restart = Restart::of_container(policy.text("Name")?, policy.number("MaximumRetryCount")?);
+        }
+    }
+    if terms.restart == Restart::Never {
+        return Ok(Intent::ContainerAccess(ContainerAccess::Update(terms)));
     }
     is_named(container)?;
-    Ok(Intent::Start(Start { container: container.to_owned(), action: StartAction::Update, extra: None }))
+    Ok(Intent::Start(Start { container: container.to_owned(), action: StartAction::Update, extra: None, terms: Some(terms) }))
 }
 
 /// Whether dockerd may act on a body. Without a Content-Type it acts on none: it is neither JSON nor a form. One of up to 7 bytes
@@ -98,7 +112,7 @@ mod tests {
     const NONE: &[(&str, &str)] = &[("Content-Length", "0")];
 
     fn started(container: &str, action: StartAction, extra: Option<StartExtra>) -> Intent {
-        Intent::Start(Start { container: container.into(), action, extra })
+        Intent::Start(Start { container: container.into(), action, extra, terms: None })
     }
 
     #[test]
@@ -212,19 +226,35 @@ mod tests {
             r#"{"RestartPolicy":null}"#,
             r#"{"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
         ] {
-            assert_eq!(of(body), Intent::ContainerAccess(ContainerAccess::Update), "{body}");
+            assert!(matches!(of(body), Intent::ContainerAccess(ContainerAccess::Update(_))), "{body}");
         }
-        let armed = started("c", StartAction::Update, None);
         for body in [
             r#"{"RestartPolicy":{"Name":"always"}}"#,
             r#"{"restartpolicy":{"name":"unless-stopped"}}"#,
             r#"{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}"#,
             r#"{"RestartPolicy":{"Name":"No"}}"#,
         ] {
-            assert_eq!(of(body), armed, "{body}");
+            let Intent::Start(Start { container, action: StartAction::Update, extra: None, terms: Some(terms) }) = of(body)
+            else {
+                panic!("{body}")
+            };
+            assert_eq!((container.as_str(), terms.restart == Restart::Never), ("c", false), "{body}");
         }
         let twice = r#"{"RestartPolicy":{"Name":"no"},"restartPolicy":{"Name":"always"}}"#;
-        for body in [twice, r#"{"RestartPolicy":{"Name":"no","NAME":"always"}}"#, "[]", r#"{"RestartPolicy":"always"}"#] {
+        let limits = |body: &str| match of(body) {
+            Intent::ContainerAccess(ContainerAccess::Update(terms)) => (terms.memory, terms.pids, terms.cpu.nanos),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(limits(r#"{"memory":1,"PidsLimit":-1,"NanoCpus":5,"HostConfig":{"Memory":2}}"#), (Some(1), Some(-1), 5));
+        assert_eq!(limits(r#"{"PidsLimit":null}"#), (None, None, 0));
+        for body in [
+            twice,
+            r#"{"RestartPolicy":{"Name":"no","NAME":"always"}}"#,
+            "[]",
+            r#"{"RestartPolicy":"always"}"#,
+            r#"{"Memory":"1g"}"#,
+            r#"{"Memory":1,"memory":0}"#,
+        ] {
             assert!(matches!(of(body), Intent::Unreadable(_)), "{body}");
         }
         let hidden = [("Content-Type", "application/json"), ("Content-Length", "5000000")];

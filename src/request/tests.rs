@@ -131,7 +131,9 @@ impl Line {
             | Intent::Harmless
             | Intent::Rename { .. }
             | Intent::Remove { .. }
-            | Intent::ContainerAccess(ContainerAccess::Exec | ContainerAccess::Attach | ContainerAccess::Update) => false,
+            | Intent::ContainerAccess(ContainerAccess::Exec { .. } | ContainerAccess::Attach | ContainerAccess::Update(_)) => {
+                false
+            }
             Intent::Pull(pull) => {
                 let good = match &pull.what {
                     Pulled::Tag(tag) => matches!(tag.as_str(), "latest" | "v1"),
@@ -144,15 +146,15 @@ impl Line {
                 images(create.image.as_ref(), &create.image_mounts) || (lockdown && !create.host_access.is_empty())
             }
             Intent::Start(start) => start.extra.is_some() || !self.container_is_good(&start.container),
-            Intent::Service(Service::Spec { image, image_mounts, plugin, host_access, networks: _ }) => {
+            Intent::Service(Service::Spec { image, image_mounts, plugin, host_access, networks: _, terms: _ }) => {
                 images(image.as_ref(), image_mounts) || plugin.is_some() || (lockdown && !host_access.is_empty())
             }
-            Intent::Volume { host_access } | Intent::Network { host_access, .. } => lockdown && !host_access.is_empty(),
+            Intent::Volume { host_access, .. } | Intent::Network { host_access, .. } => lockdown && !host_access.is_empty(),
             Intent::Plugin(PluginCall::Create { .. } | PluginCall::Change { .. })
             | Intent::Ingest(_)
             | Intent::Swarm
             | Intent::ContainerAccess(
-                ContainerAccess::PutArchive | ContainerAccess::PrivilegedExec | ContainerAccess::Checkpoint,
+                ContainerAccess::PutArchive | ContainerAccess::PrivilegedExec { .. } | ContainerAccess::Checkpoint,
             )
             | Intent::NetworkPlugin { .. } => lockdown,
         }

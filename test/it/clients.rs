@@ -90,7 +90,7 @@ fn json_call(uri: &str, body: &str) -> Call {
 }
 
 fn started(action: StartAction, extra: Option<StartExtra>) -> Intent {
-    Intent::Start(Start { container: "web".to_owned(), action, extra })
+    Intent::Start(Start { container: "web".to_owned(), action, extra, terms: None })
 }
 
 fn pulled() -> Intent {

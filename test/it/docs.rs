@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use img_authz::policy::{Code, ImageRuleId, MESSAGE_CHARS, Preset, VARIABLE_TABLE, VARIABLES};
+use img_authz::policy::{
+    About, Code, CreateRuleId, ImageRuleId, Level, MESSAGE_CHARS, Preset, RuleId, VARIABLE_TABLE, VARIABLES,
+};
 use img_authz::trust::{TrustCode, VerifierName, allowlist, notary, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
@@ -67,7 +69,7 @@ fn every_refusal_is_explained_and_no_other() {
 #[test]
 fn every_refusal_has_an_example_that_the_gate_could_say() {
     let mut remedies: BTreeSet<String> = literals(body(REASON, "fn remedy(&self)")).into_iter().map(str::to_owned).collect();
-    remedies.extend(ImageRuleId::ALL.iter().map(|id| id.about().remedy.to_owned()));
+    remedies.extend(RuleId::all().map(|id| id.about().remedy.to_owned()));
     for code in TrustCode::ALL {
         remedies.insert(notary::remedy(code, &VerifierName::NOTARY));
         remedies.insert(allowlist::remedy(code, &VerifierName::ALLOWLIST));
@@ -122,24 +124,30 @@ fn generated(document: &str, from: &str, table: &str) {
 }
 
 #[test]
-fn every_rule_about_images_is_explained_with_its_keys_and_presets() {
-    let presets = |id: ImageRuleId| {
-        let of = Preset::ALL.iter().filter_map(|(name, preset)| {
-            let (_, level, _) = preset.rules().into_iter().find(|(other, _, _)| *other == id)?;
-            Some(format!("`{name}` {}", level.as_str()))
-        });
-        of.collect::<Vec<_>>().join(", ")
-    };
-    let rows = ImageRuleId::ALL.iter().map(|id| {
-        let about = id.about();
-        let refs = about.refs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
-        format!("| `{}` | {} | {} | {} | {refs} |\n", about.id, about.refuses, about.keys, presets(*id))
-    });
-    let table = format!(
-        "| id | what it refuses | its own keys | presets | also called |\n|---|---|---|---|---|\n{}",
-        rows.collect::<String>()
-    );
-    generated("docs/policy.md", "src/policy/rules/image.rs", &table);
+fn every_rule_is_explained_with_its_keys_and_presets() {
+    let of_images = |preset: Preset, id: ImageRuleId| level(preset.rules().into_iter().map(|(id, level, _)| (id, level)), id);
+    let of_creates =
+        |preset: Preset, id: CreateRuleId| level(preset.create_rules().into_iter().map(|(id, level, _)| (id, level)), id);
+    let rows = ImageRuleId::ALL.iter().map(|id| row(id.about(), |preset| of_images(preset, *id)));
+    generated("docs/policy.md", "src/policy/rules/image.rs", &table_of(rows));
+    let rows = CreateRuleId::ALL.iter().map(|id| row(id.about(), |preset| of_creates(preset, *id)));
+    generated("docs/policy.md", "src/policy/rules/create.rs", &table_of(rows));
+}
+
+fn level<I: PartialEq>(mut rules: impl Iterator<Item = (I, Level)>, id: I) -> Option<Level> {
+    rules.find(|(other, _)| *other == id).map(|(_, level)| level)
+}
+
+fn row(about: About, level: impl Fn(Preset) -> Option<Level>) -> String {
+    let presets = Preset::ALL.iter().filter_map(|(name, preset)| Some(format!("`{name}` {}", level(*preset)?.as_str())));
+    let presets = presets.collect::<Vec<_>>().join(", ");
+    let refs = about.refs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+    format!("| `{}` | {} | {} | {presets} | {refs} |\n", about.id, about.refuses, about.keys)
+}
+
+fn table_of(rows: impl Iterator<Item = String>) -> String {
+    let head = "| id | what it refuses | its own keys | presets | also called |\n|---|---|---|---|---|\n";
+    format!("{head}{}", rows.collect::<String>())
 }
 
 /// Whoever copies an example gets a policy.
@@ -294,4 +302,15 @@ fn every_link_leads_to_a_file() {
 fn slug(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// Editors offer what the schema has.
+#[test]
+fn the_schema_has_every_rule() {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../../docs/policy.schema.json")).unwrap();
+    let rules = &schema["$defs"]["rules"]["properties"];
+    for id in RuleId::all() {
+        assert!(rules[id.about().id].is_object(), "docs/policy.schema.json: {}", id.about().id);
+    }
+    assert_eq!(rules.as_object().unwrap().len(), RuleId::all().count() + 1, "and `extends`");
 }

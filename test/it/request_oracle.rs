@@ -153,8 +153,8 @@ fn agrees(intent: &Intent, act: &Value) -> Result<bool, String> {
         "plugin-create" => matches!(intent, Intent::Plugin(PluginCall::Create { name }) if act["name"] == **name),
         "plugin-change" => matches!(intent, Intent::Plugin(PluginCall::Change { plugin, change })
             if act["plugin"] == **plugin && unforced(*change) == plugin_change(act["change"].as_str().unwrap())),
-        "volume" => matches!(intent, Intent::Volume { host_access } if has_host_access(host_access, &act["host_access"])),
-        "volume-update" => matches!(intent, Intent::Volume { host_access } if !host_access.is_empty()),
+        "volume" => matches!(intent, Intent::Volume { host_access, .. } if has_host_access(host_access, &act["host_access"])),
+        "volume-update" => matches!(intent, Intent::Volume { host_access, .. } if !host_access.is_empty()),
         "network" => is_network(intent, act),
         other => panic!("the oracle does `{other}`"),
     };
@@ -173,7 +173,7 @@ fn is_pull(intent: &Intent, act: &Value) -> bool {
 }
 
 fn is_start(intent: &Intent, act: &Value) -> bool {
-    let Intent::Start(Start { container, action, extra }) = intent else { return false };
+    let Intent::Start(Start { container, action, extra, terms: _ }) = intent else { return false };
     let extra = match extra {
         Some(StartExtra::Body) => true,
         Some(StartExtra::Checkpoint) => act["body"] == false,
@@ -213,11 +213,11 @@ fn is_network(intent: &Intent, act: &Value) -> bool {
 
 fn drive(how: &str) -> ContainerAccess {
     match how {
-        "exec" => ContainerAccess::Exec,
-        "privileged-exec" => ContainerAccess::PrivilegedExec,
+        "exec" => ContainerAccess::Exec { user: None },
+        "privileged-exec" => ContainerAccess::PrivilegedExec { user: None },
         "attach" => ContainerAccess::Attach,
         "put-archive" => ContainerAccess::PutArchive,
-        "update" => ContainerAccess::Update,
+        "update" => ContainerAccess::Update(Box::default()),
         "checkpoint" => ContainerAccess::Checkpoint,
         other => panic!("the oracle drives by `{other}`"),
     }

@@ -1,10 +1,11 @@
-# shellcheck shell=bash disable=SC2154,SC2016
+# shellcheck shell=bash disable=SC2154,SC2016,SC2317
 # A policy file in force on a real engine. Sourced by tests.sh, whose words it uses.
 
 signer_missing='signer-missing'
 user_forbidden='user-forbidden'
 rego_denied='rego-denied'
 image_rule='image-rule'
+create_rule='create-rule'
 policy_folder=/etc/docker/img-authz
 policy_program=$RIG_TOOLS/../../plugin/rootfs/img-authz
 
@@ -277,6 +278,126 @@ exposed-ports = "deny"'
     assertTrue "what warns is on record" $?
     for name in good "${!rule[@]}"; do docker rm -f ruled-"$name" > /dev/null; done
     docker rmi -f registry.test:5000/lax/root:1.0 > /dev/null
+    rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}
+
+gate_tests+=(test_rules_about_containers_hold_for_what_a_call_asks_for)
+test_rules_about_containers_hold_for_what_a_call_asks_for() {
+    local app=registry.test:5000/app:1.0 lax=registry.test:5000/lax/app:1.0 name keeps breaks id before digest
+    local rules='extends = "cis-l2"
+user-root = "off"
+healthcheck = "off"
+max-age = "off"
+mounts = { allow = ["/srv/"] }
+capabilities = { allow = ["NET_BIND_SERVICE"] }
+devices = { allow = ["/dev/null"] }
+memory-limit = { megabytes = 64 }
+ulimits = { allow = { nofile = 1024 } }'
+    # What a container has to say that keeps them all.
+    local plain=' --cap-drop ALL --security-opt no-new-privileges --read-only --memory 64m --cpu-shares 512 --pids-limit 50 '
+    created_with() {
+        local words="$plain $1"
+        [[ $1 != '- '* ]] || words=${plain/" ${1#- } "/ }
+        [[ $words = *--network* ]] || words+=' --network none'
+        # shellcheck disable=SC2086
+        docker create $words $app
+    }
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    publish $lax "of the lax scope" > /dev/null
+    sign_with_notary $lax
+    { ruled "$rules"; for name in privileged capabilities no-new-privileges read-only-root memory-limit cpu-limit pids-limit; do echo "$name = \"off\""; done; } | policy
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    wait_until 5 in_policy 'no-new-privileges = "off"'
+    assertTrue "the rules are in force" $?
+    pulled $app
+    pulled $lax
+    # Rule, what keeps it, what breaks it. `-`: without the words behind it.
+    while IFS='|' read -r name keeps breaks; do
+        id=$(created_with "$keeps")
+        assertTrue "$name: keeps it: $keeps" "docker rm $id"
+        refused $create_rule created_with "$breaks"
+        assertContains "which rule: $breaks" "$denial" "rule $name ("
+    done << 'END'
+privileged||--privileged
+host-network||--network host
+host-pid||--pid host
+host-ipc|--ipc private|--ipc host
+host-uts||--uts host
+host-userns||--userns host
+host-cgroupns|--cgroupns private|--cgroupns host
+capabilities|--cap-add NET_BIND_SERVICE|--cap-add NET_RAW
+capabilities||- --cap-drop ALL
+mounts|-v /srv:/srv:ro|-v /home:/h
+mounts|-v named:/n|-v /srv/../home:/h
+mounts|--mount type=tmpfs,target=/t|--mount type=bind,source=/home,target=/h
+mounts||--mount type=volume,target=/h,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/home
+mounts||--volumes-from other
+docker-socket||-v /srv/docker.sock:/s
+mount-propagation|-v /srv:/srv:rslave|-v /srv:/srv:rshared
+devices|--device /dev/null|--device /dev/zero
+seccomp||--security-opt seccomp=unconfined
+apparmor||--security-opt apparmor=unconfined
+selinux||--security-opt label=disable
+system-paths||--security-opt systempaths=unconfined
+cgroup-parent||--cgroup-parent other
+no-new-privileges||- --security-opt no-new-privileges
+read-only-root||- --read-only
+run-as-root|--user 1000|--user 0:1000
+memory-limit||- --memory 64m
+memory-limit|--memory 32m|--memory 65m
+cpu-limit||- --cpu-shares 512
+pids-limit||- --pids-limit 50
+restart-policy|--restart on-failure:5|--restart always
+privileged-ports|-p 127.0.0.1:8080:80|-p 127.0.0.1:80:80
+host-ip||-p 8080:80
+healthcheck-off||--no-healthcheck
+ulimits|--ulimit nofile=1024|--ulimit nproc=5
+END
+    # As the engine reads it, not as it is written.
+    refused $create_rule api POST /v1.41/containers/create -H 'Content-Type: application/json' \
+        -d "{\"Image\": \"$app\", \"hostconfig\": {\"privileged\": true}}"
+    assertTrue "the lax scope lets it" "docker create --name lax --privileged --network none $lax && docker rm lax"
+    refused $create_rule docker create --pid host --network none $lax
+    docker volume rm named > /dev/null
+    # What is there is changed, driven, and given volumes by the same rules.
+    id=$(created_with '')
+    refused $create_rule docker update --restart always "$id"
+    refused $create_rule docker update --pids-limit -1 "$id"
+    refused $create_rule docker exec --privileged "$id" true
+    refused $create_rule docker exec --user root "$id" true
+    refused $create_rule docker volume create --opt type=none --opt o=bind --opt device=/home bound
+    assertTrue "a restart policy with an end" "docker update --restart on-failure:3 $id"
+    assertTrue "a volume" "docker volume create plain && docker volume rm plain"
+    docker rm "$id" > /dev/null
+    # Services, whose tasks have the same to say in other words.
+    { echo '# for services'; ruled "$rules" | sed 's/^ulimits.*/no-new-privileges = "off"\n&/'; } | policy
+    wait_until 5 in_policy '# for services'
+    assertTrue "the rules for services are in force" $?
+    docker swarm init --advertise-addr 198.51.100.1 > /dev/null
+    digest=$(docker image inspect -f '{{index .RepoDigests 0}}' $app)
+    service() { docker service create --quiet --detach --no-resolve-image --replicas 0 "$@" "${digest%@*}:1.0@${digest#*@}"; }
+    local -a tasks=(--read-only --cap-drop ALL --limit-memory 64m --limit-pids 50 --limit-cpu 1 --restart-max-attempts 3)
+    assertTrue "a service that keeps them" "service --name plain ${tasks[*]}"
+    refused $create_rule service "${tasks[@]:1}"
+    assertContains "which rule" "$denial" 'rule read-only-root ('
+    refused $create_rule service "${tasks[@]}" --mount type=bind,source=/etc,target=/h
+    assertContains "which rule" "$denial" 'rule mounts ('
+    refused $create_rule service "${tasks[@]}" --network host
+    refused $create_rule service "${tasks[@]}" --publish 80:80
+    assertContains "which rule" "$denial" 'rule privileged-ports ('
+    refused $create_rule docker service update --quiet --detach --no-resolve-image --limit-pids 0 plain
+    docker swarm leave --force > /dev/null
+    # What only warns.
+    ruled 'privileged = "warn"' | policy
+    wait_until 5 in_policy 'privileged = "warn"'
+    before=$(audit_lines)
+    docker rm "$(docker create --privileged --network none $app)" > /dev/null
+    recorded "$before" '"event":"ALLOWED"' '"rules":["privileged"]' '"warnings":["privileged: it is privileged"]'
+    assertTrue "what warns is on record" $?
     rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null

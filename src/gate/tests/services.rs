@@ -24,6 +24,7 @@ async fn services_are_pinned_and_a_rollback_acts_on_the_previous_specification()
             plugin: None,
             host_access: Vec::new(),
             networks: Vec::new(),
+            terms: None,
         })
     };
     for (image, says) in [(signed.as_str(), "allow"), (&unsigned, "not-signed"), (GOOD, "service-needs-digest")] {
@@ -66,6 +67,7 @@ async fn in_lockdown_a_service_is_in_networks_that_are_none_of_the_hosts() {
             plugin: None,
             host_access: Vec::new(),
             networks: vec![network.to_owned()],
+            terms: None,
         })
     };
     // In posture `images` nobody asks.

@@ -104,16 +104,11 @@ impl House {
 }
 
 pub(super) fn create(image: &str) -> Intent {
-    Intent::Create(Box::new(Create {
-        image: Some(ImageName::parse(image).unwrap()),
-        name: None,
-        image_mounts: Vec::new(),
-        host_access: Vec::new(),
-    }))
+    Intent::Create(Box::new(Create { image: Some(ImageName::parse(image).unwrap()), ..Create::default() }))
 }
 
 pub(super) fn start(container: &str) -> Intent {
-    Intent::Start(Start { container: container.to_owned(), action: StartAction::Start, extra: None })
+    Intent::Start(Start { container: container.to_owned(), action: StartAction::Start, extra: None, terms: None })
 }
 
 pub(super) fn pull(reference: &str) -> Intent {

@@ -37,17 +37,17 @@ pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
         is_clean.then(|| name.to_owned())
     });
     let origin = section.get("origin").and_then(|value| origin(&value, &patterns));
-    let rules = match section.get("rules") {
+    let (rules, create_rules) = match section.get("rules") {
         Some(value) => {
             let mut said = of_host.said.clone();
             said.read(&value);
-            Arc::new(said.rules())
+            (Arc::new(said.rules()), Arc::new(said.create_rules()))
         }
-        None => Arc::clone(&of_host.rules),
+        None => (Arc::clone(&of_host.rules), Arc::clone(&of_host.create_rules)),
     };
     let position = section.position();
     section.finish();
-    Some(Scope { name, patterns, require: require?, origin, rules, position: Some(position) })
+    Some(Scope { name, patterns, require: require?, origin, rules, create_rules, position: Some(position) })
         .filter(|scope| !scope.patterns.is_empty())
 }
 

@@ -319,6 +319,18 @@ required-labels = { labels = { "a.b" = ["x*", "y"], c = [] } }
 base-image = { allow = ["r.example/base/*"], layers = { debian = ["sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"] } }
 max-size = { megabytes = 500 }
 platform = { allow = ["linux/amd64", "linux/arm/v7"] }
+mounts = { allow = ["/srv/", "/etc/localtime"], containers = true }
+capabilities = { allow = ["default", "SYS_PTRACE"] }
+devices = { allow = ["/dev/snd/", "nvidia"] }
+apparmor = { level = "warn", allow = ["mine"] }
+host-pid = { containers = true }
+memory-limit = { megabytes = 4096 }
+cpu-limit = { cpus = 4 }
+pids-limit = { most = 100 }
+privileged-ports = { allow = [80, 443] }
+host-ip = { allow = ["127.0.0.1", "::1"] }
+ulimits = { allow = { nofile = 1024 } }
+CIS-5.15 = { most = 9 }
 
 [[scope]]
 match = "r.example/**"
@@ -333,6 +345,9 @@ max-age = "deny"
 secrets = { allow = ["SEED_TOKEN"] }
 exposed-ports = { level = "deny", forbid = [22, 5432] }
 tag-latest = "off"
+CIS-5.5 = "warn"
+memory-limit = "warn"
+mounts = { sensitive = true }
 "#;
 
 #[test]
@@ -351,7 +366,17 @@ fn rules_stand_over_each_other_the_nearer_over_the_farther() {
     assert_ne!(host["exposed-ports"].check, lab["exposed-ports"].check);
     // Each knows its line: of a preset's rule that of the preset.
     let line = |rule: &ImageRule| rule.position.as_ref().map(|position| position.line);
-    assert_eq!((line(&host["user-root"]), line(&host["max-age"]), line(&lab["user-root"])), (Some(6), Some(7), Some(23)));
+    assert_eq!((line(&host["user-root"]), line(&host["max-age"]), line(&lab["user-root"])), (Some(6), Some(7), Some(35)));
+    let create_rules = |repository: &str| {
+        let scope = policy.scope(&repository.parse().unwrap()).unwrap();
+        scope.create_rules.iter().map(|(id, rule)| (id.about().id, rule.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let (host, lab) = (create_rules("r.example/x"), create_rules("r.example/lab/x"));
+    assert_eq!((host["privileged"].level, lab["privileged"].level), (Level::Deny, Level::Warn));
+    assert_eq!((host["memory-limit"].level, lab["memory-limit"].level), (Level::Deny, Level::Warn));
+    assert_eq!(host["memory-limit"].check, lab["memory-limit"].check);
+    assert_ne!(host["mounts"].check, lab["mounts"].check);
+    assert_eq!(lab["privileged"].position.as_ref().map(|position| position.line), Some(40));
 }
 
 #[test]
@@ -361,7 +386,11 @@ fn rules_that_are_shown_read_back_as_the_same() {
     assert_eq!(again.to_toml(), shown);
     assert_eq!(shown.matches("max-age = ").count(), 2);
     let checks = |resolved: &Resolved| {
-        let of = |scope: &Scope| scope.rules.iter().map(|(id, rule)| (id, rule.level, rule.check.clone())).collect::<Vec<_>>();
+        let of = |scope: &Scope| {
+            let of_images = scope.rules.iter().map(|(id, rule)| (id, rule.level, rule.check.clone())).collect::<Vec<_>>();
+            let of_creates = scope.create_rules.iter().map(|(id, rule)| (id, rule.level, rule.check.clone()));
+            (of_images, of_creates.collect::<Vec<_>>())
+        };
         resolved.policy.scopes.iter().map(of).collect::<Vec<_>>()
     };
     assert_eq!(checks(&again), checks(&policy(RULED)));
@@ -388,6 +417,14 @@ base-image = { allow = ["debian"], layers = { x = [] } }
 required-labels = { labels = {} }
 secrets = { allowed = ["X"] }
 tag-latest = 3
+priviliged = "deny"
+host-pid = { containers = "yes" }
+mounts = { allow = ["srv"], sensitiv = true }
+memory-limit = { megabytes = 0 }
+privileged-ports = { allow = [8080] }
+host-ip = { allow = ["localhost"] }
+CIS-5.29 = "deny"
+pids-limit = "deny"
 [[scope]]
 match = "r.example/**"
 require = "r"
@@ -409,7 +446,15 @@ rules = { max-age = { days = 0 } }
         "p.toml:16: rules.required-labels.labels: is empty",
         "p.toml:17: rules.secrets.allowed: there is no such key; `allow` was meant?",
         "p.toml:18: rules.tag-latest: is a number and should be a table",
-        "p.toml:22: scope[0].rules.max-age.days: `0` is not a number of days from 1 to 3650",
+        "p.toml:19: rules.priviliged: there is no rule `priviliged`; `privileged` was meant?",
+        "p.toml:20: rules.host-pid.containers: is a text and should be true or false",
+        "p.toml:21: rules.mounts.allow[0]: `bind=srv` is not a clean absolute path",
+        "p.toml:21: rules.mounts.sensitiv: there is no such key; `sensitive` was meant?",
+        "p.toml:22: rules.memory-limit.megabytes: `0` is not a number of megabytes from 1",
+        "p.toml:23: rules.privileged-ports.allow[0]: `8080` is not a number of ports from 1 to 1023",
+        "p.toml:24: rules.host-ip.allow[0]: ",
+        "p.toml:26: rules.pids-limit: `pids-limit` is there twice, once by another name",
+        "p.toml:30: scope[0].rules.max-age.days: `0` is not a number of days from 1 to 3650",
     ] {
         assert!(told.iter().any(|fault| fault.contains(expected)), "{expected}\n{}", told.join("\n"));
     }

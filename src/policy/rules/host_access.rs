@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Facts, Policy, Reason, Request, Rule};
-use crate::policy::{NetworkFacts, Posture};
+use crate::policy::NetworkFacts;
 use crate::request::{HostAccess, Intent, Service, Subnet};
 
 #[derive(Debug)]
@@ -22,8 +22,10 @@ impl Rule for HostAccessRules {
         if let Intent::Network { subnets, .. } = request.intent {
             return covering(policy, subnets, &facts.own_addresses);
         }
-        let Intent::Service(Service::Spec { networks, .. }) = request.intent else { return None };
-        outside(policy, networks, &facts.networks)
+        match networks(policy, request.intent, facts) {
+            Ok(host_access) => forbidden(policy, &host_access),
+            Err(reason) => Some(reason),
+        }
     }
 }
 
@@ -40,21 +42,23 @@ fn covering(policy: &Policy, subnets: &[Subnet], own: &[IpAddr]) -> Option<Reaso
     forbidden(policy, &host_access)
 }
 
-/// Each network of a service must be known to be none of the host's.
-fn outside(policy: &Policy, networks: &[String], facts: &[NetworkFacts]) -> Option<Reason> {
-    if policy.posture == Posture::Images {
-        return None;
+/// The ways to the host that networks of a service are: each that is not known to be none.
+pub(super) fn networks(policy: &Policy, intent: &Intent, facts: &Facts) -> Result<Vec<HostAccess>, Reason> {
+    let Intent::Service(Service::Spec { networks, .. }) = intent else { return Ok(Vec::new()) };
+    if !policy.looks_at_networks() {
+        return Ok(Vec::new());
     }
     // INVARIANT: facts hold every network of the intent, as with images.
-    if networks.len() != facts.len() {
-        return Some(Reason::Internal);
+    if networks.len() != facts.networks.len() {
+        return Err(Reason::Internal);
     }
-    networks.iter().zip(facts).find_map(|(network, fact)| {
+    let of = |(network, fact): (&String, &NetworkFacts)| {
         let what = match fact {
             NetworkFacts::Ordinary => return None,
             NetworkFacts::Host => "network:host".to_owned(),
             NetworkFacts::Unsure => format!("network:{network}"),
         };
-        forbidden(policy, &[HostAccess { id: "namespace", what }])
-    })
+        Some(HostAccess { id: "namespace", what })
+    };
+    Ok(networks.iter().zip(&facts.networks).filter_map(of).collect())
 }

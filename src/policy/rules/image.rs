@@ -11,7 +11,6 @@ mod secrets;
 mod size;
 mod tags;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -22,12 +21,15 @@ pub use base::{Base, BaseImage};
 pub use labels::RequiredLabels;
 pub use ports::ExposedPorts;
 pub use preset::Preset;
+pub(super) use running::is_root;
 pub use secrets::Secrets;
 pub use size::{MaxSize, Platforms};
 pub use tags::TagPattern;
 
+use super::levels::RuleId;
+pub use super::levels::{About, Finding, Level};
+use super::levels::{RuleInForce, RuleSet};
 use crate::image::{ImageConfig, Tag};
-use crate::policy::fault::Position;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,21 +47,6 @@ pub enum ImageRuleId {
     BaseImage,
     MaxSize,
     Platform,
-}
-
-/// What people are told of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct About {
-    /// Its name.
-    pub id: &'static str,
-    /// What others call the same check: names that are taken for its own.
-    pub refs: &'static [&'static str],
-    /// What it refuses, in Markdown.
-    pub refuses: &'static str,
-    /// Its own keys, in Markdown.
-    pub keys: &'static str,
-    /// What to do about a refusal.
-    pub remedy: &'static str,
 }
 
 impl ImageRuleId {
@@ -207,26 +194,6 @@ impl fmt::Display for ImageRuleId {
     }
 }
 
-/// What becomes of an image that breaks a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// It is refused.
-    Deny,
-    /// It passes, and that is recorded.
-    Warn,
-}
-
-impl Level {
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Deny => "deny",
-            Self::Warn => "warn",
-        }
-    }
-}
-
 /// A rule with what is said of it beside its level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as in `ImageRuleId`")]
@@ -313,21 +280,6 @@ pub struct Looks {
     pub annotations: bool,
 }
 
-/// A rule in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageRule {
-    /// What becomes of an image that breaks it.
-    pub level: Level,
-    /// What it looks for.
-    pub check: Check,
-    /// Where it is written; of a rule of a preset, where that is named.
-    pub position: Option<Position>,
-}
-
-/// The rules of a scope. Those that are off are not there.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ImageRules(BTreeMap<ImageRuleId, ImageRule>);
-
 /// An image, as rules look at it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Subject<'a> {
@@ -366,43 +318,13 @@ fn broken(evidence: impl Into<String>) -> Result<(), Broken> {
     Err(Broken::By(evidence.into()))
 }
 
-/// A rule that an image does not keep.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Which.
-    pub rule: ImageRuleId,
-    /// What becomes of it.
-    pub level: Level,
-    /// What shows it; `None` where the configuration is not known that it looks at.
-    pub evidence: Option<String>,
-    /// Where the rule is written.
-    pub position: Option<Position>,
-}
+/// An image rule in force.
+pub type ImageRule = RuleInForce<Check>;
 
-/// As people are told: `user-root: USER is empty, which is root`.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.rule, self.evidence.as_deref().unwrap_or("the image's configuration is not known"))
-    }
-}
+/// The image rules of a scope.
+pub type ImageRules = RuleSet<ImageRuleId, Check>;
 
 impl ImageRules {
-    /// Puts a rule in force, or in the place of what was said of it before.
-    pub fn set(&mut self, id: ImageRuleId, rule: ImageRule) {
-        self.0.insert(id, rule);
-    }
-
-    /// Each, with its name.
-    pub fn iter(&self) -> impl Iterator<Item = (ImageRuleId, &ImageRule)> {
-        self.0.iter().map(|(id, rule)| (*id, rule))
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What has to be known of an image.
     #[must_use]
     pub fn looks(&self) -> Looks {
@@ -411,19 +333,19 @@ impl ImageRules {
             history: one.history || other.history,
             annotations: one.annotations || other.annotations,
         };
-        self.0.values().map(|rule| rule.check.looks()).fold(Looks::default(), both)
+        self.iter().map(|(_, rule)| rule.check.looks()).fold(Looks::default(), both)
     }
 
     /// What an image does not keep, in the order of the rules.
     pub(in crate::policy) fn judge(&self, image: &Subject<'_>) -> Vec<Finding> {
-        let binding = self.0.iter().filter(|(id, _)| image.runs || !id.is_about_running());
+        let binding = self.iter().filter(|(id, _)| image.runs || !id.is_about_running());
         let judged = binding.filter_map(|(id, rule)| {
             let evidence = match rule.check.judge(image) {
                 Ok(()) => return None,
                 Err(Broken::By(evidence)) => Some(evidence),
                 Err(Broken::Unknown) => None,
             };
-            Some(Finding { rule: *id, level: rule.level, evidence, position: rule.position.clone() })
+            Some(Finding { rule: RuleId::Image(id), level: rule.level, evidence, position: rule.position.clone() })
         });
         judged.collect()
     }

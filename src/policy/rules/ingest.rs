@@ -18,12 +18,12 @@ impl Rule for Ingests {
             Intent::Ingest(Ingest::Import) => "importing an image".to_owned(),
             Intent::Ingest(Ingest::Commit) => "committing a container to an image".to_owned(),
             Intent::Ingest(Ingest::Tag { .. }) => "naming an image".to_owned(),
-            Intent::ContainerAccess(ContainerAccess::PrivilegedExec) => "a privileged exec".to_owned(),
+            Intent::ContainerAccess(ContainerAccess::PrivilegedExec { .. }) => "a privileged exec".to_owned(),
             Intent::ContainerAccess(ContainerAccess::PutArchive) => "putting files into a container".to_owned(),
             Intent::ContainerAccess(ContainerAccess::Checkpoint) => "checkpoints".to_owned(),
             Intent::Swarm => "swarm membership changes".to_owned(),
             Intent::NetworkPlugin { driver } => format!("network driver {driver}"),
-            Intent::ContainerAccess(ContainerAccess::Exec | ContainerAccess::Attach | ContainerAccess::Update)
+            Intent::ContainerAccess(ContainerAccess::Exec { .. } | ContainerAccess::Attach | ContainerAccess::Update(_))
             | Intent::Read
             | Intent::Harmless
             | Intent::Pull(_)

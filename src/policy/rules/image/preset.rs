@@ -17,7 +17,7 @@ impl Preset {
     /// All, from the least to the most.
     pub const ALL: [(&'static str, Self); 3] = [("baseline", Self::Baseline), ("cis-l1", Self::CisL1), ("cis-l2", Self::CisL2)];
 
-    /// Its rules.
+    /// Its rules about images.
     #[must_use]
     pub fn rules(self) -> Vec<(ImageRuleId, Level, Check)> {
         use ImageRuleId::{ExposedPorts, Healthcheck, MaxAge as Age, Secrets, TagLatest, TagMissing, UserRoot};
