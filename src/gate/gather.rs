@@ -13,7 +13,7 @@ use crate::policy::{
     self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
     Reason, Request, ServiceFacts,
 };
-use crate::registry::{self, Wanted};
+use crate::registry;
 use crate::rego::{self, About};
 use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
 use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
@@ -77,7 +77,7 @@ impl Gate {
         let asking = Gathering { gate: self, policy, request, verifiers, registry, purpose, deadline, engine, on_behalf, said };
         let found = asking.facts(&policy::needs(policy, request)).await;
         let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
-        let found = Facts { now: Some(crate::clock::now()), ..found };
+        let found = Facts { now: Some(self.now()), ..found };
         Box::pin(asking.with_rego(found)).await
     }
 }
@@ -190,7 +190,7 @@ impl Gathering<'_> {
             };
             let intent = Intent::Start(start);
             let request = Request { intent: &intent, ..*self.request };
-            let now = Some(crate::clock::now());
+            let now = Some(self.gate.now());
             let verdict = facts.map(|facts| policy::decide(self.policy, &request, &Facts { now, ..facts }));
             if !matches!(verdict, Some(policy::Verdict::Allow(_))) {
                 return Err(Reason::Unreadable(Unreadable::Reference(format!(
@@ -370,14 +370,8 @@ impl Gathering<'_> {
         let deadline = self.deadline.min(Instant::now() + REGISTRY_TIME);
         let task = {
             let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
-            async move {
-                let digest = match due {
-                    Some(digest) => digest,
-                    // A scope that rests on the registry: nobody else says what the tag is.
-                    None => *registry.manifest(&reference.repository, &Wanted::of(&reference), deadline).await?.digest(),
-                };
-                registry::configuration(&*registry, &reference.repository, digest, platform.as_ref(), deadline).await
-            }
+            // In a scope that rests on the registry nobody else says what the tag is.
+            async move { registry.image(&reference, due, platform.as_ref(), deadline).await }
         };
         match tokio::time::timeout_at(deadline, self.gate.workers.spawn(task)).await {
             Ok(Ok(Ok(config))) => {
@@ -587,7 +581,7 @@ impl Gathering<'_> {
         let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.name() == name) else {
             return Ok(Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up")));
         };
-        let now = crate::clock::now();
+        let now = self.gate.now();
         if let Some(answer) = verifier.ready(repository, question, now) {
             return Ok(answer);
         }
