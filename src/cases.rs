@@ -151,7 +151,6 @@ impl Bench {
             signed_at: None,
         })
     }
-
 }
 
 /// The host, as far as the case says what is on it.

@@ -5,6 +5,7 @@ mod approve;
 mod code;
 mod decide;
 mod exceptions;
+mod explain;
 mod facts;
 mod fault;
 mod file;

@@ -75,3 +75,43 @@ async fn a_recorded_post_is_read_as_dockerd_posts_it() {
     // A create of another image than the one that the case knows.
     assert_eq!(verdict(&format!("{create}image = \"r.example/b:1\"\nvouched_by = [\"release\"]\n")).await, "not-signed");
 }
+
+/// The lines that explain the verdict.
+async fn explained(lines: &str) -> Vec<String> {
+    let read = PolicyFile(vec![("/p/policy.toml".into(), POLICY.to_owned())]).read(Policy::closed(Posture::Images));
+    let bench = Bench::new(read.resolved.unwrap().policy, BTreeMap::new(), tokio::runtime::Handle::current());
+    let text = format!("version = 1\n[[case]]\nname = \"a\"\nexpect = \"allow\"\n{lines}");
+    let cases = Case::read(std::path::Path::new("/p/cases.toml"), &text).unwrap();
+    let Judgement { facts, verdict } = bench.judge(&cases[0], &[]).await.unwrap().judgement;
+    bench.policy.explained(&facts, &verdict)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_names_its_scope_with_the_line_and_what_would_have_to_change() {
+    let image = "image = \"r.example/a:1\"\n";
+    let ann = "vouched_by = [{ verifier = \"release\", signers = [\"ann\"] }]\n";
+    let scope = "scope `r.example` (/p/policy.toml:10) decides: require = \"release\"; ";
+    assert_eq!(
+        explained(&format!("{image}{ann}config = {{ user = \"app\" }}\n")).await,
+        [format!("{scope}vouched by release (ann)")]
+    );
+    assert_eq!(
+        explained(&format!("{image}{ann}config = {{}}\n")).await,
+        [
+            format!("{scope}vouched by release (ann); refused by user-root"),
+            format!(
+                "to pass: {}; or rule user-root (/p/policy.toml:9) becomes `warn` or `off`",
+                crate::policy::ImageRuleId::UserRoot.about().remedy
+            )
+        ]
+    );
+    let unsigned = explained(image).await;
+    assert_eq!(unsigned[0], format!("{scope}nobody vouches"));
+    assert!(unsigned[1].starts_with("to pass: verifier `release` vouches for `r.example/a:1`: "), "{unsigned:?}");
+    assert!(
+        unsigned[1].ends_with("; or `require` of scope `r.example` (/p/policy.toml:10) asks for somebody else"),
+        "{unsigned:?}"
+    );
+    let outside = explained("image = \"elsewhere.example/a:1\"\n").await;
+    assert_eq!(outside, ["to pass: use an image of a scope of the policy, or a `match` there covers `elsewhere.example/a`"]);
+}

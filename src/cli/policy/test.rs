@@ -105,7 +105,10 @@ async fn attempt<'c>(bench: &Bench, case: &'c Case, reached: &mut Reached) -> Tr
         Ok(outcome) => {
             let answer = Answer::of(bench, &outcome);
             reached.note(bench, &outcome);
-            let wrong = differences(case, &answer, outcome.lacks_config);
+            let mut wrong = differences(case, &answer, outcome.lacks_config);
+            if !wrong.is_empty() {
+                wrong.extend(bench.policy.explained(&outcome.judgement.facts, &outcome.judgement.verdict));
+            }
             Tried { case, answer: Some(answer), wrong }
         }
         Err(why) => Tried { case, answer: None, wrong: vec![format!("could not be judged: {why}")] },
