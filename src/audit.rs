@@ -7,8 +7,10 @@ mod entry;
 mod file;
 mod floods;
 mod journal;
+mod none;
 
 pub use entry::{Entry, Event};
 #[cfg(test)]
 pub use journal::MemoryJournal;
 pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, Recorded};
+pub use none::NoJournal;

@@ -103,6 +103,8 @@ pub struct Gate {
     /// Where the policy's rules in Rego are evaluated. Its threads outlive a change of the policy.
     rego: Evaluator,
     metrics: Metrics,
+    /// The time by which it judges, where that is not now.
+    at: Option<Timestamp>,
 }
 
 /// A call judged: what was found out, and the verdict.

@@ -13,6 +13,8 @@ mod setup;
 
 pub mod daemon;
 
+mod cases;
+
 pub mod gate;
 
 pub mod audit;

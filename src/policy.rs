@@ -5,6 +5,7 @@ mod approve;
 mod code;
 mod decide;
 mod exceptions;
+mod explain;
 mod facts;
 mod fault;
 mod file;
@@ -28,7 +29,10 @@ pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
 pub use facts::{Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use fault::{PolicyFault, Position, nearest};
-pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
+pub use file::{
+    Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, FURTHER_FILES, POLICY_BYTES, PolicyFile, Read, When,
+    members,
+};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
@@ -191,6 +195,23 @@ impl Policy {
     #[must_use]
     pub fn scope(&self, repository: &Repository) -> Option<&Scope> {
         self.scopes.of(repository)
+    }
+
+    /// The scope in which an image of a call was judged: that of the repository that vouched, else of the first that might have.
+    #[must_use]
+    pub fn judged_in(&self, facts: &Facts, verdict: &Verdict) -> Option<&Scope> {
+        let approved = match verdict {
+            Verdict::Allow(permit) => permit.approvals().first().map(|approval| &approval.repository),
+            Verdict::WouldDeny(_) | Verdict::Deny(_) => None,
+        };
+        if let Some(repository) = approved {
+            return self.scope(repository);
+        }
+        let image = facts.images.first()?;
+        let vouched =
+            |repository: &&Repository| image.asked.iter().any(|asked| asked.repository == **repository && asked.answer.is_ok());
+        let vouching = image.repositories.iter().find(vouched).and_then(|repository| self.scope(repository));
+        vouching.or_else(|| image.repositories.iter().find_map(|repository| self.scope(repository)))
     }
 
     /// Why a repository that belongs to no scope is refused.

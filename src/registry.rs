@@ -20,7 +20,7 @@ pub use configuration::{configuration, mirrored};
 pub use fake::Fake;
 pub use manifest::{Child, Content, Manifest};
 
-use crate::image::{Digest, Host, Reference, Repository, Tag};
+use crate::image::{Digest, Host, ImageConfig, Platform, Reference, Repository, Tag};
 use crate::net::NetError;
 
 /// An answer on its way.
@@ -33,6 +33,24 @@ pub trait Api: Send + Sync {
 
     /// The blob with this digest, which is small: a configuration.
     fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Vec<u8>>;
+
+    /// What the image says of itself that a reference means, for a platform; `None`: for whatever platform. `due` is its digest, where
+    /// somebody vouches for one; else the registry's own word says which it is.
+    fn image<'a>(
+        &'a self,
+        reference: &'a Reference,
+        due: Option<Digest>,
+        platform: Option<&'a Platform>,
+        deadline: Instant,
+    ) -> Reply<'a, ImageConfig> {
+        Box::pin(async move {
+            let digest = match due {
+                Some(digest) => digest,
+                None => *self.manifest(&reference.repository, &Wanted::of(reference), deadline).await?.digest(),
+            };
+            configuration(self, &reference.repository, digest, platform, deadline).await
+        })
+    }
 
     /// Whether the registry itself is gone, by a question about no repository: no connection, no answer, or a 5xx.
     fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;

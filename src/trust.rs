@@ -7,12 +7,14 @@ mod error;
 mod name;
 pub mod notary;
 pub mod registry;
+mod told;
 pub mod tuf;
 mod verifier;
 mod vouch;
 
 pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
+pub use told::{CaseVerifier, Word};
 #[cfg(test)]
 pub use verifier::Fake;
 pub use verifier::{Stats, Verifier, Vouching};

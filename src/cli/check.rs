@@ -169,7 +169,9 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| error.to_string())?;
     let gate = setup::asking(place, runtime.handle().clone())?;
-    let Judgement { facts, verdict } = runtime.block_on(gate.judge_request(request));
+    let judgement = runtime.block_on(gate.judge_request(request));
+    let explained = gate.explained(&judgement);
+    let Judgement { facts, verdict } = judgement;
     let (allow, code, message) = match &verdict {
         Verdict::Allow(permit) => (true, "", allowed(permit)),
         Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
@@ -190,6 +192,7 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
         let at = finding.position.as_ref().map(|position| format!(", {position}")).unwrap_or_default();
         format!("rule ({}{at}) {finding}", finding.level.as_str())
     }));
+    steps.extend(explained);
     if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }

@@ -1,5 +1,10 @@
 //! `policy`: what is wrong with a policy file before it is put in place, which policy is in force, and the format for editors.
 
+mod cases;
+mod diff;
+mod junit;
+mod test;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,6 +43,19 @@ enum Command {
     ///
     /// Example: img-authz policy show
     Show(ShowArgs),
+    /// Judge cases by a policy, without an engine or a registry
+    ///
+    /// A case says what is known about an image, what is done with it, and what the gate must answer (docs/policy-test.md).
+    /// Exit code 0: all as expected; 2: at least one is not; 1: could not tell.
+    ///
+    /// Example: img-authz policy test . --junit policy-tests.xml
+    Test(test::TestArgs),
+    /// Say which cases another policy would answer differently, and why
+    ///
+    /// Exit code 0: none; 2: some; 1: could not tell, or only ones are left that lack facts.
+    ///
+    /// Example: img-authz policy diff policy.toml new.toml --cases cases.toml
+    Diff(diff::DiffArgs),
     /// Print the JSON Schema of the policy file, for editors
     ///
     /// Example: img-authz policy schema > policy.schema.json
@@ -64,6 +82,8 @@ pub(super) fn run(arguments: &PolicyArgs, env: Settings) -> ExitCode {
     let code = match &arguments.command {
         Command::Check(check) => judge(check, env),
         Command::Show(show) => self::show(&Place::find(env), show.json),
+        Command::Test(test) => test::run(test),
+        Command::Diff(diff) => diff::run(diff),
         Command::Schema => {
             out::print(SCHEMA);
             YES

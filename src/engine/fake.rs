@@ -1,4 +1,4 @@
-//! An engine in memory, for tests of whoever asks one.
+//! An engine in memory: for tests of whoever asks one, and for cases, which say what is on a host.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -13,7 +13,7 @@ use crate::policy::{
     self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
     Reason, Request, ServiceFacts,
 };
-use crate::registry::{self, Wanted};
+use crate::registry;
 use crate::rego::{self, About};
 use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
 use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
@@ -79,7 +79,7 @@ impl Gate {
         let asking = Gathering { gate: self, policy, request, verifiers, registry, purpose, deadline, engine, on_behalf, said };
         let found = asking.facts(&policy::needs(policy, request)).await;
         let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
-        let found = Facts { now: Some(crate::clock::now()), ..found };
+        let found = Facts { now: Some(self.now()), ..found };
         Box::pin(asking.with_rego(found)).await
     }
 }
@@ -192,7 +192,7 @@ impl Gathering<'_> {
             };
             let intent = Intent::Start(start);
             let request = Request { intent: &intent, ..*self.request };
-            let now = Some(crate::clock::now());
+            let now = Some(self.gate.now());
             let verdict = facts.map(|facts| policy::decide(self.policy, &request, &Facts { now, ..facts }));
             if !matches!(verdict, Some(policy::Verdict::Allow(_))) {
                 return Err(Reason::Unreadable(Unreadable::Reference(format!(
@@ -374,20 +374,17 @@ impl Gathering<'_> {
         let task = {
             let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
             async move {
-                let digest = match due {
-                    Some(digest) => digest,
-                    // A scope that rests on the registry: nobody else says what the tag is.
-                    None => *registry.manifest(&reference.repository, &Wanted::of(&reference), deadline).await?.digest(),
-                };
                 for mirror in mirrors {
                     // Half the time that is left: one that is silent leaves some to the next, and to the origin.
                     let now = Instant::now();
                     let half = now + deadline.saturating_duration_since(now) / 2;
-                    if let Ok(config) = registry::configuration(&*registry, &mirror, digest, platform.as_ref(), half).await {
+                    let there = Reference { repository: mirror, ..reference.clone() };
+                    if let Ok(config) = registry.image(&there, due, platform.as_ref(), half).await {
                         return Ok(config);
                     }
                 }
-                registry::configuration(&*registry, &reference.repository, digest, platform.as_ref(), deadline).await
+                // In a scope that rests on the registry nobody else says what the tag is.
+                registry.image(&reference, due, platform.as_ref(), deadline).await
             }
         };
         match tokio::time::timeout_at(deadline, self.gate.workers.spawn(task)).await {
@@ -608,7 +605,7 @@ impl Gathering<'_> {
         let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.name() == name) else {
             return Ok(Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up")));
         };
-        let now = crate::clock::now();
+        let now = self.gate.now();
         if let Some(answer) = verifier.ready(repository, question, now) {
             return Ok(answer);
         }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::container_looks::Looks;
@@ -59,7 +60,20 @@ impl Gate {
             rego: Evaluator::default(),
             metrics: Metrics::new(),
             own_calls: AtomicU64::new(0),
+            at: None,
         }
+    }
+
+    /// The same gate at another time than now, by which ages and expiries are judged: for cases.
+    #[must_use]
+    pub fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// The time by which ages and expiries are judged.
+    pub(super) fn now(&self) -> Timestamp {
+        self.at.unwrap_or_else(crate::clock::now)
     }
 
     /// The same gate with other bounds.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Gate, Rules};
+use super::{Gate, Judgement, Rules};
 use crate::engine::EngineError;
 use crate::policy::Caller;
 
@@ -41,6 +41,15 @@ impl Gate {
         match &**self.rules.load() {
             Rules::Good { policy, .. } => policy.users.as_ref().map(|users| users.told(caller)),
             Rules::Faulty { .. } => None,
+        }
+    }
+
+    /// The scopes in which a call was judged, and for a refusal what would have to be otherwise; a line each.
+    #[must_use]
+    pub fn explained(&self, judgement: &Judgement) -> Vec<String> {
+        match &**self.rules.load() {
+            Rules::Good { policy, .. } => policy.explained(&judgement.facts, &judgement.verdict),
+            Rules::Faulty { .. } => Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
 
+mod cases;
 mod rules;
 mod scopes;
 mod table;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+pub use self::cases::{Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, When, members};
 use self::rules::HostRules;
 use self::table::{Section, Source, Value};
 pub(super) use self::verifiers::lines as verifier_lines;

@@ -64,7 +64,8 @@ fn line(out: &mut String, key: &str, value: &str) {
     let _ = writeln!(out, "{key} = {value}");
 }
 
-fn requirement(require: &Requirement) -> String {
+/// A requirement, as it is written.
+pub(super) fn requirement(require: &Requirement) -> String {
     let of = |word: &str, parts: &[Requirement]| match parts {
         [one] => requirement(one),
         parts => format!("{{ {word} = [{}] }}", parts.iter().map(requirement).collect::<Vec<_>>().join(", ")),

@@ -15,8 +15,8 @@ const NAMED: usize = 6;
 
 /// What the image says of itself that this digest of a manifest or index commits to, for a platform; `None`: for whatever platform, as
 /// the hosts of a swarm may be.
-pub async fn configuration(
-    registry: &dyn Api,
+pub async fn configuration<R: Api + ?Sized>(
+    registry: &R,
     repository: &Repository,
     digest: Digest,
     platform: Option<&Platform>,

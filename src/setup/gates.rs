@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, PLUGINS, RENAMES};
-use crate::audit::{Entry, FileJournal, Journal, JournalLimits, Recorded};
+use crate::audit::{FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;
 use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins};
 use crate::net::Url;
@@ -17,21 +17,6 @@ use crate::trust::notary::Source;
 const RESOLVERS: &str = "/etc/resolv.conf";
 /// What is asked about images of Docker Hub.
 const DOCKER_HUB: [&str; 2] = ["registry-1.docker.io", "auth.docker.io"];
-
-/// A journal for when there is no file: entries are counted as lost, decisions go on.
-#[derive(Default)]
-struct NoJournal(std::sync::atomic::AtomicU64);
-
-impl Journal for NoJournal {
-    fn record(&self, _: &Entry) -> Recorded {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Recorded::Lost
-    }
-
-    fn lost(&self) -> u64 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
 
 /// A gate that serves: it keeps records, a journal, and the settings that worked.
 pub(crate) fn serving(

@@ -228,8 +228,17 @@ pub(crate) fn list(faults: &[PolicyFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Everything that settings can have wrong, at once.
-pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
+/// What a policy means, and what its verifiers are made of, without making any of them: for cases, which say what verifiers say.
+pub(crate) fn meaning(settings: &Settings, kept: &mut Kept) -> Result<Meaning, Vec<PolicyFault>> {
+    let (meaning, faults) = read(settings, kept)?;
+    if faults.is_empty() { Ok(meaning) } else { Err(faults) }
+}
+
+/// A policy, and what its verifiers are made of.
+pub(crate) type Meaning = (Policy, BTreeMap<VerifierName, VerifierSettings>);
+
+/// Settings with the files that say who may do what; and what is wrong with these files.
+fn read(settings: &Settings, kept: &mut Kept) -> Result<(Meaning, Vec<PolicyFault>), Vec<PolicyFault>> {
     kept.files.begin();
     let is_listed = match settings.allowlist() {
         // One that cannot be looked at is there, and refuses: only "not found" is "none".
@@ -253,6 +262,12 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
             Err(why) => faults.push(PolicyFault::of("rego.files", why)),
         }
     }
+    Ok(((policy, made_of), faults))
+}
+
+/// Everything that settings can have wrong, at once.
+pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
+    let ((policy, made_of), mut faults) = read(settings, kept)?;
     let credentials = credentials_of(settings, &mut kept.files).unwrap_or_else(|found| {
         faults.extend(found);
         DockerConfig::default()

@@ -342,6 +342,23 @@ fn every_import_is_in_the_table_and_no_files_import_each_other() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// A verifier that says what it is told to say is for cases, and what serves has nothing to do with cases.
+#[test]
+fn a_yes_without_proof_is_made_for_cases_alone() {
+    let names = |source: &Source, word: &str| {
+        let (tokens, _) = without_tests(&tokens_of(&code_of(&source.text)));
+        tokens.iter().any(|token| token == word)
+    };
+    let sources = sources();
+    let of_told: BTreeSet<&str> =
+        sources.iter().filter(|source| names(source, "CaseVerifier")).map(|source| source.module[0].as_str()).collect();
+    assert_eq!(of_told, ["cases", "trust"].into());
+    let serve = |source: &&Source| source.module[0] == "service" || source.module.join("/") == "cli/serve";
+    let serving: Vec<_> = sources.iter().filter(serve).collect();
+    assert!(serving.len() > 3, "{}", serving.len());
+    assert!(serving.iter().all(|source| !names(source, "cases") && !names(source, "Bench")));
+}
+
 /// Two rooms, of which `low` may import nothing.
 fn found_in(files: &[(&str, &str)]) -> Vec<String> {
     let table = "\n| room | may import |\n|---|---|\n| high | low |\n| low | none |\n";

@@ -164,6 +164,18 @@ fn every_example_of_the_policy_file_is_one() {
     }
 }
 
+/// Whoever copies an example gets cases.
+#[test]
+fn every_example_of_cases_is_a_case_file() {
+    const TESTING: &str = include_str!("../../docs/policy-test.md");
+    let examples: Vec<&str> = TESTING.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let read = img_authz::policy::Case::read(std::path::Path::new("cases.toml"), example);
+        assert!(read.is_ok(), "{example}\n{read:?}");
+    }
+}
+
 /// `help` has documents in the binary, which is compiled in a container from what `.dockerignore` lets through.
 #[test]
 fn documents_that_are_compiled_in_are_there_where_the_plugin_is_built() {

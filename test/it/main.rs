@@ -17,6 +17,7 @@
 mod allowlist_commands;
 mod architecture;
 mod clients;
+mod cookbook;
 mod corpus;
 mod docs;
 mod recipes;

@@ -93,7 +93,11 @@ impl<'s> Section<'s> {
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'s>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
+        drop(asked);
         self.entries().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
@@ -183,6 +187,17 @@ impl<'s> Value<'s> {
     pub(super) fn parsed<T: std::str::FromStr<Err: ToString>>(&self) -> Option<T> {
         let text = self.text()?;
         text.parse().map_err(|error: T::Err| self.fault(error.to_string())).ok()
+    }
+
+    /// A time, with or without quotes.
+    pub(super) fn time(&self) -> Option<jiff::Timestamp> {
+        let text = match self.written.get_ref() {
+            DeValue::Datetime(time) => time.to_string(),
+            _ => self.text()?.to_owned(),
+        };
+        let read = text.parse();
+        let told = |_| self.fault(format!("`{}` is not a time with its zone, such as 2026-11-30T12:00:00Z", fit(&text, SHOWN)));
+        read.map_err(told).ok()
     }
 
     pub(super) fn truth(&self) -> Option<bool> {

@@ -1,0 +1,133 @@
+//! What `policy test` and `policy diff` have in common: a policy made into a bench, case files found and read, a verdict in words.
+
+use std::path::{Path, PathBuf};
+
+use super::super::out;
+use crate::cases::{Bench, Outcome};
+use crate::files::read_text;
+use crate::policy::{CASE_BYTES, Case, PolicyFault, Settings, Verdict, VerifierSettings};
+use crate::setup::{self, Kept, LastGood, Meaning};
+use crate::text::clean;
+
+/// How the names of case files in a folder end.
+const ENDING: &str = "cases.toml";
+/// Most case files of a folder.
+const FILES: usize = 64;
+
+/// A file and its cases.
+pub(super) struct CaseFile {
+    pub(super) path: PathBuf,
+    pub(super) cases: Vec<Case>,
+}
+
+/// The answer to a case.
+pub(super) struct Answer {
+    pub(super) allow: bool,
+    pub(super) code: &'static str,
+    /// The whole refusal; empty for a yes.
+    pub(super) message: String,
+    /// What the scope is called that decides.
+    pub(super) scope: Option<String>,
+    /// The image rules that are not kept.
+    pub(super) findings: Vec<&'static str>,
+}
+
+/// A case and what came of it.
+pub(super) struct Tried<'c> {
+    pub(super) case: &'c Case,
+    /// `None`: it could not be judged.
+    pub(super) answer: Option<Answer>,
+    /// What is not as expected, a line each.
+    pub(super) wrong: Vec<String>,
+}
+
+/// The policy of a file, to judge cases by.
+pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Bench> {
+    let tell = |faults: &[PolicyFault]| {
+        for fault in faults {
+            out::fault(&clean(&fault.to_string()));
+        }
+    };
+    let file = setup::read_policy(path, &read_text).map_err(|faults| tell(&faults)).ok()?;
+    let settings = Settings::default().with_policy(Some(file));
+    let mut kept = Kept::looking(LastGood::default(), []);
+    let (policy, made_of): Meaning = setup::meaning(&settings, &mut kept).map_err(|faults| tell(&faults)).ok()?;
+    let signers = made_of.into_iter().filter_map(|(name, made_of)| match made_of {
+        VerifierSettings::Notary(notary) => Some((name, notary.signers)),
+        VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
+    });
+    Some(Bench::new(policy, signers.collect(), workers))
+}
+
+/// Threads for a bench.
+pub(super) fn runtime() -> Option<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    built.map_err(|error| out::fault(&error.to_string())).ok()
+}
+
+/// The cases of a file, or of the files of a folder, as far as these can be read; `None`: something is wrong, and was told.
+pub(super) fn read(path: &Path) -> Option<Vec<CaseFile>> {
+    let paths = found(path).map_err(|why| out::fault(&why)).ok()?;
+    let mut is_good = true;
+    let mut files = Vec::new();
+    for path in paths {
+        let text = match read_text(&path, CASE_BYTES) {
+            Ok(text) => text,
+            Err(error) => {
+                out::fault(&format!("`{}`: {error}", path.display()));
+                is_good = false;
+                continue;
+            }
+        };
+        match Case::read(&path, &text) {
+            Ok(cases) => files.push(CaseFile { path, cases }),
+            Err(faults) => {
+                for fault in faults {
+                    out::fault(&clean(&fault.to_string()));
+                }
+                is_good = false;
+            }
+        }
+    }
+    is_good.then_some(files)
+}
+
+fn found(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let told = |error: std::io::Error| format!("`{}`: {error}", path.display());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(told)? {
+        let file = entry.map_err(told)?.path();
+        if file.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ENDING)) {
+            paths.push(file);
+        }
+        if paths.len() > FILES {
+            return Err(format!("`{}` holds more than {FILES} files of cases", path.display()));
+        }
+    }
+    if paths.is_empty() {
+        return Err(format!("`{}` holds no file whose name ends with `{ENDING}`", path.display()));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+impl Answer {
+    pub(super) fn of(bench: &Bench, outcome: &Outcome) -> Self {
+        let verdict = &outcome.judgement.verdict;
+        let (allow, code, message) = match verdict {
+            Verdict::Allow(_) => (true, "", String::new()),
+            Verdict::WouldDeny(reason) | Verdict::Deny(reason) => (false, reason.code(), reason.message()),
+        };
+        let scope = bench.policy.judged_in(&outcome.judgement.facts, verdict).map(|scope| scope.label().to_owned());
+        let findings = verdict.findings().iter().map(|finding| finding.rule.about().id).collect();
+        Self { allow, code, message, scope, findings }
+    }
+
+    /// `allow`, or `deny` with the code.
+    pub(super) fn told(&self) -> String {
+        if self.allow { "allow".to_owned() } else { format!("deny {}", self.code) }
+    }
+}
