@@ -2,6 +2,7 @@
 
 mod build;
 pub(super) mod create;
+mod findings;
 mod host_access;
 pub(super) mod image;
 mod ingest;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 
 use super::{Facts, Policy, Reason, Request};
 
-pub use levels::{RuleId, RuleInForce, RuleSet};
+pub use findings::RuleId;
+pub use levels::{RuleInForce, RuleSet};
 pub(super) use plugins::is_allowed_by_setting;
 
 /// One rule.

@@ -328,7 +328,7 @@ impl Found {
             match value {
                 Json::Text(value) => self.access(id, &format!("{key}={value}")),
                 Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
-                    self.access(id, key)
+                    self.access(id, key);
                 }
             }
         }

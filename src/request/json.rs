@@ -322,7 +322,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-impl<'c> Seed<'c> {
+impl Seed<'_> {
     fn map<'de, A: MapAccess<'de>>(self, mut entries: A, shape: &'static Shape) -> Result<Json<'de>, A::Error> {
         let mut map = Vec::new();
         while let Some(key) = entries.next_key_seed(Key)? {

@@ -109,7 +109,7 @@ fn attached(config: &Members<'_>, found: &mut Found) -> Result<(), Unreadable> {
         match value {
             Json::Text(name) => found.access(id, name),
             Json::Null | Json::Bool(_) | Json::List(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
-                found.access(id, "")
+                found.access(id, "");
             }
         }
     }

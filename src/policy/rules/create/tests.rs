@@ -61,6 +61,7 @@ fn task(task: &str) -> String {
 
 /// Rule, call, a body that keeps it, one that does not, and what is said of that.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
     let network = |mode: &str| host(&format!(r#"{{"NetworkMode":"{mode}"}}"#));
     let options = |options: &str| {
@@ -88,7 +89,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             "host-network: namespace `network:container:web`",
         ),
         (
-            r#"host-network = { containers = true }"#,
+            "host-network = { containers = true }",
             CREATE,
             network("container:web"),
             network("host"),
@@ -132,7 +133,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             "capabilities: it has the capability SYS_ADMIN",
         ),
         (
-            r#"capabilities = { allow = [] }"#,
+            "capabilities = { allow = [] }",
             CREATE,
             h(r#"{"CapDrop":["all"]}"#),
             h("{}"),
@@ -160,7 +161,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             "capabilities: privileged, it has all of them",
         ),
         (
-            r#"capabilities = { allow = [] }"#,
+            "capabilities = { allow = [] }",
             SERVICE,
             service(r#","CapabilityDrop":["ALL"]"#),
             service(""),
