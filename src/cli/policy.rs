@@ -1,5 +1,7 @@
 //! `policy`: what is wrong with a policy file before it is put in place, which policy is in force, and the format for editors.
 
+mod import;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,6 +40,15 @@ enum Command {
     ///
     /// Example: img-authz policy show
     Show(ShowArgs),
+    /// Print the policy of another tool as a policy file, and what could not be carried over
+    ///
+    /// Reads the policies of authz-broker, of podman and skopeo, of notation, `content-trust` of daemon.json, and others: see
+    /// docs/policy-import.md. What cannot be carried over never becomes an allow. No server is asked, nothing on the host is changed.
+    /// Exit code 0: all of it was carried over; 2: not all; 1: could not tell.
+    ///
+    /// Example: img-authz policy import /etc/containers/policy.json > policy.toml
+    #[command(allow_missing_positional = true)]
+    Import(import::ImportArgs),
     /// Print the JSON Schema of the policy file, for editors
     ///
     /// Example: img-authz policy schema > policy.schema.json
@@ -64,6 +75,7 @@ pub(super) fn run(arguments: &PolicyArgs, env: Settings) -> ExitCode {
     let code = match &arguments.command {
         Command::Check(check) => judge(check, env),
         Command::Show(show) => self::show(&Place::find(env), show.json),
+        Command::Import(arguments) => import::run(arguments),
         Command::Schema => {
             out::print(SCHEMA);
             YES

@@ -35,6 +35,15 @@ pub enum Reason {
         /// The repository.
         repository: Repository,
     },
+    /// The scope that matches it refuses.
+    ScopeRefuses {
+        /// The repository.
+        repository: Repository,
+        /// What the scope is called.
+        scope: String,
+        /// File and line.
+        place: String,
+    },
     /// The registry is not among those allowed.
     RegistryNotAllowed {
         /// Whose registry.
@@ -264,7 +273,9 @@ impl Reason {
             Self::Trust { error, .. } => error.code.as_str(),
             Self::OfId { reason, .. } => reason.code(),
             Self::Rule { code, .. } => code,
-            Self::OutsideScopes { .. } | Self::RegistryNotAllowed { .. } => Code::RegistryNotAllowed.as_str(),
+            Self::OutsideScopes { .. } | Self::ScopeRefuses { .. } | Self::RegistryNotAllowed { .. } => {
+                Code::RegistryNotAllowed.as_str()
+            }
             Self::InScope { reason, .. } => reason.code(),
             Self::ContentMismatch { .. } => Code::ContentMismatch.as_str(),
             Self::ImageRule { .. } => Code::ImageRule.as_str(),
@@ -313,6 +324,9 @@ impl Reason {
     pub fn evidence(&self) -> String {
         match self {
             Self::OutsideScopes { repository } => format!("no scope of the policy matches {}", quoted(repository.as_str())),
+            Self::ScopeRefuses { repository, scope, place } => {
+                format!("the scope {} ({place}) refuses {}", quoted(scope), quoted(repository.as_str()))
+            }
             Self::InScope { scope, place, reason } => {
                 format!("scope {} ({}): {}", quoted(&shortened(scope, BY_CHARS)), clean(place), reason.evidence())
             }
@@ -415,6 +429,9 @@ impl Reason {
         let text = match self {
             Self::RegistryNotAllowed { repository } if repository.host_str() == DOCKER_HUB => {
                 "is it a local image? name it by its registry (HOST/NAME); else use an image of an allowed registry"
+            }
+            Self::ScopeRefuses { .. } => {
+                "use an image of another repository, or ask this host's administrator to say in that scope who must vouch"
             }
             Self::OutsideScopes { .. } => {
                 "use an image of a repository that the policy names, or ask this host's administrator for a scope that matches it"

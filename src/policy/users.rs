@@ -6,6 +6,7 @@
 mod actions;
 mod broker;
 mod groups;
+mod native;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -130,6 +131,14 @@ impl Users {
     /// at all.
     pub fn of_broker_file(name: &str, bytes: &[u8]) -> Result<(Self, Vec<Remark>), Remark> {
         broker::read(name, bytes).map(|(rights, remarks)| (Self::Rights(rights), remarks))
+    }
+
+    /// Groups of a policy file that mean the same, if there are such; else why not.
+    pub(super) fn as_groups(&self) -> Result<Vec<GroupSetting>, String> {
+        match self {
+            Self::Rights(rights) => native::groups(rights),
+            Self::Faulty { fault } => Err(fault.clone()),
+        }
     }
 
     /// Why the caller may not do this, if so. Asked before anything is found out.
