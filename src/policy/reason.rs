@@ -472,6 +472,7 @@ impl Reason {
             Self::PostureForbids { .. } => "ask this host's administrator, who can do it while the gate is switched off",
             Self::HostAccess { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS",
             Self::UserForbidden { why: Forbidden::Nameless, .. } => "use a client certificate that has a CN",
+            Self::UserForbidden { why: Forbidden::Unreadable, .. } => "use a client certificate whose CN and OU are plain text",
             Self::UserForbidden { why: Forbidden::Faulty { .. }, .. } => {
                 "this host's administrator corrects that line (img-authz help user-forbidden)"
             }
@@ -600,6 +601,9 @@ fn unentitled(user: Option<&str>, action: &str, why: &Forbidden) -> String {
     match why {
         Forbidden::NotListed => format!("no group of users lists {who}, who asks for {action}"),
         Forbidden::Nameless => format!("the client's certificate has no CN, or one that is not text, and asks for {action}"),
+        Forbidden::Unreadable => {
+            format!("the certificate of {who}, who asks for {action}, does not show which units (OU) it has")
+        }
         Forbidden::Action { by: group } => format!("{who} has no right to {action}, by {}", by(group)),
         Forbidden::ReadOnly { by: group } => format!("{who} may only read, and {action} does more, by {}", by(group)),
         Forbidden::Faulty { by: group, fault } => {

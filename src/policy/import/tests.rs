@@ -174,7 +174,7 @@ fn what_is_left_out_has_its_place_and_the_reason() {
     "sha256:4444444444444444444444444444444444444444444444444444444444444444": stands under another digest than its own, `sha256:5555555555555555555555555555555555555555555555555555555555555555`: it is left out
     sha256:2222222222222222222222222222222222222222222222222222222222222222: may be a digest or an image id: it is entered as both, as the source takes it
 
-    line 7: `TRUST_ALL` is not a variable of the original plugin
+    line 15: `TRUST_ALL` is not a variable of the original plugin
 
     users.jsonl: stays a file, which the gate reads with its exact meaning; groups cannot say the same: users.jsonl:2: a group may also do `docker_ping` by HEAD, which this line does not say
     users.jsonl: says nothing of images, and without a scope every image is refused: add verifiers and scopes

@@ -31,6 +31,7 @@ pub(super) fn groups(rights: &Rights) -> Result<Vec<GroupSetting>, String> {
             name: if is_free { group.name.clone() } else { group.place.clone() },
             place: group.place.clone(),
             users,
+            units: Vec::new(),
             actions: words(&group.may),
             read_only: group.reads_only,
             scopes: None,
