@@ -9,6 +9,7 @@ mod explain;
 mod facts;
 mod fault;
 mod file;
+pub mod import;
 mod needs;
 mod reason;
 mod request;
@@ -216,7 +217,12 @@ impl Policy {
 
     /// Why a repository that belongs to no scope is refused.
     pub(crate) fn outside(&self, repository: &Repository) -> Reason {
+        let by = self.scopes.refusing(repository);
         let repository = repository.clone();
+        if let Some(scope) = by {
+            let place = scope.position.as_ref().map(Position::short).unwrap_or_default();
+            return Reason::ScopeRefuses { repository, scope: scope.label().to_owned(), place };
+        }
         // Variables know registries, a file knows scopes.
         let is_of_file = self.scopes.iter().any(|scope| scope.position.is_some());
         if is_of_file { Reason::OutsideScopes { repository } } else { Reason::RegistryNotAllowed { repository } }

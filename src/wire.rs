@@ -3,6 +3,7 @@
 
 mod answer;
 mod call;
+mod certificate;
 
 pub use answer::{ACTIVATION, Answer, CONTENT_TYPE};
 pub use call::{Call, CallError, NoEnd, Outcome};

@@ -4,6 +4,7 @@ mod cases;
 mod diff;
 mod junit;
 mod test;
+mod import;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -56,6 +57,15 @@ enum Command {
     ///
     /// Example: img-authz policy diff policy.toml new.toml --cases cases.toml
     Diff(diff::DiffArgs),
+    /// Print the policy of another tool as a policy file, and what could not be carried over
+    ///
+    /// Reads the policies of authz-broker, of podman and skopeo, of notation, `content-trust` of daemon.json, and others: see
+    /// docs/policy-import.md. What cannot be carried over never becomes an allow. No server is asked, nothing on the host is changed.
+    /// Exit code 0: all of it was carried over; 2: not all; 1: could not tell.
+    ///
+    /// Example: img-authz policy import /etc/containers/policy.json > policy.toml
+    #[command(allow_missing_positional = true)]
+    Import(import::ImportArgs),
     /// Print the JSON Schema of the policy file, for editors
     ///
     /// Example: img-authz policy schema > policy.schema.json
@@ -84,6 +94,7 @@ pub(super) fn run(arguments: &PolicyArgs, env: Settings) -> ExitCode {
         Command::Show(show) => self::show(&Place::find(env), show.json),
         Command::Test(test) => test::run(test),
         Command::Diff(diff) => diff::run(diff),
+        Command::Import(arguments) => import::run(arguments),
         Command::Schema => {
             out::print(SCHEMA);
             YES

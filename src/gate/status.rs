@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{Gate, Judgement, Rules};
 use crate::engine::EngineError;
-use crate::policy::Caller;
+use crate::policy::Request;
 
 impl Gate {
     /// Notes whether the settings as they are now are in force, or earlier or no good ones.
@@ -35,11 +35,11 @@ impl Gate {
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 
-    /// Which group's rights decide for a caller, in words; `None` where nobody has rights of their own.
+    /// Which group's rights decide about a call, in words; `None` where nobody has rights of their own.
     #[must_use]
-    pub fn rights_of(&self, caller: Caller<'_>) -> Option<String> {
+    pub fn rights_of(&self, request: &Request<'_>) -> Option<String> {
         match &**self.rules.load() {
-            Rules::Good { policy, .. } => policy.users.as_ref().map(|users| users.told(caller)),
+            Rules::Good { policy, .. } => policy.users.as_ref().map(|users| users.told(request)),
             Rules::Faulty { .. } => None,
         }
     }

@@ -303,6 +303,7 @@ mod tests {
             headers: [(CALL_HEADER.to_owned(), mark.to_owned())].into(),
             body: None,
             outcome: None,
+            certificate: None,
         }
     }
 

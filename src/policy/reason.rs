@@ -34,6 +34,15 @@ pub enum Reason {
         /// The repository.
         repository: Repository,
     },
+    /// The scope that matches it refuses.
+    ScopeRefuses {
+        /// The repository.
+        repository: Repository,
+        /// What the scope is called.
+        scope: String,
+        /// File and line.
+        place: String,
+    },
     /// The registry is not among those allowed.
     RegistryNotAllowed {
         /// Whose registry.
@@ -274,7 +283,9 @@ impl Reason {
             Self::Trust { error, .. } => error.code.as_str(),
             Self::OfId { reason, .. } => reason.code(),
             Self::Rule { code, .. } => code,
-            Self::OutsideScopes { .. } | Self::RegistryNotAllowed { .. } => Code::RegistryNotAllowed.as_str(),
+            Self::OutsideScopes { .. } | Self::ScopeRefuses { .. } | Self::RegistryNotAllowed { .. } => {
+                Code::RegistryNotAllowed.as_str()
+            }
             Self::InScope { reason, .. } => reason.code(),
             Self::ContentMismatch { .. } => Code::ContentMismatch.as_str(),
             Self::ImageRule { .. } => Code::ImageRule.as_str(),
@@ -324,6 +335,9 @@ impl Reason {
     pub fn evidence(&self) -> String {
         match self {
             Self::OutsideScopes { repository } => format!("no scope of the policy matches {}", quoted(repository.as_str())),
+            Self::ScopeRefuses { repository, scope, place } => {
+                format!("the scope {} ({place}) refuses {}", quoted(scope), quoted(repository.as_str()))
+            }
             Self::InScope { scope, place, reason } => {
                 format!("scope {} ({}): {}", quoted(&shortened(scope, BY_CHARS)), clean(place), reason.evidence())
             }
@@ -431,6 +445,9 @@ impl Reason {
             Self::RegistryNotAllowed { repository } if repository.host_str() == DOCKER_HUB => {
                 "is it a local image? name it by its registry (HOST/NAME); else use an image of an allowed registry"
             }
+            Self::ScopeRefuses { .. } => {
+                "use an image of another repository, or ask this host's administrator to say in that scope who must vouch"
+            }
             Self::OutsideScopes { .. } => {
                 "use an image of a repository that the policy names, or ask this host's administrator for a scope that matches it"
             }
@@ -470,6 +487,7 @@ impl Reason {
             Self::PostureForbids { .. } => "ask this host's administrator, who can do it while the gate is switched off",
             Self::HostAccess { .. } => "leave it out, or ask this host's administrator to allow it in ALLOW_HOST_ACCESS",
             Self::UserForbidden { why: Forbidden::Nameless, .. } => "use a client certificate that has a CN",
+            Self::UserForbidden { why: Forbidden::Unreadable, .. } => "use a client certificate whose CN and OU are plain text",
             Self::UserForbidden { why: Forbidden::Faulty { .. }, .. } => {
                 "this host's administrator corrects that line (img-authz help user-forbidden)"
             }
@@ -602,6 +620,9 @@ fn unentitled(user: Option<&str>, action: &str, why: &Forbidden) -> String {
     match why {
         Forbidden::NotListed => format!("no group of users lists {who}, who asks for {action}"),
         Forbidden::Nameless => format!("the client's certificate has no CN, or one that is not text, and asks for {action}"),
+        Forbidden::Unreadable => {
+            format!("the certificate of {who}, who asks for {action}, does not show which units (OU) it has")
+        }
         Forbidden::Action { by: group } => format!("{who} has no right to {action}, by {}", by(group)),
         Forbidden::ReadOnly { by: group } => format!("{who} may only read, and {action} does more, by {}", by(group)),
         Forbidden::Faulty { by: group, fault } => {

@@ -80,7 +80,7 @@ pub fn liftable() -> Vec<&'static str> {
 
 /// The rules of a policy that bind who asks.
 pub(super) fn binding<'p>(policy: &'p Policy, request: &Request<'p>) -> impl Iterator<Item = &'p dyn Rule> {
-    let exempt_from = policy.users.as_ref().map_or(&[][..], |users| users.exempt_from(request.caller));
+    let exempt_from = policy.users.as_ref().map_or(&[][..], |users| users.exempt_from(request));
     let binds = move |rule: &&dyn Rule| !exempt_from.iter().any(|id| id == rule.id());
     BUILT_IN.into_iter().chain(policy.rules.0.iter().map(|rule| &**rule)).filter(binds)
 }

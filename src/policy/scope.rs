@@ -86,9 +86,15 @@ impl Scope {
     /// All repositories of a registry.
     #[must_use]
     pub fn of_registry(host: &Host, require: Requirement) -> Self {
+        Self::of_patterns(vec![Pattern::all_of(host)], require)
+    }
+
+    /// The repositories that these patterns match, with nothing else said of them.
+    #[must_use]
+    pub fn of_patterns(patterns: Vec<Pattern>, require: Requirement) -> Self {
         Self {
             name: None,
-            patterns: vec![Pattern::all_of(host)],
+            patterns,
             require,
             origin: None,
             rules: Arc::default(),
@@ -144,10 +150,20 @@ impl Scopes {
     }
 
     /// The scope a repository belongs to: the one with the most specific pattern that matches it. A repository of a mirror that could not
-    /// be at the origin belongs to none.
+    /// be at the origin belongs to none, and neither does one in a scope that refuses.
     #[must_use]
     pub fn of(&self, repository: &Repository) -> Option<&Scope> {
-        self.all.get(self.index.find(repository.as_str())?).filter(|scope| scope.asks(repository).is_some())
+        self.matching(repository).filter(|scope| !scope.require.is_nobody() && scope.asks(repository).is_some())
+    }
+
+    /// The scope that refuses a repository, where one does so by its own words.
+    #[must_use]
+    pub fn refusing(&self, repository: &Repository) -> Option<&Scope> {
+        self.matching(repository).filter(|scope| scope.require.is_nobody())
+    }
+
+    fn matching(&self, repository: &Repository) -> Option<&Scope> {
+        self.all.get(self.index.find(repository.as_str())?)
     }
 
     /// All of them, in the order in which they are written.
@@ -155,10 +171,10 @@ impl Scopes {
         self.all.iter()
     }
 
-    /// The registries that they are about, each once; of a mirror the origin's too. `**` is about all and names none.
+    /// The registries that images may come from, each once; of a mirror the origin's too. `**` is about all and names none.
     #[must_use]
     pub fn registries(&self) -> BTreeSet<Host> {
-        self.all.iter().flat_map(Scope::registries).collect()
+        self.all.iter().filter(|scope| !scope.require.is_nobody()).flat_map(Scope::registries).collect()
     }
 }
 
@@ -183,6 +199,18 @@ pub enum Requirement {
 }
 
 impl Requirement {
+    /// What nobody can meet: a scope with it refuses.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self::Any(Vec::new())
+    }
+
+    /// Whether it is that.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        matches!(self, Self::Any(parts) if parts.is_empty())
+    }
+
     /// The verifiers to ask, each once, in the order in which they are written.
     #[must_use]
     pub fn verifiers(&self) -> Vec<&VerifierName> {
@@ -262,6 +290,17 @@ mod tests {
         for pattern in ["m.example/*", "m.example/x", "m.example/*/**", "m.example/**/x", "**"] {
             assert_eq!(mirror(pattern, "o.example"), None, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_scope_that_refuses_takes_its_repositories_out_of_a_wider_one() {
+        let scope = |pattern: &str, require| Scope::of_patterns(vec![pattern.parse().unwrap()], require);
+        let scopes = Scopes::new(vec![scope("r.example/**", one("a")), scope("r.example/bad/**", Requirement::nobody())]);
+        let (bad, good) = ("r.example/bad/x".parse().unwrap(), "r.example/good".parse().unwrap());
+        assert!(scopes.of(&bad).is_none() && scopes.refusing(&bad).is_some());
+        assert!(scopes.of(&good).is_some() && scopes.refusing(&good).is_none());
+        let refusing = Scopes::new(vec![scope("r.example/**", Requirement::nobody())]);
+        assert!(refusing.registries().is_empty() && !Requirement::nobody().is_weak(&BTreeMap::new()));
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl Resolved {
                 line(&mut out, "name", &quoted(name));
             }
             line(&mut out, "match", &list(scope.patterns.iter().map(ToString::to_string)));
-            line(&mut out, "require", &requirement(&scope.require));
+            if scope.require.is_nobody() {
+                line(&mut out, "refuse", "true");
+            } else {
+                line(&mut out, "require", &requirement(&scope.require));
+            }
             if let Some(origin) = &scope.origin {
                 line(&mut out, "origin", &quoted(origin.folder()));
             }

@@ -6,15 +6,16 @@
 mod actions;
 mod broker;
 mod groups;
+mod native;
 mod pattern;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use super::{Caller, Posture, Reason, Request};
 use crate::request::{Action, Intent, PluginCall, PluginChange};
+use crate::wire::Call;
 
 use actions::ActionSet;
 pub use groups::GroupSetting;
@@ -45,6 +46,8 @@ pub struct Rights {
     named: BTreeMap<String, usize>,
     /// The first that lists callers without a certificate.
     local: Option<usize>,
+    /// The first that lists a unit (OU) of certificates.
+    units: BTreeMap<String, usize>,
     /// The first that lists everybody.
     everybody: Option<usize>,
 }
@@ -83,6 +86,8 @@ pub enum Forbidden {
     NotListed,
     /// The certificate has no name.
     Nameless,
+    /// Groups list units, and the certificate does not say which it has.
+    Unreadable,
     /// Their group has not this action.
     Action {
         /// The group.
@@ -132,11 +137,19 @@ impl Users {
         broker::read(name, bytes).map(|(rights, remarks)| (Self::Rights(rights), remarks))
     }
 
+    /// Groups of a policy file that mean the same, if there are such; else why not.
+    pub(super) fn as_groups(&self) -> Result<Vec<GroupSetting>, String> {
+        match self {
+            Self::Rights(rights) => native::groups(rights),
+            Self::Faulty { fault } => Err(fault.clone()),
+        }
+    }
+
     /// Why the caller may not do this, if so. Asked before anything is found out.
     pub(super) fn refusal(&self, request: &Request<'_>, posture: Posture) -> Option<Reason> {
         match self {
             Self::Rights(rights) => {
-                let why = match rights.decider(request.caller) {
+                let why = match rights.decider(request) {
                     Decider::None => None,
                     Decider::Group(group) => group.forbids(request.action),
                     Decider::Refused(why) => Some(why),
@@ -154,7 +167,7 @@ impl Users {
     #[must_use]
     pub fn scope_refusal(&self, request: &Request<'_>, scope: Option<&str>) -> Option<Reason> {
         let Self::Rights(rights) = self else { return None };
-        let why = match rights.decider(request.caller) {
+        let why = match rights.decider(request) {
             Decider::None => return None,
             Decider::Refused(why) => why,
             Decider::Group(group) => {
@@ -170,9 +183,9 @@ impl Users {
 
     /// Ids of the rules that do not bind the caller.
     #[must_use]
-    pub fn exempt_from(&self, caller: Caller<'_>) -> &[String] {
+    pub fn exempt_from(&self, request: &Request<'_>) -> &[String] {
         match self {
-            Self::Rights(rights) => match rights.decider(caller) {
+            Self::Rights(rights) => match rights.decider(request) {
                 Decider::Group(group) => &group.exempt_from,
                 Decider::None | Decider::Refused(_) => &[],
             },
@@ -182,9 +195,9 @@ impl Users {
 
     /// Which group decides for a caller, in words.
     #[must_use]
-    pub fn told(&self, caller: Caller<'_>) -> String {
+    pub fn told(&self, request: &Request<'_>) -> String {
         match self {
-            Self::Rights(rights) => match rights.decider(caller) {
+            Self::Rights(rights) => match rights.decider(request) {
                 Decider::None => "rights of users do not bind the gate".to_owned(),
                 Decider::Group(group) => format!("the group {} decides", group.told()),
                 Decider::Refused(_) => "no group decides, so everything is refused".to_owned(),
@@ -204,12 +217,21 @@ impl Users {
 }
 
 impl Rights {
-    fn decider(&self, caller: Caller<'_>) -> Decider<'_> {
-        let first = match caller {
+    fn decider(&self, request: &Request<'_>) -> Decider<'_> {
+        let first = match request.caller {
             Caller::Gate => return Decider::None,
             Caller::Nameless => return Decider::Refused(Forbidden::Nameless),
             Caller::Local => self.local,
-            Caller::Named(name) => self.named.get(name).copied(),
+            Caller::Named(name) => {
+                // Only a call shows a certificate, and it is read only where that matters.
+                let units = match request.call.filter(|_| !self.units.is_empty()).map(Call::units) {
+                    Some(None) => return Decider::Refused(Forbidden::Unreadable),
+                    Some(Some(units)) => units,
+                    None => Vec::new(),
+                };
+                let of_units = units.iter().filter_map(|unit| self.units.get(unit));
+                self.named.get(name).into_iter().chain(of_units).min().copied()
+            }
         };
         let first = first.into_iter().chain(self.everybody).min();
         match first.and_then(|first| self.groups.get(first)) {
@@ -229,10 +251,8 @@ impl Rights {
         let first = match user {
             Listed::Local => self.local.get_or_insert(group),
             Listed::Everybody => self.everybody.get_or_insert(group),
-            Listed::Named(name) => match self.named.entry(name) {
-                Entry::Vacant(free) => free.insert(group),
-                Entry::Occupied(taken) => taken.into_mut(),
-            },
+            Listed::Named(name) => self.named.entry(name).or_insert(group),
+            Listed::Unit(unit) => self.units.entry(unit).or_insert(group),
         };
         (*first != group).then_some(*first)
     }
@@ -248,6 +268,8 @@ enum Listed {
     Local,
     /// A CN.
     Named(String),
+    /// Whoever has this unit (OU) in the certificate.
+    Unit(String),
     /// Every caller that has a name, or no certificate.
     Everybody,
 }

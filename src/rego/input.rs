@@ -210,6 +210,7 @@ mod tests {
             headers: body.map(|_| ("Content-Type".to_owned(), "application/json".to_owned())).into_iter().collect(),
             body: body.map(|body| body.as_bytes().to_vec()),
             outcome: None,
+            certificate: None,
         }
     }
 

@@ -31,6 +31,7 @@ fn call(method: &str, uri: &str, body: Option<&str>) -> Call {
         headers: body.map(|_| ("Content-Type".to_owned(), "application/json".to_owned())).into_iter().collect(),
         body: body.map(|body| body.as_bytes().to_vec()),
         outcome: None,
+        certificate: None,
     }
 }
 

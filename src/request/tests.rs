@@ -17,6 +17,7 @@ pub(super) fn post(uri: &str, headers: &[(&str, &str)], body: Option<&str>) -> C
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         body: body.map(|body| body.as_bytes().to_vec()),
         outcome: None,
+        certificate: None,
     }
 }
 

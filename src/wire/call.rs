@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::certificate;
+
 /// One API call of a Docker client, as dockerd shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -24,6 +26,8 @@ pub struct Call {
     pub body: Option<Vec<u8>>,
     /// What the handler answered; only in `AuthZRes`.
     pub outcome: Option<Outcome>,
+    /// The client's certificate, base64 of PEM; none in `AuthZRes`, where nobody asks for it.
+    pub certificate: Option<String>,
 }
 
 /// The handler's answer, as `AuthZRes` shows it.
@@ -81,6 +85,9 @@ struct Posted<'a> {
     response_status_code: Option<u16>,
     #[serde(borrow, default)]
     response_body: Option<Cow<'a, str>>,
+    /// The chain that the client showed, its own certificate first. What is not a list of texts is read as none.
+    #[serde(default)]
+    request_peer_certificates: Option<serde_json::Value>,
 }
 
 impl Call {
@@ -110,6 +117,7 @@ impl Call {
             headers: posted.request_headers.unwrap_or_default(),
             body: body(posted.request_body)?,
             outcome,
+            certificate: posted.request_peer_certificates.as_ref().and_then(|chain| chain.get(0)?.as_str()).map(str::to_owned),
         })
     }
 
@@ -134,7 +142,14 @@ impl Call {
             headers: posted.request_headers.unwrap_or_default(),
             body: shown(posted.request_body),
             outcome: posted.response_status_code.map(|status| Outcome { status, body: shown(posted.response_body) }),
+            certificate: None,
         })
+    }
+
+    /// The units (OU) in the subject of the client's certificate; `None` where that cannot be said.
+    #[must_use]
+    pub fn units(&self) -> Option<Vec<String>> {
+        certificate::units(self.certificate.as_ref()?, &self.user)
     }
 
     /// The last value of a header; `name` in canonical form (`Content-Type`). Clients may write any case on HTTP/2,

@@ -151,6 +151,62 @@ END
     rm $policy_folder/authz.rego
 }
 
+# certificate NAME SUBJECT USE: a key and a certificate of the test's own CA, in the folder of the rig
+certificate() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$2" -keyout "$RIG/tls/$1.key" -out "$RIG/tls/$1.csr" 2> /dev/null
+    openssl x509 -req -in "$RIG/tls/$1.csr" -CA "$RIG/tls/ca.crt" -CAkey "$RIG/tls/ca.key" -CAcreateserial -days 2 \
+        -extfile <(printf 'extendedKeyUsage=%s\nsubjectAltName=IP:127.0.0.1\n' "$3") -out "$RIG/tls/$1.crt" 2> /dev/null
+}
+
+# over_tls NAME COMMAND...: docker over TCP, with that certificate
+over_tls() {
+    docker --host tcp://127.0.0.1:12376 --tlsverify --tlscacert "$RIG/tls/ca.crt" --tlscert "$RIG/tls/$1.crt" --tlskey "$RIG/tls/$1.key" "${@:2}"
+}
+
+gate_tests+=(test_users_are_told_apart_by_their_certificates)
+test_users_are_told_apart_by_their_certificates() {
+    local app=registry.test:5000/app:1.0 container before
+    mkdir -p "$RIG/tls"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=clients -keyout "$RIG/tls/ca.key" \
+        -out "$RIG/tls/ca.crt" 2> /dev/null
+    certificate server /CN=engine serverAuth
+    certificate alice /OU=operators/CN=alice clientAuth
+    certificate mallory /OU=Operators/CN=mallory clientAuth
+    certificate auditor /CN=auditor clientAuth
+    certificate local /CN=local clientAuth
+    certificate nameless /OU=operators clientAuth
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    two_scopes notary-ca.crt '"maker"' | policy
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    pulled $app
+    engine restart --host tcp://127.0.0.1:12376 --tlsverify --tlscacert "$RIG/tls/ca.crt" --tlscert "$RIG/tls/server.crt" \
+        --tlskey "$RIG/tls/server.key"
+    with_rights certificates $'[[users.group]]\nname = "auditors"\nusers = ["auditor"]\nactions = ["container_list"]\n
+[[users.group]]\nname = "operators"\nunits = ["operators"]\nactions = ["container_run", "container_rm"]\n
+[[users.group]]\nname = "administrators"\nusers = ["local"]\nactions = ["*"]'
+    before=$(audit_lines)
+    prints "signed by docker trust, 1.0" over_tls alice run --name of-alice --network none $app
+    recorded "$before" '"user":"alice"' '"action":"start"'
+    assertTrue "who started it is on record" $?
+    assertTrue "operators remove" "over_tls alice rm of-alice"
+    refused $user_forbidden over_tls alice ps
+    # What a user may do is judged all the same.
+    refused "$registry_not_allowed" over_tls alice run --network none registry.test:5000/plain:1.0
+    container=$(docker create --network none $app)
+    assertContains "auditors list" "$(over_tls auditor ps --all --no-trunc)" "$container"
+    refused $user_forbidden over_tls auditor rm "$container"
+    refused $user_forbidden over_tls auditor run --network none $app
+    # A certificate is not the local socket, another spelling is another unit, and a unit without a name is nobody.
+    refused $user_forbidden over_tls local rm "$container"
+    assertContains "by its own name" "$denial" 'lists user `local`'
+    refused $user_forbidden over_tls mallory run --network none $app
+    refused $user_forbidden over_tls nameless run --network none $app
+    assertContains "nobody" "$denial" 'has no CN'
+    assertTrue "the local socket" "docker rm $container"
+    engine restart
+}
+
 gate_tests+=(test_a_faulty_policy_file_leaves_the_last_good_one_in_force)
 test_a_faulty_policy_file_leaves_the_last_good_one_in_force() {
     local app=registry.test:5000/app:1.0 tool=registry.test:5000/tool:1.0 output status=0
@@ -185,6 +241,31 @@ test_a_faulty_policy_file_leaves_the_last_good_one_in_force() {
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
+}
+
+gate_tests+=(test_the_schema_takes_policies_and_nothing_else)
+test_the_schema_takes_policies_and_nothing_else() {
+    output=$(python3 "$RIG_TOOLS/../suite/schema.py" "$policy_program" "$RIG_TOOLS/../.." 2>&1)
+    assertEquals "$output" 0 $?
+}
+
+gate_tests+=(test_policies_of_other_tools_are_imported_and_pass_the_check)
+test_policies_of_other_tools_are_imported_and_pass_the_check() {
+    local file into=$RIG/imported fixtures=$RIG_TOOLS/../fixtures/import output status
+    for file in "$fixtures"/*; do
+        status=0
+        rm -rf "$into"
+        output=$("$policy_program" policy import "$file" --folder "$into" 2>&1) || status=$?
+        # In each something is left out, but in the plugin's own settings of one server.
+        [[ $file = */plugin.json ]] || assertEquals "$file: $output" 2 $status
+        assertTrue "$file passes the check" "'$policy_program' policy check '$into/policy.toml'"
+        output=$("$policy_program" policy import "$file" --folder "$into" 2>&1)
+        assertEquals "nothing is overwritten: $output" 1 $?
+    done
+    output=$("$policy_program" policy import notation "$fixtures/containers.json" 2>&1)
+    assertEquals "another format: $output" 1 $?
+    output=$("$policy_program" policy import - < "$fixtures/containers.json" 2> /dev/null)
+    assertContains "from standard input, refused by its own words" "$output" 'refuse = true'
 }
 
 # ruled RULES: one Notary for everything, these rules about images, and a scope without any

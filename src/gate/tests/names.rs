@@ -67,6 +67,7 @@ async fn a_name_is_not_moved_between_the_look_and_the_start() {
         headers: [("Content-Length".to_owned(), "0".to_owned())].into(),
         body: None,
         outcome: None,
+        certificate: None,
     };
     house.engine.put_container(container('b', "b", Some(digest("good config"))));
     let started = call("POST", "/v1.41/containers/web/start");

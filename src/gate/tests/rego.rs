@@ -35,6 +35,7 @@ fn call(method: &str, uri: &str, body: Option<&str>) -> Call {
         headers: headers.into_iter().collect(),
         body: body.map(|body| body.as_bytes().to_vec()),
         outcome: None,
+        certificate: None,
     }
 }
 

@@ -76,6 +76,7 @@ async fn a_container_made_of_other_content_than_was_judged_is_recorded() {
                 status: 201,
                 body: Some(format!(r#"{{"Id":"{}"}}"#, id.repeat(64)).into_bytes()),
             }),
+            certificate: None,
         };
         house.gate.response(&call).await;
     }

@@ -164,6 +164,7 @@ pub(super) fn call_without_body() -> Call {
         headers: [("Content-Length".to_owned(), "0".to_owned())].into(),
         body: None,
         outcome: None,
+        certificate: None,
     }
 }
 

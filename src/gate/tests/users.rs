@@ -6,7 +6,7 @@ use super::super::{Approvals, Gate, Identity, Rules};
 use crate::audit::{Entry, MemoryJournal};
 use crate::engine::{CALL_HEADER, Container, Fake, own_mark};
 use crate::image::Digest;
-use crate::policy::{Caller, GroupSetting, Mode, Policy, Posture, Users, Verdict};
+use crate::policy::{Caller, GroupSetting, Mode, Policy, Posture, Request, Users, Verdict};
 use crate::request::Intent;
 use crate::trust::{Binding, Fake as Notary, VerifierName};
 use crate::wire::{Answer, Call};
@@ -112,8 +112,9 @@ async fn rights_lock_the_gate_out_of_nothing() {
     // What it wants to know for itself hangs on nobody's rights.
     let intent = Intent::of(&call("", "POST", &format!("/images/create?fromImage={GOOD}")));
     assert!(matches!(house.gate.judge(&intent).await.verdict, Verdict::Allow(_)));
-    assert_eq!(house.gate.rights_of(Caller::Local).unwrap(), "no group decides, so everything is refused");
-    assert_eq!(house.gate.rights_of(Caller::Named("bob")).unwrap(), "the group stoppers (policy.toml:3) decides");
+    let rights_of = |caller| house.gate.rights_of(&Request { caller, ..Request::by_gate(&intent) });
+    assert_eq!(rights_of(Caller::Local).unwrap(), "no group decides, so everything is refused");
+    assert_eq!(rights_of(Caller::Named("bob")).unwrap(), "the group stoppers (policy.toml:3) decides");
 }
 
 #[tokio::test]

@@ -26,7 +26,10 @@ pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
         section.fault("matches nothing: `match` is an empty list");
     }
     let patterns: Vec<Pattern> = matched.unwrap_or_default().iter().filter_map(Value::parsed).collect();
-    let require = section.required("require").and_then(|value| requirement(&value, DEPTH));
+    let require = match section.get("refuse") {
+        Some(refuse) => refusal(&refuse, section.get("require").as_ref()),
+        None => section.required("require").and_then(|value| requirement(&value, DEPTH)),
+    };
     let name = section.get("name").and_then(|value| {
         let name = value.text()?;
         let is_clean =
@@ -49,6 +52,16 @@ pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
     section.finish();
     Some(Scope { name, patterns, require: require?, origin, rules, create_rules, position: Some(position) })
         .filter(|scope| !scope.patterns.is_empty())
+}
+
+/// `refuse = true`, in place of `require`. `false` would say nothing, and could be taken for "anything passes".
+fn refusal(value: &Value<'_>, require: Option<&Value<'_>>) -> Option<Requirement> {
+    match (value.truth()?, require) {
+        (true, None) => return Some(Requirement::nobody()),
+        (true, Some(_)) => value.fault("stands beside `require`: a scope that refuses asks nobody"),
+        (false, _) => value.fault("is `true` or not there; who must vouch is said by `require`"),
+    }
+    None
 }
 
 /// The folder in whose place the mirror's stands.

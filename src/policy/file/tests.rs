@@ -475,3 +475,31 @@ fn a_faulty_verifier_is_told_of_once_and_a_policy_is_told_from_others_by_its_tex
     assert_ne!(digest(&[("a", "b")]), digest(&[("a", "c")]));
     assert_ne!(digest(&[("a", "bc")]), digest(&[("a", "b"), ("", "c")]));
 }
+
+#[test]
+fn a_scope_refuses_by_its_own_words_or_says_who_must_vouch_and_never_both() {
+    let text = |more: &str| {
+        format!(
+            "version = 1\n[verifiers.a]\ntype = \"registry\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"a\"\n[[scope]]\nmatch = \"r.example/bad/**\"\n{more}"
+        )
+    };
+    let read = read_all(&[("p.toml", &text("refuse = true"))]).resolved.unwrap();
+    let refusal = |name: &str| {
+        let repository = name.parse().unwrap();
+        read.policy.scope(&repository).is_none().then(|| read.policy.outside(&repository).to_string())
+    };
+    assert_eq!(refusal("r.example/good"), None);
+    assert!(refusal("r.example/bad/x").unwrap().contains("the scope `r.example/bad/**` (p.toml:7) refuses `r.example/bad/x`"));
+    assert!(refusal("s.example/x").unwrap().contains("no scope of the policy matches"));
+    for (more, told) in [
+        ("refuse = true\nrequire = \"a\"", "stands beside `require`"),
+        ("refuse = false\nrequire = \"a\"", "is `true` or not there"),
+        ("refuse = false", "is `true` or not there"),
+        ("refuse = \"yes\"", "should be true or false"),
+        ("", "scope[1].require: is missing"),
+        ("require = { any = [] }", "is empty"),
+    ] {
+        let found = faults(&text(more));
+        assert!(found.iter().any(|fault| fault.contains(told)), "{more}: {found:?}");
+    }
+}

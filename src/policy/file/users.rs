@@ -50,7 +50,8 @@ fn group(value: &Value<'_>) -> Option<(GroupSetting, Position)> {
     let setting = GroupSetting {
         name: section.required("name").and_then(|value| value.text()).unwrap_or_default().to_owned(),
         place: position.short(),
-        users: section.required("users").map(texts).unwrap_or_default(),
+        users: section.get("users").map(texts).unwrap_or_default(),
+        units: section.get("units").map(texts).unwrap_or_default(),
         actions: section.required("actions").map(texts).unwrap_or_default(),
         read_only: section.get("read_only").and_then(|value| value.truth()).unwrap_or_default(),
         scopes: section.get("scopes").map(texts),

@@ -22,6 +22,8 @@ pub struct GroupSetting {
     pub place: String,
     /// CNs of client certificates; `local`: calls without one; `*`: everybody.
     pub users: Vec<String>,
+    /// Units (OU) of client certificates.
+    pub units: Vec<String>,
     /// Names of actions, `container_run`, `container_rm`, what several names begin with (`container`), `*`.
     pub actions: Vec<String>,
     /// Whether they may only read.
@@ -34,7 +36,7 @@ pub struct GroupSetting {
 
 pub(super) fn resolve(settings: Vec<GroupSetting>, liftable: &[&str]) -> Result<(Rights, Vec<Remark>), Vec<Remark>> {
     let (mut rights, mut faults, mut remarks) = (Rights::default(), Vec::new(), Vec::new());
-    let users: usize = settings.iter().map(|setting| setting.users.len()).sum();
+    let users: usize = settings.iter().map(|setting| setting.users.len() + setting.units.len()).sum();
     if settings.len() > MAX_GROUPS || users > MAX_USERS {
         let place = settings.first().map(|setting| setting.place.clone()).unwrap_or_default();
         let message = format!("more than {MAX_GROUPS} groups, or {MAX_USERS} users in them");
@@ -48,8 +50,10 @@ pub(super) fn resolve(settings: Vec<GroupSetting>, liftable: &[&str]) -> Result<
         } else if names.contains(&setting.name) {
             fault(format!("name: another group is called `{}`", clean(&setting.name)));
         }
-        if setting.users.is_empty() {
-            fault(format!("users: list at least one (a certificate's CN, `{LOCAL}` for calls without a certificate, `*`)"));
+        if setting.users.is_empty() && setting.units.is_empty() {
+            fault(format!(
+                "users: list at least one (a certificate's CN, `{LOCAL}` for calls without a certificate, `*`), or one of `units`"
+            ));
         }
         let may = actions_of(&setting.actions, &mut fault);
         for rule in setting.exempt_from.iter().filter(|rule| !liftable.contains(&rule.as_str())) {
@@ -83,6 +87,17 @@ pub(super) fn resolve(settings: Vec<GroupSetting>, liftable: &[&str]) -> Result<
             let told = clean(&user);
             if let Some(first) = rights.list(listed, group) {
                 let message = format!("users: `{told}` is in {} already, which decides; this group does not", rights.told(first));
+                remarks.push(Remark { place: setting.place.clone(), message });
+            }
+        }
+        for unit in setting.units {
+            if unit.is_empty() || unit.len() > NAME_BYTES {
+                fault(format!("units: `{}` is not a unit (OU) of a certificate of at most {NAME_BYTES} bytes", clean(&unit)));
+                continue;
+            }
+            let told = clean(&unit);
+            if let Some(first) = rights.list(Listed::Unit(unit), group) {
+                let message = format!("units: `{told}` is in {} already, which decides; this group does not", rights.told(first));
                 remarks.push(Remark { place: setting.place.clone(), message });
             }
         }

@@ -180,6 +180,45 @@ fn read_only_is_that_whatever_actions_are_listed() {
 }
 
 #[test]
+fn a_group_lists_whoever_has_its_unit_in_the_certificate_and_the_first_group_decides() {
+    use base64::Engine as _;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    let unit =
+        |name: &str, unit: &str, actions: &[&str]| GroupSetting { units: vec![unit.to_owned()], ..group(name, &[], actions) };
+    let users = groups(vec![
+        group("barred", &["mallory"], &[]),
+        unit("interns", "interns", &["container_list"]),
+        unit("operators", "operators", &["container"]),
+    ]);
+    let key = KeyPair::generate().unwrap();
+    let shown = |name: &str, units: &[&str]| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        for unit in units {
+            params.distinguished_name.push(DnType::OrganizationalUnitName, *unit);
+        }
+        base64::engine::general_purpose::STANDARD.encode(params.self_signed(&key).unwrap().pem())
+    };
+    let says = |user: &str, certificate: Option<String>| {
+        let call = Call { certificate, ..call(Some(user), "POST", "/containers/c/stop") };
+        let intent = Intent::of(&call);
+        let request = Request::of(&call, &intent);
+        users.refusal(&request, Posture::Images).map_or_else(|| "allow".to_owned(), |reason| reason.message())
+    };
+    assert_eq!(says("olga", Some(shown("olga", &["operators"]))), "allow");
+    assert!(says("olga", Some(shown("olga", &["Operators"]))).contains("no group of users lists"));
+    assert!(says("olga", Some(shown("olga", &[]))).contains("no group of users lists"));
+    // The first group that lists them, by name or by unit, decides alone.
+    assert!(says("mallory", Some(shown("mallory", &["operators"]))).contains("by `barred"));
+    assert!(says("ivan", Some(shown("ivan", &["interns"]))).contains("by `interns"));
+    // Another's certificate, none, and one that cannot be read.
+    for certificate in [Some(shown("mallory", &["operators"])), None, Some("!".to_owned())] {
+        assert!(says("olga", certificate).contains("does not show which units"));
+    }
+}
+
+#[test]
 fn all_faults_of_groups_are_told_and_what_is_told_stays_short() {
     let long = "x".repeat(5000);
     let setting = GroupSetting {
@@ -199,7 +238,7 @@ fn all_faults_of_groups_are_told_and_what_is_told_stays_short() {
     users: `…xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…` is longer than 1024 bytes
     name: another group is called `a`
     name: a group needs a name of at most 1024 bytes
-    users: list at least one (a certificate's CN, `local` for calls without a certificate, `*`)
+    users: list at least one (a certificate's CN, `local` for calls without a certificate, `*`), or one of `units`
     "##);
     assert!(Users::of_groups((0..1001).map(|at| group(&at.to_string(), &["u"], &[])).collect(), &[]).is_err());
     let user = "u\u{1b}`".repeat(300);
