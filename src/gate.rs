@@ -6,6 +6,7 @@ mod container_looks;
 mod daemon_file;
 mod descriptions;
 mod entry;
+mod exceptions;
 mod gather;
 mod hold;
 mod identity;
@@ -103,6 +104,7 @@ pub struct Gate {
     /// Where the policy's rules in Rego are evaluated. Its threads outlive a change of the policy.
     rego: Evaluator,
     metrics: Metrics,
+    told_exceptions: exceptions::Told,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -365,6 +367,9 @@ impl Gate {
             for finding in verdict.findings() {
                 self.metrics.violated(finding.rule.about().id, finding.level.as_str());
             }
+            for used in verdict.exceptions() {
+                self.metrics.excepted(&used.id);
+            }
         }
         match verdict {
             Verdict::Allow(permit) => {
@@ -380,9 +385,10 @@ impl Gate {
 
     fn keep(&self, approval: &policy::Approval) {
         let Some(image_id) = approval.id else { return };
-        for vouch in &approval.vouches {
-            let record = approvals::Record { image_id, repository: approval.repository.clone(), digest: *vouch.digest() };
-            self.approvals.keep(&record);
+        let repository = approval.repository.as_ref();
+        let vouched = approval.vouches.iter().filter_map(|vouch| Some((repository?.clone(), *vouch.digest())));
+        for (repository, digest) in vouched.chain(approval.tie.clone()) {
+            self.approvals.keep(&approvals::Record { image_id, repository, digest });
         }
     }
 }

@@ -8,6 +8,7 @@ mod exceptions;
 mod facts;
 mod fault;
 mod file;
+mod lifted;
 mod needs;
 mod reason;
 mod request;
@@ -29,6 +30,9 @@ pub use exceptions::{HostAccessRule, HostAccessRuleError};
 pub use facts::{Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use fault::{PolicyFault, Position, nearest};
 pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
+pub use lifted::{
+    Applied, Content, Excepted, Exception, ExceptionUse, Exceptions, Standing, all_liftable, end as exception_end, liftable,
+};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
@@ -76,6 +80,10 @@ pub struct Policy {
     pub verifiers: BTreeMap<VerifierName, Binding>,
     /// Parts of the name space of images, each with what it requires. What lies in none is refused.
     pub scopes: Scopes,
+    /// What passes for a time though the rest of the policy refuses it.
+    pub exceptions: Exceptions,
+    /// The rules about images of the host, for what lies in no scope.
+    pub rules_of_host: Arc<ImageRules>,
     /// Rules beside those that every gate has.
     pub rules: FurtherRules,
     /// The operator's rules in Rego. Evaluated while facts are gathered; the decision reads what they said.
@@ -147,6 +155,8 @@ impl Policy {
             users: None,
             verifiers: BTreeMap::new(),
             scopes: Scopes::default(),
+            exceptions: Exceptions::default(),
+            rules_of_host: Arc::default(),
             rules: FurtherRules::default(),
             rego: None,
         }

@@ -188,6 +188,12 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
         let at = finding.position.as_ref().map(|position| format!(", {position}")).unwrap_or_default();
         format!("rule ({}{at}) {finding}", finding.level.as_str())
     }));
+    steps.extend(verdict.exceptions().map(|used| {
+        let does = if used.vouches { vec!["stands in the place of who must vouch"] } else { Vec::new() };
+        let lifts = (!used.lifts.is_empty()).then(|| format!("lifts {}", used.lifts.join(", ")));
+        let does: Vec<String> = does.into_iter().map(str::to_owned).chain(lifts).collect();
+        format!("exception {} of {} until {:.0}: {}", used.id, quoted(&used.owner), used.expires, does.join(", "))
+    }));
     if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }
@@ -217,6 +223,8 @@ fn allowed(permit: &Permit) -> String {
             let vouches = approvals.iter().flat_map(|approval| &approval.vouches);
             let mut by: Vec<String> = vouches.map(|vouch| vouch.verifier().to_string()).collect();
             by.dedup();
+            let excepted = approvals.iter().flat_map(|approval| approval.exceptions.uses()).filter(|used| used.vouches);
+            by.extend(excepted.map(|used| format!("exception {}", used.id)));
             if by.is_empty() {
                 "the registry is allowed, and nobody has to vouch".to_owned()
             } else {

@@ -67,12 +67,19 @@ impl Gate {
                 entry.warnings.push(Entry::text(&finding.to_string()));
             }
         }
+        entry.exceptions = verdict.exceptions().cloned().collect();
         match verdict {
             Verdict::Allow(permit) => {
                 let approvals = permit.approvals();
                 if let Some(approval) = approvals.first() {
                     entry.image_id = approval.id.map(|id| id.to_string()).unwrap_or_default();
-                    entry.digest = approval.vouches.first().map(|vouch| vouch.digest().to_string()).unwrap_or_default();
+                    entry.digest = approval
+                        .vouches
+                        .first()
+                        .map(|vouch| *vouch.digest())
+                        .or_else(|| approval.tie.as_ref().map(|(_, digest)| *digest))
+                        .map(|digest| digest.to_string())
+                        .unwrap_or_default();
                     entry.verifiers = approval.vouches.iter().map(|vouch| vouch.verifier().clone()).collect();
                     entry.signers = approval.vouches.iter().flat_map(|vouch| vouch.signers().to_vec()).collect();
                 }

@@ -4,6 +4,7 @@
 
 mod content;
 mod engine;
+mod exceptions;
 mod images;
 mod inventory;
 mod log;

@@ -1,6 +1,7 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
-use super::rules::image::{Finding, Level, Subject};
+use super::lifted::{Applied, Excepted};
+use super::rules::image::{Finding, ImageRuleId, Level, Subject};
 use super::{Approval, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, Requirement, Scope};
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
@@ -68,19 +69,40 @@ pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind
         return Err(Reason::Internal);
     }
     let judged = images.iter().enumerate().map(|(number, image)| {
-        let approval = approve(policy, image)?;
+        // What a digest names here is an image: plugins have a list of their own.
         if kind == Kind::Plugin {
-            return Ok(approval);
+            return approve(policy, image);
         }
+        let approval = approve(policy, image).or_else(|reason| excepted(policy, facts, image, reason))?;
         // The first is what runs; others are mounted.
-        let warnings =
-            keeps_rules(policy, facts, image, &approval, number == 0).map_err(|reason| match image.judged_reference() {
-                Some(_) => reason,
-                None => of_id(&image.name.to_string(), reason),
-            })?;
-        Ok(Approval { warnings, ..approval })
+        keeps_rules(policy, facts, image, approval, number == 0).map_err(|reason| match image.judged_reference() {
+            Some(_) => reason,
+            None => of_id(&image.name.to_string(), reason),
+        })
     });
     judged.collect()
+}
+
+/// What nobody vouches for, and an exception names by what it is. Judged anew each time, as who vouches is.
+fn excepted(policy: &Policy, facts: &Facts, image: &ImageFacts, reason: Reason) -> Result<Approval, Reason> {
+    // A fault of the gate's own is none of the content's.
+    if reason == Reason::Internal {
+        return Err(reason);
+    }
+    let mut exceptions = policy.exceptions.about_content(&image.content(), facts.now);
+    let Some(exception) = exceptions.vouch() else { return Err(exceptions.no_vouch(reason)) };
+    let digest = match exception.of {
+        Excepted::Digest(digest) => Some(digest),
+        Excepted::ImageId(_) | Excepted::Repositories(_) => None,
+    };
+    Ok(Approval {
+        id: Held::of(&image.local).map(|held| held.id),
+        repository: None,
+        vouches: Vec::new(),
+        tie: image.repositories.first().cloned().zip(digest),
+        warnings: Vec::new(),
+        exceptions,
+    })
 }
 
 fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
@@ -98,6 +120,9 @@ pub(super) fn of_id(id: &str, reason: Reason) -> Reason {
         | Reason::InScope { .. }
         | Reason::ImageRule { .. }
         | Reason::ImageConfigUnknown { .. }) => Reason::OfId { id: id.to_owned(), reason: Box::new(reason) },
+        Reason::ExceptionOver { exception, owner, expires, standing, reason } => {
+            Reason::ExceptionOver { exception, owner, expires, standing, reason: Box::new(of_id(id, *reason)) }
+        }
         // A container's own id says more than its image's, which nobody typed either.
         Reason::OfId { reason, .. } => Reason::OfId { id: id.to_owned(), reason },
         other => other,
@@ -124,22 +149,39 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
     }
     let asking = Approving { policy, image, repository: &reference.repository, held: held.as_ref(), reference };
     let vouches = asking.vouches(&scope.require).map_err(|reason| of_scope(scope, reason))?;
-    Ok(Approval { id: held.map(|held| held.id), repository: reference.repository.clone(), vouches, warnings: Vec::new() })
+    Ok(vouched(held.map(|held| held.id), reference.repository.clone(), vouches))
 }
 
-/// Whether an image keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the image is
-/// called. What it does not keep of those that only warn, it is allowed with.
+fn vouched(id: Option<Digest>, repository: Repository, vouches: Vec<Vouch>) -> Approval {
+    Approval {
+        id,
+        repository: Some(repository),
+        vouches,
+        tie: None,
+        warnings: Vec::new(),
+        exceptions: Applied::default(),
+    }
+}
+
+/// The approval of an image that keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the
+/// image is called; where none did, those of the host. With what it does not keep of those that only warn, or that exceptions lift.
 fn keeps_rules(
     policy: &Policy,
     facts: &Facts,
     image: &ImageFacts,
-    approval: &Approval,
+    approval: Approval,
     runs: bool,
-) -> Result<Vec<Finding>, Reason> {
-    let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
+) -> Result<Approval, Reason> {
+    let (rules, scope) = match &approval.repository {
+        Some(repository) => {
+            let scope = policy.scope(repository).ok_or(Reason::Internal)?;
+            (&scope.rules, scope.label())
+        }
+        None => (&policy.rules_of_host, "[rules]"),
+    };
     let asked = Taken::of(facts, image, runs);
     let vouched: Vec<&Tag> = approval.vouches.iter().flat_map(Vouch::tags).collect();
-    let mut findings = scope.rules.judge(&Subject {
+    let mut findings = rules.judge(&Subject {
         tag: asked.tag.as_ref(),
         is_tag_missing: asked.is_tag_missing,
         vouched: &vouched,
@@ -152,25 +194,35 @@ fn keeps_rules(
     if image.local == Local::Absent {
         findings.retain(|finding| finding.evidence.is_some());
     }
-    let name = image.judged_reference().map_or_else(|| approval.repository.to_string(), ToString::to_string);
-    refusal(name, scope, image, &findings).map_or(Ok(findings), Err)
+    let mut exceptions = approval.exceptions;
+    if let Some(repository) = &approval.repository {
+        // Also where it is vouched for: what lifts rules of this digest.
+        exceptions = policy.exceptions.about_content(&image.content(), facts.now);
+        policy.exceptions.about_repository(repository, facts.now, &mut exceptions);
+    }
+    findings.retain(|finding| finding.level != Level::Deny || !exceptions.lift(finding.rule.about().id));
+    let of_repository = || approval.repository.as_ref().map_or_else(|| image.name.to_string(), ToString::to_string);
+    let name = image.judged_reference().map_or_else(of_repository, ToString::to_string);
+    match refusal(name, scope, image, &findings) {
+        Some((rule, reason)) => Err(exceptions.not_lifted(rule.about().id, reason)),
+        None => Ok(Approval { warnings: findings, exceptions, ..approval }),
+    }
 }
 
-/// The refusal for what an image does not keep; none where that is only recorded.
-fn refusal(image: String, scope: &Scope, facts: &ImageFacts, findings: &[Finding]) -> Option<Reason> {
+/// The refusal for what an image does not keep, and by which rule; none where that is only recorded.
+fn refusal(image: String, scope: &str, facts: &ImageFacts, findings: &[Finding]) -> Option<(ImageRuleId, Reason)> {
     let denied = |is_known: bool| {
         findings.iter().find(move |finding| finding.level == Level::Deny && finding.evidence.is_some() == is_known)
     };
-    let scope = scope.label().to_owned();
-    if denied(true).is_some() {
-        return Some(Reason::ImageRule { image, scope, findings: findings.to_vec() });
+    if let Some(first) = denied(true) {
+        return Some((first.rule, Reason::ImageRule { image, scope: scope.to_owned(), findings: findings.to_vec() }));
     }
-    let rule = denied(false)?;
+    let rule = denied(false)?.rule;
     let why = match &facts.config {
         ConfigFacts::Unknown(why) => why.clone(),
         ConfigFacts::NotAsked | ConfigFacts::Known(_) => "it is not known whole".to_owned(),
     };
-    Some(Reason::ImageConfigUnknown { image, rule: rule.rule, why })
+    Some((rule, Reason::ImageConfigUnknown { image, rule, why }))
 }
 
 /// By which tag content is taken.
@@ -322,10 +374,7 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
         let reference = Reference { repository: repository.clone(), tag: None, digest: None };
         let approving = Approving { policy, image, repository, held: Some(&held), reference: &reference };
         match approving.vouches(&scope.require) {
-            Ok(vouches) => {
-                let (id, repository) = (Some(held.id), repository.clone());
-                return Ok(Approval { id, repository, vouches, warnings: Vec::new() });
-            }
+            Ok(vouches) => return Ok(vouched(Some(held.id), repository.clone(), vouches)),
             Err(reason) => refusals.push(of_scope(scope, reason)),
         }
     }

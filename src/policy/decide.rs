@@ -77,10 +77,14 @@ fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grou
 }
 
 fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize, kind: Kind) -> Result<Grounds, Reason> {
-    let approvals: Vec<Approval> = approve_all(policy, facts, due, kind)?;
+    let mut approvals: Vec<Approval> = approve_all(policy, facts, due, kind)?;
+    if let Some(reason) = rules::binding(policy, request).find_map(|rule| rule.refuses_content(policy, request, &mut approvals)) {
+        return Err(reason);
+    }
     if let Some(users) = &policy.users {
         let of = |approval: &Approval| {
-            let scope = policy.scope(&approval.repository).and_then(|scope| scope.name.as_deref());
+            let scope = approval.repository.as_ref().and_then(|repository| policy.scope(repository));
+            let scope = scope.and_then(|scope| scope.name.as_deref());
             users.scope_refusal(request, scope)
         };
         if let Some(reason) = approvals.iter().find_map(of) {

@@ -1,5 +1,6 @@
 //! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
 
+mod exceptions;
 mod rules;
 mod scopes;
 mod table;
@@ -20,6 +21,7 @@ pub(super) use self::verifiers::lines as verifier_lines;
 pub(super) use self::write::{list, quoted};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
+use super::lifted::{EXCEPTIONS, Exception, Exceptions, without_effect};
 use super::resolved::{RegoSettings, Resolved, VerifierSettings, plugin};
 use super::scope::{Scope, Scopes};
 use super::users::Users;
@@ -71,6 +73,7 @@ struct Gathered {
     /// All that verifiers are called, the faulty ones too: who requires one of these has nothing wrong.
     called: BTreeSet<VerifierName>,
     scopes: Vec<Scope>,
+    exceptions: Vec<Exception>,
     rules: HostRules,
     mode: Option<Mode>,
     posture: Option<(Posture, Position)>,
@@ -150,6 +153,9 @@ impl PolicyFile {
             warnings.clear();
         }
         let resolved = if faults.is_empty() { gathered.resolve(base, users) } else { Err(faults) };
+        if let Ok(resolved) = &resolved {
+            warnings.extend(without_effect(&resolved.policy));
+        }
         Read { resolved, warnings }
     }
 
@@ -210,6 +216,18 @@ impl Gathered {
             }
             self.scopes.extend(scopes::read(&value, &self.rules));
         }
+        for value in top.get("exception").and_then(|value| value.list(EXCEPTIONS)).unwrap_or_default() {
+            let Some(exception) = exceptions::read(&value) else { continue };
+            let is_same = |other: &&Exception| other.id() == exception.id();
+            if self.exceptions.len() >= EXCEPTIONS {
+                value.fault(format!("there are more than {EXCEPTIONS} exceptions"));
+                break;
+            }
+            match self.exceptions.iter().find(is_same).and_then(|same| same.position.as_ref()) {
+                Some(position) => value.fault(format!("is there already, in {position}")),
+                None => self.exceptions.push(exception),
+            }
+        }
         if is_first {
             self.gather_once(&top);
         } else {
@@ -250,6 +268,8 @@ impl Gathered {
             plugins: self.plugins,
             verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect(),
             scopes: Scopes::new(self.scopes),
+            exceptions: Exceptions::new(self.exceptions),
+            rules_of_host: self.rules.rules,
             users: users.as_ref().and_then(|users| users.as_ref().ok()).map(|users| Arc::new(users.clone())),
             ..base
         };

@@ -13,7 +13,7 @@ mod users;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Facts, Policy, Reason, Request};
+use super::{Approval, Facts, Policy, Reason, Request};
 
 pub(super) use plugins::is_allowed_by_setting;
 
@@ -28,6 +28,13 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// Why it may not pass, by what was found out. Of calls that need no facts ([`super::needs()`]) that is nothing: the default.
     fn refuses(&self, policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
         let _ = (policy, request, facts);
+        None
+    }
+
+    /// Why what is vouched for may not be used so. Asked last, of what an exception for that very content may lift: those are with the
+    /// approvals, the first of which is what runs.
+    fn refuses_content(&self, policy: &Policy, request: &Request<'_>, approvals: &mut [Approval]) -> Option<Reason> {
+        let _ = (policy, request, approvals);
         None
     }
 }
@@ -64,8 +71,10 @@ impl PartialEq for FurtherRules {
 
 impl Eq for FurtherRules {}
 
+/// What the rule about ways to the host is called, which exceptions may lift as well.
+pub(super) const HOST_ACCESS: &str = "host-access";
 /// The built-in rules from which users may be exempt. The others say what cannot be read or judged, or keep the gate in its place.
-pub const LIFTABLE: [&str; 3] = ["host-access", "ingest", "build"];
+pub const LIFTABLE: [&str; 3] = [HOST_ACCESS, "ingest", "build"];
 
 /// The rules of a policy that bind who asks.
 pub(super) fn binding<'p>(policy: &'p Policy, request: &Request<'p>) -> impl Iterator<Item = &'p dyn Rule> {

@@ -1,6 +1,7 @@
 //! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
 
 use super::rules::image::Finding;
+use super::lifted::{Applied, ExceptionUse};
 use super::{Mode, Reason};
 use crate::image::{Digest, Repository};
 use crate::trust::{Freshness, Vouch};
@@ -33,6 +34,15 @@ impl Verdict {
             Self::Allow(permit) => permit.approvals().iter().flat_map(|approval| &approval.warnings).collect(),
             Self::WouldDeny(reason) | Self::Deny(reason) => reason.findings().iter().collect(),
         }
+    }
+
+    /// The exceptions that it rests on.
+    pub fn exceptions(&self) -> impl Iterator<Item = &ExceptionUse> {
+        let permit = match self {
+            Self::Allow(permit) => Some(permit),
+            Self::WouldDeny(_) | Self::Deny(_) => None,
+        };
+        permit.into_iter().flat_map(Permit::exceptions)
     }
 
     /// Leave to pass.
@@ -72,12 +82,17 @@ pub enum Grounds {
 pub struct Approval {
     /// Its id on the host, where it is there.
     pub id: Option<Digest>,
-    /// The repository that it was approved as: the one that was asked for, also where its origin vouched.
-    pub repository: Repository,
-    /// Who vouched; empty where a registry-only scope lets a name be asked for.
+    /// The repository that it was approved as: the one that was asked for, also where its origin vouched. `None`: nobody vouched, an
+    /// exception names its digest.
+    pub repository: Option<Repository>,
+    /// Who vouched; empty where a registry-only scope lets a name be asked for, and where an exception stands in their place.
     pub vouches: Vec<Vouch>,
+    /// Where nobody vouched: by which digest the host has it, and a repository that it is known from. For the record.
+    pub tie: Option<(Repository, Digest)>,
     /// What it does not keep of rules with level `warn`.
     pub warnings: Vec<Finding>,
+    /// The exceptions about it, and those without which it would not pass.
+    pub exceptions: Applied,
 }
 
 impl Permit {
@@ -98,6 +113,11 @@ impl Permit {
         let stale: Vec<_> = self.approvals().iter().flat_map(|approval| &approval.vouches).filter_map(of).collect();
         let since = stale.iter().map(|(since, _)| *since).min()?;
         Some((since, stale.iter().filter_map(|(_, until)| *until).min()))
+    }
+
+    /// The exceptions it rests on, image by image.
+    pub fn exceptions(&self) -> impl Iterator<Item = &ExceptionUse> {
+        self.approvals().iter().flat_map(|approval| approval.exceptions.uses())
     }
 
     /// The approvals it rests on.

@@ -260,7 +260,8 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     let mut lists = BTreeMap::new();
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     let is_read = policy.rego.as_ref().is_some_and(|rego| rego.reads_config());
-    let is_ruled = is_read || policy.scopes.iter().any(|scope| scope.rules.looks().config);
+    let of_host = policy.exceptions.name_content().then_some(&policy.rules_of_host);
+    let is_ruled = is_read || policy.scopes.iter().map(|scope| &scope.rules).chain(of_host).any(|rules| rules.looks().config);
     let mut registry = None;
     for (name, made_of) in &made_of {
         match made_of {

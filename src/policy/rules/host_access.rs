@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Facts, Policy, Reason, Request, Rule};
-use crate::policy::{NetworkFacts, Posture};
+use super::{Facts, HOST_ACCESS, Policy, Reason, Request, Rule};
+use crate::policy::{Approval, NetworkFacts, Posture};
 use crate::request::{HostAccess, Intent, Service, Subnet};
 
 #[derive(Debug)]
@@ -11,11 +11,21 @@ pub(super) struct HostAccessRules;
 
 impl Rule for HostAccessRules {
     fn id(&self) -> &'static str {
-        "host-access"
+        HOST_ACCESS
     }
 
     fn forbids(&self, policy: &Policy, request: &Request<'_>) -> Option<Reason> {
-        forbidden(policy, request.intent.host_access())
+        // What is vouched for may have an exception.
+        if is_liftable(policy, request.intent) { None } else { forbidden(policy, request.intent.host_access()) }
+    }
+
+    fn refuses_content(&self, policy: &Policy, request: &Request<'_>, approvals: &mut [Approval]) -> Option<Reason> {
+        if !is_liftable(policy, request.intent) {
+            return None;
+        }
+        let reason = forbidden(policy, request.intent.host_access())?;
+        let Some(approval) = approvals.first_mut() else { return Some(reason) };
+        (!approval.exceptions.lift(HOST_ACCESS)).then(|| approval.exceptions.not_lifted(HOST_ACCESS, reason))
     }
 
     fn refuses(&self, policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
@@ -25,6 +35,11 @@ impl Rule for HostAccessRules {
         let Intent::Service(Service::Spec { networks, .. }) = request.intent else { return None };
         outside(policy, networks, &facts.networks)
     }
+}
+
+/// Whether exceptions may lift this rule of what the call is about: a container, whose image is known.
+fn is_liftable(policy: &Policy, intent: &Intent) -> bool {
+    matches!(intent, Intent::Create(_)) && policy.exceptions.may_lift(HOST_ACCESS)
 }
 
 /// The refusal of the first way to the host that no rule opens.
