@@ -358,7 +358,7 @@ impl Gate {
             }
         }
         let (decision, code) = match verdict {
-            Verdict::Allow(_) => ("allow", ""),
+            Verdict::Allow(permit) => permit.forgiven().map_or(("allow", ""), |reason| ("would-deny", reason.code())),
             Verdict::WouldDeny(reason) => ("would-deny", reason.code()),
             Verdict::Deny(reason) => ("deny", reason.code()),
         };
@@ -385,6 +385,7 @@ impl Gate {
 
     fn keep(&self, approval: &policy::Approval) {
         let Some(image_id) = approval.id else { return };
+        self.approvals.note(image_id);
         let repository = approval.repository.as_ref();
         let vouched = approval.vouches.iter().filter_map(|vouch| Some((repository?.clone(), *vouch.digest())));
         for (repository, digest) in vouched.chain(approval.tie.clone()) {

@@ -81,7 +81,7 @@ pub struct Policy {
     /// Parts of the name space of images, each with what it requires. What lies in none is refused.
     pub scopes: Scopes,
     /// What passes for a time though the rest of the policy refuses it.
-    pub exceptions: Exceptions,
+    pub exceptions: Box<Exceptions>,
     /// The rules about images of the host, for what lies in no scope.
     pub rules_of_host: Arc<ImageRules>,
     /// Rules beside those that every gate has.
@@ -155,7 +155,7 @@ impl Policy {
             users: None,
             verifiers: BTreeMap::new(),
             scopes: Scopes::default(),
-            exceptions: Exceptions::default(),
+            exceptions: Box::default(),
             rules_of_host: Arc::default(),
             rules: FurtherRules::default(),
             rego: None,
@@ -192,6 +192,12 @@ impl Policy {
         self.scopes.of(repository)
     }
 
+    /// Who says whether content lies in a repository of a permissive scope: a verifier that asks the registry. Where there is such a scope,
+    /// there is one.
+    pub(crate) fn evidence(&self) -> Option<&VerifierName> {
+        self.verifiers.iter().find(|(_, binding)| **binding == Binding::Held).map(|(name, _)| name)
+    }
+
     /// Why a repository that belongs to no scope is refused.
     pub(crate) fn outside(&self, repository: &Repository) -> Reason {
         let repository = repository.clone();
@@ -208,6 +214,6 @@ impl Policy {
 
     /// The scopes in which no signature and no list stands behind images.
     pub fn weak_scopes(&self) -> impl Iterator<Item = &Scope> {
-        self.scopes.iter().filter(|scope| scope.require.is_weak(&self.verifiers))
+        self.scopes.iter().filter(|scope| scope.is_weak(&self.verifiers))
     }
 }

@@ -169,7 +169,12 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
     let gate = setup::asking(place, runtime.handle().clone())?;
     let Judgement { facts, verdict } = runtime.block_on(gate.judge_request(request));
     let (allow, code, message) = match &verdict {
-        Verdict::Allow(permit) => (true, "", allowed(permit)),
+        Verdict::Allow(permit) => match permit.forgiven() {
+            Some(reason) => {
+                (true, reason.code(), format!("the scope is permissive, so this is only recorded: {}", reason.message()))
+            }
+            None => (true, "", allowed(permit)),
+        },
         Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
             if is_ours_to_find_out(reason) {
                 let alive = runtime.block_on(place.alive(View::of(&place.settings)));

@@ -127,6 +127,9 @@ pub(super) fn run(arguments: &ExceptionArgs, env: Settings) -> ExitCode {
     }))
 }
 
+/// The exceptions of a policy, or what is wrong with it; and what it warns of.
+type Judged = (Result<Vec<Arc<Exception>>, Vec<PolicyFault>>, Vec<PolicyFault>);
+
 /// The policy that exceptions are beside.
 struct Beside {
     /// Its file, and the command's own.
@@ -172,7 +175,7 @@ impl Beside {
     }
 
     /// Everything that is wrong with a policy, also with the files that it names.
-    fn judge(&self, file: &PolicyFile) -> (Result<Vec<Arc<Exception>>, Vec<PolicyFault>>, Vec<PolicyFault>) {
+    fn judge(&self, file: &PolicyFile) -> Judged {
         let Read { resolved, warnings } = self.settings.resolve_file(file);
         let resolved = resolved.and_then(|resolved| {
             let mut kept = Kept::looking(LastGood::default(), []);
@@ -197,8 +200,10 @@ impl Beside {
 
     /// Writes these into the command's own file, after a look at the policy that this makes. `None`: it would have faults, which are told.
     fn write(&self, before: &PolicyFile, exceptions: &[Arc<Exception>]) -> Result<Option<String>, String> {
-        let all: String = exceptions.iter().map(|exception| format!("\n{}", exception.to_toml())).collect();
-        let text = format!("{HEAD}{all}");
+        let mut text = HEAD.to_owned();
+        for exception in exceptions {
+            text.extend(["\n", &exception.to_toml()]);
+        }
         let mut file = before.clone();
         file.0.retain(|(path, _)| *path != self.own);
         file.0.push((self.own.clone(), text.clone()));
@@ -515,7 +520,7 @@ mod tests {
         let owner = ["--owner", "alice", "--reason", "late \"build\""];
         let add = |words: &[&str]| host.does(&[&["add"][..], words, &owner[..]].concat());
         assert_eq!(add(&[DIGEST, "--for", "4h", "--lift", "CIS-4.1,max-age", "--ticket", "OPS-1"]), Ok(YES));
-        assert_eq!(add(&["r.example/x", "--until", "2026-12-30", "--lift", "user-root"]).is_ok(), true);
+        assert_eq!(add(&["r.example/x", "--until", "2026-12-30", "--lift", "user-root"]), Ok(YES));
         assert_eq!(add(&[DIGEST, "--image-id", "--for", "1d"]), Ok(YES));
         let text = host.text();
         assert!(text.starts_with("# Written by `img-authz exception`") && text.matches("[[exception]]").count() == 3, "{text}");

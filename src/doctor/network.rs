@@ -165,7 +165,16 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
         let evidence = "MODE is permissive: refusals are recorded, and the calls are allowed";
         findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
-    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.label())).collect();
+    let permissive = policy.scopes.iter().filter(|scope| scope.mode == Mode::Permissive).map(|scope| quoted(scope.label()));
+    let permissive: Vec<String> = permissive.take(8).collect();
+    if !permissive.is_empty() {
+        let evidence =
+            format!("whatever its registry holds may run, and refusals are only recorded, in scope {}", permissive.join(", "));
+        let remedy = "take `mode` out of the scope once the audit log holds no surprises (\"enforced\":false)";
+        findings.push(Finding::warning("scope-permissive", evidence, remedy));
+    }
+    let weak: Vec<String> =
+        policy.weak_scopes().filter(|scope| scope.mode == Mode::Enforce).map(|scope| quoted(scope.label())).collect();
     if !weak.is_empty() {
         let evidence = format!(
             "nobody vouches for images of {}: whatever that registry holds may run",
@@ -191,7 +200,11 @@ fn exceptions(policy: &Policy, now: Timestamp) -> Vec<Finding> {
     let over = of(&[Standing::Ended, Standing::Ahead]);
     if !over.is_empty() {
         let evidence = format!("what these let pass is refused, because their time is over, or too far ahead: {over}");
-        findings.push(Finding::warning("exception-over", evidence, "img-authz exception remove ID, or --ended; or add a new one"));
+        findings.push(Finding::warning(
+            "exception-over",
+            evidence,
+            "img-authz exception remove ID, or --ended; or add a new one",
+        ));
     }
     let ending = of(&[Standing::Ending]);
     if !ending.is_empty() {
@@ -199,9 +212,8 @@ fn exceptions(policy: &Policy, now: Timestamp) -> Vec<Finding> {
         let remedy = "correct what they are for, or have their owner add a new one: img-authz exception add";
         findings.push(Finding::warning("exception-ending", evidence, remedy));
     }
-    let is_weak = |exception: &&Arc<Exception>| {
-        !matches!(exception.of, Excepted::Repositories(_)) && exception.standing(now).counts()
-    };
+    let is_weak =
+        |exception: &&Arc<Exception>| !matches!(exception.of, Excepted::Repositories(_)) && exception.standing(now).counts();
     let weak: Vec<String> = policy.exceptions.iter().filter(is_weak).map(|exception| exception.told()).take(EXCEPTIONS).collect();
     if !weak.is_empty() {
         let severity = match policy.posture {

@@ -10,8 +10,8 @@ use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Platform, Reference, Repository, RunsAs};
 use crate::policy::{
-    self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
-    Reason, Request, ServiceFacts,
+    self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy,
+    Posture, Reason, Request, ServiceFacts,
 };
 use crate::registry::{self, Wanted};
 use crate::rego::{self, About};
@@ -408,7 +408,8 @@ impl Gathering<'_> {
         image: &ImageFacts,
         platform: Option<String>,
     ) -> Result<ConfigFacts, Reason> {
-        let of_scopes = || image.repositories.iter().filter_map(|repository| self.policy.scope(repository).map(|scope| &scope.rules));
+        let of_scopes =
+            || image.repositories.iter().filter_map(|repository| self.policy.scope(repository).map(|scope| &scope.rules));
         let looks = || of_scopes().chain(self.of_exception(image)).map(|rules| rules.looks());
         if !self.rego_reads_config() && !looks().any(|looks| looks.config) {
             return Ok(ConfigFacts::NotAsked);

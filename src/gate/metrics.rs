@@ -183,7 +183,22 @@ impl Metrics {
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, violations, exceptions, exception_uses, seconds, lost, in_chain, grpc, reloaded, places, unplaced, rego, trust }
+        Self {
+            registry,
+            requests,
+            violations,
+            exceptions,
+            exception_uses,
+            seconds,
+            lost,
+            in_chain,
+            grpc,
+            reloaded,
+            places,
+            unplaced,
+            rego,
+            trust,
+        }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {

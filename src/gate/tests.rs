@@ -10,6 +10,7 @@ mod inventory;
 mod log;
 mod names;
 mod own;
+mod permissive;
 mod places;
 mod plugins;
 mod rego;

@@ -1,8 +1,8 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
-use super::lifted::{Applied, Excepted};
+use super::lifted::{Applied, Content, Excepted};
 use super::rules::image::{Finding, ImageRuleId, Level, Subject};
-use super::{Approval, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Policy, Reason, Requirement, Scope};
+use super::{Approval, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Mode, Policy, Reason, Requirement, Scope};
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
 
@@ -12,14 +12,26 @@ pub fn questions(policy: &Policy, image: &ImageFacts) -> Vec<(Repository, Verifi
     let mut out = Vec::new();
     for repository in &image.repositories {
         let Some(scope) = policy.scope(repository) else { continue };
-        for verifier in scope.require.verifiers() {
+        let required = scope.require.verifiers();
+        let evidence = policy.evidence().filter(|_| scope.mode == Mode::Permissive);
+        let besides = evidence.filter(|name| !required.contains(name));
+        for verifier in required.into_iter().chain(besides) {
             let binding = policy.verifiers.get(verifier);
-            if let Some(question) = binding.and_then(|binding| question(image, *binding)) {
+            let question = binding.and_then(|binding| question(image, *binding));
+            // What is asked for by its digest is proved to lie there before it comes.
+            let of_digest = || evidence.filter(|name| *name == verifier).and_then(|_| of_absent(image));
+            if let Some(question) = question.or_else(of_digest) {
                 out.push((repository.clone(), verifier.clone(), question));
             }
         }
     }
     out
+}
+
+/// Whether a registry holds what is not here and is asked for by its digest.
+fn of_absent(image: &ImageFacts) -> Option<Question> {
+    let digest = image.judged_reference()?.digest?;
+    Some(Question::AnyOf(vec![digest]))
 }
 
 fn question(image: &ImageFacts, binding: Binding) -> Option<Question> {
@@ -73,12 +85,15 @@ pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind
         if kind == Kind::Plugin {
             return approve(policy, image);
         }
-        let approval = approve(policy, image).or_else(|reason| excepted(policy, facts, image, reason))?;
+        let approval = approve(policy, image).or_else(|reason| excepted(policy, facts, image, reason));
         // The first is what runs; others are mounted.
-        keeps_rules(policy, facts, image, approval, number == 0).map_err(|reason| match image.judged_reference() {
-            Some(_) => reason,
-            None => of_id(&image.name.to_string(), reason),
-        })
+        let kept = approval.and_then(|approval| {
+            keeps_rules(policy, facts, image, approval, number == 0).map_err(|reason| match image.judged_reference() {
+                Some(_) => reason,
+                None => of_id(&image.name.to_string(), reason),
+            })
+        });
+        kept.or_else(|reason| forgiven(policy, image, reason))
     });
     judged.collect()
 }
@@ -101,8 +116,65 @@ fn excepted(policy: &Policy, facts: &Facts, image: &ImageFacts, reason: Reason) 
         vouches: Vec::new(),
         tie: image.repositories.first().cloned().zip(digest),
         warnings: Vec::new(),
+        forgiven: None,
         exceptions,
     })
+}
+
+/// What a permissive scope forgives: what verifiers and rules say of content that is proved to lie in a repository of it. That it bears
+/// the name proves nothing.
+fn forgiven(policy: &Policy, image: &ImageFacts, reason: Reason) -> Result<Approval, Reason> {
+    let Some(evidence) = policy.evidence().filter(|_| is_forgivable(&reason)) else { return Err(reason) };
+    let named = image.judged_reference();
+    let candidates = match named {
+        Some(reference) => std::slice::from_ref(&reference.repository),
+        None => image.repositories.as_slice(),
+    };
+    let (held, content) = (Held::of(&image.local), image.content());
+    for repository in candidates {
+        let Some(scope) = policy.scope(repository).filter(|scope| scope.mode == Mode::Permissive) else { continue };
+        let proof = match (&held, named) {
+            // What is not here comes from that repository, and by a tag is judged once it is here.
+            (None, Some(reference)) if reference.digest.is_none() => None,
+            (None, None) => continue,
+            (Some(_), _) | (None, Some(_)) => match proof(scope, repository, evidence, image, &content) {
+                Some(vouch) => Some(vouch),
+                None => continue,
+            },
+        };
+        let id = held.map(|held| held.id);
+        let vouches = proof.into_iter().cloned().collect();
+        return Ok(Approval { forgiven: Some(Box::new(reason)), ..vouched(id, repository.clone(), vouches) });
+    }
+    Err(reason)
+}
+
+/// The registry's word that a repository holds this very content.
+fn proof<'i>(
+    scope: &Scope,
+    repository: &Repository,
+    evidence: &VerifierName,
+    image: &'i ImageFacts,
+    content: &Content,
+) -> Option<&'i Vouch> {
+    let of_it = |asked: &&Asked| asked.repository == *repository && asked.verifier == *evidence;
+    let vouch = image.asked.iter().find(of_it)?.answer.as_ref().ok()?;
+    let is_its = vouch.verifier() == evidence && scope.asks(repository).as_ref() == Some(vouch.repository());
+    let is_this = vouch.hashed() == Hashed::Manifest && content.digests.contains(vouch.digest());
+    (is_its && is_this).then_some(vouch)
+}
+
+/// Whether it is said of content by verifiers or rules; what cannot be read, found out or done is not forgiven.
+fn is_forgivable(reason: &Reason) -> bool {
+    match reason {
+        Reason::OfId { reason, .. } | Reason::InScope { reason, .. } | Reason::ExceptionOver { reason, .. } => {
+            is_forgivable(reason)
+        }
+        Reason::Trust { .. } | Reason::ContentMismatch { .. } | Reason::ImageRule { .. } | Reason::ImageConfigUnknown { .. } => {
+            true
+        }
+        _ => false,
+    }
 }
 
 fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
@@ -159,19 +231,14 @@ fn vouched(id: Option<Digest>, repository: Repository, vouches: Vec<Vouch>) -> A
         vouches,
         tie: None,
         warnings: Vec::new(),
+        forgiven: None,
         exceptions: Applied::default(),
     }
 }
 
 /// The approval of an image that keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the
 /// image is called; where none did, those of the host. With what it does not keep of those that only warn, or that exceptions lift.
-fn keeps_rules(
-    policy: &Policy,
-    facts: &Facts,
-    image: &ImageFacts,
-    approval: Approval,
-    runs: bool,
-) -> Result<Approval, Reason> {
+fn keeps_rules(policy: &Policy, facts: &Facts, image: &ImageFacts, approval: Approval, runs: bool) -> Result<Approval, Reason> {
     let (rules, scope) = match &approval.repository {
         Some(repository) => {
             let scope = policy.scope(repository).ok_or(Reason::Internal)?;

@@ -259,7 +259,10 @@ impl Gathered {
 
     /// `users`: the groups, or the file that says who may do what.
     fn resolve(self, base: Policy, users: Option<Result<Users, PathBuf>>) -> Result<Resolved, Vec<PolicyFault>> {
-        let verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
+        let mut verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
+        if let Some(permissive) = self.scopes.iter().find(|scope| scope.mode == Mode::Permissive) {
+            has_evidence(permissive, &mut verifiers)?;
+        }
         let policy = Policy {
             mode: self.mode.unwrap_or(Mode::Enforce),
             posture: self.posture.as_ref().map_or(Posture::Images, |(posture, _)| *posture),
@@ -268,11 +271,18 @@ impl Gathered {
             plugins: self.plugins,
             verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect(),
             scopes: Scopes::new(self.scopes),
-            exceptions: Exceptions::new(self.exceptions),
+            exceptions: Box::new(Exceptions::new(self.exceptions)),
             rules_of_host: self.rules.rules,
             users: users.as_ref().and_then(|users| users.as_ref().ok()).map(|users| Arc::new(users.clone())),
             ..base
         };
+        if policy.posture == Posture::Lockdown
+            && let Some(permissive) = policy.scopes.iter().find(|scope| scope.mode == Mode::Permissive)
+        {
+            let message = format!("posture lockdown refuses scope `{}`: whatever its registry holds may run", permissive.label());
+            let fault = PolicyFault::of("scope.mode", message);
+            return Err(vec![permissive.position.iter().cloned().fold(fault, PolicyFault::at)]);
+        }
         if policy.posture == Posture::Lockdown
             && let Some(weak) = policy.weak_scopes().next()
         {
@@ -289,6 +299,21 @@ impl Gathered {
         }
         Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err), rego: self.rego })
     }
+}
+
+/// A permissive scope needs a verifier of type `registry`, which says whether content lies there: it is there, or is added.
+fn has_evidence(scope: &Scope, verifiers: &mut BTreeMap<VerifierName, VerifierSettings>) -> Result<(), Vec<PolicyFault>> {
+    if verifiers.values().any(|settings| *settings == VerifierSettings::Registry) {
+        return Ok(());
+    }
+    if verifiers.contains_key(&VerifierName::REGISTRY) {
+        let message =
+            "a permissive scope asks the registry, and another verifier is called `registry`: add one of type `registry`";
+        let fault = PolicyFault::of("scope.mode", message);
+        return Err(vec![scope.position.iter().cloned().fold(fault, PolicyFault::at)]);
+    }
+    verifiers.insert(VerifierName::REGISTRY, VerifierSettings::Registry);
+    Ok(())
 }
 
 /// `[rego]`: rules of the operator's own, and which of them must be true.

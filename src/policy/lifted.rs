@@ -141,7 +141,8 @@ impl Exception {
         };
         let (subject, lift, expires) = (self.subject(), self.lift.join(","), self.expires.to_string());
         // None of them has this letter in it.
-        let all = [kind, &subject, &lift, &self.owner, &self.reason, self.ticket.as_deref().unwrap_or_default(), &expires].join("\0");
+        let all =
+            [kind, &subject, &lift, &self.owner, &self.reason, self.ticket.as_deref().unwrap_or_default(), &expires].join("\0");
         let hex = Digest::of(all.as_bytes()).hex();
         format!("x{}", hex.get(..ID_DIGITS).unwrap_or_default())
     }
@@ -185,9 +186,9 @@ impl Exception {
 /// The exceptions of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Exceptions {
-    by_repository: Vec<Arc<Exception>>,
-    by_digest: BTreeMap<Digest, Vec<Arc<Exception>>>,
-    by_image_id: BTreeMap<Digest, Vec<Arc<Exception>>>,
+    repositories: Vec<Arc<Exception>>,
+    digests: BTreeMap<Digest, Vec<Arc<Exception>>>,
+    image_ids: BTreeMap<Digest, Vec<Arc<Exception>>>,
 }
 
 /// The digests by which content is known. Those of manifests and the id never compare.
@@ -206,9 +207,9 @@ impl Exceptions {
         let mut exceptions = Self::default();
         for exception in all.into_iter().map(Arc::new) {
             match exception.of {
-                Excepted::Repositories(_) => exceptions.by_repository.push(exception),
-                Excepted::Digest(digest) => exceptions.by_digest.entry(digest).or_default().push(exception),
-                Excepted::ImageId(id) => exceptions.by_image_id.entry(id).or_default().push(exception),
+                Excepted::Repositories(_) => exceptions.repositories.push(exception),
+                Excepted::Digest(digest) => exceptions.digests.entry(digest).or_default().push(exception),
+                Excepted::ImageId(id) => exceptions.image_ids.entry(id).or_default().push(exception),
             }
         }
         exceptions
@@ -216,19 +217,19 @@ impl Exceptions {
 
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Exception>> {
-        self.by_repository.iter().chain(self.by_digest.values().chain(self.by_image_id.values()).flatten())
+        self.repositories.iter().chain(self.digests.values().chain(self.image_ids.values()).flatten())
     }
 
     /// Whether content may pass without anybody who vouches: then a name outside every scope says nothing yet.
     #[must_use]
     pub fn name_content(&self) -> bool {
-        !self.by_digest.is_empty() || !self.by_image_id.is_empty()
+        !self.digests.is_empty() || !self.image_ids.is_empty()
     }
 
     /// Whether one of them, in force or not, is about this manifest or index.
     #[must_use]
     pub fn name_digest(&self, digest: &Digest) -> bool {
-        self.by_digest.contains_key(digest)
+        self.digests.contains_key(digest)
     }
 
     /// Whether one of them, in force or not, is about this content.
@@ -244,9 +245,9 @@ impl Exceptions {
     }
 
     fn of<'e>(&'e self, content: &'e Content) -> impl Iterator<Item = &'e Arc<Exception>> {
-        let by_digest = content.digests.iter().filter_map(|digest| self.by_digest.get(digest));
-        let by_image_id = content.config.iter().filter_map(|id| self.by_image_id.get(id));
-        by_digest.chain(by_image_id).flatten()
+        let digests = content.digests.iter().filter_map(|digest| self.digests.get(digest));
+        let image_ids = content.config.iter().filter_map(|id| self.image_ids.get(id));
+        digests.chain(image_ids).flatten()
     }
 
     /// Those about this content. At no time known none counts.
@@ -258,7 +259,7 @@ impl Exceptions {
 
     /// Those about what this repository vouched for, beside those of its content.
     pub(super) fn about_repository(&self, repository: &Repository, now: Option<Timestamp>, applied: &mut Applied) {
-        applied.add(self.by_repository.iter().filter(|exception| exception.is_about(repository)), now);
+        applied.add(self.repositories.iter().filter(|exception| exception.is_about(repository)), now);
     }
 }
 
@@ -320,7 +321,7 @@ impl Applied {
 
     /// The refusal of what nobody vouches for, with the exception that did and does not count any more.
     pub(super) fn no_vouch(&self, reason: Reason) -> Reason {
-        self.over_of(|exception| exception.vouches(), reason)
+        self.over_of(Exception::vouches, reason)
     }
 
     /// The refusal by this rule, with the exception that lifted it and does not count any more.
@@ -380,9 +381,8 @@ pub(super) fn without_effect(policy: &Policy) -> Vec<PolicyFault> {
         }
         let of_host = exception.vouches().then_some(&policy.rules_of_host);
         for rule in &exception.lift {
-            let denies = |rules: &super::ImageRules| {
-                rules.iter().any(|(id, of)| id.about().id == *rule && of.level == Level::Deny)
-            };
+            let denies =
+                |rules: &super::ImageRules| rules.iter().any(|(id, of)| id.about().id == *rule && of.level == Level::Deny);
             let is_on = if *rule == HOST_ACCESS {
                 policy.posture == Posture::Lockdown
             } else {

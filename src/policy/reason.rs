@@ -339,12 +339,7 @@ impl Reason {
             Self::Trust { image, error, .. } => format!("{}: {}", quoted(image), printable(&error.to_string())),
             Self::OfId { id, reason } => format!("{}: {}", quoted(&shortened(id, ID_CHARS)), reason.evidence()),
             Self::ExceptionOver { exception, owner, expires, standing, reason } => {
-                let owner = quoted(&shortened(owner, SCOPE_CHARS));
-                let over = match standing {
-                    Standing::Ahead => "is too far ahead, as it ends at",
-                    Standing::InForce | Standing::Ending | Standing::Ended => "expired at",
-                };
-                format!("exception {} of {owner} {over} {expires:.0}; {}", quoted(exception), reason.evidence())
+                format!("{}; {}", over(exception, owner, *expires, *standing), reason.evidence())
             }
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
@@ -355,13 +350,11 @@ impl Reason {
                 )
             }
             Self::ImageRule { image, scope, findings } => ruled_out(image, scope, findings),
-            Self::ImageConfigUnknown { image, rule, why } => {
-                format!(
-                    "rule {rule} cannot be judged, because the configuration of {} is not known: {}",
-                    quoted(image),
-                    printable(why)
-                )
-            }
+            Self::ImageConfigUnknown { image, rule, why } => format!(
+                "rule {rule} cannot be judged, because the configuration of {} is not known: {}",
+                quoted(image),
+                printable(why)
+            ),
             Self::ImageUnapproved { image } => format!("no allowed repository vouches for the content of {}", quoted(image)),
             Self::ImageMissing { name } => format!("no image {} on this host", quoted(&name.to_string())),
             Self::Rule { evidence, .. } => printable(evidence),
@@ -574,6 +567,15 @@ impl Reason {
         let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), most));
         shortened(&line, MESSAGE_CHARS)
     }
+}
+
+/// Which exception does not count, and why.
+fn over(exception: &str, owner: &str, expires: jiff::Timestamp, standing: Standing) -> String {
+    let over = match standing {
+        Standing::Ahead => "is too far ahead, as it ends at",
+        Standing::InForce | Standing::Ending | Standing::Ended => "expired at",
+    };
+    format!("exception {} of {} {over} {expires:.0}", quoted(exception), quoted(&shortened(owner, SCOPE_CHARS)))
 }
 
 /// Which rule refuses which image, where that rule stands, and which others would.

@@ -11,8 +11,8 @@ pub(super) use pattern::stands_for;
 pub use pattern::{Pattern, PatternError};
 
 use self::index::Index;
-use super::ImageRules;
 use super::fault::Position;
+use super::{ImageRules, Mode};
 use crate::image::{Host, Repository};
 use crate::trust::{Binding, VerifierName};
 
@@ -25,6 +25,8 @@ pub struct Scope {
     pub patterns: Vec<Pattern>,
     /// Who must vouch.
     pub require: Requirement,
+    /// Whether refusals of what is proved to lie in its repositories are carried out.
+    pub mode: Mode,
     /// Where its images come from, and under whose names verifiers are asked.
     pub origin: Option<Origin>,
     /// What its images must be, beside being vouched for.
@@ -84,7 +86,21 @@ impl Scope {
     /// All repositories of a registry.
     #[must_use]
     pub fn of_registry(host: &Host, require: Requirement) -> Self {
-        Self { name: None, patterns: vec![Pattern::all_of(host)], require, origin: None, rules: Arc::default(), position: None }
+        Self {
+            name: None,
+            patterns: vec![Pattern::all_of(host)],
+            require,
+            mode: Mode::Enforce,
+            origin: None,
+            rules: Arc::default(),
+            position: None,
+        }
+    }
+
+    /// Whether content in it may run with no signature and no list behind it.
+    #[must_use]
+    pub fn is_weak(&self, bindings: &BTreeMap<VerifierName, Binding>) -> bool {
+        self.mode == Mode::Permissive || self.require.is_weak(bindings)
     }
 
     /// The registries that it is about, and where verifiers are asked.

@@ -44,6 +44,9 @@ impl Resolved {
             }
             line(&mut out, "match", &list(scope.patterns.iter().map(ToString::to_string)));
             line(&mut out, "require", &requirement(&scope.require));
+            if scope.mode == Mode::Permissive {
+                out.push_str("mode = \"permissive\"\n");
+            }
             if let Some(origin) = &scope.origin {
                 line(&mut out, "origin", &quoted(origin.folder()));
             }

@@ -1,7 +1,7 @@
 //! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
 
-use super::rules::image::Finding;
 use super::lifted::{Applied, ExceptionUse};
+use super::rules::image::Finding;
 use super::{Mode, Reason};
 use crate::image::{Digest, Repository};
 use crate::trust::{Freshness, Vouch};
@@ -31,7 +31,14 @@ impl Verdict {
     #[must_use]
     pub fn findings(&self) -> Vec<&Finding> {
         match self {
-            Self::Allow(permit) => permit.approvals().iter().flat_map(|approval| &approval.warnings).collect(),
+            Self::Allow(permit) => {
+                let approvals = permit.approvals().iter();
+                approvals
+                    .flat_map(|approval| {
+                        approval.warnings.iter().chain(approval.forgiven.iter().flat_map(|reason| reason.findings()))
+                    })
+                    .collect()
+            }
             Self::WouldDeny(reason) | Self::Deny(reason) => reason.findings().iter().collect(),
         }
     }
@@ -91,6 +98,8 @@ pub struct Approval {
     pub tie: Option<(Repository, Digest)>,
     /// What it does not keep of rules with level `warn`.
     pub warnings: Vec<Finding>,
+    /// What refuses it, and its permissive scope forgives.
+    pub forgiven: Option<Box<Reason>>,
     /// The exceptions about it, and those without which it would not pass.
     pub exceptions: Applied,
 }
@@ -113,6 +122,12 @@ impl Permit {
         let stale: Vec<_> = self.approvals().iter().flat_map(|approval| &approval.vouches).filter_map(of).collect();
         let since = stale.iter().map(|(since, _)| *since).min()?;
         Some((since, stale.iter().filter_map(|(_, until)| *until).min()))
+    }
+
+    /// What would refuse it, did its scope not forgive that.
+    #[must_use]
+    pub fn forgiven(&self) -> Option<&Reason> {
+        self.approvals().iter().find_map(|approval| approval.forgiven.as_deref())
     }
 
     /// The exceptions it rests on, image by image.

@@ -373,3 +373,49 @@ test_exceptions_let_pass_what_they_name_until_they_end() {
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
 }
+
+gate_tests+=(test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name)
+test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name() {
+    local lax=registry.test:5000/lax/app ruled=registry.test:5000/ruled before container evil output status=0
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    publish $lax:1.0 "unsigned, in lax" > /dev/null
+    publish $ruled:1.0 "unsigned, elsewhere" > /dev/null
+    docker rmi -f $lax:1.0 $ruled:1.0 > /dev/null
+    { ruled 'user-root = "deny"' | sed 's/^user-root = "off"$/healthcheck = "deny"/; s,^match = "registry.test:5000/lax/\*\*"$,&\nmode = "permissive",'; } | policy
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    assertTrue "in force" "in_policy 'mode = \"permissive\"'"
+    before=$(audit_lines)
+    assertTrue "what lies there is pulled" "docker pull $lax:1.0"
+    says "unsigned, in lax" run $lax:1.0
+    recorded "$before" '"event":"BLOCKED"' '"action":"start"' '"enforced":false' '"code":"'
+    assertTrue "what would have refused it is on record" $?
+    refused "$no_trust_data" docker pull $ruled:1.0
+    # An evil image under its names: never pushed there.
+    evil=$(make_image foreign.test:5001/evil:1.0 "evil")
+    docker tag "$evil" $lax:2.0
+    blocked "$no_trust_data" run $lax:2.0
+    docker tag "$evil" $lax:1.0
+    blocked "$no_trust_data" run $lax:1.0
+    docker rmi -f $lax:2.0 $lax:1.0 > /dev/null
+    # Made by a name that is moved between the question and the act, or before the gate was asked: judged by what it is.
+    docker plugin disable "$PLUGIN" > /dev/null
+    container=$(docker create --network none foreign.test:5001/evil:1.0)
+    docker tag foreign.test:5001/evil:1.0 $lax:1.0
+    docker plugin enable "$PLUGIN" > /dev/null
+    engine gate "$PLUGIN"
+    blocked "$no_trust_data" docker start "$container"
+    docker rm -f "$container" > /dev/null
+    docker rmi -f "$evil" > /dev/null
+    assertContains "doctor calls it weak" "$(gate_says doctor)" 'scope-permissive'
+    output=$(gate_says policy check $policy_folder/policy.toml)
+    assertContains "it is warned of: $output" "$output" 'scope.mode: is permissive'
+    sed 's/^version = 1$/&\nposture = "lockdown"/' $policy_folder/policy.toml > "$SHUNIT_TMPDIR/lockdown.toml"
+    output=$(gate_says policy check "$SHUNIT_TMPDIR/lockdown.toml") || status=$?
+    assertEquals "lockdown refuses it: $output" 2 $status
+    assertContains "with its place" "$output" 'lockdown.toml:'
+    rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::table::{Section, Value};
 use crate::policy::fault::nearest;
 use crate::policy::lifted::{Excepted, Exception, all_liftable, end, liftable};
-use crate::text::fit;
+use crate::text::{escaped, fit};
 
 /// Most patterns, and most rules, of one.
 const LISTED: usize = 256;
@@ -79,8 +79,8 @@ fn text(section: &Section<'_>, key: &'static str, most: usize) -> Option<String>
 /// A text that people read in messages.
 fn words(value: &Value<'_>, most: usize) -> Option<String> {
     let text = value.text()?.trim();
-    if text.chars().count() > most || text.chars().any(char::is_control) {
-        value.fault(format!("is one line of at most {most} characters"));
+    if text.chars().count() > most || escaped(text) != text {
+        value.fault(format!("is one line of at most {most} printable characters"));
         return None;
     }
     Some(text.to_owned())

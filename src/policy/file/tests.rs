@@ -503,14 +503,16 @@ fn exceptions_mean_what_they_say_and_read_back_as_the_same() {
 #[test]
 fn faulty_exceptions_say_what_is_wrong() {
     let good = "digest = \"sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c\"\nowner = \"a\"\nreason = \"b\"\nexpires = 2026-12-04\n";
-    let head = "version = 1\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"r\"\n[[exception]]\n";
+    let head =
+        "version = 1\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"r\"\n[[exception]]\n";
     policy(&format!("{head}{good}"));
     for (text, told) in [
         (good.replace("expires = 2026-12-04\n", ""), "exception[0].expires: is missing"),
         (good.replace("owner = \"a\"\n", ""), "exception[0].owner: is missing"),
         (good.replace("reason = \"b\"\n", ""), "exception[0].reason: is missing"),
         (good.replace("reason = \"b\"", "reason = \"  \""), "exception[0].reason: is empty"),
-        (good.replace("\"b\"", "\"b\\n\\u0007c\""), "exception[0].reason: is one line of at most 300 characters"),
+        (good.replace("\"b\"", "\"b\\n\\u0007c\""), "exception[0].reason: is one line of at most 300 printable characters"),
+        (good.replace("\"b\"", "\"b\u{202e}\""), "exception[0].reason: is one line of at most 300 printable characters"),
         (good.replace("2026-12-04", "2026-12-04T18:00:00"), "is not a time such as 2026-12-04T18:00:00Z"),
         (good.replace("2026-12-04", "18:00:00"), "is not a time such as"),
         (good.replace("2026-12-04", "7"), "exception[0].expires: is a number and should be a time or a date"),
@@ -522,7 +524,10 @@ fn faulty_exceptions_say_what_is_wrong() {
             good.lines().skip(1).fold("match = \"r.example/x\"\n".to_owned(), |text, line| text + line + "\n"),
             "lifts nothing: name the rules in `lift`",
         ),
-        (format!("lift = [\"user-rot\"]\n{good}"), "there is no rule `user-rot` that an exception may lift; `user-root` was meant?"),
+        (
+            format!("lift = [\"user-rot\"]\n{good}"),
+            "there is no rule `user-rot` that an exception may lift; `user-root` was meant?",
+        ),
         (format!("lift = [\"self-protect\"]\n{good}"), "there is no rule `self-protect` that an exception may lift; there are"),
         (format!("lift = [\"user-root\", \"CIS-4.1\"]\n{good}"), "`user-root` is there twice"),
         (format!("{good}[[exception]]\n{good}"), "is there already, in p.toml:7"),
@@ -532,7 +537,11 @@ fn faulty_exceptions_say_what_is_wrong() {
         let found = faults(&format!("{head}{text}"));
         assert!(found.iter().any(|fault| fault.contains(told)), "{told}\n{}", found.join("\n"));
     }
-    let many: String = (0..257).map(|number| format!("[[exception]]\n{}", good.replace("\"b\"", &format!("\"{number}\"")))).collect();
+    let mut many = String::new();
+    for number in 0..257 {
+        many.push_str("[[exception]]\n");
+        many.push_str(&good.replace("\"b\"", &format!("\"{number}\"")));
+    }
     let told = faults(&format!("{}{many}", head.trim_end_matches("[[exception]]\n")));
     assert!(told[0].contains("has more than 256 entries"), "{told:?}");
 }
@@ -557,4 +566,38 @@ fn an_exception_that_comes_to_nothing_is_a_warning() {
         warnings(&EXCEPTED.replace("[\"r.example/old\", \"r.example/older/*\"]", "\"s.example/**\"")),
         ["p.toml:11: exception.match: no scope holds what it matches: nothing is vouched for there"]
     );
+}
+
+#[test]
+fn a_permissive_scope_asks_the_registry_warns_and_is_refused_in_lockdown() {
+    let text = |head: &str, verifiers: &str| {
+        format!(
+            "version = 1\n{head}[verifiers.n]\ntype = \"notary\"\nserver = \"n.example\"\n{verifiers}[[scope]]\nmatch = \"r.example/**\"\nrequire = \"n\"\nmode = \"permissive\"\n"
+        )
+    };
+    let resolved = policy(&text("", ""));
+    let registry: VerifierName = "registry".parse().unwrap();
+    assert_eq!(resolved.policy.evidence(), Some(&registry));
+    assert_eq!(resolved.verifiers[&registry], VerifierSettings::Registry);
+    assert_eq!(resolved.policy.weak_scopes().count(), 1);
+    assert_eq!(resolved.policy.registries_of_weak().len(), 1);
+    assert_eq!(policy(&resolved.to_toml()).to_toml(), resolved.to_toml());
+    let own = "[verifiers.held]\ntype = \"registry\"\n";
+    assert_eq!(policy(&text("", own)).policy.evidence().map(VerifierName::as_str), Some("held"));
+    let read = read_all(&[("p.toml", &text("", own))]);
+    let told: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["p.toml:7: scope.mode: is permissive: whatever its registry holds may run, and refusals are only recorded"]
+    );
+    assert_eq!(
+        faults(&text("posture = \"lockdown\"\n", "")),
+        ["p.toml:6: scope.mode: posture lockdown refuses scope `r.example`: whatever its registry holds may run"]
+    );
+    let taken = "[verifiers.registry]\ntype = \"allowlist\"\nfile = \"/l\"\n";
+    assert!(faults(&text("", taken))[0].contains("add one of type `registry`"));
+    assert!(faults(&text("", "").replace("permissive", "lax"))[0].contains("`lax` is not `enforce` or `permissive`"));
+    // Without one nobody else is asked.
+    let strict = policy(&text("", "").replace("mode = \"permissive\"\n", ""));
+    assert_eq!((strict.policy.evidence(), strict.verifiers.len()), (None, 1));
 }

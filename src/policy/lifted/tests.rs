@@ -93,7 +93,10 @@ fn a_refusal_names_the_exception_that_has_ended() {
     let content = |text| Content { digests: vec![digest(text)], config: None };
     let refused = |text| exceptions.about_content(&content(text), Some(NOW)).no_vouch(Reason::NoImage);
     let message = refused("a").message();
-    assert!(message.starts_with(&format!("no-image: exception `{id}` of `alice` expired at 2026-11-30T00:52:20Z; ")), "{message}");
+    assert!(
+        message.starts_with(&format!("no-image: exception `{id}` of `alice` expired at 2026-11-30T00:52:20Z; ")),
+        "{message}"
+    );
     assert!(refused("far").message().contains(" of `alice` is too far ahead, as it ends at "), "{}", refused("far").message());
     assert_eq!(refused("other"), Reason::NoImage);
     let lifted = exceptions.about_content(&content("a"), Some(NOW)).not_lifted("max-age", Reason::NoImage);
@@ -106,12 +109,7 @@ fn content_is_what_the_host_holds_and_not_what_is_asked_for() {
         let (name, repositories) = (ImageName::parse(name).unwrap(), Vec::new());
         ImageFacts { name, local, repositories, asked: Vec::new(), rego: None, config: ConfigFacts::NotAsked }.content()
     };
-    let held = |by_name| Local::Present {
-        id: digest("id"),
-        by_name,
-        digests: vec![digest("held")],
-        config: Some(digest("id")),
-    };
+    let held = |by_name| Local::Present { id: digest("id"), by_name, digests: vec![digest("held")], config: Some(digest("id")) };
     let of = |digests: &[&str], config: Option<&str>| Content {
         digests: digests.iter().map(|text| digest(text)).collect(),
         config: config.map(digest),
