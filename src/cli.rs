@@ -3,6 +3,7 @@
 mod allowlist;
 mod check;
 mod doctor;
+mod exception;
 mod help;
 mod log;
 mod out;
@@ -52,6 +53,8 @@ enum Command {
     Settings(settings::SettingsArgs),
     /// Check a policy file, and show the policy in force
     Policy(policy::PolicyArgs),
+    /// Let something pass for a time that the policy refuses
+    Exception(exception::ExceptionArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Explain a refusal's code, a finding of doctor, a setting, or a command
@@ -116,6 +119,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
         Command::Policy(arguments) => policy::run(&arguments, settings),
+        Command::Exception(arguments) => exception::run(&arguments, settings),
         Command::Help(arguments) => help::run(&arguments),
         Command::Log(arguments) => match state_of(Place::find(settings)) {
             Ok(settings) => log::run(&arguments, &settings),

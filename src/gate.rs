@@ -6,6 +6,7 @@ mod container_looks;
 mod daemon_file;
 mod descriptions;
 mod entry;
+mod exceptions;
 mod gather;
 mod hold;
 mod identity;
@@ -105,6 +106,7 @@ pub struct Gate {
     metrics: Metrics,
     /// The time by which it judges, where that is not now.
     at: Option<Timestamp>,
+    told_exceptions: exceptions::Told,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -358,7 +360,7 @@ impl Gate {
             }
         }
         let (decision, code) = match verdict {
-            Verdict::Allow(_) => ("allow", ""),
+            Verdict::Allow(permit) => permit.forgiven().map_or(("allow", ""), |reason| ("would-deny", reason.code())),
             Verdict::WouldDeny(reason) => ("would-deny", reason.code()),
             Verdict::Deny(reason) => ("deny", reason.code()),
         };
@@ -366,6 +368,9 @@ impl Gate {
             self.metrics.decided(action, decision, code, began.elapsed());
             for finding in verdict.findings() {
                 self.metrics.violated(finding.rule.about().id, finding.level.as_str());
+            }
+            for used in verdict.exceptions() {
+                self.metrics.excepted(&used.id);
             }
         }
         match verdict {
@@ -382,9 +387,10 @@ impl Gate {
 
     fn keep(&self, approval: &policy::Approval) {
         let Some(image_id) = approval.id else { return };
-        for vouch in &approval.vouches {
-            let record = approvals::Record { image_id, repository: approval.repository.clone(), digest: *vouch.digest() };
-            self.approvals.keep(&record);
+        self.approvals.note(image_id);
+        let repository = approval.repository.as_ref();
+        for (repository, digest) in approval.vouches.iter().filter_map(|vouch| Some((repository?.clone(), *vouch.digest()))) {
+            self.approvals.keep(&approvals::Record { image_id, repository, digest });
         }
     }
 }

@@ -10,6 +10,7 @@ mod facts;
 mod fault;
 mod file;
 pub mod import;
+mod lifted;
 mod needs;
 mod reason;
 mod request;
@@ -34,6 +35,9 @@ pub use file::{
     Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, FURTHER_FILES, POLICY_BYTES, PolicyFile, Read, When,
     members,
 };
+pub use lifted::{
+    Applied, Content, Excepted, Exception, ExceptionUse, Exceptions, Standing, all_liftable, end as exception_end, liftable,
+};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
@@ -46,7 +50,7 @@ pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
     MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
 };
-pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, liftable};
+pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
 use scope::stands_for;
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
@@ -85,6 +89,8 @@ pub struct Policy {
     pub verifiers: BTreeMap<VerifierName, Binding>,
     /// Parts of the name space of images, each with what it requires. What lies in none is refused.
     pub scopes: Scopes,
+    /// What passes for a time though the rest of the policy refuses it.
+    pub exceptions: Box<Exceptions>,
     /// Rules beside those that every gate has.
     pub rules: FurtherRules,
     /// The operator's rules in Rego. Evaluated while facts are gathered; the decision reads what they said.
@@ -156,6 +162,7 @@ impl Policy {
             users: None,
             verifiers: BTreeMap::new(),
             scopes: Scopes::default(),
+            exceptions: Box::default(),
             rules: FurtherRules::default(),
             rego: None,
         }
@@ -202,7 +209,7 @@ impl Policy {
     #[must_use]
     pub fn judged_in(&self, facts: &Facts, verdict: &Verdict) -> Option<&Scope> {
         let approved = match verdict {
-            Verdict::Allow(permit) => permit.approvals().first().map(|approval| &approval.repository),
+            Verdict::Allow(permit) => permit.approvals().first().and_then(|approval| approval.repository.as_ref()),
             Verdict::WouldDeny(_) | Verdict::Deny(_) => None,
         };
         if let Some(repository) = approved {
@@ -213,6 +220,12 @@ impl Policy {
             |repository: &&Repository| image.asked.iter().any(|asked| asked.repository == **repository && asked.answer.is_ok());
         let vouching = image.repositories.iter().find(vouched).and_then(|repository| self.scope(repository));
         vouching.or_else(|| image.repositories.iter().find_map(|repository| self.scope(repository)))
+    }
+
+    /// Who says whether content lies in a repository of a permissive scope: a verifier that asks the registry. Where there is such a scope,
+    /// there is one.
+    pub(crate) fn evidence(&self) -> Option<&VerifierName> {
+        self.verifiers.iter().find(|(_, binding)| **binding == Binding::Held).map(|(name, _)| name)
     }
 
     /// Why a repository that belongs to no scope is refused.
@@ -236,6 +249,6 @@ impl Policy {
 
     /// The scopes in which no signature and no list stands behind images.
     pub fn weak_scopes(&self) -> impl Iterator<Item = &Scope> {
-        self.scopes.iter().filter(|scope| scope.require.is_weak(&self.verifiers))
+        self.scopes.iter().filter(|scope| scope.is_weak(&self.verifiers))
     }
 }

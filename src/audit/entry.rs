@@ -83,6 +83,9 @@ pub struct Entry {
     /// What rules with level `warn` found, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Exceptions without which it would not have passed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<crate::policy::ExceptionUse>,
     /// Notary was out of reach: when the trust data that the yes rests on was last checked with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<Timestamp>,
@@ -153,6 +156,7 @@ impl Entry {
             signers: Vec::new(),
             rules: Vec::new(),
             warnings: Vec::new(),
+            exceptions: Vec::new(),
             stale_since: None,
             stale_until: None,
             code: "",

@@ -173,7 +173,12 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
     let explained = gate.explained(&judgement);
     let Judgement { facts, verdict } = judgement;
     let (allow, code, message) = match &verdict {
-        Verdict::Allow(permit) => (true, "", allowed(permit)),
+        Verdict::Allow(permit) => match permit.forgiven() {
+            Some(reason) => {
+                (true, reason.code(), format!("the scope is permissive, so this is only recorded: {}", reason.message()))
+            }
+            None => (true, "", allowed(permit)),
+        },
         Verdict::WouldDeny(reason) | Verdict::Deny(reason) => {
             if is_ours_to_find_out(reason) {
                 let alive = runtime.block_on(place.alive(View::of(&place.settings)));
@@ -193,6 +198,12 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
         format!("rule ({}{at}) {finding}", finding.level.as_str())
     }));
     steps.extend(explained);
+    steps.extend(verdict.exceptions().map(|used| {
+        let does = if used.vouches { vec!["stands in the place of who must vouch"] } else { Vec::new() };
+        let lifts = (!used.lifts.is_empty()).then(|| format!("lifts {}", used.lifts.join(", ")));
+        let does: Vec<String> = does.into_iter().map(str::to_owned).chain(lifts).collect();
+        format!("exception {} of {} until {:.0}: {}", used.id, quoted(&used.owner), used.expires, does.join(", "))
+    }));
     if let Some(since) = place.in_force.as_ref().and_then(|said| said.notary_out_since) {
         steps.push(format!("Notary: out of reach for the gate since {since:.0}"));
     }
@@ -222,6 +233,8 @@ fn allowed(permit: &Permit) -> String {
             let vouches = approvals.iter().flat_map(|approval| &approval.vouches);
             let mut by: Vec<String> = vouches.map(|vouch| vouch.verifier().to_string()).collect();
             by.dedup();
+            let excepted = approvals.iter().flat_map(|approval| approval.exceptions.uses()).filter(|used| used.vouches);
+            by.extend(excepted.map(|used| format!("exception {}", used.id)));
             if by.is_empty() {
                 "the registry is allowed, and nobody has to vouch".to_owned()
             } else {

@@ -2,9 +2,9 @@
 
 mod cases;
 mod diff;
+mod import;
 mod junit;
 mod test;
-mod import;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::out;
 use super::{NO, UNKNOWN, YES};
+use crate::clock;
 use crate::files::read_text;
 use crate::policy::{PolicyFault, Read, Settings};
 use crate::setup::{self, Kept, LastGood, Place};
@@ -137,6 +138,7 @@ fn judge(arguments: &CheckArgs, env: Settings) -> u8 {
             resolved = Err(faults);
         }
     }
+    warnings.extend(resolved.iter().flat_map(|resolved| resolved.policy.exceptions.warnings(clock::now())));
     warnings.extend(file.0.iter().filter_map(|(path, _)| open_to_others(path)));
     let faults = resolved.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     if arguments.json {
@@ -154,7 +156,9 @@ fn judge(arguments: &CheckArgs, env: Settings) -> u8 {
                 let users = (resolved.policy.users.is_some() || resolved.users_file.is_some()).then(|| "users".to_owned());
                 let scopes = counted(resolved.policy.scopes.iter().count(), "scope", "scopes");
                 let verifiers = counted(resolved.verifiers.len(), "verifier", "verifiers");
-                let all: Vec<String> = [Some(scopes), Some(verifiers), users, rules].into_iter().flatten().collect();
+                let exceptions = resolved.policy.exceptions.iter().count();
+                let exceptions = (exceptions > 0).then(|| counted(exceptions, "exception", "exceptions"));
+                let all: Vec<String> = [Some(scopes), Some(verifiers), exceptions, users, rules].into_iter().flatten().collect();
                 out::line(&format!("good: {}; no server was asked", all.join(", ")));
             }
             Err(faults) => {

@@ -1,16 +1,19 @@
 //! The settings, and whether what they name can be reached and agrees about the time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Basis, Finding, Place, View};
+use super::{Basis, Finding, Place, Severity, View};
 use crate::image::Host;
 use crate::net::{Bounds, Client, HeaderMap, HttpAnswer, NetError, Url};
-use crate::policy::{BuildRule, Mode, NotarySettings, Policy, PolicyFault, Posture, Resolved, Settings, quoted};
+use crate::policy::{
+    BuildRule, Excepted, Exception, Mode, NotarySettings, Policy, PolicyFault, Posture, Resolved, Settings, Standing, quoted,
+};
 use crate::registry::RegistryError;
 use crate::setup;
 use crate::text::clean;
@@ -33,6 +36,8 @@ const CLOCK_CRITICAL: SignedDuration = SignedDuration::from_hours(1);
 const IMPORT_AHEAD: SignedDuration = SignedDuration::from_hours(72);
 /// Most faults reported.
 const FAULTS: usize = 16;
+/// Most exceptions named in one finding.
+const EXCEPTIONS: usize = 8;
 /// A repository that nobody has, to ask about.
 const NOBODY: &str = "img-authz.invalid/doctor";
 /// Docker's own Notary, which closes.
@@ -52,6 +57,7 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
             };
             findings.extend(kept.file_faults().iter().take(FAULTS).map(one));
             findings.extend(weaknesses(&good));
+            findings.extend(exceptions(&good, now));
             *policy = Some(good);
         }
         // The settings were good when the gate read them, so that it is a file that has changed.
@@ -159,7 +165,16 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
         let evidence = "MODE is permissive: refusals are recorded, and the calls are allowed";
         findings.push(Finding::warning("mode-permissive", evidence, "set MODE=enforce once the audit log holds no surprises"));
     }
-    let weak: Vec<String> = policy.weak_scopes().map(|scope| quoted(scope.label())).collect();
+    let permissive = policy.scopes.iter().filter(|scope| scope.mode == Mode::Permissive).map(|scope| quoted(scope.label()));
+    let permissive: Vec<String> = permissive.take(8).collect();
+    if !permissive.is_empty() {
+        let evidence =
+            format!("whatever its registry holds may run, and refusals are only recorded, in scope {}", permissive.join(", "));
+        let remedy = "take `mode` out of the scope once the audit log holds no surprises (\"enforced\":false)";
+        findings.push(Finding::warning("scope-permissive", evidence, remedy));
+    }
+    let weak: Vec<String> =
+        policy.weak_scopes().filter(|scope| scope.mode == Mode::Enforce).map(|scope| quoted(scope.label())).collect();
     if !weak.is_empty() {
         let evidence = format!(
             "nobody vouches for images of {}: whatever that registry holds may run",
@@ -170,6 +185,44 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
     if policy.posture == Posture::Images && policy.build == BuildRule::Allow {
         let evidence = "BUILD is allow: a build runs base images that no plugin is shown";
         findings.push(Finding::info("build-allowed", evidence, "build elsewhere and sign the result, and set BUILD=deny"));
+    }
+    findings
+}
+
+/// What passes for a time, and for how long.
+fn exceptions(policy: &Policy, now: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let of = |wanted: &[Standing]| {
+        let found = policy.exceptions.iter().filter(|exception| wanted.contains(&exception.standing(now)));
+        let told = |exception: &Arc<Exception>| format!("{} until {:.0}", exception.told(), exception.expires);
+        found.map(told).take(EXCEPTIONS).collect::<Vec<_>>().join("; ")
+    };
+    let over = of(&[Standing::Ended, Standing::Ahead]);
+    if !over.is_empty() {
+        let evidence = format!("what these let pass is refused, because their time is over, or too far ahead: {over}");
+        findings.push(Finding::warning(
+            "exception-over",
+            evidence,
+            "img-authz exception remove ID, or --ended; or add a new one",
+        ));
+    }
+    let ending = of(&[Standing::Ending]);
+    if !ending.is_empty() {
+        let evidence = format!("what these let pass is refused within a week: {ending}");
+        let remedy = "correct what they are for, or have their owner add a new one: img-authz exception add";
+        findings.push(Finding::warning("exception-ending", evidence, remedy));
+    }
+    let is_weak =
+        |exception: &&Arc<Exception>| !matches!(exception.of, Excepted::Repositories(_)) && exception.standing(now).counts();
+    let weak: Vec<String> = policy.exceptions.iter().filter(is_weak).map(|exception| exception.told()).take(EXCEPTIONS).collect();
+    if !weak.is_empty() {
+        let severity = match policy.posture {
+            Posture::Images => Severity::Info,
+            Posture::Lockdown => Severity::Warning,
+        };
+        let evidence = format!("content may run that nobody vouches for: {}", weak.join("; "));
+        let remedy = "have it signed or listed, then img-authz exception remove ID";
+        findings.push(Finding::new("exception-vouches", severity, evidence, remedy));
     }
     findings
 }

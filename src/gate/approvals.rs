@@ -130,6 +130,19 @@ impl Approvals {
         self.shared.lock().images.get(image_id).cloned().unwrap_or_default()
     }
 
+    /// Whether this image was ever approved.
+    pub(super) fn knows_image(&self, image_id: &Digest) -> bool {
+        self.shared.lock().images.contains_key(image_id)
+    }
+
+    /// Remembers, until the gate stops, that an image was approved of which there is nothing to ask about: an exception names its id.
+    pub(super) fn note(&self, image_id: Digest) {
+        let mut known = self.shared.lock();
+        if known.images.len() < MAX_IMAGES {
+            known.images.entry(image_id).or_default();
+        }
+    }
+
     /// Whether this repository has vouched for anything.
     pub(super) fn knows(&self, repository: &Repository) -> bool {
         self.shared.lock().repositories.contains(repository)

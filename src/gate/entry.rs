@@ -36,6 +36,7 @@ impl Gate {
     /// What the log says of a decision.
     pub(super) fn entry(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, began: Instant) -> Entry {
         let event = match verdict {
+            Verdict::Allow(permit) if permit.forgiven().is_some() => Event::Blocked,
             Verdict::Allow(_) if facts.about_self => Event::Gate,
             Verdict::Allow(_) => Event::Allowed,
             Verdict::WouldDeny(_) | Verdict::Deny(_) if is_probe(read, verdict) => Event::Probe,
@@ -67,12 +68,19 @@ impl Gate {
                 entry.warnings.push(Entry::text(&finding.to_string()));
             }
         }
+        entry.exceptions = verdict.exceptions().cloned().collect();
         match verdict {
             Verdict::Allow(permit) => {
                 let approvals = permit.approvals();
                 if let Some(approval) = approvals.first() {
                     entry.image_id = approval.id.map(|id| id.to_string()).unwrap_or_default();
-                    entry.digest = approval.vouches.first().map(|vouch| vouch.digest().to_string()).unwrap_or_default();
+                    entry.digest = approval
+                        .vouches
+                        .first()
+                        .map(|vouch| *vouch.digest())
+                        .or(approval.named)
+                        .map(|digest| digest.to_string())
+                        .unwrap_or_default();
                     entry.verifiers = approval.vouches.iter().map(|vouch| vouch.verifier().clone()).collect();
                     entry.signers = approval.vouches.iter().flat_map(|vouch| vouch.signers().to_vec()).collect();
                 }
@@ -83,6 +91,9 @@ impl Gate {
                 }
                 if let Grounds::Setting(setting) = permit.grounds() {
                     (*setting).clone_into(&mut entry.message);
+                }
+                if let Some(reason) = permit.forgiven() {
+                    (entry.code, entry.message, entry.enforced) = (reason.code(), reason.message(), false);
                 }
                 if facts.about_self {
                     "a call about this gate's own plugin was allowed".clone_into(&mut entry.message);

@@ -10,8 +10,8 @@ use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
 use crate::image::{Digest, ImageName, Platform, Reference, Repository, RunsAs};
 use crate::policy::{
-    self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
-    Reason, Request, ServiceFacts,
+    self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy,
+    Posture, Reason, Request, ServiceFacts,
 };
 use crate::registry;
 use crate::rego::{self, About};
@@ -104,6 +104,12 @@ impl Gathering<'_> {
                 Ok(Facts { own_addresses: self.gate.own.load_full().addresses(&self.gate.workers).await, ..Facts::default() })
             }
         }
+    }
+
+    /// The rules of every scope, where an exception may stand in the place of who must vouch for an image; else none.
+    fn of_exception(&self, image: &ImageFacts) -> Vec<&Arc<ImageRules>> {
+        let is_named = self.policy.exceptions.name(&image.content());
+        if is_named { self.policy.scopes.distinct_rules() } else { Vec::new() }
     }
 
     fn rego_reads_config(&self) -> bool {
@@ -319,9 +325,13 @@ impl Gathering<'_> {
     /// The same of an image, which rules may want to know more of.
     async fn image_by_name(&self, reference: &Reference) -> Result<Facts, Reason> {
         let image = self.by_name(reference).await?;
-        let rules_look = || self.policy.scope(&reference.repository).is_some_and(|scope| scope.rules.looks().config);
-        let is_ruled = self.rego_reads_config() || rules_look();
-        let config = if is_ruled { self.registered(reference, &image.asked).await? } else { ConfigFacts::NotAsked };
+        let of_exception = self.of_exception(&image);
+        let of_scope = self.policy.scope(&reference.repository).map(|scope| &scope.rules);
+        let may_be_excepted = !of_exception.is_empty();
+        let is_ruled = self.rego_reads_config() || of_scope.into_iter().chain(of_exception).any(|rules| rules.looks().config);
+        // By a digest that an exception names it is looked at though nobody vouches for it.
+        let asked = if may_be_excepted { &[][..] } else { &image.asked };
+        let config = if is_ruled { self.registered(reference, asked).await? } else { ConfigFacts::NotAsked };
         Ok(Facts { images: vec![ImageFacts { config, ..image }], ..Facts::default() })
     }
 
@@ -418,7 +428,9 @@ impl Gathering<'_> {
         image: &ImageFacts,
         platform: Option<String>,
     ) -> Result<ConfigFacts, Reason> {
-        let looks = || image.repositories.iter().filter_map(|repository| Some(self.policy.scope(repository)?.rules.looks()));
+        let of_scopes =
+            || image.repositories.iter().filter_map(|repository| self.policy.scope(repository).map(|scope| &scope.rules));
+        let looks = || of_scopes().chain(self.of_exception(image)).map(|rules| rules.looks());
         if !self.rego_reads_config() && !looks().any(|looks| looks.config) {
             return Ok(ConfigFacts::NotAsked);
         }

@@ -65,6 +65,10 @@ pub enum Says {
 impl From<Verdict> for Says {
     fn from(verdict: Verdict) -> Self {
         match verdict {
+            // A permissive scope lets it pass, as mode `permissive` would.
+            Verdict::Allow(permit) if permit.forgiven().is_some() => {
+                permit.forgiven().cloned().map_or(Self::Yes, |reason| Verdict::Deny(reason).into())
+            }
             Verdict::Allow(_)
             | Verdict::WouldDeny(Reason::ContainerUnknown { .. })
             | Verdict::Deny(Reason::ContainerUnknown { .. }) => Self::Yes,

@@ -59,6 +59,7 @@ impl Gate {
             process: Process::default(),
             rego: Evaluator::default(),
             metrics: Metrics::new(),
+            told_exceptions: super::exceptions::Told::default(),
             own_calls: AtomicU64::new(0),
             at: None,
         }

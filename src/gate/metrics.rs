@@ -1,6 +1,7 @@
 //! Stats for those who watch many hosts, in the OpenMetrics text format. No names of images are among the labels: clients
 //! choose those, and could choose endlessly many.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::policy::Standing;
 use crate::rego;
 use crate::trust::Stats;
 
@@ -24,6 +26,8 @@ pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
     violations: Family<Violation, Counter>,
+    exceptions: Family<Label, Gauge>,
+    exception_uses: Family<Query, Counter>,
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
     in_chain: Gauge<i64, AtomicI64>,
@@ -144,6 +148,9 @@ impl Metrics {
             "Images that do not keep a rule, by the rule, and by its level: refused, or recorded",
             violations.clone(),
         );
+        let (exceptions, exception_uses) = (Family::default(), Family::default());
+        registry.register("exceptions", "Exceptions of the policy, by whether they count", exceptions.clone());
+        registry.register("exception_uses", "Decisions that rest on an exception, by its id", exception_uses.clone());
         let seconds = Histogram::new(SECONDS);
         registry.register("decision_duration_seconds", "How long decisions took", seconds.clone());
         let lost = Counter::default();
@@ -176,7 +183,22 @@ impl Metrics {
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, violations, seconds, lost, in_chain, grpc, reloaded, places, unplaced, rego, trust }
+        Self {
+            registry,
+            requests,
+            violations,
+            exceptions,
+            exception_uses,
+            seconds,
+            lost,
+            in_chain,
+            grpc,
+            reloaded,
+            places,
+            unplaced,
+            rego,
+            trust,
+        }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
@@ -186,6 +208,23 @@ impl Metrics {
 
     pub(super) fn violated(&self, rule: &'static str, level: &'static str) {
         self.violations.get_or_create(&Violation { rule, level }).inc();
+    }
+
+    /// An exception was used. Ids are the operator's, and few.
+    pub(super) fn excepted(&self, id: &str) {
+        self.exception_uses.get_or_create(&[("exception", id.to_owned())]).inc();
+    }
+
+    /// How many exceptions there are of each standing.
+    pub(super) fn exceptions(&self, standings: impl Iterator<Item = Standing>) {
+        let mut counts: BTreeMap<&'static str, i64> =
+            [Standing::InForce, Standing::Ending, Standing::Ended, Standing::Ahead].map(|one| (one.as_str(), 0)).into();
+        for standing in standings {
+            *counts.entry(standing.as_str()).or_default() += 1;
+        }
+        for (state, count) in counts {
+            self.exceptions.get_or_create(&[("state", state)]).set(count);
+        }
     }
 
     pub(super) fn asked(&self, is_asked: bool) {

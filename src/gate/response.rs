@@ -136,7 +136,11 @@ impl Gate {
         entry.image = Entry::text(&name);
         entry.image_id = image.id.to_string();
         entry.digest = vouch.digest().to_string();
-        "the pull brought other content than the tag is vouched for; it cannot start".clone_into(&mut entry.message);
+        let then = match scope.mode {
+            Mode::Enforce => "it cannot start",
+            Mode::Permissive => "its scope is permissive, so that it may start",
+        };
+        entry.message = format!("the pull brought other content than the tag is vouched for; {then}");
         tracing::error!(image = %name, vouched = %vouch.digest(), image_id = %image.id, "a pull brought other content than the tag is vouched for");
         self.journal.record(&entry);
     }
@@ -163,7 +167,7 @@ impl Gate {
             entry.container_name = Entry::text(&container.name);
             entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
             // Every approval of a create leaves a record of the image's id.
-            if container.image.is_none_or(|image| self.approvals.of(&image).is_empty()) && self.mode() == Mode::Enforce {
+            if container.image.is_none_or(|image| !self.approvals.knows_image(&image)) && self.mode() == Mode::Enforce {
                 entry.event = Event::Mismatch;
                 "the container was made of other content than was judged; remove it".clone_into(&mut entry.message);
                 tracing::error!(container = %made.id, image_id = entry.image_id, "a container was made of other content than was judged; remove it");
@@ -271,6 +275,7 @@ impl Gate {
         // What was approved once is not killed because that could not be found out again; the next start is asked about. A client can
         // keep the gate from finding out about content of its own.
         let image = found.as_ref().map_or(listed.image, |found| found.image);
+        // An exception leaves no approval behind.
         let was_approved = image.is_some_and(|image| !self.approvals.of(&image).is_empty());
         if reason.is_unsure() && was_approved {
             self.not_looked(&format!("container {id}: {}", reason.message()));

@@ -30,6 +30,7 @@ impl Gate {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
             Rules::Faulty { .. } => None,
         };
+        self.metrics.exceptions(self.exceptions().iter().map(|exception| exception.standing(now)));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
         self.metrics.text(self.journal.lost(), figures.as_ref())

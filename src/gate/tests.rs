@@ -5,11 +5,13 @@
 mod content;
 mod creates;
 mod engine;
+mod exceptions;
 mod images;
 mod inventory;
 mod log;
 mod names;
 mod own;
+mod permissive;
 mod places;
 mod plugins;
 mod rego;

@@ -1,8 +1,10 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
+use super::lifted::{Applied, Content, Excepted};
 use super::rules::image::Subject;
 use super::{
-    Approval, Asked, ConfigFacts, ContainerFacts, Facts, Finding, ImageFacts, Level, Local, Policy, Reason, Requirement, Scope,
+    Approval, Asked, ConfigFacts, ContainerFacts, Facts, Finding, ImageFacts, Level, Local, Mode, Policy, Reason, Requirement,
+    RuleId, Scope,
 };
 use crate::image::{Digest, ImageName, Reference, Repository, Tag};
 use crate::trust::{Binding, Hashed, Question, TrustCode, TrustError, VerifierName, Vouch};
@@ -13,14 +15,26 @@ pub fn questions(policy: &Policy, image: &ImageFacts) -> Vec<(Repository, Verifi
     let mut out = Vec::new();
     for repository in &image.repositories {
         let Some(scope) = policy.scope(repository) else { continue };
-        for verifier in scope.require.verifiers() {
+        let required = scope.require.verifiers();
+        let evidence = policy.evidence().filter(|_| scope.mode == Mode::Permissive);
+        let besides = evidence.filter(|name| !required.contains(name));
+        for verifier in required.into_iter().chain(besides) {
             let binding = policy.verifiers.get(verifier);
-            if let Some(question) = binding.and_then(|binding| question(image, *binding)) {
+            let question = binding.and_then(|binding| question(image, *binding));
+            // What is asked for by its digest is proved to lie there before it comes.
+            let of_digest = || evidence.filter(|name| *name == verifier).and_then(|_| of_absent(image));
+            if let Some(question) = question.or_else(of_digest) {
                 out.push((repository.clone(), verifier.clone(), question));
             }
         }
     }
     out
+}
+
+/// Whether a registry holds what is not here and is asked for by its digest.
+fn of_absent(image: &ImageFacts) -> Option<Question> {
+    let digest = image.judged_reference()?.digest?;
+    Some(Question::AnyOf(vec![digest]))
 }
 
 fn question(image: &ImageFacts, binding: Binding) -> Option<Question> {
@@ -70,17 +84,19 @@ pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind
         return Err(Reason::Internal);
     }
     let judged = images.iter().enumerate().map(|(number, image)| {
-        let approval = approve(policy, image)?;
+        // What a digest names here is an image: plugins have a list of their own.
         if kind == Kind::Plugin {
-            return Ok(approval);
+            return approve(policy, image);
         }
+        let approval = approve(policy, image).or_else(|reason| excepted(policy, facts, image, reason));
         // The first is what runs; others are mounted.
-        let warnings =
-            keeps_rules(policy, facts, image, &approval, number == 0).map_err(|reason| match image.judged_reference() {
+        let kept = approval.and_then(|approval| {
+            keeps_rules(policy, facts, image, approval, number == 0).map_err(|reason| match image.judged_reference() {
                 Some(_) => reason,
                 None => of_id(&image.name.to_string(), reason),
-            })?;
-        Ok(Approval { warnings, ..approval })
+            })
+        });
+        kept.or_else(|reason| forgiven(policy, image, reason))
     });
     judged.collect()
 }
@@ -88,7 +104,99 @@ pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind
 /// The repository that vouches for an image as its scope requires, as it is called on this host; `None` where none does.
 #[must_use]
 pub fn approving(policy: &Policy, image: &ImageFacts) -> Option<Repository> {
-    approve(policy, image).ok().map(|approval| approval.repository)
+    approve(policy, image).ok().and_then(|approval| approval.repository)
+}
+
+/// What nobody vouches for, and an exception names by what it is. Judged anew each time, as who vouches is. Where somebody vouches for
+/// other content under that name, the name goes on to mean that.
+fn excepted(policy: &Policy, facts: &Facts, image: &ImageFacts, reason: Reason) -> Result<Approval, Reason> {
+    // A fault of the gate's own is none of the content's.
+    if !is_of_content(&reason) {
+        return Err(reason);
+    }
+    let mut exceptions = policy.exceptions.about_content(&image.content(), facts.now);
+    let Some(exception) = exceptions.vouch() else { return Err(exceptions.no_vouch(reason)) };
+    let digest = match exception.of {
+        Excepted::Digest(digest) => Some(digest),
+        Excepted::ImageId(_) | Excepted::Repositories(_) => None,
+    };
+    Ok(Approval {
+        id: Held::of(&image.local).map(|held| held.id),
+        repository: None,
+        vouches: Vec::new(),
+        named: digest,
+        warnings: Vec::new(),
+        forgiven: None,
+        exceptions,
+    })
+}
+
+/// Whether it says that nobody vouches for the content, and nothing else.
+fn is_of_content(reason: &Reason) -> bool {
+    match reason {
+        Reason::OfId { reason, .. } | Reason::InScope { reason, .. } => is_of_content(reason),
+        Reason::Trust { .. }
+        | Reason::ImageUnapproved { .. }
+        | Reason::OutsideScopes { .. }
+        | Reason::RegistryNotAllowed { .. } => true,
+        _ => false,
+    }
+}
+
+/// What a permissive scope forgives: what verifiers and rules say of content that is proved to lie in a repository of it. That it bears
+/// the name proves nothing.
+fn forgiven(policy: &Policy, image: &ImageFacts, reason: Reason) -> Result<Approval, Reason> {
+    let Some(evidence) = policy.evidence().filter(|_| is_forgivable(&reason)) else { return Err(reason) };
+    let named = image.judged_reference();
+    let candidates = match named {
+        Some(reference) => std::slice::from_ref(&reference.repository),
+        None => image.repositories.as_slice(),
+    };
+    let (held, content) = (Held::of(&image.local), image.content());
+    for repository in candidates {
+        let Some(scope) = policy.scope(repository).filter(|scope| scope.mode == Mode::Permissive) else { continue };
+        let proof = match (&held, named) {
+            // What is not here comes from that repository, and by a tag is judged once it is here.
+            (None, Some(reference)) if reference.digest.is_none() => None,
+            (None, None) => continue,
+            (Some(_), _) | (None, Some(_)) => match proof(scope, repository, evidence, image, &content) {
+                Some(vouch) => Some(vouch),
+                None => continue,
+            },
+        };
+        let id = held.map(|held| held.id);
+        let vouches = proof.into_iter().cloned().collect();
+        return Ok(Approval { forgiven: Some(Box::new(reason)), ..vouched(id, repository.clone(), vouches) });
+    }
+    Err(reason)
+}
+
+/// The registry's word that a repository holds this very content.
+fn proof<'i>(
+    scope: &Scope,
+    repository: &Repository,
+    evidence: &VerifierName,
+    image: &'i ImageFacts,
+    content: &Content,
+) -> Option<&'i Vouch> {
+    let of_it = |asked: &&Asked| asked.repository == *repository && asked.verifier == *evidence;
+    let vouch = image.asked.iter().find(of_it)?.answer.as_ref().ok()?;
+    let is_its = vouch.verifier() == evidence && scope.asks(repository).as_ref() == Some(vouch.repository());
+    let is_this = vouch.hashed() == Hashed::Manifest && content.digests.contains(vouch.digest());
+    (is_its && is_this).then_some(vouch)
+}
+
+/// Whether it is said of content by verifiers or rules; what cannot be read, found out or done is not forgiven.
+fn is_forgivable(reason: &Reason) -> bool {
+    match reason {
+        Reason::OfId { reason, .. } | Reason::InScope { reason, .. } | Reason::ExceptionOver { reason, .. } => {
+            is_forgivable(reason)
+        }
+        Reason::Trust { .. } | Reason::ContentMismatch { .. } | Reason::ImageRule { .. } | Reason::ImageConfigUnknown { .. } => {
+            true
+        }
+        _ => false,
+    }
 }
 
 fn approve(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
@@ -106,6 +214,9 @@ pub(super) fn of_id(id: &str, reason: Reason) -> Reason {
         | Reason::InScope { .. }
         | Reason::ImageRule { .. }
         | Reason::ImageConfigUnknown { .. }) => Reason::OfId { id: id.to_owned(), reason: Box::new(reason) },
+        Reason::ExceptionOver { exception, owner, expires, standing, reason } => {
+            Reason::ExceptionOver { exception, owner, expires, standing, reason: Box::new(of_id(id, *reason)) }
+        }
         // A container's own id says more than its image's, which nobody typed either.
         Reason::OfId { reason, .. } => Reason::OfId { id: id.to_owned(), reason },
         other => other,
@@ -132,22 +243,34 @@ fn approve_name(policy: &Policy, image: &ImageFacts, reference: &Reference) -> R
     }
     let asking = Approving { policy, image, repository: &reference.repository, held: held.as_ref(), reference };
     let vouches = asking.vouches(&scope.require).map_err(|reason| of_scope(scope, reason))?;
-    Ok(Approval { id: held.map(|held| held.id), repository: reference.repository.clone(), vouches, warnings: Vec::new() })
+    Ok(vouched(held.map(|held| held.id), reference.repository.clone(), vouches))
 }
 
-/// Whether an image keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the image is
-/// called. What it does not keep of those that only warn, it is allowed with.
-fn keeps_rules(
-    policy: &Policy,
-    facts: &Facts,
-    image: &ImageFacts,
-    approval: &Approval,
-    runs: bool,
-) -> Result<Vec<Finding>, Reason> {
-    let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
+fn vouched(id: Option<Digest>, repository: Repository, vouches: Vec<Vouch>) -> Approval {
+    Approval {
+        id,
+        repository: Some(repository),
+        vouches,
+        named: None,
+        warnings: Vec::new(),
+        forgiven: None,
+        exceptions: Applied::default(),
+    }
+}
+
+/// The approval of an image that keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the
+/// image is called; where none did, those of every scope. With what it does not keep of those that only warn, or that exceptions lift.
+fn keeps_rules(policy: &Policy, facts: &Facts, image: &ImageFacts, approval: Approval, runs: bool) -> Result<Approval, Reason> {
+    let (rules, scope) = match &approval.repository {
+        Some(repository) => {
+            let scope = policy.scope(repository).ok_or(Reason::Internal)?;
+            (vec![&scope.rules], scope.label())
+        }
+        None => (policy.scopes.distinct_rules(), "every scope"),
+    };
     let asked = Taken::of(facts, image, runs);
     let vouched: Vec<&Tag> = approval.vouches.iter().flat_map(Vouch::tags).collect();
-    let mut findings = scope.rules.judge(&Subject {
+    let subject = Subject {
         tag: asked.tag.as_ref(),
         is_tag_missing: asked.is_tag_missing,
         vouched: &vouched,
@@ -155,30 +278,48 @@ fn keeps_rules(
         config: image.config.known(),
         now: facts.now,
         runs,
-    });
+    };
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in rules.into_iter().flat_map(|rules| rules.judge(&subject)) {
+        match findings.iter_mut().find(|known| known.rule == finding.rule) {
+            Some(known) if known.level == Level::Warn => *known = finding,
+            Some(_) => {}
+            None => findings.push(finding),
+        }
+    }
     // What is not here cannot run: the engine says so, and what then comes under the name is judged.
     if image.local == Local::Absent {
         findings.retain(|finding| finding.evidence.is_some());
     }
-    let name = image.judged_reference().map_or_else(|| approval.repository.to_string(), ToString::to_string);
-    refusal(name, scope, image, &findings).map_or(Ok(findings), Err)
+    let mut exceptions = approval.exceptions;
+    if let Some(repository) = &approval.repository {
+        // Also where it is vouched for: what lifts rules of this digest.
+        exceptions = policy.exceptions.about_content(&image.content(), facts.now);
+        policy.exceptions.about_repository(repository, facts.now, &mut exceptions);
+    }
+    findings.retain(|finding| finding.level != Level::Deny || !exceptions.lift(finding.rule.about().id));
+    let of_repository = || approval.repository.as_ref().map_or_else(|| image.name.to_string(), ToString::to_string);
+    let name = image.judged_reference().map_or_else(of_repository, ToString::to_string);
+    match refusal(name, scope, image, &findings) {
+        Some((rule, reason)) => Err(exceptions.not_lifted(rule.about().id, reason)),
+        None => Ok(Approval { warnings: findings, exceptions, ..approval }),
+    }
 }
 
-/// The refusal for what an image does not keep; none where that is only recorded.
-fn refusal(image: String, scope: &Scope, facts: &ImageFacts, findings: &[Finding]) -> Option<Reason> {
+/// The refusal for what an image does not keep, and by which rule; none where that is only recorded.
+fn refusal(image: String, scope: &str, facts: &ImageFacts, findings: &[Finding]) -> Option<(RuleId, Reason)> {
     let denied = |is_known: bool| {
         findings.iter().find(move |finding| finding.level == Level::Deny && finding.evidence.is_some() == is_known)
     };
-    let scope = scope.label().to_owned();
-    if denied(true).is_some() {
-        return Some(Reason::ImageRule { image, scope, findings: findings.to_vec() });
+    if let Some(first) = denied(true) {
+        return Some((first.rule, Reason::ImageRule { image, scope: scope.to_owned(), findings: findings.to_vec() }));
     }
-    let rule = denied(false)?;
+    let rule = denied(false)?.rule;
     let why = match &facts.config {
         ConfigFacts::Unknown(why) => why.clone(),
         ConfigFacts::NotAsked | ConfigFacts::Known(_) => "it is not known whole".to_owned(),
     };
-    Some(Reason::ImageConfigUnknown { image, rule: rule.rule, why })
+    Some((rule, Reason::ImageConfigUnknown { image, rule, why }))
 }
 
 /// By which tag content is taken.
@@ -330,10 +471,7 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
         let reference = Reference { repository: repository.clone(), tag: None, digest: None };
         let approving = Approving { policy, image, repository, held: Some(&held), reference: &reference };
         match approving.vouches(&scope.require) {
-            Ok(vouches) => {
-                let (id, repository) = (Some(held.id), repository.clone());
-                return Ok(Approval { id, repository, vouches, warnings: Vec::new() });
-            }
+            Ok(vouches) => return Ok(vouched(Some(held.id), repository.clone(), vouches)),
             Err(reason) => refusals.push(of_scope(scope, reason)),
         }
     }

@@ -12,8 +12,8 @@ use crate::request::{Intent, PluginCall, PluginChange, Service};
 /// where that is nothing, their default.
 #[must_use]
 pub fn decide(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Verdict {
-    let judged = grounds(policy, request, facts).and_then(|grounds| {
-        let warnings = keeps_create_rules(policy, request, facts, &grounds)?;
+    let judged = grounds(policy, request, facts).and_then(|mut grounds| {
+        let warnings = keeps_create_rules(policy, request, facts, &mut grounds)?;
         Ok(Verdict::allowing_with(grounds, warnings))
     });
     match judged {
@@ -84,7 +84,8 @@ fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize, k
     let approvals: Vec<Approval> = approve_all(policy, facts, due, kind)?;
     if let Some(users) = &policy.users {
         let of = |approval: &Approval| {
-            let scope = policy.scope(&approval.repository).and_then(|scope| scope.name.as_deref());
+            let scope = approval.repository.as_ref().and_then(|repository| policy.scope(repository));
+            let scope = scope.and_then(|scope| scope.name.as_deref());
             users.scope_refusal(request, scope)
         };
         if let Some(reason) = approvals.iter().find_map(of) {
@@ -98,13 +99,31 @@ fn approved(policy: &Policy, request: &Request<'_>, facts: &Facts, due: usize, k
 }
 
 /// Whether a call keeps the rules about containers: those of the scope of the repository that vouched for what runs, or of all scopes
-/// where it names no image. What it does not keep of those that only warn, it is allowed with.
-fn keeps_create_rules(policy: &Policy, request: &Request<'_>, facts: &Facts, grounds: &Grounds) -> Result<Vec<Finding>, Reason> {
+/// where it names no image, or none has vouched. What it does not keep of those that only warn, or that exceptions lift, it is allowed with.
+fn keeps_create_rules(
+    policy: &Policy,
+    request: &Request<'_>,
+    facts: &Facts,
+    grounds: &mut Grounds,
+) -> Result<Vec<Finding>, Reason> {
     match grounds {
         Grounds::Content(approvals) => {
-            let approval = approvals.first().ok_or(Reason::Internal)?;
-            let scope = policy.scope(&approval.repository).ok_or(Reason::Internal)?;
-            create::of_content(policy, request, scope, facts)
+            let approval = approvals.first_mut().ok_or(Reason::Internal)?;
+            let Some(repository) = &approval.repository else {
+                let mut warnings: Vec<Finding> = Vec::new();
+                for scope in policy.scopes.with_create_rules() {
+                    let found = create::of_content(policy, request, scope, facts, &mut approval.exceptions)?;
+                    warnings.extend(
+                        found
+                            .into_iter()
+                            .filter(|finding| !warnings.iter().any(|known| known.rule == finding.rule))
+                            .collect::<Vec<_>>(),
+                    );
+                }
+                return Ok(warnings);
+            };
+            let scope = policy.scope(repository).ok_or(Reason::Internal)?;
+            create::of_content(policy, request, scope, facts, &mut approval.exceptions)
         }
         Grounds::NoImage => create::of_no_image(policy, request),
         Grounds::Setting(_) => Ok(Vec::new()),

@@ -13,7 +13,7 @@ impl Policy {
             Verdict::Allow(permit) => {
                 let of = |approval: &Approval| {
                     let warnings: Vec<&Finding> = approval.warnings.iter().collect();
-                    Some(told(self.scope(&approval.repository)?, approval.vouches.iter(), &warnings))
+                    Some(told(self.scope(approval.repository.as_ref()?)?, approval.vouches.iter(), &warnings))
                 };
                 return permit.approvals().iter().filter_map(of).collect();
             }
@@ -64,7 +64,9 @@ fn told<'v>(scope: &Scope, vouches: impl Iterator<Item = &'v Vouch>, findings: &
 /// What would have to be otherwise, each a way or a part of it.
 fn changes(reason: &Reason, scope: Option<&Scope>) -> Vec<String> {
     match reason {
-        Reason::OfId { reason, .. } | Reason::InScope { reason, .. } => changes(reason, scope),
+        Reason::OfId { reason, .. } | Reason::InScope { reason, .. } | Reason::ExceptionOver { reason, .. } => {
+            changes(reason, scope)
+        }
         Reason::ImageRule { findings, .. } => {
             let denied = findings.iter().filter(|finding| finding.level == Level::Deny);
             let of = |finding: &Finding| {

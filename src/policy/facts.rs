@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::lifted::Content;
 use crate::image::{Digest, ImageConfig, ImageName, Reference, Repository, RunsAs};
 use crate::rego::{Passed, Refusal};
 use crate::trust::{Question, TrustError, VerifierName, Vouch};
@@ -167,6 +168,25 @@ pub struct Asked {
 }
 
 impl ImageFacts {
+    /// The digests by which the content is known that this would run or bring: of what the host holds; of what is not here, the one that
+    /// is asked for. None where the host holds other content than is asked for.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        match &self.local {
+            Local::NotAsked | Local::Absent => {
+                let asked_for = self.name.reference().and_then(|reference| reference.digest);
+                Content { digests: asked_for.into_iter().collect(), config: None }
+            }
+            Local::Present { digests, config, .. } => {
+                let asked_for = self.judged_reference().and_then(|reference| reference.digest);
+                if asked_for.is_some_and(|digest| !digests.contains(&digest)) {
+                    return Content::default();
+                }
+                Content { digests: digests.clone(), config: *config }
+            }
+        }
+    }
+
     /// The reference under which the image is judged by name; `None` where it is judged by its id.
     #[must_use]
     pub fn judged_reference(&self) -> Option<&Reference> {

@@ -1,6 +1,7 @@
 //! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
 
 mod cases;
+mod exceptions;
 mod rules;
 mod scopes;
 mod table;
@@ -22,6 +23,7 @@ pub(super) use self::verifiers::lines as verifier_lines;
 pub(super) use self::write::{list, quoted};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
+use super::lifted::{EXCEPTIONS, Exception, Exceptions, without_effect};
 use super::resolved::{RegoSettings, Resolved, VerifierSettings, plugin};
 use super::scope::{Scope, Scopes};
 use super::users::Users;
@@ -73,6 +75,7 @@ struct Gathered {
     /// All that verifiers are called, the faulty ones too: who requires one of these has nothing wrong.
     called: BTreeSet<VerifierName>,
     scopes: Vec<Scope>,
+    exceptions: Vec<Exception>,
     rules: HostRules,
     mode: Option<Mode>,
     posture: Option<(Posture, Position)>,
@@ -152,6 +155,9 @@ impl PolicyFile {
             warnings.clear();
         }
         let resolved = if faults.is_empty() { gathered.resolve(base, users) } else { Err(faults) };
+        if let Ok(resolved) = &resolved {
+            warnings.extend(without_effect(&resolved.policy));
+        }
         Read { resolved, warnings }
     }
 
@@ -212,6 +218,18 @@ impl Gathered {
             }
             self.scopes.extend(scopes::read(&value, &self.rules));
         }
+        for value in top.get("exception").and_then(|value| value.list(EXCEPTIONS)).unwrap_or_default() {
+            let Some(exception) = exceptions::read(&value) else { continue };
+            let is_same = |other: &&Exception| other.id() == exception.id();
+            if self.exceptions.len() >= EXCEPTIONS {
+                value.fault(format!("there are more than {EXCEPTIONS} exceptions"));
+                break;
+            }
+            match self.exceptions.iter().find(is_same).and_then(|same| same.position.as_ref()) {
+                Some(position) => value.fault(format!("is there already, in {position}")),
+                None => self.exceptions.push(exception),
+            }
+        }
         if is_first {
             self.gather_once(&top);
         } else {
@@ -243,7 +261,10 @@ impl Gathered {
 
     /// `users`: the groups, or the file that says who may do what.
     fn resolve(self, base: Policy, users: Option<Result<Users, PathBuf>>) -> Result<Resolved, Vec<PolicyFault>> {
-        let verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
+        let mut verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
+        if let Some(permissive) = self.scopes.iter().find(|scope| scope.mode == Mode::Permissive) {
+            has_evidence(permissive, &mut verifiers)?;
+        }
         let policy = Policy {
             mode: self.mode.unwrap_or(Mode::Enforce),
             posture: self.posture.as_ref().map_or(Posture::Images, |(posture, _)| *posture),
@@ -252,9 +273,17 @@ impl Gathered {
             plugins: self.plugins,
             verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect(),
             scopes: Scopes::new(self.scopes),
+            exceptions: Box::new(Exceptions::new(self.exceptions)),
             users: users.as_ref().and_then(|users| users.as_ref().ok()).map(|users| Arc::new(users.clone())),
             ..base
         };
+        if policy.posture == Posture::Lockdown
+            && let Some(permissive) = policy.scopes.iter().find(|scope| scope.mode == Mode::Permissive)
+        {
+            let message = format!("posture lockdown refuses scope `{}`: whatever its registry holds may run", permissive.label());
+            let fault = PolicyFault::of("scope.mode", message);
+            return Err(vec![permissive.position.iter().cloned().fold(fault, PolicyFault::at)]);
+        }
         if policy.posture == Posture::Lockdown
             && let Some(weak) = policy.weak_scopes().next()
         {
@@ -271,6 +300,21 @@ impl Gathered {
         }
         Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err), rego: self.rego })
     }
+}
+
+/// A permissive scope needs a verifier of type `registry`, which says whether content lies there: it is there, or is added.
+fn has_evidence(scope: &Scope, verifiers: &mut BTreeMap<VerifierName, VerifierSettings>) -> Result<(), Vec<PolicyFault>> {
+    if verifiers.values().any(|settings| *settings == VerifierSettings::Registry) {
+        return Ok(());
+    }
+    if verifiers.contains_key(&VerifierName::REGISTRY) {
+        let message =
+            "a permissive scope asks the registry, and another verifier is called `registry`: add one of type `registry`";
+        let fault = PolicyFault::of("scope.mode", message);
+        return Err(vec![scope.position.iter().cloned().fold(fault, PolicyFault::at)]);
+    }
+    verifiers.insert(VerifierName::REGISTRY, VerifierSettings::Registry);
+    Ok(())
 }
 
 /// `[rego]`: rules of the operator's own, and which of them must be true.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Code, Finding, Forbidden, Level, Posture, RuleId};
+use super::{Code, Finding, Forbidden, Level, Posture, RuleId, Standing};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::rego::Refusal;
 use crate::request::Unreadable;
@@ -72,6 +72,19 @@ pub enum Reason {
         /// The id, as it was typed.
         id: String,
         /// What was said.
+        reason: Box<Self>,
+    },
+    /// What an exception let pass that does not count any more, or not yet.
+    ExceptionOver {
+        /// Its id.
+        exception: String,
+        /// Who answers for it.
+        owner: String,
+        /// When it ends, or ended.
+        expires: jiff::Timestamp,
+        /// Why it does not count.
+        standing: Standing,
+        /// What refuses without it.
         reason: Box<Self>,
     },
     /// The host's content under a name is not what the name is vouched to be.
@@ -281,7 +294,7 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Trust { error, .. } => error.code.as_str(),
-            Self::OfId { reason, .. } => reason.code(),
+            Self::OfId { reason, .. } | Self::ExceptionOver { reason, .. } => reason.code(),
             Self::Rule { code, .. } => code,
             Self::OutsideScopes { .. } | Self::ScopeRefuses { .. } | Self::RegistryNotAllowed { .. } => {
                 Code::RegistryNotAllowed.as_str()
@@ -350,6 +363,9 @@ impl Reason {
             }
             Self::Trust { image, error, .. } => format!("{}: {}", quoted(image), printable(&error.to_string())),
             Self::OfId { id, reason } => format!("{}: {}", quoted(&shortened(id, ID_CHARS)), reason.evidence()),
+            Self::ExceptionOver { exception, owner, expires, standing, reason } => {
+                format!("{}; {}", over(exception, owner, *expires, *standing), reason.evidence())
+            }
             Self::ContentMismatch { reference, expected, held } => {
                 format!(
                     "{} is approved as {}…, but this host has {}… under that name",
@@ -451,7 +467,7 @@ impl Reason {
             Self::OutsideScopes { .. } => {
                 "use an image of a repository that the policy names, or ask this host's administrator for a scope that matches it"
             }
-            Self::InScope { reason, .. } => return reason.remedy(),
+            Self::InScope { reason, .. } | Self::ExceptionOver { reason, .. } => return reason.remedy(),
             Self::RegistryNotAllowed { .. } => {
                 "use an image of an allowed registry, or ask this host's administrator to add this one to REGISTRY"
             }
@@ -542,7 +558,7 @@ impl Reason {
     #[must_use]
     pub fn is_unsure(&self) -> bool {
         match self {
-            Self::OfId { reason, .. } | Self::InScope { reason, .. } => reason.is_unsure(),
+            Self::OfId { reason, .. } | Self::InScope { reason, .. } | Self::ExceptionOver { reason, .. } => reason.is_unsure(),
             Self::Trust { error, .. } => matches!(
                 error.code,
                 TrustCode::Unreachable
@@ -571,7 +587,7 @@ impl Reason {
     pub fn findings(&self) -> &[Finding] {
         match self {
             Self::ImageRule { findings, .. } | Self::CreateRule { findings, .. } => findings,
-            Self::OfId { reason, .. } => reason.findings(),
+            Self::OfId { reason, .. } | Self::ExceptionOver { reason, .. } => reason.findings(),
             _ => &[],
         }
     }
@@ -586,6 +602,15 @@ impl Reason {
         let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), most));
         shortened(&line, MESSAGE_CHARS)
     }
+}
+
+/// Which exception does not count, and why.
+fn over(exception: &str, owner: &str, expires: jiff::Timestamp, standing: Standing) -> String {
+    let over = match standing {
+        Standing::Ahead => "is too far ahead, as it ends at",
+        Standing::InForce | Standing::Ending | Standing::Ended => "expired at",
+    };
+    format!("exception {} of {} {over} {expires:.0}", quoted(exception), quoted(&shortened(owner, SCOPE_CHARS)))
 }
 
 /// Which rule refuses what, where that rule stands, and which others would.

@@ -74,7 +74,7 @@ pub const LIFTABLE: [&str; 3] = ["host-access", "ingest", "build"];
 
 /// Every rule from which users may be exempt: those, and rules about what a call asks for of containers.
 #[must_use]
-pub fn liftable() -> Vec<&'static str> {
+pub fn exemptible() -> Vec<&'static str> {
     LIFTABLE.into_iter().chain(create::CreateRuleId::ALL.into_iter().map(|id| id.about().id)).collect()
 }
 

@@ -12,7 +12,7 @@ pub use pattern::{Pattern, PatternError};
 
 use self::index::Index;
 use super::fault::Position;
-use super::{CreateRules, ImageRules};
+use super::{CreateRules, ImageRules, Mode};
 use crate::image::{Host, Repository};
 use crate::trust::{Binding, VerifierName};
 
@@ -25,6 +25,8 @@ pub struct Scope {
     pub patterns: Vec<Pattern>,
     /// Who must vouch.
     pub require: Requirement,
+    /// Whether refusals of what is proved to lie in its repositories are carried out.
+    pub mode: Mode,
     /// Where its images come from, and under whose names verifiers are asked.
     pub origin: Option<Origin>,
     /// What its images must be, beside being vouched for.
@@ -96,11 +98,18 @@ impl Scope {
             name: None,
             patterns,
             require,
+            mode: Mode::Enforce,
             origin: None,
             rules: Arc::default(),
             create_rules: Arc::default(),
             position: None,
         }
+    }
+
+    /// Whether content in it may run with no signature and no list behind it.
+    #[must_use]
+    pub fn is_weak(&self, bindings: &BTreeMap<VerifierName, Binding>) -> bool {
+        self.mode == Mode::Permissive || self.require.is_weak(bindings)
     }
 
     /// The registries that it is about, and where verifiers are asked.
@@ -147,6 +156,13 @@ impl Scopes {
     /// Scopes with create rules: of those that share them, the first.
     pub fn with_create_rules(&self) -> impl Iterator<Item = &Scope> {
         self.with_create_rules.iter().filter_map(|number| self.all.get(*number))
+    }
+
+    /// What scopes say about images, each once, however many say it.
+    #[must_use]
+    pub fn distinct_rules(&self) -> Vec<&Arc<ImageRules>> {
+        let mut seen = BTreeSet::new();
+        self.all.iter().map(|scope| &scope.rules).filter(|rules| seen.insert(Arc::as_ptr(rules))).collect()
     }
 
     /// The scope a repository belongs to: the one with the most specific pattern that matches it. A repository of a mirror that could not

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::file::{list, quoted, verifier_lines};
+use super::lifted::{Excepted, Exception};
 use super::resolved::Resolved;
 use super::rules::image::{AgeOf, Check, ImageRule};
 use super::scope::Requirement;
@@ -47,6 +48,9 @@ impl Resolved {
             } else {
                 line(&mut out, "require", &requirement(&scope.require));
             }
+            if scope.mode == Mode::Permissive {
+                out.push_str("mode = \"permissive\"\n");
+            }
             if let Some(origin) = &scope.origin {
                 line(&mut out, "origin", &quoted(origin.folder()));
             }
@@ -60,6 +64,34 @@ impl Resolved {
                 line(&mut out, id.about().id, &create_rule(rule));
             }
         }
+        for exception in policy.exceptions.iter() {
+            out.push('\n');
+            out.push_str(&exception.to_toml());
+        }
+        out
+    }
+}
+
+impl Exception {
+    /// The same as a part of a policy file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut out = String::from("[[exception]]\n");
+        let mut line = |key: &str, value: String| line(&mut out, key, &value);
+        match &self.of {
+            Excepted::Repositories(patterns) => line("match", list(patterns.iter().map(ToString::to_string))),
+            Excepted::Digest(digest) => line("digest", quoted(&digest.to_string())),
+            Excepted::ImageId(id) => line("image_id", quoted(&id.to_string())),
+        }
+        if !self.lift.is_empty() {
+            line("lift", list(self.lift.iter().map(|rule| (*rule).to_owned())));
+        }
+        line("owner", quoted(&self.owner));
+        line("reason", quoted(&self.reason));
+        if let Some(ticket) = &self.ticket {
+            line("ticket", quoted(ticket));
+        }
+        line("expires", self.expires.to_string());
         out
     }
 }

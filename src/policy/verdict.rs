@@ -1,6 +1,7 @@
 //! What a decision comes to: leave to pass and what it rests on, or a refusal, carried out or only recorded.
 
 use super::Finding;
+use super::lifted::{Applied, ExceptionUse};
 use super::{Mode, Reason};
 use crate::image::{Digest, Repository};
 use crate::trust::{Freshness, Vouch};
@@ -31,10 +32,25 @@ impl Verdict {
     pub fn findings(&self) -> Vec<&Finding> {
         match self {
             Self::Allow(permit) => {
-                permit.approvals().iter().flat_map(|approval| &approval.warnings).chain(&permit.warnings).collect()
+                let mut findings: Vec<&Finding> = Vec::new();
+                for approval in permit.approvals() {
+                    findings.extend(&approval.warnings);
+                    findings.extend(approval.forgiven.iter().flat_map(|reason| reason.findings()));
+                }
+                findings.extend(&permit.warnings);
+                findings
             }
             Self::WouldDeny(reason) | Self::Deny(reason) => reason.findings().iter().collect(),
         }
+    }
+
+    /// The exceptions that it rests on.
+    pub fn exceptions(&self) -> impl Iterator<Item = &ExceptionUse> {
+        let permit = match self {
+            Self::Allow(permit) => Some(permit),
+            Self::WouldDeny(_) | Self::Deny(_) => None,
+        };
+        permit.into_iter().flat_map(Permit::exceptions)
     }
 
     /// Leave to pass.
@@ -80,12 +96,19 @@ pub enum Grounds {
 pub struct Approval {
     /// Its id on the host, where it is there.
     pub id: Option<Digest>,
-    /// The repository that it was approved as: the one that was asked for, also where its origin vouched.
-    pub repository: Repository,
-    /// Who vouched; empty where a registry-only scope lets a name be asked for.
+    /// The repository that it was approved as: the one that was asked for, also where its origin vouched. `None`: nobody vouched, an
+    /// exception names its digest.
+    pub repository: Option<Repository>,
+    /// Who vouched; empty where a registry-only scope lets a name be asked for, and where an exception stands in their place.
     pub vouches: Vec<Vouch>,
+    /// Where nobody vouched: the digest that an exception names. For the record.
+    pub named: Option<Digest>,
     /// What it does not keep of rules with level `warn`.
     pub warnings: Vec<Finding>,
+    /// What refuses it, and its permissive scope forgives.
+    pub forgiven: Option<Box<Reason>>,
+    /// The exceptions about it, and those without which it would not pass.
+    pub exceptions: Applied,
 }
 
 impl Permit {
@@ -112,6 +135,17 @@ impl Permit {
         let stale: Vec<_> = self.approvals().iter().flat_map(|approval| &approval.vouches).filter_map(of).collect();
         let since = stale.iter().map(|(since, _)| *since).min()?;
         Some((since, stale.iter().filter_map(|(_, until)| *until).min()))
+    }
+
+    /// What would refuse it, did its scope not forgive that.
+    #[must_use]
+    pub fn forgiven(&self) -> Option<&Reason> {
+        self.approvals().iter().find_map(|approval| approval.forgiven.as_deref())
+    }
+
+    /// The exceptions it rests on, image by image.
+    pub fn exceptions(&self) -> impl Iterator<Item = &ExceptionUse> {
+        self.approvals().iter().flat_map(|approval| approval.exceptions.uses())
     }
 
     /// The approvals it rests on.

@@ -44,6 +44,7 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
             _ = look.tick() => {
                 kept.look();
                 teller.tell(&gate, &kept);
+                gate.tell_exceptions();
                 match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
                     (true, _) => "an allowlist appeared",
                     (false, true) => "a file has changed",

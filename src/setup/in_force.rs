@@ -15,7 +15,7 @@ use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};
 use crate::gate::Gate;
-use crate::policy::Settings;
+use crate::policy::{PolicyFile, Settings};
 use crate::trust::VerifierName;
 use crate::trust::allowlist::Allowlist;
 
@@ -79,6 +79,11 @@ impl InForce {
         }
         self
     }
+}
+
+/// The policy file that the gate of this state folder has in force, by its own word.
+pub(crate) fn policy_in_force(state: &Path) -> Option<PolicyFile> {
+    InForce::read(state)?.settings?.policy_file().cloned()
 }
 
 /// Writes it, as long as the gate serves.

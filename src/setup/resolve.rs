@@ -275,7 +275,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     let mut lists = BTreeMap::new();
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     let is_read = policy.rego.as_ref().is_some_and(|rego| rego.reads_config());
-    let is_ruled = is_read || policy.scopes.iter().any(|scope| scope.rules.looks().config);
+    let is_ruled = is_read || policy.scopes.distinct_rules().into_iter().any(|rules| rules.looks().config);
     let mut registry = None;
     for (name, made_of) in &made_of {
         match made_of {

@@ -479,6 +479,139 @@ END
     docker rm "$(docker create --privileged --network none $app)" > /dev/null
     recorded "$before" '"event":"ALLOWED"' '"rules":["privileged"]' '"warnings":["privileged: it is privileged"]'
     assertTrue "what warns is on record" $?
+}
+
+# except WORDS...: `img-authz exception`, in force within seconds
+except() {
+    local status=0
+    exception_output=$(gate_says exception "$@") || status=$?
+    assertEquals "exception $*: $exception_output" 0 $status
+}
+
+gate_tests+=(test_exceptions_let_pass_what_they_name_until_they_end)
+test_exceptions_let_pass_what_they_name_until_they_end() {
+    local old=registry.test:5000/ruled:old good=registry.test:5000/ruled:good lax=registry.test:5000/lax/other:1.0
+    local unsigned=registry.test:5000/app fresh digest twin built id ended container before output
+    fresh=$(date -u +%FT%TZ)
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    digest=$(publish $unsigned:excepted "nobody signs it")
+    twin=$(publish $unsigned:twin "its twin")
+    IMAGE_CREATED=2024-01-02T03:04:05Z publish $old "old, and as root" > /dev/null
+    IMAGE_CREATED=$fresh IMAGE_CONFIG='"User": "1000"' publish $good "keeps all rules" > /dev/null
+    IMAGE_CREATED=$fresh publish $lax "root, elsewhere" > /dev/null
+    sign_with_notary $old
+    sign_with_notary $good
+    docker rmi -f $unsigned:excepted $unsigned:twin $old $good $lax > /dev/null 2>&1
+    assertContains "without a policy file it says how to make one" "$(gate_says exception list)" 'img-authz policy show > '
+    ruled $'max-age = { days = 30 }\nuser-root = "deny"' | policy
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    # By digest: what nobody vouches for, by its content.
+    refused "$not_signed" docker pull $unsigned@"$digest"
+    except add "$digest" --for 4h --reason "a hotfix" --owner alice --ticket OPS-1 --lift user-root,max-age
+    assertContains "the gate took it in" "$exception_output" 'in force'
+    before=$(audit_lines)
+    pulled $unsigned@"$digest"
+    prints "nobody signs it" run $unsigned@"$digest"
+    recorded "$before" '"event":"ALLOWED"' '"action":"start"' '"exceptions":[{"id":"x' '"owner":"alice","ticket":"OPS-1"' '"vouches":true,"lifts":["max-age","user-root"]'
+    assertTrue "the exception is on record" $?
+    refused "$not_signed" docker pull $unsigned:excepted
+    # Its twin, by its own digest and under its name; and the excepted content under the names of others.
+    refused "$not_signed" docker pull $unsigned@"$twin"
+    id=$(docker image inspect -f '{{.Id}}' $unsigned@"$digest")
+    docker tag "$id" foreign.test:5001/x:1
+    prints "nobody signs it" run foreign.test:5001/x:1
+    prints "nobody signs it" run "$id"
+    built=$(docker create --network none --name excepted "$id")
+    make_image foreign.test:5001/x:1 "another under that name" > /dev/null
+    refused "$registry_not_allowed" run foreign.test:5001/x:1
+    docker rmi -f foreign.test:5001/x:1 > /dev/null
+    # By reference: named rules of what that repository vouched for.
+    refused $image_rule docker pull $old
+    except add registry.test:5000/ruled --lift max-age --for 1h --reason "late" --owner bob
+    refused $image_rule docker pull $old
+    assertContains "the other rule holds" "$denial" 'rule user-root '
+    except add registry.test:5000/ruled --lift CIS-4.1 --for 1h --reason "late" --owner bob
+    pulled $old
+    prints "old, and as root" run $old
+    container=$(docker create --network none $old)
+    # Content that another name got: nothing vouches for it there.
+    make_image registry.test:5000/ruled:good "retagged" > /dev/null
+    refused "$content_mismatch" run registry.test:5000/ruled:good
+    docker rmi -f registry.test:5000/ruled:good > /dev/null
+    assertTrue "while it lasts" "docker start $built && docker wait $built"
+    output=$(gate_says exception list)
+    assertEquals "all of them: $output" 3 "$(grep -c ' \(alice\|bob\) ' <<< "$output")"
+    assertContains "doctor names it" "$(gate_says doctor)" 'exception-vouches'
+    # Taken back: the containers that were made meanwhile are refused, also after a restart of the engine.
+    for id in $(gate_says exception list --json | sed -n 's/.*"id": "\(x[0-9a-f]*\)".*/\1/p'); do except remove "$id"; done
+    refused "$not_signed" docker start "$built"
+    refused $image_rule docker start "$container"
+    engine restart
+    refused "$not_signed" docker start "$built"
+    # One that has ended refuses again, and says so.
+    ended=$(date -u -d '1 minute ago' +%FT%TZ)
+    printf 'version = 1\n[[exception]]\ndigest = "%s"\nlift = ["user-root", "max-age"]\nowner = "carol"\nreason = "over"\nexpires = %s\n' \
+        "$digest" "$ended" > $policy_folder/policy.d/by-hand.toml
+    wait_until 5 in_policy carol
+    assertTrue "the file by hand is in force" $?
+    refused "$not_signed" docker start "$built"
+    assertContains "which one has ended" "$denial" "of \`carol\` expired at $ended"
+    assertContains "doctor warns of it" "$(gate_says doctor)" 'exception-over'
+    # One that somebody else may write counts for nothing, and is not written again.
+    sed -i "s/$ended/$(date -u -d '1 hour' +%FT%TZ)/" $policy_folder/policy.d/by-hand.toml
+    chown nobody $policy_folder/policy.d/by-hand.toml
+    wait_until 5 in_policy 'may be changed by others than root'
+    assertTrue "whose file it is is told" $?
+    refused "$not_signed" docker start "$built"
+    assertContains "the command leaves it alone" "$(gate_says exception add "$digest" --for 1h --reason x --owner x)" 'may be changed by others'
+    docker rm -f "$built" "$container" > /dev/null
+    rm -rf $policy_folder/policy.toml $policy_folder/policy.d $policy_folder/notary-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}
+
+gate_tests+=(test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name)
+test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name() {
+    local lax=registry.test:5000/lax/app ruled=registry.test:5000/ruled before container evil output status=0
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    publish $lax:1.0 "unsigned, in lax" > /dev/null
+    publish $ruled:1.0 "unsigned, elsewhere" > /dev/null
+    docker rmi -f $lax:1.0 $ruled:1.0 > /dev/null
+    { ruled 'user-root = "deny"' | sed 's/^user-root = "off"$/healthcheck = "deny"/; s,^match = "registry.test:5000/lax/\*\*"$,&\nmode = "permissive",'; } | policy
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    assertTrue "in force" "in_policy 'mode = \"permissive\"'"
+    before=$(audit_lines)
+    assertTrue "what lies there is pulled" "docker pull $lax:1.0"
+    says "unsigned, in lax" run $lax:1.0
+    recorded "$before" '"event":"BLOCKED"' '"action":"start"' '"enforced":false' '"code":"'
+    assertTrue "what would have refused it is on record" $?
+    refused "$no_trust_data" docker pull $ruled:1.0
+    # An evil image under its names: never pushed there.
+    evil=$(make_image foreign.test:5001/evil:1.0 "evil")
+    docker tag "$evil" $lax:2.0
+    blocked "$no_trust_data" run $lax:2.0
+    docker tag "$evil" $lax:1.0
+    blocked "$no_trust_data" run $lax:1.0
+    docker rmi -f $lax:2.0 $lax:1.0 > /dev/null
+    # Made by a name that is moved between the question and the act, or before the gate was asked: judged by what it is.
+    docker plugin disable "$PLUGIN" > /dev/null
+    container=$(docker create --network none foreign.test:5001/evil:1.0)
+    docker tag foreign.test:5001/evil:1.0 $lax:1.0
+    docker plugin enable "$PLUGIN" > /dev/null
+    engine gate "$PLUGIN"
+    blocked "$no_trust_data" docker start "$container"
+    docker rm -f "$container" > /dev/null
+    docker rmi -f "$evil" > /dev/null
+    assertContains "doctor calls it weak" "$(gate_says doctor)" 'scope-permissive'
+    output=$(gate_says policy check $policy_folder/policy.toml)
+    assertContains "it is warned of: $output" "$output" 'scope.mode: is permissive'
+    sed 's/^version = 1$/&\nposture = "lockdown"/' $policy_folder/policy.toml > "$SHUNIT_TMPDIR/lockdown.toml"
+    output=$(gate_says policy check "$SHUNIT_TMPDIR/lockdown.toml") || status=$?
+    assertEquals "lockdown refuses it: $output" 2 $status
+    assertContains "with its place" "$output" 'lockdown.toml:'
     rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null

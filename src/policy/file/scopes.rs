@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::rules::HostRules;
 use super::table::Value;
+use crate::policy::Mode;
 use crate::policy::fault::{PolicyFault, Position, nearest};
 use crate::policy::resolved::VerifierSettings;
 use crate::policy::scope::{Origin, Part, Pattern, Requirement, Scope};
@@ -39,6 +40,8 @@ pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
         }
         is_clean.then(|| name.to_owned())
     });
+    let modes = [("enforce", Mode::Enforce), ("permissive", Mode::Permissive)];
+    let mode = section.get("mode").and_then(|value| value.choice(&modes)).unwrap_or(Mode::Enforce);
     let origin = section.get("origin").and_then(|value| origin(&value, &patterns));
     let (rules, create_rules) = match section.get("rules") {
         Some(value) => {
@@ -50,7 +53,7 @@ pub(super) fn read(value: &Value<'_>, of_host: &HostRules) -> Option<Scope> {
     };
     let position = section.position();
     section.finish();
-    Some(Scope { name, patterns, require: require?, origin, rules, create_rules, position: Some(position) })
+    Some(Scope { name, patterns, require: require?, mode, origin, rules, create_rules, position: Some(position) })
         .filter(|scope| !scope.patterns.is_empty())
 }
 
@@ -144,8 +147,15 @@ pub(super) fn check(
             faults.push(at(scope, "scope.require", format!("there is no verifier `{name}`{meant}")));
         }
     }
-    for (name, (_, position)) in verifiers {
-        if !scopes.iter().any(|scope| scope.require.verifiers().contains(&name)) {
+    for scope in scopes.iter().filter(|scope| scope.mode == Mode::Permissive) {
+        let message = "is permissive: whatever its registry holds may run, and refusals are only recorded";
+        warnings.push(at(scope, "scope.mode", message.to_owned()));
+    }
+    let is_evidence = |settings: &VerifierSettings| {
+        *settings == VerifierSettings::Registry && scopes.iter().any(|scope| scope.mode == Mode::Permissive)
+    };
+    for (name, (settings, position)) in verifiers {
+        if !is_evidence(settings) && !scopes.iter().any(|scope| scope.require.verifiers().contains(&name)) {
             let warning = PolicyFault::of(format!("verifiers.{name}"), "no scope requires it: it is never asked");
             warnings.push(warning.at(position.clone()));
         }

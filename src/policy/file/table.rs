@@ -230,6 +230,15 @@ impl<'s> Value<'s> {
         number
     }
 
+    /// A time or a date as it is written, with or without quotes.
+    pub(super) fn time_or_date(&self) -> Option<String> {
+        match self.written.get_ref() {
+            DeValue::Datetime(time) => Some(time.to_string()),
+            DeValue::String(_) => self.text().map(|text| text.trim().to_owned()),
+            _ => self.is_not("a time or a date"),
+        }
+    }
+
     /// A whole number that is not negative.
     pub(super) fn whole_number(&self) -> Option<u64> {
         let DeValue::Integer(number) = self.written.get_ref() else { return None };

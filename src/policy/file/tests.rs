@@ -503,3 +503,174 @@ fn a_scope_refuses_by_its_own_words_or_says_who_must_vouch_and_never_both() {
         assert!(found.iter().any(|fault| fault.contains(told)), "{more}: {found:?}");
     }
 }
+
+const EXCEPTED: &str = r#"version = 1
+[verifiers.r]
+type = "registry"
+[[scope]]
+match = "r.example/**"
+require = "r"
+[scope.rules]
+user-root = "deny"
+max-age = { level = "warn", days = 3 }
+
+[[exception]]
+match = ["r.example/old", "r.example/older/*"]
+lift = ["CIS-4.1"]
+owner = "alice"
+reason = "the new build is late"
+ticket = "OPS-1"
+expires = 2026-12-04T18:00:00+01:00
+
+[[exception]]
+digest = "sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"
+owner = "bob"
+reason = "hotfix"
+expires = 2026-12-04
+
+[[exception]]
+image_id = "sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"
+lift = "user-root"
+owner = "bob"
+reason = "built \"here\""
+expires = "2026-12-04T18:00:00Z"
+"#;
+
+#[test]
+fn exceptions_mean_what_they_say_and_read_back_as_the_same() {
+    let resolved = policy(EXCEPTED);
+    let told: Vec<_> = resolved.policy.exceptions.iter().map(|one| (one.told(), one.expires.to_string())).collect();
+    let ids: Vec<_> = resolved.policy.exceptions.iter().map(|one| one.id()).collect();
+    assert_eq!(
+        told,
+        [
+            (
+                format!("exception {} of alice (OPS-1) for r.example/old, r.example/older/*", ids[0]),
+                "2026-12-04T17:00:00Z".to_owned()
+            ),
+            (
+                format!(
+                    "exception {} of bob for sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c",
+                    ids[1]
+                ),
+                "2026-12-05T00:00:00Z".to_owned()
+            ),
+            (
+                format!(
+                    "exception {} of bob for image id sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c",
+                    ids[2]
+                ),
+                "2026-12-04T18:00:00Z".to_owned()
+            ),
+        ]
+    );
+    let again = policy(&resolved.to_toml());
+    assert_eq!(again.policy.exceptions.iter().map(|one| one.id()).collect::<Vec<_>>(), ids);
+    assert_eq!(again.to_toml(), resolved.to_toml());
+    // Time that has passed is no fault.
+    let old = EXCEPTED.replace("2026", "2019");
+    assert_eq!(policy(&old).policy.exceptions.iter().count(), 3);
+    assert_eq!(policy(&old).policy.exceptions.warnings("2026-12-01T00:00:00Z".parse().unwrap()).len(), 3);
+}
+
+#[test]
+fn faulty_exceptions_say_what_is_wrong() {
+    let good = "digest = \"sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c\"\nowner = \"a\"\nreason = \"b\"\nexpires = 2026-12-04\n";
+    let head =
+        "version = 1\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"r\"\n[[exception]]\n";
+    policy(&format!("{head}{good}"));
+    for (text, told) in [
+        (good.replace("expires = 2026-12-04\n", ""), "exception[0].expires: is missing"),
+        (good.replace("owner = \"a\"\n", ""), "exception[0].owner: is missing"),
+        (good.replace("reason = \"b\"\n", ""), "exception[0].reason: is missing"),
+        (good.replace("reason = \"b\"", "reason = \"  \""), "exception[0].reason: is empty"),
+        (good.replace("\"b\"", "\"b\\n\\u0007c\""), "exception[0].reason: is one line of at most 300 printable characters"),
+        (good.replace("\"b\"", "\"b\u{202e}\""), "exception[0].reason: is one line of at most 300 printable characters"),
+        (good.replace("2026-12-04", "2026-12-04T18:00:00"), "is not a time such as 2026-12-04T18:00:00Z"),
+        (good.replace("2026-12-04", "18:00:00"), "is not a time such as"),
+        (good.replace("2026-12-04", "7"), "exception[0].expires: is a number and should be a time or a date"),
+        (good.replace("digest", "match"), "exception[0].match"),
+        (good.replace("digest = \"sha256:", "digest = \"sha512:"), "exception[0].digest: digest algorithm"),
+        (format!("match = \"r.example/x\"\n{good}"), "is about one of `match`, `digest` and `image_id`"),
+        (good.lines().skip(1).collect::<Vec<_>>().join("\n"), "is about one of `match`, `digest` and `image_id`"),
+        (
+            good.lines().skip(1).fold("match = \"r.example/x\"\n".to_owned(), |text, line| text + line + "\n"),
+            "lifts nothing: name the rules in `lift`",
+        ),
+        (
+            format!("lift = [\"user-rot\"]\n{good}"),
+            "there is no rule `user-rot` that an exception may lift; `user-root` was meant?",
+        ),
+        (format!("lift = [\"self-protect\"]\n{good}"), "there is no rule `self-protect` that an exception may lift; there are"),
+        (format!("lift = [\"user-root\", \"CIS-4.1\"]\n{good}"), "`user-root` is there twice"),
+        (format!("{good}[[exception]]\n{good}"), "is there already, in p.toml:7"),
+        (format!("ticket = 7\n{good}"), "exception[0].ticket: is a number and should be a text"),
+        (format!("expiry = 7\n{good}"), "exception[0].expiry: there is no such key; `expires` was meant?"),
+    ] {
+        let found = faults(&format!("{head}{text}"));
+        assert!(found.iter().any(|fault| fault.contains(told)), "{told}\n{}", found.join("\n"));
+    }
+    let mut many = String::new();
+    for number in 0..257 {
+        many.push_str("[[exception]]\n");
+        many.push_str(&good.replace("\"b\"", &format!("\"{number}\"")));
+    }
+    let told = faults(&format!("{}{many}", head.trim_end_matches("[[exception]]\n")));
+    assert!(told[0].contains("has more than 256 entries"), "{told:?}");
+}
+
+#[test]
+fn an_exception_that_comes_to_nothing_is_a_warning() {
+    let warnings = |text: &str| {
+        let read = read_all(&[("p.toml", text)]);
+        assert!(read.resolved.is_ok(), "{:?}", read.resolved.unwrap_err());
+        read.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(EXCEPTED), [""; 0]);
+    assert_eq!(
+        warnings(&EXCEPTED.replace("lift = [\"CIS-4.1\"]", "lift = [\"max-age\", \"secrets\", \"host-access\"]")),
+        [
+            "p.toml:11: exception.lift: rule `max-age` refuses nothing there: it is off, or only warns",
+            "p.toml:11: exception.lift: rule `secrets` refuses nothing there: it is off, or only warns",
+            "p.toml:11: exception.lift: rule `host-access` refuses nothing there: it is off, or only warns",
+        ]
+    );
+    assert_eq!(
+        warnings(&EXCEPTED.replace("[\"r.example/old\", \"r.example/older/*\"]", "\"s.example/**\"")),
+        ["p.toml:11: exception.match: no scope holds what it matches: nothing is vouched for there"]
+    );
+}
+
+#[test]
+fn a_permissive_scope_asks_the_registry_warns_and_is_refused_in_lockdown() {
+    let text = |head: &str, verifiers: &str| {
+        format!(
+            "version = 1\n{head}[verifiers.n]\ntype = \"notary\"\nserver = \"n.example\"\n{verifiers}[[scope]]\nmatch = \"r.example/**\"\nrequire = \"n\"\nmode = \"permissive\"\n"
+        )
+    };
+    let resolved = policy(&text("", ""));
+    let registry: VerifierName = "registry".parse().unwrap();
+    assert_eq!(resolved.policy.evidence(), Some(&registry));
+    assert_eq!(resolved.verifiers[&registry], VerifierSettings::Registry);
+    assert_eq!(resolved.policy.weak_scopes().count(), 1);
+    assert_eq!(resolved.policy.registries_of_weak().len(), 1);
+    assert_eq!(policy(&resolved.to_toml()).to_toml(), resolved.to_toml());
+    let own = "[verifiers.held]\ntype = \"registry\"\n";
+    assert_eq!(policy(&text("", own)).policy.evidence().map(VerifierName::as_str), Some("held"));
+    let read = read_all(&[("p.toml", &text("", own))]);
+    let told: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["p.toml:7: scope.mode: is permissive: whatever its registry holds may run, and refusals are only recorded"]
+    );
+    assert_eq!(
+        faults(&text("posture = \"lockdown\"\n", "")),
+        ["p.toml:6: scope.mode: posture lockdown refuses scope `r.example`: whatever its registry holds may run"]
+    );
+    let taken = "[verifiers.registry]\ntype = \"allowlist\"\nfile = \"/l\"\n";
+    assert!(faults(&text("", taken))[0].contains("add one of type `registry`"));
+    assert!(faults(&text("", "").replace("permissive", "lax"))[0].contains("`lax` is not `enforce` or `permissive`"));
+    // Without one nobody else is asked.
+    let strict = policy(&text("", "").replace("mode = \"permissive\"\n", ""));
+    assert_eq!((strict.policy.evidence(), strict.verifiers.len()), (None, 1));
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::table::{Section, Value};
 use crate::policy::fault::{PolicyFault, Position};
-use crate::policy::rules::liftable;
+use crate::policy::rules::exemptible;
 use crate::policy::scope::Scope;
 use crate::policy::users::{GroupSetting, Remark, Users};
 
@@ -75,7 +75,7 @@ pub(super) fn resolve(
             None => fault,
         }
     };
-    let (users, remarks) = Users::of_groups(settings, &liftable()).map_err(|faults| {
+    let (users, remarks) = Users::of_groups(settings, &exemptible()).map_err(|faults| {
         let faults: Vec<PolicyFault> = faults.into_iter().map(&placed).collect();
         faults
     })?;

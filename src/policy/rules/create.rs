@@ -25,7 +25,7 @@ use super::findings::{Finding, RuleId};
 use super::host_access;
 use super::image::is_root;
 use super::levels::{Level, RuleInForce, RuleSet};
-use crate::policy::{Facts, HostAccessRule, Policy, Reason, Request, Scope};
+use crate::policy::{Applied, Facts, HostAccessRule, Policy, Reason, Request, Scope};
 use crate::request::{HostAccess, Intent, Run, RunKind, Terms};
 use crate::text::clean;
 
@@ -228,13 +228,13 @@ fn as_root(user: Option<&str>) -> Judged {
     }
 }
 
-/// The create rules of a scope that bind who asks. What lifts a rule of content that is vouched for belongs here, and nowhere else.
+/// The create rules of a scope that bind who asks.
 fn binding<'p>(
     policy: &'p Policy,
     request: &Request<'p>,
     scope: &'p Scope,
 ) -> impl Iterator<Item = (CreateRuleId, &'p CreateRule)> {
-    let exempt_from = policy.users.as_ref().map_or(&[][..], |users| users.exempt_from(request.caller));
+    let exempt_from = policy.users.as_ref().map_or(&[][..], |users| users.exempt_from(request));
     scope.create_rules.iter().filter(move |(id, _)| !exempt_from.iter().any(|own| own == id.about().id))
 }
 
@@ -254,6 +254,7 @@ pub(in crate::policy) fn of_content(
     request: &Request<'_>,
     scope: &Scope,
     facts: &Facts,
+    exceptions: &mut Applied,
 ) -> Result<Vec<Finding>, Reason> {
     let Some(run) = request.intent.run() else { return Ok(Vec::new()) };
     // INVARIANT: facts hold every image of the intent; the first is what runs, others are mounted.
@@ -268,12 +269,11 @@ pub(in crate::policy) fn of_content(
         RunKind::Exec { .. } | RunKind::Volume => "this call for",
     };
     let image = Some(image.name.to_string());
-    passed(found(policy, request, &run, scope), || Reason::CreateRule {
-        what,
-        image,
-        scope: scope.label().to_owned(),
-        findings: Vec::new(),
-    })
+    let mut findings = found(policy, request, &run, scope);
+    findings.retain(|finding| finding.level != Level::Deny || !exceptions.lift(finding.rule.about().id));
+    let refusing = findings.iter().find(|finding| finding.level == Level::Deny).map(|finding| finding.rule.about().id);
+    let judged = passed(findings, || Reason::CreateRule { what, image, scope: scope.label().to_owned(), findings: Vec::new() });
+    judged.map_err(|reason| refusing.into_iter().fold(reason, |reason, rule| exceptions.not_lifted(rule, reason)))
 }
 
 /// Judges a call that names no image: by every scope's rules, since nobody knows here whose the container is.

@@ -100,6 +100,11 @@ impl Pattern {
         all(before, names.get(..many).unwrap_or_default()) && all(behind, names.get(last..).unwrap_or_default())
     }
 
+    /// Whether this pattern and another can match one name.
+    pub(in crate::policy) fn meets(&self, other: &Self) -> bool {
+        meet(&self.parts, &other.parts)
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }

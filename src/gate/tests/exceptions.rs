@@ -1,0 +1,243 @@
+//! Exceptions on a call's journey: what they let pass, and that nothing else passes with it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::support::{House, call_without_body, container, create, digest, house_with, image, pull, refused, start};
+use crate::engine::{Container, Image, Store};
+use crate::gate::Rules;
+use crate::image::{Digest, ImageConfig, ImageName};
+use crate::policy::{Policy, PolicyFile, Posture, Verdict};
+use crate::request::{Create, HostAccess, Intent, PluginCall};
+use crate::trust::Fake as Notary;
+use crate::wire::Call;
+
+/// An exception that ends in so many minutes.
+fn exception(of: &str, lift: &str, minutes: i64) -> String {
+    let expires = crate::clock::now() + SignedDuration::from_mins(minutes);
+    let expires = Timestamp::from_second(expires.as_second()).unwrap();
+    format!(
+        "[[exception]]\n{of}\nlift = [{lift}]\nowner = \"alice\"\nreason = \"late\"\nticket = \"OPS-1\"\nexpires = {expires}\n"
+    )
+}
+
+fn by_digest(digest: Digest, lift: &str, minutes: i64) -> String {
+    exception(&format!("digest = \"{digest}\""), lift, minutes)
+}
+
+/// `r.example` is signed and has rules, what lies in `lax` has none; and these exceptions.
+fn excepting(head: &str, exceptions: &str) -> Policy {
+    let text = format!(
+        "version = 1\n{head}\n[verifiers.notary]\ntype = \"notary\"\nserver = \"n.example\"\n[rules]\nuser-root = \"deny\"\n\
+         [[scope]]\nname = \"strict\"\nmatch = \"r.example/**\"\nrequire = \"notary\"\n\
+         [[scope]]\nmatch = \"r.example/lax/**\"\nrequire = \"notary\"\n[scope.rules]\nuser-root = \"off\"\n{exceptions}"
+    );
+    PolicyFile(vec![("/etc/x/policy.toml".into(), text)]).read(Policy::closed(Posture::Images)).resolved.unwrap().policy
+}
+
+fn notary() -> Notary {
+    Notary::default().with("r.example/good:1", digest("good manifest")).with("r.example/root:1", digest("root manifest"))
+}
+
+fn app(user: &str) -> ImageConfig {
+    ImageConfig { user: user.into(), history: Some(Vec::new()), ..ImageConfig::default() }
+}
+
+/// `good` and `root` are signed, `evil` and `twin` are not; `root` and `evil-root` run as root.
+fn house(policy: Policy) -> House {
+    let house = house_with(policy, notary());
+    house.engine.remove_images();
+    for (name, user, tags, pulled) in [
+        ("good", "app", &["r.example/good:1"][..], &["r.example/good"][..]),
+        ("root", "", &["r.example/root:1"], &["r.example/root"]),
+        ("evil", "app", &["evil.example/evil:1"], &["evil.example/evil"]),
+        ("twin", "app", &["evil.example/evil:2"], &["evil.example/evil"]),
+        ("rooted", "", &["evil.example/rooted:1"], &["evil.example/rooted"]),
+        ("built", "app", &["built:1"], &[]),
+    ] {
+        house.engine.put_image(Image { config: app(user), ..image(name, tags, pulled) });
+    }
+    for (id, name) in [('a', "good"), ('b', "root"), ('c', "evil"), ('d', "twin")] {
+        house.engine.put_container(Container { ..container(id, name, Some(digest(&format!("{name} config")))) });
+    }
+    house
+}
+
+fn in_force(house: &House, policy: Policy) {
+    house.gate.replace(Rules::Good { policy, verifiers: vec![Arc::new(notary())], registry: None });
+}
+
+async fn message(house: &House, intent: &Intent) -> String {
+    match house.gate.judge(intent).await.verdict {
+        Verdict::Allow(_) => "allow".to_owned(),
+        Verdict::WouldDeny(reason) | Verdict::Deny(reason) => reason.message(),
+    }
+}
+
+#[tokio::test]
+async fn what_a_digest_names_may_run_by_any_name_and_its_twin_by_none() {
+    let evil = digest("evil manifest");
+    // At a pull no registry says here what its configuration is.
+    let house = house(excepting("", &by_digest(evil, "\"user-root\"", 60)));
+    let id = |name: &str| digest(&format!("{name} config")).to_string();
+    let named = format!("evil.example/evil@{evil}");
+    for intent in [create("evil.example/evil:1"), create(&id("evil")), create(&named), pull(&named), start("evil")] {
+        assert_eq!(message(&house, &intent).await, "allow", "{intent:?}");
+    }
+    // Content that is not here yet is what its digest says, from any registry.
+    let elsewhere = format!("elsewhere.example/x@{evil}");
+    assert_eq!(house.says(&create(&elsewhere)).await, "allow");
+    assert_eq!(house.says(&pull(&elsewhere)).await, "allow");
+    let other = format!("evil.example/evil@{}", digest("other"));
+    for intent in
+        [create("evil.example/evil:2"), create(&other), pull(&other), pull("evil.example/evil:1"), create("evil.example/no:1")]
+    {
+        assert_eq!(house.says(&intent).await, "registry-not-allowed", "{intent:?}");
+    }
+    for intent in [create(&id("twin")), start("twin")] {
+        assert_eq!(house.says(&intent).await, "registry-not-allowed", "{intent:?}");
+    }
+    // The name moves on to the twin.
+    house.engine.remove_images();
+    house.engine.put_image(Image { config: app("app"), ..image("twin", &["evil.example/evil:1"], &["evil.example/evil"]) });
+    assert_eq!(house.says(&create("evil.example/evil:1")).await, "registry-not-allowed");
+    // A digest is no approval of a plugin.
+    let plugin = Intent::Plugin(PluginCall::Pull { remote: named.parse().unwrap(), name: None });
+    assert_eq!(house.says(&plugin).await, "registry-not-allowed");
+}
+
+#[tokio::test]
+async fn at_its_end_what_an_exception_let_pass_is_refused_and_the_refusal_says_so() {
+    let evil = digest("evil manifest");
+    let house = house(excepting("", &by_digest(evil, "", 60)));
+    let call = Call { method: "POST".into(), uri: "/containers/evil/start".into(), ..call_without_body() };
+    assert_eq!(refused(&house.gate.request(Ok((call.clone(), start("evil")))).await), "allow");
+    let entry = house.journal.0.lock().unwrap().last().unwrap().clone();
+    let [used] = &entry.exceptions[..] else { panic!("{entry:?}") };
+    assert_eq!((used.owner.as_str(), used.ticket.as_deref(), used.vouches), ("alice", Some("OPS-1"), true));
+    assert_eq!((entry.digest, entry.verifiers.len()), (evil.to_string(), 0));
+    let metrics = house.gate.metrics();
+    assert!(metrics.contains(&format!("img_authz_exception_uses_total{{exception=\"{}\"}} 1", used.id)), "{metrics}");
+    assert!(metrics.contains(r#"img_authz_exceptions{state="ending"} 1"#), "{metrics}");
+    // Its names are gone: the record knows the digest, and the exception is asked again.
+    house.engine.put_image(Image { config: app("app"), ..image("evil", &[], &[]) });
+    assert_eq!(house.says(&start("evil")).await, "allow");
+    in_force(&house, excepting("", &by_digest(evil, "", -1)));
+    let told = message(&house, &start("evil")).await;
+    assert!(told.starts_with("registry-not-allowed: exception `x") && told.contains("` of `alice` expired at 20"), "{told}");
+    assert!(told.chars().count() < 300, "{told}");
+    in_force(&house, excepting("", &by_digest(evil, "", 367 * 24 * 60)));
+    assert!(message(&house, &start("evil")).await.contains("is too far ahead"));
+    in_force(&house, excepting("", ""));
+    assert!(!message(&house, &start("evil")).await.contains("exception"));
+}
+
+#[tokio::test]
+async fn the_hosts_rules_bind_what_a_digest_names_unless_it_lifts_them() {
+    let rooted = digest("rooted manifest");
+    let house = house(excepting("", &by_digest(rooted, "", 60)));
+    let told = message(&house, &create("evil.example/rooted:1")).await;
+    assert!(told.starts_with("image-rule: rule user-root (scope `[rules]`, policy.toml:7) refuses"), "{told}");
+    // Called like what lies in a scope without that rule.
+    let lax = Image {
+        repo_tags: vec!["r.example/lax/x:1".parse().unwrap()],
+        config: app(""),
+        ..image("rooted", &[], &["r.example/lax/x"])
+    };
+    house.engine.put_image(lax);
+    assert_eq!(house.says(&create("r.example/lax/x:1")).await, "image-rule");
+    in_force(&house, excepting("", &by_digest(rooted, "\"CIS-4.1\"", 60)));
+    assert_eq!(house.says(&create("r.example/lax/x:1")).await, "allow");
+}
+
+#[tokio::test]
+async fn an_image_that_never_had_a_digest_is_named_by_its_id_in_the_classic_store_alone() {
+    let id = digest("built config");
+    let house = house(excepting("", &exception(&format!("image_id = \"{id}\""), "", 60)));
+    assert_eq!(house.says(&create("built:1")).await, "allow");
+    // There is no digest to ask about again; that it was judged is known when its container has been made.
+    assert!(!house.gate.approvals.knows_image(&id));
+    let call = Call { method: "POST".into(), uri: "/containers/create".into(), ..call_without_body() };
+    assert_eq!(refused(&house.gate.request(Ok((call, create(&id.to_string())))).await), "allow");
+    assert!(house.gate.approvals.knows_image(&id));
+    in_force(&house, excepting("", &by_digest(id, "", 60)));
+    assert_eq!(house.says(&create("built:1")).await, "registry-not-allowed");
+    // In the containerd store an id is a manifest's digest.
+    let of_manifest = Image { store: Some(Store::Containerd), config: app("app"), ..image("built", &["built:1"], &[]) };
+    house.engine.put_image(of_manifest);
+    assert_eq!(house.says(&create("built:1")).await, "allow");
+    in_force(&house, excepting("", &exception(&format!("image_id = \"{id}\""), "", 60)));
+    assert_eq!(house.says(&create("built:1")).await, "registry-not-allowed");
+}
+
+#[tokio::test]
+async fn a_reference_lifts_rules_of_what_its_repository_vouched_for_and_of_nothing_else() {
+    let of_root = |minutes| exception("match = \"r.example/root\"", "\"user-root\"", minutes);
+    let house = house(excepting("", &of_root(60)));
+    for intent in [create("r.example/root:1"), create(&digest("root config").to_string())] {
+        assert_eq!(message(&house, &intent).await, "allow", "{intent:?}");
+    }
+    let call = Call { method: "POST".into(), uri: "/containers/root/start".into(), ..call_without_body() };
+    assert_eq!(refused(&house.gate.request(Ok((call, start("root")))).await), "allow");
+    let entry = house.journal.0.lock().unwrap().last().unwrap().clone();
+    assert_eq!((entry.exceptions[0].lifts.as_slice(), entry.exceptions[0].vouches), (&["user-root"][..], false));
+    assert_eq!(entry.verifiers.len(), 1);
+    // Who needs none has none on record.
+    let call = Call { method: "POST".into(), uri: "/containers/good/start".into(), ..call_without_body() };
+    assert_eq!(refused(&house.gate.request(Ok((call, start("good")))).await), "allow");
+    assert!(house.journal.0.lock().unwrap().last().unwrap().exceptions.is_empty());
+    // What is not vouched for is not let in by it, whatever it is called.
+    let tagged = |name: &str| Image { config: app(""), ..image(name, &["r.example/root:1"], &["r.example/root"]) };
+    house.engine.remove_images();
+    house.engine.put_image(tagged("rooted"));
+    assert_eq!(house.says(&create("r.example/root:1")).await, "content-mismatch");
+    // Vouched for by another repository, and called like the one with an exception.
+    in_force(&house, excepting("", &exception("match = \"r.example/other\"", "\"user-root\"", 60)));
+    house.engine.remove_images();
+    house
+        .engine
+        .put_image(Image { config: app(""), ..image("root", &["r.example/other:1", "r.example/root:1"], &["r.example/root"]) });
+    assert_eq!(house.says(&create("r.example/other:1")).await, "not-signed");
+    assert_eq!(house.says(&create(&digest("root config").to_string())).await, "image-rule");
+    in_force(&house, excepting("", &of_root(-5)));
+    let told = message(&house, &create("r.example/root:1")).await;
+    assert!(
+        told.starts_with("image-rule: exception `x") && told.contains("expired at") && told.contains("rule user-root"),
+        "{told}"
+    );
+    assert!(told.chars().count() < 300 && told.ends_with("a USER other than root"), "{told}");
+}
+
+#[tokio::test]
+async fn ways_to_the_host_are_lifted_for_the_content_that_is_named_alone() {
+    let privileged = |image: &str| {
+        Intent::Create(Box::new(Create {
+            image: Some(ImageName::parse(image).unwrap()),
+            name: None,
+            image_mounts: Vec::new(),
+            host_access: vec![HostAccess { id: "privileged", what: "privileged".to_owned() }],
+        }))
+    };
+    let lift = |of: &str, minutes| excepting("posture = \"lockdown\"", &exception(of, "\"host-access\"", minutes));
+    let house = house(lift("match = \"r.example/good\"", 60));
+    assert_eq!(message(&house, &privileged("r.example/good:1")).await, "allow");
+    assert_eq!(house.says(&privileged("evil.example/evil:1")).await, "registry-not-allowed");
+    in_force(&house, lift("match = \"r.example/other\"", 60));
+    assert_eq!(house.says(&privileged("r.example/good:1")).await, "host-access");
+    in_force(&house, lift(&format!("digest = \"{}\"", digest("evil manifest")), 60));
+    assert_eq!(house.says(&privileged("evil.example/evil:1")).await, "allow");
+    assert_eq!(house.says(&privileged("r.example/good:1")).await, "host-access");
+    in_force(&house, lift("match = \"r.example/good\"", -60));
+    let told = message(&house, &privileged("r.example/good:1")).await;
+    assert!(told.starts_with("host-access: exception `x") && told.contains("expired at"), "{told}");
+}
+
+#[tokio::test]
+async fn for_users_with_scopes_what_a_digest_names_lies_in_none() {
+    let group = "[[users.group]]\nname = \"lab\"\nusers = [\"local\"]\nactions = [\"*\"]\nscopes = [\"strict\"]\n";
+    let house = house(excepting("", &format!("{}{group}", by_digest(digest("evil manifest"), "", 60))));
+    let call = |name: &str| Call { method: "POST".into(), uri: format!("/containers/{name}/start"), ..call_without_body() };
+    assert_eq!(refused(&house.gate.request(Ok((call("good"), start("good")))).await), "allow");
+    assert_eq!(refused(&house.gate.request(Ok((call("evil"), start("evil")))).await), "user-forbidden");
+}
