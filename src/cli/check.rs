@@ -188,7 +188,7 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
         }
     };
     let mut steps = steps(&facts);
-    let rights = gate.rights_of(&request);
+    let rights = gate.rights_of(request);
     if let Some(rights) = &rights {
         steps.insert(0, format!("users: {} asks for {}; {rights}", named(request.caller), request.action.name()));
     }

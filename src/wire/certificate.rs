@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(units(&posted(&[(name, "bob")]), "bob"), Some(Vec::new()));
         // Another's, cut short, too large, not one.
         assert_eq!(units(&alice, "bob"), None);
-        assert_eq!(units(&alice[..alice.len() / 2], "alice"), None);
+        assert_eq!(units(&alice.chars().take(alice.len() / 2).collect::<String>(), "alice"), None);
         assert_eq!(units(&"A".repeat(BYTES + 4), "alice"), None);
         assert_eq!(units("", ""), None);
     }
