@@ -9,7 +9,7 @@ use crate::engine::{Container, Image, Store};
 use crate::gate::Rules;
 use crate::image::{Digest, ImageConfig, ImageName};
 use crate::policy::{Policy, PolicyFile, Posture, Verdict};
-use crate::request::{Create, HostAccess, Intent, PluginCall};
+use crate::request::{Intent, PluginCall};
 use crate::trust::Fake as Notary;
 use crate::wire::Call;
 
@@ -51,9 +51,9 @@ fn house(policy: Policy) -> House {
     for (name, user, tags, pulled) in [
         ("good", "app", &["r.example/good:1"][..], &["r.example/good"][..]),
         ("root", "", &["r.example/root:1"], &["r.example/root"]),
-        ("evil", "app", &["evil.example/evil:1"], &["evil.example/evil"]),
-        ("twin", "app", &["evil.example/evil:2"], &["evil.example/evil"]),
-        ("rooted", "", &["evil.example/rooted:1"], &["evil.example/rooted"]),
+        ("evil", "app", &["r.example/evil:1"], &["r.example/evil"]),
+        ("twin", "app", &["r.example/evil:2"], &["r.example/evil"]),
+        ("rooted", "", &["r.example/rooted:1"], &["r.example/rooted"]),
         ("built", "app", &["built:1"], &[]),
     ] {
         house.engine.put_image(Image { config: app(user), ..image(name, tags, pulled) });
@@ -81,30 +81,33 @@ async fn what_a_digest_names_may_run_by_any_name_and_its_twin_by_none() {
     // At a pull no registry says here what its configuration is.
     let house = house(excepting("", &by_digest(evil, "\"user-root\"", 60)));
     let id = |name: &str| digest(&format!("{name} config")).to_string();
-    let named = format!("evil.example/evil@{evil}");
-    for intent in [create("evil.example/evil:1"), create(&id("evil")), create(&named), pull(&named), start("evil")] {
+    let named = format!("r.example/evil@{evil}");
+    for intent in [create("r.example/evil:1"), create(&id("evil")), create(&named), pull(&named), start("evil")] {
         assert_eq!(message(&house, &intent).await, "allow", "{intent:?}");
     }
-    // Content that is not here yet is what its digest says, from any registry.
+    // From a registry that lies in no scope nothing comes, and no name of one is taken.
     let elsewhere = format!("elsewhere.example/x@{evil}");
-    assert_eq!(house.says(&create(&elsewhere)).await, "allow");
-    assert_eq!(house.says(&pull(&elsewhere)).await, "allow");
-    let other = format!("evil.example/evil@{}", digest("other"));
-    for intent in
-        [create("evil.example/evil:2"), create(&other), pull(&other), pull("evil.example/evil:1"), create("evil.example/no:1")]
-    {
+    for intent in [create(&elsewhere), pull(&elsewhere)] {
         assert_eq!(house.says(&intent).await, "registry-not-allowed", "{intent:?}");
     }
+    // A name that means other content goes on to mean that.
+    house.engine.put_image(Image { config: app("app"), ..image("evil", &["r.example/good:1"], &["r.example/evil"]) });
+    assert_eq!(house.says(&create("r.example/good:1")).await, "content-mismatch");
+    house.engine.put_image(Image { config: app("app"), ..image("evil", &["r.example/evil:1"], &["r.example/evil"]) });
+    let other = format!("r.example/evil@{}", digest("other"));
+    for intent in [create("r.example/evil:2"), create(&other), pull(&other), pull("r.example/evil:1"), create("r.example/no:1")] {
+        assert_eq!(house.says(&intent).await, "not-signed", "{intent:?}");
+    }
     for intent in [create(&id("twin")), start("twin")] {
-        assert_eq!(house.says(&intent).await, "registry-not-allowed", "{intent:?}");
+        assert_eq!(house.says(&intent).await, "not-signed", "{intent:?}");
     }
     // The name moves on to the twin.
     house.engine.remove_images();
-    house.engine.put_image(Image { config: app("app"), ..image("twin", &["evil.example/evil:1"], &["evil.example/evil"]) });
-    assert_eq!(house.says(&create("evil.example/evil:1")).await, "registry-not-allowed");
+    house.engine.put_image(Image { config: app("app"), ..image("twin", &["r.example/evil:1"], &["r.example/evil"]) });
+    assert_eq!(house.says(&create("r.example/evil:1")).await, "not-signed");
     // A digest is no approval of a plugin.
     let plugin = Intent::Plugin(PluginCall::Pull { remote: named.parse().unwrap(), name: None });
-    assert_eq!(house.says(&plugin).await, "registry-not-allowed");
+    assert_eq!(house.says(&plugin).await, "not-signed");
 }
 
 #[tokio::test]
@@ -120,12 +123,13 @@ async fn at_its_end_what_an_exception_let_pass_is_refused_and_the_refusal_says_s
     let metrics = house.gate.metrics();
     assert!(metrics.contains(&format!("img_authz_exception_uses_total{{exception=\"{}\"}} 1", used.id)), "{metrics}");
     assert!(metrics.contains(r#"img_authz_exceptions{state="ending"} 1"#), "{metrics}");
-    // Its names are gone: the record knows the digest, and the exception is asked again.
+    // An exception leaves no approval behind: where its digest is gone from the host, nothing ties the image to it.
     house.engine.put_image(Image { config: app("app"), ..image("evil", &[], &[]) });
-    assert_eq!(house.says(&start("evil")).await, "allow");
+    assert_eq!(house.says(&start("evil")).await, "image-unapproved");
+    house.engine.put_image(Image { config: app("app"), ..image("evil", &["r.example/evil:1"], &["r.example/evil"]) });
     in_force(&house, excepting("", &by_digest(evil, "", -1)));
     let told = message(&house, &start("evil")).await;
-    assert!(told.starts_with("registry-not-allowed: exception `x") && told.contains("` of `alice` expired at 20"), "{told}");
+    assert!(told.starts_with("not-signed: exception `x") && told.contains("` of `alice` expired at 20"), "{told}");
     assert!(told.chars().count() < 300, "{told}");
     in_force(&house, excepting("", &by_digest(evil, "", 367 * 24 * 60)));
     assert!(message(&house, &start("evil")).await.contains("is too far ahead"));
@@ -137,8 +141,8 @@ async fn at_its_end_what_an_exception_let_pass_is_refused_and_the_refusal_says_s
 async fn the_hosts_rules_bind_what_a_digest_names_unless_it_lifts_them() {
     let rooted = digest("rooted manifest");
     let house = house(excepting("", &by_digest(rooted, "", 60)));
-    let told = message(&house, &create("evil.example/rooted:1")).await;
-    assert!(told.starts_with("image-rule: rule user-root (scope `[rules]`, policy.toml:7) refuses"), "{told}");
+    let told = message(&house, &create("r.example/rooted:1")).await;
+    assert!(told.starts_with("image-rule: rule user-root (scope `every scope`, policy.toml:7) refuses"), "{told}");
     // Called like what lies in a scope without that rule.
     let lax = Image {
         repo_tags: vec!["r.example/lax/x:1".parse().unwrap()],
@@ -155,20 +159,20 @@ async fn the_hosts_rules_bind_what_a_digest_names_unless_it_lifts_them() {
 async fn an_image_that_never_had_a_digest_is_named_by_its_id_in_the_classic_store_alone() {
     let id = digest("built config");
     let house = house(excepting("", &exception(&format!("image_id = \"{id}\""), "", 60)));
-    assert_eq!(house.says(&create("built:1")).await, "allow");
+    assert_eq!(house.says(&create(&id.to_string())).await, "allow");
     // There is no digest to ask about again; that it was judged is known when its container has been made.
     assert!(!house.gate.approvals.knows_image(&id));
     let call = Call { method: "POST".into(), uri: "/containers/create".into(), ..call_without_body() };
     assert_eq!(refused(&house.gate.request(Ok((call, create(&id.to_string())))).await), "allow");
     assert!(house.gate.approvals.knows_image(&id));
     in_force(&house, excepting("", &by_digest(id, "", 60)));
-    assert_eq!(house.says(&create("built:1")).await, "registry-not-allowed");
+    assert_eq!(house.says(&create(&id.to_string())).await, "registry-not-allowed");
     // In the containerd store an id is a manifest's digest.
     let of_manifest = Image { store: Some(Store::Containerd), config: app("app"), ..image("built", &["built:1"], &[]) };
     house.engine.put_image(of_manifest);
-    assert_eq!(house.says(&create("built:1")).await, "allow");
+    assert_eq!(house.says(&create(&id.to_string())).await, "allow");
     in_force(&house, excepting("", &exception(&format!("image_id = \"{id}\""), "", 60)));
-    assert_eq!(house.says(&create("built:1")).await, "registry-not-allowed");
+    assert_eq!(house.says(&create(&id.to_string())).await, "registry-not-allowed");
 }
 
 #[tokio::test]
@@ -210,27 +214,31 @@ async fn a_reference_lifts_rules_of_what_its_repository_vouched_for_and_of_nothi
 }
 
 #[tokio::test]
-async fn ways_to_the_host_are_lifted_for_the_content_that_is_named_alone() {
-    let privileged = |image: &str| {
-        Intent::Create(Box::new(Create {
-            image: Some(ImageName::parse(image).unwrap()),
-            name: None,
-            image_mounts: Vec::new(),
-            host_access: vec![HostAccess { id: "privileged", what: "privileged".to_owned() }],
-        }))
+async fn rules_about_containers_are_lifted_for_the_content_that_is_named_alone() {
+    let create = |image: &str| {
+        let body = format!(r#"{{"Image":"{image}","HostConfig":{{"Privileged":true}}}}"#).into_bytes();
+        let headers = [("Content-Type".to_owned(), "application/json".to_owned())].into_iter().collect();
+        let uri = "/v1.41/containers/create".into();
+        Intent::of(&Call { method: "POST".into(), uri, headers, body: Some(body), ..call_without_body() })
     };
-    let lift = |of: &str, minutes| excepting("posture = \"lockdown\"", &exception(of, "\"host-access\"", minutes));
+    let lift = |of: &str, minutes| {
+        excepting(
+            "",
+            &exception(of, "\"privileged\"", minutes)
+                .replace("[[exception]]", "[rules.privileged]\nlevel = \"deny\"\n[[exception]]"),
+        )
+    };
     let house = house(lift("match = \"r.example/good\"", 60));
-    assert_eq!(message(&house, &privileged("r.example/good:1")).await, "allow");
-    assert_eq!(house.says(&privileged("evil.example/evil:1")).await, "registry-not-allowed");
+    assert_eq!(message(&house, &create("r.example/good:1")).await, "allow");
+    assert_eq!(house.says(&create("r.example/evil:1")).await, "not-signed");
     in_force(&house, lift("match = \"r.example/other\"", 60));
-    assert_eq!(house.says(&privileged("r.example/good:1")).await, "host-access");
+    assert_eq!(house.says(&create("r.example/good:1")).await, "create-rule");
     in_force(&house, lift(&format!("digest = \"{}\"", digest("evil manifest")), 60));
-    assert_eq!(house.says(&privileged("evil.example/evil:1")).await, "allow");
-    assert_eq!(house.says(&privileged("r.example/good:1")).await, "host-access");
+    assert_eq!(house.says(&create("r.example/evil:1")).await, "allow");
+    assert_eq!(house.says(&create("r.example/good:1")).await, "create-rule");
     in_force(&house, lift("match = \"r.example/good\"", -60));
-    let told = message(&house, &privileged("r.example/good:1")).await;
-    assert!(told.starts_with("host-access: exception `x") && told.contains("expired at"), "{told}");
+    let told = message(&house, &create("r.example/good:1")).await;
+    assert!(told.starts_with("create-rule: exception `x") && told.contains("expired at"), "{told}");
 }
 
 #[tokio::test]

@@ -628,11 +628,11 @@ fn an_exception_that_comes_to_nothing_is_a_warning() {
     };
     assert_eq!(warnings(EXCEPTED), [""; 0]);
     assert_eq!(
-        warnings(&EXCEPTED.replace("lift = [\"CIS-4.1\"]", "lift = [\"max-age\", \"secrets\", \"host-access\"]")),
+        warnings(&EXCEPTED.replace("lift = [\"CIS-4.1\"]", "lift = [\"max-age\", \"secrets\", \"privileged\"]")),
         [
             "p.toml:11: exception.lift: rule `max-age` refuses nothing there: it is off, or only warns",
             "p.toml:11: exception.lift: rule `secrets` refuses nothing there: it is off, or only warns",
-            "p.toml:11: exception.lift: rule `host-access` refuses nothing there: it is off, or only warns",
+            "p.toml:11: exception.lift: rule `privileged` refuses nothing there: it is off, or only warns",
         ]
     );
     assert_eq!(

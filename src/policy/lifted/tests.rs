@@ -63,7 +63,7 @@ fn only_what_is_named_is_vouched_for_and_a_manifest_is_never_an_id() {
     // What a repository vouched for it does not vouch for.
     let mut applied = Applied::default();
     exceptions.about_repository(&"r.example/x".parse().unwrap(), Some(NOW), &mut applied);
-    assert!(applied.vouch().is_none() && applied.lift("user-root") && !applied.lift("max-age") && !applied.lift(HOST_ACCESS));
+    assert!(applied.vouch().is_none() && applied.lift("user-root") && !applied.lift("max-age") && !applied.lift("privileged"));
     let mut elsewhere = Applied::default();
     exceptions.about_repository(&"s.example/x".parse().unwrap(), Some(NOW), &mut elsewhere);
     assert!(!elsewhere.lift("user-root") && elsewhere.uses().is_empty());
