@@ -31,7 +31,7 @@ pub use facts::{Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Ne
 pub use fault::{PolicyFault, Position, nearest};
 pub use file::{
     Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, FURTHER_FILES, POLICY_BYTES, PolicyFile, Read, When,
-    members,
+    members, written as written_case,
 };
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
