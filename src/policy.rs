@@ -33,7 +33,7 @@ pub use facts::{Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, Ne
 pub use fault::{PolicyFault, Position, nearest};
 pub use file::{
     Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, FURTHER_FILES, POLICY_BYTES, PolicyFile, Read, When,
-    members,
+    members, written as written_case,
 };
 pub use lifted::{
     Applied, Content, Excepted, Exception, ExceptionUse, Exceptions, Standing, all_liftable, end as exception_end, liftable,

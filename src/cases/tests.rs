@@ -115,3 +115,36 @@ async fn a_verdict_names_its_scope_with_the_line_and_what_would_have_to_change()
     let outside = explained("image = \"elsewhere.example/a:1\"\n").await;
     assert_eq!(outside, ["to pass: use an image of a scope of the policy, or a `match` there covers `elsewhere.example/a`"]);
 }
+
+/// A case is judged, written with what was found out, and judged again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_out_reads_back_as_a_case_with_the_same_verdict_and_no_secret() {
+    let read = PolicyFile(vec![("/p/policy.toml".into(), POLICY.to_owned())]).read(Policy::closed(Posture::Images));
+    let bench = Bench::new(read.resolved.unwrap().policy, BTreeMap::new(), tokio::runtime::Handle::current());
+    let config = "config = { user = \"app\", age_days = 3, env = [\"PASSWORD=hunter2\"], history = [\"RUN export A=hunter2\"], \
+                  labels = { \"a b\" = \"c\\\"\" }, ports = [\"80/tcp\"], healthcheck = \"true\", megabytes = 3 }\n";
+    let yes = "vouched_by = [\"release\"]\n";
+    for action in ["pull", "create", "start"] {
+        for more in [
+            format!("{yes}{config}"),
+            format!("{yes}{config}image_id = \"{}\"\n", crate::image::Digest::of(b"id")),
+            format!("{yes}config = {{}}\n"),
+            format!("refused_by = {{ release = \"trust-expired\" }}\n{config}"),
+            "names = [\"lax.example/x:1\"]\n".to_owned(),
+        ] {
+            let text = format!(
+                "version = 1\n[[case]]\nname = \"a\"\naction = \"{action}\"\nimage = \"r.example/a:1\"\nexpect = \"allow\"\n{more}"
+            );
+            let cases = Case::read(std::path::Path::new("/p/cases.toml"), &text).unwrap();
+            let first = bench.judge(&cases[0], &[]).await.unwrap().judgement;
+            let written = crate::policy::written_case("a", action, None, &first.facts, &first.verdict).unwrap();
+            assert!(!written.contains("hunter2"), "{written}");
+            let again = Case::read(std::path::Path::new("/p/again.toml"), &written);
+            let again = again.unwrap_or_else(|faults| panic!("{faults:?}\n{written}"));
+            assert_eq!(again[0].expected.allow, first.verdict.refusal().is_none(), "{written}");
+            let second = bench.judge(&again[0], &[]).await.unwrap().judgement;
+            let code = |verdict: &Verdict| verdict.refusal().map_or("", Reason::code);
+            assert_eq!(code(&second.verdict), code(&first.verdict), "{text}\n{written}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use crate::gate::{Gate, Judgement};
 use crate::image::{ImageName, Reference};
 use crate::policy::{
     Caller, ConfigFacts, ContainerFacts, Facts, Grounds, LOCAL, Local, Mode, Permit, Reason, Request, Verdict, quoted,
+    written_case,
 };
 use crate::request::{self, Create, Intent, Pull, Pulled, Start, StartAction, Transport};
 use crate::setup::{self, Alive, Place, View};
@@ -32,6 +33,9 @@ pub(super) struct CheckArgs {
     /// Who would do it: the CN of a client certificate; `local`: a client without one
     #[arg(long, value_name = "NAME", default_value = LOCAL)]
     user: String,
+    /// Print what was found out as a case for `policy test`; values of the environment are hashed
+    #[arg(long, conflicts_with = "json")]
+    case: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -80,11 +84,31 @@ pub(super) fn check(arguments: &CheckArgs, place: &Place) -> ExitCode {
         "" => Caller::Nameless,
         name => Caller::Named(name),
     };
-    let report = intent_of(arguments).and_then(|intent| judge(&Request::by(caller, arguments.action.right(), &intent), place));
-    finish(report, arguments.json)
+    let judged = intent_of(arguments).and_then(|intent| judge(&Request::by(caller, arguments.action.right(), &intent), place));
+    match judged {
+        Ok((report, Judgement { facts, verdict })) if arguments.case => {
+            let user = (arguments.user != LOCAL).then_some(arguments.user.as_str());
+            let Some(case) = written_case(&report.subject, arguments.action.name(), user, &facts, &verdict) else {
+                out::fault("it is not known of one image; there is no case to write");
+                return ExitCode::from(UNKNOWN);
+            };
+            out::print(&case);
+            ExitCode::from(if report.allow { YES } else { NO })
+        }
+        judged => finish(judged.map(|(report, _)| report), arguments.json),
+    }
 }
 
 impl Action {
+    /// What a case calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Create => "create",
+            Self::Start => "start",
+        }
+    }
+
     /// What the call is called where users are given rights.
     fn right(self) -> request::Action {
         let name = match self {
@@ -99,7 +123,7 @@ impl Action {
 pub(super) fn explain(arguments: &ExplainArgs, place: &Place) -> ExitCode {
     let report = read(arguments.file.as_ref()).and_then(|posted| match Gate::read(&posted, Transport::Http1) {
         // A post does not say over which HTTP the call came; over HTTP/1, it is taken.
-        Ok((call, intent)) => judge(&Request::of(&call, &intent), place),
+        Ok((call, intent)) => judge(&Request::of(&call, &intent), place).map(|(report, _)| report),
         Err(error) => Ok(Report {
             action: "unreadable",
             subject: String::new(),
@@ -143,8 +167,9 @@ fn intent_of(arguments: &CheckArgs) -> Result<Intent, String> {
 pub(super) fn refusal(image: &str, place: &Place) -> Option<String> {
     let is_id = matches!(ImageName::parse(image), Ok(ImageName::Id(_) | ImageName::IdPrefix(_)));
     let action = if is_id { Action::Create } else { Action::Pull };
-    let intent = intent_of(&CheckArgs { reference: image.to_owned(), action, user: LOCAL.to_owned(), json: false }).ok()?;
-    let report = judge(&Request::by_gate(&intent), place).ok()?;
+    let intent =
+        intent_of(&CheckArgs { reference: image.to_owned(), action, user: LOCAL.to_owned(), case: false, json: false }).ok()?;
+    let (report, _) = judge(&Request::by_gate(&intent), place).ok()?;
     (!report.allow).then_some(report.message)
 }
 
@@ -161,7 +186,7 @@ fn read(file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
     if read > POST_BYTES { Err(format!("larger than {POST_BYTES} bytes")) } else { Ok(bytes) }
 }
 
-fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
+fn judge(request: &Request<'_>, place: &Place) -> Result<(Report, Judgement), String> {
     let intent = request.intent;
     if place.basis.is_err() {
         return Err(place.told());
@@ -171,8 +196,8 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
     let gate = setup::asking(place, runtime.handle().clone())?;
     let judgement = runtime.block_on(gate.judge_request(request));
     let explained = gate.explained(&judgement);
-    let Judgement { facts, verdict } = judgement;
-    let (allow, code, message) = match &verdict {
+    let Judgement { facts, verdict } = &judgement;
+    let (allow, code, message) = match verdict {
         Verdict::Allow(permit) => match permit.forgiven() {
             Some(reason) => {
                 (true, reason.code(), format!("the scope is permissive, so this is only recorded: {}", reason.message()))
@@ -187,7 +212,7 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
             (false, reason.code(), reason.message())
         }
     };
-    let mut steps = steps(&facts);
+    let mut steps = steps(facts);
     let rights = gate.rights_of(request);
     if let Some(rights) = &rights {
         steps.insert(0, format!("users: {} asks for {}; {rights}", named(request.caller), request.action.name()));
@@ -211,7 +236,8 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<Report, String> {
         steps.push("MODE is permissive: whatever is refused is recorded, and passes".to_owned());
     }
     let (action, subject, settings) = (intent.action(), intent.subject(), place.told());
-    Ok(Report { action, subject, caller, right, settings, steps, allow, code, message })
+    let report = Report { action, subject, caller, right, settings, steps, allow, code, message };
+    Ok((report, judgement))
 }
 
 /// Who calls, in words.

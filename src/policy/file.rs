@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use self::cases::{Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, When, members};
+pub use self::cases::{Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, When, members, written};
 use self::rules::HostRules;
 use self::table::{Section, Source, Value};
 pub(super) use self::verifiers::lines as verifier_lines;

@@ -88,6 +88,8 @@ fn a_policy_that_was_weakened_fails_its_cases_and_the_report_says_which() {
     assert_eq!(code, 2);
     assert!(out.contains("expected allow, got deny registry-not-allowed"), "{out}");
     assert!(out.contains("        registry-not-allowed: no scope of the policy matches `registry2.example/app`; "), "{out}");
+    // Whole, with its remedy, and what would have to change.
+    assert!(out.contains("a `match` there covers `registry2.example/app`\n") && !out.contains('…'), "{out}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::super::{NO, UNKNOWN, YES, out};
 use super::cases::{Answer, CaseFile, bench, read, runtime};
 use crate::cases::Bench;
 use crate::policy::Case;
-use crate::text::clean;
+use crate::text::{clean, escaped};
 use crate::trust::VerifierName;
 
 #[derive(Args)]
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &DiffArgs) -> u8 {
         for (case, before, after) in &changed {
             out::line(&format!("{} -> {}   {}", before.told(), after.told(), clean(&case.name)));
             for (name, answer) in [("old", before), ("new", after)].iter().filter(|(_, answer)| !answer.allow) {
-                out::line(&format!("        {name}: {}", clean(&answer.message)));
+                out::line(&format!("        {name}: {}", escaped(&answer.message)));
             }
         }
         for (case, why) in &unknown {

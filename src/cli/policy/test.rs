@@ -12,7 +12,7 @@ use super::junit;
 use crate::cases::{Bench, Outcome};
 use crate::files::replace_regular;
 use crate::policy::{Case, Scope};
-use crate::text::clean;
+use crate::text::{clean, escaped};
 
 #[derive(Args)]
 pub(super) struct TestArgs {
@@ -88,7 +88,7 @@ fn tell(tried: &[(&CaseFile, Vec<Tried<'_>>)], failed: usize) {
         }
         out::line(&format!("FAILED  {name}  ({})", tried.case.position.short()));
         for line in &tried.wrong {
-            out::line(&format!("        {}", clean(line)));
+            out::line(&format!("        {}", escaped(line)));
         }
     }
     let cases = if count == 1 { "case" } else { "cases" };

@@ -46,6 +46,7 @@ fn call(uri: &str, body: &str, user: &str) -> Call {
         headers: headers.into_iter().collect(),
         body: Some(body.as_bytes().to_vec()),
         outcome: None,
+        certificate: None,
     }
 }
 

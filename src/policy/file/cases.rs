@@ -1,6 +1,8 @@
 //! Case files: what is known of an image, what somebody wants to do with it, and what the gate must answer (docs/policy-test.md). Read as
 //! strictly as the policy file, with the same reader.
 
+mod write;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ use crate::policy::fault::{PolicyFault, Position};
 use crate::policy::rules::image::ImageRuleId;
 use crate::policy::users::LOCAL;
 use crate::trust::{TrustCode, VerifierName};
+
+pub use write::written;
 
 /// Most bytes of a case file. Stops a foreign file from filling memory.
 pub const CASE_BYTES: u64 = 1 << 20;

@@ -32,6 +32,7 @@ fn intent(uri: &str, body: &str) -> Intent {
         ]),
         body: Some(body.as_bytes().to_vec()),
         outcome: None,
+        certificate: None,
     })
 }
 
