@@ -2,9 +2,11 @@
 
 mod build;
 pub(super) mod create;
+mod create_ids;
 mod findings;
 mod host_access;
 pub(super) mod image;
+mod image_ids;
 mod ingest;
 mod levels;
 mod malformed;

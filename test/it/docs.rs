@@ -125,17 +125,17 @@ fn generated(document: &str, from: &str, table: &str) {
 
 #[test]
 fn every_rule_is_explained_with_its_keys_and_presets() {
-    let of_images = |preset: Preset, id: ImageRuleId| level(preset.rules().into_iter().map(|(id, level, _)| (id, level)), id);
+    let of_images = |preset: Preset, id: ImageRuleId| level(preset.rules().into_iter().map(|(id, level, _)| (id, level)), &id);
     let of_creates =
-        |preset: Preset, id: CreateRuleId| level(preset.create_rules().into_iter().map(|(id, level, _)| (id, level)), id);
+        |preset: Preset, id: CreateRuleId| level(preset.create_rules().into_iter().map(|(id, level, _)| (id, level)), &id);
     let rows = ImageRuleId::ALL.iter().map(|id| row(id.about(), |preset| of_images(preset, *id)));
-    generated("docs/policy.md", "src/policy/rules/image/id.rs", &table_of(rows));
+    generated("docs/policy.md", "src/policy/rules/image_ids.rs", &table_of(rows));
     let rows = CreateRuleId::ALL.iter().map(|id| row(id.about(), |preset| of_creates(preset, *id)));
-    generated("docs/policy.md", "src/policy/rules/create/id.rs", &table_of(rows));
+    generated("docs/policy.md", "src/policy/rules/create_ids.rs", &table_of(rows));
 }
 
-fn level<I: PartialEq>(mut rules: impl Iterator<Item = (I, Level)>, id: I) -> Option<Level> {
-    rules.find(|(other, _)| *other == id).map(|(_, level)| level)
+fn level<I: PartialEq>(mut rules: impl Iterator<Item = (I, Level)>, id: &I) -> Option<Level> {
+    rules.find(|(other, _)| other == id).map(|(_, level)| level)
 }
 
 fn row(about: About, level: impl Fn(Preset) -> Option<Level>) -> String {

@@ -5,7 +5,6 @@
 //! that names no image (exec, update, volume) is bound by those of every scope.
 
 mod capabilities;
-pub(in crate::policy) mod id;
 mod limits;
 mod mounts;
 mod ports;
@@ -15,8 +14,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use super::create_ids::CreateRuleId;
 pub use capabilities::Capabilities;
-pub use id::CreateRuleId;
 pub use limits::{CpuLimit, Most};
 pub use mounts::Mounts;
 pub use ports::{HostAddresses, PrivilegedPorts};

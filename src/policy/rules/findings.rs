@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::create::id::CreateRuleId;
-use super::image::id::ImageRuleId;
+use super::create_ids::CreateRuleId;
+use super::image_ids::ImageRuleId;
 use super::levels::{About, Level};
 use crate::policy::fault::Position;
 

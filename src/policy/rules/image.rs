@@ -3,7 +3,6 @@
 
 mod age;
 mod base;
-pub(in crate::policy) mod id;
 mod labels;
 mod ports;
 mod preset;
@@ -14,10 +13,10 @@ mod tags;
 
 use jiff::Timestamp;
 
+pub use super::image_ids::ImageRuleId;
 pub(in crate::policy) use age::DAYS_MOST;
 pub use age::{AgeOf, MaxAge};
 pub use base::{Base, BaseImage};
-pub use id::ImageRuleId;
 pub use labels::RequiredLabels;
 pub use ports::ExposedPorts;
 pub use preset::Preset;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::policy::rules::levels::About;
+use super::levels::About;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
