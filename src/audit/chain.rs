@@ -147,8 +147,8 @@ impl Sealed<'_> {
 }
 
 /// A line (without its end) that has the form of one with a link; whether that is right is another question.
-pub(super) fn sealed(line: &[u8]) -> Option<Sealed<'_>> {
-    let (body, link) = said(line.strip_suffix(b"}").filter(|_| line.starts_with(b"{"))?, LINK)?;
+pub(super) fn sealed(text: &[u8]) -> Option<Sealed<'_>> {
+    let (body, link) = said(text.strip_suffix(b"}").filter(|_| text.starts_with(b"{"))?, LINK)?;
     let (rest, over) = said(body, OVER).map_or((body, None), |(rest, over)| (rest, Some(over)));
     Some(Sealed { body, from: said(rest, FROM).map(|(_, from)| from), over, link })
 }
