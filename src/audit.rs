@@ -3,14 +3,21 @@
 //! Field names follow the audit logs that operators of image gates know (`timestamp`, `event`, `container_id`, `image`,
 //! `digest`, `message`); what comes from clients is escaped by the JSON encoding and bounded.
 
+mod chain;
 mod entry;
 mod file;
 mod floods;
 mod journal;
 mod none;
+mod verify;
 
+pub use chain::{Link, NoLink};
 pub use entry::{Entry, Event};
 #[cfg(test)]
 pub use journal::MemoryJournal;
-pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, Recorded};
+pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, PLUGINS, Recorded};
 pub use none::NoJournal;
+pub use verify::{Begin, Fault, LogPart, ROTATED, Remark, Spot, Verified, What, Wrong, parts, verify};
+
+#[cfg(test)]
+mod tests;

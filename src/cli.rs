@@ -121,8 +121,9 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Policy(arguments) => policy::run(&arguments, settings),
         Command::Exception(arguments) => exception::run(&arguments, settings),
         Command::Help(arguments) => help::run(&arguments),
+        Command::Log(arguments) if arguments.needs_no_gate() => log::run(&arguments, None),
         Command::Log(arguments) => match state_of(Place::find(settings)) {
-            Ok(settings) => log::run(&arguments, &settings),
+            Ok(settings) => log::run(&arguments, Some(&settings)),
             Err(why) => {
                 out::fault(&why);
                 ExitCode::from(UNKNOWN)

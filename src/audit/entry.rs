@@ -28,6 +28,27 @@ pub enum Event {
     Gate,
 }
 
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Allowed, Self::Blocked, Self::Created, Self::Mismatch, Self::Killed, Self::Changed, Self::Probe, Self::Gate];
+
+    /// As it is in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "ALLOWED",
+            Self::Blocked => "BLOCKED",
+            Self::Created => "CREATED",
+            Self::Mismatch => "MISMATCH",
+            Self::Killed => "KILLED",
+            Self::Changed => "CHANGED",
+            Self::Probe => "PROBE",
+            Self::Gate => "GATE",
+        }
+    }
+}
+
 /// One entry. Empty fields are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {

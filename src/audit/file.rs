@@ -1,15 +1,32 @@
-//! One file of lines: appended to, rotated, and made anew where it was moved away, deleted, or could not be opened before.
+//! One file of lines: appended to, chained, rotated, and made anew where it was moved away, deleted, or could not be opened before.
+//!
+//! The gate writes, and beside it commands do, so both hold the file's lock for the moment of a write, and look first whether the
+//! file ends where they left it: what others have written, or left half written, is read, and the next line is chained to it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::JournalLimits;
+use super::chain::{self, End, Link, Pieces, Unlinked};
 
 /// Rotated files that wait for the disk. Stops a slow one from holding all descriptors.
 const UNSYNCED: usize = 8;
+/// How long the gate waits for the lock of the file: a command holds it for microseconds. It waits so once a second at most, and
+/// then writes without it. Stops whoever stopped while holding it from holding up decisions.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a command waits for it.
+const PATIENCE_OF_COMMANDS: Duration = Duration::from_secs(2);
+/// How often the lock is tried meanwhile.
+const TRY: Duration = Duration::from_micros(200);
+/// Most of a file that is read for the last link, bytes: what it has is at most twice the size at which it is rotated.
+/// Stops a foreign file from holding up the start.
+const READ_BYTES: u64 = 64 << 20;
+/// How often a command opens the file again that was rotated meanwhile. Stops a race that does not end.
+const REOPENS: usize = 8;
 
 /// The file; closed where it could not be opened yet.
 pub(super) struct LogFile {
@@ -21,15 +38,26 @@ pub(super) struct LogFile {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
+    /// The link of the last entry; `None` where none has been looked for.
+    last: Option<Link>,
+    /// Somebody has been waited for since the last look.
+    waited: bool,
     /// Rotated files that are still to be synced.
     rotated: Vec<Arc<File>>,
 }
 
 struct Open {
     file: Arc<File>,
-    bytes: u64,
-    /// The last write failed, so the file may end inside a line.
-    torn: bool,
+    /// The same for reading; none of what is not a file (a pipe).
+    reader: Option<File>,
+    /// Up to where it has been read or written: the end of a line, or of a part of one that is longer than any entry.
+    end: u64,
+    /// It ends there inside a line.
+    is_inside: bool,
+    /// An entry of it has a link.
+    is_linked: bool,
+    /// What follows the last link.
+    unlinked: Unlinked,
     /// Something was written since the last sync.
     dirty: bool,
     /// Lines since the file was last seen in its place.
@@ -43,6 +71,20 @@ pub(super) struct Moved {
     pub(super) lost: u64,
 }
 
+/// The lock of an open file, until it is dropped.
+struct Held(Arc<File>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// A rotated file of a log.
+pub(super) fn rotated(path: &Path, number: u32) -> PathBuf {
+    PathBuf::from(format!("{}.{number}", path.display()))
+}
+
 impl LogFile {
     pub(super) fn new(path: PathBuf, limits: JournalLimits) -> Self {
         Self { path, limits, state: Mutex::default() }
@@ -52,52 +94,69 @@ impl LogFile {
         &self.path
     }
 
-    /// Hands a line to the kernel.
-    pub(super) fn write(&self, line: &[u8]) -> io::Result<()> {
+    /// Hands an entry (a JSON object) to the kernel, as a line with its link.
+    pub(super) fn write(&self, entry: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
-        let full = |open: &Open, bytes: u64| open.bytes > 0 && open.bytes.saturating_add(line.len() as u64) > bytes;
-        if state.open.as_ref().is_some_and(|open| full(open, self.limits.file_bytes)) {
+        let _held = self.hold(&mut state)?;
+        let mut found = Found::look(&mut state)?;
+        let most = entry.len().saturating_add(chain::SEAL_BYTES) as u64;
+        let full = |found: &Found, bytes: u64| found.len > 0 && found.len.saturating_add(most) > bytes;
+        // What has no link yet gets it in its own file.
+        let _held_too = if full(&found, self.limits.file_bytes) && found.is_covered(&state) {
             let rotated = self.rotate(&mut state);
             // One that cannot be rotated goes on, for a time.
-            if state.open.as_ref().is_some_and(|open| full(open, self.limits.file_bytes.saturating_mul(2))) {
-                rotated?;
+            if rotated.is_err() && full(&found, self.limits.file_bytes.saturating_mul(2)) {
+                return rotated;
+            }
+            let held = rotated.is_ok().then(|| self.hold(&mut state)).transpose()?;
+            found = Found::look(&mut state)?;
+            held
+        } else {
+            None
+        };
+        let mut last = state.last.unwrap_or(Link::START);
+        let open = state.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let (mut unlinked, mut is_linked) = (open.unlinked.clone(), open.is_linked);
+        let mut text = Vec::new();
+        if !found.rest.is_empty() || open.is_inside {
+            // What was left half written is ended before the new line.
+            text.push(b'\n');
+            match chain::sealed(&found.rest).filter(|_| !open.is_inside) {
+                // It lacks nothing but its end.
+                Some(sealed) => (last, unlinked, is_linked) = (sealed.link, Unlinked::default(), true),
+                None => {
+                    unlinked.add(&found.rest);
+                    unlinked.add(b"\n");
+                }
             }
         }
-        let open = state.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        if open.torn {
-            (&*open.file).write_all(b"\n")?;
-            open.torn = false;
-        }
+        let link = chain::seal(entry, last, (!is_linked).then_some(last), unlinked.digest(), &mut text);
         open.dirty = true;
-        let written = (&*open.file).write_all(line);
-        open.torn = written.is_err();
-        if written.is_ok() {
-            open.bytes = open.bytes.saturating_add(line.len() as u64);
-            open.lines = open.lines.saturating_add(1);
-        }
-        written
+        // Where it fails, what there is of it is found the next time.
+        (&*open.file).write_all(&text)?;
+        open.end = found.len.saturating_add(text.len() as u64);
+        (open.is_inside, open.is_linked, open.unlinked) = (false, true, Unlinked::default());
+        open.lines = open.lines.saturating_add(1);
+        state.last = Some(link);
+        Ok(())
     }
 
     /// Opens the file where that was not possible before, and makes it anew where it is not in its place any more.
     pub(super) fn look(&self) -> io::Result<Option<Moved>> {
         let mut state = self.lock();
+        state.waited = false;
         let Some(open) = &mut state.open else {
-            state.open = Some(open(&self.path)?);
+            self.open(&mut state)?;
             return Ok(None);
         };
         let held = open.file.metadata()?;
         if is_at(&self.path, &held)? {
-            // Somebody else has written too (`Beside`), and may have been stopped inside a line.
-            if open.bytes != held.len() && held.len() > 0 {
-                open.torn |= !ends_in_newline(&self.path);
-            }
-            open.bytes = held.len();
             open.lines = 0;
             return Ok(None);
         }
         // What was moved is in another file; what was deleted is gone.
         let lost = if held.nlink() == 0 { open.lines } else { 0 };
-        state.open = Some(self::open(&self.path)?);
+        self.open(&mut state)?;
         Ok(Some(Moved { lost }))
     }
 
@@ -114,12 +173,47 @@ impl LogFile {
         }
     }
 
+    /// The lock of the file, for one write. Who never rotates looks, too, whether the gate has rotated it meanwhile.
+    fn hold(&self, state: &mut State) -> io::Result<Option<Held>> {
+        let is_command = self.limits.files == 0;
+        let mut held = None;
+        for _ in 0..REOPENS {
+            let open = state.open.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+            let patience = match (is_command, state.waited) {
+                (true, _) => PATIENCE_OF_COMMANDS,
+                (false, true) => Duration::ZERO,
+                (false, false) => PATIENCE,
+            };
+            let file = Arc::clone(&open.file);
+            held = locked(&file, patience);
+            state.waited |= held.is_none();
+            if !is_command || is_at(&self.path, &file.metadata()?)? {
+                break;
+            }
+            drop(held.take());
+            self.open(state)?;
+        }
+        Ok(held)
+    }
+
+    /// Opens the file, and finds out what the next entry follows: the last one of this file, or of the one before.
+    fn open(&self, state: &mut State) -> io::Result<()> {
+        state.open = Some(open(&self.path)?);
+        let (mut here, mut before) = (None, state.last);
+        Found::read(state, &mut here)?;
+        if here.is_none() && before.is_none() {
+            before = last_link(&rotated(&self.path, 1)).unwrap_or_default();
+        }
+        state.last = here.or(before);
+        Ok(())
+    }
+
     /// `audit.jsonl` becomes `audit.jsonl.1`, and so on; the oldest goes. What is repeated after a failure moves nothing twice.
     fn rotate(&self, state: &mut State) -> io::Result<()> {
         let Some(full) = &state.open else { return Ok(()) };
         // Where the file is not in its place any more there is nothing to rotate.
         if is_at(&self.path, &full.file.metadata()?)? {
-            let numbered = |number: u32| PathBuf::from(format!("{}.{number}", self.path.display()));
+            let numbered = |number: u32| rotated(&self.path, number);
             // Only what stands before the first gap moves, so that the older ones are not pushed out for nothing.
             let gap = (1..self.limits.files).find(|number| !numbered(*number).exists()).unwrap_or(self.limits.files);
             for number in (1..gap).rev() {
@@ -128,7 +222,7 @@ impl LogFile {
             done(fs::rename(&self.path, numbered(1)))?;
         }
         let full = Arc::clone(&full.file);
-        state.open = Some(open(&self.path)?);
+        self.open(state)?;
         state.rotated.push(full);
         if state.rotated.len() > UNSYNCED {
             state.rotated.remove(0);
@@ -138,6 +232,100 @@ impl LogFile {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an open file ends.
+#[derive(Default)]
+struct Found {
+    len: u64,
+    /// What stands behind the last whole line.
+    rest: Vec<u8>,
+}
+
+impl Found {
+    /// Reads what others have written since the last time; what they left is what the next entry follows.
+    fn look(state: &mut State) -> io::Result<Self> {
+        let mut last = state.last;
+        let found = Self::read(state, &mut last)?;
+        state.last = last;
+        Ok(found)
+    }
+
+    fn read(state: &mut State, last: &mut Option<Link>) -> io::Result<Self> {
+        let open = state.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let Some(reader) = &open.reader else { return Ok(Self::default()) };
+        let len = open.file.metadata()?.len();
+        if len == open.end {
+            return Ok(Self { len, rest: Vec::new() });
+        }
+        let mut of_cut = None;
+        let last = if len < open.end {
+            // Somebody has cut it. The next entry says what it follows all the same, so that the cut shows.
+            (open.end, open.is_inside, open.is_linked, open.unlinked) = (0, false, false, Unlinked::default());
+            &mut of_cut
+        } else {
+            last
+        };
+        let begin = open.end.max(len.saturating_sub(READ_BYTES));
+        let begins = begin == open.end && !open.is_inside;
+        open.end = begin;
+        let mut rest = Vec::new();
+        let mut read = || -> io::Result<()> {
+            let mut reader = reader;
+            reader.seek(SeekFrom::Start(begin))?;
+            let mut pieces = Pieces::new(BufReader::with_capacity(64 << 10, reader.take(len.saturating_sub(begin))), begins);
+            while let Some(piece) = pieces.next()? {
+                match (piece.sealed(), piece.end) {
+                    (_, End::File) => {
+                        rest.extend_from_slice(piece.bytes);
+                        return Ok(());
+                    }
+                    (Some(sealed), _) => {
+                        *last = Some(sealed.link);
+                        (open.is_linked, open.unlinked) = (true, Unlinked::default());
+                    }
+                    (None, _) => open.unlinked.add(piece.bytes),
+                }
+                open.is_inside = piece.end == End::Long;
+                open.end = open.end.saturating_add(piece.bytes.len() as u64);
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            // The entries go on; that they are chained to what could not be read cannot be said of them.
+            tracing::error!(%error, "the audit log cannot be read: its chain breaks here");
+            open.end = len;
+        }
+        Ok(Self { len, rest })
+    }
+
+    /// Whether nothing waits for a link.
+    fn is_covered(&self, state: &State) -> bool {
+        self.rest.is_empty() && state.open.as_ref().is_some_and(|open| open.unlinked.bytes() == 0 && !open.is_inside)
+    }
+}
+
+/// The last link of a file that nobody writes to any more, where it has one.
+fn last_link(path: &Path) -> io::Result<Option<Link>> {
+    let mut pieces = Pieces::new(BufReader::new(File::open(path)?.take(READ_BYTES)), true);
+    let mut last = None;
+    while let Some(piece) = pieces.next()? {
+        last = piece.sealed().map(|sealed| sealed.link).or(last);
+    }
+    Ok(last)
+}
+
+/// The lock of a file, where it comes in time.
+fn locked(file: &Arc<File>, patience: Duration) -> Option<Held> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Some(Held(Arc::clone(file))),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < patience => std::thread::sleep(TRY),
+            // Or files here have no locks.
+            Err(fs::TryLockError::WouldBlock | fs::TryLockError::Error(_)) => return None,
+        }
     }
 }
 
@@ -165,28 +353,31 @@ fn open(path: &Path) -> io::Result<Open> {
     // Without waiting: a pipe that somebody put there must not hold the gate.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path)?;
-    let bytes = file.metadata()?.len();
-    // What an earlier gate left half written is ended before the first new line.
-    Ok(Open { file: Arc::new(file), bytes, torn: bytes > 0 && !ends_in_newline(path), dirty: false, lines: 0 })
-}
-
-fn ends_in_newline(path: &Path) -> bool {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let last = || -> io::Result<u8> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::End(-1))?;
-        let mut byte = [0u8; 1];
-        file.read_exact(&mut byte)?;
-        Ok(byte[0])
-    };
-    last().is_ok_and(|byte| byte == b'\n')
+    let held = file.metadata()?;
+    let reader = held.is_file().then(|| File::open(path)).transpose()?;
+    if let Some(reader) = &reader {
+        let found = reader.metadata()?;
+        if (found.dev(), found.ino()) != (held.dev(), held.ino()) {
+            return Err(io::Error::other("it was replaced while it was opened"));
+        }
+    }
+    Ok(Open {
+        file: Arc::new(file),
+        reader,
+        end: 0,
+        is_inside: false,
+        is_linked: false,
+        unlinked: Unlinked::default(),
+        dirty: false,
+        lines: 0,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: JournalLimits = JournalLimits { file_bytes: 10, files: 3 };
+    const LIMITS: JournalLimits = JournalLimits { file_bytes: 250, files: 3 };
 
     fn log(dir: &Path) -> LogFile {
         let log = LogFile::new(dir.join("log"), LIMITS);
@@ -194,8 +385,15 @@ mod tests {
         log
     }
 
+    /// The lines of a file without their links.
     fn text(dir: &Path, name: &str) -> String {
-        fs::read_to_string(dir.join(name)).unwrap_or_default()
+        let text = fs::read_to_string(dir.join(name)).unwrap_or_default();
+        text.lines().fold(String::new(), |all, line| all + line.split(",\"chain").next().unwrap() + "\n")
+    }
+
+    /// An entry, as it is before it has a link.
+    fn entry(text: &str) -> Vec<u8> {
+        format!("{text}}}").into_bytes()
     }
 
     #[test]
@@ -203,14 +401,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = log(dir.path());
         for number in 0..4 {
-            log.write(format!("line {number}\n").as_bytes()).unwrap();
+            log.write(&entry(&format!("{{line {number}"))).unwrap();
         }
-        assert_eq!((text(dir.path(), "log.3"), text(dir.path(), "log")), ("line 0\n".into(), "line 3\n".into()));
+        assert_eq!((text(dir.path(), "log.3"), text(dir.path(), "log")), ("{line 0\n".into(), "{line 3\n".into()));
         fs::rename(dir.path().join("log"), dir.path().join("elsewhere")).unwrap();
-        log.write(b"line 4\n").unwrap();
-        assert_eq!(text(dir.path(), "log"), "line 4\n");
+        log.write(&entry("{line 4")).unwrap();
+        assert_eq!(text(dir.path(), "log"), "{line 4\n");
         for number in 1..=3 {
-            assert_eq!(text(dir.path(), &format!("log.{number}")), format!("line {}\n", 3 - number));
+            assert_eq!(text(dir.path(), &format!("log.{number}")), format!("{{line {}\n", 3 - number));
         }
         assert!(log.lock().rotated.len() <= UNSYNCED);
     }
@@ -219,16 +417,16 @@ mod tests {
     fn a_rotation_that_fails_shifts_once_and_the_entry_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let log = log(dir.path());
-        log.write(b"line 0\n").unwrap();
+        log.write(&entry("{line 0")).unwrap();
         // Only an empty folder can be replaced by nothing that is no folder: the rename fails.
         fs::create_dir(dir.path().join("log.1")).unwrap();
         fs::create_dir(dir.path().join("log.2")).unwrap();
         fs::create_dir(dir.path().join("log.3")).unwrap();
         fs::write(dir.path().join("log.3/x"), "").unwrap();
-        log.write(b"line 1\n").unwrap();
-        assert_eq!(text(dir.path(), "log"), "line 0\nline 1\n");
+        log.write(&entry("{line 1")).unwrap();
+        assert_eq!(text(dir.path(), "log"), "{line 0\n{line 1\n");
         // Beyond twice its size it is full.
-        log.write(b"line 2\n").unwrap_err();
+        log.write(&entry("{line 2")).unwrap_err();
         assert!(dir.path().join("log.1").is_dir() && dir.path().join("log.2").is_dir());
     }
 
@@ -237,17 +435,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("state");
         let log = log(&folder);
-        log.write(b"a\n").unwrap();
+        log.write(&entry("{a")).unwrap();
         assert_eq!(log.look().unwrap(), None);
-        log.write(b"b\n").unwrap();
+        log.write(&entry("{b")).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(log.look().unwrap(), Some(Moved { lost: 1 }));
-        log.write(b"c\n").unwrap();
-        assert_eq!(text(&folder, "log"), "c\n");
+        log.write(&entry("{c")).unwrap();
+        assert_eq!(text(&folder, "log"), "{c\n");
         // One that was moved lost nothing.
         fs::rename(folder.join("log"), folder.join("moved")).unwrap();
         assert_eq!(log.look().unwrap(), Some(Moved { lost: 0 }));
-        assert_eq!((text(&folder, "moved"), text(&folder, "log")), ("c\n".into(), String::new()));
+        assert_eq!((text(&folder, "moved"), text(&folder, "log")), ("{c\n".into(), String::new()));
     }
 
     #[test]

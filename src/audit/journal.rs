@@ -16,7 +16,7 @@ use super::{Entry, Event};
 pub const NOTABLE: &str = "audit-notable.jsonl";
 
 /// The file of calls to plugins that were let pass, beside the audit log. Apart from what is notable, since clients fill it.
-const PLUGINS: &str = "audit-plugins.jsonl";
+pub const PLUGINS: &str = "audit-plugins.jsonl";
 
 /// How often files are looked at and synced, and floods counted.
 const TICK: Duration = Duration::from_secs(1);
@@ -87,8 +87,7 @@ impl Files {
 
     /// Each file is tried, whatever becomes of another.
     fn write(&self, entry: &Entry) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
+        let line = serde_json::to_vec(entry)?;
         let notable = if entry.is_notable() { self.notable.write(&line) } else { Ok(()) };
         let plugins = if entry.is_plugin_call() { self.plugins.write(&line) } else { Ok(()) };
         self.all.write(&line).and(notable).and(plugins)
@@ -268,6 +267,7 @@ pub struct MemoryJournal(pub Mutex<Vec<Entry>>);
 #[cfg(test)]
 impl Journal for MemoryJournal {
     fn record(&self, entry: &Entry) -> Recorded {
+        super::tests::hold_against_the_schema(&serde_json::to_value(entry).unwrap());
         self.0.lock().unwrap().push(entry.clone());
         Recorded::Kept
     }

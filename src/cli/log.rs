@@ -1,21 +1,28 @@
-//! `log`: what was decided, and why.
+//! `log`: what was decided, and why; whether the record of it is whole; its format.
+
+mod verify;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, StdoutLock, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
-use jiff::Timestamp;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{UNKNOWN, YES, when};
+use super::{UNKNOWN, YES, out};
+use crate::audit::{self, LogPart};
 use crate::policy::Settings;
 use crate::setup;
 use crate::text::escaped;
+use wanted::{Wanted, WantedArgs};
+
+/// The format of the entries (JSON Schema).
+const SCHEMA: &str = include_str!("../../docs/audit-log.schema.json");
 
 /// How often `--follow` looks for new entries.
 const LOOK: Duration = Duration::from_millis(300);
@@ -28,128 +35,184 @@ const ID_DIGITS: usize = 12;
 const OUT_OF_REACH: &str = "Notary is out of reach: ";
 /// How many entries are shown first, where nothing says since when.
 const LINES: usize = 20;
-/// Rotated files looked into for what is since then: all that the gate keeps.
-const ROTATED: u32 = 8;
 
 /// Show what was decided, and why.
 #[derive(Args)]
-#[command(after_help = "Example: img-authz log --follow --blocked\nExample: img-authz log --since 10m")]
+#[command(
+    after_help = "Example: img-authz log --follow --blocked\nExample: img-authz log --since 10m --user alice --image registry.example/team\n\
+Example: img-authz log verify",
+    args_conflicts_with_subcommands = true
+)]
 pub(super) struct LogArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Keep going: show entries as they come
     #[arg(long, short)]
     follow: bool,
     /// How many of the last entries to show first (default: 20; with --since: all)
     #[arg(long, short = 'n', value_name = "COUNT")]
     lines: Option<usize>,
-    /// Only refusals
-    #[arg(long)]
-    blocked: bool,
-    /// Only what is not older: 30s, 10m, 12h, 7d, 2w, a date, or 2027-01-31T12:00:00Z
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
+    #[command(flatten)]
+    wanted: WantedArgs,
     /// Print the entries as they are kept, JSON Lines
     #[arg(long)]
     json: bool,
 }
 
-/// Which entries are wanted, and how.
-struct Wanted {
-    blocked: bool,
-    since: Option<Timestamp>,
-    json: bool,
+#[derive(Subcommand)]
+enum Command {
+    /// Say whether the log is as it was written: up to where it is good, which entry is the first that is not, what its head is
+    ///
+    /// An end that was cut off, or a log that root wrote again as a whole, shows only against a head that was kept on another machine:
+    /// keep what this prints, and give it with --head later.
+    /// Exit code 0: good; 2: it is not; 1: could not tell.
+    ///
+    /// Example: img-authz log verify
+    Verify(verify::VerifyArgs),
+    /// Print the JSON Schema of an entry
+    ///
+    /// Example: img-authz log schema > audit-log.schema.json
+    Schema,
 }
 
-#[expect(clippy::print_stderr, reason = "a command's output")]
-pub(super) fn run(arguments: &LogArgs, settings: &Settings) -> ExitCode {
-    let path = settings.state_dir().join(setup::AUDIT_LOG);
-    let since = match arguments.since.as_deref().map(|text| since(text, crate::clock::now())).transpose() {
-        Ok(since) => since,
+impl LogArgs {
+    /// Whether this asks for nothing that a gate keeps.
+    pub(super) fn needs_no_gate(&self) -> bool {
+        match &self.command {
+            Some(Command::Verify(arguments)) => arguments.needs_no_gate(),
+            Some(Command::Schema) => true,
+            None => false,
+        }
+    }
+}
+
+/// `settings`: of the gate whose log it is, where one is needed.
+pub(super) fn run(arguments: &LogArgs, settings: Option<&Settings>) -> ExitCode {
+    let state = settings.map(Settings::state_dir);
+    match (&arguments.command, &state) {
+        (Some(Command::Verify(arguments)), _) => ExitCode::from(verify::run(arguments, state.as_deref())),
+        (Some(Command::Schema), _) => {
+            out::print(SCHEMA);
+            ExitCode::from(YES)
+        }
+        (None, Some(state)) => entries(arguments, &state.join(setup::AUDIT_LOG)),
+        (None, None) => ExitCode::from(UNKNOWN),
+    }
+}
+
+fn entries(arguments: &LogArgs, path: &Path) -> ExitCode {
+    let wanted = match arguments.wanted.read(crate::clock::now()) {
+        Ok(wanted) => wanted,
         Err(why) => {
-            eprintln!("img-authz: {why}");
+            out::fault(&why);
             return ExitCode::from(UNKNOWN);
         }
     };
-    let wanted = Wanted { blocked: arguments.blocked, since, json: arguments.json };
-    match show(arguments, &wanted, &path) {
+    match show(arguments, &wanted, path) {
         Ok(()) => ExitCode::from(YES),
         // The reader went away (`| head`).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(YES),
         Err(error) => {
-            eprintln!(
-                "img-authz: the audit log `{}` cannot be read: {error}; is the gate's STATE_DIR elsewhere?",
+            out::fault(&format!(
+                "the audit log `{}` cannot be read: {error}; is the gate's STATE_DIR elsewhere?",
                 path.display()
-            );
+            ));
             ExitCode::from(UNKNOWN)
         }
     }
 }
 
-/// A span before now, or a moment.
-fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let moment = match when::span(text) {
-        Some(span) => now.checked_sub(span).ok(),
-        None => when::moment(text),
-    };
-    moment.ok_or_else(|| {
-        format!("`{}` is not a time; write 30s, 10m, 12h, 7d, 2w, 2027-01-31 or 2027-01-31T12:00:00Z", escaped(text))
-    })
-}
-
 fn show(arguments: &LogArgs, wanted: &Wanted, path: &Path) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let mut reader = BufReader::new(File::open(path)?);
-    let most = arguments.lines.unwrap_or(if wanted.since.is_some() { usize::MAX } else { LINES });
-    let mut last = VecDeque::new();
-    let mut take = |text: String, out: &mut std::io::StdoutLock<'_>| {
+    let mut parts: Vec<BufReader<File>> = audit::parts(path)?.into_iter().map(reader).collect();
+    let mut newest = match parts.pop() {
+        Some(newest) => newest,
+        None => BufReader::new(File::open(path)?),
+    };
+    let text = |line: &[u8]| text(line, wanted, arguments.json);
+    match arguments.lines.unwrap_or(if wanted.since.is_some() { usize::MAX } else { LINES }) {
         // All of them need not be held.
-        if most == usize::MAX {
-            return writeln!(out, "{text}");
+        usize::MAX => {
+            for part in parts.iter_mut().chain([&mut newest]) {
+                print(part, &text, &mut out)?;
+            }
         }
-        last.push_back(text);
+        most => {
+            let mut last = last_of(&mut newest, most, &text)?;
+            while let Some(mut part) = parts.pop().filter(|_| last.len() < most) {
+                let mut earlier = last_of(&mut part, most.saturating_sub(last.len()), &text)?;
+                earlier.append(&mut last);
+                last = earlier;
+            }
+            for text in last {
+                writeln!(out, "{text}")?;
+            }
+        }
+    }
+    if arguments.follow { follow(path, newest, &text, &mut out) } else { Ok(()) }
+}
+
+fn reader(part: LogPart) -> BufReader<File> {
+    BufReader::new(part.file)
+}
+
+/// The last entries of a file that are wanted.
+fn last_of(
+    part: &mut BufReader<File>,
+    most: usize,
+    text: &impl Fn(&[u8]) -> Option<String>,
+) -> std::io::Result<VecDeque<String>> {
+    let mut last = VecDeque::new();
+    while let Some(line) = next(part)? {
+        last.extend(text(&line));
         if last.len() > most {
             last.pop_front();
         }
-        Ok(())
-    };
-    for number in (1..=ROTATED).rev().filter(|_| wanted.since.is_some()) {
-        let Ok(file) = File::open(format!("{}.{number}", path.display())) else { continue };
-        let mut reader = BufReader::new(file);
-        while let Some(line) = next(&mut reader)? {
-            if let Some(text) = text(&line, wanted) {
-                take(text, &mut out)?;
-            }
+    }
+    Ok(last)
+}
+
+/// Prints what is wanted of the rest of a file.
+fn print(part: &mut BufReader<File>, text: &impl Fn(&[u8]) -> Option<String>, out: &mut StdoutLock<'_>) -> std::io::Result<()> {
+    while let Some(line) = next(part)? {
+        if let Some(text) = text(&line) {
+            writeln!(out, "{text}")?;
         }
     }
-    while let Some(line) = next(&mut reader)? {
-        if let Some(text) = text(&line, wanted) {
-            take(text, &mut out)?;
-        }
-    }
-    for text in last {
-        writeln!(out, "{text}")?;
-    }
-    if !arguments.follow {
-        return Ok(());
-    }
+    out.flush()
+}
+
+/// Prints entries as they come, for ever.
+fn follow(
+    path: &Path,
+    mut newest: BufReader<File>,
+    text: &impl Fn(&[u8]) -> Option<String>,
+    out: &mut StdoutLock<'_>,
+) -> std::io::Result<()> {
     loop {
-        out.flush()?;
-        match next(&mut reader)? {
-            Some(line) => {
-                if let Some(text) = text(&line, wanted) {
-                    writeln!(out, "{text}")?;
-                }
-            }
-            None => {
-                std::thread::sleep(LOOK);
-                // Rotated: what is left of the old file was read above.
-                let inode = |file: &File| file.metadata().map(|metadata| metadata.ino());
-                if let Ok(file) = File::open(path)
-                    && inode(&file).ok() != inode(reader.get_ref()).ok()
-                {
-                    reader = BufReader::new(file);
-                }
-            }
+        print(&mut newest, text, out)?;
+        std::thread::sleep(LOOK);
+        for part in later(path, newest.get_ref())? {
+            // What was written to the file before between the last look and its rotation.
+            print(&mut newest, text, out)?;
+            newest = reader(part);
         }
+    }
+}
+
+/// The files that have come after this one. Where it is none of the log's any more: the newest.
+fn later(path: &Path, read: &File) -> std::io::Result<Vec<LogPart>> {
+    let id = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+    let read = id(read)?;
+    // In most looks nothing has changed.
+    if std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == read) {
+        return Ok(Vec::new());
+    }
+    let mut parts = audit::parts(path)?;
+    match parts.iter().position(|part| id(&part.file).ok() == Some(read)) {
+        Some(at) => Ok(parts.split_off(at.saturating_add(1))),
+        // Moved away, or deleted; the gate makes it anew within a second.
+        None => Ok(parts.split_off(parts.len().saturating_sub(1))),
     }
 }
 
@@ -181,18 +244,13 @@ fn next(reader: &mut BufReader<File>) -> std::io::Result<Option<Vec<u8>>> {
 }
 
 /// An entry for people, or as it is; `None` where it is not wanted.
-fn text(line: &[u8], wanted: &Wanted) -> Option<String> {
+fn text(line: &[u8], wanted: &Wanted, json: bool) -> Option<String> {
     let entry: Value = serde_json::from_slice(line).ok()?;
     let field = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
-    if wanted.blocked && field("event") != "BLOCKED" {
+    if !wanted.takes(&entry) {
         return None;
     }
-    if let Some(since) = wanted.since
-        && field("timestamp").parse::<Timestamp>().is_ok_and(|time| time < since)
-    {
-        return None;
-    }
-    if wanted.json {
+    if json {
         return Some(String::from_utf8_lossy(line).into_owned());
     }
     let time = field("timestamp").split('.').next().unwrap_or_default();
@@ -220,6 +278,7 @@ fn text(line: &[u8], wanted: &Wanted) -> Option<String> {
         stale("stale_since", "Notary is out of reach: last checked at"),
         stale("stale_until", "counts until"),
         more("count", "refusals:"),
+        more("user", "by user"),
         more("login_uid", "by login uid"),
         more("sudo_user", "by sudo of"),
         more("changed", "changed:"),
@@ -266,17 +325,14 @@ fn is_id(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: Wanted = Wanted { blocked: false, since: None, json: false };
-
     #[test]
     fn entries_are_told_in_a_line_and_foreign_text_is_escaped() {
         let line = br#"{"timestamp":"2026-01-02T03:04:05.6Z","event":"BLOCKED","action":"pull","image":"a\u001b[31m\u202e","message":"no","enforced":false}"#;
-        assert_eq!(text(line, &ALL).unwrap(), "2026-01-02T03:04:05Z WOULD-BLOCK pull     a\\u{1b}[31m\\u{202e}  no");
-        assert_eq!(text(b"no entry", &ALL), None);
-        let blocked = Wanted { blocked: true, ..ALL };
-        for event in ["ALLOWED", "PROBE"] {
-            assert_eq!(text(format!(r#"{{"event":"{event}"}}"#).as_bytes(), &blocked), None);
-        }
+        assert_eq!(
+            text(line, &Wanted::default(), false).unwrap(),
+            "2026-01-02T03:04:05Z WOULD-BLOCK pull     a\\u{1b}[31m\\u{202e}  no"
+        );
+        assert_eq!(text(b"no entry", &Wanted::default(), false), None);
     }
 
     #[test]
@@ -295,29 +351,13 @@ mod tests {
              "ALLOWED     create   app:1  Notary is out of reach: its trust data was last checked at 2026-01-02T01:00:00Z"),
             (r#""event":"CHANGED","action":"register","image":"app:1","message":"approved","login_uid":1000,"sudo_user":"eve""#.to_owned(),
              "CHANGED     register app:1  approved (by login uid 1000) (by sudo of eve)"),
+            (r#""event":"ALLOWED","user":"alice","action":"pull","image":"app:1","digest":"sha256:d""#.to_owned(),
+             "ALLOWED     pull     app:1  sha256:d (by user alice)"),
             (r#""event":"GATE","message":"the gate has started","changed":["MODE=permissive (was enforce)","NOTARY=off (was unset)"]"#.to_owned(),
              "GATE                 the gate has started (changed: MODE=permissive (was enforce); NOTARY=off (was unset))"),
         ] {
             let line = format!(r#"{{"timestamp":"2026-01-02T03:04:05.6Z",{entry}}}"#);
-            assert_eq!(text(line.as_bytes(), &ALL).unwrap(), format!("2026-01-02T03:04:05Z {expected}"));
-        }
-    }
-
-    #[test]
-    fn what_is_older_than_asked_for_is_left_out() {
-        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        let at = |time: &str| format!(r#"{{"timestamp":"{time}","event":"GATE"}}"#);
-        for (asked, time, is_shown) in [
-            ("10m", "2026-01-02T02:54:05.1Z", true),
-            ("10m", "2026-01-02T02:54:04.9Z", false),
-            ("2026-01-02", "2026-01-02T00:00:00Z", true),
-            ("2026-01-02T00:00:00+01:00", "2026-01-01T22:59:59Z", false),
-        ] {
-            let wanted = Wanted { since: Some(since(asked, now).unwrap()), ..ALL };
-            assert_eq!(text(at(time).as_bytes(), &wanted).is_some(), is_shown, "{asked} {time}");
-        }
-        for bad in ["", "yesterday", "10", "-10m", "1y"] {
-            assert!(since(bad, now).is_err(), "{bad}");
+            assert_eq!(text(line.as_bytes(), &Wanted::default(), false).unwrap(), format!("2026-01-02T03:04:05Z {expected}"));
         }
     }
 
@@ -331,5 +371,32 @@ mod tests {
         assert_eq!(next(&mut reader).unwrap(), None);
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"o\n").unwrap();
         assert_eq!(next(&mut reader).unwrap().as_deref(), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn following_goes_through_every_file_that_was_rotated_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let numbered = |number: u32| dir.path().join(format!("log.{number}"));
+        std::fs::write(&path, "one\n").unwrap();
+        let mut read = BufReader::new(File::open(&path).unwrap());
+        assert_eq!(next(&mut read).unwrap().as_deref(), Some(&b"one"[..]));
+        assert!(later(&path, read.get_ref()).unwrap().is_empty());
+        // Written to, and rotated twice, between two looks.
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"two\n").unwrap();
+        std::fs::rename(&path, numbered(1)).unwrap();
+        std::fs::write(&path, "three\n").unwrap();
+        std::fs::rename(numbered(1), numbered(2)).unwrap();
+        std::fs::rename(&path, numbered(1)).unwrap();
+        std::fs::write(&path, "four\n").unwrap();
+        let parts = later(&path, read.get_ref()).unwrap();
+        let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+        assert_eq!(names, ["log.1", "log"]);
+        assert_eq!(next(&mut read).unwrap().as_deref(), Some(&b"two"[..]), "what is left of the first is not lost");
+        // What is none of the log's any more.
+        std::fs::remove_file(numbered(2)).unwrap();
+        let parts = later(&path, read.get_ref()).unwrap();
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].name, "log");
     }
 }

@@ -241,3 +241,69 @@ test_make_takes_no_misspelt_setting() {
     assertNotEquals "a misspelt name is refused: $output" 0 $?
     assertContains "$output" REGISTYR
 }
+
+# heads: the heads of the three logs, as `log verify` says them
+heads() { ours log verify && sed -n 's/^  head:  //p' <<< "$said"; }
+
+further_tests+=(test_the_audit_log_is_chained)
+test_the_audit_log_is_chained() {
+    local log copy list=/etc/docker/img-authz/allowlist.json head pid before
+    in_posture_images
+    docker_signed
+    log=$(audit_log)
+    copy=$SHUNIT_TMPDIR/log
+    refused "$registry_not_allowed" docker pull elsewhere.test/app:1.0
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    ends 0 'audit.jsonl: good' log verify
+    assertContains "what this does not find" "$said" 'shows only against a head'
+    head=$(heads | head -n 1)
+    assertEquals "a head: $head" 64 "${#head}"
+
+    # A command writes into the same chain, beside the gate that runs.
+    ends 0 added register --from-registry --yes registry.test:5000/app:1.0
+    rm -f $list
+    reconfigure MODE=
+    refused "$registry_not_allowed" docker pull elsewhere.test/app:1.0
+    ends 0 "--head $head: is in audit.jsonl" log verify --head "$head"
+    ends 0 '"event":"CHANGED"' log --json --event changed --since 10m
+    ends 0 'registry-not-allowed' log --verdict deny --code registry-not-allowed --image elsewhere.test --user local
+    assertNotContains "nothing else" "$said" 'ALLOWED'
+
+    # Killed inside a line: the gate that the daemon starts again goes on behind it.
+    pid=$(plugin_pid)
+    kill -STOP "$pid"
+    printf '{"timestamp":"2027-01-0' >> "$log"
+    kill -KILL "$pid"
+    wait_until 60 eval '(( $(plugin_pid) != '"$pid"' )) && docker ps' > /dev/null 2>&1
+    assertTrue "the gate is back" $?
+    wait_until 10 grep -q '"chain_over":"' "$log"
+    assertTrue "its first entry covers the line" $?
+    refusals_are_recorded
+    ends 0 '1 line from audit.jsonl line' log verify --head "$head"
+
+    # Rotated: what has no link until then stays in its file, and the next begins behind its last entry.
+    yes "$(printf '%01000d' 0)" | head -n 17000 >> "$log"
+    before=$(stat -c %i "$log")
+    for _ in 1 2 3; do
+        says "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    done
+    assertEquals "the full file is the one before now" "$before" "$(stat -c %i "$log.1")"
+    assertContains "$(head -n 1 "$log")" '"chain_from":"'
+    ends 0 'first: audit.jsonl.1 line 1' log verify --head "$head"
+
+    # What is done to a copy is found, but for an end that is cut off.
+    mkdir "$copy"
+    cp "$log" "$log.1" "$copy"
+    ends 0 good log verify "$copy/audit.jsonl" "$copy/audit.jsonl.1"
+    sed -i '1s/BLOCKED/ALLOWED/;s/"event":"ALLOWED"/"event":"BLOCKED"/' "$copy/audit.jsonl"
+    ends 2 'NOT GOOD, from' log verify "$copy/audit.jsonl" "$copy/audit.jsonl.1"
+    cp "$log" "$copy"
+    sed -i 2d "$copy/audit.jsonl"
+    ends 2 'audit.jsonl line 2' log verify "$copy/audit.jsonl" "$copy/audit.jsonl.1"
+    cp "$log" "$copy"
+    head=$(tail -n 1 "$copy/audit.jsonl" | tail -c 67 | head -c 64)
+    sed -i '$d' "$copy/audit.jsonl"
+    ends 0 good log verify "$copy/audit.jsonl" "$copy/audit.jsonl.1"
+    ends 2 'is NOT among the good entries' log verify --head "$head" "$copy/audit.jsonl" "$copy/audit.jsonl.1"
+    rm -f "$log.1"
+}

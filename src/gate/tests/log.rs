@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::{GOOD, create, digest, house, policy, pull};
+use super::support::{GOOD, create, digest, house, house_that_records, policy, pull};
 use crate::audit::{Event, MemoryJournal};
 use crate::gate::{Approvals, Gate, Identity, Rules};
 use crate::policy::{AuditRule, Mode, Policy, Posture};
@@ -125,4 +125,50 @@ async fn doctors_question_is_marked_and_hides_nothing_else() {
     assert!(house.gate.metrics().contains(r#"code="container-unknown""#));
     let counted = house.gate.metrics().lines().find(|line| line.contains("container-unknown")).unwrap().ends_with(" 2");
     assert!(counted, "the probe is not counted");
+}
+
+/// The log as it would be without a chain: each entry one write.
+struct Unchained(std::sync::Mutex<std::fs::File>);
+
+impl crate::audit::Journal for Unchained {
+    fn record(&self, entry: &crate::audit::Entry) -> crate::audit::Recorded {
+        let mut line = serde_json::to_vec(entry).unwrap();
+        line.push(b'\n');
+        std::io::Write::write_all(&mut *self.0.lock().unwrap(), &line).unwrap();
+        crate::audit::Recorded::Kept
+    }
+
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --lib gate::tests::log::what_the_chain_costs -- --ignored --nocapture"]
+async fn what_the_chain_costs_a_decision() {
+    const ROUNDS: usize = 10;
+    const DECISIONS: u32 = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let plain = std::fs::File::options().append(true).create(true).open(dir.path().join("plain")).unwrap();
+    let chained = crate::audit::FileJournal::open(&dir.path().join("audit.jsonl"), crate::audit::JournalLimits::default());
+    let journals: [Arc<dyn crate::audit::Journal>; 2] = [Arc::new(Unchained(plain.into())), chained.unwrap()];
+    let gates = journals.map(house_that_records);
+    let call = Call::decode(br#"{"RequestMethod":"POST","RequestUri":"/containers/create"}"#).unwrap();
+    let mut best = [f64::MAX; 2];
+    // In turn, so that what else the machine does falls on both.
+    for _ in 0..ROUNDS {
+        for (gate, best) in gates.iter().zip(&mut best) {
+            let begun = std::time::Instant::now();
+            for _ in 0..DECISIONS {
+                assert_eq!(gate.request(Ok((call.clone(), create(GOOD)))).await, Answer::Allow);
+            }
+            *best = best.min(begun.elapsed().as_secs_f64() * 1e6 / f64::from(DECISIONS));
+        }
+    }
+    println!(
+        "a create: {:.1} µs without a chain, {:.1} µs with it ({:+.1} %)",
+        best[0],
+        best[1],
+        (best[1] / best[0] - 1.0) * 100.0
+    );
 }

@@ -77,6 +77,16 @@ pub(super) fn house_with(policy: Policy, notary: Notary) -> House {
     House { gate: Arc::new(gate.with_limits(limits)), engine, journal }
 }
 
+/// The gate of such a host, with a log of its own.
+pub(super) fn house_that_records(journal: Arc<dyn crate::audit::Journal>) -> Gate {
+    let engine = Arc::new(Fake::new());
+    engine.put_image(image("good", &[GOOD], &["r.example/team/good"]));
+    let notary = Notary::default().with(GOOD, digest("good manifest"));
+    let rules = Rules::Good { policy: policy(Posture::Images), verifiers: vec![Arc::new(notary)], registry: None };
+    let workers = tokio::runtime::Handle::current();
+    Gate::new(rules, engine, journal, Approvals::in_memory(), Identity::default(), workers)
+}
+
 impl House {
     /// `allow`, or the refusal's code.
     pub(super) async fn says(&self, intent: &Intent) -> &'static str {
