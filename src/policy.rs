@@ -32,7 +32,7 @@ pub use file::{FURTHER_FILES, POLICY_BYTES, PolicyFile, Read};
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
-pub use resolved::{Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
+pub use resolved::{CosignSettings, Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
 pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
     MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
