@@ -83,10 +83,10 @@ pub async fn part(
 
 /// What `Link` headers (RFC 8288) say is next; `path` is where we asked. Only the query is taken over, so that no other place is asked.
 pub(super) fn next_page<'h>(
-    links: impl Iterator<Item = &'h str>,
+    mut links: impl Iterator<Item = &'h str>,
     asked: &crate::net::Url,
 ) -> Result<Option<String>, &'static str> {
-    let Some(target) = links.filter_map(next_in).next() else { return Ok(None) };
+    let Some(target) = links.find_map(next_in) else { return Ok(None) };
     let next = asked.join(target).map_err(|_| "the address of its next page cannot be read")?;
     let place = |url: &crate::net::Url| (url.host_str().map(str::to_owned), url.port(), url.path().replace("%3A", ":"));
     if place(&next) != place(asked) || !next.username().is_empty() || next.password().is_some() {

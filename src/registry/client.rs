@@ -162,7 +162,7 @@ impl Registry {
         let accept = MEDIA_TYPES.first().map(|(media_type, _)| *media_type);
         let scope = format!("repository:{}:pull", repository.path());
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
-        let (mut listing, mut asked, mut page) = (Listing::default(), HashSet::new(), path.clone());
+        let (mut listing, mut seen, mut page) = (Listing::default(), HashSet::new(), path.clone());
         for turn in 0..PAGES {
             let (mut answer, mut _large) = (peer.get(&page, asker, SMALL_BYTES, deadline, accept.as_slice()).await, None);
             if matches!(answer, Err(NetError::TooLarge { .. })) {
@@ -181,7 +181,7 @@ impl Registry {
             let here = peer.session().url(&path).map_err(RegistryError::Net)?;
             let Some(query) = next_page(links, &here).map_err(odd)? else { return Ok(Some(listing)) };
             page = format!("{path}?{query}");
-            if !asked.insert(query) {
+            if !seen.insert(query) {
                 return Err(odd("its pages go round in a circle"));
             }
         }

@@ -100,12 +100,12 @@ impl CosignVerifier {
                         Err(error) if error.code == TrustCode::Unreachable => return Err(error),
                         // That one digest has no signature says less than what went wrong with another.
                         Err(error) if worst.as_ref().is_none_or(|worst| worst.code == TrustCode::NotSigned) => {
-                            worst = Some(error)
+                            worst = Some(error);
                         }
                         Err(_) => {}
                     }
                 }
-                Err(worst.unwrap_or_else(|| NotSigned::NoDigest { repository: repository.clone() }.into()))
+                Err(worst.unwrap_or_else(|| NotSigned::NoDigest.into()))
             }
         }
     }

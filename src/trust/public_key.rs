@@ -106,7 +106,7 @@ impl PublicKey {
             Self::P521(point) => of_curve(P521, point),
             Self::Rsa(key) => {
                 let numbers = Vec::<UintRef<'_>>::from_der(key).unwrap_or_default();
-                Signer::of(b"rsa", &[numbers.first().map(|modulus| modulus.as_bytes()).unwrap_or_default()])
+                Signer::of(b"rsa", &[numbers.first().map(UintRef::as_bytes).unwrap_or_default()])
             }
             Self::Ed25519(key) => Signer::of(b"ed25519", &[&without_sign(*key)]),
         }

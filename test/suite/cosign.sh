@@ -15,7 +15,13 @@ cosign_signs() {
     assertTrue "cosign has signed $digest: $output" $?
 }
 
-# by_cosign EDITION KEY: the policy that asks for signatures by this key, in force
+# cosign_decides EDITION: this edition of the policy is in force
+cosign_decides() {
+    wait_until 5 in_policy "# edition $1"
+    assertTrue "edition $1 is in force" $?
+}
+
+# by_cosign EDITION KEY: the policy that asks for signatures by this key
 by_cosign() {
     cp "$SHUNIT_TMPDIR/$2.pub" $policy_folder/release.pub
     policy << END
@@ -30,13 +36,11 @@ keys = ["release.pub"]
 match = "$signed"
 require = "release"
 END
-    wait_until 5 in_policy "# edition $1"
-    assertTrue "edition $1 is in force" $?
 }
 
 [[ -z ${RIG_COSIGN:-} ]] || further_tests+=(test_images_signed_by_cosign_run_and_others_do_not)
 test_images_signed_by_cosign_run_and_others_do_not() {
-    local legacy bundle others before container
+    local legacy bundle others before container output
     mkdir -p $policy_folder
     for key in release stranger; do cosign generate-key-pair --output-key-prefix $key > /dev/null 2>&1; done
     before_the_gate publish_for_cosign
@@ -46,8 +50,10 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     cosign_signs release "$legacy" --new-bundle-format=false
     cosign_signs release "$bundle" --new-bundle-format
     cosign_signs stranger "$others" --new-bundle-format
+    # Beside the variables it is not in force yet.
     by_cosign one release
     reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    cosign_decides one
 
     before=$(audit_lines)
     pulled $signed:legacy
@@ -62,6 +68,13 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     refused "$signer_missing" docker pull $signed:others
     refused "$not_in_registry" docker pull $signed:missing
 
+    output=$(gate_says trust verify $signed:bundle --policy $policy_folder/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertEquals "the command says who signed" \
+        "{\"digest\":\"$bundle\",\"verifiers\":[{\"name\":\"release\",\"type\":\"cosign\",\"signers\":[\"release.pub\"]}]}" "$output"
+    output=$(gate_says trust verify $signed:others --policy $policy_folder/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertEquals "and who did not: $output" 2 $?
+    assertContains "by the code" "$output" "\"code\":\"$signer_missing\""
+
     # Unsigned content under a signed name, on the host.
     make_image $signed:local evil > /dev/null
     refused "$not_signed" run $signed:local
@@ -75,9 +88,24 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     docker rm -f "$container" > /dev/null
     # The stranger's key takes the place of the other: what it signed runs, and nothing else.
     by_cosign two stranger
+    cosign_decides two
     pulled $signed:others
     prints "by a stranger" run $signed:others
     refused "$signer_missing" run $signed:legacy
+
+    # The registry is taken away: what was verified starts, what was not is not taken for unsigned.
+    container=$(docker create --network none $signed:others)
+    "$RIG_TOOLS/service.sh" stop registry
+    assertTrue "what was verified starts" "docker start $container"
+    refused "$trust_unreachable" docker pull $signed:others
+    "$RIG_TOOLS/service.sh" start registry docker-registry serve "$RIG/registry.yml"
+    wait_until 20 docker pull -q $signed:others > /dev/null 2>&1
+    assertTrue "once it is back, the pull is allowed" $?
+    docker rm -f "$container" > /dev/null
+    rm -f $policy_folder/policy.toml $policy_folder/release.pub
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
 }
 
 # move_tag FROM TO: the registry has FROM's manifest under the tag TO as well

@@ -1,6 +1,6 @@
 //! Why there is no good signature: what was found as fields, and what to do about it.
 
-use crate::image::{Digest, Repository};
+use crate::image::Digest;
 use crate::text::{clean, fit};
 use crate::trust::error::general_remedy;
 use crate::trust::registry::NotVouched;
@@ -16,15 +16,13 @@ pub enum NotSigned {
     #[error("its signatures could not be looked at: {0}")]
     Unknown(NotVouched),
     /// There is none.
-    #[error("`{}` has no cosign signature in `{repository}`", short(.digest))]
+    #[error("`{}` has no cosign signature", short(.digest))]
     None {
-        /// Where it was looked for.
-        repository: Repository,
         /// Of what.
         digest: Digest,
     },
     /// There are some, and none counts.
-    #[error("`{}` has no signature that counts: {why}", short(.digest))]
+    #[error("no signature of `{}` counts: {why}", short(.digest))]
     Unfit {
         /// Of what.
         digest: Digest,
@@ -32,17 +30,14 @@ pub enum NotSigned {
         why: Unfit,
     },
     /// There are more than are looked at.
-    #[error("`{}` has more signatures, or what is like them, than are looked at, and none of those counts", short(.digest))]
+    #[error("`{}` has more signatures and attachments than are looked at; none of those counts", short(.digest))]
     TooMany {
         /// Of what.
         digest: Digest,
     },
     /// There is no digest to ask about.
-    #[error("content without a digest has no signature in `{repository}`")]
-    NoDigest {
-        /// The repository.
-        repository: Repository,
-    },
+    #[error("content without a digest, as what is built or loaded here, has no signature")]
+    NoDigest,
 }
 
 /// Why a signature does not count. Those further down say more.
@@ -73,10 +68,10 @@ pub enum Unfit {
         signed: String,
     },
     /// No key of the verifier made it.
-    #[error("it is signed by another key")]
+    #[error("another key made it")]
     Stranger,
     /// The same, where one of the keys may have made it in a way that is not supported.
-    #[error("it is signed by another key, or by an Ed25519 key of cosign 3 (Ed25519ph, which is not supported)")]
+    #[error("another key made it, or cosign 3 with Ed25519 (Ed25519ph, which is not supported)")]
     StrangerOrEd25519ph,
 }
 
@@ -96,7 +91,7 @@ impl Cause for NotSigned {
         match self {
             Self::Unknown(why) => why.code(),
             Self::Unfit { why: Unfit::Stranger | Unfit::StrangerOrEd25519ph, .. } => TrustCode::SignerMissing,
-            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest { .. } => TrustCode::NotSigned,
+            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest => TrustCode::NotSigned,
             Self::TooMany { .. } => TrustCode::Invalid,
         }
     }
@@ -114,9 +109,9 @@ impl Cause for NotSigned {
 pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
     match code {
         TrustCode::NotSigned => {
-            format!("sign it: cosign sign --key KEY NAME@DIGEST (verifier `{verifier}`; img-authz help not-signed)")
+            format!("sign it with cosign and a key of verifier `{verifier}` (img-authz help not-signed)")
         }
-        TrustCode::SignerMissing => format!("sign it with a key of verifier `{verifier}`, or add the signer's public key to it"),
+        TrustCode::SignerMissing => format!("sign it with a key of verifier `{verifier}`, or add the signer's key to that"),
         TrustCode::Invalid => {
             format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
         }

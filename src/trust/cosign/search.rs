@@ -14,7 +14,7 @@ use super::bundle::{self, Offer};
 use super::error::{NotSigned, Unfit};
 use super::keys::{Keys, Message};
 use super::payload;
-use crate::image::{Digest, Repository, Tag};
+use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part, signature_tag};
 use crate::trust::registry::{Errand, NotVouched, Registries};
 
@@ -113,7 +113,7 @@ impl Search<'_> {
         if let Some(signed) = self.of_listing(&listing, known, &mut seen).await {
             return Ok(signed);
         }
-        Err(seen.told(self.errand.repository, self.digest))
+        Err(seen.told(self.digest))
     }
 
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, RegistryError>>) -> Result<T, NotVouched> {
@@ -287,12 +287,12 @@ impl Seen {
     }
 
     /// What to say where none was good: first what could not be found out.
-    fn told(self, repository: &Repository, digest: Digest) -> NotSigned {
+    fn told(self, digest: Digest) -> NotSigned {
         match self {
             Self { unknown: Some(why), .. } => NotSigned::Unknown(why),
             Self { is_cut: true, .. } => NotSigned::TooMany { digest },
             Self { unfit: Some(why), .. } => NotSigned::Unfit { digest, why },
-            Self { unfit: None, .. } => NotSigned::None { repository: repository.clone(), digest },
+            Self { unfit: None, .. } => NotSigned::None { digest },
         }
     }
 }
