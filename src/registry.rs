@@ -1,9 +1,10 @@
-//! What a registry holds: manifests, fetched by digest or tag, and configurations, by digest; hashed here (OCI distribution-spec,
-//! "Pulling manifests", "Pulling blobs").
+//! What a registry holds: manifests, fetched by digest or tag, and small blobs, by digest; hashed here (OCI distribution-spec,
+//! "Pulling manifests", "Pulling blobs"); and what points at a digest.
 //!
 //! A [`Manifest`] exists only for bytes that were read whole and hashed; a status line or a header is never evidence.
 //! [`Api`] is the seam: [`Registry`] asks real registries, [`Fake`] is one in memory for tests.
 
+mod attached;
 mod client;
 mod configuration;
 mod fake;
@@ -15,10 +16,11 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+pub use attached::{Listing, Pointer, list_tag, part, signature_tag};
 pub use client::{Registry, Settings, host_files};
 pub use configuration::{configuration, mirrored};
 pub use fake::Fake;
-pub use manifest::{Child, Content, Manifest};
+pub use manifest::{Child, Content, Manifest, has_one_reading};
 
 use crate::image::{Digest, Host, ImageConfig, Platform, Reference, Repository, Tag};
 use crate::net::NetError;
@@ -31,7 +33,10 @@ pub trait Api: Send + Sync {
     /// The manifest or index that the repository's registry has under this digest or tag.
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest>;
 
-    /// The blob with this digest, which is small: a configuration.
+    /// What the registry lists as pointing at this digest; `None`: it keeps no such list.
+    fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>>;
+
+    /// The blob with this digest, which is small: a configuration, a signature.
     fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Vec<u8>>;
 
     /// What the image says of itself that a reference means, for a platform; `None`: for whatever platform. `due` is its digest, where

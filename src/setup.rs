@@ -24,7 +24,7 @@ pub(crate) use self::in_force::{Alive, Teller, is_alive, policy_in_force};
 pub(crate) use self::last_good::{LastGood, forget_earlier};
 pub(crate) use self::mounts::{View, host_path};
 pub(crate) use self::policy_file::{read as read_policy, with_file};
-pub(crate) use self::resolve::{Kept, Meaning, list, meaning, policy, rules};
+pub(crate) use self::resolve::{Kept, Meaning, build, list, meaning, policy, rules};
 pub(crate) use self::started::Started;
 #[cfg(test)]
 pub(crate) use self::state::LAST_GOOD;

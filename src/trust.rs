@@ -3,9 +3,11 @@
 
 pub mod allowlist;
 mod asking;
+pub mod cosign;
 mod error;
 mod name;
 pub mod notary;
+mod public_key;
 pub mod registry;
 mod told;
 pub mod tuf;

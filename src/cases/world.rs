@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::engine::{Container, ContainerId, Image, Store};
 use crate::image::{Digest, Host, ImageConfig, Platform, Reference, Repository, RunsAs};
 use crate::policy::{Case, CaseConfig, CaseImage, When};
-use crate::registry::{Api, Manifest, RegistryError, Reply, Wanted};
+use crate::registry::{Api, Listing, Manifest, RegistryError, Reply, Wanted};
 
 /// The image's configuration at this time; an empty one where the case says nothing.
 fn config(image: &CaseImage, now: Timestamp) -> Option<ImageConfig> {
@@ -81,6 +81,10 @@ impl Api for Described {
     }
 
     fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, _: Instant) -> Reply<'a, Vec<u8>> {
+        Box::pin(std::future::ready(none(repository, &Wanted::Digest(digest))))
+    }
+
+    fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, _: Instant) -> Reply<'a, Option<Listing>> {
         Box::pin(std::future::ready(none(repository, &Wanted::Digest(digest))))
     }
 

@@ -188,7 +188,7 @@ fn rows(document: &str) -> Vec<(&str, String)> {
                 let Some((first, rest)) = cells.split_first() else { continue };
                 let Some(name) = first.strip_prefix('`').and_then(|name| name.strip_suffix('`')) else { continue };
                 let told = head.iter().skip(1).zip(rest).filter(|(_, cell)| !cell.is_empty());
-                let told = told.map(|(head, cell)| format!("{head}: {cell}\n")).collect::<String>();
+                let told = told.map(|(head, cell)| format!("{head}: {cell}\n")).collect::<Vec<_>>().concat();
                 out.push((name, format!("{section}\n\n{told}")));
             }
         }

@@ -52,6 +52,7 @@ impl TrustArgs {
     /// Whether the state folder is given, and the server that is asked, so that the gate of this host need not be looked for.
     pub(super) fn needs_no_gate(&self) -> bool {
         let common = match &self.command {
+            Command::Verify(verify) if verify.policy.is_some() => return verify.common.state.is_some(),
             Command::Verify(verify) => &verify.common,
             Command::Inspect(inspect) => &inspect.common,
             Command::Pin(pin) => &pin.common,
@@ -66,7 +67,9 @@ impl TrustArgs {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Verify one reference against the Notary server
+    /// Verify one reference against the Notary server, or with all that a policy file requires
+    ///
+    /// With --policy every verifier of the image's scope is asked, of whatever type, and they must agree on one digest.
     ///
     /// Exit code 0 is a yes. Whatever keeps it from finding out is a no, 2; only a command line that cannot be read is 1.
     ///

@@ -618,7 +618,8 @@ impl Gathering<'_> {
             return Ok(Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up")));
         };
         let now = self.gate.now();
-        if let Some(answer) = verifier.ready(repository, question, now) {
+        let asks = self.purpose == Purpose::Pull && verifier.asks_at_pull();
+        if let Some(answer) = verifier.ready(repository, question, now).filter(|_| !asks) {
             return Ok(answer);
         }
         let _place = match self.on_behalf {
@@ -682,7 +683,8 @@ fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run
     let signature = |vouch: &Vouch| {
         let kind = match policy.verifiers.get(vouch.verifier())? {
             Binding::TagToDigest => "notary",
-            Binding::Digest => "signature",
+            // Nobody else who signs digests stands in a policy yet.
+            Binding::Digest => "cosign",
             Binding::Listed | Binding::Held => return None,
         };
         Some(rego::Signature {

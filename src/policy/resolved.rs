@@ -51,6 +51,15 @@ pub enum VerifierSettings {
     Allowlist(PathBuf),
     /// The registry that an image comes from.
     Registry,
+    /// Signatures of cosign.
+    Cosign(CosignSettings),
+}
+
+/// Whose signatures of cosign count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CosignSettings {
+    /// PEM files of public keys, any one of which is enough.
+    pub keys: Vec<PathBuf>,
 }
 
 /// Where Notary's trust data comes from, and on what terms it counts.
@@ -82,6 +91,17 @@ pub enum Given {
 }
 
 impl VerifierSettings {
+    /// The type, as it is written.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Notary(_) => "notary",
+            Self::Allowlist(_) => "allowlist",
+            Self::Registry => "registry",
+            Self::Cosign(_) => "cosign",
+        }
+    }
+
     /// What a yes of such a verifier binds.
     #[must_use]
     pub const fn binding(&self) -> Binding {
@@ -89,6 +109,7 @@ impl VerifierSettings {
             Self::Notary(_) => Binding::TagToDigest,
             Self::Allowlist(_) => Binding::Listed,
             Self::Registry => Binding::Held,
+            Self::Cosign(_) => Binding::Digest,
         }
     }
 }
@@ -96,14 +117,16 @@ impl VerifierSettings {
 impl VerifierSettings {
     /// The files that it names and does not look at by itself.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let given = match self {
-            Self::Notary(notary) => [notary.root_ca.as_ref(), notary.pins.as_ref()],
-            Self::Allowlist(_) | Self::Registry => [None, None],
+        let (given, keys) = match self {
+            Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
+            Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
+            Self::Allowlist(_) | Self::Registry => ([None, None], [].as_slice()),
         };
-        given.into_iter().flatten().filter_map(|given| match given {
+        let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
             Given::File(path) => Some(path.as_path()),
-        })
+        });
+        given.chain(keys.iter().map(PathBuf::as_path))
     }
 }
 
@@ -112,7 +135,7 @@ impl Resolved {
     pub fn notaries(&self) -> impl Iterator<Item = (&VerifierName, &NotarySettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Notary(notary) => Some((name, notary)),
-            VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
+            VerifierSettings::Allowlist(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
         })
     }
 
@@ -120,7 +143,7 @@ impl Resolved {
     pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &PathBuf)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Allowlist(path) => Some((name, path)),
-            VerifierSettings::Notary(_) | VerifierSettings::Registry => None,
+            VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
         })
     }
 }

@@ -1,16 +1,17 @@
 //! Registries over HTTPS, each with the CA and the credentials that docker would use.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use super::attached::next_page;
 use super::manifest::MEDIA_TYPES;
-use super::{Api, Manifest, RegistryError, Reply, Wanted};
+use super::{Api, Listing, Manifest, RegistryError, Reply, Wanted};
 use crate::files::Texts;
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
@@ -29,6 +30,8 @@ const SMALL_BYTES: u64 = 64 << 10;
 const LARGE_AT_ONCE: usize = 2;
 /// How often a blob may be sent on to another place. Registries do so once: to the storage behind them.
 const REDIRECTS: usize = 3;
+/// Most pages of a list of what points at a digest. Stops a registry that never ends.
+const PAGES: usize = 8;
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
@@ -100,8 +103,7 @@ impl Registry {
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
         let (mut answer, mut _large) = (peer.get(&path, asker, SMALL_BYTES, deadline, &accept).await, None);
         if matches!(answer, Err(NetError::TooLarge { .. })) {
-            let permit = tokio::time::timeout_at(deadline, peer.large.acquire()).await;
-            _large = Some(permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })?);
+            _large = Some(peer.turn_of_large(deadline, what).await?);
             answer = peer.get(&path, asker, MANIFEST_BYTES, deadline, &accept).await;
         }
         let answer = answer.map_err(|error| self.explain(host, asker, error))?;
@@ -130,8 +132,7 @@ impl Registry {
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
         let (mut answer, mut _large) = (peer.get_blob(&path, asker, SMALL_BYTES, deadline).await, None);
         if matches!(answer, Err(BlobError::Net(NetError::TooLarge { .. }))) {
-            let permit = tokio::time::timeout_at(deadline, peer.large.acquire()).await;
-            _large = Some(permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })?);
+            _large = Some(peer.turn_of_large(deadline, what).await?);
             answer = peer.get_blob(&path, asker, MANIFEST_BYTES, deadline).await;
         }
         let answer = answer.map_err(|error| match error {
@@ -143,6 +144,48 @@ impl Registry {
             sent if sent == digest => Ok(body),
             sent => Err(RegistryError::WrongDigest { host: host.to_owned(), due: digest, sent }),
         }
+    }
+
+    /// All pages of the registry's list of what points at a digest. Statuses by which registries say that they keep none make `None`;
+    /// any other is not known to mean so.
+    async fn fetch_referrers(
+        &self,
+        repository: &Repository,
+        digest: Digest,
+        deadline: Instant,
+    ) -> Result<Option<Listing>, RegistryError> {
+        let host = repository.host_str();
+        let what = || format!("the list of what points at {repository}@{digest}");
+        let odd = |cause: &str| RegistryError::Undecodable { what: what(), cause: cause.to_owned() };
+        let peer = self.peer(host)?;
+        let path = format!("v2/{}/referrers/{digest}", repository.path());
+        let accept = MEDIA_TYPES.first().map(|(media_type, _)| *media_type);
+        let scope = format!("repository:{}:pull", repository.path());
+        let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
+        let (mut listing, mut seen, mut page) = (Listing::default(), HashSet::new(), path.clone());
+        for turn in 0..PAGES {
+            let (mut answer, mut _large) = (peer.get(&page, asker, SMALL_BYTES, deadline, accept.as_slice()).await, None);
+            if matches!(answer, Err(NetError::TooLarge { .. })) {
+                _large = Some(peer.turn_of_large(deadline, what).await?);
+                answer = peer.get(&page, asker, MANIFEST_BYTES, deadline, accept.as_slice()).await;
+            }
+            let answer = answer.map_err(|error| self.explain(host, asker, error))?;
+            match answer.status {
+                400 | 404 | 405 | 501 if turn == 0 => return Ok(None),
+                404 => return Err(odd("its next page is not there")),
+                _ => {}
+            }
+            let answer = accepted(answer, host, what)?;
+            listing.add(&Manifest::read(&answer.body, answer.header("content-type"))?);
+            let links = answer.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
+            let here = peer.session().url(&path).map_err(RegistryError::Net)?;
+            let Some(query) = next_page(links, &here).map_err(odd)? else { return Ok(Some(listing)) };
+            page = format!("{path}?{query}");
+            if !seen.insert(query) {
+                return Err(odd("its pages go round in a circle"));
+            }
+        }
+        Ok(Some(Listing { is_cut: true, ..listing }))
     }
 
     fn peer(&self, host: &str) -> Result<Arc<Peer>, RegistryError> {
@@ -235,6 +278,10 @@ impl Api for Registry {
         Box::pin(self.fetch_blob(repository, digest, deadline))
     }
 
+    fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>> {
+        Box::pin(self.fetch_referrers(repository, digest, deadline))
+    }
+
     fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
         Box::pin(async move {
             match self.greet(host, deadline).await {
@@ -247,11 +294,21 @@ impl Api for Registry {
 }
 
 impl Peer {
+    /// The way that worked last.
+    fn session(&self) -> &Session {
+        if self.is_plain.load(Ordering::Relaxed) { self.http.as_ref().unwrap_or(&self.https) } else { &self.https }
+    }
+
+    /// Leave to read a large answer.
+    async fn turn_of_large(&self, deadline: Instant, what: impl Fn() -> String) -> Result<SemaphorePermit<'_>, RegistryError> {
+        let permit = tokio::time::timeout_at(deadline, self.large.acquire()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })
+    }
+
     /// A blob, followed to where the registry sends on to: over https alone, with no credentials and no client certificate.
     async fn get_blob(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<HttpAnswer, BlobError> {
         let mut answer = self.get(path, asker, most, deadline, &[]).await.map_err(BlobError::Net)?;
-        let session = if self.is_plain.load(Ordering::Relaxed) { self.http.as_ref().unwrap_or(&self.https) } else { &self.https };
-        let mut at = session.url(path).map_err(BlobError::Net)?;
+        let mut at = self.session().url(path).map_err(BlobError::Net)?;
         let client = self.https.client().without_identity();
         for turn in 0.. {
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {

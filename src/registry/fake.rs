@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::{Api, Manifest, RegistryError, Reply, Wanted};
+use super::{Api, Listing, Manifest, RegistryError, Reply, Wanted};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net;
 
@@ -20,9 +20,13 @@ pub struct Fake {
 struct State {
     manifests: HashMap<(Repository, Wanted), Manifest>,
     blobs: HashMap<(Repository, Digest), Vec<u8>>,
+    /// By what they point at; a registry with none in it keeps no such lists.
+    referrers: HashMap<(Repository, Digest), Listing>,
     outage: Option<RegistryError>,
     /// Ends of calls about one repository.
     faults: HashMap<Repository, RegistryError>,
+    /// Ends of single calls, as [`Fake::calls`] writes them.
+    failing: HashMap<String, RegistryError>,
     greeted: usize,
     calls: Vec<String>,
 }
@@ -51,6 +55,19 @@ impl Fake {
         let digest = Digest::of(body);
         self.lock().blobs.insert((repository.clone(), digest), body.to_owned());
         digest
+    }
+
+    /// Lists, in this registry, what the bytes of an index name as pointing at the digest.
+    pub fn list(&self, repository: &Repository, digest: Digest, index: &[u8]) -> Result<(), RegistryError> {
+        let mut listing = Listing::default();
+        listing.add(&Manifest::read(index, None)?);
+        self.lock().referrers.insert((repository.clone(), digest), listing);
+        Ok(())
+    }
+
+    /// From now on this one call ends like this.
+    pub fn fail_call(&self, call: &str, error: RegistryError) {
+        self.lock().failing.insert(call.to_owned(), error);
     }
 
     /// Takes everything out of the registries.
@@ -85,6 +102,14 @@ impl Fake {
     }
 }
 
+impl State {
+    /// How the last call ends, where it does not end well.
+    fn fault(&self, repository: &Repository) -> Option<RegistryError> {
+        let of_call = || self.calls.last().and_then(|call| self.failing.get(call));
+        self.outage.as_ref().or_else(|| self.faults.get(repository)).or_else(of_call).cloned()
+    }
+}
+
 impl Api for Fake {
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, _: Instant) -> Reply<'a, Manifest> {
         Box::pin(async move {
@@ -93,8 +118,8 @@ impl Api for Fake {
             let mut state = self.lock();
             let what = wanted.in_repository(repository);
             state.calls.push(what.clone());
-            match state.outage.as_ref().or_else(|| state.faults.get(repository)) {
-                Some(error) => Err(error.clone()),
+            match state.fault(repository) {
+                Some(error) => Err(error),
                 None => state
                     .manifests
                     .get(&(repository.clone(), wanted.clone()))
@@ -109,13 +134,26 @@ impl Api for Fake {
             let mut state = self.lock();
             let what = format!("{repository}@{digest}");
             state.calls.push(format!("blob {what}"));
-            match state.outage.as_ref().or_else(|| state.faults.get(repository)) {
-                Some(error) => Err(error.clone()),
+            match state.fault(repository) {
+                Some(error) => Err(error),
                 None => state
                     .blobs
                     .get(&(repository.clone(), digest))
                     .cloned()
                     .ok_or_else(|| RegistryError::NotFound { host: repository.host_str().to_owned(), what }),
+            }
+        })
+    }
+
+    fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, _: Instant) -> Reply<'a, Option<Listing>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let mut state = self.lock();
+            state.calls.push(format!("referrers {repository}@{digest}"));
+            match state.fault(repository) {
+                Some(error) => Err(error),
+                None if state.referrers.is_empty() => Ok(None),
+                None => Ok(Some(state.referrers.get(&(repository.clone(), digest)).cloned().unwrap_or_default())),
             }
         })
     }

@@ -92,6 +92,11 @@ impl<'de> Deserialize<'de> for OneReading {
     }
 }
 
+/// Whether this is JSON that every reader takes for the same: no object has a member twice, also not in other case.
+pub fn has_one_reading(body: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<OneReading>(body).map(|_| ()).map_err(|error| clean(&error.to_string()))
+}
+
 struct Walk;
 
 impl<'de> Visitor<'de> for Walk {

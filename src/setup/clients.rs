@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::last_good::LastGood;
@@ -10,9 +11,10 @@ use crate::files::{Texts, read_owned, read_text};
 use crate::image::Digest;
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, server_files, without_user};
-use crate::policy::{Given, NotarySettings, PolicyFault, Settings};
+use crate::policy::{CosignSettings, Given, NotarySettings, PolicyFault, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::VerifierName;
+use crate::trust::cosign::{CosignVerifier, Keys as CosignKeys};
 use crate::trust::notary::{self, Notary, RequiredSigners, Source};
 use crate::trust::tuf::{Pins, PinsError};
 
@@ -223,6 +225,22 @@ pub(crate) fn notary_of(
         ..notary::Config::new(written.source.clone(), trust_folder(settings, name))
     };
     Notary::new(config).map_err(|error| fault(keys.server, error))
+}
+
+/// A verifier of cosign's signatures, with the keys that lie in its files now; signatures are looked for in `registry`.
+pub(crate) fn cosign_of(
+    name: &VerifierName,
+    written: &CosignSettings,
+    registry: Arc<dyn registry::Api>,
+    last: &mut LastGood,
+) -> Result<CosignVerifier, Vec<PolicyFault>> {
+    let key = format!("verifiers.{name}.keys");
+    let keys = last.named(&key, &written.keys, |texts| {
+        let called = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let files: Vec<(String, &str)> = texts.0.iter().map(|(path, text)| (called(path), text.as_str())).collect();
+        CosignKeys::read(files.iter().map(|(name, text)| (name.as_str(), *text)))
+    });
+    keys.map(|keys| CosignVerifier::new(name.clone(), keys, registry)).map_err(|why| fault(key, why))
 }
 
 /// Where what a Notary learned is kept: by the verifier's name, so that what one believes says nothing to another.

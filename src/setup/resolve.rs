@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clients::{credentials_of, notary_of, registry_of};
+use super::clients::{cosign_of, credentials_of, notary_of, registry_of};
 use super::last_good::LastGood;
 use super::mounts::View;
 use super::policy_file;
@@ -276,7 +276,14 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     let is_read = policy.rego.as_ref().is_some_and(|rego| rego.reads_config());
     let is_ruled = is_read || policy.scopes.distinct_rules().into_iter().any(|rules| rules.looks().config);
-    let mut registry = None;
+    // Signatures of cosign lie in every registry, what nobody signs is looked for in those of weak scopes.
+    let is_signed = made_of.values().any(|made_of| matches!(made_of, VerifierSettings::Cosign(_)));
+    let hosts = if is_ruled || is_signed { policy.scopes.registries() } else { policy.registries_of_weak() };
+    let mut registry: Option<Arc<Registry>> = None;
+    let mut the_registry = |files: &mut LastGood| {
+        let made = || Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), files));
+        Arc::<Registry>::clone(registry.get_or_insert_with(made))
+    };
     for (name, made_of) in &made_of {
         match made_of {
             VerifierSettings::Allowlist(path) => {
@@ -295,11 +302,14 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
                 Err(found) => faults.extend(found),
             },
             VerifierSettings::Registry => {
-                let registry: &Arc<Registry> = registry.get_or_insert_with(|| {
-                    let hosts = if is_ruled { policy.scopes.registries() } else { policy.registries_of_weak() };
-                    Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
-                });
-                verifiers.push(Arc::new(RegistryVerifier::new(Arc::<Registry>::clone(registry)).named(name.clone())));
+                verifiers.push(Arc::new(RegistryVerifier::new(the_registry(&mut kept.files)).named(name.clone())));
+            }
+            VerifierSettings::Cosign(cosign) => {
+                let registry = the_registry(&mut kept.files);
+                match cosign_of(name, cosign, registry, &mut kept.files) {
+                    Ok(cosign) => verifiers.push(Arc::new(cosign)),
+                    Err(found) => faults.extend(found),
+                }
             }
         }
     }
@@ -307,12 +317,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
         return Err(faults);
     }
     // Rules about what images are need to know it before these are here.
-    let registry = is_ruled.then(|| {
-        registry.unwrap_or_else(|| {
-            let hosts = policy.scopes.registries();
-            Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), &mut kept.files))
-        }) as Arc<dyn Api>
-    });
+    let registry = is_ruled.then(|| the_registry(&mut kept.files) as Arc<dyn Api>);
     kept.allowlists = lists;
     Ok(Rules::Good { policy, verifiers, registry })
 }

@@ -1,11 +1,12 @@
 //! What the verifiers that ask servers share: room for questions that made-up names cannot take, the question whether a server is
-//! gone, and a short memory of noes.
+//! gone, one question for all who ask the same, a memory of answers, and a short one of noes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio::time::Instant;
 
 use super::TrustError;
@@ -53,6 +54,83 @@ impl Probe {
     }
 }
 
+/// Questions on their way: whoever asks the same waits for the one answer.
+pub(super) struct Flights<K: Eq + Hash>(std::sync::Mutex<HashMap<K, Arc<Mutex<()>>>>);
+
+impl<K: Eq + Hash> Default for Flights<K> {
+    fn default() -> Self {
+        Self(std::sync::Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Flights<K> {
+    pub(super) fn of(&self, key: K) -> Flight<'_, K> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Arc::clone(flights.entry(key.clone()).or_default());
+        drop(flights);
+        Flight { flights: self, key, turn }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+}
+
+/// A question on its way. When the last that asks it is done, or gave up, it is forgotten.
+pub(super) struct Flight<'f, K: Eq + Hash> {
+    flights: &'f Flights<K>,
+    key: K,
+    turn: Arc<Mutex<()>>,
+}
+
+impl<K: Eq + Hash> Flight<'_, K> {
+    /// Waits until nobody else asks; `None`: that took too long.
+    pub(super) async fn turn(&self, until: Instant) -> Option<MutexGuard<'_, ()>> {
+        tokio::time::timeout_at(until, self.turn.lock()).await.ok()
+    }
+}
+
+impl<K: Eq + Hash> Drop for Flight<'_, K> {
+    fn drop(&mut self) {
+        let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map has one, this has one: nobody else waits.
+        if Arc::strong_count(&self.turn) <= 2 {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+/// What was found out, in two generations: when the young one is full it becomes the old one, and the old one is forgotten.
+pub(super) struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+}
+
+impl<K, V> Default for Generations<K, V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash, V> Generations<K, V> {
+    pub(super) fn of(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.young.keys().chain(self.old.keys())
+    }
+
+    /// `most`: how many one generation holds.
+    pub(super) fn remember(&mut self, key: K, value: V, most: usize) {
+        if self.young.len() >= most {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+}
+
 /// Noes about what is not known, in two generations: made-up names cost the server one question each, and no memory beyond a bound.
 pub(super) struct Noes<K> {
     young: HashMap<K, (Instant, TrustError)>,
@@ -91,6 +169,16 @@ impl<K: Eq + Hash> Noes<K> {
 mod tests {
     use super::*;
     use crate::trust::TrustCode;
+
+    #[test]
+    fn what_was_found_out_is_kept_within_a_bound_the_young_longest() {
+        let mut known = Generations::default();
+        for number in 0..300 {
+            known.remember(number, (), 100);
+        }
+        assert!(known.keys().count() <= 200);
+        assert!(known.of(&299).is_some() && known.of(&200).is_some() && known.of(&0).is_none());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn noes_are_remembered_for_seconds_and_within_a_bound() {

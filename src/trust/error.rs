@@ -207,9 +207,9 @@ pub(super) fn general_remedy(code: TrustCode, verifier: &VerifierName) -> String
 mod tests {
     use super::*;
     use crate::net::NetError;
-    use crate::trust::allowlist;
     use crate::trust::notary::{self, NotaryError};
     use crate::trust::registry::{self, NotVouched};
+    use crate::trust::{allowlist, cosign};
 
     /// The longest name.
     fn named() -> VerifierName {
@@ -220,7 +220,8 @@ mod tests {
     fn a_remedy_names_the_verifier_and_no_setting_that_others_may_have_besides() {
         let name = named();
         for code in TrustCode::ALL {
-            for remedy in [notary::remedy(code, &name), allowlist::remedy(code, &name), general_remedy(code, &name)] {
+            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, general_remedy];
+            for remedy in remedies.map(|remedy| remedy(code, &name)) {
                 assert!(remedy.contains(&format!("`{name}`")), "{remedy}");
                 assert!(!remedy.contains("NOTARY") && !remedy.contains("ALLOWLIST"), "{remedy}");
                 // As much again is left for what was found.

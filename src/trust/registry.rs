@@ -3,92 +3,34 @@
 //! This is weak evidence: it says where content is published, not who made it. It is still evidence of *content*: a
 //! manifest counts only if its bytes came from that repository and have the digest in question.
 
+mod asked;
 mod error;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::SemaphorePermit;
-use tokio::time::Instant;
 
+pub use self::asked::EvidenceLimits;
+pub(super) use self::asked::{Errand, Registries};
 pub use self::error::{NotVouched, remedy};
-use super::asking::{Lanes, Noes, PROBE_TIME, Probe};
-use super::{
-    Asking, Binding, Freshness, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching,
-};
-use crate::image::{Digest, Host, Repository, Tag};
-use crate::net::NetError;
-use crate::registry::{Api, RegistryError, Wanted};
+use super::asking::{Flights, Generations, Noes};
+use super::{Asking, Binding, Freshness, Hashed, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
+use crate::image::{Digest, Repository, Tag};
+use crate::registry::{Api, Wanted};
 
-/// A question that begins after this part of the network's time had not the whole of it.
-const LATE_PART: u32 = 12;
 /// Most digests of one image that are asked about. An image has an id and one digest per repository it was pulled from.
 const DIGESTS: usize = 8;
-
-/// What asking registries may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvidenceLimits {
-    /// Most of a decision's time that the network gets.
-    pub network: Duration,
-    /// How long a registry that is gone is taken to be so. Stops a hundred containers after a reboot from waiting in line;
-    /// short, because nothing else vouches in these scopes.
-    pub outage: Duration,
-    /// Most answers remembered in one of two generations; at some 150 bytes each, 4096 make 1 MB in all.
-    pub remembered: usize,
-}
-
-impl Default for EvidenceLimits {
-    fn default() -> Self {
-        Self { network: Duration::from_secs(3), outage: Duration::from_secs(5), remembered: 4096 }
-    }
-}
 
 /// Vouches for what registries hold. Answers by digest are remembered: a digest in a repository does not change.
 pub struct RegistryVerifier {
     name: VerifierName,
-    registry: Arc<dyn Api>,
-    limits: EvidenceLimits,
+    registries: Registries,
+    /// Most answers of one generation.
+    remembered: usize,
     state: Mutex<State>,
-    /// For repositories of which an answer is remembered: made-up names cannot take these.
-    known: Lanes,
-    strange: Lanes,
-}
-
-/// A question on its way. When the last that asks it is done, or gave up, it leaves the map.
-struct Flight<'a> {
-    verifier: &'a RegistryVerifier,
-    held: Held,
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        let mut state = self.verifier.state();
-        // The map has one, this has one: nobody else waits.
-        if Arc::strong_count(&self.turn) <= 2 {
-            state.flights.remove(&self.held);
-        }
-    }
-}
-
-/// Whom a question is for, and what is left for it.
-#[derive(Clone, Copy)]
-struct Errand<'a> {
-    repository: &'a Repository,
-    purpose: Purpose,
-    time: Time,
-}
-
-#[derive(Clone, Copy)]
-struct Time {
-    begun: Instant,
-    /// When the network's time ends.
-    network: Instant,
-    /// When the decision must be made.
-    last: Instant,
+    flights: Flights<Held>,
 }
 
 /// A digest in a repository.
@@ -96,21 +38,15 @@ type Held = (Repository, Digest);
 
 #[derive(Default)]
 struct State {
-    young: HashSet<Held>,
-    old: HashSet<Held>,
-    /// Registries that are gone, until when, and what was the matter.
-    outages: HashMap<Host, (Instant, TrustError)>,
-    probes: HashMap<Host, Arc<Probe>>,
+    held: Generations<Held, ()>,
     /// What registries do not hold, for some seconds.
     noes: Noes<(Repository, Wanted)>,
-    /// Questions on their way: whoever asks the same waits for the one answer.
-    flights: HashMap<Held, Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl fmt::Debug for RegistryVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        f.debug_struct("RegistryVerifier").field("remembered", &(state.young.len() + state.old.len())).finish_non_exhaustive()
+        f.debug_struct("RegistryVerifier").field("remembered", &state.held.keys().count()).finish_non_exhaustive()
     }
 }
 
@@ -124,8 +60,8 @@ impl RegistryVerifier {
     /// As [`RegistryVerifier::new`], within other bounds.
     #[must_use]
     pub fn with_limits(registry: Arc<dyn Api>, limits: EvidenceLimits) -> Self {
-        let (known, strange) = (Lanes::default(), Lanes::default());
-        Self { name: VerifierName::REGISTRY, registry, limits, state: Mutex::default(), known, strange }
+        let (remembered, registries) = (limits.remembered, Registries::new(registry, limits));
+        Self { name: VerifierName::REGISTRY, registries, remembered, state: Mutex::default(), flights: Flights::default() }
     }
 
     /// The same, as a verifier of this name.
@@ -136,16 +72,14 @@ impl RegistryVerifier {
 
     /// Whether the repository's registry holds it. A tag is always asked for; a digest once.
     pub async fn vouch(&self, repository: &Repository, question: &Question, asking: Asking) -> Result<Vouch, TrustError> {
-        let (begun, last) = (Instant::now(), asking.deadline);
-        let time = Time { begun, network: last.min(begun + self.limits.network), last };
-        let errand = Errand { repository, purpose: asking.purpose, time };
+        let errand = self.registries.errand(repository, asking);
         match question {
             Question::Tag(tag) => {
                 let wanted = Wanted::Tag(tag.clone());
                 self.known_no(repository, &wanted)?;
                 let _place = self.place(errand).await?;
                 let digest = self.fetch(errand, &wanted).await?;
-                self.state().remember((repository.clone(), digest), self.limits.remembered);
+                self.state().held.remember((repository.clone(), digest), (), self.remembered);
                 Ok(vouch(repository, digest, vec![tag.clone()]))
             }
             Question::AnyOf(digests) | Question::Content { digests, .. } => {
@@ -172,7 +106,7 @@ impl RegistryVerifier {
     /// Whether it is remembered that the registry held this digest in this repository.
     #[must_use]
     pub fn remembers(&self, repository: &Repository, digest: &Digest) -> bool {
-        self.state().knows(&(repository.clone(), *digest))
+        self.state().held.of(&(repository.clone(), *digest)).is_some()
     }
 
     /// The vouch for the first of the digests that is remembered.
@@ -193,12 +127,11 @@ impl RegistryVerifier {
         // Before the turn: a start does not wait for a pull of the same that waits for its place.
         let _place = self.place(errand).await?;
         let held = (repository.clone(), digest);
-        let turn = Arc::clone(self.state().flights.entry(held.clone()).or_default());
-        let flight = Flight { verifier: self, held, turn };
-        let Ok(_turn) = tokio::time::timeout_at(errand.time.network, flight.turn.lock()).await else {
+        let flight = self.flights.of(held.clone());
+        let Some(_turn) = flight.turn(errand.network).await else {
             return Err(NotVouched::Late { host: repository.host_str().to_owned() }.into());
         };
-        if self.state().knows(&flight.held) {
+        if self.state().held.of(&held).is_some() {
             return Ok(());
         }
         self.known_no(repository, &wanted)?;
@@ -207,75 +140,33 @@ impl RegistryVerifier {
             // The client holds the bytes to the digest already.
             return Err(NotVouched::Other { repository: repository.clone(), due: digest, sent }.into());
         }
-        self.state().remember(flight.held.clone(), self.limits.remembered);
+        self.state().held.remember(held, (), self.remembered);
         Ok(())
     }
 
     /// The outage or the no that is remembered.
     fn known_no(&self, repository: &Repository, wanted: &Wanted) -> Result<(), TrustError> {
-        let (host, mut state) = (repository.host(), self.state());
-        match state.outages.get(&host) {
-            Some((until, error)) if Instant::now() < *until => return Err(error.clone()),
-            Some(_) => drop(state.outages.remove(&host)),
-            None => {}
-        }
-        state.noes.of(&(repository.clone(), wanted.clone())).map_or(Ok(()), Err)
+        self.registries.known_outage(repository)?;
+        self.state().noes.of(&(repository.clone(), wanted.clone())).map_or(Ok(()), Err)
     }
 
     /// Leave to ask.
     async fn place(&self, errand: Errand<'_>) -> Result<SemaphorePermit<'_>, TrustError> {
-        let is_known = self.state().is_known(errand.repository);
-        let lanes = if is_known { &self.known } else { &self.strange };
-        let lane = match errand.purpose {
-            Purpose::Pull => &lanes.pulls,
-            Purpose::Run => &lanes.starts,
-        };
-        let place = tokio::time::timeout_at(errand.time.network, lane.acquire()).await.ok().and_then(Result::ok);
-        place.ok_or_else(|| NotVouched::Queued.into())
+        // Whether it ever held anything that is remembered of this repository.
+        let is_known = self.state().held.keys().any(|(owner, _)| owner == errand.repository);
+        Ok(self.registries.place(errand, is_known).await?)
     }
 
     async fn fetch(&self, errand: Errand<'_>, wanted: &Wanted) -> Result<Digest, TrustError> {
-        let Errand { repository, time, .. } = errand;
-        let (host, what) = (repository.host(), (repository.clone(), wanted.clone()));
-        // A question that had not the whole time shows nothing by coming to no end.
-        let is_late = time.begun.elapsed() > self.limits.network / LATE_PART;
-        let asked = tokio::time::timeout_at(time.network, self.registry.manifest(repository, wanted, time.network)).await;
-        let (error, is_suspect) = match asked {
-            Ok(Ok(manifest)) => {
-                self.state().outages.remove(&host);
-                return Ok(*manifest.digest());
-            }
-            Ok(Err(RegistryError::Net(NetError::Timeout { .. }))) | Err(_) if is_late => {
-                (NotVouched::Late { host: repository.host_str().to_owned() }, true)
-            }
-            Ok(Err(error)) => {
-                let is_suspect = is_suspect(&error);
-                (NotVouched::Answer(error), is_suspect)
-            }
-            Err(_elapsed) => (NotVouched::Silent { host: repository.host_str().to_owned() }, true),
+        let asked = self.registries.api().manifest(errand.repository, wanted, errand.network);
+        let error = match self.registries.ask(errand, asked).await {
+            Ok(manifest) => return Ok(*manifest.digest()),
+            Err(error) => TrustError::from(error),
         };
-        if is_suspect && self.is_gone(&host, time.last).await {
-            let error = TrustError::from(NotVouched::Gone(Box::new(error)));
-            self.state().outages.insert(host, (Instant::now() + self.limits.outage, error.clone()));
-            return Err(error);
-        }
-        let error = TrustError::from(error);
         if error.code == TrustCode::NotInRegistry {
-            self.state().noes.remember(what, error.clone());
+            self.state().noes.remember((errand.repository.clone(), wanted.clone()), error.clone());
         }
         Err(error)
-    }
-
-    /// Whether the registry itself is gone. Only that counts for other repositories.
-    async fn is_gone(&self, host: &Host, deadline: Instant) -> bool {
-        let probe = Arc::clone(self.state().probes.entry(host.clone()).or_default());
-        let ask = async {
-            let end = Instant::now() + PROBE_TIME;
-            let answer = tokio::time::timeout_at(end, self.registry.is_gone(host, end)).await;
-            answer.unwrap_or(true)
-        };
-        // Who has no time left for it does not find out.
-        tokio::time::timeout_at(deadline, probe.is_gone(ask)).await.unwrap_or(false)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -302,25 +193,6 @@ impl Verifier for RegistryVerifier {
     }
 }
 
-impl State {
-    fn knows(&self, held: &Held) -> bool {
-        self.young.contains(held) || self.old.contains(held)
-    }
-
-    /// Whether it ever held anything that is remembered of this repository.
-    fn is_known(&self, repository: &Repository) -> bool {
-        self.young.iter().chain(&self.old).any(|(owner, _)| owner == repository)
-    }
-
-    /// When the young generation is full it becomes the old one, and the old one is forgotten.
-    fn remember(&mut self, held: Held, most: usize) {
-        if self.young.len() >= most {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(held);
-    }
-}
-
 fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
     Vouch {
         repository: repository.clone(),
@@ -336,34 +208,17 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
     }
 }
 
-/// Whether the registry may be gone, rather than busy, slow about one repository, or there with an answer.
-const fn is_suspect(error: &RegistryError) -> bool {
-    match error {
-        RegistryError::Status { status, .. } => *status >= 500,
-        RegistryError::Net(error) => matches!(
-            error,
-            NetError::Unreachable { .. }
-                | NetError::Timeout { .. }
-                | NetError::Stalled { .. }
-                | NetError::Cut { .. }
-                | NetError::Tls { .. }
-                | NetError::CaRefused { .. }
-        ),
-        RegistryError::NotFound { .. }
-        | RegistryError::Denied { .. }
-        | RegistryError::Busy { .. }
-        | RegistryError::Full { .. }
-        | RegistryError::WrongDigest { .. }
-        | RegistryError::Elsewhere { .. }
-        | RegistryError::Undecodable { .. }
-        | RegistryError::Misconfigured { .. } => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::super::Purpose;
     use super::*;
-    use crate::registry::Fake;
+    use crate::image::Host;
+    use crate::net::NetError;
+    use crate::registry::{Fake, RegistryError};
 
     fn repository(text: &str) -> Repository {
         text.parse().unwrap()
@@ -505,6 +360,15 @@ mod tests {
             }
         }
 
+        fn referrers<'a>(
+            &'a self,
+            _: &'a Repository,
+            _: Digest,
+            _: Instant,
+        ) -> crate::registry::Reply<'a, Option<crate::registry::Listing>> {
+            Box::pin(std::future::pending())
+        }
+
         fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
             Box::pin(std::future::pending())
         }
@@ -593,7 +457,7 @@ mod tests {
             assert_eq!(answer, Ok(rig.good));
         }
         assert_eq!(rig.fake.calls().len(), 1);
-        assert!(rig.verifier.state().flights.is_empty());
+        assert!(rig.verifier.flights.is_empty());
     }
 
     /// Drives all at once, in this task.
@@ -626,6 +490,15 @@ mod tests {
             Box::pin(std::future::pending())
         }
 
+        fn referrers<'a>(
+            &'a self,
+            _: &'a Repository,
+            _: Digest,
+            _: Instant,
+        ) -> crate::registry::Reply<'a, Option<crate::registry::Listing>> {
+            Box::pin(std::future::pending())
+        }
+
         fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
             Box::pin(std::future::pending())
         }
@@ -650,18 +523,7 @@ mod tests {
         let app = repository("r.example/app");
         let given_up =
             tokio::time::timeout(Duration::from_millis(5), verifier.vouch(&app, &digest, by(Purpose::Pull, soon()))).await;
-        assert!(given_up.is_err() && verifier.state().flights.is_empty());
-    }
-
-    #[test]
-    fn memory_is_bounded_and_keeps_the_young() {
-        let mut state = State::default();
-        let held = |number: usize| (repository("r.example/app"), Digest::of(&number.to_be_bytes()));
-        for number in 0..300 {
-            state.remember(held(number), 100);
-        }
-        assert!(state.young.len() + state.old.len() <= 200);
-        assert!(state.knows(&held(299)) && state.knows(&held(200)) && !state.knows(&held(0)));
+        assert!(given_up.is_err() && verifier.flights.is_empty());
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub trait Verifier: Send + Sync {
     /// The answer, if it is known without asking anyone: no I/O, no waiting. Called on the serving thread.
     fn ready(&self, repository: &Repository, question: &Question, now: Timestamp) -> Option<Result<Vouch, TrustError>>;
 
+    /// Whether a pull asks, also where [`Verifier::ready`] knows an answer.
+    fn asks_at_pull(&self) -> bool {
+        false
+    }
+
     /// The answer, asked for where it must be; ends by the deadline.
     fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a>;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use img_authz::image::{Digest, ImageConfig, Repository};
 use img_authz::net::NetError;
 use img_authz::net::auth::DockerConfig;
-use img_authz::registry::{Api as _, Manifest, Registry, RegistryError, Settings, Wanted, configuration};
+use img_authz::registry::{Api as _, Listing, Manifest, Registry, RegistryError, Settings, Wanted, configuration, part};
 use tokio::time::Instant;
 
 use crate::support::registry::{Fake, Say, manifest, tls};
@@ -374,4 +374,85 @@ async fn a_blob_is_not_followed_everywhere_and_other_bytes_are_refused() {
     let found = configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await;
     assert!(elsewhere(&found), "{found:?}");
     assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 3);
+}
+
+/// A list of one manifest, and where the rest is.
+fn page(number: usize, next: &str) -> Say {
+    let (digest, index) = (Digest::of(&number.to_be_bytes()), "application/vnd.oci.image.index.v1+json");
+    let body = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":[{{"mediaType":"{}","digest":"{digest}","size":9,"artifactType":"a/b"}}]}}"#,
+        crate::support::registry::OCI
+    );
+    let say = Say { status: "200 OK", headers: vec![format!("Content-Type: {index}")], body: body.into_bytes() };
+    if next.is_empty() { say } else { say.with(&format!("Link: {next}")) }
+}
+
+async fn referrers(fake: &Fake) -> Result<Option<Listing>, RegistryError> {
+    Registry::new(Settings::default()).referrers(&fake.app(), Digest::of(b"image"), soon()).await
+}
+
+#[tokio::test]
+async fn what_points_at_a_digest_is_listed_page_by_page() {
+    let fake = Fake::new(None, |head| if head.contains("?n=1 ") { page(2, "") } else { page(1, "<?n=1>; rel=\"next\"") });
+    let listing = referrers(&fake).await.unwrap().unwrap();
+    assert_eq!((listing.pointers.len(), listing.is_cut), (2, false));
+    assert!(fake.heads()[0].starts_with(&format!("GET /v2/team/app/referrers/{} HTTP/1.1\r\n", Digest::of(b"image"))));
+    // The list is asked for whole: a filter would be a hint of whoever pushed.
+    assert!(fake.heads().iter().all(|head| !head.contains("artifactType")));
+}
+
+#[tokio::test]
+async fn pages_that_lead_elsewhere_in_a_circle_or_nowhere_are_not_followed() {
+    for next in ["<?n=1>; rel=next", "<http://evil.example/v2/x?n=1>; rel=next", "</v2/team/other/referrers/x?n=1>; rel=next"] {
+        let fake = Fake::new(None, move |_| page(1, next));
+        let refused = referrers(&fake).await;
+        assert!(matches!(refused, Err(RegistryError::Undecodable { .. })), "{next}: {refused:?}");
+        assert!(fake.heads().len() <= 2, "{next}");
+    }
+    // A list without end is cut, and says so.
+    let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let fake = Fake::new(None, move |_| {
+        let turn = turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        page(turn, &format!("<?n={turn}>; rel=next"))
+    });
+    let listing = referrers(&fake).await.unwrap().unwrap();
+    assert_eq!((listing.pointers.len(), listing.is_cut, fake.heads().len()), (8, true, 8));
+    // What breaks off in the middle is not a shorter list.
+    for status in ["404 Not Found", "500 Internal Server Error", "429 Too Many Requests"] {
+        let fake =
+            Fake::new(None, move |head| if head.contains("?n=1 ") { Say::status(status) } else { page(1, "<?n=1>; rel=next") });
+        assert!(referrers(&fake).await.is_err(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn no_list_is_told_from_one_that_is_not_known() {
+    for status in ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"] {
+        let fake = Fake::new(None, move |_| Say::status(status));
+        assert_eq!(referrers(&fake).await, Ok(None), "{status}");
+    }
+    // Over TLS a bad request is the registry's own word.
+    let (config, pem) = tls();
+    let fake = Fake::new(Some(config), |_| Say::status("400 Bad Request"));
+    let folder = certs(&fake.host, &pem);
+    let registry = Registry::new(trusting(folder.path()));
+    assert_eq!(registry.referrers(&fake.app(), Digest::of(b"image"), soon()).await, Ok(None));
+    for status in ["403 Forbidden", "429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable", "302 Found"]
+    {
+        let fake = Fake::new(None, move |_| Say::status(status));
+        assert!(referrers(&fake).await.is_err(), "{status}");
+    }
+    let html = Say { status: "200 OK", headers: vec!["Content-Type: text/html".into()], body: b"<html></html>".to_vec() };
+    let fake = Fake::new(None, move |_| html.clone());
+    assert!(matches!(referrers(&fake).await, Err(RegistryError::Undecodable { .. })));
+}
+
+#[tokio::test]
+async fn a_part_has_the_size_and_the_digest_that_it_is_said_to_have() {
+    let fake = Fake::new(None, |_| Say { status: "200 OK", headers: Vec::new(), body: b"signature".to_vec() });
+    let registry = Registry::new(Settings::default());
+    let get = async |digest, size| part(&registry, &fake.app(), digest, size, soon()).await;
+    assert_eq!(get(Digest::of(b"signature"), 9).await, Ok(b"signature".to_vec()));
+    assert!(matches!(get(Digest::of(b"signature"), 8).await, Err(RegistryError::Undecodable { .. })));
+    assert!(matches!(get(Digest::of(b"other"), 9).await, Err(RegistryError::WrongDigest { .. })));
 }

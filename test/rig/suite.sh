@@ -37,12 +37,18 @@ if [[ $RIG_ENGINE != machine ]]; then
     attended "$here/tree.sh" make "$RIG_ENGINE" > /dev/null
     tree=$("$here/tree.sh" make "$RIG_ENGINE")
 fi
+# It comes from forky's archive, so where that tree is here anyway.
+if [[ $RIG_ENGINE = forky ]]; then
+    attended "$here/tree.sh" cosign forky > /dev/null
+    cosign=$("$here/tree.sh" cosign forky)
+fi
 
 RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
 say "private machine: starting"
 machine_start "$RIG" sealed
 # Debian's programs alone, whatever else this machine has: the command line, too, is that of the engine's release.
 echo 'PATH=/usr/sbin:/usr/bin:/sbin:/bin' >> "$RIG/env"
+[[ -z ${cosign:-} ]] || echo "RIG_COSIGN=$cosign" >> "$RIG/env"
 inside "$RIG" "$here/services.sh" start
 inside "$RIG" "$here/engine.sh" start
 say "images: making, pushing and signing"

@@ -54,7 +54,7 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
     let (policy, made_of): Meaning = setup::meaning(&settings, &mut kept).map_err(|faults| tell(&faults)).ok()?;
     let signers = made_of.into_iter().filter_map(|(name, made_of)| match made_of {
         VerifierSettings::Notary(notary) => Some((name, notary.signers)),
-        VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
+        VerifierSettings::Cosign(_) | VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
     });
     Some(Bench::new(policy, signers.collect(), workers))
 }

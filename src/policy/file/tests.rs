@@ -122,7 +122,7 @@ match = []
         "p.toml:9: verifiers.release.freshness: is a text and should be a number of seconds from 0 to 3600",
         "p.toml:10: verifiers.release.stale_limit: `0` is not a number of hours from 1 to 720",
         "p.toml:12: verifiers.Bad: a verifier's name is made of",
-        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry`; `allowlist` was meant?",
+        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry` or `cosign`; `allowlist` was meant?",
         "p.toml:20: verifiers.off.server: `http://n.example` is plain http",
         "p.toml:21: verifiers.off.signers[0]: `QA` is not a signer's name",
         "p.toml:22: verifiers.off.root_ca: leaves the folder of the policy",
@@ -673,4 +673,36 @@ fn a_permissive_scope_asks_the_registry_warns_and_is_refused_in_lockdown() {
     // Without one nobody else is asked.
     let strict = policy(&text("", "").replace("mode = \"permissive\"\n", ""));
     assert_eq!((strict.policy.evidence(), strict.verifiers.len()), (None, 1));
+}
+
+#[test]
+fn signatures_of_cosign_are_asked_for_by_key() {
+    let of = |keys: &str| {
+        format!(
+            "version = 1\n[verifiers.release]\ntype = \"cosign\"\n{keys}\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"release\"\n"
+        )
+    };
+    let release: VerifierName = "release".parse().unwrap();
+    let Resolved { policy: good, verifiers, .. } = policy(&of(r#"keys = ["a.pub", "/srv/b.pub"]"#));
+    assert_eq!(good.verifiers[&release], Binding::Digest);
+    assert!(!good.scopes.iter().any(|scope| scope.require.is_weak(&good.verifiers)));
+    let files: Vec<_> = verifiers[&release].files().map(|path| path.display().to_string()).collect();
+    assert_eq!(files, ["/etc/x/a.pub", "/srv/b.pub"]);
+    let shown = policy(&of(r#"keys = "a.pub""#)).to_toml();
+    assert!(shown.contains("type = \"cosign\"\nkeys = [\"/etc/x/a.pub\"]\n"), "{shown}");
+    assert_eq!(policy(&shown).to_toml(), shown);
+
+    for (keys, why) in [
+        ("", "keys: is missing"),
+        ("keys = []", "names no file"),
+        (r#"keys = ["a.pub", "a.pub"]"#, "is named twice"),
+        (r#"keys = ["../a.pub"]"#, "leaves the folder"),
+        ("keys = 1", "should be a text or a list of texts"),
+        // What is not there yet is not taken for something that is checked.
+        ("keys = \"a.pub\"\ntrusted_root = \"root.json\"", "trusted_root: there is no such key"),
+        ("keys = \"a.pub\"\nidentities = []", "identities: there is no such key"),
+    ] {
+        let faults = faults(&of(keys));
+        assert!(faults.len() == 1 && faults[0].contains(why), "{keys}: {faults:?}");
+    }
 }

@@ -7,7 +7,8 @@ use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings, notary_source,
+    CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings,
+    notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
@@ -18,12 +19,15 @@ const ROOT_CA: &str = "notary-ca.crt";
 const PINS: &str = "pins.json";
 /// Most signers that must agree. Each is looked at in every decision.
 const SIGNERS: usize = 16;
+/// Most files of keys of one verifier.
+const KEYS: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
     Notary,
     Allowlist,
     Registry,
+    Cosign,
 }
 
 /// Reads one; a name that is there already is a fault with both places.
@@ -31,12 +35,14 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     let Some(section) = value.section() else { return };
     let name: Option<VerifierName> =
         name.parse().map_err(|error: crate::trust::VerifierNameError| section.fault(error.to_string())).ok();
-    let types = [("notary", Type::Notary), ("allowlist", Type::Allowlist), ("registry", Type::Registry)];
+    let types =
+        [("notary", Type::Notary), ("allowlist", Type::Allowlist), ("registry", Type::Registry), ("cosign", Type::Cosign)];
     let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
     let settings = match kind {
         Type::Notary => notary(&section).map(VerifierSettings::Notary),
         Type::Allowlist => section.required("file").and_then(|value| value.path()).map(VerifierSettings::Allowlist),
         Type::Registry => Some(VerifierSettings::Registry),
+        Type::Cosign => cosign(&section).map(VerifierSettings::Cosign),
     };
     let position = section.position();
     if let Some((_, earlier)) = name.as_ref().and_then(|name| verifiers.get(name)) {
@@ -46,6 +52,24 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     if let (Some(name), Some(settings)) = (name, settings) {
         verifiers.entry(name).or_insert((settings, position));
     }
+}
+
+/// Files of public keys, any one of which is enough.
+fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
+    let value = section.required("keys")?;
+    let mut keys = Vec::new();
+    for file in value.list_or_one(KEYS)? {
+        let path = file.path()?;
+        if keys.contains(&path) {
+            file.fault("is named twice");
+        }
+        keys.push(path);
+    }
+    if keys.is_empty() {
+        value.fault("names no file; without a key nobody can sign");
+        return None;
+    }
+    Some(CosignSettings { keys })
 }
 
 fn notary(section: &Section<'_>) -> Option<NotarySettings> {
@@ -126,19 +150,20 @@ fn by_repository(value: &Value<'_>) -> RequiredSigners {
 /// The keys of a verifier, and what stands behind them, as [`read`] reads them. What a variable holds as a text, and the file names as a
 /// file, is named in a comment.
 pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str, String)> {
+    let mut out = vec![("type", quoted(settings.kind()))];
     match settings {
-        VerifierSettings::Notary(settings) => notary_lines(settings),
-        VerifierSettings::Allowlist(path) => {
-            vec![("type", quoted("allowlist")), ("file", quoted(&path.display().to_string()))]
+        VerifierSettings::Notary(settings) => notary_lines(settings, &mut out),
+        VerifierSettings::Allowlist(path) => out.push(("file", quoted(&path.display().to_string()))),
+        VerifierSettings::Registry => {}
+        VerifierSettings::Cosign(CosignSettings { keys }) => {
+            out.push(("keys", list(keys.iter().map(|path| path.display().to_string()))));
         }
-        VerifierSettings::Registry => vec![("type", quoted("registry"))],
     }
+    out
 }
 
-fn notary_lines(settings: &NotarySettings) -> Vec<(&'static str, String)> {
-    let mut out = Vec::new();
+fn notary_lines(settings: &NotarySettings, out: &mut Vec<(&'static str, String)>) {
     let mut line = |key, value: String| out.push((key, value));
-    line("type", quoted("notary"));
     let server = match &settings.source {
         Source::Server(server) => server.as_str(),
         Source::Import => "import",
@@ -177,5 +202,4 @@ fn notary_lines(settings: &NotarySettings) -> Vec<(&'static str, String)> {
     if settings.stale_limit != default {
         line("stale_limit", (settings.stale_limit.as_secs() / 3600).to_string());
     }
-    out
 }

@@ -7,26 +7,14 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
-use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode as _, Encode as _};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
+use x509_cert::der::Encode as _;
+use x509_cert::der::asn1::UintRef;
 
 use super::certificate::{Certificate, bundle};
 use super::json::canonical_text;
 use super::limits::MetadataLimits;
+use crate::trust::public_key::{PublicKey as Public, RSA_BYTES, Signer};
 
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-
-/// RSA moduli in bytes: 2048 to 8192 bits. Below is weak, above is slow to check on purpose.
-const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
-
-/// RSA exponents that count, as bytes: 3 and 65537, which are all there are in use. With larger ones a check takes fifty times as long;
-/// with 1 every message would be its own signature.
-const RSA_EXPONENTS: [&[u8]; 2] = [&[3], &[1, 0, 1]];
 /// So many bytes are hashed in the time of one P-256 check, roughly. A message is hashed for each of its signatures.
 const HASHED_BYTES: usize = 64 << 10;
 
@@ -53,22 +41,18 @@ impl KeyType {
             _ => Self::Unknown,
         }
     }
-}
 
-/// What makes two keys one signer: the same private key makes the same identity, whatever form, certificate or key id the
-/// public key comes in. For curves that is the x coordinate, because one private key signs for a point and its negative;
-/// for RSA the modulus, because the exponent is free.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Signer([u8; 32]);
-
-/// A key that can check signatures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Public {
-    P256(Vec<u8>),
-    P384(Vec<u8>),
-    P521(Vec<u8>),
-    Rsa(Vec<u8>),
-    Ed25519([u8; 32]),
+    /// The key in a `SubjectPublicKeyInfo`, where it is one of this type.
+    fn public(self, der: &[u8]) -> Option<Public> {
+        let public = Public::of_spki(der).ok()?;
+        let is_of_it = match public {
+            Public::P256(_) | Public::P384(_) | Public::P521(_) => matches!(self, Self::Ecdsa | Self::EcdsaX509),
+            Public::Rsa(_) => matches!(self, Self::Rsa | Self::RsaX509),
+            // Those are written as they are, and not in this form.
+            Public::Ed25519(_) => false,
+        };
+        is_of_it.then_some(public)
+    }
 }
 
 /// A public key as a role file lists it.
@@ -92,14 +76,18 @@ impl Key {
         let kind = KeyType::of(kind);
         let mut certificates = Vec::new();
         let public = match kind {
-            KeyType::Ecdsa | KeyType::Rsa => Public::from_spki(&bytes, kind),
+            KeyType::Ecdsa | KeyType::Rsa => kind.public(&bytes),
             KeyType::EcdsaX509 | KeyType::RsaX509 => {
                 certificates = bundle(&bytes, limits.certificates).unwrap_or_default();
-                certificates.first().and_then(|first| Public::from_spki(&first.public_key, kind))
+                certificates.first().and_then(|first| kind.public(&first.public_key))
             }
-            KeyType::Ed25519 => Public::from_ed25519(&bytes),
+            KeyType::Ed25519 => Public::of_ed25519(&bytes).ok(),
             KeyType::Unknown => None,
         };
+        let public = public.map(|public| {
+            let signer = public.signer();
+            (public, signer)
+        });
         Some(Self { id, certificates, public })
     }
 
@@ -154,100 +142,6 @@ impl Key {
             _ => false,
         }
     }
-}
-
-impl Public {
-    /// A named curve with an uncompressed point, or RSA, as the key type says. One encoding each, so that a key has one
-    /// form.
-    fn from_spki(der: &[u8], kind: KeyType) -> Option<(Self, Signer)> {
-        let info = SubjectPublicKeyInfoRef::from_der(der).ok()?;
-        let bits = info.subject_public_key.as_bytes()?;
-        match (kind, info.algorithm.oid) {
-            (KeyType::Ecdsa | KeyType::EcdsaX509, EC_PUBLIC_KEY) => {
-                let curve: ObjectIdentifier = info.algorithm.parameters?.decode_as().ok()?;
-                let size = match curve {
-                    P256 => 32,
-                    P384 => 48,
-                    P521 => 66,
-                    _ => return None,
-                };
-                let x = bits.strip_prefix(&[4]).filter(|point| point.len() == 2 * size)?.get(..size)?;
-                let signer = Signer::of(b"ec", &[curve.as_bytes(), x]);
-                let point = bits.to_vec();
-                let public = match curve {
-                    P256 => Self::P256(point),
-                    P384 => Self::P384(point),
-                    P521 => Self::P521(point),
-                    _ => return None,
-                };
-                Some((public, signer))
-            }
-            (KeyType::Rsa | KeyType::RsaX509, RSA_ENCRYPTION) => {
-                // RFC 8017, A.1: the parameters are NULL.
-                if !info.algorithm.parameters.is_some_and(x509_cert::der::AnyRef::is_null) {
-                    return None;
-                }
-                let numbers = Vec::<UintRef<'_>>::from_der(bits).ok()?;
-                let [modulus, exponent] = numbers.as_slice() else { return None };
-                let modulus = modulus.as_bytes();
-                let exponent = exponent.as_bytes();
-                let odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last & 1 == 1);
-                let fit = RSA_BYTES.contains(&modulus.len())
-                    && (modulus.len() > 256 || modulus.first().is_some_and(|first| *first >= 0x80))
-                    && odd(modulus)
-                    && RSA_EXPONENTS.contains(&exponent);
-                fit.then(|| (Self::Rsa(bits.to_vec()), Signer::of(b"rsa", &[modulus])))
-            }
-            _ => None,
-        }
-    }
-
-    fn from_ed25519(bytes: &[u8]) -> Option<(Self, Signer)> {
-        let key: [u8; 32] = bytes.try_into().ok()?;
-        let mut y = key;
-        if let Some(last) = y.last_mut() {
-            *last &= 0x7f;
-        }
-        if !ed25519_is_sound(&y) {
-            return None;
-        }
-        Some((Self::Ed25519(key), Signer::of(b"ed25519", &[&y])))
-    }
-}
-
-impl Signer {
-    fn of(kind: &[u8], parts: &[&[u8]]) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(kind);
-        for part in parts {
-            hash.update([0]);
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
-    }
-}
-
-/// Whether y (little endian, sign bit cleared) is reduced and no point of small order: for those anyone can make
-/// signatures. The list is that of the y coordinates of the eight points of the small subgroup.
-fn ed25519_is_sound(y: &[u8; 32]) -> bool {
-    const ORDER_8_A: [u8; 32] = [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05,
-        0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ];
-    const ORDER_8_B: [u8; 32] = [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa,
-        0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-    ];
-    // p = 2^255 - 19, little endian.
-    let (low, rest) = (y.first().copied().unwrap_or(0), y.get(1..31).unwrap_or_default());
-    let top = y.last().copied().unwrap_or(0);
-    let high = top == 0x7f && rest.iter().all(|byte| *byte == 0xff);
-    // At and above p - 1: the order 2 point, and encodings that are not reduced.
-    if high && low >= 0xec {
-        return false;
-    }
-    let small = top == 0 && rest.iter().all(|byte| *byte == 0) && low <= 1;
-    !small && *y != ORDER_8_A && *y != ORDER_8_B
 }
 
 /// `r || s`, each `size` bytes, as the DER sequence of two integers.
@@ -333,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_costs_more_counts_more() {
-        let of = |public| Key { id: String::new(), certificates: Vec::new(), public: Some((public, Signer([0; 32]))) };
+        let of = |public| Key { id: String::new(), certificates: Vec::new(), public: Some((public, Signer::of(b"", &[]))) };
         // With what stands around a modulus.
         let rsa = |bits: usize| of(Public::Rsa(vec![0; bits / 8 + 14])).work(100);
         assert_eq!([2048, 4096, 8192].map(rsa), [1, 4, 16]);

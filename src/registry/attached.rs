@@ -1,0 +1,169 @@
+//! What points at a digest: the registry's own list (OCI distribution-spec 1.1, "Listing Referrers"), the tag that stands in for it where
+//! there is none ("Referrers Tag Schema"), and cosign's own tag. What a list says of a manifest is a hint: nobody has signed it.
+
+use tokio::time::Instant;
+
+use super::{Api, Content, Manifest, RegistryError};
+use crate::image::{Digest, Repository, Tag};
+
+/// Most manifests that are listed of one digest. An image has a handful, with many signers and SBOMs some dozen.
+const LISTED: usize = 256;
+/// Longest type that is kept of one.
+const TYPE_BYTES: usize = 256;
+/// Longest part of an address that leads to the next page.
+const QUERY_BYTES: usize = 2048;
+
+/// A manifest that is said to point at a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// Its own digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Of which kind it is said to be; empty where nothing is said.
+    pub kind: String,
+}
+
+/// A list of manifests that point at a digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Each once.
+    pub pointers: Vec<Pointer>,
+    /// There are more than are read.
+    pub is_cut: bool,
+}
+
+impl Listing {
+    /// What another list says, or another page. Indexes and digests other than SHA-256 are left out.
+    pub fn add(&mut self, list: &Manifest) {
+        let Content::Index(index) = list.content() else { return };
+        for descriptor in index.manifests() {
+            let kind = descriptor.artifact_type().as_ref().map(AsRef::as_ref).unwrap_or_default();
+            let is_image = *descriptor.media_type() == oci_spec::image::MediaType::ImageManifest;
+            let Ok(digest) = descriptor.digest().as_ref().parse() else { continue };
+            if !is_image || kind.len() > TYPE_BYTES || self.pointers.iter().any(|pointer| pointer.digest == digest) {
+                continue;
+            }
+            if self.pointers.len() >= LISTED {
+                self.is_cut = true;
+                return;
+            }
+            self.pointers.push(Pointer { digest, size: descriptor.size(), kind: kind.to_owned() });
+        }
+    }
+}
+
+/// The tag that lists what points at a digest, where the registry keeps no list.
+#[must_use]
+pub fn list_tag(digest: &Digest) -> Option<Tag> {
+    format!("sha256-{}", digest.hex()).parse().ok()
+}
+
+/// The tag under which cosign 2 keeps the signatures of a digest.
+#[must_use]
+pub fn signature_tag(digest: &Digest) -> Option<Tag> {
+    format!("sha256-{}.sig", digest.hex()).parse().ok()
+}
+
+/// The bytes that a manifest says are of this size and digest, both of which hold then.
+pub async fn part(
+    registry: &dyn Api,
+    repository: &Repository,
+    digest: Digest,
+    size: u64,
+    deadline: Instant,
+) -> Result<Vec<u8>, RegistryError> {
+    let bytes = registry.blob(repository, digest, deadline).await?;
+    if bytes.len() as u64 == size {
+        return Ok(bytes);
+    }
+    let cause = format!("it has {} bytes and is said to have {size}", bytes.len());
+    Err(RegistryError::Undecodable { what: format!("{repository}@{digest}"), cause })
+}
+
+/// What `Link` headers (RFC 8288) say is next; `path` is where we asked. Only the query is taken over, so that no other place is asked.
+pub(super) fn next_page<'h>(
+    mut links: impl Iterator<Item = &'h str>,
+    asked: &crate::net::Url,
+) -> Result<Option<String>, &'static str> {
+    let Some(target) = links.find_map(next_in) else { return Ok(None) };
+    let next = asked.join(target).map_err(|_| "the address of its next page cannot be read")?;
+    let place = |url: &crate::net::Url| (url.host_str().map(str::to_owned), url.port(), url.path().replace("%3A", ":"));
+    if place(&next) != place(asked) || !next.username().is_empty() || next.password().is_some() {
+        return Err("its next page is in another place");
+    }
+    match next.query() {
+        Some(query) if query.len() <= QUERY_BYTES => Ok(Some(query.to_owned())),
+        Some(_) => Err("the address of its next page is too long"),
+        None => Err("its pages go round in a circle"),
+    }
+}
+
+fn next_in(header: &str) -> Option<&str> {
+    let mut rest = header;
+    loop {
+        let (target, after) = rest.split_once('<')?.1.split_once('>')?;
+        let (parameters, more) = after.split_at_checked(after.find('<').unwrap_or(after.len()))?;
+        let is_next = parameters.split([';', ',']).filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+        });
+        if is_next {
+            return Some(target);
+        }
+        rest = more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_in_the_same_place_or_nowhere() {
+        let asked = "https://r.example:5000/v2/app/referrers/sha256:ab".parse().unwrap();
+        let next = |header: &str| next_page(std::iter::once(header), &asked);
+        for good in [
+            "</v2/app/referrers/sha256:ab?n=2&last=x>; rel=\"next\"",
+            "<?n=2&last=x>;rel=next",
+            "<https://r.example:5000/v2/app/referrers/sha256%3Aab?n=2&last=x>; REL=\"Next\"",
+            "</first>; rel=\"first\", <?n=2&last=x>; title=a; rel=\"next\"",
+        ] {
+            assert_eq!(next(good), Ok(Some("n=2&last=x".to_owned())), "{good}");
+        }
+        for none in ["", "</v2/x>; rel=\"prev\"", "no link", "<unfinished", "<?n=2>"] {
+            assert_eq!(next(none), Ok(None), "{none}");
+        }
+        for odd in [
+            "</v2/other/referrers/sha256:ab?n=2>; rel=next",
+            "<https://evil.example:5000/v2/app/referrers/sha256:ab?n=2>; rel=next",
+            "<https://r.example/v2/app/referrers/sha256:ab?n=2>; rel=next",
+            "<https://u@r.example:5000/v2/app/referrers/sha256:ab?n=2>; rel=next",
+            "</v2/app/referrers/sha256:ab>; rel=next",
+            &format!("<?{}>; rel=next", "x".repeat(QUERY_BYTES + 1)),
+        ] {
+            assert!(next(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_up_to_a_bound_and_each_manifest_once() {
+        let entry = |number: usize, media_type: &str| {
+            let digest = Digest::of(&number.to_be_bytes());
+            format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":7,"artifactType":"a/b"}}"#)
+        };
+        let list = |entries: Vec<String>| {
+            let text = format!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{}]}}"#,
+                entries.join(",")
+            );
+            Manifest::read(text.as_bytes(), None).unwrap()
+        };
+        let image = "application/vnd.oci.image.manifest.v1+json";
+        let mut listing = Listing::default();
+        listing.add(&list(vec![entry(1, image), entry(1, image), entry(2, "application/vnd.oci.image.index.v1+json")]));
+        let first = Pointer { digest: Digest::of(&1usize.to_be_bytes()), size: 7, kind: "a/b".to_owned() };
+        assert_eq!(listing, Listing { pointers: vec![first], is_cut: false });
+        listing.add(&list((0..LISTED + 9).map(|number| entry(number, image)).collect()));
+        assert_eq!((listing.pointers.len(), listing.is_cut), (LISTED, true));
+    }
+}

@@ -1,0 +1,105 @@
+//! Keys that sign, as PEM, and what their signatures look like.
+
+use aws_lc_rs::digest::{Digest as Hash, SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA512_ASN1,
+    ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::image::Digest;
+use crate::text::fit;
+use crate::trust::public_key::PublicKey;
+
+/// Most keys of one verifier. Each is tried on each signature.
+const KEYS: usize = 16;
+/// Longest name of a key that is shown.
+const NAME_CHARS: usize = 64;
+
+/// Keys, any one of which is enough.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys(Vec<Key>);
+
+/// A key, and what it is called where it has signed.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) name: String,
+    public: PublicKey,
+}
+
+/// What a signature is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Message<'m> {
+    Bytes(&'m [u8]),
+    /// Bytes that are known by their SHA-256 alone.
+    Hashed(Digest),
+}
+
+/// Names alone.
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| &key.name)).finish()
+    }
+}
+
+impl Keys {
+    /// The keys of files: what each is called, and its text. A file with none, or one that does not count, is a fault of all.
+    pub fn read<'t>(files: impl Iterator<Item = (&'t str, &'t str)>) -> Result<Self, String> {
+        let mut keys = Vec::new();
+        for (name, text) in files {
+            let name = fit(name, NAME_CHARS);
+            let found: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes()).take(KEYS + 1).collect();
+            let found = found.map_err(|_| format!("`{name}` is not PEM"))?;
+            if found.is_empty() {
+                return Err(format!("`{name}` holds no public key (BEGIN PUBLIC KEY)"));
+            }
+            let several = found.len() > 1;
+            for (at, der) in found.iter().enumerate() {
+                let called = if several { format!("{name}#{}", at + 1) } else { name.clone() };
+                let public = PublicKey::of_spki(der).map_err(|fault| format!("`{called}` {fault}"))?;
+                keys.push(Key { name: called, public });
+            }
+        }
+        match keys.len() {
+            0 => Err("there is no key".to_owned()),
+            1..=KEYS => Ok(Self(keys)),
+            _ => Err(format!("there are more than {KEYS} keys")),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
+    }
+
+    /// Whether one of them signs as cosign 3 signs in a way that is not supported: Ed25519ph.
+    pub(super) fn have_ed25519(&self) -> bool {
+        self.0.iter().any(|key| matches!(key.public, PublicKey::Ed25519(_)))
+    }
+}
+
+impl Key {
+    /// Whether `signature` over the message is this key's. ECDSA: strict DER. P-384 and P-521: cosign 2 hashes with SHA-256, cosign 3 with
+    /// the curve's own.
+    pub(super) fn signed(&self, message: Message<'_>, signature: &[u8]) -> bool {
+        match &self.public {
+            PublicKey::P256(point) => holds(&[&ECDSA_P256_SHA256_ASN1], point, message, signature),
+            PublicKey::P384(point) => holds(&[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1], point, message, signature),
+            PublicKey::P521(point) => holds(&[&ECDSA_P521_SHA512_ASN1, &ECDSA_P521_SHA256_ASN1], point, message, signature),
+            PublicKey::Rsa(key) => holds(&[&RSA_PKCS1_2048_8192_SHA256], key, message, signature),
+            PublicKey::Ed25519(key) => holds(&[&ED25519], key, message, signature),
+        }
+    }
+}
+
+fn holds(algorithms: &[&'static dyn VerificationAlgorithm], key: &[u8], message: Message<'_>, signature: &[u8]) -> bool {
+    algorithms.iter().any(|algorithm| {
+        let key = UnparsedPublicKey::new(*algorithm, key);
+        match message {
+            Message::Bytes(bytes) => key.verify(bytes, signature).is_ok(),
+            // An algorithm with another hash refuses it.
+            Message::Hashed(digest) => Hash::import_less_safe(digest.as_bytes(), &SHA256)
+                .is_ok_and(|digest| key.verify_digest(&digest, signature).is_ok()),
+        }
+    })
+}

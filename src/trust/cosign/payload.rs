@@ -1,0 +1,61 @@
+//! What cosign 2 signs: a JSON of its own ("simple signing"), in which stand the digest and the repository.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::error::Unfit;
+use crate::image::{Digest, Reference, Repository, Tag};
+use crate::registry::has_one_reading;
+use crate::text::fit;
+
+/// What it says it is; containers/image demands the same.
+const TYPE: &str = "cosign container image signature";
+
+#[derive(Deserialize)]
+struct Payload {
+    critical: Critical,
+    // Anything: of who signs, and signed by them, but no evidence.
+    #[serde(rename = "optional")]
+    _optional: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Critical {
+    identity: Identity,
+    image: Image,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    #[serde(rename = "docker-reference")]
+    reference: String,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    #[serde(rename = "docker-manifest-digest")]
+    digest: String,
+}
+
+/// Whether this is said of the digest in the repository, for the tag where one is asked for; with the tag that it is said for, if any.
+pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest, tag: Option<&Tag>) -> Result<Option<Tag>, Unfit> {
+    has_one_reading(payload).map_err(Unfit::form)?;
+    let Payload { critical, _optional } = serde_json::from_slice(payload).map_err(|error| Unfit::form(error.to_string()))?;
+    if critical.kind != TYPE {
+        return Err(Unfit::form(format!("its type is `{}`", fit(&critical.kind, 40))));
+    }
+    if critical.image.digest != digest.to_string() {
+        return Err(Unfit::OtherDigest);
+    }
+    let elsewhere = || Unfit::Elsewhere { signed: fit(&critical.identity.reference, 80) };
+    let signed: Reference = critical.identity.reference.parse().map_err(|_| elsewhere())?;
+    if signed.repository != *repository || signed.digest.is_some_and(|signed| signed != digest) {
+        return Err(elsewhere());
+    }
+    match (&signed.tag, tag) {
+        (Some(signed), Some(tag)) if signed != tag => Err(elsewhere()),
+        _ => Ok(signed.tag),
+    }
+}

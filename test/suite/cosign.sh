@@ -1,0 +1,125 @@
+# shellcheck shell=bash disable=SC2154
+# Images signed by the real cosign, where the rig has it (RIG_COSIGN). Sourced by tests.sh, whose words it uses.
+
+not_in_registry='not-in-registry'
+signed=registry.test:5000/signed
+
+# cosign ...: as who signs
+cosign() { (cd "$SHUNIT_TMPDIR" && HOME=$SHUNIT_TMPDIR COSIGN_PASSWORD='' SSL_CERT_FILE=$RIG/pki/ca.crt "$RIG_COSIGN" "$@"); }
+
+# cosign_signs KEY DIGEST [FLAG...]
+cosign_signs() {
+    local key=$1 digest=$2 output
+    shift 2
+    output=$(cosign sign --key "$key.key" --tlog-upload=false --use-signing-config=false --yes "$@" "$signed@$digest" 2>&1)
+    assertTrue "cosign has signed $digest: $output" $?
+}
+
+# cosign_decides EDITION: this edition of the policy is in force
+cosign_decides() {
+    wait_until 5 in_policy "# edition $1"
+    assertTrue "edition $1 is in force" $?
+}
+
+# by_cosign EDITION KEY: the policy that asks for signatures by this key
+by_cosign() {
+    cp "$SHUNIT_TMPDIR/$2.pub" $policy_folder/release.pub
+    policy << END
+# edition $1
+version = 1
+
+[verifiers.release]
+type = "cosign"
+keys = ["release.pub"]
+
+[[scope]]
+match = "$signed"
+require = "release"
+END
+}
+
+[[ -z ${RIG_COSIGN:-} ]] || further_tests+=(test_images_signed_by_cosign_run_and_others_do_not)
+test_images_signed_by_cosign_run_and_others_do_not() {
+    local legacy bundle others before container output
+    mkdir -p $policy_folder
+    for key in release stranger; do cosign generate-key-pair --output-key-prefix $key > /dev/null 2>&1; done
+    before_the_gate publish_for_cosign
+    legacy=$(cut -d' ' -f1 <<< "$(manifest $signed:legacy)")
+    bundle=$(cut -d' ' -f1 <<< "$(manifest $signed:bundle)")
+    others=$(cut -d' ' -f1 <<< "$(manifest $signed:others)")
+    cosign_signs release "$legacy" --new-bundle-format=false
+    cosign_signs release "$bundle" --new-bundle-format
+    cosign_signs stranger "$others" --new-bundle-format
+    # Beside the variables it is not in force yet.
+    by_cosign one release
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    cosign_decides one
+
+    before=$(audit_lines)
+    pulled $signed:legacy
+    prints "by cosign 2" run $signed:legacy
+    pulled $signed:bundle
+    prints "by cosign 3" run $signed:bundle
+    recorded "$before" '"event":"ALLOWED"' '"verifiers":["release"]' '"signers":["release.pub"]'
+    assertTrue "the signer is on record" $?
+    pulled "$signed@$bundle"
+    refused "$not_signed" docker pull $signed:unsigned
+    refused "$not_signed" run $signed:unsigned
+    refused "$signer_missing" docker pull $signed:others
+    refused "$not_in_registry" docker pull $signed:missing
+
+    output=$(gate_says trust verify $signed:bundle --policy $policy_folder/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertEquals "the command says who signed" \
+        "{\"digest\":\"$bundle\",\"verifiers\":[{\"name\":\"release\",\"type\":\"cosign\",\"signers\":[\"release.pub\"]}]}" "$output"
+    output=$(gate_says trust verify $signed:others --policy $policy_folder/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertEquals "and who did not: $output" 2 $?
+    assertContains "by the code" "$output" "\"code\":\"$signer_missing\""
+
+    # Unsigned content under a signed name, on the host.
+    make_image $signed:local evil > /dev/null
+    refused "$not_signed" run $signed:local
+    docker tag $signed:local $signed:bundle
+    refused "$not_signed" run $signed:bundle
+    # The tag is moved in the registry: a pull is judged by what it is for now.
+    container=$(docker create --network none $signed:legacy)
+    move_tag unsigned legacy
+    refused "$not_signed" docker pull $signed:legacy
+    assertTrue "what is here is still what was signed" "docker start $container"
+    docker rm -f "$container" > /dev/null
+    # The stranger's key takes the place of the other: what it signed runs, and nothing else.
+    by_cosign two stranger
+    cosign_decides two
+    pulled $signed:others
+    prints "by a stranger" run $signed:others
+    refused "$signer_missing" run $signed:legacy
+
+    # The registry is taken away: what was verified starts, what was not is not taken for unsigned.
+    container=$(docker create --network none $signed:others)
+    "$RIG_TOOLS/service.sh" stop registry
+    assertTrue "what was verified starts" "docker start $container"
+    refused "$trust_unreachable" docker pull $signed:others
+    "$RIG_TOOLS/service.sh" start registry docker-registry serve "$RIG/registry.yml"
+    wait_until 20 docker pull -q $signed:others > /dev/null 2>&1
+    assertTrue "once it is back, the pull is allowed" $?
+    docker rm -f "$container" > /dev/null
+    rm -f $policy_folder/policy.toml $policy_folder/release.pub
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}
+
+# move_tag FROM TO: the registry has FROM's manifest under the tag TO as well
+move_tag() {
+    local url=https://${signed%%/*}/v2/${signed#*/}/manifests type
+    type=$(manifest "$signed:$1" | cut -d' ' -f3)
+    curl -sf --cacert "$RIG/pki/ca.crt" -H "Accept: $type" "$url/$1" > "$SHUNIT_TMPDIR/manifest"
+    curl -sf --cacert "$RIG/pki/ca.crt" -X PUT -H "Content-Type: $type" --data-binary @"$SHUNIT_TMPDIR/manifest" "$url/$2"
+}
+
+publish_for_cosign() {
+    publish $signed:legacy "by cosign 2" > /dev/null
+    publish $signed:bundle "by cosign 3" > /dev/null
+    publish $signed:others "by a stranger" > /dev/null
+    publish $signed:unsigned "by nobody" > /dev/null
+    docker rmi -f $signed:legacy $signed:bundle $signed:others $signed:unsigned > /dev/null
+}
