@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod help;
 mod log;
+mod monitor;
 mod out;
 mod plugin;
 mod policy;
@@ -54,6 +55,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
+    /// Find containers that run and would be refused now; stop them, on a host without the plugin
+    Monitor(monitor::MonitorArgs),
     /// Explain a refusal's code, a finding of doctor, a setting, or a command
     Help(help::HelpArgs),
     /// Show and verify what a Notary server's trust data says
@@ -124,6 +127,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
                 ExitCode::from(UNKNOWN)
             }
         },
+        Command::Monitor(arguments) => monitor::run(&arguments, settings),
         Command::Register(arguments) => register::run(&arguments, &settings),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),

@@ -14,6 +14,7 @@ mod leases;
 mod limits;
 mod make;
 mod metrics;
+mod monitored;
 mod own;
 mod places;
 mod plugins;

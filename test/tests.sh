@@ -467,6 +467,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../suite/signers.sh"
     # shellcheck source=suite/policy.sh
     . "$RIG_TOOLS/../suite/policy.sh"
+    # shellcheck source=suite/monitor.sh
+    . "$RIG_TOOLS/../suite/monitor.sh"
     # shellcheck source=suite/twofaced.sh
     . "$RIG_TOOLS/../suite/twofaced.sh"
     # shellcheck source=suite/ordinary.sh

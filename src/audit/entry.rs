@@ -26,6 +26,14 @@ pub enum Event {
     Probe,
     /// The gate itself is touched: settings, reload, its plugin.
     Gate,
+    /// A container runs that the gate would refuse to start now.
+    Unapproved,
+    /// Such a container was stopped by the monitor.
+    Stopped,
+    /// And removed.
+    Removed,
+    /// The monitor would stop some and does not, or could not.
+    Held,
 }
 
 /// One entry. Empty fields are left out.
@@ -175,7 +183,16 @@ impl Entry {
         match self.event {
             Event::Gate => !self.action.is_empty(),
             Event::Allowed => self.action.starts_with("plugin-"),
-            Event::Killed | Event::Mismatch | Event::Changed | Event::Blocked | Event::Created | Event::Probe => false,
+            Event::Killed
+            | Event::Mismatch
+            | Event::Changed
+            | Event::Blocked
+            | Event::Created
+            | Event::Probe
+            | Event::Unapproved
+            | Event::Stopped
+            | Event::Removed
+            | Event::Held => false,
         }
     }
 
@@ -183,6 +200,8 @@ impl Entry {
     pub(super) fn is_notable(&self) -> bool {
         match self.event {
             Event::Killed | Event::Mismatch | Event::Changed => true,
+            // The monitor bounds how many of these there are.
+            Event::Unapproved | Event::Stopped | Event::Removed | Event::Held => true,
             Event::Gate => !self.is_plugin_call(),
             Event::Allowed | Event::Blocked | Event::Created | Event::Probe => false,
         }

@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     reloaded: Gauge<i64, AtomicI64>,
     places: Gauge,
     unplaced: Family<Label, Counter>,
+    unapproved: Gauge,
+    acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
 }
@@ -172,11 +174,30 @@ impl Metrics {
             "Calls refused as too many at once, by what there was no place for",
             unplaced.clone(),
         );
+        let unapproved = Gauge::default();
+        registry.register("monitor_unapproved", "Containers that run and would be refused now", unapproved.clone());
+        let acted = Family::default();
+        registry.register("monitor_actions", "What the monitor did with containers, and what it could not do", acted.clone());
         let (rego, trust) = (Rego::new(&mut registry), Trust::new(&mut registry));
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        Self { registry, requests, violations, seconds, lost, in_chain, grpc, reloaded, places, unplaced, rego, trust }
+        Self {
+            registry,
+            requests,
+            violations,
+            seconds,
+            lost,
+            in_chain,
+            grpc,
+            reloaded,
+            places,
+            unplaced,
+            unapproved,
+            acted,
+            rego,
+            trust,
+        }
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
@@ -186,6 +207,14 @@ impl Metrics {
 
     pub(super) fn violated(&self, rule: &'static str, level: &'static str) {
         self.violations.get_or_create(&Violation { rule, level }).inc();
+    }
+
+    pub(super) fn unapproved(&self, count: usize) {
+        self.unapproved.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn acted(&self, action: &'static str) {
+        self.acted.get_or_create(&[("action", action)]).inc();
     }
 
     pub(super) fn asked(&self, is_asked: bool) {
@@ -245,6 +274,8 @@ mod tests {
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.violated("user-root", "warn");
         metrics.asked(false);
+        metrics.unapproved(2);
+        metrics.acted("stop");
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
         metrics.reloaded(true);
@@ -255,6 +286,8 @@ mod tests {
             "img_authz_decision_duration_seconds_count 2",
             "img_authz_audit_entries_lost_total 3",
             "img_authz_in_chain 0",
+            "img_authz_monitor_unapproved 2",
+            r#"img_authz_monitor_actions_total{action="stop"} 1"#,
             "img_authz_places_used 3",
             r#"img_authz_places_refused_total{what="decision"} 2"#,
             r#"img_authz_places_refused_total{what="question"} 9"#,
