@@ -38,6 +38,12 @@ shows() {
     for text; do [[ $said = *"$text"* ]] || return 1; done
 }
 
+# told MESSAGE: what was done just now succeeded; if it did not, with what the monitor says. Its own exit code says something else
+told() {
+    local status=$?
+    assertTrue "$1: $(gate_says monitor status)" $status
+}
+
 # container_entry LINES EVENT NAME: it is on record
 container_entry() { recorded "$1" "\"event\":\"$2\"" "\"container_name\":\"$3\""; }
 
@@ -52,7 +58,7 @@ test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn() 
     lasting kept $app
     lasting withdrawn $tool
     wait_until 10 shows '2 containers run, 0 of them unapproved'
-    assertTrue "both are approved: $(gate_says monitor status)" $?
+    told "both are approved"
 
     # A start that is approved is no finding; a withdrawal is one within two seconds, and only reported.
     before=$(audit_lines)
@@ -64,7 +70,7 @@ test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn() 
     recorded "$before" '"event":"UNAPPROVED"' '"code":"not-in-allowlist"' "\"container_id\":\"$(docker inspect -f '{{.Id}}' withdrawn)\""
     assertTrue "with why, and its whole id" $?
     wait_until 5 shows 'not-in-allowlist' '2 containers run, 1 of them unapproved; these are reported'
-    assertTrue "status shows it: $(gate_says monitor status)" $?
+    told "status shows it"
     sleep 3
     runs withdrawn
     assertTrue "it was only reported" $?
@@ -78,7 +84,7 @@ test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn() 
     before=$(audit_lines)
     engine restart
     wait_until 10 shows '1 containers run, 0 of them unapproved; these are stopped'
-    assertTrue "what was stopped stays so, and is no finding: $(gate_says monitor status)" $?
+    told "what was stopped stays so, and is no finding"
     runs kept
     assertTrue "the approved one runs on" $?
     figures=$(grep -c '"event":"STOPPED"' "$(audit_log)")
@@ -109,13 +115,13 @@ test_monitor_finds_what_a_restart_of_the_engine_began() {
     withdraw $tool
     engine start
     wait_until 15 stopped withdrawn
-    assertTrue "what the engine began is stopped: $(gate_says monitor status)" $?
+    told "what the engine began is stopped"
     runs kept
     assertTrue "the approved one beside it runs on" $?
     container_entry "$before" STOPPED withdrawn
     assertTrue "recorded" $?
     shows 'acted on withdrawn'
-    assertTrue "and shown: $(gate_says monitor status)" $?
+    told "and shown"
     docker rm -f kept withdrawn > /dev/null
     rm -f $monitor_list
     reconfigure MONITOR= MONITOR_PAUSE=
@@ -135,7 +141,7 @@ test_monitor_waits_for_the_operator_where_it_is_too_much_at_once() {
     # What cannot be told is not touched.
     unplug_notary
     wait_until 90 shows 'cannot tell: trust-unreachable'
-    assertTrue "nobody can tell: $(gate_says monitor status)" $?
+    told "nobody can tell"
     sleep 3
     for number in 1 2 3; do runs many-$number; done
     assertTrue "none is touched" $?
@@ -145,7 +151,7 @@ test_monitor_waits_for_the_operator_where_it_is_too_much_at_once() {
     before=$(audit_lines)
     withdraw $tool
     wait_until 30 shows '3 wait for you'
-    assertTrue "too many at once: $(gate_says monitor status)" $?
+    told "too many at once"
     recorded "$before" '"event":"HELD"' '3 run unapproved, and at most 1'
     assertTrue "recorded" $?
     sleep 3
@@ -154,7 +160,7 @@ test_monitor_waits_for_the_operator_where_it_is_too_much_at_once() {
     said=$(gate_says monitor approve --yes)
     assertContains "it shows which: $said" "$said" many-2
     wait_until 30 stopped many-1 && wait_until 30 stopped many-2 && wait_until 30 stopped many-3
-    assertTrue "and they are stopped: $(gate_says monitor status)" $?
+    told "and they are stopped"
     runs kept
     assertTrue "and no other" $?
     recorded "$before" '"event":"CHANGED"' '"action":"monitor-approve"'
