@@ -6,6 +6,7 @@ mod doctor;
 mod exception;
 mod help;
 mod log;
+mod monitor;
 mod out;
 mod plugin;
 mod policy;
@@ -57,6 +58,8 @@ enum Command {
     Exception(exception::ExceptionArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
+    /// Find containers that run and would be refused now; stop them, on a host without the plugin
+    Monitor(monitor::MonitorArgs),
     /// Explain a refusal's code, a finding of doctor, a setting, or a command
     Help(help::HelpArgs),
     /// Show and verify what a Notary server's trust data says
@@ -129,6 +132,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
                 ExitCode::from(UNKNOWN)
             }
         },
+        Command::Monitor(arguments) => monitor::run(&arguments, settings),
         Command::Register(arguments) => register::run(&arguments, &settings),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),

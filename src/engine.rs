@@ -1,7 +1,7 @@
 //! What is on the host, as the Docker Engine tells it over its unix socket: images, containers, services, plugins.
 //!
-//! The room reads (GET, of the API version that it and the engine have in common) and has one effect, [`Api::kill`] by full id;
-//! its two probes have none.
+//! The room reads (GET, of the API version that it and the engine have in common) and has three effects, [`Api::kill`], [`Api::stop`] and
+//! [`Api::remove`], each by full id; its two probes have none.
 //! It knows nothing of policy: absence is `None`, everything else that goes wrong is an [`EngineError`]. [`Api`] is the seam:
 //! [`Engine`] is the real engine, [`Fake`] the one in memory for tests.
 
@@ -9,6 +9,7 @@ mod client;
 mod fake;
 mod inspect;
 mod link;
+mod nudges;
 mod own_calls;
 mod probe;
 
@@ -23,12 +24,16 @@ pub use client::{CallLimits, Engine, EngineHostError};
 pub use fake::Fake;
 pub use inspect::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageSummary, Info, Killed, Made, Network, Plugin,
-    Service, ServiceSpec, Store, Version,
+    Removed, Service, ServiceSpec, Stopped, Store, Task, TaskClaim, Version,
 };
 pub use link::Link;
+pub use nudges::Nudges;
 #[cfg(test)]
 pub(crate) use own_calls::of_this_process as own_mark;
 pub use own_calls::{CALL_HEADER, PROBE_HEADER};
+
+/// How a stop's path ends. The engine gives the container so many seconds before it kills it.
+pub const STOP: &str = "/stop?t=10";
 pub use probe::{Http2, Started};
 
 /// An answer on its way.
@@ -65,6 +70,16 @@ pub trait Api: Send + Sync {
     /// All containers, stopped ones included.
     fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
 
+    /// The containers that run, paused and restarting ones included.
+    fn running(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
+
+    /// Tells that a container has begun, as the engine's events have it, and nothing of which: it is listed then. The stream must begin by
+    /// the deadline, and goes on.
+    fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges>;
+
+    /// A task of the swarm by its id, as a manager knows it. `None`: there is none (404).
+    fn task<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Task>>;
+
     /// The containers with this name, stopped ones included: none or one. Unlike [`Api::container`] it waits for no container's
     /// lock, which a client can hold.
     fn named<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>>;
@@ -89,6 +104,12 @@ pub trait Api: Send + Sync {
 
     /// Kills a container. By id alone, because a name can come to mean another container meanwhile.
     fn kill<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Killed>;
+
+    /// Stops a container, likewise by id alone; the engine kills one that does not stop by itself ([`STOP`]).
+    fn stop<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Stopped>;
+
+    /// Removes a container that does not run, likewise. Its volumes stay.
+    fn remove<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Removed>;
 }
 
 /// Why the engine's answer is not known. None of these means "there is none".

@@ -15,6 +15,7 @@ mod leases;
 mod limits;
 mod make;
 mod metrics;
+mod monitored;
 mod own;
 mod places;
 mod plugins;

@@ -11,6 +11,8 @@ mod doctor;
 
 mod setup;
 
+pub mod monitor;
+
 pub mod daemon;
 
 mod cases;

@@ -60,11 +60,15 @@ pub use verdict::{Approval, Grounds, Permit, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::image::{Host, Reference, Repository};
 use crate::rego::Compiled;
 use crate::request::HostAccess;
 use crate::trust::{Binding, VerifierName};
+
+/// How long the monitor only reports after a change, unless a setting says otherwise.
+pub const MONITOR_PAUSE: Duration = Duration::from_mins(10);
 
 /// What the settings mean: nothing left to interpret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,10 @@ pub struct Policy {
     pub build: BuildRule,
     /// What the operator says of cleartext HTTP/2.
     pub http2: Http2Rule,
+    /// What becomes of containers that run unapproved.
+    pub monitor: MonitorRule,
+    /// How long they are reported only, after the policy or what it rests on has changed.
+    pub monitor_pause: Duration,
     /// Plugins that may be enabled: name with tag, and the digest of content and configuration.
     pub plugins: Vec<Reference>,
     /// Who may do what; `None`: everybody everything, as far as the rest of the policy lets it pass.
@@ -147,6 +155,20 @@ pub enum Http2Rule {
     Closed,
 }
 
+/// What becomes of a container that runs and that the gate would refuse to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MonitorRule {
+    /// Nobody looks.
+    Off,
+    /// It is reported.
+    Report,
+    /// It is stopped.
+    Stop,
+    /// It is stopped and removed. Its volumes stay.
+    Remove,
+}
+
 impl Policy {
     /// One that allows no image, and nothing that a setting has to allow.
     #[must_use]
@@ -158,6 +180,8 @@ impl Policy {
             host_access: Vec::new(),
             build: BuildRule::Deny,
             http2: Http2Rule::Open,
+            monitor: MonitorRule::Report,
+            monitor_pause: MONITOR_PAUSE,
             plugins: Vec::new(),
             users: None,
             verifiers: BTreeMap::new(),

@@ -1,7 +1,8 @@
-//! What goes on around the gate: threads, signals, reloads, the watchdog's beat, the metrics. It always activates; what is wrong
+//! What goes on around the gate: threads, signals, reloads, the watchdog's beat, the monitor, the metrics. It always activates; what is wrong
 //! is told in the log and in refusals.
 
 mod beat;
+mod containers;
 mod stats;
 mod upkeep;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use self::containers::watch_containers;
+pub(crate) use self::containers::{Watch, monitor};
 use crate::daemon;
 use crate::gate;
 use crate::policy::Settings;

@@ -28,4 +28,4 @@ pub(crate) use self::resolve::{Kept, Meaning, build, list, meaning, policy, rule
 pub(crate) use self::started::Started;
 #[cfg(test)]
 pub(crate) use self::state::LAST_GOOD;
-pub(crate) use self::state::{AUDIT_LOG, METRICS, RENAMES, TRUST};
+pub(crate) use self::state::{AUDIT_LOG, METRICS, MONITOR, MONITOR_APPROVED, RENAMES, TRUST};

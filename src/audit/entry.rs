@@ -26,12 +26,32 @@ pub enum Event {
     Probe,
     /// The gate itself is touched: settings, reload, its plugin.
     Gate,
+    /// A container runs that the gate would refuse to start now.
+    Unapproved,
+    /// Such a container was stopped by the monitor.
+    Stopped,
+    /// And removed.
+    Removed,
+    /// The monitor would stop some and does not, or could not.
+    Held,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Allowed, Self::Blocked, Self::Created, Self::Mismatch, Self::Killed, Self::Changed, Self::Probe, Self::Gate];
+    pub const ALL: [Self; 12] = [
+        Self::Allowed,
+        Self::Blocked,
+        Self::Created,
+        Self::Mismatch,
+        Self::Killed,
+        Self::Changed,
+        Self::Probe,
+        Self::Gate,
+        Self::Unapproved,
+        Self::Stopped,
+        Self::Removed,
+        Self::Held,
+    ];
 
     /// As it is in the log.
     #[must_use]
@@ -45,6 +65,10 @@ impl Event {
             Self::Changed => "CHANGED",
             Self::Probe => "PROBE",
             Self::Gate => "GATE",
+            Self::Unapproved => "UNAPPROVED",
+            Self::Stopped => "STOPPED",
+            Self::Removed => "REMOVED",
+            Self::Held => "HELD",
         }
     }
 }
@@ -200,7 +224,16 @@ impl Entry {
         match self.event {
             Event::Gate => !self.action.is_empty(),
             Event::Allowed => self.action.starts_with("plugin-"),
-            Event::Killed | Event::Mismatch | Event::Changed | Event::Blocked | Event::Created | Event::Probe => false,
+            Event::Killed
+            | Event::Mismatch
+            | Event::Changed
+            | Event::Blocked
+            | Event::Created
+            | Event::Probe
+            | Event::Unapproved
+            | Event::Stopped
+            | Event::Removed
+            | Event::Held => false,
         }
     }
 
@@ -208,6 +241,8 @@ impl Entry {
     pub(super) fn is_notable(&self) -> bool {
         match self.event {
             Event::Killed | Event::Mismatch | Event::Changed => true,
+            // The monitor bounds how many of these there are.
+            Event::Unapproved | Event::Stopped | Event::Removed | Event::Held => true,
             Event::Gate => !self.is_plugin_call(),
             Event::Allowed | Event::Blocked | Event::Created | Event::Probe => false,
         }

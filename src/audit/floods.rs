@@ -27,7 +27,16 @@ impl Floods {
             Event::Allowed if matches!(entry.action, "plugin-disable" | "plugin-set" | "plugin-remove") => {}
             // They are all about one plugin.
             Event::Gate if entry.is_plugin_call() => {}
-            Event::Allowed | Event::Created | Event::Mismatch | Event::Killed | Event::Changed | Event::Gate => return false,
+            Event::Allowed
+            | Event::Created
+            | Event::Mismatch
+            | Event::Killed
+            | Event::Changed
+            | Event::Gate
+            | Event::Unapproved
+            | Event::Stopped
+            | Event::Removed
+            | Event::Held => return false,
         }
         let mut kinds = self.lock();
         let passed = (!entry.enforced).then(|| (entry.image.clone(), entry.path.clone()));

@@ -428,6 +428,14 @@ fn entries_of_every_kind_and_field_are_as_the_schema_says() {
     entry.verifiers = vec![crate::trust::VerifierName::NOTARY];
     (entry.signers, entry.warnings, entry.changed) = (vec!["a".into()], vec!["b".into()], vec!["c".into()]);
     entry.rules = vec!["no-root"];
+    entry.exceptions = vec![crate::policy::ExceptionUse {
+        id: "x0".into(),
+        owner: "alice".into(),
+        ticket: Some("OPS-1".into()),
+        expires: entry.timestamp,
+        vouches: true,
+        lifts: vec!["no-root"],
+    }];
     (entry.stale_since, entry.stale_until) = (Some(entry.timestamp), Some(entry.timestamp));
     (entry.login_uid, entry.count) = (Some(1000), 2);
     (entry.mode, entry.posture) = (Some(crate::policy::Mode::Permissive), Some(crate::policy::Posture::Lockdown));

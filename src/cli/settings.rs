@@ -35,6 +35,8 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "deny",
     "none",
     "open",
+    "report",
+    "10",
     "policy.toml in CONFIG_DIR if it exists",
     "unix:///run/docker.sock",
     "CONFIG_DIR",

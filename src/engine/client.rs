@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Made,
-    Network, Plugin, Reply, Service, Version, own_calls, probe,
+    Network, Nudges, Plugin, Removed, Reply, STOP, Service, Stopped, Task, Version, own_calls, probe,
 };
 use crate::image::Digest;
 
@@ -304,7 +304,7 @@ impl Engine {
         let response = match self.send(method, path).await {
             Ok(response) => response,
             // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
-            // calls may be repeated: they read, or kill what stays dead.
+            // calls may be repeated: they read, or end by its id what stays ended.
             Err(error) if !error.is_connect() => self.send(method, path).await.map_err(|error| self.unreachable(&error))?,
             Err(error) => {
                 // What comes back may be another engine.
@@ -340,6 +340,26 @@ impl Engine {
             headers.insert("x-img-authz-call", mark);
         }
         self.client.request(request).await
+    }
+
+    /// The engine's events of containers that begin, as they come.
+    async fn starts(&self) -> Result<Nudges, EngineError> {
+        let call = "GET /events";
+        let known = *self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let ApiVersion { major, minor } = match known {
+            Some(version) => version,
+            None => self.learn().await?.1,
+        };
+        let filters = serde_json::json!({ "type": ["container"], "event": ["start"] }).to_string();
+        let path = self.path(&format!("/v{major}.{minor}/events?filters="), &filters, "")?;
+        let response = self.send(&Method::GET, &path).await.map_err(|error| self.unreachable(&error))?;
+        if response.status() != StatusCode::OK {
+            // Another engine may have taken the place of the one that was asked for its version.
+            self.speak(None);
+            let (status, message) = (response.status().as_u16(), "no events".to_owned());
+            return Err(EngineError::Status { call: call.to_owned(), status, message });
+        }
+        Ok(Nudges::of(response.into_body()))
     }
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
@@ -456,6 +476,18 @@ impl Api for Engine {
         Box::pin(self.whole("/containers/json?all=1", self.limits.list_bytes, deadline))
     }
 
+    fn running(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>> {
+        Box::pin(self.whole("/containers/json", self.limits.list_bytes, deadline))
+    }
+
+    fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges> {
+        Box::pin(async move { self.in_time("GET /events", &self.turns, deadline, self.starts()).await })
+    }
+
+    fn task<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Task>> {
+        Box::pin(async move { self.object(self.path("/tasks/", id, "")?, deadline).await })
+    }
+
     fn named<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>> {
         Box::pin(async move {
             let mut found = self.filtered("name", &format!("^/?{}$", literal(name)), deadline).await?;
@@ -500,6 +532,35 @@ impl Api for Engine {
                 StatusCode::NO_CONTENT => Ok(Killed::Sent),
                 StatusCode::NOT_FOUND if answer.is_about_the_object() => Ok(Killed::Gone),
                 StatusCode::CONFLICT => Ok(Killed::NotRunning),
+                _ => Err(answer.refused()),
+            }
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Stopped> {
+        Box::pin(async move {
+            let path = format!("/containers/{id}{STOP}");
+            let answer = self.call(Method::POST, &path, self.limits.object_bytes, deadline).await?;
+            match answer.status {
+                StatusCode::NO_CONTENT => Ok(Stopped::Done),
+                StatusCode::NOT_MODIFIED => Ok(Stopped::NotRunning),
+                StatusCode::NOT_FOUND if answer.is_about_the_object() => Ok(Stopped::Gone),
+                _ => Err(answer.refused()),
+            }
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Removed> {
+        Box::pin(async move {
+            let path = format!("/containers/{id}");
+            let answer = self.call(Method::DELETE, &path, self.limits.object_bytes, deadline).await?;
+            match answer.status {
+                StatusCode::NO_CONTENT => Ok(Removed::Done),
+                StatusCode::NOT_FOUND if answer.is_about_the_object() => Ok(Removed::Gone),
+                // One with `--rm` is removed by the engine once it has stopped.
+                StatusCode::CONFLICT if answer.message().is_some_and(|message| message.contains("already in progress")) => {
+                    Ok(Removed::Gone)
+                }
                 _ => Err(answer.refused()),
             }
         })

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Made,
-    Network, Plugin, Reply, Service, Store, Version,
+    Network, Nudges, Plugin, Removed, Reply, Service, Stopped, Store, Task, TaskClaim, Version,
 };
 use crate::image::{Digest, ImageConfig, ImageName, Reference};
 
@@ -35,6 +35,10 @@ struct State {
     calls: Vec<String>,
     killed: Vec<ContainerId>,
     locked: Vec<ContainerId>,
+    claims: Vec<(ContainerId, TaskClaim)>,
+    tasks: Vec<(String, Task)>,
+    is_swarm: bool,
+    nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
 
 /// Whom the engine asks about each call before it answers.
@@ -85,6 +89,32 @@ impl Fake {
         if is_locked {
             state.locked.push(id.clone());
         }
+    }
+
+    /// Tells whoever listens that a container has begun.
+    pub fn nudge(&self) {
+        self.lock()
+            .nudged
+            .retain(|nudged| !matches!(nudged.try_send(()), Err(tokio::sync::mpsc::error::TrySendError::Closed(()))));
+    }
+
+    /// Ends all streams of events.
+    pub fn end_nudges(&self) {
+        self.lock().nudged.clear();
+    }
+
+    /// This container's labels say that it is a task; and what a manager knows of that task, where the engine is one.
+    pub fn claims_task(&self, id: &ContainerId, claim: TaskClaim, known: Option<Task>) {
+        let mut state = self.lock();
+        if let Some(task) = known {
+            state.tasks.push((claim.task.clone(), task));
+        }
+        state.claims.push((id.clone(), claim));
+    }
+
+    /// From now on the engine is a manager of a swarm.
+    pub fn join_swarm(&self) {
+        self.lock().is_swarm = true;
     }
 
     /// Puts a service on the host.
@@ -181,6 +211,10 @@ impl Fake {
 }
 
 impl State {
+    fn summaries(&self, which: impl Fn(&Container) -> bool) -> Vec<ContainerSummary> {
+        self.containers.iter().filter(|container| which(container)).map(|container| summary(container, &self.claims)).collect()
+    }
+
     fn image(&self, name: &str) -> Option<&Image> {
         let begins = |text: &str| {
             let hex = text.strip_prefix("sha256:").unwrap_or(text);
@@ -216,7 +250,7 @@ fn has_name(image: &Image, reference: &Reference) -> bool {
     }
 }
 
-fn summary(container: &Container) -> ContainerSummary {
+fn summary(container: &Container, claims: &[(ContainerId, TaskClaim)]) -> ContainerSummary {
     let (state, status) = match (container.running, container.started_at) {
         (true, _) => ("running", "Up Less than a second"),
         (false, Some(_)) => ("exited", "Exited (0) Less than a second ago"),
@@ -229,6 +263,7 @@ fn summary(container: &Container) -> ContainerSummary {
         image_ref: container.image_ref.clone(),
         state: state.to_owned(),
         status: status.to_owned(),
+        claim: claims.iter().find(|(id, _)| *id == container.id).map(|(_, claim)| claim.clone()),
     }
 }
 
@@ -282,19 +317,31 @@ impl Api for Fake {
     }
 
     fn containers(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {
-        self.answer("containers".to_owned(), |state| state.containers.iter().map(summary).collect())
+        self.answer("containers".to_owned(), |state| state.summaries(|_| true))
+    }
+
+    fn running(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {
+        self.answer("running".to_owned(), |state| state.summaries(|container| container.running))
+    }
+
+    fn nudges(&self, _: Instant) -> Reply<'_, Nudges> {
+        self.answer("nudges".to_owned(), |state| {
+            let (sender, nudges) = Nudges::pair();
+            state.nudged.push(sender);
+            nudges
+        })
+    }
+
+    fn task<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Task>> {
+        self.answer(format!("task {id}"), |state| state.tasks.iter().find(|(task, _)| task == id).map(|(_, task)| task.clone()))
     }
 
     fn named<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Vec<ContainerSummary>> {
-        self.answer(format!("named {name}"), |state| {
-            state.containers.iter().filter(|container| container.name == name).map(summary).collect()
-        })
+        self.answer(format!("named {name}"), |state| state.summaries(|container| container.name == name))
     }
 
     fn beginning<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Vec<ContainerSummary>> {
-        self.answer(format!("beginning {id}"), |state| {
-            state.containers.iter().filter(|container| container.id.as_str().starts_with(id)).map(summary).collect()
-        })
+        self.answer(format!("beginning {id}"), |state| state.summaries(|container| container.id.as_str().starts_with(id)))
     }
 
     fn images(&self, _: Instant) -> Reply<'_, Vec<ImageSummary>> {
@@ -325,7 +372,7 @@ impl Api for Fake {
             engine: text("28.5.2"),
             store: Store::Classic,
             authorization: vec![text("img-authz")],
-            swarm: text("inactive"),
+            swarm: text(if state.is_swarm { "active" } else { "inactive" }),
             data_root: text("/var/lib/docker"),
             live_restore: false,
             mirrors: state.mirrors.clone(),
@@ -369,6 +416,28 @@ impl Api for Fake {
                 state.killed.push(id.clone());
             }
             killed
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Stopped> {
+        if self.lock().locked.contains(id) {
+            return Box::pin(std::future::ready(Err(EngineError::Timeout { call: format!("POST /containers/{id}/stop") })));
+        }
+        self.answer(format!("stop {id}"), |state| match state.containers.iter_mut().find(|container| container.id == *id) {
+            None => Stopped::Gone,
+            Some(container) if !container.running => Stopped::NotRunning,
+            Some(container) => {
+                container.running = false;
+                Stopped::Done
+            }
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Removed> {
+        self.answer(format!("remove {id}"), |state| {
+            let before = state.containers.len();
+            state.containers.retain(|container| container.id != *id);
+            if state.containers.len() < before { Removed::Done } else { Removed::Gone }
         })
     }
 }

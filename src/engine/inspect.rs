@@ -12,7 +12,9 @@ mod service;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-pub use self::container::{Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Killed};
+pub use self::container::{
+    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Killed, Removed, Stopped, Task, TaskClaim,
+};
 pub use self::host::{Info, Store, Version};
 pub use self::image::{Image, ImageSummary, Made};
 pub use self::plugin::Plugin;

@@ -491,6 +491,60 @@ async fn a_kill_goes_to_the_full_id() {
     assert!(server.engine.kill(&id, soon()).await.is_err());
 }
 
+#[tokio::test]
+async fn a_stop_and_a_removal_go_to_the_full_id_and_take_no_volumes() {
+    let id: ContainerId = ID.parse().unwrap();
+    let server = Server::new(&[Act::Say(204, "")]);
+    assert_eq!(server.engine.stop(&id, soon()).await, Ok(Stopped::Done));
+    assert!(server.head(0).starts_with(&format!("POST /v1.41/containers/{ID}/stop?t=10 HTTP/1.1\r\n")));
+    let server = Server::new(&[Act::Say(204, "")]);
+    assert_eq!(server.engine.remove(&id, soon()).await, Ok(Removed::Done));
+    assert!(server.head(0).starts_with(&format!("DELETE /v1.41/containers/{ID} HTTP/1.1\r\n")));
+    for (status, body, stopped, removed) in [
+        (404, r#"{"message":"No such container"}"#, Some(Stopped::Gone), Some(Removed::Gone)),
+        (409, r#"{"message":"removal of container x is already in progress"}"#, None, Some(Removed::Gone)),
+        (409, r#"{"message":"You cannot remove a running container"}"#, None, None),
+        (500, r#"{"message":"no"}"#, None, None),
+    ] {
+        let server = Server::new(&[Act::Say(status, body)]);
+        assert_eq!(server.engine.stop(&id, soon()).await.ok(), stopped, "{status}");
+        let server = Server::new(&[Act::Say(status, body)]);
+        assert_eq!(server.engine.remove(&id, soon()).await.ok(), removed, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_nudges_whatever_they_say_and_their_end_is_told() {
+    let server = Server::new(&[Act::SayAndClose(200, "no JSON at all")]);
+    let mut nudges = server.engine.nudges(soon()).await.unwrap();
+    assert!(server.head(0).starts_with("GET /v1.41/events?filters="), "{}", server.head(0));
+    assert!(nudges.next().await);
+    assert!(!nudges.next().await);
+    for act in [Act::Say(500, r#"{"message":"no"}"#), Act::Hang] {
+        let server = Server::new(&[act]);
+        assert!(server.engine.nudges(Instant::now() + Duration::from_millis(300)).await.is_err());
+    }
+    let server = Server::new(&[Act::Stall]);
+    let mut nudges = server.engine.nudges(soon()).await.unwrap();
+    assert!(nudges.next().await, "a part of one is one");
+}
+
+#[tokio::test]
+async fn a_list_tells_what_labels_claim_and_a_manager_which_container_a_task_is() {
+    let listed = format!(
+        r#"[{{"Id":"{ID}","Labels":{{"com.docker.swarm.service.name":"web","com.docker.swarm.task.id":"t1"}}}},
+            {{"Id":"{ID}","Labels":null}},{{"Id":"{ID}","Labels":{{"com.docker.swarm.service.name":"web"}}}}]"#
+    );
+    let summaries: Vec<ContainerSummary> = serde_json::from_str(&listed).unwrap();
+    let claims: Vec<_> = summaries.into_iter().map(|summary| summary.claim.map(|claim| (claim.service, claim.task))).collect();
+    assert_eq!(claims, [Some(("web".into(), "t1".into())), None, Some(("web".into(), String::new()))]);
+    let task = |text: &str| serde_json::from_str::<Task>(text).unwrap().container;
+    assert_eq!(task(&format!(r#"{{"Status":{{"ContainerStatus":{{"ContainerID":"{ID}"}}}}}}"#)), Some(ID.parse().unwrap()));
+    for text in ["{}", r#"{"Status":null}"#, r#"{"Status":{"ContainerStatus":{"ContainerID":""}}}"#] {
+        assert_eq!(task(text), None);
+    }
+}
+
 #[test]
 fn what_is_no_full_id_cannot_be_killed() {
     for text in ["", "web", "89959df9899a", &ID.to_uppercase(), &format!("{ID}0")] {

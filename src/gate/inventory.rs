@@ -93,17 +93,32 @@ impl Gate {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Inventory, EngineError> {
         let (subjects, left_out) = self.subjects().await?;
-        let deadline = Instant::now() + time;
         let total = subjects.len();
-        let mut waiting = subjects.into_iter().enumerate();
+        let asked = subjects.into_iter().map(|Subject { kind, name, intent }| (intent, (kind, name))).collect();
+        let done = self.judge_all(asked, AT_ONCE, time, |done| progress(done, total)).await;
+        let left = total - done.len() + left_out;
+        Ok(Inventory { items: done.into_iter().map(|((kind, name), says)| Item { kind, name, says }).collect(), left })
+    }
+
+    /// What the gate would say to each, in their order, for as long as `time`; those that are left then are not among them. `progress` is
+    /// told how many are judged, now and then.
+    pub(super) async fn judge_all<T: Send + 'static>(
+        self: &Arc<Self>,
+        asked: Vec<(Intent, T)>,
+        at_once: usize,
+        time: Duration,
+        mut progress: impl FnMut(usize),
+    ) -> Vec<(T, Says)> {
+        let deadline = Instant::now() + time;
+        let mut waiting = asked.into_iter().enumerate();
         let mut running = JoinSet::new();
         let mut done = Vec::new();
         loop {
-            while running.len() < AT_ONCE
-                && let Some((number, Subject { kind, name, intent })) = waiting.next()
+            while running.len() < at_once
+                && let Some((number, (intent, what))) = waiting.next()
             {
                 let gate = Arc::clone(self);
-                running.spawn(async move { (number, Item { kind, name, says: gate.judge(&intent).await.verdict.into() }) });
+                running.spawn(async move { (number, what, Says::from(gate.judge(&intent).await.verdict)) });
             }
             match tokio::time::timeout_at(deadline, running.join_next()).await {
                 Ok(Some(Ok(judged))) => done.push(judged),
@@ -112,12 +127,11 @@ impl Gate {
                 Ok(None) | Err(_) => break,
             }
             if done.len().is_multiple_of(50) {
-                progress(done.len(), total);
+                progress(done.len());
             }
         }
-        done.sort_by_key(|(number, _)| *number);
-        let left = total - done.len() + left_out;
-        Ok(Inventory { items: done.into_iter().map(|(_, item)| item).collect(), left })
+        done.sort_by_key(|(number, _, _)| *number);
+        done.into_iter().map(|(_, what, says)| (what, says)).collect()
     }
 
     /// Containers first, running ones before others; and how many are left out.

@@ -35,6 +35,8 @@ pub(super) struct Metrics {
     reloaded: Gauge<i64, AtomicI64>,
     places: Gauge,
     unplaced: Family<Label, Counter>,
+    unapproved: Gauge,
+    acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
 }
@@ -179,6 +181,10 @@ impl Metrics {
             "Calls refused as too many at once, by what there was no place for",
             unplaced.clone(),
         );
+        let unapproved = Gauge::default();
+        registry.register("monitor_unapproved", "Containers that run and would be refused now", unapproved.clone());
+        let acted = Family::default();
+        registry.register("monitor_actions", "What the monitor did with containers, and what it could not do", acted.clone());
         let (rego, trust) = (Rego::new(&mut registry), Trust::new(&mut registry));
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
@@ -196,6 +202,8 @@ impl Metrics {
             reloaded,
             places,
             unplaced,
+            unapproved,
+            acted,
             rego,
             trust,
         }
@@ -225,6 +233,14 @@ impl Metrics {
         for (state, count) in counts {
             self.exceptions.get_or_create(&[("state", state)]).set(count);
         }
+    }
+
+    pub(super) fn unapproved(&self, count: usize) {
+        self.unapproved.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn acted(&self, action: &'static str) {
+        self.acted.get_or_create(&[("action", action)]).inc();
     }
 
     pub(super) fn asked(&self, is_asked: bool) {
@@ -284,6 +300,8 @@ mod tests {
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.violated("user-root", "warn");
         metrics.asked(false);
+        metrics.unapproved(2);
+        metrics.acted("stop");
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
         metrics.reloaded(true);
@@ -294,6 +312,8 @@ mod tests {
             "img_authz_decision_duration_seconds_count 2",
             "img_authz_audit_entries_lost_total 3",
             "img_authz_in_chain 0",
+            "img_authz_monitor_unapproved 2",
+            r#"img_authz_monitor_actions_total{action="stop"} 1"#,
             "img_authz_places_used 3",
             r#"img_authz_places_refused_total{what="decision"} 2"#,
             r#"img_authz_places_refused_total{what="question"} 9"#,

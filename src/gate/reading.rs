@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::process::{Found, Served};
 use super::{Gate, Rules, identity};
-use crate::engine::{CALL_HEADER, Engine, Http2};
+use crate::engine::{CALL_HEADER, Engine, Http2, STOP};
 use crate::policy::Posture;
 use crate::request::{Cgroupns, Intent, Manner, Transport, Unreadable};
 use crate::wire::{Call, CallError, NoEnd};
@@ -63,17 +63,17 @@ fn manner_of(rules: &Rules, found: Found) -> Manner {
     Manner { transport, cgroupns: found.cgroupns }
 }
 
-/// Whether this is a call that the gate makes: it reads, and kills by full id. The mark passes nothing else, should it ever
-/// get into other hands.
+/// Whether this is a call that the gate makes: it reads; and it kills, stops and removes by full id, in the very words that it uses.
+/// The mark passes nothing else, should it ever get into other hands.
 pub(super) fn is_ours(call: &Call, intent: &Intent) -> bool {
-    let killed = || {
-        let path = call.uri.find("/containers/").and_then(|at| call.uri.get(at..))?;
-        path.strip_prefix("/containers/")?.strip_suffix("/kill")
-    };
+    let container = || call.uri.find("/containers/").and_then(|at| call.uri.get(at..))?.strip_prefix("/containers/");
+    let is_ended = |end: &str| container().and_then(|path| path.strip_suffix(end)).is_some_and(identity::is_full_id);
     match call.method.as_str() {
         // Not `attach/ws`, which drives a container.
         "GET" | "HEAD" => *intent == Intent::Read,
-        "POST" => *intent == Intent::Harmless && killed().is_some_and(identity::is_full_id),
+        "POST" => *intent == Intent::Harmless && (is_ended("/kill") || is_ended(STOP)),
+        // Without a query: volumes stay, and what runs is not removed.
+        "DELETE" => matches!(intent, Intent::Remove { .. }) && is_ended(""),
         _ => false,
     }
 }

@@ -1,9 +1,10 @@
 //! What is in force: a policy and those who vouch, or no more than a fault.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Gate;
-use crate::policy::{AuditRule, Http2Rule, Mode, Policy, Posture};
+use crate::policy::{AuditRule, Http2Rule, Mode, MonitorRule, Policy, Posture};
 use crate::registry;
 use crate::trust::Verifier;
 
@@ -60,6 +61,15 @@ impl Rules {
             Self::Good { policy, .. } => policy.audit,
             // What touches an image is refused as it is.
             Self::Faulty { .. } => AuditRule::GoOn,
+        }
+    }
+
+    /// What becomes of containers that run unapproved, and how long they are reported only after a change. Without a policy nobody can
+    /// tell which these are.
+    pub(super) const fn monitor(&self) -> (MonitorRule, Duration) {
+        match self {
+            Self::Good { policy, .. } => (policy.monitor, policy.monitor_pause),
+            Self::Faulty { .. } => (MonitorRule::Report, crate::policy::MONITOR_PAUSE),
         }
     }
 

@@ -16,7 +16,7 @@ use super::resolved::{
 };
 use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
-use super::{AuditRule, BuildRule, Http2Rule, Mode, Policy, Posture};
+use super::{AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::VerifierName;
@@ -31,6 +31,8 @@ const MAX_REGISTRIES: usize = 256;
 /// Most ways to the host that may be opened one by one. Stops the same.
 const MAX_HOST_ACCESS: usize = 256;
 
+/// Longest time that the monitor only reports after a change, minutes: a week. Stops a slip from switching it off for good.
+const MAX_PAUSE: u64 = 7 * 24 * 60;
 /// Most plugins named. Stops the same.
 const MAX_PLUGINS: usize = 64;
 
@@ -321,7 +323,30 @@ impl Settings {
         Policy {
             audit: self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], faults),
             http2: self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], faults),
+            monitor: self.monitor(faults),
+            monitor_pause: Duration::from_mins(self.number(
+                "MONITOR_PAUSE",
+                "minutes",
+                MONITOR_PAUSE.as_secs() / 60,
+                0..=MAX_PAUSE,
+                faults,
+            )),
             ..Policy::closed(Posture::Images)
+        }
+    }
+
+    /// What becomes of containers that run unapproved.
+    fn monitor(&self, faults: &mut Vec<PolicyFault>) -> MonitorRule {
+        match self.get("MONITOR").map(str::trim) {
+            Some("off") => MonitorRule::Off,
+            None | Some("report") => MonitorRule::Report,
+            Some("stop") => MonitorRule::Stop,
+            Some("remove") => MonitorRule::Remove,
+            Some(other) => {
+                let message = format!("`{}` is not one of `off`, `report`, `stop` and `remove`", fit(other, 40));
+                faults.push(PolicyFault::of("MONITOR", message));
+                MonitorRule::Report
+            }
         }
     }
 

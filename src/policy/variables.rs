@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 24] = [
+pub const TABLE: [Variable; 26] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -86,8 +86,18 @@ pub const TABLE: [Variable; 24] = [
         default: "`open`",
     },
     Variable {
+        name: "MONITOR",
+        meaning: "containers that run and would be refused now: `off`, `report`, `stop`, or `remove` (stop and remove): see [monitor](docs/monitor.md)",
+        default: "`report`",
+    },
+    Variable {
+        name: "MONITOR_PAUSE",
+        meaning: "minutes after a change of policy or trust in which the monitor only reports",
+        default: "`10`",
+    },
+    Variable {
         name: "POLICY",
-        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT` and `HTTP2`",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `HTTP2`, `MONITOR` and `MONITOR_PAUSE`",
         default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use super::{beat, stats};
+use super::{beat, stats, watch_containers};
 use crate::audit::Recorded;
 use crate::doctor;
 use crate::gate::Gate;
+use crate::monitor::Believed;
 use crate::policy::{AllowlistSetting, Settings};
 use crate::setup::{self, Started, Teller};
 
@@ -34,8 +36,20 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
     tokio::spawn(async move { doctor::log_own(&own).await });
     tokio::spawn(beat::beat(Arc::clone(&gate), setup::daemon_file(&settings)));
     tokio::spawn(stats::write(Arc::clone(&gate), settings.state_dir()));
+    let told = watch_containers(&gate, &settings, &mut kept);
+    keep_up(&gate, &settings, kept, Some(teller), told).await;
+}
+
+/// Reloads, for as long as the process runs. What is in force is told each second where it is another.
+pub(super) async fn keep_up(
+    gate: &Gate,
+    settings: &Settings,
+    mut kept: setup::Kept,
+    mut teller: Option<Teller>,
+    told: Option<watch::Sender<Believed>>,
+) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    let mut listed = is_listed(&settings);
+    let mut listed = is_listed(settings);
     let mut look = tokio::time::interval(LOOK);
     loop {
         let why = tokio::select! {
@@ -43,17 +57,17 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
             // One that is gone again changes nothing: its last good content holds.
             _ = look.tick() => {
                 kept.look();
-                teller.tell(&gate, &kept);
+                say(gate, &mut kept, teller.as_mut(), told.as_ref());
                 gate.tell_exceptions();
-                match (!listed && is_listed(&settings), kept.is_worth_a_look()) {
+                match (!listed && is_listed(settings), kept.is_worth_a_look()) {
                     (true, _) => "an allowlist appeared",
                     (false, true) => "a file has changed",
                     (false, false) => continue,
                 }
             }
         };
-        listed |= is_listed(&settings);
-        let (rules, is_good) = setup::rules(&settings, &mut kept);
+        listed |= is_listed(settings);
+        let (rules, is_good) = setup::rules(settings, &mut kept);
         gate.settings_hold(is_good);
         if gate.replace(rules) {
             if let Some(in_force) = &kept.reading().in_force {
@@ -68,9 +82,27 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
             gate.note(&format!("settings or files are faulty, the rules before stay in force: {why}"));
             tracing::error!(why, "settings or files are faulty: the rules before stay in force");
         }
-        teller.read_again();
-        teller.tell(&gate, &kept);
+        if let Some(teller) = &mut teller {
+            teller.read_again();
+        }
+        say(gate, &mut kept, teller.as_mut(), told.as_ref());
     }
+}
+
+/// Tells those who look from outside, and the monitor, what is in force.
+fn say(gate: &Gate, kept: &mut setup::Kept, teller: Option<&mut Teller>, told: Option<&watch::Sender<Believed>>) {
+    if let Some(teller) = teller {
+        teller.tell(gate, kept);
+    }
+    if let Some(told) = told {
+        let now = believed(kept);
+        told.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+}
+
+/// What the monitor goes by.
+pub(super) fn believed(kept: &mut setup::Kept) -> Believed {
+    Believed { fingerprint: kept.fingerprint(), is_sound: kept.is_sound() }
 }
 
 /// Which policy file is in force, for the record: by its text.

@@ -203,6 +203,11 @@ impl LastGood {
         }
     }
 
+    /// What the files held when they last were good: credentials are among them, so it is for hashing alone.
+    pub(crate) const fn good(&self) -> &BTreeMap<String, Texts> {
+        &self.good
+    }
+
     /// The files in whose place their last good content counts.
     pub(crate) fn faults(&self) -> &[FileFault] {
         &self.faults

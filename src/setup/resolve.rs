@@ -11,7 +11,7 @@ use super::policy_file;
 use super::state::LAST_GOOD;
 use crate::files::{Outlives, read_text, replace};
 use crate::gate::Rules;
-use crate::image::Host;
+use crate::image::{Digest, Host};
 use crate::net::auth::DockerConfig;
 use crate::policy::{
     AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, RegoSettings, Resolved, Settings, Users, VerifierSettings,
@@ -26,6 +26,8 @@ use crate::trust::{Verifier, VerifierName};
 
 /// Largest file of settings read. Stops a foreign one from filling memory.
 const SETTINGS_BYTES: u64 = 4 << 20;
+/// Largest allowlist hashed: what one may have.
+const LIST_BYTES: u64 = 8 << 20;
 /// Longest list of faults in an entry of the audit log, characters. Stops foreign text from filling it.
 const FAULT_CHARS: usize = 512;
 
@@ -44,6 +46,8 @@ pub(crate) struct Kept {
     watched: Vec<(PathBuf, Option<Stamp>)>,
     /// What they were at the last look.
     seen: Vec<Option<Stamp>>,
+    /// What the allowlists hold, by the stamps that they had when they were hashed.
+    hashed: BTreeMap<PathBuf, (Stamp, Digest)>,
 }
 
 /// What came of reading settings and files.
@@ -94,6 +98,38 @@ impl Kept {
         let has_settled = self.seen == now;
         self.seen = now;
         has_settled && (has_changed || self.files.is_worth_a_look())
+    }
+
+    /// What tells what is in force from anything else: settings, the policy, the files that they name, allowlists, and the program that
+    /// judges by them. Equal ones judge alike, also after a restart. Called each second: an allowlist is read once it has changed.
+    pub(crate) fn fingerprint(&mut self) -> Digest {
+        // What says nothing of what may run.
+        const BESIDE: [&str; 4] = ["LOG", "MONITOR_PAUSE", "HTTPS_PROXY", "NO_PROXY"];
+        for list in self.allowlists.values() {
+            // A faulty one counts as what it last was.
+            let Some(stamp) = list.good_stamp() else { continue };
+            if self.hashed.get(list.path()).is_some_and(|(hashed, _)| *hashed == stamp) {
+                continue;
+            }
+            if let Ok(bytes) = crate::files::read_bytes(list.path(), LIST_BYTES) {
+                self.hashed.insert(list.path().to_owned(), (stamp, Digest::of(&bytes)));
+            }
+        }
+        let lists = &self.allowlists;
+        self.hashed.retain(|path, _| lists.values().any(|list| list.path() == path));
+        let settings = self.reading.in_force.clone().map(|settings| BESIDE.iter().fold(settings, |of, name| of.without(name)));
+        let lists: Vec<_> = self.hashed.iter().map(|(path, (_, digest))| (path.as_os_str().as_encoded_bytes(), digest)).collect();
+        // Maps of texts always serialise.
+        let all = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), settings, lists, self.files.good())).unwrap_or_default();
+        Digest::of(&all)
+    }
+
+    /// Whether what was written is what is in force, settings and files.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.reading.in_force.is_some()
+            && self.reading.faults.is_empty()
+            && self.files.faults().is_empty()
+            && self.allowlists.values().all(|list| list.status().fault.is_none())
     }
 
     fn watch(&mut self, paths: impl IntoIterator<Item = PathBuf>) {

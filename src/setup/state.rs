@@ -14,6 +14,10 @@ pub(crate) const STARTED: &str = "started.json";
 pub(crate) const AUDIT_LOG: &str = "audit.jsonl";
 /// The gate's figures.
 pub(crate) const METRICS: &str = "metrics.prom";
+/// What the monitor found, did and waits for.
+pub(crate) const MONITOR: &str = "monitor.json";
+/// What the operator lets it do beyond its brakes.
+pub(crate) const MONITOR_APPROVED: &str = "monitor-approved.json";
 /// The records of approvals.
 pub(crate) const APPROVALS: &str = "approvals.jsonl";
 /// Renames under way.

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link, Made,
-    Network, Plugin, Reply, Service, ServiceSpec, Store, Version,
+    Network, Nudges, Plugin, Removed, Reply, Service, ServiceSpec, Stopped, Store, Task, Version,
 };
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, ImageConfig};
@@ -81,6 +81,11 @@ staged! {
     http2() -> Http2;
     link() -> Link;
     kill(id: &'a ContainerId) -> Killed;
+    running() -> Vec<ContainerSummary>;
+    nudges() -> Nudges;
+    task(id: &'a str) -> Option<Task>;
+    stop(id: &'a ContainerId) -> Stopped;
+    remove(id: &'a ContainerId) -> Removed;
 }
 
 fn image_id(store: &str, name: &str) -> Option<Digest> {

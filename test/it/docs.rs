@@ -248,7 +248,8 @@ fn every_command_that_is_shown_exists_and_every_one_that_exists_is_shown() {
         typed().filter_map(|line| line.strip_prefix("img-authz ")).map(|line| line.split(' ').collect()).collect();
     assert!(shown.len() > 10, "{shown:?}");
     for words in &shown {
-        let nested = matches!(words[0], "trust" | "allowlist" | "plugin") || matches!(words[..], ["log", "verify", ..]);
+        let nested =
+            matches!(words[0], "trust" | "allowlist" | "plugin" | "monitor") || matches!(words[..], ["log", "verify", ..]);
         let help = help(&words[..if nested { 2 } else { 1 }]);
         for flag in words.iter().filter(|word| word.starts_with("--")) {
             assert!(help.contains(flag), "{words:?}: {flag}");

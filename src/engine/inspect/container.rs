@@ -58,6 +58,24 @@ pub struct ContainerSummary {
     pub state: String,
     /// The same for people, with how long: `Up 3 minutes`, `Exited (0) 2 seconds ago`.
     pub status: String,
+    /// What its labels say of a task of the swarm. A client can write them too.
+    pub claim: Option<TaskClaim>,
+}
+
+/// A container's labels say that the swarm made it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskClaim {
+    /// The service's name.
+    pub service: String,
+    /// The task's id.
+    pub task: String,
+}
+
+/// A task of the swarm, as a manager knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// The container that it is, where there is one yet.
+    pub container: Option<ContainerId>,
 }
 
 /// An exec instance.
@@ -79,6 +97,26 @@ pub enum Killed {
     /// It did not run.
     NotRunning,
     /// There is no such container.
+    Gone,
+}
+
+/// What came of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It ran, and does no more.
+    Done,
+    /// It did not run.
+    NotRunning,
+    /// There is no such container.
+    Gone,
+}
+
+/// What came of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone.
+    Done,
+    /// It was gone, or somebody removes it already.
     Gone,
 }
 
@@ -227,6 +265,41 @@ struct ContainerSummaryJson {
     state: String,
     #[serde(default, deserialize_with = "or_default")]
     status: String,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: LabelsJson,
+}
+
+/// The labels that dockerd gives to containers of tasks (moby, daemon/cluster/executor/container/container.go).
+#[derive(Deserialize, Default)]
+struct LabelsJson {
+    #[serde(default, rename = "com.docker.swarm.service.name")]
+    service: Option<String>,
+    #[serde(default, rename = "com.docker.swarm.task.id")]
+    task: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Task {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Json {
+            #[serde(default, deserialize_with = "or_default")]
+            status: Status,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "PascalCase")]
+        struct Status {
+            #[serde(default, deserialize_with = "or_default")]
+            container_status: Of,
+        }
+        #[derive(Deserialize, Default)]
+        struct Of {
+            #[serde(default, rename = "ContainerID", deserialize_with = "or_default")]
+            container: String,
+        }
+        let json = Json::deserialize(deserializer)?;
+        Ok(Self { container: json.status.container_status.container.parse().ok() })
+    }
 }
 
 impl<'de> Deserialize<'de> for ContainerSummary {
@@ -239,6 +312,10 @@ impl<'de> Deserialize<'de> for ContainerSummary {
             image_ref: json.image,
             state: json.state,
             status: json.status,
+            claim: match (json.labels.service, json.labels.task) {
+                (None, _) => None,
+                (Some(service), task) => Some(TaskClaim { service, task: task.unwrap_or_default() }),
+            },
         })
     }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::support::{House, call_without_body, container, create, digest, house_with, image, pull, refused, start};
 use crate::engine::{Container, Image, Store};
 use crate::gate::Rules;
-use crate::image::{Digest, ImageConfig, ImageName};
+use crate::image::{Digest, ImageConfig};
 use crate::policy::{Policy, PolicyFile, Posture, Verdict};
 use crate::request::{Intent, PluginCall};
 use crate::trust::Fake as Notary;

@@ -9,12 +9,14 @@ use crate::wire::{Answer, Call};
 
 /// The mark passes what the gate itself calls, and nothing beside it.
 #[tokio::test]
-async fn the_gates_own_mark_passes_reads_and_kills_by_full_id_alone() {
+async fn the_gates_own_mark_passes_reads_and_ends_by_full_id_alone() {
     let house = house_with(policy(Posture::Lockdown), Notary::default());
     let id = "a".repeat(64);
     for (method, uri, ours) in [
         ("GET", "/v1.41/images/x/json".to_owned(), true),
         ("HEAD", "/_ping".to_owned(), true),
+        ("GET", "/v1.41/events?filters=%7B%7D".to_owned(), true),
+        ("GET", "/v1.41/tasks/abc".to_owned(), true),
         ("POST", format!("/containers/{id}/kill"), true),
         ("POST", format!("/v1.41/containers/{id}/kill"), true),
         ("GET", "/containers/web/attach/ws".to_owned(), false),
@@ -26,7 +28,20 @@ async fn the_gates_own_mark_passes_reads_and_kills_by_full_id_alone() {
         ("POST", format!("/containers/{id}/start"), false),
         ("POST", "/containers/create".to_owned(), false),
         ("POST", "/images/load".to_owned(), false),
-        ("DELETE", format!("/containers/{id}"), false),
+        ("POST", format!("/v1.41/containers/{id}/stop?t=10"), true),
+        ("DELETE", format!("/v1.41/containers/{id}"), true),
+        ("POST", "/containers/web/stop?t=10".to_owned(), false),
+        ("POST", format!("/containers/{id}/stop?t=10&signal=HUP"), false),
+        ("POST", format!("/containers/{id}/restart?t=10"), false),
+        ("POST", format!("/containers/{id}"), false),
+        ("DELETE", "/containers/web".to_owned(), false),
+        ("DELETE", format!("/containers/{}", &id[..12]), false),
+        ("DELETE", format!("/containers/{id}?v=1"), false),
+        ("DELETE", format!("/containers/{id}?force=1"), false),
+        ("DELETE", format!("/containers/{id}/stop?t=10"), false),
+        ("DELETE", format!("/images/{id}"), false),
+        ("DELETE", format!("/volumes/{id}"), false),
+        ("PUT", format!("/containers/{id}"), false),
     ] {
         let mut call = Call { method: method.to_owned(), uri: uri.clone(), ..call_without_body() };
         call.headers.insert(crate::engine::CALL_HEADER.to_owned(), crate::engine::own_mark());

@@ -175,6 +175,7 @@ fn the_lists_words_say_what_may_have_begun() {
             image_ref: String::new(),
             state: state.to_owned(),
             status: status.to_owned(),
+            claim: None,
         };
         assert_eq!(crate::gate::response::may_have_begun(&listed, age), may, "{status}");
     }

@@ -1,0 +1,49 @@
+//! What the gate gives to whoever looks after the containers that run: its judgement of each, its journal, its figures. What follows
+//! from these is left to the room `monitor`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Gate;
+use super::inventory::Says;
+use crate::audit::{Entry, Recorded};
+use crate::engine::ContainerId;
+use crate::policy::{AuditRule, MonitorRule};
+use crate::request::{Intent, Start, StartAction};
+
+/// How many running containers are judged at a time: few, since looks at what calls have started use the same turns of the engine.
+const AT_ONCE: usize = 4;
+
+impl Gate {
+    /// What becomes of containers that run unapproved, and how long they are reported only after a change.
+    #[must_use]
+    pub fn monitoring(&self) -> (MonitorRule, Duration) {
+        self.rules.load().monitor()
+    }
+
+    /// What the gate would say now to the start of each of these containers, by its whole id, for as long as `time`. Those that are left
+    /// then are not among them.
+    pub async fn judge_containers(self: &Arc<Self>, ids: Vec<ContainerId>, time: Duration) -> Vec<(ContainerId, Says)> {
+        let start = |id: &ContainerId| {
+            Intent::Start(Start { container: id.to_string(), action: StartAction::Start, extra: None, terms: None })
+        };
+        let asked = ids.into_iter().map(|id| (start(&id), id)).collect();
+        self.judge_all(asked, AT_ONCE, time, |_| {}).await
+    }
+
+    /// Records what was found or done. `false`: it could not be recorded, and nothing may be done that is not.
+    #[must_use]
+    pub fn record_monitored(&self, entry: &Entry) -> bool {
+        self.journal.record(entry) == Recorded::Kept || self.rules.load().audit() == AuditRule::GoOn
+    }
+
+    /// Notes how many containers run unapproved.
+    pub fn unapproved(&self, count: usize) {
+        self.metrics.unapproved(count);
+    }
+
+    /// Counts what was done to one.
+    pub fn acted(&self, action: &'static str) {
+        self.metrics.acted(action);
+    }
+}

@@ -1,0 +1,655 @@
+//! What is to become of containers that run: a plain state machine. Time, the list of what runs, and what the gate says of each go in;
+//! what to report, what to judge again and what to stop come out. It touches nothing itself, and names containers by their whole ids alone.
+//!
+//! INVARIANT: nothing is let go of ([`Brain::confirm`]) that was not refused twice, [`CONFIRM`] apart, the second time in that very call;
+//! and never more than the brakes let pass. Whatever is not known is a reason to wait.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{ContainerId, TaskClaim};
+use crate::gate::inventory::Says;
+use crate::image::Digest;
+use crate::policy::MonitorRule;
+
+/// How far apart two refusals are at least. Stops a moment (a file that is being written, a repository that is being signed again) from
+/// counting as an answer.
+pub(super) const CONFIRM: SignedDuration = SignedDuration::from_secs(1);
+/// Most containers that are acted on in one [`WINDOW`], whatever else runs.
+const MOST: usize = 5;
+/// And one in this many of those that run; one at least.
+const SHARE: usize = 10;
+/// What is "at once". Stops one mistake from stopping a host bit by bit.
+pub(super) const WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// How long what the operator let happen beyond that may be done.
+pub(super) const GRANTED: SignedDuration = SignedDuration::from_mins(10);
+/// The pause before the second act on the same image; it doubles, to at most the second. Stops a fight with whoever starts it again.
+const PAUSE: SignedDuration = SignedDuration::from_secs(30);
+const LONGEST: SignedDuration = SignedDuration::from_mins(5);
+/// After this long without an act an image begins anew.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
+/// Most images whose acts are remembered. Stops ever new ones from filling memory; the oldest goes.
+const IMAGES: usize = 1024;
+/// Most acts remembered; of those that the operator let happen, which no brake counts, the oldest goes.
+const ACTS: usize = 1000;
+/// When a container of which it could not be found out is judged again.
+const UNSURE: SignedDuration = SignedDuration::from_secs(10);
+/// How long one that does not run any more is remembered, so that one that starts again and again is one finding.
+const GONE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A container that runs, as the engine lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its whole id.
+    pub id: ContainerId,
+    /// What it is called.
+    pub name: String,
+    /// What it was asked for with. No evidence.
+    pub image_ref: String,
+    /// The image that it was made of.
+    pub image: Option<Digest>,
+    /// What its labels say of the swarm, as far as that was looked into.
+    pub task: TaskOf,
+}
+
+/// Whether the swarm made a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TaskOf {
+    /// It does not say so; or it does, and that is not true.
+    Nobody,
+    /// A manager knows it as a task of this service.
+    Service(String),
+    /// It says so, and nobody here can tell.
+    Claimed(TaskClaim),
+}
+
+/// Why it is refused, or why that cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Why {
+    /// The refusal's code.
+    pub code: &'static str,
+    /// The whole line.
+    pub message: String,
+}
+
+/// What the gate said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It would let it start.
+    Yes,
+    /// It would refuse.
+    No(Why),
+    /// It cannot tell.
+    CannotTell(Why),
+}
+
+impl From<Says> for Word {
+    fn from(says: Says) -> Self {
+        match says {
+            Says::Yes => Self::Yes,
+            Says::No(reason) => Self::No(Why { code: reason.code(), message: reason.message() }),
+            Says::CannotTell(reason) => Self::CannotTell(Why { code: reason.code(), message: reason.message() }),
+        }
+    }
+}
+
+/// What is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// What tells the policy, and what it rests on, from any other.
+    pub fingerprint: Digest,
+    /// Whether it is what was written: no setting or file is faulty.
+    pub is_sound: bool,
+    /// What becomes of what is found.
+    pub rule: MonitorRule,
+    /// Whether the gate refuses anything, or only records.
+    pub is_enforced: bool,
+    /// How long only reports are made after a change.
+    pub pause: SignedDuration,
+}
+
+/// Why nothing is done about containers that run unapproved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "why")]
+pub enum Hold {
+    /// The gate only records (mode `permissive`).
+    Permissive,
+    /// Settings or files are faulty, so that what is in force is not what was written.
+    Faulty,
+    /// Policy or trust changed: only reports until then.
+    Changed {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Too many at once: the operator is waited for.
+    Brake {
+        /// How many there are.
+        count: usize,
+        /// How many may be acted on.
+        limit: usize,
+    },
+    /// As many as may be were acted on not long ago.
+    Window {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The image was acted on before, and started again.
+    BacksOff {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It is a task of a service: the swarm would start another one.
+    Task {
+        /// The service.
+        service: String,
+    },
+    /// It says that it is one, and this node cannot tell.
+    Claims {
+        /// The service.
+        service: String,
+    },
+}
+
+impl Hold {
+    /// What it is called, without its figures.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Permissive => "permissive",
+            Self::Faulty => "faulty",
+            Self::Changed { .. } => "changed",
+            Self::Brake { .. } => "brake",
+            Self::Window { .. } => "window",
+            Self::BacksOff { .. } => "backs-off",
+            Self::Task { .. } => "task",
+            Self::Claims { .. } => "claims",
+        }
+    }
+}
+
+impl std::fmt::Display for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Permissive => f.write_str("MODE=permissive: it is only reported"),
+            Self::Faulty => f.write_str("settings or files are faulty, so it is only reported (img-authz settings)"),
+            Self::Changed { until } => write!(f, "policy or trust changed: it is only reported until {until:.0} (MONITOR_PAUSE)"),
+            Self::Brake { count, limit } => {
+                write!(
+                    f,
+                    "{count} run unapproved, and at most {limit} are acted on at once; look at them, then: img-authz monitor approve"
+                )
+            }
+            Self::Window { until } => {
+                write!(f, "as many as may be were acted on within ten minutes; this one waits until {until:.0}")
+            }
+            Self::BacksOff { until } => write!(f, "the image was acted on and started again; next time at {until:.0}"),
+            Self::Task { service } => {
+                write!(f, "it is a task of service `{service}`, which would start another one: docker service rm or update it")
+            }
+            Self::Claims { service } => write!(
+                f,
+                "its labels say it is a task of service `{service}`, which only a manager of the swarm can tell; stop it by hand if it is not"
+            ),
+        }
+    }
+}
+
+/// A container that runs unapproved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The container.
+    pub seen: Seen,
+    /// Why it would be refused.
+    pub why: Why,
+    /// Since when it is known.
+    pub since: Timestamp,
+    /// Not acted on before this.
+    pub not_before: Timestamp,
+    /// Why nothing is done; none where something is about to be, or nothing is to be.
+    pub hold: Option<Hold>,
+}
+
+/// An act, for the brake and for those who look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// When.
+    pub at: Timestamp,
+    /// Which container.
+    pub container: ContainerId,
+    /// What it was called.
+    pub name: String,
+    /// The image that it was asked for with.
+    pub image: String,
+    /// Whether it was within the brakes, or let happen by the operator.
+    pub is_granted: bool,
+}
+
+/// What outlives the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// What was in force.
+    pub fingerprint: Option<Digest>,
+    /// Since when.
+    pub changed: Option<Timestamp>,
+    /// What was done not long ago.
+    pub acts: Vec<Act>,
+    /// What was found, and not to be acted on before.
+    pub not_before: BTreeMap<ContainerId, Timestamp>,
+    /// What was approved when it was last judged.
+    pub approved: BTreeSet<ContainerId>,
+}
+
+#[derive(Debug)]
+struct Known {
+    seen: Seen,
+    word: Option<Word>,
+    /// When it was judged last, and how often in a row it could not be told.
+    judged: Option<Timestamp>,
+    unsure: u32,
+    /// Whether it was approved when that could last be told.
+    was_approved: bool,
+    /// Since when it has been refused without a break.
+    since: Option<Timestamp>,
+    not_before: Timestamp,
+    /// The code that was reported.
+    told: Option<&'static str>,
+    is_acted_on: bool,
+    /// Since when it is known to run: what ran before an act on its image is no repeat.
+    began: Timestamp,
+    gone: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Repeats {
+    count: u32,
+    last: Timestamp,
+}
+
+/// What the operator lets happen beyond the brakes.
+#[derive(Debug, Default)]
+struct Grant {
+    ids: BTreeSet<ContainerId>,
+    until: Option<Timestamp>,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Brain {
+    standing: Standing,
+    /// Since when what is in force is in force.
+    changed: Timestamp,
+    known: BTreeMap<ContainerId, Known>,
+    /// Those judged before are judged again.
+    stale: Timestamp,
+    /// No act until all that run were judged since.
+    whole_since: Timestamp,
+    acts: VecDeque<Act>,
+    repeats: BTreeMap<String, Repeats>,
+    grant: Grant,
+    remembered: Memory,
+}
+
+impl Brain {
+    /// One that begins, with what an earlier one knew. Where nothing is known of what was in force, that is a change.
+    #[must_use]
+    pub(super) fn new(standing: Standing, memory: Memory, now: Timestamp) -> Self {
+        let same = memory.fingerprint == Some(standing.fingerprint);
+        let changed = memory.changed.filter(|changed| same && *changed <= now).unwrap_or(now);
+        let acts = memory.acts.iter().filter(|act| now.duration_since(act.at) < WINDOW).cloned().collect();
+        let remembered = if same { memory } else { Memory::default() };
+        Self {
+            standing,
+            changed,
+            known: BTreeMap::new(),
+            stale: now,
+            whole_since: now,
+            acts,
+            repeats: BTreeMap::new(),
+            grant: Grant::default(),
+            remembered,
+        }
+    }
+
+    /// What is in force has been looked at. Whether all is to be judged again, because it is another.
+    pub(super) fn stand(&mut self, standing: Standing, now: Timestamp) -> bool {
+        let is_another = standing.fingerprint != self.standing.fingerprint;
+        // A word that began to count, or a fault that is gone, is a change as well.
+        if standing != self.standing {
+            self.grant = Grant::default();
+        }
+        let begins = standing.is_sound && !self.standing.is_sound || standing.is_enforced && !self.standing.is_enforced;
+        self.standing = standing;
+        // A clock that was set back does not shorten the pause.
+        if is_another || begins || self.changed > now {
+            self.changed = now;
+        }
+        if is_another {
+            (self.stale, self.whole_since) = (now, now);
+            self.remembered = Memory::default();
+            for known in self.known.values_mut() {
+                known.was_approved = false;
+            }
+        }
+        is_another
+    }
+
+    /// All are to be judged again.
+    pub(super) const fn scan(&mut self, now: Timestamp) {
+        self.stale = now;
+    }
+
+    /// What runs now, all of it.
+    pub(super) fn listed(&mut self, all: Vec<Seen>, now: Timestamp) {
+        let ids: BTreeSet<ContainerId> = all.iter().map(|seen| seen.id.clone()).collect();
+        for (id, known) in &mut self.known {
+            known.gone = if ids.contains(id) { None } else { known.gone.or(Some(now)) };
+        }
+        self.known.retain(|_, known| known.gone.is_none_or(|gone| gone <= now && now.duration_since(gone) < GONE));
+        let longest = later(now, self.standing.pause);
+        for seen in all {
+            let known = self.known.entry(seen.id.clone()).or_insert_with(|| Known {
+                seen: seen.clone(),
+                word: None,
+                judged: None,
+                unsure: 0,
+                was_approved: self.remembered.approved.contains(&seen.id),
+                since: None,
+                not_before: self.remembered.not_before.get(&seen.id).map_or(Timestamp::MIN, |at| (*at).min(longest)),
+                told: None,
+                is_acted_on: false,
+                began: now,
+                gone: None,
+            });
+            known.seen = seen;
+        }
+        // A clock that was set back does not make anything last longer than from now on.
+        for act in &mut self.acts {
+            act.at = act.at.min(now);
+        }
+        for repeats in self.repeats.values_mut() {
+            repeats.last = repeats.last.min(now);
+        }
+        self.acts.retain(|act| now.duration_since(act.at) < WINDOW);
+        self.repeats.retain(|_, repeats| now.duration_since(repeats.last) < FORGOTTEN);
+    }
+
+    /// Which are to be judged now: those never judged first, then those that were told apart before, the longest ago first; at most so many.
+    #[must_use]
+    pub(super) fn wanted(&self, now: Timestamp, most: usize) -> Vec<ContainerId> {
+        let due = |known: &&Known| {
+            let is_unsure = matches!(known.word, Some(Word::CannotTell(_)));
+            known.gone.is_none()
+                && match known.judged {
+                    None => true,
+                    Some(judged) => judged < self.stale || judged > now || is_unsure && now.duration_since(judged) >= UNSURE,
+                }
+        };
+        let mut due: Vec<&Known> = self.known.values().filter(due).collect();
+        // One that a client keeps from being judged does not keep others from it.
+        due.sort_by_key(|known| (known.unsure, known.judged));
+        due.into_iter().take(most).map(|known| known.seen.id.clone()).collect()
+    }
+
+    /// What the gate says of a container. A finding, where it is one and is news.
+    pub(super) fn judged(&mut self, id: &ContainerId, word: Word, now: Timestamp) -> Option<Found> {
+        let (pause, changed) = (self.standing.pause, self.changed);
+        let known = self.known.get_mut(id)?;
+        known.word = Some(word);
+        known.judged = Some(now);
+        match &known.word {
+            Some(Word::Yes) | None => {
+                (known.since, known.told, known.unsure) = (None, None, 0);
+                (known.was_approved, known.not_before) = (true, Timestamp::MIN);
+                None
+            }
+            // It says nothing; what was refused before has to be refused twice again.
+            Some(Word::CannotTell(_)) => {
+                known.unsure = known.unsure.saturating_add(1);
+                known.since = None;
+                None
+            }
+            Some(Word::No(why)) => {
+                known.unsure = 0;
+                if known.since.is_none_or(|since| since > now) {
+                    known.since = Some(now);
+                }
+                // It was approved under what is in force: who vouched for it has changed his mind.
+                if std::mem::take(&mut known.was_approved) {
+                    known.not_before = later(now, pause);
+                }
+                if known.told == Some(why.code) {
+                    return None;
+                }
+                known.told = Some(why.code);
+                let since = known.since.unwrap_or(now);
+                let not_before = known.not_before.max(later(changed, pause));
+                Some(Found { seen: known.seen.clone(), why: why.clone(), since, not_before, hold: None })
+            }
+        }
+    }
+
+    /// All that run unapproved, each with why nothing is done about it.
+    #[must_use]
+    pub(super) fn found(&self, now: Timestamp) -> Vec<Found> {
+        let (free, limit) = (self.free(now), self.limit());
+        let room = limit.saturating_sub(self.recent(now));
+        let mut place = 0;
+        let mut found = Vec::new();
+        for known in self.known.values().filter(|known| known.gone.is_none()) {
+            let (Some(Word::No(why)), Some(since)) = (&known.word, known.since) else { continue };
+            let not_before = known.not_before.max(later(self.changed, self.standing.pause));
+            let hold = match self.held_alone(known, now) {
+                _ if !self.acts_at_all() => None,
+                Some(hold) => Some(hold),
+                None if self.is_granted(&known.seen.id, now) => None,
+                None if free > limit => Some(Hold::Brake { count: free, limit }),
+                None => {
+                    place += usize::from(!known.is_acted_on);
+                    (place > room && !known.is_acted_on).then(|| Hold::Window { until: self.window_ends(now) })
+                }
+            };
+            found.push(Found { seen: known.seen.clone(), why: why.clone(), since, not_before, hold });
+        }
+        found
+    }
+
+    /// Those of which it could not be told.
+    pub(super) fn unsure(&self) -> impl Iterator<Item = (&Seen, &Why)> {
+        self.known.values().filter(|known| known.gone.is_none()).filter_map(|known| match &known.word {
+            Some(Word::CannotTell(why)) => Some((&known.seen, why)),
+            Some(Word::Yes | Word::No(_)) | None => None,
+        })
+    }
+
+    /// Which are to be judged once more, to be acted on if that is a no again. None while some that run were not judged by what is in force:
+    /// how many there are is not known then.
+    #[must_use]
+    pub(super) fn due(&self, now: Timestamp) -> Vec<ContainerId> {
+        if !self.acts_at_all() || !self.is_whole() {
+            return Vec::new();
+        }
+        let is_due = |found: &Found| found.hold.is_none() && found.since <= now && now.duration_since(found.since) >= CONFIRM;
+        let is_free = |found: &Found| self.known.get(&found.seen.id).is_some_and(|known| !known.is_acted_on);
+        self.found(now).into_iter().filter(|found| is_due(found) && is_free(found)).map(|found| found.seen.id).collect()
+    }
+
+    /// The last judgement, directly before the act. `Some`: it is to be carried out now, and counts as done.
+    pub(super) fn confirm(&mut self, id: &ContainerId, word: Word, now: Timestamp) -> Option<Act> {
+        let is_due = self.due(now).contains(id);
+        let is_no = matches!(word, Word::No(_));
+        self.judged(id, word, now);
+        if !is_due || !is_no {
+            return None;
+        }
+        let is_granted = self.is_granted(id, now);
+        let known = self.known.get_mut(id)?;
+        known.is_acted_on = true;
+        let (seen, began) = (known.seen.clone(), known.began);
+        let act = Act { at: now, container: id.clone(), name: seen.name.clone(), image: seen.image_ref.clone(), is_granted };
+        self.grant.ids.remove(id);
+        self.acts.push_back(act.clone());
+        if self.acts.len() > ACTS
+            && let Some(granted) = self.acts.iter().position(|act| act.is_granted)
+        {
+            self.acts.remove(granted);
+        }
+        let before = self.repeats.get(&repeats_of(&seen));
+        let count = before.map_or(1, |before| if began >= before.last { before.count.saturating_add(1) } else { before.count });
+        self.repeats.insert(repeats_of(&seen), Repeats { count, last: now });
+        if self.repeats.len() > IMAGES
+            && let Some(oldest) = self.repeats.iter().min_by_key(|(_, repeats)| repeats.last).map(|(image, _)| image.clone())
+        {
+            self.repeats.remove(&oldest);
+        }
+        Some(act)
+    }
+
+    /// The act is over, whatever came of it: one that runs on is judged anew.
+    pub(super) fn over(&mut self, id: &ContainerId, now: Timestamp) {
+        if let Some(known) = self.known.get_mut(id) {
+            (known.is_acted_on, known.since, known.judged, known.told, known.began) = (false, None, None, None, now);
+        }
+    }
+
+    /// What the operator is waited for: exactly these.
+    #[must_use]
+    pub(super) fn awaited(&self, now: Timestamp) -> BTreeSet<ContainerId> {
+        let is_awaited = |found: &Found| matches!(found.hold, Some(Hold::Brake { .. }));
+        self.found(now).into_iter().filter(is_awaited).map(|found| found.seen.id).collect()
+    }
+
+    /// The operator lets these be acted on. `false`: they are not what is waited for.
+    pub(super) fn approve(&mut self, ids: BTreeSet<ContainerId>, now: Timestamp) -> bool {
+        let is_it = !ids.is_empty() && ids == self.awaited(now);
+        if is_it {
+            self.grant = Grant { ids, until: Some(later(now, GRANTED)) };
+        }
+        is_it
+    }
+
+    /// For the next process.
+    #[must_use]
+    pub(super) fn memory(&self) -> Memory {
+        let put_off = self.known.values().filter(|known| known.not_before > Timestamp::MIN);
+        Memory {
+            fingerprint: Some(self.standing.fingerprint),
+            changed: Some(self.changed),
+            acts: self.acts.iter().cloned().collect(),
+            not_before: put_off.map(|known| (known.seen.id.clone(), known.not_before)).collect(),
+            approved: self.known.values().filter(|known| known.was_approved).map(|known| known.seen.id.clone()).collect(),
+        }
+    }
+
+    /// Until when only reports are made, after a change.
+    #[must_use]
+    pub(super) fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = later(self.changed, self.standing.pause);
+        (until > now).then_some(until)
+    }
+
+    /// How many run, and how many of these may be acted on at once.
+    #[must_use]
+    pub(super) fn figures(&self) -> (usize, usize) {
+        (self.running(), self.limit())
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub(super) const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    fn running(&self) -> usize {
+        self.known.values().filter(|known| known.gone.is_none()).count()
+    }
+
+    fn acts_at_all(&self) -> bool {
+        match self.standing.rule {
+            MonitorRule::Off | MonitorRule::Report => false,
+            MonitorRule::Stop | MonitorRule::Remove => true,
+        }
+    }
+
+    /// Whether all that run were judged by what is in force.
+    fn is_whole(&self) -> bool {
+        self.known.values().all(|known| known.gone.is_some() || known.judged.is_some_and(|judged| judged >= self.whole_since))
+    }
+
+    /// More than five, or more than a tenth: whichever is less. On a host with few containers a tenth is none, so it is one there.
+    fn limit(&self) -> usize {
+        (self.running() / SHARE).clamp(1, MOST)
+    }
+
+    /// How many are to be acted on and were not let be by the operator.
+    fn free(&self, now: Timestamp) -> usize {
+        let is_free = |known: &&Known| {
+            known.gone.is_none()
+                && matches!(known.word, Some(Word::No(_)))
+                && !self.is_granted(&known.seen.id, now)
+                && !matches!(self.held_alone(known, now), Some(hold) if !matches!(hold, Hold::BacksOff { .. }))
+        };
+        self.known.values().filter(is_free).count()
+    }
+
+    /// How many acts there were within the window, but those that the operator let be.
+    fn recent(&self, now: Timestamp) -> usize {
+        let is_recent = |act: &&Act| !act.is_granted && now.duration_since(act.at) < WINDOW;
+        self.acts.iter().filter(is_recent).count()
+    }
+
+    fn window_ends(&self, now: Timestamp) -> Timestamp {
+        self.acts
+            .iter()
+            .filter(|act| !act.is_granted)
+            .map(|act| later(act.at, WINDOW))
+            .filter(|until| *until > now)
+            .min()
+            .unwrap_or(now)
+    }
+
+    fn is_granted(&self, id: &ContainerId, now: Timestamp) -> bool {
+        self.grant.until.is_some_and(|until| now < until) && self.grant.ids.contains(id)
+    }
+
+    /// Why nothing is done about this one, however many there are.
+    fn held_alone(&self, known: &Known, now: Timestamp) -> Option<Hold> {
+        if !self.standing.is_enforced {
+            return Some(Hold::Permissive);
+        }
+        if !self.standing.is_sound {
+            return Some(Hold::Faulty);
+        }
+        match &known.seen.task {
+            TaskOf::Service(service) => return Some(Hold::Task { service: service.clone() }),
+            TaskOf::Claimed(claim) => return Some(Hold::Claims { service: claim.service.clone() }),
+            TaskOf::Nobody => {}
+        }
+        let until = known.not_before.max(later(self.changed, self.standing.pause));
+        if now < until || now < self.changed {
+            return Some(Hold::Changed { until });
+        }
+        let repeats = self.repeats.get(&repeats_of(&known.seen)).filter(|repeats| known.began >= repeats.last)?;
+        let until = later(repeats.last, backs_off(repeats.count));
+        (now < until && !known.is_acted_on).then_some(Hold::BacksOff { until })
+    }
+}
+
+/// By what repeats are known: the image; without one, the container.
+fn repeats_of(seen: &Seen) -> String {
+    seen.image.map_or_else(|| seen.id.to_string(), |image| image.to_string())
+}
+
+/// How long after so many acts the next one waits.
+fn backs_off(count: u32) -> SignedDuration {
+    let doubled = 1_i32.checked_shl(count.saturating_sub(1).min(16)).unwrap_or(i32::MAX);
+    PAUSE.checked_mul(doubled).map_or(LONGEST, |pause| pause.min(LONGEST))
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,546 @@
+//! The monitor at work: when it looks, what it asks engine and gate, and what it carries out and records. What is to become of a container
+//! [`Brain`] says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::{Act, Approved, Brain, Found, Hold, Memory, Picture, Seen, Standing, TaskOf, Why, Word};
+use crate::audit::{Entry, Event};
+use crate::clock;
+use crate::engine::{Api, ContainerId, ContainerSummary, EngineError, Nudges, Removed, Stopped, TaskClaim};
+use crate::gate::Gate;
+use crate::gate::inventory::Says;
+use crate::image::Digest;
+use crate::policy::{Mode, MonitorRule, Reason};
+
+/// How often it looks whether something is due.
+const TICK: Duration = Duration::from_millis(250);
+/// How long what begins is gathered before it is looked at: a host that starts begins many. And at most so long where looks take time:
+/// whoever makes the engine slow does not make it stand still, nor keeps it busy with nothing else.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+const DEBOUNCE_MOST: Duration = Duration::from_secs(2);
+/// How often all that run are judged again.
+const SCAN: Duration = Duration::from_mins(1);
+/// How long the engine gets for a list, or to begin with its events.
+const LIST_TIME: Duration = Duration::from_secs(5);
+/// When its events are asked for again after they ended.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// Most containers judged in one go, and how long that may take. The rest is judged in the next.
+const BATCH: usize = 100;
+const JUDGE_TIME: Duration = Duration::from_secs(10);
+/// Most acts begun in one go: between two of them it is looked whether the policy has changed.
+const ACTS: usize = 8;
+/// How long an act may take: the engine gives a container ten seconds to stop by itself.
+const ACT_TIME: Duration = Duration::from_secs(30);
+/// Most claims to be a task that are looked into in one go, and how long that may take. The rest counts as not told.
+const CLAIMS: usize = 50;
+const CLAIM_TIME: Duration = Duration::from_secs(3);
+/// Most findings recorded one by one in a minute; more are one entry. Stops a crowd from pushing other entries out.
+const ENTRIES: usize = 20;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How many are named where there are many.
+const NAMED: usize = 5;
+/// How often the picture is written where nothing changed.
+const TELL: Duration = Duration::from_secs(15);
+
+/// What whoever reads settings and files believes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Believed {
+    /// What tells what is in force from anything else.
+    pub fingerprint: Digest,
+    /// Whether it is what was written.
+    pub is_sound: bool,
+}
+
+/// Where its files are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The picture.
+    pub picture: PathBuf,
+    /// The operator's answer.
+    pub approved: PathBuf,
+}
+
+/// What came of one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many run unapproved.
+    pub unapproved: usize,
+    /// Of how many it could not be told.
+    pub unsure: usize,
+    /// How many were acted on.
+    pub acted: usize,
+}
+
+/// What came of an act.
+struct Done {
+    act: Act,
+    why: Why,
+    stopped: Result<Stopped, EngineError>,
+    removed: Option<Result<Removed, EngineError>>,
+}
+
+/// The monitor.
+pub struct Monitor {
+    gate: Arc<Gate>,
+    /// Over connections of its own, so that no client can use them up.
+    engine: Arc<dyn Api>,
+    places: Places,
+    believed: watch::Receiver<Believed>,
+    /// What is done, whatever the settings say.
+    rule: Option<MonitorRule>,
+    brain: Brain,
+    acts: JoinSet<Done>,
+    /// Which container each act is about, so that one that met a fault of its own is over too.
+    acting: BTreeMap<tokio::task::Id, ContainerId>,
+    /// What was found out about containers that say they are tasks.
+    claims: BTreeMap<ContainerId, TaskOf>,
+    /// What is held back and was told, by kind: how many.
+    held: BTreeMap<&'static str, usize>,
+    /// Whether the last entry was recorded, or need not be.
+    is_recorded: bool,
+    /// Findings recorded since, and those that were only counted.
+    minute: (Instant, usize, usize),
+    picture: Option<(Picture, Instant)>,
+    is_unwritten: bool,
+    last_round: Duration,
+}
+
+impl Monitor {
+    /// One over a gate and an engine. `rule`: what is done, whatever the settings say.
+    #[must_use]
+    pub fn new(
+        gate: Arc<Gate>,
+        engine: Arc<dyn Api>,
+        places: Places,
+        believed: watch::Receiver<Believed>,
+        rule: Option<MonitorRule>,
+    ) -> Self {
+        let memory = match Picture::read(&places.picture) {
+            Ok(picture) => picture.memory(),
+            Err(error) => {
+                // That is how a first start is; otherwise it begins with a pause.
+                tracing::debug!(%error, "nothing is known of an earlier monitor");
+                Memory::default()
+            }
+        };
+        let standing = standing(&gate, *believed.borrow(), rule);
+        Self {
+            brain: Brain::new(standing, memory, clock::now()),
+            gate,
+            engine,
+            places,
+            believed,
+            rule,
+            acts: JoinSet::new(),
+            acting: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            held: BTreeMap::new(),
+            is_recorded: true,
+            minute: (Instant::now(), 0, 0),
+            picture: None,
+            is_unwritten: false,
+            last_round: Duration::ZERO,
+        }
+    }
+
+    /// Goes on for as long as settings and files are looked after.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut nudges: Option<Nudges> = None;
+        // Since when a look is due.
+        let mut look = Some(Instant::now());
+        let (mut reconnect_at, mut scan_at) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                is_open = next(&mut nudges) => {
+                    if !is_open {
+                        (nudges, reconnect_at) = (None, Instant::now() + RECONNECT);
+                    }
+                    look.get_or_insert_with(Instant::now);
+                }
+                changed = self.believed.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                Some(done) = self.acts.join_next_with_id() => self.done(done),
+                _ = tick.tick() => {}
+            }
+            let is_another = self.stand();
+            if self.brain.standing().rule == MonitorRule::Off {
+                nudges = None;
+                continue;
+            }
+            if nudges.is_none() && Instant::now() >= reconnect_at {
+                match self.engine.nudges(Instant::now() + LIST_TIME).await {
+                    // What began meanwhile was not told.
+                    Ok(opened) => (nudges, look) = (Some(opened), look.or_else(|| Some(Instant::now()))),
+                    Err(_) => reconnect_at = Instant::now() + RECONNECT,
+                }
+            }
+            if Instant::now() >= scan_at {
+                self.brain.scan(clock::now());
+                self.claims.clear();
+                (scan_at, look) = (Instant::now() + SCAN, look.or_else(|| Some(Instant::now())));
+            }
+            if look.is_none() && !self.brain.wanted(clock::now(), 1).is_empty() {
+                look = Some(Instant::now());
+            }
+            let debounce = DEBOUNCE.max(self.last_round.min(DEBOUNCE_MOST));
+            if is_another || look.is_some_and(|since| since.elapsed() >= debounce) {
+                // An engine that does not answer is asked again.
+                look = if self.round().await { None } else { Some(Instant::now()) };
+            }
+            self.hear().await;
+            self.act().await;
+            self.tell();
+        }
+    }
+
+    /// One look, and what follows from it.
+    pub async fn once(mut self) -> Result<Outcome, EngineError> {
+        self.engine.version(Instant::now() + LIST_TIME).await?;
+        // In as many goes as there are containers for.
+        while self.round().await && !self.brain.wanted(clock::now(), 1).is_empty() {}
+        tokio::time::sleep(Duration::try_from(super::brain::CONFIRM).unwrap_or_default()).await;
+        self.hear().await;
+        let mut acted = 0;
+        loop {
+            let begun = self.act().await;
+            acted += begun;
+            if begun == 0 {
+                break;
+            }
+        }
+        self.tell();
+        let (unapproved, unsure) = (self.brain.found(clock::now()).len(), self.brain.unsure().count());
+        while let Some(done) = self.acts.join_next_with_id().await {
+            self.done(done);
+        }
+        self.tell();
+        Ok(Outcome { unapproved, unsure, acted })
+    }
+
+    /// Takes up what is in force. Whether that is another than before.
+    fn stand(&mut self) -> bool {
+        let believed = *self.believed.borrow_and_update();
+        let standing = standing(&self.gate, believed, self.rule);
+        self.brain.stand(standing, clock::now())
+    }
+
+    /// Lists what runs, and judges what is to be judged. `false`: there was no list.
+    async fn round(&mut self) -> bool {
+        let began = Instant::now();
+        let listed = match self.engine.running(began + LIST_TIME).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::debug!(%error, "what runs could not be listed");
+                return false;
+            }
+        };
+        let seen = self.seen(listed).await;
+        self.brain.listed(seen, clock::now());
+        let wanted = self.brain.wanted(clock::now(), BATCH);
+        let mut said: BTreeMap<ContainerId, Says> =
+            self.gate.judge_containers(wanted.clone(), JUDGE_TIME).await.into_iter().collect();
+        let now = clock::now();
+        let mut news = Vec::new();
+        for id in wanted {
+            let late = || Says::CannotTell(Reason::Deadline { seconds: JUDGE_TIME.as_secs() });
+            let word = said.remove(&id).unwrap_or_else(late).into();
+            news.extend(self.brain.judged(&id, word, now));
+        }
+        self.report(&news);
+        self.last_round = began.elapsed();
+        true
+    }
+
+    /// What the engine lists, with what is true of claims to be a task.
+    async fn seen(&mut self, listed: Vec<ContainerSummary>) -> Vec<Seen> {
+        self.claims.retain(|id, _| listed.iter().any(|container| container.id == *id));
+        let until = Instant::now() + CLAIM_TIME;
+        let mut asked = 0;
+        let mut seen = Vec::with_capacity(listed.len());
+        for container in listed {
+            let task = match (container.claim, self.claims.get(&container.id)) {
+                (None, _) => TaskOf::Nobody,
+                (Some(_), Some(known)) => known.clone(),
+                (Some(claim), None) if asked < CLAIMS => {
+                    asked += 1;
+                    let found = task_of(&*self.engine, &container.id, claim, until).await;
+                    self.claims.insert(container.id.clone(), found.clone());
+                    found
+                }
+                (Some(claim), None) => TaskOf::Claimed(claim),
+            };
+            let name = container.names.into_iter().next().unwrap_or_default();
+            seen.push(Seen { id: container.id, name, image_ref: container.image_ref, image: container.image, task });
+        }
+        seen
+    }
+
+    /// Hears the operator's answer, where there is one.
+    async fn hear(&mut self) {
+        let path = self.places.approved.clone();
+        let Ok(Some(taken)) = tokio::task::spawn_blocking(move || Approved::take(&path)).await else { return };
+        let (now, rule) = (clock::now(), self.brain.standing().rule);
+        let told = match taken {
+            Ok(approved) => {
+                let count = approved.containers.len();
+                if approved.is_for(rule, now) && self.brain.approve(approved.containers, now) {
+                    format!("the operator lets {count} containers be acted on, as img-authz monitor approve showed them")
+                } else {
+                    "the approval is not for what is waited for now: look again with img-authz monitor approve".to_owned()
+                }
+            }
+            Err(error) => format!("the operator's approval does not count: {error}"),
+        };
+        tracing::warn!("{told}");
+        self.gate.note(&told);
+    }
+
+    /// Begins what is due, each directly after one more judgement. How many were begun.
+    async fn act(&mut self) -> usize {
+        let mut begun = 0;
+        for id in self.brain.due(clock::now()).into_iter().take(ACTS) {
+            if !self.is_recorded {
+                let mut entry = Entry::new(clock::now(), Event::Held);
+                "nothing is done while it cannot be recorded (AUDIT=require)".clone_into(&mut entry.message);
+                self.record(&entry);
+                if !self.is_recorded {
+                    return begun;
+                }
+            }
+            let said = self.gate.judge_containers(vec![id.clone()], JUDGE_TIME).await;
+            // What is in force may be another by now.
+            if self.stand() {
+                return begun;
+            }
+            let Some((_, says)) = said.into_iter().next() else { continue };
+            let word = Word::from(says);
+            let Word::No(why) = &word else {
+                self.brain.confirm(&id, word, clock::now());
+                continue;
+            };
+            let why = why.clone();
+            let Some(act) = self.brain.confirm(&id, word, clock::now()) else { continue };
+            begun += 1;
+            let (engine, rule) = (Arc::clone(&self.engine), self.brain.standing().rule);
+            let task = self.acts.spawn(async move { carry_out(&*engine, act, why, rule).await });
+            self.acting.insert(task.id(), id);
+        }
+        begun
+    }
+
+    /// Records what came of an act.
+    fn done(&mut self, done: Result<(tokio::task::Id, Done), JoinError>) {
+        let (task, done) = match done {
+            Ok((task, done)) => (task, Some(done)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(id) = self.acting.remove(&task) else { return };
+        self.brain.over(&id, clock::now());
+        let Some(Done { act, why, stopped, removed }) = done else { return };
+        let (event, action, told) = match (&stopped, &removed) {
+            (Ok(Stopped::Done), None) => (Event::Stopped, "stop", format!("stopped: {}", why.message)),
+            (Ok(Stopped::Done), Some(Ok(Removed::Done | Removed::Gone))) => {
+                (Event::Removed, "remove", format!("stopped and removed, its volumes stay: {}", why.message))
+            }
+            (Ok(Stopped::Done), Some(Err(error))) => {
+                (Event::Stopped, "stop", format!("stopped, and could not be removed ({error}): {}", why.message))
+            }
+            // It ended by itself, or somebody was quicker.
+            (Ok(Stopped::NotRunning | Stopped::Gone), _) => return,
+            (Err(error), _) => (Event::Held, "failed", format!("could not be stopped ({error}): {}", why.message)),
+        };
+        self.gate.acted(action);
+        let mut entry = Entry::new(clock::now(), event);
+        entry.container_id = act.container.to_string();
+        entry.container_name = Entry::text(&act.name);
+        entry.container_image = Entry::text(&act.image);
+        (entry.code, entry.message) = (why.code, Entry::text(&told));
+        if event == Event::Held {
+            tracing::error!(container = %act.container, name = entry.container_name, "{}", entry.message);
+        } else {
+            tracing::warn!(container = %act.container, name = entry.container_name, "{}", entry.message);
+        }
+        self.record(&entry);
+    }
+
+    /// Records findings: one by one, or as one entry where there are very many.
+    fn report(&mut self, news: &[Found]) {
+        if self.minute.0.elapsed() >= MINUTE {
+            let beyond = std::mem::take(&mut self.minute.2);
+            self.minute = (Instant::now(), 0, 0);
+            if beyond > 0 {
+                let mut entry = Entry::new(clock::now(), Event::Unapproved);
+                entry.count = u64::try_from(beyond).unwrap_or(u64::MAX);
+                entry.message = format!("{beyond} more containers were found unapproved: img-authz monitor status");
+                self.record(&entry);
+            }
+        }
+        for found in news {
+            if self.minute.1 >= ENTRIES {
+                self.minute.2 += 1;
+                continue;
+            }
+            self.minute.1 += 1;
+            let mut entry = of_container(Event::Unapproved, &found.seen);
+            (entry.code, entry.message) = (found.why.code, Entry::text(&found.why.message));
+            tracing::warn!(container = %found.seen.id, name = entry.container_name, "runs unapproved: {}", entry.message);
+            self.record(&entry);
+        }
+    }
+
+    /// Records what is held back, where a kind of that is new, or more wait for the operator.
+    fn report_held(&mut self, found: &[Found]) {
+        let mut by_kind: BTreeMap<&'static str, Vec<(&Seen, &Hold)>> = BTreeMap::new();
+        for (seen, hold) in found.iter().filter_map(|found| Some((&found.seen, found.hold.as_ref()?))) {
+            by_kind.entry(hold.kind()).or_default().push((seen, hold));
+        }
+        self.held.retain(|kind, _| by_kind.contains_key(kind));
+        for (kind, held) in by_kind {
+            let told = self.held.get(kind).copied();
+            // More at once are worth a word each time they double: a crowd that grows does not fill the log.
+            let is_news = told.is_none_or(|told| matches!(held.first(), Some((_, Hold::Brake { .. }))) && held.len() >= told * 2);
+            let (true, Some((first, hold))) = (is_news, held.first()) else { continue };
+            self.held.insert(kind, held.len());
+            let names: Vec<String> = held.iter().take(NAMED).map(|(seen, _)| crate::policy::quoted(&seen.name)).collect();
+            let more = if held.len() > NAMED { ", …" } else { "" };
+            let mut entry =
+                if held.len() == 1 { of_container(Event::Held, first) } else { Entry::new(clock::now(), Event::Held) };
+            entry.count = u64::try_from(held.len()).unwrap_or(u64::MAX);
+            entry.message = Entry::text(&format!("not touched: {hold}: {}{more}", names.join(", ")));
+            match hold {
+                Hold::Brake { .. } | Hold::Claims { .. } => tracing::error!("{}", entry.message),
+                Hold::Permissive
+                | Hold::Faulty
+                | Hold::Changed { .. }
+                | Hold::Window { .. }
+                | Hold::BacksOff { .. }
+                | Hold::Task { .. } => tracing::warn!("{}", entry.message),
+            }
+            self.record(&entry);
+        }
+    }
+
+    fn record(&mut self, entry: &Entry) {
+        self.is_recorded = self.gate.record_monitored(entry);
+    }
+
+    /// Figures, what is held back, and the picture, where that is news or the last one is old.
+    fn tell(&mut self) {
+        let now = clock::now();
+        let found = self.brain.found(now);
+        self.gate.unapproved(found.len());
+        self.report_held(&found);
+        let (running, limit) = self.brain.figures();
+        let Memory { fingerprint, changed, acts, not_before, approved } = self.brain.memory();
+        let mut picture = Picture {
+            told: now,
+            rule: self.brain.standing().rule,
+            paused_until: self.brain.paused_until(now),
+            running,
+            limit,
+            unapproved: 0,
+            findings: Vec::new(),
+            unsure: Vec::new(),
+            awaited: self.brain.awaited(now),
+            acts,
+            fingerprint,
+            changed,
+            not_before,
+            approved,
+        };
+        picture.tell(&found, self.brain.unsure());
+        if let Some((last, at)) = &self.picture
+            && at.elapsed() < TELL
+            && *last == (Picture { told: last.told, ..picture.clone() })
+        {
+            return;
+        }
+        let written = picture.write(&self.places.picture);
+        // A full disk is told once.
+        if let Err(error) = &written
+            && !self.is_unwritten
+        {
+            tracing::warn!(%error, "what the monitor found could not be written: status does not show it, and a restart counts as a change");
+        }
+        self.is_unwritten = written.is_err();
+        self.picture = Some((picture, Instant::now()));
+    }
+}
+
+fn standing(gate: &Gate, believed: Believed, rule: Option<MonitorRule>) -> Standing {
+    let (of_settings, pause) = gate.monitoring();
+    Standing {
+        fingerprint: believed.fingerprint,
+        is_sound: believed.is_sound,
+        rule: rule.unwrap_or(of_settings),
+        is_enforced: gate.mode() == Mode::Enforce,
+        pause: SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX),
+    }
+}
+
+/// The next nudge; for ever where there are none.
+async fn next(nudges: &mut Option<Nudges>) -> bool {
+    match nudges {
+        Some(nudges) => nudges.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a container is the task that its labels say. A client can write labels, and so can who makes an image.
+async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, deadline: Instant) -> TaskOf {
+    // dockerd writes both labels.
+    if claim.task.is_empty() {
+        return TaskOf::Nobody;
+    }
+    match engine.info(deadline).await {
+        Ok(info) if info.swarm == "inactive" => return TaskOf::Nobody,
+        Ok(_) => {}
+        Err(_) => return TaskOf::Claimed(claim),
+    }
+    match engine.task(&claim.task, deadline).await {
+        Ok(Some(task)) => match task.container {
+            Some(container) if container == *id => TaskOf::Service(claim.service),
+            Some(_) => TaskOf::Nobody,
+            // A manager may learn of it in a moment.
+            None => TaskOf::Claimed(claim),
+        },
+        Ok(None) => TaskOf::Nobody,
+        // A worker cannot tell.
+        Err(_) => TaskOf::Claimed(claim),
+    }
+}
+
+async fn carry_out(engine: &dyn Api, act: Act, why: Why, rule: MonitorRule) -> Done {
+    let deadline = Instant::now() + ACT_TIME;
+    let stopped = engine.stop(&act.container, deadline).await;
+    let removed = match (rule, &stopped) {
+        (MonitorRule::Remove, Ok(Stopped::Done)) => Some(engine.remove(&act.container, deadline).await),
+        (MonitorRule::Remove | MonitorRule::Stop | MonitorRule::Report | MonitorRule::Off, _) => None,
+    };
+    Done { act, why, stopped, removed }
+}
+
+fn of_container(event: Event, seen: &Seen) -> Entry {
+    let mut entry = Entry::new(clock::now(), event);
+    entry.container_id = seen.id.to_string();
+    entry.container_name = Entry::text(&seen.name);
+    entry.container_image = Entry::text(&seen.image_ref);
+    entry.image_id = seen.image.map(|image| image.to_string()).unwrap_or_default();
+    entry
+}
+
+#[cfg(test)]
+mod tests;

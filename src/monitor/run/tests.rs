@@ -1,0 +1,221 @@
+//! The monitor over an engine, a verifier and a journal in memory: what it calls, records and writes.
+
+use std::time::Duration;
+
+use super::*;
+use crate::audit::MemoryJournal;
+use crate::engine::{Container, Fake, Image, Store, Task};
+use crate::gate::{Approvals, Identity, Rules};
+use crate::image::{ImageConfig, RunsAs};
+use crate::policy::{Policy, Posture};
+use crate::trust::{Binding, Fake as Notary, TrustCode, TrustError, VerifierName};
+
+struct House {
+    engine: Arc<Fake>,
+    journal: Arc<MemoryJournal>,
+    gate: Arc<Gate>,
+    told: watch::Sender<Believed>,
+    places: Places,
+    _folder: tempfile::TempDir,
+}
+
+const EVIL: char = 'e';
+const GOOD: char = 'a';
+
+fn id(letter: char) -> ContainerId {
+    letter.to_string().repeat(64).parse().unwrap()
+}
+
+fn image(name: &str) -> Image {
+    Image {
+        id: Digest::of(format!("{name} config").as_bytes()),
+        store: Some(Store::Classic),
+        repo_tags: vec![format!("r.example/{name}:1").parse().unwrap()],
+        repo_digests: vec![(format!("r.example/{name}").parse().unwrap(), Digest::of(name.as_bytes()))],
+        config: ImageConfig::default(),
+    }
+}
+
+fn runs(letter: char, image: &Image) -> Container {
+    Container {
+        id: id(letter),
+        name: format!("c-{letter}"),
+        image: Some(image.id),
+        manifest: None,
+        platform: None,
+        image_ref: String::new(),
+        runs_as: RunsAs::default(),
+        mounts: Vec::new(),
+        running: true,
+        started_at: None,
+    }
+}
+
+fn signed() -> Notary {
+    Notary::default().with("r.example/good:1", Digest::of(b"good"))
+}
+
+/// A host on which an approved container runs, and one that is not.
+fn house(rule: MonitorRule, notary: Notary) -> House {
+    let engine = Arc::new(Fake::new());
+    for (letter, name) in [(GOOD, "good"), (EVIL, "evil")] {
+        engine.put_image(image(name));
+        engine.put_container(runs(letter, &image(name)));
+    }
+    let policy = Policy {
+        monitor: rule,
+        monitor_pause: Duration::ZERO,
+        ..Policy::of(Posture::Images, "r.example", &VerifierName::NOTARY, Binding::TagToDigest)
+    };
+    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None };
+    let journal = Arc::new(MemoryJournal::default());
+    let workers = tokio::runtime::Handle::current();
+    let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), Identity::default(), workers);
+    let folder = tempfile::tempdir().unwrap();
+    let places = Places { picture: folder.path().join("monitor.json"), approved: folder.path().join("approved.json") };
+    let (told, _) = watch::channel(Believed { fingerprint: Digest::of(b"policy"), is_sound: true });
+    House { engine, journal, gate: Arc::new(gate), told, places, _folder: folder }
+}
+
+impl House {
+    fn monitor(&self) -> Monitor {
+        let heard = self.told.subscribe();
+        Monitor::new(Arc::clone(&self.gate), self.engine.clone(), self.places.clone(), heard, None)
+    }
+
+    /// What was changed on the host so far.
+    fn effects(&self) -> Vec<String> {
+        let is_effect = |call: &String| ["stop", "remove", "kill"].iter().any(|verb| call.starts_with(verb));
+        self.engine.calls().into_iter().filter(is_effect).collect()
+    }
+
+    /// Events and codes on record, but those of the gate itself.
+    fn recorded(&self) -> Vec<(Event, &'static str)> {
+        let entries = self.journal.0.lock().unwrap().clone();
+        entries.iter().filter(|entry| entry.event != Event::Gate).map(|entry| (entry.event, entry.code)).collect()
+    }
+
+    fn picture(&self) -> Picture {
+        Picture::read(&self.places.picture).unwrap()
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        for _ in 0..200 {
+            if is_so(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{what}: {:?} {:?}", self.recorded(), self.effects());
+    }
+}
+
+#[tokio::test]
+async fn what_runs_unapproved_is_found_stopped_and_recorded_and_what_is_approved_runs_on() {
+    for (rule, effects, events) in [
+        (MonitorRule::Report, vec![], vec![(Event::Unapproved, "not-signed")]),
+        (MonitorRule::Stop, vec!["stop"], vec![(Event::Unapproved, "not-signed"), (Event::Stopped, "not-signed")]),
+        (MonitorRule::Remove, vec!["stop", "remove"], vec![(Event::Unapproved, "not-signed"), (Event::Removed, "not-signed")]),
+    ] {
+        let house = house(rule, signed());
+        let outcome = house.monitor().once().await.unwrap();
+        let acted = usize::from(!effects.is_empty());
+        assert_eq!(outcome, Outcome { unapproved: 1, unsure: 0, acted }, "{rule:?}");
+        let expected: Vec<String> = effects.iter().map(|verb| format!("{verb} {}", id(EVIL))).collect();
+        assert_eq!(house.effects(), expected);
+        assert_eq!(house.recorded(), events);
+        let entry = house.journal.0.lock().unwrap().pop().unwrap();
+        assert_eq!((entry.container_id, entry.container_name.as_str()), (id(EVIL).to_string(), "c-e"));
+        assert!(house.gate.metrics().contains(&format!("img_authz_monitor_unapproved {}\n", 1 - acted)));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_not_touched() {
+    let failure = Some(TrustError::new(TrustCode::Unreachable, "no route"));
+    let house = house(MonitorRule::Remove, Notary { failure, ..signed() });
+    let outcome = house.monitor().once().await.unwrap();
+    assert_eq!(outcome, Outcome { unapproved: 0, unsure: 2, acted: 0 });
+    assert_eq!(house.effects(), Vec::<String>::new());
+    assert_eq!(house.picture().unsure.len(), 2);
+    // Nor with settings that are faulty, or a gate that only records.
+    let house = self::house(MonitorRule::Remove, signed());
+    house.told.send_modify(|believed| believed.is_sound = false);
+    assert_eq!(house.monitor().once().await.unwrap(), Outcome { unapproved: 1, unsure: 0, acted: 0 });
+    assert_eq!(house.effects(), Vec::<String>::new());
+    assert_eq!(house.recorded(), [(Event::Unapproved, "not-signed"), (Event::Held, "")]);
+}
+
+#[tokio::test]
+async fn too_many_wait_for_the_operator_who_approves_exactly_these() {
+    let house = house(MonitorRule::Stop, signed());
+    house.engine.put_container(runs('f', &image("evil")));
+    let first = house.monitor().once().await.unwrap();
+    assert_eq!((first.unapproved, first.acted), (2, 0));
+    let picture = house.picture();
+    assert_eq!((picture.awaited.len(), picture.limit), (2, 1));
+    assert!(house.recorded().contains(&(Event::Held, "")));
+    let say = |containers| {
+        let approved = Approved { at: clock::now(), rule: MonitorRule::Stop, containers };
+        approved.write(&house.places.approved).unwrap();
+    };
+    say([id(EVIL)].into());
+    assert_eq!(house.monitor().once().await.unwrap().acted, 0, "another set");
+    say(picture.awaited);
+    assert_eq!(house.monitor().once().await.unwrap().acted, 2);
+    assert_eq!(house.effects().len(), 2);
+    assert!(!house.places.approved.exists(), "it counts once");
+}
+
+#[tokio::test]
+async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
+    let claim = || TaskClaim { service: "web".into(), task: "t1".into() };
+    let is_it = Some(Task { container: Some(id(EVIL)) });
+    let is_other = Some(Task { container: Some(id(GOOD)) });
+    for (is_swarm, known, acted) in [(false, is_it.clone(), 1), (true, is_it, 0), (true, is_other, 1), (true, None, 1)] {
+        let house = house(MonitorRule::Stop, signed());
+        if is_swarm {
+            house.engine.join_swarm();
+        }
+        house.engine.claims_task(&id(EVIL), claim(), known.clone());
+        assert_eq!(house.monitor().once().await.unwrap().acted, acted, "{is_swarm} {known:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_monitor_finds_what_begins_and_survives_the_end_of_the_events() {
+    let house = house(MonitorRule::Stop, signed());
+    let running = tokio::spawn(house.monitor().run());
+    house.until("the first", |house| house.effects().len() == 1).await;
+    house.until("its record", |house| house.recorded().contains(&(Event::Stopped, "not-signed"))).await;
+    // It starts again, as a restart policy does: found at once, and left for now.
+    house.engine.put_container(runs(EVIL, &image("evil")));
+    let began = Instant::now();
+    house.engine.nudge();
+    let found = |house: &House| house.recorded().iter().filter(|(event, _)| *event == Event::Unapproved).count();
+    house.until("the second", |house| found(house) == 2).await;
+    assert!(began.elapsed() < Duration::from_secs(2));
+    house.engine.end_nudges();
+    house.engine.put_container(runs('f', &image("evil")));
+    house.until("what began in the gap", |house| found(house) == 3).await;
+    assert!(!house.effects().iter().any(|call| call.contains(&id(GOOD).to_string())));
+    running.abort();
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_asked_again_and_an_act_that_fails_is_told() {
+    let house = house(MonitorRule::Stop, signed());
+    house.engine.lock_container(&id(EVIL), true);
+    let outcome = house.monitor().once().await.unwrap();
+    assert_eq!(outcome.acted, 1);
+    assert_eq!(house.recorded(), [(Event::Unapproved, "not-signed"), (Event::Held, "not-signed")]);
+    let gone = EngineError::Timeout { call: "GET /containers/json".to_owned() };
+    house.engine.fail_with(Some(gone));
+    assert!(house.monitor().once().await.is_err());
+    let running = tokio::spawn(house.monitor().run());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let before = house.recorded().len();
+    house.engine.fail_with(None);
+    house.until("found again", |house| house.recorded().len() > before).await;
+    running.abort();
+}
