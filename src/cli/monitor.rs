@@ -85,7 +85,7 @@ struct Report {
 
 pub(super) fn run(arguments: &MonitorArgs, settings: Settings) -> ExitCode {
     let done = match &arguments.command {
-        None => watch(arguments, settings),
+        None => watch(arguments, &settings),
         Some(Command::Status(status)) => picture(settings).map(|(_, picture)| show(status, picture)),
         Some(Command::Approve(approve)) => picture(settings).and_then(|(settings, picture)| answer(approve, &settings, &picture)),
     };
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &MonitorArgs, settings: Settings) -> ExitCode {
 }
 
 /// Looks after containers by itself.
-fn watch(arguments: &MonitorArgs, settings: Settings) -> Result<u8, String> {
+fn watch(arguments: &MonitorArgs, settings: &Settings) -> Result<u8, String> {
     let place = Place::find(settings.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let alive = runtime.block_on(place.alive(View::of(&place.settings)));
@@ -112,7 +112,7 @@ fn watch(arguments: &MonitorArgs, settings: Settings) -> Result<u8, String> {
         (false, true) => MonitorRule::Stop,
         (false, false) => MonitorRule::Remove,
     };
-    super::log_to_stdout(&settings);
+    super::log_to_stdout(settings);
     let does = match rule {
         MonitorRule::Off | MonitorRule::Report => "it is reported, and nothing is done",
         MonitorRule::Stop => "it is stopped",
@@ -121,7 +121,7 @@ fn watch(arguments: &MonitorArgs, settings: Settings) -> Result<u8, String> {
         }
     };
     out::note(&format!("a container that runs and is not approved: {does}"));
-    let Some(outcome) = service::monitor(&settings, Watch { rule, is_once: arguments.once })? else { return Ok(YES) };
+    let Some(outcome) = service::monitor(settings, Watch { rule, is_once: arguments.once })? else { return Ok(YES) };
     let service_outcome = format!(
         "{} run unapproved, of {} it cannot be told, {} acted on (img-authz monitor status)",
         outcome.unapproved, outcome.unsure, outcome.acted

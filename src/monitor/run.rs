@@ -44,7 +44,7 @@ const CLAIMS: usize = 50;
 const CLAIM_TIME: Duration = Duration::from_secs(3);
 /// Most findings recorded one by one in a minute; more are one entry. Stops a crowd from pushing other entries out.
 const ENTRIES: usize = 20;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 /// How many are named where there are many.
 const NAMED: usize = 5;
 /// How often the picture is written where nothing changed.
