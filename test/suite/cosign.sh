@@ -23,7 +23,7 @@ cosign_decides() {
 
 # by_cosign EDITION KEY: the policy that asks for signatures by this key
 by_cosign() {
-    cp "$SHUNIT_TMPDIR/$2.pub" $policy_folder/release.pub
+    cp "$SHUNIT_TMPDIR/$2.pub" "$policy_folder"/release.pub
     policy << END
 # edition $1
 version = 1
@@ -41,7 +41,7 @@ END
 [[ -z ${RIG_COSIGN:-} ]] || further_tests+=(test_images_signed_by_cosign_run_and_others_do_not)
 test_images_signed_by_cosign_run_and_others_do_not() {
     local legacy bundle others before container output
-    mkdir -p $policy_folder
+    mkdir -p "$policy_folder"
     for key in release stranger; do cosign generate-key-pair --output-key-prefix $key > /dev/null 2>&1; done
     before_the_gate publish_for_cosign
     legacy=$(cut -d' ' -f1 <<< "$(manifest $signed:legacy)")
@@ -68,10 +68,10 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     refused "$signer_missing" docker pull $signed:others
     refused "$not_in_registry" docker pull $signed:missing
 
-    output=$(gate_says trust verify $signed:bundle --policy $policy_folder/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    output=$(gate_says trust verify $signed:bundle --policy "$policy_folder"/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
     assertEquals "the command says who signed" \
         "{\"digest\":\"$bundle\",\"verifiers\":[{\"name\":\"release\",\"type\":\"cosign\",\"signers\":[\"release.pub\"]}]}" "$output"
-    output=$(gate_says trust verify $signed:others --policy $policy_folder/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    output=$(gate_says trust verify $signed:others --policy "$policy_folder"/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
     assertEquals "and who did not: $output" 2 $?
     assertContains "by the code" "$output" "\"code\":\"$signer_missing\""
 
@@ -102,7 +102,7 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     wait_until 20 docker pull -q $signed:others > /dev/null 2>&1
     assertTrue "once it is back, the pull is allowed" $?
     docker rm -f "$container" > /dev/null
-    rm -f $policy_folder/policy.toml $policy_folder/release.pub
+    rm -f "$policy_folder"/policy.toml "$policy_folder"/release.pub
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
