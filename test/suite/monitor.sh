@@ -170,3 +170,37 @@ test_monitor_waits_for_the_operator_where_it_is_too_much_at_once() {
     rm -f $monitor_list
     reconfigure MONITOR= MONITOR_PAUSE= ON_OUTAGE= FRESHNESS=
 }
+
+# alone FOLDER FLAG...: the monitor of a host without a gate, once, with a state folder of its own
+alone() {
+    mkdir -p "$1"
+    STATE_DIR=$1 CONFIG_DIR=$1 REGISTRY=registry.test:5000 NOTARY=off MONITOR_PAUSE=0 "$policy_program" monitor --once "${@:2}" 2>&1
+}
+
+gate_tests+=(test_monitor_by_itself_does_what_its_flags_say)
+test_monitor_by_itself_does_what_its_flags_say() {
+    local said folder=$SHUNIT_TMPDIR/monitor status=0
+    evil > /dev/null
+    engine gate none
+    docker run -d --name stranger --network none -v kept-volume:/v evil:1.0 sleep 3600 > /dev/null
+    said=$(alone "$folder-1" --allow-unregistered) || status=$?
+    assertEquals "found: $said" 2 $status
+    assertContains "it says what it does" "$said" "it is reported, and nothing is done"
+    assertContains "and what it found" "$said" "1 run unapproved"
+    runs stranger
+    assertTrue "it runs on" $?
+    said=$(alone "$folder-2" --safe-mode)
+    stopped stranger
+    assertTrue "stopped: $said" $?
+    grep -q '"event":"STOPPED".*"code":"registry-not-allowed"' "$folder-2/audit.jsonl"
+    assertTrue "recorded" $?
+    docker start stranger > /dev/null
+    said=$(alone "$folder-2" --safe-mode)
+    runs stranger
+    assertTrue "one within ten minutes, on so small a host: $said" $?
+    said=$(alone "$folder-3")
+    assertFalse "stopped and removed: $said" "docker inspect stranger"
+    assertTrue "its volume stays" "docker volume inspect kept-volume"
+    docker volume rm kept-volume > /dev/null
+    engine gate "$PLUGIN"
+}
