@@ -121,7 +121,7 @@ fn a_command_that_was_opened_before_a_rotation_writes_to_the_file_in_place() {
 fn gate_and_commands_that_write_at_once_make_one_chain() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let gate = open(&path, JournalLimits { file_bytes: 40_000, files: 8 });
+    let gate = open(&path, JournalLimits { file_bytes: 20_000, files: 8 });
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {

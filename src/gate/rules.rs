@@ -9,6 +9,7 @@ use crate::registry;
 use crate::trust::Verifier;
 
 /// What is in force.
+#[expect(clippy::large_enum_variant, reason = "a gate has one of them at a time")]
 pub enum Rules {
     /// A policy and those who vouch.
     Good {

@@ -379,13 +379,7 @@ impl Reason {
                 ruled_out(&format!("{what} {}", quoted(&shortened(image, IMAGE_CHARS))), scope, findings)
             }
             Self::CreateRule { what, image: None, scope, findings } => ruled_out(what, scope, findings),
-            Self::ImageConfigUnknown { image, rule, why } => {
-                format!(
-                    "rule {rule} cannot be judged, because the configuration of {} is not known: {}",
-                    quoted(image),
-                    printable(why)
-                )
-            }
+            Self::ImageConfigUnknown { image, rule, why } => unjudged(image, *rule, why),
             Self::ImageUnapproved { image } => format!("no allowed repository vouches for the content of {}", quoted(image)),
             Self::ImageMissing { name } => format!("no image {} on this host", quoted(&name.to_string())),
             Self::Rule { evidence, .. } => printable(evidence),
@@ -602,6 +596,11 @@ impl Reason {
         let line = format!("{code}: {}; {remedy}", shortened(&self.evidence(), most));
         shortened(&line, MESSAGE_CHARS)
     }
+}
+
+/// Which rule cannot be judged, and why.
+fn unjudged(image: &str, rule: RuleId, why: &str) -> String {
+    format!("rule {rule} cannot be judged, because the configuration of {} is not known: {}", quoted(image), printable(why))
 }
 
 /// Which exception does not count, and why.

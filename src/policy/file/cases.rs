@@ -13,8 +13,8 @@ use toml::de::DeTable;
 use super::VERSION;
 use super::table::{Section, Source, Value};
 use crate::image::{Digest, ImageConfig, ImageName, Platform, Reference, Repository, Tag};
+use crate::policy::RuleId;
 use crate::policy::fault::{PolicyFault, Position};
-use crate::policy::rules::image::ImageRuleId;
 use crate::policy::users::LOCAL;
 use crate::trust::{TrustCode, VerifierName};
 
@@ -149,7 +149,7 @@ pub struct Expected {
     /// The scope that decides.
     pub scope: Option<String>,
     /// Exactly the image rules that are not kept.
-    pub findings: Option<Vec<ImageRuleId>>,
+    pub findings: Option<Vec<RuleId>>,
 }
 
 impl When {
@@ -396,7 +396,7 @@ fn expected(section: &Section<'_>) -> Option<Expected> {
             }
         }
     }
-    let rules: Vec<(&str, ImageRuleId)> = ImageRuleId::ALL.iter().map(|id| (id.about().id, *id)).collect();
+    let rules: Vec<(&str, RuleId)> = RuleId::all().map(|id| (id.about().id, id)).collect();
     let findings = section
         .get("findings")
         .map(|value| value.list(ENTRIES).unwrap_or_default().iter().filter_map(|value| value.choice(&rules)).collect());
