@@ -66,8 +66,7 @@ fn manner_of(rules: &Rules, found: Found) -> Manner {
 /// Whether this is a call that the gate makes: it reads; and it kills, stops and removes by full id, in the very words that it uses.
 /// The mark passes nothing else, should it ever get into other hands.
 pub(super) fn is_ours(call: &Call, intent: &Intent) -> bool {
-    let container = || call.uri.find("/containers/").and_then(|at| call.uri.get(at..))?.strip_prefix("/containers/");
-    let is_ended = |end: &str| container().and_then(|path| path.strip_suffix(end)).is_some_and(identity::is_full_id);
+    let is_ended = |end: &str| is_about_container(&call.uri, end);
     match call.method.as_str() {
         // Not `attach/ws`, which drives a container.
         "GET" | "HEAD" => *intent == Intent::Read,
@@ -76,4 +75,17 @@ pub(super) fn is_ours(call: &Call, intent: &Intent) -> bool {
         "DELETE" => matches!(intent, Intent::Remove { .. }) && is_ended(""),
         _ => false,
     }
+}
+
+/// Whether the whole target, as it was sent, is `/containers/ID` with this end, under an API version or none: nothing before it, nothing
+/// escaped, no query but the end's own.
+fn is_about_container(target: &str, end: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unversioned = target.strip_prefix("/v").and_then(|rest| {
+        let (version, path) = rest.split_once("/containers/")?;
+        let (major, minor) = version.split_once('.')?;
+        (digits(major) && digits(minor)).then_some(path)
+    });
+    let path = unversioned.or_else(|| target.strip_prefix("/containers/"));
+    path.and_then(|path| path.strip_suffix(end)).is_some_and(identity::is_full_id)
 }

@@ -42,6 +42,21 @@ async fn the_gates_own_mark_passes_reads_and_ends_by_full_id_alone() {
         ("DELETE", format!("/images/{id}"), false),
         ("DELETE", format!("/volumes/{id}"), false),
         ("PUT", format!("/containers/{id}"), false),
+        // The words somewhere else in the target, or written otherwise.
+        ("DELETE", format!("/%63ontainers/web?force=1&x=/containers/{id}"), false),
+        ("DELETE", format!("/containers/web?force=1&x=/containers/{id}"), false),
+        ("POST", format!("/images/prune?x=/containers/{id}/kill"), false),
+        ("POST", format!("/containers/web/kill?x=/containers/{id}/kill"), false),
+        ("POST", format!("/containers/web/stop?x=/containers/{id}/stop?t=10"), false),
+        ("POST", format!("//containers/{id}/kill"), false),
+        ("POST", format!("/v1.41//containers/{id}/kill"), false),
+        ("POST", format!("/v1/containers/{id}/kill"), false),
+        ("POST", format!("/v1.x/containers/{id}/kill"), false),
+        ("POST", format!("/v.41/containers/{id}/kill"), false),
+        ("POST", format!("/containers/{id}/kill#"), false),
+        ("POST", format!("http://docker/containers/{id}/kill"), false),
+        ("DELETE", format!("/v1.41/containers/{id}/"), false),
+        ("DELETE", format!("/v1.41/containers/{}", id.to_uppercase()), false),
     ] {
         let mut call = Call { method: method.to_owned(), uri: uri.clone(), ..call_without_body() };
         call.headers.insert(crate::engine::CALL_HEADER.to_owned(), crate::engine::own_mark());
