@@ -37,6 +37,7 @@ struct State {
     locked: Vec<ContainerId>,
     claims: Vec<(ContainerId, TaskClaim)>,
     tasks: Vec<(String, Task)>,
+    task_outage: Option<EngineError>,
     is_swarm: bool,
     nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
@@ -110,6 +111,11 @@ impl Fake {
             state.tasks.push((claim.task.clone(), task));
         }
         state.claims.push((id.clone(), claim));
+    }
+
+    /// From now on a look at a task ends like this.
+    pub fn fail_tasks_with(&self, error: EngineError) {
+        self.lock().task_outage = Some(error);
     }
 
     /// From now on the engine is a manager of a swarm.
@@ -333,7 +339,11 @@ impl Api for Fake {
     }
 
     fn task<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Task>> {
-        self.answer(format!("task {id}"), |state| state.tasks.iter().find(|(task, _)| task == id).map(|(_, task)| task.clone()))
+        let found = self.answer(format!("task {id}"), |state| match &state.task_outage {
+            Some(error) => Err(error.clone()),
+            None => Ok(state.tasks.iter().find(|(task, _)| task == id).map(|(_, task)| task.clone())),
+        });
+        Box::pin(async move { found.await? })
     }
 
     fn named<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Vec<ContainerSummary>> {

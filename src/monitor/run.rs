@@ -44,6 +44,8 @@ const CLAIMS: usize = 50;
 const CLAIM_TIME: Duration = Duration::from_secs(3);
 /// Most findings recorded one by one in a minute; more are one entry. Stops a crowd from pushing other entries out.
 const ENTRIES: usize = 20;
+/// Characters of a task's id (moby/swarmkit, identity/randomid.go).
+const TASK_ID: usize = 25;
 const MINUTE: Duration = Duration::from_mins(1);
 /// How many are named where there are many.
 const NAMED: usize = 5;
@@ -501,8 +503,8 @@ async fn next(nudges: &mut Option<Nudges>) -> bool {
 
 /// Whether a container is the task that its labels say. A client can write labels, and so can who makes an image.
 async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, deadline: Instant) -> TaskOf {
-    // dockerd writes both labels.
-    if claim.task.is_empty() {
+    // dockerd writes both labels, and gives tasks such ids alone: any other is its own writer's, and would be asked for as he likes.
+    if claim.task.len() != TASK_ID || !claim.task.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')) {
         return TaskOf::Nobody;
     }
     match engine.info(deadline).await {
@@ -518,8 +520,12 @@ async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, deadline:
             None => TaskOf::Claimed(claim),
         },
         Ok(None) => TaskOf::Nobody,
-        // A worker cannot tell.
-        Err(_) => TaskOf::Claimed(claim),
+        // A worker cannot tell (503), nor an engine that does not answer, nor a manager without its quorum.
+        Err(EngineError::Status { status: 500.., .. } | EngineError::Unreachable { .. } | EngineError::Timeout { .. }) => {
+            TaskOf::Claimed(claim)
+        }
+        // Whatever else is said of the id is said of what the claim has in it.
+        Err(EngineError::Status { .. } | EngineError::TooLarge { .. } | EngineError::Undecodable { .. }) => TaskOf::Nobody,
     }
 }
 

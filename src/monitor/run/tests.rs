@@ -169,7 +169,7 @@ async fn too_many_wait_for_the_operator_who_approves_exactly_these() {
 
 #[tokio::test]
 async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
-    let claim = || TaskClaim { service: "web".into(), task: "t1".into() };
+    let claim = || TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
     let is_it = Some(Task { container: Some(id(EVIL)) });
     let is_other = Some(Task { container: Some(id(GOOD)) });
     for (is_swarm, known, acted) in [(false, is_it.clone(), 1), (true, is_it, 0), (true, is_other, 1), (true, None, 1)] {
@@ -179,6 +179,33 @@ async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
         }
         house.engine.claims_task(&id(EVIL), claim(), known.clone());
         assert_eq!(house.monitor().once().await.unwrap().acted, acted, "{is_swarm} {known:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_an_engine_that_cannot_know_a_task_leaves_a_claim_open() {
+    let status = |status| EngineError::Status { call: "GET /tasks".into(), status, message: "x".into() };
+    let timeout = EngineError::Timeout { call: "GET /tasks".into() };
+    let undecodable = EngineError::Undecodable { call: "GET /tasks".into(), cause: "x".into() };
+    let known = "0123456789abcdefghijklmno";
+    for (task, error, is_open) in [
+        (known, status(503), true),
+        (known, status(500), true),
+        (known, timeout.clone(), true),
+        (known, status(400), false),
+        (known, status(404), false),
+        (known, undecodable, false),
+        ("", timeout.clone(), false),
+        ("../info", timeout.clone(), false),
+        ("0123456789abcdefghijklmnO", timeout.clone(), false),
+        ("0123456789abcdefghijklmnop", timeout, false),
+    ] {
+        let engine = Fake::new();
+        engine.join_swarm();
+        engine.fail_tasks_with(error.clone());
+        let claim = TaskClaim { service: "web".into(), task: task.into() };
+        let found = task_of(&engine, &id(EVIL), claim.clone(), Instant::now() + LIST_TIME).await;
+        assert_eq!(found, if is_open { TaskOf::Claimed(claim) } else { TaskOf::Nobody }, "{task} {error:?}");
     }
 }
 
