@@ -58,6 +58,8 @@ pub enum Says {
     Yes,
     /// It would refuse it. In mode `permissive` too, where it would not carry that out.
     No(Reason),
+    /// It would let it pass and record this refusal, because a permissive scope forgives it.
+    Forgiven(Reason),
     /// It would refuse it because of what cannot be found out at the moment. That says nothing about the item.
     CannotTell(Reason),
 }
@@ -65,12 +67,12 @@ pub enum Says {
 impl From<Verdict> for Says {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            // A permissive scope lets it pass, as mode `permissive` would.
-            Verdict::Allow(permit) if permit.forgiven().is_some() => {
-                permit.forgiven().cloned().map_or(Self::Yes, |reason| Verdict::Deny(reason).into())
-            }
-            Verdict::Allow(_)
-            | Verdict::WouldDeny(Reason::ContainerUnknown { .. })
+            Verdict::Allow(permit) => match permit.forgiven() {
+                None => Self::Yes,
+                Some(reason) if reason.is_unsure() => Self::CannotTell(reason.clone()),
+                Some(reason) => Self::Forgiven(reason.clone()),
+            },
+            Verdict::WouldDeny(Reason::ContainerUnknown { .. })
             | Verdict::Deny(Reason::ContainerUnknown { .. }) => Self::Yes,
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) if reason.is_unsure() => Self::CannotTell(reason),
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) => Self::No(reason),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{ContainerId, TaskClaim};
 use crate::gate::inventory::Says;
 use crate::image::Digest;
-use crate::policy::MonitorRule;
+use crate::policy::{MonitorRule, Reason};
 
 /// How far apart two refusals are at least. Stops a moment (a file that is being written, a repository that is being signed again) from
 /// counting as an answer.
@@ -81,16 +81,41 @@ pub(super) enum Word {
     Yes,
     /// It would refuse.
     No(Why),
+    /// It would not act on this refusal itself: reported, held with why, and never acted on.
+    Spared(Why, Spare),
     /// It cannot tell.
     CannotTell(Why),
+}
+
+/// Why a refusal is only reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spare {
+    /// A permissive scope forgives it: a start would pass.
+    Forgiven,
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Self {
+        Self { code: reason.code(), message: reason.message() }
+    }
 }
 
 impl From<Says> for Word {
     fn from(says: Says) -> Self {
         match says {
             Says::Yes => Self::Yes,
-            Says::No(reason) => Self::No(Why { code: reason.code(), message: reason.message() }),
-            Says::CannotTell(reason) => Self::CannotTell(Why { code: reason.code(), message: reason.message() }),
+            Says::No(reason) => Self::No(reason.into()),
+            Says::Forgiven(reason) => Self::Spared(reason.into(), Spare::Forgiven),
+            Says::CannotTell(reason) => Self::CannotTell(reason.into()),
+        }
+    }
+}
+
+impl Word {
+    const fn spare(&self) -> Option<Spare> {
+        match self {
+            Self::Spared(_, spare) => Some(*spare),
+            Self::Yes | Self::No(_) | Self::CannotTell(_) => None,
         }
     }
 }
@@ -114,7 +139,7 @@ pub(super) struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "why")]
 pub enum Hold {
-    /// The gate only records (mode `permissive`).
+    /// The gate only records: mode `permissive`, its own or its scope's.
     Permissive,
     /// Settings or files are faulty, so that what is in force is not what was written.
     Faulty,
@@ -172,7 +197,7 @@ impl Hold {
 impl std::fmt::Display for Hold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Permissive => f.write_str("MODE=permissive: it is only reported"),
+            Self::Permissive => f.write_str("the mode is permissive (MODE, or the scope's): it is only reported"),
             Self::Faulty => f.write_str("settings or files are faulty, so it is only reported (img-authz settings)"),
             Self::Changed { until } => write!(f, "policy or trust changed: it is only reported until {until:.0} (MONITOR_PAUSE)"),
             Self::Brake { count, limit } => {
@@ -253,8 +278,8 @@ struct Known {
     /// Since when it has been refused without a break.
     since: Option<Timestamp>,
     not_before: Timestamp,
-    /// The code that was reported.
-    told: Option<&'static str>,
+    /// The code that was reported, and whether as one that is only reported.
+    told: Option<(&'static str, Option<Spare>)>,
     is_acted_on: bool,
     /// Since when it is known to run: what ran before an act on its image is no repeat.
     began: Timestamp,
@@ -410,19 +435,23 @@ impl Brain {
                 known.since = None;
                 None
             }
-            Some(Word::No(why)) => {
+            Some(Word::No(why) | Word::Spared(why, _)) => {
                 known.unsure = 0;
-                if known.since.is_none_or(|since| since > now) {
+                let spare = known.word.as_ref().and_then(Word::spare);
+                // What is spared no more has to be refused twice from now on.
+                if known.since.is_none_or(|since| since > now) || known.told.is_some_and(|(_, told)| told != spare) {
                     known.since = Some(now);
                 }
-                // It was approved under what is in force: who vouched for it has changed his mind.
-                if std::mem::take(&mut known.was_approved) {
+                // It was approved under what is in force, or let pass: who did so has changed his mind.
+                if spare.is_some() {
+                    known.was_approved = true;
+                } else if std::mem::take(&mut known.was_approved) {
                     known.not_before = later(now, pause);
                 }
-                if known.told == Some(why.code) {
+                if known.told == Some((why.code, spare)) {
                     return None;
                 }
-                known.told = Some(why.code);
+                known.told = Some((why.code, spare));
                 let since = known.since.unwrap_or(now);
                 let not_before = known.not_before.max(later(changed, pause));
                 Some(Found { seen: known.seen.clone(), why: why.clone(), since, not_before, hold: None })
@@ -438,7 +467,7 @@ impl Brain {
         let mut place = 0;
         let mut found = Vec::new();
         for known in self.known.values().filter(|known| known.gone.is_none()) {
-            let (Some(Word::No(why)), Some(since)) = (&known.word, known.since) else { continue };
+            let (Some(Word::No(why) | Word::Spared(why, _)), Some(since)) = (&known.word, known.since) else { continue };
             let not_before = known.not_before.max(later(self.changed, self.standing.pause));
             let hold = match self.held_alone(known, now) {
                 _ if !self.acts_at_all() => None,
@@ -459,7 +488,7 @@ impl Brain {
     pub(super) fn unsure(&self) -> impl Iterator<Item = (&Seen, &Why)> {
         self.known.values().filter(|known| known.gone.is_none()).filter_map(|known| match &known.word {
             Some(Word::CannotTell(why)) => Some((&known.seen, why)),
-            Some(Word::Yes | Word::No(_)) | None => None,
+            Some(Word::Yes | Word::No(_) | Word::Spared(..)) | None => None,
         })
     }
 
@@ -617,6 +646,10 @@ impl Brain {
     fn held_alone(&self, known: &Known, now: Timestamp) -> Option<Hold> {
         if !self.standing.is_enforced {
             return Some(Hold::Permissive);
+        }
+        match known.word.as_ref().and_then(Word::spare) {
+            Some(Spare::Forgiven) => return Some(Hold::Permissive),
+            None => {}
         }
         if !self.standing.is_sound {
             return Some(Hold::Faulty);

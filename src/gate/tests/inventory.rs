@@ -15,6 +15,7 @@ fn told(says: &Says) -> String {
     match says {
         Says::Yes => "yes".to_owned(),
         Says::No(reason) => reason.code().to_owned(),
+        Says::Forgiven(reason) => format!("~{}", reason.code()),
         Says::CannotTell(reason) => format!("?{}", reason.code()),
     }
 }

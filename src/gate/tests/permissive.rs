@@ -6,6 +6,7 @@ use super::support::{House, call_without_body, container, create, digest, house_
 use crate::audit::Event;
 use crate::engine::{Container, Image, Store};
 use crate::gate::Rules;
+use crate::gate::inventory::Says;
 use crate::image::{Digest, ImageConfig};
 use crate::policy::{Policy, PolicyFile, Posture};
 use crate::registry;
@@ -118,6 +119,15 @@ async fn what_lies_in_the_repository_passes_and_what_bears_its_name_does_not() {
     assert_eq!(house.says(&pull("r.example/x:1")).await, "not-signed");
     let plugin = Intent::Plugin(PluginCall::Pull { remote: digested(lax).parse().unwrap(), name: None });
     assert_eq!(house.says(&plugin).await, "not-signed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forgiven_is_told_apart_from_what_would_be_refused() {
+    let (house, _registry, _) = house();
+    let ids = ['a', 'c'].map(|letter| container(letter, "", None).id);
+    let said = house.gate.judge_containers(ids.to_vec(), std::time::Duration::from_secs(5)).await;
+    let says: Vec<_> = said.iter().map(|(_, says)| says).collect();
+    assert!(matches!(says[..], [Says::Forgiven(_), Says::No(_)]), "{says:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

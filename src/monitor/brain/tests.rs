@@ -26,6 +26,10 @@ fn no() -> Word {
     Word::No(Why { code: "not-signed", message: "not-signed: x; y".into() })
 }
 
+fn forgiven() -> Word {
+    Word::Spared(Why { code: "not-signed", message: "not-signed: x; y".into() }, Spare::Forgiven)
+}
+
 fn unsure() -> Word {
     Word::CannotTell(Why { code: "trust-unreachable", message: "trust-unreachable: x; y".into() })
 }
@@ -71,6 +75,21 @@ fn what_is_approved_or_cannot_be_told_the_second_time_is_left_alone() {
         brain.judged(&id(1), no(), at(4));
         assert!(brain.due(at(4)).is_empty());
     }
+}
+
+#[test]
+fn what_a_permissive_scope_forgives_is_reported_and_held_and_what_it_forgives_no_more_begins_anew() {
+    let mut brain = host(standing(MonitorRule::Remove, 0), 3, &[1]);
+    assert!(brain.judged(&id(2), forgiven(), at(0)).is_some());
+    assert_eq!(holds(&brain, 5), ["", "permissive"], "and it takes nobody's place before the brake");
+    assert_eq!(brain.due(at(5)), [id(1)]);
+    assert_eq!(brain.confirm(&id(2), forgiven(), at(5)), None);
+    assert_eq!(brain.confirm(&id(2), no(), at(5)), None, "it was refused once");
+    let mut brain = host(standing(MonitorRule::Stop, 600), 1, &[]);
+    brain.judged(&id(0), forgiven(), at(1000));
+    assert!(brain.judged(&id(0), no(), at(2000)).is_some(), "that is news");
+    assert!(brain.due(at(2599)).is_empty());
+    assert_eq!(brain.due(at(2600)), [id(0)]);
 }
 
 #[test]
@@ -282,7 +301,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop_oneof![0..3_000_i64, 0..700_000_i64].prop_map(Step::Wait),
         4 => number().prop_map(Step::Start),
         1 => number().prop_map(Step::End),
-        4 => (number(), 0..6_u8).prop_map(|(number, word)| Step::Says(number, word)),
+        4 => (number(), 0..7_u8).prop_map(|(number, word)| Step::Says(number, word)),
         1 => Just(Step::Change),
         1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Step::Sound),
         1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Step::Enforced),
@@ -327,7 +346,7 @@ impl Model {
             Word::No(_) => {
                 self.refused.entry(number).or_insert(self.now);
             }
-            Word::Yes | Word::CannotTell(_) => {
+            Word::Yes | Word::Spared(..) | Word::CannotTell(_) => {
                 self.refused.remove(&number);
             }
         }
@@ -390,6 +409,7 @@ impl Model {
                 self.truth[number] = match word {
                     0..=2 => Word::Yes,
                     3 | 4 => no(),
+                    6 => forgiven(),
                     _ => unsure(),
                 }
             }
@@ -449,7 +469,7 @@ proptest! {
     fn an_approved_container_is_never_touched(
         steps in proptest::collection::vec(step(), 1..120),
         pause in prop_oneof![Just(0_i64), 1..900_i64],
-        first in proptest::collection::vec(0..6_u8, 30),
+        first in proptest::collection::vec(0..7_u8, 30),
     ) {
         let standing = standing(MonitorRule::Stop, pause);
         let mut brain = Brain::new(standing, Memory::default(), at(0));
