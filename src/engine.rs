@@ -12,6 +12,7 @@ mod link;
 mod nudges;
 mod own_calls;
 mod probe;
+mod rows;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,8 +24,8 @@ use crate::image::Digest;
 pub use client::{CallLimits, Engine, EngineHostError};
 pub use fake::Fake;
 pub use inspect::{
-    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageSummary, Info, Killed, Made, Network, Plugin,
-    Removed, Service, ServiceSpec, Stopped, Store, Task, TaskClaim, Version,
+    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageSummary, Info, Killed, Listed, Made, Network,
+    Plugin, Removed, Service, ServiceSpec, Stopped, Store, Task, TaskClaim, Version,
 };
 pub use link::Link;
 pub use nudges::Nudges;
@@ -70,8 +71,8 @@ pub trait Api: Send + Sync {
     /// All containers, stopped ones included.
     fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
 
-    /// The containers that run, paused and restarting ones included.
-    fn running(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
+    /// The containers that run, paused and restarting ones included. A row that cannot be read costs no other.
+    fn running(&self, deadline: Instant) -> Reply<'_, Listed>;
 
     /// Tells that a container has begun, as the engine's events have it, and nothing of which: it is listed then. The stream must begin by
     /// the deadline, and goes on.

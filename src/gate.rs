@@ -57,6 +57,7 @@ pub use leases::names_being_given;
 use leases::{Claim, Leases};
 pub use limits::DecisionLimits;
 use metrics::Metrics;
+pub use monitored::Watched;
 pub use own::{Host as OwnHost, Own};
 use places::{AskingPlaces, Places};
 pub use plugins::Plugins;

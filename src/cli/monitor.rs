@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::out::{self, Colour, Consent, Table};
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, state_of};
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::monitor::{Approved, Finding, Picture};
 use crate::policy::{MonitorRule, Settings};
 use crate::service::{self, Watch};
@@ -79,6 +79,8 @@ struct ApproveArgs {
 struct Report {
     /// Whether somebody still looks.
     is_current: bool,
+    /// Whether what runs was listed not long ago.
+    is_listed: bool,
     #[serde(flatten)]
     picture: Picture,
 }
@@ -143,19 +145,29 @@ fn picture(settings: Settings) -> Result<(Settings, Picture), String> {
 }
 
 fn is_current(picture: &Picture) -> bool {
-    let age = Duration::try_from(clock::now().duration_since(picture.told)).unwrap_or_default();
+    is_fresh(picture.told)
+}
+
+fn is_listed(picture: &Picture) -> bool {
+    picture.listed.is_some_and(is_fresh)
+}
+
+fn is_fresh(at: Timestamp) -> bool {
+    let age = Duration::try_from(clock::now().duration_since(at)).unwrap_or_default();
     age < FRESH
 }
 
 fn show(arguments: &StatusArgs, picture: Picture) -> u8 {
-    let code = match (is_current(&picture), picture.unapproved, picture.unsure.len()) {
-        (false, _, _) => UNKNOWN,
-        (true, 0, 0) => YES,
-        (true, 0, _) => UNKNOWN,
-        (true, _, _) => NO,
+    // What runs and is not seen may be anything: that is no better than what is found.
+    let code = match (is_current(&picture), is_listed(&picture), picture.unapproved, picture.unsure.len() + picture.unread) {
+        (false, _, _, _) => UNKNOWN,
+        (true, false, _, _) => NO,
+        (true, true, 0, 0) => YES,
+        (true, true, 0, _) => UNKNOWN,
+        (true, true, _, _) => NO,
     };
     if arguments.json {
-        out::json(&Report { is_current: is_current(&picture), picture });
+        out::json(&Report { is_current: is_current(&picture), is_listed: is_listed(&picture), picture });
         return code;
     }
     if !is_current(&picture) {
@@ -163,6 +175,15 @@ fn show(arguments: &StatusArgs, picture: Picture) -> u8 {
             &format!("NOT CURRENT: nobody has looked since {:.0}; is the gate running, and MONITOR not off?", picture.told),
             Colour::Red,
         ));
+    }
+    if is_current(&picture) && !is_listed(&picture) {
+        let since = picture.listed.map_or_else(|| "never".to_owned(), |at| format!("last at {at:.0}"));
+        let told = format!("NOT SEEN: the engine's list of what runs was {since} read; what began since is not known (see the gate's log)");
+        out::line(&out::paint(&told, Colour::Red));
+    }
+    if picture.unread > 0 {
+        let told = format!("NOT SEEN: {} rows of the engine's list cannot be read; those containers are not judged", picture.unread);
+        out::line(&out::paint(&told, Colour::Red));
     }
     let does = match picture.rule {
         MonitorRule::Off => "off",

@@ -18,9 +18,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Made,
-    Network, Nudges, Plugin, Removed, Reply, STOP, Service, Stopped, Task, Version, own_calls, probe,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Listed,
+    Made, Network, Nudges, Plugin, Removed, Reply, STOP, Service, Stopped, Task, Version, own_calls, probe,
 };
+use super::rows::Rows;
 use crate::image::Digest;
 
 /// Where the engine listens unless told otherwise.
@@ -43,6 +44,9 @@ pub struct CallLimits {
     pub object_bytes: usize,
     /// Largest list, bytes: a host with tens of thousands of containers. Only commands read lists, the gate never does.
     pub list_bytes: usize,
+    /// Largest list of what runs, bytes, which is read row by row: of each row no more than `object_bytes` is kept. Stops a list without an
+    /// end; one that is too large leaves the monitor without eyes, so it is far above what a host's containers come to.
+    pub running_bytes: usize,
     /// Longest name put into a path, bytes before escaping. Longer than any name the engine gives; stops a client from
     /// having us send its megabytes back.
     pub name_bytes: usize,
@@ -60,6 +64,7 @@ impl Default for CallLimits {
         Self {
             object_bytes: 2 << 20,
             list_bytes: 32 << 20,
+            running_bytes: 512 << 20,
             name_bytes: 4096,
             in_flight: 16,
             idle: 8,
@@ -272,12 +277,17 @@ impl Engine {
     }
 
     async fn versioned(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<EngineAnswer, EngineError> {
-        let known = *self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        let ApiVersion { major, minor } = match known {
-            Some(version) => version,
-            None => self.learn().await?.1,
-        };
+        let ApiVersion { major, minor } = self.speaks().await?;
         self.ask(method, &format!("/v{major}.{minor}{path}"), limit, call).await
+    }
+
+    /// The API version that calls carry.
+    async fn speaks(&self) -> Result<ApiVersion, EngineError> {
+        let known = *self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some(version) => Ok(version),
+            None => Ok(self.learn().await?.1),
+        }
     }
 
     /// Asks the engine for its version, the one call without one, and speaks what follows from it from now on.
@@ -301,25 +311,63 @@ impl Engine {
     }
 
     async fn ask(&self, method: &Method, path: &str, limit: usize, call: &str) -> Result<EngineAnswer, EngineError> {
-        let response = match self.send(method, path).await {
-            Ok(response) => response,
+        let response = self.sent(method, path).await?;
+        self.answer(response, limit, call).await
+    }
+
+    async fn sent(&self, method: &Method, path: &str) -> Result<Response<Incoming>, EngineError> {
+        match self.send(method, path).await {
+            Ok(response) => Ok(response),
             // An engine that restarts drops kept connections, sometimes only once it has read from them. All our
             // calls may be repeated: they read, or end by its id what stays ended.
-            Err(error) if !error.is_connect() => self.send(method, path).await.map_err(|error| self.unreachable(&error))?,
+            Err(error) if !error.is_connect() => self.send(method, path).await.map_err(|error| self.unreachable(&error)),
             Err(error) => {
                 // What comes back may be another engine.
                 self.speak(None);
-                return Err(self.unreachable(&error));
+                Err(self.unreachable(&error))
             }
-        };
+        }
+    }
+
+    /// An answer, read whole.
+    async fn answer(&self, response: Response<Incoming>, limit: usize, call: &str) -> Result<EngineAnswer, EngineError> {
         let status = response.status();
         match Limited::new(response.into_body(), limit).collect().await {
             Ok(body) => Ok(EngineAnswer { call: call.to_owned(), status, body: body.to_bytes() }),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(EngineError::TooLarge { what: format!("the engine's answer to `{call}`"), limit: limit as u64 })
-            }
-            Err(error) => Err(self.unreachable(&*error)),
+            Err(error) => Err(self.broken_off(&*error, limit, call)),
         }
+    }
+
+    /// Why an answer did not come whole.
+    fn broken_off(&self, error: &(dyn std::error::Error + 'static), limit: usize, call: &str) -> EngineError {
+        if error.is::<LengthLimitError>() {
+            EngineError::TooLarge { what: format!("the engine's answer to `{call}`"), limit: limit as u64 }
+        } else {
+            self.unreachable(error)
+        }
+    }
+
+    /// What runs, read row by row.
+    async fn rows(&self, call: &str) -> Result<Listed, EngineError> {
+        let ApiVersion { major, minor } = self.speaks().await?;
+        let response = self.sent(&Method::GET, &format!("/v{major}.{minor}/containers/json")).await?;
+        if response.status() != StatusCode::OK {
+            // Another engine may have taken the place of the one that was asked for its version.
+            self.speak(None);
+            return Err(self.answer(response, self.limits.object_bytes, call).await?.refused());
+        }
+        let limit = self.limits.running_bytes;
+        let undecodable = |_| EngineError::Undecodable { call: call.to_owned(), cause: "it is not a list of objects".to_owned() };
+        let mut body = Limited::new(response.into_body(), limit);
+        let mut rows = Rows::new(self.limits.object_bytes);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.broken_off(&*error, limit, call))?;
+            if let Some(bytes) = frame.data_ref() {
+                rows.feed(bytes).map_err(undecodable)?;
+            }
+        }
+        let (containers, unread) = rows.end().map_err(undecodable)?;
+        Ok(Listed { containers, unread })
     }
 
     async fn send(&self, method: &Method, path: &str) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
@@ -345,11 +393,7 @@ impl Engine {
     /// The engine's events of containers that begin, as they come.
     async fn starts(&self) -> Result<Nudges, EngineError> {
         let call = "GET /events";
-        let known = *self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        let ApiVersion { major, minor } = match known {
-            Some(version) => version,
-            None => self.learn().await?.1,
-        };
+        let ApiVersion { major, minor } = self.speaks().await?;
         let filters = serde_json::json!({ "type": ["container"], "event": ["start"] }).to_string();
         let path = self.path(&format!("/v{major}.{minor}/events?filters="), &filters, "")?;
         let response = self.send(&Method::GET, &path).await.map_err(|error| self.unreachable(&error))?;
@@ -476,8 +520,9 @@ impl Api for Engine {
         Box::pin(self.whole("/containers/json?all=1", self.limits.list_bytes, deadline))
     }
 
-    fn running(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>> {
-        Box::pin(self.whole("/containers/json", self.limits.list_bytes, deadline))
+    fn running(&self, deadline: Instant) -> Reply<'_, Listed> {
+        let call = "GET /containers/json";
+        Box::pin(self.in_time(call, &self.turns, deadline, self.rows(call)))
     }
 
     fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges> {

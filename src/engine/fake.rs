@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Made,
-    Network, Nudges, Plugin, Removed, Reply, Service, Stopped, Store, Task, TaskClaim, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Listed,
+    Made, Network, Nudges, Plugin, Removed, Reply, Service, Stopped, Store, Task, TaskClaim, Version,
 };
 use crate::image::{Digest, ImageConfig, ImageName, Reference};
 
@@ -39,6 +39,7 @@ struct State {
     tasks: Vec<(String, Task)>,
     task_outage: Option<EngineError>,
     is_swarm: bool,
+    unread: usize,
     nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
 
@@ -111,6 +112,11 @@ impl Fake {
             state.tasks.push((claim.task.clone(), task));
         }
         state.claims.push((id.clone(), claim));
+    }
+
+    /// From now on so many rows of the list of what runs cannot be read.
+    pub fn leave_unread(&self, rows: usize) {
+        self.lock().unread = rows;
     }
 
     /// From now on a look at a task ends like this.
@@ -326,8 +332,11 @@ impl Api for Fake {
         self.answer("containers".to_owned(), |state| state.summaries(|_| true))
     }
 
-    fn running(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {
-        self.answer("running".to_owned(), |state| state.summaries(|container| container.running))
+    fn running(&self, _: Instant) -> Reply<'_, Listed> {
+        self.answer("running".to_owned(), |state| Listed {
+            containers: state.summaries(|container| container.running),
+            unread: state.unread,
+        })
     }
 
     fn nudges(&self, _: Instant) -> Reply<'_, Nudges> {

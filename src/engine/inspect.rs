@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 pub use self::container::{
-    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Killed, Removed, Stopped, Task, TaskClaim,
+    Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Killed, Listed, Removed, Stopped, Task, TaskClaim,
 };
 pub use self::host::{Info, Store, Version};
 pub use self::image::{Image, ImageSummary, Made};

@@ -456,6 +456,23 @@ async fn an_answer_beyond_its_bound_is_refused_and_one_within_is_not() {
 }
 
 #[tokio::test]
+async fn what_runs_is_read_row_by_row_whatever_others_make_of_their_rows() {
+    let row = |id: &str, label: &str| format!(r#"{{"Id":"{id}","Names":["/x"],"State":"running","Labels":{{"x":"{label}"}}}}"#);
+    let list = format!("[{},{},{}]", row(&"a".repeat(64), &"l".repeat(3000)), row("short", ""), row(ID, ""));
+    let limits = CallLimits { object_bytes: 2000, list_bytes: 2000, ..CallLimits::default() };
+    let act = Act::Say(200, Box::leak(list.into_boxed_str()));
+    let listed = Server::with_limits(&[act], limits).engine.running(soon()).await.unwrap();
+    let ids: Vec<&str> = listed.containers.iter().map(|container| container.id.as_str()).collect();
+    assert_eq!((ids, listed.unread), (vec![ID], 2), "one is too large, and one has no id");
+    // What is no list, or has no end, is none.
+    let server = Server::new(&[Act::Say(200, "{}"), Act::Say(500, "{}")]);
+    assert!(matches!(server.engine.running(soon()).await, Err(EngineError::Undecodable { .. })));
+    assert!(matches!(server.engine.running(soon()).await, Err(EngineError::Status { status: 500, .. })));
+    let endless = Server::with_limits(&[Act::Flood(9000)], CallLimits { running_bytes: 8000, ..limits });
+    assert!(matches!(endless.engine.running(soon()).await, Err(EngineError::TooLarge { limit: 8000, .. })));
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::at(&format!("unix://{}/none.sock", folder.path().display())).unwrap();

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::monitored::Watched;
 use crate::policy::Standing;
 use crate::rego;
 use crate::trust::Stats;
@@ -36,6 +37,8 @@ pub(super) struct Metrics {
     places: Gauge,
     unplaced: Family<Label, Counter>,
     unapproved: Gauge,
+    unread: Gauge,
+    listed: Gauge<i64, AtomicI64>,
     acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
@@ -183,6 +186,11 @@ impl Metrics {
         );
         let unapproved = Gauge::default();
         registry.register("monitor_unapproved", "Containers that run and would be refused now", unapproved.clone());
+        let (unread, listed) = (Gauge::default(), Gauge::<i64, AtomicI64>::default());
+        let help = "Containers of the engine's list that could not be read";
+        registry.register("monitor_unread", help, unread.clone());
+        let help = "When the monitor last read what runs; 0: not yet";
+        registry.register("monitor_last_list_timestamp_seconds", help, listed.clone());
         let acted = Family::default();
         registry.register("monitor_actions", "What the monitor did with containers, and what it could not do", acted.clone());
         let (rego, trust) = (Rego::new(&mut registry), Trust::new(&mut registry));
@@ -203,6 +211,8 @@ impl Metrics {
             places,
             unplaced,
             unapproved,
+            unread,
+            listed,
             acted,
             rego,
             trust,
@@ -235,8 +245,11 @@ impl Metrics {
         }
     }
 
-    pub(super) fn unapproved(&self, count: usize) {
-        self.unapproved.set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub(super) fn watched(&self, watched: &Watched) {
+        let figure = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.unapproved.set(figure(watched.unapproved));
+        self.unread.set(figure(watched.unread));
+        self.listed.set(watched.listed.map_or(0, Timestamp::as_second));
     }
 
     pub(super) fn acted(&self, action: &'static str) {
@@ -300,7 +313,7 @@ mod tests {
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.violated("user-root", "warn");
         metrics.asked(false);
-        metrics.unapproved(2);
+        metrics.watched(&Watched { unapproved: 2, unread: 3, listed: Timestamp::from_second(1_800_000_000).ok() });
         metrics.acted("stop");
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
@@ -313,6 +326,8 @@ mod tests {
             "img_authz_audit_entries_lost_total 3",
             "img_authz_in_chain 0",
             "img_authz_monitor_unapproved 2",
+            "img_authz_monitor_unread 3",
+            "img_authz_monitor_last_list_timestamp_seconds 1800000000",
             r#"img_authz_monitor_actions_total{action="stop"} 1"#,
             "img_authz_places_used 3",
             r#"img_authz_places_refused_total{what="decision"} 2"#,

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Gate;
 use super::inventory::Says;
 use crate::audit::{Entry, Recorded};
@@ -13,6 +15,17 @@ use crate::request::{Intent, Start, StartAction};
 
 /// How many running containers are judged at a time: few, since looks at what calls have started use the same turns of the engine.
 const AT_ONCE: usize = 4;
+
+/// How things are with the containers that run, in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watched {
+    /// How many run unapproved.
+    pub unapproved: usize,
+    /// How many rows of the engine's list could not be read.
+    pub unread: usize,
+    /// When that list was last read.
+    pub listed: Option<Timestamp>,
+}
 
 impl Gate {
     /// What becomes of containers that run unapproved, and how long they are reported only after a change.
@@ -37,9 +50,9 @@ impl Gate {
         self.journal.record(entry) == Recorded::Kept || self.rules.load().audit() == AuditRule::GoOn
     }
 
-    /// Notes how many containers run unapproved.
-    pub fn unapproved(&self, count: usize) {
-        self.metrics.unapproved(count);
+    /// Notes how things are.
+    pub fn watched(&self, watched: &Watched) {
+        self.metrics.watched(watched);
     }
 
     /// Counts what was done to one.

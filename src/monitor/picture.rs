@@ -27,6 +27,11 @@ const ANSWER: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 pub struct Picture {
     /// When this was written; a monitor that runs writes it every quarter of a minute.
     pub told: Timestamp,
+    /// When the engine's list of what runs was last read. What began since is not among these.
+    pub listed: Option<Timestamp>,
+    /// How many of its rows could not be read.
+    #[serde(default)]
+    pub unread: usize,
     /// What becomes of what is found.
     pub rule: MonitorRule,
     /// Policy or trust changed: until when only reports are made.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::{Act, Approved, Brain, Found, Hold, Memory, Picture, Seen, Standing, TaskOf, Why, Word};
 use crate::audit::{Entry, Event};
 use crate::clock;
-use crate::engine::{Api, ContainerId, ContainerSummary, EngineError, Nudges, Removed, Stopped, TaskClaim};
-use crate::gate::Gate;
+use crate::engine::{Api, ContainerId, ContainerSummary, EngineError, Listed, Nudges, Removed, Stopped, TaskClaim};
+use crate::gate::{Gate, Watched};
 use crate::gate::inventory::Says;
 use crate::image::Digest;
 use crate::policy::{Mode, MonitorRule, Reason};
@@ -32,6 +32,9 @@ const SCAN: Duration = Duration::from_mins(1);
 const LIST_TIME: Duration = Duration::from_secs(5);
 /// When its events are asked for again after they ended.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// When a list that failed is asked for again; and after how many failures in a row that is loud. An engine that restarts fails a few.
+const RELIST: Duration = Duration::from_secs(1);
+const UNLISTED: u32 = 10;
 /// Most containers judged in one go, and how long that may take. The rest is judged in the next.
 const BATCH: usize = 100;
 const JUDGE_TIME: Duration = Duration::from_secs(10);
@@ -113,6 +116,10 @@ pub struct Monitor {
     picture: Option<(Picture, Instant)>,
     is_unwritten: bool,
     last_round: Duration,
+    /// When the list of what runs was last read, how often that failed since, and how many of its rows could not be read.
+    listed: Option<Timestamp>,
+    unlisted: u32,
+    unread: usize,
 }
 
 impl Monitor {
@@ -150,6 +157,9 @@ impl Monitor {
             picture: None,
             is_unwritten: false,
             last_round: Duration::ZERO,
+            listed: None,
+            unlisted: 0,
+            unread: 0,
         }
     }
 
@@ -200,7 +210,7 @@ impl Monitor {
             let debounce = DEBOUNCE.max(self.last_round.min(DEBOUNCE_MOST));
             if is_another || look.is_some_and(|since| since.elapsed() >= debounce) {
                 // An engine that does not answer is asked again.
-                look = if self.round().await { None } else { Some(Instant::now()) };
+                look = if self.round().await.is_ok() { None } else { Some(Instant::now()) };
             }
             self.hear().await;
             self.act().await;
@@ -212,7 +222,10 @@ impl Monitor {
     pub async fn once(mut self) -> Result<Outcome, EngineError> {
         self.engine.version(Instant::now() + LIST_TIME).await?;
         // In as many goes as there are containers for.
-        while self.round().await && !self.brain.wanted(clock::now(), 1).is_empty() {}
+        self.round().await?;
+        while !self.brain.wanted(clock::now(), 1).is_empty() {
+            self.round().await?;
+        }
         tokio::time::sleep(Duration::try_from(super::brain::CONFIRM).unwrap_or_default()).await;
         self.hear().await;
         let mut acted = 0;
@@ -239,16 +252,28 @@ impl Monitor {
         self.brain.stand(standing, clock::now())
     }
 
-    /// Lists what runs, and judges what is to be judged. `false`: there was no list.
-    async fn round(&mut self) -> bool {
+    /// Lists what runs, and judges what is to be judged.
+    async fn round(&mut self) -> Result<(), EngineError> {
         let began = Instant::now();
         let listed = match self.engine.running(began + LIST_TIME).await {
             Ok(listed) => listed,
             Err(error) => {
-                tracing::debug!(%error, "what runs could not be listed");
-                return false;
+                self.last_round = began.elapsed().max(RELIST);
+                self.not_listed(&error);
+                return Err(error);
             }
         };
+        let Listed { containers: listed, unread } = listed;
+        if self.unlisted >= UNLISTED {
+            tracing::warn!("what runs is listed again");
+        }
+        (self.listed, self.unlisted) = (Some(clock::now()), 0);
+        if unread > 0 && self.unread == 0 {
+            self.blind(&format!(
+                "{unread} rows of the engine's list of what runs cannot be read, or are too large: those containers are not judged"
+            ));
+        }
+        self.unread = unread;
         let seen = self.seen(listed).await;
         self.brain.listed(seen, clock::now());
         let wanted = self.brain.wanted(clock::now(), BATCH);
@@ -263,7 +288,25 @@ impl Monitor {
         }
         self.report(&news);
         self.last_round = began.elapsed();
-        true
+        Ok(())
+    }
+
+    /// There was no list. One that fails again and again leaves the monitor without eyes, whoever made it fail.
+    fn not_listed(&mut self, error: &EngineError) {
+        self.unlisted = self.unlisted.saturating_add(1);
+        tracing::debug!(%error, "what runs could not be listed");
+        if self.unlisted == UNLISTED {
+            let since = self.listed.map_or_else(|| "not yet".to_owned(), |at| format!("last at {at:.0}"));
+            self.blind(&format!("what runs is not known: the engine's list was read {since}, and failed {UNLISTED} times: {error}"));
+        }
+    }
+
+    /// Records that something is not seen.
+    fn blind(&mut self, told: &str) {
+        let mut entry = Entry::new(clock::now(), Event::Held);
+        entry.message = Entry::text(told);
+        tracing::error!("{}", entry.message);
+        self.record(&entry);
     }
 
     /// What the engine lists, with what is true of claims to be a task.
@@ -443,12 +486,14 @@ impl Monitor {
     fn tell(&mut self) {
         let now = clock::now();
         let found = self.brain.found(now);
-        self.gate.unapproved(found.len());
+        self.gate.watched(&Watched { unapproved: found.len(), unread: self.unread, listed: self.listed });
         self.report_held(&found);
         let (running, limit) = self.brain.figures();
         let Memory { fingerprint, changed, acts, not_before, approved } = self.brain.memory();
         let mut picture = Picture {
             told: now,
+            listed: self.listed,
+            unread: self.unread,
             rule: self.brain.standing().rule,
             paused_until: self.brain.paused_until(now),
             running,
@@ -466,7 +511,7 @@ impl Monitor {
         picture.tell(&found, self.brain.unsure());
         if let Some((last, at)) = &self.picture
             && at.elapsed() < TELL
-            && *last == (Picture { told: last.told, ..picture.clone() })
+            && *last == (Picture { told: last.told, listed: last.listed, ..picture.clone() })
         {
             return;
         }

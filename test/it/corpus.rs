@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link, Made,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link, Listed, Made,
     Network, Nudges, Plugin, Removed, Reply, Service, ServiceSpec, Stopped, Store, Task, Version,
 };
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
@@ -81,7 +81,7 @@ staged! {
     http2() -> Http2;
     link() -> Link;
     kill(id: &'a ContainerId) -> Killed;
-    running() -> Vec<ContainerSummary>;
+    running() -> Listed;
     nudges() -> Nudges;
     task(id: &'a str) -> Option<Task>;
     stop(id: &'a ContainerId) -> Stopped;

@@ -62,6 +62,15 @@ pub struct ContainerSummary {
     pub claim: Option<TaskClaim>,
 }
 
+/// What runs, as far as the engine's list of it could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// The containers.
+    pub containers: Vec<ContainerSummary>,
+    /// How many rows could not be read, or are larger than may be.
+    pub unread: usize,
+}
+
 /// A container's labels say that the swarm made it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TaskClaim {

@@ -168,6 +168,49 @@ async fn too_many_wait_for_the_operator_who_approves_exactly_these() {
 }
 
 #[tokio::test]
+async fn a_list_that_fails_again_and_again_is_told_loudly_and_once() {
+    let house = house(MonitorRule::Stop, signed());
+    let mut monitor = house.monitor();
+    monitor.round().await.unwrap();
+    monitor.tell();
+    let listed = house.picture().listed.unwrap();
+    let error = EngineError::TooLarge { what: "the list".to_owned(), limit: 1 };
+    house.engine.fail_with(Some(error));
+    let before = house.recorded().len();
+    for _ in 1..UNLISTED {
+        monitor.round().await.unwrap_err();
+    }
+    assert_eq!(house.recorded().len(), before, "an engine that restarts fails a few");
+    for _ in 0..5 {
+        monitor.round().await.unwrap_err();
+    }
+    assert_eq!(house.recorded()[before..], [(Event::Held, "")]);
+    let entry = house.journal.0.lock().unwrap().last().unwrap().clone();
+    assert!(entry.message.contains("what runs is not known") && entry.message.contains("larger than 1 bytes"), "{entry:?}");
+    monitor.picture = None;
+    monitor.tell();
+    assert_eq!(house.picture().listed, Some(listed), "status says since when");
+    assert!(house.gate.metrics().contains(&format!("img_authz_monitor_last_list_timestamp_seconds {}\n", listed.as_second())));
+    house.engine.fail_with(None);
+    monitor.round().await.unwrap();
+    assert_eq!(monitor.unlisted, 0);
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_cost_no_other_and_are_told_once() {
+    let house = house(MonitorRule::Report, signed());
+    house.engine.leave_unread(2);
+    let mut monitor = house.monitor();
+    for _ in 0..2 {
+        monitor.round().await.unwrap();
+    }
+    monitor.tell();
+    assert_eq!((house.picture().unread, house.picture().unapproved), (2, 1));
+    assert_eq!(house.recorded(), [(Event::Held, ""), (Event::Unapproved, "not-signed")]);
+    assert!(house.gate.metrics().contains("img_authz_monitor_unread 2\n"));
+}
+
+#[tokio::test]
 async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
     let claim = || TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
     let is_it = Some(Task { container: Some(id(EVIL)) });

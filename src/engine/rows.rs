@@ -1,0 +1,139 @@
+//! A list that is read row by row as it comes, so that what it costs is a row and what is kept of each, however long it is; and one row that
+//! cannot be read costs no other.
+
+use serde::de::DeserializeOwned;
+
+/// A list, as far as it has come.
+pub(super) struct Rows<T> {
+    read: Vec<T>,
+    unread: usize,
+    /// The row that is under way.
+    row: Vec<u8>,
+    /// It is larger than may be, and is not kept.
+    is_cut: bool,
+    most: usize,
+    /// How many brackets are open: 0 outside of the list, 1 between two rows.
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+    is_over: bool,
+}
+
+/// It is not a list of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoList;
+
+impl<T: DeserializeOwned> Rows<T> {
+    /// One whose rows are read up to so many bytes each.
+    pub(super) const fn new(most: usize) -> Self {
+        Self {
+            read: Vec::new(),
+            unread: 0,
+            row: Vec::new(),
+            is_cut: false,
+            most,
+            depth: 0,
+            in_text: false,
+            is_escaped: false,
+            is_over: false,
+        }
+    }
+
+    /// Takes what has come.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), NoList> {
+        for &byte in bytes {
+            self.take(byte)?;
+        }
+        Ok(())
+    }
+
+    /// What was read, and how many rows could not be.
+    pub(super) fn end(self) -> Result<(Vec<T>, usize), NoList> {
+        if self.is_over { Ok((self.read, self.unread)) } else { Err(NoList) }
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), NoList> {
+        if self.depth <= 1 {
+            match (byte, self.depth) {
+                (b' ' | b'\t' | b'\r' | b'\n', _) | (b',', 1) => {}
+                (b'[', 0) if !self.is_over => self.depth = 1,
+                (b']', 1) => (self.depth, self.is_over) = (0, true),
+                (b'{', 1) => {
+                    self.depth = 2;
+                    self.keep(byte);
+                }
+                _ => return Err(NoList),
+            }
+            return Ok(());
+        }
+        self.keep(byte);
+        if self.in_text {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' => self.is_escaped = true,
+                b'"' => self.in_text = false,
+                _ => {}
+            }
+            return Ok(());
+        }
+        match byte {
+            b'"' => self.in_text = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth -= 1,
+            _ => {}
+        }
+        if self.depth == 1 {
+            match serde_json::from_slice(&self.row) {
+                Ok(row) if !self.is_cut => self.read.push(row),
+                Ok(_) | Err(_) => self.unread += 1,
+            }
+            self.row.clear();
+            self.is_cut = false;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.row.len() < self.most {
+            self.row.push(byte);
+        } else {
+            self.is_cut = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Row = std::collections::BTreeMap<String, u8>;
+
+    fn rows(text: &str, most: usize, step: usize) -> Result<(Vec<Row>, usize), NoList> {
+        let mut rows = Rows::new(most);
+        for part in text.as_bytes().chunks(step) {
+            rows.feed(part)?;
+        }
+        rows.end()
+    }
+
+    #[test]
+    fn rows_are_read_wherever_the_list_is_cut_and_one_that_cannot_be_read_costs_no_other() {
+        let text = r#" [{"a":1}, {"b":"x"},{"c]}\"{":2} ,{"long":3,"e":1},{"d":[1,{}]},{"f":4}]
+        "#;
+        let whole = |letters: &[(&str, u8)]| -> Vec<Row> {
+            letters.iter().map(|(letter, number)| Row::from([((*letter).to_owned(), *number)])).collect()
+        };
+        for step in [1, 2, 3, 7, 1000] {
+            let expected = Ok((whole(&[("a", 1), ("c]}\"{", 2), ("f", 4)]), 3));
+            assert_eq!(rows(text, 14, step), expected, "{step}");
+        }
+        assert_eq!(rows("[]", 9, 1), Ok((Vec::new(), 0)));
+    }
+
+    #[test]
+    fn what_is_no_list_or_breaks_off_is_none() {
+        for text in ["", "null", "{}", "[1]", "[\"a\"]", "[[]]", "[{}", "[{\"a]", "[]]", "[][]", "[}", "x[]", "[{}x]"] {
+            assert_eq!(rows(text, 100, 1), Err(NoList), "{text}");
+        }
+    }
+}
