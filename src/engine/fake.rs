@@ -40,6 +40,7 @@ struct State {
     task_outage: Option<EngineError>,
     is_swarm: bool,
     unread: usize,
+    large: Vec<ContainerId>,
     nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
 
@@ -112,6 +113,11 @@ impl Fake {
             state.tasks.push((claim.task.clone(), task));
         }
         state.claims.push((id.clone(), claim));
+    }
+
+    /// From now on this container's labels are larger than an answer may be.
+    pub fn enlarge(&self, id: &ContainerId) {
+        self.lock().large.push(id.clone());
     }
 
     /// From now on so many rows of the list of what runs cannot be read.
@@ -300,7 +306,14 @@ impl Api for Fake {
     }
 
     fn container<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Container>> {
-        self.answer(format!("container {name}"), |state| state.container(name).cloned())
+        let found = self.answer(format!("container {name}"), |state| {
+            let found = state.container(name).cloned();
+            match found.as_ref().filter(|found| state.large.contains(&found.id)) {
+                Some(_) => Err(EngineError::TooLarge { what: "the engine's answer".to_owned(), limit: 2 << 20 }),
+                None => Ok(found),
+            }
+        });
+        Box::pin(async move { found.await? })
     }
 
     fn service<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Service>> {

@@ -177,6 +177,10 @@ impl Gathering<'_> {
         };
         match answer {
             Err(EngineError::Timeout { .. }) => Err(busy()),
+            // Not of a name that is too long to ask for.
+            Err(EngineError::TooLarge { limit, .. }) if (container.len() as u64) <= limit => {
+                Err(Reason::ContainerTooLarge { container: container.to_owned(), limit })
+            }
             answer => answer.map_err(unreachable),
         }
     }

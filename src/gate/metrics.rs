@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     places: Gauge,
     unplaced: Family<Label, Counter>,
     unapproved: Gauge,
+    unjudged: Gauge,
     unread: Gauge,
     listed: Gauge<i64, AtomicI64>,
     acted: Family<Label, Counter>,
@@ -186,6 +187,9 @@ impl Metrics {
         );
         let unapproved = Gauge::default();
         registry.register("monitor_unapproved", "Containers that run and would be refused now", unapproved.clone());
+        let unjudged = Gauge::default();
+        let help = "Containers that run and of which it cannot be told, for ten minutes or for good";
+        registry.register("monitor_unjudged", help, unjudged.clone());
         let (unread, listed) = (Gauge::default(), Gauge::<i64, AtomicI64>::default());
         let help = "Containers of the engine's list that could not be read";
         registry.register("monitor_unread", help, unread.clone());
@@ -211,6 +215,7 @@ impl Metrics {
             places,
             unplaced,
             unapproved,
+            unjudged,
             unread,
             listed,
             acted,
@@ -248,6 +253,7 @@ impl Metrics {
     pub(super) fn watched(&self, watched: &Watched) {
         let figure = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.unapproved.set(figure(watched.unapproved));
+        self.unjudged.set(figure(watched.unjudged));
         self.unread.set(figure(watched.unread));
         self.listed.set(watched.listed.map_or(0, Timestamp::as_second));
     }
@@ -313,7 +319,7 @@ mod tests {
         metrics.decided("pull", "deny", "not-signed", Duration::from_millis(2));
         metrics.violated("user-root", "warn");
         metrics.asked(false);
-        metrics.watched(&Watched { unapproved: 2, unread: 3, listed: Timestamp::from_second(1_800_000_000).ok() });
+        metrics.watched(&Watched { unapproved: 2, unjudged: 4, unread: 3, listed: Timestamp::from_second(1_800_000_000).ok() });
         metrics.acted("stop");
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
@@ -326,6 +332,7 @@ mod tests {
             "img_authz_audit_entries_lost_total 3",
             "img_authz_in_chain 0",
             "img_authz_monitor_unapproved 2",
+            "img_authz_monitor_unjudged 4",
             "img_authz_monitor_unread 3",
             "img_authz_monitor_last_list_timestamp_seconds 1800000000",
             r#"img_authz_monitor_actions_total{action="stop"} 1"#,

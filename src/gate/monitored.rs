@@ -21,6 +21,8 @@ const AT_ONCE: usize = 4;
 pub struct Watched {
     /// How many run unapproved.
     pub unapproved: usize,
+    /// Of how many it cannot be told, for too long.
+    pub unjudged: usize,
     /// How many rows of the engine's list could not be read.
     pub unread: usize,
     /// When that list was last read.

@@ -36,6 +36,8 @@ const IMAGES: usize = 1024;
 const ACTS: usize = 1000;
 /// When a container of which it could not be found out is judged again.
 const UNSURE: SignedDuration = SignedDuration::from_secs(10);
+/// After how long that is loud. Outages are shorter, and an attack that is not stopped must not be silent.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 /// How long one that does not run any more is remembered, so that one that starts again and again is one finding.
 const GONE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -72,6 +74,8 @@ pub(super) struct Why {
     pub code: &'static str,
     /// The whole line.
     pub message: String,
+    /// Whether it stays so, whoever waits.
+    pub is_lasting: bool,
 }
 
 /// What the gate said last.
@@ -96,7 +100,8 @@ pub(super) enum Spare {
 
 impl From<Reason> for Why {
     fn from(reason: Reason) -> Self {
-        Self { code: reason.code(), message: reason.message() }
+        let is_lasting = matches!(reason, Reason::ContainerTooLarge { .. });
+        Self { code: reason.code(), message: reason.message(), is_lasting }
     }
 }
 
@@ -175,6 +180,13 @@ pub enum Hold {
         /// The service.
         service: String,
     },
+    /// It cannot be judged, and that does not pass.
+    Unjudged {
+        /// Since when.
+        since: Timestamp,
+        /// The code of why.
+        code: String,
+    },
 }
 
 impl Hold {
@@ -190,6 +202,7 @@ impl Hold {
             Self::BacksOff { .. } => "backs-off",
             Self::Task { .. } => "task",
             Self::Claims { .. } => "claims",
+            Self::Unjudged { .. } => "unjudged",
         }
     }
 }
@@ -213,6 +226,10 @@ impl std::fmt::Display for Hold {
             Self::Task { service } => {
                 write!(f, "it is a task of service `{service}`, which would start another one: docker service rm or update it")
             }
+            Self::Unjudged { since, code } => write!(
+                f,
+                "it could not be judged since {since:.0} ({code}), so it may be anything; stop it by hand if it should not run"
+            ),
             Self::Claims { service } => write!(
                 f,
                 "its labels say it is a task of service `{service}`, which only a manager of the swarm can tell; stop it by hand if it is not"
@@ -221,7 +238,7 @@ impl std::fmt::Display for Hold {
     }
 }
 
-/// A container that runs unapproved.
+/// A container that runs unapproved, or of which it cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// The container.
@@ -273,6 +290,7 @@ struct Known {
     /// When it was judged last, and how often in a row it could not be told.
     judged: Option<Timestamp>,
     unsure: u32,
+    unsure_since: Option<Timestamp>,
     /// Whether it was approved when that could last be told.
     was_approved: bool,
     /// Since when it has been refused without a break.
@@ -379,6 +397,7 @@ impl Brain {
                 word: None,
                 judged: None,
                 unsure: 0,
+                unsure_since: None,
                 was_approved: self.remembered.approved.contains(&seen.id),
                 since: None,
                 not_before: self.remembered.not_before.get(&seen.id).map_or(Timestamp::MIN, |at| (*at).min(longest)),
@@ -425,18 +444,19 @@ impl Brain {
         known.judged = Some(now);
         match &known.word {
             Some(Word::Yes) | None => {
-                (known.since, known.told, known.unsure) = (None, None, 0);
+                (known.since, known.told, known.unsure, known.unsure_since) = (None, None, 0, None);
                 (known.was_approved, known.not_before) = (true, Timestamp::MIN);
                 None
             }
             // It says nothing; what was refused before has to be refused twice again.
             Some(Word::CannotTell(_)) => {
                 known.unsure = known.unsure.saturating_add(1);
+                known.unsure_since = Some(known.unsure_since.map_or(now, |since| since.min(now)));
                 known.since = None;
                 None
             }
             Some(Word::No(why) | Word::Spared(why, _)) => {
-                known.unsure = 0;
+                (known.unsure, known.unsure_since) = (0, None);
                 let spare = known.word.as_ref().and_then(Word::spare);
                 // What is spared no more has to be refused twice from now on.
                 if known.since.is_none_or(|since| since > now) || known.told.is_some_and(|(_, told)| told != spare) {
@@ -484,12 +504,17 @@ impl Brain {
         found
     }
 
-    /// Those of which it could not be told.
-    pub(super) fn unsure(&self) -> impl Iterator<Item = (&Seen, &Why)> {
-        self.known.values().filter(|known| known.gone.is_none()).filter_map(|known| match &known.word {
-            Some(Word::CannotTell(why)) => Some((&known.seen, why)),
-            Some(Word::Yes | Word::No(_) | Word::Spared(..)) | None => None,
-        })
+    /// Those of which it could not be told; where that lasts, held for it.
+    #[must_use]
+    pub(super) fn unsure(&self, now: Timestamp) -> Vec<Found> {
+        let told = |known: &Known| {
+            let Some(Word::CannotTell(why)) = &known.word else { return None };
+            let since = known.unsure_since.unwrap_or(now);
+            let lasts = why.is_lasting || now.duration_since(since) >= PATIENCE;
+            let hold = lasts.then(|| Hold::Unjudged { since, code: why.code.to_owned() });
+            Some(Found { seen: known.seen.clone(), why: why.clone(), since, not_before: Timestamp::MAX, hold })
+        };
+        self.known.values().filter(|known| known.gone.is_none()).filter_map(told).collect()
     }
 
     /// Which are to be judged once more, to be acted on if that is a no again. None while some that run were not judged by what is in force:

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Found, Hold, Memory, Seen, Why};
+use super::{Act, Found, Hold, Memory};
 use crate::engine::ContainerId;
 use crate::files::{Outlives, read_owned, replace};
 use crate::image::Digest;
@@ -84,7 +84,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn of(seen: &Seen, why: &Why) -> Self {
+    /// One of which it cannot be told, or that runs unapproved.
+    fn of(found: &Found) -> Self {
+        let Found { seen, why, hold, .. } = found;
         Self {
             container: seen.id.clone(),
             name: fit(&seen.name, TEXT_CHARS),
@@ -93,15 +95,14 @@ impl Finding {
             code: why.code.to_owned(),
             message: why.message.clone(),
             since: None,
-            hold: None,
-            held: None,
+            hold: hold.clone(),
+            held: hold.as_ref().map(ToString::to_string),
         }
     }
 
     /// The same of one that runs unapproved.
     pub(super) fn unapproved(found: &Found) -> Self {
-        let held = found.hold.as_ref().map(ToString::to_string);
-        Self { since: Some(found.since), hold: found.hold.clone(), held, ..Self::of(&found.seen, &found.why) }
+        Self { since: Some(found.since), ..Self::of(found) }
     }
 }
 
@@ -147,10 +148,10 @@ impl Picture {
     }
 
     /// The findings and the undecided ones, as far as they are told.
-    pub(super) fn tell<'u>(&mut self, found: &[Found], unsure: impl Iterator<Item = (&'u Seen, &'u Why)>) {
+    pub(super) fn tell(&mut self, found: &[Found], unsure: &[Found]) {
         self.unapproved = found.len();
         self.findings = found.iter().take(TOLD).map(Finding::unapproved).collect();
-        self.unsure = unsure.take(TOLD).map(|(seen, why)| Finding::of(seen, why)).collect();
+        self.unsure = unsure.iter().take(TOLD).map(Finding::of).collect();
     }
 }
 

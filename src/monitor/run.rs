@@ -237,7 +237,7 @@ impl Monitor {
             }
         }
         self.tell();
-        let (unapproved, unsure) = (self.brain.found(clock::now()).len(), self.brain.unsure().count());
+        let (unapproved, unsure) = (self.brain.found(clock::now()).len(), self.brain.unsure(clock::now()).len());
         while let Some(done) = self.acts.join_next_with_id().await {
             self.done(done);
         }
@@ -447,16 +447,16 @@ impl Monitor {
     }
 
     /// Records what is held back, where a kind of that is new, or more wait for the operator.
-    fn report_held(&mut self, found: &[Found]) {
+    fn report_held<'f>(&mut self, found: impl Iterator<Item = &'f Found>) {
         let mut by_kind: BTreeMap<&'static str, Vec<(&Seen, &Hold)>> = BTreeMap::new();
-        for (seen, hold) in found.iter().filter_map(|found| Some((&found.seen, found.hold.as_ref()?))) {
+        for (seen, hold) in found.filter_map(|found| Some((&found.seen, found.hold.as_ref()?))) {
             by_kind.entry(hold.kind()).or_default().push((seen, hold));
         }
         self.held.retain(|kind, _| by_kind.contains_key(kind));
         for (kind, held) in by_kind {
             let told = self.held.get(kind).copied();
             // More at once are worth a word each time they double: a crowd that grows does not fill the log.
-            let is_news = told.is_none_or(|told| matches!(held.first(), Some((_, Hold::Brake { .. }))) && held.len() >= told * 2);
+            let is_news = told.is_none_or(|told| matches!(held.first(), Some((_, Hold::Brake { .. } | Hold::Unjudged { .. }))) && held.len() >= told * 2);
             let (true, Some((first, hold))) = (is_news, held.first()) else { continue };
             self.held.insert(kind, held.len());
             let names: Vec<String> = held.iter().take(NAMED).map(|(seen, _)| crate::policy::quoted(&seen.name)).collect();
@@ -466,7 +466,7 @@ impl Monitor {
             entry.count = u64::try_from(held.len()).unwrap_or(u64::MAX);
             entry.message = Entry::text(&format!("not touched: {hold}: {}{more}", names.join(", ")));
             match hold {
-                Hold::Brake { .. } | Hold::Claims { .. } => tracing::error!("{}", entry.message),
+                Hold::Brake { .. } | Hold::Claims { .. } | Hold::Unjudged { .. } => tracing::error!("{}", entry.message),
                 Hold::Permissive
                 | Hold::Faulty
                 | Hold::Changed { .. }
@@ -486,8 +486,10 @@ impl Monitor {
     fn tell(&mut self) {
         let now = clock::now();
         let found = self.brain.found(now);
-        self.gate.watched(&Watched { unapproved: found.len(), unread: self.unread, listed: self.listed });
-        self.report_held(&found);
+        let unsure = self.brain.unsure(now);
+        let unjudged = unsure.iter().filter(|found| found.hold.is_some()).count();
+        self.gate.watched(&Watched { unapproved: found.len(), unjudged, unread: self.unread, listed: self.listed });
+        self.report_held(found.iter().chain(&unsure));
         let (running, limit) = self.brain.figures();
         let Memory { fingerprint, changed, acts, not_before, approved } = self.brain.memory();
         let mut picture = Picture {
@@ -508,7 +510,7 @@ impl Monitor {
             not_before,
             approved,
         };
-        picture.tell(&found, self.brain.unsure());
+        picture.tell(&found, &unsure);
         if let Some((last, at)) = &self.picture
             && at.elapsed() < TELL
             && *last == (Picture { told: last.told, listed: last.listed, ..picture.clone() })

@@ -58,6 +58,7 @@ codes! {
     NameTaken = "name-taken",
     StateUnwritable = "state-unwritable",
     ContainerBusy = "container-busy",
+    ContainerTooLarge = "container-too-large",
     AuditUnavailable = "audit-unavailable",
     Deadline = "deadline",
     Overloaded = "overloaded",

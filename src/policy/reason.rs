@@ -250,6 +250,13 @@ pub enum Reason {
         /// The container, as named in the call.
         container: String,
     },
+    /// The engine says more of a container than the gate reads.
+    ContainerTooLarge {
+        /// The container, as named in the call.
+        container: String,
+        /// How much is read, bytes.
+        limit: u64,
+    },
     /// What would be let pass cannot be recorded.
     AuditUnavailable,
     /// The decision took too long.
@@ -331,6 +338,7 @@ impl Reason {
             Self::NameTaken { .. } => Code::NameTaken.as_str(),
             Self::StateUnwritable => Code::StateUnwritable.as_str(),
             Self::ContainerBusy { .. } => Code::ContainerBusy.as_str(),
+            Self::ContainerTooLarge { .. } => Code::ContainerTooLarge.as_str(),
             Self::AuditUnavailable => Code::AuditUnavailable.as_str(),
             Self::Deadline { .. } => Code::Deadline.as_str(),
             Self::Overloaded => Code::Overloaded.as_str(),
@@ -432,6 +440,10 @@ impl Reason {
             Self::ContainerBusy { container } => {
                 format!("dockerd does not say which image container {} has, because another call locks it", quoted(container))
             }
+            Self::ContainerTooLarge { container, limit } => {
+                let container = quoted(container);
+                format!("what dockerd says of container {container} is larger than {limit} bytes (labels, variables, arguments), so it cannot be judged")
+            }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
             Self::SettingFault { fault, .. } => format!("the gate's settings are faulty: {}", clean(fault)),
@@ -526,6 +538,7 @@ impl Reason {
                 "see the gate's log; free disk space on this host, or fix the permissions of STATE_DIR, then repeat the call"
             }
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
+            Self::ContainerTooLarge { .. } => "remove it, and create it anew with less",
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, docker export), then repeat",
             Self::Overloaded => "repeat the call",
             Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
@@ -565,6 +578,7 @@ impl Reason {
             Self::ImageConfigUnknown { .. }
             | Self::EngineUnreachable { .. }
             | Self::ContainerBusy { .. }
+            | Self::ContainerTooLarge { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
             | Self::AuditUnavailable

@@ -22,16 +22,20 @@ fn all(count: usize) -> Vec<Seen> {
     (0..count).map(seen).collect()
 }
 
+fn why(code: &'static str) -> Why {
+    Why { code, message: format!("{code}: x; y"), is_lasting: false }
+}
+
 fn no() -> Word {
-    Word::No(Why { code: "not-signed", message: "not-signed: x; y".into() })
+    Word::No(why("not-signed"))
 }
 
 fn forgiven() -> Word {
-    Word::Spared(Why { code: "not-signed", message: "not-signed: x; y".into() }, Spare::Forgiven)
+    Word::Spared(why("not-signed"), Spare::Forgiven)
 }
 
 fn unsure() -> Word {
-    Word::CannotTell(Why { code: "trust-unreachable", message: "trust-unreachable: x; y".into() })
+    Word::CannotTell(why("trust-unreachable"))
 }
 
 fn standing(rule: MonitorRule, pause: i64) -> Standing {
@@ -93,6 +97,22 @@ fn what_a_permissive_scope_forgives_is_reported_and_held_and_what_it_forgives_no
 }
 
 #[test]
+fn what_cannot_be_judged_for_long_or_for_good_is_held_loudly_and_never_acted_on() {
+    let mut brain = host(standing(MonitorRule::Remove, 0), 3, &[]);
+    let held = |brain: &Brain, second| brain.unsure(at(second)).iter().map(|found| found.hold.is_some()).collect::<Vec<_>>();
+    brain.judged(&id(1), unsure(), at(0));
+    brain.judged(&id(2), Word::CannotTell(Why { is_lasting: true, ..why("container-too-large") }), at(0));
+    assert_eq!(held(&brain, 1), [false, true]);
+    brain.judged(&id(1), unsure(), at(300));
+    assert_eq!((held(&brain, 599), held(&brain, 600)), (vec![false, true], vec![true, true]));
+    assert!(brain.due(at(700)).is_empty() && brain.found(at(700)).is_empty());
+    // It could be told in between: it begins anew.
+    brain.judged(&id(1), Word::Yes, at(700));
+    brain.judged(&id(1), unsure(), at(701));
+    assert_eq!(held(&brain, 1300), [false, true]);
+}
+
+#[test]
 fn nothing_is_acted_on_where_it_is_only_reported() {
     let act = standing(MonitorRule::Stop, 0);
     for standing in [
@@ -112,7 +132,7 @@ fn a_finding_is_told_once_and_again_for_another_reason() {
     let mut brain = host(standing(MonitorRule::Report, 0), 1, &[]);
     assert!(brain.judged(&id(0), no(), at(1)).is_some());
     assert!(brain.judged(&id(0), no(), at(2)).is_none());
-    assert!(brain.judged(&id(0), Word::No(Why { code: "image-rule", message: String::new() }), at(3)).is_some());
+    assert!(brain.judged(&id(0), Word::No(why("image-rule")), at(3)).is_some());
     assert!(brain.judged(&id(0), Word::Yes, at(4)).is_none());
     assert!(brain.judged(&id(0), no(), at(5)).is_some());
 }

@@ -211,6 +211,19 @@ async fn rows_that_cannot_be_read_cost_no_other_and_are_told_once() {
 }
 
 #[tokio::test]
+async fn one_that_is_too_large_to_be_judged_is_told_at_once_and_not_touched() {
+    let house = house(MonitorRule::Remove, signed());
+    house.engine.enlarge(&id(EVIL));
+    let outcome = house.monitor().once().await.unwrap();
+    assert_eq!((outcome.unsure, outcome.acted, house.effects()), (1, 0, Vec::new()));
+    assert_eq!(house.recorded(), [(Event::Held, "")]);
+    let picture = house.picture();
+    assert_eq!(picture.unsure[0].code, "container-too-large");
+    assert!(matches!(picture.unsure[0].hold, Some(Hold::Unjudged { .. })));
+    assert!(house.gate.metrics().contains("img_authz_monitor_unjudged 1\n"));
+}
+
+#[tokio::test]
 async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
     let claim = || TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
     let is_it = Some(Task { container: Some(id(EVIL)) });
