@@ -89,7 +89,28 @@ struct Done {
     act: Act,
     why: Why,
     stopped: Result<Stopped, EngineError>,
-    removed: Option<Result<Removed, EngineError>>,
+    removed: Option<Result<Removed, NotRemoved>>,
+}
+
+/// Why one that was stopped was not removed.
+#[derive(Debug, thiserror::Error)]
+enum NotRemoved {
+    /// The engine did not do it.
+    #[error("could not be removed ({0})")]
+    Failed(EngineError),
+    /// It is to be no more: what is in force is another, or it was not refused again.
+    #[error("left there, because {0}")]
+    Left(&'static str),
+}
+
+/// What an act is carried out with.
+struct Hands {
+    gate: Arc<Gate>,
+    engine: Arc<dyn Api>,
+    believed: watch::Receiver<Believed>,
+    rule: Option<MonitorRule>,
+    /// What was in force when it was decided.
+    standing: Standing,
 }
 
 /// The monitor.
@@ -379,8 +400,14 @@ impl Monitor {
             let why = why.clone();
             let Some(act) = self.brain.confirm(&id, word, clock::now()) else { continue };
             begun += 1;
-            let (engine, rule) = (Arc::clone(&self.engine), self.brain.standing().rule);
-            let task = self.acts.spawn(async move { carry_out(&*engine, act, why, rule).await });
+            let hands = Hands {
+                gate: Arc::clone(&self.gate),
+                engine: Arc::clone(&self.engine),
+                believed: self.believed.clone(),
+                rule: self.rule,
+                standing: *self.brain.standing(),
+            };
+            let task = self.acts.spawn(async move { hands.carry_out(act, why).await });
             self.acting.insert(task.id(), id);
         }
         begun
@@ -400,9 +427,7 @@ impl Monitor {
             (Ok(Stopped::Done), Some(Ok(Removed::Done | Removed::Gone))) => {
                 (Event::Removed, "remove", format!("stopped and removed, its volumes stay: {}", why.message))
             }
-            (Ok(Stopped::Done), Some(Err(error))) => {
-                (Event::Stopped, "stop", format!("stopped, and could not be removed ({error}): {}", why.message))
-            }
+            (Ok(Stopped::Done), Some(Err(not))) => (Event::Stopped, "stop", format!("stopped, and {not}: {}", why.message)),
             // It ended by itself, or somebody was quicker.
             (Ok(Stopped::NotRunning | Stopped::Gone), _) => return,
             (Err(error), _) => (Event::Held, "failed", format!("could not be stopped ({error}): {}", why.message)),
@@ -576,14 +601,28 @@ async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, deadline:
     }
 }
 
-async fn carry_out(engine: &dyn Api, act: Act, why: Why, rule: MonitorRule) -> Done {
-    let deadline = Instant::now() + ACT_TIME;
-    let stopped = engine.stop(&act.container, deadline).await;
-    let removed = match (rule, &stopped) {
-        (MonitorRule::Remove, Ok(Stopped::Done)) => Some(engine.remove(&act.container, deadline).await),
-        (MonitorRule::Remove | MonitorRule::Stop | MonitorRule::Report | MonitorRule::Off, _) => None,
-    };
-    Done { act, why, stopped, removed }
+impl Hands {
+    async fn carry_out(self, act: Act, why: Why) -> Done {
+        let stopped = self.engine.stop(&act.container, Instant::now() + ACT_TIME).await;
+        let removed = match (self.standing.rule, &stopped) {
+            (MonitorRule::Remove, Ok(Stopped::Done)) => Some(self.remove(&act.container).await),
+            (MonitorRule::Remove | MonitorRule::Stop | MonitorRule::Report | MonitorRule::Off, _) => None,
+        };
+        Done { act, why, stopped, removed }
+    }
+
+    /// A removal cannot be taken back, and a stop takes ten seconds: it is judged again by what is in force then, which must be the same.
+    async fn remove(&self, id: &ContainerId) -> Result<Removed, NotRemoved> {
+        let said = self.gate.judge_containers(vec![id.clone()], JUDGE_TIME).await;
+        if standing(&self.gate, *self.believed.borrow(), self.rule) != self.standing {
+            return Err(NotRemoved::Left("settings, policy or trust have changed meanwhile"));
+        }
+        match said.into_iter().next().map(|(_, says)| says) {
+            Some(Says::No(_)) => self.engine.remove(id, Instant::now() + ACT_TIME).await.map_err(NotRemoved::Failed),
+            Some(Says::Yes) => Err(NotRemoved::Left("the gate would let it start now, or it is gone")),
+            Some(Says::Forgiven(_) | Says::CannotTell(_)) | None => Err(NotRemoved::Left("it was not refused again")),
+        }
+    }
 }
 
 fn of_container(event: Event, seen: &Seen) -> Entry {

@@ -19,6 +19,12 @@ struct House {
     _folder: tempfile::TempDir,
 }
 
+/// What can be changed while an act goes on.
+struct Held {
+    gate: Arc<Gate>,
+    told: watch::Sender<Believed>,
+}
+
 const EVIL: char = 'e';
 const GOOD: char = 'a';
 
@@ -55,6 +61,19 @@ fn signed() -> Notary {
     Notary::default().with("r.example/good:1", Digest::of(b"good"))
 }
 
+fn both_signed() -> Notary {
+    signed().with("r.example/evil:1", Digest::of(b"evil"))
+}
+
+fn rules(rule: MonitorRule, notary: Notary) -> Rules {
+    let policy = Policy {
+        monitor: rule,
+        monitor_pause: Duration::ZERO,
+        ..Policy::of(Posture::Images, "r.example", &VerifierName::NOTARY, Binding::TagToDigest)
+    };
+    Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None }
+}
+
 /// A host on which an approved container runs, and one that is not.
 fn house(rule: MonitorRule, notary: Notary) -> House {
     let engine = Arc::new(Fake::new());
@@ -62,12 +81,7 @@ fn house(rule: MonitorRule, notary: Notary) -> House {
         engine.put_image(image(name));
         engine.put_container(runs(letter, &image(name)));
     }
-    let policy = Policy {
-        monitor: rule,
-        monitor_pause: Duration::ZERO,
-        ..Policy::of(Posture::Images, "r.example", &VerifierName::NOTARY, Binding::TagToDigest)
-    };
-    let rules = Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None };
+    let rules = rules(rule, notary);
     let journal = Arc::new(MemoryJournal::default());
     let workers = tokio::runtime::Handle::current();
     let gate = Gate::new(rules, engine.clone(), journal.clone(), Approvals::in_memory(), Identity::default(), workers);
@@ -208,6 +222,37 @@ async fn rows_that_cannot_be_read_cost_no_other_and_are_told_once() {
     assert_eq!((house.picture().unread, house.picture().unapproved), (2, 1));
     assert_eq!(house.recorded(), [(Event::Held, ""), (Event::Unapproved, "not-signed")]);
     assert!(house.gate.metrics().contains("img_authz_monitor_unread 2\n"));
+}
+
+#[tokio::test]
+async fn what_was_stopped_is_removed_only_where_it_is_refused_again_by_what_is_still_in_force() {
+    type Meanwhile = fn(&Held);
+    let cases: [(Meanwhile, bool); 4] = [
+        (|_| {}, true),
+        (|house| assert!(house.gate.replace(rules(MonitorRule::Remove, both_signed()))), false),
+        (|house| assert!(house.gate.replace(rules(MonitorRule::Stop, signed()))), false),
+        (|house| house.told.send_modify(|believed| believed.fingerprint = Digest::of(b"other")), false),
+    ];
+    for (number, (meanwhile, is_removed)) in cases.into_iter().enumerate() {
+        let house = house(MonitorRule::Remove, signed());
+        let there = Held { gate: Arc::clone(&house.gate), told: house.told.clone() };
+        let engine = Arc::clone(&house.engine);
+        // Whatever is called next after the stop finds it so.
+        house.engine.asks(Some(Arc::new(move || {
+            if engine.calls().last().is_some_and(|call| call.starts_with("stop")) {
+                meanwhile(&there);
+            }
+        })));
+        assert_eq!(house.monitor().once().await.unwrap().acted, 1);
+        house.engine.asks(None);
+        let expected: &[&str] = if is_removed { &["stop", "remove"] } else { &["stop"] };
+        let expected: Vec<String> = expected.iter().map(|verb| format!("{verb} {}", id(EVIL))).collect();
+        assert_eq!(house.effects(), expected, "{number}");
+        let event = if is_removed { Event::Removed } else { Event::Stopped };
+        assert_eq!(house.recorded().last(), Some(&(event, "not-signed")), "{number}");
+        let entry = house.journal.0.lock().unwrap().last().unwrap().clone();
+        assert_eq!(entry.message.contains("left there"), !is_removed, "{}", entry.message);
+    }
 }
 
 #[tokio::test]
