@@ -76,6 +76,8 @@ pub(super) struct Why {
     pub message: String,
     /// Whether it stays so, whoever waits.
     pub is_lasting: bool,
+    /// Whether a clock that is wrong says it too.
+    pub hangs_on_clock: bool,
 }
 
 /// What the gate said last.
@@ -101,7 +103,8 @@ pub(super) enum Spare {
 impl From<Reason> for Why {
     fn from(reason: Reason) -> Self {
         let is_lasting = matches!(reason, Reason::ContainerTooLarge { .. });
-        Self { code: reason.code(), message: reason.message(), is_lasting }
+        let hangs_on_clock = reason.hangs_on_clock();
+        Self { code: reason.code(), message: reason.message(), is_lasting, hangs_on_clock }
     }
 }
 
@@ -378,6 +381,25 @@ impl Brain {
         is_another
     }
 
+    /// The clock was set forwards by so much. No time has passed by that: it is a change, for all, and what lasts a while lasts as long as before.
+    pub(super) fn stepped(&mut self, by: SignedDuration, now: Timestamp) {
+        (self.changed, self.grant) = (now, Grant::default());
+        for known in self.known.values_mut() {
+            known.began = later(known.began, by);
+            known.since = known.since.map(|since| later(since, by));
+            known.unsure_since = known.unsure_since.map(|since| later(since, by));
+            if known.not_before > Timestamp::MIN {
+                known.not_before = later(known.not_before, by);
+            }
+        }
+        for act in &mut self.acts {
+            act.at = later(act.at, by);
+        }
+        for repeats in self.repeats.values_mut() {
+            repeats.last = later(repeats.last, by);
+        }
+    }
+
     /// All are to be judged again.
     pub(super) const fn scan(&mut self, now: Timestamp) {
         self.stale = now;
@@ -466,6 +488,10 @@ impl Brain {
                 if spare.is_some() {
                     known.was_approved = true;
                 } else if std::mem::take(&mut known.was_approved) {
+                    known.not_before = later(now, pause);
+                }
+                // Whether the clock is right nobody knows here: for a pause it is only reported.
+                if why.hangs_on_clock && known.not_before == Timestamp::MIN {
                     known.not_before = later(now, pause);
                 }
                 if known.told == Some((why.code, spare)) {

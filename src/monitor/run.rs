@@ -50,6 +50,8 @@ const ENTRIES: usize = 20;
 /// Characters of a task's id (moby/swarmkit, identity/randomid.go).
 const TASK_ID: usize = 25;
 const MINUTE: Duration = Duration::from_mins(1);
+/// How far the clock may be set forwards before that is a change. Corrections of a clock that is kept right are smaller.
+const STEP: SignedDuration = SignedDuration::from_secs(10);
 /// How many are named where there are many.
 const NAMED: usize = 5;
 /// How often the picture is written where nothing changed.
@@ -137,6 +139,8 @@ pub struct Monitor {
     picture: Option<(Picture, Instant)>,
     is_unwritten: bool,
     last_round: Duration,
+    /// When it was what time by the clock, which can be set.
+    clock: (Instant, Timestamp),
     /// When the list of what runs was last read, how often that failed since, and how many of its rows could not be read.
     listed: Option<Timestamp>,
     unlisted: u32,
@@ -178,6 +182,7 @@ impl Monitor {
             picture: None,
             is_unwritten: false,
             last_round: Duration::ZERO,
+            clock: (Instant::now(), clock::now()),
             listed: None,
             unlisted: 0,
             unread: 0,
@@ -268,9 +273,27 @@ impl Monitor {
 
     /// Takes up what is in force. Whether that is another than before.
     fn stand(&mut self) -> bool {
+        self.look_at_clock(Instant::now(), clock::now());
         let believed = *self.believed.borrow_and_update();
         let standing = standing(&self.gate, believed, self.rule);
         self.brain.stand(standing, clock::now())
+    }
+
+    /// All brakes go by the clock, and so does what expires.
+    fn look_at_clock(&mut self, at: Instant, now: Timestamp) {
+        let (before, then) = self.clock;
+        let passed = SignedDuration::try_from(at.saturating_duration_since(before)).unwrap_or(SignedDuration::MAX);
+        let step = now.duration_since(then).saturating_sub(passed);
+        if step > STEP {
+            let told = format!("the clock was set forwards by {} s: for {} min containers are only reported", step.as_secs(), self.brain.standing().pause.as_mins());
+            tracing::warn!("{told}");
+            self.gate.note(&told);
+            self.brain.stepped(step, now);
+        }
+        // One that was set back is measured from there; less than a step adds up.
+        if step > STEP || step.is_negative() {
+            self.clock = (at, now);
+        }
     }
 
     /// Lists what runs, and judges what is to be judged.

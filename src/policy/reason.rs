@@ -590,6 +590,17 @@ impl Reason {
         }
     }
 
+    /// Whether it is refused because of the time it is: a clock that is wrong says it of what is approved.
+    #[must_use]
+    pub fn hangs_on_clock(&self) -> bool {
+        match self {
+            Self::OfId { reason, .. } | Self::InScope { reason, .. } => reason.hangs_on_clock(),
+            Self::Trust { error, .. } => matches!(error.code, TrustCode::Expired | TrustCode::ImportExpired),
+            Self::ExceptionOver { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What is not kept of the rules with levels, where that is what refuses it.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {

@@ -23,7 +23,7 @@ fn all(count: usize) -> Vec<Seen> {
 }
 
 fn why(code: &'static str) -> Why {
-    Why { code, message: format!("{code}: x; y"), is_lasting: false }
+    Why { code, message: format!("{code}: x; y"), is_lasting: false, hangs_on_clock: false }
 }
 
 fn no() -> Word {
@@ -296,6 +296,43 @@ fn a_clock_that_is_set_back_shortens_no_pause() {
     assert!(brain.due(at(-4401)).is_empty());
     let memory = Memory { changed: Some(at(9_000_000)), ..brain.memory() };
     assert_eq!(Brain::new(*brain.standing(), memory, at(0)).paused_until(at(0)), Some(at(600)));
+}
+
+#[test]
+fn a_clock_that_is_set_forwards_is_a_change_and_ends_no_window() {
+    let mut brain = host(standing(MonitorRule::Stop, 600), 12, &[1, 4]);
+    assert_eq!(holds(&brain, 700), ["brake", "brake"]);
+    brain.judged(&id(4), Word::Yes, at(700));
+    assert!(brain.confirm(&id(1), no(), at(700)).is_some());
+    brain.over(&id(1), at(700));
+    // A day ahead: without that, pause, window and back-off would all be over.
+    let day = 86_400;
+    brain.stepped(SignedDuration::from_secs(day), at(day + 701));
+    brain.judged(&id(1), no(), at(day + 701));
+    assert_eq!(brain.paused_until(at(day + 701)), Some(at(day + 701 + 600)));
+    assert!((day + 701..day + 1301).all(|second| brain.due(at(second)).is_empty()));
+    assert_eq!(brain.recent(at(day + 1299)), 1, "it was ten minutes ago, and not a day");
+    assert_eq!(brain.recent(at(day + 1300)), 0);
+    assert_eq!(brain.due(at(day + 1302)), [id(1)]);
+}
+
+#[test]
+fn what_expired_by_the_clock_alone_is_only_reported_for_a_pause_also_across_a_restart() {
+    let expired = || Word::No(Why { hangs_on_clock: true, ..why("trust-expired") });
+    let ask = standing(MonitorRule::Stop, 600);
+    let mut brain = host(ask, 2, &[]);
+    brain.listed(all(3), at(1000));
+    assert!(brain.judged(&id(2), expired(), at(1000)).is_some());
+    assert_eq!(holds(&brain, 1599), ["changed"]);
+    let mut next = Brain::new(ask, brain.memory(), at(1300));
+    next.listed(all(3), at(1300));
+    for (number, word) in [(0, Word::Yes), (1, Word::Yes), (2, expired())] {
+        next.judged(&id(number), word, at(1300));
+    }
+    for brain in [&brain, &next] {
+        assert!(brain.due(at(1599)).is_empty());
+        assert_eq!(brain.due(at(1600)), [id(2)]);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -256,6 +256,25 @@ async fn what_was_stopped_is_removed_only_where_it_is_refused_again_by_what_is_s
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_forwards_is_noticed_and_one_that_goes_is_not() {
+    let house = house(MonitorRule::Stop, signed());
+    let mut monitor = house.monitor();
+    let (began, at) = (Instant::now(), clock::now());
+    monitor.clock = (began, at);
+    let look = |monitor: &mut Monitor, passed, by_clock| {
+        let before = monitor.brain.memory().changed;
+        monitor.look_at_clock(began + Duration::from_secs(passed), at + SignedDuration::from_secs(by_clock));
+        monitor.brain.memory().changed != before
+    };
+    assert!(!look(&mut monitor, 3600, 3600));
+    assert!(!look(&mut monitor, 3601, 3610));
+    assert!(look(&mut monitor, 3602, 3613), "small steps add up");
+    assert!(!look(&mut monitor, 3603, 3614), "that was it");
+    assert!(!look(&mut monitor, 3604, 0), "set back, which the machine itself sees");
+    assert!(look(&mut monitor, 3605, 100));
+}
+
+#[tokio::test]
 async fn one_that_is_too_large_to_be_judged_is_told_at_once_and_not_touched() {
     let house = house(MonitorRule::Remove, signed());
     house.engine.enlarge(&id(EVIL));
