@@ -25,6 +25,7 @@ mod reading;
 mod response;
 mod rules;
 mod status;
+mod superseded;
 #[cfg(test)]
 mod tests;
 mod watchdog;

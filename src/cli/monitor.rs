@@ -178,11 +178,14 @@ fn show(arguments: &StatusArgs, picture: Picture) -> u8 {
     }
     if is_current(&picture) && !is_listed(&picture) {
         let since = picture.listed.map_or_else(|| "never".to_owned(), |at| format!("last at {at:.0}"));
-        let told = format!("NOT SEEN: the engine's list of what runs was {since} read; what began since is not known (see the gate's log)");
+        let told = format!(
+            "NOT SEEN: the engine's list of what runs was {since} read; what began since is not known (see the gate's log)"
+        );
         out::line(&out::paint(&told, Colour::Red));
     }
     if picture.unread > 0 {
-        let told = format!("NOT SEEN: {} rows of the engine's list cannot be read; those containers are not judged", picture.unread);
+        let told =
+            format!("NOT SEEN: {} rows of the engine's list cannot be read; those containers are not judged", picture.unread);
         out::line(&out::paint(&told, Colour::Red));
     }
     let does = match picture.rule {

@@ -78,7 +78,9 @@ fn tell(Inventory { items, left }: &Inventory) -> Vec<Finding> {
         let of_kind = || items.iter().filter(|item| item.kind == kind);
         let list: Vec<String> = of_kind()
             .filter_map(|item| match &item.says {
-                Says::No(reason) | Says::Forgiven(reason) => Some(format!("{} ({})", quoted(&item.name), reason.code())),
+                Says::No(reason) | Says::Forgiven(reason) | Says::Superseded(reason) => {
+                    Some(format!("{} ({})", quoted(&item.name), reason.code()))
+                }
                 Says::Yes | Says::CannotTell(_) => None,
             })
             .collect();
@@ -90,7 +92,7 @@ fn tell(Inventory { items, left }: &Inventory) -> Vec<Finding> {
     let remedies = |kind: Kind| {
         let mut by_code: Vec<(&str, Cow<'_, str>)> = Vec::new();
         for item in items.iter().filter(|item| item.kind == kind) {
-            if let Says::No(reason) | Says::Forgiven(reason) = &item.says
+            if let Says::No(reason) | Says::Forgiven(reason) | Says::Superseded(reason) = &item.says
                 && !by_code.iter().any(|(known, _)| *known == reason.code())
             {
                 by_code.push((reason.code(), reason.remedy()));
@@ -120,7 +122,7 @@ fn tell(Inventory { items, left }: &Inventory) -> Vec<Finding> {
     }
     let unsure = items.iter().filter_map(|item| match &item.says {
         Says::CannotTell(reason) => Some(reason.code()),
-        Says::Yes | Says::No(_) | Says::Forgiven(_) => None,
+        Says::Yes | Says::No(_) | Says::Forgiven(_) | Says::Superseded(_) => None,
     });
     let codes: Vec<&str> = unsure.collect();
     if let Some(first) = codes.first() {

@@ -17,11 +17,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use super::rows::Rows;
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Listed,
     Made, Network, Nudges, Plugin, Removed, Reply, STOP, Service, Stopped, Task, Version, own_calls, probe,
 };
-use super::rows::Rows;
 use crate::image::Digest;
 
 /// Where the engine listens unless told otherwise.

@@ -60,6 +60,8 @@ pub enum Says {
     No(Reason),
     /// It would let it pass and record this refusal, because a permissive scope forgives it.
     Forgiven(Reason),
+    /// It would refuse it, and approved it before: its tag is signed for other content now, and was not withdrawn.
+    Superseded(Reason),
     /// It would refuse it because of what cannot be found out at the moment. That says nothing about the item.
     CannotTell(Reason),
 }
@@ -72,8 +74,7 @@ impl From<Verdict> for Says {
                 Some(reason) if reason.is_unsure() => Self::CannotTell(reason.clone()),
                 Some(reason) => Self::Forgiven(reason.clone()),
             },
-            Verdict::WouldDeny(Reason::ContainerUnknown { .. })
-            | Verdict::Deny(Reason::ContainerUnknown { .. }) => Self::Yes,
+            Verdict::WouldDeny(Reason::ContainerUnknown { .. }) | Verdict::Deny(Reason::ContainerUnknown { .. }) => Self::Yes,
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) if reason.is_unsure() => Self::CannotTell(reason),
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) => Self::No(reason),
         }
@@ -120,7 +121,7 @@ impl Gate {
                 && let Some((number, (intent, what))) = waiting.next()
             {
                 let gate = Arc::clone(self);
-                running.spawn(async move { (number, what, Says::from(gate.judge(&intent).await.verdict)) });
+                running.spawn(async move { (number, what, gate.says(&intent).await) });
             }
             match tokio::time::timeout_at(deadline, running.join_next()).await {
                 Ok(Some(Ok(judged))) => done.push(judged),

@@ -98,6 +98,8 @@ pub(super) enum Word {
 pub(super) enum Spare {
     /// A permissive scope forgives it: a start would pass.
     Forgiven,
+    /// Its tag is signed for other content now: that withdraws nothing.
+    Superseded,
 }
 
 impl From<Reason> for Why {
@@ -114,6 +116,7 @@ impl From<Says> for Word {
             Says::Yes => Self::Yes,
             Says::No(reason) => Self::No(reason.into()),
             Says::Forgiven(reason) => Self::Spared(reason.into(), Spare::Forgiven),
+            Says::Superseded(reason) => Self::Spared(reason.into(), Spare::Superseded),
             Says::CannotTell(reason) => Self::CannotTell(reason.into()),
         }
     }
@@ -183,6 +186,8 @@ pub enum Hold {
         /// The service.
         service: String,
     },
+    /// It was approved, and its tag is signed for other content now.
+    Superseded,
     /// It cannot be judged, and that does not pass.
     Unjudged {
         /// Since when.
@@ -205,6 +210,7 @@ impl Hold {
             Self::BacksOff { .. } => "backs-off",
             Self::Task { .. } => "task",
             Self::Claims { .. } => "claims",
+            Self::Superseded => "superseded",
             Self::Unjudged { .. } => "unjudged",
         }
     }
@@ -228,6 +234,9 @@ impl std::fmt::Display for Hold {
             Self::BacksOff { until } => write!(f, "the image was acted on and started again; next time at {until:.0}"),
             Self::Task { service } => {
                 write!(f, "it is a task of service `{service}`, which would start another one: docker service rm or update it")
+            }
+            Self::Superseded => {
+                f.write_str("it was approved before, and its tag is signed for other content now: update it, or stop it by hand")
             }
             Self::Unjudged { since, code } => write!(
                 f,
@@ -700,6 +709,7 @@ impl Brain {
         }
         match known.word.as_ref().and_then(Word::spare) {
             Some(Spare::Forgiven) => return Some(Hold::Permissive),
+            Some(Spare::Superseded) => return Some(Hold::Superseded),
             None => {}
         }
         if !self.standing.is_sound {

@@ -15,8 +15,8 @@ use super::{Act, Approved, Brain, Found, Hold, Memory, Picture, Seen, Standing, 
 use crate::audit::{Entry, Event};
 use crate::clock;
 use crate::engine::{Api, ContainerId, ContainerSummary, EngineError, Listed, Nudges, Removed, Stopped, TaskClaim};
-use crate::gate::{Gate, Watched};
 use crate::gate::inventory::Says;
+use crate::gate::{Gate, Watched};
 use crate::image::Digest;
 use crate::policy::{Mode, MonitorRule, Reason};
 
@@ -285,7 +285,11 @@ impl Monitor {
         let passed = SignedDuration::try_from(at.saturating_duration_since(before)).unwrap_or(SignedDuration::MAX);
         let step = now.duration_since(then).saturating_sub(passed);
         if step > STEP {
-            let told = format!("the clock was set forwards by {} s: for {} min containers are only reported", step.as_secs(), self.brain.standing().pause.as_mins());
+            let told = format!(
+                "the clock was set forwards by {} s: for {} min containers are only reported",
+                step.as_secs(),
+                self.brain.standing().pause.as_mins()
+            );
             tracing::warn!("{told}");
             self.gate.note(&told);
             self.brain.stepped(step, now);
@@ -341,7 +345,9 @@ impl Monitor {
         tracing::debug!(%error, "what runs could not be listed");
         if self.unlisted == UNLISTED {
             let since = self.listed.map_or_else(|| "not yet".to_owned(), |at| format!("last at {at:.0}"));
-            self.blind(&format!("what runs is not known: the engine's list was read {since}, and failed {UNLISTED} times: {error}"));
+            self.blind(&format!(
+                "what runs is not known: the engine's list was read {since}, and failed {UNLISTED} times: {error}"
+            ));
         }
     }
 
@@ -504,7 +510,9 @@ impl Monitor {
         for (kind, held) in by_kind {
             let told = self.held.get(kind).copied();
             // More at once are worth a word each time they double: a crowd that grows does not fill the log.
-            let is_news = told.is_none_or(|told| matches!(held.first(), Some((_, Hold::Brake { .. } | Hold::Unjudged { .. }))) && held.len() >= told * 2);
+            let is_news = told.is_none_or(|told| {
+                matches!(held.first(), Some((_, Hold::Brake { .. } | Hold::Unjudged { .. }))) && held.len() >= told * 2
+            });
             let (true, Some((first, hold))) = (is_news, held.first()) else { continue };
             self.held.insert(kind, held.len());
             let names: Vec<String> = held.iter().take(NAMED).map(|(seen, _)| crate::policy::quoted(&seen.name)).collect();
@@ -520,6 +528,7 @@ impl Monitor {
                 | Hold::Changed { .. }
                 | Hold::Window { .. }
                 | Hold::BacksOff { .. }
+                | Hold::Superseded
                 | Hold::Task { .. } => tracing::warn!("{}", entry.message),
             }
             self.record(&entry);
@@ -643,7 +652,9 @@ impl Hands {
         match said.into_iter().next().map(|(_, says)| says) {
             Some(Says::No(_)) => self.engine.remove(id, Instant::now() + ACT_TIME).await.map_err(NotRemoved::Failed),
             Some(Says::Yes) => Err(NotRemoved::Left("the gate would let it start now, or it is gone")),
-            Some(Says::Forgiven(_) | Says::CannotTell(_)) | None => Err(NotRemoved::Left("it was not refused again")),
+            Some(Says::Forgiven(_) | Says::Superseded(_) | Says::CannotTell(_)) | None => {
+                Err(NotRemoved::Left("it was not refused again"))
+            }
         }
     }
 }

@@ -442,7 +442,9 @@ impl Reason {
             }
             Self::ContainerTooLarge { container, limit } => {
                 let container = quoted(container);
-                format!("what dockerd says of container {container} is larger than {limit} bytes (labels, variables, arguments), so it cannot be judged")
+                format!(
+                    "what dockerd says of container {container} is larger than {limit} bytes (labels, variables, arguments), so it cannot be judged"
+                )
             }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),

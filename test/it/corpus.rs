@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
-    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link, Listed, Made,
-    Network, Nudges, Plugin, Removed, Reply, Service, ServiceSpec, Stopped, Store, Task, Version,
+    Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link,
+    Listed, Made, Network, Nudges, Plugin, Removed, Reply, Service, ServiceSpec, Stopped, Store, Task, Version,
 };
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, ImageConfig};

@@ -16,6 +16,7 @@ fn told(says: &Says) -> String {
         Says::Yes => "yes".to_owned(),
         Says::No(reason) => reason.code().to_owned(),
         Says::Forgiven(reason) => format!("~{}", reason.code()),
+        Says::Superseded(reason) => format!("^{}", reason.code()),
         Says::CannotTell(reason) => format!("?{}", reason.code()),
     }
 }

@@ -34,6 +34,10 @@ fn forgiven() -> Word {
     Word::Spared(why("not-signed"), Spare::Forgiven)
 }
 
+fn superseded() -> Word {
+    Word::Spared(why("not-signed"), Spare::Superseded)
+}
+
 fn unsure() -> Word {
     Word::CannotTell(why("trust-unreachable"))
 }
@@ -110,6 +114,16 @@ fn what_cannot_be_judged_for_long_or_for_good_is_held_loudly_and_never_acted_on(
     brain.judged(&id(1), Word::Yes, at(700));
     brain.judged(&id(1), unsure(), at(701));
     assert_eq!(held(&brain, 1300), [false, true]);
+}
+
+#[test]
+fn what_is_superseded_is_reported_and_held_until_it_is_withdrawn() {
+    let mut brain = host(standing(MonitorRule::Stop, 600), 1, &[]);
+    assert!(brain.judged(&id(0), superseded(), at(1000)).is_some());
+    assert_eq!((holds(&brain, 5000), brain.due(at(5000))), (vec!["superseded"], Vec::new()));
+    brain.judged(&id(0), no(), at(6000));
+    assert_eq!(holds(&brain, 6599), ["changed"]);
+    assert_eq!(brain.due(at(6600)), [id(0)]);
 }
 
 #[test]
@@ -358,7 +372,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop_oneof![0..3_000_i64, 0..700_000_i64].prop_map(Step::Wait),
         4 => number().prop_map(Step::Start),
         1 => number().prop_map(Step::End),
-        4 => (number(), 0..7_u8).prop_map(|(number, word)| Step::Says(number, word)),
+        4 => (number(), 0..8_u8).prop_map(|(number, word)| Step::Says(number, word)),
         1 => Just(Step::Change),
         1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Step::Sound),
         1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Step::Enforced),
@@ -467,6 +481,7 @@ impl Model {
                     0..=2 => Word::Yes,
                     3 | 4 => no(),
                     6 => forgiven(),
+                    7 => superseded(),
                     _ => unsure(),
                 }
             }
@@ -526,7 +541,7 @@ proptest! {
     fn an_approved_container_is_never_touched(
         steps in proptest::collection::vec(step(), 1..120),
         pause in prop_oneof![Just(0_i64), 1..900_i64],
-        first in proptest::collection::vec(0..7_u8, 30),
+        first in proptest::collection::vec(0..8_u8, 30),
     ) {
         let standing = standing(MonitorRule::Stop, pause);
         let mut brain = Brain::new(standing, Memory::default(), at(0));

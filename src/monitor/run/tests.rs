@@ -21,6 +21,7 @@ struct House {
 
 /// What can be changed while an act goes on.
 struct Held {
+    engine: Arc<Fake>,
     gate: Arc<Gate>,
     told: watch::Sender<Believed>,
 }
@@ -49,7 +50,7 @@ fn runs(letter: char, image: &Image) -> Container {
         image: Some(image.id),
         manifest: None,
         platform: None,
-        image_ref: String::new(),
+        image_ref: image.repo_tags.first().map(ToString::to_string).unwrap_or_default(),
         runs_as: RunsAs::default(),
         mounts: Vec::new(),
         running: true,
@@ -229,13 +230,14 @@ async fn what_was_stopped_is_removed_only_where_it_is_refused_again_by_what_is_s
     type Meanwhile = fn(&Held);
     let cases: [(Meanwhile, bool); 4] = [
         (|_| {}, true),
-        (|house| assert!(house.gate.replace(rules(MonitorRule::Remove, both_signed()))), false),
+        // It is approved when it is looked at again.
+        (|house| house.engine.put_container(Container { running: false, ..runs(EVIL, &image("good")) }), false),
         (|house| assert!(house.gate.replace(rules(MonitorRule::Stop, signed()))), false),
         (|house| house.told.send_modify(|believed| believed.fingerprint = Digest::of(b"other")), false),
     ];
     for (number, (meanwhile, is_removed)) in cases.into_iter().enumerate() {
         let house = house(MonitorRule::Remove, signed());
-        let there = Held { gate: Arc::clone(&house.gate), told: house.told.clone() };
+        let there = Held { engine: Arc::clone(&house.engine), gate: Arc::clone(&house.gate), told: house.told.clone() };
         let engine = Arc::clone(&house.engine);
         // Whatever is called next after the stop finds it so.
         house.engine.asks(Some(Arc::new(move || {
@@ -272,6 +274,32 @@ async fn a_clock_that_is_set_forwards_is_noticed_and_one_that_goes_is_not() {
     assert!(!look(&mut monitor, 3603, 3614), "that was it");
     assert!(!look(&mut monitor, 3604, 0), "set back, which the machine itself sees");
     assert!(look(&mut monitor, 3605, 100));
+}
+
+#[tokio::test]
+async fn a_tag_that_is_signed_again_stops_nothing_and_one_that_is_signed_no_more_does() {
+    let newer = || Notary::default().with("r.example/good:1", Digest::of(b"newer"));
+    let revoked = || Notary::default().with("r.example/good:2", Digest::of(b"newer"));
+    for (approves_first, notary, hold) in [
+        (true, newer(), Some(Hold::Superseded)),
+        // It was never approved, or is signed for nothing.
+        (false, newer(), None),
+        (true, revoked(), None),
+        (true, Notary::default(), None),
+    ] {
+        let house = house(MonitorRule::Report, both_signed());
+        house.engine.put_container(Container { running: false, ..runs(EVIL, &image("evil")) });
+        if approves_first {
+            assert_eq!(house.monitor().once().await.unwrap().unapproved, 0);
+        }
+        assert!(house.gate.replace(rules(MonitorRule::Stop, notary)));
+        let outcome = house.monitor().once().await.unwrap();
+        assert_eq!((outcome.unapproved, outcome.acted), (1, usize::from(hold.is_none())), "{hold:?}");
+        if hold.is_some() {
+            assert_eq!(house.picture().findings[0].hold, hold);
+            assert_eq!(house.recorded(), [(Event::Unapproved, "not-signed"), (Event::Held, "")]);
+        }
+    }
 }
 
 #[tokio::test]
