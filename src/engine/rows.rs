@@ -14,9 +14,17 @@ pub(super) struct Rows<T> {
     most: usize,
     /// How many brackets are open: 0 outside of the list, 1 between two rows.
     depth: usize,
-    in_text: bool,
-    is_escaped: bool,
+    text: Text,
     is_over: bool,
+}
+
+/// Where a byte stands as to texts, in which brackets mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    Outside,
+    Inside,
+    /// Behind a backslash.
+    Escaped,
 }
 
 /// It is not a list of objects.
@@ -26,17 +34,7 @@ pub(super) struct NoList;
 impl<T: DeserializeOwned> Rows<T> {
     /// One whose rows are read up to so many bytes each.
     pub(super) const fn new(most: usize) -> Self {
-        Self {
-            read: Vec::new(),
-            unread: 0,
-            row: Vec::new(),
-            is_cut: false,
-            most,
-            depth: 0,
-            in_text: false,
-            is_escaped: false,
-            is_over: false,
-        }
+        Self { read: Vec::new(), unread: 0, row: Vec::new(), is_cut: false, most, depth: 0, text: Text::Outside, is_over: false }
     }
 
     /// Takes what has come.
@@ -67,20 +65,14 @@ impl<T: DeserializeOwned> Rows<T> {
             return Ok(());
         }
         self.keep(byte);
-        if self.in_text {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' => self.is_escaped = true,
-                b'"' => self.in_text = false,
-                _ => {}
-            }
-            return Ok(());
-        }
-        match byte {
-            b'"' => self.in_text = true,
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => self.depth -= 1,
-            _ => {}
+        match (self.text, byte) {
+            (Text::Escaped, _) => self.text = Text::Inside,
+            (Text::Inside, b'\\') => self.text = Text::Escaped,
+            (Text::Inside, b'"') => self.text = Text::Outside,
+            (Text::Outside, b'"') => self.text = Text::Inside,
+            (Text::Outside, b'{' | b'[') => self.depth += 1,
+            (Text::Outside, b'}' | b']') => self.depth -= 1,
+            (Text::Inside | Text::Outside, _) => {}
         }
         if self.depth == 1 {
             match serde_json::from_slice(&self.row) {

@@ -440,12 +440,7 @@ impl Reason {
             Self::ContainerBusy { container } => {
                 format!("dockerd does not say which image container {} has, because another call locks it", quoted(container))
             }
-            Self::ContainerTooLarge { container, limit } => {
-                let container = quoted(container);
-                format!(
-                    "what dockerd says of container {container} is larger than {limit} bytes (labels, variables, arguments), so it cannot be judged"
-                )
-            }
+            Self::ContainerTooLarge { container, limit } => too_large(container, *limit),
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
             Self::SettingFault { fault, .. } => format!("the gate's settings are faulty: {}", clean(fault)),
@@ -628,6 +623,14 @@ impl Reason {
 /// Which rule cannot be judged, and why.
 fn unjudged(image: &str, rule: RuleId, why: &str) -> String {
     format!("rule {rule} cannot be judged, because the configuration of {} is not known: {}", quoted(image), printable(why))
+}
+
+/// Which container the engine says too much of.
+fn too_large(container: &str, limit: u64) -> String {
+    let container = quoted(container);
+    format!(
+        "what dockerd says of container {container} is larger than {limit} bytes (labels, variables, arguments), so it cannot be judged"
+    )
 }
 
 /// Which exception does not count, and why.
