@@ -110,26 +110,23 @@ fn mounted(run: &Run<'_>) -> Vec<Mounted> {
 }
 
 /// What the engine's own driver mounts (moby, `volume/local`): it hands type, options and device to mount(2).
-fn of_options(options: &VolumeOptions) -> Vec<Mounted> {
-    let words = || options.values("o").flat_map(|written| written.split(',')).map(|word| word.trim().to_ascii_lowercase());
+fn of_options(options: &VolumeOptions) -> Option<Mounted> {
+    let mut words = options.value("o").split(',').map(|word| word.trim().to_ascii_lowercase());
     let all = || {
         let told: Vec<String> = options.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         told.join(",")
     };
-    if words().any(|word| matches!(word.as_str(), "bind" | "rbind")) {
+    if words.any(|word| matches!(word.as_str(), "bind" | "rbind")) {
         // A relative device is taken from the engine's own folder, which is the root.
-        let paths: Vec<Mounted> = options.values("device").map(|device| Mounted::Path(HostAccess::bind(device))).collect();
-        return if paths.is_empty() { vec![Mounted::Host(all())] } else { paths };
+        return Some(match options.value("device") {
+            "" => Mounted::Host(all()),
+            device => Mounted::Path(HostAccess::bind(device)),
+        });
     }
-    let mut types = options.values("type").peekable();
-    if types.peek().is_none() {
-        let mounts_nothing = options.0.iter().all(|(name, _)| name == "size");
-        return if mounts_nothing { Vec::new() } else { vec![Mounted::Host(all())] };
+    match options.value("type") {
+        "" if options.0.iter().all(|(name, _)| name == "size") => None,
+        "tmpfs" => None,
+        kind if OF_OTHERS.contains(&kind) => Some(Mounted::Elsewhere(all())),
+        _ => Some(Mounted::Host(all())),
     }
-    let types: Vec<&str> = types.collect();
-    if types.iter().all(|kind| *kind == "tmpfs") {
-        return Vec::new();
-    }
-    let is_of_others = types.iter().all(|kind| OF_OTHERS.contains(kind));
-    vec![if is_of_others { Mounted::Elsewhere(all()) } else { Mounted::Host(all()) }]
 }

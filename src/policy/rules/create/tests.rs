@@ -182,7 +182,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             srv,
             CREATE,
             options(r#"{"o":"bind,ro","device":"/srv/a"}"#),
-            options(r#"{"o":"rbind","device":"etc"}"#),
+            options(r#"{"o":"rbind","device":"/srv/../etc"}"#),
             "mounts: it mounts `/etc` of the host",
         ),
         (
@@ -196,7 +196,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             srv,
             CREATE,
             options(r#"{"type":"tmpfs","device":"tmpfs","o":"size=1m"}"#),
-            options(r#"{"type":"tmpfs","o":"BIND","device":"/home"}"#),
+            options(r#"{"type":"tmpfs","o":"bind","device":"/home"}"#),
             "mounts: it mounts `/home` of the host",
         ),
         (srv, CREATE, h("{}"), h(r#"{"VolumeDriver":"sshfs"}"#), "mounts: it mounts `volume-driver sshfs`"),
@@ -715,6 +715,31 @@ fn a_limit_that_reads_two_ways_is_unreadable() {
     ] {
         assert!(matches!(intent(SERVICE, spec), Intent::Unreadable(_)), "{spec}");
     }
+}
+
+/// Go keeps the last of a name that stands twice in a map.
+#[test]
+fn a_name_that_stands_twice_in_a_map_is_unreadable() {
+    let driver = |options: &str| {
+        format!(r#"{{"Mounts":[{{"Type":"volume","VolumeOptions":{{"DriverConfig":{{"Options":{options}}}}}}}]}}"#)
+    };
+    let rows = [
+        (VOLUME, r#"{"DriverOpts":{"o":"bind","device":"/srv/a","device":"/"}}"#.to_owned()),
+        (VOLUME, r#"{"DriverOpts":{"type":"tmpfs","o":"bind","o":"","device":"/srv/a"}}"#.to_owned()),
+        (VOLUME, r#"{"DriverOpts":{"type":"tmpfs","\u0074ype":"none"}}"#.to_owned()),
+        (CREATE, host(&driver(r#"{"type":"tmpfs","type":"proc"}"#))),
+        (CREATE, host(r#"{"Sysctls":{"a":"1","a":"2"}}"#)),
+        (CREATE, host(r#"{"Annotations":{"a":"1","a":"2"}}"#)),
+        (CREATE, host(r#"{"LogConfig":{"Config":{"tag":"1","tag":"2"}}}"#)),
+        (CREATE, host(r#"{"PortBindings":{"80/tcp":[],"80/tcp":null}}"#)),
+        (SERVICE, service(r#","Sysctls":{"a":"1","a":"2"}"#)),
+        ("/v1.41/networks/create", r#"{"Name":"n","Options":{"a":"1","a":"2"}}"#.to_owned()),
+    ];
+    let read: Vec<_> = rows.iter().filter(|(uri, body)| !matches!(intent(uri, body), Intent::Unreadable(_))).collect();
+    assert!(read.is_empty(), "{read:#?}");
+    // Names in maps are told apart by case.
+    assert_eq!(says(r#"mounts = "deny""#, VOLUME, r#"{"DriverOpts":{"size":"1m"}}"#), [""; 0]);
+    assert!(!matches!(intent(VOLUME, r#"{"DriverOpts":{"o":"a","O":"b"}}"#), Intent::Unreadable(_)));
 }
 
 /// An honest container may publish a whole range.
