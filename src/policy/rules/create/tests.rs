@@ -717,6 +717,15 @@ fn a_limit_that_reads_two_ways_is_unreadable() {
     }
 }
 
+/// What is said of each body, and of which it is not what it should be.
+fn wrong(rows: &[(&str, &str, String, &str)]) -> Vec<String> {
+    let said = |(rules, uri, body, told): &(&str, &str, String, &str)| {
+        let said = says(rules, uri, body).join("; ");
+        (said != *told).then(|| format!("{rules} {uri} {body}: {said}"))
+    };
+    rows.iter().filter_map(said).collect()
+}
+
 /// Go keeps the last of a name that stands twice in a map.
 #[test]
 fn a_name_that_stands_twice_in_a_map_is_unreadable() {
@@ -740,6 +749,100 @@ fn a_name_that_stands_twice_in_a_map_is_unreadable() {
     // Names in maps are told apart by case.
     assert_eq!(says(r#"mounts = "deny""#, VOLUME, r#"{"DriverOpts":{"size":"1m"}}"#), [""; 0]);
     assert!(!matches!(intent(VOLUME, r#"{"DriverOpts":{"o":"a","O":"b"}}"#), Intent::Unreadable(_)));
+}
+
+/// The engine's own driver knows its options in one spelling; what it does not know goes to the file system.
+#[test]
+fn a_volume_option_that_only_looks_like_bind_mounts_what_nobody_knows() {
+    let srv = r#"mounts = { allow = ["/srv/"] }"#;
+    let cis = "mounts = { sensitive = true }";
+    let volume = |options: &str| format!(r#"{{"DriverOpts":{options}}}"#);
+    let of_proc = r#"{"type":"proc","o":"BIND","device":"/srv/a"}"#;
+    let rows = [
+        (srv, VOLUME, volume(of_proc), "mounts: it mounts `type=proc,o=BIND,device=/srv/a`"),
+        (cis, VOLUME, volume(of_proc), "mounts: it mounts `type=proc,o=BIND,device=/srv/a`"),
+        (cis, VOLUME, volume(r#"{"type":"9p","o":"ro, bind","device":"/srv/a"}"#), "mounts: it mounts `type=9p,o=ro, bind,device=/srv/a`"),
+        (cis, VOLUME, volume(r#"{"type":"nfs","o":"rBind","device":"/srv/a"}"#), "mounts: it mounts `type=nfs,o=rBind,device=/srv/a`"),
+        (cis, VOLUME, volume(r#"{"type":"tmpfs","o":"BIND","device":"/srv/a"}"#), "mounts: it mounts `type=tmpfs,o=BIND,device=/srv/a`"),
+        // The engine's own folder is the root only where nothing else was said.
+        (srv, VOLUME, volume(r#"{"o":"bind","device":"srv/a"}"#), "mounts: it mounts `o=bind,device=srv/a`"),
+        (cis, VOLUME, volume(r#"{"o":"bind","device":"srv/a"}"#), "mounts: it mounts `o=bind,device=srv/a`"),
+        (srv, VOLUME, volume(r#"{"type":"none","o":"ro,bind","device":"/srv/a"}"#), ""),
+        (cis, VOLUME, volume(r#"{"type":"nfs","o":"addr=192.0.2.1,rw","device":":/x"}"#), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn system_folders_hold_what_other_engines_and_the_gate_itself_keep() {
+    let cis = "mounts = { sensitive = true }";
+    let bind = |path: &str| host(&format!(r#"{{"Binds":["{path}:/x"]}}"#));
+    for folder in [
+        "/etc/docker/img-authz",
+        "/home/me",
+        "/opt/containerd",
+        "/run/docker/plugins",
+        "/var/lib/containers/storage",
+        "/var/lib/docker/plugins",
+        "/var/lib/img-authz",
+        "/var/lib/kubelet",
+        "/var/lib/rancher",
+        "/var/snap/docker/common",
+    ] {
+        assert_eq!(says(cis, CREATE, &bind(folder)), [format!("mounts: it mounts `{folder}` of the host")]);
+    }
+    for folder in ["/srv/app", "/var/lib/app", "/homes", "/var/lib/img-authz-of-others"] {
+        assert_eq!(says(cis, CREATE, &bind(folder)), [""; 0], "{folder}");
+    }
+}
+
+/// What leads to everything, and what nobody can say where it leads.
+#[test]
+fn the_engines_socket_is_not_reached_by_another_way() {
+    let rule = r#"docker-socket = "deny""#;
+    let bind = |path: &str| host(&format!(r#"{{"Binds":["{path}:/x"]}}"#));
+    let volume = |options: &str| format!(r#"{{"DriverOpts":{options}}}"#);
+    let long = format!("/srv/{}", "a".repeat(300));
+    let cut = format!("docker-socket: it mounts `{}…` of the host", &long[..159]);
+    let rows = [
+        (rule, CREATE, bind("/proc/1/root/run"), "docker-socket: it mounts `/proc/1/root/run` of the host"),
+        (rule, CREATE, bind("/proc"), "docker-socket: it mounts `/proc` of the host"),
+        (rule, CREATE, bind("/dev/fd/7"), "docker-socket: it mounts `/dev/fd/7` of the host"),
+        (rule, CREATE, bind("../run"), "docker-socket: it mounts `../run` of the host"),
+        (rule, CREATE, bind(&format!("{long}/docker.sock")), cut.as_str()),
+        (rule, SERVICE, service(r#","Mounts":[{"Type":"bind","Source":"run"}]"#), "docker-socket: it mounts `run` of the host"),
+        (rule, VOLUME, volume(r#"{"o":"bind","device":"run"}"#), "docker-socket: it mounts `o=bind,device=run`"),
+        (rule, VOLUME, volume(r#"{"type":"proc","device":"proc"}"#), "docker-socket: it mounts `type=proc,device=proc`"),
+        (rule, VOLUME, volume(r#"{"type":"overlay","o":"lowerdir=/run"}"#), "docker-socket: it mounts `type=overlay,o=lowerdir=/run`"),
+        (rule, CREATE, bind("/srv/process"), ""),
+        (rule, CREATE, bind("/dev"), ""),
+        (rule, CREATE, bind(&long[..200]), ""),
+        (rule, VOLUME, volume(r#"{"type":"ext4","device":"/dev/sdb1"}"#), ""),
+        (rule, VOLUME, volume(r#"{"type":"nfs","o":"addr=192.0.2.1","device":":/x"}"#), ""),
+        (rule, VOLUME, volume(r#"{"type":"tmpfs","device":"tmpfs"}"#), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn what_another_volume_driver_mounts_is_not_known_and_passes_by_name_alone() {
+    let cis = "mounts = { sensitive = true }";
+    let rows = [
+        (cis, CREATE, host(r#"{"VolumeDriver":"sshfs"}"#), "mounts: it mounts `volume-driver sshfs`"),
+        (cis, CREATE, host(r#"{"Mounts":[{"Type":"cluster","Source":"v"}]}"#), "mounts: it mounts `mount cluster`"),
+        (cis, VOLUME, r#"{"Driver":"sshfs"}"#.into(), "mounts: it mounts `volume-driver sshfs`"),
+        (cis, VOLUME, r#"{"Driver":"local"}"#.into(), ""),
+        (cis, CREATE, host(r#"{"VolumeDriver":"local"}"#), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn drivers_that_are_named_may_make_volumes() {
+    for rule in [r#"mounts = { sensitive = true, drivers = ["vieux/sshfs:1"] }"#, r#"mounts = { drivers = "vieux/sshfs:1" }"#] {
+        assert_eq!(says(rule, VOLUME, r#"{"Driver":"vieux/sshfs:1"}"#), [""; 0]);
+        assert_eq!(says(rule, VOLUME, r#"{"Driver":"vieux/sshfs:2"}"#), ["mounts: it mounts `volume-driver vieux/sshfs:2`"]);
+    }
 }
 
 /// An honest container may publish a whole range.
