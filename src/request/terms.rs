@@ -14,6 +14,8 @@ pub struct Terms {
     pub user: Option<String>,
     /// Most memory, in bytes.
     pub memory: Option<i64>,
+    /// Most memory and swap together, in bytes; below 0: as much as there is.
+    pub memory_swap: Option<i64>,
     /// Most processor time.
     pub cpu: Cpu,
     /// Most processes.

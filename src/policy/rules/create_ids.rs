@@ -190,8 +190,8 @@ impl CreateRuleId {
             Self::MemoryLimit => row(
                 "memory-limit",
                 &["CIS-5.11"],
-                "a container without a limit of memory, or with a higher one",
-                "`megabytes`: the highest, in MiB",
+                "a container without a limit of memory, with a higher one, or with swap without end",
+                "`megabytes`: the highest, in MiB; with swap, twice that",
                 "add --memory, as much as is allowed",
             ),
             Self::CpuLimit => row(

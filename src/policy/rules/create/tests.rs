@@ -761,9 +761,24 @@ fn a_volume_option_that_only_looks_like_bind_mounts_what_nobody_knows() {
     let rows = [
         (srv, VOLUME, volume(of_proc), "mounts: it mounts `type=proc,o=BIND,device=/srv/a`"),
         (cis, VOLUME, volume(of_proc), "mounts: it mounts `type=proc,o=BIND,device=/srv/a`"),
-        (cis, VOLUME, volume(r#"{"type":"9p","o":"ro, bind","device":"/srv/a"}"#), "mounts: it mounts `type=9p,o=ro, bind,device=/srv/a`"),
-        (cis, VOLUME, volume(r#"{"type":"nfs","o":"rBind","device":"/srv/a"}"#), "mounts: it mounts `type=nfs,o=rBind,device=/srv/a`"),
-        (cis, VOLUME, volume(r#"{"type":"tmpfs","o":"BIND","device":"/srv/a"}"#), "mounts: it mounts `type=tmpfs,o=BIND,device=/srv/a`"),
+        (
+            cis,
+            VOLUME,
+            volume(r#"{"type":"9p","o":"ro, bind","device":"/srv/a"}"#),
+            "mounts: it mounts `type=9p,o=ro, bind,device=/srv/a`",
+        ),
+        (
+            cis,
+            VOLUME,
+            volume(r#"{"type":"nfs","o":"rBind","device":"/srv/a"}"#),
+            "mounts: it mounts `type=nfs,o=rBind,device=/srv/a`",
+        ),
+        (
+            cis,
+            VOLUME,
+            volume(r#"{"type":"tmpfs","o":"BIND","device":"/srv/a"}"#),
+            "mounts: it mounts `type=tmpfs,o=BIND,device=/srv/a`",
+        ),
         // The engine's own folder is the root only where nothing else was said.
         (srv, VOLUME, volume(r#"{"o":"bind","device":"srv/a"}"#), "mounts: it mounts `o=bind,device=srv/a`"),
         (cis, VOLUME, volume(r#"{"o":"bind","device":"srv/a"}"#), "mounts: it mounts `o=bind,device=srv/a`"),
@@ -813,7 +828,12 @@ fn the_engines_socket_is_not_reached_by_another_way() {
         (rule, SERVICE, service(r#","Mounts":[{"Type":"bind","Source":"run"}]"#), "docker-socket: it mounts `run` of the host"),
         (rule, VOLUME, volume(r#"{"o":"bind","device":"run"}"#), "docker-socket: it mounts `o=bind,device=run`"),
         (rule, VOLUME, volume(r#"{"type":"proc","device":"proc"}"#), "docker-socket: it mounts `type=proc,device=proc`"),
-        (rule, VOLUME, volume(r#"{"type":"overlay","o":"lowerdir=/run"}"#), "docker-socket: it mounts `type=overlay,o=lowerdir=/run`"),
+        (
+            rule,
+            VOLUME,
+            volume(r#"{"type":"overlay","o":"lowerdir=/run"}"#),
+            "docker-socket: it mounts `type=overlay,o=lowerdir=/run`",
+        ),
         (rule, CREATE, bind("/srv/process"), ""),
         (rule, CREATE, bind("/dev"), ""),
         (rule, CREATE, bind(&long[..200]), ""),
@@ -843,6 +863,56 @@ fn drivers_that_are_named_may_make_volumes() {
         assert_eq!(says(rule, VOLUME, r#"{"Driver":"vieux/sshfs:1"}"#), [""; 0]);
         assert_eq!(says(rule, VOLUME, r#"{"Driver":"vieux/sshfs:2"}"#), ["mounts: it mounts `volume-driver vieux/sshfs:2`"]);
     }
+}
+
+/// moby lets a quota that is not 0 stand over `NanoCpus`, a negative one too; and an update of one leaves the other as it is.
+#[test]
+fn what_takes_the_limit_of_processor_time_away_is_not_a_limit() {
+    let none = "cpu-limit: it has no limit of processor time";
+    let two = "cpu-limit = { cpus = 2 }";
+    let some = r#"cpu-limit = "deny""#;
+    let h = host;
+    let rows = [
+        (two, CREATE, h(r#"{"NanoCpus":1000000000,"CpuQuota":-1}"#), none),
+        (some, CREATE, h(r#"{"NanoCpus":1000000000,"CpuQuota":-1}"#), none),
+        (some, CREATE, h(r#"{"CpuShares":2,"CpuQuota":-1}"#), none),
+        (two, CREATE, h(r#"{"CpuQuota":1000,"CpuPeriod":-1}"#), none),
+        (two, CREATE, h(r#"{"CpuQuota":1000,"NanoCpus":-1}"#), none),
+        (two, CREATE, h(r#"{"CpuQuota":1000,"NanoCpus":1000000000}"#), none),
+        (some, CREATE, h(r#"{"CpuPeriod":1000,"NanoCpus":1000000000}"#), none),
+        (some, UPDATE, r#"{"CpuShares":5,"CpuPeriod":-1}"#.into(), none),
+        (two, UPDATE, r#"{"CpuQuota":200000}"#.into(), "cpu-limit: it may use more than 2 processors"),
+        (two, UPDATE, r#"{"CpuQuota":2000}"#.into(), ""),
+        (two, UPDATE, r#"{"CpuQuota":200000,"CpuPeriod":100000}"#.into(), ""),
+        (two, UPDATE, r#"{"NanoCpus":2000000000}"#.into(), ""),
+        (some, UPDATE, r#"{"CpuQuota":200000}"#.into(), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn memory_with_swap_without_end_has_no_limit() {
+    let (some, one) = (r#"memory-limit = "deny""#, "memory-limit = { megabytes = 1 }");
+    let swap = "memory-limit: it may swap without limit";
+    let more = "memory-limit: its limit of memory and swap is 2097153 bytes";
+    let h = host;
+    let limits = |swap: &str| task(&format!(r#","Resources":{{"Limits":{{"MemoryBytes":1048576}},"SwapBytes":{swap}}}"#));
+    let rows = [
+        (some, CREATE, h(r#"{"Memory":1048576,"MemorySwap":-1}"#), swap),
+        (some, CREATE, h(r#"{"Memory":1048576,"MemorySwap":9000000000}"#), ""),
+        (one, CREATE, h(r#"{"Memory":1048576,"MemorySwap":2097152}"#), ""),
+        (one, CREATE, h(r#"{"Memory":1048576,"MemorySwap":2097153}"#), more),
+        // Engines up to 20.10 take this one from beside `HostConfig`.
+        (some, CREATE, r#"{"Image":"r.example/a","MemorySwap":-1,"HostConfig":{"Memory":1048576,"MemorySwap":0}}"#.into(), swap),
+        (some, UPDATE, r#"{"MemorySwap":-1}"#.into(), swap),
+        (one, UPDATE, r#"{"MemorySwap":2097153}"#.into(), more),
+        (one, UPDATE, r#"{"MemorySwap":0}"#.into(), ""),
+        (some, SERVICE, limits("-1"), swap),
+        (one, SERVICE, limits("1048577"), more),
+        (one, SERVICE, limits("1048576"), ""),
+        (one, SERVICE, limits("null"), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
 }
 
 /// An honest container may publish a whole range.
