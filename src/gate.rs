@@ -93,7 +93,7 @@ pub struct Gate {
     looking: Semaphore,
     /// Containers that are being killed.
     killing: Mutex<HashSet<ContainerId>>,
-    /// Rollbacks that are looked at.
+    /// Rollbacks, and terms of new containers, that are looked at.
     rollbacks: Arc<Semaphore>,
     limits: DecisionLimits,
     /// Where verifiers run: TLS and signatures keep the serving thread free.

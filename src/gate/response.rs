@@ -14,8 +14,8 @@ use super::leases::Judged;
 use super::{Gate, Rules, call_key};
 use crate::audit::{Entry, Event};
 use crate::engine::{Container, ContainerId, ContainerSummary, Store};
-use crate::image::ImageName;
-use crate::policy::{Mode, Reason, Verdict};
+use crate::image::{Digest, ImageName};
+use crate::policy::{Mode, Reason, Request, Verdict};
 use crate::request::{Create, Intent, Pull, Pulled, Service, Start, StartAction};
 use crate::trust::{Hashed, Question, VerifierName};
 use crate::wire::Call;
@@ -37,7 +37,7 @@ const JUDGE_TRIES: u32 = 5;
 /// container's lock as long as it likes, so there is no last try.
 const KILL_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Most rollbacks under way that are looked at; more are recorded as not looked at.
+/// Most rollbacks and terms of new containers that are looked at, under way; more are recorded as not looked at.
 pub(super) const MAX_ROLLBACKS: usize = 256;
 
 impl Gate {
@@ -148,7 +148,7 @@ impl Gate {
     /// Keeps the approval of the new container. The name it was asked for may have moved between the look and the daemon's own: then the
     /// container was made of content that nobody judged. It cannot be started, but whoever approves that content later, approves it too;
     /// so it is told loudly.
-    async fn created(&self, call: &Call, create: &Create) {
+    async fn created(self: &Arc<Self>, call: &Call, create: &Create) {
         #[derive(Deserialize)]
         struct Made {
             #[serde(rename = "Id")]
@@ -163,6 +163,7 @@ impl Gate {
         entry.image = Entry::text(&create.image.as_ref().map(ToString::to_string).unwrap_or_default());
         let deadline = tokio::time::Instant::now() + self.limits.after;
         let found = self.ends.container(made.id.as_str(), deadline).await;
+        let image = found.as_ref().ok().and_then(|found| found.as_ref()?.image);
         if let Ok(Some(container)) = found {
             entry.container_name = Entry::text(&container.name);
             entry.image_id = container.image.map(|image| image.to_string()).unwrap_or_default();
@@ -173,6 +174,51 @@ impl Gate {
                 tracing::error!(container = %made.id, image_id = entry.image_id, "a container was made of other content than was judged; remove it");
             }
         }
+        self.journal.record(&entry);
+        if let Some(image) = image.filter(|_| entry.event == Event::Created) {
+            self.look_at_terms(call, create, entry, image).await;
+        }
+    }
+
+    /// Judges the terms of a new container by the rules of what it is made of, unless that was vouched for under the name that the call
+    /// has. The name may have moved here from another scope since it was judged; or nothing had it then.
+    async fn look_at_terms(self: &Arc<Self>, call: &Call, create: &Create, entry: Entry, image: Digest) {
+        let rules = self.rules.load_full();
+        let Rules::Good { policy, .. } = &*rules else { return };
+        let named = create.image.as_ref().and_then(ImageName::reference).map(|reference| &reference.repository);
+        let is_known = named.is_some_and(|named| self.approvals.of(&image).iter().any(|(repository, _)| repository == named));
+        if is_known || policy.mode == Mode::Permissive || !policy.scopes.differ_about_containers() {
+            return;
+        }
+        let scope = named.and_then(|named| policy.scope(named)).map(|scope| scope.label().to_owned());
+        // It asks verifiers, as above.
+        let Ok(place) = Arc::clone(&self.rollbacks).try_acquire_owned() else {
+            return self.note("the terms of a new container were not looked at: too many at once");
+        };
+        let (gate, call) = (Arc::clone(self), call.clone());
+        let of_content = Intent::Create(Box::new(Create { image: Some(ImageName::Id(image)), ..create.clone() }));
+        let look = async move {
+            let _place = place;
+            gate.judge_terms(&call, &of_content, scope.as_deref(), entry).await;
+        };
+        let _ = tokio::spawn(look).await;
+    }
+
+    async fn judge_terms(&self, call: &Call, of_content: &Intent, scope: Option<&str>, mut entry: Entry) {
+        let verdict = self.judge_request(&Request::of(call, of_content)).await.verdict;
+        let Some(reason @ Reason::CreateRule { .. }) = verdict.refusal() else { return };
+        entry.event = Event::Mismatch;
+        entry.code = reason.code();
+        entry.message = format!(
+            "the container was made under the rules of scope `{}`, and its content is of another; remove it: {}",
+            scope.unwrap_or("unknown"),
+            reason.message()
+        );
+        tracing::error!(
+            container = entry.container_id,
+            code = entry.code,
+            "a container was made under rules that are not those of its content; remove it"
+        );
         self.journal.record(&entry);
     }
 

@@ -158,6 +158,13 @@ impl Scopes {
         self.with_create_rules.iter().filter_map(|number| self.all.get(*number))
     }
 
+    /// Whether scopes say different things about containers.
+    #[must_use]
+    pub fn differ_about_containers(&self) -> bool {
+        let mut all = self.all.iter().map(|scope| &scope.create_rules);
+        all.next().is_some_and(|first| all.any(|other| !Arc::ptr_eq(first, other) && first != other))
+    }
+
     /// What scopes say about images, each once, however many say it.
     #[must_use]
     pub fn distinct_rules(&self) -> Vec<&Arc<ImageRules>> {

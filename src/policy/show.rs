@@ -150,7 +150,7 @@ fn image_rule(rule: &ImageRule) -> String {
 }
 
 fn create_rule(rule: &CreateRule) -> String {
-    let paths = |allowed: &Allowed| list(allowed.iter().map(HostAccessRule::opened));
+    let opened = |allowed: &Allowed| list(allowed.iter().map(HostAccessRule::opened));
     let join = |join: &Join| match join {
         Join::Never => Vec::new(),
         Join::Containers => vec![("containers", "true".to_owned())],
@@ -176,11 +176,13 @@ fn create_rule(rule: &CreateRule) -> String {
         CreateCheck::Capabilities(capabilities) => vec![("allow", list(capabilities.written().iter().cloned()))],
         CreateCheck::Mounts(mounts) => {
             let truth = |key, is_so: bool| is_so.then(|| (key, "true".to_owned()));
-            let paths = std::iter::once(("allow", paths(&mounts.allow)));
-            paths.chain(truth("sensitive", mounts.sensitive)).chain(truth("containers", mounts.containers)).collect()
+            let paths = std::iter::once(("allow", opened(&mounts.allow)));
+            let drivers = (!mounts.drivers.is_empty()).then(|| ("drivers", opened(&mounts.drivers)));
+            let keys = paths.chain(truth("sensitive", mounts.sensitive)).chain(truth("containers", mounts.containers));
+            keys.chain(drivers).collect()
         }
         CreateCheck::Devices(allowed) | CreateCheck::CgroupParent(allowed) if allowed.is_empty() => Vec::new(),
-        CreateCheck::Devices(allowed) | CreateCheck::CgroupParent(allowed) => vec![("allow", paths(allowed))],
+        CreateCheck::Devices(allowed) | CreateCheck::CgroupParent(allowed) => vec![("allow", opened(allowed))],
         CreateCheck::AppArmor(profiles) if profiles.is_empty() => Vec::new(),
         CreateCheck::AppArmor(profiles) => vec![("allow", list(profiles.iter().cloned()))],
         CreateCheck::MemoryLimit(limit) => most("megabytes", limit),

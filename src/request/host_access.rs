@@ -51,6 +51,7 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     ("CapDrop", TEXTS),
     ("ReadonlyRootfs", Shape::Scalar),
     ("Memory", Shape::Scalar),
+    ("MemorySwap", Shape::Scalar),
     ("NanoCpus", Shape::Scalar),
     ("CpuQuota", Shape::Scalar),
     ("CpuPeriod", Shape::Scalar),
@@ -188,6 +189,8 @@ impl Found {
             terms.dropped = dropped;
             terms.read_only_root = read_only_root;
             limits.put(terms);
+        } else {
+            terms.memory_swap = more(terms.memory_swap, limits.memory_swap);
         }
         if let Some(policy) = config.object("RestartPolicy")? {
             let restart = Restart::of_container(policy.text("Name")?, policy.number("MaximumRetryCount")?);
@@ -340,6 +343,7 @@ impl Found {
 #[derive(Debug)]
 pub(super) struct Limits {
     memory: Option<i64>,
+    memory_swap: Option<i64>,
     cpu: Cpu,
     pids: Option<i64>,
 }
@@ -354,14 +358,21 @@ impl Limits {
             period: number("CpuPeriod")?,
             shares: number("CpuShares")?,
         };
-        Ok(Self { memory: config.number("Memory")?, cpu, pids: config.number("PidsLimit")? })
+        let (memory, memory_swap) = (config.number("Memory")?, config.number("MemorySwap")?);
+        Ok(Self { memory, memory_swap, cpu, pids: config.number("PidsLimit")? })
     }
 
     /// Puts them into force.
     pub(super) fn put(self, terms: &mut Terms) {
-        let Self { memory, cpu, pids } = self;
-        (terms.memory, terms.cpu, terms.pids) = (memory, cpu, pids);
+        let Self { memory, memory_swap, cpu, pids } = self;
+        (terms.memory, terms.memory_swap, terms.cpu, terms.pids) = (memory, memory_swap, cpu, pids);
     }
+}
+
+/// The higher of two limits of which any number below 0 is none at all.
+fn more(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    let worst = one.max(other);
+    one.into_iter().chain(other).find(|limit| *limit < 0).or(worst)
 }
 
 /// A propagation by which what is mounted in the container comes back to the host.

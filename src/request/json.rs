@@ -1,7 +1,7 @@
 //! A JSON body as Go's `encoding/json` reads it into a struct, or a refusal where that cannot be said for certain. What of a body
 //! counts is said by a [`Shape`]; the rest is skipped, unkept, as Go skips it. Names are matched in any case (with U+017F for `s`
 //! and U+212A for `k`), `null` changes nothing, and a name that counts and stands there twice is refused: Go takes the last of two
-//! scalars, merges two objects, and mixes the elements of two lists.
+//! scalars, merges two objects, and mixes the elements of two lists. So is a name that stands twice in a map: Go keeps the last.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -10,10 +10,13 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Unreadable;
+use crate::text::fit;
 
 /// Most values that are kept of a body. Stops lists of millions of tiny values from filling memory; a container that publishes 10,000 ports
 /// has 40,000.
 const VALUES: usize = 100_000;
+/// Longest piece of a map's name that is shown. Stops foreign text from filling the refusal.
+const NAME_SHOWN: usize = 40;
 
 /// What of a value counts.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub(super) enum Json<'a> {
     List(Vec<Self>),
     /// A struct.
     Struct(Members<'a>),
-    /// A map, in the order written.
+    /// A map, in the order written. No name stands there twice.
     Map(Vec<(Cow<'a, str>, Self)>),
     /// A whole number, as Go has them.
     Number(i64),
@@ -63,9 +66,9 @@ pub(super) fn read<'a>(body: &'a [u8], shape: &'static Shape) -> Result<Members<
     let state = State { left: Cell::new(VALUES), fault: Cell::new(None) };
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = Seed { state: &state, shape }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    match (value, state.fault.get()) {
+    match (value, state.fault.take()) {
         (_, Some(Fault::TooComplex)) => Err(Unreadable::TooComplex),
-        (_, Some(Fault::Twice(name))) => Err(Unreadable::Ambiguous(name.to_owned())),
+        (_, Some(Fault::Twice(name))) => Err(Unreadable::Ambiguous(name)),
         (Err(error), None) => Err(Unreadable::Json(error.to_string())),
         (Ok(Json::Struct(members)), None) => Ok(members),
         (Ok(_), None) => Err(Unreadable::Type("the body".to_owned())),
@@ -207,10 +210,9 @@ struct State {
 }
 
 /// What was found besides bad JSON.
-#[derive(Clone, Copy)]
 enum Fault {
     TooComplex,
-    Twice(&'static str),
+    Twice(String),
 }
 
 impl State {
@@ -306,7 +308,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                         continue;
                     };
                     if members.iter().any(|(found, _)| found == name) {
-                        return Err(self.state.fail(Fault::Twice(name)));
+                        return Err(self.state.fail(Fault::Twice((*name).to_owned())));
                     }
                     members.push((name, entries.next_value_seed(Seed { shape, ..self })?));
                 }
@@ -328,8 +330,18 @@ impl Seed<'_> {
         while let Some(key) = entries.next_key_seed(Key)? {
             map.push((key, entries.next_value_seed(Seed { shape, ..self })?));
         }
+        if let Some(name) = twice(&map) {
+            return Err(self.state.fail(Fault::Twice(fit(name, NAME_SHOWN))));
+        }
         Ok(Json::Map(map))
     }
+}
+
+/// A name that stands twice in a map. Sorted, because a map may have as many names as [`VALUES`].
+fn twice<'m>(map: &'m [(Cow<'_, str>, Json<'_>)]) -> Option<&'m str> {
+    let mut names: Vec<&str> = map.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next).map(|(name, _)| *name)
 }
 
 /// Reads a member's name and finds the field that Go would take it for.
@@ -508,9 +520,12 @@ mod tests {
         ] {
             assert_eq!(number(body).map_err(|_| ()), found, "{body}");
         }
-        let members = read(br#"{"MAP":{"a":"1","A":null,"a":[]},"List":"one"}"#, &SHAPE).unwrap();
+        let members = read(br#"{"MAP":{"a":"1","A":null,"b":[]},"List":"one"}"#, &SHAPE).unwrap();
         let keys: Vec<_> = members.map("Map").unwrap().iter().map(|(key, _)| key.as_ref()).collect();
-        assert_eq!(keys, ["a", "A", "a"]);
+        assert_eq!(keys, ["a", "A", "b"]);
+        for body in [r#"{"Map":{"a":"1","b":"","a":"2"}}"#, r#"{"Map":{"a":"1","\u0061":null}}"#] {
+            assert_eq!(read(body.as_bytes(), &SHAPE), Err(Unreadable::Ambiguous("a".into())), "{body}");
+        }
         assert_eq!(members.words("List").collect::<Result<Vec<_>, _>>(), Ok(vec!["one"]));
     }
 }

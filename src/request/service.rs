@@ -15,10 +15,13 @@ const SPEC: Shape = Shape::Struct(&[&[
         Shape::Struct(&[&[
             (
                 "Resources",
-                Shape::Struct(&[&[(
-                    "Limits",
-                    Shape::Struct(&[&[("NanoCPUs", Shape::Scalar), ("MemoryBytes", Shape::Scalar), ("Pids", Shape::Scalar)]]),
-                )]]),
+                Shape::Struct(&[&[
+                    (
+                        "Limits",
+                        Shape::Struct(&[&[("NanoCPUs", Shape::Scalar), ("MemoryBytes", Shape::Scalar), ("Pids", Shape::Scalar)]]),
+                    ),
+                    ("SwapBytes", Shape::Scalar),
+                ]]),
             ),
             ("RestartPolicy", Shape::Struct(&[&[("Condition", Shape::Scalar), ("MaxAttempts", Shape::Scalar)]])),
             ("Networks", NETWORKS),
@@ -123,11 +126,17 @@ fn acts_on(asked: &Asked<'_>, since: (u32, u32)) -> bool {
 
 /// Notes the limits of each task, and when the swarm starts it again.
 fn limits(task: &Members<'_>, asked: &Asked<'_>, found: &mut Found) -> Result<(), Unreadable> {
-    if let Some(limits) = task.object("Resources")?.map(|resources| resources.object("Limits")).transpose()?.flatten() {
+    let resources = task.object("Resources")?;
+    if let Some(limits) = resources.map(|resources| resources.object("Limits")).transpose()?.flatten() {
         let nanos = limits.number("NanoCPUs")?.unwrap_or_default();
         found.terms.cpu = Cpu { nanos, ..Cpu::default() };
         found.terms.memory = limits.number("MemoryBytes")?;
         found.terms.pids = limits.number("Pids")?.filter(|_| acts_on(asked, LIMITS_SINCE));
+    }
+    // Swap alone, where a container's limit is of both.
+    if let Some(swap) = resources.map(|resources| resources.number("SwapBytes")).transpose()?.flatten() {
+        let memory = found.terms.memory.unwrap_or_default();
+        found.terms.memory_swap = Some(if swap < 0 { swap } else { memory.saturating_add(swap) });
     }
     if let Some(policy) = task.object("RestartPolicy")? {
         found.terms.restart = Restart::of_service(policy.text("Condition")?, policy.number("MaxAttempts")?);

@@ -35,6 +35,7 @@ fn is_named(container: &str) -> Result<(), Unreadable> {
 const UPDATE: Shape = Shape::Struct(&[&[
     ("RestartPolicy", RESTART),
     ("Memory", Shape::Scalar),
+    ("MemorySwap", Shape::Scalar),
     ("NanoCpus", Shape::Scalar),
     ("CpuQuota", Shape::Scalar),
     ("CpuPeriod", Shape::Scalar),

@@ -14,6 +14,8 @@ pub struct Terms {
     pub user: Option<String>,
     /// Most memory, in bytes.
     pub memory: Option<i64>,
+    /// Most memory and swap together, in bytes; below 0: as much as there is.
+    pub memory_swap: Option<i64>,
     /// Most processor time.
     pub cpu: Cpu,
     /// Most processes.
@@ -75,14 +77,15 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-/// What the engine's own volume driver is told. A name that is there twice counts each time.
+/// What the engine's own volume driver is told, by name. No name is there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeOptions(pub Vec<(String, String)>);
 
 impl VolumeOptions {
-    /// What is written under a name.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    /// What is written under a name; absent and empty are one thing to the driver.
+    #[must_use]
+    pub fn value(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 }
 

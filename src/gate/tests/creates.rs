@@ -1,6 +1,7 @@
 //! Rules about containers: which of them bind a call is said by who vouched for its image, and by who calls.
 
 use super::support::{House, container, digest, house_with, image};
+use crate::audit::Event;
 use crate::gate::Rules;
 use crate::policy::{Policy, PolicyFile, Posture, Verdict};
 use crate::request::Intent;
@@ -213,4 +214,58 @@ async fn a_service_is_judged_likewise() {
     assert!(refused.contains("refuses a service of `r.example/good:1@"), "{refused}");
     assert_eq!(message(&house, "/v1.44/services/create", &spec("r.example/good:1", true)).await, "allow");
     assert_eq!(message(&house, "/v1.44/services/create", &spec("r.example/lax/other:1", false)).await, "allow");
+}
+
+/// `docker tag` between the look and the engine's own: the name that was judged means content of another scope.
+#[tokio::test]
+async fn terms_are_judged_again_by_the_rules_of_what_the_container_is_made_of() {
+    let users = "[[users.group]]\nname = \"admins\"\nusers = [\"alice\"]\nactions = [\"*\"]\nexempt_from = [\"privileged\"]\n\
+                 [[users.group]]\nname = \"others\"\nusers = [\"*\"]\nactions = [\"*\"]\n";
+    let (good, lax) = ("r.example/good:1", "r.example/lax/other:1");
+    let privileged = r#"{"Privileged":true}"#;
+    for (named, made_of, config, user, is_told) in [
+        (lax, "other config", privileged, "bob", false),
+        (lax, "good config", privileged, "bob", true),
+        (lax, "good config", "{}", "bob", false),
+        (lax, "good config", privileged, "alice", false),
+        (good, "good config", "{}", "bob", false),
+        (good, "other config", "{}", "bob", false),
+    ] {
+        let house = house("privileged = \"deny\"", users);
+        // Both are known to the gate.
+        for image in [good, lax] {
+            let sent = call(CREATE, &made(image, "{}"), user);
+            let intent = Intent::of(&sent);
+            assert_eq!(super::support::refused(&house.gate.request(Ok((sent, intent))).await), "allow");
+        }
+        house.engine.put_container(container('c', "new", Some(digest(made_of))));
+        let body = Some(format!(r#"{{"Id":"{}"}}"#, "c".repeat(64)).into_bytes());
+        let ended =
+            Call { outcome: Some(crate::wire::Outcome { status: 201, body }), ..call(CREATE, &made(named, config), user) };
+        house.gate.response(&ended).await;
+        let entries = house.journal.0.lock().unwrap();
+        let told: Vec<_> = entries.iter().filter(|entry| entry.event == Event::Mismatch).collect();
+        assert_eq!(told.len(), usize::from(is_told), "{named} {made_of} {config} {user}: {told:?}");
+        assert!(entries.iter().any(|entry| entry.event == Event::Created));
+        for entry in told {
+            let begins = "the container was made under the rules of scope `r.example/lax/**`, and its content is of another; remove it: \
+                          create-rule: rule privileged (CIS-5.5, scope `strict`";
+            assert!(entry.message.starts_with(begins), "{}", entry.message);
+            assert_eq!((entry.code, entry.container_id.as_str()), ("create-rule", "c".repeat(64).as_str()));
+        }
+    }
+}
+
+/// Where no scope says anything else, a name chooses nothing.
+#[tokio::test]
+async fn scopes_that_say_the_same_of_containers_do_not_differ() {
+    let policy = |of_lax: &str| {
+        let text = format!(
+            "version = 1\n[rules]\nprivileged = \"deny\"\n[verifiers.r]\ntype = \"registry\"\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"r\"\n\
+             [[scope]]\nmatch = \"r.example/lax/**\"\nrequire = \"r\"\n{of_lax}"
+        );
+        PolicyFile(vec![("p.toml".into(), text)]).read(Policy::closed(Posture::Images)).resolved.unwrap().policy
+    };
+    assert!(!policy("").scopes.differ_about_containers());
+    assert!(policy("[scope.rules]\nprivileged = \"off\"\n").scopes.differ_about_containers());
 }

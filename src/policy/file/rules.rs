@@ -181,12 +181,12 @@ fn create_check(id: CreateRuleId, section: &Section<'_>) -> Option<CreateCheck> 
         Some(values.iter().filter_map(|value| value.text().map(str::to_owned)).collect())
     };
     // Opened as `ALLOW_HOST_ACCESS` opens them: `bind=/srv/`.
-    let opened = |access: &str| -> Option<Allowed> {
+    let opened = |key: &'static str, access: &str| -> Option<Allowed> {
         let rule = |value: &Value<'_>| {
             let text = value.text()?;
             format!("{access}={text}").parse().map_err(|error: HostAccessRuleError| value.fault(error.to_string())).ok()
         };
-        Some(section.get("allow")?.list_or_one(LISTED)?.iter().filter_map(rule).collect())
+        Some(section.get(key)?.list_or_one(LISTED)?.iter().filter_map(rule).collect())
     };
     let join = || {
         let truth = section.get("containers")?.truth()?;
@@ -216,15 +216,17 @@ fn create_check(id: CreateRuleId, section: &Section<'_>) -> Option<CreateCheck> 
         CreateRuleId::Capabilities => texts("allow").map(|names| CreateCheck::Capabilities(Capabilities::new(names))),
         CreateRuleId::Mounts => {
             let truth = |key: &'static str| section.get(key).map(|value| value.truth().unwrap_or_default());
-            let (allow, sensitive, containers) = (opened("bind"), truth("sensitive"), truth("containers"));
-            if allow.is_none() && sensitive.is_none() && containers.is_none() {
+            let (allow, drivers) = (opened("allow", "bind"), opened("drivers", "volume-driver"));
+            let (sensitive, containers) = (truth("sensitive"), truth("containers"));
+            if allow.is_none() && drivers.is_none() && sensitive.is_none() && containers.is_none() {
                 return None;
             }
+            let (allow, drivers) = (allow.unwrap_or_default(), drivers.unwrap_or_default());
             let (sensitive, containers) = (sensitive.unwrap_or_default(), containers.unwrap_or_default());
-            Some(CreateCheck::Mounts(Mounts { allow: allow.unwrap_or_default(), sensitive, containers }))
+            Some(CreateCheck::Mounts(Mounts { allow, sensitive, containers, drivers }))
         }
-        CreateRuleId::Devices => opened("device").map(CreateCheck::Devices),
-        CreateRuleId::CgroupParent => opened("cgroup-parent").map(CreateCheck::CgroupParent),
+        CreateRuleId::Devices => opened("allow", "device").map(CreateCheck::Devices),
+        CreateRuleId::CgroupParent => opened("allow", "cgroup-parent").map(CreateCheck::CgroupParent),
         CreateRuleId::AppArmor => texts("allow").map(CreateCheck::AppArmor),
         CreateRuleId::MemoryLimit => most("megabytes", "megabytes", MEGABYTES_MOST).map(CreateCheck::MemoryLimit),
         CreateRuleId::CpuLimit => {

@@ -319,7 +319,7 @@ required-labels = { labels = { "a.b" = ["x*", "y"], c = [] } }
 base-image = { allow = ["r.example/base/*"], layers = { debian = ["sha256:e4bc2012c97453873ab95d7e086cf2f00ef94f7f46ffd8af486e805fb0489f9c"] } }
 max-size = { megabytes = 500 }
 platform = { allow = ["linux/amd64", "linux/arm/v7"] }
-mounts = { allow = ["/srv/", "/etc/localtime"], containers = true }
+mounts = { allow = ["/srv/", "/etc/localtime"], containers = true, drivers = ["vieux/sshfs:*", "nfs"] }
 capabilities = { allow = ["default", "SYS_PTRACE"] }
 devices = { allow = ["/dev/snd/", "nvidia"] }
 apparmor = { level = "warn", allow = ["mine"] }

@@ -117,13 +117,13 @@ impl CreateRuleId {
                 "mounts",
                 &["CIS-5.6"],
                 "folders and files of the host, in every spelling; volumes of another container",
-                "`allow`: paths; a folder with all in it ends in `/`; `sensitive = true`: all but system folders pass; `containers = true`: `--volumes-from` passes",
+                "`allow`: paths; a folder with all in it ends in `/`; `sensitive = true`: all but system folders pass; `containers = true`: `--volumes-from` passes; `drivers`: list of volume drivers, whatever they mount",
                 "use a named volume, or a path that this host's policy allows",
             ),
             Self::DockerSocket => row(
                 "docker-socket",
                 &["CIS-5.32"],
-                "the engine's or containerd's socket, or a folder above it",
+                "the engine's or containerd's socket, a folder above it, and what may lead there",
                 "",
                 "leave out that mount",
             ),
@@ -190,8 +190,8 @@ impl CreateRuleId {
             Self::MemoryLimit => row(
                 "memory-limit",
                 &["CIS-5.11"],
-                "a container without a limit of memory, or with a higher one",
-                "`megabytes`: the highest, in MiB",
+                "a container without a limit of memory, with a higher one, or with swap without end",
+                "`megabytes`: the highest, in MiB; with swap, twice that",
                 "add --memory, as much as is allowed",
             ),
             Self::CpuLimit => row(

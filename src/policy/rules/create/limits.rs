@@ -10,6 +10,8 @@ use crate::text::clean;
 const MEBIBYTE: u64 = 1024 * 1024;
 /// The period of the kernel's scheduler where nobody says another, in microseconds.
 const PERIOD: i64 = 100_000;
+/// The shortest that it takes.
+const SHORTEST_PERIOD: i64 = 1_000;
 
 /// The highest that a limit may be; `None`: there must be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +48,27 @@ fn set<'r, T>(run: &Run<'r>, of: impl FnOnce(&'r crate::request::Terms) -> T) ->
 }
 
 pub(super) fn memory(run: &Run<'_>, most: &Most) -> Judged {
+    let (bytes, with_swap, is_update) = match set(run, |terms| (terms.memory.unwrap_or_default(), terms.memory_swap)) {
+        Set::Made((bytes, with_swap)) => (bytes, with_swap, false),
+        Set::Updated((bytes, with_swap)) => (bytes, with_swap, true),
+        Set::Other => return Ok(()),
+    };
     // An update to 0 leaves the limit as it is.
-    match set(run, |terms| terms.memory.unwrap_or_default()) {
-        Set::Updated(0) | Set::Other => Ok(()),
-        Set::Made(bytes) | Set::Updated(bytes) if most.has(bytes, MEBIBYTE) => Ok(()),
-        Set::Made(bytes) if bytes <= 0 => Err("it has no limit of memory".to_owned()),
-        Set::Made(bytes) | Set::Updated(bytes) => Err(format!("its limit of memory is {bytes} bytes")),
+    let is_kept = is_update && bytes == 0;
+    if !is_kept && !most.has(bytes, MEBIBYTE) {
+        let is_none = !is_update && bytes <= 0;
+        return Err(if is_none {
+            "it has no limit of memory".to_owned()
+        } else {
+            format!("its limit of memory is {bytes} bytes")
+        });
+    }
+    match with_swap.unwrap_or_default() {
+        // As much again as memory.
+        0 => Ok(()),
+        ..0 => Err("it may swap without limit".to_owned()),
+        bytes if most.has(bytes, 2 * MEBIBYTE) => Ok(()),
+        bytes => Err(format!("its limit of memory and swap is {bytes} bytes")),
     }
 }
 
@@ -73,20 +90,30 @@ impl CpuLimit {
             Set::Updated(cpu) => (cpu, true),
             Set::Other => return Ok(()),
         };
-        let is_unlimited = cpu.nanos <= 0 && cpu.quota <= 0;
+        let none = || Err("it has no limit of processor time".to_owned());
         if is_update && cpu.nanos == 0 && cpu.quota == 0 && cpu.period == 0 {
             return Ok(());
         }
+        // Both at once the engine refuses, or lets the quota stand, also one below 0.
+        let is_taken_away = cpu.nanos < 0 || cpu.quota < 0 || cpu.period < 0;
+        if is_taken_away || (cpu.nanos != 0 && (cpu.quota != 0 || cpu.period != 0)) {
+            return none();
+        }
+        let is_unlimited = cpu.nanos == 0 && cpu.quota == 0;
         let Some(cpus) = self.cpus else {
-            let is_taken_away = is_update && (cpu.nanos < 0 || cpu.quota < 0);
-            let has = !is_unlimited || (cpu.shares > 0 && !is_taken_away) || (is_update && !is_taken_away);
-            return if has { Ok(()) } else { Err("it has no limit of processor time".to_owned()) };
+            let has = !is_unlimited || cpu.shares > 0 || is_update;
+            return if has { Ok(()) } else { none() };
         };
         if is_unlimited {
-            return Err("it has no limit of processor time".to_owned());
+            return none();
         }
         let cpus = i64::try_from(cpus).unwrap_or(i64::MAX);
-        let period = if cpu.period > 0 { cpu.period } else { PERIOD };
+        let period = match cpu.period {
+            // The container has one, which nobody knows here.
+            0 if is_update => SHORTEST_PERIOD,
+            0 => PERIOD,
+            period => period,
+        };
         let by_nanos = cpu.nanos <= cpus.saturating_mul(1_000_000_000);
         let by_quota = cpu.quota <= cpus.saturating_mul(period);
         if by_nanos && by_quota { Ok(()) } else { Err(format!("it may use more than {cpus} processors")) }

@@ -1,20 +1,24 @@
 //! `mounts` and `docker-socket`: what of the host is mounted into containers, or will be by a volume.
 //!
 //! A path is judged as it is written, without `.` and `..`. Symbolic links are not seen, and a volume that is there already says nothing.
+//! What these rules cannot say where it leads is refused: paths that do not begin at the root, options that the engine does not know.
 
 use super::Judged;
 use crate::policy::HostAccessRule;
 use crate::request::{HostAccess, Run, VolumeOptions};
 use crate::text::clean;
 
-/// Folders of the host's system: those of CIS, what they are on hosts of today, and where engines keep everybody's data.
-const SENSITIVE: [&str; 16] = [
+/// Folders of the host's system: those of CIS, what they are on hosts of today, where people and engines keep everybody's data, and the
+/// gate's own state. Its configuration and its socket are below `/etc` and `/run`.
+const SENSITIVE: [&str; 24] = [
     "/bin",
     "/boot",
     "/dev",
     "/etc",
+    "/home",
     "/lib",
     "/lib64",
+    "/opt",
     "/proc",
     "/root",
     "/run",
@@ -22,8 +26,14 @@ const SENSITIVE: [&str; 16] = [
     "/sys",
     "/usr",
     "/var/lib/containerd",
+    "/var/lib/containers",
     "/var/lib/docker",
+    "/var/lib/img-authz",
+    "/var/lib/kubelet",
+    "/var/lib/rancher",
     "/var/run",
+    "/var/snap",
+    "/var/spool/at",
     "/var/spool/cron",
 ];
 
@@ -32,9 +42,13 @@ const SOCKETS: [&str; 6] =
     ["/run/containerd", "/run/docker", "/run/docker.sock", "/var/run/containerd", "/var/run/docker", "/var/run/docker.sock"];
 /// What they are called elsewhere.
 const SOCKET_NAMES: [&str; 2] = ["docker.sock", "containerd.sock"];
+/// Where links lead to the whole host (`/proc/1/root`), and the second by a way through the first.
+const EVERYWHERE: [&str; 2] = ["/proc", "/dev/fd"];
 
 /// File systems that a volume may be of without anything of the host in it.
 const OF_OTHERS: [&str; 5] = ["nfs", "nfs4", "cifs", "smb3", "smbfs"];
+/// File systems on a device of the host: a socket in one is nobody's who listens.
+const ON_DEVICES: [&str; 6] = ["btrfs", "ext2", "ext3", "ext4", "vfat", "xfs"];
 
 /// What may be mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,16 +59,22 @@ pub struct Mounts {
     pub sensitive: bool,
     /// Volumes of another container may be.
     pub containers: bool,
+    /// Volume drivers that may, whatever it is that they mount.
+    pub drivers: Vec<HostAccessRule>,
 }
 
 /// Something that is mounted.
 enum Mounted {
     /// A path of the host.
     Path(HostAccess),
-    /// What the host has in another way: a device, layers of other folders.
+    /// A file system on a device of the host.
+    Device(String),
+    /// What the host has in another way, such as layers of other folders, or what nobody can say.
     Host(String),
-    /// What lies elsewhere, or what another program knows.
+    /// What lies on another host.
     Elsewhere(String),
+    /// What another program knows.
+    Driver(HostAccess),
 }
 
 impl Mounts {
@@ -65,7 +85,11 @@ impl Mounts {
                 Mounted::Path(path) if self.sensitive && !is_sensitive(&path.what) => {}
                 Mounted::Path(path) => return Err(format!("it mounts `{}` of the host", clean(&path.what))),
                 Mounted::Elsewhere(_) if self.sensitive => {}
-                Mounted::Host(what) | Mounted::Elsewhere(what) => return Err(format!("it mounts `{}`", clean(&what))),
+                Mounted::Driver(driver) if self.drivers.iter().any(|rule| rule.allows(&driver)) => {}
+                Mounted::Driver(HostAccess { id, what }) => return Err(format!("it mounts `{id} {}`", clean(&what))),
+                Mounted::Device(what) | Mounted::Host(what) | Mounted::Elsewhere(what) => {
+                    return Err(format!("it mounts `{}`", clean(&what)));
+                }
             }
         }
         let others = run.host_access.iter().find(|access| access.id == "volumes-from");
@@ -78,13 +102,23 @@ impl Mounts {
 
 pub(super) fn socket(run: &Run<'_>) -> Judged {
     for mounted in mounted(run) {
-        let Mounted::Path(HostAccess { what, .. }) = mounted else { continue };
-        let is_called_so = what.rsplit('/').next().is_some_and(|name| SOCKET_NAMES.contains(&name));
-        if is_called_so || SOCKETS.iter().any(|socket| overlap(&what, socket)) {
-            return Err(format!("it mounts `{}` of the host", clean(&what)));
+        match mounted {
+            Mounted::Path(HostAccess { what, .. }) if may_lead_to_a_socket(&what) => {
+                return Err(format!("it mounts `{}` of the host", clean(&what)));
+            }
+            Mounted::Host(what) => return Err(format!("it mounts `{}`", clean(&what))),
+            Mounted::Path(_) | Mounted::Device(_) | Mounted::Elsewhere(_) | Mounted::Driver(_) => {}
         }
     }
     Ok(())
+}
+
+fn may_lead_to_a_socket(path: &str) -> bool {
+    let is_called_so = path.rsplit('/').next().is_some_and(|name| SOCKET_NAMES.contains(&name));
+    // What was cut off may be a socket's name.
+    let is_unknown = !path.starts_with('/') || path.ends_with('…');
+    let leads_everywhere = EVERYWHERE.iter().any(|folder| lies_in(path, folder));
+    is_called_so || is_unknown || leads_everywhere || SOCKETS.iter().any(|socket| overlap(path, socket))
 }
 
 /// Of a path that does not begin at the root nobody knows where it leads.
@@ -94,42 +128,44 @@ fn is_sensitive(path: &str) -> bool {
 
 /// Whether one lies in the other.
 fn overlap(one: &str, other: &str) -> bool {
-    let lies_in = |path: &str, folder: &str| {
-        path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
     lies_in(one, other) || lies_in(other, one)
+}
+
+fn lies_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn mounted(run: &Run<'_>) -> Vec<Mounted> {
     let by_access = run.host_access.iter().filter_map(|access| match access.id {
         "bind" => Some(Mounted::Path(access.clone())),
-        "mount" | "volume-driver" => Some(Mounted::Elsewhere(format!("{} {}", access.id, access.what))),
+        "mount" | "volume-driver" => Some(Mounted::Driver(access.clone())),
         _ => None,
     });
-    by_access.chain(run.volumes.iter().flat_map(of_options)).collect()
+    by_access.chain(run.volumes.iter().filter_map(of_options)).collect()
 }
 
-/// What the engine's own driver mounts (moby, `volume/local`): it hands type, options and device to mount(2).
-fn of_options(options: &VolumeOptions) -> Vec<Mounted> {
-    let words = || options.values("o").flat_map(|written| written.split(',')).map(|word| word.trim().to_ascii_lowercase());
+/// What the engine's own driver mounts (moby, `volume/local`): it hands type, options and device to mount(2). Words of the options that it
+/// knows, in one spelling alone, become flags; the rest goes to the file system, and some of those pass over what they do not know.
+fn of_options(options: &VolumeOptions) -> Option<Mounted> {
+    let words = || options.value("o").split(',');
+    let is_bind = |word: &str| matches!(word, "bind" | "rbind");
     let all = || {
         let told: Vec<String> = options.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         told.join(",")
     };
-    if words().any(|word| matches!(word.as_str(), "bind" | "rbind")) {
-        // A relative device is taken from the engine's own folder, which is the root.
-        let paths: Vec<Mounted> = options.values("device").map(|device| Mounted::Path(HostAccess::bind(device))).collect();
-        return if paths.is_empty() { vec![Mounted::Host(all())] } else { paths };
+    if words().any(is_bind) {
+        // A relative device is taken from the folder that the engine was started in.
+        return Some(match options.value("device") {
+            device if device.starts_with('/') => Mounted::Path(HostAccess::bind(device)),
+            _ => Mounted::Host(all()),
+        });
     }
-    let mut types = options.values("type").peekable();
-    if types.peek().is_none() {
-        let mounts_nothing = options.0.iter().all(|(name, _)| name == "size");
-        return if mounts_nothing { Vec::new() } else { vec![Mounted::Host(all())] };
+    match options.value("type") {
+        _ if words().any(|word| is_bind(word.trim().to_ascii_lowercase().as_str())) => Some(Mounted::Host(all())),
+        "" if options.0.iter().all(|(name, _)| name == "size") => None,
+        "tmpfs" => None,
+        kind if OF_OTHERS.contains(&kind) => Some(Mounted::Elsewhere(all())),
+        kind if ON_DEVICES.contains(&kind) => Some(Mounted::Device(all())),
+        _ => Some(Mounted::Host(all())),
     }
-    let types: Vec<&str> = types.collect();
-    if types.iter().all(|kind| *kind == "tmpfs") {
-        return Vec::new();
-    }
-    let is_of_others = types.iter().all(|kind| OF_OTHERS.contains(kind));
-    vec![if is_of_others { Mounted::Elsewhere(all()) } else { Mounted::Host(all()) }]
 }

@@ -182,7 +182,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             srv,
             CREATE,
             options(r#"{"o":"bind,ro","device":"/srv/a"}"#),
-            options(r#"{"o":"rbind","device":"etc"}"#),
+            options(r#"{"o":"rbind","device":"/srv/../etc"}"#),
             "mounts: it mounts `/etc` of the host",
         ),
         (
@@ -196,7 +196,7 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             srv,
             CREATE,
             options(r#"{"type":"tmpfs","device":"tmpfs","o":"size=1m"}"#),
-            options(r#"{"type":"tmpfs","o":"BIND","device":"/home"}"#),
+            options(r#"{"type":"tmpfs","o":"bind","device":"/home"}"#),
             "mounts: it mounts `/home` of the host",
         ),
         (srv, CREATE, h("{}"), h(r#"{"VolumeDriver":"sshfs"}"#), "mounts: it mounts `volume-driver sshfs`"),
@@ -715,6 +715,204 @@ fn a_limit_that_reads_two_ways_is_unreadable() {
     ] {
         assert!(matches!(intent(SERVICE, spec), Intent::Unreadable(_)), "{spec}");
     }
+}
+
+/// What is said of each body, and of which it is not what it should be.
+fn wrong(rows: &[(&str, &str, String, &str)]) -> Vec<String> {
+    let said = |(rules, uri, body, told): &(&str, &str, String, &str)| {
+        let said = says(rules, uri, body).join("; ");
+        (said != *told).then(|| format!("{rules} {uri} {body}: {said}"))
+    };
+    rows.iter().filter_map(said).collect()
+}
+
+/// Go keeps the last of a name that stands twice in a map.
+#[test]
+fn a_name_that_stands_twice_in_a_map_is_unreadable() {
+    let driver = |options: &str| {
+        format!(r#"{{"Mounts":[{{"Type":"volume","VolumeOptions":{{"DriverConfig":{{"Options":{options}}}}}}}]}}"#)
+    };
+    let rows = [
+        (VOLUME, r#"{"DriverOpts":{"o":"bind","device":"/srv/a","device":"/"}}"#.to_owned()),
+        (VOLUME, r#"{"DriverOpts":{"type":"tmpfs","o":"bind","o":"","device":"/srv/a"}}"#.to_owned()),
+        (VOLUME, r#"{"DriverOpts":{"type":"tmpfs","\u0074ype":"none"}}"#.to_owned()),
+        (CREATE, host(&driver(r#"{"type":"tmpfs","type":"proc"}"#))),
+        (CREATE, host(r#"{"Sysctls":{"a":"1","a":"2"}}"#)),
+        (CREATE, host(r#"{"Annotations":{"a":"1","a":"2"}}"#)),
+        (CREATE, host(r#"{"LogConfig":{"Config":{"tag":"1","tag":"2"}}}"#)),
+        (CREATE, host(r#"{"PortBindings":{"80/tcp":[],"80/tcp":null}}"#)),
+        (SERVICE, service(r#","Sysctls":{"a":"1","a":"2"}"#)),
+        ("/v1.41/networks/create", r#"{"Name":"n","Options":{"a":"1","a":"2"}}"#.to_owned()),
+    ];
+    let read: Vec<_> = rows.iter().filter(|(uri, body)| !matches!(intent(uri, body), Intent::Unreadable(_))).collect();
+    assert!(read.is_empty(), "{read:#?}");
+    // Names in maps are told apart by case.
+    assert_eq!(says(r#"mounts = "deny""#, VOLUME, r#"{"DriverOpts":{"size":"1m"}}"#), [""; 0]);
+    assert!(!matches!(intent(VOLUME, r#"{"DriverOpts":{"o":"a","O":"b"}}"#), Intent::Unreadable(_)));
+}
+
+/// The engine's own driver knows its options in one spelling; what it does not know goes to the file system.
+#[test]
+fn a_volume_option_that_only_looks_like_bind_mounts_what_nobody_knows() {
+    let srv = r#"mounts = { allow = ["/srv/"] }"#;
+    let cis = "mounts = { sensitive = true }";
+    let volume = |options: &str| format!(r#"{{"DriverOpts":{options}}}"#);
+    let of_proc = r#"{"type":"proc","o":"BIND","device":"/srv/a"}"#;
+    let rows = [
+        (srv, VOLUME, volume(of_proc), "mounts: it mounts `type=proc,o=BIND,device=/srv/a`"),
+        (cis, VOLUME, volume(of_proc), "mounts: it mounts `type=proc,o=BIND,device=/srv/a`"),
+        (
+            cis,
+            VOLUME,
+            volume(r#"{"type":"9p","o":"ro, bind","device":"/srv/a"}"#),
+            "mounts: it mounts `type=9p,o=ro, bind,device=/srv/a`",
+        ),
+        (
+            cis,
+            VOLUME,
+            volume(r#"{"type":"nfs","o":"rBind","device":"/srv/a"}"#),
+            "mounts: it mounts `type=nfs,o=rBind,device=/srv/a`",
+        ),
+        (
+            cis,
+            VOLUME,
+            volume(r#"{"type":"tmpfs","o":"BIND","device":"/srv/a"}"#),
+            "mounts: it mounts `type=tmpfs,o=BIND,device=/srv/a`",
+        ),
+        // The engine's own folder is the root only where nothing else was said.
+        (srv, VOLUME, volume(r#"{"o":"bind","device":"srv/a"}"#), "mounts: it mounts `o=bind,device=srv/a`"),
+        (cis, VOLUME, volume(r#"{"o":"bind","device":"srv/a"}"#), "mounts: it mounts `o=bind,device=srv/a`"),
+        (srv, VOLUME, volume(r#"{"type":"none","o":"ro,bind","device":"/srv/a"}"#), ""),
+        (cis, VOLUME, volume(r#"{"type":"nfs","o":"addr=192.0.2.1,rw","device":":/x"}"#), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn system_folders_hold_what_other_engines_and_the_gate_itself_keep() {
+    let cis = "mounts = { sensitive = true }";
+    let bind = |path: &str| host(&format!(r#"{{"Binds":["{path}:/x"]}}"#));
+    for folder in [
+        "/etc/docker/img-authz",
+        "/home/me",
+        "/opt/containerd",
+        "/run/docker/plugins",
+        "/var/lib/containers/storage",
+        "/var/lib/docker/plugins",
+        "/var/lib/img-authz",
+        "/var/lib/kubelet",
+        "/var/lib/rancher",
+        "/var/snap/docker/common",
+    ] {
+        assert_eq!(says(cis, CREATE, &bind(folder)), [format!("mounts: it mounts `{folder}` of the host")]);
+    }
+    for folder in ["/srv/app", "/var/lib/app", "/homes", "/var/lib/img-authz-of-others"] {
+        assert_eq!(says(cis, CREATE, &bind(folder)), [""; 0], "{folder}");
+    }
+}
+
+/// What leads to everything, and what nobody can say where it leads.
+#[test]
+fn the_engines_socket_is_not_reached_by_another_way() {
+    let rule = r#"docker-socket = "deny""#;
+    let bind = |path: &str| host(&format!(r#"{{"Binds":["{path}:/x"]}}"#));
+    let volume = |options: &str| format!(r#"{{"DriverOpts":{options}}}"#);
+    let long = format!("/srv/{}", "a".repeat(300));
+    let cut = format!("docker-socket: it mounts `{}…` of the host", &long[..159]);
+    let rows = [
+        (rule, CREATE, bind("/proc/1/root/run"), "docker-socket: it mounts `/proc/1/root/run` of the host"),
+        (rule, CREATE, bind("/proc"), "docker-socket: it mounts `/proc` of the host"),
+        (rule, CREATE, bind("/dev/fd/7"), "docker-socket: it mounts `/dev/fd/7` of the host"),
+        (rule, CREATE, bind("../run"), "docker-socket: it mounts `../run` of the host"),
+        (rule, CREATE, bind(&format!("{long}/docker.sock")), cut.as_str()),
+        (rule, SERVICE, service(r#","Mounts":[{"Type":"bind","Source":"run"}]"#), "docker-socket: it mounts `run` of the host"),
+        (rule, VOLUME, volume(r#"{"o":"bind","device":"run"}"#), "docker-socket: it mounts `o=bind,device=run`"),
+        (rule, VOLUME, volume(r#"{"type":"proc","device":"proc"}"#), "docker-socket: it mounts `type=proc,device=proc`"),
+        (
+            rule,
+            VOLUME,
+            volume(r#"{"type":"overlay","o":"lowerdir=/run"}"#),
+            "docker-socket: it mounts `type=overlay,o=lowerdir=/run`",
+        ),
+        (rule, CREATE, bind("/srv/process"), ""),
+        (rule, CREATE, bind("/dev"), ""),
+        (rule, CREATE, bind(&long[..200]), ""),
+        (rule, VOLUME, volume(r#"{"type":"ext4","device":"/dev/sdb1"}"#), ""),
+        (rule, VOLUME, volume(r#"{"type":"nfs","o":"addr=192.0.2.1","device":":/x"}"#), ""),
+        (rule, VOLUME, volume(r#"{"type":"tmpfs","device":"tmpfs"}"#), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn what_another_volume_driver_mounts_is_not_known_and_passes_by_name_alone() {
+    let cis = "mounts = { sensitive = true }";
+    let rows = [
+        (cis, CREATE, host(r#"{"VolumeDriver":"sshfs"}"#), "mounts: it mounts `volume-driver sshfs`"),
+        (cis, CREATE, host(r#"{"Mounts":[{"Type":"cluster","Source":"v"}]}"#), "mounts: it mounts `mount cluster`"),
+        (cis, VOLUME, r#"{"Driver":"sshfs"}"#.into(), "mounts: it mounts `volume-driver sshfs`"),
+        (cis, VOLUME, r#"{"Driver":"local"}"#.into(), ""),
+        (cis, CREATE, host(r#"{"VolumeDriver":"local"}"#), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn drivers_that_are_named_may_make_volumes() {
+    for rule in [r#"mounts = { sensitive = true, drivers = ["vieux/sshfs:1"] }"#, r#"mounts = { drivers = "vieux/sshfs:1" }"#] {
+        assert_eq!(says(rule, VOLUME, r#"{"Driver":"vieux/sshfs:1"}"#), [""; 0]);
+        assert_eq!(says(rule, VOLUME, r#"{"Driver":"vieux/sshfs:2"}"#), ["mounts: it mounts `volume-driver vieux/sshfs:2`"]);
+    }
+}
+
+/// moby lets a quota that is not 0 stand over `NanoCpus`, a negative one too; and an update of one leaves the other as it is.
+#[test]
+fn what_takes_the_limit_of_processor_time_away_is_not_a_limit() {
+    let none = "cpu-limit: it has no limit of processor time";
+    let two = "cpu-limit = { cpus = 2 }";
+    let some = r#"cpu-limit = "deny""#;
+    let h = host;
+    let rows = [
+        (two, CREATE, h(r#"{"NanoCpus":1000000000,"CpuQuota":-1}"#), none),
+        (some, CREATE, h(r#"{"NanoCpus":1000000000,"CpuQuota":-1}"#), none),
+        (some, CREATE, h(r#"{"CpuShares":2,"CpuQuota":-1}"#), none),
+        (two, CREATE, h(r#"{"CpuQuota":1000,"CpuPeriod":-1}"#), none),
+        (two, CREATE, h(r#"{"CpuQuota":1000,"NanoCpus":-1}"#), none),
+        (two, CREATE, h(r#"{"CpuQuota":1000,"NanoCpus":1000000000}"#), none),
+        (some, CREATE, h(r#"{"CpuPeriod":1000,"NanoCpus":1000000000}"#), none),
+        (some, UPDATE, r#"{"CpuShares":5,"CpuPeriod":-1}"#.into(), none),
+        (two, UPDATE, r#"{"CpuQuota":200000}"#.into(), "cpu-limit: it may use more than 2 processors"),
+        (two, UPDATE, r#"{"CpuQuota":2000}"#.into(), ""),
+        (two, UPDATE, r#"{"CpuQuota":200000,"CpuPeriod":100000}"#.into(), ""),
+        (two, UPDATE, r#"{"NanoCpus":2000000000}"#.into(), ""),
+        (some, UPDATE, r#"{"CpuQuota":200000}"#.into(), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
+}
+
+#[test]
+fn memory_with_swap_without_end_has_no_limit() {
+    let (some, one) = (r#"memory-limit = "deny""#, "memory-limit = { megabytes = 1 }");
+    let swap = "memory-limit: it may swap without limit";
+    let more = "memory-limit: its limit of memory and swap is 2097153 bytes";
+    let h = host;
+    let limits = |swap: &str| task(&format!(r#","Resources":{{"Limits":{{"MemoryBytes":1048576}},"SwapBytes":{swap}}}"#));
+    let rows = [
+        (some, CREATE, h(r#"{"Memory":1048576,"MemorySwap":-1}"#), swap),
+        (some, CREATE, h(r#"{"Memory":1048576,"MemorySwap":9000000000}"#), ""),
+        (one, CREATE, h(r#"{"Memory":1048576,"MemorySwap":2097152}"#), ""),
+        (one, CREATE, h(r#"{"Memory":1048576,"MemorySwap":2097153}"#), more),
+        // Engines up to 20.10 take this one from beside `HostConfig`.
+        (some, CREATE, r#"{"Image":"r.example/a","MemorySwap":-1,"HostConfig":{"Memory":1048576,"MemorySwap":0}}"#.into(), swap),
+        (some, UPDATE, r#"{"MemorySwap":-1}"#.into(), swap),
+        (one, UPDATE, r#"{"MemorySwap":2097153}"#.into(), more),
+        (one, UPDATE, r#"{"MemorySwap":0}"#.into(), ""),
+        (some, SERVICE, limits("-1"), swap),
+        (one, SERVICE, limits("1048577"), more),
+        (one, SERVICE, limits("1048576"), ""),
+        (one, SERVICE, limits("null"), ""),
+    ];
+    assert_eq!(wrong(&rows), [""; 0]);
 }
 
 /// An honest container may publish a whole range.
