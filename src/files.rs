@@ -63,13 +63,41 @@ pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     closed_to_others("it", &opened, false)?;
     closed_to_others("its folder", &std::fs::metadata(folder)?, false)?;
+    closed_above(folder)?;
+    text(read_opened(file, limit)?)
+}
+
+/// Refuses a folder that others than root, or who runs this, may change, as [`read_owned`] does for the files in it; and what is none.
+pub fn owned_folder(folder: &Path) -> std::io::Result<()> {
+    let found = std::fs::symlink_metadata(folder)?;
+    if !found.is_dir() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a folder, or is a symbolic link"));
+    }
+    closed_to_others("it", &found, false)?;
+    closed_above(folder)
+}
+
+/// Opens a file of which only the lock counts, and makes it where there is none: a regular one, and no link. Does not wait.
+pub fn open_lock(path: &Path) -> std::io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Refuses a folder above this one in which others may put another in the place of the next.
+fn closed_above(folder: &Path) -> std::io::Result<()> {
     // As it is written and as it is: a link on the way lies in a folder too.
     for way in [std::path::absolute(folder)?, folder.canonicalize()?] {
         for above in way.ancestors().skip(1) {
             closed_to_others(&format!("the folder `{}`", above.display()), &std::fs::metadata(above)?, true)?;
         }
     }
-    text(read_opened(file, limit)?)
+    Ok(())
 }
 
 /// Refuses what others than root, or who runs this, may change. In a sticky folder they may add entries, and change none but their own.

@@ -36,7 +36,8 @@ pub use file::{
     members, written as written_case,
 };
 pub use lifted::{
-    Applied, Content, Excepted, Exception, ExceptionUse, Exceptions, Standing, all_liftable, end as exception_end, liftable,
+    Applied, Content, EXCEPTIONS, Excepted, Exception, ExceptionUse, Exceptions, PATTERNS, Standing, Times, all_liftable,
+    end as exception_end, liftable,
 };
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};

@@ -223,7 +223,7 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<(Report, Judgement), St
         format!("rule ({}{at}) {finding}", finding.level.as_str())
     }));
     steps.extend(explained);
-    steps.extend(verdict.exceptions().map(|used| {
+    steps.extend(verdict.exceptions().into_iter().map(|used| {
         let does = if used.vouches { vec!["stands in the place of who must vouch"] } else { Vec::new() };
         let lifts = (!used.lifts.is_empty()).then(|| format!("lifts {}", used.lifts.join(", ")));
         let does: Vec<String> = does.into_iter().map(str::to_owned).chain(lifts).collect();

@@ -1,8 +1,8 @@
 //! `exception`: lets something pass for a time, in a file of its own beside the policy file. The whole policy is checked with the change
 //! before it is made.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,9 +15,11 @@ use super::out::{self, Cell, Colour, Table};
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES, when};
 use crate::clock;
-use crate::files::{read_owned, replace_regular};
+use crate::engine::{self, Engine, Store};
+use crate::files::{open_lock, owned_folder, read_owned, replace_regular};
 use crate::policy::{
-    Excepted, Exception, Pattern, PolicyFault, PolicyFile, Read, Settings, Standing, all_liftable, exception_end, liftable,
+    EXCEPTIONS, Excepted, Exception, FURTHER_FILES, PATTERNS, Pattern, PolicyFault, PolicyFile, Read, Settings, Standing,
+    all_liftable, exception_end, liftable,
 };
 use crate::setup::{self, Kept, LastGood, Place};
 use crate::text::clean;
@@ -32,6 +34,13 @@ const HEAD: &str = "# Written by `img-authz exception`, which writes it anew eac
 /// How long the gate gets to take the change in, and how often it is asked.
 const PATIENCE: Duration = Duration::from_secs(6);
 const ASKED: Duration = Duration::from_millis(200);
+/// How long another command that changes the file is waited for, and how often it is looked.
+const LOCKED: Duration = Duration::from_secs(5);
+const LOOKED: Duration = Duration::from_millis(50);
+/// How long the engine gets for one answer.
+const ENGINE_TIME: Duration = Duration::from_secs(2);
+/// What stands in the command's own file, beside comments.
+const KEYS: [&str; 2] = ["version", "exception"];
 
 /// Let something pass for a time that the policy refuses.
 ///
@@ -143,12 +152,14 @@ struct Beside {
 
 impl Beside {
     fn find(arguments: &PolicyArgs, env: Settings) -> Result<Self, String> {
-        if let Some(path) = &arguments.policy {
+        let place = Place::find(env);
+        if let Some(path) = &arguments.policy
+            && !is_the_gates(path, &place)
+        {
             let settings = Settings::default();
             return Ok(Self { own: own(path), path: path.clone(), settings, gate: None });
         }
-        let place = Place::find(env);
-        if let Err(why) = &place.basis {
+        if let (Err(why), None) = (&place.basis, &arguments.policy) {
             return Err(format!("the gate's settings are not known: {why}; name the policy file (--policy PATH)"));
         }
         let none = |path: &str| {
@@ -193,9 +204,41 @@ impl Beside {
         })
     }
 
+    /// The command's own file as it is now, of which nothing may be lost when it is written again; `None`: there is none.
+    fn own_text<'f>(&self, file: &'f PolicyFile) -> Result<Option<&'f str>, String> {
+        let Some((_, text)) = file.0.iter().find(|(path, _)| *path == self.own) else { return Ok(None) };
+        let keys = PolicyFile::top_keys(text).unwrap_or_default();
+        let is_headed = text.lines().next() == HEAD.lines().next();
+        let foreign = keys.iter().find(|key| !KEYS.contains(&key.as_str()));
+        let why = match foreign {
+            Some(key) => format!("it has `{}`", clean(key)),
+            None if !is_headed => "its first line is not the command's own".to_owned(),
+            None if !keys.iter().any(|key| key == "version") => "it has no `version`".to_owned(),
+            None => return Ok(Some(text)),
+        };
+        Err(format!(
+            "`{}` was not written by this command ({why}), and would be lost: rename it (by-hand.toml), then repeat this",
+            self.own.display()
+        ))
+    }
+
     /// Those in the command's own file.
     fn is_own(&self, exception: &Exception) -> bool {
         exception.position.as_ref().is_some_and(|position| *position.file == *self.own)
+    }
+
+    /// Those that have ended take places until they are removed.
+    fn has_room(&self, all: &[Arc<Exception>], new: &Exception, now: Timestamp) -> Result<(), String> {
+        let patterns: usize = all.iter().map(|exception| exception.patterns()).sum();
+        let is_ended = |exception: &&Arc<Exception>| exception.standing(now) == Standing::Ended;
+        let ended = all.iter().filter(|exception| self.is_own(exception)).filter(is_ended).count();
+        if ended > 0 && (all.len() >= EXCEPTIONS || patterns + new.patterns() > PATTERNS) {
+            return Err(format!(
+                "there are as many exceptions as a policy may have, and {ended} of them have ended: img-authz exception remove --ended, then \
+                 repeat this"
+            ));
+        }
+        Ok(())
     }
 
     /// Writes these into the command's own file, after a look at the policy that this makes. `None`: it would have faults, which are told.
@@ -204,9 +247,16 @@ impl Beside {
         for exception in exceptions {
             text.extend(["\n", &exception.to_toml()]);
         }
+        let old = self.own_text(before)?;
         let mut file = before.clone();
         file.0.retain(|(path, _)| *path != self.own);
-        file.0.push((self.own.clone(), text.clone()));
+        if old.is_none() && file.0.len() > FURTHER_FILES {
+            let folder = self.own.parent().unwrap_or(Path::new("."));
+            return Err(format!("`{}` holds {FURTHER_FILES} files already, which is the most that count", folder.display()));
+        }
+        // In the order in which the gate reads them: behind policy.toml, by name.
+        let at = file.0.iter().skip(1).position(|(path, _)| *path > self.own).map_or(file.0.len(), |at| at + 1);
+        file.0.insert(at, (self.own.clone(), text.clone()));
         let (was, now) = (self.judge(before).1, self.judge(&file));
         if let Err(faults) = now.0 {
             for fault in &faults {
@@ -218,25 +268,53 @@ impl Beside {
         for warning in now.1.iter().filter(|warning| !was.iter().any(|before| before.message == warning.message)) {
             out::note(&format!("warning: {}", clean(&warning.to_string())));
         }
-        let failed = |error: std::io::Error| format!("`{}` cannot be written: {error}", self.own.display());
-        replace_regular(&self.own, text.as_bytes(), 0o600).map_err(failed)?;
+        self.put(&text, old)?;
         Ok(Some(text))
     }
 
-    /// Nobody else changes the file meanwhile. The lock goes with the process.
-    fn lock(&self) -> Result<File, String> {
-        let folder = self.own.parent().unwrap_or(Path::new("."));
-        let failed = |error: std::io::Error| format!("`{}` cannot be written: {error}", folder.display());
-        match DirBuilder::new().mode(0o755).create(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
+    /// Writes the command's own file, and reads the policy again as the gate does. What it would refuse is taken back.
+    fn put(&self, text: &str, old: Option<&str>) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("`{}` cannot be written: {error}", self.own.display());
+        replace_regular(&self.own, text.as_bytes(), 0o600).map_err(failed)?;
+        let Err(why) = self.read().and_then(|file| self.exceptions(&file)) else { return Ok(()) };
+        let taken_back = match old {
+            Some(old) => replace_regular(&self.own, old.as_bytes(), 0o600),
+            None => std::fs::remove_file(&self.own),
+        };
+        match taken_back {
+            Ok(()) => Err(format!("nothing was changed, because the gate would not take it in: {why}")),
+            Err(error) => Err(format!("`{}` is at fault and cannot be taken back ({error}): {why}", self.own.display())),
         }
-        let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        let file = options.open(folder.join(LOCK)).map_err(failed)?;
-        file.lock().map_err(failed)?;
-        Ok(file)
+    }
+
+    /// The policy as it is now, which nobody else's command changes meanwhile. The lock goes with the process.
+    ///
+    /// Whose the folders are is looked at before anything is made in them.
+    fn lock(&self, patience: Duration) -> Result<(File, PolicyFile), String> {
+        let folder = self.own.parent().unwrap_or(Path::new("."));
+        let failed = |error: std::io::Error| format!("`{}` cannot be used: {error}", folder.display());
+        self.own_text(&self.read()?)?;
+        match owned_folder(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                DirBuilder::new().mode(0o755).create(folder).map_err(failed)?;
+                owned_folder(folder).map_err(failed)?;
+            }
+            found => found.map_err(failed)?,
+        }
+        let path = folder.join(LOCK);
+        let failed = |error: std::io::Error| format!("`{}` cannot be used: {error}", path.display());
+        let file = open_lock(&path).map_err(failed)?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok((file, self.read()?)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => std::thread::sleep(LOOKED),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(format!("another command holds `{}`: repeat this once it is done", path.display()));
+                }
+            }
+        }
     }
 
     fn trail(&self) -> Result<Trail, String> {
@@ -274,6 +352,21 @@ impl Beside {
     }
 }
 
+/// Whether a policy file is the one that the gate reads, however its path is written. A gate whose settings are not known reads the one
+/// that this environment names.
+fn is_the_gates(path: &Path, place: &Place) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    place.given.policy_path().is_some_and(|(own, _)| real(&own) == real(path))
+}
+
+/// What a command comes to whose change the gate has, or has not, in force; `None`: nobody said.
+const fn code(in_force: Option<bool>) -> u8 {
+    match in_force {
+        Some(true) | None => YES,
+        Some(false) => UNKNOWN,
+    }
+}
+
 fn own(policy: &Path) -> PathBuf {
     policy.with_file_name(FOLDER).join(FILE)
 }
@@ -281,9 +374,17 @@ fn own(policy: &Path) -> PathBuf {
 fn add(arguments: &AddArgs, env: Settings, now: Timestamp) -> Result<u8, String> {
     let exception = Arc::new(exception(arguments, now)?);
     let beside = Beside::find(&arguments.policy, env)?;
-    let _lock = beside.lock()?;
-    let before = beside.read()?;
+    // An engine that does not answer leaves it at that.
+    if let Some(place) = &beside.gate
+        && let Ok(engine) = Engine::at(place.settings.docker_host())
+        && let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
+        && let Some(warning) = runtime.block_on(mistaken(&exception.of, &engine))
+    {
+        out::note(&format!("warning: {warning}"));
+    }
+    let (_lock, before) = beside.lock(LOCKED)?;
     let mut exceptions = beside.exceptions(&before)?;
+    beside.has_room(&exceptions, &exception, now)?;
     exceptions.retain(|exception| beside.is_own(exception));
     exceptions.push(Arc::clone(&exception));
     let trail = beside.trail()?;
@@ -299,7 +400,28 @@ fn add(arguments: &AddArgs, env: Settings, now: Timestamp) -> Result<u8, String>
             "id": id, "file": beside.own.display().to_string(), "expires": exception.expires, "in_force": in_force,
         }));
     }
-    Ok(YES)
+    Ok(code(in_force))
+}
+
+/// Why an exception comes to nothing on this host: its digest is of the other kind.
+async fn mistaken(of: &Excepted, engine: &dyn engine::Api) -> Option<String> {
+    let deadline = || tokio::time::Instant::now() + ENGINE_TIME;
+    match of {
+        Excepted::Repositories(_) => None,
+        Excepted::Digest(digest) => {
+            let found = engine.image(&digest.to_string(), deadline()).await.ok()??;
+            let is_id = found.store == Some(Store::Classic) && found.id == *digest;
+            is_id.then(|| {
+                format!("{digest} is the id of an image here, which is no digest of a manifest and lets nothing pass: add it with --image-id")
+            })
+        }
+        Excepted::ImageId(_) => {
+            let store = engine.info(deadline()).await.ok()?.store;
+            (store == Store::Containerd).then(|| {
+                "this host has the containerd store, where an image's id is its digest and --image-id lets nothing pass: add it without".to_owned()
+            })
+        }
+    }
 }
 
 /// What the arguments say.
@@ -427,8 +549,7 @@ fn table(exceptions: &[Arc<Exception>], now: Timestamp) -> Table<7> {
 
 fn remove(arguments: &RemoveArgs, env: Settings, now: Timestamp) -> Result<u8, String> {
     let beside = Beside::find(&arguments.policy, env)?;
-    let _lock = beside.lock()?;
-    let before = beside.read()?;
+    let (_lock, before) = beside.lock(LOCKED)?;
     let all = beside.exceptions(&before)?;
     for id in &arguments.ids {
         match all.iter().find(|exception| exception.id() == *id) {
@@ -464,7 +585,7 @@ fn remove(arguments: &RemoveArgs, env: Settings, now: Timestamp) -> Result<u8, S
         let ids: Vec<String> = doomed.iter().map(|exception| exception.id()).collect();
         out::json(&serde_json::json!({ "removed": ids, "file": beside.own.display().to_string(), "in_force": in_force }));
     }
-    Ok(YES)
+    Ok(code(in_force))
 }
 
 #[cfg(test)]
@@ -499,11 +620,13 @@ mod tests {
             let all = ["img-authz", "exception"].into_iter().chain(words.iter().copied()).chain(["--policy", &path, "--json"]);
             let parsed = super::super::Arguments::try_parse_from(all).map_err(|error| error.to_string())?;
             let super::super::Command::Exception(ExceptionArgs { command }) = parsed.command else { panic!("{words:?}") };
+            // No gate of this host is looked for.
+            let env = Settings::default().with("STATE_DIR", self.0.path().join("none").display().to_string());
             let now = clock::now();
             match &command {
-                Command::Add(arguments) => add(arguments, Settings::default(), now),
-                Command::List(arguments) => list(arguments, Settings::default(), now),
-                Command::Remove(arguments) => remove(arguments, Settings::default(), now),
+                Command::Add(arguments) => add(arguments, env, now),
+                Command::List(arguments) => list(arguments, env, now),
+                Command::Remove(arguments) => remove(arguments, env, now),
             }
         }
 
@@ -581,6 +704,153 @@ mod tests {
         assert!(told.contains("policy.toml:9: remove it there"), "{told}");
         assert_eq!(host.does(&["list"]), Ok(YES));
         assert_eq!(host.text(), "");
+    }
+
+    fn beside(host: &Host) -> Beside {
+        let path = host.0.path().join("policy.toml");
+        Beside { own: own(&path), path, settings: Settings::default(), gate: None }
+    }
+
+    #[test]
+    fn what_others_wrote_into_the_commands_file_is_not_lost() {
+        let host = Host::new(POLICY);
+        let add = || host.does(&["add", DIGEST, "--for", "4h", "--owner", "alice", "--reason", "late"]);
+        assert_eq!(add(), Ok(YES));
+        let (good, id) = (host.text(), host.ids()[0].clone());
+        let scope = "[[scope]]\nmatch = \"s.example/**\"\nrequire = \"r\"\n";
+        for (foreign, due) in [
+            (format!("{good}{scope}"), "it has `scope`"),
+            (format!("{good}[verifiers.x]\ntype = \"registry\"\n"), "it has `verifiers`"),
+            (good.lines().skip(1).collect::<Vec<_>>().join("\n"), "its first line"),
+            ("version = 1\n".to_owned(), "its first line"),
+            (format!("{}\n[[exception]]", good.lines().next().unwrap()), ""),
+        ] {
+            std::fs::write(host.own(), &foreign).unwrap();
+            for told in [add().unwrap_err(), host.does(&["remove", &id]).unwrap_err()] {
+                assert!(told.contains(due) && told.contains("exceptions.toml"), "{told}");
+            }
+            assert_eq!(host.text(), foreign);
+        }
+        std::fs::write(host.own(), good).unwrap();
+        assert_eq!(host.does(&["remove", &id]), Ok(YES));
+        assert_eq!(add(), Ok(YES));
+    }
+
+    #[test]
+    fn a_folder_that_others_may_change_gets_nothing_and_one_that_is_full_no_file_more() {
+        let host = Host::new(POLICY);
+        let add = || host.does(&["add", DIGEST, "--for", "4h", "--owner", "alice", "--reason", "late"]);
+        let (folder, elsewhere) = (host.0.path().join("policy.d"), host.0.path().join("elsewhere"));
+        let names = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o775)).unwrap();
+        let told = add().unwrap_err();
+        assert!(told.contains("policy.d` cannot be used: it may be changed by others") && names(&folder) == 0, "{told}");
+        std::fs::remove_dir(&folder).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+        let told = add().unwrap_err();
+        assert!(told.contains("symbolic link") && names(&elsewhere) == 0, "{told}");
+        std::fs::remove_file(&folder).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        for number in 0..FURTHER_FILES {
+            std::fs::write(folder.join(format!("{number}.toml")), "version = 1\n").unwrap();
+        }
+        assert!(add().unwrap_err().contains("holds 64 files already"));
+        assert_eq!(host.text(), "");
+        std::fs::remove_file(folder.join("0.toml")).unwrap();
+        assert_eq!(add(), Ok(YES));
+    }
+
+    #[test]
+    fn ended_exceptions_in_all_places_are_named_as_what_to_remove() {
+        let host = Host::new(POLICY);
+        let add = || host.does(&["add", DIGEST, "--for", "4h", "--owner", "alice", "--reason", "late"]);
+        let of = |number: usize, expires: &str| {
+            format!("\n[[exception]]\ndigest = \"sha256:{number:064x}\"\nowner = \"a\"\nreason = \"b\"\nexpires = {expires}\n")
+        };
+        std::fs::create_dir(host.0.path().join("policy.d")).unwrap();
+        let many = |expires| (0..EXCEPTIONS).map(|number| of(number, expires)).collect::<String>();
+        std::fs::write(host.own(), format!("{HEAD}{}", many("2126-12-04"))).unwrap();
+        assert_eq!(add(), Ok(NO));
+        std::fs::write(host.own(), format!("{HEAD}{}", many("2020-12-04"))).unwrap();
+        let told = add().unwrap_err();
+        assert!(told.contains("256 of them have ended: img-authz exception remove --ended"), "{told}");
+        assert_eq!(host.does(&["remove", "--ended"]), Ok(YES));
+        assert_eq!(add(), Ok(YES));
+    }
+
+    #[tokio::test]
+    async fn a_digest_of_the_other_kind_is_warned_about_where_the_engine_says_so() {
+        let engine = engine::Fake::new();
+        let (id, manifest) = (crate::image::Digest::of(b"id"), crate::image::Digest::of(b"manifest"));
+        let put = |id, store| {
+            let repo_digests = vec![("r.example/x".parse().unwrap(), manifest)];
+            let config = crate::image::ImageConfig::default();
+            engine.put_image(engine::Image { id, store: Some(store), repo_tags: Vec::new(), repo_digests, config });
+        };
+        put(id, Store::Classic);
+        assert!(mistaken(&Excepted::Digest(id), &engine).await.unwrap().contains("--image-id"));
+        for right in [Excepted::Digest(manifest), Excepted::ImageId(id)] {
+            assert_eq!(mistaken(&right, &engine).await, None, "{right:?}");
+        }
+        engine.remove_images();
+        put(manifest, Store::Containerd);
+        assert_eq!(mistaken(&Excepted::Digest(manifest), &engine).await, None);
+        assert!(mistaken(&Excepted::ImageId(manifest), &engine).await.unwrap().contains("add it without"));
+        engine.fail_with(Some(engine::EngineError::Timeout { call: "x".to_owned() }));
+        assert_eq!(mistaken(&Excepted::Digest(id), &engine).await, None);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_a_lock() {
+        let host = Host::new(POLICY);
+        let beside = beside(&host);
+        let (held, _) = beside.lock(LOCKED).unwrap();
+        assert!(beside.lock(Duration::from_millis(60)).unwrap_err().contains("another command holds"));
+        drop(held);
+        beside.lock(Duration::ZERO).unwrap();
+        let lock = host.0.path().join("policy.d").join(LOCK);
+        let other = host.0.path().join("other");
+        std::fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(&other, &lock).unwrap();
+        beside.lock(Duration::ZERO).unwrap_err();
+        assert!(!other.exists());
+        std::fs::remove_file(&lock).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &lock, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        beside.lock(Duration::ZERO).unwrap_err();
+    }
+
+    #[test]
+    fn what_the_gate_would_not_take_in_is_taken_back() {
+        let host = Host::new(POLICY);
+        let beside = beside(&host);
+        drop(beside.lock(LOCKED).unwrap());
+        let told = beside.put("version = 2\n", None).unwrap_err();
+        assert!(told.starts_with("nothing was changed") && !host.own().exists(), "{told}");
+        beside.put(HEAD, None).unwrap();
+        beside.put("version = 1\nmode = \"permissive\"\n", Some(HEAD)).unwrap_err();
+        assert_eq!(host.text(), HEAD);
+        assert_eq!([Some(true), None, Some(false)].map(code), [YES, YES, UNKNOWN]);
+    }
+
+    #[test]
+    fn a_change_of_the_gates_own_file_is_on_record_however_its_path_is_written() {
+        let host = Host::new(POLICY);
+        let (state, other) = (host.0.path().join("state"), host.0.path().join("other.toml"));
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(&other, POLICY).unwrap();
+        let path = host.0.path().join("policy.toml");
+        let env = || {
+            let env = Settings::default().with("STATE_DIR", state.display().to_string());
+            env.with("POLICY", path.display().to_string())
+        };
+        let find = |path: PathBuf| Beside::find(&PolicyArgs { policy: Some(path), json: false }, env()).unwrap();
+        let found = find(state.join("../policy.toml"));
+        assert!(found.gate.is_some() && found.own == own(&path));
+        found.trail().unwrap().record("exception-add", [Change::default()]);
+        assert!(std::fs::read_to_string(state.join("audit.jsonl")).unwrap().contains("exception-add"));
+        assert!(find(other).gate.is_none());
     }
 
     #[test]

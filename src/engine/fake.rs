@@ -402,7 +402,7 @@ impl Api for Fake {
             id: text("fake"),
             host: text("fake"),
             engine: text("28.5.2"),
-            store: Store::Classic,
+            store: state.images.first().and_then(|image| image.store).unwrap_or(Store::Classic),
             authorization: vec![text("img-authz")],
             swarm: text(if state.is_swarm { "active" } else { "inactive" }),
             data_root: text("/var/lib/docker"),

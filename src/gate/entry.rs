@@ -68,7 +68,7 @@ impl Gate {
                 entry.warnings.push(Entry::text(&finding.to_string()));
             }
         }
-        entry.exceptions = verdict.exceptions().cloned().collect();
+        entry.exceptions = verdict.exceptions();
         match verdict {
             Verdict::Allow(permit) => {
                 let approvals = permit.approvals();

@@ -79,7 +79,7 @@ impl Gate {
         let asking = Gathering { gate: self, policy, request, verifiers, registry, purpose, deadline, engine, on_behalf, said };
         let found = asking.facts(&policy::needs(policy, request)).await;
         let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
-        let found = Facts { now: Some(self.now()), ..found };
+        let found = Facts { now: Some(self.now()), latest: self.told_exceptions.latest(), ..found };
         Box::pin(asking.with_rego(found)).await
     }
 }

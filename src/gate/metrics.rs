@@ -238,6 +238,13 @@ impl Metrics {
         self.exception_uses.get_or_create(&[("exception", id.to_owned())]).inc();
     }
 
+    /// These are not in the policy any more.
+    pub(super) fn forget_exceptions<'i>(&self, ids: impl Iterator<Item = &'i String>) {
+        for id in ids {
+            self.exception_uses.remove(&[("exception", id.clone())]);
+        }
+    }
+
     /// How many exceptions there are of each standing.
     pub(super) fn exceptions(&self, standings: impl Iterator<Item = Standing>) {
         let mut counts: BTreeMap<&'static str, i64> =

@@ -1,5 +1,6 @@
 //! What is in force: a policy and those who vouch, or no more than a fault.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +91,13 @@ impl Gate {
         if matches!((&**self.rules.load(), &rules), (Rules::Good { .. }, Rules::Faulty { .. })) {
             return false;
         }
-        self.rules.store(Arc::new(rules));
+        let ids = |rules: &Rules| match rules {
+            Rules::Good { policy, .. } => policy.exceptions.iter().map(|exception| exception.id()).collect(),
+            Rules::Faulty { .. } => BTreeSet::new(),
+        };
+        let current = ids(&rules);
+        let before = self.rules.swap(Arc::new(rules));
+        self.metrics.forget_exceptions(ids(&before).difference(&current));
         true
     }
 

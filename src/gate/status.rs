@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{Gate, Judgement, Rules};
 use crate::engine::EngineError;
-use crate::policy::Request;
+use crate::policy::{Request, Times};
 
 impl Gate {
     /// Notes whether the settings as they are now are in force, or earlier or no good ones.
@@ -30,7 +30,8 @@ impl Gate {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
             Rules::Faulty { .. } => None,
         };
-        self.metrics.exceptions(self.exceptions().iter().map(|exception| exception.standing(now)));
+        let times = Times { now, latest: self.told_exceptions.latest().unwrap_or(now) };
+        self.metrics.exceptions(self.exceptions().iter().map(|exception| exception.standing(times)));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
         self.metrics.text(self.journal.lost(), figures.as_ref())

@@ -114,7 +114,7 @@ fn excepted(policy: &Policy, facts: &Facts, image: &ImageFacts, reason: Reason) 
     if !is_of_content(&reason) {
         return Err(reason);
     }
-    let mut exceptions = policy.exceptions.about_content(&image.content(), facts.now);
+    let mut exceptions = policy.exceptions.about_content(&image.content(), facts.times());
     let Some(exception) = exceptions.vouch() else { return Err(exceptions.no_vouch(reason)) };
     let digest = match exception.of {
         Excepted::Digest(digest) => Some(digest),
@@ -294,8 +294,8 @@ fn keeps_rules(policy: &Policy, facts: &Facts, image: &ImageFacts, approval: App
     let mut exceptions = approval.exceptions;
     if let Some(repository) = &approval.repository {
         // Also where it is vouched for: what lifts rules of this digest.
-        exceptions = policy.exceptions.about_content(&image.content(), facts.now);
-        policy.exceptions.about_repository(repository, facts.now, &mut exceptions);
+        exceptions = policy.exceptions.about_content(&image.content(), facts.times());
+        policy.exceptions.about_repository(repository, facts.times(), &mut exceptions);
     }
     findings.retain(|finding| finding.level != Level::Deny || !exceptions.lift(finding.rule.about().id));
     let of_repository = || approval.repository.as_ref().map_or_else(|| image.name.to_string(), ToString::to_string);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::lifted::Content;
+use super::lifted::{Content, Times};
 use crate::image::{Digest, ImageConfig, ImageName, Reference, Repository, RunsAs};
 use crate::rego::{Passed, Refusal};
 use crate::trust::{Question, TrustError, VerifierName, Vouch};
@@ -16,6 +16,8 @@ pub struct Facts {
     pub images: Vec<ImageFacts>,
     /// The time by which the age of images is judged.
     pub now: Option<Timestamp>,
+    /// The latest time that this host's clock has shown, as far as that is known: exceptions that have ended by then stay ended.
+    pub latest: Option<Timestamp>,
     /// About the container a start names.
     pub container: Option<ContainerFacts>,
     /// About the service a rollback names.
@@ -34,6 +36,14 @@ pub struct Facts {
     pub rego: Option<Result<Passed, Refusal>>,
     /// Something the call depends on could not be found out; it is refused with this.
     pub unknown: Option<super::Reason>,
+}
+
+impl Facts {
+    /// The time by which exceptions are judged.
+    pub(super) fn times(&self) -> Option<Times> {
+        let now = self.now?;
+        Some(Times { now, latest: self.latest.unwrap_or(now) })
+    }
 }
 
 /// The container of a start.

@@ -9,6 +9,7 @@ mod users;
 mod verifiers;
 mod write;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub(super) use self::verifiers::lines as verifier_lines;
 pub(super) use self::write::{list, quoted};
 use super::exceptions::HostAccessRule;
 use super::fault::{PolicyFault, Position};
-use super::lifted::{EXCEPTIONS, Exception, Exceptions, without_effect};
+use super::lifted::{EXCEPTIONS, Exception, Exceptions, PATTERNS, without_effect};
 use super::resolved::{RegoSettings, Resolved, VerifierSettings, plugin};
 use super::scope::{Scope, Scopes};
 use super::users::Users;
@@ -76,6 +77,8 @@ struct Gathered {
     called: BTreeSet<VerifierName>,
     scopes: Vec<Scope>,
     exceptions: Vec<Exception>,
+    /// Where they stand, by their ids.
+    excepted: BTreeMap<String, Position>,
     rules: HostRules,
     mode: Option<Mode>,
     posture: Option<(Posture, Position)>,
@@ -91,6 +94,13 @@ impl PolicyFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.first().map_or(Path::new("policy.toml"), |(path, _)| path)
+    }
+
+    /// The keys at the top of such a file; `None`: it is not TOML.
+    #[must_use]
+    pub fn top_keys(text: &str) -> Option<Vec<String>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        errors.is_empty().then(|| table.get_ref().keys().map(|key| key.get_ref().to_string()).collect())
     }
 
     /// What tells this policy's text from any other's.
@@ -220,14 +230,21 @@ impl Gathered {
         }
         for value in top.get("exception").and_then(|value| value.list(EXCEPTIONS)).unwrap_or_default() {
             let Some(exception) = exceptions::read(&value) else { continue };
-            let is_same = |other: &&Exception| other.id() == exception.id();
             if self.exceptions.len() >= EXCEPTIONS {
                 value.fault(format!("there are more than {EXCEPTIONS} exceptions"));
                 break;
             }
-            match self.exceptions.iter().find(is_same).and_then(|same| same.position.as_ref()) {
-                Some(position) => value.fault(format!("is there already, in {position}")),
-                None => self.exceptions.push(exception),
+            let patterns: usize = self.exceptions.iter().map(Exception::patterns).sum();
+            if patterns + exception.patterns() > PATTERNS {
+                value.fault(format!("the exceptions have more than {PATTERNS} patterns together"));
+                break;
+            }
+            match self.excepted.entry(exception.id()) {
+                Entry::Occupied(same) => value.fault(format!("is there already, in {}", same.get())),
+                Entry::Vacant(free) => {
+                    free.insert(value.position());
+                    self.exceptions.push(exception);
+                }
             }
         }
         if is_first {

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Level, Pattern, Policy, PolicyFault, Position, Reason, RuleId, Scope};
 use crate::image::{Digest, Repository};
 
 /// Most exceptions of a policy. Those by reference are all looked at for each image that is approved.
-pub(super) const EXCEPTIONS: usize = 256;
+pub const EXCEPTIONS: usize = 256;
+/// Most patterns of all of them together: each is compared with each scope when the policy is read, and with each repository that vouched.
+pub const PATTERNS: usize = 1024;
 /// How far ahead an exception may end. One that ends later does not count: it would be no exception, and a clock that was set back
 /// would bring it back.
 const AHEAD: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -53,7 +55,7 @@ pub enum Excepted {
 }
 
 /// Whether an exception counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// It counts.
@@ -64,6 +66,21 @@ pub enum Standing {
     Ended,
     /// It ends too far ahead to count.
     Ahead,
+}
+
+/// The time by which exceptions are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// This host's clock.
+    pub now: Timestamp,
+    /// The latest that it has ever shown: what has ended by then stays ended when the clock is set back.
+    pub latest: Timestamp,
+}
+
+impl From<Timestamp> for Times {
+    fn from(now: Timestamp) -> Self {
+        Self { now, latest: now }
+    }
 }
 
 /// An exception that a decision rests on.
@@ -147,9 +164,10 @@ impl Exception {
 
     /// Whether it counts at this time.
     #[must_use]
-    pub fn standing(&self, now: Timestamp) -> Standing {
-        match self.expires.duration_since(now) {
-            left if !left.is_positive() => Standing::Ended,
+    pub fn standing(&self, times: impl Into<Times>) -> Standing {
+        let times = times.into();
+        match self.expires.duration_since(times.now) {
+            left if !left.is_positive() || self.expires <= times.latest => Standing::Ended,
             left if left > AHEAD => Standing::Ahead,
             left if left <= ENDING => Standing::Ending,
             _ => Standing::InForce,
@@ -171,6 +189,15 @@ impl Exception {
     pub fn told(&self) -> String {
         let ticket = self.ticket.as_ref().map(|ticket| format!(" ({ticket})")).unwrap_or_default();
         format!("exception {} of {}{ticket} for {}", self.id(), self.owner, self.subject())
+    }
+
+    /// How many patterns it has.
+    #[must_use]
+    pub fn patterns(&self) -> usize {
+        match &self.of {
+            Excepted::Repositories(patterns) => patterns.len(),
+            Excepted::Digest(_) | Excepted::ImageId(_) => 0,
+        }
     }
 
     fn is_about(&self, repository: &Repository) -> bool {
@@ -231,15 +258,15 @@ impl Exceptions {
     }
 
     /// Those about this content. At no time known none counts.
-    pub(super) fn about_content(&self, content: &Content, now: Option<Timestamp>) -> Applied {
+    pub(super) fn about_content(&self, content: &Content, times: Option<Times>) -> Applied {
         let mut applied = Applied::default();
-        applied.add(self.of(content), now);
+        applied.add(self.of(content), times);
         applied
     }
 
     /// Those about what this repository vouched for, beside those of its content.
-    pub(super) fn about_repository(&self, repository: &Repository, now: Option<Timestamp>, applied: &mut Applied) {
-        applied.add(self.repositories.iter().filter(|exception| exception.is_about(repository)), now);
+    pub(super) fn about_repository(&self, repository: &Repository, times: Option<Times>, applied: &mut Applied) {
+        applied.add(self.repositories.iter().filter(|exception| exception.is_about(repository)), times);
     }
 }
 
@@ -253,10 +280,10 @@ pub struct Applied {
 }
 
 impl Applied {
-    fn add<'e>(&mut self, exceptions: impl Iterator<Item = &'e Arc<Exception>>, now: Option<Timestamp>) {
-        let Some(now) = now else { return };
+    fn add<'e>(&mut self, exceptions: impl Iterator<Item = &'e Arc<Exception>>, times: Option<Times>) {
+        let Some(times) = times else { return };
         for exception in exceptions {
-            match exception.standing(now) {
+            match exception.standing(times) {
                 Standing::InForce | Standing::Ending => self.in_force.push(Arc::clone(exception)),
                 standing @ (Standing::Ended | Standing::Ahead) => self.over.push((Arc::clone(exception), standing)),
             }

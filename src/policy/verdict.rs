@@ -44,13 +44,13 @@ impl Verdict {
         }
     }
 
-    /// The exceptions that it rests on.
-    pub fn exceptions(&self) -> impl Iterator<Item = &ExceptionUse> {
-        let permit = match self {
-            Self::Allow(permit) => Some(permit),
-            Self::WouldDeny(_) | Self::Deny(_) => None,
-        };
-        permit.into_iter().flat_map(Permit::exceptions)
+    /// The exceptions that it rests on, each once, for all of its images.
+    #[must_use]
+    pub fn exceptions(&self) -> Vec<ExceptionUse> {
+        match self {
+            Self::Allow(permit) => permit.exceptions(),
+            Self::WouldDeny(_) | Self::Deny(_) => Vec::new(),
+        }
     }
 
     /// Leave to pass.
@@ -143,9 +143,19 @@ impl Permit {
         self.approvals().iter().find_map(|approval| approval.forgiven.as_deref())
     }
 
-    /// The exceptions it rests on, image by image.
-    pub fn exceptions(&self) -> impl Iterator<Item = &ExceptionUse> {
-        self.approvals().iter().flat_map(|approval| approval.exceptions.uses())
+    /// The exceptions it rests on, each once.
+    fn exceptions(&self) -> Vec<ExceptionUse> {
+        let mut all: Vec<ExceptionUse> = Vec::new();
+        for used in self.approvals().iter().flat_map(|approval| approval.exceptions.uses()) {
+            let Some(known) = all.iter_mut().find(|known| known.id == used.id) else {
+                all.push(used.clone());
+                continue;
+            };
+            known.vouches |= used.vouches;
+            let others: Vec<_> = used.lifts.iter().filter(|rule| !known.lifts.contains(rule)).collect();
+            known.lifts.extend(others);
+        }
+        all
     }
 
     /// The approvals it rests on.

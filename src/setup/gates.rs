@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
-use super::state::{APPROVALS, AUDIT_LOG, PLUGINS, RENAMES};
+use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RENAMES};
 use crate::audit::{FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;
 use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins};
@@ -44,6 +44,7 @@ pub(crate) fn serving(
     let gate = Gate::new(rules, engine, journal, approvals, Identity::of_process(socket), workers)
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
         .with_limits(limits)
+        .with_exceptions_told(state.join(EXCEPTIONS))
         .serving(state.join(RENAMES), ends, own(kept.reading().in_force.as_ref().unwrap_or(settings)));
     gate.settings_hold(is_good);
     Ok(gate)
@@ -85,5 +86,5 @@ pub(crate) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<G
     let approvals = Approvals::look(&settings.state_dir().join(APPROVALS));
     let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
     let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), approvals, Identity::default(), workers);
-    Ok(gate.with_plugins(plugins))
+    Ok(gate.with_plugins(plugins).with_exceptions_told(settings.state_dir().join(EXCEPTIONS)))
 }

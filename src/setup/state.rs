@@ -22,6 +22,8 @@ pub(crate) const MONITOR_APPROVED: &str = "monitor-approved.json";
 pub(crate) const APPROVALS: &str = "approvals.jsonl";
 /// Renames under way.
 pub(crate) const RENAMES: &str = "renames.json";
+/// What was told of exceptions, and the latest time that was seen.
+pub(crate) const EXCEPTIONS: &str = "exceptions.json";
 /// The plugins that may be enabled.
 pub(crate) const PLUGINS: &str = "plugins.json";
 /// The folder of verified trust data.

@@ -491,7 +491,7 @@ except() {
 gate_tests+=(test_exceptions_let_pass_what_they_name_until_they_end)
 test_exceptions_let_pass_what_they_name_until_they_end() {
     local old=registry.test:5000/ruled:old good=registry.test:5000/ruled:good lax=registry.test:5000/lax/other:1.0
-    local unsigned=registry.test:5000/app fresh digest twin built id ended container before output
+    local unsigned=registry.test:5000/app renamed=registry.test:5000/renamed:1.0 fresh digest twin built id ended container before output
     fresh=$(date -u +%FT%TZ)
     mkdir -p $policy_folder
     cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
@@ -516,16 +516,23 @@ test_exceptions_let_pass_what_they_name_until_they_end() {
     recorded "$before" '"event":"ALLOWED"' '"action":"start"' '"exceptions":[{"id":"x' '"owner":"alice","ticket":"OPS-1"' '"vouches":true,"lifts":["max-age","user-root"]'
     assertTrue "the exception is on record" $?
     refused "$not_signed" docker pull $unsigned:excepted
-    # Its twin, by its own digest and under its name; and the excepted content under the names of others.
+    # Its twin, by its own digest; and the excepted content under another name of a scope, and under one of none.
     refused "$not_signed" docker pull $unsigned@"$twin"
     id=$(docker image inspect -f '{{.Id}}' $unsigned@"$digest")
+    docker tag "$id" $renamed
     docker tag "$id" foreign.test:5001/x:1
-    prints "nobody signs it" run foreign.test:5001/x:1
+    prints "nobody signs it" run $renamed
+    refused "$registry_not_allowed" run foreign.test:5001/x:1
+    docker rmi foreign.test:5001/x:1 > /dev/null
     prints "nobody signs it" run "$id"
     built=$(docker create --network none --name excepted "$id")
-    make_image foreign.test:5001/x:1 "another under that name" > /dev/null
-    refused "$registry_not_allowed" run foreign.test:5001/x:1
-    docker rmi -f foreign.test:5001/x:1 > /dev/null
+    make_image $renamed "another under that name" > /dev/null
+    refused "$not_signed" run $renamed
+    docker rmi -f $renamed > /dev/null
+    # A name that is signed for other content goes on to mean that.
+    docker tag "$id" $good
+    refused "$content_mismatch" run $good
+    docker rmi $good > /dev/null
     # By reference: named rules of what that repository vouched for.
     refused $image_rule docker pull $old
     except add registry.test:5000/ruled --lift max-age --for 1h --reason "late" --owner bob

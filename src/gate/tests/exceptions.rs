@@ -249,3 +249,95 @@ async fn for_users_with_scopes_what_a_digest_names_lies_in_none() {
     assert_eq!(refused(&house.gate.request(Ok((call("good"), start("good")))).await), "allow");
     assert_eq!(refused(&house.gate.request(Ok((call("evil"), start("evil")))).await), "user-forbidden");
 }
+
+/// What the journal has noted that speaks of exceptions.
+fn noted(house: &House) -> Vec<String> {
+    let entries = house.journal.0.lock().unwrap();
+    entries.iter().map(|entry| entry.message.clone()).filter(|message| message.contains("exception")).collect()
+}
+
+#[tokio::test]
+async fn what_has_ended_stays_ended_when_the_clock_is_set_back_and_each_change_is_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("exceptions.json");
+    let policy = || excepting("", &by_digest(digest("evil manifest"), "", 60));
+    let kept = |house: House| {
+        let House { gate, engine, journal } = house;
+        let gate = Arc::into_inner(gate).unwrap().with_exceptions_told(file.clone());
+        House { gate: Arc::new(gate), engine, journal }
+    };
+    let written = async |due: &str| {
+        for _ in 0..100 {
+            if std::fs::read_to_string(&file).is_ok_and(|text| text.contains(due)) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{due}: {:?}", std::fs::read_to_string(&file));
+    };
+    let now = crate::clock::now();
+    let first = kept(house(policy()));
+    first.gate.tell_exceptions_at(now);
+    assert_eq!(first.says(&start("evil")).await, "allow");
+    assert!(noted(&first).is_empty());
+    written("\"ending\"").await;
+    // It ends while no gate runs.
+    let second = kept(house(policy()));
+    second.gate.tell_exceptions_at(now + SignedDuration::from_hours(2));
+    let told = noted(&second);
+    assert!(told.len() == 1 && told[0].contains("expired at"), "{told:?}");
+    assert!(message(&second, &start("evil")).await.contains("expired at"), "this host's clock says that it has not ended");
+    // The clock is set back: that is on record, once, and nothing comes back.
+    for _ in 0..2 {
+        second.gate.tell_exceptions_at(now);
+    }
+    let told = noted(&second);
+    assert!(told.len() == 2 && told[1].contains("exceptions that ended by then stay ended"), "{told:?}");
+    for clock in [now + SignedDuration::from_hours(2), now] {
+        second.gate.tell_exceptions_at(clock);
+    }
+    assert_eq!(noted(&second).len(), 3, "set right, and back again: {:?}", noted(&second));
+    written("\"ended\"").await;
+    // Nor for the next gate.
+    let third = kept(house(policy()));
+    assert!(message(&third, &start("evil")).await.contains("expired at"));
+    third.gate.tell_exceptions_at(now);
+    assert!(noted(&third).iter().all(|told| told.contains("stay ended")), "{:?}", noted(&third));
+    // Without what was kept it counts again, and so does one that was too far ahead; that is on record.
+    let fourth = house(excepting("", &by_digest(digest("evil manifest"), "", 366 * 24 * 60 + 60)));
+    fourth.gate.tell_exceptions_at(now);
+    assert!(noted(&fourth).is_empty());
+    fourth.gate.tell_exceptions_at(now + SignedDuration::from_hours(2));
+    let told = noted(&fourth);
+    assert!(told.len() == 1 && told[0].contains("counts from now on, until"), "{told:?}");
+    // A policy that cannot be read makes nothing forgotten.
+    let fifth = house(policy());
+    fifth.gate.tell_exceptions_at(now);
+    fifth.gate.tell_exceptions_at(now + SignedDuration::from_hours(2));
+    assert_eq!(noted(&fifth).len(), 1);
+}
+
+#[tokio::test]
+async fn an_exception_of_several_images_is_one_use_and_goes_from_the_figures_with_the_policy() {
+    let evil = digest("evil manifest");
+    let house = house(excepting("", &by_digest(evil, "", 60)));
+    let body = format!(
+        r#"{{"Image":"r.example/evil:1","HostConfig":{{"Mounts":[{{"Type":"image","Source":"{}","Target":"/x"}}]}}}}"#,
+        digest("evil config")
+    );
+    let both = Intent::of(&Call {
+        method: "POST".into(),
+        uri: "/v1.48/containers/create".into(),
+        headers: [("Content-Type".to_owned(), "application/json".to_owned())].into_iter().collect(),
+        body: Some(body.into_bytes()),
+        ..call_without_body()
+    });
+    let call = Call { method: "POST".into(), uri: "/v1.48/containers/create".into(), ..call_without_body() };
+    assert_eq!(refused(&house.gate.request(Ok((call, both))).await), "allow");
+    let entry = house.journal.0.lock().unwrap().last().unwrap().clone();
+    let [used] = &entry.exceptions[..] else { panic!("{entry:?}") };
+    let figure = format!("img_authz_exception_uses_total{{exception=\"{}\"}} 1", used.id);
+    assert!(house.gate.metrics().contains(&figure), "{}", house.gate.metrics());
+    in_force(&house, excepting("", ""));
+    assert!(!house.gate.metrics().contains(&used.id), "{}", house.gate.metrics());
+}

@@ -585,6 +585,8 @@ fn faulty_exceptions_say_what_is_wrong() {
         (good.replace("reason = \"b\"\n", ""), "exception[0].reason: is missing"),
         (good.replace("reason = \"b\"", "reason = \"  \""), "exception[0].reason: is empty"),
         (good.replace("\"b\"", "\"b\\n\\u0007c\""), "exception[0].reason: is one line of at most 300 printable characters"),
+        (good.replace("\"a\"", "\"a\u{202e}\""), "exception[0].owner: is one line of at most 80 printable characters"),
+        (format!("ticket = \"a\u{200b}\"\n{good}"), "exception[0].ticket: is one line of at most 80 printable characters"),
         (good.replace("\"b\"", "\"b\u{202e}\""), "exception[0].reason: is one line of at most 300 printable characters"),
         (good.replace("2026-12-04", "2026-12-04T18:00:00"), "is not a time such as 2026-12-04T18:00:00Z"),
         (good.replace("2026-12-04", "18:00:00"), "is not a time such as"),
@@ -617,6 +619,18 @@ fn faulty_exceptions_say_what_is_wrong() {
     }
     let told = faults(&format!("{}{many}", head.trim_end_matches("[[exception]]\n")));
     assert!(told[0].contains("has more than 256 entries"), "{told:?}");
+    // All of them together have so many patterns, however they are shared out.
+    let patterns = |count: usize| {
+        let list = (0..count).map(|number| format!("\"r.example/x{number}\"")).collect::<Vec<_>>().join(", ");
+        good.replace(good.lines().next().unwrap(), &format!("match = [{list}]\nlift = [\"user-root\"]"))
+    };
+    let shared = |last: usize| {
+        let four: String = (252..256).map(|number| format!("{}[[exception]]\n", patterns(number))).collect();
+        format!("{head}{four}{}", patterns(last))
+    };
+    policy(&shared(10));
+    let told = faults(&shared(11));
+    assert!(told[0].contains("more than 1024 patterns together"), "{told:?}");
 }
 
 #[test]

@@ -31,6 +31,14 @@ fn an_exception_counts_until_its_end_and_not_from_too_far() {
     ] {
         assert_eq!(exception(Excepted::Digest(digest("x")), in_seconds(left)).standing(NOW), standing, "{left}");
     }
+    // What had ended by the latest time seen stays ended, and what ends too far from now is not brought nearer by it.
+    let seen = |now, latest| Times { now: in_seconds(now), latest: in_seconds(latest) };
+    let one = exception(Excepted::Digest(digest("x")), in_seconds(60));
+    assert_eq!(one.standing(seen(0, 60)), Standing::Ended);
+    assert_eq!(one.standing(seen(0, 59)), Standing::Ending);
+    assert_eq!(one.standing(seen(60, 0)), Standing::Ended);
+    let far = exception(Excepted::Digest(digest("x")), in_seconds(367 * day));
+    assert_eq!(far.standing(seen(0, 30 * day)), Standing::Ahead);
     assert!(Standing::InForce.counts() && Standing::Ending.counts() && !Standing::Ended.counts() && !Standing::Ahead.counts());
 }
 
@@ -49,9 +57,9 @@ fn only_what_is_named_is_vouched_for_and_a_manifest_is_never_an_id() {
     let by_id = exception(Excepted::ImageId(digest("b")), in_seconds(60));
     let of_name = exception(Excepted::Repositories(vec!["r.example/**".parse().unwrap()]), in_seconds(60));
     let exceptions = Exceptions::new(vec![by_digest, by_id, of_name]);
-    let vouches = |digests: &[&str], config: Option<&str>, now| {
+    let vouches = |digests: &[&str], config: Option<&str>, now: Option<Timestamp>| {
         let content = Content { digests: digests.iter().map(|text| digest(text)).collect(), config: config.map(digest) };
-        exceptions.about_content(&content, now).vouch().is_some()
+        exceptions.about_content(&content, now.map(Times::from)).vouch().is_some()
     };
     assert!(vouches(&["x", "a"], Some("y"), Some(NOW)));
     assert!(vouches(&[], Some("b"), Some(NOW)));
@@ -62,10 +70,10 @@ fn only_what_is_named_is_vouched_for_and_a_manifest_is_never_an_id() {
     assert!(!vouches(&["a"], None, None) && !vouches(&["a"], None, Some(in_seconds(60))));
     // What a repository vouched for it does not vouch for.
     let mut applied = Applied::default();
-    exceptions.about_repository(&"r.example/x".parse().unwrap(), Some(NOW), &mut applied);
+    exceptions.about_repository(&"r.example/x".parse().unwrap(), Some(NOW.into()), &mut applied);
     assert!(applied.vouch().is_none() && applied.lift("user-root") && !applied.lift("max-age") && !applied.lift("privileged"));
     let mut elsewhere = Applied::default();
-    exceptions.about_repository(&"s.example/x".parse().unwrap(), Some(NOW), &mut elsewhere);
+    exceptions.about_repository(&"s.example/x".parse().unwrap(), Some(NOW.into()), &mut elsewhere);
     assert!(!elsewhere.lift("user-root") && elsewhere.uses().is_empty());
 }
 
@@ -73,7 +81,7 @@ fn only_what_is_named_is_vouched_for_and_a_manifest_is_never_an_id() {
 fn what_is_used_is_on_record_once_with_all_that_it_does() {
     let exceptions = Exceptions::new(vec![exception(Excepted::Digest(digest("a")), in_seconds(60))]);
     let content = Content { digests: vec![digest("a")], config: None };
-    let mut applied = exceptions.about_content(&content, Some(NOW));
+    let mut applied = exceptions.about_content(&content, Some(NOW.into()));
     assert!(applied.uses().is_empty(), "it may not be needed");
     assert!(applied.vouch().is_some() && applied.lift("user-root") && applied.lift("user-root"));
     let id = exceptions.iter().next().unwrap().id();
@@ -91,7 +99,7 @@ fn a_refusal_names_the_exception_that_has_ended() {
     let id = ended.id();
     let exceptions = Exceptions::new(vec![ended, exception(Excepted::Digest(digest("far")), in_seconds(400 * 24 * 3600))]);
     let content = |text| Content { digests: vec![digest(text)], config: None };
-    let refused = |text| exceptions.about_content(&content(text), Some(NOW)).no_vouch(Reason::NoImage);
+    let refused = |text| exceptions.about_content(&content(text), Some(NOW.into())).no_vouch(Reason::NoImage);
     let message = refused("a").message();
     assert!(
         message.starts_with(&format!("no-image: exception `{id}` of `alice` expired at 2026-11-30T00:52:20Z; ")),
@@ -99,7 +107,7 @@ fn a_refusal_names_the_exception_that_has_ended() {
     );
     assert!(refused("far").message().contains(" of `alice` is too far ahead, as it ends at "), "{}", refused("far").message());
     assert_eq!(refused("other"), Reason::NoImage);
-    let lifted = exceptions.about_content(&content("a"), Some(NOW)).not_lifted("max-age", Reason::NoImage);
+    let lifted = exceptions.about_content(&content("a"), Some(NOW.into())).not_lifted("max-age", Reason::NoImage);
     assert_eq!(lifted, Reason::NoImage, "it never lifted that one");
 }
 
