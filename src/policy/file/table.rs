@@ -18,6 +18,8 @@ const FAULTS: usize = 64;
 const TEXT_BYTES: usize = 4096;
 /// Longest piece of what was written that a fault repeats, in characters.
 const SHOWN: usize = 80;
+/// Most words that a fault lists where one of them is due. Stops a long list from pushing the one that was meant out of the message.
+const CHOICES: usize = 12;
 
 /// A file, and what was found wrong in it so far.
 pub(super) struct Source {
@@ -212,7 +214,8 @@ impl<'s> Value<'s> {
         let text = self.text()?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
-            let names = choices.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+            let names = choices.iter().take(CHOICES).map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+            let names = if choices.len() > CHOICES { names + " …" } else { names };
             let hint = nearest(text, choices.iter().map(|(name, _)| *name)).map(|meant| format!("; `{meant}` was meant?"));
             self.fault(format!("`{}` is not {names}{}", fit(text, SHOWN), hint.unwrap_or_default()));
         }
