@@ -18,6 +18,8 @@ const FAULTS: usize = 64;
 const TEXT_BYTES: usize = 4096;
 /// Longest piece of what was written that a fault repeats, in characters.
 const SHOWN: usize = 80;
+/// Most choices that a fault names where one of them was most likely meant.
+const NAMED: usize = 16;
 
 /// A file, and what was found wrong in it so far.
 pub(super) struct Source {
@@ -212,8 +214,13 @@ impl<'s> Value<'s> {
         let text = self.text()?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
-            let names = choices.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
-            let hint = nearest(text, choices.iter().map(|(name, _)| *name)).map(|meant| format!("; `{meant}` was meant?"));
+            let meant = nearest(text, choices.iter().map(|(name, _)| *name));
+            let names = match meant {
+                // The one that was meant would stand behind them all, and be cut off.
+                Some(_) if choices.len() > NAMED => format!("one of the {} that there are", choices.len()),
+                Some(_) | None => choices.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
+            };
+            let hint = meant.map(|meant| format!("; `{meant}` was meant?"));
             self.fault(format!("`{}` is not {names}{}", fit(text, SHOWN), hint.unwrap_or_default()));
         }
         found
