@@ -625,7 +625,7 @@ fn faulty_exceptions_say_what_is_wrong() {
         good.replace(good.lines().next().unwrap(), &format!("match = [{list}]\nlift = [\"user-root\"]"))
     };
     let shared = |last: usize| {
-        let four: String = (252..256).map(|number| format!("{}[[exception]]\n", patterns(number))).collect();
+        let four: String = (252..256).map(|number| patterns(number) + "[[exception]]\n").collect();
         format!("{head}{four}{}", patterns(last))
     };
     policy(&shared(10));
