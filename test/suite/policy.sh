@@ -479,6 +479,10 @@ END
     docker rm "$(docker create --privileged --network none $app)" > /dev/null
     recorded "$before" '"event":"ALLOWED"' '"rules":["privileged"]' '"warnings":["privileged: it is privileged"]'
     assertTrue "what warns is on record" $?
+    rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
 }
 
 # except WORDS...: `img-authz exception`, in force within seconds

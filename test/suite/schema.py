@@ -42,12 +42,19 @@ def run(*arguments):
     return subprocess.run([program, "policy", *arguments], capture_output=True, text=True)
 
 
+def read(text):
+    # To JSON a time is a text.
+    return json.loads(json.dumps(tomllib.loads(text), default=lambda time: time.isoformat()))
+
+
 validator = jsonschema.Draft202012Validator(json.loads(run("schema").stdout))
 validator.check_schema(validator.schema)
 good = {}
 for document in [repository / "README.md", *sorted((repository / "docs").glob("*.md"))]:
     blocks = re.findall(r"```toml\n(.*?)```", document.read_text(), re.S)
     for number, text in enumerate(blocks):
+        if "[[case]]" in text:
+            continue
         # Parts of a policy, as they are shown.
         good[f"{document.name}, example {number + 1}"] = text if "version = 1" in text else "version = 1\n" + text
 for file in sorted((repository / "examples").rglob("policy*.toml")):
@@ -57,7 +64,7 @@ for file in sorted((repository / "test/fixtures/import").iterdir()):
     good[f"import of {file.name}"] = json.loads(said.stdout or "{}").get("policy", "")
 bad = 0
 for name, text in good.items():
-    for error in validator.iter_errors(tomllib.loads(text)):
+    for error in validator.iter_errors(read(text)):
         bad += 1
         print(f"{name}: {error.json_path}: {error.message}")
 for name, text in FAULTY.items():
