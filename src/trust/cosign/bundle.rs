@@ -24,8 +24,8 @@ const SUBJECTS: usize = 1024;
 /// What of a bundle has to be verified yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offer {
-    /// The bytes that are signed; `None`: the image's manifest itself.
-    pub(super) signed: Option<Vec<u8>>,
+    /// The bytes that are signed.
+    pub(super) signed: Vec<u8>,
     pub(super) signature: Vec<u8>,
 }
 
@@ -35,7 +35,8 @@ struct Bundle {
     media_type: String,
     verification_material: Material,
     dsse_envelope: Option<Envelope>,
-    message_signature: Option<MessageSignature>,
+    // Of bytes, whatever these are: it does not state that they are an image.
+    message_signature: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -64,20 +65,6 @@ struct EnvelopeSignature {
     sig: String,
     #[serde(rename = "keyid")]
     _key: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MessageSignature {
-    message_digest: HashOutput,
-    signature: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HashOutput {
-    algorithm: String,
-    digest: String,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +102,7 @@ pub(super) fn offer(bytes: &[u8], digest: Digest) -> Result<Offer, Unfit> {
     }
     match (bundle.dsse_envelope, bundle.message_signature) {
         (Some(envelope), None) => envelope.offer(digest),
-        (None, Some(message)) => message.offer(digest),
+        (None, Some(_)) => Err(Unfit::Blob),
         (Some(_), Some(_)) | (None, None) => Err(Unfit::form("it has no content, or two")),
     }
 }
@@ -132,19 +119,7 @@ impl Envelope {
         let head = format!("DSSEv1 {} {} {} ", self.payload_type.len(), self.payload_type, payload.len());
         let mut signed = head.into_bytes();
         signed.extend_from_slice(&payload);
-        Ok(Offer { signed: Some(signed), signature })
-    }
-}
-
-impl MessageSignature {
-    fn offer(self, digest: Digest) -> Result<Offer, Unfit> {
-        if self.message_digest.algorithm != "SHA2_256" {
-            return Err(Unfit::form("its message is not hashed with SHA-256"));
-        }
-        if base64(&self.message_digest.digest)? != digest.as_bytes() {
-            return Err(Unfit::OtherDigest);
-        }
-        Ok(Offer { signed: None, signature: base64(&self.signature)? })
+        Ok(Offer { signed, signature })
     }
 }
 

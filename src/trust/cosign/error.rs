@@ -58,6 +58,9 @@ pub enum Unfit {
         /// The type of what it states.
         kind: String,
     },
+    /// It is of bytes, whatever they are, and not of an image.
+    #[error("one is of a file (cosign sign-blob), not of an image")]
+    Blob,
     /// It is made with a certificate.
     #[error("one is made with a certificate, and the verifier has keys")]
     Certificate,

@@ -1,6 +1,5 @@
 //! Keys that sign, as PEM, and what their signatures look like.
 
-use aws_lc_rs::digest::{Digest as Hash, SHA256};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA512_ASN1,
     ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
@@ -8,7 +7,6 @@ use aws_lc_rs::signature::{
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use crate::image::Digest;
 use crate::text::fit;
 use crate::trust::public_key::PublicKey;
 
@@ -26,14 +24,6 @@ pub struct Keys(Vec<Key>);
 pub(super) struct Key {
     pub(super) name: String,
     public: PublicKey,
-}
-
-/// What a signature is over.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Message<'m> {
-    Bytes(&'m [u8]),
-    /// Bytes that are known by their SHA-256 alone.
-    Hashed(Digest),
 }
 
 /// Names alone.
@@ -81,7 +71,7 @@ impl Keys {
 impl Key {
     /// Whether `signature` over the message is this key's. ECDSA: strict DER. P-384 and P-521: cosign 2 hashes with SHA-256, cosign 3 with
     /// the curve's own.
-    pub(super) fn signed(&self, message: Message<'_>, signature: &[u8]) -> bool {
+    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.public {
             PublicKey::P256(point) => holds(&[&ECDSA_P256_SHA256_ASN1], point, message, signature),
             PublicKey::P384(point) => holds(&[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1], point, message, signature),
@@ -92,14 +82,6 @@ impl Key {
     }
 }
 
-fn holds(algorithms: &[&'static dyn VerificationAlgorithm], key: &[u8], message: Message<'_>, signature: &[u8]) -> bool {
-    algorithms.iter().any(|algorithm| {
-        let key = UnparsedPublicKey::new(*algorithm, key);
-        match message {
-            Message::Bytes(bytes) => key.verify(bytes, signature).is_ok(),
-            // An algorithm with another hash refuses it.
-            Message::Hashed(digest) => Hash::import_less_safe(digest.as_bytes(), &SHA256)
-                .is_ok_and(|digest| key.verify_digest(&digest, signature).is_ok()),
-        }
-    })
+fn holds(algorithms: &[&'static dyn VerificationAlgorithm], key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    algorithms.iter().any(|algorithm| UnparsedPublicKey::new(*algorithm, key).verify(message, signature).is_ok())
 }

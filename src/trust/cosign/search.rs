@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::bundle::{self, Offer};
 use super::error::{NotSigned, Unfit};
-use super::keys::{Keys, Message};
+use super::keys::Keys;
 use super::payload;
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part, signature_tag};
@@ -188,7 +188,7 @@ impl Search<'_> {
                 };
                 match payload::fits(&bytes, self.errand.repository, self.digest, self.tag) {
                     Ok(tag) => {
-                        let signed = signatures.iter().find_map(|signature| self.check(Message::Bytes(&bytes), signature, seen));
+                        let signed = signatures.iter().find_map(|signature| self.check(&bytes, signature, seen));
                         if let Some(by) = signed {
                             return Some(Signed { by, tag, at: Instant::now() });
                         }
@@ -227,8 +227,7 @@ impl Search<'_> {
                 };
                 match bundle::offer(&bytes, self.digest) {
                     Ok(Offer { signed, signature }) => {
-                        let message = signed.as_deref().map_or(Message::Hashed(self.digest), Message::Bytes);
-                        if let Some(by) = self.check(message, &signature, seen) {
+                        if let Some(by) = self.check(&signed, &signature, seen) {
                             return Some(Signed { by, tag: None, at: Instant::now() });
                         }
                     }
@@ -259,7 +258,7 @@ impl Search<'_> {
     }
 
     /// Which key has signed it.
-    fn check(&self, message: Message<'_>, signature: &[u8], seen: &mut Seen) -> Option<String> {
+    fn check(&self, message: &[u8], signature: &[u8], seen: &mut Seen) -> Option<String> {
         for key in self.keys.iter() {
             if seen.checks >= CHECKS {
                 seen.is_cut = true;
