@@ -137,8 +137,8 @@ impl CosignVerifier {
                 Ok(signed)
             }
             Err(error) => {
-                // What a tag alone may rule out says nothing of the digest.
-                let is_of_tag = tag.is_some() && matches!(error, NotSigned::Unfit { why: Unfit::Elsewhere { .. }, .. });
+                // A good signature for another tag: that is no word against the digest.
+                let is_of_tag = matches!(error, NotSigned::Unfit { why: Unfit::OtherTag { .. }, .. });
                 let error = TrustError::from(error);
                 if !is_of_tag {
                     self.note_no(errand.repository, wanted, &error);

@@ -76,6 +76,12 @@ pub enum Unfit {
     /// The same, where one of the keys may have made it in a way that is not supported.
     #[error("another key made it, or cosign 3 with Ed25519 (Ed25519ph, which is not supported)")]
     StrangerOrEd25519ph,
+    /// A key of the verifier made it, for another tag. Of the digest it says that it is signed.
+    #[error("one is for `{signed}`")]
+    OtherTag {
+        /// What it is for.
+        signed: String,
+    },
 }
 
 impl Unfit {

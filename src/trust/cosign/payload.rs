@@ -39,8 +39,8 @@ struct Image {
     digest: String,
 }
 
-/// Whether this is said of the digest in the repository, for the tag where one is asked for; with the tag that it is said for, if any.
-pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest, tag: Option<&Tag>) -> Result<Option<Tag>, Unfit> {
+/// Whether this is said of the digest in the repository; with the tag that it is said for, if any.
+pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest) -> Result<Option<Tag>, Unfit> {
     has_one_reading(payload).map_err(Unfit::form)?;
     let Payload { critical, _optional } = serde_json::from_slice(payload).map_err(|error| Unfit::form(error.to_string()))?;
     if critical.kind != TYPE {
@@ -54,8 +54,5 @@ pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest, tag:
     if signed.repository != *repository || signed.digest.is_some_and(|signed| signed != digest) {
         return Err(elsewhere());
     }
-    match (&signed.tag, tag) {
-        (Some(signed), Some(tag)) if signed != tag => Err(elsewhere()),
-        _ => Ok(signed.tag),
-    }
+    Ok(signed.tag)
 }

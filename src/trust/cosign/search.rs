@@ -16,6 +16,7 @@ use super::keys::Keys;
 use super::payload;
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part, signature_tag};
+use crate::text::fit;
 use crate::trust::registry::{Errand, NotVouched, Registries};
 
 /// The media type of a layer whose blob is what cosign 2 signs.
@@ -34,6 +35,8 @@ const BUNDLE_BYTES: u64 = 256 << 10;
 const BUNDLE_MANIFEST_BYTES: u64 = 64 << 10;
 /// Longest signature as text; RSA with 8192 bits makes 1368 characters.
 const SIGNATURE_CHARS: usize = 4096;
+/// Longest name that is shown.
+const NAME_CHARS: usize = 80;
 /// Most times that a key is tried on a signature in one search: 256 take some 30 ms, with the slowest keys 200.
 const CHECKS: usize = 256;
 
@@ -186,12 +189,16 @@ impl Search<'_> {
                         continue;
                     }
                 };
-                match payload::fits(&bytes, self.errand.repository, self.digest, self.tag) {
+                match payload::fits(&bytes, self.errand.repository, self.digest) {
                     Ok(tag) => {
-                        let signed = signatures.iter().find_map(|signature| self.check(&bytes, signature, seen));
-                        if let Some(by) = signed {
-                            return Some(Signed { by, tag, at: Instant::now() });
+                        let by = signatures.iter().find_map(|signature| self.check(&bytes, signature, seen));
+                        let Some(by) = by else { continue };
+                        let other = tag.as_ref().map(|tag| format!("{}:{tag}", self.errand.repository));
+                        let signed = Signed { by, tag, at: Instant::now() };
+                        if signed.is_for(self.tag) {
+                            return Some(signed);
                         }
+                        seen.unfit(Unfit::OtherTag { signed: fit(&other.unwrap_or_default(), NAME_CHARS) });
                     }
                     Err(unfit) => seen.unfit(unfit),
                 }

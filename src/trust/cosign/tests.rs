@@ -445,6 +445,31 @@ async fn a_signature_of_bytes_that_happen_to_be_the_manifest_is_none_of_the_imag
 }
 
 #[tokio::test]
+async fn a_signature_for_another_tag_says_nothing_of_the_digest() {
+    let (hand, stranger) = (Hand::new(), Hand::new());
+    let other_tag = hand.layer(&payload(&digest().to_string(), "localhost:5599/team/app:2.0"));
+    for mut layers in
+        [vec![stranger.layer(&good_payload())], vec![stranger.layer(&payload(&digest().to_string(), "x/y"))], vec![]]
+    {
+        layers.push(other_tag.clone());
+        let rig = Rig::with(legacy(&layers), hand.keys());
+        let error = rig.by_tag("1.0").await.unwrap_err();
+        assert_eq!(error.code, TrustCode::NotSigned);
+        assert!(error.to_string().contains("team/app:2.0"), "{error}");
+        assert!(rig.by_digest(digest()).await.is_ok());
+        rig.fake.push(&app(), Some(&tag("2.0")), &image()).unwrap();
+        assert!(rig.by_tag("2.0").await.is_ok());
+    }
+    // The twin: what a stranger signed for another tag is a no about the digest, and is remembered.
+    let layer = stranger.layer(&payload(&digest().to_string(), "localhost:5599/team/app:2.0"));
+    let rig = Rig::with(legacy(&[layer]), hand.keys());
+    assert_eq!(rig.code("1.0").await, Err(TrustCode::SignerMissing));
+    let calls = rig.fake.calls().len();
+    assert_eq!(rig.by_digest(digest()).await.unwrap_err().code, TrustCode::SignerMissing);
+    assert_eq!(rig.fake.calls().len(), calls);
+}
+
+#[tokio::test]
 async fn bad_entries_beside_a_good_signature_change_nothing_and_halves_make_no_whole() {
     let (hand, stranger) = (Hand::new(), Hand::new());
     let other = payload(&Digest::of(b"other").to_string(), "localhost:5599/team/app");
