@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
 pub use self::error::{NotSigned, Unfit, remedy};
 pub use self::keys::Keys;
@@ -72,7 +73,8 @@ impl CosignVerifier {
     }
 
     async fn judge(&self, repository: &Repository, question: &Question, asking: Asking) -> Result<Vouch, TrustError> {
-        let errand = self.registries.errand(repository, asking);
+        let probed = OnceCell::new();
+        let errand = self.registries.errand(repository, asking, &probed);
         match question {
             Question::Tag(tag) => {
                 let wanted = Wanted::Tag(tag.clone());

@@ -78,6 +78,8 @@ struct Seen {
     unfit: Option<Unfit>,
     /// There is more than is looked at.
     is_cut: bool,
+    /// Nothing more is to be found out: the time is over, or the registry is gone.
+    is_over: bool,
     checks: usize,
 }
 
@@ -106,6 +108,9 @@ impl Search<'_> {
         if let Some(signed) = self.of_listing(&listing, 0, &mut seen).await {
             return Ok(signed);
         }
+        if !self.goes_on(&mut seen) {
+            return Err(seen.told(self.digest));
+        }
         // Also beside a list: the registry may have learned to keep one since.
         let known = listing.pointers.len();
         match self.tagged(list_tag(&self.digest)).await {
@@ -117,6 +122,14 @@ impl Search<'_> {
             return Ok(signed);
         }
         Err(seen.told(self.digest))
+    }
+
+    /// Whether there is time left to look further.
+    fn goes_on(&self, seen: &mut Seen) -> bool {
+        if Instant::now() >= self.errand.network {
+            seen.missed(NotVouched::Late { host: self.errand.repository.host_str().to_owned() });
+        }
+        !seen.is_over
     }
 
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, RegistryError>>) -> Result<T, NotVouched> {
@@ -176,6 +189,9 @@ impl Search<'_> {
         seen.is_cut |= payloads.len() > FETCHED;
         let payloads: Vec<_> = payloads.into_iter().take(FETCHED).collect();
         for some in payloads.chunks(AT_ONCE) {
+            if !self.goes_on(seen) {
+                return None;
+            }
             let asked = some.iter().map(|(digest, (size, _))| Box::pin(self.part(*digest, *size)) as Asked<'_>).collect();
             for (bytes, (_, (_, signatures))) in together(asked).await.into_iter().zip(some) {
                 let bytes = match bytes {
@@ -222,6 +238,9 @@ impl Search<'_> {
         seen.is_cut |= pointers.len() > FETCHED;
         pointers.truncate(FETCHED);
         for some in pointers.chunks(AT_ONCE) {
+            if !self.goes_on(seen) {
+                return None;
+            }
             let asked = some.iter().map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_>).collect();
             for found in together(asked).await {
                 let bytes = match found {
@@ -283,6 +302,7 @@ impl Search<'_> {
 
 impl Seen {
     fn missed(&mut self, why: NotVouched) {
+        self.is_over |= matches!(why, NotVouched::Gone(_) | NotVouched::Late { .. });
         self.unknown.get_or_insert(why);
     }
 

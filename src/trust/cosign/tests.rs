@@ -469,6 +469,64 @@ async fn a_signature_for_another_tag_says_nothing_of_the_digest() {
     assert_eq!(rig.fake.calls().len(), calls);
 }
 
+/// A registry that does not answer about single manifests.
+struct Hangs(Arc<Fake>, std::sync::atomic::AtomicUsize);
+
+impl Api for Hangs {
+    fn manifest<'a>(
+        &'a self,
+        repository: &'a Repository,
+        wanted: &'a Wanted,
+        deadline: Instant,
+    ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
+        match wanted {
+            Wanted::Digest(_) => Box::pin(async {
+                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                std::future::pending().await
+            }),
+            Wanted::Tag(_) => self.0.manifest(repository, wanted, deadline),
+        }
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a Repository,
+        digest: Digest,
+        deadline: Instant,
+    ) -> crate::registry::Reply<'a, Option<crate::registry::Listing>> {
+        self.0.referrers(repository, digest, deadline)
+    }
+
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
+        self.0.blob(repository, digest, deadline)
+    }
+
+    fn is_gone<'a>(
+        &'a self,
+        host: &'a crate::image::Host,
+        deadline: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.0.is_gone(host, deadline).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_whose_time_is_over_ends_and_asks_once_whether_the_registry_is_gone() {
+    let hand = Hand::new();
+    let statement = |number: usize| good_statement().replace(r#""predicate":{}"#, &format!(r#""predicate":{number}"#));
+    let fake = bundles(&(0..60).map(|number| hand.bundle(&statement(number)).to_string()).collect::<Vec<_>>());
+    let hangs = Arc::new(Hangs(Arc::new(fake), std::sync::atomic::AtomicUsize::new(0)));
+    let verifier = CosignVerifier::new("release".parse().unwrap(), hand.keys(), Arc::clone(&hangs) as Arc<dyn Api>);
+    let begun = Instant::now();
+    let both = Question::AnyOf(vec![digest(), Digest::of(b"other")]);
+    assert!(verifier.vouch(&app(), &both, asking(Purpose::Run)).await.is_err());
+    assert!(begun.elapsed() < Duration::from_millis(3500), "{:?}", begun.elapsed());
+    assert_eq!((hangs.0.greeted(), hangs.1.load(std::sync::atomic::Ordering::Relaxed)), (1, 8));
+}
+
 #[tokio::test]
 async fn bad_entries_beside_a_good_signature_change_nothing_and_halves_make_no_whole() {
     let (hand, stranger) = (Hand::new(), Hand::new());
