@@ -469,6 +469,50 @@ async fn a_signature_for_another_tag_says_nothing_of_the_digest() {
     assert_eq!(rig.fake.calls().len(), calls);
 }
 
+/// The keys of several.
+fn keys_of(hands: &[&Hand]) -> Keys {
+    let pems: Vec<String> = hands.iter().map(|hand| hand.pem()).collect();
+    Keys::read(std::iter::once(("hands.pub", &*pems.concat()))).unwrap()
+}
+
+#[tokio::test]
+async fn garbage_beside_a_good_signature_takes_none_of_its_trials() {
+    let (hand, strangers) = (Hand::new(), [(); 5].map(|()| Hand::new()));
+    let keys = keys_of(&[&strangers[0], &strangers[1], &strangers[2], &strangers[3], &strangers[4], &hand]);
+    let (good, evil) = (hand.layer(&good_payload()), Hand::new());
+    let with = |signature: &[u8]| {
+        let (payload, mut layer) = good.clone();
+        layer["annotations"]["dev.cosignproject.cosign/signature"] = STANDARD.encode(signature).into();
+        (payload, layer)
+    };
+    let same = evil.layer(&good_payload());
+    let one_signature_many_times = vec![same; 200];
+    let no_signatures = (0..200_u8).map(|number| with(&[number; 70])).collect();
+    let of_other_length = (0..200_u8).map(|number| with(&[&[0x30, 68, number][..], &[number; 70][..]].concat())).collect();
+    let fifty_strangers = (0..50).map(|_| evil.layer(&good_payload())).collect();
+    for mut layers in [one_signature_many_times, no_signatures, of_other_length, fifty_strangers] {
+        let rig = Rig::with(legacy(&layers), keys.clone());
+        assert_eq!(rig.code("1.0").await, Err(TrustCode::SignerMissing));
+        layers.push(good.clone());
+        assert_eq!(Rig::with(legacy(&layers), keys.clone()).code("1.0").await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn when_no_trial_is_left_nothing_more_is_fetched() {
+    let (hand, evil) = (Hand::new(), Hand::new());
+    let strangers = [(); 16].map(|()| Hand::new());
+    let layers: Vec<_> = (0..250).map(|_| evil.layer(&good_payload())).collect();
+    let fake = legacy(&layers);
+    let listed = pointing(&fake, BUNDLE, hand.bundle(&good_statement()).to_string().as_bytes());
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [listed] }).to_string();
+    fake.list(&app(), digest(), index.as_bytes()).unwrap();
+    let rig = Rig::with(fake, keys_of(&strangers.iter().collect::<Vec<_>>()));
+    assert_eq!(rig.code("1.0").await, Err(TrustCode::Invalid));
+    // The tag, cosign's tag, the list, the payload.
+    assert_eq!(rig.fake.calls().len(), 4, "{:?}", rig.fake.calls());
+}
+
 /// A registry that does not answer about single manifests.
 struct Hangs(Arc<Fake>, std::sync::atomic::AtomicUsize);
 
