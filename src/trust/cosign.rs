@@ -73,6 +73,9 @@ impl CosignVerifier {
     }
 
     async fn judge(&self, repository: &Repository, question: &Question, asking: Asking) -> Result<Vouch, TrustError> {
+        if self.keys.are_none() {
+            return Err(NotSigned::NoKeys.into());
+        }
         let probed = OnceCell::new();
         let errand = self.registries.errand(repository, asking, &probed);
         match question {

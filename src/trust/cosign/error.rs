@@ -35,6 +35,9 @@ pub enum NotSigned {
         /// Of what.
         digest: Digest,
     },
+    /// There is no key to go by.
+    #[error("no key is left: the files of the keys are gone")]
+    NoKeys,
     /// There is no digest to ask about.
     #[error("content without a digest, as what is built or loaded here, has no signature")]
     NoDigest,
@@ -102,6 +105,7 @@ impl Cause for NotSigned {
             Self::Unfit { why: Unfit::Stranger | Unfit::StrangerOrEd25519ph, .. } => TrustCode::SignerMissing,
             Self::None { .. } | Self::Unfit { .. } | Self::NoDigest => TrustCode::NotSigned,
             Self::TooMany { .. } => TrustCode::Invalid,
+            Self::NoKeys => TrustCode::Misconfigured,
         }
     }
 

@@ -65,6 +65,16 @@ impl Keys {
         }
     }
 
+    /// None, where all that there were have been taken away: nothing is signed by one of these.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) const fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
         self.0.iter()
     }
