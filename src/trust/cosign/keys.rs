@@ -43,7 +43,7 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     /// The keys of files: what each is called, and its text. A file with none, or one that does not count, is a fault of all.
     pub fn read<'t>(files: impl Iterator<Item = (&'t str, &'t str)>) -> Result<Self, String> {
-        let mut keys = Vec::new();
+        let mut keys: Vec<Key> = Vec::new();
         for (name, text) in files {
             let name = fit(name, NAME_CHARS);
             let found: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes()).take(KEYS + 1).collect();
@@ -54,6 +54,10 @@ impl Keys {
             let several = found.len() > 1;
             for (at, der) in found.iter().enumerate() {
                 let called = if several { format!("{name}#{}", at + 1) } else { name.clone() };
+                // Who signed must be known by the name alone.
+                if keys.iter().any(|key| key.name == called) {
+                    return Err(format!("two keys are called `{called}`; give their files different names"));
+                }
                 let public = PublicKey::of_spki(der).map_err(|fault| format!("`{called}` {fault}"))?;
                 keys.push(Key { name: called, public });
             }

@@ -745,4 +745,13 @@ fn files_that_hold_no_key_that_counts_are_faults() {
         assert!(fault.contains(why), "{fault}");
     }
     assert!(Keys::read(std::iter::empty()).is_err());
+    // Names are those of the files, without their folders: who signed would not be known.
+    let rsa = std::fs::read_to_string(fixtures("keys/rsa.pub")).unwrap();
+    let both = |first: (&str, &str), second: (&str, &str)| Keys::read([first, second].into_iter());
+    assert!(both(("cosign.pub", &p256), ("release.pub", &rsa)).is_ok());
+    let two_in_one = format!("{p256}{rsa}");
+    for (first, second) in [(("cosign.pub", &p256), ("cosign.pub", &rsa)), (("a#2", &p256), ("a", &two_in_one))] {
+        let fault = both((first.0, first.1), (second.0, second.1)).unwrap_err();
+        assert!(fault.contains("give their files different names"), "{fault}");
+    }
 }
