@@ -86,6 +86,9 @@ struct Seen {
     checks: usize,
 }
 
+/// Signatures by the blob, its digest and size, that they are of. Whoever writes another size beside it takes nothing away.
+type Layers = BTreeMap<(Digest, u64), Vec<Vec<u8>>>;
+
 /// Bytes on their way; none where they are not there.
 type Asked<'a> = Pin<Box<dyn Future<Output = Found> + Send + 'a>>;
 type Found = Result<Option<Vec<u8>>, NotVouched>;
@@ -94,10 +97,15 @@ impl Search<'_> {
     /// The first good one. Bad ones beside it, and places that do not answer, change nothing; without one they say why.
     pub(super) async fn run(self) -> Result<Signed, NotSigned> {
         let mut seen = Seen::default();
-        let (signatures, listed) = tokio::join!(self.tagged(signature_tag(&self.digest)), self.listed());
-        match signatures {
-            Ok(Some(manifest)) => {
-                if let Some(signed) = self.of_manifest(&manifest, &mut seen).await {
+        let layers = async {
+            let manifest = self.tagged(signature_tag(&self.digest)).await?;
+            // Of a large manifest little stays while the list is waited for.
+            Ok::<_, NotVouched>(manifest.map(|manifest| layers_of(&manifest, &mut seen)))
+        };
+        let (layers, listed) = tokio::join!(layers, self.listed());
+        match layers {
+            Ok(Some(layers)) => {
+                if let Some(signed) = self.of_layers(layers, &mut seen).await {
                     return Ok(signed);
                 }
             }
@@ -162,41 +170,16 @@ impl Search<'_> {
         self.ask_for(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await
     }
 
-    /// cosign 2: each layer is a signature of its blob; several may be of one.
-    async fn of_manifest(&self, manifest: &Manifest, seen: &mut Seen) -> Option<Signed> {
-        let Content::Image(image) = manifest.content() else {
-            seen.unfit(Unfit::form("an index stands where signatures should"));
-            return None;
-        };
-        let mut payloads: BTreeMap<Digest, (u64, Vec<Vec<u8>>)> = BTreeMap::new();
-        seen.is_cut |= image.layers().len() > LAYERS;
-        for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
-            let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
-            let Ok(digest) = layer.digest().as_ref().parse() else { continue };
-            if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
-                seen.unfit(Unfit::Certificate);
-                continue;
-            }
-            let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
-            let signature = signature.and_then(|text| STANDARD.decode(text).ok()).filter(|_| layer.size() <= PAYLOAD_BYTES);
-            let Some(signature) = signature else {
-                seen.unfit(Unfit::form("a layer has no signature, or is too large"));
-                continue;
-            };
-            // One of another size than the first is none of the same bytes.
-            let (size, signatures) = payloads.entry(digest).or_insert((layer.size(), Vec::new()));
-            if *size == layer.size() {
-                signatures.push(signature);
-            }
-        }
+    /// cosign 2: each is a signature of a blob; several may be of one.
+    async fn of_layers(&self, payloads: Layers, seen: &mut Seen) -> Option<Signed> {
         seen.is_cut |= payloads.len() > FETCHED;
         let payloads: Vec<_> = payloads.into_iter().take(FETCHED).collect();
         for some in payloads.chunks(AT_ONCE) {
             if !self.goes_on(seen) {
                 return None;
             }
-            let asked = some.iter().map(|(digest, (size, _))| Box::pin(self.part(*digest, *size)) as Asked<'_>).collect();
-            for (bytes, (_, (_, signatures))) in together(asked).await.into_iter().zip(some) {
+            let asked = some.iter().map(|((digest, size), _)| Box::pin(self.part(*digest, *size)) as Asked<'_>).collect();
+            for (bytes, (_, signatures)) in together(asked).await.into_iter().zip(some) {
                 let bytes = match bytes {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => {
@@ -229,8 +212,10 @@ impl Search<'_> {
     /// cosign 3: each manifest of a list may hold a bundle. The first `known` were looked at before.
     async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Seen) -> Option<Signed> {
         seen.is_cut |= listing.is_cut;
-        let fits = |pointer: &&Pointer| pointer.size <= BUNDLE_MANIFEST_BYTES;
-        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(fits).collect();
+        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).collect();
+        let all = pointers.len();
+        pointers.retain(|pointer| pointer.size <= BUNDLE_MANIFEST_BYTES);
+        seen.is_cut |= pointers.len() < all;
         // What a list says of their kind is a hint: it may be wrong in either direction (cosign 3.1 itself writes `empty`), so all are
         // looked at, and the likely ones first.
         pointers.sort_by_key(|pointer| match &*pointer.kind {
@@ -247,6 +232,10 @@ impl Search<'_> {
             let asked = some.iter().map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_>).collect();
             for found in together(asked).await {
                 let bytes = match found {
+                    Ok(Some(bytes)) if bytes.is_empty() => {
+                        seen.is_cut = true;
+                        continue;
+                    }
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => continue,
                     Err(why) => {
@@ -267,7 +256,7 @@ impl Search<'_> {
         None
     }
 
-    /// The bundle that a manifest holds; `None`: it is something else.
+    /// The bundle that a manifest holds; `None`: it is something else; no bytes: it is too large.
     async fn bundle(&self, digest: Digest) -> Result<Option<Vec<u8>>, NotVouched> {
         let wanted = Wanted::Digest(digest);
         let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
@@ -281,7 +270,8 @@ impl Search<'_> {
         let [layer] = image.layers().as_slice() else { return Ok(None) };
         let is_bundle = bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref());
         match layer.digest().as_ref().parse() {
-            Ok(digest) if is_bundle && layer.size() <= BUNDLE_BYTES => self.part(digest, layer.size()).await,
+            Ok(_) if is_bundle && !(1..=BUNDLE_BYTES).contains(&layer.size()) => Ok(Some(Vec::new())),
+            Ok(digest) if is_bundle => self.part(digest, layer.size()).await,
             Ok(_) | Err(_) => Ok(None),
         }
     }
@@ -327,6 +317,31 @@ impl Seen {
             Self { unfit: None, .. } => NotSigned::None { digest },
         }
     }
+}
+
+/// The signatures in a manifest of cosign 2.
+fn layers_of(manifest: &Manifest, seen: &mut Seen) -> Layers {
+    let mut layers = Layers::new();
+    let Content::Image(image) = manifest.content() else {
+        seen.unfit(Unfit::form("an index stands where signatures should"));
+        return layers;
+    };
+    seen.is_cut |= image.layers().len() > LAYERS;
+    for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
+        let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
+        let Ok(digest) = layer.digest().as_ref().parse() else { continue };
+        if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
+            seen.unfit(Unfit::Certificate);
+            continue;
+        }
+        let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
+        let signature = signature.and_then(|text| STANDARD.decode(text).ok());
+        match signature.filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {
+            Some(signature) => layers.entry((digest, layer.size())).or_default().push(signature),
+            None => seen.unfit(Unfit::form("a layer has no signature, or is too large")),
+        }
+    }
+    layers
 }
 
 /// The answers to a few questions that are put at once, in their order.

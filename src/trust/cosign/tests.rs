@@ -620,6 +620,21 @@ async fn more_than_is_looked_at_is_not_unsigned() {
 }
 
 #[tokio::test]
+async fn another_size_beside_a_signature_takes_nothing_away_and_a_large_bundle_is_not_unsigned() {
+    let hand = Hand::new();
+    let good = hand.layer(&good_payload());
+    let mut odd = good.clone();
+    odd.1["size"] = (good_payload().len() + 1).into();
+    assert_eq!(Rig::with(legacy(&[odd.clone(), good]), hand.keys()).code("1.0").await, Ok(()));
+    assert_eq!(Rig::with(legacy(&[odd]), hand.keys()).code("1.0").await, Err(TrustCode::Invalid));
+    let large = good_statement().replace(r#""predicate":{}"#, &format!(r#""predicate":"{}""#, "x".repeat(260 << 10)));
+    let large = hand.bundle(&large).to_string();
+    assert_eq!(Rig::with(bundles(&[large.clone()]), hand.keys()).code("1.0").await, Err(TrustCode::Invalid));
+    let small = hand.bundle(&good_statement()).to_string();
+    assert_eq!(Rig::with(bundles(&[large, small]), hand.keys()).code("1.0").await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_list_that_the_registry_learned_to_keep_later_does_not_hide_the_tag() {
     let hand = Hand::new();
     let fake = bundles(&[]);
