@@ -7,6 +7,7 @@
 mod bundle;
 mod error;
 mod keys;
+mod object;
 mod payload;
 mod search;
 

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::Unfit;
+use super::object::{self, Object};
 use crate::image::Digest;
-use crate::registry::has_one_reading;
 use crate::text::fit;
 
 /// Its two spellings, which are the media type of its layer as well.
@@ -33,8 +33,8 @@ pub(super) struct Offer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Bundle {
     media_type: String,
-    verification_material: Material,
-    dsse_envelope: Option<Envelope>,
+    verification_material: Object<Material>,
+    dsse_envelope: Option<Object<Envelope>>,
     // Of bytes, whatever these are: it does not state that they are an image.
     message_signature: Option<IgnoredAny>,
 }
@@ -56,7 +56,7 @@ struct Material {
 struct Envelope {
     payload: String,
     payload_type: String,
-    signatures: Vec<EnvelopeSignature>,
+    signatures: Vec<Object<EnvelopeSignature>>,
 }
 
 #[derive(Deserialize)]
@@ -73,12 +73,12 @@ struct Statement {
     #[serde(rename = "_type")]
     kind: String,
     predicate_type: String,
-    subject: Vec<Subject>,
+    subject: Vec<Object<Subject>>,
 }
 
 #[derive(Deserialize)]
 struct Subject {
-    digest: Hashes,
+    digest: Object<Hashes>,
 }
 
 #[derive(Deserialize)]
@@ -88,20 +88,18 @@ struct Hashes {
 
 /// What a bundle offers for this digest. That it is signed is not known yet.
 pub(super) fn offer(bytes: &[u8], digest: Digest) -> Result<Offer, Unfit> {
-    let json = |error: serde_json::Error| Unfit::form(error.to_string());
-    has_one_reading(bytes).map_err(Unfit::form)?;
-    let bundle: Bundle = serde_json::from_slice(bytes).map_err(json)?;
+    let bundle: Bundle = object::read(bytes)?;
     if !MEDIA_TYPES.contains(&&*bundle.media_type) {
         return Err(Unfit::form(format!("its version is `{}`", fit(&bundle.media_type, 60))));
     }
-    let material = bundle.verification_material;
+    let Object(material) = bundle.verification_material;
     match (material.public_key.is_some(), material.certificate.is_some() || material.x509_certificate_chain.is_some()) {
         (true, false) => {}
         (false, true) => return Err(Unfit::Certificate),
         (true, true) | (false, false) => return Err(Unfit::form("it names no key, or more than one")),
     }
     match (bundle.dsse_envelope, bundle.message_signature) {
-        (Some(envelope), None) => envelope.offer(digest),
+        (Some(Object(envelope)), None) => envelope.offer(digest),
         (None, Some(_)) => Err(Unfit::Blob),
         (Some(_), Some(_)) | (None, None) => Err(Unfit::form("it has no content, or two")),
     }
@@ -112,7 +110,7 @@ impl Envelope {
         if self.payload_type != IN_TOTO {
             return Err(Unfit::form(format!("its payload is `{}`", fit(&self.payload_type, 60))));
         }
-        let [signature] = self.signatures.as_slice() else { return Err(Unfit::form("it has no signature, or several")) };
+        let [Object(signature)] = self.signatures.as_slice() else { return Err(Unfit::form("it has no signature, or several")) };
         let (payload, signature) = (base64(&self.payload)?, base64(&signature.sig)?);
         says(&payload, digest)?;
         // DSSE: what is signed is type and payload, each with its length in front.
@@ -125,8 +123,7 @@ impl Envelope {
 
 /// Whether the statement is that an image is signed, and of this digest.
 fn says(statement: &[u8], digest: Digest) -> Result<(), Unfit> {
-    has_one_reading(statement).map_err(Unfit::form)?;
-    let statement: Statement = serde_json::from_slice(statement).map_err(|error| Unfit::form(error.to_string()))?;
+    let statement: Statement = object::read(statement)?;
     if statement.predicate_type != SIGNS {
         return Err(Unfit::Attestation { kind: fit(&statement.predicate_type, 80) });
     }
@@ -137,7 +134,7 @@ fn says(statement: &[u8], digest: Digest) -> Result<(), Unfit> {
         return Err(Unfit::form(format!("it has more than {SUBJECTS} subjects")));
     }
     let hex = digest.hex();
-    let is_it = |subject: &Subject| subject.digest.sha256.as_deref() == Some(&*hex);
+    let is_it = |Object(subject): &Object<Subject>| subject.digest.0.sha256.as_deref() == Some(&*hex);
     if statement.subject.iter().any(is_it) { Ok(()) } else { Err(Unfit::OtherDigest) }
 }
 

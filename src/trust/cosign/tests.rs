@@ -321,6 +321,8 @@ async fn payloads_that_say_anything_else_are_refused() {
         good.replace(r#""docker-manifest-digest""#, r#""Docker-Manifest-Digest""#),
         good.replace(r#","optional":null"#, r#","optional":{"a":1,"a":2}"#),
         format!("{good}{good}"),
+        good.replace(&format!(r#"{{"docker-reference":"{mine}"}}"#), &format!(r#"["{mine}"]"#)),
+        format!(r#"[[["{mine}"],["{}"],"cosign container image signature"],null]"#, digest()),
         format!("[{good}]"),
         good.replace(r#"{"critical""#, &format!(r#"{{"x":{}1{},"critical""#, "[".repeat(500), "]".repeat(500))),
         String::new(),
@@ -417,6 +419,11 @@ async fn bundles_that_say_anything_else_are_refused() {
         changed(&|bundle| bundle["verificationMaterial"]["certificate"] = json!({ "rawBytes": "" })),
         changed(&|bundle| bundle["verificationMaterial"] = json!({ "certificate": { "rawBytes": "" } })),
         changed(&|bundle| bundle["dsse_envelope"] = json!({})),
+        changed(&|bundle| {
+            let sig = bundle["dsseEnvelope"]["signatures"][0]["sig"].clone();
+            bundle["dsseEnvelope"]["signatures"][0] = json!([sig]);
+        }),
+        changed(&|bundle| bundle["verificationMaterial"] = json!([null, null, {}, null, null])),
         // Signed without the type in front.
         changed(&|bundle| {
             bundle["dsseEnvelope"]["signatures"][0]["sig"] = hand.sign(good_statement().as_bytes()).into();
