@@ -35,6 +35,18 @@ const DIGESTS: usize = 8;
 /// Most tags of which it is known in one generation what they were for.
 const TAGS: usize = 512;
 
+/// What is not known says more than every no.
+const UNKNOWN: u8 = 2;
+
+/// How much it says of an image that this is the matter with one of its digests.
+fn weight(code: TrustCode) -> u8 {
+    match code {
+        TrustCode::NotSigned => 0,
+        TrustCode::SignerMissing => 1,
+        _ => UNKNOWN,
+    }
+}
+
 /// Vouches for what one of its keys has signed.
 pub struct CosignVerifier {
     name: VerifierName,
@@ -103,15 +115,22 @@ impl CosignVerifier {
                 for digest in digests.iter().take(DIGESTS) {
                     match self.signed(errand, asking.purpose, *digest, None).await {
                         Ok(signed) => return Ok(self.vouch_for(repository, *digest, &signed)),
-                        Err(error) if error.code == TrustCode::Unreachable => return Err(error),
-                        // That one digest has no signature says less than what went wrong with another.
-                        Err(error) if worst.as_ref().is_none_or(|worst| worst.code == TrustCode::NotSigned) => {
-                            worst = Some(error);
+                        // Of a registry that is gone nothing more is to be had; one answer that went wrong says nothing of the next digest.
+                        Err(error) if self.registries.known_outage(repository).is_err() => return Err(error),
+                        Err(error) => {
+                            let says_more = |worst: &TrustError| weight(worst.code) < weight(error.code);
+                            if worst.as_ref().is_none_or(says_more) {
+                                worst = Some(error);
+                            }
                         }
-                        Err(_) => {}
                     }
                 }
-                Err(worst.unwrap_or_else(|| NotSigned::NoDigest.into()))
+                match worst {
+                    Some(no) if weight(no.code) < UNKNOWN && digests.len() > DIGESTS => {
+                        Err(NotSigned::ManyDigests { looked: DIGESTS, known: digests.len() }.into())
+                    }
+                    worst => Err(worst.unwrap_or_else(|| NotSigned::NoDigest.into())),
+                }
             }
         }
     }

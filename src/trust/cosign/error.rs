@@ -35,6 +35,14 @@ pub enum NotSigned {
         /// Of what.
         digest: Digest,
     },
+    /// The image is known by more digests than are looked at.
+    #[error("none of the first {looked} digests of the image is signed; it is known by {known}")]
+    ManyDigests {
+        /// How many were looked at.
+        looked: usize,
+        /// How many there are.
+        known: usize,
+    },
     /// There is no key to go by.
     #[error("no key is left: the files of the keys are gone")]
     NoKeys,
@@ -103,7 +111,7 @@ impl Cause for NotSigned {
         match self {
             Self::Unknown(why) => why.code(),
             Self::Unfit { why: Unfit::Stranger | Unfit::StrangerOrEd25519ph, .. } => TrustCode::SignerMissing,
-            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest => TrustCode::NotSigned,
+            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest | Self::ManyDigests { .. } => TrustCode::NotSigned,
             Self::TooMany { .. } => TrustCode::Invalid,
             Self::NoKeys => TrustCode::Misconfigured,
         }

@@ -642,6 +642,32 @@ async fn another_size_beside_a_signature_takes_nothing_away_and_a_large_bundle_i
 }
 
 #[tokio::test]
+async fn of_several_digests_what_is_not_known_says_most_and_hides_no_signature() {
+    let hand = Hand::new();
+    let (odd, other) = (Digest::of(b"odd"), Digest::of(b"other"));
+    let rig = |fake: Fake, error: RegistryError| {
+        fake.fail_call(&format!("referrers {}@{odd}", app()), error);
+        Rig::with(fake, hand.keys())
+    };
+    let ask = async |rig: &Rig, digests: &[Digest]| {
+        rig.ask(&Question::AnyOf(digests.to_vec()), Purpose::Run).await.map(|vouch| *vouch.digest())
+    };
+    // An answer that went wrong about the first does not hide the signature of the second.
+    let signed = bundles(&[hand.bundle(&good_statement()).to_string()]);
+    assert_eq!(ask(&rig(signed, status(500)), &[odd, digest()]).await, Ok(digest()));
+    // Not known comes before a stranger's signature, in either order.
+    for digests in [[odd, digest(), other], [digest(), other, odd], [other, odd, digest()]] {
+        let strange = bundles(&[Hand::new().bundle(&good_statement()).to_string()]);
+        let error = ask(&rig(strange, status(500)), &digests).await.unwrap_err();
+        assert_eq!(error.code, TrustCode::Unreachable, "{error}");
+    }
+    let many: Vec<Digest> = (0..9_u8).map(|number| Digest::of(&[number])).collect();
+    let error = ask(&Rig::with(with_image(), hand.keys()), &many).await.unwrap_err();
+    assert_eq!(error.code, TrustCode::NotSigned);
+    assert!(error.to_string().contains("first 8 digests") && error.to_string().contains("known by 9"), "{error}");
+}
+
+#[tokio::test]
 async fn a_list_that_the_registry_learned_to_keep_later_does_not_hide_the_tag() {
     let hand = Hand::new();
     let fake = bundles(&[]);
