@@ -166,8 +166,9 @@ impl Search<'_> {
         Ok(self.ask(asked).await?.unwrap_or_default())
     }
 
-    async fn part(&self, digest: Digest, size: u64) -> Result<Option<Vec<u8>>, NotVouched> {
-        self.ask_for(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await
+    /// What is named as a part and is not there could not be looked at: it may be what was signed.
+    async fn part(&self, digest: Digest, size: u64) -> Found {
+        self.ask(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await.map(Some)
     }
 
     /// cosign 2: each is a signature of a blob; several may be of one.
@@ -182,10 +183,7 @@ impl Search<'_> {
             for (bytes, (_, signatures)) in together(asked).await.into_iter().zip(some) {
                 let bytes = match bytes {
                     Ok(Some(bytes)) => bytes,
-                    Ok(None) => {
-                        seen.unfit(Unfit::form("what it signs is not in the registry"));
-                        continue;
-                    }
+                    Ok(None) => continue,
                     Err(why) => {
                         seen.missed(why);
                         continue;
@@ -260,10 +258,10 @@ impl Search<'_> {
     async fn bundle(&self, digest: Digest) -> Result<Option<Vec<u8>>, NotVouched> {
         let wanted = Wanted::Digest(digest);
         let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
-        let manifest = match self.ask_for(asked).await {
-            Ok(Some(manifest)) => manifest,
+        let manifest = match self.ask(asked).await {
+            Ok(manifest) => manifest,
             // What is no manifest to us holds no bundle.
-            Ok(None) | Err(NotVouched::Answer(RegistryError::Undecodable { .. })) => return Ok(None),
+            Err(NotVouched::Answer(RegistryError::Undecodable { .. })) => return Ok(None),
             Err(why) => return Err(why),
         };
         let Content::Image(image) = manifest.content() else { return Ok(None) };

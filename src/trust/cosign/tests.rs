@@ -668,6 +668,24 @@ async fn of_several_digests_what_is_not_known_says_most_and_hides_no_signature()
 }
 
 #[tokio::test]
+async fn what_is_named_and_not_there_was_not_looked_at() {
+    let hand = Hand::new();
+    let (payload, layer) = hand.layer(&good_payload());
+    let fake = with_image();
+    fake.push(&app(), signature_tag(&digest()).as_ref(), manifest_of(&[layer], "signatures").as_bytes()).unwrap();
+    let rig = Rig::with(fake, hand.keys());
+    let error = rig.by_tag("1.0").await.unwrap_err();
+    assert_eq!(error.code, TrustCode::NotInRegistry);
+    assert!(error.to_string().contains("could not be looked at"), "{error}");
+    assert_eq!(Rig::with(legacy(&[hand.layer(&payload)]), hand.keys()).code("1.0").await, Ok(()));
+    let fake = with_image();
+    let gone = json!({ "mediaType": IMAGE, "digest": Digest::of(b"gone").to_string(), "size": 7 });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [gone] }).to_string();
+    fake.list(&app(), digest(), index.as_bytes()).unwrap();
+    assert_eq!(Rig::with(fake, hand.keys()).code("1.0").await, Err(TrustCode::NotInRegistry));
+}
+
+#[tokio::test]
 async fn a_list_that_the_registry_learned_to_keep_later_does_not_hide_the_tag() {
     let hand = Hand::new();
     let fake = bundles(&[]);
