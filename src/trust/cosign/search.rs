@@ -116,6 +116,9 @@ impl Search<'_> {
             seen.missed(why);
             Listing::default()
         });
+        if let Some(error) = listing.missed.take() {
+            seen.missed(NotVouched::Answer(error));
+        }
         if let Some(signed) = self.of_listing(&listing, 0, &mut seen).await {
             return Ok(signed);
         }

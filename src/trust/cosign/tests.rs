@@ -686,6 +686,17 @@ async fn what_is_named_and_not_there_was_not_looked_at() {
 }
 
 #[tokio::test]
+async fn a_list_of_which_a_page_could_not_be_read_is_not_all_there_is() {
+    let hand = Hand::new();
+    let good = bundles(&[hand.bundle(&good_statement()).to_string()]);
+    good.miss(&app(), digest(), status(500));
+    assert_eq!(Rig::with(good, hand.keys()).code("1.0").await, Ok(()));
+    let none = bundles(&[]);
+    none.miss(&app(), digest(), status(500));
+    assert_eq!(Rig::with(none, hand.keys()).code("1.0").await, Err(TrustCode::Unreachable));
+}
+
+#[tokio::test]
 async fn a_list_that_the_registry_learned_to_keep_later_does_not_hide_the_tag() {
     let hand = Hand::new();
     let fake = bundles(&[]);
