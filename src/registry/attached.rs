@@ -1,10 +1,16 @@
 //! What points at a digest: the registry's own list (OCI distribution-spec 1.1, "Listing Referrers"), the tag that stands in for it where
 //! there is none ("Referrers Tag Schema"), and cosign's own tag. What a list says of a manifest is a hint: nobody has signed it.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
-use super::{Api, Content, Manifest, RegistryError};
+use super::{Api, Content, Manifest, RegistryError, has_one_reading};
 use crate::image::{Digest, Repository, Tag};
+use crate::text::clean;
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Most manifests that are listed of one digest. An image has a handful, with many signers and SBOMs some dozen.
 const LISTED: usize = 256;
@@ -31,6 +37,35 @@ pub struct Listing {
     pub pointers: Vec<Pointer>,
     /// There are more than are read.
     pub is_cut: bool,
+    /// Why a later page could not be read. What came before it counts nevertheless.
+    pub missed: Option<RegistryError>,
+}
+
+/// A page of a list. `null` is what some registries send for none.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    schema_version: u32,
+    media_type: Option<String>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    manifests: Option<Vec<Hint>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Hint {
+    Entry(Entry),
+    /// Whatever else stands there says nothing of the others.
+    Odd(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    media_type: String,
+    digest: String,
+    size: u64,
+    artifact_type: Option<String>,
 }
 
 impl Listing {
@@ -39,17 +74,43 @@ impl Listing {
         let Content::Index(index) = list.content() else { return };
         for descriptor in index.manifests() {
             let kind = descriptor.artifact_type().as_ref().map(AsRef::as_ref).unwrap_or_default();
-            let is_image = *descriptor.media_type() == oci_spec::image::MediaType::ImageManifest;
-            let Ok(digest) = descriptor.digest().as_ref().parse() else { continue };
-            if !is_image || kind.len() > TYPE_BYTES || self.pointers.iter().any(|pointer| pointer.digest == digest) {
-                continue;
-            }
-            if self.pointers.len() >= LISTED {
-                self.is_cut = true;
-                return;
-            }
-            self.pointers.push(Pointer { digest, size: descriptor.size(), kind: kind.to_owned() });
+            self.add_one(descriptor.media_type().as_ref(), descriptor.digest().as_ref(), descriptor.size(), kind);
         }
+    }
+
+    /// The same of the bytes of a page. They count for nothing but where to look, so that an entry that cannot be read is left out by itself.
+    pub(super) fn add_page(&mut self, body: &[u8], content_type: Option<&str>) -> Result<(), String> {
+        has_one_reading(body)?;
+        let page: Page = serde_json::from_slice(body).map_err(|error| clean(&error.to_string()))?;
+        let said = content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let mut types = page.media_type.iter().chain(&said).peekable();
+        if page.schema_version != 2 || types.peek().is_none() || types.any(|name| name != INDEX) {
+            return Err("it is not an OCI index".to_owned());
+        }
+        for hint in page.manifests.into_iter().flatten() {
+            if let Hint::Entry(entry) = hint {
+                let kind = entry.artifact_type.as_deref().unwrap_or_default();
+                self.add_one(&entry.media_type, &entry.digest, entry.size, kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read, and why not the rest.
+    pub(super) fn without(self, missed: RegistryError) -> Self {
+        Self { missed: Some(missed), ..self }
+    }
+
+    fn add_one(&mut self, media_type: &str, digest: &str, size: u64, kind: &str) {
+        let Ok(digest) = digest.parse() else { return };
+        if media_type != IMAGE || kind.len() > TYPE_BYTES || self.pointers.iter().any(|pointer| pointer.digest == digest) {
+            return;
+        }
+        if self.pointers.len() >= LISTED {
+            self.is_cut = true;
+            return;
+        }
+        self.pointers.push(Pointer { digest, size, kind: kind.to_owned() });
     }
 }
 
@@ -88,7 +149,9 @@ pub(super) fn next_page<'h>(
 ) -> Result<Option<String>, &'static str> {
     let Some(target) = links.find_map(next_in) else { return Ok(None) };
     let next = asked.join(target).map_err(|_| "the address of its next page cannot be read")?;
-    let place = |url: &crate::net::Url| (url.host_str().map(str::to_owned), url.port(), url.path().replace("%3A", ":"));
+    // Only compared, so that the one character of the path that may be written in two ways is folded.
+    let path = |url: &crate::net::Url| url.path().replace("%3A", ":").replace("%3a", ":");
+    let place = |url: &crate::net::Url| (url.host_str().map(str::to_owned), url.port(), path(url));
     if place(&next) != place(asked) || !next.username().is_empty() || next.password().is_some() {
         return Err("its next page is in another place");
     }
@@ -126,6 +189,7 @@ mod tests {
             "</v2/app/referrers/sha256:ab?n=2&last=x>; rel=\"next\"",
             "<?n=2&last=x>;rel=next",
             "<https://r.example:5000/v2/app/referrers/sha256%3Aab?n=2&last=x>; REL=\"Next\"",
+            "</v2/app/referrers/sha256%3aab?n=2&last=x>; rel=next",
             "</first>; rel=\"first\", <?n=2&last=x>; title=a; rel=\"next\"",
         ] {
             assert_eq!(next(good), Ok(Some("n=2&last=x".to_owned())), "{good}");
@@ -139,9 +203,33 @@ mod tests {
             "<https://r.example/v2/app/referrers/sha256:ab?n=2>; rel=next",
             "<https://u@r.example:5000/v2/app/referrers/sha256:ab?n=2>; rel=next",
             "</v2/app/referrers/sha256:ab>; rel=next",
+            "</v2/app/referrers/sha256%253Aab?n=2>; rel=next",
             &format!("<?{}>; rel=next", "x".repeat(QUERY_BYTES + 1)),
         ] {
             assert!(next(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_odd_entry_of_a_page_is_left_out_by_itself_and_null_is_none() {
+        let read = |manifests: &str, content_type: &str| {
+            let mut listing = Listing::default();
+            let body = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":{manifests}}}"#);
+            listing.add_page(body.as_bytes(), Some(content_type)).map(|()| listing.pointers)
+        };
+        let digest = Digest::of(b"x");
+        let good = format!(r#"{{"mediaType":"{IMAGE}","digest":"{digest}","size":7,"artifactType":"a/b","annotations":{{}}}}"#);
+        let found = vec![Pointer { digest, size: 7, kind: "a/b".to_owned() }];
+        let odd = format!(r#"{{"mediaType":"{IMAGE}","digest":"{digest}","size":-1}}"#);
+        for other in ["{}", "null", "7", r#""x""#, "[]", &odd, &odd.replace("sha256", "sha512"), &odd.replace("-1", r#""7""#)] {
+            assert_eq!(read(&format!("[{other},{good}]"), INDEX), Ok(found.clone()), "{other}");
+        }
+        assert_eq!(read("null", INDEX), Ok(Vec::new()));
+        for (manifests, content_type) in [("{}", INDEX), ("7", INDEX), ("[]", IMAGE), ("[", INDEX)] {
+            assert!(read(manifests, content_type).is_err(), "{manifests} {content_type}");
+        }
+        for body in ["{}", "[]", "<html>", &format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}"}}"#)] {
+            assert!(Listing::default().add_page(body.as_bytes(), Some(INDEX)).is_err(), "{body}");
         }
     }
 
@@ -162,7 +250,7 @@ mod tests {
         let mut listing = Listing::default();
         listing.add(&list(vec![entry(1, image), entry(1, image), entry(2, "application/vnd.oci.image.index.v1+json")]));
         let first = Pointer { digest: Digest::of(&1usize.to_be_bytes()), size: 7, kind: "a/b".to_owned() };
-        assert_eq!(listing, Listing { pointers: vec![first], is_cut: false });
+        assert_eq!(listing, Listing { pointers: vec![first], ..Listing::default() });
         listing.add(&list((0..LISTED + 9).map(|number| entry(number, image)).collect()));
         assert_eq!((listing.pointers.len(), listing.is_cut), (LISTED, true));
     }

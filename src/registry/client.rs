@@ -162,8 +162,10 @@ impl Registry {
         let accept = MEDIA_TYPES.first().map(|(media_type, _)| *media_type);
         let scope = format!("repository:{}:pull", repository.path());
         let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
-        let (mut listing, mut seen, mut page) = (Listing::default(), HashSet::new(), path.clone());
-        for turn in 0..PAGES {
+        let (mut listing, mut seen, mut query) = (Listing::default(), HashSet::new(), None);
+        // One page: `None`: there is no list; else whether there is another page, and which.
+        let read = async |listing: &mut Listing, query: &Option<String>| {
+            let page = query.as_ref().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
             let (mut answer, mut _large) = (peer.get(&page, asker, SMALL_BYTES, deadline, accept.as_slice()).await, None);
             if matches!(answer, Err(NetError::TooLarge { .. })) {
                 _large = Some(peer.turn_of_large(deadline, what).await?);
@@ -171,19 +173,27 @@ impl Registry {
             }
             let answer = answer.map_err(|error| self.explain(host, asker, error))?;
             match answer.status {
-                400 | 404 | 405 | 501 if turn == 0 => return Ok(None),
+                400 | 404 | 405 | 501 if query.is_none() => return Ok(None),
                 404 => return Err(odd("its next page is not there")),
                 _ => {}
             }
             let answer = accepted(answer, host, what)?;
-            listing.add(&Manifest::read(&answer.body, answer.header("content-type"))?);
+            listing.add_page(&answer.body, answer.header("content-type")).map_err(|cause| odd(&cause))?;
             let links = answer.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
             let here = peer.session().url(&path).map_err(RegistryError::Net)?;
-            let Some(query) = next_page(links, &here).map_err(odd)? else { return Ok(Some(listing)) };
-            page = format!("{path}?{query}");
-            if !seen.insert(query) {
-                return Err(odd("its pages go round in a circle"));
-            }
+            next_page(links, &here).map_err(odd).map(Some)
+        };
+        for _ in 0..PAGES {
+            let next = match read(&mut listing, &query).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(None)) => return Ok(Some(listing)),
+                Ok(Some(Some(next))) if seen.insert(next.clone()) => next,
+                Ok(Some(Some(_))) => return Ok(Some(listing.without(odd("its pages go round in a circle")))),
+                // Nobody hides what was read before by a bad page behind it, nor is that all there is.
+                Err(error) if query.is_some() || !listing.pointers.is_empty() => return Ok(Some(listing.without(error))),
+                Err(error) => return Err(error),
+            };
+            query = Some(next);
         }
         Ok(Some(Listing { is_cut: true, ..listing }))
     }

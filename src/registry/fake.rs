@@ -65,6 +65,11 @@ impl Fake {
         Ok(())
     }
 
+    /// A later page of the list of what points at this digest cannot be read.
+    pub fn miss(&self, repository: &Repository, digest: Digest, error: RegistryError) {
+        self.lock().referrers.entry((repository.clone(), digest)).or_default().missed = Some(error);
+    }
+
     /// From now on this one call ends like this.
     pub fn fail_call(&self, call: &str, error: RegistryError) {
         self.lock().failing.insert(call.to_owned(), error);

@@ -235,10 +235,15 @@ pub(crate) fn cosign_of(
     last: &mut LastGood,
 ) -> Result<CosignVerifier, Vec<PolicyFault>> {
     let key = format!("verifiers.{name}.keys");
-    let keys = last.named(&key, &written.keys, |texts| {
+    let keys = last.named_keys(&key, &written.keys, |texts| {
         let called = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let files: Vec<(String, &str)> = texts.0.iter().map(|(path, text)| (called(path), text.as_str())).collect();
-        CosignKeys::read(files.iter().map(|(name, text)| (name.as_str(), *text)))
+        // All were taken away: nobody can sign.
+        if !files.is_empty() && files.iter().all(|(_, text)| text.is_empty()) {
+            return Ok(CosignKeys::none());
+        }
+        let files = files.iter().filter(|(_, text)| !text.is_empty());
+        CosignKeys::read(files.map(|(name, text)| (name.as_str(), *text)))
     });
     keys.map(|keys| CosignVerifier::new(name.clone(), keys, registry)).map_err(|why| fault(key, why))
 }

@@ -139,6 +139,57 @@ impl LastGood {
         })
     }
 
+    /// The same of files of keys: one that was there and is gone was taken away, to end its key, and its text is empty from then on. One that
+    /// is there and faulty is not; what it last held counts, and that is told.
+    pub(crate) fn named_keys<T>(
+        &mut self,
+        what: &str,
+        paths: &[PathBuf],
+        make: impl Fn(&Texts) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let is_of_these = |texts: &Texts| texts.0.iter().map(|(path, _)| path).eq(paths);
+        let is_known = self.good.get(what).is_some_and(is_of_these);
+        let shown = |path: &Path| path.file_name().map(|name| clean(&name.to_string_lossy())).unwrap_or_default();
+        let (mut now, mut whys) = (Texts::default(), Vec::new());
+        for path in paths {
+            let text = match read_owned(path, NAMED_BYTES) {
+                Ok(text) if text.trim().is_empty() => Err(format!("`{}` is empty", path.display())),
+                Ok(text) => Ok(text),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_known => {
+                    let why = format!("`{}` is gone, and its keys count no more", path.display());
+                    self.faults.push(FileFault { why: clean(&why), stamps: vec![(path.clone(), None)] });
+                    self.end(what, path);
+                    Ok(String::new())
+                }
+                Err(error) => Err(format!("`{}` cannot be used: {error}", path.display())),
+            };
+            now.0.push((path.clone(), text.clone().unwrap_or_default()));
+            whys.extend(text.err());
+        }
+        let counting = |good: &Texts| {
+            let differs = good.0.iter().zip(&now.0).filter(|((_, good), (_, now))| !good.is_empty() && good != now);
+            differs.map(|((path, _), _)| format!("`{}`", shown(path))).collect::<Vec<_>>().join(", ")
+        };
+        let counting = self.good.get(what).filter(|_| is_known).map(counting).filter(|names| !names.is_empty());
+        let read = if whys.is_empty() { make(&now).map(|_| now) } else { Err(whys.join("; ")) };
+        let told = |why: String| match &counting {
+            Some(names) => format!("what was last held in {names} still counts ({why})"),
+            None => why,
+        };
+        self.made(what, read.map_err(told), paths, |texts| {
+            if is_of_these(texts) { make(texts) } else { Err("these files were never read".to_owned()) }
+        })
+    }
+
+    /// A file that was taken away holds nothing any more.
+    fn end(&mut self, what: &str, gone: &Path) {
+        let texts = self.good.get_mut(what).into_iter().flat_map(|texts| &mut texts.0);
+        for (_, text) in texts.filter(|(path, text)| path == gone && !text.is_empty()) {
+            text.clear();
+            self.is_unwritten = true;
+        }
+    }
+
     fn made<T>(
         &mut self,
         what: &str,

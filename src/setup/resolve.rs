@@ -399,6 +399,7 @@ mod tests {
     use super::super::state::{LAST_GOOD_ALLOWLIST, LAST_GOOD_FILES};
     use super::super::{Basis, Place};
     use super::*;
+    use crate::policy::CosignSettings;
     use crate::trust::allowlist::Status;
 
     const GOOD: &str = r#"{"auths":{"r.example":{"auth":"YTpzZWNyZXQ="}}}"#;
@@ -607,6 +608,79 @@ mod tests {
             host.write(gone, content);
             assert!(is_good(), "{gone} is back");
         }
+    }
+
+    #[test]
+    fn a_key_file_that_is_gone_ends_its_key_and_a_faulty_one_says_what_still_counts() {
+        let host = Host::new();
+        let key = |name: &str| {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/test/fixtures/cosign/keys/").to_owned() + name;
+            std::fs::read_to_string(path).unwrap()
+        };
+        let policy = "version = 1\n[verifiers.release]\ntype = \"cosign\"\nkeys = [\"a.pub\", \"b.pub\"]\n\
+                      [[scope]]\nmatch = \"r.example/**\"\nrequire = \"release\"\n";
+        host.write("config/policy.toml", policy);
+        let settings = Settings::default()
+            .with("POLICY", host.at("config/policy.toml").display().to_string())
+            .with("STATE_DIR", host.at("state").display().to_string())
+            .with("CONFIG_DIR", host.at("config").display().to_string());
+        // Which keys count, and what is said; `None`: refused as a whole.
+        let start = || {
+            let (rules, is_good, kept) = Host::start(&settings);
+            let told = kept.reading().told().unwrap_or_default();
+            assert_eq!(is_good, matches!(rules, Rules::Good { .. }) && told.is_empty(), "{told}");
+            drop(kept);
+            matches!(rules, Rules::Good { .. }).then(|| {
+                let mut files = LastGood::look(&host.at("state"), &[]);
+                files.begin();
+                let keys = ["a.pub", "b.pub"].map(|name| host.at("config").join(name)).to_vec();
+                let registry = Arc::new(crate::registry::Fake::new());
+                let made = cosign_of(&"release".parse().unwrap(), &CosignSettings { keys }, registry, &mut files).unwrap();
+                (format!("{made:?}"), told)
+            })
+        };
+        let has = |found: &Option<(String, String)>, name: &str| found.as_ref().unwrap().0.contains(name);
+        host.write("config/a.pub", &key("p256.pub"));
+        assert!(start().is_none(), "b.pub was never there: a fault of the policy");
+        host.write("config/b.pub", &key("rsa.pub"));
+        let found = start();
+        assert!(has(&found, "a.pub") && has(&found, "b.pub"), "{found:?}");
+        // A faulty one: what it last held counts, and that is said.
+        for faulty in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"] {
+            host.write("config/b.pub", faulty);
+            let found = start();
+            assert!(has(&found, "b.pub"), "{found:?}");
+            assert!(found.as_ref().unwrap().1.contains("last held in `b.pub` still counts"), "{found:?}");
+        }
+        // Gone is gone, also beside a faulty one and after a restart.
+        std::fs::remove_file(host.at("config/b.pub")).unwrap();
+        host.write("config/a.pub", "");
+        for _ in 0..2 {
+            let found = start();
+            assert!(has(&found, "a.pub") && !has(&found, "b.pub"), "{found:?}");
+        }
+        host.write("config/a.pub", &key("p256.pub"));
+        let found = start();
+        assert!(has(&found, "a.pub") && !has(&found, "b.pub"), "{found:?}");
+        assert!(found.as_ref().unwrap().1.contains("b.pub` is gone"), "{found:?}");
+        // Half of what comes back does not bring back what was.
+        host.write("config/b.pub", "");
+        let found = start();
+        assert!(has(&found, "a.pub") && !has(&found, "b.pub"), "{found:?}");
+        for name in ["a.pub", "b.pub"] {
+            std::fs::remove_file(host.at("config").join(name)).unwrap();
+        }
+        for _ in 0..2 {
+            let found = start();
+            assert!(!has(&found, "a.pub") && !has(&found, "b.pub"), "{found:?}");
+        }
+        host.write("config/b.pub", &key("rsa.pub"));
+        let found = start();
+        assert!(!has(&found, "a.pub") && has(&found, "b.pub"), "{found:?}");
+        host.write("config/a.pub", &key("p256.pub"));
+        let found = start();
+        assert!(has(&found, "a.pub") && has(&found, "b.pub"), "{found:?}");
+        assert_eq!(found.unwrap().1, "");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod bundle;
 mod error;
 mod keys;
+mod object;
 mod payload;
 mod search;
 
@@ -17,6 +18,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
 pub use self::error::{NotSigned, Unfit, remedy};
 pub use self::keys::Keys;
@@ -32,6 +34,18 @@ use crate::trust::registry::NotVouched;
 const DIGESTS: usize = 8;
 /// Most tags of which it is known in one generation what they were for.
 const TAGS: usize = 512;
+
+/// What is not known says more than every no.
+const UNKNOWN: u8 = 2;
+
+/// How much it says of an image that this is the matter with one of its digests.
+fn weight(code: TrustCode) -> u8 {
+    match code {
+        TrustCode::NotSigned => 0,
+        TrustCode::SignerMissing => 1,
+        _ => UNKNOWN,
+    }
+}
 
 /// Vouches for what one of its keys has signed.
 pub struct CosignVerifier {
@@ -72,7 +86,11 @@ impl CosignVerifier {
     }
 
     async fn judge(&self, repository: &Repository, question: &Question, asking: Asking) -> Result<Vouch, TrustError> {
-        let errand = self.registries.errand(repository, asking);
+        if self.keys.are_none() {
+            return Err(NotSigned::NoKeys.into());
+        }
+        let probed = OnceCell::new();
+        let errand = self.registries.errand(repository, asking, &probed);
         match question {
             Question::Tag(tag) => {
                 let wanted = Wanted::Tag(tag.clone());
@@ -97,15 +115,22 @@ impl CosignVerifier {
                 for digest in digests.iter().take(DIGESTS) {
                     match self.signed(errand, asking.purpose, *digest, None).await {
                         Ok(signed) => return Ok(self.vouch_for(repository, *digest, &signed)),
-                        Err(error) if error.code == TrustCode::Unreachable => return Err(error),
-                        // That one digest has no signature says less than what went wrong with another.
-                        Err(error) if worst.as_ref().is_none_or(|worst| worst.code == TrustCode::NotSigned) => {
-                            worst = Some(error);
+                        // Of a registry that is gone nothing more is to be had; one answer that went wrong says nothing of the next digest.
+                        Err(error) if self.registries.known_outage(repository).is_err() => return Err(error),
+                        Err(error) => {
+                            let says_more = |worst: &TrustError| weight(worst.code) < weight(error.code);
+                            if worst.as_ref().is_none_or(says_more) {
+                                worst = Some(error);
+                            }
                         }
-                        Err(_) => {}
                     }
                 }
-                Err(worst.unwrap_or_else(|| NotSigned::NoDigest.into()))
+                match worst {
+                    Some(no) if weight(no.code) < UNKNOWN && digests.len() > DIGESTS => {
+                        Err(NotSigned::ManyDigests { looked: DIGESTS, known: digests.len() }.into())
+                    }
+                    worst => Err(worst.unwrap_or_else(|| NotSigned::NoDigest.into())),
+                }
             }
         }
     }
@@ -137,8 +162,8 @@ impl CosignVerifier {
                 Ok(signed)
             }
             Err(error) => {
-                // What a tag alone may rule out says nothing of the digest.
-                let is_of_tag = tag.is_some() && matches!(error, NotSigned::Unfit { why: Unfit::Elsewhere { .. }, .. });
+                // A good signature for another tag: that is no word against the digest.
+                let is_of_tag = matches!(error, NotSigned::Unfit { why: Unfit::OtherTag { .. }, .. });
                 let error = TrustError::from(error);
                 if !is_of_tag {
                     self.note_no(errand.repository, wanted, &error);

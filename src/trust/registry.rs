@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{OnceCell, SemaphorePermit};
 
 pub use self::asked::EvidenceLimits;
 pub(super) use self::asked::{Errand, Registries};
@@ -72,7 +72,8 @@ impl RegistryVerifier {
 
     /// Whether the repository's registry holds it. A tag is always asked for; a digest once.
     pub async fn vouch(&self, repository: &Repository, question: &Question, asking: Asking) -> Result<Vouch, TrustError> {
-        let errand = self.registries.errand(repository, asking);
+        let probed = OnceCell::new();
+        let errand = self.registries.errand(repository, asking, &probed);
         match question {
             Question::Tag(tag) => {
                 let wanted = Wanted::Tag(tag.clone());

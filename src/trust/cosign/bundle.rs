@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::Unfit;
+use super::object::{self, Object};
 use crate::image::Digest;
-use crate::registry::has_one_reading;
 use crate::text::fit;
 
 /// Its two spellings, which are the media type of its layer as well.
@@ -24,8 +24,8 @@ const SUBJECTS: usize = 1024;
 /// What of a bundle has to be verified yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offer {
-    /// The bytes that are signed; `None`: the image's manifest itself.
-    pub(super) signed: Option<Vec<u8>>,
+    /// The bytes that are signed.
+    pub(super) signed: Vec<u8>,
     pub(super) signature: Vec<u8>,
 }
 
@@ -33,9 +33,10 @@ pub(super) struct Offer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Bundle {
     media_type: String,
-    verification_material: Material,
-    dsse_envelope: Option<Envelope>,
-    message_signature: Option<MessageSignature>,
+    verification_material: Object<Material>,
+    dsse_envelope: Option<Object<Envelope>>,
+    // Of bytes, whatever these are: it does not state that they are an image.
+    message_signature: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +56,7 @@ struct Material {
 struct Envelope {
     payload: String,
     payload_type: String,
-    signatures: Vec<EnvelopeSignature>,
+    signatures: Vec<Object<EnvelopeSignature>>,
 }
 
 #[derive(Deserialize)]
@@ -67,31 +68,17 @@ struct EnvelopeSignature {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MessageSignature {
-    message_digest: HashOutput,
-    signature: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HashOutput {
-    algorithm: String,
-    digest: String,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Statement {
     #[serde(rename = "_type")]
     kind: String,
     predicate_type: String,
-    subject: Vec<Subject>,
+    subject: Vec<Object<Subject>>,
 }
 
 #[derive(Deserialize)]
 struct Subject {
-    digest: Hashes,
+    digest: Object<Hashes>,
 }
 
 #[derive(Deserialize)]
@@ -101,21 +88,19 @@ struct Hashes {
 
 /// What a bundle offers for this digest. That it is signed is not known yet.
 pub(super) fn offer(bytes: &[u8], digest: Digest) -> Result<Offer, Unfit> {
-    let json = |error: serde_json::Error| Unfit::form(error.to_string());
-    has_one_reading(bytes).map_err(Unfit::form)?;
-    let bundle: Bundle = serde_json::from_slice(bytes).map_err(json)?;
+    let bundle: Bundle = object::read(bytes)?;
     if !MEDIA_TYPES.contains(&&*bundle.media_type) {
         return Err(Unfit::form(format!("its version is `{}`", fit(&bundle.media_type, 60))));
     }
-    let material = bundle.verification_material;
+    let Object(material) = bundle.verification_material;
     match (material.public_key.is_some(), material.certificate.is_some() || material.x509_certificate_chain.is_some()) {
         (true, false) => {}
         (false, true) => return Err(Unfit::Certificate),
         (true, true) | (false, false) => return Err(Unfit::form("it names no key, or more than one")),
     }
     match (bundle.dsse_envelope, bundle.message_signature) {
-        (Some(envelope), None) => envelope.offer(digest),
-        (None, Some(message)) => message.offer(digest),
+        (Some(Object(envelope)), None) => envelope.offer(digest),
+        (None, Some(_)) => Err(Unfit::Blob),
         (Some(_), Some(_)) | (None, None) => Err(Unfit::form("it has no content, or two")),
     }
 }
@@ -125,33 +110,20 @@ impl Envelope {
         if self.payload_type != IN_TOTO {
             return Err(Unfit::form(format!("its payload is `{}`", fit(&self.payload_type, 60))));
         }
-        let [signature] = self.signatures.as_slice() else { return Err(Unfit::form("it has no signature, or several")) };
+        let [Object(signature)] = self.signatures.as_slice() else { return Err(Unfit::form("it has no signature, or several")) };
         let (payload, signature) = (base64(&self.payload)?, base64(&signature.sig)?);
         says(&payload, digest)?;
         // DSSE: what is signed is type and payload, each with its length in front.
         let head = format!("DSSEv1 {} {} {} ", self.payload_type.len(), self.payload_type, payload.len());
         let mut signed = head.into_bytes();
         signed.extend_from_slice(&payload);
-        Ok(Offer { signed: Some(signed), signature })
-    }
-}
-
-impl MessageSignature {
-    fn offer(self, digest: Digest) -> Result<Offer, Unfit> {
-        if self.message_digest.algorithm != "SHA2_256" {
-            return Err(Unfit::form("its message is not hashed with SHA-256"));
-        }
-        if base64(&self.message_digest.digest)? != digest.as_bytes() {
-            return Err(Unfit::OtherDigest);
-        }
-        Ok(Offer { signed: None, signature: base64(&self.signature)? })
+        Ok(Offer { signed, signature })
     }
 }
 
 /// Whether the statement is that an image is signed, and of this digest.
 fn says(statement: &[u8], digest: Digest) -> Result<(), Unfit> {
-    has_one_reading(statement).map_err(Unfit::form)?;
-    let statement: Statement = serde_json::from_slice(statement).map_err(|error| Unfit::form(error.to_string()))?;
+    let statement: Statement = object::read(statement)?;
     if statement.predicate_type != SIGNS {
         return Err(Unfit::Attestation { kind: fit(&statement.predicate_type, 80) });
     }
@@ -162,7 +134,7 @@ fn says(statement: &[u8], digest: Digest) -> Result<(), Unfit> {
         return Err(Unfit::form(format!("it has more than {SUBJECTS} subjects")));
     }
     let hex = digest.hex();
-    let is_it = |subject: &Subject| subject.digest.sha256.as_deref() == Some(&*hex);
+    let is_it = |Object(subject): &Object<Subject>| subject.digest.0.sha256.as_deref() == Some(&*hex);
     if statement.subject.iter().any(is_it) { Ok(()) } else { Err(Unfit::OtherDigest) }
 }
 

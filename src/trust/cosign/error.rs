@@ -35,6 +35,17 @@ pub enum NotSigned {
         /// Of what.
         digest: Digest,
     },
+    /// The image is known by more digests than are looked at.
+    #[error("none of the first {looked} digests of the image is signed; it is known by {known}")]
+    ManyDigests {
+        /// How many were looked at.
+        looked: usize,
+        /// How many there are.
+        known: usize,
+    },
+    /// There is no key to go by.
+    #[error("no key is left: the files of the keys are gone")]
+    NoKeys,
     /// There is no digest to ask about.
     #[error("content without a digest, as what is built or loaded here, has no signature")]
     NoDigest,
@@ -58,6 +69,9 @@ pub enum Unfit {
         /// The type of what it states.
         kind: String,
     },
+    /// It is of bytes, whatever they are, and not of an image.
+    #[error("one is of a file (cosign sign-blob), not of an image")]
+    Blob,
     /// It is made with a certificate.
     #[error("one is made with a certificate, and the verifier has keys")]
     Certificate,
@@ -73,6 +87,12 @@ pub enum Unfit {
     /// The same, where one of the keys may have made it in a way that is not supported.
     #[error("another key made it, or cosign 3 with Ed25519 (Ed25519ph, which is not supported)")]
     StrangerOrEd25519ph,
+    /// A key of the verifier made it, for another tag. Of the digest it says that it is signed.
+    #[error("one is for `{signed}`")]
+    OtherTag {
+        /// What it is for.
+        signed: String,
+    },
 }
 
 impl Unfit {
@@ -91,8 +111,9 @@ impl Cause for NotSigned {
         match self {
             Self::Unknown(why) => why.code(),
             Self::Unfit { why: Unfit::Stranger | Unfit::StrangerOrEd25519ph, .. } => TrustCode::SignerMissing,
-            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest => TrustCode::NotSigned,
+            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest | Self::ManyDigests { .. } => TrustCode::NotSigned,
             Self::TooMany { .. } => TrustCode::Invalid,
+            Self::NoKeys => TrustCode::Misconfigured,
         }
     }
 

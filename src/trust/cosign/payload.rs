@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::Unfit;
+use super::object::{self, Object};
 use crate::image::{Digest, Reference, Repository, Tag};
-use crate::registry::has_one_reading;
 use crate::text::fit;
 
 /// What it says it is; containers/image demands the same.
@@ -13,7 +13,7 @@ const TYPE: &str = "cosign container image signature";
 
 #[derive(Deserialize)]
 struct Payload {
-    critical: Critical,
+    critical: Object<Critical>,
     // Anything: of who signs, and signed by them, but no evidence.
     #[serde(rename = "optional")]
     _optional: Option<IgnoredAny>,
@@ -21,8 +21,8 @@ struct Payload {
 
 #[derive(Deserialize)]
 struct Critical {
-    identity: Identity,
-    image: Image,
+    identity: Object<Identity>,
+    image: Object<Image>,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -39,23 +39,19 @@ struct Image {
     digest: String,
 }
 
-/// Whether this is said of the digest in the repository, for the tag where one is asked for; with the tag that it is said for, if any.
-pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest, tag: Option<&Tag>) -> Result<Option<Tag>, Unfit> {
-    has_one_reading(payload).map_err(Unfit::form)?;
-    let Payload { critical, _optional } = serde_json::from_slice(payload).map_err(|error| Unfit::form(error.to_string()))?;
+/// Whether this is said of the digest in the repository; with the tag that it is said for, if any.
+pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest) -> Result<Option<Tag>, Unfit> {
+    let Payload { critical: Object(critical), _optional } = object::read(payload)?;
     if critical.kind != TYPE {
         return Err(Unfit::form(format!("its type is `{}`", fit(&critical.kind, 40))));
     }
-    if critical.image.digest != digest.to_string() {
+    if critical.image.0.digest != digest.to_string() {
         return Err(Unfit::OtherDigest);
     }
-    let elsewhere = || Unfit::Elsewhere { signed: fit(&critical.identity.reference, 80) };
-    let signed: Reference = critical.identity.reference.parse().map_err(|_| elsewhere())?;
+    let elsewhere = || Unfit::Elsewhere { signed: fit(&critical.identity.0.reference, 80) };
+    let signed: Reference = critical.identity.0.reference.parse().map_err(|_| elsewhere())?;
     if signed.repository != *repository || signed.digest.is_some_and(|signed| signed != digest) {
         return Err(elsewhere());
     }
-    match (&signed.tag, tag) {
-        (Some(signed), Some(tag)) if signed != tag => Err(elsewhere()),
-        _ => Ok(signed.tag),
-    }
+    Ok(signed.tag)
 }

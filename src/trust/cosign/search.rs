@@ -1,7 +1,7 @@
 //! Looks for one good signature of a digest, in all places where cosign keeps them, within bounds: what is cheap to see comes before
 //! what has to be fetched, and that before what has to be verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::bundle::{self, Offer};
 use super::error::{NotSigned, Unfit};
-use super::keys::{Keys, Message};
+use super::keys::Keys;
 use super::payload;
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part, signature_tag};
+use crate::text::fit;
 use crate::trust::registry::{Errand, NotVouched, Registries};
 
 /// The media type of a layer whose blob is what cosign 2 signs.
@@ -34,8 +35,11 @@ const BUNDLE_BYTES: u64 = 256 << 10;
 const BUNDLE_MANIFEST_BYTES: u64 = 64 << 10;
 /// Longest signature as text; RSA with 8192 bits makes 1368 characters.
 const SIGNATURE_CHARS: usize = 4096;
-/// Most times that a key is tried on a signature in one search: 256 take some 30 ms, with the slowest keys 200.
-const CHECKS: usize = 256;
+/// Longest name that is shown.
+const NAME_CHARS: usize = 80;
+/// Most times that a key is tried on a signature in one search, as 50 signatures and 10 keys need: 512 take some 60 ms, with the slowest
+/// keys 400. What is no key's form of a signature, and the same once more, is not tried.
+const CHECKS: usize = 512;
 
 /// A good signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +79,15 @@ struct Seen {
     unfit: Option<Unfit>,
     /// There is more than is looked at.
     is_cut: bool,
+    /// Nothing more is to be found out: the time is over, no trial is left, or the registry is gone.
+    is_over: bool,
+    /// What was tried: hashes of the message and of the signature.
+    tried: HashSet<(Digest, Digest)>,
     checks: usize,
 }
+
+/// Signatures by the blob, its digest and size, that they are of. Whoever writes another size beside it takes nothing away.
+type Layers = BTreeMap<(Digest, u64), Vec<Vec<u8>>>;
 
 /// Bytes on their way; none where they are not there.
 type Asked<'a> = Pin<Box<dyn Future<Output = Found> + Send + 'a>>;
@@ -86,10 +97,15 @@ impl Search<'_> {
     /// The first good one. Bad ones beside it, and places that do not answer, change nothing; without one they say why.
     pub(super) async fn run(self) -> Result<Signed, NotSigned> {
         let mut seen = Seen::default();
-        let (signatures, listed) = tokio::join!(self.tagged(signature_tag(&self.digest)), self.listed());
-        match signatures {
-            Ok(Some(manifest)) => {
-                if let Some(signed) = self.of_manifest(&manifest, &mut seen).await {
+        let layers = async {
+            let manifest = self.tagged(signature_tag(&self.digest)).await?;
+            // Of a large manifest little stays while the list is waited for.
+            Ok::<_, NotVouched>(manifest.map(|manifest| layers_of(&manifest, &mut seen)))
+        };
+        let (layers, listed) = tokio::join!(layers, self.listed());
+        match layers {
+            Ok(Some(layers)) => {
+                if let Some(signed) = self.of_layers(layers, &mut seen).await {
                     return Ok(signed);
                 }
             }
@@ -100,8 +116,14 @@ impl Search<'_> {
             seen.missed(why);
             Listing::default()
         });
+        if let Some(error) = listing.missed.take() {
+            seen.missed(NotVouched::Answer(error));
+        }
         if let Some(signed) = self.of_listing(&listing, 0, &mut seen).await {
             return Ok(signed);
+        }
+        if !self.goes_on(&mut seen) {
+            return Err(seen.told(self.digest));
         }
         // Also beside a list: the registry may have learned to keep one since.
         let known = listing.pointers.len();
@@ -114,6 +136,14 @@ impl Search<'_> {
             return Ok(signed);
         }
         Err(seen.told(self.digest))
+    }
+
+    /// Whether there is anything left to look for, and time for it.
+    fn goes_on(&self, seen: &mut Seen) -> bool {
+        if Instant::now() >= self.errand.network {
+            seen.missed(NotVouched::Late { host: self.errand.repository.host_str().to_owned() });
+        }
+        !seen.is_over
     }
 
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, RegistryError>>) -> Result<T, NotVouched> {
@@ -139,59 +169,39 @@ impl Search<'_> {
         Ok(self.ask(asked).await?.unwrap_or_default())
     }
 
-    async fn part(&self, digest: Digest, size: u64) -> Result<Option<Vec<u8>>, NotVouched> {
-        self.ask_for(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await
+    /// What is named as a part and is not there could not be looked at: it may be what was signed.
+    async fn part(&self, digest: Digest, size: u64) -> Found {
+        self.ask(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await.map(Some)
     }
 
-    /// cosign 2: each layer is a signature of its blob; several may be of one.
-    async fn of_manifest(&self, manifest: &Manifest, seen: &mut Seen) -> Option<Signed> {
-        let Content::Image(image) = manifest.content() else {
-            seen.unfit(Unfit::form("an index stands where signatures should"));
-            return None;
-        };
-        let mut payloads: BTreeMap<Digest, (u64, Vec<Vec<u8>>)> = BTreeMap::new();
-        seen.is_cut |= image.layers().len() > LAYERS;
-        for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
-            let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
-            let Ok(digest) = layer.digest().as_ref().parse() else { continue };
-            if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
-                seen.unfit(Unfit::Certificate);
-                continue;
-            }
-            let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
-            let signature = signature.and_then(|text| STANDARD.decode(text).ok()).filter(|_| layer.size() <= PAYLOAD_BYTES);
-            let Some(signature) = signature else {
-                seen.unfit(Unfit::form("a layer has no signature, or is too large"));
-                continue;
-            };
-            // One of another size than the first is none of the same bytes.
-            let (size, signatures) = payloads.entry(digest).or_insert((layer.size(), Vec::new()));
-            if *size == layer.size() {
-                signatures.push(signature);
-            }
-        }
+    /// cosign 2: each is a signature of a blob; several may be of one.
+    async fn of_layers(&self, payloads: Layers, seen: &mut Seen) -> Option<Signed> {
         seen.is_cut |= payloads.len() > FETCHED;
         let payloads: Vec<_> = payloads.into_iter().take(FETCHED).collect();
         for some in payloads.chunks(AT_ONCE) {
-            let asked = some.iter().map(|(digest, (size, _))| Box::pin(self.part(*digest, *size)) as Asked<'_>).collect();
-            for (bytes, (_, (_, signatures))) in together(asked).await.into_iter().zip(some) {
+            if !self.goes_on(seen) {
+                return None;
+            }
+            let asked = some.iter().map(|((digest, size), _)| Box::pin(self.part(*digest, *size)) as Asked<'_>).collect();
+            for (bytes, (_, signatures)) in together(asked).await.into_iter().zip(some) {
                 let bytes = match bytes {
                     Ok(Some(bytes)) => bytes,
-                    Ok(None) => {
-                        seen.unfit(Unfit::form("what it signs is not in the registry"));
-                        continue;
-                    }
+                    Ok(None) => continue,
                     Err(why) => {
                         seen.missed(why);
                         continue;
                     }
                 };
-                match payload::fits(&bytes, self.errand.repository, self.digest, self.tag) {
+                match payload::fits(&bytes, self.errand.repository, self.digest) {
                     Ok(tag) => {
-                        let signed = signatures.iter().find_map(|signature| self.check(Message::Bytes(&bytes), signature, seen));
-                        if let Some(by) = signed {
-                            return Some(Signed { by, tag, at: Instant::now() });
+                        let by = signatures.iter().find_map(|signature| self.check(&bytes, signature, seen));
+                        let Some(by) = by else { continue };
+                        let other = tag.as_ref().map(|tag| format!("{}:{tag}", self.errand.repository));
+                        let signed = Signed { by, tag, at: Instant::now() };
+                        if signed.is_for(self.tag) {
+                            return Some(signed);
                         }
+                        seen.unfit(Unfit::OtherTag { signed: fit(&other.unwrap_or_default(), NAME_CHARS) });
                     }
                     Err(unfit) => seen.unfit(unfit),
                 }
@@ -203,8 +213,10 @@ impl Search<'_> {
     /// cosign 3: each manifest of a list may hold a bundle. The first `known` were looked at before.
     async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Seen) -> Option<Signed> {
         seen.is_cut |= listing.is_cut;
-        let fits = |pointer: &&Pointer| pointer.size <= BUNDLE_MANIFEST_BYTES;
-        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(fits).collect();
+        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).collect();
+        let all = pointers.len();
+        pointers.retain(|pointer| pointer.size <= BUNDLE_MANIFEST_BYTES);
+        seen.is_cut |= pointers.len() < all;
         // What a list says of their kind is a hint: it may be wrong in either direction (cosign 3.1 itself writes `empty`), so all are
         // looked at, and the likely ones first.
         pointers.sort_by_key(|pointer| match &*pointer.kind {
@@ -215,9 +227,16 @@ impl Search<'_> {
         seen.is_cut |= pointers.len() > FETCHED;
         pointers.truncate(FETCHED);
         for some in pointers.chunks(AT_ONCE) {
+            if !self.goes_on(seen) {
+                return None;
+            }
             let asked = some.iter().map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_>).collect();
             for found in together(asked).await {
                 let bytes = match found {
+                    Ok(Some(bytes)) if bytes.is_empty() => {
+                        seen.is_cut = true;
+                        continue;
+                    }
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => continue,
                     Err(why) => {
@@ -227,8 +246,7 @@ impl Search<'_> {
                 };
                 match bundle::offer(&bytes, self.digest) {
                     Ok(Offer { signed, signature }) => {
-                        let message = signed.as_deref().map_or(Message::Hashed(self.digest), Message::Bytes);
-                        if let Some(by) = self.check(message, &signature, seen) {
+                        if let Some(by) = self.check(&signed, &signature, seen) {
                             return Some(Signed { by, tag: None, at: Instant::now() });
                         }
                     }
@@ -239,30 +257,34 @@ impl Search<'_> {
         None
     }
 
-    /// The bundle that a manifest holds; `None`: it is something else.
+    /// The bundle that a manifest holds; `None`: it is something else; no bytes: it is too large.
     async fn bundle(&self, digest: Digest) -> Result<Option<Vec<u8>>, NotVouched> {
         let wanted = Wanted::Digest(digest);
         let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
-        let manifest = match self.ask_for(asked).await {
-            Ok(Some(manifest)) => manifest,
+        let manifest = match self.ask(asked).await {
+            Ok(manifest) => manifest,
             // What is no manifest to us holds no bundle.
-            Ok(None) | Err(NotVouched::Answer(RegistryError::Undecodable { .. })) => return Ok(None),
+            Err(NotVouched::Answer(RegistryError::Undecodable { .. })) => return Ok(None),
             Err(why) => return Err(why),
         };
         let Content::Image(image) = manifest.content() else { return Ok(None) };
         let [layer] = image.layers().as_slice() else { return Ok(None) };
         let is_bundle = bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref());
         match layer.digest().as_ref().parse() {
-            Ok(digest) if is_bundle && layer.size() <= BUNDLE_BYTES => self.part(digest, layer.size()).await,
+            Ok(_) if is_bundle && !(1..=BUNDLE_BYTES).contains(&layer.size()) => Ok(Some(Vec::new())),
+            Ok(digest) if is_bundle => self.part(digest, layer.size()).await,
             Ok(_) | Err(_) => Ok(None),
         }
     }
 
     /// Which key has signed it.
-    fn check(&self, message: Message<'_>, signature: &[u8], seen: &mut Seen) -> Option<String> {
-        for key in self.keys.iter() {
+    fn check(&self, message: &[u8], signature: &[u8], seen: &mut Seen) -> Option<String> {
+        if !seen.tried.insert((Digest::of(message), Digest::of(signature))) {
+            return None;
+        }
+        for key in self.keys.iter().filter(|key| key.may_have_made(signature)) {
             if seen.checks >= CHECKS {
-                seen.is_cut = true;
+                (seen.is_cut, seen.is_over) = (true, true);
                 return None;
             }
             seen.checks += 1;
@@ -277,6 +299,7 @@ impl Search<'_> {
 
 impl Seen {
     fn missed(&mut self, why: NotVouched) {
+        self.is_over |= matches!(why, NotVouched::Gone(_) | NotVouched::Late { .. });
         self.unknown.get_or_insert(why);
     }
 
@@ -295,6 +318,31 @@ impl Seen {
             Self { unfit: None, .. } => NotSigned::None { digest },
         }
     }
+}
+
+/// The signatures in a manifest of cosign 2.
+fn layers_of(manifest: &Manifest, seen: &mut Seen) -> Layers {
+    let mut layers = Layers::new();
+    let Content::Image(image) = manifest.content() else {
+        seen.unfit(Unfit::form("an index stands where signatures should"));
+        return layers;
+    };
+    seen.is_cut |= image.layers().len() > LAYERS;
+    for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
+        let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
+        let Ok(digest) = layer.digest().as_ref().parse() else { continue };
+        if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
+            seen.unfit(Unfit::Certificate);
+            continue;
+        }
+        let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
+        let signature = signature.and_then(|text| STANDARD.decode(text).ok());
+        match signature.filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {
+            Some(signature) => layers.entry((digest, layer.size())).or_default().push(signature),
+            None => seen.unfit(Unfit::form("a layer has no signature, or is too large")),
+        }
+    }
+    layers
 }
 
 /// The answers to a few questions that are put at once, in their order.

@@ -181,10 +181,13 @@ impl Hand {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
     }
 
-    fn keys(&self) -> Keys {
+    fn pem(&self) -> String {
         let der = self.0.public_key().as_der().unwrap();
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()));
-        Keys::read(std::iter::once(("hand.pub", &*pem))).unwrap()
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()))
+    }
+
+    fn keys(&self) -> Keys {
+        Keys::read(std::iter::once(("hand.pub", &*self.pem()))).unwrap()
     }
 
     fn sign(&self, message: &[u8]) -> String {
@@ -318,6 +321,8 @@ async fn payloads_that_say_anything_else_are_refused() {
         good.replace(r#""docker-manifest-digest""#, r#""Docker-Manifest-Digest""#),
         good.replace(r#","optional":null"#, r#","optional":{"a":1,"a":2}"#),
         format!("{good}{good}"),
+        good.replace(&format!(r#"{{"docker-reference":"{mine}"}}"#), &format!(r#"["{mine}"]"#)),
+        format!(r#"[[["{mine}"],["{}"],"cosign container image signature"],null]"#, digest()),
         format!("[{good}]"),
         good.replace(r#"{"critical""#, &format!(r#"{{"x":{}1{},"critical""#, "[".repeat(500), "]".repeat(500))),
         String::new(),
@@ -414,6 +419,11 @@ async fn bundles_that_say_anything_else_are_refused() {
         changed(&|bundle| bundle["verificationMaterial"]["certificate"] = json!({ "rawBytes": "" })),
         changed(&|bundle| bundle["verificationMaterial"] = json!({ "certificate": { "rawBytes": "" } })),
         changed(&|bundle| bundle["dsse_envelope"] = json!({})),
+        changed(&|bundle| {
+            let sig = bundle["dsseEnvelope"]["signatures"][0]["sig"].clone();
+            bundle["dsseEnvelope"]["signatures"][0] = json!([sig]);
+        }),
+        changed(&|bundle| bundle["verificationMaterial"] = json!([null, null, {}, null, null])),
         // Signed without the type in front.
         changed(&|bundle| {
             bundle["dsseEnvelope"]["signatures"][0]["sig"] = hand.sign(good_statement().as_bytes()).into();
@@ -429,19 +439,143 @@ async fn bundles_that_say_anything_else_are_refused() {
 }
 
 #[tokio::test]
-async fn a_message_signature_is_over_the_manifests_bytes() {
+async fn a_signature_of_bytes_that_happen_to_be_the_manifest_is_none_of_the_image() {
     let hand = Hand::new();
-    let bundle = |signed: &[u8], hashed: &[u8], algorithm: &str| {
-        let hash = STANDARD.encode(Digest::of(hashed).as_bytes());
-        let message = json!({ "messageDigest": { "algorithm": algorithm, "digest": hash }, "signature": hand.sign(signed) });
-        json!({ "mediaType": BUNDLE, "verificationMaterial": { "publicKey": {} }, "messageSignature": message }).to_string()
+    let hash = STANDARD.encode(Digest::of(&image()).as_bytes());
+    let message = json!({ "messageDigest": { "algorithm": "SHA2_256", "digest": hash }, "signature": hand.sign(&image()) });
+    let bundle = json!({ "mediaType": BUNDLE, "verificationMaterial": { "publicKey": {} }, "messageSignature": message });
+    let error = Rig::with(bundles(&[bundle.to_string()]), hand.keys()).by_tag("1.0").await.unwrap_err();
+    assert_eq!(error.code, TrustCode::NotSigned);
+    assert!(error.to_string().contains("cosign sign-blob"), "{error}");
+    // The twin: what states that the image is signed.
+    assert!(Rig::with(bundles(&[hand.bundle(&good_statement()).to_string()]), hand.keys()).by_tag("1.0").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_signature_for_another_tag_says_nothing_of_the_digest() {
+    let (hand, stranger) = (Hand::new(), Hand::new());
+    let other_tag = hand.layer(&payload(&digest().to_string(), "localhost:5599/team/app:2.0"));
+    for mut layers in
+        [vec![stranger.layer(&good_payload())], vec![stranger.layer(&payload(&digest().to_string(), "x/y"))], vec![]]
+    {
+        layers.push(other_tag.clone());
+        let rig = Rig::with(legacy(&layers), hand.keys());
+        let error = rig.by_tag("1.0").await.unwrap_err();
+        assert_eq!(error.code, TrustCode::NotSigned);
+        assert!(error.to_string().contains("team/app:2.0"), "{error}");
+        assert!(rig.by_digest(digest()).await.is_ok());
+        rig.fake.push(&app(), Some(&tag("2.0")), &image()).unwrap();
+        assert!(rig.by_tag("2.0").await.is_ok());
+    }
+    // The twin: what a stranger signed for another tag is a no about the digest, and is remembered.
+    let layer = stranger.layer(&payload(&digest().to_string(), "localhost:5599/team/app:2.0"));
+    let rig = Rig::with(legacy(&[layer]), hand.keys());
+    assert_eq!(rig.code("1.0").await, Err(TrustCode::SignerMissing));
+    let calls = rig.fake.calls().len();
+    assert_eq!(rig.by_digest(digest()).await.unwrap_err().code, TrustCode::SignerMissing);
+    assert_eq!(rig.fake.calls().len(), calls);
+}
+
+/// The keys of several.
+fn keys_of(hands: &[&Hand]) -> Keys {
+    let pems: Vec<String> = hands.iter().map(|hand| hand.pem()).collect();
+    Keys::read(std::iter::once(("hands.pub", &*pems.concat()))).unwrap()
+}
+
+#[tokio::test]
+async fn garbage_beside_a_good_signature_takes_none_of_its_trials() {
+    let (hand, strangers) = (Hand::new(), [(); 5].map(|()| Hand::new()));
+    let keys = keys_of(&[&strangers[0], &strangers[1], &strangers[2], &strangers[3], &strangers[4], &hand]);
+    let (good, evil) = (hand.layer(&good_payload()), Hand::new());
+    let with = |signature: &[u8]| {
+        let (payload, mut layer) = good.clone();
+        layer["annotations"]["dev.cosignproject.cosign/signature"] = STANDARD.encode(signature).into();
+        (payload, layer)
     };
-    let passes = async |bundle: String| Rig::with(bundles(&[bundle]), hand.keys()).by_tag("1.0").await;
-    assert!(passes(bundle(&image(), &image(), "SHA2_256")).await.is_ok());
-    assert!(passes(bundle(b"other", b"other", "SHA2_256")).await.is_err());
-    assert!(passes(bundle(b"other", &image(), "SHA2_256")).await.is_err());
-    assert!(passes(bundle(&image(), b"other", "SHA2_256")).await.is_err());
-    assert!(passes(bundle(&image(), &image(), "SHA2_512")).await.is_err());
+    let same = evil.layer(&good_payload());
+    let one_signature_many_times = vec![same; 200];
+    let no_signatures = (0..200_u8).map(|number| with(&[number; 70])).collect();
+    let of_other_length = (0..200_u8).map(|number| with(&[&[0x30, 68, number][..], &[number; 70][..]].concat())).collect();
+    let fifty_strangers = (0..50).map(|_| evil.layer(&good_payload())).collect();
+    for mut layers in [one_signature_many_times, no_signatures, of_other_length, fifty_strangers] {
+        let rig = Rig::with(legacy(&layers), keys.clone());
+        assert_eq!(rig.code("1.0").await, Err(TrustCode::SignerMissing));
+        layers.push(good.clone());
+        assert_eq!(Rig::with(legacy(&layers), keys.clone()).code("1.0").await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn when_no_trial_is_left_nothing_more_is_fetched() {
+    let (hand, evil) = (Hand::new(), Hand::new());
+    let strangers = [(); 16].map(|()| Hand::new());
+    let layers: Vec<_> = (0..250).map(|_| evil.layer(&good_payload())).collect();
+    let fake = legacy(&layers);
+    let listed = pointing(&fake, BUNDLE, hand.bundle(&good_statement()).to_string().as_bytes());
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [listed] }).to_string();
+    fake.list(&app(), digest(), index.as_bytes()).unwrap();
+    let rig = Rig::with(fake, keys_of(&strangers.iter().collect::<Vec<_>>()));
+    assert_eq!(rig.code("1.0").await, Err(TrustCode::Invalid));
+    // The tag, cosign's tag, the list, the payload.
+    assert_eq!(rig.fake.calls().len(), 4, "{:?}", rig.fake.calls());
+}
+
+/// A registry that does not answer about single manifests.
+struct Hangs(Arc<Fake>, std::sync::atomic::AtomicUsize);
+
+impl Api for Hangs {
+    fn manifest<'a>(
+        &'a self,
+        repository: &'a Repository,
+        wanted: &'a Wanted,
+        deadline: Instant,
+    ) -> crate::registry::Reply<'a, crate::registry::Manifest> {
+        match wanted {
+            Wanted::Digest(_) => Box::pin(async {
+                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                std::future::pending().await
+            }),
+            Wanted::Tag(_) => self.0.manifest(repository, wanted, deadline),
+        }
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a Repository,
+        digest: Digest,
+        deadline: Instant,
+    ) -> crate::registry::Reply<'a, Option<crate::registry::Listing>> {
+        self.0.referrers(repository, digest, deadline)
+    }
+
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
+        self.0.blob(repository, digest, deadline)
+    }
+
+    fn is_gone<'a>(
+        &'a self,
+        host: &'a crate::image::Host,
+        deadline: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.0.is_gone(host, deadline).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_whose_time_is_over_ends_and_asks_once_whether_the_registry_is_gone() {
+    let hand = Hand::new();
+    let statement = |number: usize| good_statement().replace(r#""predicate":{}"#, &format!(r#""predicate":{number}"#));
+    let fake = bundles(&(0..60).map(|number| hand.bundle(&statement(number)).to_string()).collect::<Vec<_>>());
+    let hangs = Arc::new(Hangs(Arc::new(fake), std::sync::atomic::AtomicUsize::new(0)));
+    let verifier = CosignVerifier::new("release".parse().unwrap(), hand.keys(), Arc::clone(&hangs) as Arc<dyn Api>);
+    let begun = Instant::now();
+    let both = Question::AnyOf(vec![digest(), Digest::of(b"other")]);
+    assert!(verifier.vouch(&app(), &both, asking(Purpose::Run)).await.is_err());
+    assert!(begun.elapsed() < Duration::from_millis(3500), "{:?}", begun.elapsed());
+    assert_eq!((hangs.0.greeted(), hangs.1.load(std::sync::atomic::Ordering::Relaxed)), (1, 8));
 }
 
 #[tokio::test]
@@ -490,6 +624,76 @@ async fn more_than_is_looked_at_is_not_unsigned() {
     let rig = Rig::with(fake, hand.keys());
     assert_eq!(rig.code("1.0").await, Err(TrustCode::Invalid));
     assert!(rig.fake.calls().len() < 80, "{}", rig.fake.calls().len());
+}
+
+#[tokio::test]
+async fn another_size_beside_a_signature_takes_nothing_away_and_a_large_bundle_is_not_unsigned() {
+    let hand = Hand::new();
+    let good = hand.layer(&good_payload());
+    let mut odd = good.clone();
+    odd.1["size"] = (good_payload().len() + 1).into();
+    assert_eq!(Rig::with(legacy(&[odd.clone(), good]), hand.keys()).code("1.0").await, Ok(()));
+    assert_eq!(Rig::with(legacy(&[odd]), hand.keys()).code("1.0").await, Err(TrustCode::Invalid));
+    let large = good_statement().replace(r#""predicate":{}"#, &format!(r#""predicate":"{}""#, "x".repeat(260 << 10)));
+    let large = hand.bundle(&large).to_string();
+    assert_eq!(Rig::with(bundles(&[large.clone()]), hand.keys()).code("1.0").await, Err(TrustCode::Invalid));
+    let small = hand.bundle(&good_statement()).to_string();
+    assert_eq!(Rig::with(bundles(&[large, small]), hand.keys()).code("1.0").await, Ok(()));
+}
+
+#[tokio::test]
+async fn of_several_digests_what_is_not_known_says_most_and_hides_no_signature() {
+    let hand = Hand::new();
+    let (odd, other) = (Digest::of(b"odd"), Digest::of(b"other"));
+    let rig = |fake: Fake, error: RegistryError| {
+        fake.fail_call(&format!("referrers {}@{odd}", app()), error);
+        Rig::with(fake, hand.keys())
+    };
+    let ask = async |rig: &Rig, digests: &[Digest]| {
+        rig.ask(&Question::AnyOf(digests.to_vec()), Purpose::Run).await.map(|vouch| *vouch.digest())
+    };
+    // An answer that went wrong about the first does not hide the signature of the second.
+    let signed = bundles(&[hand.bundle(&good_statement()).to_string()]);
+    assert_eq!(ask(&rig(signed, status(500)), &[odd, digest()]).await, Ok(digest()));
+    // Not known comes before a stranger's signature, in either order.
+    for digests in [[odd, digest(), other], [digest(), other, odd], [other, odd, digest()]] {
+        let strange = bundles(&[Hand::new().bundle(&good_statement()).to_string()]);
+        let error = ask(&rig(strange, status(500)), &digests).await.unwrap_err();
+        assert_eq!(error.code, TrustCode::Unreachable, "{error}");
+    }
+    let many: Vec<Digest> = (0..9_u8).map(|number| Digest::of(&[number])).collect();
+    let error = ask(&Rig::with(with_image(), hand.keys()), &many).await.unwrap_err();
+    assert_eq!(error.code, TrustCode::NotSigned);
+    assert!(error.to_string().contains("first 8 digests") && error.to_string().contains("known by 9"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_named_and_not_there_was_not_looked_at() {
+    let hand = Hand::new();
+    let (payload, layer) = hand.layer(&good_payload());
+    let fake = with_image();
+    fake.push(&app(), signature_tag(&digest()).as_ref(), manifest_of(&[layer], "signatures").as_bytes()).unwrap();
+    let rig = Rig::with(fake, hand.keys());
+    let error = rig.by_tag("1.0").await.unwrap_err();
+    assert_eq!(error.code, TrustCode::NotInRegistry);
+    assert!(error.to_string().contains("could not be looked at"), "{error}");
+    assert_eq!(Rig::with(legacy(&[hand.layer(&payload)]), hand.keys()).code("1.0").await, Ok(()));
+    let fake = with_image();
+    let gone = json!({ "mediaType": IMAGE, "digest": Digest::of(b"gone").to_string(), "size": 7 });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [gone] }).to_string();
+    fake.list(&app(), digest(), index.as_bytes()).unwrap();
+    assert_eq!(Rig::with(fake, hand.keys()).code("1.0").await, Err(TrustCode::NotInRegistry));
+}
+
+#[tokio::test]
+async fn a_list_of_which_a_page_could_not_be_read_is_not_all_there_is() {
+    let hand = Hand::new();
+    let good = bundles(&[hand.bundle(&good_statement()).to_string()]);
+    good.miss(&app(), digest(), status(500));
+    assert_eq!(Rig::with(good, hand.keys()).code("1.0").await, Ok(()));
+    let none = bundles(&[]);
+    none.miss(&app(), digest(), status(500));
+    assert_eq!(Rig::with(none, hand.keys()).code("1.0").await, Err(TrustCode::Unreachable));
 }
 
 #[tokio::test]
@@ -618,4 +822,13 @@ fn files_that_hold_no_key_that_counts_are_faults() {
         assert!(fault.contains(why), "{fault}");
     }
     assert!(Keys::read(std::iter::empty()).is_err());
+    // Names are those of the files, without their folders: who signed would not be known.
+    let rsa = std::fs::read_to_string(fixtures("keys/rsa.pub")).unwrap();
+    let both = |first: (&str, &str), second: (&str, &str)| Keys::read([first, second].into_iter());
+    assert!(both(("cosign.pub", &p256), ("release.pub", &rsa)).is_ok());
+    let two_in_one = format!("{p256}{rsa}");
+    for (first, second) in [(("cosign.pub", &p256), ("cosign.pub", &rsa)), (("a#2", &p256), ("a", &two_in_one))] {
+        let fault = both((first.0, first.1), (second.0, second.1)).unwrap_err();
+        assert!(fault.contains("give their files different names"), "{fault}");
+    }
 }

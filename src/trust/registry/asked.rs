@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{OnceCell, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::error::NotVouched;
@@ -44,6 +44,8 @@ pub(in crate::trust) struct Errand<'a> {
     pub(in crate::trust) network: Instant,
     /// When the decision must be made.
     last: Instant,
+    /// Whether the registry turned out to be gone: asked at most once for one question, however many parts it has.
+    probed: &'a OnceCell<bool>,
 }
 
 /// Registries, as verifiers ask them.
@@ -74,9 +76,14 @@ impl Registries {
     }
 
     /// How much of the time of a question that begins now is the network's.
-    pub(in crate::trust) fn errand<'a>(&self, repository: &'a Repository, asking: Asking) -> Errand<'a> {
+    pub(in crate::trust) fn errand<'a>(
+        &self,
+        repository: &'a Repository,
+        asking: Asking,
+        probed: &'a OnceCell<bool>,
+    ) -> Errand<'a> {
         let (begun, last) = (Instant::now(), asking.deadline);
-        Errand { repository, purpose: asking.purpose, begun, network: last.min(begun + self.limits.network), last }
+        Errand { repository, purpose: asking.purpose, begun, network: last.min(begun + self.limits.network), last, probed }
     }
 
     /// The outage that is remembered.
@@ -109,6 +116,10 @@ impl Registries {
     ) -> Result<T, NotVouched> {
         let host = errand.repository.host();
         let named = || errand.repository.host_str().to_owned();
+        // Nobody is asked, so that nobody is silent.
+        if Instant::now() >= errand.network {
+            return Err(NotVouched::Late { host: named() });
+        }
         // A question that had not the whole time shows nothing by coming to no end.
         let is_late = errand.begun.elapsed() > self.limits.network / LATE_PART;
         let (error, is_suspect) = match tokio::time::timeout_at(errand.network, asked).await {
@@ -125,7 +136,7 @@ impl Registries {
             }
             Err(_elapsed) => (NotVouched::Silent { host: named() }, true),
         };
-        if is_suspect && self.is_gone(&host, errand.last).await {
+        if is_suspect && *errand.probed.get_or_init(|| self.is_gone(&host, errand.last)).await {
             let error = NotVouched::Gone(Box::new(error));
             self.state().outages.insert(host, (Instant::now() + self.limits.outage, error.clone()));
             return Err(error);
