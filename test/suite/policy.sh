@@ -585,7 +585,7 @@ test_exceptions_let_pass_what_they_name_until_they_end() {
 
 gate_tests+=(test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name)
 test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name() {
-    local lax=registry.test:5000/lax/app ruled=registry.test:5000/ruled before container evil output status=0
+    local lax=registry.test:5000/lax/plain ruled=registry.test:5000/plain before container evil output status=0
     mkdir -p $policy_folder
     cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
     publish $lax:1.0 "unsigned, in lax" > /dev/null
