@@ -161,7 +161,7 @@ pub(crate) fn rules(settings: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let (rules, is_good) = rules_of(settings, kept);
     if matches!(rules, Rules::Good { .. }) {
         for fault in kept.files.faults() {
-            tracing::error!("a file is faulty, what it held when it last was good counts: {}", fault.why);
+            tracing::error!("a file is faulty; what it last held counts, unless it is gone: {}", fault.why);
         }
         kept.reading.file_faults = kept.file_faults();
         kept.files.keep();
