@@ -531,7 +531,7 @@ test_exceptions_let_pass_what_they_name_until_they_end() {
     prints "nobody signs it" run "$id"
     built=$(docker create --network none --name excepted "$id")
     make_image $renamed "another under that name" > /dev/null
-    refused "$not_signed" run $renamed
+    refused "$no_trust_data" run $renamed
     docker rmi -f $renamed > /dev/null
     # A name that is signed for other content goes on to mean that.
     docker tag "$id" $good
@@ -585,7 +585,7 @@ test_exceptions_let_pass_what_they_name_until_they_end() {
 
 gate_tests+=(test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name)
 test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name() {
-    local lax=registry.test:5000/lax/plain ruled=registry.test:5000/plain before container evil output status=0
+    local lax=registry.test:5000/lax/plain ruled=registry.test:5000/unruled before container evil output status=0
     mkdir -p $policy_folder
     cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
     publish $lax:1.0 "unsigned, in lax" > /dev/null

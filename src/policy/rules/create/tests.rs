@@ -818,7 +818,7 @@ fn the_engines_socket_is_not_reached_by_another_way() {
     let bind = |path: &str| host(&format!(r#"{{"Binds":["{path}:/x"]}}"#));
     let volume = |options: &str| format!(r#"{{"DriverOpts":{options}}}"#);
     let long = format!("/srv/{}", "a".repeat(300));
-    let cut = format!("docker-socket: it mounts `{}…` of the host", &long[..159]);
+    let cut = format!("docker-socket: it mounts `{}…` of the host", long.chars().take(159).collect::<String>());
     let rows = [
         (rule, CREATE, bind("/proc/1/root/run"), "docker-socket: it mounts `/proc/1/root/run` of the host"),
         (rule, CREATE, bind("/proc"), "docker-socket: it mounts `/proc` of the host"),
@@ -836,7 +836,7 @@ fn the_engines_socket_is_not_reached_by_another_way() {
         ),
         (rule, CREATE, bind("/srv/process"), ""),
         (rule, CREATE, bind("/dev"), ""),
-        (rule, CREATE, bind(&long[..200]), ""),
+        (rule, CREATE, bind(&long.chars().take(200).collect::<String>()), ""),
         (rule, VOLUME, volume(r#"{"type":"ext4","device":"/dev/sdb1"}"#), ""),
         (rule, VOLUME, volume(r#"{"type":"nfs","o":"addr=192.0.2.1","device":":/x"}"#), ""),
         (rule, VOLUME, volume(r#"{"type":"tmpfs","device":"tmpfs"}"#), ""),
