@@ -1,7 +1,7 @@
 //! Containers that run and that the gate would refuse to start now: nobody was asked about their start (a restart policy, the swarm, from
 //! before the gate), or what was approved then is not now. They are found, reported and, where that is set, stopped (docs/monitor.md).
 //!
-//! [`Brain`] decides and touches nothing; [`Monitor`] asks engine and gate, carries out and records; [`Picture`] is the file that
+//! `Brain` decides and touches nothing; [`Monitor`] asks engine and gate, carries out and records; [`Picture`] is the file that
 //! `img-authz monitor status` shows, and what outlives a restart.
 
 mod brain;
