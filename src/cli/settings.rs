@@ -218,7 +218,7 @@ fn judge(arguments: &CheckArgs, place: &Place) -> u8 {
     let policy = setup::with_file(&then).and_then(|then| setup::policy(&then, &mut kept));
     faults.extend(policy.as_ref().err().into_iter().flatten().map(PolicyFault::to_string));
     let is_known = place.basis.is_ok();
-    let of_file = |fault: String| format!("{fault}; what it held when it last was good counts");
+    let of_file = |fault: String| format!("{fault}{}", setup::in_its_place(&fault));
     let notes: Vec<String> = policy.iter().flat_map(notes).chain(kept.file_faults().into_iter().map(of_file)).collect();
     if arguments.json {
         let others = if is_known { place.told() } else { "defaults".to_owned() };

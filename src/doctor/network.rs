@@ -52,7 +52,7 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
     match setup::policy(&place.settings, &mut kept) {
         Ok(good) => {
             let one = |fault: &String| {
-                let evidence = format!("{fault}; what it held when it last was good counts, also after a restart");
+                let evidence = format!("{fault}{}", setup::in_its_place(fault));
                 Finding::warning("settings-fault", evidence, "correct the file")
             };
             findings.extend(kept.file_faults().iter().take(FAULTS).map(one));

@@ -58,6 +58,14 @@ enum Access {
     Keeps,
 }
 
+/// What is told of a file of keys that was taken away: nothing counts in its place.
+const KEYS_ENDED: &str = ", and its keys count no more";
+
+/// What counts in the place of a file of which this is told, in words behind it.
+pub(crate) fn in_its_place(fault: &str) -> &'static str {
+    if fault.ends_with(KEYS_ENDED) { "" } else { "; what it held when it last was good counts, also after a restart" }
+}
+
 /// A file that is not what it should be, in whose place its last good content counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileFault {
@@ -156,7 +164,7 @@ impl LastGood {
                 Ok(text) if text.trim().is_empty() => Err(format!("`{}` is empty", path.display())),
                 Ok(text) => Ok(text),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_known => {
-                    let why = format!("`{}` is gone, and its keys count no more", path.display());
+                    let why = format!("`{}` is gone{KEYS_ENDED}", path.display());
                     self.faults.push(FileFault { why: clean(&why), stamps: vec![(path.clone(), None)] });
                     self.end(what, path);
                     Ok(String::new())
