@@ -52,7 +52,7 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     cosign_signs stranger "$others" --new-bundle-format
     # Beside the variables it is not in force yet.
     by_cosign one release
-    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA= POSTURE= ALLOW_HOST_ACCESS=
     cosign_decides one
 
     before=$(audit_lines)
