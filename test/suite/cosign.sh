@@ -102,6 +102,8 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     wait_until 20 docker pull -q $signed:others > /dev/null 2>&1
     assertTrue "once it is back, the pull is allowed" $?
     docker rm -f "$container" > /dev/null
+    # Names that were put on other content are evidence for nobody who comes after.
+    docker images --format '{{.Repository}}:{{.Tag}}' "$signed" | xargs -r docker rmi -f > /dev/null
     rm -f "$policy_folder"/policy.toml "$policy_folder"/release.pub
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
