@@ -15,9 +15,10 @@ pub use chain::{Link, NoLink};
 pub use entry::{Entry, Event};
 #[cfg(test)]
 pub use journal::MemoryJournal;
+pub use file::ROTATED;
 pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, PLUGINS, Recorded};
 pub use none::NoJournal;
-pub use verify::{Begin, Fault, LogPart, ROTATED, Remark, Spot, Verified, What, Wrong, parts, verify};
+pub use verify::{Begin, Fault, LogPart, Remark, Spot, Verified, What, Wrong, parts, verify};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::file::LogFile;
+use super::file::{LogFile, ROTATED};
 use super::floods::Floods;
 use super::{Entry, Event};
 
@@ -47,16 +47,18 @@ pub struct JournalLimits {
     pub file_bytes: u64,
     /// Rotated files kept. Stops the folder from growing for ever.
     pub files: u32,
+    /// Age at which a file is rotated though it is not full, from its first entry to the one to be written.
+    pub age: Option<Duration>,
 }
 
 impl Default for JournalLimits {
     fn default() -> Self {
-        Self { file_bytes: 16 << 20, files: 8 }
+        Self { file_bytes: 16 << 20, files: ROTATED, age: None }
     }
 }
 
 /// Bounds of the files of what is notable, and of calls to plugins: years of either.
-const NOTABLE_LIMITS: JournalLimits = JournalLimits { file_bytes: 4 << 20, files: 4 };
+const NOTABLE_LIMITS: JournalLimits = JournalLimits { file_bytes: 4 << 20, files: 4, age: None };
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +109,7 @@ pub struct Beside(Files);
 impl Beside {
     /// Opens the log at `path`, whose folder must be there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        const NEVER: JournalLimits = JournalLimits { file_bytes: u64::MAX, files: 0 };
+        const NEVER: JournalLimits = JournalLimits { file_bytes: u64::MAX, files: 0, age: None };
         std::fs::metadata(path.parent().unwrap_or(path))?;
         let files = Files::new(path, NEVER, NEVER);
         for file in files.each() {
@@ -313,7 +315,7 @@ mod tests {
     fn files_are_rotated_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 200, files: 2 }).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 200, files: 2, age: None }).unwrap();
         for number in 0..10 {
             journal.record(&entry(&format!("{number}")));
         }
@@ -394,7 +396,7 @@ mod tests {
     fn a_flood_of_refusals_is_two_lines_and_what_is_notable_is_not_pushed_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 2000, files: 1 }).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 2000, files: 1, age: None }).unwrap();
         journal.record(&Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Killed));
         let mut enabled = entry("enabled");
         enabled.action = "plugin-enable";

@@ -30,6 +30,7 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "allowlist.json in CONFIG_DIR if it exists",
     "enforce",
     "go-on",
+    "0",
     "images",
     "none",
     "deny",

@@ -33,6 +33,8 @@ const MAX_HOST_ACCESS: usize = 256;
 
 /// Longest time that the monitor only reports after a change, minutes: a week. Stops a slip from switching it off for good.
 const MAX_PAUSE: u64 = 7 * 24 * 60;
+/// Longest age of a file of the audit log, hours: a year. Stops a slip of the unit.
+const MAX_ROTATE: u64 = 366 * 24;
 /// Most plugins named. Stops the same.
 const MAX_PLUGINS: usize = 64;
 
@@ -196,6 +198,18 @@ impl Settings {
         }
     }
 
+    /// The age at which a file of the audit log is rotated though it is not full, where there is one. A fault is [`Settings::resolve`]'s to
+    /// tell.
+    #[must_use]
+    pub fn audit_rotate(&self) -> Option<Duration> {
+        let hours = self.rotate_hours(&mut Vec::new());
+        (hours > 0).then(|| Duration::from_hours(hours))
+    }
+
+    fn rotate_hours(&self, faults: &mut Vec<PolicyFault>) -> u64 {
+        self.number("AUDIT_ROTATE", "hours", 0, 0..=MAX_ROTATE, faults)
+    }
+
     /// The place of the allowlist that `register` fills: of several in a policy file, of the first by name.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
@@ -320,6 +334,7 @@ impl Settings {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault::of("DOCKER_HOST", message));
         }
+        self.rotate_hours(faults);
         Policy {
             audit: self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], faults),
             http2: self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], faults),

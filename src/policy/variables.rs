@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 26] = [
+pub const TABLE: [Variable; 27] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -68,6 +68,11 @@ pub const TABLE: [Variable; 26] = [
         meaning: "while the audit log cannot be written: `go-on`, or `require`: refuse what touches an image",
         default: "`go-on`",
     },
+    Variable {
+        name: "AUDIT_ROTATE",
+        meaning: "hours after which a file of the audit log is rotated though it is not full; `0`: by size alone",
+        default: "`0`",
+    },
     Variable { name: "POSTURE", meaning: "`images`, or `lockdown`: see [postures](#postures)", default: "`images`" },
     Variable {
         name: "ALLOW_HOST_ACCESS",
@@ -97,7 +102,7 @@ pub const TABLE: [Variable; 26] = [
     },
     Variable {
         name: "POLICY",
-        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `HTTP2`, `MONITOR` and `MONITOR_PAUSE`",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `AUDIT_ROTATE`, `HTTP2`, `MONITOR` and `MONITOR_PAUSE`",
         default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {

@@ -30,7 +30,8 @@ pub(crate) fn serving(
     if let Err(error) = std::fs::create_dir_all(&state) {
         tracing::error!(folder = %state.display(), %error, "the state folder cannot be made; nothing is kept across restarts");
     }
-    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), JournalLimits::default()) {
+    let limits_of_log = JournalLimits { age: settings.audit_rotate(), ..JournalLimits::default() };
+    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), limits_of_log) {
         Ok(journal) => journal,
         Err(error) => {
             tracing::error!(%error, "decisions go on without an audit log");
