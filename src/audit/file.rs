@@ -31,6 +31,8 @@ const TRY: Duration = Duration::from_micros(200);
 /// Most of a file that is read for the last link, bytes: what it has is at most twice the size at which it is rotated.
 /// Stops a foreign file from holding up the start.
 const READ_BYTES: u64 = 64 << 20;
+/// Most lines of others that are kept until somebody asks: a command writes a few. Stops a foreign file from filling memory.
+const OTHERS: usize = 1024;
 /// How often the file is opened again that was rotated meanwhile. Stops a race that does not end.
 const REOPENS: usize = 8;
 
@@ -50,6 +52,8 @@ struct State {
     waited: bool,
     /// What became since the last look of a file that was not in its place when it was to be written.
     moved: Option<Moved>,
+    /// Lines of others that nobody has asked for yet; `None`: nobody will.
+    others: Option<Vec<Vec<u8>>>,
     /// Rotated files that are still to be synced.
     rotated: Vec<Arc<File>>,
 }
@@ -104,8 +108,8 @@ impl LogFile {
         &self.path
     }
 
-    /// Hands an entry (a JSON object) to the kernel, as a line with its link.
-    pub(super) fn write(&self, entry: &[u8]) -> io::Result<()> {
+    /// Hands an entry (a JSON object) to the kernel, as a line with its link, and says that line.
+    pub(super) fn write(&self, entry: &[u8]) -> io::Result<Vec<u8>> {
         let mut state = self.lock();
         let _held = self.hold(&mut state)?;
         let mut found = Found::look(&mut state)?;
@@ -117,7 +121,7 @@ impl LogFile {
             let rotated = self.rotate(&mut state);
             // One that cannot be rotated goes on, for a time; not where another has its place.
             if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&state)) {
-                return rotated;
+                return rotated.map(|()| Vec::new());
             }
             let held = rotated.is_ok().then(|| self.hold(&mut state)).transpose()?;
             found = Found::look(&mut state)?;
@@ -141,6 +145,7 @@ impl LogFile {
                 }
             }
         }
+        let begin = text.len();
         let link = chain::seal(entry, last, (!is_linked).then_some(last), unlinked.digest(), &mut text);
         open.dirty = true;
         // Where it fails, what there is of it is found the next time.
@@ -150,7 +155,22 @@ impl LogFile {
         open.begun = open.begun.or_else(|| chain::timestamp(entry));
         open.lines = open.lines.saturating_add(1);
         state.last = Some(link);
-        Ok(())
+        Ok(text.split_off(begin))
+    }
+
+    /// From here on, what others write is kept until it is asked for.
+    pub(super) fn listen(&self) {
+        self.lock().others.get_or_insert_default();
+    }
+
+    /// What others have written since the last time: whole lines, the first so many.
+    pub(super) fn others(&self) -> Vec<Vec<u8>> {
+        let mut state = self.lock();
+        let held = self.hold(&mut state);
+        if held.is_ok_and(|held| held.is_some()) {
+            let _ = Found::look(&mut state);
+        }
+        state.others.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Opens the file where that was not possible before, and makes it anew where it is not in its place any more.
@@ -303,7 +323,8 @@ impl Found {
     }
 
     fn read(state: &mut State, last: &mut Option<Link>) -> io::Result<Self> {
-        let open = state.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let State { open, others, .. } = state;
+        let open = open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let Some(reader) = &open.reader else { return Ok(Self::default()) };
         let len = open.file.metadata()?.len();
         if len == open.end {
@@ -336,6 +357,9 @@ impl Found {
                     }
                     (Some(sealed), _) => {
                         *last = Some(sealed.link);
+                        if let Some(others) = others.as_mut().filter(|others| others.len() < OTHERS) {
+                            others.push(piece.bytes.to_vec());
+                        }
                         (open.is_linked, open.unlinked) = (true, Unlinked::default());
                     }
                     (None, _) => open.unlinked.add(piece.bytes),

@@ -16,7 +16,10 @@ use super::resolved::{
 };
 use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
-use super::{AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture};
+use super::{
+    AlertsSetting, AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture, SinkFormat, SinkSetting,
+    sinks,
+};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::VerifierName;
@@ -206,6 +209,41 @@ impl Settings {
         (hours > 0).then(|| Duration::from_hours(hours))
     }
 
+    /// Where entries of the audit log go besides its file, as far as that can be read.
+    #[must_use]
+    pub fn audit_sinks(&self) -> Vec<SinkSetting> {
+        sinks::read(self.get("AUDIT_SINKS").unwrap_or_default()).0
+    }
+
+    /// Where it is written who is alerted of some.
+    #[must_use]
+    pub fn alerts(&self) -> AlertsSetting {
+        match self.get("ALERTS").map(str::trim) {
+            Some("off") => AlertsSetting::Off,
+            Some(path) => AlertsSetting::Required(path.into()),
+            None => AlertsSetting::IfPresent(self.config_dir().join("alerts.toml")),
+        }
+    }
+
+    /// How they are written there.
+    #[must_use]
+    pub fn audit_format(&self) -> SinkFormat {
+        self.sink_format(&mut Vec::new())
+    }
+
+    fn sink_format(&self, faults: &mut Vec<PolicyFault>) -> SinkFormat {
+        match self.get("AUDIT_FORMAT").map(str::trim) {
+            None | Some("json") => SinkFormat::Json,
+            Some("ecs") => SinkFormat::Ecs,
+            Some("ocsf") => SinkFormat::Ocsf,
+            Some(other) => {
+                let message = format!("`{}` is not one of `json`, `ecs` and `ocsf`", fit(other, 40));
+                faults.push(PolicyFault::of("AUDIT_FORMAT", message));
+                SinkFormat::Json
+            }
+        }
+    }
+
     fn rotate_hours(&self, faults: &mut Vec<PolicyFault>) -> u64 {
         self.number("AUDIT_ROTATE", "hours", 0, 0..=MAX_ROTATE, faults)
     }
@@ -335,6 +373,9 @@ impl Settings {
             faults.push(PolicyFault::of("DOCKER_HOST", message));
         }
         self.rotate_hours(faults);
+        self.sink_format(faults);
+        let (_, wrong) = sinks::read(self.get("AUDIT_SINKS").unwrap_or_default());
+        faults.extend(wrong.into_iter().map(|message| PolicyFault::of("AUDIT_SINKS", message)));
         Policy {
             audit: self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], faults),
             http2: self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], faults),
