@@ -166,10 +166,11 @@ impl LogFile {
     /// What others have written since the last time: whole lines, the first so many.
     pub(super) fn others(&self) -> Vec<Vec<u8>> {
         let mut state = self.lock();
-        let held = self.hold(&mut state);
-        if held.is_ok_and(|held| held.is_some()) {
+        let held = self.hold(&mut state).ok().flatten();
+        if held.is_some() {
             let _ = Found::look(&mut state);
         }
+        drop(held);
         state.others.as_mut().map(std::mem::take).unwrap_or_default()
     }
 

@@ -235,13 +235,13 @@ fn a_sink_that_hangs_delays_nobody_and_what_it_misses_is_counted() {
     let line = line("x");
     let begun = Instant::now();
     (0..ENTRIES).for_each(|_| queue.carry(&line));
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(5));
     let dropped = queue.carried().dropped;
     assert!(dropped > 0 && dropped < ENTRIES as u64);
     // Nor does the stop wait for it for ever.
     let begun = Instant::now();
     queue.end();
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < Duration::from_secs(8));
     drop(held);
     assert_eq!(arrived.load(Ordering::Relaxed), 0);
 }
