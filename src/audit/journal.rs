@@ -349,9 +349,15 @@ impl Journal for FileJournal {
         self.tell_losses();
         self.carry_others();
         self.sync();
-        for carriage in &self.carriers {
-            carriage.carrier.end();
-        }
+        // At once, so that several that are away are waited for no longer than one.
+        std::thread::scope(|scope| {
+            for Carriage { carrier, .. } in &self.carriers {
+                let ending = std::thread::Builder::new().spawn_scoped(scope, || carrier.end());
+                if let Err(error) = ending {
+                    tracing::warn!(%error, sink = carrier.name(), "what waits for a sink is not waited for");
+                }
+            }
+        });
     }
 }
 

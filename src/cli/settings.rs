@@ -10,7 +10,7 @@ use super::out::{self, Table};
 use super::{NO, UNKNOWN, YES};
 use crate::image::Digest;
 use crate::net::{proxy_fault, without_user};
-use crate::policy::{PolicyFault, Settings, VARIABLES, quoted};
+use crate::policy::{PolicyFault, Settings, VARIABLES, may_be_secret, quoted};
 use crate::setup::{self, Alive, Kept, LastGood, Place, View, host_path};
 use crate::text::{clean, escaped, fit};
 
@@ -191,6 +191,7 @@ fn shown(name: &str, value: &str) -> String {
             format!("PEM of {} bytes, SHA-256 {digest}…", value.len())
         }
         "HTTPS_PROXY" | "NOTARY" => without_user(value.trim()),
+        _ if may_be_secret(name, value) => "(not shown: it may hold a secret)".to_owned(),
         _ => clean(value.trim()),
     }
 }
@@ -322,6 +323,10 @@ mod tests {
     #[test]
     fn a_password_of_a_proxy_is_not_shown() {
         assert_eq!(shown("HTTPS_PROXY", "http://user:secret@p:3128"), "http://p:3128");
+        for (name, value) in [("ALERTS", "https://hooks.example/secret"), ("AUDIT_SINKS", "otlp=https://c.example?key=secret")] {
+            assert_eq!(shown(name, value), "(not shown: it may hold a secret)", "{name}");
+        }
+        assert_eq!(shown("AUDIT_SINKS", "otlp=https://c.example"), "otlp=https://c.example");
         assert!(!shown("NOTARY_ROOT_CA", "-----BEGIN CERTIFICATE-----\nMII").contains("MII"));
     }
 }

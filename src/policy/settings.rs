@@ -220,6 +220,8 @@ impl Settings {
     pub fn alerts(&self) -> AlertsSetting {
         match self.get("ALERTS").map(str::trim) {
             Some("off") => AlertsSetting::Off,
+            // A fault; nobody must try to open it, and quote it.
+            Some(path) if sinks::is_address(path) => AlertsSetting::Off,
             Some(path) => AlertsSetting::Required(path.into()),
             None => AlertsSetting::IfPresent(self.config_dir().join("alerts.toml")),
         }
@@ -374,6 +376,11 @@ impl Settings {
         }
         self.rotate_hours(faults);
         self.sink_format(faults);
+        if self.get("ALERTS").is_some_and(sinks::is_address) {
+            let message =
+                "is not the path of a file. A webhook's address is a secret, and settings are shown: it belongs into that file";
+            faults.push(PolicyFault::of("ALERTS", message));
+        }
         let (_, wrong) = sinks::read(self.get("AUDIT_SINKS").unwrap_or_default());
         faults.extend(wrong.into_iter().map(|message| PolicyFault::of("AUDIT_SINKS", message)));
         Policy {

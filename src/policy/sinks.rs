@@ -68,6 +68,21 @@ pub enum SinkFormat {
     Ocsf,
 }
 
+/// Whether a setting of sinks or alerts holds what does not belong there and may be a secret: a password, a query, a webhook's address.
+#[must_use]
+pub fn may_be_secret(name: &str, value: &str) -> bool {
+    match name {
+        "AUDIT_SINKS" => value.contains(['@', '?', '#']),
+        "ALERTS" => is_address(value),
+        _ => false,
+    }
+}
+
+/// Whether that is a webhook's address, and not the path of a file.
+pub(super) fn is_address(alerts: &str) -> bool {
+    alerts.contains("://") || alerts.contains(['@', '?'])
+}
+
 /// The sinks that a text names, and what is wrong with it.
 pub(super) fn read(text: &str) -> (Vec<SinkSetting>, Vec<String>) {
     let (mut sinks, mut faults) = (Vec::<SinkSetting>::new(), Vec::new());
@@ -174,6 +189,7 @@ mod tests {
             let (_, faults) = read(text);
             assert_eq!(faults.len(), 1, "{text}");
             assert!(faults[0].contains(told) && !faults[0].contains("geheim"), "{text}: {faults:?}");
+            assert_eq!(may_be_secret("AUDIT_SINKS", text), text.contains("geheim"), "{text}");
         }
     }
 }

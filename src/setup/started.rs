@@ -11,7 +11,7 @@ use crate::audit::{Entry, Event};
 use crate::files::{Outlives, read_bytes, replace};
 use crate::image::Digest;
 use crate::net::without_user;
-use crate::policy::{Settings, VARIABLES};
+use crate::policy::{Settings, VARIABLES, may_be_secret};
 use crate::text::fit;
 
 /// Largest such file read, bytes. Stops a foreign one from filling memory.
@@ -78,6 +78,7 @@ fn told(name: &str, value: &str) -> String {
     let hash = || Digest::of(value.as_bytes()).to_string();
     match name {
         "NOTARY_ROOT_CA" | "NOTARY_PINS" => hash(),
+        _ if may_be_secret(name, value) => hash(),
         _ if value.chars().count() > VALUE_CHARS => hash(),
         "NOTARY" | "DOCKER_HOST" | "HTTPS_PROXY" => fit(&without_user(value), VALUE_CHARS),
         _ => fit(value, VALUE_CHARS),
@@ -95,6 +96,8 @@ mod tests {
             .with("MODE", "enforce")
             .with("NOTARY", "https://user:password@notary.example")
             .with("HTTPS_PROXY", "http://user:password@proxy.example:3128")
+            .with("AUDIT_SINKS", "journald otlp=https://user:password@c.example")
+            .with("ALERTS", "https://hooks.example/password")
             .with("NOTARY_ROOT_CA", "-----BEGIN CERTIFICATE----- one");
         let first = Started::of(&settings);
         let entry = first.entry(folder.path());

@@ -51,11 +51,11 @@ impl Queue {
     }
 
     fn run(&self, mut way: Box<dyn Way>) {
-        let mut rest = FIRST_REST;
+        let (mut rest, mut is_refused) = (FIRST_REST, false);
         while let Some(batch) = self.batch(way.has_a_beat()) {
             match way.send(&batch) {
                 Ok(arrived) => {
-                    rest = FIRST_REST;
+                    (rest, is_refused) = (FIRST_REST, false);
                     let mut state = self.lock();
                     let before = std::mem::replace(&mut state.carried.away, way.trouble());
                     if before.is_some() && state.carried.away.is_none() {
@@ -67,7 +67,10 @@ impl Queue {
                     state.done(&batch);
                 }
                 Err(Failure::Refused(why)) => {
-                    tracing::warn!(sink = self.name, why, entries = batch.len(), "entries of the audit log were refused");
+                    // Once: a sink that refuses all must not fill the gate's own log.
+                    if !std::mem::replace(&mut is_refused, true) {
+                        tracing::warn!(sink = self.name, why, entries = batch.len(), "entries of the audit log were refused");
+                    }
                     let mut state = self.lock();
                     state.carried.dropped = state.carried.dropped.saturating_add(batch.len() as u64);
                     state.done(&batch);
