@@ -9,6 +9,7 @@ mod file;
 mod floods;
 mod journal;
 mod none;
+mod tail;
 mod verify;
 
 pub use chain::{Link, NoLink};
@@ -17,6 +18,7 @@ pub use entry::{Entry, Event};
 pub use journal::MemoryJournal;
 pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, PLUGINS, Recorded};
 pub use none::NoJournal;
+pub use tail::{Told, newest};
 pub use verify::{Begin, Fault, LogPart, ROTATED, Remark, Spot, Verified, What, Wrong, parts, verify};
 
 #[cfg(test)]

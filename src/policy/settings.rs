@@ -16,7 +16,7 @@ use super::resolved::{
 };
 use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
-use super::{AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture};
+use super::{AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture, WebAddress, WebAddressError};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::VerifierName;
@@ -173,6 +173,16 @@ impl Settings {
         self.get("DOCKER_HOST").unwrap_or("unix:///run/docker.sock")
     }
 
+    /// Where the page is served; `None`: nowhere.
+    pub fn web(&self) -> Result<Option<WebAddress>, PolicyFault> {
+        match self.get("WEB").map(str::trim) {
+            None | Some("off") => Ok(None),
+            Some(written) => {
+                written.parse().map(Some).map_err(|error: WebAddressError| PolicyFault::of("WEB", error.to_string()))
+            }
+        }
+    }
+
     /// The posture, also where other settings are at fault. One that cannot be read was not meant to be the weaker one, or it
     /// would not have been set.
     #[must_use]
@@ -320,6 +330,7 @@ impl Settings {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault::of("DOCKER_HOST", message));
         }
+        faults.extend(self.web().err());
         Policy {
             audit: self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], faults),
             http2: self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], faults),
