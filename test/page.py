@@ -77,7 +77,7 @@ class Engine(http.server.BaseHTTPRequestHandler):
         elif path == "/images/json":
             answer = [{key: image(n)[key] for key in ("Id", "RepoTags", "RepoDigests")} for n in images]
         elif path == "/containers/json":
-            answer = [listed(n) for n in containers if "filters" not in self.path or CONTAINERS[n][2]]
+            answer = [listed(n) for n in containers if "all=1" in self.path or CONTAINERS[n][2]]
         elif path == "/plugins":
             answer = []
         else:
@@ -211,7 +211,7 @@ def test(program, shots):
     config = files(folder)
     state, plugin = os.path.join(folder, "state"), os.path.join(folder, "gate.sock")
     env = {"PATH": os.environ["PATH"], "STATE_DIR": state, "CONFIG_DIR": config, "DOCKER_HOST": f"unix://{folder}/docker.sock",
-           "WEB": f"127.0.0.1:{port}", "LOG": "warn"}
+           "WEB": f"127.0.0.1:{port}", "LOG": "error"}
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, True)
         gate = subprocess.Popen([program, "serve", "--socket", plugin], env=env)
@@ -239,7 +239,8 @@ def test(program, shots):
         wait(lambda: browser.get("/title").startswith("Overview"))
         assert token not in browser.get("/url") and browser.script("return document.cookie") == "", "the cookie is not for scripts"
         # The first answer to a login is the form: 401, which the browser says.
-        assert all("401" in message for message in browser.console())
+        said = browser.console()
+        assert all("401" in message for message in said), said
         # The monitor looks twice before it says so.
         wait(lambda: browser.do("/url", url=page) or "Running unapproved\n1" in browser.script("return document.body.innerText"))
 

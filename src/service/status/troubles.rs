@@ -121,7 +121,7 @@ fn of_running(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
                 add(found, Severity::Warning, evidence, "see the gate's log; is the engine there?");
             }
             if running.unapproved > 0 {
-                let evidence = format!("{} containers run that would be refused now", running.unapproved);
+                let evidence = format!("of {} containers that run, {} would be refused now", running.count, running.unapproved);
                 add(found, Severity::Critical, evidence, "see `img-authz monitor status`; set MONITOR=stop to have them stopped");
             }
             if running.awaited > 0 {

@@ -31,6 +31,20 @@ impl Html {
         self
     }
 
+    /// A sentence: what stands in it between backticks is shown as code.
+    pub(super) fn prose(&mut self, text: &str) -> &mut Self {
+        let mut parts = text.split('`');
+        self.text(parts.next().unwrap_or_default());
+        while let Some(code) = parts.next() {
+            match parts.next() {
+                Some(behind) => self.raw("<code>").text(code).raw("</code>").text(behind),
+                // One that is not closed.
+                None => self.raw("`").text(code),
+            };
+        }
+        self
+    }
+
     /// A text of several lines, which stay.
     pub(super) fn lines(&mut self, text: &str) -> &mut Self {
         for line in text.lines() {
@@ -79,6 +93,17 @@ mod tests {
         let mut html = Html::default();
         html.raw("<p title=\"").text("\"><script>alert('1')</script>&\u{202e}\0").raw("\">");
         assert_eq!(html.end(), "<p title=\"&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;\\u{202e}\\0\">");
+        for (text, expected) in [
+            ("a `<b>` c", "a <code>&lt;b&gt;</code> c"),
+            ("`a` `b", "<code>a</code> `b"),
+            ("``", "<code></code>"),
+            ("`", "`"),
+            ("", ""),
+        ] {
+            let mut html = Html::default();
+            html.prose(text);
+            assert_eq!(html.end(), expected);
+        }
         let mut html = Html::default();
         html.lines("a <b>\n\tc");
         assert_eq!(html.end(), "a &lt;b&gt;\n    c\n");

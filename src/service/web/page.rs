@@ -104,7 +104,10 @@ pub(super) fn login(why: Option<&'static str>) -> String {
     if let Some(why) = why {
         page.raw("<p class=\"wrong\" role=\"alert\" id=\"why\">").raw(why).raw("</p>");
     }
-    page.raw("<form method=\"post\" action=\"/login\"><label for=\"token\">Token</label>");
+    page.raw(
+        "<form method=\"post\" action=\"/login\"><input name=\"username\" value=\"img-authz\" autocomplete=\"username\" hidden>",
+    );
+    page.raw("<label for=\"token\">Token</label>");
     page.raw("<input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required aria-describedby=\"where\">");
     page.raw("<p class=\"more\" id=\"where\">It is in the file <code>web-token</code> of the gate’s state folder; ");
     page.raw("<code>img-authz status</code> says where that is.</p>");
@@ -169,7 +172,7 @@ fn overview(page: &mut Html, snapshot: &Snapshot) {
         1 => "one thing to see to".to_owned(),
         more => format!("{more} things to see to"),
     });
-    page.text(format!("; mode {}, posture {}; up since ", snapshot.mode, snapshot.posture)).time(snapshot.started, snapshot.at);
+    page.text(format!("; mode {}, posture {}; started ", snapshot.mode, snapshot.posture)).time(snapshot.started, snapshot.at);
     page.raw("</span></div></section><dl class=\"tiles\">");
     let mut tile = |class: &'static str, name: &'static str, figure: String, more: String| {
         page.raw("<div class=\"card tile ").raw(class).raw("\"><dt>").raw(name).raw("</dt><dd>").text(figure);
@@ -183,7 +186,8 @@ fn overview(page: &mut Html, snapshot: &Snapshot) {
     }
     if let Some(host) = &snapshot.host {
         tile("", "Images that may run", snapshot.allowed_images().to_string(), format!("of {}", host.images.len()));
-        tile("", "Refused now", snapshot.refused().count().to_string(), "images and containers".to_owned());
+        let all = host.images.len() + host.containers.len();
+        tile("", "Refused now", snapshot.refused().count().to_string(), format!("of {all}, containers too"));
     }
     if let Some(running) = &snapshot.running {
         let class = if running.unapproved > 0 { "bad" } else { "" };
@@ -195,7 +199,7 @@ fn overview(page: &mut Html, snapshot: &Snapshot) {
         for trouble in &snapshot.troubles {
             page.raw("<li class=\"trouble\"><p>");
             tag(page, class_of(trouble.severity), trouble.severity.as_str());
-            page.raw("</p><p>").text(&trouble.evidence).raw("</p><p>").text(&trouble.remedy).raw("</p></li>");
+            page.raw("</p><p>").prose(&trouble.evidence).raw("</p><p>").prose(&trouble.remedy).raw("</p></li>");
         }
         page.raw("</ul>");
     }
@@ -257,7 +261,7 @@ fn event_table(page: &mut Html, events: &[Told], most: usize, now: Timestamp) {
             page.raw("<code>").text(&event.code).raw("</code> ");
         }
         let said = event.message.strip_prefix(event.code.as_str()).unwrap_or(&event.message).trim_start_matches(": ");
-        page.text(said);
+        page.prose(said);
         if !event.verifiers.is_empty() {
             page.text(format!("vouched for by {}", event.verifiers.join(" and ")));
         }
@@ -323,7 +327,7 @@ fn findings<'f>(page: &mut Html, findings: impl Iterator<Item = (&'static str, &
         page.raw("<tr><th scope=\"row\">").text(&finding.name).raw("<span class=\"more\"><code>");
         page.text(short(&finding.container.to_string())).raw("</code></span></th><td>").text(&finding.image).raw("</td><td>");
         tag(page, class, &finding.code);
-        page.raw("<span class=\"more\">").text(&finding.message).raw("</span></td><td>");
+        page.raw("<span class=\"more\">").prose(&finding.message).raw("</span></td><td>");
         page.text(finding.held.as_deref().unwrap_or("see the log")).raw("</td></tr>");
     }
     end_table(page);
@@ -361,12 +365,12 @@ fn items(page: &mut Html, items: &[Item], none: &'static str) {
             .text(if item.code.is_empty() { short(&item.id) } else { &item.code })
             .raw("</code></span></summary><div>");
         if !item.message.is_empty() {
-            page.text(&item.message);
+            page.prose(&item.message);
         }
         if !item.why.is_empty() {
             page.raw("<ol>");
             for line in &item.why {
-                page.raw("<li>").text(line).raw("</li>");
+                page.raw("<li>").prose(line).raw("</li>");
             }
             page.raw("</ol>");
         }
