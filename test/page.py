@@ -283,10 +283,11 @@ def test(program, shots):
 
 def judged(browser, path, scheme):
     """What axe finds (WCAG 2 A and AA, and its best practices). Its script comes by the driver, beside the page's own rules."""
-    browser.script(open(os.environ["AXE"]).read() + "; window.axe = axe; return 1")
-    found = browser.do("/execute/async", args=[], script="const done = arguments[0]; axe.run().then(r => done(r.violations.map("
-                       "v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).slice(0, 4).join(' | '))))")
+    browser.script(open(os.environ["AXE"]).read() + "; window.axe = axe")
+    passed, found = browser.do("/execute/async", args=[], script="const done = arguments[0]; axe.run().then(r => done([r.passes.map(p => p.id), "
+                               "r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).slice(0, 4).join(' | '))]))")
     assert not found, f"{path}, {scheme}: {found}"
+    assert {"color-contrast", "landmark-one-main", "heading-order", "document-title"} <= set(passed), passed
 
 
 if __name__ == "__main__":

@@ -250,7 +250,9 @@ fn event_table(page: &mut Html, events: &[Told], most: usize, now: Timestamp) {
             details.push(format!("{} times", event.count));
         }
         page.raw("<span class=\"more\">").text(details.join(", ")).raw("</span></td><td>");
-        let image = if event.image.is_empty() { &event.container_image } else { &event.image };
+        // A start names its container, and by that no image.
+        let image = if event.container_image.is_empty() { &event.image } else { &event.container_image };
+        let image = if *image == event.container_id { "" } else { image.as_str() };
         match (event.container_name.as_str(), short(&event.container_id)) {
             ("", "") => page.text(image),
             ("", id) => page.text(image).raw("<span class=\"more\">container ").text(id).raw("</span>"),
@@ -260,8 +262,7 @@ fn event_table(page: &mut Html, events: &[Told], most: usize, now: Timestamp) {
         if !event.code.is_empty() {
             page.raw("<code>").text(&event.code).raw("</code> ");
         }
-        let said = event.message.strip_prefix(event.code.as_str()).unwrap_or(&event.message).trim_start_matches(": ");
-        page.prose(said);
+        page.prose(said(&event.code, &event.message));
         if !event.verifiers.is_empty() {
             page.text(format!("vouched for by {}", event.verifiers.join(" and ")));
         }
@@ -304,8 +305,10 @@ fn containers(page: &mut Html, snapshot: &Snapshot) {
             if running.findings.is_empty() && running.unsure.is_empty() {
                 empty(page, "Everything that runs is approved.");
             } else {
+                let done = if running.rule == MonitorRule::Report { "reported" } else { "see the log" };
                 findings(
                     page,
+                    done,
                     running.findings.iter().map(|one| ("bad", one)).chain(running.unsure.iter().map(|one| ("warn", one))),
                 );
             }
@@ -321,14 +324,14 @@ fn containers(page: &mut Html, snapshot: &Snapshot) {
     }
 }
 
-fn findings<'f>(page: &mut Html, findings: impl Iterator<Item = (&'static str, &'f Finding)>) {
+fn findings<'f>(page: &mut Html, done: &'static str, findings: impl Iterator<Item = (&'static str, &'f Finding)>) {
     table(page, "Running unapproved", &["Container", "Image", "Why", "What is done"]);
     for (class, finding) in findings {
         page.raw("<tr><th scope=\"row\">").text(&finding.name).raw("<span class=\"more\"><code>");
         page.text(short(&finding.container.to_string())).raw("</code></span></th><td>").text(&finding.image).raw("</td><td>");
         tag(page, class, &finding.code);
-        page.raw("<span class=\"more\">").prose(&finding.message).raw("</span></td><td>");
-        page.text(finding.held.as_deref().unwrap_or("see the log")).raw("</td></tr>");
+        page.raw("<span class=\"more\">").prose(said(&finding.code, &finding.message)).raw("</span></td><td>");
+        page.text(finding.held.as_deref().unwrap_or(done)).raw("</td></tr>");
     }
     end_table(page);
 }
@@ -364,9 +367,7 @@ fn items(page: &mut Html, items: &[Item], none: &'static str) {
         page.raw("<code>")
             .text(if item.code.is_empty() { short(&item.id) } else { &item.code })
             .raw("</code></span></summary><div>");
-        if !item.message.is_empty() {
-            page.prose(&item.message);
-        }
+        page.prose(said(&item.code, &item.message));
         if !item.why.is_empty() {
             page.raw("<ol>");
             for line in &item.why {
@@ -474,6 +475,11 @@ fn policy(page: &mut Html, snapshot: &Snapshot) {
             page.raw("<pre tabindex=\"0\" role=\"region\" aria-label=\"Policy text\">").lines(text).raw("</pre>");
         }
     }
+}
+
+/// A message without the code that it begins with.
+fn said<'m>(code: &str, message: &'m str) -> &'m str {
+    message.strip_prefix(code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message)
 }
 
 /// As much of a digest or an id as people compare.
