@@ -99,7 +99,7 @@ pub(crate) struct Host {
     /// How many were not judged: there are too many, or it took too long.
     pub(crate) left: usize,
     /// Trust data that is kept, what expires first in front.
-    pub(crate) trust: Vec<Repository>,
+    pub(crate) trust: Vec<TrustData>,
     /// How many repositories are left out.
     pub(crate) trust_left: usize,
 }
@@ -175,7 +175,7 @@ pub(crate) struct Running {
 
 /// Trust data of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Repository {
+pub(crate) struct TrustData {
     /// The verifier that keeps it.
     pub(crate) verifier: String,
     /// The repository.

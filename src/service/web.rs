@@ -80,7 +80,7 @@ async fn listen(gate: Arc<Gate>, settings: Settings, workers: tokio::runtime::Ha
             Err(error) => tracing::error!(error, %address, "there is no page"),
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn listener(address: &WebAddress) -> Result<Listener, String> {

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::troubles::{Facts, troubles};
-use super::{Allowlist, Decided, ExceptionTold, Expiry, Host, Item, PolicyTold, Repository, Running, Snapshot, Verdict};
+use super::{Allowlist, Decided, ExceptionTold, Expiry, Host, Item, PolicyTold, Running, Snapshot, TrustData, Verdict};
 use crate::audit::{self, Told};
 use crate::clock;
 use crate::gate::inventory::{self, Kind, Says};
@@ -209,7 +209,7 @@ fn item_of(gate: &Gate, item: inventory::Item) -> Item {
 }
 
 /// The trust data that is kept, what is the matter first.
-async fn trust(settings: &Settings) -> (Vec<Repository>, usize) {
+async fn trust(settings: &Settings) -> (Vec<TrustData>, usize) {
     let mut all = Vec::new();
     for (verifier, notary) in setup::notaries_kept(settings) {
         let Ok(notary) = notary else { continue };
@@ -222,7 +222,7 @@ async fn trust(settings: &Settings) -> (Vec<Repository>, usize) {
     (all, left)
 }
 
-fn repository(verifier: &str, status: &RepositoryStatus) -> Repository {
+fn repository(verifier: &str, status: &RepositoryStatus) -> TrustData {
     let now = clock::now();
     let of = |expiry: &crate::trust::tuf::Expiry| Expiry { role: expiry.role.clone(), at: expiry.expires };
     let soon = status.soon(now).next();
@@ -232,7 +232,7 @@ fn repository(verifier: &str, status: &RepositoryStatus) -> Repository {
         (None, Some(soon)) => format!("expires soon: {}", soon.role),
         (None, None) => "good".to_owned(),
     };
-    Repository {
+    TrustData {
         verifier: verifier.to_owned(),
         repository: fit(&status.repository, NAME_CHARS),
         checked: status.checked,

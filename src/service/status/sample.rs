@@ -40,7 +40,7 @@ pub(crate) fn sample(text: &str) -> Snapshot {
                 .into(),
             containers: vec![item(Verdict::Refused, true)],
             left: 1,
-            trust: vec![Repository {
+            trust: vec![TrustData {
                 verifier: of(),
                 repository: of(),
                 checked: at,

@@ -23,7 +23,7 @@ const HEAD_BYTES: usize = 16 << 10;
 /// How long a head may take, and a connection may be idle. Stops who sends a byte now and then.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection lasts at most, whatever goes on over it. Stops who reads a byte now and then.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_mins(1);
 /// How long nothing is accepted after the system could not.
 const PAUSE: Duration = Duration::from_millis(200);
 
