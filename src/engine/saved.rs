@@ -19,10 +19,11 @@ impl Saved {
             };
             match frame? {
                 // Trailers are no bytes.
-                Ok(frame) => match frame.into_data() {
-                    Ok(bytes) => return Some(Ok(bytes)),
-                    Err(_) => {}
-                },
+                Ok(frame) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Some(Ok(bytes));
+                    }
+                }
                 Err(error) => return Some(Err(std::io::Error::other(error))),
             }
         }

@@ -72,7 +72,7 @@ pub fn read(reader: impl Read) -> Result<Contents, ArchiveError> {
         all(reader, &mut layers)
     };
     let read = read.map_err(|error| unreadable(&error))?;
-    image(read, &layers)
+    image(&read, &layers)
 }
 
 /// The first block, and a reader that begins with it.
@@ -121,6 +121,7 @@ fn all(reader: impl Read, layers: &mut Layers) -> Result<Whole, TarError> {
             let folder = entry.path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let target = if entry.kind == Kind::HardLink { path(&entry.link) } else { path(&format!("{folder}/{}", entry.link)) };
             found.links.insert(entry.path, target);
+            continue;
         }
         if entry.kind != Kind::File {
             continue;
@@ -155,7 +156,7 @@ fn layer(begin: &[u8], body: impl Read, layers: &mut Layers, left: &mut u64) -> 
 }
 
 /// The one image, by `manifest.json` or, in an OCI layout without it, by `index.json`.
-fn image(read: Whole, layers: &Layers) -> Result<Contents, ArchiveError> {
+fn image(read: &Whole, layers: &Layers) -> Result<Contents, ArchiveError> {
     let json = |name: &str| read.json.get(&path(name)).and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
     let not_one = |what: &str| ArchiveError::NotOneImage(what.to_owned());
     let (config, names) = match json("manifest.json") {
@@ -205,11 +206,11 @@ fn blob(descriptor: &Value) -> Option<String> {
 /// The manifests of images that an index leads to, of those that are there. What is attached to an image runs nowhere.
 fn images(index: &Value, json: &dyn Fn(&str) -> Option<Value>, hops: usize, found: &mut Vec<Value>) {
     for descriptor in index["manifests"].as_array().into_iter().flatten() {
-        if descriptor["platform"]["os"] == "unknown" || found.len() > NAMED {
+        if descriptor.pointer("/platform/os").is_some_and(|os| os == "unknown") || found.len() > NAMED {
             continue;
         }
         let Some(manifest) = blob(descriptor).and_then(|blob| json(&blob)) else { continue };
-        if manifest["layers"].is_array() {
+        if manifest.get("layers").is_some_and(Value::is_array) {
             found.push(manifest);
         } else if hops > 0 {
             images(&manifest, json, hops - 1, found);

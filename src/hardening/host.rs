@@ -47,7 +47,7 @@ pub fn of_container(described: &Value, target: &str) -> Result<Vec<Finding>, Str
     let own = ImageConfig {
         user: config["User"].as_str().unwrap_or_default().to_owned(),
         env: texts(&config["Env"]),
-        healthcheck: texts(&config["Healthcheck"]["Test"]),
+        healthcheck: described.pointer("/Config/Healthcheck/Test").map(texts).unwrap_or_default(),
         ..ImageConfig::default()
     };
     let name = config["Image"].as_str().and_then(|name| ImageName::parse(name).ok());

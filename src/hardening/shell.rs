@@ -54,6 +54,7 @@ enum Manager {
 
 /// What one manager did in a script.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be so without the others")]
 struct Done {
     updated: bool,
     installed: bool,

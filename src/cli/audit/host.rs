@@ -25,7 +25,7 @@ pub(super) async fn look(engine: &Engine, settings: &Settings) -> Result<(Vec<Fi
     let mut unread = Vec::new();
     out::progress("the engine …");
     let info = engine.described_itself(deadline()).await.map_err(|error| error.to_string())?;
-    let is_swarm = info["Swarm"]["LocalNodeState"] == "active";
+    let is_swarm = info.pointer("/Swarm/LocalNodeState").is_some_and(|state| state == "active");
     let dockerd = doctor::dockerd(engine, settings, is_swarm).await;
     if dockerd.words.is_none() {
         unread.push(

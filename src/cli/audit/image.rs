@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::hardening::archive::{ArchiveError, Contents, read};
 
 /// How long an image may take to come. An engine that saves a large one takes minutes.
-const TIME: Duration = Duration::from_secs(900);
+const TIME: Duration = Duration::from_mins(15);
 /// Pieces that are on their way from the engine. They are a few KiB each.
 const PIECES: usize = 64;
 

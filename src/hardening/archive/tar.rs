@@ -61,7 +61,7 @@ struct Extended {
 
 /// Whether a block is the header of an entry.
 pub(super) fn is_header(block: &[u8]) -> bool {
-    block.len() >= BLOCK && checksum(block) == number(block.get(148..156).unwrap_or_default())
+    block.len() >= BLOCK && number(block.get(148..156).unwrap_or_default()) == Some(checksum(block))
 }
 
 impl<R: Read> Tar<R> {
@@ -162,9 +162,9 @@ impl<R: Read> Read for Body<'_, R> {
     }
 }
 
-fn checksum(block: &[u8]) -> Option<u64> {
+fn checksum(block: &[u8]) -> u64 {
     let sum = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { u64::from(b' ') } else { u64::from(*byte) };
-    Some(block.iter().take(BLOCK).enumerate().map(sum).sum())
+    block.iter().take(BLOCK).enumerate().map(sum).sum()
 }
 
 /// Octal digits between blanks, or base 256 where the first bit is set. Sizes below 0 are no numbers.

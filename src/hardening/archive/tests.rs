@@ -85,7 +85,7 @@ fn what_the_layers_hold_is_found() {
 #[test]
 fn what_a_later_layer_removes_is_gone_but_for_secrets() {
     let setuid = tar_of(&[entry("a/b/su", b'0', 0o4755, b"x", "")]);
-    assert_eq!(ids(&[setuid.clone()]), ["setuid-files"]);
+    assert_eq!(ids(std::slice::from_ref(&setuid)), ["setuid-files"]);
     for later in [
         file("a/b/.wh.su", b""),
         file("a/.wh.b", b""),
@@ -95,7 +95,12 @@ fn what_a_later_layer_removes_is_gone_but_for_secrets() {
         entry("a/b/su", b'0', 0o755, b"x", ""),
         entry("a/b", b'2', 0o777, b"", "c"),
     ] {
-        assert_eq!(ids(&[setuid.clone(), tar_of(&[later.clone()])]), [""; 0], "{:?}", String::from_utf8_lossy(&later[..20]));
+        assert_eq!(
+            ids(&[setuid.clone(), tar_of(std::slice::from_ref(&later))]),
+            [""; 0],
+            "{:?}",
+            String::from_utf8_lossy(&later[..20])
+        );
         assert_eq!(ids(&[tar_of(&[later]), setuid.clone()]), ["setuid-files"], "what lies above takes nothing away");
     }
     for other in [file("a/b/.wh.s", b""), file("a/.wh..wh..opq.x", b""), entry("a/b", b'5', 0o755, b"", "")] {

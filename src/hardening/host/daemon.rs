@@ -76,7 +76,7 @@ pub fn of_daemon(daemon: &Daemon<'_>) -> Vec<Finding> {
     let info = daemon.info;
     let text = |name: &str| info[name].as_str().unwrap_or_default();
     let is_rootless = daemon.has_option(|option| option.starts_with("name=rootless"));
-    let is_swarm = info["Swarm"]["LocalNodeState"].as_str() == Some("active");
+    let is_swarm = info.pointer("/Swarm/LocalNodeState").and_then(Value::as_str) == Some("active");
     note(!is_rootless, OwnRule::RootDaemon, "dockerd runs as root");
     note(daemon.truth("icc") != Some(false), OwnRule::InterContainer, "`icc` is on, its default");
     let level = daemon.text("log-level").unwrap_or_else(|| "info".to_owned());
@@ -100,8 +100,9 @@ pub fn of_daemon(daemon: &Daemon<'_>) -> Vec<Finding> {
     );
     let is_sized = daemon.list("storage-opts", "storage-opt").iter().any(|option| option.starts_with("dm.basesize"));
     note(is_sized, OwnRule::BaseDeviceSize, "`storage-opts` has dm.basesize");
-    let asked = |name: &str| info["Plugins"][name].as_array().is_some_and(|list| !list.is_empty());
-    let is_asked = asked("Authorization") || !daemon.list("authorization-plugins", "authorization-plugin").is_empty();
+    let started_with = info.pointer("/Plugins/Authorization").and_then(Value::as_array);
+    let is_asked = started_with.is_some_and(|list| !list.is_empty())
+        || !daemon.list("authorization-plugins", "authorization-plugin").is_empty();
     note(!is_asked, OwnRule::NoAuthorization, "no authorization plugin is named");
     let logging = text("LoggingDriver");
     let is_local = matches!(logging, "json-file" | "local" | "none");

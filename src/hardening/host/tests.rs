@@ -68,7 +68,7 @@ fn each_rule_has_a_container_that_breaks_it_and_one_keeps_them_all() {
     assert!(of_container(&json!({"HostConfig": []}), "x").is_err());
 }
 
-fn engine(file: Value, line: &str, change: impl FnOnce(&mut Value)) -> Vec<&'static str> {
+fn engine(file: &Value, line: &str, change: impl FnOnce(&mut Value)) -> Vec<&'static str> {
     let mut info = json!({
         "Driver": "overlay2", "LoggingDriver": "journald", "LiveRestoreEnabled": true, "ExperimentalBuild": false,
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=userns", "name=rootless"],
@@ -86,10 +86,10 @@ const GOOD: &str = "dockerd --icc=false --userland-proxy=false --no-new-privileg
 #[test]
 fn each_rule_has_an_engine_that_breaks_it_and_one_keeps_them_all() {
     let same = |_: &mut Value| ();
-    assert_eq!(engine(json!({}), GOOD, same), [""; 0]);
+    assert_eq!(engine(&json!({}), GOOD, same), [""; 0]);
     let of_file =
         json!({"icc": false, "userland-proxy": false, "no-new-privileges": true, "default-ulimits": {}, "log-level": "info"});
-    assert_eq!(engine(of_file, "dockerd", same), [""; 0]);
+    assert_eq!(engine(&of_file, "dockerd", same), [""; 0]);
     for (rule, file, flags) in [
         ("inter-container", json!({"icc": false}), " --icc"),
         ("log-level", json!({"log-level": "debug"}), " --log-level=debug"),
@@ -99,9 +99,9 @@ fn each_rule_has_an_engine_that_breaks_it_and_one_keeps_them_all() {
         ("base-device-size", json!({"storage-opts": ["dm.basesize=1"]}), " --storage-opt dm.basesize=1"),
     ] {
         if rule != "inter-container" {
-            assert_eq!(engine(file, GOOD, same), [rule]);
+            assert_eq!(engine(&file, GOOD, same), [rule]);
         }
-        assert_eq!(engine(json!({}), &format!("{GOOD}{flags}"), same), [rule], "{flags}");
+        assert_eq!(engine(&json!({}), &format!("{GOOD}{flags}"), same), [rule], "{flags}");
     }
     for (rule, member, value) in [
         ("storage-driver", "Driver", json!("aufs")),
@@ -112,12 +112,12 @@ fn each_rule_has_an_engine_that_breaks_it_and_one_keeps_them_all() {
         ("swarm", "Swarm", json!({"LocalNodeState": "active"})),
         ("daemon-seccomp", "SecurityOptions", json!(["name=rootless", "name=seccomp,profile=unconfined"])),
     ] {
-        assert_eq!(engine(json!({}), GOOD, |info| info[member] = value.clone()), [rule], "{member}");
+        assert_eq!(engine(&json!({}), GOOD, |info| info[member] = value.clone()), [rule], "{member}");
     }
-    let found = engine(json!({}), GOOD, |info| info["SecurityOptions"] = json!(["name=seccomp,profile=builtin"]));
+    let found = engine(&json!({}), GOOD, |info| info["SecurityOptions"] = json!(["name=seccomp,profile=builtin"]));
     assert_eq!(found, ["root-daemon", "user-namespaces"]);
     assert_eq!(
-        engine(json!({}), "dockerd", same),
+        engine(&json!({}), "dockerd", same),
         ["inter-container", "default-ulimits", "daemon-no-new-privileges", "userland-proxy"]
     );
     let (nothing, info) = (|_: &str| None, json!({}));
