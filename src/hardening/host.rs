@@ -28,7 +28,9 @@ pub fn of_container(described: &Value, target: &str) -> Result<Vec<Finding>, Str
     };
     let mut findings = Vec::new();
     let mut note = |rule: RuleName, evidence: &str| findings.push(Finding::new(rule, target, None, evidence));
-    for id in RuleName::CREATE {
+    // What is privileged has every capability; that is one finding.
+    let is_privileged = host["Privileged"].as_bool() == Some(true);
+    for id in RuleName::CREATE.into_iter().filter(|id| !is_privileged || *id != CreateRuleId::Capabilities) {
         let check = match id {
             // The list that CIS has.
             CreateRuleId::Mounts => CreateCheck::Mounts(Mounts { sensitive: true, ..Mounts::default() }),
