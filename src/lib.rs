@@ -21,6 +21,8 @@ mod cases;
 
 pub mod gate;
 
+pub mod sinks;
+
 pub mod audit;
 
 pub mod policy;
