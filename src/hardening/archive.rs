@@ -26,6 +26,8 @@ const JSON_BYTES: u64 = 4 << 20;
 const ALL_JSON_BYTES: u64 = 32 << 20;
 /// Most files of an archive: layers, manifests, links. Stops a made-up one from filling memory.
 const FILES: usize = 10_000;
+/// Most layers. Engines stop at 127.
+const LAYERS: usize = 256;
 /// Links from one layer to another, and indexes in an index.
 const HOPS: usize = 8;
 /// Secrets that are named one by one, and files that a finding names.
@@ -175,6 +177,9 @@ fn image(read: &Whole, layers: &Layers) -> Result<Contents, ArchiveError> {
         }
     };
     let names: Vec<String> = names;
+    if names.len() > LAYERS {
+        return Err(not_one("it has too many layers"));
+    }
     let config = config.and_then(|config| read.json.get(&config)).ok_or_else(|| not_one("its configuration is not there"))?;
     let config = crate::registry::read_configuration(config).map_err(|why| not_one(&why))?;
     let (mut stack, mut unread) = (Vec::new(), Vec::new());

@@ -221,7 +221,7 @@ fn is_system(folder: &str, keyword: &str) -> bool {
         folder => folder,
     };
     let lies_in = |system: &&str| folder.strip_prefix(*system).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    SYSTEM_ALONE.contains(&folder) || SYSTEM.iter().any(|system| lies_in(system))
+    SYSTEM_ALONE.contains(&folder) || SYSTEM.iter().any(lies_in)
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use std::io::Read;
 use super::files::{HEAD_BYTES, Noticed, noticed};
 use super::tar::{Kind, Tar, TarError};
 
-/// Most entries of all layers together, and most of one layer that are noticed. Stops an archive from filling memory: 40 MB.
+/// Most entries of all layers together, of which a number is kept. Stops an archive from filling memory: 40 MB.
 const ENTRIES: usize = 1_000_000;
+/// Most of one layer that are noticed; of more, the first say enough. Secrets are all kept.
 const NOTICED: usize = 5000;
+/// Bytes of what is noticed in all layers. Stops long paths from filling memory.
+const KEPT_BYTES: usize = 16 << 20;
 
 /// A layer, as far as it was looked at.
 #[derive(Debug, Default)]
@@ -40,6 +43,7 @@ pub(super) struct InImage {
 pub(super) struct Layers {
     numbers: RandomState,
     entries: usize,
+    kept: usize,
 }
 
 impl Layers {
@@ -70,8 +74,12 @@ impl Layers {
                 tar.body().take(HEAD_BYTES).read_to_end(&mut head)?;
             }
             for what in noticed(&entry, &head) {
-                if layer.found.len() < NOTICED {
+                if layer.found.len() < NOTICED || matches!(what, Noticed::Secret(_)) {
+                    self.kept += entry.path.len() + 64;
                     layer.found.push((what, entry.path.clone()));
+                }
+                if self.kept > KEPT_BYTES {
+                    return Err(TarError::Malformed("too many of its files are of note"));
                 }
             }
         }
@@ -87,29 +95,25 @@ impl Layers {
         let mut found = Vec::new();
         for (at, layer) in layers.iter().enumerate() {
             for (what, path) in &layer.found {
-                let is_gone = layers.iter().skip(at + 1).any(|above| self.takes_away(above, path));
+                let numbers = self.numbers_of(path);
+                let is_gone = layers.iter().skip(at + 1).any(|above| takes_away(above, &numbers));
                 found.push(InImage { what: *what, path: path.clone(), layer: at + 1, is_gone });
             }
         }
         found
     }
 
-    /// Whether a layer leaves nothing of what was at a path below it.
-    fn takes_away(&self, layer: &Layer, path: &str) -> bool {
-        let own = self.number(path);
-        if [&layer.removed, &layer.files, &layer.folders].iter().any(|set| set.contains(&own)) {
-            return true;
-        }
-        let mut above = path;
-        loop {
-            above = above.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let number = self.number(above);
-            if layer.emptied.contains(&number) || layer.removed.contains(&number) || layer.files.contains(&number) {
-                return true;
-            }
-            if above.is_empty() {
-                return false;
-            }
-        }
+    /// The numbers of a path and of every folder above it, up to the root.
+    fn numbers_of(&self, path: &str) -> Vec<u64> {
+        let above = path.rmatch_indices('/').filter_map(|(at, _)| path.get(..at));
+        std::iter::once(path).chain(above).chain([""]).map(|path| self.number(path)).collect()
     }
+}
+
+/// Whether a layer leaves nothing of what was at a path below it.
+fn takes_away(layer: &Layer, numbers: &[u64]) -> bool {
+    let Some((own, above)) = numbers.split_first() else { return false };
+    let is_replaced = [&layer.removed, &layer.files, &layer.folders].iter().any(|set| set.contains(own));
+    let is_above = |number: &u64| [&layer.emptied, &layer.removed, &layer.files].iter().any(|set| set.contains(number));
+    is_replaced || above.iter().any(is_above)
 }

@@ -6,8 +6,9 @@ use std::io::{ErrorKind, Read};
 const BLOCK: usize = 512;
 /// Longest pax header or GNU name. Stops one from filling memory.
 const NAME_BYTES: u64 = 256 << 10;
-/// Longest path, as Linux has it.
+/// Longest path, as Linux has it, and the deepest: each folder of one costs a look in every layer.
 const PATH_BYTES: usize = 4096;
+const PATH_DEPTH: usize = 128;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl<R: Read> Tar<R> {
                     let name = text(field(0, 100));
                     let own = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
                     let path = path(&extended.path.unwrap_or(own));
-                    if path.len() > PATH_BYTES {
+                    if path.len() > PATH_BYTES || path.matches('/').count() > PATH_DEPTH {
                         return Err(TarError::Malformed("a path is too long"));
                     }
                     let mode = u32::try_from(number(field(100, 108)).unwrap_or_default()).unwrap_or_default();
