@@ -393,7 +393,8 @@ impl Gate {
         self.approvals.note(image_id);
         let repository = approval.repository.as_ref();
         for (repository, digest) in approval.vouches.iter().filter_map(|vouch| Some((repository?.clone(), *vouch.digest()))) {
-            self.approvals.keep(&approvals::Record { image_id, repository, digest });
+            let forgiven = approval.forgiven.is_some();
+            self.approvals.keep(&approvals::Record { image_id, repository, digest, forgiven });
         }
     }
 }
