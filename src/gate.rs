@@ -51,6 +51,7 @@ use container_looks::Looks;
 pub use daemon_file::{DaemonFile, Listed};
 use descriptions::Descriptions;
 use entry::{is_probe, is_recorded};
+pub use exceptions::latest_seen;
 use gather::OnBehalf;
 use hold::bare;
 pub use identity::Identity;

@@ -25,7 +25,7 @@ mod users;
 mod variables;
 mod verdict;
 
-pub use approve::{approving, questions};
+pub use approve::{judge_image, questions};
 pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
