@@ -142,6 +142,11 @@ impl Approvals {
         records.any(|record| record.repository == *repository && !record.forgiven)
     }
 
+    /// How many images are remembered.
+    pub(super) fn images(&self) -> usize {
+        self.shared.lock().images.len()
+    }
+
     /// Whether this image was ever approved.
     pub(super) fn knows_image(&self, image_id: &Digest) -> bool {
         self.shared.lock().images.contains_key(image_id)
