@@ -27,7 +27,7 @@ mod variables;
 mod verdict;
 mod web;
 
-pub use approve::{approving, questions};
+pub use approve::{judge_image, questions};
 pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
@@ -39,7 +39,7 @@ pub use file::{
 };
 pub use lifted::{
     Applied, Content, EXCEPTIONS, Excepted, Exception, ExceptionUse, Exceptions, PATTERNS, Standing, Times, all_liftable,
-    end as exception_end, liftable,
+    end as exception_end, end_told as exception_end_told, liftable,
 };
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
