@@ -13,8 +13,8 @@ RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && sh plu
 
 # `img-authz help` has the documents in it. The sources keep the dates of the checkout, which may be older than the empty crate's:
 # `touch` says that they are new.
-COPY docs docs
 COPY patch patch
+COPY docs docs
 COPY src src
 RUN touch src/lib.rs src/main.rs && sh plugin/compile.sh && sh plugin/compile.sh --rootfs /rootfs
 
