@@ -8,12 +8,12 @@ WORKDIR /src
 # The dependencies alone first, with an empty crate: this layer is kept until Cargo.lock or the flags change.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
+COPY patch patch
 COPY plugin/compile.sh plugin/
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && sh plugin/compile.sh
 
 # `img-authz help` has the documents in it. The sources keep the dates of the checkout, which may be older than the empty crate's:
 # `touch` says that they are new.
-COPY patch patch
 COPY docs docs
 COPY src src
 RUN touch src/lib.rs src/main.rs && sh plugin/compile.sh && sh plugin/compile.sh --rootfs /rootfs
