@@ -57,6 +57,7 @@ pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Claim, Leases};
 pub use limits::DecisionLimits;
+pub use metrics::Decided;
 use metrics::Metrics;
 pub use monitored::Watched;
 pub use own::{Host as OwnHost, Own};
@@ -66,6 +67,7 @@ use process::Process;
 use pulls::Pulls;
 use reading::is_ours;
 pub use rules::Rules;
+pub use status::Figures;
 pub use watchdog::{Change, Watchdog};
 
 /// The gate.

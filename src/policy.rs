@@ -25,6 +25,7 @@ mod tests;
 mod users;
 mod variables;
 mod verdict;
+mod web;
 
 pub use approve::{approving, questions};
 pub use code::Code;
@@ -60,6 +61,7 @@ pub use sinks::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt};
 pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
+pub use web::{WebAddress, WebAddressError};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
