@@ -39,7 +39,7 @@ pub use file::{
 };
 pub use lifted::{
     Applied, Content, EXCEPTIONS, Excepted, Exception, ExceptionUse, Exceptions, PATTERNS, Standing, Times, all_liftable,
-    end as exception_end, liftable,
+    end as exception_end, end_told as exception_end_told, liftable,
 };
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
