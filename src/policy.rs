@@ -27,7 +27,7 @@ mod variables;
 mod verdict;
 mod web;
 
-pub use approve::{approving, questions};
+pub use approve::{judge_image, questions};
 pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
@@ -51,7 +51,7 @@ pub use rules::create::{
 };
 pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
-    MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
+    MaxSize, Platforms, Preset, RequiredLabels, Secrets, Subject, TagPattern, is_called,
 };
 pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
 use scope::stands_for;
