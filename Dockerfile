@@ -8,6 +8,7 @@ WORKDIR /src
 # The dependencies alone first, with an empty crate: this layer is kept until Cargo.lock or the flags change.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
+COPY patch patch
 COPY plugin/compile.sh plugin/
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && sh plugin/compile.sh
 

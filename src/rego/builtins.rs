@@ -443,6 +443,31 @@ mod tests {
     }
 
     #[test]
+    fn zones_are_those_of_the_iana_database() {
+        let (summer, winter) = ("1751371200000000000", "1735732800000000000");
+        for (time, zone, clock) in [
+            (summer, "Europe/Berlin", "[14, 0, 0]"),
+            (winter, "Europe/Berlin", "[13, 0, 0]"),
+            (winter, "America/New_York", "[7, 0, 0]"),
+            (winter, "US/Pacific", "[4, 0, 0]"),
+            (winter, "Asia/Kathmandu", "[17, 45, 0]"),
+            (winter, "Asia/Calcutta", "[17, 30, 0]"),
+            (winter, "Etc/UTC", "[12, 0, 0]"),
+            (winter, "Etc/GMT+5", "[7, 0, 0]"),
+            (winter, "GMT", "[12, 0, 0]"),
+            (winter, "UTC", "[12, 0, 0]"),
+            ("4102444800000000000", "Europe/Berlin", "[1, 0, 0]"),
+            ("-9000000000000000000", "Asia/Tokyo", "[17, 18, 59]"),
+        ] {
+            assert_eq!(value(&format!("time.clock([{time}, \"{zone}\"])")), value(clock), "{zone} {time}");
+        }
+        assert_eq!(value("time.weekday([1735743600000000000, \"Asia/Tokyo\"])"), Value::from("Thursday"));
+        for zone in ["Europe/Berln", "europe/berlin", "Etc/Unknown", "../etc/passwd", "CEST"] {
+            assert_eq!(value(&format!("time.clock([0, \"{zone}\"])")), Value::Undefined, "{zone}");
+        }
+    }
+
+    #[test]
     fn expressions_mean_what_they_mean_in_go() {
         for (pattern, text, matches) in [
             (r"^\w{1,128}$", "abc_1", true),
