@@ -26,5 +26,7 @@ pub(crate) const RENAMES: &str = "renames.json";
 pub(crate) const EXCEPTIONS: &str = "exceptions.json";
 /// The plugins that may be enabled.
 pub(crate) const PLUGINS: &str = "plugins.json";
+/// The folder in which a candidate for the policy keeps its own trust data.
+pub(crate) const SHADOW: &str = "shadow";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
