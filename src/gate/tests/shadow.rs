@@ -24,14 +24,14 @@ fn rules(policy: Policy, notary: Notary) -> Rules {
     Rules::Good { policy, verifiers: vec![Arc::new(notary)], registry: None }
 }
 
-fn candidate(faults: &[&str]) -> Option<Candidate> {
+fn candidate(faults: &[&str]) -> Candidate {
     let faults = faults.iter().map(|fault| (*fault).to_owned()).collect();
-    Some(Candidate { file: "/etc/docker/img-authz/policy.shadow.toml".into(), digest: Some(Digest::of(b"text")), faults })
+    Candidate { file: "/etc/docker/img-authz/policy.shadow.toml".into(), digest: Some(Digest::of(b"text")), faults }
 }
 
 fn judged_by(house: &House, engine: Arc<dyn Api>, rules: Rules) -> Arc<Shadow> {
     let shadow = Shadow::beside(&house.gate, engine, Plugins::default(), tokio::runtime::Handle::current());
-    shadow.judge_by(candidate(&[]), Some(rules));
+    shadow.judge_by(Some(candidate(&[])), Some(rules));
     house.gate.shadowed_by(Arc::clone(&shadow));
     shadow
 }
@@ -243,7 +243,7 @@ async fn a_fault_of_the_candidate_touches_nothing_and_is_shown() {
     assert!(stands("-1") && house.gate.candidate().is_none());
     let shadow = judged_by(&house, house.engine.clone(), rules(images(), Notary::default()));
     assert!(stands("1"));
-    shadow.judge_by(candidate(&["scope.match: is missing"]), None);
+    shadow.judge_by(Some(candidate(&["scope.match: is missing"])), None);
     assert!(stands("0"));
     assert!(house.gate.candidate().unwrap().told().contains("is faulty, and nothing is judged by it: scope.match: is missing"));
     assert!(house.gate.metrics().contains("img_authz_policy_last_reload_successful 0"), "that is of the settings alone");
@@ -254,7 +254,7 @@ async fn a_fault_of_the_candidate_touches_nothing_and_is_shown() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     counts(&house.gate, &[]).await;
     // And there is one again.
-    shadow.judge_by(candidate(&[]), Some(rules(images(), Notary::default())));
+    shadow.judge_by(Some(candidate(&[])), Some(rules(images(), Notary::default())));
     assert_eq!(refused(&house.lives("POST", START).await), "allow");
     counts(&house.gate, &[r#"{verdict="would-deny",code="not-signed"} 1"#]).await;
 }
