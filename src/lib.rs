@@ -19,6 +19,8 @@ mod cases;
 
 pub mod gate;
 
+pub mod sinks;
+
 pub mod audit;
 
 pub mod policy;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::monitored::Watched;
+use crate::audit::Carried;
 use crate::policy::Standing;
 use crate::rego;
 use crate::trust::Stats;
@@ -31,6 +32,7 @@ pub(super) struct Metrics {
     exception_uses: Family<Query, Counter>,
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
+    carried: Family<Carrying, Counter>,
     in_chain: Gauge<i64, AtomicI64>,
     grpc: Gauge<i64, AtomicI64>,
     reloaded: Gauge<i64, AtomicI64>,
@@ -44,6 +46,13 @@ pub(super) struct Metrics {
     rego: Rego,
     trust: Trust,
     shadow: ShadowCounts,
+}
+
+/// A sink, and what became of entries for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Carrying {
+    sink: &'static str,
+    outcome: &'static str,
 }
 
 /// A label, and its one value.
@@ -202,6 +211,12 @@ impl Metrics {
         registry.register("decision_duration_seconds", "How long decisions took", seconds.clone());
         let lost = Counter::default();
         registry.register("audit_entries_lost", "Entries of the audit log that could not be written", lost.clone());
+        let carried = Family::default();
+        registry.register(
+            "audit_sink_entries",
+            "Entries of the audit log by sink, and whether they arrived there",
+            carried.clone(),
+        );
         let in_chain = Gauge::default();
         registry.register("in_chain", "1: dockerd asks this gate; 0: it does not; -1: not known yet", in_chain.clone());
         in_chain.set(-1);
@@ -251,6 +266,7 @@ impl Metrics {
             exception_uses,
             seconds,
             lost,
+            carried,
             in_chain,
             grpc,
             reloaded,
@@ -350,6 +366,16 @@ impl Metrics {
 
     pub(super) fn reloaded(&self, is_good: bool) {
         self.reloaded.set(i64::from(is_good));
+    }
+
+    /// How sinks of the audit log fare, by their own counts.
+    pub(super) fn carried(&self, sinks: &[(&'static str, Carried)]) {
+        for (sink, carried) in sinks {
+            for (outcome, count) in [("sent", carried.sent), ("dropped", carried.dropped)] {
+                let counter = self.carried.get_or_create(&Carrying { sink, outcome });
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
+        }
     }
 
     /// The whole text. `lost` is the journal's own count, `trust` what the verifier says that asks a server, if there is one.

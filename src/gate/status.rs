@@ -34,6 +34,7 @@ impl Gate {
         self.metrics.exceptions(self.exceptions().iter().map(|exception| exception.standing(times)));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
+        self.metrics.carried(&self.journal.carried());
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 
