@@ -171,7 +171,8 @@ mod tests {
         std::fs::remove_file(host.file()).unwrap();
         assert_eq!((host.news(), host.gate.candidate()), (None, None));
         // A link is refused as in the place of the policy: others may change what it leads to.
-        std::os::unix::fs::symlink("/nonexistent", host.file()).unwrap();
+        std::fs::write(host.folder.path().join("other.toml"), POLICY).unwrap();
+        std::os::unix::fs::symlink("../other.toml", host.file()).unwrap();
         assert!(host.news().unwrap().faults[0].contains("symbolic link"));
         assert_eq!(host.state(), before, "nothing of it is kept where the gate would read it");
     }

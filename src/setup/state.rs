@@ -28,5 +28,7 @@ pub(crate) const EXCEPTIONS: &str = "exceptions.json";
 pub(crate) const PLUGINS: &str = "plugins.json";
 /// The folder in which a candidate for the policy keeps its own trust data.
 pub(crate) const SHADOW: &str = "shadow";
+/// The folder of signatures that verified.
+pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
