@@ -13,6 +13,7 @@ mod policy;
 mod register;
 mod serve;
 mod settings;
+mod status;
 mod trail;
 mod trust;
 mod when;
@@ -56,6 +57,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Let something pass for a time that the policy refuses
     Exception(exception::ExceptionArgs),
+    /// Show how the gate of this host is doing
+    Status(status::StatusArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Find containers that run and would be refused now; stop them, on a host without the plugin
@@ -132,6 +135,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
                 ExitCode::from(UNKNOWN)
             }
         },
+        Command::Status(arguments) => status::run(&arguments, settings),
         Command::Monitor(arguments) => monitor::run(&arguments, settings),
         Command::Register(arguments) => register::run(&arguments, &settings),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),

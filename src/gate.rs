@@ -58,6 +58,7 @@ pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Claim, Leases};
 pub use limits::DecisionLimits;
+pub use metrics::Decided;
 use metrics::Metrics;
 pub use monitored::Watched;
 pub use own::{Host as OwnHost, Own};
@@ -69,6 +70,7 @@ use reading::is_ours;
 pub use rules::Rules;
 use shadow::Answered;
 pub use shadow::{Candidate, Shadow};
+pub use status::Figures;
 pub use watchdog::{Change, Watchdog};
 
 /// The gate.

@@ -137,6 +137,11 @@ impl Approvals {
         self.shared.lock().images.get(image_id).cloned().unwrap_or_default()
     }
 
+    /// How many images are remembered.
+    pub(super) fn images(&self) -> usize {
+        self.shared.lock().images.len()
+    }
+
     /// Whether this image was ever approved.
     pub(super) fn knows_image(&self, image_id: &Digest) -> bool {
         self.shared.lock().images.contains_key(image_id)

@@ -199,7 +199,7 @@ fn a_users_file_becomes_groups_where_they_say_the_same_and_stays_a_file_where_no
     let mut passed = 0;
     for caller in callers {
         for action in Action::all() {
-            let request = Request { call: None, caller, action, intent: &Intent::Read };
+            let request = Request::by(caller, action, &Intent::Read);
             let by = |users: &Users| users.refusal(&request, Posture::Images).is_none();
             assert_eq!(by(&groups), by(&lines), "{caller:?} {}", action.name());
             passed += usize::from(by(&groups));
