@@ -52,6 +52,7 @@ use container_looks::Looks;
 pub use daemon_file::{DaemonFile, Listed};
 use descriptions::Descriptions;
 use entry::{is_probe, is_recorded};
+pub use exceptions::latest_seen;
 use gather::OnBehalf;
 use hold::bare;
 pub use identity::Identity;
@@ -411,7 +412,8 @@ impl Gate {
         self.approvals.note(image_id);
         let repository = approval.repository.as_ref();
         for (repository, digest) in approval.vouches.iter().filter_map(|vouch| Some((repository?.clone(), *vouch.digest()))) {
-            self.approvals.keep(&approvals::Record { image_id, repository, digest });
+            let forgiven = approval.forgiven.is_some();
+            self.approvals.keep(&approvals::Record { image_id, repository, digest, forgiven });
         }
     }
 }

@@ -27,7 +27,7 @@ mod variables;
 mod verdict;
 mod web;
 
-pub use approve::{approving, questions};
+pub use approve::{judge_image, questions};
 pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};

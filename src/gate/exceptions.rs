@@ -85,6 +85,13 @@ impl Told {
     }
 }
 
+/// The latest time that a gate has seen, as its file says, for commands that judge exceptions as it does; `None`: it says none.
+#[must_use]
+pub fn latest_seen(file: &Path) -> Option<Timestamp> {
+    let text = read_text(file, FILE_BYTES).ok()?;
+    serde_json::from_str::<Kept>(&text).ok()?.latest
+}
+
 fn faulty(file: &Path, error: &dyn std::fmt::Display) -> Kept {
     tracing::error!(file = %file.display(), %error, "the latest time seen cannot be read; exceptions are judged by this host's clock alone");
     Kept::default()

@@ -42,7 +42,7 @@ impl Gate {
             return false;
         };
         let Some((repository, tag)) = asked_for(image_ref) else { return false };
-        if !self.approvals.of(id).iter().any(|(approved, _)| *approved == repository) {
+        if !self.approvals.has_vouched(&repository, id) {
             return false;
         }
         let nos = || image.asked.iter().filter(|asked| asked.repository == repository && asked.answer.is_err());
@@ -67,9 +67,9 @@ impl Gate {
     }
 }
 
-/// By which tag of which repository a container was asked for.
+/// By which tag of which repository a container was asked for. Of `name:tag@digest` the digest counts, and no tag says what became of it.
 fn asked_for(image_ref: &str) -> Option<(Repository, Tag)> {
     let name = ImageName::parse(image_ref).ok()?;
-    let reference = name.reference()?;
+    let reference = name.reference().filter(|reference| reference.digest.is_none())?;
     Some((reference.repository.clone(), reference.tag.clone()?))
 }

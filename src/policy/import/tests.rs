@@ -87,6 +87,8 @@ fn sources_are_recognised_and_what_cannot_be_carried_over_is_refused() {
                 ("registry.example/a/b/c", "ci-signer", "ci-system-2"),
                 ("docker.io/myregistry/app", "ci-signer", "ci-system"),
                 ("registry.example/prod/app", "ci-signer or release", "ci-system-2 release-team"),
+                ("registry.example/prod/a/b", "ci-signer or release", "ci-system-2 release-team"),
+                ("registry.example/prod", "ci-signer", "ci-system-2"),
                 ("registry.example/tool", "ci-signer or release", "ci-system-2 release-team"),
                 ("registry.example/dev-x/y", "ci-signer or dev", "ci-system-2 dev"),
                 ("docker.io/x/sandbox", "dev", "refused"),

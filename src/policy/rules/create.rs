@@ -136,7 +136,10 @@ impl CreateCheck {
             Self::HostIpc(join) => namespace(run, "ipc", *join),
             Self::HostUts => namespace(run, "uts", Join::Never),
             Self::HostUserns => namespace(run, "user", Join::Never),
-            Self::HostCgroupns => namespace(run, "cgroup", Join::Never),
+            Self::HostCgroupns => {
+                namespace(run, "cgroup", Join::Never)?;
+                none(run, "security-opt", |access| matches!(option(access), ("writable-cgroups", on) if on != "false"))
+            }
             Self::Capabilities(capabilities) => capabilities.judge(run),
             Self::Mounts(mounts) => mounts.judge(run),
             Self::DockerSocket => mounts::socket(run),
