@@ -39,7 +39,7 @@ endif
 
 # Prerequisites are steps in their order, also with -j.
 .NOTPARALLEL:
-.PHONY: help build create settings enable upgrade push all local_install clean demo check install-cli
+.PHONY: help build create settings enable upgrade push all local_install clean sandbox demo check install-cli
 
 help: ## List the targets
 	@echo 'make TARGET [PLUGIN_NAME=$(PLUGIN_NAME)] [PLUGIN_TAG=$(PLUGIN_TAG)]'
@@ -88,6 +88,9 @@ clean: ## Remove what was built here. An installed plugin stays, with its audit 
 
 install-cli: ## Install the command line to PREFIX/bin (/usr/local)
 	binary=$$(plugin/compile.sh | tail -n 1) && install -D -m 0755 "$$binary" $(DESTDIR)$(PREFIX)/bin/img-authz
+
+sandbox: ## A shell with a private engine, to try docs/hardening.md in
+	test/sandbox.sh
 
 demo: ## Two minutes: what is allowed, what is refused, on a private engine
 	test/demo.sh

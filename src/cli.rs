@@ -1,6 +1,7 @@
 //! The commands. One file each; this one reads the arguments and sets up the log.
 
 mod allowlist;
+mod audit;
 mod check;
 mod doctor;
 mod exception;
@@ -51,6 +52,8 @@ enum Command {
     Explain(check::ExplainArgs),
     /// Say whether this host is really protected
     Doctor(doctor::DoctorArgs),
+    /// Say what is weak about a Dockerfile, an image or this host, with remedies
+    Audit(audit::AuditArgs),
     /// Show which settings are in force, and judge others before they are set
     Settings(settings::SettingsArgs),
     /// Check a policy file, and show the policy in force
@@ -123,6 +126,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
+        Command::Audit(arguments) => audit::run(&arguments, &settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
         Command::Policy(arguments) => policy::run(&arguments, settings),
         Command::Exception(arguments) => exception::run(&arguments, settings),

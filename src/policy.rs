@@ -51,7 +51,7 @@ pub use rules::create::{
 };
 pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
-    MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
+    MaxSize, Platforms, Preset, RequiredLabels, Secrets, Subject, TagPattern, is_called,
 };
 pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
 use scope::stands_for;

@@ -135,6 +135,17 @@ fn every_rule_is_explained_with_its_keys_and_presets() {
     generated("docs/policy.md", "src/policy/rules/create_ids.rs", &table_of(rows));
 }
 
+#[test]
+fn every_rule_of_an_audit_is_explained() {
+    let rows = img_authz::hardening::RuleName::all().map(|name| {
+        let rule = name.about();
+        let refs = rule.refs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+        format!("| `{}` | {} | {} | {} | {refs} |\n", rule.id, rule.severity.as_str(), rule.at, rule.finds)
+    });
+    let head = "| id | severity | looked at | what it finds | also called |\n|---|---|---|---|---|\n";
+    generated("docs/audit.md", "src/hardening/rules.rs", &format!("{head}{}", rows.collect::<String>()));
+}
+
 fn level<I: PartialEq>(mut rules: impl Iterator<Item = (I, Level)>, id: &I) -> Option<Level> {
     rules.find(|(other, _)| other == id).map(|(_, level)| level)
 }

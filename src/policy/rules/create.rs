@@ -127,7 +127,8 @@ impl CreateCheck {
         }
     }
 
-    fn judge(&self, run: &Run<'_>) -> Judged {
+    /// Whether containers keep it, or what shows that they do not.
+    pub fn judge(&self, run: &Run<'_>) -> Result<(), String> {
         let terms = run.terms;
         match self {
             Self::Privileged => none(run, "privileged", |_| true),

@@ -46,12 +46,12 @@ impl Secrets {
         let config = image.config()?;
         for variable in &config.env {
             let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-            if !self.allow.contains(name) && is_secret(name, value) {
+            if self.is_one(name, value) {
                 return broken(format!("ENV `{}` looks like a secret", clean(name)));
             }
         }
         for (name, value) in &config.labels {
-            if !self.allow.contains(name) && is_secret(name, value) {
+            if self.is_one(name, value) {
                 return broken(format!("label `{}` looks like a secret", clean(name)));
             }
         }
@@ -64,8 +64,15 @@ impl Secrets {
         Ok(())
     }
 
+    /// Whether a variable or a label looks like a secret.
+    #[must_use]
+    pub fn is_one(&self, name: &str, value: &str) -> bool {
+        !self.allow.contains(name) && is_secret(name, value)
+    }
+
     /// What in an instruction looks like a secret.
-    fn in_instruction(&self, line: &str) -> Option<String> {
+    #[must_use]
+    pub fn in_instruction(&self, line: &str) -> Option<String> {
         let text = line.as_bytes();
         for found in ASSIGNED.iter().flat_map(|regex| regex.captures_iter(text)) {
             let part = |at| found.get(at).map(|part| String::from_utf8_lossy(part.as_bytes()).into_owned()).unwrap_or_default();
