@@ -24,6 +24,7 @@ mod pulls;
 mod reading;
 mod response;
 mod rules;
+mod shadow;
 mod status;
 mod superseded;
 #[cfg(test)]
@@ -32,7 +33,7 @@ mod watchdog;
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -68,6 +69,8 @@ use process::Process;
 use pulls::Pulls;
 use reading::is_ours;
 pub use rules::Rules;
+use shadow::Answered;
+pub use shadow::{Candidate, Shadow};
 pub use status::Figures;
 pub use watchdog::{Change, Watchdog};
 
@@ -113,6 +116,8 @@ pub struct Gate {
     /// The time by which it judges, where that is not now.
     at: Option<Timestamp>,
     told_exceptions: exceptions::Told,
+    /// A candidate for the policy, which judges what has been answered.
+    shadow: OnceLock<Arc<Shadow>>,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -157,13 +162,9 @@ impl Gate {
         let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
         let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
         if matches!(place, Some(None)) {
-            return self.answer(
-                Some((&call, &intent)),
-                &self.refusing(Reason::Overloaded),
-                &Facts::default(),
-                Holds::default(),
-                began,
-            );
+            return self
+                .answer(Some((&call, &intent)), &self.refusing(Reason::Overloaded), &Facts::default(), Holds::default(), began)
+                .0;
         }
         let (Judgement { facts, verdict }, mut holds) = match prejudged {
             Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
@@ -195,7 +196,11 @@ impl Gate {
         if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
             self.pull_begins(pull, &call, began).await;
         }
-        self.answer(Some((&call, &intent)), &verdict, &facts, holds, began)
+        let (answer, id) = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
+        if let Some(shadow) = self.shadow.get().filter(|_| !is_probe(Some((&call, &intent)), &verdict)) {
+            shadow.take(Answered { call, intent, judgement: Judgement { facts, verdict }, id });
+        }
+        answer
     }
 
     /// Remembers what the host holds under a tag that is pulled: engines do not tell whether a pull failed.
@@ -208,7 +213,7 @@ impl Gate {
 
     /// Refuses and records a post that never became a call.
     pub fn refuse(&self, reason: Reason) -> Answer {
-        self.answer(None, &self.refusing(reason), &Facts::default(), Holds::default(), Instant::now())
+        self.answer(None, &self.refusing(reason), &Facts::default(), Holds::default(), Instant::now()).0
     }
 
     /// Takes note of a call's end. Refuses nothing: the effect has already happened.
@@ -349,13 +354,23 @@ impl Gate {
         Verdict::refusing(reason, self.mode())
     }
 
-    /// Records the verdict, keeps what was approved, and answers.
-    fn answer(&self, read: Option<(&Call, &Intent)>, verdict: &Verdict, facts: &Facts, holds: Holds, began: Instant) -> Answer {
+    /// Records the verdict, keeps what was approved, and answers; with the decision's number, where it is recorded.
+    fn answer(
+        &self,
+        read: Option<(&Call, &Intent)>,
+        verdict: &Verdict,
+        facts: &Facts,
+        holds: Holds,
+        began: Instant,
+    ) -> (Answer, String) {
+        let mut id = String::new();
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
         let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage) && permit.warnings().is_empty())
             && !read.is_some_and(|(_, intent)| is_recorded(intent));
         if !is_silent {
-            let recorded = self.journal.record(&self.entry(read, verdict, facts, began));
+            let entry = self.entry(read, verdict, facts, began);
+            let recorded = self.journal.record(&entry);
+            id = entry.decision_id;
             let rules = self.rules.load();
             let is_required = rules.audit() == AuditRule::Require && rules.mode() == Mode::Enforce;
             if recorded == Recorded::Lost && matches!(verdict, Verdict::Allow(_)) && is_required {
@@ -379,7 +394,7 @@ impl Gate {
                 self.metrics.excepted(&used.id);
             }
         }
-        match verdict {
+        let answer = match verdict {
             Verdict::Allow(permit) => {
                 for approval in permit.approvals() {
                     self.keep(approval);
@@ -388,7 +403,8 @@ impl Gate {
             }
             Verdict::WouldDeny(_) => Answer::Allow,
             Verdict::Deny(reason) => Answer::Deny(reason.message()),
-        }
+        };
+        (answer, id)
     }
 
     fn keep(&self, approval: &policy::Approval) {

@@ -1,6 +1,7 @@
 //! Names to addresses, on threads that do nothing else: a zone that does not answer holds a lookup for half a minute, and must not
 //! hold what else waits for a thread.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -17,8 +18,22 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Most names remembered as found. Beyond it all are strange again, until they are found.
 const FOUND: usize = 1024;
 
-/// The one for this process.
-static SYSTEM: LazyLock<Names> = LazyLock::new(|| Names::new(|name| (name, 0).to_socket_addrs().map(Iterator::collect)));
+/// The one for this process; and the one for what must not take places from it.
+static SYSTEM: LazyLock<Names> = LazyLock::new(by_the_library);
+static APART: LazyLock<Names> = LazyLock::new(by_the_library);
+
+thread_local! {
+    static IS_APART: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on clients that are made on this thread look names up in places apart from those of all others.
+pub fn look_up_apart() {
+    IS_APART.set(true);
+}
+
+fn by_the_library() -> Names {
+    Names::new(|name| (name, 0).to_socket_addrs().map(Iterator::collect))
+}
 
 type Look = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
@@ -49,10 +64,11 @@ impl Names {
         Self { look: Arc::new(look), found: Arc::default(), known: places(), strange: places() }
     }
 
-    /// By the C library, as `/etc/nsswitch.conf` and `/etc/resolv.conf` say. All share the same threads.
+    /// By the C library, as `/etc/nsswitch.conf` and `/etc/resolv.conf` say. All share the same threads,
+    /// but for what is [apart](look_up_apart).
     #[must_use]
     pub fn system() -> Self {
-        SYSTEM.clone()
+        if IS_APART.get() { APART.clone() } else { SYSTEM.clone() }
     }
 
     /// The addresses of a name, their ports 0. An error that wraps [`Crowded`] says nothing about the name. Who gives up leaves the

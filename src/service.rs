@@ -3,6 +3,7 @@
 
 mod beat;
 mod containers;
+mod shadow;
 mod stats;
 mod status;
 mod upkeep;

@@ -10,6 +10,7 @@ mod last_good;
 mod mounts;
 mod policy_file;
 mod resolve;
+mod shadow;
 mod started;
 mod state;
 
@@ -25,6 +26,7 @@ pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};
 pub(crate) use self::policy_file::{read as read_policy, with_file};
 pub(crate) use self::resolve::{Kept, Meaning, build, list, meaning, policy, rules};
+pub(crate) use self::shadow::{Candidates, shadow, shadow_path};
 pub(crate) use self::started::Started;
 #[cfg(test)]
 pub(crate) use self::state::LAST_GOOD;

@@ -34,11 +34,17 @@ pub enum Event {
     Removed,
     /// The monitor would stop some and does not, or could not.
     Held,
+    /// A candidate for the policy would refuse what passed.
+    #[serde(rename = "WOULD-DENY")]
+    WouldDeny,
+    /// A candidate for the policy would let pass what was refused.
+    #[serde(rename = "WOULD-ALLOW")]
+    WouldAllow,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Allowed,
         Self::Blocked,
         Self::Created,
@@ -51,6 +57,8 @@ impl Event {
         Self::Stopped,
         Self::Removed,
         Self::Held,
+        Self::WouldDeny,
+        Self::WouldAllow,
     ];
 
     /// As it is in the log.
@@ -69,6 +77,8 @@ impl Event {
             Self::Stopped => "STOPPED",
             Self::Removed => "REMOVED",
             Self::Held => "HELD",
+            Self::WouldDeny => "WOULD-DENY",
+            Self::WouldAllow => "WOULD-ALLOW",
         }
     }
 }
@@ -140,6 +150,9 @@ pub struct Entry {
     /// The refusal's code.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub code: &'static str,
+    /// What the candidate's refusal is called, where one was judged beside the policy in force.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub shadow_code: &'static str,
     /// The refusal's line, or what else there is to say.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -205,6 +218,7 @@ impl Entry {
             stale_since: None,
             stale_until: None,
             code: "",
+            shadow_code: "",
             message: String::new(),
             enforced: true,
             duration_us: 0,
@@ -233,7 +247,9 @@ impl Entry {
             | Event::Unapproved
             | Event::Stopped
             | Event::Removed
-            | Event::Held => false,
+            | Event::Held
+            | Event::WouldDeny
+            | Event::WouldAllow => false,
         }
     }
 
@@ -245,6 +261,7 @@ impl Entry {
             Event::Unapproved | Event::Stopped | Event::Removed | Event::Held => true,
             Event::Gate => !self.is_plugin_call(),
             Event::Allowed | Event::Blocked | Event::Created | Event::Probe => false,
+            Event::WouldDeny | Event::WouldAllow => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Floods of refusals, and of calls to plugins that pass whatever they name: of one user, code and action the first is written at
 //! once, the rest as one line a second with a count. Names do not tell them apart, since a client varies them. They do where a
-//! refusal was not carried out: then something may have run, and which one must be told.
+//! refusal was not carried out: then something may have run, and which one must be told. Of what a candidate for the policy would refuse
+//! only so many are told apart: all of that has passed, and most of it is in the log anyway.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,10 @@ use super::{Entry, Event};
 
 /// Most kinds counted at once. Stops many users from filling memory; an entry beyond is written at once.
 const KINDS: usize = 1024;
+
+/// Most things told apart by name, within a second, that a candidate would refuse. Stops calls that are otherwise recorded nowhere from
+/// filling the log.
+const NAMED: usize = 32;
 
 /// What makes entries alike: event, user, code, action; and image and path of a refusal that was not carried out.
 type Kind = (Event, String, &'static str, &'static str, Option<(String, String)>);
@@ -22,7 +27,7 @@ impl Floods {
     pub(super) fn take(&self, entry: &Entry) -> bool {
         match entry.event {
             // Who calls as `doctor` does can do so as often as anybody.
-            Event::Blocked | Event::Probe => {}
+            Event::Blocked | Event::Probe | Event::WouldDeny | Event::WouldAllow => {}
             // They let nothing in, and what they name need not be there.
             Event::Allowed if matches!(entry.action, "plugin-disable" | "plugin-set" | "plugin-remove") => {}
             // They are all about one plugin.
@@ -40,7 +45,14 @@ impl Floods {
         }
         let mut kinds = self.lock();
         let passed = (!entry.enforced).then(|| (entry.image.clone(), entry.path.clone()));
-        let kind = (entry.event, entry.user.clone(), entry.code, entry.action, passed);
+        let code = if entry.event == Event::WouldDeny { entry.shadow_code } else { entry.code };
+        let mut kind = (entry.event, entry.user.clone(), code, entry.action, passed);
+        if entry.event == Event::WouldDeny && !kinds.contains_key(&kind) {
+            let is_named = |(event, .., passed): &&Kind| *event == Event::WouldDeny && passed.is_some();
+            if kinds.keys().filter(is_named).count() >= NAMED {
+                kind.4 = None;
+            }
+        }
         let Some(counted) = kinds.get_mut(&kind) else {
             if kinds.len() < KINDS {
                 kinds.insert(kind, None);
@@ -126,6 +138,24 @@ mod tests {
             "another".clone_into(&mut call.image);
             assert_eq!(floods.take(&call), is_counted, "{event:?} {action}");
         }
+    }
+
+    #[test]
+    fn what_a_candidate_would_refuse_is_told_apart_by_name_up_to_a_bound_and_what_it_would_allow_is_not() {
+        let floods = Floods::default();
+        let would = |event, name: &str| {
+            let mut entry = refusal("a", name);
+            (entry.event, entry.enforced) = (event, event == Event::WouldAllow);
+            (entry.code, entry.shadow_code) = if entry.enforced { ("not-signed", "") } else { ("", "not-signed") };
+            entry
+        };
+        let written = |event| (0..1000).filter(|name| !floods.take(&would(event, &name.to_string()))).count();
+        assert_eq!(written(Event::WouldAllow), 1);
+        // Those that are told apart, and the first of the others.
+        assert_eq!(written(Event::WouldDeny), NAMED + 1);
+        let counted = floods.drain();
+        assert_eq!(counted.iter().map(|entry| entry.count).sum::<u64>(), 2 * 1000 - 1 - (NAMED as u64 + 1));
+        assert!(!floods.take(&refusal("a", "1")), "a refusal is another");
     }
 
     #[test]

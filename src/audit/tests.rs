@@ -578,6 +578,7 @@ fn entries_of_every_kind_and_field_are_as_the_schema_says() {
         "text".clone_into(text);
     }
     (entry.action, entry.right, entry.code, entry.version) = ("pull", "image_pull", "not-signed", "0.1.0");
+    entry.shadow_code = "image-rule";
     entry.verifiers = vec![crate::trust::VerifierName::NOTARY];
     (entry.signers, entry.warnings, entry.changed) = (vec!["a".into()], vec!["b".into()], vec!["c".into()]);
     entry.rules = vec!["no-root"];

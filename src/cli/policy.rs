@@ -41,7 +41,9 @@ enum Command {
     Check(CheckArgs),
     /// Show the policy in force, as a policy file; also the one that variables mean
     ///
-    /// Exit code 0: in force and without a fault; 2: a newer one has faults, so that this one counts; 1: could not tell.
+    /// With --shadow the candidate that is judged beside it (`policy.shadow.toml`), as its file is now.
+    /// Exit code 0: in force, or judged, and without a fault; 2: a newer one, or the candidate, has faults, or there is no candidate; 1: could
+    /// not tell.
     ///
     /// Example: img-authz policy show
     Show(ShowArgs),
@@ -84,6 +86,9 @@ struct CheckArgs {
 
 #[derive(Args)]
 struct ShowArgs {
+    /// The candidate that is judged beside the policy in force
+    #[arg(long)]
+    shadow: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -92,6 +97,7 @@ struct ShowArgs {
 pub(super) fn run(arguments: &PolicyArgs, env: Settings) -> ExitCode {
     let code = match &arguments.command {
         Command::Check(check) => judge(check, env),
+        Command::Show(show) if show.shadow => show_candidate(&Place::find(env), show.json),
         Command::Show(show) => self::show(&Place::find(env), show.json),
         Command::Test(test) => test::run(test),
         Command::Diff(diff) => diff::run(diff),
@@ -221,6 +227,40 @@ fn show(place: &Place, json: bool) -> u8 {
             Some(text) => out::print(text),
             None => out::note("# no policy is in force: calls that touch an image are refused"),
         }
+        if let Some(candidate) = place.in_force.as_ref().and_then(|said| said.candidate.as_ref()) {
+            out::note(&format!("# {}", candidate.told()));
+        }
     }
     if faults.is_empty() && text.is_some() { YES } else { NO }
+}
+
+/// The candidate, by the gate's own word of it; its text as it is now.
+fn show_candidate(place: &Place, json: bool) -> u8 {
+    let Some(said) = place.in_force.as_ref().filter(|_| place.basis.is_ok()) else {
+        out::fault(&format!("no gate that serves says whether it has a candidate: {}", place.told()));
+        return UNKNOWN;
+    };
+    let Some(candidate) = &said.candidate else {
+        let path = setup::shadow_path(&place.given);
+        out::fault(&format!("there is no candidate: the gate looks for `{}`", path.display()));
+        return NO;
+    };
+    let text = read_text(&candidate.file, crate::policy::POLICY_BYTES).map_err(|error| error.to_string());
+    let is_judged = candidate.faults.is_empty();
+    if json {
+        out::json(&serde_json::json!({
+            "file": candidate.file.display().to_string(), "policy": text.as_ref().ok(), "faults": candidate.faults, "judged": is_judged,
+        }));
+    } else {
+        out::note(&format!("# {}", candidate.told()));
+        match &text {
+            Ok(text) => out::print(text),
+            Err(error) => out::fault(&format!("`{}` cannot be read: {error}", candidate.file.display())),
+        }
+    }
+    match (is_judged, text) {
+        (true, Ok(_)) => YES,
+        (false, Ok(_)) => NO,
+        (_, Err(_)) => UNKNOWN,
+    }
 }

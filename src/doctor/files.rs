@@ -169,6 +169,8 @@ fn missing(text: &[u8], is_cut: bool) -> (u64, usize) {
     #[derive(serde::Deserialize)]
     struct Line {
         #[serde(default)]
+        event: String,
+        #[serde(default)]
         decision_id: String,
         /// A line of a flood stands for so many decisions.
         #[serde(default = "one")]
@@ -184,6 +186,10 @@ fn missing(text: &[u8], is_cut: bool) -> (u64, usize) {
             torn += 1;
             continue;
         };
+        // What a candidate says of a decision is beside the decision's own line.
+        if line.event.starts_with("WOULD-") {
+            continue;
+        }
         let numbered = line.decision_id.rsplit_once('-').and_then(|(start, number)| Some((start, number.parse::<u64>().ok()?)));
         if let Some((start, number)) = numbered {
             seen.entry(start.to_owned()).or_default().insert(number, line.count);
@@ -408,6 +414,10 @@ mod tests {
         // Notes about the gate have no number; each start counts anew.
         let two = format!("{}{{\"event\":\"GATE\"}}\n{}", log(&[0, 1]), line("18", 0));
         assert_eq!(missing(two.as_bytes(), false), (0, 0));
+        // Nor does it stand for the decision's line what a candidate says of it.
+        let beside = "{\"event\":\"WOULD-ALLOW\",\"decision_id\":\"17-3\"}\n";
+        assert_eq!(missing(format!("{flood}{beside}").as_bytes(), false), (0, 0));
+        assert_eq!(missing(format!("{}{beside}", log(&[0, 1])).as_bytes(), false), (0, 0));
         assert_eq!(missing(format!("{}{{\"half", log(&[0])).as_bytes(), false), (0, 1));
     }
 

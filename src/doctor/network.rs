@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Basis, Finding, Place, Severity, View};
+use crate::gate::Candidate;
 use crate::image::Host;
 use crate::net::{Bounds, Client, HeaderMap, HttpAnswer, NetError, Url};
 use crate::policy::{
@@ -85,7 +86,14 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
         );
         findings.push(Finding::ok("settings", evidence));
     }
+    findings.extend(place.in_force.as_ref().and_then(|said| faulty(said.candidate.as_ref()?)));
     findings
+}
+
+/// A candidate that nothing is judged by.
+fn faulty(candidate: &Candidate) -> Option<Finding> {
+    let remedy = "correct the file (img-authz policy check PATH), or remove it";
+    (!candidate.faults.is_empty()).then(|| Finding::warning("candidate-faulty", candidate.told(), remedy))
 }
 
 fn faults(place: &Place) -> Vec<Finding> {

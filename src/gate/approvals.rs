@@ -48,6 +48,8 @@ pub struct Approvals {
     shared: Arc<Shared>,
     /// Where the file is written; by whoever keeps an approval, if nowhere.
     workers: Option<tokio::runtime::Handle>,
+    /// Another gate's, which is only looked at.
+    is_view: bool,
 }
 
 struct Shared {
@@ -119,7 +121,12 @@ impl Approvals {
     fn with(path: Option<PathBuf>, known: Known, spare: usize) -> Self {
         let shared =
             Shared { path, known: Mutex::new(known), due: Mutex::default(), idle: Condvar::new(), spare: Mutex::new(spare) };
-        Self { shared: Arc::new(shared), workers: None }
+        Self { shared: Arc::new(shared), workers: None, is_view: false }
+    }
+
+    /// What this gate knows, as it comes to know it, for one that adds nothing to it.
+    pub(super) fn view(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), workers: None, is_view: true }
     }
 
     /// From now on another thread writes the file: who keeps an approval does not wait for the disk.
@@ -155,7 +162,7 @@ impl Approvals {
     /// Remembers, until the gate stops, that an image was approved of which there is nothing to ask about: an exception names its id.
     pub(super) fn note(&self, image_id: Digest) {
         let mut known = self.shared.lock();
-        if known.images.len() < MAX_IMAGES {
+        if !self.is_view && known.images.len() < MAX_IMAGES {
             known.images.entry(image_id).or_default();
         }
     }
@@ -167,7 +174,7 @@ impl Approvals {
 
     /// Keeps an approval, in memory at once. New ones are appended to the file; a full disk leaves them in memory, told in the log.
     pub fn keep(&self, record: &Record) {
-        if self.shared.lock().images.get(&record.image_id).is_some_and(|approvals| holds(approvals, record)) {
+        if self.is_view || self.shared.lock().images.get(&record.image_id).is_some_and(|approvals| holds(approvals, record)) {
             return;
         }
         let mut due = self.shared.due();

@@ -37,6 +37,12 @@ impl Identity {
         Self { id: plugin_id(&mounts), socket_name, name: Mutex::default() }
     }
 
+    /// The same, for another gate of this process.
+    pub(super) fn again(&self) -> Self {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { id: self.id.clone(), socket_name: self.socket_name.clone(), name: Mutex::new(name) }
+    }
+
     /// This plugin's id, if it is a managed one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! A gate is made: over an engine, with what earlier gates knew.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -62,6 +62,7 @@ impl Gate {
             told_exceptions: super::exceptions::Told::default(),
             own_calls: AtomicU64::new(0),
             at: None,
+            shadow: OnceLock::new(),
         }
     }
 

@@ -46,6 +46,7 @@ pub(super) struct Metrics {
     acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
+    shadow: ShadowCounts,
 }
 
 /// How many calls were decided, by what was decided.
@@ -83,6 +84,46 @@ struct Rego {
     abandoned: Family<Query, Counter>,
     overloaded: Family<Query, Counter>,
     held: Family<Query, Gauge>,
+}
+
+/// What is counted of a candidate for the policy.
+#[derive(Clone)]
+pub(super) struct ShadowCounts {
+    verdicts: Family<Shadowed, Counter>,
+    reloaded: Gauge<i64, AtomicI64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Shadowed {
+    verdict: &'static str,
+    code: &'static str,
+}
+
+impl ShadowCounts {
+    fn new(registry: &mut Registry) -> Self {
+        let counts = Self { verdicts: Family::default(), reloaded: Gauge::default() };
+        registry.register(
+            "shadow_verdicts",
+            "Calls that a candidate for the policy was to judge, by how its verdict compares, and the refusal's code",
+            counts.verdicts.clone(),
+        );
+        registry.register(
+            "shadow_last_reload_successful",
+            "1: calls are judged by the candidate too; 0: it is faulty; -1: there is none",
+            counts.reloaded.clone(),
+        );
+        counts.reloaded.set(-1);
+        counts
+    }
+
+    pub(super) fn count(&self, verdict: &'static str, code: &'static str) {
+        self.verdicts.get_or_create(&Shadowed { verdict, code }).inc();
+    }
+
+    /// Whether there is a candidate, and whether it is good.
+    pub(super) fn stands(&self, is_good: Option<bool>) {
+        self.reloaded.set(is_good.map_or(-1, i64::from));
+    }
 }
 
 /// A label whose value is the operator's.
@@ -225,6 +266,7 @@ impl Metrics {
         let acted = Family::default();
         registry.register("monitor_actions", "What the monitor did with containers, and what it could not do", acted.clone());
         let (rego, trust) = (Rego::new(&mut registry), Trust::new(&mut registry));
+        let shadow = ShadowCounts::new(&mut registry);
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
@@ -250,6 +292,7 @@ impl Metrics {
             acted,
             rego,
             trust,
+            shadow,
         }
     }
 
@@ -263,6 +306,11 @@ impl Metrics {
         total.fetch_add(1, Ordering::Relaxed);
         self.requests.get_or_create(&Request { action, decision, code }).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// For what judges by a candidate.
+    pub(super) fn shadow(&self) -> ShadowCounts {
+        self.shadow.clone()
     }
 
     pub(super) fn violated(&self, rule: &'static str, level: &'static str) {

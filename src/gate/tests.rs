@@ -18,6 +18,7 @@ mod rego;
 mod response;
 mod rules;
 mod services;
+mod shadow;
 mod starts;
 mod support;
 mod users;

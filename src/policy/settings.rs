@@ -123,6 +123,13 @@ impl Settings {
         SAID_BY_FILE.iter().any(|name| self.get(name).is_some())
     }
 
+    /// These settings without what a policy file says in their place.
+    #[must_use]
+    pub fn without_what_a_file_says(mut self) -> Self {
+        self.written.retain(|name, _| !SAID_BY_FILE.contains(&name.as_str()));
+        self
+    }
+
     /// A setting as written; `None` where unset.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

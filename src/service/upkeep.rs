@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{beat, stats, watch_containers};
+use super::{beat, shadow, stats, watch_containers};
 use crate::audit::Recorded;
 use crate::doctor;
 use crate::gate::Gate;
@@ -36,6 +36,7 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
     tokio::spawn(async move { doctor::log_own(&own).await });
     tokio::spawn(beat::beat(Arc::clone(&gate), setup::daemon_file(&settings)));
     tokio::spawn(stats::write(Arc::clone(&gate), settings.state_dir()));
+    tokio::spawn(shadow::watch(Arc::downgrade(&gate), settings.clone()));
     let told = watch_containers(&gate, &settings, &mut kept);
     keep_up(&gate, &settings, kept, Some(teller), told).await;
 }

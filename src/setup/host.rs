@@ -522,6 +522,7 @@ mod tests {
             file_faults: Vec::new(),
             allowlists: Vec::new(),
             notary_out_since: None,
+            candidate: None,
         }
     }
 

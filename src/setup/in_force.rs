@@ -14,7 +14,7 @@ use super::resolve::Kept;
 use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};
-use crate::gate::Gate;
+use crate::gate::{Candidate, Gate};
 use crate::policy::{PolicyFile, Settings};
 use crate::trust::VerifierName;
 use crate::trust::allowlist::Allowlist;
@@ -51,6 +51,9 @@ pub(crate) struct InForce {
     pub(crate) allowlists: Vec<ListInForce>,
     /// Since when Notary is out of reach, as far as the gate asked.
     pub(crate) notary_out_since: Option<Timestamp>,
+    /// The candidate for the policy that is judged beside it.
+    #[serde(default)]
+    pub(crate) candidate: Option<Candidate>,
 }
 
 /// The allowlist that is in force.
@@ -72,10 +75,13 @@ impl InForce {
         serde_json::from_str(&read_text(&state.join(IN_FORCE), FILE_BYTES).ok()?).ok()
     }
 
-    /// The same with the paths of allowlists as this process sees them; `mounts` are folders of the host that the gate is shown.
+    /// The same with the paths of allowlists, and of the candidate, as this process sees them; `mounts` are folders of the host that the gate is shown.
     pub(crate) fn seen(mut self, mounts: &[(String, String)]) -> Self {
         for list in &mut self.allowlists {
             list.path = host_path(&list.path.display().to_string(), mounts).into();
+        }
+        if let Some(candidate) = &mut self.candidate {
+            candidate.file = host_path(&candidate.file.display().to_string(), mounts).into();
         }
         self
     }
@@ -115,6 +121,7 @@ impl Teller {
             file_faults: Vec::new(),
             allowlists: Vec::new(),
             notary_out_since: None,
+            candidate: None,
         };
         Self { folder, last, written: None, is_failing: false }
     }
@@ -140,6 +147,7 @@ impl Teller {
             file_faults: reading.file_faults,
             allowlists,
             notary_out_since: gate.notary_out_since(),
+            candidate: gate.candidate(),
             ..self.last.clone()
         };
         if next == self.last && self.written.is_some_and(|at| at.elapsed() < TELL) {

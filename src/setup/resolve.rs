@@ -136,6 +136,11 @@ impl Kept {
             && self.allowlists.values().all(|list| list.status().fault.is_none())
     }
 
+    /// The policy file of these settings, and those read with it, are to be watched.
+    pub(super) fn watch_policy(&mut self, settings: &Settings) {
+        self.watch(policy_file::watched(settings));
+    }
+
     fn watch(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         self.watched.extend(paths.into_iter().map(|path| {
             let stamp = Stamp::of(&path);
@@ -191,7 +196,7 @@ fn rules_of(given: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let last_good = given.state_dir().join(LAST_GOOD);
     kept.watched.clear();
     kept.seen.clear();
-    kept.watch(policy_file::watched(given));
+    kept.watch_policy(given);
     let mut settings = given.clone();
     let read = still_there(given, kept).and_then(|()| policy_file::with_file(given));
     let built = read.and_then(|read| {

@@ -30,6 +30,8 @@ pub(crate) const RENAMES: &str = "renames.json";
 pub(crate) const EXCEPTIONS: &str = "exceptions.json";
 /// The plugins that may be enabled.
 pub(crate) const PLUGINS: &str = "plugins.json";
+/// The folder in which a candidate for the policy keeps its own trust data.
+pub(crate) const SHADOW: &str = "shadow";
 /// The folder of signatures that verified.
 pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of verified trust data.

@@ -628,3 +628,48 @@ test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name() {
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
 }
+
+# candidate: puts standard input beside the policy file, to be judged and not carried out
+candidate() {
+    mkdir -p $policy_folder
+    cat > $policy_folder/.candidate.new
+    mv $policy_folder/.candidate.new $policy_folder/policy.shadow.toml
+}
+
+# candidate_is TEXT: what the gate says of the candidate
+candidate_is() { [[ $(gate_says policy show --shadow) = *"$1"* ]]; }
+
+gate_tests+=(test_a_candidate_is_judged_beside_what_is_in_force_and_not_carried_out)
+test_a_candidate_is_judged_beside_what_is_in_force_and_not_carried_out() {
+    local app=registry.test:5000/app:1.0 state before output
+    state=$(dirname "$(audit_log)")
+    mkdir -p $policy_folder
+    cp "$RIG/pki/ca.crt" $policy_folder/notary-ca.crt
+    # Beside the variables: more of one repository, less of another.
+    { two_scopes notary-ca.crt '"maker", "carol"'
+      printf '\n[verifiers.held]\ntype = "registry"\n\n[[scope]]\nmatch = "registry.test:5000/plain"\nrequire = "held"\n'; } | candidate
+    wait_until 5 candidate_is 'calls are judged by a candidate too'
+    assertTrue "the candidate is judged: $(gate_says policy show --shadow)" $?
+    before=$(audit_lines)
+    docker rmi -f $app > /dev/null 2>&1
+    pulled $app
+    prints "signed by docker trust, 1.0" run $app
+    wait_until 5 recorded "$before" '"event":"WOULD-DENY"' '"action":"pull"' "\"shadow_code\":\"$signer_missing\"" '"enforced":false'
+    assertTrue "what passed, and the candidate would refuse, is on record" $?
+    refused "$no_trust_data" docker pull registry.test:5000/plain:1.0
+    wait_until 5 recorded "$before" '"event":"WOULD-ALLOW"' '"action":"pull"' "\"code\":\"$no_trust_data\"" '"enforced":true'
+    assertTrue "what was refused, and the candidate would let pass, is on record" $?
+    output=$(gate_says log --event would-allow)
+    assertContains "the log shows it" "$output" 'the candidate lets pass what is refused'
+    assertTrue "what it learns lies apart: $(ls "$state")" "[[ -d $state/shadow/trust-release ]]"
+    # A fault of it touches nothing.
+    echo 'version = 2' | candidate
+    wait_until 5 candidate_is 'is faulty, and nothing is judged by it'
+    assertTrue "the fault is shown" $?
+    assertTrue "what passed passes" "docker run --rm --network none $app"
+    assertContains "doctor says so" "$(gate_says doctor)" 'candidate-faulty'
+    rm -f $policy_folder/policy.shadow.toml $policy_folder/notary-ca.crt
+    wait_until 5 candidate_is 'there is no candidate'
+    assertTrue "it is gone" $?
+    docker rmi -f $app > /dev/null
+}

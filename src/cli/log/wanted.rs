@@ -32,7 +32,7 @@ pub(super) struct WantedArgs {
     /// Only calls of this user (the name in the client's certificate); `local`: of clients without a name
     #[arg(long, value_name = "NAME")]
     user: Vec<String>,
-    /// Only refusals with this code
+    /// Only refusals with this code, also those of a candidate
     #[arg(long)]
     code: Vec<String>,
     /// Only this event: `allowed`, `blocked`, `created`, `killed` ...
@@ -47,8 +47,10 @@ enum VerdictArg {
     Allow,
     /// It was refused
     Deny,
-    /// It would have been refused, and passed (mode `permissive`)
+    /// It passed, and would have been refused without mode `permissive`, or by the candidate for the policy
     WouldDeny,
+    /// It was refused, and the candidate for the policy would let it pass
+    WouldAllow,
 }
 
 /// Which entries are wanted.
@@ -92,6 +94,8 @@ impl Wanted {
             ("ALLOWED", _) => Some(VerdictArg::Allow),
             ("BLOCKED", Some(Value::Bool(false))) => Some(VerdictArg::WouldDeny),
             ("BLOCKED", _) => Some(VerdictArg::Deny),
+            ("WOULD-DENY", _) => Some(VerdictArg::WouldDeny),
+            ("WOULD-ALLOW", _) => Some(VerdictArg::WouldAllow),
             (_, _) => None,
         };
         let is_of_image =
@@ -104,7 +108,7 @@ impl Wanted {
             && (self.verdicts.is_empty() || verdict.is_some_and(|verdict| self.verdicts.contains(&verdict)))
             && one_of(&self.images, &is_of_image)
             && one_of(&self.users, &is_of_user)
-            && one_of(&self.codes, &|code| field("code") == code)
+            && one_of(&self.codes, &|code| field("code") == code || field("shadow_code") == code)
             && one_of(&self.events, &|wanted| event == wanted)
     }
 }
@@ -165,6 +169,8 @@ mod tests {
         let passed = refused.replace("true", "false");
         let allowed = r#"{"event":"ALLOWED","method":"POST","container_image":"r.example/team/app:1","digest":"sha256:abc","enforced":true}"#;
         let gate = r#"{"event":"GATE","enforced":true}"#;
+        let would_deny = r#"{"event":"WOULD-DENY","method":"POST","shadow_code":"image-rule","enforced":false}"#;
+        let would_allow = r#"{"event":"WOULD-ALLOW","method":"POST","code":"not-signed","enforced":true}"#;
         let all = |text: &str| vec![text.to_owned()];
         let none = WantedArgs::default;
         for (arguments, expected) in [
@@ -191,6 +197,18 @@ mod tests {
             let found = [refused, allowed, gate].map(|entry| takes(&arguments, entry));
             assert_eq!(found, expected, "{:?}", arguments.read(NOW.parse().unwrap()));
         }
+        for (arguments, expected) in [
+            (WantedArgs { verdict: vec![VerdictArg::WouldDeny], ..none() }, [true, false]),
+            (WantedArgs { verdict: vec![VerdictArg::WouldAllow], ..none() }, [false, true]),
+            (WantedArgs { verdict: vec![VerdictArg::Deny, VerdictArg::Allow], ..none() }, [false, false]),
+            (WantedArgs { code: all("image-rule"), ..none() }, [true, false]),
+            (WantedArgs { code: all("not-signed"), ..none() }, [false, true]),
+            (WantedArgs { event: all("WOULD-DENY"), ..none() }, [true, false]),
+            (WantedArgs { blocked: true, ..none() }, [false, false]),
+        ] {
+            assert_eq!([would_deny, would_allow].map(|entry| takes(&arguments, entry)), expected);
+        }
+        assert_eq!(event("would-deny").as_deref(), Ok("WOULD-DENY"));
         assert_eq!(event("Killed").as_deref(), Ok("KILLED"));
         assert!(event("kill").is_err());
     }
