@@ -42,6 +42,7 @@ use tokio::time::Instant;
 use crate::audit::{Journal, Recorded};
 use crate::engine::{Api, ContainerId};
 use crate::policy::{self, AuditRule, Facts, Grounds, Mode, Needs, Reason, Request, Verdict};
+use crate::record::Recorder;
 use crate::rego::{About, Evaluator, Passed, Refusal};
 use crate::request::{Intent, Naming, PluginCall, Pull, Pulled};
 use crate::wire::{Answer, Call, CallError};
@@ -110,6 +111,8 @@ pub struct Gate {
     /// The time by which it judges, where that is not now.
     at: Option<Timestamp>,
     told_exceptions: exceptions::Told,
+    /// Keeps the facts of decisions where the policy says so; none of a gate that does not serve.
+    recorder: Option<Recorder>,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -192,7 +195,9 @@ impl Gate {
         if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
             self.pull_begins(pull, &call, began).await;
         }
-        self.answer(Some((&call, &intent)), &verdict, &facts, holds, began)
+        let answer = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
+        self.keep_facts(&rules, call, intent, facts, verdict);
+        answer
     }
 
     /// Remembers what the host holds under a tag that is pulled: engines do not tell whether a pull failed.

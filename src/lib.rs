@@ -19,6 +19,8 @@ mod cases;
 
 pub mod gate;
 
+mod record;
+
 pub mod audit;
 
 pub mod policy;

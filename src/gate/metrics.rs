@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::monitored::Watched;
 use crate::policy::Standing;
+use crate::record::Lost;
 use crate::rego;
 use crate::trust::Stats;
 
@@ -31,6 +32,7 @@ pub(super) struct Metrics {
     exception_uses: Family<Query, Counter>,
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
+    unrecorded: Family<Label, Counter>,
     in_chain: Gauge<i64, AtomicI64>,
     grpc: Gauge<i64, AtomicI64>,
     reloaded: Gauge<i64, AtomicI64>,
@@ -159,6 +161,8 @@ impl Metrics {
         registry.register("exception_uses", "Decisions that rest on an exception, by its id", exception_uses.clone());
         let seconds = Histogram::new(SECONDS);
         registry.register("decision_duration_seconds", "How long decisions took", seconds.clone());
+        let unrecorded = Family::default();
+        registry.register("record_lost", "Decisions whose facts were not kept in the record, by why", unrecorded.clone());
         let lost = Counter::default();
         registry.register("audit_entries_lost", "Entries of the audit log that could not be written", lost.clone());
         let in_chain = Gauge::default();
@@ -209,6 +213,7 @@ impl Metrics {
             exception_uses,
             seconds,
             lost,
+            unrecorded,
             in_chain,
             grpc,
             reloaded,
@@ -302,6 +307,15 @@ impl Metrics {
 
     pub(super) fn reloaded(&self, is_good: bool) {
         self.reloaded.set(i64::from(is_good));
+    }
+
+    /// Decisions that the record lacks.
+    pub(super) fn record(&self, lost: Lost) {
+        let Lost { busy, large, disk } = lost;
+        for (why, count) in [("busy", busy), ("large", large), ("disk", disk)] {
+            let counter = self.unrecorded.get_or_create(&[("why", why)]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     /// The whole text. `lost` is the journal's own count, `trust` what the verifier says that asks a server, if there is one.

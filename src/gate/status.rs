@@ -34,6 +34,9 @@ impl Gate {
         self.metrics.exceptions(self.exceptions().iter().map(|exception| exception.standing(times)));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
+        if let Some(recorder) = &self.recorder {
+            self.metrics.record(recorder.lost());
+        }
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
-use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RENAMES};
+use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RECORD_SALT, RENAMES};
 use crate::audit::{FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;
 use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins};
@@ -45,6 +45,7 @@ pub(crate) fn serving(
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
         .with_limits(limits)
         .with_exceptions_told(state.join(EXCEPTIONS))
+        .that_records(state.join(RECORD_SALT))
         .serving(state.join(RENAMES), ends, own(kept.reading().in_force.as_ref().unwrap_or(settings)));
     gate.settings_hold(is_good);
     Ok(gate)

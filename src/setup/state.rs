@@ -28,3 +28,5 @@ pub(crate) const EXCEPTIONS: &str = "exceptions.json";
 pub(crate) const PLUGINS: &str = "plugins.json";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
+/// What is hashed before the values that the record hides.
+pub(crate) const RECORD_SALT: &str = "record.salt";
