@@ -310,6 +310,12 @@ impl HostAccess {
         Self { id: "bind", what: host_access::clean(&format!("/{path}")) }
     }
 
+    /// Whether it may become another way to the host: swarm's nodes expand what services say of mounts.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        is_template(&self.what)
+    }
+
     /// Every id there is.
     pub const IDS: &'static [&'static str] = &[
         "privileged",
@@ -371,6 +377,9 @@ pub enum Unreadable {
     /// A mount of a type this gate does not know: what it brings in cannot be judged. Escaped and cut.
     #[error("`{0}` is a mount type this gate does not know")]
     MountType(String),
+    /// Part of a service's mount that each node makes a path of by itself, after the check. Escaped and cut.
+    #[error("`{0}` in a mount of the service is a template, and what it becomes on a node is not known")]
+    Template(String),
     /// A body beside an import: it may be a form that makes a pull of it, and the daemon does not show which.
     #[error("an import of a file has a body that may hide a pull, and the daemon does not show it to plugins")]
     ImportBody,
@@ -491,6 +500,12 @@ impl Intent {
             }
         }
     }
+}
+
+/// Whether Go's `text/template` would make something else of the text. Nothing but this opens what it acts on (swarmkit,
+/// `template.newTemplate`).
+pub(crate) fn is_template(text: &str) -> bool {
+    text.contains("{{")
 }
 
 /// Most characters of an unknown route that are kept.

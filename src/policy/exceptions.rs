@@ -125,7 +125,7 @@ impl HostAccessRule {
         let what = spelled(self.id, &access.what);
         match &self.allows {
             Allows::All => true,
-            _ if what.chars().count() > EVIDENCE_CHARS || climbs(&what) => false,
+            _ if what.chars().count() > EVIDENCE_CHARS || climbs(&what) || access.is_template() => false,
             Allows::Exactly(named) => what == *named,
             Allows::Under(folder) => {
                 what.strip_prefix(folder.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -213,6 +213,20 @@ mod tests {
         assert_eq!(cut.chars().count(), EVIDENCE_CHARS + 1);
         assert!(!opens("volume-options=device=/srv/*", "volume-options", &cut));
         assert!(opens("volume-options", "volume-options", &cut));
+    }
+
+    #[test]
+    fn what_may_become_something_else_is_opened_by_no_path() {
+        for (rule, id, what) in [
+            ("bind=/srv/", "bind", r#"/srv/{{".."}}/etc"#),
+            ("bind=/srv/*", "bind", "/srv/{{1}}"),
+            ("volume-options=device=/srv/*", "volume-options", r#"device=/srv/{{".."}}/etc"#),
+            ("volume-options=o={{1}}", "volume-options", "o={{1}}"),
+        ] {
+            assert!(!opens(rule, id, what), "{rule}: {what}");
+            assert!(opens(id, id, what), "{id}: {what}");
+        }
+        assert!(opens("bind=/srv/", "bind", "/srv/{a}/{b}"));
     }
 
     #[test]

@@ -526,6 +526,9 @@ impl Reason {
             Self::Unreadable(Unreadable::MountType(_)) => {
                 "use bind, volume, tmpfs or image; update img-authz if the engine is newer than it"
             }
+            Self::Unreadable(Unreadable::Template(_)) => {
+                "write paths of the host and options of volumes out; templates are for names of volumes, Env and Hostname"
+            }
             Self::Unreadable(_) => "send the call in the form that the docker command line uses",
             Self::CallUnreadable { .. } => "repeat the call",
             Self::EngineUnreachable { .. } => "on this host, see the gate's log and the setting DOCKER_HOST",

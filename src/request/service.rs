@@ -2,9 +2,13 @@
 
 use super::create::image;
 use super::host_access::{Found, HEALTHCHECK, LOG, MOUNTS, TEXTS, ULIMITS};
-use super::json::{self, Members, Shape};
+use super::json::{self, Json, Members, Shape};
 use super::query::Query;
-use super::{Asked, Cpu, Intent, Port, Restart, Service, Unreadable, route};
+use super::{Asked, Cpu, Intent, Port, Restart, Service, Unreadable, is_template, route};
+use crate::text::fit;
+
+/// Most of a template that is shown.
+const TEMPLATE: usize = 80;
 
 /// What counts of a specification.
 const SPEC: Shape = Shape::Struct(&[&[
@@ -156,7 +160,9 @@ fn of_container(container: &Members<'_>, asked: &Asked<'_>, found: &mut Found) -
     found.healthcheck(container)?;
     found.ulimits(container)?;
     for mount in container.objects("Mounts")? {
-        found.mount(mount?)?;
+        let mount = mount?;
+        found.mount(mount)?;
+        as_written(mount)?;
     }
     for capability in container.texts("CapabilityAdd")? {
         found.access("capability", capability?);
@@ -171,6 +177,27 @@ fn of_container(container: &Members<'_>, asked: &Asked<'_>, found: &mut Found) -
         }
     }
     Ok(())
+}
+
+/// Refuses a mount that leads elsewhere on the node than it says. Nodes expand `Source`, `Target` and the values of a volume's options
+/// and labels (swarmkit, `template.ExpandContainerSpec`), after everybody has judged them, and the engine mounts what comes out. What
+/// opens the host must stand there as it is; in the name of a volume, and inside the container, a template opens nothing.
+fn as_written(mount: &Members<'_>) -> Result<(), Unreadable> {
+    if let Some(source) = mount.text("Source")?.filter(|_| mount.text("Type") != Ok(Some("volume"))) {
+        no_template(source)?;
+    }
+    let options = mount.object("VolumeOptions")?.map(|options| options.object("DriverConfig")).transpose()?.flatten();
+    let Some(driver) = options else { return Ok(()) };
+    for (_, value) in driver.map("Options")? {
+        if let Json::Text(value) = value {
+            no_template(value)?;
+        }
+    }
+    Ok(())
+}
+
+fn no_template(text: &str) -> Result<(), Unreadable> {
+    if is_template(text) { Err(Unreadable::Template(fit(text, TEMPLATE))) } else { Ok(()) }
 }
 
 /// Notes networks: those called like the host's as host access, the others for whoever can ask the engine.
@@ -281,6 +308,48 @@ mod tests {
         ] {
             assert!(matches!(of(body), Intent::Unreadable(_)), "{body}");
         }
+    }
+
+    /// swarmkit, `template.ExpandContainerSpec`.
+    #[test]
+    fn a_mount_that_a_node_makes_another_of_is_refused() {
+        let mounts = |mount: &str| of(&format!(r#"{{"TaskTemplate":{{"ContainerSpec":{{"Image":"a","Mounts":[{mount}]}}}}}}"#));
+        let driver = |of: &str, options: &str| {
+            format!(r#"{{"Type":"{of}","Source":"v","Target":"/v","VolumeOptions":{{"DriverConfig":{{"Options":{options}}}}}}}"#)
+        };
+        for (mount, shown) in [
+            (r#"{"Type":"bind","Source":"/{{\"run/docker.sock\"}}","Target":"/s"}"#.to_owned(), r#"/{{"run/docker.sock"}}"#),
+            (r#"{"Type":"bind","Source":"/\u007b{\"etc\"}}"}"#.to_owned(), r#"/{{"etc"}}"#),
+            (r#"{"Type":"bind","source":"/{{\"\"}}"}"#.to_owned(), r#"/{{""}}"#),
+            (r#"{"Type":"bind","Source":"/srv/{{\"..\"}}/etc"}"#.to_owned(), r#"/srv/{{".."}}/etc"#),
+            (r#"{"Type":"npipe","Source":"{{1}}"}"#.to_owned(), "{{1}}"),
+            (r#"{"Type":"cluster","Source":"{{1}}"}"#.to_owned(), "{{1}}"),
+            (r#"{"Type":"tmpfs","Source":"{{1}}"}"#.to_owned(), "{{1}}"),
+            (driver("volume", r#"{"type":"tmpfs","o":"{{\"bind\"}}","device":"/"}"#), r#"{{"bind"}}"#),
+            (driver("volume", r#"{"type":"none","o":"bind","device":"/srv/{{\"..\"}}"}"#), r#"/srv/{{".."}}"#),
+            (driver("tmpfs", r#"{"o":"{{\"bind\"}}"}"#), r#"{{"bind"}}"#),
+        ] {
+            assert_eq!(mounts(&mount), Intent::Unreadable(Unreadable::Template(shown.into())), "{mount}");
+        }
+        let long = mounts(&format!(r#"{{"Type":"bind","Source":"/{{{{{}"}}"#, "x".repeat(1_000)));
+        assert_eq!(long, Intent::Unreadable(Unreadable::Template(format!("/{{{{{}…", "x".repeat(TEMPLATE - 4)))));
+        let image = mounts(r#"{"Type":"image","Source":"{{1}}"}"#);
+        assert!(matches!(image, Intent::Unreadable(Unreadable::Reference(_))), "{image:?}");
+        // Names of volumes, and what stays inside the container.
+        for (mount, opens) in [
+            (r#"{"Type":"volume","Source":"data-{{.Task.Slot}}","Target":"/data/{{.Node.ID}}"}"#.to_owned(), &[][..]),
+            (r#"{"Type":"volume","Source":"v","VolumeOptions":{"Labels":{"of":"{{.Service.Name}}"}}}"#.to_owned(), &[]),
+            (r#"{"Type":"bind","Source":"/srv/{a}","Target":"/{{.Task.Slot}}"}"#.to_owned(), &[("bind", "/srv/{a}")]),
+            (driver("volume", r#"{"{{1}}":"{1}"}"#), &[("volume-options", "{{1}}={1}")]),
+        ] {
+            let Intent::Service(Service::Spec { host_access, .. }) = mounts(&mount) else { panic!("{mount}") };
+            let opened: Vec<_> = host_access.iter().map(|access| (access.id, access.what.as_str())).collect();
+            assert_eq!(opened, opens, "{mount}");
+        }
+        let elsewhere = of(
+            r#"{"Name":"{{1}}","TaskTemplate":{"ContainerSpec":{"Image":"a","Env":["A={{.Node.ID}}"],"Hostname":"{{.Node.Hostname}}"}}}"#,
+        );
+        assert_eq!(elsewhere, runs(Some("a"), None, &[]));
     }
 
     #[test]

@@ -215,6 +215,11 @@ swarm() {
     row ok host-access service_in by-prefix "${host:0:12}" "$digest"
     row pass host-access service_in nowhere no-such-network "$digest"
     row ok host-access service --name bound --mount type=bind,source=/etc,target=/host
+    # What nodes make another path of, and what they may make of what they like.
+    row request-unreadable request-unreadable service --name socket --mount 'type=bind,source=/{{`run/docker.sock`}},target=/s'
+    row request-unreadable request-unreadable service --name root \
+        --mount 'type=volume,source=v,target=/v,volume-opt=type=tmpfs,volume-opt=o={{`bind`}},volume-opt=device=/'
+    row ok ok service --name slots --mount 'type=volume,source=v-{{.Task.Slot}},target=/v' --env 'NODE={{.Node.Hostname}}'
     row ok host-access service --name capable --cap-add SYS_ADMIN
     row ok host-access service --name logged --log-driver syslog
     row service-needs-digest service-needs-digest docker service create --detach --no-resolve-image "$app"

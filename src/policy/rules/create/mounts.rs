@@ -1,11 +1,12 @@
 //! `mounts` and `docker-socket`: what of the host is mounted into containers, or will be by a volume.
 //!
 //! A path is judged as it is written, without `.` and `..`. Symbolic links are not seen, and a volume that is there already says nothing.
-//! What these rules cannot say where it leads is refused: paths that do not begin at the root, options that the engine does not know.
+//! What these rules cannot say where it leads is refused: paths that do not begin at the root, options that the engine does not know,
+//! templates (which `request` refuses first, of services, whose nodes expand them).
 
 use super::Judged;
 use crate::policy::HostAccessRule;
-use crate::request::{HostAccess, Run, VolumeOptions};
+use crate::request::{HostAccess, Run, VolumeOptions, is_template};
 use crate::text::clean;
 
 /// Folders of the host's system: those of CIS, what they are on hosts of today, where people and engines keep everybody's data, and the
@@ -116,14 +117,14 @@ pub(super) fn socket(run: &Run<'_>) -> Judged {
 fn may_lead_to_a_socket(path: &str) -> bool {
     let is_called_so = path.rsplit('/').next().is_some_and(|name| SOCKET_NAMES.contains(&name));
     // What was cut off may be a socket's name.
-    let is_unknown = !path.starts_with('/') || path.ends_with('…');
+    let is_unknown = !path.starts_with('/') || path.ends_with('…') || is_template(path);
     let leads_everywhere = EVERYWHERE.iter().any(|folder| lies_in(path, folder));
     is_called_so || is_unknown || leads_everywhere || SOCKETS.iter().any(|socket| overlap(path, socket))
 }
 
-/// Of a path that does not begin at the root nobody knows where it leads.
+/// Of a path that does not begin at the root, or that something else may be made of, nobody knows where it leads.
 fn is_sensitive(path: &str) -> bool {
-    !path.starts_with('/') || path == "/" || SENSITIVE.iter().any(|folder| overlap(path, folder))
+    !path.starts_with('/') || is_template(path) || path == "/" || SENSITIVE.iter().any(|folder| overlap(path, folder))
 }
 
 /// Whether one lies in the other.
@@ -153,6 +154,9 @@ fn of_options(options: &VolumeOptions) -> Option<Mounted> {
         let told: Vec<String> = options.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         told.join(",")
     };
+    if options.0.iter().any(|(_, value)| is_template(value)) {
+        return Some(Mounted::Host(all()));
+    }
     if words().any(is_bind) {
         // A relative device is taken from the folder that the engine was started in.
         return Some(match options.value("device") {

@@ -806,7 +806,8 @@ fn system_folders_hold_what_other_engines_and_the_gate_itself_keep() {
     ] {
         assert_eq!(says(cis, CREATE, &bind(folder)), [format!("mounts: it mounts `{folder}` of the host")]);
     }
-    for folder in ["/srv/app", "/var/lib/app", "/homes", "/var/lib/img-authz-of-others"] {
+    assert_eq!(says(cis, CREATE, &bind("/srv/{{1}}")), ["mounts: it mounts `/srv/{{1}}` of the host"]);
+    for folder in ["/srv/app", "/srv/{a}/{b}", "/var/lib/app", "/homes", "/var/lib/img-authz-of-others"] {
         assert_eq!(says(cis, CREATE, &bind(folder)), [""; 0], "{folder}");
     }
 }
@@ -827,6 +828,13 @@ fn the_engines_socket_is_not_reached_by_another_way() {
         (rule, CREATE, bind(&format!("{long}/docker.sock")), cut.as_str()),
         (rule, SERVICE, service(r#","Mounts":[{"Type":"bind","Source":"run"}]"#), "docker-socket: it mounts `run` of the host"),
         (rule, VOLUME, volume(r#"{"o":"bind","device":"run"}"#), "docker-socket: it mounts `o=bind,device=run`"),
+        (rule, CREATE, bind("/srv/{{1}}"), "docker-socket: it mounts `/srv/{{1}}` of the host"),
+        (
+            rule,
+            VOLUME,
+            volume(r#"{"type":"tmpfs","o":"{{1}}","device":"/"}"#),
+            "docker-socket: it mounts `type=tmpfs,o={{1}},device=/`",
+        ),
         (rule, VOLUME, volume(r#"{"type":"proc","device":"proc"}"#), "docker-socket: it mounts `type=proc,device=proc`"),
         (
             rule,
