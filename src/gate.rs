@@ -196,7 +196,7 @@ impl Gate {
             self.pull_begins(pull, &call, began).await;
         }
         let answer = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
-        self.keep_facts(&rules, call, intent, facts, verdict);
+        self.keep_facts(&rules, (&call, &intent), &facts, &verdict);
         answer
     }
 

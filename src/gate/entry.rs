@@ -36,12 +36,14 @@ impl Gate {
     }
 
     /// Hands over what a decision rested on, where the policy keeps that.
-    pub(super) fn keep_facts(&self, rules: &Rules, call: Call, intent: Intent, facts: Facts, verdict: Verdict) {
+    pub(super) fn keep_facts(&self, rules: &Rules, read: (&Call, &Intent), facts: &Facts, verdict: &Verdict) {
         let (Some(recorder), Rules::Good { policy: Policy { record: Some(recording), .. }, .. }) = (&self.recorder, rules) else {
             return;
         };
-        if !is_probe(Some((&call, &intent)), &verdict) {
-            recorder.offer(Decision { call, intent, facts, verdict, recording: Arc::clone(recording) });
+        if !is_probe(Some(read), verdict) {
+            let ((call, intent), recording) = (read, Arc::clone(recording));
+            let (facts, verdict) = (facts.clone(), verdict.clone());
+            recorder.offer(Decision { call: call.clone(), intent: intent.clone(), facts, verdict, recording });
         }
     }
 
