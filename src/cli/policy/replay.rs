@@ -191,8 +191,8 @@ impl<'c> Told<'c> {
         let (deny, allow) = (self.changed_to(false), self.changed_to(true));
         let changed: usize = self.changed.iter().map(|group| group.cases.len()).sum();
         out::line(&format!(
-            "{} decisions: {} the same, {deny} allow -> deny, {allow} deny -> allow, {} for another reason, {} unknown",
-            self.count(),
+            "{}: {} the same, {deny} allow -> deny, {allow} deny -> allow, {} for another reason, {} unknown",
+            counted(self.count()),
             self.same,
             changed - deny - allow,
             self.unknown.values().map(Vec::len).sum::<usize>()
@@ -233,9 +233,12 @@ impl<'c> Told<'c> {
 
 /// How many they are.
 fn of(cases: &[&Case]) -> String {
-    let (kinds, times) = (cases.len(), times_of(cases));
-    let kinds = if kinds == 1 { "1 decision".to_owned() } else { format!("{kinds} decisions") };
+    let (kinds, times) = (counted(cases.len()), times_of(cases));
     if times == cases.len() as u64 { kinds } else { format!("{kinds}, made {times} times") }
+}
+
+fn counted(decisions: usize) -> String {
+    if decisions == 1 { "1 decision".to_owned() } else { format!("{decisions} decisions") }
 }
 
 /// The first of them by name.

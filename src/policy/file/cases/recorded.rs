@@ -127,17 +127,16 @@ fn of_facts(intent: &Intent, facts: &Facts) -> Vec<String> {
             lacks.push(what.to_owned());
         }
     };
-    let is_of_others = match intent {
-        Intent::Service(_) | Intent::Plugin(_) => true,
+    let names_others = match intent {
         Intent::Network { subnets, .. } => !subnets.is_empty(),
         Intent::Create(create) => !create.image_mounts.is_empty(),
-        _ => false,
+        of_others => matches!(of_others, Intent::Service(_) | Intent::Plugin(_)),
     };
     let found = match &facts.container {
         Some(ContainerFacts::Found { image, image_mounts, .. }) => Some((image, image_mounts)),
         Some(ContainerFacts::Missing) | None => None,
     };
-    lack(is_of_others || facts.images.len() > 1, "what is known of services, plugins, networks and mounted images");
+    lack(names_others || facts.images.len() > 1, "what is known of services, plugins, networks and mounted images");
     lack(found.is_some_and(|(image, mounts)| image.is_none() || !mounts.is_empty()), "what is known of the container");
     lack(facts.about_self, "whether it is about the gate itself");
     let mut vouches = facts.images.iter().flat_map(|image| &image.asked).filter_map(|asked| asked.answer.as_ref().ok());
