@@ -3,6 +3,7 @@
 //! Field names follow the audit logs that operators of image gates know (`timestamp`, `event`, `container_id`, `image`,
 //! `digest`, `message`); what comes from clients is escaped by the JSON encoding and bounded.
 
+mod carry;
 mod chain;
 mod entry;
 mod file;
@@ -11,13 +12,15 @@ mod journal;
 mod none;
 mod verify;
 
+pub use carry::{Carried, Carrier};
 pub use chain::{Link, NoLink};
 pub use entry::{Entry, Event};
+pub use file::ROTATED;
 #[cfg(test)]
 pub use journal::MemoryJournal;
 pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, PLUGINS, Recorded};
 pub use none::NoJournal;
-pub use verify::{Begin, Fault, LogPart, ROTATED, Remark, Spot, Verified, What, Wrong, parts, verify};
+pub use verify::{Begin, Fault, LogPart, Remark, Spot, Verified, What, Wrong, parts, verify};
 
 #[cfg(test)]
 mod tests;

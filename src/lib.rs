@@ -21,6 +21,8 @@ pub mod gate;
 
 mod record;
 
+pub mod sinks;
+
 pub mod audit;
 
 pub mod policy;

@@ -266,12 +266,24 @@ impl Client {
         self.send(reqwest::Method::POST, url, headers, Some(text), bounds).await
     }
 
+    /// POST of a JSON text.
+    pub async fn post_json(
+        &self,
+        url: &Url,
+        mut headers: HeaderMap,
+        text: String,
+        bounds: Bounds,
+    ) -> Result<HttpAnswer, NetError> {
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        self.send(reqwest::Method::POST, url, headers, Some(text), bounds).await
+    }
+
     async fn send(
         &self,
         method: reqwest::Method,
         url: &Url,
         mut headers: HeaderMap,
-        form: Option<String>,
+        body: Option<String>,
         bounds: Bounds,
     ) -> Result<HttpAnswer, NetError> {
         let host = host_of(url);
@@ -281,8 +293,8 @@ impl Client {
         }
         headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
         let mut request = self.inner.request(method, url.clone()).headers(headers);
-        if let Some(form) = form {
-            request = request.body(form);
+        if let Some(body) = body {
+            request = request.body(body);
         }
         let (began, mut late) = (AtomicBool::new(false), Duration::ZERO);
         let asked = async {

@@ -19,6 +19,7 @@ mod rules;
 mod scope;
 mod settings;
 mod show;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -55,6 +56,7 @@ pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exem
 use scope::stands_for;
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
+pub use sinks::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt};
 pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};

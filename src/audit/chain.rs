@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read as _};
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 /// Digits of a link: SHA-256 in hexadecimal.
@@ -151,6 +152,12 @@ pub(super) fn sealed(text: &[u8]) -> Option<Sealed<'_>> {
     let (body, link) = said(text.strip_suffix(b"}").filter(|_| text.starts_with(b"{"))?, LINK)?;
     let (rest, over) = said(body, OVER).map_or((body, None), |(rest, over)| (rest, Some(over)));
     Some(Sealed { body, from: said(rest, FROM).map(|(_, from)| from), over, link })
+}
+
+/// When an entry was made, by its own word: what entries begin with.
+pub(super) fn timestamp(line: &[u8]) -> Option<Timestamp> {
+    let said = line.strip_prefix(b"{\"timestamp\":\"").and_then(|rest| rest.split(|byte| *byte == b'"').next())?;
+    std::str::from_utf8(said).ok()?.parse().ok()
 }
 
 /// What stands before this key at the end of a line, and what the key says.

@@ -10,8 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags};
+
 use super::JournalLimits;
 use super::chain::{self, End, Link, Pieces, Unlinked};
+
+/// Rotated files that are looked for: all that the gate keeps of a log.
+pub const ROTATED: u32 = 8;
 
 /// Rotated files that wait for the disk. Stops a slow one from holding all descriptors.
 const UNSYNCED: usize = 8;
@@ -25,7 +31,9 @@ const TRY: Duration = Duration::from_micros(200);
 /// Most of a file that is read for the last link, bytes: what it has is at most twice the size at which it is rotated.
 /// Stops a foreign file from holding up the start.
 const READ_BYTES: u64 = 64 << 20;
-/// How often a command opens the file again that was rotated meanwhile. Stops a race that does not end.
+/// Most lines of others that are kept until somebody asks: a command writes a few. Stops a foreign file from filling memory.
+const OTHERS: usize = 1024;
+/// How often the file is opened again that was rotated meanwhile. Stops a race that does not end.
 const REOPENS: usize = 8;
 
 /// The file; closed where it could not be opened yet.
@@ -42,6 +50,10 @@ struct State {
     last: Option<Link>,
     /// Somebody has been waited for since the last look.
     waited: bool,
+    /// What became since the last look of a file that was not in its place when it was to be written.
+    moved: Option<Moved>,
+    /// Lines of others that nobody has asked for yet; `None`: nobody will.
+    others: Option<Vec<Vec<u8>>>,
     /// Rotated files that are still to be synced.
     rotated: Vec<Arc<File>>,
 }
@@ -58,6 +70,8 @@ struct Open {
     is_linked: bool,
     /// What follows the last link.
     unlinked: Unlinked,
+    /// When its first entry was made, by that entry's word, where it has one.
+    begun: Option<Timestamp>,
     /// Something was written since the last sync.
     dirty: bool,
     /// Lines since the file was last seen in its place.
@@ -94,19 +108,20 @@ impl LogFile {
         &self.path
     }
 
-    /// Hands an entry (a JSON object) to the kernel, as a line with its link.
-    pub(super) fn write(&self, entry: &[u8]) -> io::Result<()> {
+    /// Hands an entry (a JSON object) to the kernel, as a line with its link, and says that line.
+    pub(super) fn write(&self, entry: &[u8]) -> io::Result<Vec<u8>> {
         let mut state = self.lock();
         let _held = self.hold(&mut state)?;
         let mut found = Found::look(&mut state)?;
         let most = entry.len().saturating_add(chain::SEAL_BYTES) as u64;
         let full = |found: &Found, bytes: u64| found.len > 0 && found.len.saturating_add(most) > bytes;
+        let is_old = self.is_old(&mut state, entry) && found.len > 0;
         // What has no link yet gets it in its own file.
-        let _held_too = if full(&found, self.limits.file_bytes) && found.is_covered(&state) {
+        let _held_too = if (is_old || full(&found, self.limits.file_bytes)) && found.is_covered(&state) {
             let rotated = self.rotate(&mut state);
-            // One that cannot be rotated goes on, for a time.
-            if rotated.is_err() && full(&found, self.limits.file_bytes.saturating_mul(2)) {
-                return rotated;
+            // One that cannot be rotated goes on, for a time; not where another has its place.
+            if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&state)) {
+                return rotated.map(|()| Vec::new());
             }
             let held = rotated.is_ok().then(|| self.hold(&mut state)).transpose()?;
             found = Found::look(&mut state)?;
@@ -130,15 +145,33 @@ impl LogFile {
                 }
             }
         }
+        let begin = text.len();
         let link = chain::seal(entry, last, (!is_linked).then_some(last), unlinked.digest(), &mut text);
         open.dirty = true;
         // Where it fails, what there is of it is found the next time.
         (&*open.file).write_all(&text)?;
         open.end = found.len.saturating_add(text.len() as u64);
         (open.is_inside, open.is_linked, open.unlinked) = (false, true, Unlinked::default());
+        open.begun = open.begun.or_else(|| chain::timestamp(entry));
         open.lines = open.lines.saturating_add(1);
         state.last = Some(link);
-        Ok(())
+        Ok(text.split_off(begin))
+    }
+
+    /// From here on, what others write is kept until it is asked for.
+    pub(super) fn listen(&self) {
+        self.lock().others.get_or_insert_default();
+    }
+
+    /// What others have written since the last time: whole lines, the first so many.
+    pub(super) fn others(&self) -> Vec<Vec<u8>> {
+        let mut state = self.lock();
+        let held = self.hold(&mut state).ok().flatten();
+        if held.is_some() {
+            let _ = Found::look(&mut state);
+        }
+        drop(held);
+        state.others.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Opens the file where that was not possible before, and makes it anew where it is not in its place any more.
@@ -149,15 +182,12 @@ impl LogFile {
             self.open(&mut state)?;
             return Ok(None);
         };
-        let held = open.file.metadata()?;
-        if is_at(&self.path, &held)? {
+        if is_at(&self.path, &open.file.metadata()?)? {
             open.lines = 0;
-            return Ok(None);
+        } else {
+            self.reopen(&mut state)?;
         }
-        // What was moved is in another file; what was deleted is gone.
-        let lost = if held.nlink() == 0 { open.lines } else { 0 };
-        self.open(&mut state)?;
-        Ok(Some(Moved { lost }))
+        Ok(state.moved.take())
     }
 
     /// Syncs what was written since the last time, files that were rotated meanwhile included.
@@ -173,7 +203,7 @@ impl LogFile {
         }
     }
 
-    /// The lock of the file, for one write. Who never rotates looks, too, whether the gate has rotated it meanwhile.
+    /// The lock of the file, for one write; and that file in its place, for another process may have rotated it meanwhile.
     fn hold(&self, state: &mut State) -> io::Result<Option<Held>> {
         let is_command = self.limits.files == 0;
         let mut held = None;
@@ -184,16 +214,53 @@ impl LogFile {
                 (false, true) => Duration::ZERO,
                 (false, false) => PATIENCE,
             };
-            let file = Arc::clone(&open.file);
-            held = locked(&file, patience);
+            held = locked(&Arc::clone(&open.file), patience);
             state.waited |= held.is_none();
-            if !is_command || is_at(&self.path, &file.metadata()?)? {
+            if self.is_in_place(state) {
                 break;
             }
             drop(held.take());
-            self.open(state)?;
+            self.reopen(state)?;
         }
         Ok(held)
+    }
+
+    /// Whether the open file is the one under its name, as far as that can be told.
+    fn is_in_place(&self, state: &State) -> bool {
+        let held = state.open.as_ref().and_then(|open| open.file.metadata().ok());
+        held.is_none_or(|held| is_at(&self.path, &held).unwrap_or(true))
+    }
+
+    /// Opens the file that is in its place now. Where another process has rotated the one before, the next entry follows what others
+    /// wrote there to the last; where somebody has moved or deleted it, the next entry follows it too, so that it is missed.
+    fn reopen(&self, state: &mut State) -> io::Result<()> {
+        if let Some(held) = state.open.as_ref().map(|open| open.file.metadata()).transpose()? {
+            let found = Found::look(state)?;
+            let of_rest = chain::sealed(&found.rest).map(|sealed| sealed.link);
+            let place = (1..=ROTATED).find(|number| is_at(&rotated(&self.path, *number), &held).unwrap_or_default());
+            let of_later = place.filter(|place| *place > 1).and_then(|_| last_link(&rotated(&self.path, 1)).unwrap_or_default());
+            state.last = of_later.or(of_rest).or(state.last);
+            if place.is_none() {
+                // What was moved is in another file; what was deleted is gone.
+                let lines = state.open.as_ref().map_or(0, |open| open.lines);
+                let lost = if held.nlink() == 0 { lines } else { 0 };
+                let before = state.moved.as_ref().map_or(0, |moved| moved.lost);
+                self.open(state)?;
+                state.moved = Some(Moved { lost: before.saturating_add(lost) });
+                return Ok(());
+            }
+        }
+        self.open(state)
+    }
+
+    /// Whether the file's first entry is older than a file may be. Where the clock was set back, its age counts from then.
+    fn is_old(&self, state: &mut State, entry: &[u8]) -> bool {
+        let (Some(age), Some(now), Some(open)) = (self.limits.age, chain::timestamp(entry), state.open.as_mut()) else {
+            return false;
+        };
+        let begun = open.begun.filter(|begun| *begun <= now).unwrap_or(now);
+        open.begun = Some(begun);
+        now.duration_since(begun).unsigned_abs() >= age
     }
 
     /// Opens the file, and finds out what the next entry follows: the last one of this file, or of the one before.
@@ -222,7 +289,11 @@ impl LogFile {
             done(fs::rename(&self.path, numbered(1)))?;
         }
         let full = Arc::clone(&full.file);
-        self.open(state)?;
+        if let Err(error) = self.open(state) {
+            // The full one goes on, unless somebody has made another meanwhile.
+            let _ = rustix::fs::renameat_with(CWD, rotated(&self.path, 1), CWD, &self.path, RenameFlags::NOREPLACE);
+            return Err(error);
+        }
         state.rotated.push(full);
         if state.rotated.len() > UNSYNCED {
             state.rotated.remove(0);
@@ -253,7 +324,8 @@ impl Found {
     }
 
     fn read(state: &mut State, last: &mut Option<Link>) -> io::Result<Self> {
-        let open = state.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let State { open, others, .. } = state;
+        let open = open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let Some(reader) = &open.reader else { return Ok(Self::default()) };
         let len = open.file.metadata()?.len();
         if len == open.end {
@@ -276,6 +348,9 @@ impl Found {
             reader.seek(SeekFrom::Start(begin))?;
             let mut pieces = Pieces::new(BufReader::with_capacity(64 << 10, reader.take(len.saturating_sub(begin))), begins);
             while let Some(piece) = pieces.next()? {
+                if open.end == 0 {
+                    open.begun = chain::timestamp(piece.bytes);
+                }
                 match (piece.sealed(), piece.end) {
                     (_, End::File) => {
                         rest.extend_from_slice(piece.bytes);
@@ -283,6 +358,9 @@ impl Found {
                     }
                     (Some(sealed), _) => {
                         *last = Some(sealed.link);
+                        if let Some(others) = others.as_mut().filter(|others| others.len() < OTHERS) {
+                            others.push(piece.bytes.to_vec());
+                        }
                         (open.is_linked, open.unlinked) = (true, Unlinked::default());
                     }
                     (None, _) => open.unlinked.add(piece.bytes),
@@ -368,6 +446,7 @@ fn open(path: &Path) -> io::Result<Open> {
         is_inside: false,
         is_linked: false,
         unlinked: Unlinked::default(),
+        begun: None,
         dirty: false,
         lines: 0,
     })
@@ -377,7 +456,7 @@ fn open(path: &Path) -> io::Result<Open> {
 mod tests {
     use super::*;
 
-    const LIMITS: JournalLimits = JournalLimits { file_bytes: 250, files: 3 };
+    const LIMITS: JournalLimits = JournalLimits { file_bytes: 250, files: 3, age: None };
 
     fn log(dir: &Path) -> LogFile {
         let log = LogFile::new(dir.join("log"), LIMITS);

@@ -3,14 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-#[cfg(test)]
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::file::LogFile;
+use super::file::{LogFile, ROTATED};
 use super::floods::Floods;
-use super::{Entry, Event};
+use super::{Carried, Carrier, Entry, Event};
 
 /// The file of what is notable, beside the audit log.
 pub const NOTABLE: &str = "audit-notable.jsonl";
@@ -20,6 +19,12 @@ pub const PLUGINS: &str = "audit-plugins.jsonl";
 
 /// How often files are looked at and synced, and floods counted.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How seldom it is told that a carrier comes and goes. Stops one that flaps from filling the log.
+const TELL_OF_CARRIERS: Duration = Duration::from_mins(1);
+
+/// Longest reason of a carrier that is told, characters. Stops foreign text from filling the log.
+const WHY_CHARS: usize = 200;
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,10 @@ pub trait Journal: Send + Sync {
     fn record(&self, entry: &Entry) -> Recorded;
     /// Entries that could not be written since the start.
     fn lost(&self) -> u64;
+    /// How those fare who carry entries away.
+    fn carried(&self) -> Vec<(&'static str, Carried)> {
+        Vec::new()
+    }
     /// Writes what is counted only. Called at stop.
     fn end(&self) {}
 }
@@ -47,16 +56,18 @@ pub struct JournalLimits {
     pub file_bytes: u64,
     /// Rotated files kept. Stops the folder from growing for ever.
     pub files: u32,
+    /// Age at which a file is rotated though it is not full, from its first entry to the one to be written.
+    pub age: Option<Duration>,
 }
 
 impl Default for JournalLimits {
     fn default() -> Self {
-        Self { file_bytes: 16 << 20, files: 8 }
+        Self { file_bytes: 16 << 20, files: ROTATED, age: None }
     }
 }
 
 /// Bounds of the files of what is notable, and of calls to plugins: years of either.
-const NOTABLE_LIMITS: JournalLimits = JournalLimits { file_bytes: 4 << 20, files: 4 };
+const NOTABLE_LIMITS: JournalLimits = JournalLimits { file_bytes: 4 << 20, files: 4, age: None };
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -85,12 +96,19 @@ impl Files {
         [&self.all, &self.notable, &self.plugins]
     }
 
-    /// Each file is tried, whatever becomes of another.
-    fn write(&self, entry: &Entry) -> io::Result<()> {
-        let line = serde_json::to_vec(entry)?;
-        let notable = if entry.is_notable() { self.notable.write(&line) } else { Ok(()) };
-        let plugins = if entry.is_plugin_call() { self.plugins.write(&line) } else { Ok(()) };
-        self.all.write(&line).and(notable).and(plugins)
+    /// Each file is tried, whatever becomes of another. Says the line as it is in the log of all, without a link where that does not have it.
+    fn write(&self, entry: &Entry) -> (Vec<u8>, io::Result<()>) {
+        let line = match serde_json::to_vec(entry) {
+            Ok(line) => line,
+            Err(error) => return (Vec::new(), Err(error.into())),
+        };
+        let beside = |file: &LogFile| file.write(&line).map(drop);
+        let notable = if entry.is_notable() { beside(&self.notable) } else { Ok(()) };
+        let plugins = if entry.is_plugin_call() { beside(&self.plugins) } else { Ok(()) };
+        match self.all.write(&line) {
+            Ok(sealed) => (sealed, notable.and(plugins)),
+            Err(error) => (line, Err(error)),
+        }
     }
 
     fn sync(&self) {
@@ -107,7 +125,7 @@ pub struct Beside(Files);
 impl Beside {
     /// Opens the log at `path`, whose folder must be there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        const NEVER: JournalLimits = JournalLimits { file_bytes: u64::MAX, files: 0 };
+        const NEVER: JournalLimits = JournalLimits { file_bytes: u64::MAX, files: 0, age: None };
         std::fs::metadata(path.parent().unwrap_or(path))?;
         let files = Files::new(path, NEVER, NEVER);
         for file in files.each() {
@@ -121,14 +139,14 @@ impl Beside {
         for file in self.0.each() {
             file.look()?;
         }
-        self.0.write(entry)?;
+        self.0.write(entry).1?;
         // One that was deleted between the look and the write took the entry with it.
         let mut lost = 0;
         for file in self.0.each() {
             lost += file.look()?.map_or(0, |moved| moved.lost);
         }
         if lost > 0 {
-            self.0.write(entry)?;
+            self.0.write(entry).1?;
         }
         self.0.sync();
         Ok(())
@@ -142,22 +160,45 @@ pub struct FileJournal {
     lost: AtomicU64,
     /// Losses that an entry tells of.
     told: AtomicU64,
+    carriers: Vec<Carriage>,
+}
+
+/// A carrier, and what has been told of it.
+struct Carriage {
+    carrier: Arc<dyn Carrier>,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    is_away: bool,
+    dropped: u64,
+    at: Option<Instant>,
 }
 
 impl FileJournal {
     /// Opens the log for appending, mode 0600, and starts the thread that looks after it once a second. A file that cannot be
     /// opened is tried again by that thread; what is recorded meanwhile is lost, counted, and told.
     pub fn open(path: &Path, limits: JournalLimits) -> Result<Arc<Self>, JournalError> {
+        Self::open_with(path, limits, Vec::new())
+    }
+
+    /// The same; these carry each entry away, those of commands too.
+    pub fn open_with(path: &Path, limits: JournalLimits, carriers: Vec<Arc<dyn Carrier>>) -> Result<Arc<Self>, JournalError> {
         let journal = Arc::new(Self {
             files: Files::new(path, limits, NOTABLE_LIMITS),
             floods: Floods::default(),
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
+            carriers: carriers.into_iter().map(|carrier| Carriage { carrier, told: Mutex::default() }).collect(),
         });
         for file in journal.files.each() {
             if let Err(error) = file.look() {
                 tracing::error!(%error, path = %file.path().display(), "the audit log cannot be opened; tried again each second");
             }
+        }
+        if !journal.carriers.is_empty() {
+            journal.files.all.listen();
         }
         let weak = Arc::downgrade(&journal);
         let keeper = move || {
@@ -186,7 +227,56 @@ impl FileJournal {
         }
         self.write_counted();
         self.tell_losses();
+        self.carry_others();
+        self.tell_of_carriers();
         self.sync();
+    }
+
+    fn carry(&self, line: Vec<u8>) {
+        if self.carriers.is_empty() || line.is_empty() {
+            return;
+        }
+        let line: Arc<[u8]> = line.into();
+        for carriage in &self.carriers {
+            carriage.carrier.carry(&line);
+        }
+    }
+
+    /// What commands wrote beside the gate.
+    fn carry_others(&self) {
+        if !self.carriers.is_empty() {
+            self.files.all.others().into_iter().for_each(|line| self.carry(line));
+        }
+    }
+
+    /// Says of each carrier once that nothing arrives there, and once that it does again, with what is missing there; seldom, however often it
+    /// comes and goes.
+    fn tell_of_carriers(&self) {
+        for Carriage { carrier, told } in &self.carriers {
+            let now = carrier.carried();
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let missing = now.dropped.saturating_sub(told.dropped);
+            if (now.away.is_some() == told.is_away && (missing == 0 || told.is_away))
+                || told.at.is_some_and(|at| at.elapsed() < TELL_OF_CARRIERS)
+            {
+                continue;
+            }
+            let name = carrier.name();
+            let message = match &now.away {
+                Some(why) => {
+                    let why = crate::text::fit(why, WHY_CHARS);
+                    format!("the sink `{name}` does not take entries: {why}; they wait, as many as there is room for")
+                }
+                None if !told.is_away => format!("the sink `{name}` has missed {missing} entries"),
+                None => format!("the sink `{name}` takes entries again; it has missed {missing}"),
+            };
+            if now.away.is_none() {
+                told.dropped = now.dropped;
+            }
+            (told.is_away, told.at) = (now.away.is_some(), Some(Instant::now()));
+            drop(told);
+            self.note(message);
+        }
     }
 
     /// An entry about the log itself.
@@ -205,7 +295,9 @@ impl FileJournal {
         }
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         entry.message = format!("{untold} entries of the audit log could not be written");
-        if self.files.write(&entry).is_ok() {
+        let (line, written) = self.files.write(&entry);
+        if written.is_ok() {
+            self.carry(line);
             self.told.store(lost, Ordering::Relaxed);
             tracing::error!("{}; they can be again", entry.message);
         }
@@ -223,7 +315,9 @@ impl FileJournal {
     }
 
     fn write(&self, entry: &Entry) -> Recorded {
-        match self.files.write(entry) {
+        let (line, written) = self.files.write(entry);
+        self.carry(line);
+        match written {
             Ok(()) => Recorded::Kept,
             Err(error) => {
                 // The first loss is told, and then about every 1000th: a full disk must not fill the daemon's log as well.
@@ -246,10 +340,18 @@ impl Journal for FileJournal {
         self.lost.load(Ordering::Relaxed)
     }
 
+    fn carried(&self) -> Vec<(&'static str, Carried)> {
+        self.carriers.iter().map(|Carriage { carrier, .. }| (carrier.name(), carrier.carried())).collect()
+    }
+
     fn end(&self) {
         self.write_counted();
         self.tell_losses();
+        self.carry_others();
         self.sync();
+        for carriage in &self.carriers {
+            carriage.carrier.end();
+        }
     }
 }
 
@@ -313,7 +415,7 @@ mod tests {
     fn files_are_rotated_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 200, files: 2 }).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 200, files: 2, age: None }).unwrap();
         for number in 0..10 {
             journal.record(&entry(&format!("{number}")));
         }
@@ -394,7 +496,7 @@ mod tests {
     fn a_flood_of_refusals_is_two_lines_and_what_is_notable_is_not_pushed_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 2000, files: 1 }).unwrap();
+        let journal = FileJournal::open(&path, JournalLimits { file_bytes: 2000, files: 1, age: None }).unwrap();
         journal.record(&Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Killed));
         let mut enabled = entry("enabled");
         enabled.action = "plugin-enable";

@@ -10,11 +10,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::chain::{End, Link, Pieces, Sealed, Unlinked};
-use super::file::rotated;
+use super::chain::{self, End, Link, Pieces, Sealed, Unlinked};
+use super::file::{ROTATED, rotated};
 
-/// Rotated files that are looked for: all that the gate keeps of a log.
-pub const ROTATED: u32 = 8;
 /// Remarks that are listed one by one. Stops a log full of them from filling memory.
 const MAX_REMARKS: usize = 20;
 
@@ -296,9 +294,7 @@ impl Verified {
     }
 }
 
-/// When an entry was made, by its own word: what entries begin with.
+/// When an entry was made, by its own word.
 fn timestamp(line: &[u8]) -> String {
-    let said = line.strip_prefix(b"{\"timestamp\":\"").and_then(|rest| rest.split(|byte| *byte == b'"').next());
-    let said = said.and_then(|said| std::str::from_utf8(said).ok()?.parse::<jiff::Timestamp>().ok());
-    said.map(|time| time.to_string()).unwrap_or_default()
+    chain::timestamp(line).map(|time| time.to_string()).unwrap_or_default()
 }

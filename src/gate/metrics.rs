@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::monitored::Watched;
+use crate::audit::Carried;
 use crate::policy::Standing;
 use crate::record::Lost;
 use crate::rego;
@@ -33,6 +34,7 @@ pub(super) struct Metrics {
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
     unrecorded: Family<Label, Counter>,
+    carried: Family<Carrying, Counter>,
     in_chain: Gauge<i64, AtomicI64>,
     grpc: Gauge<i64, AtomicI64>,
     reloaded: Gauge<i64, AtomicI64>,
@@ -45,6 +47,13 @@ pub(super) struct Metrics {
     acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
+}
+
+/// A sink, and what became of entries for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Carrying {
+    sink: &'static str,
+    outcome: &'static str,
 }
 
 /// A label, and its one value.
@@ -165,6 +174,12 @@ impl Metrics {
         registry.register("record_lost", "Decisions whose facts were not kept in the record, by why", unrecorded.clone());
         let lost = Counter::default();
         registry.register("audit_entries_lost", "Entries of the audit log that could not be written", lost.clone());
+        let carried = Family::default();
+        registry.register(
+            "audit_sink_entries",
+            "Entries of the audit log by sink, and whether they arrived there",
+            carried.clone(),
+        );
         let in_chain = Gauge::default();
         registry.register("in_chain", "1: dockerd asks this gate; 0: it does not; -1: not known yet", in_chain.clone());
         in_chain.set(-1);
@@ -214,6 +229,7 @@ impl Metrics {
             seconds,
             lost,
             unrecorded,
+            carried,
             in_chain,
             grpc,
             reloaded,
@@ -315,6 +331,16 @@ impl Metrics {
         for (why, count) in [("busy", busy), ("large", large), ("disk", disk)] {
             let counter = self.unrecorded.get_or_create(&[("why", why)]);
             counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
+    /// How sinks of the audit log fare, by their own counts.
+    pub(super) fn carried(&self, sinks: &[(&'static str, Carried)]) {
+        for (sink, carried) in sinks {
+            for (outcome, count) in [("sent", carried.sent), ("dropped", carried.dropped)] {
+                let counter = self.carried.get_or_create(&Carrying { sink, outcome });
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
         }
     }
 

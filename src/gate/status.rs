@@ -37,6 +37,7 @@ impl Gate {
         if let Some(recorder) = &self.recorder {
             self.metrics.record(recorder.lost());
         }
+        self.metrics.carried(&self.journal.carried());
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }
 

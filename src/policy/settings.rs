@@ -16,7 +16,10 @@ use super::resolved::{
 };
 use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
-use super::{AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture};
+use super::{
+    AlertsSetting, AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture, SinkFormat, SinkSetting,
+    sinks,
+};
 use crate::image::{Host, Reference};
 use crate::text::fit;
 use crate::trust::VerifierName;
@@ -33,6 +36,8 @@ const MAX_HOST_ACCESS: usize = 256;
 
 /// Longest time that the monitor only reports after a change, minutes: a week. Stops a slip from switching it off for good.
 const MAX_PAUSE: u64 = 7 * 24 * 60;
+/// Longest age of a file of the audit log, hours: a year. Stops a slip of the unit.
+const MAX_ROTATE: u64 = 366 * 24;
 /// Most plugins named. Stops the same.
 const MAX_PLUGINS: usize = 64;
 
@@ -196,6 +201,53 @@ impl Settings {
         }
     }
 
+    /// The age at which a file of the audit log is rotated though it is not full, where there is one. A fault is [`Settings::resolve`]'s to
+    /// tell.
+    #[must_use]
+    pub fn audit_rotate(&self) -> Option<Duration> {
+        let hours = self.rotate_hours(&mut Vec::new());
+        (hours > 0).then(|| Duration::from_hours(hours))
+    }
+
+    /// Where entries of the audit log go besides its file, as far as that can be read.
+    #[must_use]
+    pub fn audit_sinks(&self) -> Vec<SinkSetting> {
+        sinks::read(self.get("AUDIT_SINKS").unwrap_or_default()).0
+    }
+
+    /// Where it is written who is alerted of some.
+    #[must_use]
+    pub fn alerts(&self) -> AlertsSetting {
+        match self.get("ALERTS").map(str::trim) {
+            Some("off") => AlertsSetting::Off,
+            Some(path) => AlertsSetting::Required(path.into()),
+            None => AlertsSetting::IfPresent(self.config_dir().join("alerts.toml")),
+        }
+    }
+
+    /// How they are written there.
+    #[must_use]
+    pub fn audit_format(&self) -> SinkFormat {
+        self.sink_format(&mut Vec::new())
+    }
+
+    fn sink_format(&self, faults: &mut Vec<PolicyFault>) -> SinkFormat {
+        match self.get("AUDIT_FORMAT").map(str::trim) {
+            None | Some("json") => SinkFormat::Json,
+            Some("ecs") => SinkFormat::Ecs,
+            Some("ocsf") => SinkFormat::Ocsf,
+            Some(other) => {
+                let message = format!("`{}` is not one of `json`, `ecs` and `ocsf`", fit(other, 40));
+                faults.push(PolicyFault::of("AUDIT_FORMAT", message));
+                SinkFormat::Json
+            }
+        }
+    }
+
+    fn rotate_hours(&self, faults: &mut Vec<PolicyFault>) -> u64 {
+        self.number("AUDIT_ROTATE", "hours", 0, 0..=MAX_ROTATE, faults)
+    }
+
     /// The place of the allowlist that `register` fills: of several in a policy file, of the first by name.
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
@@ -320,6 +372,10 @@ impl Settings {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault::of("DOCKER_HOST", message));
         }
+        self.rotate_hours(faults);
+        self.sink_format(faults);
+        let (_, wrong) = sinks::read(self.get("AUDIT_SINKS").unwrap_or_default());
+        faults.extend(wrong.into_iter().map(|message| PolicyFault::of("AUDIT_SINKS", message)));
         Policy {
             audit: self.choice("AUDIT", &[("go-on", AuditRule::GoOn), ("require", AuditRule::Require)], faults),
             http2: self.choice("HTTP2", &[("open", Http2Rule::Open), ("closed", Http2Rule::Closed)], faults),

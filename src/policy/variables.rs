@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 26] = [
+pub const TABLE: [Variable; 30] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -68,6 +68,22 @@ pub const TABLE: [Variable; 26] = [
         meaning: "while the audit log cannot be written: `go-on`, or `require`: refuse what touches an image",
         default: "`go-on`",
     },
+    Variable {
+        name: "AUDIT_ROTATE",
+        meaning: "hours after which a file of the audit log is rotated though it is not full; `0`: by size alone",
+        default: "`0`",
+    },
+    Variable {
+        name: "AUDIT_SINKS",
+        meaning: "where entries of the audit log go besides its file: `stdout`, `syslog`, `journald`, `otlp=https://HOST:4318`; see [sinks](docs/audit-log.md#sinks)",
+        default: "none",
+    },
+    Variable { name: "AUDIT_FORMAT", meaning: "how they are written there: `json`, `ecs` or `ocsf`", default: "`json`" },
+    Variable {
+        name: "ALERTS",
+        meaning: "`off`, or the path of a file with [webhooks](docs/audit-log.md#alerts) that are alerted",
+        default: "`alerts.toml` in `CONFIG_DIR` if it exists, else `off`",
+    },
     Variable { name: "POSTURE", meaning: "`images`, or `lockdown`: see [postures](#postures)", default: "`images`" },
     Variable {
         name: "ALLOW_HOST_ACCESS",
@@ -97,7 +113,7 @@ pub const TABLE: [Variable; 26] = [
     },
     Variable {
         name: "POLICY",
-        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `HTTP2`, `MONITOR` and `MONITOR_PAUSE`",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `ALERTS`, `HTTP2`, `MONITOR` and `MONITOR_PAUSE`",
         default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {

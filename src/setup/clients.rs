@@ -490,7 +490,7 @@ fn notary_folders(settings: &Settings, docker: &Path) -> Vec<PathBuf> {
 }
 
 /// Where certificates of registries lie: the gate's own folder and the engine's (`/etc/docker/certs.d`).
-fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
+pub(super) fn certificate_folders(settings: &Settings) -> Vec<PathBuf> {
     let own = settings.config_dir();
     own.parent().into_iter().chain([own.as_path()]).map(|folder| folder.join("certs.d")).collect()
 }

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::clients::certificate_folders;
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RECORD_SALT, RENAMES};
-use crate::audit::{FileJournal, Journal, JournalLimits, NoJournal};
+use crate::audit::{Carrier, FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;
 use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins};
 use crate::net::Url;
 use crate::policy::{Resolved, Settings};
+use crate::sinks;
 use crate::trust::notary::Source;
 
 /// Which resolvers are asked.
@@ -30,13 +32,15 @@ pub(crate) fn serving(
     if let Err(error) = std::fs::create_dir_all(&state) {
         tracing::error!(folder = %state.display(), %error, "the state folder cannot be made; nothing is kept across restarts");
     }
-    let journal: Arc<dyn Journal> = match FileJournal::open(&state.join(AUDIT_LOG), JournalLimits::default()) {
-        Ok(journal) => journal,
-        Err(error) => {
-            tracing::error!(%error, "decisions go on without an audit log");
-            Arc::new(NoJournal::default())
-        }
-    };
+    let limits_of_log = JournalLimits { age: settings.audit_rotate(), ..JournalLimits::default() };
+    let journal: Arc<dyn Journal> =
+        match FileJournal::open_with(&state.join(AUDIT_LOG), limits_of_log, carriers(settings, &workers)) {
+            Ok(journal) => journal,
+            Err(error) => {
+                tracing::error!(%error, "decisions go on without an audit log");
+                Arc::new(NoJournal::default())
+            }
+        };
     let engine = Arc::new(Engine::at(settings.docker_host()).map_err(|error| error.to_string())?);
     let approvals = Approvals::open(&state.join(APPROVALS));
     let (rules, is_good) = rules(settings, kept);
@@ -49,6 +53,20 @@ pub(crate) fn serving(
         .serving(state.join(RENAMES), ends, own(kept.reading().in_force.as_ref().unwrap_or(settings)));
     gate.settings_hold(is_good);
     Ok(gate)
+}
+
+/// Who carries entries of the audit log away.
+fn carriers(settings: &Settings, workers: &tokio::runtime::Handle) -> Vec<Arc<dyn Carrier>> {
+    let place = sinks::Place {
+        format: settings.audit_format(),
+        certs: certificate_folders(settings),
+        token: settings.config_dir().join("otlp.token"),
+        workers: workers.clone(),
+    };
+    sinks::start(&settings.audit_sinks(), &settings.alerts(), &place).unwrap_or_else(|error| {
+        tracing::error!(%error, "entries of the audit log are carried nowhere: no thread can be started");
+        Vec::new()
+    })
 }
 
 /// What the gate talks to, as far as the settings can be read.

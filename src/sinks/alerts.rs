@@ -1,0 +1,304 @@
+//! Alerts: some entries, told to webhooks in words. Each webhook has its own rate: what is beyond is told as a number when the minute is over.
+//! Each has a short queue, and rests after a failure, so that one that is away costs the others nothing.
+
+mod config;
+mod template;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use self::config::{Hook, Shape};
+use super::encode::Fields;
+use super::{Failure, Place, Way, host_name};
+use crate::files::read_owned;
+use crate::net::{Bounds, Client, HeaderMap, Plain, Tls, authority};
+
+/// What an answer may cost; nobody reads it.
+const BOUNDS: Bounds = Bounds { bytes: 64 << 10, time: Duration::from_secs(10) };
+/// Largest file read. Stops a wrong path from filling memory.
+const FILE_BYTES: u64 = 256 << 10;
+/// Most alerts that wait for one webhook. Stops one that is away from filling memory; what is beyond is told as a number.
+const WAITING: usize = 64;
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long a webhook is left alone after a failure, at first, and at most.
+const FIRST_REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_mins(5);
+const MINUTE: Duration = Duration::from_mins(1);
+/// What is no news: each start and each reload says so.
+const NO_NEWS: [&str; 2] = ["the gate has started", "settings and files were read again"];
+
+/// Whether anybody can be alerted of such a line: looked at for each entry, before it takes room.
+pub(super) fn may_alert(line: &[u8]) -> bool {
+    // What entries begin with.
+    let head = line.get(..96).unwrap_or(line);
+    !["\"event\":\"ALLOWED\"", "\"event\":\"CREATED\"", "\"event\":\"PROBE\""]
+        .iter()
+        .any(|event| head.windows(event.len()).any(|part| part == event.as_bytes()))
+}
+
+/// The webhooks of a file.
+pub(super) struct Alerts {
+    path: PathBuf,
+    /// The file must be there.
+    is_required: bool,
+    certs: Vec<PathBuf>,
+    workers: tokio::runtime::Handle,
+    host: String,
+    hooks: Vec<Hooked>,
+    fault: Option<String>,
+    looked: Option<Instant>,
+    /// The text that the hooks were made of, with those of files it names.
+    made_of: Option<Vec<String>>,
+    /// Alerts that were given up, of those that have been counted as arrived.
+    lost: u64,
+}
+
+/// A webhook, and what waits for it.
+struct Hooked {
+    hook: Hook,
+    waiting: VecDeque<String>,
+    /// When the minute began, alerts since, and what was beyond the rate, by event.
+    minute: Option<Instant>,
+    told: u32,
+    beyond: BTreeMap<String, u64>,
+    rest: Duration,
+    not_before: Option<Instant>,
+    trouble: Option<String>,
+}
+
+impl Alerts {
+    pub(super) fn new(path: PathBuf, is_required: bool, place: &Place) -> Self {
+        Self {
+            path,
+            is_required,
+            certs: place.certs.clone(),
+            workers: place.workers.clone(),
+            host: host_name(),
+            hooks: Vec::new(),
+            fault: None,
+            looked: None,
+            made_of: None,
+            lost: 0,
+        }
+    }
+
+    /// Reads the file again where it has changed. While it is faulty the webhooks before stay.
+    fn look(&mut self) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let folder = self.path.parent().unwrap_or(Path::new("")).to_owned();
+        let texts = std::cell::RefCell::new(Vec::new());
+        let load = |path: &Path| {
+            let read =
+                read_owned(&folder.join(path), FILE_BYTES).map_err(|error| format!("`url_file` cannot be read: {error}"))?;
+            texts.borrow_mut().push(read.clone());
+            Ok(read)
+        };
+        let made = match read_owned(&self.path, FILE_BYTES) {
+            Ok(text) => {
+                let made = config::read(&text, load);
+                texts.borrow_mut().push(text);
+                made
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.is_required => Ok(Vec::new()),
+            Err(error) => Err(format!("it cannot be read: {error}")),
+        };
+        match made {
+            Ok(hooks) => {
+                self.fault = None;
+                let texts = Some(texts.into_inner());
+                if self.made_of != texts {
+                    tracing::info!(file = %self.path.display(), webhooks = hooks.len(), "alerts are told to these webhooks");
+                    self.hooks = hooks.into_iter().map(Hooked::new).collect();
+                    self.made_of = texts;
+                }
+            }
+            Err(why) => {
+                let why = format!("`{}`: {why}", self.path.display());
+                if self.fault.as_ref() != Some(&why) {
+                    tracing::error!("the file of alerts is faulty, what it said before counts: {why}");
+                    self.fault = Some(why);
+                }
+            }
+        }
+    }
+
+    /// Sends what is due, to all webhooks at once.
+    fn tell(&mut self) {
+        let mut calls = tokio::task::JoinSet::new();
+        let now = Instant::now();
+        for (index, hooked) in self.hooks.iter_mut().enumerate() {
+            hooked.end_minute(now, &self.host);
+            let is_due = hooked.not_before.is_none_or(|at| at <= now);
+            if let Some(body) = hooked.waiting.front().filter(|_| is_due).cloned() {
+                let (hook, certs) = (hooked.hook.clone(), self.certs.clone());
+                calls.spawn_on(async move { (index, call(&hook, &certs, body).await) }, &self.workers);
+            }
+        }
+        self.workers.block_on(async {
+            while let Some(called) = calls.join_next().await {
+                let Ok((index, came)) = called else { continue };
+                let Some(hooked) = self.hooks.get_mut(index) else { continue };
+                self.lost = self.lost.saturating_add(hooked.after(came));
+            }
+        });
+    }
+
+    fn is_busy(&self) -> bool {
+        let now = Instant::now();
+        self.hooks.iter().any(|hooked| !hooked.waiting.is_empty() && hooked.not_before.is_none_or(|at| at <= now))
+    }
+}
+
+impl Way for Alerts {
+    fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
+        self.look();
+        for line in lines {
+            let entry = Fields::of(line);
+            let is_news = !NO_NEWS.iter().any(|no_news| entry.text("message").starts_with(no_news));
+            for hooked in
+                self.hooks.iter_mut().filter(|hooked| is_news && hooked.hook.wants(entry.text("event"), entry.is_enforced()))
+            {
+                hooked.take(&entry, &self.host);
+            }
+        }
+        for _ in 0..=WAITING {
+            self.tell();
+            if !self.is_busy() {
+                break;
+            }
+        }
+        let lost = self.lost.min(lines.len() as u64);
+        self.lost = self.lost.saturating_sub(lost);
+        Ok((lines.len() as u64).saturating_sub(lost))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let hooks =
+            self.hooks.iter().filter_map(|hooked| Some(format!("webhook `{}`: {}", hooked.hook.name, hooked.trouble.as_ref()?)));
+        let all: Vec<String> = self.fault.iter().cloned().chain(hooks).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    fn has_a_beat(&self) -> bool {
+        true
+    }
+}
+
+impl Hooked {
+    fn new(hook: Hook) -> Self {
+        Self {
+            hook,
+            waiting: VecDeque::new(),
+            minute: None,
+            told: 0,
+            beyond: BTreeMap::new(),
+            rest: FIRST_REST,
+            not_before: None,
+            trouble: None,
+        }
+    }
+
+    fn take(&mut self, entry: &Fields, host: &str) {
+        self.end_minute(Instant::now(), host);
+        self.minute.get_or_insert_with(Instant::now);
+        let count = entry.0.get("count").and_then(Value::as_u64).unwrap_or(1);
+        if self.told >= self.hook.per_minute || self.waiting.len() >= WAITING {
+            let beyond = self.beyond.entry(entry.text("event").to_owned()).or_default();
+            *beyond = beyond.saturating_add(count);
+            return;
+        }
+        self.told = self.told.saturating_add(1);
+        let text = self.hook.template.fill(|name| match name {
+            "host" => self.written(host),
+            name => self.written(entry.text(name)),
+        });
+        let text = if count > 1 { format!("{text} ({count} times)") } else { text };
+        self.waiting.push_back(self.body(&text, host, Some(entry)));
+    }
+
+    /// When the minute is over, what was beyond the rate is told as a number.
+    fn end_minute(&mut self, now: Instant, host: &str) {
+        if self.minute.is_none_or(|began| now.duration_since(began) < MINUTE)
+            || (!self.beyond.is_empty() && self.waiting.len() >= WAITING)
+        {
+            return;
+        }
+        (self.minute, self.told) = (None, 0);
+        let beyond = std::mem::take(&mut self.beyond);
+        if !beyond.is_empty() {
+            let what: Vec<String> = beyond.iter().map(|(event, count)| format!("{count} {event}")).collect();
+            let text = format!("on {}: {} more; see the audit log", self.written(host), what.join(", "));
+            self.waiting.push_back(self.body(&text, host, None));
+        }
+    }
+
+    /// A value as it stands in this webhook's text.
+    fn written(&self, value: &str) -> String {
+        match self.hook.shape {
+            Shape::Json => value.to_owned(),
+            Shape::Slack => value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+        }
+    }
+
+    fn body(&self, text: &str, host: &str, entry: Option<&Fields>) -> String {
+        let body = match (self.hook.shape, entry) {
+            (Shape::Slack, _) => json!({"text": text}),
+            (Shape::Json, Some(entry)) => json!({"text": text, "host": host, "entry": entry.0}),
+            (Shape::Json, None) => json!({"text": text, "host": host}),
+        };
+        body.to_string()
+    }
+
+    /// What became of the first that waited; says how many alerts are given up.
+    fn after(&mut self, came: Result<(), (String, IsGivenUp)>) -> u64 {
+        match came {
+            Ok(()) => {
+                self.waiting.pop_front();
+                (self.rest, self.not_before, self.trouble) = (FIRST_REST, None, None);
+                0
+            }
+            Err((why, is_given_up)) => {
+                if self.trouble.is_none() {
+                    tracing::warn!(webhook = self.hook.name, why, "an alert could not be told");
+                }
+                self.trouble = Some(why);
+                self.not_before = Some(Instant::now() + self.rest);
+                self.rest = (self.rest * 2).min(LONGEST_REST);
+                if is_given_up == IsGivenUp::Yes {
+                    self.waiting.pop_front();
+                }
+                u64::from(is_given_up == IsGivenUp::Yes)
+            }
+        }
+    }
+}
+
+/// Whether an alert is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IsGivenUp {
+    Yes,
+    No,
+}
+
+/// One call. What is said of a failure names the host at most: the rest of the address is a secret.
+async fn call(hook: &Hook, certs: &[PathBuf], body: String) -> Result<(), (String, IsGivenUp)> {
+    let again = |why: String| (why, IsGivenUp::No);
+    let mut tls = Tls::for_server(&authority(&hook.url), None, certs).map_err(|error| again(error.to_string()))?;
+    tls.plain = if hook.url.scheme() == "http" { Plain::Allowed } else { Plain::Refused };
+    let client = Client::new(&tls).map_err(|error| again(error.to_string()))?;
+    let answer = client.post_json(&hook.url, HeaderMap::new(), body, BOUNDS).await.map_err(|error| again(error.to_string()))?;
+    match answer.status {
+        200..=299 => Ok(()),
+        // What it will not take however often it is sent.
+        status @ (400 | 413 | 422) => Err((format!("status {status}"), IsGivenUp::Yes)),
+        status => Err(again(format!("status {status}"))),
+    }
+}

@@ -1,0 +1,408 @@
+//! Sinks that take, are slow, go away and come back, against sockets and servers of the test.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::queue::Queue;
+use super::{Failure, Place, Way, encode, local, start};
+use crate::audit::{Beside, Carrier, Entry, Event, FileJournal, Journal, JournalLimits, LogPart, verify};
+use crate::policy::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn entry(event: Event, message: &str) -> Entry {
+    let mut entry = Entry::new(jiff::Timestamp::from_nanosecond(1_800_000_000_123_456_789).unwrap(), event);
+    message.clone_into(&mut entry.message);
+    "registry.example:5000/app:1.0".clone_into(&mut entry.image);
+    entry
+}
+
+fn line(text: &str) -> Arc<[u8]> {
+    let entry = serde_json::to_value(entry(Event::Blocked, text)).unwrap();
+    let mut text = entry.to_string();
+    text.truncate(text.len() - 1);
+    format!("{text},\"chain\":\"{}\"}}\n", "a".repeat(64)).into_bytes().into()
+}
+
+fn place(workers: &tokio::runtime::Runtime, folder: &Path, format: SinkFormat) -> Place {
+    Place { format, certs: Vec::new(), token: folder.join("otlp.token"), workers: workers.handle().clone() }
+}
+
+fn workers() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn wait_for(what: &str, is: impl Fn() -> bool) {
+    let patience = Instant::now() + SOON;
+    while !is() {
+        assert!(Instant::now() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A server that answers each POST as it is told, and passes on head and body.
+fn server(answer: impl Fn(usize) -> (u16, &'static str) + Send + 'static) -> (u16, Receiver<(String, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (came, coming): (Sender<(String, String)>, _) = channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
+            let head = head.to_lowercase();
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let (status, text) = answer(number);
+            let reply = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+            let _ = stream.write_all(reply.as_bytes());
+            if came.send((head, String::from_utf8(body).unwrap())).is_err() {
+                return;
+            }
+        }
+    });
+    (port, coming)
+}
+
+#[test]
+fn an_entry_in_other_words_loses_nothing_and_keeps_its_link() {
+    let line = line("not approved");
+    assert_eq!(&*encode(SinkFormat::Json, &line), line.trim_ascii_end());
+    let ecs: Value = serde_json::from_slice(&encode(SinkFormat::Ecs, &line)).unwrap();
+    assert_eq!(ecs["@timestamp"], "2027-01-15T08:00:00.123456789Z");
+    assert_eq!((ecs["event"]["type"][0].as_str(), ecs["event"]["outcome"].as_str()), (Some("denied"), Some("failure")));
+    assert_eq!(
+        (ecs["event"]["hash"].as_str(), ecs["img_authz"]["chain"].as_str()),
+        (Some("a".repeat(64).as_str()), Some("a".repeat(64).as_str()))
+    );
+    assert_eq!(ecs["container"]["image"], serde_json::json!({"name": "registry.example:5000/app", "tag": ["1.0"]}));
+    assert_eq!((ecs["message"].as_str(), ecs["img_authz"]["event"].as_str()), (Some("not approved"), Some("BLOCKED")));
+    let ocsf: Value = serde_json::from_slice(&encode(SinkFormat::Ocsf, &line)).unwrap();
+    assert_eq!((ocsf["class_uid"].as_u64(), ocsf["type_uid"].as_u64()), (Some(6003), Some(600_399)));
+    assert_eq!(ocsf["actor"]["authorizations"][0]["decision"], "Denied");
+    assert_eq!((ocsf["time"].as_i64(), ocsf["status_id"].as_u64()), (Some(1_800_000_000_123), Some(2)));
+    assert_eq!(
+        (ocsf["unmapped"]["chain"].as_str(), ocsf["resources"][0]["type"].as_str()),
+        (Some("a".repeat(64).as_str()), Some("image"))
+    );
+    // A refusal that was not carried out is none.
+    let mut passed = entry(Event::Blocked, "x");
+    passed.enforced = false;
+    let passed = serde_json::to_vec(&passed).unwrap();
+    let ecs: Value = serde_json::from_slice(&encode(SinkFormat::Ecs, &passed)).unwrap();
+    let ocsf: Value = serde_json::from_slice(&encode(SinkFormat::Ocsf, &passed)).unwrap();
+    assert_eq!((ecs["event"]["type"][0].as_str(), ocsf["status_id"].as_u64()), (Some("allowed"), Some(1)));
+    // Each event has its words, and what is no entry stays as it is.
+    for event in Event::ALL {
+        for format in [SinkFormat::Ecs, SinkFormat::Ocsf] {
+            let line = serde_json::to_vec(&entry(event, "x")).unwrap();
+            assert!(serde_json::from_slice::<Value>(&encode(format, &line)).is_ok_and(|value| value["message"] == "x"));
+            assert_eq!(&*encode(format, b"{half\n"), b"{half");
+        }
+    }
+}
+
+/// The next datagram.
+fn next(socket: &UnixDatagram) -> String {
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut bytes = vec![0; 1 << 16];
+    let length = socket.recv(&mut bytes).unwrap();
+    String::from_utf8(bytes[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn the_journal_gets_fields_and_a_journal_that_starts_again_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let way = local::Journald::at(vec![dir.path().join("none"), path.clone()], SinkFormat::Json);
+    let queue = Queue::start("journald", |_| true, Box::new(way)).unwrap();
+    queue.carry(&line("one"));
+    let told = next(&socket);
+    for field in [
+        "PRIORITY=5\n",
+        "SYSLOG_IDENTIFIER=img-authz\n",
+        "IMG_AUTHZ_EVENT=BLOCKED\n",
+        "IMG_AUTHZ_CHAIN=aaaa",
+        "\"message\":\"one\"",
+    ] {
+        assert!(told.contains(field), "{field}: {told}");
+    }
+    assert_eq!(told.matches("MESSAGE={").count(), 1);
+    drop(socket);
+    fs::remove_file(&path).unwrap();
+    queue.carry(&line("two"));
+    queue.carry(&line("three"));
+    wait_for("it is away", || queue.carried().away.is_some());
+    let socket = UnixDatagram::bind(&path).unwrap();
+    assert!(next(&socket).contains("\"two\"") && next(&socket).contains("\"three\""));
+    wait_for("it is back", || queue.carried().away.is_none() && queue.carried().sent == 3);
+    assert_eq!(queue.carried().dropped, 0);
+    queue.end();
+}
+
+#[test]
+fn syslog_is_told_here_as_the_c_library_does_and_elsewhere_by_rfc_5424() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let workers = workers();
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let sinks = start(&[SinkSetting::Syslog(SyslogAt::Socket(path))], &AlertsSetting::Off, &place).unwrap();
+    sinks[0].carry(&line("one"));
+    let told = next(&socket);
+    let head = format!("<85>Jan 15 08:00:00 img-authz[{}]: {{", std::process::id());
+    assert!(told.starts_with(&head) && told.ends_with('}'), "{told}");
+    let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_read_timeout(Some(SOON)).unwrap();
+    let at = SyslogAt::Udp(elsewhere.local_addr().unwrap().to_string());
+    let sinks = start(&[SinkSetting::Syslog(at)], &AlertsSetting::Off, &place).unwrap();
+    sinks[0].carry(&line("one"));
+    let mut bytes = [0; 4096];
+    let length = elsewhere.recv(&mut bytes).unwrap();
+    let told = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    assert!(told.starts_with("<85>1 2027-01-15T08:00:00.123456Z "), "{told}");
+    assert!(told.contains(&format!(" img-authz {} BLOCKED - {{", std::process::id())), "{told}");
+    sinks[0].end();
+}
+
+#[test]
+fn a_collector_gets_records_is_asked_again_when_it_is_busy_and_its_token_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    fs::write(dir.path().join("otlp.token"), "geheim\n").unwrap();
+    let (port, coming) = server(|number| match number {
+        0 => (503, ""),
+        1 => (200, r#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"x"}}"#),
+        2 => (400, ""),
+        _ => (200, "{}"),
+    });
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let url = format!("http://127.0.0.1:{port}");
+    let sinks = start(&[SinkSetting::Otlp(url)], &AlertsSetting::Off, &place).unwrap();
+    let told = || sinks[0].carried();
+    sinks[0].carry(&line("one"));
+    let (head, body) = coming.recv_timeout(SOON).unwrap();
+    assert!(head.starts_with("post /v1/logs ") && head.contains("authorization: bearer geheim"), "{head}");
+    wait_for("it is away", || told().away.is_some());
+    let record =
+        serde_json::from_str::<Value>(&body).unwrap().pointer("/resourceLogs/0/scopeLogs/0/logRecords/0").unwrap().clone();
+    assert_eq!(record["timeUnixNano"], "1800000000123456789");
+    assert_eq!(record["attributes"][1]["value"]["stringValue"], "a".repeat(64));
+    assert!(record["body"]["stringValue"].as_str().unwrap().contains("\"one\""));
+    // Busy: once more. Then it takes all but one; then it refuses for good.
+    coming.recv_timeout(SOON).unwrap();
+    wait_for("one was rejected", || told().dropped == 1 && told().away.is_none());
+    sinks[0].carry(&line("two"));
+    coming.recv_timeout(SOON).unwrap();
+    wait_for("one was refused", || told().dropped == 2);
+    sinks[0].carry(&line("three"));
+    coming.recv_timeout(SOON).unwrap();
+    wait_for("one arrived", || told().sent == 1);
+    assert_eq!(told().dropped, 2);
+}
+
+/// A sink that takes nothing until it is let.
+struct Gate(Arc<Mutex<()>>, Arc<AtomicUsize>);
+
+impl Way for Gate {
+    fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
+        drop(self.0.lock().unwrap());
+        self.1.fetch_add(lines.len(), Ordering::Relaxed);
+        Ok(lines.len() as u64)
+    }
+}
+
+#[test]
+fn a_sink_that_hangs_delays_nobody_and_what_it_misses_is_counted() {
+    const ENTRIES: usize = 20_000;
+    let (gate, arrived) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let held = gate.lock().unwrap();
+    let queue = Queue::start("slow", |_| true, Box::new(Gate(Arc::clone(&gate), Arc::clone(&arrived)))).unwrap();
+    let line = line("x");
+    let begun = Instant::now();
+    (0..ENTRIES).for_each(|_| queue.carry(&line));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let dropped = queue.carried().dropped;
+    assert!(dropped > 0 && dropped < ENTRIES as u64);
+    // Nor does the stop wait for it for ever.
+    let begun = Instant::now();
+    queue.end();
+    assert!(begun.elapsed() < Duration::from_secs(8));
+    drop(held);
+    assert_eq!(arrived.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn what_a_sink_kept_is_a_log_that_is_verified_and_what_commands_write_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let queue = Queue::start("kept", |_| true, Box::new(Kept(Arc::clone(&kept)))).unwrap();
+    let log = dir.path().join("audit.jsonl");
+    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue]).unwrap();
+    journal.record(&entry(Event::Allowed, "by the gate"));
+    Beside::open(&log).unwrap().record(&entry(Event::Changed, "by a command")).unwrap();
+    journal.end();
+    fs::write(dir.path().join("kept"), kept.lock().unwrap().concat()).unwrap();
+    let part = LogPart { name: "kept".into(), file: fs::File::open(dir.path().join("kept")).unwrap() };
+    let verified = verify("kept", &[part], &[]).unwrap();
+    assert_eq!((verified.fault, verified.entries), (None, 2));
+    let head = verified.head.unwrap();
+    let found = verify("log", &crate::audit::parts(&log).unwrap(), &[head]).unwrap();
+    assert_eq!(found.found, [(head, 0)]);
+    assert_eq!(journal.carried()[0].1.sent, 2);
+}
+
+/// A sink in memory.
+struct Kept(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Way for Kept {
+    fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
+        self.0.lock().unwrap().extend(lines.iter().map(|line| line.to_vec()));
+        Ok(lines.len() as u64)
+    }
+}
+
+#[test]
+fn what_the_disk_does_not_take_goes_out_without_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("audit.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let queue = Queue::start("kept", |_| true, Box::new(Kept(Arc::clone(&kept)))).unwrap();
+    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue]).unwrap();
+    journal.record(&entry(Event::Allowed, "x"));
+    assert_eq!(journal.lost(), 1);
+    wait_for("it arrives", || !kept.lock().unwrap().is_empty());
+    let line: Value = serde_json::from_slice(&kept.lock().unwrap()[0]).unwrap();
+    assert!(line["message"] == "x" && line.get("chain").is_none());
+}
+
+#[test]
+fn a_sink_that_goes_away_and_comes_back_is_recorded() {
+    struct Away(Arc<Mutex<bool>>);
+    impl Way for Away {
+        fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
+            if *self.0.lock().unwrap() { Err(Failure::away("nobody there")) } else { Ok(lines.len() as u64) }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("audit.jsonl");
+    let is_away = Arc::new(Mutex::new(true));
+    let queue = Queue::start("test", |_| true, Box::new(Away(Arc::clone(&is_away)))).unwrap();
+    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue]).unwrap();
+    journal.record(&entry(Event::Allowed, "x"));
+    let told = |text: &str| fs::read_to_string(&log).unwrap().contains(text);
+    wait_for("it is told", || told("the sink `test` does not take entries: nobody there"));
+    assert!(fs::read_to_string(dir.path().join(crate::audit::NOTABLE)).unwrap().contains("the sink `test`"));
+}
+
+/// A file of alerts, as its reader wants it.
+fn alerts(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("alerts.toml");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// Whether files of the test's folder pass as the operator's: not where a folder above is open to others without the sticky bit.
+fn is_ours(path: &Path) -> bool {
+    crate::files::read_owned(path, 1 << 20).is_ok()
+}
+
+#[test]
+fn webhooks_are_told_of_what_matters_at_their_rate_and_again_when_they_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let (slack, slack_came) = server(|number| if number == 0 { (500, "") } else { (200, "ok") });
+    let (json, json_came) = server(|_| (204, ""));
+    let path = alerts(
+        dir.path(),
+        &format!(
+            "[[webhook]]\nname = \"slack\"\nurl = \"http://127.0.0.1:{slack}/services/geheim\"\nformat = \"slack\"\n\
+             template = \"{{event}}: {{message}}\"\nper_minute = 2\n\
+             [[webhook]]\nname = \"json\"\nurl = \"http://127.0.0.1:{json}/\"\nevents = [\"WOULD-BLOCK\", \"CHANGED\"]\n"
+        ),
+    );
+    assert!(is_ours(&path));
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let sinks = start(&[], &AlertsSetting::Required(path), &place).unwrap();
+    let carry = |entry: &Entry| sinks[0].carry(&serde_json::to_vec(entry).unwrap().into());
+    carry(&entry(Event::Allowed, "all day"));
+    carry(&entry(Event::Gate, "the gate has started"));
+    carry(&entry(Event::Blocked, "<!channel> & no"));
+    let mut passed = entry(Event::Blocked, "passed");
+    passed.enforced = false;
+    carry(&passed);
+    let (head, first) = slack_came.recv_timeout(SOON).unwrap();
+    assert!(head.starts_with("post /services/geheim ") && head.contains("content-type: application/json"));
+    let (_, again) = slack_came.recv_timeout(SOON).unwrap();
+    assert_eq!((first.as_str(), first.clone()), (r#"{"text":"BLOCKED: &lt;!channel&gt; &amp; no"}"#, again), "it failed once");
+    let (_, told) = json_came.recv_timeout(SOON).unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(told["entry"]["message"] == "passed" && told["text"].as_str().unwrap().starts_with("BLOCKED on "));
+    // Beyond the rate nothing is told at once.
+    for _ in 0..5 {
+        carry(&entry(Event::Mismatch, "another"));
+    }
+    assert!(slack_came.recv_timeout(SOON).unwrap().1.contains("MISMATCH"));
+    assert!(slack_came.recv_timeout(Duration::from_secs(3)).is_err());
+    assert!(json_came.try_recv().is_err());
+    assert_eq!(sinks[0].carried().dropped, 0);
+    sinks[0].end();
+}
+
+#[test]
+fn a_file_of_alerts_that_is_faulty_is_told_and_its_addresses_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let hook = "[[webhook]]\nname = \"a\"\n";
+    for (text, told) in [
+        ("[[webhook]]\nname = \"a\"\nurl = \"https://x/geheim\n".to_owned(), "line 3 is not TOML"),
+        (format!("{hook}url = \"http://x.example/geheim\""), "neither https"),
+        (format!("{hook}url = \"https://geheim@x.example/\""), "has a user"),
+        (format!("{hook}url = \"geheim\""), "is not a URL"),
+        (
+            format!("{hook}url = \"https://x.example/\"\nevents = [\"geheim\"]"),
+            "`events` has one that is none of BLOCKED, MISMATCH",
+        ),
+        (format!("{hook}url = \"https://x.example/\"\nevents = [\"ALLOWED\"]"), "`events` has one"),
+        (format!("{hook}url = \"https://x.example/\"\nformat = \"geheim\""), "`format` is neither"),
+        (format!("{hook}url = \"https://x.example/\"\ntemplate = \"{{geheim}}\""), "`template` has a field"),
+        (format!("{hook}url = \"https://x.example/\"\nper_minute = 0"), "`per_minute` is not"),
+        (format!("{hook}url_file = \"none\""), "`url_file` cannot be read"),
+        (format!("{hook}uri = \"https://x.example/geheim\""), "`uri` is not a key"),
+        ("[[webhook]]\nurl = \"https://x.example/geheim\"".to_owned(), "`name` is missing"),
+        ("webhooks = 1".to_owned(), "`webhooks` is not a key"),
+    ] {
+        let path = alerts(dir.path(), &text);
+        let place = place(&workers, dir.path(), SinkFormat::Json);
+        let sinks = start(&[], &AlertsSetting::IfPresent(path), &place).unwrap();
+        wait_for(told, || sinks[0].carried().away.is_some());
+        let away = sinks[0].carried().away.unwrap();
+        assert!(away.contains(told) && !away.contains("geheim"), "{text}\n{away}");
+        sinks[0].end();
+    }
+    // One that is not there is none where nobody asked for it.
+    for (setting, is_away) in
+        [(AlertsSetting::IfPresent(dir.path().join("none")), false), (AlertsSetting::Required(dir.path().join("none")), true)]
+    {
+        let sinks = start(&[], &setting, &place(&workers, dir.path(), SinkFormat::Json)).unwrap();
+        std::thread::sleep(Duration::from_millis(2500));
+        assert_eq!(sinks[0].carried().away.is_some(), is_away);
+        sinks[0].end();
+    }
+}
