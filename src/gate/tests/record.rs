@@ -72,8 +72,8 @@ async fn a_decision_is_kept_as_a_case_and_comes_out_again_as_it_did() {
         format!(r#"{{"Image":"{image}","Env":["P=hunter2"],"Cmd":["hunter2"],"HostConfig":{{"CapAdd":["SYS_ADMIN"]}}}}"#)
     };
     let calls = [
-        posted("POST", "/v1.43/containers/create?name=a", Some(&create(GOOD))),
-        posted("POST", "/v1.43/containers/create?name=b", Some(&create("evil.example/evil:1"))),
+        posted("POST", "/v1.43/containers/create?name=one", Some(&create(GOOD))),
+        posted("POST", "/v1.43/containers/create?name=two", Some(&create("evil.example/evil:1"))),
         posted("POST", "/v1.43/images/create?fromImage=r.example%2Fteam%2Fgood&tag=1", None),
         posted("POST", "/v1.43/images/create?fromImage=r.example%2Fteam%2Fother&tag=1", None),
         posted("POST", "/v1.43/containers/web/start", None),
@@ -85,7 +85,7 @@ async fn a_decision_is_kept_as_a_case_and_comes_out_again_as_it_did() {
     for (call, intent) in calls {
         said.push(refused(&gate.request(Ok((call, intent))).await).to_owned());
     }
-    assert_eq!(said, ["allow", "registry-not-allowed", "allow", "no-trust-data", "allow", "allow", "allow"]);
+    assert_eq!(said, ["allow", "registry-not-allowed", "allow", "not-signed", "allow", "allow", "allow"]);
     let kept = records(&folder, 6).await;
     for (case, text) in &kept {
         assert!(!text.contains("hunter2"), "{text}");
@@ -113,7 +113,7 @@ async fn a_decision_is_kept_as_a_case_and_comes_out_again_as_it_did() {
         assert!(unknown.contains("`other`"), "{unknown}");
     }
     // Of what the first refuses, the second changes nothing.
-    assert_eq!(verdict(&both, &folder, of("pull r.example/team/other")).await, Ok("no-trust-data".to_owned()));
+    assert_eq!(verdict(&both, &folder, of("pull r.example/team/other")).await, Ok("not-signed".to_owned()));
     let moved = Bench::new(policy_of(POLICY), std::collections::BTreeMap::new(), tokio::runtime::Handle::current());
     let moved = moved.of(Recording { verifiers: std::collections::BTreeMap::new(), ..recording(&folder) });
     assert!(moved.replay(of(&format!("create {GOOD}"))).await.is_err());
