@@ -1,21 +1,26 @@
 //! HTTP, TLS, sockets and their bounds. Knows nothing of registries, Notary or engines.
 //!
-//! [`Client`] asks one question and reads one bounded answer: TLS 1.2 at least, redirects never followed, gzip undone under
+//! [`Client`] asks one question and reads one bounded answer: TLS 1.2 at least, redirects never followed by itself, gzip undone under
 //! the same bound, proxies taken from the environment. [`auth`] knows docker's `config.json` and the token protocol.
 
 pub mod auth;
 mod proxy;
+mod reach;
 mod resolver;
 mod tls;
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::names::{Crowded, Names};
 use crate::text::clean;
 
+use proxy::Proxies;
 pub use proxy::{fault as proxy_fault, use_instead as use_proxies};
+use reach::Barred;
+pub use reach::Reach;
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustix::io::Errno;
@@ -69,6 +74,8 @@ pub struct HttpAnswer {
     pub headers: HeaderMap,
     /// The body, gzip undone.
     pub body: Vec<u8>,
+    /// How near the server is that answered; not known, and so far away, of one behind a proxy.
+    pub reach: Reach,
 }
 
 impl HttpAnswer {
@@ -105,6 +112,7 @@ pub fn is_gone(answer: &Result<HttpAnswer, NetError>) -> bool {
             | NetError::Ours { .. }
             | NetError::TooLarge { .. }
             | NetError::Unauthorized { .. }
+            | NetError::Barred { .. }
             | NetError::Bad(_),
         ) => false,
     }
@@ -193,6 +201,12 @@ pub enum NetError {
         /// What is missing.
         why: String,
     },
+    /// A server named this place, and it is nearer to this host than that server.
+    #[error("`{host}` is not asked: a server that is farther from this host than its address has named it")]
+    Barred {
+        /// Host and port that were to be asked.
+        host: String,
+    },
     /// An answer or a setting that makes no sense: HTTP that cannot be read, a broken URL, PEM without certificates.
     #[error("{0}")]
     Bad(String),
@@ -204,8 +218,13 @@ pub struct Client {
     inner: reqwest::Client,
     /// For hosts the client certificate is not for, where there is one.
     stranger: Option<reqwest::Client>,
-    /// Whether the environment names a proxy.
-    is_proxied: bool,
+    proxies: Proxies,
+    /// TLS without a client certificate.
+    config: rustls::ClientConfig,
+    /// What asks places that servers name, by how near they may be: made when first needed.
+    fenced: Arc<[OnceLock<reqwest::Client>; Reach::ALL.len()]>,
+    /// How near that may be which is asked; `None`: the operator or a user has named it.
+    within: Option<Reach>,
     plain: Plain,
 }
 
@@ -213,10 +232,13 @@ impl Client {
     /// A client that trusts what `tls` says.
     pub fn new(tls: &Tls) -> Result<Self, NetError> {
         let proxies = proxy::from_env(proxy::variable, tls.identity.is_some())?;
-        let is_proxied = !proxies.is_empty();
-        let stranger = tls.identity.as_ref().map(|_| Self::build(tls, None, proxies.clone())).transpose()?;
-        let inner = Self::build(tls, tls.identity.as_ref(), proxies)?;
-        Ok(Self { inner, stranger, is_proxied, plain: tls.plain })
+        let config = tls.config(None)?;
+        let bare = || Self::build(config.clone(), proxies.all.clone(), None);
+        let (inner, stranger) = match &tls.identity {
+            Some(identity) => (Self::build(tls.config(Some(identity))?, proxies.all.clone(), None)?, Some(bare()?)),
+            None => (bare()?, None),
+        };
+        Ok(Self { inner, stranger, proxies, config, fenced: Arc::default(), within: None, plain: tls.plain })
     }
 
     /// The same, showing no client certificate: for a host that it is not for.
@@ -225,12 +247,23 @@ impl Client {
         Self { inner: self.stranger.as_ref().unwrap_or(&self.inner).clone(), stranger: None, ..self.clone() }
     }
 
-    fn build(tls: &Tls, identity: Option<&Identity>, proxies: Vec<reqwest::Proxy>) -> Result<reqwest::Client, NetError> {
+    /// The same for a place that a server names which is this near: no client certificate, and no connection to an address that is nearer.
+    /// What a proxy is asked for, the proxy connects to, wherever that is; an address in the place of a name is looked at here.
+    #[must_use]
+    pub fn within(&self, reach: Reach) -> Self {
+        Self { within: Some(reach), ..self.without_identity() }
+    }
+
+    fn build(
+        config: rustls::ClientConfig,
+        proxies: Vec<reqwest::Proxy>,
+        within: Option<Reach>,
+    ) -> Result<reqwest::Client, NetError> {
         proxies
             .into_iter()
             .fold(reqwest::Client::builder().no_proxy(), reqwest::ClientBuilder::proxy)
-            .tls_backend_preconfigured(tls.config(identity)?)
-            .dns_resolver(resolver::Resolver(Names::system()))
+            .tls_backend_preconfigured(config)
+            .dns_resolver(resolver::Resolver { names: Names::system(), within })
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -244,6 +277,29 @@ impl Client {
             .user_agent(concat!("img-authz/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| NetError::Bad(format!("HTTP client: {}", chain(&error))))
+    }
+
+    /// What asks this.
+    fn asking(&self, url: &Url, is_proxied: bool, host: &str) -> Result<reqwest::Client, NetError> {
+        let Some(reach) = self.within else { return Ok(self.inner.clone()) };
+        if reach::literal(url).is_some_and(|address| !reach.covers(address)) {
+            return Err(NetError::Barred { host: host.to_owned() });
+        }
+        if is_proxied {
+            return Ok(self.inner.clone());
+        }
+        let [public, private, own] = &*self.fenced;
+        let made = match reach {
+            Reach::Public => public,
+            Reach::Private => private,
+            Reach::Own => own,
+        };
+        if let Some(client) = made.get() {
+            return Ok(client.clone());
+        }
+        // No proxy at all: what goes this way goes straight.
+        let client = Self::build(self.config.clone(), Vec::new(), Some(reach))?;
+        Ok(made.get_or_init(|| client).clone())
     }
 
     /// GET, without credentials unless `headers` has them.
@@ -292,7 +348,8 @@ impl Client {
             (scheme, _) => return Err(NetError::Bad(format!("`{}://{host}` is not https", clean(scheme)))),
         }
         headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
-        let mut request = self.inner.request(method, url.clone()).headers(headers);
+        let is_proxied = self.proxies.take(url);
+        let mut request = self.asking(url, is_proxied, &host)?.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -316,6 +373,8 @@ impl Client {
             Err(_elapsed) => Err(NetError::Timeout { host, after: bounds.time }),
         };
         match answer {
+            // The connection is the proxy's.
+            Ok(answer) if is_proxied => Ok(HttpAnswer { reach: Reach::Public, ..answer }),
             Err(NetError::Timeout { host, after }) if late >= after / LATE_PART => {
                 Err(NetError::Ours { host, cause: format!("this process did not come to run for {late:?} of {after:?}") })
             }
@@ -323,8 +382,8 @@ impl Client {
                 Err(NetError::Ours { host, cause: "too few file descriptors are free".to_owned() })
             }
             // The proxy is not named: its URL may hold a password.
-            Err(NetError::Unreachable { host, cause }) if self.is_proxied => {
-                Err(NetError::Unreachable { host, cause: format!("{cause} (by way of a proxy, unless NO_PROXY names the host)") })
+            Err(NetError::Unreachable { host, cause }) if is_proxied => {
+                Err(NetError::Unreachable { host, cause: format!("{cause} (by way of a proxy)") })
             }
             answer => answer,
         }
@@ -359,6 +418,7 @@ async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &
         tokio::task::yield_now().await;
     }
     let status = response.status().as_u16();
+    let reach = response.remote_addr().and_then(|address| Reach::of(address.ip())).unwrap_or(Reach::Public);
     let headers = std::mem::take(response.headers_mut());
     let mut encodings = headers.get_all("content-encoding").iter();
     let encoding = encodings.next().map(HeaderValue::as_bytes);
@@ -367,7 +427,7 @@ async fn read(request: reqwest::RequestBuilder, host: &str, limit: u64, began: &
         (Some(b"gzip" | b"x-gzip"), None) => gunzip(&body, limit, host)?,
         (_, _) => return Err(NetError::Bad(format!("`{host}` answers in an encoding that was not asked for"))),
     };
-    Ok(HttpAnswer { status, headers, body })
+    Ok(HttpAnswer { status, headers, body, reach })
 }
 
 /// Undoes gzip into at most `limit` bytes. One member, nothing behind it.
@@ -421,6 +481,9 @@ fn classify(error: &reqwest::Error, host: &str) -> NetError {
     while let Some(now) = cause {
         if let Some(tls) = now.downcast_ref::<rustls::Error>() {
             return tls_error(tls, host);
+        }
+        if now.is::<Barred>() {
+            return NetError::Barred { host };
         }
         if now.is::<Crowded>() {
             return NetError::Ours { host, cause: clean(&now.to_string()) };

@@ -5,6 +5,7 @@
 //! [`Api`] is the seam: [`Registry`] asks real registries, [`Fake`] is one in memory for tests.
 
 mod attached;
+mod blob;
 mod client;
 mod configuration;
 mod fake;
@@ -36,8 +37,8 @@ pub trait Api: Send + Sync {
     /// What the registry lists as pointing at this digest; `None`: it keeps no such list.
     fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>>;
 
-    /// The blob with this digest, which is small: a configuration, a signature.
-    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Vec<u8>>;
+    /// The blob with this digest, which is small: a configuration, a signature. No more than `size` bytes are read.
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, size: u64, deadline: Instant) -> Reply<'a, Vec<u8>>;
 
     /// What the image says of itself that a reference means, for a platform; `None`: for whatever platform. `due` is its digest, where
     /// somebody vouches for one; else the registry's own word says which it is.
@@ -125,15 +126,25 @@ pub enum RegistryError {
         /// What the bytes hash to.
         sent: Digest,
     },
-    /// It sends on to where it may not be followed: no https URL, or one too many.
-    #[error("registry `{host}` redirects `{what}` to another host, where it cannot be read: {cause}")]
+    /// It sends on to where it may not be followed: no https URL, one too many, or a place that is nearer to this host than itself.
+    #[error("registry `{host}` redirects `{what}` to where it is not followed: {cause}")]
     Elsewhere {
         /// The registry.
         host: String,
         /// Repository and digest.
         what: String,
         /// What is wrong with the place.
-        cause: String,
+        cause: &'static str,
+    },
+    /// It sends on to its storage, which does not give the bytes. That is no word about them.
+    #[error("`{what}` could not be fetched from the storage of registry `{host}`: {trouble}")]
+    Storage {
+        /// The registry.
+        host: String,
+        /// Repository and digest.
+        what: String,
+        /// What the storage did.
+        trouble: Trouble,
     },
     /// Bytes that are no manifest, or that two readers would read in two ways.
     #[error("`{what}` cannot be used: {cause}")]
@@ -154,6 +165,32 @@ pub enum RegistryError {
     /// No answer at all.
     #[error(transparent)]
     Net(#[from] NetError),
+}
+
+/// What the storage behind a registry did. Its name is for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Any status but the one that brings the bytes; many say 403 where a link has run out.
+    #[error("it answers with status {0}")]
+    Status(u16),
+    /// 429, or 503 with `Retry-After`.
+    #[error("it is busy (status {0})")]
+    Busy(u16),
+    /// No connection.
+    #[error("it cannot be reached")]
+    Unreachable,
+    /// No answer.
+    #[error("it did not answer in time")]
+    Silent,
+    /// Part of an answer, or none that can be read.
+    #[error("its answer was not whole")]
+    Cut,
+    /// A limit of this host.
+    #[error("it could not be asked, for a limit of this host")]
+    Ours,
+    /// It does not speak TLS as it must.
+    #[error("its TLS certificate, or TLS itself, is not accepted")]
+    Tls,
 }
 
 impl Wanted {

@@ -7,6 +7,7 @@
 mod builtins;
 mod input;
 mod load;
+mod remembered;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::request::{Manner, Unreadable};
 use crate::text::{clean, fit};
 use crate::wire::Call;
 pub use input::{Config, Image, Signature};
+use remembered::Remembered;
 pub use run::{EvaluationLimits, Evaluator, Stats};
 
 /// Longest message of a policy that is kept, in characters. Refusals are cut again where they are shown.
@@ -117,6 +119,8 @@ pub struct Compiled {
     looks: bool,
     /// Where a file reads what only an image's configuration has.
     reads_config: bool,
+    /// The calls that passed, where what the rules say is made of the call alone.
+    remembered: Option<Remembered>,
 }
 
 impl fmt::Debug for Compiled {
@@ -193,7 +197,17 @@ impl Compiled {
 
     /// Whether nothing has to be evaluated.
     fn passes_unasked(&self, about: &About) -> bool {
-        about.call.as_deref().is_some_and(Self::is_exempt) || self.due(about).next().is_none()
+        about.call.as_deref().is_some_and(Self::is_exempt)
+            || self.due(about).next().is_none()
+            || self.memory_for(about).is_some_and(|(remembered, call)| remembered.has(call, about.manner))
+    }
+
+    /// Where such a question is remembered, and the call that it is: one about an image is about more than the call.
+    fn memory_for<'a>(&'a self, about: &'a About) -> Option<(&'a Remembered, &'a Arc<Call>)> {
+        match about {
+            About { call: Some(call), manner: _, image: None } => Some((self.remembered.as_ref()?, call)),
+            About { .. } => None,
+        }
     }
 
     /// Evaluates what is due. Blocks, in the worst case for ever. `engine` is a clone of this one's.
@@ -214,11 +228,10 @@ impl Compiled {
             }
             input::with_image(&mut members, image, environment);
         }
-        let input = serde_json::from_value::<Value>(serde_json::Value::Object(members));
+        let input = input::in_rego(serde_json::Value::Object(members));
         for query in self.due(about) {
             asks(&query.rule);
             let failed = |why: String| Refusal::Error { query: query.rule.clone(), why };
-            let input = input.as_ref().map_err(|error| failed(error.to_string()))?;
             engine.set_input(input.clone());
             let mut value =
                 |rule: &str| engine.eval_rule(rule.to_owned()).map_err(|error| failed(load::plain(&error.to_string()).1));
@@ -233,6 +246,9 @@ impl Compiled {
                 (None, other) => return Err(failed(format!("it is {}, which is not a boolean", kind(&other)))),
             };
             return Err(Refusal::Denied { query: query.rule.clone(), says });
+        }
+        if let Some((remembered, call)) = self.memory_for(about) {
+            remembered.keep(Arc::clone(call), about.manner);
         }
         Ok(Passed(()))
     }

@@ -5,6 +5,7 @@ pub mod allowlist;
 mod asking;
 pub mod cosign;
 mod error;
+pub mod evidence;
 mod name;
 pub mod notary;
 mod public_key;

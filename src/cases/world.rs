@@ -84,7 +84,7 @@ impl Api for Described {
         Box::pin(std::future::ready(none(repository, wanted)))
     }
 
-    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, _: Instant) -> Reply<'a, Vec<u8>> {
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, _: u64, _: Instant) -> Reply<'a, Vec<u8>> {
         Box::pin(std::future::ready(none(repository, &Wanted::Digest(digest))))
     }
 

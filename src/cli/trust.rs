@@ -33,6 +33,7 @@ use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::policy::Settings;
 use crate::setup::{self, DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf};
+use crate::trust::evidence::Record;
 use crate::trust::notary::{Notary, RequiredSigners};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, VerifierName};
 
@@ -83,7 +84,9 @@ enum Command {
     ///
     /// Example: img-authz trust pin registry.example/team/app --write /etc/docker/img-authz/pins.json
     Pin(Pin),
-    /// Show all repositories known here, the one that expires first in front
+    /// Show all repositories known here, the one that expires first in front, and the signatures that are kept
+    ///
+    /// What is kept of signatures serves while their registry is away, as long as a key of the policy has made them.
     ///
     /// Exit code 2 if one is refused, has expired, or must be signed again soon: root within 90 days, targets and delegations
     /// within 30; or if the gate of this host cannot reach the server. What the server signs it renews when it is asked, so that does
@@ -101,7 +104,7 @@ enum Command {
     ///
     /// Example: img-authz trust import trust.bundle
     Import(Import),
-    /// Forget what is known of a repository: its root, the versions seen, a withdrawal
+    /// Forget what is known of a repository: its root, the versions seen, a withdrawal; or the signatures kept of a digest
     ///
     /// For a Notary server that was installed again, or state that is damaged. What the server answers next counts as the first time,
     /// unless a pin says which root counts; compare the root key with the publisher (trust pin shows it).
@@ -275,6 +278,18 @@ fn trail(named: Option<&Path>, settings: &Settings) -> Result<Trail, Stop> {
         Some(_) => return Ok(Trail::none()),
     };
     Trail::open(settings, &state).map_err(Stop::Unknown)
+}
+
+/// A signature that is kept, for programs.
+fn kept(record: &Record) -> serde_json::Value {
+    json!({
+        "repository": record.key.repository,
+        "digest": record.key.digest,
+        "verifier": record.key.verifier.to_string(),
+        "type": record.scheme,
+        "since": record.found,
+        "checked": record.asked,
+    })
 }
 
 fn changed(repository: &impl std::fmt::Display, message: &str) -> Change {

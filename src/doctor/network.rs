@@ -623,7 +623,7 @@ mod tests {
     fn answer(status: u16) -> HttpAnswer {
         let mut headers = HeaderMap::new();
         headers.insert("date", "Sun, 22 Nov 2026 03:00:00 GMT".parse().unwrap());
-        HttpAnswer { status, headers, body: Vec::new() }
+        HttpAnswer { status, headers, body: Vec::new(), reach: crate::net::Reach::Public }
     }
 
     #[test]

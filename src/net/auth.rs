@@ -2,8 +2,8 @@
 //! (distribution's token specification; docs/notary-v1.md, section 2).
 //!
 //! Rules that hold everywhere: credentials go over `https` only, loopback included; never after a redirect (none is
-//! followed); to the host whose challenge is answered, or to the token service that host names. A client certificate is
-//! shown to the server alone, not to a token service on another host.
+//! followed); to the host whose challenge is answered, or to the token service that host names, which is not nearer to this host than
+//! the server itself. A client certificate is shown to the server alone, not to a token service on another host.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Bounds, Client, HeaderMap, HeaderValue, HttpAnswer, NetError, Url, authority, host_of, without_user};
+use super::{Bounds, Client, HeaderMap, HeaderValue, HttpAnswer, NetError, Reach, Url, authority, host_of, without_user};
 use crate::text::clean;
 
 /// Largest `config.json`. Stops a wrong path from filling memory.
@@ -367,8 +367,8 @@ impl Session {
             NetError::Timeout { host, .. } if had.time < bounds.time / 12 * 11 => NetError::Stalled { host, after: bounds.time },
             error => error,
         };
-        let challenge = match Challenge::of(&answer) {
-            Some(challenge) => challenge,
+        let (challenge, reach) = match Challenge::of(&answer) {
+            Some(challenge) => (challenge, answer.reach),
             None => {
                 let had = left();
                 self.ping(had).await.map_err(|error| late(error, had))?
@@ -378,7 +378,7 @@ impl Session {
             Challenge::Basic => self.basic(&url, asker)?,
             Challenge::Bearer { realm, service } => {
                 let had = left();
-                self.token(realm, service.as_deref(), asker, had).await.map_err(|error| late(error, had))?
+                self.token((realm, reach), service.as_deref(), asker, had).await.map_err(|error| late(error, had))?
             }
         };
         let mut second = headers;
@@ -398,12 +398,13 @@ impl Session {
         Ok(answer)
     }
 
-    /// Asks `/v2/` for the challenge, for servers that do not repeat it elsewhere.
-    async fn ping(&self, bounds: Bounds) -> Result<Challenge, NetError> {
+    /// Asks `/v2/` for the challenge, for servers that do not repeat it elsewhere; and how near the server is that says it.
+    async fn ping(&self, bounds: Bounds) -> Result<(Challenge, Reach), NetError> {
         let bounds = Bounds { bytes: TOKEN_BYTES, ..bounds };
         let answer = self.client.get(&self.url("v2/")?, HeaderMap::new(), bounds).await?;
         let challenge = if answer.status == 401 { Challenge::of(&answer) } else { None };
-        challenge.ok_or_else(|| self.unauthorized("its challenge is missing, malformed or unknown"))
+        let challenge = challenge.ok_or_else(|| self.unauthorized("its challenge is missing, malformed or unknown"))?;
+        Ok((challenge, answer.reach))
     }
 
     fn basic(&self, url: &Url, asker: Asker<'_>) -> Result<HeaderValue, NetError> {
@@ -419,8 +420,14 @@ impl Session {
         }
     }
 
-    /// A token from the service at `realm`.
-    async fn token(&self, realm: &str, service: Option<&str>, asker: Asker<'_>, bounds: Bounds) -> Result<HeaderValue, NetError> {
+    /// A token from the service at `realm`, which a server names that is this near.
+    async fn token(
+        &self,
+        (realm, reach): (&str, Reach),
+        service: Option<&str>,
+        asker: Asker<'_>,
+        bounds: Bounds,
+    ) -> Result<HeaderValue, NetError> {
         let malformed = || self.unauthorized("it names a token service that is not an https URL");
         let mut url = Url::parse(realm).map_err(|_| malformed())?;
         // A token is worth stealing as well, so that an anonymous one is not fetched over plain HTTP either, unless the
@@ -433,7 +440,7 @@ impl Session {
         let host = host_of(&url);
         // A client certificate is for the server's host and port, not for whomever it names.
         let elsewhere = url.scheme() != self.base.scheme() || authority(&url) != authority(&self.base);
-        let client = if elsewhere { self.client.without_identity() } else { self.client.clone() };
+        let client = if elsewhere { self.client.within(reach) } else { self.client.clone() };
         let answer = match asker.credentials {
             Some(Credentials::Refresh(refresh)) => {
                 let mut form = vec![

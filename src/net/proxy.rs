@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{NoProxy, Proxy};
 
 use super::{NetError, Url};
@@ -35,8 +36,24 @@ pub(super) fn variable(name: &str) -> Option<OsString> {
     }
 }
 
+/// The proxies, and what is asked by way of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proxies {
+    pub(super) all: Vec<Proxy>,
+    /// The same rules once more: reqwest does not tell which way it goes.
+    rules: Vec<Arc<Matcher>>,
+}
+
+impl Proxies {
+    /// Whether this is asked by way of a proxy, which then resolves its name and connects to it.
+    pub(super) fn take(&self, url: &Url) -> bool {
+        let url = url.as_str().parse();
+        url.is_ok_and(|url| self.rules.iter().any(|rule| rule.intercept(&url).is_some()))
+    }
+}
+
 /// Reads the variables with `read`. `identity`: a client certificate will be shown, which must not go to a proxy.
-pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) -> Result<Vec<Proxy>, NetError> {
+pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) -> Result<Proxies, NetError> {
     // What is no text is not unset.
     for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
         for name in [name.to_owned(), name.to_ascii_lowercase()] {
@@ -51,10 +68,11 @@ pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) 
         let given = read(name).filter(|text| !text.trim().is_empty()).or_else(|| read(&lower));
         given.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };
-    let except = NoProxy::from_string(&format!("{LOOPBACK},{}", value("NO_PROXY").unwrap_or_default()));
-    let mut proxies = Vec::new();
-    for (name, make) in [("HTTPS_PROXY", Proxy::https as fn(Url) -> reqwest::Result<Proxy>), ("HTTP_PROXY", Proxy::http)] {
-        let Some((name, text)) = [name, "ALL_PROXY"].into_iter().find_map(|name| Some((name, value(name)?))) else { continue };
+    let direct = format!("{LOOPBACK},{}", value("NO_PROXY").unwrap_or_default());
+    let except = NoProxy::from_string(&direct);
+    let mut proxies = Proxies::default();
+    for (asked, make) in [("HTTPS_PROXY", Proxy::https as fn(Url) -> reqwest::Result<Proxy>), ("HTTP_PROXY", Proxy::http)] {
+        let Some((name, text)) = [asked, "ALL_PROXY"].into_iter().find_map(|name| Some((name, value(name)?))) else { continue };
         // The text is not quoted: it may hold a password.
         let fault = |why: &str| NetError::Bad(format!("{name} {why}"));
         let text = if text.contains("://") { text } else { format!("http://{text}") };
@@ -66,8 +84,11 @@ pub(super) fn from_env(read: impl Fn(&str) -> Option<OsString>, identity: bool) 
         if url.scheme() == "https" && identity {
             return Err(fault("is an https proxy, which is not used together with a client certificate; name it by http://"));
         }
+        let rule = Matcher::builder().no(direct.clone());
+        let rule = if asked == "HTTPS_PROXY" { rule.https(url.as_str()) } else { rule.http(url.as_str()) };
         let proxy = make(url).map_err(|_| fault("cannot be used"))?;
-        proxies.push(proxy.no_proxy(except.clone()));
+        proxies.all.push(proxy.no_proxy(except.clone()));
+        proxies.rules.push(Arc::new(rule.build()));
     }
     Ok(proxies)
 }
@@ -78,7 +99,7 @@ mod tests {
 
     fn read(set: &[(&str, &str)], identity: bool) -> Result<usize, String> {
         let of = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        from_env(of, identity).map(|proxies| proxies.len()).map_err(|error| error.to_string())
+        from_env(of, identity).map(|proxies| proxies.all.len()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -105,9 +126,11 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = format!("http://{}", listener.local_addr().unwrap());
         let of = |name: &str| (name == "ALL_PROXY").then(|| OsString::from(&proxy));
-        let client = from_env(of, false)
-            .unwrap()
-            .into_iter()
+        let proxies = from_env(of, false).unwrap();
+        let client = proxies
+            .all
+            .iter()
+            .cloned()
             .fold(reqwest::Client::builder().no_proxy(), reqwest::ClientBuilder::proxy)
             .tls_backend_preconfigured(crate::net::Tls::default().config(None).unwrap())
             .build()
@@ -121,7 +144,7 @@ mod tests {
         ] {
             let asked = client.get(url).timeout(Duration::from_millis(300)).send();
             let (_, seen) = tokio::join!(asked, tokio::time::timeout(Duration::from_millis(300), listener.accept()));
-            assert_eq!(seen.is_ok(), proxied, "{url}");
+            assert_eq!((seen.is_ok(), proxies.take(&url.parse().unwrap())), (proxied, proxied), "{url}");
         }
     }
 

@@ -81,7 +81,7 @@ fn busy_servers_are_told_from_those_that_are_gone() {
     let answer = |status, rest: Option<&str>| {
         let mut headers = HeaderMap::new();
         headers.extend(rest.map(|rest| (HeaderName::from_static("retry-after"), HeaderValue::from_str(rest).unwrap())));
-        Ok(HttpAnswer { status, headers, body: Vec::new() })
+        Ok(HttpAnswer { status, headers, body: Vec::new(), reach: Reach::Public })
     };
     for (status, rest, expected) in [
         (200, None, false),
@@ -107,7 +107,7 @@ async fn a_name_that_waits_for_others_lookups_says_nothing_about_the_server() {
         let client = reqwest::Client::builder()
             .no_proxy()
             .tls_backend_preconfigured(Tls::default().config(None).unwrap())
-            .dns_resolver(resolver::Resolver(names))
+            .dns_resolver(resolver::Resolver { names, within: None })
             .build()
             .unwrap();
         let error = classify(&client.get("http://name.test/").send().await.unwrap_err(), "name.test:80");
@@ -129,4 +129,46 @@ async fn an_answer_that_broke_off_came_from_a_server_that_is_there() {
     let bounds = Bounds { bytes: 1000, time: Duration::from_secs(10) };
     let (answer, ()) = tokio::join!(client.get(&url, HeaderMap::new(), bounds), serve);
     assert!(matches!(answer, Err(NetError::Cut { .. })) && !is_gone(&answer), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_place_that_a_server_names_is_not_nearer_than_that_server() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = tokio::spawn(async move {
+        let mut served = 0;
+        while let Ok(Ok((mut peer, _))) = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await {
+            let _ = peer.read(&mut [0; 4096]).await.unwrap();
+            peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await.unwrap();
+            served += 1;
+        }
+        served
+    });
+    let client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).unwrap();
+    let bounds = Bounds { bytes: 1000, time: Duration::from_secs(5) };
+    let (mut good, places) = (0, ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"]);
+    for (reach, is_asked) in [(None, true), (Some(Reach::Own), true), (Some(Reach::Private), false), (Some(Reach::Public), false)]
+    {
+        let client = reach.map_or_else(|| client.clone(), |reach| client.within(reach));
+        for place in places {
+            let url = format!("http://{place}:{port}/").parse().unwrap();
+            match client.get(&url, HeaderMap::new(), bounds).await {
+                Ok(answer) => {
+                    assert_eq!((answer.reach, is_asked), (Reach::Own, true), "{reach:?} {place}");
+                    good += 1;
+                }
+                // A machine may have no IPv6.
+                Err(NetError::Unreachable { .. }) if place.starts_with('[') && is_asked => {}
+                Err(error) => assert!(!is_asked && matches!(error, NetError::Barred { .. }), "{reach:?} {place}: {error}"),
+            }
+        }
+    }
+    assert_eq!(serve.await.unwrap(), good, "nobody was connected to besides");
+    // A cloud's metadata is for nobody that a server sends.
+    for reach in Reach::ALL {
+        let url = "http://169.254.169.254/latest/meta-data/".parse().unwrap();
+        let refused = client.within(reach).get(&url, HeaderMap::new(), bounds).await;
+        assert!(matches!(refused, Err(NetError::Barred { .. })) && !is_gone(&refused), "{refused:?}");
+    }
 }

@@ -73,6 +73,8 @@ pub enum VerifierSettings {
 pub struct CosignSettings {
     /// PEM files of public keys, any one of which is enough.
     pub keys: Vec<PathBuf>,
+    /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
 }
 
 /// Where Notary's trust data comes from, and on what terms it counts.

@@ -127,14 +127,14 @@ pub fn signature_tag(digest: &Digest) -> Option<Tag> {
 }
 
 /// The bytes that a manifest says are of this size and digest, both of which hold then.
-pub async fn part(
-    registry: &dyn Api,
+pub async fn part<R: Api + ?Sized>(
+    registry: &R,
     repository: &Repository,
     digest: Digest,
     size: u64,
     deadline: Instant,
 ) -> Result<Vec<u8>, RegistryError> {
-    let bytes = registry.blob(repository, digest, deadline).await?;
+    let bytes = registry.blob(repository, digest, size, deadline).await?;
     if bytes.len() as u64 == size {
         return Ok(bytes);
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -18,20 +19,20 @@ use crate::net::auth::{Asker, DockerConfig, Session};
 use crate::net::{
     self, Bounds, Client, HeaderMap, HeaderValue, HttpAnswer, Identity, NetError, Plain, Roots, Tls, certificate_files,
 };
-use crate::text::clean;
 
 /// Where Docker Hub's registry is; its references say `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// Largest manifest read, bytes; what registries accept at most. Stops a registry from filling memory.
-const MANIFEST_BYTES: u64 = 4 << 20;
+pub(super) const MANIFEST_BYTES: u64 = 4 << 20;
 /// Manifests up to this are read without more ado; an image's have a few KB, an index's some dozen.
-const SMALL_BYTES: u64 = 64 << 10;
+pub(super) const SMALL_BYTES: u64 = 64 << 10;
 /// How many larger ones are read at once of one registry. Stops a repository of large ones from filling memory.
 const LARGE_AT_ONCE: usize = 2;
-/// How often a blob may be sent on to another place. Registries do so once: to the storage behind them.
-const REDIRECTS: usize = 3;
 /// Most pages of a list of what points at a digest. Stops a registry that never ends.
 const PAGES: usize = 8;
+/// How often a registry is asked that is busy or in trouble (429, 5xx), and the first pause in between; the next is twice as long.
+const TRIES: usize = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
@@ -57,14 +58,14 @@ pub struct Settings {
 /// Registries. Needs a tokio runtime when called. Built anew when settings change.
 #[derive(Debug)]
 pub struct Registry {
-    settings: Settings,
+    pub(super) settings: Settings,
     peers: Mutex<HashMap<String, Arc<Peer>>>,
 }
 
 /// One registry.
 #[derive(Debug)]
-struct Peer {
-    https: Session,
+pub(super) struct Peer {
+    pub(super) https: Session,
     /// For those that may be asked over plain HTTP.
     http: Option<Session>,
     /// Plain HTTP was what worked last.
@@ -122,30 +123,6 @@ impl Registry {
         }
     }
 
-    /// As [`Registry::fetch`], of a blob. Its bytes may lie elsewhere: there nobody is told who asks.
-    async fn fetch_blob(&self, repository: &Repository, digest: Digest, deadline: Instant) -> Result<Vec<u8>, RegistryError> {
-        let host = repository.host_str();
-        let what = || format!("{repository}@{digest}");
-        let peer = self.peer(host)?;
-        let path = format!("v2/{}/blobs/{digest}", repository.path());
-        let scope = format!("repository:{}:pull", repository.path());
-        let asker = Asker { scope: &scope, credentials: self.settings.credentials.for_host(host) };
-        let (mut answer, mut _large) = (peer.get_blob(&path, asker, SMALL_BYTES, deadline).await, None);
-        if matches!(answer, Err(BlobError::Net(NetError::TooLarge { .. }))) {
-            _large = Some(peer.turn_of_large(deadline, what).await?);
-            answer = peer.get_blob(&path, asker, MANIFEST_BYTES, deadline).await;
-        }
-        let answer = answer.map_err(|error| match error {
-            BlobError::Net(error) => self.explain(host, asker, error),
-            BlobError::Elsewhere(cause) => RegistryError::Elsewhere { host: host.to_owned(), what: what(), cause },
-        })?;
-        let body = accepted(answer, host, what)?.body;
-        match Digest::of(&body) {
-            sent if sent == digest => Ok(body),
-            sent => Err(RegistryError::WrongDigest { host: host.to_owned(), due: digest, sent }),
-        }
-    }
-
     /// All pages of the registry's list of what points at a digest. Statuses by which registries say that they keep none make `None`;
     /// any other is not known to mean so.
     async fn fetch_referrers(
@@ -198,7 +175,7 @@ impl Registry {
         Ok(Some(Listing { is_cut: true, ..listing }))
     }
 
-    fn peer(&self, host: &str) -> Result<Arc<Peer>, RegistryError> {
+    pub(super) fn peer(&self, host: &str) -> Result<Arc<Peer>, RegistryError> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = peers.get(host) {
             return Ok(Arc::clone(peer));
@@ -250,7 +227,7 @@ impl Registry {
     }
 
     /// "No credentials" with what the operator can do about it.
-    fn explain(&self, host: &str, asker: Asker<'_>, error: NetError) -> RegistryError {
+    pub(super) fn explain(&self, host: &str, asker: Asker<'_>, error: NetError) -> RegistryError {
         match error {
             NetError::Unauthorized { host: address, .. } if asker.credentials.is_none() => {
                 RegistryError::Net(NetError::Unauthorized { host: address, why: self.settings.credentials.missing(host) })
@@ -260,15 +237,8 @@ impl Registry {
     }
 }
 
-/// Why there is no blob.
-enum BlobError {
-    Net(NetError),
-    /// It lies where it is not fetched from.
-    Elsewhere(String),
-}
-
 /// An answer that is what was asked for.
-fn accepted(answer: HttpAnswer, host: &str, what: impl Fn() -> String) -> Result<HttpAnswer, RegistryError> {
+pub(super) fn accepted(answer: HttpAnswer, host: &str, what: impl Fn() -> String) -> Result<HttpAnswer, RegistryError> {
     let host = host.to_owned();
     match answer.status {
         200 => Ok(answer),
@@ -284,8 +254,8 @@ impl Api for Registry {
         Box::pin(self.fetch(repository, wanted, deadline))
     }
 
-    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Vec<u8>> {
-        Box::pin(self.fetch_blob(repository, digest, deadline))
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, size: u64, deadline: Instant) -> Reply<'a, Vec<u8>> {
+        Box::pin(self.fetch_blob(repository, digest, size, deadline))
     }
 
     fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>> {
@@ -305,52 +275,22 @@ impl Api for Registry {
 
 impl Peer {
     /// The way that worked last.
-    fn session(&self) -> &Session {
+    pub(super) fn session(&self) -> &Session {
         if self.is_plain.load(Ordering::Relaxed) { self.http.as_ref().unwrap_or(&self.https) } else { &self.https }
     }
 
     /// Leave to read a large answer.
-    async fn turn_of_large(&self, deadline: Instant, what: impl Fn() -> String) -> Result<SemaphorePermit<'_>, RegistryError> {
+    pub(super) async fn turn_of_large(
+        &self,
+        deadline: Instant,
+        what: impl Fn() -> String,
+    ) -> Result<SemaphorePermit<'_>, RegistryError> {
         let permit = tokio::time::timeout_at(deadline, self.large.acquire()).await;
         permit.ok().and_then(Result::ok).ok_or_else(|| RegistryError::Full { what: what() })
     }
 
-    /// A blob, followed to where the registry sends on to: over https alone, with no credentials and no client certificate.
-    async fn get_blob(&self, path: &str, asker: Asker<'_>, most: u64, deadline: Instant) -> Result<HttpAnswer, BlobError> {
-        let mut answer = self.get(path, asker, most, deadline, &[]).await.map_err(BlobError::Net)?;
-        let mut at = self.session().url(path).map_err(BlobError::Net)?;
-        let client = self.https.client().without_identity();
-        for turn in 0.. {
-            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
-                break;
-            }
-            if turn == REDIRECTS {
-                return Err(BlobError::Elsewhere(format!("more than {REDIRECTS} redirects")));
-            }
-            // What the place is called is not told: its query may be what opens it.
-            let place = answer.header("location").and_then(|place| at.join(place).ok());
-            at = place.ok_or_else(|| BlobError::Elsewhere("the redirect has no address".to_owned()))?;
-            if at.scheme() != "https" || !at.username().is_empty() || at.password().is_some() {
-                return Err(BlobError::Elsewhere(format!(
-                    "`{}` is not an https URL without a user",
-                    clean(&net::authority(&at))
-                )));
-            }
-            let bounds = Bounds { bytes: most, time: deadline.saturating_duration_since(Instant::now()) };
-            answer = client.get(&at, HeaderMap::new(), bounds).await.map_err(|error| match error {
-                error @ NetError::TooLarge { .. } => BlobError::Net(error),
-                // Nor is its host, which the client that asks need not know; the log has it.
-                error => {
-                    tracing::warn!(%error, "a registry's blob lies on another host, which does not give it");
-                    BlobError::Elsewhere("it does not answer with the bytes; the gate's log says more".to_owned())
-                }
-            })?;
-        }
-        Ok(answer)
-    }
-
     /// GET over TLS; over plain HTTP where that is allowed and TLS is not what the registry speaks.
-    async fn get(
+    pub(super) async fn get(
         &self,
         path: &str,
         asker: Asker<'_>,
@@ -398,8 +338,22 @@ async fn ask(
     for media_type in accept {
         headers.append("accept", HeaderValue::from_static(media_type));
     }
-    let bounds = Bounds { bytes, time: deadline.saturating_duration_since(Instant::now()) };
-    session.get(path, headers, asker, bounds).await
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        let answer = session.get(path, headers.clone(), asker, bounds(bytes, deadline)).await?;
+        // Its own word on how long counts; where that leaves no time for another try, this is the answer.
+        let rest = answer.rest().unwrap_or(pause);
+        if !(answer.is_busy() || matches!(answer.status, 500 | 502..=504)) || Instant::now() + rest + pause >= deadline {
+            return Ok(answer);
+        }
+        tokio::time::sleep(rest).await;
+        pause *= 2;
+    }
+    session.get(path, headers, asker, bounds(bytes, deadline)).await
+}
+
+fn bounds(bytes: u64, deadline: Instant) -> Bounds {
+    Bounds { bytes, time: deadline.saturating_duration_since(Instant::now()) }
 }
 
 /// Go's TLS servers answer plain HTTP with a status of 400.

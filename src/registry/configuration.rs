@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::manifest::{OneReading, fold};
-use super::{Api, Content, Manifest, RegistryError, Wanted};
+use super::{Api, Content, Manifest, RegistryError, Wanted, part};
 use crate::image::{Digest, Host, ImageConfig, Platform, Repository};
 use crate::text::clean;
 
@@ -36,7 +36,7 @@ pub async fn configuration<R: Api + ?Sized>(
         return Err(unusable(&format!("its configuration is `{}`, not an image's", clean(image.config().media_type().as_ref()))));
     }
     let Some(config) = manifest.config() else { return Err(unusable("its configuration has no SHA-256 digest")) };
-    let body = registry.blob(repository, config, deadline).await?;
+    let body = part(registry, repository, config, image.config().size(), deadline).await?;
     let sizes = image.layers().iter().map(oci_spec::image::Descriptor::size);
     let size = sizes.fold(image.config().size(), u64::saturating_add);
     let annotations = image.annotations().clone().unwrap_or_default().into_iter().collect();

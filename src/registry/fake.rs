@@ -134,7 +134,7 @@ impl Api for Fake {
         })
     }
 
-    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, _: Instant) -> Reply<'a, Vec<u8>> {
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, _: u64, _: Instant) -> Reply<'a, Vec<u8>> {
         Box::pin(async move {
             let mut state = self.lock();
             let what = format!("{repository}@{digest}");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use regorus::Engine;
 use regorus::utils::limits::ExecutionTimerConfig;
 
+use super::remembered::{CHANGING, Remembered};
 use super::text::{Text, recursion};
 use super::{Compiled, Fault, Query, Sources, builtins};
 use crate::text::{clean, fit};
@@ -132,8 +133,9 @@ fn compiled(sources: Sources) -> Result<Compiled, Vec<Fault>> {
     }
     let mentions = |name: &str| texts.iter().any(|(_, text)| text.mentions(name).is_some());
     let (looks, reads_config) = (sources.sees_host && mentions("Resolved"), OF_CONFIG.iter().any(|name| mentions(name)));
+    let remembered = (!looks && !CHANGING.iter().any(|name| mentions(name))).then(Remembered::default);
     drop(texts);
-    Ok(Compiled { sources, engine, queries, looks, reads_config })
+    Ok(Compiled { sources, engine, queries, looks, reads_config, remembered })
 }
 
 /// Adds a file in the dialect that it is written in.

@@ -44,21 +44,22 @@ pub struct Stats {
 }
 
 /// The threads. They start with the first question.
-#[derive(Default)]
 pub struct Evaluator {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     limits: EvaluationLimits,
     state: Mutex<State>,
-    work: Condvar,
+    /// Wakes each thread by itself.
+    work: Vec<Condvar>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
+    /// Threads without work. The one that had some last is woken first: what it needs is still in its processor's cache.
+    idle: Vec<usize>,
     /// What each thread evaluates.
     running: Vec<Option<Running>>,
     stats: Stats,
@@ -97,11 +98,18 @@ impl State {
     }
 }
 
+impl Default for Evaluator {
+    fn default() -> Self {
+        Self::with_limits(EvaluationLimits::default())
+    }
+}
+
 impl Evaluator {
     /// One with other bounds.
     #[must_use]
     pub fn with_limits(limits: EvaluationLimits) -> Self {
-        Self { shared: Arc::new(Shared { limits, ..Shared::default() }) }
+        let work = (0..limits.threads).map(|_| Condvar::new()).collect();
+        Self { shared: Arc::new(Shared { limits, state: Mutex::default(), work }) }
     }
 
     /// Asks the queries that are due; ends by `deadline`, and after [`EvaluationLimits::answer`] at most.
@@ -136,8 +144,11 @@ impl Evaluator {
             return Err(Refusal::Overloaded { query });
         }
         state.waiting.push_back(job);
+        let woken = state.idle.pop().and_then(|number| self.shared.work.get(number));
         drop(state);
-        self.shared.work.notify_one();
+        if let Some(work) = woken {
+            work.notify_one();
+        }
         Ok(())
     }
 
@@ -180,14 +191,14 @@ impl Evaluator {
 impl Drop for Evaluator {
     fn drop(&mut self) {
         self.shared.state().is_over = true;
-        self.shared.work.notify_all();
+        self.shared.work.iter().for_each(Condvar::notify_one);
     }
 }
 
 fn work(shared: &Shared, number: usize) {
     // The engine of the policies asked last: a clone of theirs, which is not shared.
     let mut mine: Option<(Arc<Compiled>, regorus::Engine)> = None;
-    while let Some(job) = next(shared) {
+    while let Some(job) = next(shared, number) {
         let Job { policies, about, answer } = job;
         // Whoever waited has given up.
         if answer.is_closed() {
@@ -215,7 +226,8 @@ fn work(shared: &Shared, number: usize) {
     }
 }
 
-fn next(shared: &Shared) -> Option<Job> {
+fn next(shared: &Shared, number: usize) -> Option<Job> {
+    let work = shared.work.get(number)?;
     let mut state = shared.state();
     loop {
         if state.is_over {
@@ -224,7 +236,10 @@ fn next(shared: &Shared) -> Option<Job> {
         if let Some(job) = state.waiting.pop_front() {
             return Some(job);
         }
-        state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.idle.push(number);
+        state = work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        // It may have been woken by nobody.
+        state.idle.retain(|idle| *idle != number);
     }
 }
 

@@ -295,6 +295,77 @@ fn the_greeting_is_never_asked() {
     }
 }
 
+#[test]
+fn what_passed_is_remembered_and_nothing_else() {
+    let policies = load("package docker.authz\nallow if input.Headers.Token == \"yes\"").unwrap();
+    let by = |token: &str| {
+        let mut call = create("{}");
+        call.headers.insert("Token".into(), token.into());
+        about(call)
+    };
+    for (asked, passes) in [(by("yes"), true), (by("no"), false)] {
+        assert!(!policies.passes_unasked(&asked));
+        assert_eq!(ask(&policies, &asked).is_ok(), passes);
+        assert_eq!(policies.passes_unasked(&asked), passes);
+    }
+    // Whatever a rule could see is another call.
+    let same = || by("yes").call.unwrap();
+    for (what, change) in [
+        ("user", (|call| call.user = "x".into()) as fn(&mut Call)),
+        ("method", |call| call.user_authn_method = "TLS".into()),
+        ("uri", |call| call.uri.push('?')),
+        ("verb", |call| call.method = "PUT".into()),
+        ("headers", |call| _ = call.headers.insert("A".into(), String::new())),
+        ("body", |call| call.body = Some(b"{ }".to_vec())),
+        ("no body", |call| call.body = None),
+    ] {
+        let mut call = Call::clone(&same());
+        change(&mut call);
+        assert!(!policies.passes_unasked(&about(call)), "{what}");
+    }
+    let call = Call { certificate: Some("another of the same name".into()), ..Call::clone(&same()) };
+    assert!(policies.passes_unasked(&about(call)));
+    let other = About { manner: Transport::MaybeHttp2.into(), ..by("yes") };
+    assert!(!policies.passes_unasked(&other), "it may be read in another way");
+    let of_image = About { image: Some(Image::default()), ..by("yes") };
+    assert!(policies.memory_for(&of_image).is_none());
+}
+
+#[test]
+fn what_rules_say_of_more_than_the_call_is_not_remembered() {
+    for rule in [
+        "allow if time.now_ns() > 1",
+        "allow if rand.intn(\"x\", 5) < 5",
+        "allow if uuid.rfc4122(\"x\") != \"\"",
+        "allow if f with f as time.now_ns\nf() := 1",
+    ] {
+        if let Ok(policies) = load(&format!("package docker.authz\n{rule}")) {
+            let asked = about(create("{}"));
+            let _ = ask(&policies, &asked);
+            assert!(!policies.passes_unasked(&asked), "{rule}");
+        }
+    }
+    let text = "package docker.authz\nallow if count([x | some x in input.BindMounts; x.Resolved == \"/\"]) == 0";
+    let sources = Sources { sees_host: true, ..sources(&[("a.rego", text)], &[QUERY]) };
+    let (policies, asked) = (Compiled::of(sources).unwrap(), about(create("{}")));
+    assert_eq!(ask(&policies, &asked), Ok(Passed(())));
+    assert!(!policies.passes_unasked(&asked), "where a link leads may change");
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let policies = load("package docker.authz\nallow := true").unwrap();
+    let large = about(create(&format!(r#"{{"Image":"{}"}}"#, "x".repeat(8 << 10))));
+    assert_eq!(ask(&policies, &large), Ok(Passed(())));
+    assert!(!policies.passes_unasked(&large));
+    let numbered = |number: usize| about(call("GET", &format!("/{number}"), None));
+    for number in 0..1000 {
+        assert_eq!(ask(&policies, &numbered(number)), Ok(Passed(())));
+    }
+    let kept = (0..1000).filter(|number| policies.passes_unasked(&numbered(*number))).count();
+    assert!((1..=128).contains(&kept), "{kept}");
+}
+
 mod threads {
     use super::*;
 

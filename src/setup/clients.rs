@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::last_good::LastGood;
-use super::state::TRUST;
+use super::state::{EVIDENCE, TRUST};
 use crate::files::{Texts, read_owned, read_text};
 use crate::image::Digest;
 use crate::net::auth::DockerConfig;
@@ -15,6 +15,7 @@ use crate::policy::{CosignSettings, Given, NotarySettings, PolicyFault, Settings
 use crate::registry::{self, Registry};
 use crate::trust::VerifierName;
 use crate::trust::cosign::{CosignVerifier, Keys as CosignKeys};
+use crate::trust::evidence::Evidence;
 use crate::trust::notary::{self, Notary, RequiredSigners, Source};
 use crate::trust::tuf::{Pins, PinsError};
 
@@ -227,11 +228,18 @@ pub(crate) fn notary_of(
     Notary::new(config).map_err(|error| fault(keys.server, error))
 }
 
-/// A verifier of cosign's signatures, with the keys that lie in its files now; signatures are looked for in `registry`.
+/// Where signatures that verified are kept.
+pub(crate) fn evidence_folder(settings: &Settings) -> PathBuf {
+    settings.state_dir().join(EVIDENCE)
+}
+
+/// A verifier of cosign's signatures, with the keys that lie in its files now; signatures are looked for in `registry`, and what verified is
+/// kept as `evidence`.
 pub(crate) fn cosign_of(
     name: &VerifierName,
     written: &CosignSettings,
     registry: Arc<dyn registry::Api>,
+    evidence: Arc<Evidence>,
     last: &mut LastGood,
 ) -> Result<CosignVerifier, Vec<PolicyFault>> {
     let key = format!("verifiers.{name}.keys");
@@ -245,7 +253,8 @@ pub(crate) fn cosign_of(
         let files = files.iter().filter(|(_, text)| !text.is_empty());
         CosignKeys::read(files.map(|(name, text)| (name.as_str(), *text)))
     });
-    keys.map(|keys| CosignVerifier::new(name.clone(), keys, registry)).map_err(|why| fault(key, why))
+    let made = |keys| CosignVerifier::new(name.clone(), keys, registry).keeping(evidence, written.recheck);
+    keys.map(made).map_err(|why| fault(key, why))
 }
 
 /// Where what a Notary learned is kept: by the verifier's name, so that what one believes says nothing to another.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clients::{cosign_of, credentials_of, notary_of, registry_of};
+use super::clients::{cosign_of, credentials_of, evidence_folder, notary_of, registry_of};
 use super::last_good::LastGood;
 use super::mounts::View;
 use super::policy_file;
@@ -22,6 +22,7 @@ use crate::rego::{self, Compiled};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::Stamp;
+use crate::trust::evidence::{Evidence, FORGOTTEN};
 use crate::trust::registry::RegistryVerifier;
 use crate::trust::{Verifier, VerifierName};
 
@@ -43,6 +44,8 @@ pub(crate) struct Kept {
     workers: Option<tokio::runtime::Handle>,
     /// What came of reading settings and files the last time.
     reading: Reading,
+    /// The signatures that verified: one view of their folder, so that its bounds hold.
+    evidence: Option<Arc<Evidence>>,
     /// The files of the policy, and what each was before it was read: once one is another, all are read again.
     watched: Vec<(PathBuf, Option<Stamp>)>,
     /// What they were at the last look.
@@ -139,6 +142,16 @@ impl Kept {
             let stamp = Stamp::of(&path);
             (path, stamp)
         }));
+    }
+
+    /// The signatures in this folder; a command changes nothing of them.
+    fn evidence(&mut self, folder: PathBuf) -> Arc<Evidence> {
+        if let Some(same) = self.evidence.as_ref().filter(|evidence| evidence.folder() == folder) {
+            return Arc::clone(same);
+        }
+        let evidence = if self.workers.is_some() { Evidence::kept_in(folder) } else { Evidence::looked_at(folder) };
+        self.evidence = Some(Arc::clone(&evidence));
+        evidence
     }
 
     /// What came of reading settings and files the last time.
@@ -334,6 +347,11 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
         let made = || Arc::new(registry_of(settings, hosts.iter().map(Host::as_str), credentials.clone(), files));
         Arc::<Registry>::clone(registry.get_or_insert_with(made))
     };
+    let evidence = kept.evidence(evidence_folder(settings));
+    if is_signed {
+        // A command forgets what is known here in memory as well.
+        kept.watch([evidence.folder().join(FORGOTTEN)]);
+    }
     for (name, made_of) in &made_of {
         match made_of {
             VerifierSettings::Allowlist(path) => {
@@ -356,7 +374,7 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
             }
             VerifierSettings::Cosign(cosign) => {
                 let registry = the_registry(&mut kept.files);
-                match cosign_of(name, cosign, registry, &mut kept.files) {
+                match cosign_of(name, cosign, registry, Arc::clone(&evidence), &mut kept.files) {
                     Ok(cosign) => verifiers.push(Arc::new(cosign)),
                     Err(found) => faults.extend(found),
                 }
@@ -649,7 +667,8 @@ mod tests {
                 files.begin();
                 let keys = ["a.pub", "b.pub"].map(|name| host.at("config").join(name)).to_vec();
                 let registry = Arc::new(crate::registry::Fake::new());
-                let made = cosign_of(&"release".parse().unwrap(), &CosignSettings { keys }, registry, &mut files).unwrap();
+                let (evidence, written) = (Evidence::looked_at(host.at("state")), CosignSettings { keys, recheck: None });
+                let made = cosign_of(&"release".parse().unwrap(), &written, registry, evidence, &mut files).unwrap();
                 (format!("{made:?}"), told)
             })
         };

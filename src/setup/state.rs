@@ -26,6 +26,8 @@ pub(crate) const RENAMES: &str = "renames.json";
 pub(crate) const EXCEPTIONS: &str = "exceptions.json";
 /// The plugins that may be enabled.
 pub(crate) const PLUGINS: &str = "plugins.json";
+/// The folder of signatures that verified.
+pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
 /// What is hashed before the values that the record hides.

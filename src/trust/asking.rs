@@ -129,6 +129,11 @@ impl<K: Eq + Hash, V> Generations<K, V> {
         }
         self.young.insert(key, value);
     }
+
+    pub(super) fn forget(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
 }
 
 /// Noes about what is not known, in two generations: made-up names cost the server one question each, and no memory beyond a bound.

@@ -370,7 +370,7 @@ mod tests {
             Box::pin(std::future::pending())
         }
 
-        fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
+        fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: u64, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
             Box::pin(std::future::pending())
         }
 
@@ -500,7 +500,7 @@ mod tests {
             Box::pin(std::future::pending())
         }
 
-        fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
+        fn blob<'a>(&'a self, _: &'a Repository, _: Digest, _: u64, _: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
             Box::pin(std::future::pending())
         }
 
@@ -529,8 +529,10 @@ mod tests {
 
     #[test]
     fn every_error_of_a_registry_has_its_code() {
+        use crate::registry::Trouble;
         let (host, what) = ("r.example".to_owned(), "r.example/app:1".to_owned());
         let status = |status| RegistryError::Status { host: host.clone(), what: what.clone(), status };
+        let storage = |trouble| RegistryError::Storage { host: host.clone(), what: what.clone(), trouble };
         for (error, code) in [
             (RegistryError::NotFound { host: host.clone(), what: what.clone() }, TrustCode::NotInRegistry),
             (RegistryError::Denied { host: host.clone(), what: what.clone() }, TrustCode::Unauthorized),
@@ -545,6 +547,12 @@ mod tests {
             (RegistryError::Net(NetError::Tls { host: host.clone(), cause: String::new() }), TrustCode::Unreachable),
             (RegistryError::Net(NetError::TooLarge { host: host.clone(), limit: 1 }), TrustCode::Invalid),
             (RegistryError::Misconfigured { host: host.clone(), cause: String::new() }, TrustCode::Misconfigured),
+            (RegistryError::Elsewhere { host: host.clone(), what: what.clone(), cause: "x" }, TrustCode::Invalid),
+            (storage(Trouble::Status(403)), TrustCode::Unreachable),
+            (storage(Trouble::Status(500)), TrustCode::Unreachable),
+            (storage(Trouble::Silent), TrustCode::Unreachable),
+            (storage(Trouble::Busy(503)), TrustCode::Busy),
+            (storage(Trouble::Cut), TrustCode::Busy),
         ] {
             assert_eq!(TrustError::from(NotVouched::Answer(error.clone())).code, code, "{error}");
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use img_authz::image::{Digest, ImageConfig, Repository};
 use img_authz::net::NetError;
 use img_authz::net::auth::DockerConfig;
-use img_authz::registry::{Api as _, Listing, Manifest, Registry, RegistryError, Settings, Wanted, configuration, part};
+use img_authz::registry::{Api as _, Listing, Manifest, Registry, RegistryError, Settings, Trouble, Wanted, configuration, part};
 use tokio::time::Instant;
 
 use crate::support::registry::{Fake, Say, manifest, tls};
@@ -150,8 +150,26 @@ async fn statuses_are_told_apart_and_only_200_is_a_yes() {
         let fake = Fake::new(None, move |_| say.clone());
         let error = get(Settings::default(), &fake, by_digest()).await.unwrap_err();
         assert!(expected(&error), "{line}: {error:?}");
-        assert_eq!(fake.heads().len(), 1, "{line}");
+        // What will pass is asked again, twice.
+        let tries = if line.starts_with("429") || line.starts_with("503") { 3 } else { 1 };
+        assert_eq!(fake.heads().len(), tries, "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_busy_is_asked_again_within_the_time_that_there_is() {
+    let turns = std::sync::atomic::AtomicUsize::new(0);
+    let fake = Fake::new(None, move |_| match turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Say::status("429 Too Many Requests").with("Retry-After: 0"),
+        1 => Say::status("502 Bad Gateway"),
+        _ => Say::manifest(),
+    });
+    assert!(get(Settings::default(), &fake, by_digest()).await.is_ok());
+    // Who wants to be left alone for longer than that is not asked again.
+    let fake = Fake::new(None, |_| Say::status("429 Too Many Requests").with("Retry-After: 60"));
+    let error = get(Settings::default(), &fake, by_digest()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Busy { .. }), "{error:?}");
+    assert_eq!(fake.heads().len(), 1);
 }
 
 #[tokio::test]
@@ -297,6 +315,7 @@ const BLOB: &[u8] = br#"{"os":"linux","architecture":"amd64","config":{"User":"a
 fn with_blobs_elsewhere(tls: &Arc<rustls::ServerConfig>, place: impl Fn() -> Say + Send + Sync + 'static) -> Fake {
     let config = Digest::of(BLOB);
     let body = manifest().replace(&Digest::of(b"config").to_string(), &config.to_string());
+    let body = body.replace("\"size\":6", &format!("\"size\":{}", BLOB.len()));
     Fake::new(Some(Arc::clone(tls)), move |head| {
         if !head.to_ascii_lowercase().contains("authorization: basic ") {
             return Say::status("401 Unauthorized").with("WWW-Authenticate: Basic realm=\"x\"");
@@ -344,6 +363,10 @@ async fn a_blob_is_not_followed_everywhere_and_other_bytes_are_refused() {
         (redirect(format!("http://{}/blob", plain.host)), true),
         (redirect(format!("https://me:pass@{}/blob", evil.host)), true),
         (redirect("ftp://x/".to_owned()), true),
+        // Where no registry sends anybody, however near it is.
+        (redirect("https://169.254.169.254/latest/meta-data/".to_owned()), true),
+        (redirect("https://[fe80::1]/".to_owned()), true),
+        (redirect("https://0.0.0.0:2376/".to_owned()), true),
         (Say::status("307 Temporary Redirect"), true),
         (redirect(format!("https://{}/blob", evil.host)), false),
         (Say { status: "200 OK", headers: Vec::new(), body: b"{}".to_vec() }, false),
@@ -374,6 +397,48 @@ async fn a_blob_is_not_followed_everywhere_and_other_bytes_are_refused() {
     let found = configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await;
     assert!(elsewhere(&found), "{found:?}");
     assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn what_the_storage_behind_a_registry_does_is_no_word_about_the_blob() {
+    let (tls, pem) = tls();
+    let away = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut places = vec![(format!("localhost:{}", away.local_addr().unwrap().port()), Trouble::Unreachable)];
+    drop(away);
+    let mut stores = Vec::new();
+    for (say, trouble) in [
+        (Say::status("403 Forbidden"), Trouble::Status(403)),
+        (Say::status("404 Not Found"), Trouble::Status(404)),
+        (Say::status("500 Internal Server Error"), Trouble::Status(500)),
+        (Say::status("503 Slow Down").with("Retry-After: 1"), Trouble::Busy(503)),
+        (Say::status("429 Too Many Requests"), Trouble::Busy(429)),
+    ] {
+        let store = Fake::new(Some(Arc::clone(&tls)), move |_| say.clone());
+        places.push((store.host.clone(), trouble));
+        stores.push(store);
+    }
+    let (other, _) = self::tls();
+    let stranger = Fake::new(Some(other), |_| Say::status("200 OK"));
+    places.push((stranger.host.clone(), Trouble::Tls));
+    for (place, expected) in places {
+        let at = place.clone();
+        let fake = with_blobs_elsewhere(&tls, move || {
+            Say::status("307 Temporary Redirect").with(&format!("Location: https://{at}/b?secret=s"))
+        });
+        let folder = certs(&fake.host, &pem);
+        let found = configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await.unwrap_err();
+        assert!(matches!(found, RegistryError::Storage { trouble, .. } if trouble == expected), "{expected:?}: {found:?}");
+        assert!(!found.to_string().contains(&place) && !found.to_string().contains("secret"), "{found}");
+    }
+    // A place that has a folder of its own is asked with its own roots.
+    let (own, own_pem) = self::tls();
+    let store = Fake::new(Some(own), |_| Say { status: "200 OK", headers: Vec::new(), body: BLOB.to_vec() });
+    let place = format!("Location: https://{}/blob", store.host);
+    let fake = with_blobs_elsewhere(&tls, move || Say::status("307 Temporary Redirect").with(&place));
+    let folder = certs(&fake.host, &pem);
+    std::fs::create_dir(folder.path().join(&store.host)).unwrap();
+    std::fs::write(folder.path().join(&store.host).join("ca.crt"), own_pem).unwrap();
+    assert!(configured(&Registry::new(with_password(&fake.host, folder.path())), &fake).await.is_ok());
 }
 
 /// A list of one manifest, and where the rest is.
@@ -460,6 +525,12 @@ async fn a_part_has_the_size_and_the_digest_that_it_is_said_to_have() {
     let registry = Registry::new(Settings::default());
     let get = async |digest, size| part(&registry, &fake.app(), digest, size, soon()).await;
     assert_eq!(get(Digest::of(b"signature"), 9).await, Ok(b"signature".to_vec()));
-    assert!(matches!(get(Digest::of(b"signature"), 8).await, Err(RegistryError::Undecodable { .. })));
+    assert!(matches!(get(Digest::of(b"signature"), 10).await, Err(RegistryError::Undecodable { .. })));
+    // No more is read than it is said to have.
+    let larger = get(Digest::of(b"signature"), 8).await;
+    assert!(matches!(larger, Err(RegistryError::Net(NetError::TooLarge { limit: 8, .. }))), "{larger:?}");
+    let asked = fake.heads().len();
+    assert!(matches!(get(Digest::of(b"signature"), 5 << 20).await, Err(RegistryError::Undecodable { .. })));
+    assert_eq!(fake.heads().len(), asked, "what is too large is not asked for");
     assert!(matches!(get(Digest::of(b"other"), 9).await, Err(RegistryError::WrongDigest { .. })));
 }

@@ -1,21 +1,23 @@
-//! `trust forget`: what was known of a repository is set aside.
+//! `trust forget`: what was known of a repository is set aside, or the signatures that are kept of a digest.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Stop, changed, reference, to_json, trail};
+use super::table::second;
+use super::{Change, Stop, changed, kept, reference, to_json, trail, unread};
 use crate::clock;
+use crate::image::Digest;
 use crate::policy::Settings;
 use crate::setup;
 use crate::text::clean;
 use crate::trust::notary::Source;
-use crate::trust::{Verifier as _, VerifierName};
+use crate::trust::{Verifier as _, VerifierName, evidence};
 
 #[derive(Args)]
 pub(super) struct Forget {
-    /// The repository; a tag is ignored
+    /// The repository, of which a tag is ignored; or a digest (`sha256:…`), whose kept signatures are dropped
     pub(super) reference: String,
     /// Which Notary verifier of the policy file (default: the first)
     #[arg(long, value_name = "NAME")]
@@ -30,6 +32,9 @@ pub(super) struct Forget {
 
 /// What was known of a repository is set aside; a gate that runs notices at its next check. What that was is printed, for the record.
 pub(super) async fn forget(arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
+    if let Ok(digest) = arguments.reference.parse() {
+        return forget_digest(&digest, arguments, settings);
+    }
     let repository = reference(&arguments.reference)?.repository;
     let trail = trail(arguments.state.as_deref(), settings)?;
     let notary = setup::notary_of_folder(settings, arguments.verifier.as_ref(), arguments.state.as_deref(), Source::Import)?;
@@ -69,6 +74,40 @@ pub(super) async fn forget(arguments: &Forget, settings: &Settings) -> Result<St
     }
     if let Some(refused) = refused {
         text.push_str(&format!("\nwas refused  {}", clean(refused)));
+    }
+    Ok(text)
+}
+
+/// The signatures that are kept of a digest are dropped, whoever looked for them and wherever; a gate that runs forgets them too.
+fn forget_digest(digest: &Digest, arguments: &Forget, settings: &Settings) -> Result<String, Stop> {
+    if arguments.verifier.is_some() || arguments.state.is_some() {
+        return Err(Stop::Unknown(
+            "what is kept of a digest is forgotten for all verifiers of the gate: leave out --verifier and --state".to_owned(),
+        ));
+    }
+    let folder = setup::evidence_folder(settings);
+    let trail = trail(None, settings)?;
+    let dropped = evidence::forget(&folder, digest).map_err(|error| unread(&folder, &error))?;
+    if !dropped.is_empty() {
+        trail.record(
+            "trust-forget",
+            dropped.iter().map(|record| Change {
+                digest: digest.to_string(),
+                ..changed(&record.key.repository, "what was kept of its signature is forgotten")
+            }),
+        );
+    }
+    if arguments.json {
+        return to_json(
+            &json!({ "digest": digest, "forgotten": !dropped.is_empty(), "what": dropped.iter().map(kept).collect::<Vec<_>>() }),
+        );
+    }
+    if dropped.is_empty() {
+        return Ok(format!("{digest}  nothing was kept"));
+    }
+    let mut text = format!("{digest}  forgotten; its registry is asked at the next pull, create or start");
+    for record in &dropped {
+        text.push_str(&format!("\n{}  verifier {}  since {}", record.key.repository, record.key.verifier, second(record.found)));
     }
     Ok(text)
 }

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::table::{second, table};
-use super::{Stop, to_json};
+use super::{Stop, kept, to_json, unread};
 use crate::cli::{NO, YES};
 use crate::clock;
 use crate::policy::{Resolved, Settings};
 use crate::setup;
 use crate::text::clean;
 use crate::trust::VerifierName;
+use crate::trust::evidence::{self, Record};
 use crate::trust::notary::{OnOutage, RepositoryStatus, Source};
 
 #[derive(Args)]
@@ -41,17 +42,21 @@ pub(super) async fn status(arguments: &Status, settings: &Settings, out_since: O
     let is_finding =
         |status: &RepositoryStatus| status.fault.is_some() || is_outdated(status) || status.soon(now).next().is_some();
     let outage = out_since.map(|since| Outage::of(since, settings));
+    // A folder that was named is that of one verifier.
+    let folder = arguments.state.is_none().then(|| setup::evidence_folder(settings));
+    let records = folder.map(|folder| evidence::all(&folder).map_err(|error| unread(&folder, &error))).transpose()?;
+    let records = records.unwrap_or_default();
     let code = if statuses.iter().any(is_finding) || outage.is_some() { NO } else { YES };
     if arguments.json {
-        let Some(outage) = &outage else { return Ok((to_json(&statuses)?, code)) };
         let told = statuses.iter().map(|status| {
             let mut told = serde_json::to_value(status).map_err(|error| Stop::Unknown(error.to_string()))?;
-            if let Some(told) = told.as_object_mut() {
+            if let (Some(outage), Some(told)) = (&outage, told.as_object_mut()) {
                 told.insert("out_of_reach_since".to_owned(), json!(outage.since));
                 told.insert("usable_until".to_owned(), json!(outage.until(status)));
             }
             Ok(told)
         });
+        let told = told.chain(records.iter().map(|record| Ok(kept(record))));
         return Ok((to_json(&told.collect::<Result<Vec<_>, Stop>>()?)?, code));
     }
     let rows = statuses.iter().map(|status| {
@@ -75,6 +80,15 @@ pub(super) async fn status(arguments: &Status, settings: &Settings, out_since: O
     let mut text = table(&["REPOSITORY", "EXPIRES", "EXPIRES FIRST", "CHECKED", "STATE"], rows);
     if let Some(outage) = outage.filter(|_| !text.is_empty()) {
         text.push_str(&format!("\nthe gate cannot reach the Notary server since {}: pulls are refused", second(outage.since)));
+    }
+    if !records.is_empty() {
+        let row = |record: &Record| {
+            let Record { key, found, asked, .. } = record;
+            let names = [key.repository.to_string(), key.digest.to_string(), key.verifier.to_string()];
+            names.into_iter().chain([second(*found), second(*asked)]).collect()
+        };
+        let kept = table(&["REPOSITORY", "SIGNED", "VERIFIER", "KEPT SINCE", "CHECKED"], records.iter().map(row));
+        text = format!("{}\n\n{kept}", text.trim_end());
     }
     Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))
 }

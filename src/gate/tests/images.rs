@@ -185,10 +185,11 @@ fn config(user: &str) -> Vec<u8> {
     format!(r#"{{"os":"linux","architecture":"amd64","config":{{"User":"{user}"}}}}"#).into_bytes()
 }
 
-fn manifest(config: Digest) -> Vec<u8> {
+fn manifest(config: &[u8]) -> Vec<u8> {
+    let (config, size) = (Digest::of(config), config.len());
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{OCI}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
-            "digest":"{config}","size":6}},"layers":[]}}"#
+            "digest":"{config}","size":{size}}},"layers":[]}}"#
     )
     .into_bytes()
 }
@@ -199,9 +200,9 @@ async fn a_pull_is_judged_by_what_the_registry_has_behind_the_digest() {
     let mut notary = Notary::default();
     for (name, user) in [("good", "app"), ("root", "")] {
         let repository: Repository = format!("r.example/{name}").parse().unwrap();
-        let blob = registry.push_blob(&repository, &config(user));
-        let image = registry.push(&repository, None, &manifest(blob)).unwrap();
-        let other = registry.push(&repository, None, &manifest(Digest::of(b"elsewhere"))).unwrap();
+        registry.push_blob(&repository, &config(user));
+        let image = registry.push(&repository, None, &manifest(&config(user))).unwrap();
+        let other = registry.push(&repository, None, &manifest(b"elsewhere")).unwrap();
         let index = format!(
             r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[
                 {{"mediaType":"{OCI}","digest":"{other}","size":5,"platform":{{"architecture":"arm64","os":"linux"}}}},
@@ -252,8 +253,8 @@ async fn what_docker_hub_has_may_be_read_at_the_engines_mirror() {
     let registry = Arc::new(registry::Fake::new());
     let mut notary = Notary::default();
     let behind: Repository = "mirror.example:5000/library/good".parse().unwrap();
-    let blob = registry.push_blob(&behind, &config("app"));
-    let image = registry.push(&behind, Some(&"2".parse().unwrap()), &manifest(blob)).unwrap();
+    registry.push_blob(&behind, &config("app"));
+    let image = registry.push(&behind, Some(&"2".parse().unwrap()), &manifest(&config("app"))).unwrap();
     for name in ["docker.io/library/good:1", "r.example/library/good:1"] {
         notary = notary.with(name, image);
     }
@@ -296,8 +297,8 @@ async fn a_tag_that_nobody_signs_is_judged_by_what_the_registry_has_under_it() {
     let registry = Arc::new(registry::Fake::new());
     for (name, user) in [("good", "app"), ("root", "0")] {
         let repository: Repository = format!("r.example/{name}").parse().unwrap();
-        let blob = registry.push_blob(&repository, &config(user));
-        registry.push(&repository, Some(&"1".parse().unwrap()), &manifest(blob)).unwrap();
+        registry.push_blob(&repository, &config(user));
+        registry.push(&repository, Some(&"1".parse().unwrap()), &manifest(&config(user))).unwrap();
     }
     let house = house("user-root = \"deny\"", None);
     let rules = Rules::Good { policy: read.resolved.unwrap().policy, verifiers: Vec::new(), registry: Some(registry) };
@@ -342,8 +343,8 @@ async fn the_base_that_a_manifest_names_counts_at_create_too() {
     let registry = Arc::new(registry::Fake::new());
     let repository: Repository = "r.example/good".parse().unwrap();
     let annotated = |base: &str| {
-        let blob = registry.push_blob(&repository, &config("app"));
-        let text = String::from_utf8(manifest(blob)).unwrap();
+        registry.push_blob(&repository, &config("app"));
+        let text = String::from_utf8(manifest(&config("app"))).unwrap();
         let annotations = format!(r#""annotations":{{"org.opencontainers.image.base.name":"{base}"}},"layers""#);
         registry.push(&repository, None, text.replace("\"layers\"", &annotations).as_bytes()).unwrap()
     };

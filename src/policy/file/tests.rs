@@ -705,9 +705,18 @@ fn signatures_of_cosign_are_asked_for_by_key() {
     let shown = policy(&of(r#"keys = "a.pub""#)).to_toml();
     assert!(shown.contains("type = \"cosign\"\nkeys = [\"/etc/x/a.pub\"]\n"), "{shown}");
     assert_eq!(policy(&shown).to_toml(), shown);
+    for (written, hours) in [(r#"recheck = "never""#, None), ("recheck = 24", Some(24))] {
+        let text = of(&format!("keys = \"a.pub\"\n{written}"));
+        let Resolved { verifiers, .. } = policy(&text);
+        let VerifierSettings::Cosign(read) = &verifiers[&release] else { panic!("{verifiers:?}") };
+        assert_eq!(read.recheck, hours.map(std::time::Duration::from_hours), "{written}");
+        assert_eq!(policy(&text).to_toml().contains("recheck = 24\n"), hours.is_some());
+    }
 
     for (keys, why) in [
         ("", "keys: is missing"),
+        ("keys = \"a.pub\"\nrecheck = \"daily\"", "recheck: `daily` is not `never`"),
+        ("keys = \"a.pub\"\nrecheck = 0", "recheck: `0` is not a number of hours from 1 to 8760"),
         ("keys = []", "names no file"),
         (r#"keys = ["a.pub", "a.pub"]"#, "is named twice"),
         (r#"keys = ["../a.pub"]"#, "leaves the folder"),

@@ -21,6 +21,8 @@ const PINS: &str = "pins.json";
 const SIGNERS: usize = 16;
 /// Most files of keys of one verifier.
 const KEYS: usize = 16;
+/// Longest period after which what verified is asked about again, hours: a year. Who wants it longer wants it never.
+const RECHECK_MOST: u64 = 8760;
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
@@ -54,7 +56,7 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     }
 }
 
-/// Files of public keys, any one of which is enough.
+/// Files of public keys, any one of which is enough, and how long what verified is not asked about.
 fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
     let value = section.required("keys")?;
     let mut keys = Vec::new();
@@ -69,7 +71,16 @@ fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
         value.fault("names no file; without a key nobody can sign");
         return None;
     }
-    Some(CosignSettings { keys })
+    let recheck = section.get("recheck").and_then(|value| recheck(&value));
+    Some(CosignSettings { keys, recheck })
+}
+
+/// `"never"`, or hours.
+fn recheck(value: &Value<'_>) -> Option<Duration> {
+    if value.is_text() {
+        return value.choice(&[("never", ())]).and(None);
+    }
+    value.number("hours", 1..=RECHECK_MOST).map(Duration::from_hours)
 }
 
 fn notary(section: &Section<'_>) -> Option<NotarySettings> {
@@ -155,8 +166,9 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
         VerifierSettings::Notary(settings) => notary_lines(settings, &mut out),
         VerifierSettings::Allowlist(path) => out.push(("file", quoted(&path.display().to_string()))),
         VerifierSettings::Registry => {}
-        VerifierSettings::Cosign(CosignSettings { keys }) => {
+        VerifierSettings::Cosign(CosignSettings { keys, recheck }) => {
             out.push(("keys", list(keys.iter().map(|path| path.display().to_string()))));
+            out.extend(recheck.map(|recheck| ("recheck", (recheck.as_secs() / 3600).to_string())));
         }
     }
     out

@@ -83,6 +83,11 @@ impl Keys {
         self.0.iter()
     }
 
+    /// Which of them has made this signature.
+    pub(super) fn who_signed(&self, message: &[u8], signature: &[u8]) -> Option<&Key> {
+        self.iter().filter(|key| key.may_have_made(signature)).find(|key| key.signed(message, signature))
+    }
+
     /// Whether one of them signs as cosign 3 signs in a way that is not supported: Ed25519ph.
     pub(super) fn have_ed25519(&self) -> bool {
         self.0.iter().any(|key| matches!(key.public, PublicKey::Ed25519(_)))

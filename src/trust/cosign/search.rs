@@ -10,10 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 
-use super::bundle::{self, Offer};
+use super::bundle;
 use super::error::{NotSigned, Unfit};
 use super::keys::Keys;
-use super::payload;
+use super::proof::{Claim, Proof};
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part, signature_tag};
 use crate::text::fit;
@@ -43,16 +43,14 @@ const CHECKS: usize = 512;
 
 /// A good signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Signed {
+pub(super) struct Good {
     /// What the key is called.
     pub(super) by: String,
     /// The tag that it is for; `None`: any.
-    tag: Option<Tag>,
-    /// When it was found.
-    pub(super) at: Instant,
+    pub(super) tag: Option<Tag>,
 }
 
-impl Signed {
+impl Good {
     /// Whether it is good for what is asked for by this tag.
     pub(super) fn is_for(&self, tag: Option<&Tag>) -> bool {
         tag.is_none_or(|tag| self.tag.as_ref().is_none_or(|own| own == tag))
@@ -94,33 +92,33 @@ type Asked<'a> = Pin<Box<dyn Future<Output = Found> + Send + 'a>>;
 type Found = Result<Option<Vec<u8>>, NotVouched>;
 
 impl Search<'_> {
-    /// The first good one. Bad ones beside it, and places that do not answer, change nothing; without one they say why.
-    pub(super) async fn run(self) -> Result<Signed, NotSigned> {
+    /// The first good one, with what proves it. Bad ones beside it, and places that do not answer, change nothing; without one they say
+    /// why. One place after the other, the newest form first: each that is not needed is a request less.
+    pub(super) async fn run(self) -> Result<(Good, Proof), NotSigned> {
         let mut seen = Seen::default();
-        let layers = async {
-            let manifest = self.tagged(signature_tag(&self.digest)).await?;
-            // Of a large manifest little stays while the list is waited for.
-            Ok::<_, NotVouched>(manifest.map(|manifest| layers_of(&manifest, &mut seen)))
-        };
-        let (layers, listed) = tokio::join!(layers, self.listed());
-        match layers {
-            Ok(Some(layers)) => {
-                if let Some(signed) = self.of_layers(layers, &mut seen).await {
-                    return Ok(signed);
-                }
-            }
-            Ok(None) => {}
-            Err(why) => seen.missed(why),
-        }
-        let mut listing = listed.unwrap_or_else(|why| {
+        let mut listing = self.listed().await.unwrap_or_else(|why| {
             seen.missed(why);
             Listing::default()
         });
         if let Some(error) = listing.missed.take() {
             seen.missed(NotVouched::Answer(error));
         }
-        if let Some(signed) = self.of_listing(&listing, 0, &mut seen).await {
-            return Ok(signed);
+        if let Some(good) = self.of_listing(&listing, 0, &mut seen).await {
+            return Ok(good);
+        }
+        if self.goes_on(&mut seen) {
+            match self.tagged(signature_tag(&self.digest)).await {
+                Ok(Some(manifest)) => {
+                    let layers = layers_of(&manifest, &mut seen);
+                    // Of a large manifest little stays while payloads are waited for.
+                    drop(manifest);
+                    if let Some(good) = self.of_layers(layers, &mut seen).await {
+                        return Ok(good);
+                    }
+                }
+                Ok(None) => {}
+                Err(why) => seen.missed(why),
+            }
         }
         if !self.goes_on(&mut seen) {
             return Err(seen.told(self.digest));
@@ -132,8 +130,8 @@ impl Search<'_> {
             Ok(None) => {}
             Err(why) => seen.missed(why),
         }
-        if let Some(signed) = self.of_listing(&listing, known, &mut seen).await {
-            return Ok(signed);
+        if let Some(good) = self.of_listing(&listing, known, &mut seen).await {
+            return Ok(good);
         }
         Err(seen.told(self.digest))
     }
@@ -175,7 +173,7 @@ impl Search<'_> {
     }
 
     /// cosign 2: each is a signature of a blob; several may be of one.
-    async fn of_layers(&self, payloads: Layers, seen: &mut Seen) -> Option<Signed> {
+    async fn of_layers(&self, payloads: Layers, seen: &mut Seen) -> Option<(Good, Proof)> {
         seen.is_cut |= payloads.len() > FETCHED;
         let payloads: Vec<_> = payloads.into_iter().take(FETCHED).collect();
         for some in payloads.chunks(AT_ONCE) {
@@ -192,18 +190,11 @@ impl Search<'_> {
                         continue;
                     }
                 };
-                match payload::fits(&bytes, self.errand.repository, self.digest) {
-                    Ok(tag) => {
-                        let by = signatures.iter().find_map(|signature| self.check(&bytes, signature, seen));
-                        let Some(by) = by else { continue };
-                        let other = tag.as_ref().map(|tag| format!("{}:{tag}", self.errand.repository));
-                        let signed = Signed { by, tag, at: Instant::now() };
-                        if signed.is_for(self.tag) {
-                            return Some(signed);
-                        }
-                        seen.unfit(Unfit::OtherTag { signed: fit(&other.unwrap_or_default(), NAME_CHARS) });
+                for signature in signatures {
+                    let proof = Proof::Payload { payload: bytes.clone(), signature: signature.clone() };
+                    if let Some(good) = self.judged(&proof, seen) {
+                        return Some((good, proof));
                     }
-                    Err(unfit) => seen.unfit(unfit),
                 }
             }
         }
@@ -211,7 +202,7 @@ impl Search<'_> {
     }
 
     /// cosign 3: each manifest of a list may hold a bundle. The first `known` were looked at before.
-    async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Seen) -> Option<Signed> {
+    async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Seen) -> Option<(Good, Proof)> {
         seen.is_cut |= listing.is_cut;
         let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).collect();
         let all = pointers.len();
@@ -244,13 +235,9 @@ impl Search<'_> {
                         continue;
                     }
                 };
-                match bundle::offer(&bytes, self.digest) {
-                    Ok(Offer { signed, signature }) => {
-                        if let Some(by) = self.check(&signed, &signature, seen) {
-                            return Some(Signed { by, tag: None, at: Instant::now() });
-                        }
-                    }
-                    Err(unfit) => seen.unfit(unfit),
+                let proof = Proof::Bundle(bytes);
+                if let Some(good) = self.judged(&proof, seen) {
+                    return Some((good, proof));
                 }
             }
         }
@@ -275,6 +262,24 @@ impl Search<'_> {
             Ok(digest) if is_bundle => self.part(digest, layer.size()).await,
             Ok(_) | Err(_) => Ok(None),
         }
+    }
+
+    /// The good signature that a proof is, if it is one.
+    fn judged(&self, proof: &Proof, seen: &mut Seen) -> Option<Good> {
+        let Claim { offer, tag } = match proof.claim(self.errand.repository, self.digest) {
+            Ok(claim) => claim,
+            Err(unfit) => {
+                seen.unfit(unfit);
+                return None;
+            }
+        };
+        let good = Good { by: self.check(&offer.signed, &offer.signature, seen)?, tag };
+        if good.is_for(self.tag) {
+            return Some(good);
+        }
+        let other = good.tag.map(|tag| format!("{}:{tag}", self.errand.repository)).unwrap_or_default();
+        seen.unfit(Unfit::OtherTag { signed: fit(&other, NAME_CHARS) });
+        None
     }
 
     /// Which key has signed it.

@@ -15,6 +15,8 @@ use super::*;
 use crate::net::NetError;
 use crate::registry::{Fake, RegistryError, list_tag, signature_tag};
 
+mod lasting;
+
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -513,10 +515,10 @@ async fn when_no_trial_is_left_nothing_more_is_fetched() {
     let fake = legacy(&layers);
     let listed = pointing(&fake, BUNDLE, hand.bundle(&good_statement()).to_string().as_bytes());
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [listed] }).to_string();
-    fake.list(&app(), digest(), index.as_bytes()).unwrap();
+    fake.push(&app(), list_tag(&digest()).as_ref(), index.as_bytes()).unwrap();
     let rig = Rig::with(fake, keys_of(&strangers.iter().collect::<Vec<_>>()));
     assert_eq!(rig.code("1.0").await, Err(TrustCode::Invalid));
-    // The tag, cosign's tag, the list, the payload.
+    // The tag, the list, cosign's tag, the payload; and not the tag in place of a list.
     assert_eq!(rig.fake.calls().len(), 4, "{:?}", rig.fake.calls());
 }
 
@@ -548,8 +550,14 @@ impl Api for Hangs {
         self.0.referrers(repository, digest, deadline)
     }
 
-    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> crate::registry::Reply<'a, Vec<u8>> {
-        self.0.blob(repository, digest, deadline)
+    fn blob<'a>(
+        &'a self,
+        repository: &'a Repository,
+        digest: Digest,
+        size: u64,
+        deadline: Instant,
+    ) -> crate::registry::Reply<'a, Vec<u8>> {
+        self.0.blob(repository, digest, size, deadline)
     }
 
     fn is_gone<'a>(

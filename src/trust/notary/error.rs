@@ -277,7 +277,7 @@ impl Cause for NotaryError {
                     TrustCode::Busy
                 }
                 NetError::Unauthorized { .. } => TrustCode::Unauthorized,
-                NetError::TooLarge { .. } | NetError::Bad(_) => TrustCode::Invalid,
+                NetError::TooLarge { .. } | NetError::Barred { .. } | NetError::Bad(_) => TrustCode::Invalid,
             },
             Self::KnownTooLongAgo { outage, .. } => outage.code,
             Self::NoJson { .. } | Self::BundleDamaged | Self::BundleTooLarge { .. } | Self::NotInBundle { .. } => {

@@ -144,7 +144,9 @@ impl Reach {
                 | NetError::Busy { .. }
                 | NetError::Ours { .. }
                 | NetError::Unauthorized { .. } => return Miss::Unsure(NotaryError::Net(error).into()),
-                NetError::TooLarge { .. } | NetError::Bad(_) => return Miss::Refused(NotaryError::Net(error).into()),
+                NetError::TooLarge { .. } | NetError::Barred { .. } | NetError::Bad(_) => {
+                    return Miss::Refused(NotaryError::Net(error).into());
+                }
             },
         };
         if self.is_gone(session).await {

@@ -180,6 +180,7 @@ const fn is_suspect(error: &RegistryError) -> bool {
         | RegistryError::Full { .. }
         | RegistryError::WrongDigest { .. }
         | RegistryError::Elsewhere { .. }
+        | RegistryError::Storage { .. }
         | RegistryError::Undecodable { .. }
         | RegistryError::Misconfigured { .. } => false,
     }

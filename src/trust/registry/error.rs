@@ -2,7 +2,7 @@
 
 use crate::image::{Digest, Repository};
 use crate::net::NetError;
-use crate::registry::RegistryError;
+use crate::registry::{RegistryError, Trouble};
 use crate::trust::error::general_remedy;
 use crate::trust::{Cause, TrustCode, VerifierName};
 
@@ -66,6 +66,16 @@ impl Cause for NotVouched {
             | Self::Answer(RegistryError::Full { .. } | RegistryError::Net(NetError::Busy { .. } | NetError::Ours { .. })) => {
                 format!("repeat in a minute; if it stays so, see img-authz doctor (verifier `{verifier}`)")
             }
+            Self::Answer(RegistryError::Storage { trouble: Trouble::Tls, .. }) => {
+                "this host's administrator puts the CA of the storage, which the gate's log names, into certs.d/HOST/ca.crt"
+                    .to_owned()
+            }
+            Self::Answer(RegistryError::Storage { .. }) => {
+                "repeat; if it stays so, tell that registry's operator (the gate's log names the storage)".to_owned()
+            }
+            Self::Answer(RegistryError::Elsewhere { .. }) => {
+                "tell that registry's operator; this host's administrator may name the place by a folder certs.d/HOST".to_owned()
+            }
             other => remedy(other.code(), verifier),
         }
     }
@@ -76,7 +86,11 @@ fn code(error: &RegistryError) -> TrustCode {
         RegistryError::NotFound { .. } => TrustCode::NotInRegistry,
         RegistryError::Denied { .. } | RegistryError::Net(NetError::Unauthorized { .. }) => TrustCode::Unauthorized,
         // A 5xx is the registry's trouble, not its word on the manifest.
-        RegistryError::Status { status: 500.., .. }
+        RegistryError::Storage { trouble: Trouble::Busy(_) | Trouble::Cut | Trouble::Ours, .. } => TrustCode::Busy,
+        RegistryError::Storage {
+            trouble: Trouble::Status(_) | Trouble::Unreachable | Trouble::Silent | Trouble::Tls, ..
+        }
+        | RegistryError::Status { status: 500.., .. }
         | RegistryError::Net(NetError::Unreachable { .. } | NetError::Timeout { .. } | NetError::Tls { .. }) => {
             TrustCode::Unreachable
         }
@@ -90,7 +104,7 @@ fn code(error: &RegistryError) -> TrustCode {
         | RegistryError::WrongDigest { .. }
         | RegistryError::Elsewhere { .. }
         | RegistryError::Undecodable { .. }
-        | RegistryError::Net(NetError::TooLarge { .. } | NetError::Bad(_)) => TrustCode::Invalid,
+        | RegistryError::Net(NetError::TooLarge { .. } | NetError::Barred { .. } | NetError::Bad(_)) => TrustCode::Invalid,
         RegistryError::Misconfigured { .. } => TrustCode::Misconfigured,
     }
 }

@@ -1,0 +1,181 @@
+//! What verified is kept, verified again, and withdrawn.
+
+use super::*;
+use crate::trust::evidence;
+
+/// A gate over a registry, with what it keeps; each is a start of its own.
+struct Gate {
+    fake: Arc<Fake>,
+    verifier: CosignVerifier,
+}
+
+impl Gate {
+    fn start(folder: &Path, names: &[&str], recheck: Option<Duration>) -> Self {
+        let Rig { fake, verifier } = Rig::recorded(names);
+        Self { fake, verifier: verifier.keeping(Evidence::kept_in(folder.to_owned()), recheck) }
+    }
+
+    async fn ask(&self, digest: Digest, purpose: Purpose, now: &str) -> Result<Vouch, TrustCode> {
+        let asking = Asking { now: now.parse().unwrap(), ..asking(purpose) };
+        self.verifier.vouch(&app(), &Question::AnyOf(vec![digest]), asking).await.map_err(|error| error.code)
+    }
+
+    async fn pull(&self, digest: Digest) -> Result<(), TrustCode> {
+        self.ask(digest, Purpose::Pull, NOON).await.map(|_| ())
+    }
+
+    async fn run(&self, digest: Digest) -> Result<(), TrustCode> {
+        self.ask(digest, Purpose::Run, NOON).await.map(|_| ())
+    }
+
+    /// With its registry out of reach.
+    fn away(self) -> Self {
+        self.fake.fail_with(Some(super::away()));
+        self
+    }
+}
+
+const NOON: &str = "2026-11-30T12:00:00Z";
+
+#[tokio::test]
+async fn what_verified_runs_after_a_restart_with_the_registry_away_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let digests = ["legacy-p256", "bundle-p256"].map(recorded);
+    let first = Gate::start(folder.path(), &["p256"], None);
+    for digest in digests {
+        assert_eq!(first.pull(digest).await, Ok(()));
+    }
+    assert_eq!(first.pull(recorded("unsigned")).await, Err(TrustCode::NotSigned));
+    assert_eq!(first.pull(recorded("bundle-rsa")).await, Err(TrustCode::SignerMissing));
+    assert_eq!(evidence::all(folder.path()).unwrap().len(), 2, "only what verified is kept");
+    let next = Gate::start(folder.path(), &["p256"], None).away();
+    for digest in digests {
+        let vouch = next.ask(digest, Purpose::Run, NOON).await.unwrap();
+        assert_eq!((vouch.digest(), vouch.signers()), (&digest, &["p256.pub".to_owned()][..]));
+    }
+    assert_eq!(next.fake.calls(), [""; 0], "nobody is asked about what is kept");
+    for name in ["unsigned", "bundle-rsa", "legacy-rsa"] {
+        assert_eq!(next.run(recorded(name)).await, Err(TrustCode::Unreachable), "{name}");
+    }
+    assert_eq!(next.pull(digests[0]).await, Err(TrustCode::Unreachable), "a pull asks");
+    // Another repository with the same content has no part in it, nor has another verifier.
+    let other: Repository = "localhost:5599/team/other".parse().unwrap();
+    let question = Question::AnyOf(digests.to_vec());
+    assert!(next.verifier.vouch(&other, &question, asking(Purpose::Run)).await.is_err());
+    let named = CosignVerifier::new("other".parse().unwrap(), keys(&["p256"]), Arc::clone(&next.fake) as Arc<dyn Api>);
+    let named = named.keeping(Evidence::kept_in(folder.path().to_owned()), None);
+    assert!(named.vouch(&app(), &question, asking(Purpose::Run)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_leaves_the_policy_ends_what_rests_on_it_and_may_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = recorded("bundle-p256");
+    assert_eq!(Gate::start(folder.path(), &["p256"], None).pull(digest).await, Ok(()));
+    let without = Gate::start(folder.path(), &["rsa"], None);
+    assert_eq!(without.run(digest).await, Err(TrustCode::SignerMissing));
+    assert_eq!(without.pull(digest).await, Err(TrustCode::SignerMissing));
+    assert_eq!(Gate::start(folder.path(), &["rsa"], None).away().run(digest).await, Err(TrustCode::Unreachable));
+    assert_eq!(Gate::start(folder.path(), &["rsa", "p256"], None).away().run(digest).await, Ok(()));
+}
+
+#[tokio::test]
+async fn kept_bytes_are_verified_and_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bundle, legacy) = (recorded("bundle-p256"), recorded("legacy-p256"));
+    let first = Gate::start(folder.path(), &["p256"], None);
+    for digest in [bundle, legacy] {
+        assert_eq!(first.pull(digest).await, Ok(()));
+    }
+    let good = evidence::all(folder.path()).unwrap();
+    let of = |digest: Digest| good.iter().find(|record| record.key.digest == digest).unwrap().clone();
+    let unsigned = recorded("unsigned");
+    let keep = Evidence::kept_in(folder.path().to_owned());
+    let flipped = |mut record: Record, part: &str| {
+        *record.parts.get_mut(part).unwrap().last_mut().unwrap() ^= 1;
+        record
+    };
+    let mut both = of(bundle);
+    both.parts.extend(of(legacy).parts);
+    for (bad, digest) in [
+        // A good signature of something else.
+        (Record { key: EvidenceKey { digest: unsigned, ..of(bundle).key }, ..of(bundle) }, unsigned),
+        (Record { key: EvidenceKey { digest: unsigned, ..of(legacy).key }, ..of(legacy) }, unsigned),
+        (flipped(of(legacy), "payload"), legacy),
+        (flipped(of(legacy), "signature"), legacy),
+        (flipped(of(bundle), "bundle"), bundle),
+        (Record { scheme: "other".to_owned(), ..of(bundle) }, bundle),
+        (Record { parts: evidence::Parts::new(), ..of(bundle) }, bundle),
+        (both, bundle),
+    ] {
+        keep.keep(bad).await;
+        assert_eq!(Gate::start(folder.path(), &["p256"], None).away().run(digest).await, Err(TrustCode::Unreachable));
+    }
+    keep.keep(of(bundle)).await;
+    assert_eq!(Gate::start(folder.path(), &["p256"], None).away().run(bundle).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_has_it_no_more_withdraws_what_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = recorded("bundle-p256");
+    let gate = Gate::start(folder.path(), &["p256"], None);
+    assert_eq!((gate.pull(digest).await, gate.run(digest).await), (Ok(()), Ok(())));
+    // What cannot be found out withdraws nothing.
+    gate.fake.fail_with(Some(status(500)));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(gate.pull(digest).await, Err(TrustCode::Unreachable));
+    assert_eq!(gate.run(digest).await, Ok(()));
+    gate.fake.fail_with(None);
+    gate.fake.clear();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(gate.run(digest).await, Ok(()), "by default a run does not ask");
+    assert_eq!(gate.pull(digest).await, Err(TrustCode::NotSigned));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(gate.run(digest).await, Err(TrustCode::NotSigned));
+    assert_eq!(evidence::all(folder.path()).unwrap(), []);
+    assert_eq!(Gate::start(folder.path(), &["p256"], None).away().run(digest).await, Err(TrustCode::Unreachable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_period_that_is_over_has_the_registry_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = recorded("legacy-p256");
+    let day = Some(Duration::from_hours(24));
+    let (soon, late, later) = ("2026-12-01T11:59:59Z", "2026-12-01T12:00:00Z", "2026-12-02T11:00:00Z");
+    let gate = Gate::start(folder.path(), &["p256"], day);
+    assert_eq!(gate.pull(digest).await, Ok(()));
+    let asked = gate.fake.calls().len();
+    assert!(gate.ask(digest, Purpose::Run, soon).await.is_ok());
+    assert_eq!(gate.fake.calls().len(), asked);
+    assert!(gate.ask(digest, Purpose::Run, late).await.is_ok());
+    assert!(gate.fake.calls().len() > asked);
+    let record = evidence::all(folder.path()).unwrap().remove(0);
+    assert_eq!((record.found, record.asked), (NOON.parse().unwrap(), late.parse().unwrap()));
+    let question = Question::AnyOf(vec![digest]);
+    assert!(gate.verifier.ready(&app(), &question, later.parse().unwrap()).is_some());
+    // A clock that was ahead makes nothing count for longer.
+    assert!(gate.verifier.ready(&app(), &question, soon.parse().unwrap()).is_none());
+    // While the registry is away it goes on, also after a restart; what the registry then takes back ends.
+    let next = Gate::start(folder.path(), &["p256"], day).away();
+    for _ in 0..2 {
+        assert!(next.ask(digest, Purpose::Run, "2027-06-01T00:00:00Z").await.is_ok());
+    }
+    assert!(!next.fake.calls().is_empty());
+    next.fake.fail_with(None);
+    next.fake.clear();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(next.ask(digest, Purpose::Run, "2027-06-01T00:00:00Z").await, Err(TrustCode::NotSigned));
+    assert_eq!(evidence::all(folder.path()).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_signature_costs_few_requests() {
+    let hand = Hand::new();
+    let bundle = bundles(&[hand.bundle(&good_statement()).to_string()]);
+    for fake in [bundle, legacy(&[hand.layer(&good_payload())])] {
+        let rig = Rig::with(fake, hand.keys());
+        assert_eq!(rig.code("1.0").await, Ok(()));
+        assert_eq!(rig.fake.calls().len(), 4, "{:?}", rig.fake.calls());
+    }
+}

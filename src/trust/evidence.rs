@@ -1,0 +1,369 @@
+//! Evidence that lasts: what proved a yes, with its bytes, in the state folder. It is kept for hosts whose registry is away, and so that
+//! what verified once is not asked about for ever. Nothing that is read here is believed: whoever reads a [`Record`] verifies its bytes
+//! again, with the keys and the roots of trust that count then.
+//!
+//! One file for each verifier, repository and digest. Only what verified is kept, so that nobody fills the folder but who may sign; beyond
+//! the bounds goes what has not been used for longest.
+
+mod record;
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+use tokio::sync::Semaphore;
+
+use self::record::{FILE_BYTES, read};
+pub use self::record::{Key, Parts, Record};
+use crate::files::{Outlives, read_owned, replace};
+use crate::image::Digest;
+
+/// Most records, and most bytes of them. A host runs some hundred images, of 1 to 20 KB each.
+const RECORDS: usize = 4096;
+const BYTES: u64 = 32 << 20;
+/// Most records written at once. Beyond it one is not kept, and the next pull keeps it: stops a disk that hangs from filling memory.
+const WRITES: usize = 64;
+/// How long a decision waits for the disk; the write itself goes on.
+const DISK_TIME: Duration = Duration::from_millis(250);
+/// The time of a file's use; when it was read says nothing.
+const NOW: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+    last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+};
+/// Its time says when something was last forgotten by a command: a gate that sees another one begins anew.
+pub const FORGOTTEN: &str = "forgotten";
+
+/// The folder of evidence.
+#[derive(Debug)]
+pub struct Evidence {
+    folder: PathBuf,
+    /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
+    is_kept: bool,
+    held: Mutex<Option<Held>>,
+    writes: Semaphore,
+}
+
+/// What lies in the folder, by the names of its files.
+#[derive(Debug, Default)]
+struct Held {
+    /// Size, and last use.
+    files: HashMap<String, (u64, Used)>,
+    bytes: u64,
+    /// How many uses were counted.
+    uses: u64,
+}
+
+/// When something was last used, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Used {
+    /// By an earlier process: the time of its file.
+    Earlier(SystemTime),
+    /// By this one, in this turn.
+    Here(u64),
+}
+
+impl Evidence {
+    /// What is kept in `folder`, which is made where it is first needed.
+    #[must_use]
+    pub fn kept_in(folder: PathBuf) -> Arc<Self> {
+        Arc::new(Self { folder, is_kept: true, held: Mutex::default(), writes: Semaphore::new(WRITES) })
+    }
+
+    /// The same to look at: nothing is changed.
+    #[must_use]
+    pub fn looked_at(folder: PathBuf) -> Arc<Self> {
+        Arc::new(Self { folder, is_kept: false, held: Mutex::default(), writes: Semaphore::new(0) })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What is kept of this. Its bytes have to be verified.
+    pub async fn of(self: &Arc<Self>, key: &Key) -> Option<Record> {
+        let (here, key) = (Arc::clone(self), key.clone());
+        tokio::task::spawn_blocking(move || here.find(&key)).await.ok().flatten()
+    }
+
+    /// Keeps what has just verified. A disk that takes nothing costs the evidence, and no answer.
+    pub async fn keep(self: &Arc<Self>, record: Record) {
+        let Ok(_turn) = self.writes.try_acquire() else { return };
+        let here = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || {
+            if let Err(error) = here.write(&record) {
+                tracing::warn!(%error, folder = %here.folder.display(), "a signature that verified could not be kept");
+            }
+        });
+        let _ = tokio::time::timeout(DISK_TIME, written).await;
+    }
+
+    /// Drops what is kept of this: its registry has it no more.
+    pub async fn withdraw(self: &Arc<Self>, key: &Key) {
+        if !self.is_kept {
+            return;
+        }
+        let (here, name) = (Arc::clone(self), key.file_name());
+        let _ = tokio::task::spawn_blocking(move || here.remove(&name)).await;
+    }
+
+    /// It was used: others go first.
+    pub fn used(&self, key: &Key) {
+        // Called where nobody waits: who finds the list in use leaves it.
+        if let Ok(mut held) = self.held.try_lock()
+            && let Some(held) = held.as_mut()
+        {
+            held.uses += 1;
+            if let Some(file) = held.files.get_mut(&key.file_name()) {
+                file.1 = Used::Here(held.uses);
+            }
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<Record> {
+        let name = key.file_name();
+        let path = self.folder.join(&name);
+        let text = match read_owned(&path, FILE_BYTES) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    tracing::warn!(%error, path = %path.display(), "kept evidence cannot be read, and does not count");
+                }
+                return None;
+            }
+        };
+        match read(&text) {
+            Ok(record) if record.key == *key => {
+                if self.is_kept {
+                    // The order in which records go, also for the next process.
+                    let _ = utimensat(CWD, &path, &NOW, AtFlags::SYMLINK_NOFOLLOW);
+                    self.used(key);
+                }
+                Some(record)
+            }
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "kept evidence is of something else, and does not count");
+                None
+            }
+            Err(why) => {
+                tracing::warn!(why, path = %path.display(), "kept evidence is damaged, and does not count");
+                None
+            }
+        }
+    }
+
+    fn write(&self, record: &Record) -> std::io::Result<()> {
+        let (name, text) = (record.key.file_name(), record.written()?);
+        std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
+        let gone = {
+            let mut held = self.held();
+            if held.is_none() {
+                *held = Some(Held::look(&self.folder)?);
+            }
+            held.as_mut().map(|held| held.make_room(&name, text.len() as u64)).unwrap_or_default()
+        };
+        for name in gone {
+            let _ = std::fs::remove_file(self.folder.join(name));
+        }
+        replace(&self.folder.join(name), &text, 0o600, Outlives::Power)
+    }
+
+    fn remove(&self, name: &str) {
+        let mut held = self.held();
+        if let Some(held) = held.as_mut() {
+            held.forget(name);
+        }
+        let path = self.folder.join(name);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::error!(%error, path = %path.display(), "evidence that was withdrawn cannot be removed");
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn look(folder: &Path) -> std::io::Result<Self> {
+        let mut held = Self::default();
+        for (name, _) in files(folder)? {
+            let Ok(found) = std::fs::symlink_metadata(folder.join(&name)) else { continue };
+            held.bytes += found.len();
+            held.files.insert(name, (found.len(), Used::Earlier(found.modified().unwrap_or(SystemTime::UNIX_EPOCH))));
+        }
+        Ok(held)
+    }
+
+    /// Counts a file that comes, and says which go for it: what was not used for longest.
+    fn make_room(&mut self, name: &str, size: u64) -> Vec<String> {
+        self.forget(name);
+        let mut gone = Vec::new();
+        while self.files.len() >= RECORDS || self.bytes + size > BYTES {
+            let oldest = self.files.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone());
+            let Some(oldest) = oldest else { break };
+            self.forget(&oldest);
+            gone.push(oldest);
+        }
+        self.bytes += size;
+        self.uses += 1;
+        self.files.insert(name.to_owned(), (size, Used::Here(self.uses)));
+        gone
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some((size, _)) = self.files.remove(name) {
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+    }
+}
+
+/// All records of a folder that can be read, the latest found first. Nothing says that they still verify.
+pub fn all(folder: &Path) -> std::io::Result<Vec<Record>> {
+    let mut records: Vec<Record> =
+        files(folder)?.into_iter().filter_map(|(_, path)| read(&read_owned(&path, FILE_BYTES).ok()?).ok()).collect();
+    records.sort_by_key(|record| std::cmp::Reverse(record.found));
+    Ok(records)
+}
+
+/// Drops all records of a digest, and lets the gate know. Gives what they were of.
+pub fn forget(folder: &Path, digest: &Digest) -> std::io::Result<Vec<Record>> {
+    let records: Vec<Record> = all(folder)?.into_iter().filter(|record| record.key.digest == *digest).collect();
+    for record in &records {
+        std::fs::remove_file(folder.join(record.key.file_name()))?;
+    }
+    // Also where nothing was kept: a gate may know of it in memory alone.
+    if folder.is_dir() {
+        replace(&folder.join(FORGOTTEN), b"", 0o600, Outlives::Power)?;
+    }
+    Ok(records)
+}
+
+/// The files of records: name and path, no more than there may be. None where there is no folder.
+fn files(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let named = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        record::is_file_name(&name).then(|| (name, entry.path()))
+    });
+    Ok(named.take(2 * RECORDS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(repository: &str, content: &[u8]) -> Key {
+        Key { verifier: "release".parse().unwrap(), repository: repository.parse().unwrap(), digest: Digest::of(content) }
+    }
+
+    fn record(content: &[u8]) -> Record {
+        let now = "2026-11-30T12:00:00Z".parse().unwrap();
+        let parts = Parts::from([("payload".to_owned(), content.to_vec()), ("signature".to_owned(), vec![0xff])]);
+        Record { key: key("r.example/app", content), scheme: "cosign".to_owned(), found: now, asked: now, parts }
+    }
+
+    fn only_file(folder: &Path) -> PathBuf {
+        files(folder).unwrap().remove(0).1
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_there_for_the_next_process_and_gone_when_it_is_withdrawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("evidence");
+        let (here, next) = (Evidence::kept_in(at.clone()), Evidence::looked_at(at.clone()));
+        assert_eq!(here.of(&record(b"a").key).await, None);
+        here.keep(record(b"a")).await;
+        assert_eq!(next.of(&record(b"a").key).await, Some(record(b"a")));
+        for other in
+            [key("r.example/other", b"a"), key("r.example/app", b"b"), Key { verifier: "x".parse().unwrap(), ..record(b"a").key }]
+        {
+            assert_eq!(next.of(&other).await, None);
+        }
+        // Who only looks changes nothing.
+        next.withdraw(&record(b"a").key).await;
+        next.keep(record(b"b")).await;
+        assert_eq!(all(&at).unwrap(), [record(b"a")]);
+        here.withdraw(&record(b"a").key).await;
+        assert_eq!((here.of(&record(b"a").key).await, all(&at).unwrap()), (None, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_digest_is_forgotten_wherever_it_was_found_and_the_gate_can_see_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        let elsewhere = Record { key: key("r.example/other", b"a"), ..record(b"a") };
+        for record in [record(b"a"), elsewhere, record(b"b")] {
+            here.keep(record).await;
+        }
+        assert_eq!(forget(folder.path(), &Digest::of(b"a")).unwrap().len(), 2);
+        assert_eq!(all(folder.path()).unwrap(), [record(b"b")]);
+        assert!(folder.path().join(FORGOTTEN).is_file());
+        assert_eq!(forget(folder.path(), &Digest::of(b"c")).unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_damaged_moved_or_open_to_others_does_not_count() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        here.keep(record(b"a")).await;
+        let path = only_file(folder.path());
+        let good = std::fs::read_to_string(&path).unwrap();
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        for bad in [
+            String::new(),
+            "{}".to_owned(),
+            good.trim_end_matches('}').to_owned(),
+            good.replace("\"version\":1", "\"version\":2"),
+            good.replace("\"version\":1", "\"version\":1,\"Version\":1"),
+            good.replace("\"version\":1", "\"version\":1,\"more\":1"),
+            good.replace("r.example/app", "R.EXAMPLE/app"),
+            good.replace("/w==", "/w=!"),
+            format!("{good}{}", " ".repeat(usize::try_from(FILE_BYTES).unwrap())),
+        ] {
+            assert_ne!(bad, good);
+            write(&path, &bad);
+            assert_eq!(here.of(&record(b"a").key).await, None, "{bad:.200}");
+        }
+        write(&path, &good);
+        assert!(here.of(&record(b"a").key).await.is_some());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(here.of(&record(b"a").key).await, None, "others may write it");
+        // In the place of another it is not the other.
+        write(&path, &good);
+        std::fs::rename(&path, folder.path().join(record(b"b").key.file_name())).unwrap();
+        assert_eq!(here.of(&record(b"b").key).await, None);
+    }
+
+    #[test]
+    fn beyond_the_bounds_goes_what_was_not_used_for_longest() {
+        let at = |seconds| Used::Earlier(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let mut held = Held::default();
+        for number in 0..RECORDS as u64 {
+            held.files.insert(number.to_string(), (1, at(number)));
+        }
+        held.bytes = RECORDS as u64;
+        held.files.get_mut("0").unwrap().1 = Used::Here(0);
+        assert_eq!(held.make_room("new", 1), ["1"]);
+        assert_eq!((held.files.len(), held.bytes), (RECORDS, RECORDS as u64));
+        // The same again takes nobody's place; a large one takes that of several.
+        assert_eq!(held.make_room("new", 2), [""; 0]);
+        assert_eq!(held.make_room("large", BYTES - 10).len(), RECORDS - 9);
+        assert!(held.bytes <= BYTES && held.files.contains_key("0"));
+    }
+}
