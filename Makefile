@@ -15,7 +15,7 @@ ROOTFS := plugin/rootfs
 
 # Every setting of the gate, as src/policy/settings.rs lists them (a test compares). local_install hands on those that are given. A
 # recipe reads them from its environment ("$$NAME"), never as $(NAME): make would cut a certificate of many lines into as many commands.
-SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT AUDIT_ROTATE AUDIT_SINKS AUDIT_FORMAT ALERTS POSTURE ALLOW_HOST_ACCESS BUILD ALLOW_PLUGINS HTTP2 MONITOR MONITOR_PAUSE POLICY DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
+SETTINGS := REGISTRY NOTARY NOTARY_ROOT_CA NOTARY_PINS NOTARY_SIGNERS FRESHNESS ON_OUTAGE STALE_LIMIT ALLOWLIST MODE AUDIT AUDIT_ROTATE AUDIT_SINKS AUDIT_FORMAT ALERTS POSTURE ALLOW_HOST_ACCESS BUILD ALLOW_PLUGINS HTTP2 MONITOR MONITOR_PAUSE WEB POLICY DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
 export $(SETTINGS)
 # What a shell has set for other programs counts for the gate only on make's own command line.
 SHARED := DOCKER_HOST DOCKER_CONFIG HTTPS_PROXY NO_PROXY LOG STATE_DIR CONFIG_DIR
@@ -39,7 +39,7 @@ endif
 
 # Prerequisites are steps in their order, also with -j.
 .NOTPARALLEL:
-.PHONY: help build create settings enable upgrade push all local_install clean demo check install-cli
+.PHONY: help build create settings enable upgrade push all local_install clean sandbox demo check install-cli
 
 help: ## List the targets
 	@echo 'make TARGET [PLUGIN_NAME=$(PLUGIN_NAME)] [PLUGIN_TAG=$(PLUGIN_TAG)]'
@@ -88,6 +88,9 @@ clean: ## Remove what was built here. An installed plugin stays, with its audit 
 
 install-cli: ## Install the command line to PREFIX/bin (/usr/local)
 	binary=$$(plugin/compile.sh | tail -n 1) && install -D -m 0755 "$$binary" $(DESTDIR)$(PREFIX)/bin/img-authz
+
+sandbox: ## A shell with a private engine, to try docs/hardening.md in
+	test/sandbox.sh
 
 demo: ## Two minutes: what is allowed, what is refused, on a private engine
 	test/demo.sh

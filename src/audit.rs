@@ -10,6 +10,7 @@ mod file;
 mod floods;
 mod journal;
 mod none;
+mod tail;
 mod verify;
 
 pub use carry::{Carried, Carrier};
@@ -20,6 +21,7 @@ pub use file::ROTATED;
 pub use journal::MemoryJournal;
 pub use journal::{Beside, FileJournal, Journal, JournalError, JournalLimits, NOTABLE, PLUGINS, Recorded};
 pub use none::NoJournal;
+pub use tail::{Told, newest};
 pub use verify::{Begin, Fault, LogPart, Remark, Spot, Verified, What, Wrong, parts, verify};
 
 #[cfg(test)]

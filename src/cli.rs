@@ -1,6 +1,7 @@
 //! The commands. One file each; this one reads the arguments and sets up the log.
 
 mod allowlist;
+mod audit;
 mod check;
 mod doctor;
 mod exception;
@@ -13,6 +14,7 @@ mod policy;
 mod register;
 mod serve;
 mod settings;
+mod status;
 mod trail;
 mod trust;
 mod when;
@@ -50,12 +52,16 @@ enum Command {
     Explain(check::ExplainArgs),
     /// Say whether this host is really protected
     Doctor(doctor::DoctorArgs),
+    /// Say what is weak about a Dockerfile, an image or this host, with remedies
+    Audit(audit::AuditArgs),
     /// Show which settings are in force, and judge others before they are set
     Settings(settings::SettingsArgs),
     /// Check a policy file, and show the policy in force
     Policy(policy::PolicyArgs),
     /// Let something pass for a time that the policy refuses
     Exception(exception::ExceptionArgs),
+    /// Show how the gate of this host is doing
+    Status(status::StatusArgs),
     /// Show what was decided, and why
     Log(log::LogArgs),
     /// Find containers that run and would be refused now; stop them, on a host without the plugin
@@ -120,6 +126,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
+        Command::Audit(arguments) => audit::run(&arguments, &settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
         Command::Policy(arguments) => policy::run(&arguments, settings),
         Command::Exception(arguments) => exception::run(&arguments, settings),
@@ -132,6 +139,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
                 ExitCode::from(UNKNOWN)
             }
         },
+        Command::Status(arguments) => status::run(&arguments, settings),
         Command::Monitor(arguments) => monitor::run(&arguments, settings),
         Command::Register(arguments) => register::run(&arguments, &settings),
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),

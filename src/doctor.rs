@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::{Api as _, Engine, EngineError};
+use crate::gate::DaemonFile;
 use crate::policy::{Http2Rule, Settings, quoted};
 use crate::setup::{self, Alive, Basis, Flags, Place, Process, View};
 use crate::text::{clean, fit};
@@ -203,6 +204,24 @@ async fn find(
         findings.extend(inventory::judge(place, &engine, workers, progress).await);
     }
     findings
+}
+
+/// dockerd as it runs: its command line, its file, and where it listens for everybody.
+pub(crate) struct Dockerd {
+    pub(crate) words: Option<Vec<String>>,
+    pub(crate) file: Option<DaemonFile>,
+    pub(crate) open: Option<String>,
+}
+
+/// What an audit of the host asks too.
+pub(crate) async fn dockerd(engine: &Engine, settings: &Settings, swarm: bool) -> Dockerd {
+    let process = Process::behind(engine.socket()).await;
+    let path = daemon_file(None, settings, process.as_ref().map(|process| &process.flags));
+    let text = crate::files::read_text(&path, daemon::FILE_BYTES).ok();
+    let file = text.and_then(|text| DaemonFile::read(&text).ok());
+    let listeners = daemon::listeners(process.as_ref(), file.as_ref(), swarm);
+    let open = listeners.into_iter().find(|finding| finding.id == "listener-tcp-open").map(|finding| finding.evidence);
+    Dockerd { words: process.map(|process| process.words), file, open }
 }
 
 /// What to do where the gate's settings are not known.

@@ -13,6 +13,7 @@ mod nudges;
 mod own_calls;
 mod probe;
 mod rows;
+mod saved;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +37,7 @@ pub use own_calls::{CALL_HEADER, PROBE_HEADER};
 /// How a stop's path ends. The engine gives the container so many seconds before it kills it.
 pub const STOP: &str = "/stop?t=10";
 pub use probe::{Http2, Started};
+pub use saved::Saved;
 
 /// An answer on its way.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;

@@ -52,12 +52,14 @@ use container_looks::Looks;
 pub use daemon_file::{DaemonFile, Listed};
 use descriptions::Descriptions;
 use entry::{is_probe, is_recorded};
+pub use exceptions::latest_seen;
 use gather::OnBehalf;
 use hold::bare;
 pub use identity::Identity;
 pub use leases::names_being_given;
 use leases::{Claim, Leases};
 pub use limits::DecisionLimits;
+pub use metrics::Decided;
 use metrics::Metrics;
 pub use monitored::Watched;
 pub use own::{Host as OwnHost, Own};
@@ -67,6 +69,7 @@ use process::Process;
 use pulls::Pulls;
 use reading::is_ours;
 pub use rules::Rules;
+pub use status::Figures;
 pub use watchdog::{Change, Watchdog};
 
 /// The gate.
@@ -398,7 +401,8 @@ impl Gate {
         self.approvals.note(image_id);
         let repository = approval.repository.as_ref();
         for (repository, digest) in approval.vouches.iter().filter_map(|vouch| Some((repository?.clone(), *vouch.digest()))) {
-            self.approvals.keep(&approvals::Record { image_id, repository, digest });
+            let forgiven = approval.forgiven.is_some();
+            self.approvals.keep(&approvals::Record { image_id, repository, digest, forgiven });
         }
     }
 }

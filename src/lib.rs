@@ -7,6 +7,8 @@ pub mod cli;
 
 mod service;
 
+pub mod hardening;
+
 mod doctor;
 
 mod setup;

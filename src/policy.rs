@@ -25,8 +25,9 @@ mod tests;
 mod users;
 mod variables;
 mod verdict;
+mod web;
 
-pub use approve::{approving, questions};
+pub use approve::{judge_image, questions};
 pub use code::Code;
 pub use decide::{decide, decide_without_policy};
 pub use exceptions::{HostAccessRule, HostAccessRuleError};
@@ -38,7 +39,7 @@ pub use file::{
 };
 pub use lifted::{
     Applied, Content, EXCEPTIONS, Excepted, Exception, ExceptionUse, Exceptions, PATTERNS, Standing, Times, all_liftable,
-    end as exception_end, liftable,
+    end as exception_end, end_told as exception_end_told, liftable,
 };
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
@@ -50,7 +51,7 @@ pub use rules::create::{
 };
 pub use rules::image::{
     About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, Hider, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
-    MaxSize, Platforms, Preset, RequiredLabels, Secrets, TagPattern,
+    MaxSize, Platforms, Preset, RequiredLabels, Secrets, Subject, TagPattern, is_called,
 };
 pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
 use scope::stands_for;
@@ -60,6 +61,7 @@ pub use sinks::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt};
 pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};
+pub use web::{WebAddress, WebAddressError};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

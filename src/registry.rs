@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub use attached::{Listing, Pointer, list_tag, part, signature_tag};
 pub use client::{Registry, Settings, host_files};
-pub use configuration::{configuration, mirrored};
+pub use configuration::{configuration, mirrored, read as read_configuration};
 pub use fake::Fake;
 pub use manifest::{Child, Content, Manifest, has_one_reading};
 

@@ -4,7 +4,9 @@
 mod beat;
 mod containers;
 mod stats;
+mod status;
 mod upkeep;
+mod web;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,10 @@ use tokio::sync::watch;
 
 use self::containers::watch_containers;
 pub(crate) use self::containers::{Watch, monitor};
+#[cfg(test)]
+pub(crate) use self::status::sample::sample;
+pub(crate) use self::status::{Severity, Snapshot, Verdict};
+pub(crate) use self::web::{Unanswered, ask, distance};
 use crate::daemon;
 use crate::gate;
 use crate::policy::Settings;
@@ -68,6 +74,7 @@ pub(crate) fn serve(at: &Path, settings: Settings) -> Result<(), String> {
                 Ok(gate) => {
                     let gate = Arc::new(gate);
                     built.send_replace(Some(Arc::clone(&gate)));
+                    web::answer(Arc::clone(&gate), &settings, handle.clone());
                     handle.block_on(async {
                         tokio::select! {
                             biased;

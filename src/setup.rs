@@ -15,13 +15,13 @@ mod started;
 mod state;
 
 pub(crate) use self::clients::{
-    DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, notary,
-    notary_of_folder, notary_of_person, notary_tls, registry, signers,
+    DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, notaries_kept,
+    notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
-pub(crate) use self::gates::{asking, own, serving};
+pub(crate) use self::gates::{asking, exception_times, own, serving};
 pub(crate) use self::host::{Basis, Place, is_called};
-pub(crate) use self::in_force::{Alive, Teller, is_alive, policy_in_force};
+pub(crate) use self::in_force::{Alive, InForce, Teller, is_alive, policy_in_force};
 pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};
 pub(crate) use self::policy_file::{read as read_policy, with_file};
@@ -30,4 +30,4 @@ pub(crate) use self::resolve::{Kept, Meaning, build, list, meaning, policy, rule
 pub(crate) use self::started::Started;
 #[cfg(test)]
 pub(crate) use self::state::LAST_GOOD;
-pub(crate) use self::state::{AUDIT_LOG, METRICS, MONITOR, MONITOR_APPROVED, RENAMES, TRUST};
+pub(crate) use self::state::{AUDIT_LOG, METRICS, MONITOR, MONITOR_APPROVED, RENAMES, STATUS_SOCKET, TRUST, WEB_TOKEN};

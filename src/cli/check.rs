@@ -33,6 +33,9 @@ pub(super) struct CheckArgs {
     /// Who would do it: the CN of a client certificate; `local`: a client without one
     #[arg(long, value_name = "NAME", default_value = LOCAL)]
     user: String,
+    /// A unit (OU) of that certificate; may be given several times
+    #[arg(long = "unit", value_name = "OU", requires = "user")]
+    units: Vec<String>,
     /// Print what was found out as a case for `policy test`; values of the environment are hashed
     #[arg(long, conflicts_with = "json")]
     case: bool,
@@ -84,7 +87,10 @@ pub(super) fn check(arguments: &CheckArgs, place: &Place) -> ExitCode {
         "" => Caller::Nameless,
         name => Caller::Named(name),
     };
-    let judged = intent_of(arguments).and_then(|intent| judge(&Request::by(caller, arguments.action.right(), &intent), place));
+    let judged = intent_of(arguments).and_then(|intent| {
+        let request = Request { units: &arguments.units, ..Request::by(caller, arguments.action.right(), &intent) };
+        judge(&request, place)
+    });
     match judged {
         Ok((report, Judgement { facts, verdict })) if arguments.case => {
             let user = (arguments.user != LOCAL).then_some(arguments.user.as_str());
@@ -167,8 +173,9 @@ fn intent_of(arguments: &CheckArgs) -> Result<Intent, String> {
 pub(super) fn refusal(image: &str, place: &Place) -> Option<String> {
     let is_id = matches!(ImageName::parse(image), Ok(ImageName::Id(_) | ImageName::IdPrefix(_)));
     let action = if is_id { Action::Create } else { Action::Pull };
-    let intent =
-        intent_of(&CheckArgs { reference: image.to_owned(), action, user: LOCAL.to_owned(), case: false, json: false }).ok()?;
+    let arguments =
+        CheckArgs { reference: image.to_owned(), action, user: LOCAL.to_owned(), units: Vec::new(), case: false, json: false };
+    let intent = intent_of(&arguments).ok()?;
     let (report, _) = judge(&Request::by_gate(&intent), place).ok()?;
     (!report.allow).then_some(report.message)
 }

@@ -17,11 +17,15 @@ const DOCUMENTS: [(&str, &str, &str); 3] = [
 ];
 
 /// Documents whose tables have a topic in each row: keys of the policy file, ids of rules.
-const TABLES: [(&str, &str); 1] = [("key of the policy file", include_str!("../../docs/policy.md"))];
+const TABLES: [(&str, &str); 2] = [
+    ("key of the policy file", include_str!("../../docs/policy.md")),
+    ("key of a case", include_str!("../../docs/policy-test.md")),
+];
 
 /// Documents that sections refer to as a whole.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("policy", include_str!("../../docs/policy.md")),
+    ("policy-test", include_str!("../../docs/policy-test.md")),
     ("policy-rego", include_str!("../../docs/policy-rego.md")),
     ("recovery", include_str!("../../docs/recovery.md")),
     ("postures", include_str!("../../docs/postures.md")),
@@ -114,6 +118,7 @@ fn list() -> String {
         ("findings of doctor", "finding of doctor"),
         ("settings", "setting"),
         ("the policy file", "key of the policy file"),
+        ("files of cases (`policy test`)", "key of a case"),
     ];
     let mut text: String = kinds.map(|(title, kind)| names(title, kind)).join("\n");
     text.push_str("\nimg-authz help TOPIC explains one of them.\n");

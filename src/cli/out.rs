@@ -72,7 +72,12 @@ impl<const N: usize> Table<N> {
 
     /// Prints it, in colour where stdout is a terminal and `NO_COLOR` is not set.
     pub(super) fn print(&self) {
-        print(&self.text(is_coloured()));
+        print(&self.to_text());
+    }
+
+    /// What [`Table::print`] prints.
+    pub(super) fn to_text(&self) -> String {
+        self.text(is_coloured())
     }
 
     /// The table as text: columns as wide as their widest cell, nothing behind the last one.

@@ -41,6 +41,7 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "open",
     "report",
     "10",
+    "off",
     "policy.toml in CONFIG_DIR if it exists",
     "unix:///run/docker.sock",
     "CONFIG_DIR",

@@ -19,6 +19,8 @@ use crate::trust::allowlist::file::{Entry, ListFile};
 const INFO_TIME: Duration = Duration::from_secs(30);
 /// How long all judging may take. Stops a Notary out of reach from holding the answer up.
 const JUDGE_TIME: Duration = Duration::from_mins(1);
+/// How many are judged at a time.
+const AT_ONCE: usize = 8;
 /// How many remedies a finding has.
 const REMEDIES: usize = 4;
 /// How many are named in a finding.
@@ -51,7 +53,7 @@ pub(super) async fn judge(
 /// What is on the host, or why that is not known.
 async fn judged(gate: &Arc<Gate>, time: Duration, progress: Progress<'_>) -> Result<Inventory, String> {
     let say = |done: usize, total: usize| progress(&format!("{done} of {total} containers and images judged …"));
-    let found = gate.inventory(time, say).await;
+    let found = gate.inventory(AT_ONCE, time, say).await;
     found.map_err(|error| format!("what is on this host is not known: {}", clean(&error.to_string())))
 }
 

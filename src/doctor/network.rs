@@ -12,7 +12,8 @@ use super::{Basis, Finding, Place, Severity, View};
 use crate::image::Host;
 use crate::net::{Bounds, Client, HeaderMap, HttpAnswer, NetError, Url};
 use crate::policy::{
-    BuildRule, Excepted, Exception, Mode, NotarySettings, Policy, PolicyFault, Posture, Resolved, Settings, Standing, quoted,
+    BuildRule, Excepted, Exception, Mode, NotarySettings, Policy, PolicyFault, Posture, Resolved, Settings, Standing, Times,
+    quoted,
 };
 use crate::registry::RegistryError;
 use crate::setup;
@@ -57,7 +58,7 @@ pub(super) fn settings(place: &Place, now: Timestamp, policy: &mut Option<Policy
             };
             findings.extend(kept.file_faults().iter().take(FAULTS).map(one));
             findings.extend(weaknesses(&good));
-            findings.extend(exceptions(&good, now));
+            findings.extend(exceptions(&good, setup::exception_times(&place.settings.state_dir(), now)));
             *policy = Some(good);
         }
         // The settings were good when the gate read them, so that it is a file that has changed.
@@ -190,10 +191,10 @@ fn weaknesses(policy: &Policy) -> Vec<Finding> {
 }
 
 /// What passes for a time, and for how long.
-fn exceptions(policy: &Policy, now: Timestamp) -> Vec<Finding> {
+fn exceptions(policy: &Policy, times: Times) -> Vec<Finding> {
     let mut findings = Vec::new();
     let of = |wanted: &[Standing]| {
-        let found = policy.exceptions.iter().filter(|exception| wanted.contains(&exception.standing(now)));
+        let found = policy.exceptions.iter().filter(|exception| wanted.contains(&exception.standing(times)));
         let told = |exception: &Arc<Exception>| format!("{} until {:.0}", exception.told(), exception.expires);
         found.map(told).take(EXCEPTIONS).collect::<Vec<_>>().join("; ")
     };
@@ -213,7 +214,7 @@ fn exceptions(policy: &Policy, now: Timestamp) -> Vec<Finding> {
         findings.push(Finding::warning("exception-ending", evidence, remedy));
     }
     let is_weak =
-        |exception: &&Arc<Exception>| !matches!(exception.of, Excepted::Repositories(_)) && exception.standing(now).counts();
+        |exception: &&Arc<Exception>| !matches!(exception.of, Excepted::Repositories(_)) && exception.standing(times).counts();
     let weak: Vec<String> = policy.exceptions.iter().filter(is_weak).map(|exception| exception.told()).take(EXCEPTIONS).collect();
     if !weak.is_empty() {
         let severity = match policy.posture {

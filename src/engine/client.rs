@@ -179,7 +179,7 @@ impl Engine {
         &self.socket
     }
 
-    async fn object<T: DeserializeOwned>(&self, path: String, deadline: Instant) -> Result<Option<T>, EngineError> {
+    pub(super) async fn object<T: DeserializeOwned>(&self, path: String, deadline: Instant) -> Result<Option<T>, EngineError> {
         let answer = self.call(Method::GET, &path, self.limits.object_bytes, deadline).await?;
         match answer.status {
             StatusCode::OK => answer.decode().map(Some),
@@ -194,7 +194,7 @@ impl Engine {
     }
 
     /// A path with `name` in it, whatever the name holds.
-    fn path(&self, before: &str, name: &str, after: &str) -> Result<String, EngineError> {
+    pub(super) fn path(&self, before: &str, name: &str, after: &str) -> Result<String, EngineError> {
         if name.len() > self.limits.name_bytes {
             return Err(EngineError::TooLarge { what: "the name in the call".to_owned(), limit: self.limits.name_bytes as u64 });
         }
@@ -388,6 +388,21 @@ impl Engine {
             headers.insert("x-img-authz-call", mark);
         }
         self.client.request(request).await
+    }
+
+    /// A long answer as it comes; `None`: there is no such thing.
+    pub(super) async fn stream(&self, path: &str, deadline: Instant) -> Result<Option<Incoming>, EngineError> {
+        let call = shown(&format!("GET {path}"));
+        let talk = async {
+            let ApiVersion { major, minor } = self.speaks().await?;
+            let response = self.sent(&Method::GET, &format!("/v{major}.{minor}{path}")).await?;
+            if response.status() == StatusCode::OK {
+                return Ok(Some(response.into_body()));
+            }
+            let answer = self.answer(response, self.limits.object_bytes, &call).await?;
+            if answer.status == StatusCode::NOT_FOUND && answer.is_about_the_object() { Ok(None) } else { Err(answer.refused()) }
+        };
+        self.in_time(&call, &self.turns, deadline, talk).await
     }
 
     /// The engine's events of containers that begin, as they come.

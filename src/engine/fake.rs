@@ -281,6 +281,7 @@ fn summary(container: &Container, claims: &[(ContainerId, TaskClaim)]) -> Contai
         image_ref: container.image_ref.clone(),
         state: state.to_owned(),
         status: status.to_owned(),
+        created: None,
         claim: claims.iter().find(|(id, _)| *id == container.id).map(|(_, claim)| claim.clone()),
     }
 }

@@ -549,10 +549,12 @@ async fn events_are_nudges_whatever_they_say_and_their_end_is_told() {
 #[tokio::test]
 async fn a_list_tells_what_labels_claim_and_a_manager_which_container_a_task_is() {
     let listed = format!(
-        r#"[{{"Id":"{ID}","Labels":{{"com.docker.swarm.service.name":"web","com.docker.swarm.task.id":"t1"}}}},
+        r#"[{{"Id":"{ID}","Created":1767225600,"Labels":{{"com.docker.swarm.service.name":"web","com.docker.swarm.task.id":"t1"}}}},
             {{"Id":"{ID}","Labels":null}},{{"Id":"{ID}","Labels":{{"com.docker.swarm.service.name":"web"}}}}]"#
     );
     let summaries: Vec<ContainerSummary> = serde_json::from_str(&listed).unwrap();
+    let created: Vec<_> = summaries.iter().map(|summary| summary.created.map(|at| at.to_string())).collect();
+    assert_eq!(created, [Some("2026-01-01T00:00:00Z".to_owned()), None, None]);
     let claims: Vec<_> = summaries.into_iter().map(|summary| summary.claim.map(|claim| (claim.service, claim.task))).collect();
     assert_eq!(claims, [Some(("web".into(), "t1".into())), None, Some(("web".into(), String::new()))]);
     let task = |text: &str| serde_json::from_str::<Task>(text).unwrap().container;

@@ -38,6 +38,9 @@ pub struct Record {
     pub repository: Repository,
     /// The digest it vouched for.
     pub digest: Digest,
+    /// It did not, and a permissive scope let the image pass: a trail, and no approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgiven: bool,
 }
 
 /// All approvals, in memory and in `approvals.jsonl`.
@@ -59,7 +62,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Known {
-    images: HashMap<Digest, Vec<(Repository, Digest)>>,
+    images: HashMap<Digest, Vec<Record>>,
     /// Those that have vouched for anything. Nobody can add to these by asking.
     repositories: HashSet<Repository>,
 }
@@ -79,7 +82,7 @@ enum Change {
     /// It is known, or there is no room for it.
     None,
     Added,
-    /// It took the place of the image's oldest.
+    /// It took the place of the image's oldest, or of the same that was forgiven.
     Replaced,
 }
 
@@ -124,10 +127,24 @@ impl Approvals {
         self.workers = Some(workers);
     }
 
-    /// What an image was approved by, newest last.
+    /// What there is to ask about an image: what it was approved by, and what was forgiven; newest last.
     #[must_use]
     pub fn of(&self, image_id: &Digest) -> Vec<(Repository, Digest)> {
-        self.shared.lock().images.get(image_id).cloned().unwrap_or_default()
+        let known = self.shared.lock();
+        let records = known.images.get(image_id).into_iter().flatten();
+        records.map(|record| (record.repository.clone(), record.digest)).collect()
+    }
+
+    /// Whether this image was ever approved as one of this repository.
+    pub(super) fn has_vouched(&self, repository: &Repository, image_id: &Digest) -> bool {
+        let known = self.shared.lock();
+        let mut records = known.images.get(image_id).into_iter().flatten();
+        records.any(|record| record.repository == *repository && !record.forgiven)
+    }
+
+    /// How many images are remembered.
+    pub(super) fn images(&self) -> usize {
+        self.shared.lock().images.len()
     }
 
     /// Whether this image was ever approved.
@@ -214,15 +231,9 @@ impl Shared {
         let lines: Vec<u8> = self
             .lock()
             .images
-            .iter()
-            .flat_map(|(image_id, approvals)| {
-                approvals.iter().map(|(repository, digest)| Record {
-                    image_id: *image_id,
-                    repository: repository.clone(),
-                    digest: *digest,
-                })
-            })
-            .filter_map(|record| serde_json::to_vec(&record).ok())
+            .values()
+            .flatten()
+            .filter_map(|record| serde_json::to_vec(record).ok())
             .flat_map(|mut line| {
                 line.push(b'\n');
                 line
@@ -251,8 +262,13 @@ fn append(path: &Path, records: &[(Record, Change)]) -> std::io::Result<()> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&lines)
 }
 
-fn holds(approvals: &[(Repository, Digest)], record: &Record) -> bool {
-    approvals.iter().any(|(repository, digest)| *repository == record.repository && *digest == record.digest)
+fn is_same(one: &Record, other: &Record) -> bool {
+    one.repository == other.repository && one.digest == other.digest
+}
+
+/// Whether there is nothing new in it.
+fn holds(approvals: &[Record], record: &Record) -> bool {
+    approvals.iter().any(|known| is_same(known, record) && (record.forgiven || !known.forgiven))
 }
 
 /// The same for what comes and for what is read back, so that a restart knows what memory knew.
@@ -260,19 +276,20 @@ fn add(known: &mut Known, record: &Record) -> Change {
     if known.images.len() >= MAX_IMAGES && !known.images.contains_key(&record.image_id) {
         return Change::None;
     }
-    if known.repositories.len() < MAX_IMAGES {
+    if known.repositories.len() < MAX_IMAGES && !record.forgiven {
         known.repositories.insert(record.repository.clone());
     }
     let approvals = known.images.entry(record.image_id).or_default();
     if holds(approvals, record) {
         return Change::None;
     }
-    let is_full = approvals.len() >= MAX_PER_IMAGE;
-    if is_full {
-        approvals.remove(0);
+    let was_forgiven = approvals.iter().position(|known| is_same(known, record));
+    let replaced = was_forgiven.or_else(|| (approvals.len() >= MAX_PER_IMAGE).then_some(0));
+    if let Some(at) = replaced {
+        approvals.remove(at);
     }
-    approvals.push((record.repository.clone(), record.digest));
-    if is_full { Change::Replaced } else { Change::Added }
+    approvals.push(record.clone());
+    if replaced.is_some() { Change::Replaced } else { Change::Added }
 }
 
 /// What the file says, whether some of it could not be read, and how many lines are not needed.
@@ -295,7 +312,8 @@ mod tests {
     use super::*;
 
     fn record(name: &str) -> Record {
-        Record { image_id: Digest::of(b"image"), repository: name.parse().unwrap(), digest: Digest::of(b"manifest") }
+        let (image_id, digest) = (Digest::of(b"image"), Digest::of(b"manifest"));
+        Record { image_id, repository: name.parse().unwrap(), digest, forgiven: false }
     }
 
     #[test]
@@ -306,6 +324,33 @@ mod tests {
         let again = Approvals::open(&path);
         assert_eq!(again.of(&Digest::of(b"image")), [("r.example/a".parse().unwrap(), Digest::of(b"manifest"))]);
         assert!(again.of(&Digest::of(b"other")).is_empty());
+    }
+
+    /// What a permissive scope let pass is asked about again, and was never approved, also not after a restart.
+    #[test]
+    fn what_was_forgiven_is_no_approval_until_there_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("approvals.jsonl");
+        let (repository, image) = ("r.example/a".parse().unwrap(), Digest::of(b"image"));
+        let approvals = Approvals::open(&path);
+        let says = |approvals: &Approvals| {
+            (approvals.of(&image).len(), approvals.has_vouched(&repository, &image), approvals.knows(&repository))
+        };
+        let forgiven = Record { forgiven: true, ..record("r.example/a") };
+        approvals.keep(&forgiven);
+        assert_eq!((says(&approvals), says(&Approvals::open(&path))), ((1, false, false), (1, false, false)));
+        assert!(approvals.knows_image(&image));
+        approvals.keep(&record("r.example/a"));
+        assert_eq!((says(&approvals), says(&Approvals::open(&path))), ((1, true, true), (1, true, true)));
+        // What was approved once stays so.
+        approvals.keep(&forgiven);
+        assert_eq!((says(&approvals), says(&Approvals::open(&path))), ((1, true, true), (1, true, true)));
+        approvals.shared.rewrite();
+        assert_eq!(says(&Approvals::open(&path)), (1, true, true));
+        // What an older gate wrote was all approved, as far as it knew.
+        let old = format!(r#"{{"image_id":"{image}","repository":"r.example/a","digest":"{image}"}}"#);
+        std::fs::write(&path, old + "\n").unwrap();
+        assert_eq!(says(&Approvals::open(&path)), (1, true, true));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Gate, Rules};
 use crate::files::{Outlives, read_text, replace};
-use crate::policy::{Exception, Standing, Times};
+use crate::policy::{Exception, Standing, Times, exception_end_told};
 
 /// Largest file that is read: a line of some ten bytes for each exception.
 const FILE_BYTES: u64 = 1 << 20;
@@ -83,6 +83,13 @@ impl Told {
         state.written = state.now.clone();
         Some((file, serde_json::to_vec(&state.now).unwrap_or_default()))
     }
+}
+
+/// The latest time that a gate has seen, as its file says, for commands that judge exceptions as it does; `None`: it says none.
+#[must_use]
+pub fn latest_seen(file: &Path) -> Option<Timestamp> {
+    let text = read_text(file, FILE_BYTES).ok()?;
+    serde_json::from_str::<Kept>(&text).ok()?.latest
 }
 
 fn faulty(file: &Path, error: &dyn std::fmt::Display) -> Kept {
@@ -162,15 +169,15 @@ impl Gate {
         if before == Some(standing) {
             return;
         }
-        let (line, at) = (exception.told(), exception.expires);
+        let (line, at) = (exception.told(), exception_end_told(exception.expires));
         let is_change = before.is_some_and(|before| before.counts() != standing.counts());
         let message = match standing {
             Standing::InForce if !is_change => return,
-            Standing::InForce => format!("{line} counts from now on, until {at:.0}"),
-            Standing::Ending if is_change => format!("{line} counts from now on, and ends at {at:.0}"),
-            Standing::Ending => format!("{line} ends at {at:.0}"),
-            Standing::Ahead => format!("{line} ends at {at:.0}: it does not count until that is at most 366 days ahead"),
-            Standing::Ended => format!("{line} expired at {at:.0}: what it let pass is refused"),
+            Standing::InForce => format!("{line} counts from now on, until {at}"),
+            Standing::Ending if is_change => format!("{line} counts from now on, and ends at {at}"),
+            Standing::Ending => format!("{line} ends at {at}"),
+            Standing::Ahead => format!("{line} ends at {at}: it does not count until that is at most 366 days ahead"),
+            Standing::Ended => format!("{line} expired at {at}: what it let pass is refused"),
         };
         tracing::warn!("{message}");
         if is_change {

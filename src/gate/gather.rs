@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::descriptions::REGISTRY_TIME;
 use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
-use crate::image::{Digest, ImageName, Platform, Reference, Repository, RunsAs};
+use crate::image::{Digest, ImageName, Platform, Reference, Repository};
 use crate::policy::{
     self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy,
     Posture, Reason, Request, ServiceFacts,
@@ -79,8 +79,12 @@ impl Gate {
         let asking = Gathering { gate: self, policy, request, verifiers, registry, purpose, deadline, engine, on_behalf, said };
         let found = asking.facts(&policy::needs(policy, request)).await;
         let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
-        let found = Facts { now: Some(self.now()), latest: self.told_exceptions.latest(), ..found };
-        Box::pin(asking.with_rego(found)).await
+        Box::pin(asking.with_rego(self.timed(found))).await
+    }
+
+    /// With the time by which they are judged.
+    fn timed(&self, facts: Facts) -> Facts {
+        Facts { now: Some(self.now()), latest: self.told_exceptions.latest(), ..facts }
     }
 }
 
@@ -121,12 +125,10 @@ impl Gathering<'_> {
         facts.rego.clone_from(self.said);
         let Some(rego) = self.policy.rego.as_ref().filter(|rego| rego.asks_of_images()) else { return facts };
         let call = self.request.call.map(|call| Arc::new(call.clone()));
-        let runs_as = facts.runs_as.clone();
-        for (at, image) in facts.images.iter_mut().enumerate().filter(|(_, image)| image.local != Local::Absent) {
-            // Behind the first are image mounts, which do not run.
-            let (runs_as, run_spec) =
-                if at == 0 { (runs_as.as_ref(), self.request.intent.run_spec()) } else { (None, RunSpec::Nothing) };
-            let known = rego_image(self.policy, image, runs_as, run_spec);
+        let known = (0..facts.images.len()).map(|at| rego_image(self.policy, &facts, at, self.request.intent.run_spec()));
+        let known: Vec<_> = known.collect();
+        for (image, known) in facts.images.iter_mut().zip(known) {
+            let Some(known) = known else { continue };
             let about = About { call: call.clone(), manner: self.gate.manner(), image: Some(known) };
             image.rego = Some(self.gate.rego.ask(rego, about, self.deadline).await);
         }
@@ -197,13 +199,12 @@ impl Gathering<'_> {
             let start = Start { container: other.id.to_string(), action: StartAction::Start, extra: None, terms: None };
             let facts = if others.len() > MAX_ALIKE { None } else { Some(Box::pin(self.start(&start.container)).await?) };
             let facts = match facts {
-                Some(facts) => Some(Box::pin(self.with_rego(facts)).await),
+                Some(facts) => Some(Box::pin(self.with_rego(self.gate.timed(facts))).await),
                 None => None,
             };
             let intent = Intent::Start(start);
             let request = Request { intent: &intent, ..*self.request };
-            let now = Some(self.gate.now());
-            let verdict = facts.map(|facts| policy::decide(self.policy, &request, &Facts { now, ..facts }));
+            let verdict = facts.map(|facts| policy::decide(self.policy, &request, &facts));
             if !matches!(verdict, Some(policy::Verdict::Allow(_))) {
                 return Err(Reason::Unreadable(Unreadable::Reference(format!(
                     "`{}` is the name of one container and begins the id of another, `{}`, which is not approved; start it by its own id",
@@ -664,14 +665,21 @@ fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
     }
 }
 
-/// What rules about images are told of one.
-fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run_spec: RunSpec) -> rego::Image {
-    // Of several repositories that were asked, the one in whose scope the image is judged; what others signed counts elsewhere.
-    let approving = policy::approving(policy, image);
-    let of_it = |asked: &&Asked| approving.as_ref() == Some(&asked.repository);
+/// What rules about images are told of one; `None` where it is not here.
+fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> Option<rego::Image> {
+    let image = facts.images.get(at).filter(|image| image.local != Local::Absent)?;
+    // Behind the first are image mounts, which do not run.
+    let (runs_as, run_spec) = if at == 0 { (facts.runs_as.as_ref(), run_spec) } else { (None, RunSpec::Nothing) };
+    // Of several repositories that were asked, the one in whose scope the image is judged; what others signed counts elsewhere. An
+    // exception by content is in none. What is refused anyway is told of by the name that it has.
+    let judged = policy::judge_image(policy, facts, at);
+    let approving = judged.as_ref().ok().and_then(|approval| approval.repository.as_ref());
+    let of_it = |asked: &&Asked| approving == Some(&asked.repository);
     let vouches = || image.asked.iter().filter(of_it).filter_map(|asked| asked.answer.as_ref().ok());
-    let vouching = vouches().next().map(Vouch::repository);
-    let repository = vouching.or_else(|| image.repositories.first());
+    let repository = match &judged {
+        Ok(_) => vouches().next().map(Vouch::repository).or(approving),
+        Err(_) => image.repositories.first(),
+    };
     let named = image.judged_reference();
     let of_named = named.and_then(|reference| reference.digest);
     let (id, held) = match &image.local {
@@ -702,7 +710,7 @@ fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run
     let tag = named
         .filter(|reference| reference.digest.is_none())
         .map(|reference| reference.tag.as_ref().map_or_else(|| "latest".to_owned(), ToString::to_string));
-    rego::Image {
+    Some(rego::Image {
         reference: image.name.to_string(),
         repository: repository.map(ToString::to_string).unwrap_or_default(),
         registry: repository.map(|repository| repository.host_str().to_owned()).unwrap_or_default(),
@@ -717,7 +725,7 @@ fn rego_image(policy: &Policy, image: &ImageFacts, runs_as: Option<&RunsAs>, run
             config: runs_as.cloned().unwrap_or_else(|| known.runs_as()).0,
         }),
         run_spec,
-    }
+    })
 }
 
 fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {

@@ -17,9 +17,6 @@ use crate::request::{Create, Intent, Start, StartAction};
 const LIST_TIME: Duration = Duration::from_secs(30);
 /// Most containers, and most images, that are judged. Stops a host with tens of thousands from taking for ever.
 pub const MOST: usize = 500;
-/// How many are judged at a time.
-const AT_ONCE: usize = 8;
-
 /// What is on the host, judged.
 #[derive(Debug, Clone)]
 pub struct Inventory {
@@ -34,10 +31,16 @@ pub struct Inventory {
 pub struct Item {
     /// What it is.
     pub kind: Kind,
+    /// Its id.
+    pub id: String,
     /// Its name or first tag; its id, where it has none.
     pub name: String,
+    /// The image that it was asked for with. No evidence of anything; an image has none.
+    pub image: String,
     /// What the gate would say now to its start, or to a container made of it.
     pub says: Says,
+    /// Why: the scopes that decide, and for a refusal what would have to be otherwise; a line each.
+    pub why: Vec<String>,
 }
 
 /// What an item is.
@@ -81,26 +84,35 @@ impl From<Verdict> for Says {
     }
 }
 
-/// One thing to judge.
+/// What a judgement came to.
+pub(super) struct Judged {
+    pub(super) says: Says,
+    pub(super) why: Vec<String>,
+}
+
+/// One thing that is judged.
 struct Subject {
     kind: Kind,
+    id: String,
     name: String,
-    intent: Intent,
+    image: String,
 }
 
 impl Gate {
-    /// Judges what is on the host, for as long as `time`. `progress` is told how many of how many are judged, now and then.
+    /// Judges what is on the host, `at_once` at a time, for as long as `time`. `progress` is told how many of how many are judged, now and
+    /// then.
     pub async fn inventory(
         self: &Arc<Self>,
+        at_once: usize,
         time: Duration,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Inventory, EngineError> {
         let (subjects, left_out) = self.subjects().await?;
         let total = subjects.len();
-        let asked = subjects.into_iter().map(|Subject { kind, name, intent }| (intent, (kind, name))).collect();
-        let done = self.judge_all(asked, AT_ONCE, time, |done| progress(done, total)).await;
+        let done = self.judge_all(subjects, at_once, time, |done| progress(done, total)).await;
         let left = total - done.len() + left_out;
-        Ok(Inventory { items: done.into_iter().map(|((kind, name), says)| Item { kind, name, says }).collect(), left })
+        let of = |(Subject { kind, id, name, image }, Judged { says, why })| Item { kind, id, name, image, says, why };
+        Ok(Inventory { items: done.into_iter().map(of).collect(), left })
     }
 
     /// What the gate would say to each, in their order, for as long as `time`; those that are left then are not among them. `progress` is
@@ -111,7 +123,7 @@ impl Gate {
         at_once: usize,
         time: Duration,
         mut progress: impl FnMut(usize),
-    ) -> Vec<(T, Says)> {
+    ) -> Vec<(T, Judged)> {
         let deadline = Instant::now() + time;
         let mut waiting = asked.into_iter().enumerate();
         let mut running = JoinSet::new();
@@ -134,11 +146,11 @@ impl Gate {
             }
         }
         done.sort_by_key(|(number, _, _)| *number);
-        done.into_iter().map(|(_, what, says)| (what, says)).collect()
+        done.into_iter().map(|(_, what, judged)| (what, judged)).collect()
     }
 
     /// Containers first, running ones before others; and how many are left out.
-    async fn subjects(&self) -> Result<(Vec<Subject>, usize), EngineError> {
+    async fn subjects(&self) -> Result<(Vec<(Intent, Subject)>, usize), EngineError> {
         let deadline = Instant::now() + LIST_TIME;
         let mut containers = self.engine.containers(deadline).await?;
         let images = self.engine.images(deadline).await?;
@@ -146,15 +158,17 @@ impl Gate {
         let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
         let mut subjects = Vec::new();
         for container in containers.into_iter().take(MOST) {
-            let start = Start { container: container.id.to_string(), action: StartAction::Start, extra: None, terms: None };
-            let name = container.names.into_iter().next().unwrap_or_else(|| container.id.to_string());
+            let id = container.id.to_string();
+            let name = container.names.into_iter().next().unwrap_or_else(|| id.clone());
             let kind = if container.state == "running" { Kind::Running } else { Kind::Stopped };
-            subjects.push(Subject { kind, name, intent: Intent::Start(start) });
+            let start = Start { container: id.clone(), action: StartAction::Start, extra: None, terms: None };
+            subjects.push((Intent::Start(start), Subject { kind, id, name, image: container.image_ref }));
         }
         for image in images.into_iter().take(MOST) {
             let create = Create { image: Some(ImageName::Id(image.id)), ..Create::default() };
-            let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
-            subjects.push(Subject { kind: Kind::Image, name, intent: Intent::Create(Box::new(create)) });
+            let id = image.id.to_string();
+            let name = image.repo_tags.first().map_or_else(|| id.clone(), ToString::to_string);
+            subjects.push((Intent::Create(Box::new(create)), Subject { kind: Kind::Image, id, name, image: String::new() }));
         }
         Ok((subjects, left_out))
     }

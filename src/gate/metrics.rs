@@ -2,7 +2,7 @@
 //! choose those, and could choose endlessly many.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ const SECONDS: [f64; 9] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 8.0]
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
+    decided: Decided<AtomicU64>,
     violations: Family<Violation, Counter>,
     exceptions: Family<Label, Gauge>,
     exception_uses: Family<Query, Counter>,
@@ -47,6 +48,17 @@ pub(super) struct Metrics {
     acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
+}
+
+/// How many calls were decided, by what was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Decided<N = u64> {
+    /// They passed.
+    pub allowed: N,
+    /// They were refused.
+    pub refused: N,
+    /// They would have been refused, and passed because mode or scope is permissive.
+    pub forgiven: N,
 }
 
 /// A sink, and what became of entries for it.
@@ -223,6 +235,7 @@ impl Metrics {
         Self {
             registry,
             requests,
+            decided: Decided::default(),
             violations,
             exceptions,
             exception_uses,
@@ -246,6 +259,13 @@ impl Metrics {
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {
+        let Decided { allowed, refused, forgiven } = &self.decided;
+        let total = match decision {
+            "allow" => allowed,
+            "deny" => refused,
+            _ => forgiven,
+        };
+        total.fetch_add(1, Ordering::Relaxed);
         self.requests.get_or_create(&Request { action, decision, code }).inc();
         self.seconds.observe(took.as_secs_f64());
     }
@@ -288,6 +308,22 @@ impl Metrics {
 
     pub(super) fn acted(&self, action: &'static str) {
         self.acted.get_or_create(&[("action", action)]).inc();
+    }
+
+    /// How many calls were decided.
+    pub(super) fn totals(&self) -> Decided {
+        let Decided { allowed, refused, forgiven } = &self.decided;
+        let [allowed, refused, forgiven] = [allowed, refused, forgiven].map(|total| total.load(Ordering::Relaxed));
+        Decided { allowed, refused, forgiven }
+    }
+
+    /// Whether dockerd asks this gate, and whether its engine serves gRPC unasked; `None`: not known yet.
+    pub(super) fn seen(&self) -> [Option<bool>; 2] {
+        [&self.in_chain, &self.grpc].map(|gauge| match gauge.get() {
+            0 => Some(false),
+            1.. => Some(true),
+            ..0 => None,
+        })
     }
 
     pub(super) fn asked(&self, is_asked: bool) {
@@ -371,6 +407,8 @@ mod tests {
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
         metrics.reloaded(true);
+        assert_eq!(metrics.totals(), Decided { allowed: 0, refused: 2, forgiven: 0 });
+        assert_eq!(metrics.seen(), [Some(false), None]);
         let text = metrics.text(3, None);
         for line in [
             r#"img_authz_requests_total{action="pull",decision="deny",code="not-signed"} 2"#,

@@ -43,7 +43,8 @@ impl Gate {
             Intent::Start(Start { container: id.to_string(), action: StartAction::Start, extra: None, terms: None })
         };
         let asked = ids.into_iter().map(|id| (start(&id), id)).collect();
-        self.judge_all(asked, AT_ONCE, time, |_| {}).await
+        let judged = self.judge_all(asked, AT_ONCE, time, |_| {}).await;
+        judged.into_iter().map(|(id, judged)| (id, judged.says)).collect()
     }
 
     /// Records what was found or done. `false`: it could not be recorded, and nothing may be done that is not.

@@ -186,7 +186,7 @@ impl Gate {
         let rules = self.rules.load_full();
         let Rules::Good { policy, .. } = &*rules else { return };
         let named = create.image.as_ref().and_then(ImageName::reference).map(|reference| &reference.repository);
-        let is_known = named.is_some_and(|named| self.approvals.of(&image).iter().any(|(repository, _)| repository == named));
+        let is_known = named.is_some_and(|named| self.approvals.has_vouched(named, &image));
         if is_known || policy.mode == Mode::Permissive || !policy.scopes.differ_about_containers() {
             return;
         }

@@ -1,13 +1,72 @@
 //! How the gate is doing, for those who run it and look at it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Gate, Judgement, Rules};
+use super::{Decided, Gate, Judgement, Rules};
 use crate::engine::EngineError;
-use crate::policy::{Request, Times};
+use crate::image::{Digest, Repository};
+use crate::policy::{Exception, Mode, Posture, Request, Standing, Times};
+
+/// How the gate is doing, in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Since when it is up.
+    pub started: Timestamp,
+    /// Whether refusals are carried out.
+    pub mode: Mode,
+    /// What is refused besides images.
+    pub posture: Posture,
+    /// Calls that were decided since.
+    pub decided: Decided,
+    /// Entries of the audit log that were lost since.
+    pub lost: u64,
+    /// Images that were ever approved, as far as they are remembered.
+    pub approved: usize,
+    /// Whether dockerd asks this gate; `None`: not known yet.
+    pub is_asked: Option<bool>,
+    /// Whether the engine serves gRPC over cleartext HTTP/2, unasked; `None`: not known yet.
+    pub is_grpc_open: Option<bool>,
+}
 
 impl Gate {
+    /// How it is doing.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let [is_asked, is_grpc_open] = self.metrics.seen();
+        let rules = self.rules.load();
+        Figures {
+            started: self.started,
+            mode: rules.mode(),
+            posture: rules.posture(),
+            decided: self.metrics.totals(),
+            lost: self.journal.lost(),
+            approved: self.approvals.images(),
+            is_asked,
+            is_grpc_open,
+        }
+    }
+
+    /// The exceptions of the policy in force, and whether they count now.
+    #[must_use]
+    pub fn excepted(&self) -> Vec<(Arc<Exception>, Standing)> {
+        let times = self.times();
+        self.exceptions().into_iter().map(|exception| (Arc::clone(&exception), exception.standing(times))).collect()
+    }
+
+    /// By what an image was approved, newest last.
+    #[must_use]
+    pub fn approved_by(&self, image: &Digest) -> Vec<(Repository, Digest)> {
+        self.approvals.of(image)
+    }
+
+    fn times(&self) -> Times {
+        let now = self.now();
+        Times { now, latest: self.told_exceptions.latest().unwrap_or(now) }
+    }
+
     /// Notes whether the settings as they are now are in force, or earlier or no good ones.
     pub fn settings_hold(&self, is_good: bool) {
         self.metrics.reloaded(is_good);
@@ -30,8 +89,7 @@ impl Gate {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
             Rules::Faulty { .. } => None,
         };
-        let times = Times { now, latest: self.told_exceptions.latest().unwrap_or(now) };
-        self.metrics.exceptions(self.exceptions().iter().map(|exception| exception.standing(times)));
+        self.metrics.exceptions(self.excepted().into_iter().map(|(_, standing)| standing));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
         if let Some(recorder) = &self.recorder {

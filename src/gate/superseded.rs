@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::inventory::Says;
+use super::inventory::{Judged, Says};
 use super::{Gate, Judgement, Rules};
 use crate::image::{ImageName, Repository, Tag};
 use crate::policy::{ContainerFacts, Facts, Verdict};
@@ -18,17 +18,20 @@ const TAG_TIME: Duration = Duration::from_secs(5);
 
 impl Gate {
     /// What the gate would say now, in short. What it approves it remembers, to tell that apart from what never was.
-    pub(super) async fn says(&self, intent: &Intent) -> Says {
-        let Judgement { facts, verdict } = self.judge(intent).await;
+    pub(super) async fn says(&self, intent: &Intent) -> Judged {
+        let judgement = self.judge(intent).await;
+        let why = self.explained(&judgement);
+        let Judgement { facts, verdict } = judgement;
         if let Verdict::Allow(permit) = &verdict {
             permit.approvals().iter().filter(|approval| approval.forgiven.is_none()).for_each(|approval| self.keep(approval));
         }
-        match Says::from(verdict) {
+        let says = match Says::from(verdict) {
             Says::No(reason) if reason.code() == TrustCode::NotSigned.as_str() && self.is_superseded(&facts).await => {
                 Says::Superseded(reason)
             }
             says @ (Says::Yes | Says::No(_) | Says::Forgiven(_) | Says::Superseded(_) | Says::CannotTell(_)) => says,
-        }
+        };
+        Judged { says, why }
     }
 
     async fn is_superseded(&self, facts: &Facts) -> bool {
@@ -39,7 +42,7 @@ impl Gate {
             return false;
         };
         let Some((repository, tag)) = asked_for(image_ref) else { return false };
-        if !self.approvals.of(id).iter().any(|(approved, _)| *approved == repository) {
+        if !self.approvals.has_vouched(&repository, id) {
             return false;
         }
         let nos = || image.asked.iter().filter(|asked| asked.repository == repository && asked.answer.is_err());
@@ -64,9 +67,9 @@ impl Gate {
     }
 }
 
-/// By which tag of which repository a container was asked for.
+/// By which tag of which repository a container was asked for. Of `name:tag@digest` the digest counts, and no tag says what became of it.
 fn asked_for(image_ref: &str) -> Option<(Repository, Tag)> {
     let name = ImageName::parse(image_ref).ok()?;
-    let reference = name.reference()?;
+    let reference = name.reference().filter(|reference| reference.digest.is_none())?;
     Some((reference.repository.clone(), reference.tag.clone()?))
 }

@@ -47,6 +47,8 @@ const CLAIMS: usize = 50;
 const CLAIM_TIME: Duration = Duration::from_secs(3);
 /// Most findings recorded one by one in a minute; more are one entry. Stops a crowd from pushing other entries out.
 const ENTRIES: usize = 20;
+/// How long a manager may know a task and not yet the container that was made for it: it learns that with the task's next state.
+const REPORTED: SignedDuration = SignedDuration::from_secs(60);
 /// Characters of a task's id (moby/swarmkit, identity/randomid.go).
 const TASK_ID: usize = 25;
 const MINUTE: Duration = Duration::from_mins(1);
@@ -363,6 +365,7 @@ impl Monitor {
     async fn seen(&mut self, listed: Vec<ContainerSummary>) -> Vec<Seen> {
         self.claims.retain(|id, _| listed.iter().any(|container| container.id == *id));
         let until = Instant::now() + CLAIM_TIME;
+        let now = clock::now();
         let mut asked = 0;
         let mut seen = Vec::with_capacity(listed.len());
         for container in listed {
@@ -371,7 +374,9 @@ impl Monitor {
                 (Some(_), Some(known)) => known.clone(),
                 (Some(claim), None) if asked < CLAIMS => {
                     asked += 1;
-                    let found = task_of(&*self.engine, &container.id, claim, until).await;
+                    let age = container.created.map(|created| now.duration_since(created));
+                    let is_new = age.is_some_and(|age| !age.is_negative() && age < REPORTED);
+                    let found = task_of(&*self.engine, &container.id, claim, is_new, until).await;
                     self.claims.insert(container.id.clone(), found.clone());
                     found
                 }
@@ -606,7 +611,7 @@ async fn next(nudges: &mut Option<Nudges>) -> bool {
 }
 
 /// Whether a container is the task that its labels say. A client can write labels, and so can who makes an image.
-async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, deadline: Instant) -> TaskOf {
+async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, is_new: bool, deadline: Instant) -> TaskOf {
     // dockerd writes both labels, and gives tasks such ids alone: any other is its own writer's, and would be asked for as he likes.
     if claim.task.len() != TASK_ID || !claim.task.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')) {
         return TaskOf::Nobody;
@@ -619,9 +624,9 @@ async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, deadline:
     match engine.task(&claim.task, deadline).await {
         Ok(Some(task)) => match task.container {
             Some(container) if container == *id => TaskOf::Service(claim.service),
-            Some(_) => TaskOf::Nobody,
-            // A manager may learn of it in a moment.
-            None => TaskOf::Claimed(claim),
+            None if is_new => TaskOf::Claimed(claim),
+            // A client finds a task that waits for a node, and would be spared by its id for ever.
+            Some(_) | None => TaskOf::Nobody,
         },
         Ok(None) => TaskOf::Nobody,
         // A worker cannot tell (503), nor an engine that does not answer, nor a manager without its quorum.

@@ -53,9 +53,11 @@ fn by_number(address: IpAddr) -> Option<Reach> {
     match address {
         IpAddr::V4(v4) => match v4.octets() {
             // Linux takes 0.0.0.0 for this host.
-            [0 | 224..=255, ..] | [169, 254, ..] | [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => None,
+            [0 | 224..=255, ..] | [169, 254, ..] | [192, 0, 0, _] => None,
             [127, ..] => Some(Reach::Own),
             [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18 | 19, ..] => Some(Reach::Private),
+            // Those of documents are nobody's, and so in use within.
+            [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Some(Reach::Private),
             _ => Some(Reach::Public),
         },
         IpAddr::V6(v6) => match v6.segments() {
@@ -65,9 +67,9 @@ fn by_number(address: IpAddr) -> Option<Reach> {
                 let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
                 by_number(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
             }
-            // Teredo, which hides one; what stands in documents.
-            [0x2001, 0 | 0xdb8, ..] => None,
-            [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Some(Reach::Private),
+            // Teredo, which hides one.
+            [0x2001, 0, ..] => None,
+            [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] | [0x2001, 0xdb8, ..] => Some(Reach::Private),
             [0x2000..=0x3fff, ..] => Some(Reach::Public),
             _ => None,
         },
@@ -109,6 +111,8 @@ mod tests {
             ("198.18.0.1", Some(Reach::Private)),
             ("fd12::1", Some(Reach::Private)),
             ("fec0::1", Some(Reach::Private)),
+            ("198.51.100.1", Some(Reach::Private)),
+            ("2001:db8::1", Some(Reach::Private)),
             ("::ffff:10.0.0.1", Some(Reach::Private)),
             ("::10.0.0.1", Some(Reach::Private)),
             ("64:ff9b::a00:1", Some(Reach::Private)),

@@ -83,28 +83,25 @@ pub(super) fn approve_all(policy: &Policy, facts: &Facts, due: usize, kind: Kind
     if images.len() != due {
         return Err(Reason::Internal);
     }
-    let judged = images.iter().enumerate().map(|(number, image)| {
+    match kind {
+        Kind::Image => (0..due).map(|at| judge_image(policy, facts, at)).collect(),
         // What a digest names here is an image: plugins have a list of their own.
-        if kind == Kind::Plugin {
-            return approve(policy, image);
-        }
-        let approval = approve(policy, image).or_else(|reason| excepted(policy, facts, image, reason));
-        // The first is what runs; others are mounted.
-        let kept = approval.and_then(|approval| {
-            keeps_rules(policy, facts, image, approval, number == 0).map_err(|reason| match image.judged_reference() {
-                Some(_) => reason,
-                None => of_id(&image.name.to_string(), reason),
-            })
-        });
-        kept.or_else(|reason| forgiven(policy, image, reason))
-    });
-    judged.collect()
+        Kind::Plugin => images.iter().map(|image| approve(policy, image)).collect(),
+    }
 }
 
-/// The repository that vouches for an image as its scope requires, as it is called on this host; `None` where none does.
-#[must_use]
-pub fn approving(policy: &Policy, image: &ImageFacts) -> Option<Repository> {
-    approve(policy, image).ok().and_then(|approval| approval.repository)
+/// Approves one image of a call.
+pub fn judge_image(policy: &Policy, facts: &Facts, at: usize) -> Result<Approval, Reason> {
+    let image = facts.images.get(at).ok_or(Reason::Internal)?;
+    let approval = approve(policy, image).or_else(|reason| excepted(policy, facts, image, reason));
+    // The first is what runs; others are mounted.
+    let kept = approval.and_then(|approval| {
+        keeps_rules(policy, facts, image, approval, at == 0).map_err(|reason| match image.judged_reference() {
+            Some(_) => reason,
+            None => of_id(&image.name.to_string(), reason),
+        })
+    });
+    kept.or_else(|reason| forgiven(policy, image, reason))
 }
 
 /// What nobody vouches for, and an exception names by what it is. Judged anew each time, as who vouches is. Where somebody vouches for

@@ -118,6 +118,16 @@ pub fn end(text: &str) -> Option<Timestamp> {
     of_day().or_else(|| text.parse().ok())
 }
 
+/// An end as people read it: of a date, that day too.
+#[must_use]
+pub fn end_told(expires: Timestamp) -> String {
+    let at = expires.to_zoned(jiff::tz::TimeZone::UTC);
+    match at.date().yesterday() {
+        Ok(day) if at.time() == jiff::civil::Time::midnight() => format!("{expires:.0} (the end of {day})"),
+        _ => format!("{expires:.0}"),
+    }
+}
+
 /// What rules that can be lifted are called.
 pub fn all_liftable() -> impl Iterator<Item = &'static str> {
     RuleId::all().map(|id| id.about().id)
@@ -404,12 +414,12 @@ impl Exceptions {
     #[must_use]
     pub fn warnings(&self, now: Timestamp) -> Vec<PolicyFault> {
         let of = |exception: &Arc<Exception>| {
-            let (told, at) = (exception.told(), exception.expires);
+            let (told, at) = (exception.told(), end_told(exception.expires));
             let message = match exception.standing(now) {
                 Standing::InForce => return None,
-                Standing::Ending => format!("{told} ends at {at:.0}"),
-                Standing::Ended => format!("{told} expired at {at:.0}: it does not count any more"),
-                Standing::Ahead => format!("{told} ends at {at:.0}: it does not count until that is at most 366 days ahead"),
+                Standing::Ending => format!("{told} ends at {at}"),
+                Standing::Ended => format!("{told} expired at {at}: it does not count any more"),
+                Standing::Ahead => format!("{told} ends at {at}: it does not count until that is at most 366 days ahead"),
             };
             let warning = PolicyFault::of("exception.expires", message);
             Some(exception.position.iter().cloned().fold(warning, PolicyFault::at))

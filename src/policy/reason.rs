@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::lifted::end_told;
 use super::{Code, Finding, Forbidden, Level, Posture, RuleId, Standing};
 use crate::image::{Digest, ImageName, Reference, Repository};
 use crate::rego::Refusal;
@@ -642,7 +643,7 @@ fn over(exception: &str, owner: &str, expires: jiff::Timestamp, standing: Standi
         Standing::Ahead => "is too far ahead, as it ends at",
         Standing::InForce | Standing::Ending | Standing::Ended => "expired at",
     };
-    format!("exception {} of {} {over} {expires:.0}", quoted(exception), quoted(&shortened(owner, SCOPE_CHARS)))
+    format!("exception {} of {} {over} {}", quoted(exception), quoted(&shortened(owner, SCOPE_CHARS)), end_told(expires))
 }
 
 /// Which rule refuses what, where that rule stands, and which others would.

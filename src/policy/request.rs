@@ -38,6 +38,8 @@ pub struct Request<'c> {
     pub call: Option<&'c Call>,
     /// Who makes it.
     pub caller: Caller<'c>,
+    /// The units (OU) that a caller is said to have where there is no call to show a certificate.
+    pub units: &'c [String],
     /// What it is called where users are given rights.
     pub action: Action,
     /// What it would do.
@@ -48,19 +50,19 @@ impl<'c> Request<'c> {
     /// A call of a client.
     #[must_use]
     pub fn of(call: &'c Call, intent: &'c Intent) -> Self {
-        Self { call: Some(call), caller: Caller::of(call), action: Action::of(call), intent }
+        Self { call: Some(call), caller: Caller::of(call), units: &[], action: Action::of(call), intent }
     }
 
     /// What the gate itself wants to know: whether this might be done, whoever did it.
     #[must_use]
     pub const fn by_gate(intent: &'c Intent) -> Self {
-        Self { call: None, caller: Caller::Gate, action: Action::UNKNOWN, intent }
+        Self { call: None, caller: Caller::Gate, units: &[], action: Action::UNKNOWN, intent }
     }
 
     /// The same, as somebody would do it by this action.
     #[must_use]
     pub const fn by(caller: Caller<'c>, action: Action, intent: &'c Intent) -> Self {
-        Self { call: None, caller, action, intent }
+        Self { call: None, caller, units: &[], action, intent }
     }
 }
 

@@ -18,7 +18,7 @@ use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
 use super::{
     AlertsSetting, AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture, SinkFormat, SinkSetting,
-    sinks,
+    WebAddress, WebAddressError, sinks,
 };
 use crate::image::{Host, Reference};
 use crate::text::fit;
@@ -176,6 +176,16 @@ impl Settings {
     #[must_use]
     pub fn docker_host(&self) -> &str {
         self.get("DOCKER_HOST").unwrap_or("unix:///run/docker.sock")
+    }
+
+    /// Where the page is served; `None`: nowhere.
+    pub fn web(&self) -> Result<Option<WebAddress>, PolicyFault> {
+        match self.get("WEB").map(str::trim) {
+            None | Some("off") => Ok(None),
+            Some(written) => {
+                written.parse().map(Some).map_err(|error: WebAddressError| PolicyFault::of("WEB", error.to_string()))
+            }
+        }
     }
 
     /// The posture, also where other settings are at fault. One that cannot be read was not meant to be the weaker one, or it
@@ -372,6 +382,7 @@ impl Settings {
             let message = format!("`{}` is not unix://PATH; the gate talks to the engine's own socket only", self.docker_host());
             faults.push(PolicyFault::of("DOCKER_HOST", message));
         }
+        faults.extend(self.web().err());
         self.rotate_hours(faults);
         self.sink_format(faults);
         let (_, wrong) = sinks::read(self.get("AUDIT_SINKS").unwrap_or_default());

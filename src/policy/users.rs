@@ -236,7 +236,7 @@ impl Rights {
                 let units = match request.call.filter(|_| !self.units.is_empty()).map(Call::units) {
                     Some(None) => return Decider::Refused(Forbidden::Unreadable),
                     Some(Some(units)) => units,
-                    None => Vec::new(),
+                    None => request.units.to_vec(),
                 };
                 let of_units = units.iter().filter_map(|unit| self.units.get(unit));
                 self.named.get(name).into_iter().chain(of_units).min().copied()

@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 30] = [
+pub const TABLE: [Variable; 31] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -112,8 +112,13 @@ pub const TABLE: [Variable; 30] = [
         default: "`10`",
     },
     Variable {
+        name: "WEB",
+        meaning: "where [the page](docs/status.md#the-page) is served, on this host alone: `127.0.0.1:PORT`, `unix:PATH`, or `off`",
+        default: "`off`",
+    },
+    Variable {
         name: "POLICY",
-        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `ALERTS`, `HTTP2`, `MONITOR` and `MONITOR_PAUSE`",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `ALERTS`, `HTTP2`, `MONITOR`, `MONITOR_PAUSE` and `WEB`",
         default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {

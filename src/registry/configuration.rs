@@ -81,7 +81,7 @@ fn for_platform(index: &Manifest, platform: Option<&Platform>) -> Result<Digest,
 
 /// Reads a configuration as Go does: members in any case. Two that Go takes for one are refused, because which of them counts differs
 /// by reader.
-fn read(body: &[u8]) -> Result<ImageConfig, String> {
+pub fn read(body: &[u8]) -> Result<ImageConfig, String> {
     let json = |error: serde_json::Error| clean(&error.to_string());
     let _: OneReading = serde_json::from_slice(body).map_err(json)?;
     let members: Map<String, Value> = serde_json::from_slice(body).map_err(json)?;

@@ -1,10 +1,10 @@
 //! `POST /containers/create`: the image, the name, the image mounts and the host access.
 
-use super::host_access::{Found, HEALTHCHECK, HOST_CONFIG, Stands};
+use super::host_access::{Found, HEALTHCHECK, HOST_CONFIG, Stands, UPDATED};
 use super::json::{self, Members, Shape};
 use super::query::Query;
 use super::start::new_name;
-use super::{Asked, Cgroupns, Create, Intent, Unreadable};
+use super::{Asked, Cgroupns, Create, Intent, Unreadable, route};
 use crate::image::ImageName;
 
 /// What counts of the body. 20.10 takes the members of `HostConfig` from the top level as well, all of them where `HostConfig` is
@@ -12,10 +12,11 @@ use crate::image::ImageName;
 const BODY: Shape = Shape::Struct(&[
     &[
         ("Image", Shape::Scalar),
-        ("HostConfig", Shape::Struct(&[HOST_CONFIG])),
+        ("HostConfig", Shape::Struct(&[UPDATED, HOST_CONFIG])),
         ("User", Shape::Scalar),
         ("Healthcheck", HEALTHCHECK),
     ],
+    UPDATED,
     HOST_CONFIG,
 ]);
 
@@ -45,13 +46,9 @@ pub(super) fn create(asked: &Asked<'_>) -> Result<Intent, Unreadable> {
 /// Whether a create that does not say which control groups the container sees gets the host's because of the API version that the
 /// client has chosen.
 fn is_in_the_hosts_groups(asked: &Asked<'_>) -> bool {
-    let is_old = || {
-        let minor = asked.target.path.strip_prefix("/v1.").and_then(|rest| rest.split('/').next());
-        minor.is_some_and(|minor| minor.parse::<u32>().is_ok_and(|minor| minor < 41))
-    };
     match asked.manner.cgroupns {
         Cgroupns::Daemons => false,
-        Cgroupns::HostBefore141 => is_old(),
+        Cgroupns::HostBefore141 => route::is_api_below(&asked.target.path, (1, 41)),
     }
 }
 
@@ -126,6 +123,16 @@ mod tests {
             (Cgroupns::Daemons, "/v1.40/containers/create", bare, false),
             (Cgroupns::HostBefore141, "/v1.40/containers/create", bare, true),
             (Cgroupns::HostBefore141, "/v1.40/containers/create", empty, true),
+            // Go compares number by number, and takes what is none for 0 (moby, api/types/versions).
+            (Cgroupns::HostBefore141, "/v1.40.0/containers/create", bare, true),
+            (Cgroupns::HostBefore141, "/v1.40./containers/create", bare, true),
+            (Cgroupns::HostBefore141, "/v01.40/containers/create", bare, true),
+            (Cgroupns::HostBefore141, "/v1/containers/create", bare, true),
+            (Cgroupns::HostBefore141, "/v1..41/containers/create", bare, true),
+            (Cgroupns::HostBefore141, "/v1.40.0/containers/create", private, false),
+            (Cgroupns::HostBefore141, "/v1.041/containers/create", bare, false),
+            (Cgroupns::HostBefore141, "/v1.41.0/containers/create", bare, false),
+            (Cgroupns::HostBefore141, "/v1.100/containers/create", bare, false),
             (Cgroupns::HostBefore141, "/v1.40/containers/create", private, false),
             (Cgroupns::HostBefore141, "/v1.41/containers/create", bare, false),
             (Cgroupns::HostBefore141, "/containers/create", bare, false),

@@ -31,13 +31,25 @@ pub(super) const ULIMITS: Shape = Shape::List(&Shape::Struct(&[&[("Name", Shape:
 pub(super) const HEALTHCHECK: Shape = Shape::Struct(&[&[("Test", TEXTS)]]);
 
 /// What counts of `RestartPolicy`.
-pub(super) const RESTART: Shape = Shape::Struct(&[&[("Name", Shape::Scalar), ("MaximumRetryCount", Shape::Scalar)]]);
+const RESTART: Shape = Shape::Struct(&[&[("Name", Shape::Scalar), ("MaximumRetryCount", Shape::Scalar)]]);
 
 /// What counts of a container's log configuration (`Type`, `Config`), and of a service's (`Name`, `Options`).
 pub(super) const LOG: Shape =
     Shape::Struct(&[&[("Type", Shape::Scalar), ("Config", Shape::Map), ("Name", Shape::Scalar), ("Options", Shape::Map)]]);
 
-/// What counts of `HostConfig`.
+/// What an update may change of `HostConfig`.
+pub(super) const UPDATED: &[Field] = &[
+    ("Memory", Shape::Scalar),
+    ("MemorySwap", Shape::Scalar),
+    ("NanoCpus", Shape::Scalar),
+    ("CpuQuota", Shape::Scalar),
+    ("CpuPeriod", Shape::Scalar),
+    ("CpuShares", Shape::Scalar),
+    ("PidsLimit", Shape::Scalar),
+    ("RestartPolicy", RESTART),
+];
+
+/// What counts of `HostConfig` besides.
 pub(super) const HOST_CONFIG: &[Field] = &[
     ("Privileged", Shape::Scalar),
     ("Binds", TEXTS),
@@ -50,15 +62,7 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     ("CapAdd", TEXTS),
     ("CapDrop", TEXTS),
     ("ReadonlyRootfs", Shape::Scalar),
-    ("Memory", Shape::Scalar),
-    ("MemorySwap", Shape::Scalar),
-    ("NanoCpus", Shape::Scalar),
-    ("CpuQuota", Shape::Scalar),
-    ("CpuPeriod", Shape::Scalar),
-    ("CpuShares", Shape::Scalar),
-    ("PidsLimit", Shape::Scalar),
     ("Ulimits", ULIMITS),
-    ("RestartPolicy", RESTART),
     ("PublishAllPorts", Shape::Scalar),
     ("PortBindings", Shape::MapOf(&Shape::List(&Shape::Struct(&[&[("HostIp", Shape::Scalar), ("HostPort", Shape::Scalar)]])))),
     ("SecurityOpt", TEXTS),
@@ -200,24 +204,7 @@ impl Found {
             terms.ports.push(Port { address: None, number: String::new() });
         }
         for (_, bindings) in config.map("PortBindings")? {
-            let Json::List(bindings) = bindings else {
-                if *bindings == Json::Null {
-                    continue;
-                }
-                return Err(Unreadable::Type("PortBindings".to_owned()));
-            };
-            for binding in bindings {
-                let (address, number) = match binding {
-                    Json::Struct(binding) => (binding.text("HostIp")?, binding.text("HostPort")?),
-                    // To Go it is one of empty fields.
-                    Json::Null => (None, None),
-                    Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
-                        return Err(Unreadable::Type("PortBindings".to_owned()));
-                    }
-                };
-                let (address, number) = (address.map(str::to_owned), number.unwrap_or_default().to_owned());
-                terms.ports.push(Port { address, number });
-            }
+            ports(bindings, &mut terms.ports)?;
         }
         self.ulimits(config)
     }
@@ -369,6 +356,34 @@ impl Limits {
     }
 }
 
+/// Notes the ports of the host that lead to one of the container's.
+fn ports(bindings: &Json<'_>, found: &mut Vec<Port>) -> Result<(), Unreadable> {
+    let wrong = || Unreadable::Type("PortBindings".to_owned());
+    let any = || Port { address: None, number: String::new() };
+    match bindings {
+        Json::List(bindings) if !bindings.is_empty() => {
+            for binding in bindings {
+                found.push(match binding {
+                    Json::Struct(binding) => Port {
+                        address: binding.text("HostIp")?.map(str::to_owned),
+                        number: binding.text("HostPort")?.unwrap_or_default().to_owned(),
+                    },
+                    // To Go it is one of empty fields.
+                    Json::Null => any(),
+                    Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Map(_) | Json::Number(_) | Json::Other => {
+                        return Err(wrong());
+                    }
+                });
+            }
+        }
+        // Docker's engines from 25 on put one of empty fields into a list of none (go-connections, `nat.SortPortMap`; from 29 on for older
+        // APIs, `BackfillEmptyPBs`). Older ones, and Debian's, publish nothing then.
+        Json::List(_) | Json::Null => found.push(any()),
+        Json::Bool(_) | Json::Text(_) | Json::Struct(_) | Json::Map(_) | Json::Number(_) | Json::Other => return Err(wrong()),
+    }
+    Ok(())
+}
+
 /// The higher of two limits of which any number below 0 is none at all.
 fn more(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     let worst = one.max(other);
@@ -441,7 +456,7 @@ mod tests {
 
     fn found(config: &str) -> Result<Found, Unreadable> {
         let mut found = Found::default();
-        found.host_config(&json::read(config.as_bytes(), &Shape::Struct(&[HOST_CONFIG]))?, Stands::Inside)?;
+        found.host_config(&json::read(config.as_bytes(), &Shape::Struct(&[UPDATED, HOST_CONFIG]))?, Stands::Inside)?;
         Ok(found)
     }
 

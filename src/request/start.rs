@@ -1,6 +1,6 @@
 //! `POST /containers/N/start`, `/restart`, `/update` and `/rename`.
 
-use super::host_access::{Limits, RESTART};
+use super::host_access::{Limits, UPDATED};
 use super::json::Shape;
 use super::query::Query;
 use super::{Asked, ContainerAccess, Intent, Restart, Start, StartAction, StartExtra, Terms, Unreadable, other, route};
@@ -32,16 +32,7 @@ fn is_named(container: &str) -> Result<(), Unreadable> {
     Err(Unreadable::Name(fit(container, NAME_SHOWN)))
 }
 
-const UPDATE: Shape = Shape::Struct(&[&[
-    ("RestartPolicy", RESTART),
-    ("Memory", Shape::Scalar),
-    ("MemorySwap", Shape::Scalar),
-    ("NanoCpus", Shape::Scalar),
-    ("CpuQuota", Shape::Scalar),
-    ("CpuPeriod", Shape::Scalar),
-    ("CpuShares", Shape::Scalar),
-    ("PidsLimit", Shape::Scalar),
-]]);
+const UPDATE: Shape = Shape::Struct(&[UPDATED]);
 
 /// What the call would update. With a restart policy the engine starts the container later, and asks nobody then.
 pub(super) fn update(container: &str, call: &Call) -> Result<Intent, Unreadable> {

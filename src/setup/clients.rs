@@ -11,7 +11,7 @@ use crate::files::{Texts, read_owned, read_text};
 use crate::image::Digest;
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, server_files, without_user};
-use crate::policy::{CosignSettings, Given, NotarySettings, PolicyFault, Settings};
+use crate::policy::{CosignSettings, Given, NotarySettings, PolicyFault, Resolved, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::VerifierName;
 use crate::trust::cosign::{CosignVerifier, Keys as CosignKeys};
@@ -422,6 +422,14 @@ pub(crate) fn notary_of_folder(
     let own = || Gates::of(settings, verifier).map_or(VerifierName::NOTARY, |gates| gates.name);
     let folder = state.map_or_else(|| trust_folder(settings, &own()), Path::to_owned);
     Notary::new(notary::Config::new(source, folder)).map_err(|error| NotaryFault::Unknown(error.to_string()))
+}
+
+/// The verifiers over what is kept for each Notary of these settings. Nobody is asked.
+pub(crate) fn notaries_kept(settings: &Settings) -> Vec<(VerifierName, Result<Notary, NotaryFault>)> {
+    let source = if settings.is_import() { Source::Import } else { DEFAULT_SERVER.into() };
+    let resolved = settings.resolve(false).ok();
+    let names = resolved.iter().flat_map(Resolved::notaries).map(|(name, _)| name.clone());
+    names.map(|name| (name.clone(), notary_of_folder(settings, Some(&name), None, source.clone()))).collect()
 }
 
 /// Where trust data of a source is kept. What another server says than the gate's own, or other pins let pass, is nothing that the gate

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) flags: Flags,
+    /// Its command line.
+    pub(crate) words: Vec<String>,
 }
 
 /// What dockerd was started with, as far as it matters here.
@@ -43,7 +45,7 @@ impl Process {
         std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(COMMAND_BYTES).read_to_end(&mut command).ok()?;
         let words: Vec<String> =
             command.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        Some(Self { pid, flags: Flags::read(&words) })
+        Some(Self { pid, flags: Flags::read(&words), words })
     }
 }
 

@@ -3,15 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::clients::certificate_folders;
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RECORD_SALT, RENAMES};
 use crate::audit::{Carrier, FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;
-use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins};
+use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins, latest_seen};
 use crate::net::Url;
-use crate::policy::{Resolved, Settings};
+use crate::policy::{Resolved, Settings, Times};
 use crate::sinks;
 use crate::trust::notary::Source;
 
@@ -89,6 +91,12 @@ pub(crate) fn own(settings: &Settings) -> Own {
     Own::new(hosts.iter().filter_map(named).collect(), RESOLVERS.into())
 }
 
+/// By which time a gate with this state folder judges exceptions.
+pub(crate) fn exception_times(state: &Path, now: Timestamp) -> Times {
+    let latest = latest_seen(&state.join(EXCEPTIONS)).map_or(now, |latest| latest.max(now));
+    Times { now, latest }
+}
+
 /// A gate that only says what the one of this host would say.
 pub(crate) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<Gate, String> {
     let settings = &place.settings;
@@ -106,4 +114,28 @@ pub(crate) fn asking(place: &Place, workers: tokio::runtime::Handle) -> Result<G
     let plugins = Plugins::look(&settings.state_dir().join(PLUGINS));
     let gate = Gate::new(rules, engine, Arc::new(NoJournal::default()), approvals, Identity::default(), workers);
     Ok(gate.with_plugins(plugins).with_exceptions_told(settings.state_dir().join(EXCEPTIONS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exceptions_are_judged_by_the_latest_time_that_a_gate_has_seen_where_its_file_says_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-01-01T12:00:00Z");
+        let latest = |text: Option<&str>| {
+            if let Some(text) = text {
+                std::fs::write(folder.path().join(EXCEPTIONS), text).unwrap();
+            }
+            exception_times(folder.path(), now)
+        };
+        assert_eq!(latest(None), now.into());
+        assert_eq!(latest(Some("{")), now.into());
+        assert_eq!(latest(Some(r#"{"latest":null,"told":{}}"#)), now.into());
+        assert_eq!(latest(Some(r#"{"latest":"2026-01-01T11:00:00Z","told":{}}"#)), now.into());
+        let ahead = at("2026-01-02T12:00:00Z");
+        assert_eq!(latest(Some(r#"{"latest":"2026-01-02T12:00:00Z","told":{}}"#)), Times { now, latest: ahead });
+    }
 }

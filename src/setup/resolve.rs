@@ -108,8 +108,8 @@ impl Kept {
     /// judges by them. Equal ones judge alike, also after a restart. Called each second: an allowlist is read once it has changed.
     pub(crate) fn fingerprint(&mut self) -> Digest {
         // What says nothing of what may run.
-        const BESIDE: [&str; 8] =
-            ["LOG", "AUDIT_ROTATE", "AUDIT_SINKS", "AUDIT_FORMAT", "ALERTS", "MONITOR_PAUSE", "HTTPS_PROXY", "NO_PROXY"];
+        const BESIDE: [&str; 9] =
+            ["LOG", "AUDIT_ROTATE", "AUDIT_SINKS", "AUDIT_FORMAT", "ALERTS", "MONITOR_PAUSE", "WEB", "HTTPS_PROXY", "NO_PROXY"];
         for list in self.allowlists.values() {
             // A faulty one counts as what it last was.
             let Some(stamp) = list.good_stamp() else { continue };

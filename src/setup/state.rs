@@ -18,6 +18,10 @@ pub(crate) const METRICS: &str = "metrics.prom";
 pub(crate) const MONITOR: &str = "monitor.json";
 /// What the operator lets it do beyond its brakes.
 pub(crate) const MONITOR_APPROVED: &str = "monitor-approved.json";
+/// The socket at which the gate says how it is doing.
+pub(crate) const STATUS_SOCKET: &str = "status.sock";
+/// The token of the page.
+pub(crate) const WEB_TOKEN: &str = "web-token";
 /// The records of approvals.
 pub(crate) const APPROVALS: &str = "approvals.jsonl";
 /// Renames under way.

@@ -100,7 +100,7 @@ fn what_no_case_tries_is_named() {
     let (code, out, _) = run(&["test", &one]);
     assert_eq!(code, 0, "{out}");
     assert!(out.contains("no case reached scope `dev` (policy.toml:11)"), "{out}");
-    assert!(out.contains("no case broke rule `user-root` of scope `prod` (policy.toml:"), "{out}");
+    assert!(out.contains("no case broke rule `user-root` (policy.toml:24) of scope `prod`\n"), "{out}");
     let (_, out, _) = run(&["test", &folder.path("cases.toml")]);
     assert!(out.contains("every scope was reached") && !out.contains("no case broke"), "{out}");
 }

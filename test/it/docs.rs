@@ -135,6 +135,17 @@ fn every_rule_is_explained_with_its_keys_and_presets() {
     generated("docs/policy.md", "src/policy/rules/create_ids.rs", &table_of(rows));
 }
 
+#[test]
+fn every_rule_of_an_audit_is_explained() {
+    let rows = img_authz::hardening::RuleName::all().map(|name| {
+        let rule = name.about();
+        let refs = rule.refs.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+        format!("| `{}` | {} | {} | {} | {refs} |\n", rule.id, rule.severity.as_str(), rule.at, rule.finds)
+    });
+    let head = "| id | severity | looked at | what it finds | also called |\n|---|---|---|---|---|\n";
+    generated("docs/audit.md", "src/hardening/rules.rs", &format!("{head}{}", rows.collect::<String>()));
+}
+
 fn level<I: PartialEq>(mut rules: impl Iterator<Item = (I, Level)>, id: &I) -> Option<Level> {
     rules.find(|(other, _)| other == id).map(|(_, level)| level)
 }
@@ -216,10 +227,37 @@ fn every_event_field_and_action_of_the_audit_log_is_explained() {
     }
 }
 
+fn registered_metrics() -> BTreeSet<String> {
+    let registered = METRICS.split(".register(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+    registered.map(|name| format!("img_authz_{name}")).collect()
+}
+
+/// The dashboard and the alerts show what there is.
+#[test]
+fn every_metric_that_contrib_names_is_one() {
+    let registered = registered_metrics();
+    for (file, text) in [
+        ("contrib/grafana/img-authz.json", include_str!("../../contrib/grafana/img-authz.json")),
+        ("contrib/prometheus/img-authz.rules.yml", include_str!("../../contrib/prometheus/img-authz.rules.yml")),
+        ("contrib/prometheus/img-authz.test.yml", include_str!("../../contrib/prometheus/img-authz.test.yml")),
+    ] {
+        let names = text.split("img_authz_").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+        let names: BTreeSet<&str> =
+            names.flatten().map(|name| name.trim_end_matches("_total").trim_end_matches("_bucket")).collect();
+        assert!(names.len() > 2, "{file}: {names:?}");
+        for name in names {
+            assert!(registered.contains(&format!("img_authz_{name}")), "{file}: img_authz_{name}");
+        }
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(include_str!("../../contrib/grafana/img-authz.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert!(panels.len() > 10 && ids.len() == panels.len());
+}
+
 #[test]
 fn every_metric_is_explained_and_no_other() {
-    let registered = METRICS.split(".register(").skip(1).filter_map(|rest| rest.split('"').nth(1));
-    let registered: BTreeSet<_> = registered.map(|name| format!("img_authz_{name}")).collect();
+    let registered = registered_metrics();
     assert!(registered.len() > 10, "{registered:?}");
     let explained = AUDIT_LOG.lines().filter_map(|line| line.strip_prefix("| `img_authz_")?.split(['`', '{']).next());
     let explained: BTreeSet<_> = explained.map(|name| format!("img_authz_{}", name.trim_end_matches("_total"))).collect();

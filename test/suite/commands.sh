@@ -307,3 +307,25 @@ test_the_audit_log_is_chained() {
     ends 2 'is NOT among the good entries' log verify --head "$head" "$copy/audit.jsonl" "$copy/audit.jsonl.1"
     rm -f "$log.1"
 }
+
+further_tests+=(test_audit)
+test_audit() {
+    local config='"User": "app", "Env": ["DB_PASSWORD=hunter2"], "ExposedPorts": {"22/tcp": {}, "6379/tcp": {}}'
+    in_posture_images
+    IMAGE_CONFIG=$config make_image audited:latest "an image to be audited" > /dev/null
+    ends 2 'exposes ports 22, 6379' audit audited:latest
+    assertContains "the secret's place" "$said" 'ENV `DB_PASSWORD` looks like a secret'
+    assertNotContains "the secret" "$said" hunter2
+    assertNotContains "its user" "$said" user-root
+    docker save audited:latest > "$SHUNIT_TMPDIR/audited.tar"
+    docker rmi audited:latest > /dev/null
+    ends 2 '"ruleId": "secrets"' audit "$SHUNIT_TMPDIR/audited.tar" --sarif --fail-on critical
+    ends 1 'no such image' audit audited:latest
+    rm "$SHUNIT_TMPDIR/audited.tar"
+    docker run -d --name audited --network none --entrypoint /bin/sleep registry.test:5000/app:1.0 600 > /dev/null
+    ends 2 'container audited' audit host
+    assertContains "what it lacks" "$said" read-only-root
+    assertNotContains "a gate is asked" "$said" no-authorization
+    ends 2 '--cap-drop ALL' audit host --fix
+    docker rm -f audited > /dev/null
+}

@@ -93,11 +93,22 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     prints "by a stranger" run $signed:others
     refused "$signer_missing" run $signed:legacy
 
-    # The registry is taken away: what was verified starts, what was not is not taken for unsigned.
+    # The registry is taken away, and the gate begins anew: what was verified starts, what was not is not taken for unsigned.
     container=$(docker create --network none $signed:others)
+    output=$(gate_says trust status)
+    assertContains "what is kept is shown: $output" "$output" "$others"
     "$RIG_TOOLS/service.sh" stop registry
+    reconfigure LOG=info
+    cosign_decides two
+    prints "by a stranger" run $signed:others
     assertTrue "what was verified starts" "docker start $container"
     refused "$trust_unreachable" docker pull $signed:others
+    refused "$trust_unreachable" run $signed:legacy
+    # What is forgotten has to be asked for.
+    gate_says trust forget "$others" > /dev/null
+    assertTrue "the digest is forgotten" $?
+    wait_until 10 starts_no_more "$container"
+    assertTrue "and does not start" $?
     "$RIG_TOOLS/service.sh" start registry docker-registry serve "$RIG/registry.yml"
     wait_until 20 docker pull -q $signed:others > /dev/null 2>&1
     assertTrue "once it is back, the pull is allowed" $?
@@ -108,6 +119,12 @@ test_images_signed_by_cosign_run_and_others_do_not() {
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
+}
+
+# starts_no_more CONTAINER: the gate has taken in what was forgotten
+starts_no_more() {
+    docker stop -t 0 "$1" > /dev/null 2>&1
+    ! docker start "$1" > /dev/null 2>&1
 }
 
 # move_tag FROM TO: the registry has FROM's manifest under the tag TO as well

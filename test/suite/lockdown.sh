@@ -216,6 +216,7 @@ swarm() {
     row pass host-access service_in nowhere no-such-network "$digest"
     row ok host-access service --name bound --mount type=bind,source=/etc,target=/host
     # What nodes make another path of, and what they may make of what they like.
+    # shellcheck disable=SC2016  # the backticks are Go's
     row request-unreadable request-unreadable service --name socket --mount 'type=bind,source=/{{`run/docker.sock`}},target=/s'
     row request-unreadable request-unreadable service --name root \
         --mount 'type=volume,source=v,target=/v,volume-opt=type=tmpfs,volume-opt=o={{`bind`}},volume-opt=device=/'

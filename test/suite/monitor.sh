@@ -47,12 +47,39 @@ told() {
 # container_entry LINES EVENT NAME: it is on record
 container_entry() { recorded "$1" "\"event\":\"$2\"" "\"container_name\":\"$3\""; }
 
+# seen_by_status_and_page NAME CODE: the running gate says so at its own socket, and on its page to who has the token
+seen_by_status_and_page() {
+    local said status=0 page token
+    said=$(gate_says status --json) || status=$?
+    assertEquals "status has something to see to: $said" 2 "$status"
+    status=0
+    python3 - "$1" "$2" <(printf '%s' "$said") << 'END' || status=$?
+import json, sys
+name, code, path = sys.argv[1:]
+said = json.load(open(path))
+assert [(found["name"], found["code"]) for found in said["running"]["findings"]] == [(name, code)], said["running"]
+assert any(event["event"] == "UNAPPROVED" for event in said["events"])
+assert said["decided"]["allowed"] > 0 and any(image["verdict"] == "allowed" for image in said["host"]["images"])
+END
+    assertEquals "status shows $1, and what led there" 0 "$status"
+    said=$(gate_says status)
+    assertContains "and for people" "$said" "2 containers, 1 of them unapproved"
+    token=$(< "$(dirname "$(audit_log)")/web-token")
+    page=$(curl -s -m 20 -H "Authorization: Bearer $token" http://127.0.0.1:9180/containers)
+    assertContains "the page shows $1" "$page" "$1"
+    assertContains "and why" "$page" "$2"
+    page=$(curl -s -m 20 -o /dev/null -w '%{http_code}' http://127.0.0.1:9180/containers)
+    assertEquals "to nobody without the token" 401 "$page"
+    page=$(curl -s -m 20 -H "Authorization: Bearer $token" http://127.0.0.1:9180/metrics)
+    assertContains "the figures too" "$page" "img_authz_monitor_unapproved 1"
+}
+
 gate_tests+=(test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn)
 test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn() {
     local app=registry.test:5000/app:1.0 tool=registry.test:5000/tool:1.0 before began id figures
     mkdir -p ${monitor_list%/*}
     approve_all
-    reconfigure MONITOR=report MONITOR_PAUSE=0
+    reconfigure MONITOR=report MONITOR_PAUSE=0 WEB=127.0.0.1:9180
     pulled $app
     pulled $tool
     lasting kept $app
@@ -71,6 +98,7 @@ test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn() 
     assertTrue "with why, and its whole id" $?
     wait_until 5 shows 'not-in-allowlist' '2 containers run, 1 of them unapproved; these are reported'
     told "status shows it"
+    seen_by_status_and_page withdrawn not-in-allowlist
     sleep 3
     runs withdrawn
     assertTrue "it was only reported" $?
@@ -93,7 +121,7 @@ test_monitor_stops_what_the_engine_restarted_after_its_approval_was_withdrawn() 
     assertTrue "and recorded by its id" $?
     docker rm -f kept withdrawn > /dev/null
     rm -f $monitor_list
-    reconfigure MONITOR= MONITOR_PAUSE=
+    reconfigure MONITOR= MONITOR_PAUSE= WEB=
 }
 
 gate_tests+=(test_monitor_finds_what_a_restart_of_the_engine_began)

@@ -107,7 +107,7 @@ async fn attempt<'c>(bench: &Bench, case: &'c Case, reached: &mut Reached) -> Tr
             let answer = Answer::of(bench, &outcome);
             reached.note(bench, &outcome);
             let mut wrong = differences(case, &answer, &outcome.lacks);
-            if !wrong.is_empty() {
+            if !wrong.is_empty() && outcome.lacks.is_empty() {
                 wrong.extend(bench.policy.explained(&outcome.judgement.facts, &outcome.judgement.verdict));
             }
             Tried { case, answer: Some(answer), wrong }
@@ -178,8 +178,13 @@ fn missed(bench: &Bench, reached: &Reached) -> (Vec<String>, Vec<String>) {
             scopes.push(name);
             continue;
         }
-        let missed = scope.rules.iter().map(|(id, _)| id.about().id).filter(|id| !reached.rules.contains(&(name.clone(), *id)));
-        rules.extend(missed.map(|id| format!("`{id}` of scope {name}")));
+        for (id, rule) in scope.rules.iter() {
+            let id = id.about().id;
+            if !reached.rules.contains(&(name.clone(), id)) {
+                let at = rule.position.as_ref().map(|position| format!(" ({})", position.short())).unwrap_or_default();
+                rules.push(format!("`{id}`{at} of scope `{}`", scope.label()));
+            }
+        }
     }
     (scopes, rules)
 }

@@ -58,6 +58,8 @@ pub struct ContainerSummary {
     pub state: String,
     /// The same for people, with how long: `Up 3 minutes`, `Exited (0) 2 seconds ago`.
     pub status: String,
+    /// When it was made, where the engine says.
+    pub created: Option<Timestamp>,
     /// What its labels say of a task of the swarm. A client can write them too.
     pub claim: Option<TaskClaim>,
 }
@@ -275,6 +277,8 @@ struct ContainerSummaryJson {
     #[serde(default, deserialize_with = "or_default")]
     status: String,
     #[serde(default, deserialize_with = "or_default")]
+    created: i64,
+    #[serde(default, deserialize_with = "or_default")]
     labels: LabelsJson,
 }
 
@@ -321,6 +325,7 @@ impl<'de> Deserialize<'de> for ContainerSummary {
             image_ref: json.image,
             state: json.state,
             status: json.status,
+            created: Timestamp::from_second(json.created).ok().filter(|_| json.created > 0),
             claim: match (json.labels.service, json.labels.task) {
                 (None, _) => None,
                 (Some(service), task) => Some(TaskClaim { service, task: task.unwrap_or_default() }),

@@ -107,6 +107,7 @@ async fn in_the_classic_store_an_id_is_no_digest_that_anybody_signed() {
             image_id: signed,
             repository: "r.example/team/good".parse().unwrap(),
             digest: signed,
+            forgiven: false,
         });
         assert_eq!(house.says(&start("web")).await, "not-signed", "{store:?}");
         house.engine.remove_images();

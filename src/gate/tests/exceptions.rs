@@ -137,6 +137,35 @@ async fn at_its_end_what_an_exception_let_pass_is_refused_and_the_refusal_says_s
     assert!(!message(&house, &start("evil")).await.contains("exception"));
 }
 
+/// A start by name, which is the beginning of another container's id as well.
+#[tokio::test]
+async fn what_has_ended_by_the_latest_time_seen_lets_no_container_answer_to_anothers_name() {
+    let house = house(excepting("", &by_digest(digest("evil manifest"), "", 60)));
+    house.engine.put_container(container('9', "aaaa", Some(digest("good config"))));
+    house.engine.put_container(container('a', "elsewhere", Some(digest("evil config"))));
+    assert_eq!(house.says(&start("aaaa")).await, "allow");
+    // The clock was ahead, and is back.
+    house.gate.tell_exceptions_at(crate::clock::now() + SignedDuration::from_hours(2));
+    assert_eq!(house.says(&start("aaaa")).await, "request-unreadable");
+}
+
+/// Who is told of the repository that vouches is told of none where nobody does.
+#[tokio::test]
+async fn rules_in_rego_are_told_of_no_repository_where_an_exception_names_content() {
+    let house = house(excepting("", ""));
+    let rule = "package docker.registry\nallow := true\ndeny contains sprintf(\"<%s>\", [input.image.repository])";
+    let rego = Some(super::rego::compiled(&[rule], &["data.docker.registry.allow"]));
+    for (exceptions, image, says) in [
+        ("", "r.example/good:1", "<r.example/good>"),
+        (by_digest(digest("evil manifest"), "", 60).as_str(), "r.example/evil:1", "<>"),
+        ("", "r.example/evil:1", "not-signed: "),
+    ] {
+        in_force(&house, Policy { rego: rego.clone(), ..excepting("", exceptions) });
+        let told = message(&house, &create(image)).await;
+        assert!(told.contains(says), "{image}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn the_hosts_rules_bind_what_a_digest_names_unless_it_lifts_them() {
     let rooted = digest("rooted manifest");

@@ -39,7 +39,7 @@ async fn containers_and_images_are_told_with_why_they_would_be_refused_running_o
         let mut running = container('b', "running", Some(digest("evil config")));
         running.running = true;
         house.engine.put_container(running);
-        let found = house.gate.inventory(TIME, |_, _| ()).await.unwrap();
+        let found = house.gate.inventory(8, TIME, |_, _| ()).await.unwrap();
         let items: Vec<_> = found.items.iter().map(|item| (item.kind, item.name.as_str(), told(&item.says))).collect();
         let evil = "registry-not-allowed".to_owned();
         assert_eq!(items[..2], [(Kind::Running, "running", evil.clone()), (Kind::Stopped, "stopped", good.to_owned())]);
@@ -59,9 +59,9 @@ async fn a_crowd_is_judged_in_part_and_an_engine_without_an_answer_is_none() {
         house.engine.put_container(one);
     }
     let mut steps = Vec::new();
-    let found = house.gate.inventory(TIME, |done, of| steps.push((done, of))).await.unwrap();
+    let found = house.gate.inventory(8, TIME, |done, of| steps.push((done, of))).await.unwrap();
     assert_eq!((found.items.len(), found.left), (MOST + 2, 1));
     assert_eq!(steps.last(), Some(&(MOST, MOST + 2)), "{steps:?}");
     house.engine.fail_with(Some(EngineError::Timeout { call: "GET /containers/json".into() }));
-    assert!(house.gate.inventory(TIME, |_, _| ()).await.is_err());
+    assert!(house.gate.inventory(8, TIME, |_, _| ()).await.is_err());
 }

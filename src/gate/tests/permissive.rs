@@ -18,14 +18,16 @@ use crate::wire::Call;
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn policy() -> Policy {
+    policy_in("mode = \"permissive\"\n")
+}
+
+fn policy_in(mode: &str) -> Policy {
     let text = "version = 1\n[verifiers.notary]\ntype = \"notary\"\nserver = \"n.example\"\n[rules]\nuser-root = \"deny\"\n\
                 [[scope]]\nmatch = \"r.example/**\"\nrequire = \"notary\"\n\
-                [[scope]]\nname = \"lax\"\nmatch = \"lax.example/**\"\nrequire = \"notary\"\nmode = \"permissive\"\n";
-    PolicyFile(vec![("/etc/x/policy.toml".into(), text.to_owned())])
-        .read(Policy::closed(Posture::Images))
-        .resolved
-        .unwrap()
-        .policy
+                [[scope]]\nname = \"lax\"\nmatch = \"lax.example/**\"\nrequire = \"notary\"\n"
+        .to_owned()
+        + mode;
+    PolicyFile(vec![("/etc/x/policy.toml".into(), text)]).read(Policy::closed(Posture::Images)).resolved.unwrap().policy
 }
 
 fn manifest(of: &str) -> Vec<u8> {
@@ -63,11 +65,7 @@ fn house() -> (House, Arc<registry::Fake>, [Digest; 4]) {
         house.engine.put_container(Container { ..container(id, name, Some(digest(&format!("{name} config")))) });
     }
     let notary = Notary::default().with("lax.example/x:3", signed);
-    let verifiers = vec![
-        Arc::new(notary) as Arc<dyn crate::trust::Verifier>,
-        Arc::new(RegistryVerifier::new(Arc::<registry::Fake>::clone(&registry))),
-    ];
-    house.gate.replace(Rules::Good { policy: policy(), verifiers, registry: Some(Arc::<registry::Fake>::clone(&registry)) });
+    house.gate.replace(rules(policy(), notary, &registry));
     (house, registry, [lax, rooted, signed, evil])
 }
 
@@ -160,4 +158,52 @@ async fn where_the_registry_cannot_be_asked_nothing_is_forgiven() {
     assert_eq!(house.says(&create("lax.example/x:1")).await, "not-signed");
     registry.fail_with(None);
     assert_eq!(house.says(&create(&format!("lax.example/x@{lax}"))).await, "allow");
+}
+
+/// The registry and these verifiers.
+fn rules(policy: Policy, notary: Notary, registry: &Arc<registry::Fake>) -> Rules {
+    let verifiers = vec![
+        Arc::new(notary) as Arc<dyn crate::trust::Verifier>,
+        Arc::new(RegistryVerifier::new(Arc::<registry::Fake>::clone(registry))),
+    ];
+    Rules::Good { policy, verifiers, registry: Some(Arc::<registry::Fake>::clone(registry)) }
+}
+
+/// Its tag is signed for other content now; whether it was ever more than forgiven is what tells the two apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_only_forgiven_is_not_spared_as_approved_before() {
+    for was_signed in [true, false] {
+        let (house, registry, [lax, ..]) = house();
+        let first = if was_signed { Notary::default().with("lax.example/x:1", lax) } else { Notary::default() };
+        house.gate.replace(rules(policy(), first, &registry));
+        let of_tag = Container { image_ref: "lax.example/x:1".into(), ..container('a', "lax", Some(digest("lax config"))) };
+        house.engine.put_container(of_tag);
+        let call = Call { method: "POST".into(), uri: "/containers/lax/start".into(), ..call_without_body() };
+        assert_eq!(refused(&house.gate.request(Ok((call, start("lax")))).await), "allow");
+        assert!(!house.gate.approvals.of(&digest("lax config")).is_empty(), "there is something to ask about");
+        let newer = Notary::default().with("lax.example/x:1", digest("newer"));
+        house.gate.replace(rules(policy_in(""), newer, &registry));
+        let id = container('a', "", None).id;
+        let said = house.gate.judge_containers(vec![id], std::time::Duration::from_secs(5)).await;
+        match &said[0].1 {
+            Says::Superseded(reason) => assert!(was_signed, "{reason:?}"),
+            Says::No(reason) => assert!(!was_signed && reason.code() == "not-signed", "{reason:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The content bears another name as well, which comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_in_rego_are_told_of_the_repository_that_forgives() {
+    let (house, registry, [lax, ..]) = house();
+    let rule = "package docker.registry\nallow := true\ndeny contains sprintf(\"<%s>\", [input.image.repository])";
+    let rego = Some(super::rego::compiled(&[rule], &["data.docker.registry.allow"]));
+    house.gate.replace(rules(Policy { rego, ..policy() }, Notary::default(), &registry));
+    let pulled = ["r.example/other", "lax.example/x"].map(|from| (from.parse().unwrap(), lax));
+    let twice = held("lax", "app", "r.example/other:1", "lax.example/x", lax);
+    house.engine.put_image(Image { repo_digests: pulled.to_vec(), ..twice });
+    let verdict = house.gate.judge(&start("lax")).await.verdict;
+    let told = verdict.refusal().unwrap().message();
+    assert!(told.starts_with("rego-denied") && told.contains("<lax.example/x>"), "{told}");
 }

@@ -53,6 +53,7 @@ async fn decisions_that_hang_leave_places_to_others_and_are_refused_at_once_when
         image_id: digest("good config"),
         repository: "r.example/team/good".parse().unwrap(),
         digest: digest("good manifest"),
+        forgiven: false,
     };
     house.gate.approvals.keep(&record);
     let ask = |reference: &str| {

@@ -12,11 +12,15 @@ use crate::request::Intent;
 use crate::trust::{Fake as Notary, Verifier};
 use crate::wire::{Answer, Call};
 
-fn with_rego(posture: Posture, files: &[&str], queries: &[&str]) -> House {
+pub(super) fn compiled(files: &[&str], queries: &[&str]) -> Arc<Compiled> {
     let files = files.iter().map(|text| File { name: "a.rego".into(), text: (*text).to_owned() }).collect();
     let queries = queries.iter().map(|query| (*query).to_owned()).collect();
     let sources = Sources { files, queries, environment: "production".into(), sees_host: false };
-    let rego = Some(Arc::new(Compiled::of(sources).unwrap_or_else(|faults| panic!("{faults:?}"))));
+    Arc::new(Compiled::of(sources).unwrap_or_else(|faults| panic!("{faults:?}")))
+}
+
+fn with_rego(posture: Posture, files: &[&str], queries: &[&str]) -> House {
+    let rego = Some(compiled(files, queries));
     let house = house_with(Policy { rego, ..policy(posture) }, Notary::default().with(GOOD, digest("good manifest")));
     house.engine.put_container(container('a', "good", Some(digest("good config"))));
     house.engine.put_container(container('b', "evil", Some(digest("evil config"))));

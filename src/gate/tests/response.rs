@@ -75,6 +75,7 @@ async fn a_start_whose_lease_is_gone_kills_only_what_it_started_and_nobody_appro
         image_id: digest("good config"),
         repository: "r.example/team/good".parse().unwrap(),
         digest: digest("good manifest"),
+        forgiven: false,
     };
     house.gate.approvals.keep(&record);
     house.gate.response(&started_call(Some(204))).await;
@@ -175,6 +176,7 @@ fn the_lists_words_say_what_may_have_begun() {
             image_ref: String::new(),
             state: state.to_owned(),
             status: status.to_owned(),
+            created: None,
             claim: None,
         };
         assert_eq!(crate::gate::response::may_have_begun(&listed, age), may, "{status}");

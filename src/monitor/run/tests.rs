@@ -280,15 +280,21 @@ async fn a_clock_that_is_set_forwards_is_noticed_and_one_that_goes_is_not() {
 async fn a_tag_that_is_signed_again_stops_nothing_and_one_that_is_signed_no_more_does() {
     let newer = || Notary::default().with("r.example/good:1", Digest::of(b"newer"));
     let revoked = || Notary::default().with("r.example/good:2", Digest::of(b"newer"));
-    for (approves_first, notary, hold) in [
-        (true, newer(), Some(Hold::Superseded)),
+    let (tag, digest) = ("r.example/good:1", Digest::of(b"good"));
+    let (pinned, by_digest) = (format!("{tag}@{digest}"), format!("r.example/good@{digest}"));
+    for (approves_first, asked_for, notary, hold) in [
+        (true, tag, newer(), Some(Hold::Superseded)),
         // It was never approved, or is signed for nothing.
-        (false, newer(), None),
-        (true, revoked(), None),
-        (true, Notary::default(), None),
+        (false, tag, newer(), None),
+        (true, tag, revoked(), None),
+        (true, tag, Notary::default(), None),
+        // The tag beside a digest says nothing of what runs.
+        (true, pinned.as_str(), newer(), None),
+        (true, by_digest.as_str(), newer(), None),
     ] {
         let house = house(MonitorRule::Report, both_signed());
         house.engine.put_container(Container { running: false, ..runs(EVIL, &image("evil")) });
+        house.engine.put_container(Container { image_ref: asked_for.to_owned(), ..runs(GOOD, &image("good")) });
         if approves_first {
             assert_eq!(house.monitor().once().await.unwrap().unapproved, 0);
         }
@@ -320,7 +326,10 @@ async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
     let claim = || TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
     let is_it = Some(Task { container: Some(id(EVIL)) });
     let is_other = Some(Task { container: Some(id(GOOD)) });
-    for (is_swarm, known, acted) in [(false, is_it.clone(), 1), (true, is_it, 0), (true, is_other, 1), (true, None, 1)] {
+    let waits = Some(Task { container: None });
+    for (is_swarm, known, acted) in
+        [(false, is_it.clone(), 1), (true, is_it, 0), (true, is_other, 1), (true, waits, 1), (true, None, 1)]
+    {
         let house = house(MonitorRule::Stop, signed());
         if is_swarm {
             house.engine.join_swarm();
@@ -352,8 +361,20 @@ async fn only_an_engine_that_cannot_know_a_task_leaves_a_claim_open() {
         engine.join_swarm();
         engine.fail_tasks_with(error.clone());
         let claim = TaskClaim { service: "web".into(), task: task.into() };
-        let found = task_of(&engine, &id(EVIL), claim.clone(), Instant::now() + LIST_TIME).await;
+        let found = task_of(&engine, &id(EVIL), claim.clone(), true, Instant::now() + LIST_TIME).await;
         assert_eq!(found, if is_open { TaskOf::Claimed(claim) } else { TaskOf::Nobody }, "{task} {error:?}");
+    }
+}
+
+/// A client labels his container with the id of a task that no node takes.
+#[tokio::test]
+async fn a_task_without_a_container_spares_one_that_was_just_made_and_no_other() {
+    let claim = TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
+    for (is_new, expected) in [(true, TaskOf::Claimed(claim.clone())), (false, TaskOf::Nobody)] {
+        let engine = Fake::new();
+        engine.join_swarm();
+        engine.claims_task(&id(EVIL), claim.clone(), Some(Task { container: None }));
+        assert_eq!(task_of(&engine, &id(EVIL), claim.clone(), is_new, Instant::now() + LIST_TIME).await, expected);
     }
 }
 

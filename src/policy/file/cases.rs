@@ -276,7 +276,10 @@ fn image(section: &Section<'_>) -> Option<CaseImage> {
     let digest = section.get("digest").and_then(|value| value.parsed());
     let digests = listed("digests").map(|values| values.iter().filter_map(Value::parsed).collect());
     let image_id = section.get("image_id").and_then(|value| value.parsed());
-    let vouched_by = listed("vouched_by").map(|values| values.iter().filter_map(vouch).collect());
+    let vouched_by = section
+        .get("vouched_by")
+        .and_then(|value| value.list_or_one(ENTRIES))
+        .map(|values| values.iter().filter_map(vouch).collect());
     let refused_by = section.get("refused_by").and_then(|value| value.section()).map(|section| refusals(&section));
     let config = section.get("config").and_then(|value| config(&value));
     let Some(written) = section.get("image") else {
@@ -441,13 +444,14 @@ mod tests {
     #[test]
     fn a_case_says_little_and_means_a_lot() {
         let cases = read(
-            "version = 1\nnow = 2026-11-30T00:00:00Z\n[[case]]\nname = \"a\"\nimage = \"r.example/a\"\nvouched_by = [\"release\"]\n\
+            "version = 1\nnow = 2026-11-30\n[[case]]\nname = \"a\"\nimage = \"r.example/a\"\nvouched_by = \"release\"\n\
              config = { age_days = 3, ports = [\"22/tcp\"] }\nexpect = \"allow\"\n",
         )
         .unwrap();
         let [case] = &cases[..] else { panic!("{cases:?}") };
         let image = case.image.as_ref().unwrap();
         assert_eq!((&case.asks, case.user.as_deref(), image.on_host, case.expected.allow), (&Asks::Create, None, true, true));
+        assert_eq!(image.vouched_by[0].verifier.as_str(), "release");
         assert_eq!(case.now.unwrap().to_string(), "2026-11-30T00:00:00Z");
         let CaseConfig::Known { config, age_days: Some(3) } = &image.config else { panic!("{image:?}") };
         assert_eq!((config.ports.as_slice(), config.platform.to_string().as_str()), (&["22/tcp".to_owned()][..], "linux/amd64"));

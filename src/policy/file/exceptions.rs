@@ -29,8 +29,10 @@ pub(super) fn read(value: &Value<'_>) -> Option<Exception> {
     });
     let of_digest = digest.and_then(|value| value.parsed().map(Excepted::Digest));
     let of_image_id = image_id.and_then(|value| value.parsed().map(Excepted::ImageId));
-    let lift = lift(&section);
-    if is_by_reference && lift.as_ref().is_none_or(Vec::is_empty) {
+    let named = section.get("lift");
+    let names_none = named.as_ref().is_none_or(Value::is_empty_list);
+    let lift = named.and_then(|value| lift(&value));
+    if is_by_reference && names_none {
         section.fault("lifts nothing: name the rules in `lift`");
     }
     let (owner, reason) = (text(&section, "owner", NAME_CHARS), text(&section, "reason", REASON_CHARS));
@@ -53,9 +55,9 @@ pub(super) fn read(value: &Value<'_>) -> Option<Exception> {
 }
 
 /// The rules that are lifted, by their own names, each once.
-fn lift(section: &Section<'_>) -> Option<Vec<&'static str>> {
+fn lift(value: &Value<'_>) -> Option<Vec<&'static str>> {
     let mut lift = Vec::new();
-    for value in section.get("lift")?.list_or_one(LISTED)? {
+    for value in value.list_or_one(LISTED)? {
         let Some(name) = value.text() else { continue };
         match liftable(name) {
             Some(rule) if lift.contains(&rule) => value.fault(format!("`{rule}` is there twice")),

@@ -112,7 +112,8 @@ impl SaidRules {
             let told = value.source.told();
             match id {
                 RuleId::Image(id) => {
-                    let said = one(&value, self.of_images.get(&id), |section| check(id, section), || Check::default_of(id));
+                    let by_default = || Check::default_of(id);
+                    let said = one(&value, id.about().keys, self.of_images.get(&id), |section| check(id, section), by_default);
                     let Some(said) = said else { continue };
                     if said.check.is_none() && said.level != Written::Off && value.source.told() == told {
                         value.fault(format!("needs more than a level: {}", id.about().keys));
@@ -121,7 +122,8 @@ impl SaidRules {
                 }
                 RuleId::Create(id) => {
                     let by_default = || Some(CreateCheck::default_of(id));
-                    let said = one(&value, self.of_creates.get(&id), |section| create_check(id, section), by_default);
+                    let keys = id.about().keys;
+                    let said = one(&value, keys, self.of_creates.get(&id), |section| create_check(id, section), by_default);
                     if let Some(said) = said {
                         self.of_creates.insert(id, said);
                     }
@@ -144,6 +146,7 @@ impl SaidRules {
 /// What is said of one rule: a level, or a table of level and keys. A level alone keeps the keys that were said before.
 fn one<C: Clone>(
     value: &Value<'_>,
+    keys: &str,
     before: Option<&Said<C>>,
     check: impl FnOnce(&Section<'_>) -> Option<C>,
     by_default: impl FnOnce() -> Option<C>,
@@ -151,6 +154,10 @@ fn one<C: Clone>(
     let (level, check) = if value.is_text() {
         (value.choice(&LEVELS), None)
     } else {
+        if !value.is_table() {
+            let keys = if keys.is_empty() { String::new() } else { format!(": {keys}") };
+            return value.is_not(&format!("\"deny\", \"warn\" or \"off\", or a table{keys}"));
+        }
         let section = value.section()?;
         let level = match section.get("level") {
             Some(value) => value.choice(&LEVELS),

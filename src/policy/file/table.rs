@@ -157,13 +157,21 @@ impl<'s> Value<'s> {
     }
 
     /// What it is not, as a fault.
-    fn is_not<T>(&self, what: &str) -> Option<T> {
+    pub(super) fn is_not<T>(&self, what: &str) -> Option<T> {
         self.fault(format!("is {} and should be {what}", of_type(self.written.get_ref())));
         None
     }
 
     pub(super) fn is_text(&self) -> bool {
         matches!(self.written.get_ref(), DeValue::String(_))
+    }
+
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(self.written.get_ref(), DeValue::Array(values) if values.is_empty())
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.written.get_ref(), DeValue::Table(_))
     }
 
     pub(super) fn is_list(&self) -> bool {
@@ -191,15 +199,19 @@ impl<'s> Value<'s> {
         text.parse().map_err(|error: T::Err| self.fault(error.to_string())).ok()
     }
 
-    /// A time, with or without quotes.
+    /// A time, with or without quotes; a date alone is the beginning of that day in UTC.
     pub(super) fn time(&self) -> Option<jiff::Timestamp> {
-        let text = match self.written.get_ref() {
-            DeValue::Datetime(time) => time.to_string(),
-            _ => self.text()?.to_owned(),
+        let text = self.time_or_date()?;
+        let of_day = || {
+            let date = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == "2026-11-30".len())?;
+            Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
         };
-        let read = text.parse();
-        let told = |_| self.fault(format!("`{}` is not a time with its zone, such as 2026-11-30T12:00:00Z", fit(&text, SHOWN)));
-        read.map_err(told).ok()
+        let found = of_day().or_else(|| text.parse().ok());
+        if found.is_none() {
+            let shown = fit(&text, SHOWN);
+            self.fault(format!("`{shown}` is not a time with its zone, such as 2026-11-30T12:00:00Z, nor a date"));
+        }
+        found
     }
 
     pub(super) fn truth(&self) -> Option<bool> {
@@ -277,8 +289,7 @@ impl<'s> Value<'s> {
 
     /// The table that it is, where it is one and `is_meant` as one.
     pub(super) fn section_of(&self, is_meant: impl FnOnce() -> bool) -> Option<Section<'s>> {
-        let is_table = matches!(self.written.get_ref(), DeValue::Table(_));
-        (is_table && is_meant()).then(|| self.section()).flatten()
+        (self.is_table() && is_meant()).then(|| self.section()).flatten()
     }
 
     /// A path: relative to the file's folder, which it does not leave, or absolute.

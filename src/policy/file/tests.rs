@@ -429,6 +429,8 @@ pids-limit = "deny"
 match = "r.example/**"
 require = "r"
 rules = { max-age = { days = 0 } }
+[[scope]]
+rules = { max-age = 30 }
 "#,
     );
     for expected in [
@@ -445,7 +447,8 @@ rules = { max-age = { days = 0 } }
         "p.toml:15: rules.base-image.layers.x: is empty",
         "p.toml:16: rules.required-labels.labels: is empty",
         "p.toml:17: rules.secrets.allowed: there is no such key; `allow` was meant?",
-        "p.toml:18: rules.tag-latest: is a number and should be a table",
+        "p.toml:18: rules.tag-latest: is a number and should be \"deny\", \"warn\" or \"off\", or a table",
+        "p.toml:32: scope[1].rules.max-age: is a number and should be \"deny\", \"warn\" or \"off\", or a table: `days`: 1 to 3650",
         "p.toml:19: rules.priviliged: there is no rule `priviliged`; `privileged` was meant?",
         "p.toml:20: rules.host-pid.containers: is a text and should be true or false",
         "p.toml:21: rules.mounts.allow[0]: `bind=srv` is not a clean absolute path",
@@ -612,6 +615,10 @@ fn faulty_exceptions_say_what_is_wrong() {
         let found = faults(&format!("{head}{text}"));
         assert!(found.iter().any(|fault| fault.contains(told)), "{told}\n{}", found.join("\n"));
     }
+    // One slip is one fault.
+    let slip =
+        good.lines().skip(1).fold("match = \"r.example/x\"\nlift = \"user-rot\"\n".to_owned(), |text, line| text + line + "\n");
+    assert_eq!(faults(&format!("{head}{slip}")).len(), 1);
     let mut many = String::new();
     for number in 0..257 {
         many.push_str("[[exception]]\n");

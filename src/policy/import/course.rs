@@ -121,7 +121,10 @@ fn glob(repo: &str) -> Result<Pattern, String> {
     let written = match folder {
         None if !repo.contains('*') => repo.to_owned(),
         Some(Err("")) => "**".to_owned(),
-        Some(Ok(folder)) if !folder.contains('*') && !folder.is_empty() => format!("{folder}/**"),
+        // A registry, or a folder of Docker Hub: neither is a repository itself.
+        Some(Ok(folder)) if !folder.contains(['*', '/']) && !folder.is_empty() => format!("{folder}/**"),
+        // `team/**` would be `team` too.
+        Some(Ok(folder)) if !folder.contains('*') && !folder.is_empty() => format!("{folder}/*/**"),
         // `team-*` is also what lies below.
         Some(Err(before)) if !before.contains('*') && before.contains('/') => format!("{before}*/**"),
         None | Some(_) => {
@@ -138,6 +141,7 @@ fn glob(repo: &str) -> Result<Pattern, String> {
 
 /// Whether all that `pattern` matches, `wider` matches: said of folders, where it is certain.
 fn covers(wider: &Pattern, pattern: &Pattern) -> bool {
-    let folder = wider.as_str().strip_suffix("**").filter(|folder| !folder.contains('*'));
+    let below = wider.as_str().strip_suffix("*/**").filter(|folder| folder.ends_with('/'));
+    let folder = below.or_else(|| wider.as_str().strip_suffix("**")).filter(|folder| !folder.contains('*'));
     wider == pattern || folder.is_some_and(|folder| pattern.as_str().starts_with(folder))
 }

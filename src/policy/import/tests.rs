@@ -87,6 +87,8 @@ fn sources_are_recognised_and_what_cannot_be_carried_over_is_refused() {
                 ("registry.example/a/b/c", "ci-signer", "ci-system-2"),
                 ("docker.io/myregistry/app", "ci-signer", "ci-system"),
                 ("registry.example/prod/app", "ci-signer or release", "ci-system-2 release-team"),
+                ("registry.example/prod/a/b", "ci-signer or release", "ci-system-2 release-team"),
+                ("registry.example/prod", "ci-signer", "ci-system-2"),
                 ("registry.example/tool", "ci-signer or release", "ci-system-2 release-team"),
                 ("registry.example/dev-x/y", "ci-signer or dev", "ci-system-2 dev"),
                 ("docker.io/x/sandbox", "dev", "refused"),
@@ -199,7 +201,7 @@ fn a_users_file_becomes_groups_where_they_say_the_same_and_stays_a_file_where_no
     let mut passed = 0;
     for caller in callers {
         for action in Action::all() {
-            let request = Request { call: None, caller, action, intent: &Intent::Read };
+            let request = Request::by(caller, action, &Intent::Read);
             let by = |users: &Users| users.refusal(&request, Posture::Images).is_none();
             assert_eq!(by(&groups), by(&lines), "{caller:?} {}", action.name());
             passed += usize::from(by(&groups));

@@ -45,6 +45,8 @@ fn an_exception_counts_until_its_end_and_not_from_too_far() {
 #[test]
 fn a_date_is_the_end_of_its_day_and_a_time_without_an_offset_is_none() {
     assert_eq!(end("2026-12-04"), end("2026-12-05T00:00:00Z"));
+    assert_eq!(end_told(end("2026-12-04").unwrap()), "2026-12-05T00:00:00Z (the end of 2026-12-04)");
+    assert_eq!(end_told(end("2026-12-05T00:00:01Z").unwrap()), "2026-12-05T00:00:01Z");
     assert_eq!(end("2026-12-04T18:00:00+01:00"), end("2026-12-04T17:00:00Z"));
     for wrong in ["2026-12-04T18:00:00", "tomorrow", "", "2026-13-01", "18:00:00", "2026-12"] {
         assert_eq!(end(wrong), None, "{wrong}");

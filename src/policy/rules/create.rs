@@ -127,7 +127,8 @@ impl CreateCheck {
         }
     }
 
-    fn judge(&self, run: &Run<'_>) -> Judged {
+    /// Whether containers keep it, or what shows that they do not.
+    pub fn judge(&self, run: &Run<'_>) -> Result<(), String> {
         let terms = run.terms;
         match self {
             Self::Privileged => none(run, "privileged", |_| true),
@@ -136,7 +137,10 @@ impl CreateCheck {
             Self::HostIpc(join) => namespace(run, "ipc", *join),
             Self::HostUts => namespace(run, "uts", Join::Never),
             Self::HostUserns => namespace(run, "user", Join::Never),
-            Self::HostCgroupns => namespace(run, "cgroup", Join::Never),
+            Self::HostCgroupns => {
+                namespace(run, "cgroup", Join::Never)?;
+                none(run, "security-opt", |access| matches!(option(access), ("writable-cgroups", on) if on != "false"))
+            }
             Self::Capabilities(capabilities) => capabilities.judge(run),
             Self::Mounts(mounts) => mounts.judge(run),
             Self::DockerSocket => mounts::socket(run),

@@ -103,9 +103,13 @@ impl CreateRuleId {
             Self::HostIpc => row("host-ipc", &["CIS-5.17"], "the same of shared memory (`--ipc`)", JOIN, "leave out --ipc"),
             Self::HostUts => row("host-uts", &["CIS-5.21"], "the host's name (`--uts host`)", "", "leave out --uts"),
             Self::HostUserns => row("host-userns", &["CIS-5.31"], "the host's users (`--userns host`)", "", "leave out --userns"),
-            Self::HostCgroupns => {
-                row("host-cgroupns", &[], "the host's control groups (`--cgroupns host`)", "", "use --cgroupns private")
-            }
+            Self::HostCgroupns => row(
+                "host-cgroupns",
+                &[],
+                "the host's control groups (`--cgroupns host`), or a writable tree of them (`--security-opt writable-cgroups`)",
+                "",
+                "use --cgroupns private, and leave out writable-cgroups",
+            ),
             Self::Capabilities => row(
                 "capabilities",
                 &["CIS-5.4"],

@@ -14,7 +14,7 @@ mod tags;
 
 use jiff::Timestamp;
 
-pub use super::image_ids::ImageRuleId;
+pub use super::image_ids::{ImageRuleId, is_called};
 pub(in crate::policy) use age::DAYS_MOST;
 pub use age::{AgeOf, MaxAge};
 pub use base::{Base, BaseImage};
@@ -71,6 +71,15 @@ impl Check {
         }
     }
 
+    /// What shows that an image does not keep it; `None` also where what it looks at is not known.
+    #[must_use]
+    pub fn shows(&self, image: &Subject<'_>) -> Option<String> {
+        match self.judge(image) {
+            Err(Broken::By(evidence)) => Some(evidence),
+            Ok(()) | Err(Broken::Unknown) => None,
+        }
+    }
+
     fn judge(&self, image: &Subject<'_>) -> Result<(), Broken> {
         match self {
             Self::TagLatest => tags::latest(image),
@@ -120,22 +129,22 @@ pub struct Looks {
 }
 
 /// An image, as rules look at it.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::policy) struct Subject<'a> {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subject<'a> {
     /// The tag by which it is taken, or was; `None` where that is a digest or an id.
-    pub(in crate::policy) tag: Option<&'a Tag>,
+    pub tag: Option<&'a Tag>,
     /// No tag was written: it was filled in.
-    pub(in crate::policy) is_tag_missing: bool,
+    pub is_tag_missing: bool,
     /// The tags under which it is vouched for, as far as known.
-    pub(in crate::policy) vouched: &'a [&'a Tag],
+    pub vouched: &'a [&'a Tag],
     /// When it was signed, where that is known: the newest signature.
-    pub(in crate::policy) signed_at: Option<Timestamp>,
+    pub signed_at: Option<Timestamp>,
     /// What it says of itself, where that is known.
-    pub(in crate::policy) config: Option<&'a ImageConfig>,
+    pub config: Option<&'a ImageConfig>,
     /// The time by which its age is judged.
-    pub(in crate::policy) now: Option<Timestamp>,
+    pub now: Option<Timestamp>,
     /// A container is to run from it; else it is only mounted.
-    pub(in crate::policy) runs: bool,
+    pub runs: bool,
 }
 
 impl<'a> Subject<'a> {

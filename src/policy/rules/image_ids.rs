@@ -133,14 +133,9 @@ impl ImageRuleId {
     /// The rule that is called this, by itself or by others. Trivy's older spellings count too.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {
-        let of_trivy = text.strip_prefix("AVD-").unwrap_or(text);
-        let of_trivy = match of_trivy.strip_prefix("DS").filter(|rest| rest.len() == 3) {
-            Some(number) => format!("DS-0{number}"),
-            None => of_trivy.to_owned(),
-        };
         Self::ALL.into_iter().find(|id| {
             let about = id.about();
-            about.id == text || about.refs.contains(&of_trivy.as_str())
+            is_called(text, about.id, about.refs)
         })
     }
 
@@ -159,6 +154,14 @@ impl ImageRuleId {
             | Self::Platform => false,
         }
     }
+}
+
+/// Whether a rule with this name, and these that others have for it, is called so. Trivy's older spellings (`AVD-DS-0002`, `DS002`) count too.
+#[must_use]
+pub fn is_called(text: &str, id: &str, refs: &[&str]) -> bool {
+    let of_trivy = text.strip_prefix("AVD-").unwrap_or(text);
+    let older = of_trivy.strip_prefix("DS").filter(|rest| rest.len() == 3).map(|number| format!("DS-0{number}"));
+    id == text || refs.contains(&older.as_deref().unwrap_or(of_trivy))
 }
 
 impl fmt::Display for ImageRuleId {

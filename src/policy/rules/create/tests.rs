@@ -127,6 +127,20 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
             "host-cgroupns: namespace `cgroup:host`",
         ),
         (
+            r#"host-cgroupns = "deny""#,
+            CREATE,
+            h(r#"{"SecurityOpt":["writable-cgroups=false"]}"#),
+            h(r#"{"SecurityOpt":["writable-cgroups=true"]}"#),
+            "host-cgroupns: security-opt `writable-cgroups=true`",
+        ),
+        (
+            r#"host-cgroupns = "deny""#,
+            CREATE,
+            h(r#"{"SecurityOpt":["no-new-privileges"]}"#),
+            h(r#"{"SecurityOpt":["writable-cgroups"]}"#),
+            "host-cgroupns: security-opt `writable-cgroups`",
+        ),
+        (
             r#"capabilities = "deny""#,
             CREATE,
             h(r#"{"CapAdd":["NET_RAW"]}"#),
@@ -566,8 +580,23 @@ fn each_rule_has_a_call_that_keeps_it_and_one_that_does_not() {
         (
             r#"host-ip = "deny""#,
             CREATE,
-            h(r#"{"PortBindings":{"80/tcp":null}}"#),
+            h(r#"{"PortBindings":{}}"#),
             port("::ffff:0.0.0.0", "80"),
+            "host-ip: it publishes a port on every address of the host",
+        ),
+        // Of no binding some engines make one of empty fields.
+        (
+            r#"host-ip = "deny""#,
+            CREATE,
+            h(r#"{"PortBindings":null}"#),
+            h(r#"{"PortBindings":{"80/tcp":[]}}"#),
+            "host-ip: it publishes a port on every address of the host",
+        ),
+        (
+            r#"host-ip = "deny""#,
+            CREATE,
+            port("127.0.0.1", ""),
+            h(r#"{"PortBindings":{"81/tcp":[{"HostIp":"127.0.0.1"}],"80/tcp":null}}"#),
             "host-ip: it publishes a port on every address of the host",
         ),
         (

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::{Broken, Subject, broken};
 use crate::text::clean;
 
+/// Ports that a message names.
+const NAMED: usize = 8;
+
 /// Ports that no image may expose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExposedPorts {
@@ -21,15 +24,19 @@ impl Default for ExposedPorts {
 
 impl ExposedPorts {
     pub(super) fn judge(&self, image: &Subject<'_>) -> Result<(), Broken> {
+        let mut exposed = BTreeSet::new();
         for written in &image.config()?.ports {
             let Some((first, last)) = range(written) else {
                 return broken(format!("it exposes `{}`, which is not a port", clean(written)));
             };
-            if let Some(port) = self.forbid.range(first..=last).next() {
-                return broken(format!("it exposes port {port}"));
-            }
+            exposed.extend(self.forbid.range(first..=last));
         }
-        Ok(())
+        let shown: Vec<String> = exposed.iter().take(NAMED).map(u16::to_string).collect();
+        match exposed.len() {
+            0 => Ok(()),
+            1 => broken(format!("it exposes port {}", shown.concat())),
+            _ => broken(format!("it exposes ports {}", shown.join(", "))),
+        }
     }
 }
 

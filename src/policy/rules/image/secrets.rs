@@ -46,12 +46,12 @@ impl Secrets {
         let config = image.config()?;
         for variable in &config.env {
             let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-            if !self.allow.contains(name) && is_secret(name, value) {
+            if self.is_one(name, value) {
                 return broken(format!("ENV `{}` looks like a secret", clean(name)));
             }
         }
         for (name, value) in &config.labels {
-            if !self.allow.contains(name) && is_secret(name, value) {
+            if self.is_one(name, value) {
                 return broken(format!("label `{}` looks like a secret", clean(name)));
             }
         }
@@ -64,8 +64,15 @@ impl Secrets {
         Ok(())
     }
 
+    /// Whether a variable or a label looks like a secret.
+    #[must_use]
+    pub fn is_one(&self, name: &str, value: &str) -> bool {
+        !self.allow.contains(name) && is_secret(name, value)
+    }
+
     /// What in an instruction looks like a secret.
-    fn in_instruction(&self, line: &str) -> Option<String> {
+    #[must_use]
+    pub fn in_instruction(&self, line: &str) -> Option<String> {
         let seen = SecretsSeen::of(line);
         if let Some((name, _)) = seen.assigned.iter().find(|(name, _)| !self.allow.contains(name)) {
             return Some(format!("`{}`, which looks like a secret", clean(name)));

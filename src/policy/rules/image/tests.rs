@@ -283,24 +283,49 @@ fn what_is_not_known_is_never_good() {
     }
 }
 
-/// The course's deliberately bad image, and what is found in it: no more and no less.
+/// The configuration that test/fixtures/dockerfiles/bad.Dockerfile comes to, and what is found in it: no more and no less.
 #[test]
 fn a_deliberately_bad_image_yields_exactly_its_findings() {
     let mut rules = ImageRules::default();
     for (id, level, check) in Preset::CisL2.rules() {
+        let check = match check {
+            Check::ExposedPorts(_) => Check::ExposedPorts(ExposedPorts { forbid: [22, 3306, 5432, 6379].into() }),
+            check => check,
+        };
         rules.set(id, ImageRule { level, check, position: None });
     }
+    let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let bad = ImageConfig {
         user: String::new(),
         healthcheck: Vec::new(),
-        env: vec!["PATH=/bin".into(), "PASSWORD=hunter2".into()],
-        ports: vec!["22/tcp".into()],
+        env: list(&["PATH=/usr/local/bin:/usr/bin:/bin", "DB_PASSWORD=hunter2", "LANG=C.UTF-8"]),
+        ports: list(&["22/tcp", "3306/tcp", "5432/tcp", "6379/tcp", "8080/tcp"]),
+        labels: BTreeMap::new(),
+        history: Some(list(&[
+            "/bin/sh -c #(nop) ADD file:0 in / ",
+            "WORKDIR /app",
+            "ENV DB_PASSWORD=hunter2 LANG=C.UTF-8",
+            "RUN /bin/sh -c apt-get update && apt-get install -y build-essential curl wget netcat-openbsd nmap # buildkit",
+            "COPY . /app # buildkit",
+            "RUN /bin/sh -c pip install --no-cache-dir -r requirements.txt && chmod -R 777 /app # buildkit",
+            "EXPOSE map[22/tcp:{} 3306/tcp:{} 5432/tcp:{} 6379/tcp:{} 8080/tcp:{}]",
+            "CMD [\"python\" \"app.py\"]",
+        ])),
         ..good()
     };
     let latest = Tag::latest();
     let image = Subject { tag: Some(&latest), ..subject(&bad) };
-    let found: Vec<&str> = rules.judge(&image).iter().map(|finding| finding.rule.about().id).collect();
-    assert_eq!(found, ["tag-latest", "user-root", "healthcheck", "secrets", "exposed-ports"]);
+    let found: Vec<String> = rules.judge(&image).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "tag-latest: `latest` can come to mean other content",
+            "user-root: USER is not set, which is root",
+            "healthcheck: it has no HEALTHCHECK",
+            "secrets: ENV `DB_PASSWORD` looks like a secret",
+            "exposed-ports: it exposes ports 22, 3306, 5432, 6379",
+        ]
+    );
     // What is mounted runs as nobody.
     let found: Vec<&str> = rules.judge(&Subject { runs: false, ..image }).iter().map(|finding| finding.rule.about().id).collect();
     assert_eq!(found, ["tag-latest", "secrets"]);
