@@ -17,10 +17,13 @@ use crate::engine::Fake;
 use crate::files::read_text;
 use crate::gate::{Approvals, Gate, Identity, Judgement, Rules};
 use crate::image::{ImageName, Tag};
-use crate::policy::{Asks, Case, CaseConfig, CaseImage, ConfigFacts, Facts, Policy, Reason, Request, Verdict, members, nearest};
+use crate::policy::{
+    Answered, Asks, Case, CaseConfig, CaseImage, ConfigFacts, ContainerFacts, Facts, Policy, Reason, Recorded, Recording,
+    Request, Verdict, members, nearest,
+};
 use crate::request::{Intent, Transport};
 use crate::trust::notary::RequiredSigners;
-use crate::trust::{Binding, CaseVerifier, Verifier, VerifierName, Word};
+use crate::trust::{Answers, Binding, CaseVerifier, Verifier, VerifierName, Word};
 
 /// Largest recorded request, bytes: what dockerd may post.
 const POST_BYTES: u64 = 6 << 20;
@@ -33,6 +36,8 @@ pub(crate) struct Bench {
     pub(crate) policy: Policy,
     /// The signers that a Notary of it requires.
     pub(crate) signers: BTreeMap<VerifierName, RequiredSigners>,
+    /// What tells it from others, where decisions that were recorded are judged.
+    pub(crate) recording: Option<Recording>,
     workers: tokio::runtime::Handle,
 }
 
@@ -42,14 +47,38 @@ pub(crate) struct Outcome {
     pub(crate) judgement: Judgement,
     /// The verifiers that were asked and of which the case says nothing.
     pub(crate) silent: Vec<VerifierName>,
-    /// The verdict hangs on the image's configuration, and the case does not say it.
-    pub(crate) lacks_config: bool,
+    /// What the verdict hangs on, whoever vouches, and the case does not say.
+    pub(crate) lacks: Vec<String>,
 }
 
 impl Bench {
     /// A bench with this policy.
     pub(crate) fn new(policy: Policy, signers: BTreeMap<VerifierName, RequiredSigners>, workers: tokio::runtime::Handle) -> Self {
-        Self { policy, signers, workers }
+        Self { policy, signers, recording: None, workers }
+    }
+
+    /// The same, for decisions that were recorded.
+    pub(crate) fn of(self, recording: Recording) -> Self {
+        Self { recording: Some(recording), ..self }
+    }
+
+    /// Judges a decision that was recorded. An error: by what is recorded it cannot be told, and why.
+    pub(crate) async fn replay(&self, case: &Case) -> Result<Outcome, String> {
+        let outcome = self.judge(case, &[]).await?;
+        if !outcome.lacks.is_empty() {
+            return Err(outcome.lacks.join("; "));
+        }
+        if outcome.silent.is_empty() {
+            return Ok(outcome);
+        }
+        // Whatever they would have said: where that makes no difference, nothing is lacking.
+        let other = self.judge(case, &outcome.silent).await?;
+        let told = |outcome: &Outcome| outcome.judgement.verdict.refusal().map(Reason::code);
+        if other.lacks.is_empty() && told(&other) == told(&outcome) {
+            return Ok(outcome);
+        }
+        let silent: Vec<String> = outcome.silent.iter().map(|name| format!("`{name}`")).collect();
+        Err(format!("what {} says was not asked, or of a verifier with other settings", silent.join(", ")))
     }
 
     /// What a case says of verifiers that the policy does not have.
@@ -74,13 +103,14 @@ impl Bench {
                 return Ok(Outcome {
                     judgement: Judgement { facts: Facts::default(), verdict },
                     silent: Vec::new(),
-                    lacks_config: false,
+                    lacks: Vec::new(),
                 });
             }
         };
         let verifiers = self.verifiers(case, now, vouching);
         let rules = Rules::Good {
-            policy: self.policy.clone(),
+            // Rules in Rego may look at all of a call, and that is not kept of one.
+            policy: Policy { rego: self.policy.rego.clone().filter(|_| case.recorded.is_none()), ..self.policy.clone() },
             verifiers: verifiers.iter().map(|told| Arc::clone(told) as Arc<dyn Verifier>).collect(),
             registry: Some(Arc::new(Described::of(case, now))),
         };
@@ -94,18 +124,50 @@ impl Bench {
             self.workers.clone(),
         );
         let judgement = gate.at(now).judge_request(&Request::of(&call, &intent)).await;
-        let says = |told: &&Arc<CaseVerifier>| {
-            let name = told.name();
-            let image = case.image.as_ref();
-            image.is_some_and(|image| {
-                image.refused_by.contains_key(name) || image.vouched_by.iter().any(|vouch| vouch.verifier == *name)
-            })
+        let silent = verifiers.iter().filter(|told| self.is_silent(case, told)).map(|told| told.name().clone()).collect();
+        let lacks = self.lacks(case, &judgement);
+        Ok(Outcome { judgement, silent, lacks })
+    }
+
+    /// Whether somebody was asked, and the case says nothing of him.
+    fn is_silent(&self, case: &Case, told: &CaseVerifier) -> bool {
+        if case.recorded.is_some() {
+            return told.is_new();
+        }
+        let says = |image: &CaseImage| {
+            let vouches = image.vouched_by.iter().any(|vouch| vouch.verifier == *told.name());
+            vouches || image.refused_by.contains_key(told.name())
         };
-        let silent = verifiers.iter().filter(|told| told.is_asked() && !says(told)).map(|told| told.name().clone()).collect();
-        let lacks_config = case.image.as_ref().is_some_and(|image| image.config == CaseConfig::Unstated)
-            && judgement.facts.images.iter().any(|image| image.config != ConfigFacts::NotAsked)
-            && hangs_on_config(&judgement.verdict);
-        Ok(Outcome { judgement, silent, lacks_config })
+        told.is_asked() && !case.image.as_ref().is_some_and(says)
+    }
+
+    /// What the verdict hangs on, whoever vouches, and the case does not say.
+    fn lacks(&self, case: &Case, judgement: &Judgement) -> Vec<String> {
+        let mut lacks = Vec::new();
+        let is_asked = |facts: &Facts| facts.images.iter().any(|image| image.config != ConfigFacts::NotAsked);
+        let is_unstated = case.image.as_ref().is_some_and(|image| image.config == CaseConfig::Unstated);
+        if is_unstated && is_asked(&judgement.facts) && hangs_on_config(&judgement.verdict) {
+            lacks.push("the policy looks at the image's configuration, and the case does not say it (`config`)".to_owned());
+        }
+        let Some(recorded) = &case.recorded else { return lacks };
+        lacks.extend(recorded.lacks.iter().map(|lack| format!("{lack} is not kept")));
+        let has_looked = !judgement.facts.images.is_empty() || matches!(judgement.facts.container, Some(ContainerFacts::Missing));
+        let was_missing = case.expected.code.as_deref() == Some("container-unknown");
+        if case.image.is_none() && has_looked && !was_missing {
+            lacks.push("it was refused before anybody looked at the image".to_owned());
+        }
+        let is_known = case.image.as_ref().is_some_and(|image| matches!(image.config, CaseConfig::Known { .. }));
+        let is_unknown = judgement.verdict.refusal().is_some_and(|reason| reason.code() == "image-config-unknown");
+        if is_known && is_unknown {
+            lacks.push("a rule looks at the image's history or annotations, and nobody has looked there".to_owned());
+        }
+        if self.policy.rego.is_some() && judgement.verdict.refusal().is_none() {
+            lacks.push("rules in Rego look at the whole call, which is not kept".to_owned());
+        }
+        if recorded.has_certificate && self.policy.users.as_ref().is_some_and(|users| users.asks_for_units()) {
+            lacks.push("groups of users list units (OU), and those of the certificate are not kept".to_owned());
+        }
+        lacks
     }
 
     /// A verifier for each that the policy has, which says what the case says of it.
@@ -118,9 +180,22 @@ impl Bench {
             if words.is_empty() && refusal.is_none() && vouching.contains(name) {
                 words.extend(image.and_then(|image| self.word(image)));
             }
-            Arc::new(CaseVerifier::new(name.clone(), *binding, required, words).refusing(refusal))
+            let told = CaseVerifier::new(name.clone(), *binding, required, words).refusing(refusal);
+            Arc::new(match &case.recorded {
+                Some(recorded) => told.heard(self.answers(recorded, name, image, vouching)),
+                None => told,
+            })
         };
         self.policy.verifiers.iter().map(of).collect()
+    }
+
+    /// What a verifier of this name, and made of the same, was heard to say.
+    fn answers(&self, recorded: &Recorded, name: &VerifierName, image: Option<&CaseImage>, vouching: &[VerifierName]) -> Answers {
+        let made_of = self.recording.as_ref().and_then(|recording| recording.verifiers.get(name));
+        let is_its = |asked: &&Answered| asked.verifier == *name && made_of == Some(&asked.settings);
+        let of = recorded.asked.iter().filter(is_its).map(|asked| (asked.repository.clone(), asked.refusal)).collect();
+        let to_others = image.filter(|_| vouching.contains(name)).map(|image| image.digest);
+        Answers { of, to_others }
     }
 
     fn words(&self, image: &CaseImage, name: &VerifierName, now: Timestamp) -> Vec<Word> {

@@ -77,6 +77,27 @@ pub fn owned_folder(folder: &Path) -> std::io::Result<()> {
     closed_above(folder)
 }
 
+/// Refuses a folder that is there and is not root's alone, or that of whoever runs this: open to nobody else in any way. Of one that is not there,
+/// those above are looked at.
+pub fn owned_or_absent(folder: &Path) -> std::io::Result<()> {
+    match std::fs::symlink_metadata(folder) {
+        Ok(found) => {
+            owned_folder(folder)?;
+            if found.mode() & 0o077 != 0 {
+                let why = format!("it is open to others (mode {:04o}): chmod 0700", found.mode() & 0o7777);
+                return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            // What is nowhere is open to nobody.
+            if above.exists() { owned_folder(above) } else { Ok(()) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a file of which only the lock counts, and makes it where there is none: a regular one, and no link. Does not wait.
 pub fn open_lock(path: &Path) -> std::io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();

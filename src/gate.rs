@@ -43,6 +43,7 @@ use tokio::time::Instant;
 use crate::audit::{Journal, Recorded};
 use crate::engine::{Api, ContainerId};
 use crate::policy::{self, AuditRule, Facts, Grounds, Mode, Needs, Reason, Request, Verdict};
+use crate::record::Recorder;
 use crate::rego::{About, Evaluator, Passed, Refusal};
 use crate::request::{Intent, Naming, PluginCall, Pull, Pulled};
 use crate::wire::{Answer, Call, CallError};
@@ -118,6 +119,8 @@ pub struct Gate {
     told_exceptions: exceptions::Told,
     /// A candidate for the policy, which judges what has been answered.
     shadow: OnceLock<Arc<Shadow>>,
+    /// Keeps the facts of decisions where the policy says so; none of a gate that does not serve.
+    recorder: Option<Recorder>,
 }
 
 /// A call judged: what was found out, and the verdict.
@@ -197,6 +200,7 @@ impl Gate {
             self.pull_begins(pull, &call, began).await;
         }
         let (answer, id) = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
+        self.keep_facts(&rules, (&call, &intent), &facts, &verdict);
         if let Some(shadow) = self.shadow.get().filter(|_| !is_probe(Some((&call, &intent)), &verdict)) {
             shadow.take(Answered { call, intent, judgement: Judgement { facts, verdict }, id });
         }

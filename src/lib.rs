@@ -21,6 +21,8 @@ mod cases;
 
 pub mod gate;
 
+mod record;
+
 pub mod sinks;
 
 pub mod audit;

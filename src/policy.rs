@@ -34,8 +34,8 @@ pub use exceptions::{HostAccessRule, HostAccessRuleError};
 pub use facts::{Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, Local, NetworkFacts, PluginFacts, ServiceFacts};
 pub use fault::{PolicyFault, Position, nearest};
 pub use file::{
-    Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, FURTHER_FILES, POLICY_BYTES, PolicyFile, Read, When,
-    members, written as written_case,
+    Answered, Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, FURTHER_FILES, Made, POLICY_BYTES, PolicyFile,
+    Read, Recorded, Seen, When, members, recorded as recorded_case, written as written_case,
 };
 pub use lifted::{
     Applied, Content, EXCEPTIONS, Excepted, Exception, ExceptionUse, Exceptions, PATTERNS, Standing, Times, all_liftable,
@@ -44,13 +44,13 @@ pub use lifted::{
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
-pub use resolved::{CosignSettings, Given, NotarySettings, RegoSettings, Resolved, VerifierSettings};
+pub use resolved::{CosignSettings, Given, NotarySettings, Recording, RegoSettings, Resolved, VerifierSettings};
 pub use rules::create::{
     Allowed, Capabilities, CpuLimit, CreateCheck, CreateRule, CreateRuleId, CreateRules, HostAddresses, Join, Most, Mounts,
     PrivilegedPorts,
 };
 pub use rules::image::{
-    About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
+    About, AgeOf, Base, BaseImage, Check, ExposedPorts, Finding, Hider, ImageRule, ImageRuleId, ImageRules, Level, Looks, MaxAge,
     MaxSize, Platforms, Preset, RequiredLabels, Secrets, Subject, TagPattern, is_called,
 };
 pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
@@ -108,6 +108,8 @@ pub struct Policy {
     pub rules: FurtherRules,
     /// The operator's rules in Rego. Evaluated while facts are gathered; the decision reads what they said.
     pub rego: Option<Arc<Compiled>>,
+    /// Where the facts of decisions are kept, and what they are made by; `None`: nowhere.
+    pub record: Option<Arc<Recording>>,
 }
 
 /// Whether refusals are carried out.
@@ -194,6 +196,7 @@ impl Policy {
             exceptions: Box::default(),
             rules: FurtherRules::default(),
             rego: None,
+            record: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod in_force;
 mod last_good;
 mod mounts;
 mod policy_file;
+mod recording;
 mod resolve;
 mod shadow;
 mod started;
@@ -25,6 +26,7 @@ pub(crate) use self::in_force::{Alive, InForce, Teller, is_alive, policy_in_forc
 pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};
 pub(crate) use self::policy_file::{read as read_policy, with_file};
+pub(crate) use self::recording::recording;
 pub(crate) use self::resolve::{Kept, Meaning, build, list, meaning, policy, rules};
 pub(crate) use self::shadow::{Candidates, shadow, shadow_path};
 pub(crate) use self::started::Started;

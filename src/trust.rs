@@ -17,7 +17,7 @@ mod vouch;
 
 pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
-pub use told::{CaseVerifier, Word};
+pub use told::{Answers, CaseVerifier, Word};
 #[cfg(test)]
 pub use verifier::Fake;
 pub use verifier::{Stats, Verifier, Vouching};

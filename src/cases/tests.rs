@@ -15,7 +15,7 @@ async fn judged(lines: &str) -> (String, Vec<String>, bool) {
     let cases = Case::read(std::path::Path::new("/p/cases.toml"), &text).unwrap();
     let outcome = bench.judge(&cases[0], &[]).await.unwrap();
     let told = outcome.judgement.verdict.refusal().map_or("allow", Reason::code).to_owned();
-    (told, outcome.silent.iter().map(ToString::to_string).collect(), outcome.lacks_config)
+    (told, outcome.silent.iter().map(ToString::to_string).collect(), !outcome.lacks.is_empty())
 }
 
 async fn verdict(lines: &str) -> String {

@@ -28,11 +28,15 @@ fn id(image: &CaseImage) -> Digest {
 /// The image on the host.
 pub(super) fn image(image: &CaseImage, now: Timestamp) -> Image {
     let tagged = image.references().filter(|reference| reference.digest.is_none());
+    let digests = || std::iter::once(&image.digest).chain(&image.digests);
     Image {
         id: id(image),
         store: Some(if image.image_id.is_some() { Store::Classic } else { Store::Containerd }),
         repo_tags: tagged.cloned().collect(),
-        repo_digests: image.references().map(|reference| (reference.repository.clone(), image.digest)).collect(),
+        repo_digests: image
+            .references()
+            .flat_map(|reference| digests().map(|digest| (reference.repository.clone(), *digest)))
+            .collect(),
         config: config(image, now).unwrap_or_default(),
     }
 }

@@ -4,6 +4,7 @@ mod cases;
 mod diff;
 mod import;
 mod junit;
+mod replay;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ enum Command {
     Test(test::TestArgs),
     /// Say which cases another policy would answer differently, and why
     ///
+    /// With --record the cases are decisions that the gate has made, where its policy keeps their facts (docs/policy-test.md).
     /// Exit code 0: none; 2: some; 1: could not tell, or only ones are left that lack facts.
     ///
     /// Example: img-authz policy diff policy.toml new.toml --cases cases.toml

@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::text::escaped;
+
 /// `30s`, `10m`, `12h`, `90d`, `4w`: digits and a unit.
 pub(super) fn span(text: &str) -> Option<SignedDuration> {
     let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600), ("w", 7 * 24 * 3600)];
@@ -16,6 +18,17 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
     text.parse::<Timestamp>().ok().or_else(|| {
         let date = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10)?;
         date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|start| start.timestamp())
+    })
+}
+
+/// A span before now, or a moment.
+pub(super) fn ago(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let moment = match span(text) {
+        Some(span) => now.checked_sub(span).ok(),
+        None => moment(text),
+    };
+    moment.ok_or_else(|| {
+        format!("`{}` is not a time; write 30s, 10m, 12h, 7d, 2w, 2027-01-31 or 2027-01-31T12:00:00Z", escaped(text))
     })
 }
 

@@ -301,7 +301,7 @@ impl Api for Fake {
     fn history<'a>(&'a self, id: &'a Digest, _: Instant) -> Reply<'a, Option<Vec<Made>>> {
         self.answer(format!("history {id}"), |state| {
             let image = state.images.iter().find(|image| image.id == *id)?;
-            let made = image.config.history.iter().flatten().rev();
+            let made = image.config.history.as_ref()?.iter().rev();
             Some(made.map(|line| Made { created_by: line.clone() }).collect())
         })
     }

@@ -1,13 +1,15 @@
 //! What is recorded of a decision, and what is not; and what the gate records of itself.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::{Gate, identity};
+use super::{Gate, Rules, identity};
 use crate::audit::{Entry, Event, Recorded};
 use crate::engine::PROBE_HEADER;
-use crate::policy::{self, Facts, Grounds, Level, Reason, Verdict};
+use crate::policy::{self, Facts, Grounds, Level, Policy, Reason, Verdict};
+use crate::record::Decision;
 use crate::request::{Action, Intent};
 use crate::wire::Call;
 
@@ -31,6 +33,18 @@ impl Gate {
     pub fn end(&self) {
         self.approvals.end();
         self.journal.end();
+    }
+
+    /// Hands over what a decision rested on, where the policy keeps that.
+    pub(super) fn keep_facts(&self, rules: &Rules, read: (&Call, &Intent), facts: &Facts, verdict: &Verdict) {
+        let (Some(recorder), Rules::Good { policy: Policy { record: Some(recording), .. }, .. }) = (&self.recorder, rules) else {
+            return;
+        };
+        if !is_probe(Some(read), verdict) {
+            let ((call, intent), recording) = (read, Arc::clone(recording));
+            let (facts, verdict) = (facts.clone(), verdict.clone());
+            recorder.offer(Decision { call: call.clone(), intent: intent.clone(), facts, verdict, recording });
+        }
     }
 
     /// What the log says of a decision.

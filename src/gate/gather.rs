@@ -595,9 +595,10 @@ impl Gathering<'_> {
         while let Some((repository, verifier, question)) = questions.next() {
             // A scope that is a mirror asks under the names of its origin.
             let asks = self.policy.scope(&repository).and_then(|scope| scope.asks(&repository));
-            let answer = self.put(&repository, asks.as_ref().unwrap_or(&repository), &verifier, &question).await?;
+            let asked_as = asks.unwrap_or_else(|| repository.clone());
+            let answer = self.put(&repository, &asked_as, &verifier, &question).await?;
             let is_last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
-            image.asked.push(Asked { repository: repository.clone(), verifier, question, answer });
+            image.asked.push(Asked { repository: repository.clone(), asked_as, verifier, question, answer });
             if !is_last || !by_id {
                 continue;
             }

@@ -18,6 +18,7 @@ use super::pulls::Pulls;
 use super::{Approvals, DecisionLimits, Gate, Identity, Own, Plugins, Rules, response};
 use crate::audit::Journal;
 use crate::engine::Api;
+use crate::record::Recorder;
 use crate::rego::Evaluator;
 
 impl Gate {
@@ -63,6 +64,7 @@ impl Gate {
             own_calls: AtomicU64::new(0),
             at: None,
             shadow: OnceLock::new(),
+            recorder: None,
         }
     }
 
@@ -100,6 +102,13 @@ impl Gate {
         self.approvals.write_on(self.workers.clone());
         self.leases = Leases::kept_in(file, self.workers.clone());
         self.ends = ends;
+        self
+    }
+
+    /// The same gate, which keeps the facts of decisions where the policy says so, and the salt of what it hides in `salt`.
+    #[must_use]
+    pub fn that_records(mut self, salt: std::path::PathBuf) -> Self {
+        self.recorder = Some(Recorder::new(salt));
         self
     }
 

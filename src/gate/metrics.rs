@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use super::monitored::Watched;
 use crate::audit::Carried;
 use crate::policy::Standing;
+use crate::record::Lost;
 use crate::rego;
 use crate::trust::Stats;
 
@@ -33,6 +34,7 @@ pub(super) struct Metrics {
     exception_uses: Family<Query, Counter>,
     seconds: Histogram,
     lost: Counter<u64, AtomicU64>,
+    unrecorded: Family<Label, Counter>,
     carried: Family<Carrying, Counter>,
     in_chain: Gauge<i64, AtomicI64>,
     grpc: Gauge<i64, AtomicI64>,
@@ -221,6 +223,8 @@ impl Metrics {
         registry.register("exception_uses", "Decisions that rest on an exception, by its id", exception_uses.clone());
         let seconds = Histogram::new(SECONDS);
         registry.register("decision_duration_seconds", "How long decisions took", seconds.clone());
+        let unrecorded = Family::default();
+        registry.register("record_lost", "Decisions whose facts were not kept in the record, by why", unrecorded.clone());
         let lost = Counter::default();
         registry.register("audit_entries_lost", "Entries of the audit log that could not be written", lost.clone());
         let carried = Family::default();
@@ -279,6 +283,7 @@ impl Metrics {
             exception_uses,
             seconds,
             lost,
+            unrecorded,
             carried,
             in_chain,
             grpc,
@@ -402,6 +407,15 @@ impl Metrics {
 
     pub(super) fn reloaded(&self, is_good: bool) {
         self.reloaded.set(i64::from(is_good));
+    }
+
+    /// Decisions that the record lacks.
+    pub(super) fn record(&self, lost: Lost) {
+        let Lost { busy, large, disk } = lost;
+        for (why, count) in [("busy", busy), ("large", large), ("disk", disk)] {
+            let counter = self.unrecorded.get_or_create(&[("why", why)]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     /// How sinks of the audit log fare, by their own counts.

@@ -92,6 +92,9 @@ impl Gate {
         self.metrics.exceptions(self.excepted().into_iter().map(|(_, standing)| standing));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());
+        if let Some(recorder) = &self.recorder {
+            self.metrics.record(recorder.lost());
+        }
         self.metrics.carried(&self.journal.carried());
         self.metrics.text(self.journal.lost(), figures.as_ref())
     }

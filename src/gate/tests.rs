@@ -14,6 +14,7 @@ mod own;
 mod permissive;
 mod places;
 mod plugins;
+mod record;
 mod rego;
 mod response;
 mod rules;

@@ -169,6 +169,8 @@ pub enum Local {
 pub struct Asked {
     /// The repository asked about.
     pub repository: Repository,
+    /// What the verifier calls it: the origin's, of a mirror.
+    pub asked_as: Repository,
     /// Who was asked.
     pub verifier: VerifierName,
     /// What was asked.

@@ -17,7 +17,10 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use self::cases::{Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, When, members, written};
+pub use self::cases::{
+    Answered, Asks, CASE_BYTES, Case, CaseConfig, CaseImage, CaseVouch, Expected, Made, Recorded, Seen, When, members, recorded,
+    written,
+};
 use self::rules::HostRules;
 use self::table::{Section, Source, Value};
 pub(super) use self::verifiers::lines as verifier_lines;
@@ -87,6 +90,7 @@ struct Gathered {
     plugins: Vec<Reference>,
     users: Option<users::Written>,
     rego: Option<RegoSettings>,
+    record: Option<PathBuf>,
 }
 
 impl PolicyFile {
@@ -250,8 +254,18 @@ impl Gathered {
         if is_first {
             self.gather_once(&top);
         } else {
-            for key in ["mode", "posture", "build", "allow_host_access", "allow_plugins", "environment", "users", "rego", "rules"]
-            {
+            for key in [
+                "mode",
+                "posture",
+                "build",
+                "allow_host_access",
+                "allow_plugins",
+                "environment",
+                "users",
+                "rego",
+                "rules",
+                "record",
+            ] {
                 if let Some(value) = top.get(key) {
                     value.fault("is said for the whole host: it belongs into policy.toml");
                 }
@@ -274,6 +288,7 @@ impl Gathered {
         let environment = top.get("environment").and_then(|value| value.text()).unwrap_or_default().to_owned();
         self.rego = top.get("rego").and_then(|value| value.section()).map(|section| rego(section, environment));
         self.users = top.get("users").and_then(|value| value.section()).and_then(users::read);
+        self.record = top.get("record").and_then(|value| value.path());
     }
 
     /// `users`: the groups, or the file that says who may do what.
@@ -315,7 +330,7 @@ impl Gathered {
                 None => fault,
             }]);
         }
-        Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err), rego: self.rego })
+        Ok(Resolved { policy, verifiers, users_file: users.and_then(Result::err), rego: self.rego, record: self.record })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Policy;
-use crate::image::{Host, Reference};
+use crate::image::{Digest, Host, Reference};
 use crate::text::fit;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source};
 use crate::trust::{Binding, VerifierName};
@@ -29,6 +29,19 @@ pub struct Resolved {
     pub users_file: Option<PathBuf>,
     /// The rules in Rego; their files are not in the policy yet.
     pub rego: Option<RegoSettings>,
+    /// The folder of the record; that is not in the policy yet either.
+    pub record: Option<PathBuf>,
+}
+
+/// Where the facts of decisions are kept, and what tells later whether another policy would have been told the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What tells the policy from any other.
+    pub policy: Digest,
+    /// What each verifier is made of: one of the same name and digest answers the same questions alike.
+    pub verifiers: BTreeMap<VerifierName, Digest>,
 }
 
 /// Rules of the operator's own, in Rego.

@@ -473,7 +473,7 @@ impl Settings {
         let scopes = Scopes::new(hosts.iter().map(|host| Scope::of_registry(host, require.clone())).collect());
         let bindings = verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect();
         let policy = Policy { mode, posture, host_access, build, plugins, verifiers: bindings, scopes, ..base };
-        Ok(Resolved { policy, verifiers: verifiers.into_iter().collect(), users_file: None, rego: None })
+        Ok(Resolved { policy, verifiers: verifiers.into_iter().collect(), users_file: None, rego: None, record: None })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {

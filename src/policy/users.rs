@@ -193,6 +193,15 @@ impl Users {
         }
     }
 
+    /// Whether it matters which units (OU) a certificate has.
+    #[must_use]
+    pub fn asks_for_units(&self) -> bool {
+        match self {
+            Self::Rights(rights) => !rights.units.is_empty(),
+            Self::Faulty { .. } => false,
+        }
+    }
+
     /// Which group decides for a caller, in words.
     #[must_use]
     pub fn told(&self, request: &Request<'_>) -> String {

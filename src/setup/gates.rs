@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::clients::certificate_folders;
 use super::host::Place;
 use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
-use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RENAMES};
+use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RECORD_SALT, RENAMES};
 use crate::audit::{Carrier, FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;
 use crate::gate::{Approvals, DecisionLimits, Gate, Identity, Own, OwnHost, Plugins, latest_seen};
@@ -51,6 +51,7 @@ pub(crate) fn serving(
         .with_plugins(Plugins::open(&state.join(PLUGINS)))
         .with_limits(limits)
         .with_exceptions_told(state.join(EXCEPTIONS))
+        .that_records(state.join(RECORD_SALT))
         .serving(state.join(RENAMES), ends, own(kept.reading().in_force.as_ref().unwrap_or(settings)));
     gate.settings_hold(is_good);
     Ok(gate)

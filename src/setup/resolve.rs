@@ -8,8 +8,9 @@ use super::clients::{cosign_of, credentials_of, evidence_folder, notary_of, regi
 use super::last_good::LastGood;
 use super::mounts::View;
 use super::policy_file;
+use super::recording::recording;
 use super::state::LAST_GOOD;
-use crate::files::{Outlives, read_text, replace};
+use crate::files::{Outlives, owned_or_absent, read_text, replace};
 use crate::gate::Rules;
 use crate::image::{Digest, Host};
 use crate::net::auth::DockerConfig;
@@ -201,7 +202,7 @@ fn rules_of(given: &Settings, kept: &mut Kept) -> (Rules, bool) {
     let read = still_there(given, kept).and_then(|()| policy_file::with_file(given));
     let built = read.and_then(|read| {
         settings = read;
-        build(&settings, kept)
+        build(&settings, kept).and_then(may_record)
     });
     match built {
         Ok(rules) => {
@@ -232,6 +233,17 @@ fn rules_of(given: &Settings, kept: &mut Kept) -> (Rules, bool) {
             }
         }
     }
+}
+
+/// A folder for the record that others may look into is a fault. Of what is last good it is none: nothing is then kept there.
+fn may_record(rules: Rules) -> Result<Rules, Vec<PolicyFault>> {
+    if let Rules::Good { policy: Policy { record: Some(record), .. }, .. } = &rules
+        && let Err(error) = owned_or_absent(&record.folder)
+    {
+        let message = format!("`{}` cannot be used: {error}", record.folder.display());
+        return Err(vec![PolicyFault::of("record", message)]);
+    }
+    Ok(rules)
 }
 
 /// A policy file that was in force and is gone leaves no other policy behind, also not at a start: its folder may not be mounted yet, or
@@ -300,7 +312,8 @@ fn read(settings: &Settings, kept: &mut Kept) -> Result<(Meaning, Vec<PolicyFaul
         AllowlistSetting::IfPresent(path) => path.try_exists().unwrap_or(true) || !kept.allowlists.is_empty(),
         AllowlistSetting::Required(_) | AllowlistSetting::Off => false,
     };
-    let Resolved { mut policy, verifiers: made_of, users_file, rego } = settings.resolve(is_listed)?;
+    let Resolved { mut policy, verifiers: made_of, users_file, rego, record } = settings.resolve(is_listed)?;
+    policy.record = record.map(|folder| Arc::new(recording(settings, folder, &made_of)));
     kept.watch(made_of.values().flat_map(VerifierSettings::files).map(Path::to_owned));
     let mut faults = Vec::new();
     if let Some(path) = users_file {

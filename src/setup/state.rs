@@ -36,3 +36,5 @@ pub(crate) const SHADOW: &str = "shadow";
 pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
+/// What is hashed before the values that the record hides.
+pub(crate) const RECORD_SALT: &str = "record.salt";

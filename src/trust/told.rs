@@ -1,6 +1,7 @@
 //! The word of a case: what a verifier would say, as whoever writes the case says it. It proves nothing, and is for cases of `policy test`
 //! and `policy diff` alone: the gate that serves never has one (`test/it/architecture.rs` sees to that).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
@@ -18,8 +19,21 @@ pub struct CaseVerifier {
     required: RequiredSigners,
     words: Vec<Word>,
     refusal: Option<TrustCode>,
+    /// What it said to every question that was put to it, where it was recorded.
+    answers: Option<Answers>,
     /// Somebody asked.
     is_asked: AtomicBool,
+    /// Somebody asked what nobody has asked while it was recorded.
+    is_new: AtomicBool,
+}
+
+/// What a verifier was heard to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    /// The repositories that it was asked about; a code is a no, none of these a yes with a [`Word`].
+    pub of: BTreeMap<Repository, Option<TrustCode>>,
+    /// What is taken for its answer about others: that it vouches for this content, or no.
+    pub to_others: Option<Digest>,
 }
 
 /// What it vouches for.
@@ -41,13 +55,34 @@ impl CaseVerifier {
     /// One that says these words, and no to everything else.
     #[must_use]
     pub fn new(name: VerifierName, binding: Binding, required: RequiredSigners, words: Vec<Word>) -> Self {
-        Self { name, binding, required, words, refusal: None, is_asked: AtomicBool::new(false) }
+        Self {
+            name,
+            binding,
+            required,
+            words,
+            refusal: None,
+            answers: None,
+            is_asked: AtomicBool::new(false),
+            is_new: AtomicBool::new(false),
+        }
     }
 
     /// The same, which answers every question like this.
     #[must_use]
     pub fn refusing(self, refusal: Option<TrustCode>) -> Self {
         Self { refusal, ..self }
+    }
+
+    /// The same, which was heard to say these, and no more.
+    #[must_use]
+    pub fn heard(self, answers: Answers) -> Self {
+        Self { answers: Some(answers), ..self }
+    }
+
+    /// Whether somebody has asked what it was not heard to answer.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new.load(Ordering::Relaxed)
     }
 
     /// Whether somebody has asked it.
@@ -58,7 +93,13 @@ impl CaseVerifier {
 
     fn answer(&self, repository: &Repository, question: &Question) -> Result<Vouch, TrustError> {
         self.is_asked.store(true, Ordering::Relaxed);
-        if let Some(code) = self.refusal {
+        if let Some(answers) = &self.answers {
+            match answers.of.get(repository) {
+                Some(Some(code)) => return Err(TrustError::new(*code, "it said so when it was recorded")),
+                Some(None) => {}
+                None => return self.to_new(answers, repository, question),
+            }
+        } else if let Some(code) = self.refusal {
             return Err(TrustError::new(code, "the case says so (`refused_by`)"));
         }
         let answers = |word: &&Word| {
@@ -69,12 +110,7 @@ impl CaseVerifier {
                 }
         };
         let Some(word) = self.words.iter().find(answers) else {
-            let code = match self.binding {
-                Binding::TagToDigest | Binding::Digest => TrustCode::NotSigned,
-                Binding::Listed => TrustCode::NotListed,
-                Binding::Held => TrustCode::NotInRegistry,
-            };
-            return Err(TrustError::new(code, format!("no `vouched_by` of the case says so of `{repository}`")));
+            return Err(TrustError::new(self.no(), format!("no `vouched_by` of the case says so of `{repository}`")));
         };
         let required = self.required.of(repository);
         let signers = match &word.signers {
@@ -93,6 +129,29 @@ impl CaseVerifier {
             Some(at) => vouch.at(at),
             None => vouch,
         })
+    }
+
+    /// What is taken for the answer to a question that nobody has put while it was recorded.
+    fn to_new(&self, answers: &Answers, repository: &Repository, question: &Question) -> Result<Vouch, TrustError> {
+        self.is_new.store(true, Ordering::Relaxed);
+        let Some(digest) = answers.to_others else {
+            return Err(TrustError::new(self.no(), format!("it was not asked about `{repository}` while it was recorded")));
+        };
+        let tags = match question {
+            Question::Tag(tag) => vec![tag.clone()],
+            Question::AnyOf(_) | Question::Content { .. } => Vec::new(),
+        };
+        let signers = self.required.of(repository).iter().map(|role| role.signer().to_owned()).collect();
+        Ok(Vouch::new(&self.name, repository.clone(), digest).under(tags).signed_by(signers))
+    }
+
+    /// How such a verifier says that it does not vouch.
+    const fn no(&self) -> TrustCode {
+        match self.binding {
+            Binding::TagToDigest | Binding::Digest => TrustCode::NotSigned,
+            Binding::Listed => TrustCode::NotListed,
+            Binding::Held => TrustCode::NotInRegistry,
+        }
     }
 }
 

@@ -177,3 +177,60 @@ fn diff_says_what_would_change_and_what_cannot_be_told() {
     let (code, out, _) = run(&["diff", &lax, &policy, "--cases", &plain]);
     assert!(code == 1 && out.contains("unknown   a: ") && out.ends_with("0 of 1 case would change, 1 unknown\n"), "{out}");
 }
+
+#[test]
+fn diff_of_a_record_tells_changes_in_groups_and_survives_whatever_lies_there() {
+    let folder = Folder::of("01-two-registries");
+    let policy = folder.path("policy.toml");
+    let record = folder.path("record");
+    std::fs::create_dir(&record).unwrap();
+    let build = format!(
+        "version = 1\n[[case]]\nname = \"build\"\ncall = \"POST /v1.43/build\"\nexpect = \"deny\"\ncode = \"build-denied\"\nfindings = []\n\
+         [case.recorded]\npolicy = \"sha256:{}\"\nasked = []\nlacks = []\ncertificate = false\n\n[case.recorded.seen]\n\
+         first = 2026-11-01T00:00:00Z\nlast = 2026-11-30T00:00:00Z\ntimes = 7\n",
+        "0".repeat(64)
+    );
+    folder.write("record/a.cases.toml", &build);
+    folder.write("record/b.cases.toml", &build.replace("lacks = []", "lacks = [\"all of the call\"]"));
+    folder.write("record/README", "none of it");
+    let lax = folder.change("policy.toml", "lax.toml", "version = 1\n", "version = 1\nbuild = \"allow\"\n");
+    let (code, out, err) = run(&["diff", &policy, &lax, "--record", &record]);
+    assert_eq!(code, 2, "{out}{err}");
+    assert!(out.starts_with("deny build-denied -> allow   1 decision, made 7 times\n"), "{out}");
+    assert!(out.contains("unknown   1 decision, made 7 times: by the old policy: all of the call is not kept\n"), "{out}");
+    assert!(
+        out.ends_with("2 decisions: 0 the same, 0 allow -> deny, 1 deny -> allow, 0 for another reason, 1 unknown\n"),
+        "{out}"
+    );
+    // The record is cases like any other.
+    assert_eq!(run(&["test", &folder.path("record/a.cases.toml"), "--policy", &policy]).0, 0);
+    let (code, out, _) = run(&["diff", &policy, &lax, "--record", &record, "--since", "2026-12-01", "--json"]);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &said["decisions"], &said["changed"]), (0, &0.into(), &Value::Array(Vec::new())), "{out}");
+
+    folder.write("record/b.cases.toml", "");
+    std::fs::create_dir(folder.path("record/c.cases.toml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path("record/d.cases.toml")).unwrap();
+    folder.write("record/e.cases.toml", &format!("a = {}", "[".repeat(100_000)));
+    folder.write("record/f.cases.toml", &build.replace("times = 7", "times = -7"));
+    folder.write("record/g.cases.toml", &build.replace("[case.recorded", "[case.recrded"));
+    std::fs::write(folder.path("record/h.cases.toml"), b"\xff\xfe").unwrap();
+    let (code, out, err) = run(&["diff", &policy, &policy, "--record", &record]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("not read   ")).count(), 7, "{out}");
+    assert!(
+        out.ends_with("1 decision: 1 the same, 0 allow -> deny, 0 deny -> allow, 0 for another reason, 0 unknown\n"),
+        "{out}"
+    );
+
+    for (arguments, due) in [
+        (&["--record", "/nowhere"][..], "/nowhere"),
+        (&["--record", &record, "--since", "soon"], "is not a time"),
+        (&["--record", &record, "--cases", &record], "cannot be used with"),
+        (&[], "--cases"),
+    ] {
+        let (code, out, err) = run(&[&["diff", &policy, &policy], arguments].concat());
+        assert!(code != 0 && code != 2 || arguments.is_empty() || due.contains("cannot"), "{out}{err}");
+        assert!(err.contains(due), "{out}{err}");
+    }
+}

@@ -103,6 +103,49 @@ test_a_policy_file_decides_by_scope_and_by_named_verifier() {
     docker rm -f "$container" > /dev/null
 }
 
+# records FOLDER COUNT: so many decisions are kept there
+records() { [[ $(find "$1" -name '*.cases.toml' 2> /dev/null | wc -l) -ge $2 ]]; }
+
+gate_tests+=(test_decisions_are_recorded_and_held_against_another_policy)
+test_decisions_are_recorded_and_held_against_another_policy() {
+    local app=registry.test:5000/app:1.0 record new output status=0
+    record=$(dirname "$(audit_log)")/record
+    new=$SHUNIT_TMPDIR/new
+    two_scopes notary-ca.crt '"maker"' | sed 's,^version = 1$,&\nrecord = "/state/record",
+        s,^require = "release"$,&\nrules = { privileged = "deny" },' | policy
+    wait_until 5 in_policy 'record = "/state/record"'
+    assertTrue "in force" $?
+    # Allowed by Notary, refused by a rule, refused by name.
+    docker pull $app > /dev/null
+    refused "$create_rule" docker create --privileged $app
+    refused "$registry_not_allowed" docker pull foreign.test:5001/app:1.0
+    wait_until 5 records "$record" 3
+    assertTrue "they are kept: $(ls -l "$record")" $?
+    assertEquals "for root alone" 700 "$(stat -c %a "$record")"
+    output=$("$policy_program" policy diff $policy_folder/policy.toml $policy_folder/policy.toml --record "$record" 2>&1) || status=$?
+    assertEquals "the same policy says the same: $output" 0 $status
+    mkdir -p "$new"
+    cp $policy_folder/notary-ca.crt "$new"
+    # Stricter: the scope is gone.
+    sed 's,"registry.test:5000/app","registry.test:5000/none",' $policy_folder/policy.toml > "$new/policy.toml"
+    status=0
+    output=$("$policy_program" policy diff $policy_folder/policy.toml "$new/policy.toml" --record "$record" 2>&1) || status=$?
+    assertEquals "stricter: $output" 2 $status
+    assertContains "the pull" "$output" 'allow -> deny registry-not-allowed   1 decision'
+    assertContains "and nothing passes" "$output" ' 1 allow -> deny, 0 deny -> allow, 1 for another reason, 0 unknown'
+    # Laxer: the rule is gone. And one who was never asked is to vouch.
+    sed '/privileged/d' $policy_folder/policy.toml > "$new/policy.toml"
+    status=0
+    output=$("$policy_program" policy diff $policy_folder/policy.toml "$new/policy.toml" --record "$record" 2>&1) || status=$?
+    assertEquals "laxer: $output" 2 $status
+    assertContains "the create" "$output" ' 0 allow -> deny, 1 deny -> allow, 0 for another reason, 0 unknown'
+    sed 's,^require = "release"$,require = "tools",' $policy_folder/policy.toml > "$new/policy.toml"
+    status=0
+    output=$("$policy_program" policy diff $policy_folder/policy.toml "$new/policy.toml" --record "$record" 2>&1) || status=$?
+    assertEquals "what lacks facts is not guessed: $output" 1 $status
+    rm -rf "$new" "$record" "$(dirname "$record")/record.salt"
+}
+
 # with_rights EDITION TEXT: the two scopes, and what else the policy says, in force
 with_rights() {
     { printf '# edition %s\n' "$1"; two_scopes notary-ca.crt '"maker"'; printf '%s\n' "$2"; } | policy

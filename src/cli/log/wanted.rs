@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::audit::Event;
 use crate::cli::when;
-use crate::text::escaped;
 
 /// What `--user` calls those whom docker calls nothing: clients on the engine's socket, and whose certificate has no name.
 const LOCAL: &str = "local";
@@ -69,7 +68,7 @@ pub(super) struct Wanted {
 impl WantedArgs {
     /// What these mean now.
     pub(super) fn read(&self, now: Timestamp) -> Result<Wanted, String> {
-        let time = |text: &Option<String>| text.as_deref().map(|text| moment(text, now)).transpose();
+        let time = |text: &Option<String>| text.as_deref().map(|text| when::ago(text, now)).transpose();
         Ok(Wanted {
             blocked: self.blocked,
             since: time(&self.since)?,
@@ -113,17 +112,6 @@ impl Wanted {
     }
 }
 
-/// A span before now, or a moment.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let moment = match when::span(text) {
-        Some(span) => now.checked_sub(span).ok(),
-        None => when::moment(text),
-    };
-    moment.ok_or_else(|| {
-        format!("`{}` is not a time; write 30s, 10m, 12h, 7d, 2w, 2027-01-31 or 2027-01-31T12:00:00Z", escaped(text))
-    })
-}
-
 /// An event's name, in any case. One that there is not would show nothing, for ever.
 fn event(text: &str) -> Result<String, String> {
     let all = Event::ALL.map(Event::as_str);
@@ -159,7 +147,7 @@ mod tests {
             assert_eq!(takes(&until, &at(time)), !is_since, "until {asked} {time}");
         }
         for bad in ["", "yesterday", "10", "-10m", "1y"] {
-            assert!(moment(bad, NOW.parse().unwrap()).is_err(), "{bad}");
+            assert!(when::ago(bad, NOW.parse().unwrap()).is_err(), "{bad}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::text::clean;
 /// How the names of case files in a folder end.
 const ENDING: &str = "cases.toml";
 /// Most case files of a folder.
-const FILES: usize = 64;
+const FILES: usize = 1_024;
 
 /// A file and its cases.
 pub(super) struct CaseFile {
@@ -28,6 +28,8 @@ pub(super) struct Answer {
     pub(super) message: String,
     /// What the scope is called that decides.
     pub(super) scope: Option<String>,
+    /// The same with its file and line.
+    pub(super) at: Option<String>,
     /// The image rules that are not kept.
     pub(super) findings: Vec<&'static str>,
 }
@@ -52,11 +54,12 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
     let settings = Settings::default().with_policy(Some(file));
     let mut kept = Kept::looking(LastGood::default(), []);
     let (policy, made_of): Meaning = setup::meaning(&settings, &mut kept).map_err(|faults| tell(&faults)).ok()?;
+    let recording = setup::recording(&settings, PathBuf::new(), &made_of);
     let signers = made_of.into_iter().filter_map(|(name, made_of)| match made_of {
         VerifierSettings::Notary(notary) => Some((name, notary.signers)),
         VerifierSettings::Cosign(_) | VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
     });
-    Some(Bench::new(policy, signers.collect(), workers))
+    Some(Bench::new(policy, signers.collect(), workers).of(recording))
 }
 
 /// Threads for a bench.
@@ -92,7 +95,7 @@ pub(super) fn read(path: &Path) -> Option<Vec<CaseFile>> {
     is_good.then_some(files)
 }
 
-fn found(path: &Path) -> Result<Vec<PathBuf>, String> {
+pub(super) fn found(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -121,9 +124,14 @@ impl Answer {
             Verdict::Allow(_) => (true, "", String::new()),
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) => (false, reason.code(), reason.message()),
         };
-        let scope = bench.policy.judged_in(&outcome.judgement.facts, verdict).map(|scope| scope.label().to_owned());
+        let scope = bench.policy.judged_in(&outcome.judgement.facts, verdict);
+        let at = scope.map(|scope| {
+            let at = scope.position.as_ref().map(|position| format!(" ({position})")).unwrap_or_default();
+            format!("scope `{}`{at}", scope.label())
+        });
+        let scope = scope.map(|scope| scope.label().to_owned());
         let findings = verdict.findings().iter().map(|finding| finding.rule.about().id).collect();
-        Self { allow, code, message, scope, findings }
+        Self { allow, code, message, scope, at, findings }
     }
 
     /// `allow`, or `deny` with the code.

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::super::{NO, UNKNOWN, YES, out};
+use super::super::{NO, UNKNOWN, YES, out, when};
 use super::cases::{Answer, CaseFile, bench, read, runtime};
+use super::replay;
 use crate::cases::Bench;
+use crate::clock;
 use crate::policy::Case;
 use crate::text::{clean, escaped};
 use crate::trust::VerifierName;
@@ -19,19 +21,36 @@ pub(super) struct DiffArgs {
     /// The policy as it may become
     new: PathBuf,
     /// Files of cases, or folders with files whose names end with `cases.toml`
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    #[arg(long, value_name = "PATH", required_unless_present = "record", num_args = 1..)]
     cases: Vec<PathBuf>,
+    /// The folder in which the gate keeps the facts of its decisions (`record` in the policy file)
+    #[arg(long, value_name = "DIR", conflicts_with = "cases")]
+    record: Option<PathBuf>,
+    /// Of the record, only what was decided since: `7d`, `2027-01-31`, `2027-01-31T12:00:00Z`
+    #[arg(long, value_name = "TIME", requires = "record")]
+    since: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &DiffArgs) -> u8 {
+    let since = arguments.since.as_deref().map(|since| when::ago(since, clock::now())).transpose();
+    let since = match since {
+        Ok(since) => since,
+        Err(why) => {
+            out::fault(&why);
+            return UNKNOWN;
+        }
+    };
     let read: Option<Vec<Vec<CaseFile>>> = arguments.cases.iter().map(|path| read(path)).collect();
     let Some(files) = read else { return UNKNOWN };
     let Some(runtime) = runtime() else { return UNKNOWN };
     let benches = [&arguments.old, &arguments.new].map(|path| bench(path, runtime.handle().clone()));
     let [Some(old), Some(new)] = &benches else { return UNKNOWN };
+    if let Some(folder) = &arguments.record {
+        return replay::run(folder, since, [old, new], &runtime, arguments.json);
+    }
     let (mut all, mut changed, mut unknown) = (0_usize, Vec::new(), Vec::new());
     for case in files.iter().flatten().flat_map(|file| &file.cases) {
         all += 1;
@@ -76,9 +95,13 @@ pub(super) fn run(arguments: &DiffArgs) -> u8 {
 
 /// What both policies say of a case, as far as the case says what that hangs on.
 async fn say(old: &Bench, new: &Bench, case: &Case) -> Result<[Answer; 2], String> {
+    if case.recorded.is_some() {
+        let (before, after) = (old.replay(case).await?, new.replay(case).await?);
+        return Ok([Answer::of(old, &before), Answer::of(new, &after)]);
+    }
     let (before, after) = (old.judge(case, &[]).await?, new.judge(case, &[]).await?);
-    if before.lacks_config || after.lacks_config {
-        return Err("a policy looks at the image's configuration, and the case does not say it (`config`)".to_owned());
+    if let Some(lack) = before.lacks.iter().chain(&after.lacks).next() {
+        return Err(lack.clone());
     }
     let (answer, then) = (Answer::of(old, &before), Answer::of(new, &after));
     // Whom the old policy asks, the case means by its silence too: he does not vouch.
@@ -87,7 +110,7 @@ async fn say(old: &Bench, new: &Bench, case: &Case) -> Result<[Answer; 2], Strin
         return Ok([answer, then]);
     }
     let other = new.judge(case, &silent).await?;
-    let is_same = !other.lacks_config && {
+    let is_same = other.lacks.is_empty() && {
         let other = Answer::of(new, &other);
         (other.allow, other.code) == (then.allow, then.code)
     };

@@ -99,14 +99,15 @@ fn tell(tried: &[(&CaseFile, Vec<Tried<'_>>)], failed: usize) {
 async fn attempt<'c>(bench: &Bench, case: &'c Case, reached: &mut Reached) -> Tried<'c> {
     let judged = match bench.unknown_verifier(case) {
         Some(why) => Err(why),
+        None if case.recorded.is_some() => bench.replay(case).await.map_err(|why| format!("unknown: {why}")),
         None => bench.judge(case, &[]).await,
     };
     match judged {
         Ok(outcome) => {
             let answer = Answer::of(bench, &outcome);
             reached.note(bench, &outcome);
-            let mut wrong = differences(case, &answer, outcome.lacks_config);
-            if !wrong.is_empty() && !outcome.lacks_config {
+            let mut wrong = differences(case, &answer, &outcome.lacks);
+            if !wrong.is_empty() && outcome.lacks.is_empty() {
                 wrong.extend(bench.policy.explained(&outcome.judgement.facts, &outcome.judgement.verdict));
             }
             Tried { case, answer: Some(answer), wrong }
@@ -116,11 +117,10 @@ async fn attempt<'c>(bench: &Bench, case: &'c Case, reached: &mut Reached) -> Tr
 }
 
 /// What is not as the case expects it.
-fn differences(case: &Case, answer: &Answer, lacks_config: bool) -> Vec<String> {
+fn differences(case: &Case, answer: &Answer, lacks: &[String]) -> Vec<String> {
     let expected = &case.expected;
-    if lacks_config {
-        let why = "unknown: the policy looks at the image's configuration, and the case does not say it; add `config`";
-        return vec![why.to_owned()];
+    if !lacks.is_empty() {
+        return vec![format!("unknown: {}", lacks.join("; "))];
     }
     let mut wrong = Vec::new();
     let due_code = expected.code.as_deref().unwrap_or_default();

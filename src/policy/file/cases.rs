@@ -1,6 +1,7 @@
 //! Case files: what is known of an image, what somebody wants to do with it, and what the gate must answer (docs/policy-test.md). Read as
 //! strictly as the policy file, with the same reader.
 
+mod recorded;
 mod write;
 
 use std::collections::BTreeMap;
@@ -11,13 +12,14 @@ use serde_json::{Map, Value as Json};
 use toml::de::DeTable;
 
 use super::VERSION;
-use super::table::{Section, Source, Value};
+use super::table::{Section, Source, TEXT_BYTES, Value};
 use crate::image::{Digest, ImageConfig, ImageName, Platform, Reference, Repository, Tag};
 use crate::policy::RuleId;
 use crate::policy::fault::{PolicyFault, Position};
 use crate::policy::users::LOCAL;
 use crate::trust::{TrustCode, VerifierName};
 
+pub use recorded::{Answered, Made, Recorded, Seen, recorded};
 pub use write::written;
 
 /// Most bytes of a case file. Stops a foreign file from filling memory.
@@ -50,6 +52,8 @@ pub struct Case {
     pub image: Option<CaseImage>,
     /// What the gate must answer.
     pub expected: Expected,
+    /// What it says besides where a gate that served has written it.
+    pub recorded: Option<Recorded>,
 }
 
 /// What is done.
@@ -85,6 +89,8 @@ pub struct CaseImage {
     pub on_host: bool,
     /// The digest of its manifest.
     pub digest: Digest,
+    /// Others that its content is known by.
+    pub digests: Vec<Digest>,
     /// Its id, where that is its configuration's digest: the classic store.
     pub image_id: Option<Digest>,
     /// Who vouches.
@@ -227,9 +233,10 @@ fn case(section: Section<'_>, now: Option<Timestamp>) -> Option<Case> {
         section.required("image");
     }
     let expected = expected(&section);
+    let recorded = recorded::read(&section);
     let position = section.position();
     section.finish();
-    Some(Case { name: name?.to_owned(), position, asks: asks?, user, now, body, image, expected: expected? })
+    Some(Case { name: name?.to_owned(), position, asks: asks?, user, now, body, image, expected: expected?, recorded })
 }
 
 fn asks(section: &Section<'_>) -> Option<Asks> {
@@ -267,6 +274,7 @@ fn image(section: &Section<'_>) -> Option<CaseImage> {
     let names = listed("names").map(|values| values.iter().filter_map(Value::parsed).collect());
     let on_host = section.get("on_host").and_then(|value| value.truth());
     let digest = section.get("digest").and_then(|value| value.parsed());
+    let digests = listed("digests").map(|values| values.iter().filter_map(Value::parsed).collect());
     let image_id = section.get("image_id").and_then(|value| value.parsed());
     let vouched_by = section
         .get("vouched_by")
@@ -275,7 +283,7 @@ fn image(section: &Section<'_>) -> Option<CaseImage> {
     let refused_by = section.get("refused_by").and_then(|value| value.section()).map(|section| refusals(&section));
     let config = section.get("config").and_then(|value| config(&value));
     let Some(written) = section.get("image") else {
-        for key in ["names", "on_host", "digest", "image_id", "vouched_by", "refused_by", "config"] {
+        for key in ["names", "on_host", "digest", "digests", "image_id", "vouched_by", "refused_by", "config"] {
             if let Some(value) = section.get(key) {
                 value.fault("is about an image, and the case has none (`image`)");
             }
@@ -296,6 +304,7 @@ fn image(section: &Section<'_>) -> Option<CaseImage> {
         || name.reference().map_or_else(|| Digest::of(b""), |reference| Digest::of(reference.repository.as_str().as_bytes()));
     Some(CaseImage {
         digest: digest.or(own).unwrap_or_else(made_up),
+        digests: digests.unwrap_or_default(),
         name,
         names: names.unwrap_or_default(),
         on_host: on_host.unwrap_or(true),
@@ -352,6 +361,8 @@ fn config(value: &Value<'_>) -> Option<CaseConfig> {
     let section = value.section()?;
     let texts = |key| section.get(key).map(|value| list_of_texts(&value));
     let table = |key| section.get(key).map(|value| table_of_texts(&value));
+    // Where nobody has looked; what is not there is none.
+    let is_unknown = |key| section.get(key).is_some_and(|value| value.is_text() && value.choice(&[("unknown", ())]).is_some());
     let created = section.get("created").and_then(|value| value.time());
     let age_days = section.get("age_days").and_then(|value| value.number("days", 0..=DAYS_MOST));
     if created.is_some() && age_days.is_some() {
@@ -376,8 +387,8 @@ fn config(value: &Value<'_>) -> Option<CaseConfig> {
         labels: table("labels").unwrap_or_default(),
         ports: texts("ports").unwrap_or_default(),
         healthcheck: healthcheck.unwrap_or_default(),
-        history: Some(texts("history").unwrap_or_default()),
-        annotations: Some(table("annotations").unwrap_or_default()),
+        history: if is_unknown("history") { None } else { Some(texts("history").unwrap_or_default()) },
+        annotations: if is_unknown("annotations") { None } else { Some(table("annotations").unwrap_or_default()) },
         size: megabytes.map(|megabytes| megabytes * 1_000_000),
     };
     section.finish();

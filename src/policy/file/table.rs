@@ -15,7 +15,7 @@ use crate::text::fit;
 /// Most faults told of one file. A file of another kind has as many as lines.
 const FAULTS: usize = 64;
 /// Longest text that is taken for a value, bytes.
-const TEXT_BYTES: usize = 4096;
+pub(super) const TEXT_BYTES: usize = 4096;
 /// Longest piece of what was written that a fault repeats, in characters.
 const SHOWN: usize = 80;
 /// Most words that a fault lists where one of them is due. Stops a long list from pushing the one that was meant out of the message.

@@ -39,7 +39,7 @@ pub(super) struct Draft {
 impl Default for Draft {
     fn default() -> Self {
         let policy = Policy::closed(Posture::Images);
-        let resolved = Resolved { policy, verifiers: BTreeMap::new(), users_file: None, rego: None };
+        let resolved = Resolved { policy, verifiers: BTreeMap::new(), users_file: None, rego: None, record: None };
         Self {
             resolved,
             scopes: Vec::new(),

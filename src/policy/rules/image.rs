@@ -3,6 +3,7 @@
 
 mod age;
 mod base;
+mod hidden;
 mod labels;
 mod ports;
 mod preset;
@@ -17,6 +18,7 @@ pub use super::image_ids::{ImageRuleId, is_called};
 pub(in crate::policy) use age::DAYS_MOST;
 pub use age::{AgeOf, MaxAge};
 pub use base::{Base, BaseImage};
+pub use hidden::Hider;
 pub use labels::RequiredLabels;
 pub use ports::ExposedPorts;
 pub use preset::Preset;

@@ -73,30 +73,55 @@ impl Secrets {
     /// What in an instruction looks like a secret.
     #[must_use]
     pub fn in_instruction(&self, line: &str) -> Option<String> {
+        let seen = SecretsSeen::of(line);
+        if let Some((name, _)) = seen.assigned.iter().find(|(name, _)| !self.allow.contains(name)) {
+            return Some(format!("`{}`, which looks like a secret", clean(name)));
+        }
+        if seen.is_option {
+            return Some("a password or token as an option".to_owned());
+        }
+        seen.is_value.then(|| "what looks like a secret".to_owned())
+    }
+}
+
+/// What looks like secrets in an instruction.
+pub(super) struct SecretsSeen {
+    /// Names of secrets, and the values that they are given.
+    pub(super) assigned: Vec<(String, String)>,
+    /// A program is given a password or token as an option.
+    pub(super) is_option: bool,
+    /// A value that is one by its form.
+    pub(super) is_value: bool,
+}
+
+impl SecretsSeen {
+    pub(super) fn of(line: &str) -> Self {
         let text = line.as_bytes();
+        let mut assigned = Vec::new();
         for found in ASSIGNED.iter().flat_map(|regex| regex.captures_iter(text)) {
             let part = |at| found.get(at).map(|part| String::from_utf8_lossy(part.as_bytes()).into_owned()).unwrap_or_default();
             let (name, value) = (part(1), part(2));
             let name = name.trim_start_matches('-');
-            if !self.allow.contains(name) && is_called_one(name) && !is_none(value.trim_matches(['"', '\''])) {
-                return Some(format!("`{}`, which looks like a secret", clean(name)));
+            if is_called_one(name) && !is_none(value.trim_matches(['"', '\''])) {
+                assigned.push((name.to_owned(), value));
             }
         }
-        let is_one = |regex: &LazyLock<Option<Regex>>| regex.as_ref().is_none_or(|regex| regex.is_match(text));
-        if is_one(&OPTION) {
-            return Some("a password or token as an option".to_owned());
-        }
-        is_one(&VALUES).then(|| "what looks like a secret".to_owned())
+        let is_option = OPTION.as_ref().is_none_or(|regex| regex.is_match(text));
+        Self { assigned, is_option, is_value: looks_like_one(line) }
     }
 }
 
-fn is_secret(name: &str, value: &str) -> bool {
-    let is_value = VALUES.as_ref().is_none_or(|regex| regex.is_match(value.as_bytes()));
-    is_value || (is_called_one(name) && !is_none(value))
+/// Whether a value is a secret by its form, whatever it is called.
+pub(super) fn looks_like_one(value: &str) -> bool {
+    VALUES.as_ref().is_none_or(|regex| regex.is_match(value.as_bytes()))
+}
+
+pub(super) fn is_secret(name: &str, value: &str) -> bool {
+    looks_like_one(value) || (is_called_one(name) && !is_none(value))
 }
 
 /// Whether a value is none: empty, a variable that is filled in elsewhere, a file in which the secret is.
-fn is_none(value: &str) -> bool {
+pub(super) fn is_none(value: &str) -> bool {
     let value = value.trim();
     value.is_empty() || value.starts_with('$') || value.starts_with("/run/secrets/")
 }

@@ -1,0 +1,214 @@
+//! The folder of the record: a file for each kind of decision, a case with how often and when. Bounded in files, bytes and age; when it is
+//! full, the oldest of the most numerous group goes, so that a flood of one sort pushes out none but its own.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::files::{Outlives, owned_or_absent, read_text, replace};
+use crate::image::{Digest, ImageName};
+use crate::policy::{Made, Seen, Verdict};
+use crate::request::Intent;
+
+/// Most files. Stops the folder from growing for ever: at most 32 MiB, most often 2.
+pub(super) const FILES: usize = 1_000;
+/// How long a kind of decision is kept that is not made any more.
+const AGE: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// New files in a second. Stops a flood of made-up names from keeping the disk busy.
+const NEW_A_SECOND: u32 = 100;
+/// How their names end; and those of files that were left half written.
+const ENDING: &str = ".cases.toml";
+const HALF: &str = ".tmp";
+/// Most of one that is read again, bytes: twice what one may have.
+const READ_BYTES: u64 = 64 << 10;
+/// Most entries of the folder that are looked at. Stops foreign files from holding up the thread.
+const ENTRIES: usize = 100_000;
+/// Characters of a group's and of a kind's name.
+const GROUP_CHARS: usize = 16;
+const KIND_CHARS: usize = 24;
+
+/// What decisions have in common that are kept in one file, and in one group.
+pub(super) struct Key {
+    group: String,
+    kind: String,
+}
+
+impl Key {
+    /// A group is the caller, what he does, and what came of it: a code; or the repository that passes. A kind is all that is known, but for
+    /// the time, and what containers are called.
+    pub(super) fn of(made: &Made, intent: &Intent, verdict: &Verdict, text: &str) -> Self {
+        let subject = match (verdict.refusal(), intent.named().all().next()) {
+            (Some(reason), _) => reason.code().to_owned(),
+            (None, Some(ImageName::Named { reference, .. })) => reference.repository.to_string(),
+            (None, Some(other)) => other.to_string(),
+            (None, None) => String::new(),
+        };
+        let short = |text: &str, chars: usize| Digest::of(text.as_bytes()).hex().chars().take(chars).collect();
+        let group = format!("{:?} {} {} {subject}", made.user, intent.action(), verdict.refusal().is_none());
+        let is_of_moment = |line: &&str| ["name = ", "call = ", "now = "].iter().any(|key| line.starts_with(key));
+        let lines: Vec<&str> = text.lines().filter(|line| !is_of_moment(line)).collect();
+        let kind = format!("{} {}\n{}", made.method, route(&made.target), lines.join("\n"));
+        Self { group: short(&group, GROUP_CHARS), kind: short(&kind, KIND_CHARS) }
+    }
+}
+
+/// A target without what a container is called, by which no policy decides.
+fn route(target: &str) -> String {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut after = false;
+    let parts = path.split('/').map(|part| {
+        let is_container = std::mem::replace(&mut after, matches!(part, "containers" | "exec"));
+        if is_container && part != "create" { "*" } else { part }
+    });
+    let path = parts.collect::<Vec<_>>().join("/");
+    let query: Vec<&str> = query.split('&').filter(|parameter| !parameter.starts_with("name=")).collect();
+    format!("{path}?{}", query.join("&"))
+}
+
+/// A kind of decision.
+struct Kind {
+    last: Timestamp,
+    /// How often it was made since its file was written.
+    unsaid: u64,
+}
+
+/// The folder, and what is in it.
+pub(super) struct Folder {
+    path: PathBuf,
+    groups: BTreeMap<String, BTreeMap<String, Kind>>,
+    count: usize,
+    /// The second that runs, and the files that are new in it.
+    new: (Instant, u32),
+}
+
+impl Folder {
+    /// Opens it, and makes it where it is not there. One that others may look into is not used.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        owned_or_absent(path)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        owned_or_absent(path)?;
+        let mut folder = Self { path: path.to_owned(), groups: BTreeMap::new(), count: 0, new: (Instant::now(), 0) };
+        for entry in std::fs::read_dir(path)?.take(ENTRIES) {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(".new-") && name.ends_with(HALF) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+            let Some((group, kind)) = name.strip_suffix(ENDING).and_then(|name| name.split_once('-')) else { continue };
+            // One with a time that cannot be told is the first to go.
+            let modified = entry.metadata().ok().and_then(|found| found.modified().ok());
+            let last = modified.and_then(|at| Timestamp::try_from(at).ok()).unwrap_or_default();
+            folder.add(group.to_owned(), kind.to_owned(), Kind { last, unsaid: 0 });
+        }
+        folder.make_room(FILES);
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps a decision: in a file of its own, or, where one of its kind is kept, as one more of these. `false`: more kinds come than are
+    /// written in a second.
+    pub(super) fn keep(&mut self, key: &Key, text: &str, now: Timestamp) -> io::Result<bool> {
+        if let Some(kind) = self.groups.get_mut(&key.group).and_then(|kinds| kinds.get_mut(&key.kind)) {
+            (kind.last, kind.unsaid) = (now, kind.unsaid.saturating_add(1));
+            return Ok(true);
+        }
+        if !self.may_add() {
+            return Ok(false);
+        }
+        let seen = Seen { first: now, last: now, times: 1 };
+        self.write(&key.group, &key.kind, text, seen)?;
+        self.add(key.group.clone(), key.kind.clone(), Kind { last: now, unsaid: 0 });
+        self.make_room(FILES);
+        Ok(true)
+    }
+
+    /// Writes what was seen again, and removes what is too old.
+    pub(super) fn flush(&mut self, now: Timestamp) -> io::Result<()> {
+        owned_or_absent(&self.path)?;
+        let mut gone = Vec::new();
+        for (group, kinds) in &self.groups {
+            for (name, kind) in kinds {
+                let is_good = kind.unsaid == 0 || self.count_again(group, name, kind)?;
+                if !is_good || now.duration_since(kind.last) > AGE {
+                    gone.push((group.clone(), name.clone()));
+                }
+            }
+        }
+        for kind in self.groups.values_mut().flat_map(BTreeMap::values_mut) {
+            kind.unsaid = 0;
+        }
+        for (group, kind) in gone {
+            self.remove(&group, &kind);
+        }
+        Ok(())
+    }
+
+    /// The same file, of the last time: by it the image's age is judged. `false`: it is gone, or is none of the gate's.
+    fn count_again(&self, group: &str, name: &str, kind: &Kind) -> io::Result<bool> {
+        let text = read_text(&self.file(group, name), READ_BYTES).unwrap_or_default();
+        let Some((text, seen)) = Seen::split(&text) else { return Ok(false) };
+        let of_time =
+            |line: &str| if line.starts_with("now = ") { format!("now = {}\n", kind.last) } else { format!("{line}\n") };
+        let text: String = text.lines().map(of_time).collect();
+        let times = seen.times.saturating_add(kind.unsaid);
+        self.write(group, name, &text, Seen { last: kind.last, times, ..seen })?;
+        Ok(true)
+    }
+
+    fn write(&self, group: &str, kind: &str, text: &str, seen: Seen) -> io::Result<()> {
+        replace(&self.file(group, kind), format!("{text}{}", seen.lines()).as_bytes(), 0o600, Outlives::Process)
+    }
+
+    fn file(&self, group: &str, kind: &str) -> PathBuf {
+        self.path.join(format!("{group}-{kind}{ENDING}"))
+    }
+
+    fn may_add(&mut self) -> bool {
+        if self.new.0.elapsed() >= Duration::from_secs(1) {
+            self.new = (Instant::now(), 0);
+        }
+        self.new.1 = self.new.1.saturating_add(1);
+        self.new.1 <= NEW_A_SECOND
+    }
+
+    fn add(&mut self, group: String, name: String, kind: Kind) {
+        if self.groups.entry(group).or_default().insert(name, kind).is_none() {
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn remove(&mut self, group: &str, kind: &str) {
+        // One that somebody has removed is gone.
+        let _ = std::fs::remove_file(self.file(group, kind));
+        let Some(kinds) = self.groups.get_mut(group) else { return };
+        if kinds.remove(kind).is_some() {
+            self.count = self.count.saturating_sub(1);
+        }
+        if kinds.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
+    fn make_room(&mut self, most: usize) {
+        while self.count > most {
+            let largest = self.groups.iter().max_by_key(|(_, kinds)| kinds.len());
+            let oldest = largest.and_then(|(group, kinds)| {
+                let (name, _) = kinds.iter().min_by_key(|(_, kind)| kind.last)?;
+                Some((group.clone(), name.clone()))
+            });
+            let Some((group, kind)) = oldest else { return };
+            self.remove(&group, &kind);
+        }
+    }
+}
