@@ -124,13 +124,13 @@ impl Bench {
             self.workers.clone(),
         );
         let judgement = gate.at(now).judge_request(&Request::of(&call, &intent)).await;
-        let silent = verifiers.iter().filter(|told| self.is_silent(case, told)).map(|told| told.name().clone()).collect();
+        let silent = verifiers.iter().filter(|told| Self::is_silent(case, told)).map(|told| told.name().clone()).collect();
         let lacks = self.lacks(case, &judgement);
         Ok(Outcome { judgement, silent, lacks })
     }
 
     /// Whether somebody was asked, and the case says nothing of him.
-    fn is_silent(&self, case: &Case, told: &CaseVerifier) -> bool {
+    fn is_silent(case: &Case, told: &CaseVerifier) -> bool {
         if case.recorded.is_some() {
             return told.is_new();
         }

@@ -103,7 +103,8 @@ pub(super) fn kept(call: &Call, intent: &Intent) -> Made {
     let body = call.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()).and_then(|body| members(body, false, 0));
     let is_named = !matches!(call.user.as_str(), "" | LOCAL) && !call.user.trim().is_empty();
     let mut lacks = Vec::new();
-    if !is_named && !(call.user.is_empty() && call.user_authn_method.is_empty()) {
+    let is_local = call.user.is_empty() && call.user_authn_method.is_empty();
+    if !is_named && !is_local {
         lacks.push("a caller who is called nothing, or `local`".to_owned());
     }
     let body = body.map(|body| body.to_string());

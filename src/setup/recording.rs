@@ -28,7 +28,7 @@ pub(crate) fn recording(settings: &Settings, folder: PathBuf, made_of: &BTreeMap
 fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
     let settings = match made_of {
         VerifierSettings::Notary(notary) => format!("{:?}", NotarySettings { root_ca: None, pins: None, ..notary.clone() }),
-        VerifierSettings::Allowlist(path) => format!("{:?}", path.strip_prefix(beside).unwrap_or(path)),
+        VerifierSettings::Allowlist(path) => path.strip_prefix(beside).unwrap_or(path).display().to_string(),
         VerifierSettings::Registry | VerifierSettings::Cosign(_) => String::new(),
     };
     let given = match made_of {
@@ -62,7 +62,7 @@ mod tests {
         for (name, text) in [("a.pub", "one"), ("b.pub", "one"), ("c.pub", "other")] {
             std::fs::write(at(name), text).unwrap();
         }
-        let of = |name: &str| digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)] }));
+        let of = |name: &str| digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], recheck: None }));
         assert_eq!(of("a.pub"), of("b.pub"));
         assert_ne!(of("a.pub"), of("c.pub"));
         assert_ne!(of("a.pub"), of("none.pub"));

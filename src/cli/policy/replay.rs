@@ -68,9 +68,9 @@ pub(super) fn run(
         told.add(case, runtime.block_on(compare(benches, case)), benches);
     }
     if json {
-        out::json(&told.json())
+        out::json(&told.json());
     } else {
-        told.lines()
+        told.lines();
     }
     match (told.changed.is_empty(), told.unknown.is_empty() && told.unread.is_empty()) {
         (false, _) => NO,
