@@ -178,7 +178,8 @@ fn says_nothing(value: &Value) -> bool {
         Value::String(text) => text.is_empty(),
         Value::Array(array) => array.is_empty(),
         Value::Object(object) => object.is_empty(),
-        Value::Number(number) => number.as_i64() == Some(0),
+        // A limit of 0 is not the absence of one to who reads it.
+        Value::Number(_) => false,
         Value::Bool(is_true) => !is_true,
     }
 }
@@ -222,6 +223,31 @@ mod tests {
         for part in ["NET_ADMIN", "/srv:/srv:ro", "8080", "r.example/a:1", "app"] {
             assert!(body.contains(part), "{body}");
         }
+    }
+
+    #[test]
+    fn what_dockers_own_client_posts_can_be_kept() {
+        // docker 20.10, `docker create --privileged`: each member that it sends unasked.
+        let body = r#"{"Hostname":"","Domainname":"","User":"","AttachStdin":false,"AttachStdout":true,"AttachStderr":true,"Tty":false,
+            "OpenStdin":false,"StdinOnce":false,"Env":null,"Cmd":null,"Image":"r.example/a:1","Volumes":{},"WorkingDir":"",
+            "Entrypoint":null,"OnBuild":null,"Labels":{},"HostConfig":{"Binds":null,"ContainerIDFile":"","LogConfig":{"Type":"",
+            "Config":{}},"NetworkMode":"default","PortBindings":{},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},
+            "AutoRemove":false,"VolumeDriver":"","VolumesFrom":null,"CapAdd":null,"CapDrop":null,"CgroupnsMode":"","Dns":[],
+            "DnsOptions":[],"DnsSearch":[],"ExtraHosts":null,"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,"OomScoreAdj":0,
+            "PidMode":"","Privileged":true,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,"UTSMode":"",
+            "UsernsMode":"","ShmSize":0,"ConsoleSize":[0,0],"Isolation":"","CpuShares":0,"Memory":0,"NanoCpus":0,"CgroupParent":"",
+            "BlkioWeight":0,"BlkioWeightDevice":[],"BlkioDeviceReadBps":null,"BlkioDeviceWriteBps":null,"BlkioDeviceReadIOps":null,
+            "BlkioDeviceWriteIOps":null,"CpuPeriod":0,"CpuQuota":0,"CpuRealtimePeriod":0,"CpuRealtimeRuntime":0,"CpusetCpus":"",
+            "CpusetMems":"","Devices":[],"DeviceCgroupRules":null,"DeviceRequests":null,"KernelMemory":0,"KernelMemoryTCP":0,
+            "MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":-1,"OomKillDisable":false,"PidsLimit":0,"Ulimits":null,
+            "CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,"IOMaximumBandwidth":0,"MaskedPaths":null,"ReadonlyPaths":null},
+            "NetworkingConfig":{"EndpointsConfig":{}}}"#;
+        let call = call("POST", "/v1.41/containers/create", body);
+        let intent = Intent::over(&call, Transport::Http1);
+        let found = kept(&call, &intent);
+        let again = Call { body: found.body.clone().map(String::into_bytes), ..call };
+        assert_eq!(Intent::over(&again, Transport::Http1), intent);
+        assert_eq!(found.lacks, Vec::<String>::new());
     }
 
     #[test]
