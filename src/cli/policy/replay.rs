@@ -49,6 +49,10 @@ pub(super) fn run(
     runtime: &tokio::runtime::Runtime,
     json: bool,
 ) -> u8 {
+    if !folder.exists() {
+        out::fault(&format!("`{}` is not there: give the folder of `record` in the policy", folder.display()));
+        return UNKNOWN;
+    }
     let paths = match found(folder) {
         Ok(paths) => paths,
         Err(why) => {
