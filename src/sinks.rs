@@ -1,5 +1,5 @@
 //! Where entries of the audit log go besides its file: standard output, syslog, the journal, an OpenTelemetry collector; and who is alerted of
-//! some. Each has a thread and a bounded queue of its own ([`queue`]), so that no decision waits for any of them, and none for another.
+//! some. Each has a thread and a bounded queue of its own (`queue`), so that no decision waits for any of them, and none for another.
 //!
 //! Each entry goes out with its link (`chain`), which is what `log verify --head` is given later.
 

@@ -62,7 +62,8 @@ mod tests {
         for (name, text) in [("a.pub", "one"), ("b.pub", "one"), ("c.pub", "other")] {
             std::fs::write(at(name), text).unwrap();
         }
-        let of = |name: &str| digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], recheck: None }));
+        let of =
+            |name: &str| digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], recheck: None }));
         assert_eq!(of("a.pub"), of("b.pub"));
         assert_ne!(of("a.pub"), of("c.pub"));
         assert_ne!(of("a.pub"), of("none.pub"));

@@ -218,6 +218,7 @@ swarm() {
     # What nodes make another path of, and what they may make of what they like.
     # shellcheck disable=SC2016  # the backticks are Go's
     row request-unreadable request-unreadable service --name socket --mount 'type=bind,source=/{{`run/docker.sock`}},target=/s'
+    # shellcheck disable=SC2016
     row request-unreadable request-unreadable service --name root \
         --mount 'type=volume,source=v,target=/v,volume-opt=type=tmpfs,volume-opt=o={{`bind`}},volume-opt=device=/'
     row ok ok service --name slots --mount 'type=volume,source=v-{{.Task.Slot}},target=/v' --env 'NODE={{.Node.Hostname}}'
