@@ -9,6 +9,7 @@ mod help;
 mod log;
 mod monitor;
 mod out;
+mod own_log;
 mod plugin;
 mod policy;
 mod register;
@@ -100,7 +101,6 @@ pub fn main() -> ExitCode {
     // What is no text is not unset: what becomes of it is a fault of the setting.
     let settings = Settings::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()));
     if let Command::Serve(arguments) = &arguments.command {
-        log_to_stdout(&settings);
         return serve::run(arguments, settings);
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -187,13 +187,4 @@ fn has_descriptors() -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The plugin host takes stdout for level "info" and stderr for "error", so all goes to stdout, with a level of its own.
-fn log_to_stdout(settings: &Settings) {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .parse_lossy(settings.get("LOG").unwrap_or("info"));
-    // The only error is a logger that is set already, which there is none of.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false).try_init();
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::out::{self, Colour, Consent, Table};
 use super::trail::{Change, Trail};
-use super::{NO, UNKNOWN, YES, state_of};
+use super::{NO, UNKNOWN, YES, own_log, state_of};
 use crate::clock::{self, Timestamp};
 use crate::monitor::{Approved, Finding, Picture};
 use crate::policy::{MonitorRule, Settings};
@@ -114,7 +114,7 @@ fn watch(arguments: &MonitorArgs, settings: &Settings) -> Result<u8, String> {
         (false, true) => MonitorRule::Stop,
         (false, false) => MonitorRule::Remove,
     };
-    super::log_to_stdout(settings);
+    let log = own_log::start(settings);
     let does = match rule {
         MonitorRule::Off | MonitorRule::Report => "it is reported, and nothing is done",
         MonitorRule::Stop => "it is stopped",
@@ -123,7 +123,9 @@ fn watch(arguments: &MonitorArgs, settings: &Settings) -> Result<u8, String> {
         }
     };
     out::note(&format!("a container that runs and is not approved: {does}"));
-    let Some(outcome) = service::monitor(settings, Watch { rule, is_once: arguments.once })? else { return Ok(YES) };
+    let ended = service::monitor(settings, Watch { rule, is_once: arguments.once });
+    log.end();
+    let Some(outcome) = ended? else { return Ok(YES) };
     let service_outcome = format!(
         "{} run unapproved, of {} it cannot be told, {} acted on (img-authz monitor status)",
         outcome.unapproved, outcome.unsure, outcome.acted

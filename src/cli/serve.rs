@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{UNKNOWN, YES};
+use super::{UNKNOWN, YES, own_log};
 use crate::policy::Settings;
 use crate::service;
 
@@ -19,11 +19,14 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(arguments: &ServeArgs, settings: Settings) -> ExitCode {
-    match service::serve(&arguments.socket, settings) {
+    let log = own_log::start(&settings);
+    let code = match service::serve(&arguments.socket, settings) {
         Ok(()) => ExitCode::from(YES),
         Err(message) => {
             tracing::error!("{message}");
             ExitCode::from(UNKNOWN)
         }
-    }
+    };
+    log.end();
+    code
 }

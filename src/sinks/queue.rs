@@ -58,13 +58,16 @@ impl Queue {
                     (rest, is_refused) = (FIRST_REST, false);
                     let mut state = self.lock();
                     let before = std::mem::replace(&mut state.carried.away, way.trouble());
-                    if before.is_some() && state.carried.away.is_none() {
-                        tracing::info!(sink = self.name, "entries of the audit log arrive again");
-                    }
+                    let is_back = before.is_some() && state.carried.away.is_none();
                     let lost = (batch.len() as u64).saturating_sub(arrived);
                     state.carried.sent = state.carried.sent.saturating_add(arrived);
                     state.carried.dropped = state.carried.dropped.saturating_add(lost);
                     state.done(&batch);
+                    // Decisions take this lock: nothing is said under it.
+                    drop(state);
+                    if is_back {
+                        tracing::info!(sink = self.name, "entries of the audit log arrive again");
+                    }
                 }
                 Err(Failure::Refused(why)) => {
                     // Once: a sink that refuses all must not fill the gate's own log.
@@ -76,10 +79,10 @@ impl Queue {
                     state.done(&batch);
                 }
                 Err(Failure::Away { why, rest: wished }) => {
-                    let mut state = self.lock();
-                    if state.carried.away.is_none() {
+                    if self.lock().carried.away.is_none() {
                         tracing::warn!(sink = self.name, why, "entries of the audit log do not arrive; they wait");
                     }
+                    let mut state = self.lock();
                     state.carried.away = Some(why);
                     let until = Instant::now() + wished.unwrap_or_default().clamp(rest, LONGEST_REST);
                     rest = (rest * 2).min(LONGEST_REST);

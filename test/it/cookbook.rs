@@ -202,6 +202,16 @@ fn diff_of_a_record_tells_changes_in_groups_and_survives_whatever_lies_there() {
         out.ends_with("2 decisions: 0 the same, 0 allow -> deny, 1 deny -> allow, 0 for another reason, 1 unknown\n"),
         "{out}"
     );
+    // What is refused and passes all the same is another answer to a client.
+    let permissive = folder.change("policy.toml", "permissive.toml", "version = 1\n", "version = 1\nmode = \"permissive\"\n");
+    for (old, new, due) in [
+        (&policy, &permissive, "2 decisions: 0 the same, 0 allow -> deny, 1 deny -> allow, 0 for another reason, 1 unknown\n"),
+        (&permissive, &policy, "2 decisions: 0 the same, 1 allow -> deny, 0 deny -> allow, 0 for another reason, 1 unknown\n"),
+    ] {
+        let (code, out, err) = run(&["diff", old, new, "--record", &record]);
+        assert_eq!(code, 2, "{out}{err}");
+        assert!(out.contains("deny build-denied (mode permissive: it passes)") && out.ends_with(due), "{out}");
+    }
     // The record is cases like any other.
     assert_eq!(run(&["test", &folder.path("record/a.cases.toml"), "--policy", &policy]).0, 0);
     let (code, out, _) = run(&["diff", &policy, &lax, "--record", &record, "--since", "2026-12-01", "--json"]);

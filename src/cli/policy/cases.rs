@@ -23,6 +23,8 @@ pub(super) struct CaseFile {
 /// The answer to a case.
 pub(super) struct Answer {
     pub(super) allow: bool,
+    /// A client would be let pass: allowed, or refused where refusals are only recorded.
+    pub(super) passes: bool,
     pub(super) code: &'static str,
     /// The whole refusal; empty for a yes.
     pub(super) message: String,
@@ -124,6 +126,7 @@ impl Answer {
             Verdict::Allow(_) => (true, "", String::new()),
             Verdict::WouldDeny(reason) | Verdict::Deny(reason) => (false, reason.code(), reason.message()),
         };
+        let passes = !matches!(verdict, Verdict::Deny(_));
         let scope = bench.policy.judged_in(&outcome.judgement.facts, verdict);
         let at = scope.map(|scope| {
             let at = scope.position.as_ref().map(|position| format!(" ({position})")).unwrap_or_default();
@@ -131,11 +134,20 @@ impl Answer {
         });
         let scope = scope.map(|scope| scope.label().to_owned());
         let findings = verdict.findings().iter().map(|finding| finding.rule.about().id).collect();
-        Self { allow, code, message, scope, at, findings }
+        Self { allow, passes, code, message, scope, at, findings }
     }
 
-    /// `allow`, or `deny` with the code.
+    /// `allow`, or `deny` with the code, and whether a client would meet that.
     pub(super) fn told(&self) -> String {
-        if self.allow { "allow".to_owned() } else { format!("deny {}", self.code) }
+        match (self.allow, self.passes) {
+            (true, _) => "allow".to_owned(),
+            (false, false) => format!("deny {}", self.code),
+            (false, true) => format!("deny {} (mode permissive: it passes)", self.code),
+        }
+    }
+
+    /// Whether a client would meet the same, for the same reason.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.allow, self.passes, self.code) == (other.allow, other.passes, other.code)
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &DiffArgs) -> u8 {
     for case in files.iter().flatten().flat_map(|file| &file.cases) {
         all += 1;
         match runtime.block_on(say(old, new, case)) {
-            Ok([before, after]) if (before.allow, before.code) != (after.allow, after.code) => {
+            Ok([before, after]) if !before.is_same(&after) => {
                 changed.push((case, before, after));
             }
             Ok(_) => {}
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &DiffArgs) -> u8 {
         }
     }
     if arguments.json {
-        let told = |answer: &Answer| json!({ "allow": answer.allow, "code": answer.code, "message": answer.message });
+        let told = |answer: &Answer| json!({ "allow": answer.allow, "passes": answer.passes, "code": answer.code, "message": answer.message });
         let place = |case: &Case| json!({ "file": case.position.file.display().to_string(), "line": case.position.line });
         let of = |(case, before, after): &(&Case, Answer, Answer)| json!({ "name": case.name, "at": place(case), "old": told(before), "new": told(after) });
         let of_unknown = |(case, why): &(&Case, String)| json!({ "name": case.name, "at": place(case), "why": why });

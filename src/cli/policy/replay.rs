@@ -114,7 +114,7 @@ async fn compare(benches: [&Bench; 2], case: &Case) -> Compared {
             "by the policy that decided it, it comes out otherwise now: something that it hung on is not kept".to_owned(),
         );
     }
-    if (old.allow, old.code) == (new.allow, new.code) { Compared::Same } else { Compared::Changed(Box::new([old, new])) }
+    if old.is_same(&new) { Compared::Same } else { Compared::Changed(Box::new([old, new])) }
 }
 
 /// Whether the old policy is the one that was in force.
@@ -155,10 +155,10 @@ impl<'c> Told<'c> {
         }
     }
 
-    fn changed_to(&self, allow: bool) -> usize {
+    fn changed_to(&self, passes: bool) -> usize {
         let is_so = |group: &&Group<'_>| {
             let [old, new] = &*group.answers;
-            new.allow == allow && old.allow != allow
+            new.passes == passes && old.passes != passes
         };
         self.changed.iter().filter(is_so).map(|group| group.cases.len()).sum()
     }
@@ -204,8 +204,7 @@ impl<'c> Told<'c> {
     }
 
     fn json(&self) -> Json {
-        let answer =
-            |answer: &Answer| json!({ "allow": answer.allow, "code": answer.code, "message": answer.message, "at": answer.at });
+        let answer = |answer: &Answer| json!({ "allow": answer.allow, "passes": answer.passes, "code": answer.code, "message": answer.message, "at": answer.at });
         let decision = |case: &&Case| {
             let recorded = case.recorded.as_ref();
             json!({
