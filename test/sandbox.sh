@@ -15,7 +15,8 @@ finish() {
 on_exit finish
 
 need_root
-packages "${engine_packages[@]}" curl:curl
+packages "${engine_packages[@]}" busybox:busybox-static
+[[ $(ldd "$(command -v busybox)" 2>&1) != *'=>'* ]] || die "busybox needs libraries, which the image would lack: install busybox-static"
 RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
 echo "A private engine starts …" >&2
 machine_start "$RIG" sealed

@@ -118,7 +118,7 @@ pub const TABLE: [Variable; 31] = [
     },
     Variable {
         name: "POLICY",
-        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above but `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `ALERTS`, `HTTP2`, `MONITOR`, `MONITOR_PAUSE` and `WEB`",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above except `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `ALERTS`, `HTTP2`, `MONITOR`, `MONITOR_PAUSE` and `WEB`",
         default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {
