@@ -130,7 +130,7 @@ mod tests {
         }
         drop(log);
         let text = read.join().unwrap();
-        let lost: usize = text.lines().filter(|line| line.contains("were lost")).map(|line| count(line)).sum();
+        let lost: usize = text.lines().filter(|line| line.contains("were lost")).map(count).sum();
         assert_eq!(text.matches('x').count() / 1000 + lost, 10_000);
         assert!(lost > 0);
     }
