@@ -14,6 +14,7 @@ use crate::files::{Outlives, owned_or_absent, read_text, replace};
 use crate::image::{Digest, ImageName};
 use crate::policy::{Made, Seen, Verdict};
 use crate::request::Intent;
+use crate::text::clean;
 
 /// Most files. Stops the folder from growing for ever: at most 32 MiB, most often 2.
 pub(super) const FILES: usize = 1_000;
@@ -70,6 +71,14 @@ fn route(target: &str) -> String {
     format!("{path}?{}", query.join("&"))
 }
 
+/// The group and the kind that a file is named by; `None`: its name is none that a gate gives.
+fn named(name: &str) -> Option<(&str, &str)> {
+    let (group, kind) = name.strip_suffix(ENDING)?.split_once('-')?;
+    let is_hex =
+        |text: &str, chars: usize| text.len() == chars && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_hex(group, GROUP_CHARS) && is_hex(kind, KIND_CHARS)).then_some((group, kind))
+}
+
 /// A kind of decision.
 struct Kind {
     last: Timestamp,
@@ -96,17 +105,27 @@ impl Folder {
         }
         owned_or_absent(path)?;
         let mut folder = Self { path: path.to_owned(), groups: BTreeMap::new(), count: 0, new: (Instant::now(), 0) };
+        let mut half = Vec::new();
         for entry in std::fs::read_dir(path)?.take(ENTRIES) {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(".new-") && name.ends_with(HALF) {
-                let _ = std::fs::remove_file(entry.path());
+                half.push(entry.path());
+                continue;
             }
-            let Some((group, kind)) = name.strip_suffix(ENDING).and_then(|name| name.split_once('-')) else { continue };
+            // What is too old or too much is removed: so nothing may lie here that somebody else has put here.
+            let Some((group, kind)) = named(&name) else {
+                let why =
+                    format!("it holds `{}`, which is no file of a record; give the record a folder of its own", clean(&name));
+                return Err(io::Error::other(why));
+            };
             // One with a time that cannot be told is the first to go.
             let modified = entry.metadata().ok().and_then(|found| found.modified().ok());
             let last = modified.and_then(|at| Timestamp::try_from(at).ok()).unwrap_or_default();
             folder.add(group.to_owned(), kind.to_owned(), Kind { last, unsaid: 0 });
+        }
+        for path in half {
+            let _ = std::fs::remove_file(path);
         }
         folder.make_room(FILES);
         Ok(folder)

@@ -117,6 +117,15 @@ fn a_folder_of_others_is_not_used() {
     }
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o700)).unwrap();
     Folder::open(&open).unwrap();
+    // Nor one in which somebody keeps files: what is old would go.
+    for name in ["web-ok.cases.toml", "approvals.jsonl", "0123456789abcdef-0123456789ABCDEF01234567.cases.toml"] {
+        std::fs::write(open.join(name), "mine").unwrap();
+        let told = Folder::open(&open).map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("give the record a folder of its own"), "{told}");
+        assert_eq!(files(&open), ["mine"]);
+        std::fs::remove_file(open.join(name)).unwrap();
+    }
+    Folder::open(&open).unwrap();
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl Remembered {
 
     /// Whether rules that see this call have seen the same before.
     pub(super) fn has(&self, call: &Call, manner: Manner) -> bool {
+        // Not hashed for nothing: this is asked on the serving thread.
+        if bytes(call) > BYTES {
+            return false;
+        }
         let key = self.hasher.hash_one(seen(call));
         self.calls().get(&key).is_some_and(|(kept, in_manner)| *in_manner == manner && seen(kept) == seen(call))
     }

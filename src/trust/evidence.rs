@@ -236,7 +236,11 @@ pub fn all(folder: &Path) -> std::io::Result<Vec<Record>> {
 pub fn forget(folder: &Path, digest: &Digest) -> std::io::Result<Vec<Record>> {
     let records: Vec<Record> = all(folder)?.into_iter().filter(|record| record.key.digest == *digest).collect();
     for record in &records {
-        std::fs::remove_file(folder.join(record.key.file_name()))?;
+        match std::fs::remove_file(folder.join(record.key.file_name())) {
+            // The gate may have dropped it meanwhile; it is still told.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
     }
     // Also where nothing was kept: a gate may know of it in memory alone.
     if folder.is_dir() {

@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use super::certificate;
 
+/// Most headers of a call. An entry takes many times the bytes that it is written with, and calls wait in queues that count bytes.
+const HEADERS: usize = 256;
+
 /// One API call of a Docker client, as dockerd shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -51,6 +54,9 @@ pub enum CallError {
     /// Method or URI absent or empty.
     #[error("the daemon's authorization request names no method or no URI")]
     Partial,
+    /// More headers than any client sends: each takes far more memory than its bytes.
+    #[error("the request has more than {HEADERS} headers")]
+    Headers,
     /// `RequestBody` is not base64.
     #[error("the request body that the daemon forwarded is not base64")]
     Body,
@@ -104,6 +110,9 @@ impl Call {
         let (Some(method), Some(uri)) = (posted.request_method, posted.request_uri) else { return Err(CallError::Partial) };
         if method.is_empty() || uri.is_empty() {
             return Err(CallError::Partial);
+        }
+        if posted.request_headers.as_ref().is_some_and(|headers| headers.len() > HEADERS) {
+            return Err(CallError::Headers);
         }
         let outcome = match posted.response_status_code {
             Some(status) => Some(Outcome { status, body: body(posted.response_body)? }),
@@ -221,6 +230,20 @@ mod tests {
         let call = Call::decode(b"{\"RequestMethod\":\"GET\",\"RequestUri\":\"/_ping\"}\n").unwrap();
         assert_eq!((call.method.as_str(), call.uri.as_str()), ("GET", "/_ping"));
         assert_eq!((call.body, call.outcome), (None, None));
+    }
+
+    #[test]
+    fn a_call_has_so_many_headers_and_no_more() {
+        let with = |count: usize| {
+            let headers: BTreeMap<String, String> = (0..count).map(|number| (format!("X-{number}"), String::new())).collect();
+            Call::decode(
+                serde_json::json!({"RequestMethod": "POST", "RequestUri": "/x", "RequestHeaders": headers})
+                    .to_string()
+                    .as_bytes(),
+            )
+        };
+        assert_eq!(with(HEADERS).unwrap().headers.len(), HEADERS);
+        assert_eq!(with(HEADERS + 1), Err(CallError::Headers));
     }
 
     #[test]
