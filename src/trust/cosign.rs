@@ -78,8 +78,8 @@ type Held = (Repository, Digest);
 #[derive(Clone)]
 struct Signed {
     good: Good,
-    /// When it verified here.
-    at: Instant,
+    /// When a registry gave it to this process; `None`: it came out of what is kept, which is no answer to a pull.
+    at: Option<Instant>,
     /// When a registry last gave it.
     asked: Timestamp,
 }
@@ -142,8 +142,9 @@ impl CosignVerifier {
                     return Ok(vouch);
                 }
                 match self.any_of(errand, asking, digests).await {
-                    // What a registry that is away would have to say again has been said.
-                    Err(no) if is_run && self.recheck.is_some() && weight(no.code) == UNKNOWN => {
+                    // What a registry that is away would have to say again has been said. One that answers something else is not away; nor is
+                    // one that was not asked because others were.
+                    Err(no) if is_run && self.recheck.is_some() && no.code == TrustCode::Unreachable => {
                         self.known(repository, digests, |_| true).await.ok_or(no)
                     }
                     answer => answer,
@@ -190,7 +191,7 @@ impl CosignVerifier {
         let known = self.state().signed.of(&held).filter(|known| known.good.is_for(tag)).cloned();
         let is_enough = |known: &Signed| match asking.purpose {
             Purpose::Run => self.is_fresh(known, asking.now),
-            Purpose::Pull => known.at > errand.begun,
+            Purpose::Pull => known.at.is_some_and(|at| at > errand.begun),
         };
         if let Some(known) = known.filter(is_enough) {
             return Ok(known);
@@ -199,7 +200,7 @@ impl CosignVerifier {
         let search = Search { keys: &self.keys, registries: &self.registries, errand, digest, tag };
         match search.run().await {
             Ok((good, proof)) => {
-                let signed = Signed { good, at: Instant::now(), asked: asking.now };
+                let signed = Signed { good, at: Some(Instant::now()), asked: asking.now };
                 self.state().signed.remember(held.clone(), signed.clone(), self.remembered);
                 self.keep(held, proof, asking.now).await;
                 Ok(signed)
@@ -266,7 +267,7 @@ impl CosignVerifier {
         }
         let Claim { offer, tag } = Proof::of_parts(parts)?.claim(&key.repository, key.digest).ok()?;
         let by = self.keys.who_signed(&offer.signed, &offer.signature)?.name.clone();
-        Some(Signed { good: Good { by, tag }, at: Instant::now(), asked })
+        Some(Signed { good: Good { by, tag }, at: None, asked })
     }
 
     /// The outage or the no that is remembered.

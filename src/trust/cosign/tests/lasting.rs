@@ -54,6 +54,8 @@ async fn what_verified_runs_after_a_restart_with_the_registry_away_and_nothing_e
         assert_eq!((vouch.digest(), vouch.signers()), (&digest, &["p256.pub".to_owned()][..]));
     }
     assert_eq!(next.fake.calls(), [""; 0], "nobody is asked about what is kept");
+    // A pull that waited meanwhile does not take it for the registry's answer.
+    assert!(digests.iter().all(|digest| next.verifier.state().signed.of(&(app(), *digest)).unwrap().at.is_none()));
     for name in ["unsigned", "bundle-rsa", "legacy-rsa"] {
         assert_eq!(next.run(recorded(name)).await, Err(TrustCode::Unreachable), "{name}");
     }
@@ -162,6 +164,16 @@ async fn a_period_that_is_over_has_the_registry_asked_again() {
         assert!(next.ask(digest, Purpose::Run, "2027-06-01T00:00:00Z").await.is_ok());
     }
     assert!(!next.fake.calls().is_empty());
+    // One that answers, whatever it says, is not away.
+    let (host, what) = ("x".to_owned(), "x".to_owned());
+    for (answer, code) in [
+        (RegistryError::Denied { host: host.clone(), what: what.clone() }, TrustCode::Unauthorized),
+        (RegistryError::Busy { host, what, status: 429 }, TrustCode::Busy),
+    ] {
+        let other = Gate::start(folder.path(), &["p256"], day);
+        other.fake.fail_with(Some(answer));
+        assert_eq!(other.ask(digest, Purpose::Run, "2027-06-01T00:00:00Z").await.map(|_| ()), Err(code));
+    }
     next.fake.fail_with(None);
     next.fake.clear();
     tokio::time::advance(Duration::from_secs(10)).await;
