@@ -7,7 +7,11 @@ const POLICY: &str = "version = 1\n[verifiers.release]\ntype = \"notary\"\nserve
 
 /// What comes of a case with these lines: `allow`, or the code; and what it does not say.
 async fn judged(lines: &str) -> (String, Vec<String>, bool) {
-    let read = PolicyFile(vec![("/p/policy.toml".into(), POLICY.to_owned())]).read(Policy::closed(Posture::Images));
+    judged_by(POLICY, lines).await
+}
+
+async fn judged_by(policy: &str, lines: &str) -> (String, Vec<String>, bool) {
+    let read = PolicyFile(vec![("/p/policy.toml".into(), policy.to_owned())]).read(Policy::closed(Posture::Images));
     let resolved = read.resolved.unwrap();
     let signers = resolved.notaries().map(|(name, notary)| (name.clone(), notary.signers.clone())).collect();
     let bench = Bench::new(resolved.policy, signers, tokio::runtime::Handle::current());
@@ -42,6 +46,17 @@ async fn a_case_is_judged_as_the_gate_judges() {
             "image-rule",
             "{action}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_about_tags_see_every_tag_under_which_a_digest_is_signed() {
+    let policy = POLICY.replace("user-root = \"deny\"", "tag-pattern = { pattern = '^stable$' }");
+    let image = format!("action = \"start\"\nimage = \"sha256:{}\"\nnames = [\"r.example/a\"]\n", "a".repeat(64));
+    let signed = |tag: &str| format!("{{ verifier = \"release\", repository = \"r.example/a\", tag = \"{tag}\" }}");
+    for (tags, due) in [(vec!["1.0", "stable"], "allow"), (vec!["1.0"], "image-rule"), (vec!["1.0", "2.0"], "image-rule")] {
+        let vouches = tags.iter().map(|tag| signed(tag)).collect::<Vec<_>>().join(", ");
+        assert_eq!(judged_by(&policy, &format!("{image}vouched_by = [{vouches}]\n")).await.0, due, "{tags:?}");
     }
 }
 

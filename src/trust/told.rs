@@ -124,7 +124,15 @@ impl CaseVerifier {
             }
         };
         let vouch = Vouch::new(&self.name, repository.clone(), word.digest);
-        let vouch = vouch.under(word.tag.iter().cloned().collect()).signed_by(signers);
+        // Asked about a tag it says so of that tag; about digests, of all under which they are signed.
+        let is_same = |other: &&Word| other.repository == word.repository && other.digest == word.digest;
+        let tags = match question {
+            Question::Tag(tag) => vec![tag.clone()],
+            Question::AnyOf(_) | Question::Content { .. } => {
+                self.words.iter().filter(is_same).filter_map(|word| word.tag.clone()).collect()
+            }
+        };
+        let vouch = vouch.under(tags).signed_by(signers);
         Ok(match word.signed_at {
             Some(at) => vouch.at(at),
             None => vouch,

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{ENTRIES, TEXT_BYTES, VERSION};
-use crate::image::{ImageConfig, ImageName};
+use crate::image::{ImageConfig, ImageName, Tag};
 use crate::policy::file::write::{list, quoted};
 use crate::policy::{ConfigFacts, ContainerFacts, Facts, Hider, ImageFacts, Local, Verdict};
 use crate::trust::Vouch;
+
+/// Most tags of a vouch that are written.
+const TAGS: usize = 64;
 
 /// A case file with one case: what was found out about the image of a call, and what the gate answers. `action` is how a case calls it.
 /// `None`: the call has no image, or several.
@@ -70,7 +73,7 @@ impl<'h> File<'h> {
         let own = image.name.reference().map(|reference| &reference.repository);
         let others = image.repositories.iter().filter(|repository| own != Some(*repository));
         self.line("names", &list(others.map(ToString::to_string)));
-        self.line("vouched_by", &format!("[{}]", vouches().map(vouched).collect::<Vec<_>>().join(", ")));
+        self.line("vouched_by", &format!("[{}]", vouches().flat_map(vouched).collect::<Vec<_>>().join(", ")));
         let mut refused: BTreeMap<&str, &str> = BTreeMap::new();
         for asked in &image.asked {
             // Who vouches for one of its repositories is no refusal.
@@ -173,13 +176,19 @@ pub(super) fn table(members: impl Iterator<Item = String>) -> String {
     format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
 }
 
-fn vouched(vouch: &Vouch) -> String {
+/// A vouch for each tag that it is for: rules about tags look at all of them.
+fn vouched(vouch: &Vouch) -> Vec<String> {
+    let tags = vouch.tags().iter().take(TAGS).map(Some);
+    tags.chain(vouch.tags().is_empty().then_some(None)).map(|tag| vouched_under(vouch, tag)).collect()
+}
+
+fn vouched_under(vouch: &Vouch, tag: Option<&Tag>) -> String {
     let mut members = vec![
         format!("verifier = {}", quoted(vouch.verifier().as_str())),
         format!("repository = {}", quoted(vouch.repository().as_str())),
         format!("digest = {}", quoted(&vouch.digest().to_string())),
     ];
-    members.extend(vouch.tags().first().map(|tag| format!("tag = {}", quoted(tag.as_str()))));
+    members.extend(tag.map(|tag| format!("tag = {}", quoted(tag.as_str()))));
     if !vouch.signers().is_empty() {
         members.push(format!("signers = {}", list(vouch.signers().iter().cloned())));
     }
