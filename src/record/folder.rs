@@ -43,7 +43,12 @@ impl Key {
     /// A group is the caller, what he does, and what came of it: a code; or the repository that passes. A kind is all that is known, but for
     /// the time, and what containers are called.
     pub(super) fn of(made: &Made, intent: &Intent, verdict: &Verdict, text: &str) -> Self {
-        let subject = match (verdict.refusal(), intent.named().all().next()) {
+        // What a permissive scope forgives is made up as easily as what is refused.
+        let forgiven = match verdict {
+            Verdict::Allow(permit) => permit.forgiven(),
+            Verdict::WouldDeny(_) | Verdict::Deny(_) => None,
+        };
+        let subject = match (verdict.refusal().or(forgiven), intent.named().all().next()) {
             (Some(reason), _) => reason.code().to_owned(),
             (None, Some(ImageName::Named { reference, .. })) => reference.repository.to_string(),
             (None, Some(other)) => other.to_string(),

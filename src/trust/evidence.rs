@@ -43,7 +43,7 @@ pub struct Evidence {
     /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
     is_kept: bool,
     held: Mutex<Option<Held>>,
-    writes: Semaphore,
+    writes: Arc<Semaphore>,
 }
 
 /// What lies in the folder, by the names of its files.
@@ -69,13 +69,13 @@ impl Evidence {
     /// What is kept in `folder`, which is made where it is first needed.
     #[must_use]
     pub fn kept_in(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self { folder, is_kept: true, held: Mutex::default(), writes: Semaphore::new(WRITES) })
+        Arc::new(Self { folder, is_kept: true, held: Mutex::default(), writes: Arc::new(Semaphore::new(WRITES)) })
     }
 
     /// The same to look at: nothing is changed.
     #[must_use]
     pub fn looked_at(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self { folder, is_kept: false, held: Mutex::default(), writes: Semaphore::new(0) })
+        Arc::new(Self { folder, is_kept: false, held: Mutex::default(), writes: Arc::new(Semaphore::new(0)) })
     }
 
     /// Where it lies.
@@ -92,9 +92,11 @@ impl Evidence {
 
     /// Keeps what has just verified. A disk that takes nothing costs the evidence, and no answer.
     pub async fn keep(self: &Arc<Self>, record: Record) {
-        let Ok(_turn) = self.writes.try_acquire() else { return };
+        let Ok(turn) = Arc::clone(&self.writes).try_acquire_owned() else { return };
         let here = Arc::clone(self);
         let written = tokio::task::spawn_blocking(move || {
+            // Until it is written: whoever waits for it may have given up, and the disk has not.
+            let _turn = turn;
             if let Err(error) = here.write(&record) {
                 tracing::warn!(%error, folder = %here.folder.display(), "a signature that verified could not be kept");
             }
