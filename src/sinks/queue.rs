@@ -72,6 +72,7 @@ impl Queue {
                         tracing::warn!(sink = self.name, why, entries = batch.len(), "entries of the audit log were refused");
                     }
                     let mut state = self.lock();
+                    state.carried.away = Some(format!("it refuses them: {why}"));
                     state.carried.dropped = state.carried.dropped.saturating_add(batch.len() as u64);
                     state.done(&batch);
                 }

@@ -208,9 +208,10 @@ fn a_collector_gets_records_and_is_asked_again_when_it_is_busy() {
     sinks[0].carry(&line("two"));
     coming.recv_timeout(SOON).unwrap();
     wait_for("one was refused", || told().dropped == 2);
+    assert_eq!(told().away.as_deref(), Some("it refuses them: the collector says 400"));
     sinks[0].carry(&line("three"));
     coming.recv_timeout(SOON).unwrap();
-    wait_for("one arrived", || told().sent == 1);
+    wait_for("one arrived", || told().sent == 1 && told().away.is_none());
     assert_eq!(told().dropped, 2);
 }
 
@@ -323,14 +324,22 @@ fn a_sink_that_goes_away_and_comes_back_is_recorded() {
             if *self.0.lock().unwrap() { Err(Failure::away("nobody there")) } else { Ok(lines.len() as u64) }
         }
     }
+    struct Refusing;
+    impl Way for Refusing {
+        fn send(&mut self, _: &[Arc<[u8]>]) -> Result<u64, Failure> {
+            Err(Failure::Refused("never".to_owned()))
+        }
+    }
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("audit.jsonl");
     let is_away = Arc::new(Mutex::new(true));
+    let refusing = Queue::start("refusing", |_| true, Box::new(Refusing)).unwrap();
     let queue = Queue::start("test", |_| true, Box::new(Away(Arc::clone(&is_away)))).unwrap();
-    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue]).unwrap();
+    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue, refusing]).unwrap();
     journal.record(&entry(Event::Allowed, "x"));
     let told = |text: &str| fs::read_to_string(&log).unwrap().contains(text);
     wait_for("it is told", || told("the sink `test` does not take entries: nobody there"));
+    wait_for("a refusal is told", || told("the sink `refusing` does not take entries: it refuses them: never; it has missed "));
     assert!(fs::read_to_string(dir.path().join(crate::audit::NOTABLE)).unwrap().contains("the sink `test`"));
 }
 
