@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::look::Page;
 use super::{Severity, Snapshot, Trouble, Verdict};
 use crate::gate::Figures;
 use crate::policy::{Mode, MonitorRule};
@@ -21,6 +22,7 @@ pub(super) struct Facts<'a> {
     pub(super) figures: &'a Figures,
     /// What the gate says that it has in force.
     pub(super) said: Option<&'a InForce>,
+    pub(super) page: &'a Page,
 }
 
 /// What somebody has to see to, the worst first.
@@ -42,7 +44,7 @@ fn is_old(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) > SignedDuration::try_from(FRESH).unwrap_or(SignedDuration::MAX)
 }
 
-fn of_gate(Facts { figures, snapshot, .. }: &Facts<'_>, found: &mut Vec<Trouble>) {
+fn of_gate(Facts { figures, snapshot, page, .. }: &Facts<'_>, found: &mut Vec<Trouble>) {
     match figures.is_asked {
         Some(true) => {}
         Some(false) => add(
@@ -59,6 +61,14 @@ fn of_gate(Facts { figures, snapshot, .. }: &Facts<'_>, found: &mut Vec<Trouble>
             Severity::Critical,
             "the engine serves gRPC over cleartext HTTP/2, and asks no plugin about it",
             "run `img-authz doctor`: it says how to switch it off",
+        );
+    }
+    if let Page::Missing { address, why } = page {
+        add(
+            found,
+            Severity::Critical,
+            format!("the gate does not serve its page at {address}: {why}"),
+            "show the page's token to nobody who answers there; end that process, or set another WEB",
         );
     }
     if figures.mode == Mode::Permissive {

@@ -10,6 +10,7 @@ use crate::audit::MemoryJournal;
 use crate::engine::Fake;
 use crate::gate::{Approvals, Identity, Rules};
 use crate::policy::{Policy, Posture};
+use crate::service::{Severity, Snapshot};
 
 /// A page on a port of its own, and its token.
 struct House {
@@ -33,7 +34,7 @@ fn house() -> House {
     let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let look = Look::new(gate(), folder.path().to_owned(), None, tokio::runtime::Handle::current());
+    let look = Look::new(gate(), folder.path().to_owned(), tokio::runtime::Handle::current());
     let keys = Arc::new(Keys::open(&folder.path().join("web-token")).unwrap());
     let site = Arc::new(Site::web(Arc::clone(&look), &WebAddress::Port(port), keys));
     tokio::spawn(serve(Listener::Local(TcpListener::from_std(listener).unwrap()), site));
@@ -270,4 +271,32 @@ async fn who_answers_and_is_no_gate_is_told_so() {
         }
     });
     assert!(matches!(ask(folder.path()).await, Err(Unanswered::Silent(_))));
+}
+
+#[tokio::test]
+async fn a_port_that_another_holds_is_no_page_of_ours_and_becomes_one_when_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = held.local_addr().unwrap().port();
+    let state = folder.path().display().to_string();
+    let settings = Settings::default().with("STATE_DIR", state).with("WEB", format!("127.0.0.1:{port}"));
+    tokio::spawn(listen(gate(), settings, tokio::runtime::Handle::current()));
+    let snapshot = async |is: fn(&Snapshot) -> bool| {
+        let asked = async {
+            loop {
+                match ask(folder.path()).await {
+                    Ok(snapshot) if is(&snapshot) => return snapshot,
+                    Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(2 * PATIENCE, asked).await.unwrap()
+    };
+    let told = |snapshot: &Snapshot| snapshot.troubles.iter().any(|trouble| trouble.evidence.contains("does not serve its page"));
+    let found = snapshot(|snapshot| !snapshot.troubles.is_empty()).await;
+    assert!(found.page.is_none() && told(&found) && found.worst() == Some(Severity::Critical), "{:?}", found.troubles);
+    drop(held);
+    let found = snapshot(|snapshot| snapshot.page.is_some()).await;
+    assert!(found.page.as_ref().is_some_and(|page| page.contains(&port.to_string())) && !told(&found), "{:?}", found.troubles);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok());
 }
