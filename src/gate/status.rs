@@ -84,6 +84,7 @@ impl Gate {
     /// The gate's figures, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics(&self) -> String {
+        let _turn = self.metrics.turn();
         let now = crate::clock::now();
         let figures = match &**self.rules.load() {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
