@@ -30,7 +30,15 @@ fn gate() -> Arc<Gate> {
 }
 
 fn house() -> House {
+    house_of(None)
+}
+
+/// With a token of its own, or one that is made.
+fn house_of(token: Option<&str>) -> House {
     let folder = tempfile::tempdir().unwrap();
+    if let Some(token) = token {
+        crate::files::replace(&folder.path().join("web-token"), token.as_bytes(), 0o600, crate::files::Outlives::Process).unwrap();
+    }
     let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -149,6 +157,18 @@ async fn a_name_that_was_made_to_lead_here_is_not_ours() {
     ] {
         let answer = house.raw(&format!("GET {target} HTTP/1.1\r\n{host}Connection: close\r\n{}\r\n", house.bearer())).await;
         assert_eq!(status(&answer), expected, "{host} {target} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_operators_own_opens_the_page_by_the_form_too_whatever_its_characters() {
+    let token = "a+b/c=d&e%f".repeat(4);
+    let house = house_of(Some(&token));
+    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    assert_eq!(status(&house.gets("/", &house.bearer()).await), "200");
+    assert_eq!(status(&house.logs_in(&format!("+{}%0D%0A", escaped(&token)), "").await), "303");
+    for wrong in [escaped(&token.replace('+', "")), escaped(&escaped(&token)), token.replace('&', "%26").replace('%', "%25")] {
+        assert_eq!(status(&house.logs_in(&wrong, "").await), "401", "{wrong}");
     }
 }
 
