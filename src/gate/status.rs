@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Decided, Gate, Judgement, Rules};
+use crate::audit::Carried;
 use crate::engine::EngineError;
 use crate::image::{Digest, Repository};
 use crate::policy::{Exception, Mode, Posture, Request, Standing, Times};
@@ -47,6 +48,12 @@ impl Gate {
             is_asked,
             is_grpc_open,
         }
+    }
+
+    /// How sinks of the audit log fare, and who is alerted.
+    #[must_use]
+    pub fn carried(&self) -> Vec<(&'static str, Carried)> {
+        self.journal.carried()
     }
 
     /// The exceptions of the policy in force, and whether they count now.

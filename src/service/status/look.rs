@@ -172,7 +172,9 @@ impl Look {
                 Page::None | Page::Missing { .. } => None,
             },
         };
-        snapshot.troubles = troubles(&Facts { snapshot: &snapshot, figures: &figures, said: said.as_ref(), page: &page });
+        let sinks = self.gate.carried();
+        snapshot.troubles =
+            troubles(&Facts { snapshot: &snapshot, figures: &figures, said: said.as_ref(), page: &page, sinks: &sinks });
         snapshot
     }
 

@@ -37,7 +37,8 @@ fn house() -> House {
 fn house_of(token: Option<&str>) -> House {
     let folder = tempfile::tempdir().unwrap();
     if let Some(token) = token {
-        crate::files::replace(&folder.path().join("web-token"), token.as_bytes(), 0o600, crate::files::Outlives::Process).unwrap();
+        crate::files::replace(&folder.path().join("web-token"), token.as_bytes(), 0o600, crate::files::Outlives::Process)
+            .unwrap();
     }
     let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
