@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::carry::Telling;
 use super::file::{LogFile, ROTATED};
 use super::floods::Floods;
 use super::{Carried, Carrier, Entry, Event};
@@ -19,12 +20,6 @@ pub const PLUGINS: &str = "audit-plugins.jsonl";
 
 /// How often files are looked at and synced, and floods counted.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How seldom it is told that a carrier comes and goes. Stops one that flaps from filling the log.
-const TELL_OF_CARRIERS: Duration = Duration::from_mins(1);
-
-/// Longest reason of a carrier that is told, characters. Stops foreign text from filling the log.
-const WHY_CHARS: usize = 200;
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,14 +161,7 @@ pub struct FileJournal {
 /// A carrier, and what has been told of it.
 struct Carriage {
     carrier: Arc<dyn Carrier>,
-    told: Mutex<Told>,
-}
-
-#[derive(Default)]
-struct Told {
-    is_away: bool,
-    dropped: u64,
-    at: Option<Instant>,
+    told: Mutex<Telling>,
 }
 
 impl FileJournal {
@@ -249,33 +237,14 @@ impl FileJournal {
         }
     }
 
-    /// Says of each carrier once that nothing arrives there, and once that it does again, with what is missing there; seldom, however often it
-    /// comes and goes.
+    /// Says how those fare who carry entries away, where there is something to say.
     fn tell_of_carriers(&self) {
         for Carriage { carrier, told } in &self.carriers {
             let now = carrier.carried();
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            let missing = now.dropped.saturating_sub(told.dropped);
-            if (now.away.is_some() == told.is_away && (missing == 0 || told.is_away))
-                || told.at.is_some_and(|at| at.elapsed() < TELL_OF_CARRIERS)
-            {
-                continue;
+            let tidings = told.lock().unwrap_or_else(PoisonError::into_inner).tidings(carrier.name(), &now, Instant::now());
+            if let Some(tidings) = tidings {
+                self.note(tidings);
             }
-            let name = carrier.name();
-            let message = match &now.away {
-                Some(why) => {
-                    let why = crate::text::fit(why, WHY_CHARS);
-                    format!("the sink `{name}` does not take entries: {why}; they wait, as many as there is room for")
-                }
-                None if !told.is_away => format!("the sink `{name}` has missed {missing} entries"),
-                None => format!("the sink `{name}` takes entries again; it has missed {missing}"),
-            };
-            if now.away.is_none() {
-                told.dropped = now.dropped;
-            }
-            (told.is_away, told.at) = (now.away.is_some(), Some(Instant::now()));
-            drop(told);
-            self.note(message);
         }
     }
 

@@ -324,7 +324,11 @@ mod tests {
     #[test]
     fn a_password_of_a_proxy_is_not_shown() {
         assert_eq!(shown("HTTPS_PROXY", "http://user:secret@p:3128"), "http://p:3128");
-        for (name, value) in [("ALERTS", "https://hooks.example/secret"), ("AUDIT_SINKS", "otlp=https://c.example?key=secret")] {
+        for (name, value) in [
+            ("ALERTS", "hooks.example/services/secret"),
+            ("AUDIT_SINKS", "https://u:secret@c.example"),
+            ("AUDIT_SINKS", "otlp=https://c.example?key=secret"),
+        ] {
             assert_eq!(shown(name, value), "(not shown: it may hold a secret)", "{name}");
         }
         assert_eq!(shown("AUDIT_SINKS", "otlp=https://c.example"), "otlp=https://c.example");

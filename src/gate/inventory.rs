@@ -84,6 +84,15 @@ impl From<Verdict> for Says {
     }
 }
 
+/// What becomes of approvals that a judgement comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// They are remembered, to tell what was approved once apart from what never was.
+    Approvals,
+    /// They are not: somebody only looks.
+    Nothing,
+}
+
 /// What a judgement came to.
 pub(super) struct Judged {
     pub(super) says: Says,
@@ -99,7 +108,7 @@ struct Subject {
 }
 
 impl Gate {
-    /// Judges what is on the host, `at_once` at a time, for as long as `time`. `progress` is told how many of how many are judged, now and
+    /// Judges what is on the host, `at_once` at a time, for as long as `time`; the gate is the same afterwards. `progress` is told how many of how many are judged, now and
     /// then.
     pub async fn inventory(
         self: &Arc<Self>,
@@ -109,7 +118,7 @@ impl Gate {
     ) -> Result<Inventory, EngineError> {
         let (subjects, left_out) = self.subjects().await?;
         let total = subjects.len();
-        let done = self.judge_all(subjects, at_once, time, |done| progress(done, total)).await;
+        let done = self.judge_all(subjects, Keeping::Nothing, at_once, time, |done| progress(done, total)).await;
         let left = total - done.len() + left_out;
         let of = |(Subject { kind, id, name, image }, Judged { says, why })| Item { kind, id, name, image, says, why };
         Ok(Inventory { items: done.into_iter().map(of).collect(), left })
@@ -120,6 +129,7 @@ impl Gate {
     pub(super) async fn judge_all<T: Send + 'static>(
         self: &Arc<Self>,
         asked: Vec<(Intent, T)>,
+        keeping: Keeping,
         at_once: usize,
         time: Duration,
         mut progress: impl FnMut(usize),
@@ -133,7 +143,7 @@ impl Gate {
                 && let Some((number, (intent, what))) = waiting.next()
             {
                 let gate = Arc::clone(self);
-                running.spawn(async move { (number, what, gate.says(&intent).await) });
+                running.spawn(async move { (number, what, gate.says(&intent, keeping).await) });
             }
             match tokio::time::timeout_at(deadline, running.join_next()).await {
                 Ok(Some(Ok(judged))) => done.push(judged),

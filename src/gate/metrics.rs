@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ const SECONDS: [f64; 9] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 8.0]
 /// What is counted. Clones of a metric share its value.
 pub(super) struct Metrics {
     registry: Registry,
+    turn: Mutex<()>,
     requests: Family<Request, Counter>,
     decided: Decided<AtomicU64>,
     violations: Family<Violation, Counter>,
@@ -276,6 +278,7 @@ impl Metrics {
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
         Self {
             registry,
+            turn: Mutex::default(),
             requests,
             decided: Decided::default(),
             violations,
@@ -299,6 +302,11 @@ impl Metrics {
             trust,
             shadow,
         }
+    }
+
+    /// For who takes over what others count, and makes the text: two at once (the file, and who looks) would add the same twice.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn decided(&self, action: &'static str, decision: &'static str, code: &'static str, took: Duration) {

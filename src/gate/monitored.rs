@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Gate;
-use super::inventory::Says;
+use super::inventory::{Keeping, Says};
 use crate::audit::{Entry, Recorded};
 use crate::engine::ContainerId;
 use crate::policy::{AuditRule, MonitorRule};
@@ -43,7 +43,7 @@ impl Gate {
             Intent::Start(Start { container: id.to_string(), action: StartAction::Start, extra: None, terms: None })
         };
         let asked = ids.into_iter().map(|id| (start(&id), id)).collect();
-        let judged = self.judge_all(asked, AT_ONCE, time, |_| {}).await;
+        let judged = self.judge_all(asked, Keeping::Approvals, AT_ONCE, time, |_| {}).await;
         judged.into_iter().map(|(id, judged)| (id, judged.says)).collect()
     }
 

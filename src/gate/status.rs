@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Decided, Gate, Judgement, Rules};
+use crate::audit::Carried;
 use crate::engine::EngineError;
 use crate::image::{Digest, Repository};
 use crate::policy::{Exception, Mode, Posture, Request, Standing, Times};
@@ -49,6 +50,12 @@ impl Gate {
         }
     }
 
+    /// How sinks of the audit log fare, and who is alerted.
+    #[must_use]
+    pub fn carried(&self) -> Vec<(&'static str, Carried)> {
+        self.journal.carried()
+    }
+
     /// The exceptions of the policy in force, and whether they count now.
     #[must_use]
     pub fn excepted(&self) -> Vec<(Arc<Exception>, Standing)> {
@@ -84,6 +91,7 @@ impl Gate {
     /// The gate's figures, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics(&self) -> String {
+        let _turn = self.metrics.turn();
         let now = crate::clock::now();
         let figures = match &**self.rules.load() {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::inventory::{Judged, Says};
+use super::inventory::{Judged, Keeping, Says};
 use super::{Gate, Judgement, Rules};
 use crate::image::{ImageName, Repository, Tag};
 use crate::policy::{ContainerFacts, Facts, Verdict};
@@ -17,12 +17,12 @@ use crate::trust::{Asking, Binding, Purpose, Question, TrustCode, Verifier};
 const TAG_TIME: Duration = Duration::from_secs(5);
 
 impl Gate {
-    /// What the gate would say now, in short. What it approves it remembers, to tell that apart from what never was.
-    pub(super) async fn says(&self, intent: &Intent) -> Judged {
+    /// What the gate would say now, in short.
+    pub(super) async fn says(&self, intent: &Intent, keeping: Keeping) -> Judged {
         let judgement = self.judge(intent).await;
         let why = self.explained(&judgement);
         let Judgement { facts, verdict } = judgement;
-        if let Verdict::Allow(permit) = &verdict {
+        if let (Verdict::Allow(permit), Keeping::Approvals) = (&verdict, keeping) {
             permit.approvals().iter().filter(|approval| approval.forgiven.is_none()).for_each(|approval| self.keep(approval));
         }
         let says = match Says::from(verdict) {

@@ -237,9 +237,9 @@ impl Settings {
     pub fn alerts(&self) -> AlertsSetting {
         match self.get("ALERTS").map(str::trim) {
             Some("off") => AlertsSetting::Off,
+            Some(path) if sinks::is_path(path) => AlertsSetting::Required(path.into()),
             // A fault; nobody must try to open it, and quote it.
-            Some(path) if sinks::is_address(path) => AlertsSetting::Off,
-            Some(path) => AlertsSetting::Required(path.into()),
+            Some(_) => AlertsSetting::Off,
             None => AlertsSetting::IfPresent(self.config_dir().join("alerts.toml")),
         }
     }
@@ -394,9 +394,9 @@ impl Settings {
         faults.extend(self.web().err());
         self.rotate_hours(faults);
         self.sink_format(faults);
-        if self.get("ALERTS").is_some_and(sinks::is_address) {
-            let message =
-                "is not the path of a file. A webhook's address is a secret, and settings are shown: it belongs into that file";
+        if self.get("ALERTS").is_some_and(|alerts| alerts.trim() != "off" && !sinks::is_path(alerts)) {
+            let message = "is neither `off` nor the path of a file, which begins with `/`. A webhook's address is a secret, and settings \
+                           are shown: it belongs into that file";
             faults.push(PolicyFault::of("ALERTS", message));
         }
         let (_, wrong) = sinks::read(self.get("AUDIT_SINKS").unwrap_or_default());

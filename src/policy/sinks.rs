@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use crate::image::Host;
-use crate::text::fit;
 
 /// Most sinks named. Stops a paste accident from starting a thread for each word.
 const MAX_SINKS: usize = 8;
+/// Longest word that reads as a sink's name. Keys and tokens are longer.
+const NAME_BYTES: usize = 12;
 
 /// Somebody who is sent each entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,22 +73,38 @@ pub enum SinkFormat {
 #[must_use]
 pub fn may_be_secret(name: &str, value: &str) -> bool {
     match name {
-        "AUDIT_SINKS" => value.contains(['@', '?', '#']),
-        "ALERTS" => is_address(value),
+        "AUDIT_SINKS" => value.contains(['@', '?', '#']) || words(value).any(|word| !is_name(name_of(word))),
+        "ALERTS" => value.trim() != "off" && !is_path(value),
         _ => false,
     }
 }
 
-/// Whether that is a webhook's address, and not the path of a file.
-pub(super) fn is_address(alerts: &str) -> bool {
-    alerts.contains("://") || alerts.contains(['@', '?'])
+/// Whether that is the path of a file, and no webhook's address: those are pasted without `https:` too.
+pub(super) fn is_path(alerts: &str) -> bool {
+    let alerts = alerts.trim();
+    alerts.starts_with('/') && !alerts.contains("//") && !alerts.contains(['@', '?', '#'])
 }
 
-/// The sinks that a text names, and what is wrong with it.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
+}
+
+fn name_of(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(name, _)| name)
+}
+
+/// Whether it reads as a sink's name, known or not: an address does not.
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// The sinks that a text names, and what is wrong with it. No fault says an address: whoever wrote it may have written a password into it, and
+/// faults are logged. Nor does it say anything of a text that may hold one anywhere, which may have broken into words.
 pub(super) fn read(text: &str) -> (Vec<SinkSetting>, Vec<String>) {
     let (mut sinks, mut faults) = (Vec::<SinkSetting>::new(), Vec::new());
-    for word in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
-        match sink(word) {
+    let may_be_told = !may_be_secret("AUDIT_SINKS", text);
+    for word in words(text) {
+        match sink(word, may_be_told) {
             Ok(sink) if sinks.iter().any(|known| known.name() == sink.name()) => {
                 faults.push(format!("names `{}` twice", sink.name()));
             }
@@ -101,7 +118,7 @@ pub(super) fn read(text: &str) -> (Vec<SinkSetting>, Vec<String>) {
     (sinks, faults)
 }
 
-fn sink(word: &str) -> Result<SinkSetting, String> {
+fn sink(word: &str, may_be_told: bool) -> Result<SinkSetting, String> {
     let (name, at) = word.split_once('=').map_or((word, None), |(name, at)| (name, Some(at)));
     match (name, at) {
         ("stdout", None) => Ok(SinkSetting::Stdout),
@@ -112,37 +129,38 @@ fn sink(word: &str) -> Result<SinkSetting, String> {
             (_, Some(host)) if host.rsplit_once(':').is_some() && host.parse::<Host>().is_ok() => {
                 Ok(SinkSetting::Syslog(SyslogAt::Udp(host.to_owned())))
             }
-            _ => Err(format!("`syslog={}` is neither `syslog=unix:/PATH` nor `syslog=udp://HOST:PORT`", fit(at, 60))),
+            _ => Err("`syslog=` is followed by neither `unix:/PATH` nor `udp://HOST:PORT`".to_owned()),
         },
-        ("otlp", Some(at)) => collector(at).map(SinkSetting::Otlp),
+        ("otlp", Some(at)) => collector(at).map(SinkSetting::Otlp).map_err(str::to_owned),
         ("otlp", None) => Err("`otlp` needs the collector's address: `otlp=https://HOST:4318`".to_owned()),
         ("stdout" | "journald", Some(_)) => Err(format!("`{name}` takes no address")),
-        _ => Err(format!("`{}` is not one of `stdout`, `syslog`, `journald` and `otlp=https://HOST:PORT`", fit(name, 40))),
+        _ => {
+            let name = if may_be_told { format!("`{name}`") } else { "a word of it".to_owned() };
+            Err(format!("{name} is not one of `stdout`, `syslog`, `journald` and `otlp=https://HOST:PORT`"))
+        }
     }
 }
 
-/// The address of a collector. What it is not said in the log, since whoever writes it here may have written a password into it.
-fn collector(at: &str) -> Result<String, String> {
+/// The address of a collector.
+fn collector(at: &str) -> Result<String, &'static str> {
     let (is_plain, rest) = match (at.strip_prefix("https://"), at.strip_prefix("http://")) {
         (Some(rest), _) => (false, rest),
         (None, Some(rest)) => (true, rest),
-        (None, None) => return Err("`otlp=` is not followed by `https://HOST:PORT`".to_owned()),
+        (None, None) => return Err("`otlp=` is not followed by `https://HOST:PORT`"),
     };
     let rest = rest.trim_end_matches('/');
     if rest.contains(['@', '?', '#', '\\', '%']) {
-        return Err(
-            "`otlp=` takes an address without user, password and query; a token lies in `otlp.token` in CONFIG_DIR".to_owned()
-        );
+        return Err("`otlp=` takes an address without user, password and query; a token lies in `otlp.token` in CONFIG_DIR");
     }
     let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
     let is_here = ["127.0.0.1", "localhost", "[::1]"]
         .iter()
         .any(|here| authority.strip_prefix(here).is_some_and(|port| port.is_empty() || port.starts_with(':')));
     if authority.parse::<Host>().is_err() {
-        return Err(format!("`{}` in `otlp=` is not a host", fit(authority, 60)));
+        return Err("what follows `https://` in `otlp=` is not a host");
     }
     if is_plain && !is_here {
-        return Err(format!("`http://{}` in `otlp=` is not this host itself: use https", fit(authority, 60)));
+        return Err("`http://` in `otlp=` is for this host itself: use https");
     }
     Ok(at.trim_end_matches('/').to_owned())
 }
@@ -185,11 +203,36 @@ mod tests {
             ("otlp=https://u:geheim@c.example", "without user"),
             ("otlp=https://c.example/?key=geheim", "without user"),
             ("otlp=https://", "is not a host"),
+            ("https://u:geheim@c.example", "a word of it is not one of"),
+            ("hooks.slack.com/services/T/B/geheim", "a word of it is not one of"),
+            ("geheim-0123456789", "a word of it is not one of"),
+            ("syslog=tcp://u:geheim@h", "neither"),
+            ("syslog=udp://u:geheim@h:1", "neither"),
+            ("otlp=u:geheim@c.example", "not followed"),
         ] {
             let (_, faults) = read(text);
             assert_eq!(faults.len(), 1, "{text}");
             assert!(faults[0].contains(told) && !faults[0].contains("geheim"), "{text}: {faults:?}");
             assert_eq!(may_be_secret("AUDIT_SINKS", text), text.contains("geheim"), "{text}");
         }
+        // A password with a comma breaks into words.
+        let (_, faults) = read("otlp=https://u:geheim,geheim,b@c.example");
+        assert!(faults.len() == 3 && !faults.concat().contains("geheim"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_file_of_alerts_is_a_path_and_no_address() {
+        for (text, is_file) in [
+            ("/etc/alerts.toml", true),
+            (" /etc/alerts.toml ", true),
+            ("hooks.slack.com/services/T/B/geheim", false),
+            ("https://hooks.slack.com/services/T/B/geheim", false),
+            ("//hooks.slack.com/services/T/B/geheim", false),
+            ("alerts.toml", false),
+            ("/x?geheim", false),
+        ] {
+            assert_eq!((is_path(text), may_be_secret("ALERTS", text)), (is_file, !is_file), "{text}");
+        }
+        assert!(!may_be_secret("ALERTS", "off"));
     }
 }

@@ -81,7 +81,7 @@ pub const TABLE: [Variable; 31] = [
     Variable { name: "AUDIT_FORMAT", meaning: "how they are written there: `json`, `ecs` or `ocsf`", default: "`json`" },
     Variable {
         name: "ALERTS",
-        meaning: "`off`, or the path of a file with [webhooks](docs/audit-log.md#alerts) that are alerted",
+        meaning: "`off`, or the absolute path of a file with [webhooks](docs/audit-log.md#alerts) that are alerted",
         default: "`alerts.toml` in `CONFIG_DIR` if it exists, else `off`",
     },
     Variable { name: "POSTURE", meaning: "`images`, or `lockdown`: see [postures](#postures)", default: "`images`" },

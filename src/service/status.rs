@@ -11,7 +11,7 @@ mod troubles;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::look::Look;
+pub(super) use self::look::{Look, Page};
 use crate::audit::Told;
 use crate::monitor::{Act, Finding};
 use crate::policy::MonitorRule;

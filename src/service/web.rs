@@ -9,7 +9,9 @@ mod server;
 mod site;
 mod sockets;
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener as StdTcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ pub(crate) use self::html::distance;
 use self::keys::Keys;
 use self::server::{Listener, serve};
 use self::site::Site;
-use super::status::Look;
+use super::status::{Look, Page};
 use crate::gate::Gate;
 use crate::policy::{Settings, WebAddress};
 use crate::setup;
@@ -29,7 +31,7 @@ use crate::setup;
 const STAND_BACK: i32 = 10;
 /// Threads for the files of the state folder.
 const BLOCKING_THREADS: usize = 2;
-/// How often the token's file is looked at.
+/// How often the token's file is looked at, and a page that could not be served is tried again.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Answers from now on, for as long as the process runs. `workers` is where images are judged.
@@ -55,32 +57,45 @@ pub(super) fn answer(gate: Arc<Gate>, settings: &Settings, workers: tokio::runti
 
 async fn listen(gate: Arc<Gate>, settings: Settings, workers: tokio::runtime::Handle) {
     let state = settings.state_dir();
-    // A fault of the setting is told with all others, and there is no page.
-    let address = settings.web().ok().flatten();
-    let page = address.as_ref().map(ToString::to_string);
-    let look = Look::new(gate, state.clone(), page, workers);
+    let look = Look::new(gate, state.clone(), workers);
     let path = state.join(setup::STATUS_SOCKET);
     match sockets::bind(&path).and_then(UnixListener::from_std) {
         Ok(listener) => drop(tokio::spawn(serve(Listener::Unix(listener), Arc::new(Site::own(Arc::clone(&look)))))),
         Err(error) => tracing::error!(%error, socket = %path.display(), "`img-authz status` will find nobody"),
     }
-    if let Some(address) = address {
-        match listener(&address).and_then(|listener| Ok((listener, Keys::open(&state.join(setup::WEB_TOKEN))?))) {
-            Ok((listener, keys)) => {
-                let keys = Arc::new(keys);
-                tracing::info!(%address, "the page is served");
-                tokio::spawn(serve(listener, Arc::new(Site::web(look, &address, Arc::clone(&keys)))));
-                loop {
-                    tokio::time::sleep(LOOK).await;
-                    let keys = Arc::clone(&keys);
-                    // One that broke off has changed nothing.
-                    let _ = tokio::task::spawn_blocking(move || keys.look()).await;
-                }
-            }
-            Err(error) => tracing::error!(error, %address, "there is no page"),
+    // A fault of the setting is told with all others, and there is no page.
+    if let Some(address) = settings.web().ok().flatten() {
+        let (listener, keys) = page(&look, &address, &state.join(setup::WEB_TOKEN)).await;
+        tokio::spawn(serve(listener, Arc::new(Site::web(Arc::clone(&look), &address, Arc::clone(&keys)))));
+        tracing::info!(%address, "the page is served");
+        // Not before: who holds the port meanwhile is not to be shown to anybody with a token.
+        look.page_is(Page::Served(address.to_string()));
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let keys = Arc::clone(&keys);
+            // One that broke off has changed nothing.
+            let _ = tokio::task::spawn_blocking(move || keys.look()).await;
         }
     }
     std::future::pending::<()>().await;
+}
+
+/// What the page needs, tried until it is there; what is in its way is told.
+async fn page(look: &Look, address: &WebAddress, token: &Path) -> (Listener, Arc<Keys>) {
+    let mut told = String::new();
+    loop {
+        match Keys::open(token).and_then(|keys| Ok((listener(address)?, keys))) {
+            Ok((listener, keys)) => return (listener, Arc::new(keys)),
+            Err(error) => {
+                if error != told {
+                    tracing::error!(error, %address, "there is no page; tried again each {} seconds", LOOK.as_secs());
+                    look.page_is(Page::Missing { address: address.to_string(), why: error.clone() });
+                    told = error;
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn listener(address: &WebAddress) -> Result<Listener, String> {
@@ -91,7 +106,10 @@ fn listener(address: &WebAddress) -> Result<Listener, String> {
             TcpListener::from_std(listener).map(Listener::Local)
         }),
     };
-    bound.map_err(|error| error.to_string())
+    bound.map_err(|error| match (address, error.kind()) {
+        (WebAddress::Port(_), ErrorKind::AddrInUse) => "another process holds the port".to_owned(),
+        (WebAddress::Port(_) | WebAddress::Socket(_), _) => error.to_string(),
+    })
 }
 
 /// For the calling thread alone, as Linux has it.

@@ -97,7 +97,7 @@ mod tests {
             .with("NOTARY", "https://user:password@notary.example")
             .with("HTTPS_PROXY", "http://user:password@proxy.example:3128")
             .with("AUDIT_SINKS", "journald otlp=https://user:password@c.example")
-            .with("ALERTS", "https://hooks.example/password")
+            .with("ALERTS", "hooks.example/services/password")
             .with("NOTARY_ROOT_CA", "-----BEGIN CERTIFICATE----- one");
         let first = Started::of(&settings);
         let entry = first.entry(folder.path());

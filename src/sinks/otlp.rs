@@ -17,6 +17,9 @@ const BOUNDS: Bounds = Bounds { bytes: 64 << 10, time: Duration::from_secs(10) }
 /// Largest token read. Stops a wrong path from filling memory.
 const TOKEN_BYTES: u64 = 16 << 10;
 
+/// Why a collector that wants a token gets none.
+const WITHHELD: &str = "the collector's token is sent over https alone: who else holds a port of this host would have it";
+
 /// Entries as log records.
 pub(super) struct Logs {
     url: String,
@@ -24,6 +27,8 @@ pub(super) struct Logs {
     token: PathBuf,
     format: SinkFormat,
     workers: tokio::runtime::Handle,
+    /// Whether it was told that a token is not sent.
+    is_told: bool,
     /// Made when it is needed, and again after each failure: certificates and the token may have been another's.
     ready: Option<Ready>,
 }
@@ -32,6 +37,8 @@ struct Ready {
     client: Client,
     url: Url,
     headers: HeaderMap,
+    /// A token that is not sent.
+    is_withheld: bool,
 }
 
 impl Logs {
@@ -42,6 +49,7 @@ impl Logs {
             token: place.token.clone(),
             format: place.format,
             workers: place.workers.clone(),
+            is_told: false,
             ready: None,
         }
     }
@@ -50,9 +58,15 @@ impl Logs {
         let url = Url::parse(&self.url).map_err(|error| error.to_string())?;
         let mut tls = Tls::for_server(&authority(&url), None, &self.certs).map_err(|error| error.to_string())?;
         // The settings take `http` for this host alone.
-        tls.plain = if url.scheme() == "http" { Plain::Allowed } else { Plain::Refused };
+        let is_plain = url.scheme() == "http";
+        tls.plain = if is_plain { Plain::Allowed } else { Plain::Refused };
         let client = Client::new(&tls).map_err(|error| error.to_string())?;
         let mut headers = HeaderMap::new();
+        // While the collector is not up, anybody on this host may hold its port. A certificate says who answers, a port does not.
+        if is_plain {
+            let is_withheld = self.token.symlink_metadata().is_ok();
+            return Ok(Ready { client, url, headers, is_withheld });
+        }
         match read_text(&self.token, TOKEN_BYTES) {
             Ok(token) => {
                 let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
@@ -63,7 +77,7 @@ impl Logs {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("`{}` cannot be read: {error}", self.token.display())),
         }
-        Ok(Ready { client, url, headers })
+        Ok(Ready { client, url, headers, is_withheld: false })
     }
 }
 
@@ -73,9 +87,15 @@ impl Way for Logs {
             Some(ready) => ready,
             None => self.prepare().map_err(Failure::away)?,
         };
+        if ready.is_withheld && !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!(token = %self.token.display(), "{WITHHELD}");
+        }
         let body = logs(lines, self.format).to_string();
         let asked = ready.client.post_json(&ready.url, ready.headers.clone(), body, BOUNDS);
         let answer = self.workers.block_on(asked).map_err(Failure::away)?;
+        if ready.is_withheld && matches!(answer.status, 401 | 403) {
+            return Err(Failure::away(format!("the collector says {}; {WITHHELD}", answer.status)));
+        }
         let arrived = arrived(&answer, lines.len() as u64)?;
         self.ready = Some(ready);
         Ok(arrived)
@@ -135,4 +155,27 @@ fn logs(lines: &[Arc<[u8]>], format: SinkFormat) -> Value {
             "logRecords": lines.iter().map(record).collect::<Vec<_>>(),
         }],
     }]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_sent_over_https_and_to_no_port_of_this_host() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("otlp.token"), "geheim\n").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let place = Place {
+            format: SinkFormat::Json,
+            certs: Vec::new(),
+            token: folder.path().join("otlp.token"),
+            workers: runtime.handle().clone(),
+        };
+        for (url, sent) in [("https://c.example:4318", Some("Bearer geheim")), ("http://127.0.0.1:4318", None)] {
+            let ready = Logs::new(url, &place).prepare().unwrap();
+            assert_eq!(ready.headers.get("authorization").map(|value| value.to_str().unwrap()), sent, "{url}");
+            assert_eq!(ready.is_withheld, sent.is_none(), "{url}");
+        }
+    }
 }

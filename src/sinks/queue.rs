@@ -20,6 +20,8 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_mins(1);
 /// How often a sink is called that has something to do without entries.
 const BEAT: Duration = Duration::from_secs(1);
+/// How far a sink's thread stands back behind the one that serves the daemon, in steps of `nice`: a tenth of its weight, while that one works.
+const STAND_BACK: i32 = 10;
 /// How long the stop of the gate waits for sinks.
 const AT_STOP: Duration = Duration::from_secs(2);
 
@@ -46,7 +48,10 @@ impl Queue {
     pub(super) fn start(name: &'static str, wants: fn(&[u8]) -> bool, way: Box<dyn Way>) -> std::io::Result<Arc<Self>> {
         let queue = Arc::new(Self { name, wants, state: Mutex::default(), changed: Condvar::new() });
         let own = Arc::clone(&queue);
-        std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || own.run(way))?;
+        std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || {
+            let _ = rustix::process::nice(STAND_BACK);
+            own.run(way);
+        })?;
         Ok(queue)
     }
 
@@ -75,6 +80,7 @@ impl Queue {
                         tracing::warn!(sink = self.name, why, entries = batch.len(), "entries of the audit log were refused");
                     }
                     let mut state = self.lock();
+                    state.carried.away = Some(format!("it refuses them: {why}"));
                     state.carried.dropped = state.carried.dropped.saturating_add(batch.len() as u64);
                     state.done(&batch);
                 }

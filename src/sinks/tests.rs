@@ -180,10 +180,9 @@ fn syslog_is_told_here_as_the_c_library_does_and_elsewhere_by_rfc_5424() {
 }
 
 #[test]
-fn a_collector_gets_records_is_asked_again_when_it_is_busy_and_its_token_is_sent() {
+fn a_collector_gets_records_and_is_asked_again_when_it_is_busy() {
     let dir = tempfile::tempdir().unwrap();
     let workers = workers();
-    fs::write(dir.path().join("otlp.token"), "geheim\n").unwrap();
     let (port, coming) = server(|number| match number {
         0 => (503, ""),
         1 => (200, r#"{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"x"}}"#),
@@ -196,7 +195,7 @@ fn a_collector_gets_records_is_asked_again_when_it_is_busy_and_its_token_is_sent
     let told = || sinks[0].carried();
     sinks[0].carry(&line("one"));
     let (head, body) = coming.recv_timeout(SOON).unwrap();
-    assert!(head.starts_with("post /v1/logs ") && head.contains("authorization: bearer geheim"), "{head}");
+    assert!(head.starts_with("post /v1/logs "), "{head}");
     wait_for("it is away", || told().away.is_some());
     let record =
         serde_json::from_str::<Value>(&body).unwrap().pointer("/resourceLogs/0/scopeLogs/0/logRecords/0").unwrap().clone();
@@ -209,10 +208,30 @@ fn a_collector_gets_records_is_asked_again_when_it_is_busy_and_its_token_is_sent
     sinks[0].carry(&line("two"));
     coming.recv_timeout(SOON).unwrap();
     wait_for("one was refused", || told().dropped == 2);
+    assert_eq!(told().away.as_deref(), Some("it refuses them: the collector says 400"));
     sinks[0].carry(&line("three"));
     coming.recv_timeout(SOON).unwrap();
-    wait_for("one arrived", || told().sent == 1);
+    wait_for("one arrived", || told().sent == 1 && told().away.is_none());
     assert_eq!(told().dropped, 2);
+}
+
+#[test]
+fn a_token_is_not_sent_to_whoever_holds_a_port_of_this_host_and_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    fs::write(dir.path().join("otlp.token"), "geheim\n").unwrap();
+    let (port, coming) = server(|number| if number == 0 { (200, "{}") } else { (401, "") });
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let sinks = start(&[SinkSetting::Otlp(format!("http://127.0.0.1:{port}"))], &AlertsSetting::Off, &place).unwrap();
+    for text in ["one", "two"] {
+        sinks[0].carry(&line(text));
+        let (head, body) = coming.recv_timeout(SOON).unwrap();
+        assert!(!head.contains("authorization") && !head.contains("geheim") && !body.contains("geheim"), "{head}");
+    }
+    wait_for("it is told why", || {
+        sinks[0].carried().away.is_some_and(|why| why.contains("401") && why.contains("over https alone"))
+    });
+    assert_eq!(sinks[0].carried().sent, 1);
 }
 
 /// A sink that takes nothing until it is let.
@@ -305,14 +324,22 @@ fn a_sink_that_goes_away_and_comes_back_is_recorded() {
             if *self.0.lock().unwrap() { Err(Failure::away("nobody there")) } else { Ok(lines.len() as u64) }
         }
     }
+    struct Refusing;
+    impl Way for Refusing {
+        fn send(&mut self, _: &[Arc<[u8]>]) -> Result<u64, Failure> {
+            Err(Failure::Refused("never".to_owned()))
+        }
+    }
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("audit.jsonl");
     let is_away = Arc::new(Mutex::new(true));
+    let refusing = Queue::start("refusing", |_| true, Box::new(Refusing)).unwrap();
     let queue = Queue::start("test", |_| true, Box::new(Away(Arc::clone(&is_away)))).unwrap();
-    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue]).unwrap();
+    let journal = FileJournal::open_with(&log, JournalLimits::default(), vec![queue, refusing]).unwrap();
     journal.record(&entry(Event::Allowed, "x"));
     let told = |text: &str| fs::read_to_string(&log).unwrap().contains(text);
     wait_for("it is told", || told("the sink `test` does not take entries: nobody there"));
+    wait_for("a refusal is told", || told("the sink `refusing` does not take entries: it refuses them: never; it has missed "));
     assert!(fs::read_to_string(dir.path().join(crate::audit::NOTABLE)).unwrap().contains("the sink `test`"));
 }
 

@@ -51,6 +51,20 @@ async fn containers_and_images_are_told_with_why_they_would_be_refused_running_o
 }
 
 #[tokio::test]
+async fn who_looks_changes_no_approval_and_the_monitor_remembers_what_it_approves() {
+    let house = house();
+    let one = container('a', "one", Some(digest("good config")));
+    let id = one.id.clone();
+    house.engine.put_container(one);
+    let found = house.gate.inventory(8, TIME, |_, _| ()).await.unwrap();
+    assert_eq!(told(&found.items[0].says), "yes");
+    let approved = || (house.gate.figures().approved, house.gate.approved_by(&digest("good config")).len());
+    assert_eq!(approved(), (0, 0));
+    let judged = house.gate.judge_containers(vec![id], TIME).await;
+    assert_eq!((told(&judged[0].1).as_str(), approved()), ("yes", (1, 1)));
+}
+
+#[tokio::test]
 async fn a_crowd_is_judged_in_part_and_an_engine_without_an_answer_is_none() {
     let house = house();
     for number in 0..=MOST {

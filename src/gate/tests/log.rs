@@ -1,6 +1,7 @@
 //! What is recorded, and what passes where that fails.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::support::{GOOD, create, digest, house, house_that_records, policy, pull};
@@ -35,6 +36,32 @@ async fn refusals_and_images_are_recorded_and_mode_permissive_lets_pass() {
     );
     assert_eq!((entries[0].user.as_str(), entries[0].path.as_str()), ("u", "/images/create"));
     assert_eq!(entries[1].signers, ["alice"]);
+}
+
+/// A log that loses an entry each time that it is asked.
+#[derive(Default)]
+struct Losing(AtomicU64);
+
+impl crate::audit::Journal for Losing {
+    fn record(&self, _: &crate::audit::Entry) -> crate::audit::Recorded {
+        crate::audit::Recorded::Lost
+    }
+
+    fn lost(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[tokio::test]
+async fn two_who_ask_for_the_figures_at_once_count_nothing_twice() {
+    let gate = house_that_records(Arc::new(Losing::default()));
+    let told = || -> u64 {
+        let text = gate.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix("img_authz_audit_entries_lost_total ")).unwrap();
+        line.parse().unwrap()
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| (0..250).for_each(|_| drop(gate.metrics()))))));
+    assert_eq!(told(), 1001);
 }
 
 /// A log on a disk that is full, or not.

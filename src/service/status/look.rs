@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
@@ -48,12 +49,28 @@ const POLICY_CHARS: usize = 64 << 10;
 pub(in super::super) struct Look {
     gate: Arc<Gate>,
     state: PathBuf,
-    /// Where the page is, if there is one.
-    page: Option<String>,
+    page: ArcSwap<Page>,
     /// Where images are judged: connections to engine and servers that are made there serve decisions too.
     workers: tokio::runtime::Handle,
     judged: watch::Sender<Option<(Instant, Arc<Host>)>>,
     judging: Arc<Mutex<()>>,
+}
+
+/// What became of the page.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) enum Page {
+    /// Nobody asked for one, or it is not served yet.
+    #[default]
+    None,
+    /// It is served here, by this gate.
+    Served(String),
+    /// It is not.
+    Missing {
+        /// Where it should be.
+        address: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// What lies in the state folder.
@@ -64,13 +81,20 @@ struct Files {
 }
 
 impl Look {
-    pub(in super::super) fn new(
-        gate: Arc<Gate>,
-        state: PathBuf,
-        page: Option<String>,
-        workers: tokio::runtime::Handle,
-    ) -> Arc<Self> {
-        Arc::new(Self { gate, state, page, workers, judged: watch::Sender::default(), judging: Arc::default() })
+    pub(in super::super) fn new(gate: Arc<Gate>, state: PathBuf, workers: tokio::runtime::Handle) -> Arc<Self> {
+        Arc::new(Self {
+            gate,
+            state,
+            page: ArcSwap::default(),
+            workers,
+            judged: watch::Sender::default(),
+            judging: Arc::default(),
+        })
+    }
+
+    /// Says what became of the page.
+    pub(in super::super) fn page_is(&self, page: Page) {
+        self.page.store(Arc::new(page));
     }
 
     /// How the gate is doing now.
@@ -120,7 +144,7 @@ impl Look {
 
     fn told(&self, files: Files, host: Option<&Host>) -> Snapshot {
         let Files { said, picture, events } = files;
-        let figures = self.gate.figures();
+        let (figures, page) = (self.gate.figures(), self.page.load_full());
         let Figures { started, mode, posture, decided, lost, approved, .. } = figures;
         let mut snapshot = Snapshot {
             at: clock::now(),
@@ -143,9 +167,14 @@ impl Look {
             events,
             policy: policy(said.as_ref()),
             exceptions: self.exceptions(),
-            page: self.page.clone(),
+            page: match &*page {
+                Page::Served(address) => Some(address.clone()),
+                Page::None | Page::Missing { .. } => None,
+            },
         };
-        snapshot.troubles = troubles(&Facts { snapshot: &snapshot, figures: &figures, said: said.as_ref() });
+        let sinks = self.gate.carried();
+        snapshot.troubles =
+            troubles(&Facts { snapshot: &snapshot, figures: &figures, said: said.as_ref(), page: &page, sinks: &sinks });
         snapshot
     }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::look::Page;
 use super::{Severity, Snapshot, Trouble, Verdict};
+use crate::audit::Carried;
 use crate::gate::Figures;
 use crate::policy::{Mode, MonitorRule};
 use crate::setup::InForce;
@@ -21,12 +23,16 @@ pub(super) struct Facts<'a> {
     pub(super) figures: &'a Figures,
     /// What the gate says that it has in force.
     pub(super) said: Option<&'a InForce>,
+    pub(super) page: &'a Page,
+    /// How sinks of the audit log fare.
+    pub(super) sinks: &'a [(&'static str, Carried)],
 }
 
 /// What somebody has to see to, the worst first.
 pub(super) fn troubles(facts: &Facts<'_>) -> Vec<Trouble> {
     let mut found = Vec::new();
     of_gate(facts, &mut found);
+    of_sinks(facts.sinks, &mut found);
     of_settings(facts, &mut found);
     of_running(facts.snapshot, &mut found);
     of_trust(facts.snapshot, &mut found);
@@ -42,7 +48,7 @@ fn is_old(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) > SignedDuration::try_from(FRESH).unwrap_or(SignedDuration::MAX)
 }
 
-fn of_gate(Facts { figures, snapshot, .. }: &Facts<'_>, found: &mut Vec<Trouble>) {
+fn of_gate(Facts { figures, snapshot, page, .. }: &Facts<'_>, found: &mut Vec<Trouble>) {
     match figures.is_asked {
         Some(true) => {}
         Some(false) => add(
@@ -61,6 +67,14 @@ fn of_gate(Facts { figures, snapshot, .. }: &Facts<'_>, found: &mut Vec<Trouble>
             "run `img-authz doctor`: it says how to switch it off",
         );
     }
+    if let Page::Missing { address, why } = page {
+        add(
+            found,
+            Severity::Critical,
+            format!("the gate does not serve its page at {address}: {why}"),
+            "show the page's token to nobody who answers there; end that process, or set another WEB",
+        );
+    }
     if figures.mode == Mode::Permissive {
         add(
             found,
@@ -76,6 +90,25 @@ fn of_gate(Facts { figures, snapshot, .. }: &Facts<'_>, found: &mut Vec<Trouble>
             format!("{} entries of the audit log were lost since the start", snapshot.entries_lost),
             "free disk space for the state folder; AUDIT=require refuses what cannot be recorded",
         );
+    }
+}
+
+/// Alerts are one of them: a file of webhooks that is faulty, and webhooks that do not answer.
+fn of_sinks(sinks: &[(&'static str, Carried)], found: &mut Vec<Trouble>) {
+    for (sink, fares) in sinks {
+        let missed = match fares.dropped {
+            0 => String::new(),
+            dropped => format!("the sink `{sink}` has missed {dropped} entries since the start"),
+        };
+        match &fares.away {
+            Some(why) => {
+                let joint = if missed.is_empty() { "" } else { "; " };
+                let evidence = format!("the sink `{sink}` does not take entries: {why}{joint}{missed}");
+                add(found, Severity::Warning, evidence, "correct it; the audit log itself has all entries");
+            }
+            None if !missed.is_empty() => add(found, Severity::Info, missed, "the audit log itself has all entries"),
+            None => {}
+        }
     }
 }
 
@@ -169,5 +202,25 @@ fn of_trust(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
         };
         let evidence = format!("exception {} of {} {what}: {:.0}", exception.id, exception.owner, exception.expires);
         add(found, severity, evidence, "`img-authz exception list` shows all");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_takes_nothing_is_a_warning_and_one_that_does_is_none() {
+        let told = |away: Option<&str>, dropped| {
+            let mut found = Vec::new();
+            of_sinks(&[("otlp", Carried { sent: 1, dropped, away: away.map(str::to_owned) })], &mut found);
+            found.pop().map(|trouble| (trouble.severity, trouble.evidence))
+        };
+        assert_eq!(told(None, 0), None);
+        let away = "the sink `otlp` does not take entries: 401";
+        assert_eq!(told(Some("401"), 0), Some((Severity::Warning, away.to_owned())));
+        let missed = "the sink `otlp` has missed 3 entries since the start";
+        assert_eq!(told(Some("401"), 3), Some((Severity::Warning, format!("{away}; {missed}"))));
+        assert_eq!(told(None, 3), Some((Severity::Info, missed.to_owned())));
     }
 }

@@ -203,9 +203,7 @@ async fn login(keys: &Keys, headers: &HeaderMap, body: Incoming, is_known: &Atom
     };
     let form = String::from_utf8_lossy(&form.to_bytes()).into_owned();
     let field = form.split('&').find_map(|field| field.strip_prefix("token="));
-    // Blanks that came along with a paste; a token has none.
-    let token = field.unwrap_or_default().replace("%0D", "").replace("%0A", "").replace(['+', ' '], "");
-    match keys.is_token(&token) {
+    match keys.is_token(&unescaped(field.unwrap_or_default())) {
         Tried::Right => {}
         tried @ (Tried::Wrong | Tried::TooMany) => return refused("/", tried),
     }
@@ -217,6 +215,23 @@ async fn login(keys: &Keys, headers: &HeaderMap, body: Incoming, is_known: &Atom
     let cookie = format!("{SESSION}={session}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict");
     set(&mut reply, SET_COOKIE, &cookie);
     reply
+}
+
+/// A field of a form, as it was typed, without the blanks that came along with a paste; a token has none. Blanks come as `+`, all but letters and
+/// digits as `%` and two of their hex digits.
+fn unescaped(field: &str) -> String {
+    let field = field.replace('+', "");
+    let mut parts = field.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let escape = part.split_at_checked(2).and_then(|(hex, rest)| Some((u8::from_str_radix(hex, 16).ok()?, rest)));
+        match escape {
+            Some((byte, rest)) => text.extend([char::from(byte).to_string().as_str(), rest]),
+            None => text.extend(["%", part]),
+        }
+    }
+    text.retain(|c| !c.is_whitespace());
+    text
 }
 
 fn refused(path: &str, tried: Tried) -> Reply {
@@ -344,6 +359,20 @@ mod tests {
             ("localhost.evil.example", false),
         ] {
             assert_eq!(socket.knows(host), is_own, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_read_as_it_was_typed_without_blanks() {
+        for (field, typed) in [
+            ("a%2Bb%3D%2f%26%25", "a+b=/&%"),
+            ("+abc%0D%0A%20", "abc"),
+            ("a%2", "a%2"),
+            ("a%zz%", "a%zz%"),
+            ("%C3%A9", "\u{c3}\u{a9}"),
+            ("", ""),
+        ] {
+            assert_eq!(unescaped(field), typed, "{field}");
         }
     }
 

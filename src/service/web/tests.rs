@@ -10,6 +10,7 @@ use crate::audit::MemoryJournal;
 use crate::engine::Fake;
 use crate::gate::{Approvals, Identity, Rules};
 use crate::policy::{Policy, Posture};
+use crate::service::{Severity, Snapshot};
 
 /// A page on a port of its own, and its token.
 struct House {
@@ -29,11 +30,20 @@ fn gate() -> Arc<Gate> {
 }
 
 fn house() -> House {
+    house_of(None)
+}
+
+/// With a token of its own, or one that is made.
+fn house_of(token: Option<&str>) -> House {
     let folder = tempfile::tempdir().unwrap();
+    if let Some(token) = token {
+        crate::files::replace(&folder.path().join("web-token"), token.as_bytes(), 0o600, crate::files::Outlives::Process)
+            .unwrap();
+    }
     let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let look = Look::new(gate(), folder.path().to_owned(), None, tokio::runtime::Handle::current());
+    let look = Look::new(gate(), folder.path().to_owned(), tokio::runtime::Handle::current());
     let keys = Arc::new(Keys::open(&folder.path().join("web-token")).unwrap());
     let site = Arc::new(Site::web(Arc::clone(&look), &WebAddress::Port(port), keys));
     tokio::spawn(serve(Listener::Local(TcpListener::from_std(listener).unwrap()), site));
@@ -148,6 +158,18 @@ async fn a_name_that_was_made_to_lead_here_is_not_ours() {
     ] {
         let answer = house.raw(&format!("GET {target} HTTP/1.1\r\n{host}Connection: close\r\n{}\r\n", house.bearer())).await;
         assert_eq!(status(&answer), expected, "{host} {target} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_operators_own_opens_the_page_by_the_form_too_whatever_its_characters() {
+    let token = "a+b/c=d&e%f".repeat(4);
+    let house = house_of(Some(&token));
+    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    assert_eq!(status(&house.gets("/", &house.bearer()).await), "200");
+    assert_eq!(status(&house.logs_in(&format!("+{}%0D%0A", escaped(&token)), "").await), "303");
+    for wrong in [escaped(&token.replace('+', "")), escaped(&escaped(&token)), token.replace('&', "%26").replace('%', "%25")] {
+        assert_eq!(status(&house.logs_in(&wrong, "").await), "401", "{wrong}");
     }
 }
 
@@ -270,4 +292,32 @@ async fn who_answers_and_is_no_gate_is_told_so() {
         }
     });
     assert!(matches!(ask(folder.path()).await, Err(Unanswered::Silent(_))));
+}
+
+#[tokio::test]
+async fn a_port_that_another_holds_is_no_page_of_ours_and_becomes_one_when_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = held.local_addr().unwrap().port();
+    let state = folder.path().display().to_string();
+    let settings = Settings::default().with("STATE_DIR", state).with("WEB", format!("127.0.0.1:{port}"));
+    tokio::spawn(listen(gate(), settings, tokio::runtime::Handle::current()));
+    let snapshot = async |is: fn(&Snapshot) -> bool| {
+        let asked = async {
+            loop {
+                match ask(folder.path()).await {
+                    Ok(snapshot) if is(&snapshot) => return snapshot,
+                    Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(2 * PATIENCE, asked).await.unwrap()
+    };
+    let told = |snapshot: &Snapshot| snapshot.troubles.iter().any(|trouble| trouble.evidence.contains("does not serve its page"));
+    let found = snapshot(|snapshot| !snapshot.troubles.is_empty()).await;
+    assert!(found.page.is_none() && told(&found) && found.worst() == Some(Severity::Critical), "{:?}", found.troubles);
+    drop(held);
+    let found = snapshot(|snapshot| snapshot.page.is_some()).await;
+    assert!(found.page.as_ref().is_some_and(|page| page.contains(&port.to_string())) && !told(&found), "{:?}", found.troubles);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok());
 }
