@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::config::{Hook, Shape};
-use super::encode::Fields;
+use super::encode::{Fields, Weight};
 use super::{Failure, Place, Way, host_name};
 use crate::files::read_owned;
 use crate::net::{Bounds, Client, HeaderMap, Plain, Tls, authority};
@@ -58,13 +58,22 @@ pub(super) struct Alerts {
     lost: u64,
 }
 
+/// What waits for a webhook, with a rate of its own.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<String>,
+    /// Alerts since the minute began.
+    told: u32,
+}
+
 /// A webhook, and what waits for it.
 struct Hooked {
     hook: Hook,
-    waiting: VecDeque<String>,
-    /// When the minute began, alerts since, and what was beyond the rate, by event.
+    /// What somebody should look at. Goes before the rest, which clients can make as much of as they like.
+    urgent: Lane,
+    usual: Lane,
+    /// When the minute began, and what was beyond the rate, by event.
     minute: Option<Instant>,
-    told: u32,
     beyond: BTreeMap<String, u64>,
     rest: Duration,
     not_before: Option<Instant>,
@@ -137,7 +146,7 @@ impl Alerts {
         for (index, hooked) in self.hooks.iter_mut().enumerate() {
             hooked.end_minute(now, &self.host);
             let is_due = hooked.not_before.is_none_or(|at| at <= now);
-            if let Some(body) = hooked.waiting.front().filter(|_| is_due).cloned() {
+            if let Some(body) = hooked.lane().waiting.front().filter(|_| is_due).cloned() {
                 let (hook, certs) = (hooked.hook.clone(), self.certs.clone());
                 calls.spawn_on(async move { (index, call(&hook, &certs, body).await) }, &self.workers);
             }
@@ -153,7 +162,7 @@ impl Alerts {
 
     fn is_busy(&self) -> bool {
         let now = Instant::now();
-        self.hooks.iter().any(|hooked| !hooked.waiting.is_empty() && hooked.not_before.is_none_or(|at| at <= now))
+        self.hooks.iter().any(|hooked| !hooked.is_idle() && hooked.not_before.is_none_or(|at| at <= now))
     }
 }
 
@@ -196,9 +205,9 @@ impl Hooked {
     fn new(hook: Hook) -> Self {
         Self {
             hook,
-            waiting: VecDeque::new(),
+            urgent: Lane::default(),
+            usual: Lane::default(),
             minute: None,
-            told: 0,
             beyond: BTreeMap::new(),
             rest: FIRST_REST,
             not_before: None,
@@ -210,34 +219,57 @@ impl Hooked {
         self.end_minute(Instant::now(), host);
         self.minute.get_or_insert_with(Instant::now);
         let count = entry.0.get("count").and_then(Value::as_u64).unwrap_or(1);
-        if self.told >= self.hook.per_minute || self.waiting.len() >= WAITING {
+        let Lane { waiting, told } = self.lane_of(entry);
+        let (waiting, told) = (waiting.len(), *told);
+        if told >= self.hook.per_minute || waiting >= WAITING {
             let beyond = self.beyond.entry(entry.text("event").to_owned()).or_default();
             *beyond = beyond.saturating_add(count);
             return;
         }
-        self.told = self.told.saturating_add(1);
         let text = self.hook.template.fill(|name| match name {
             "host" => self.written(host),
             name => self.written(entry.text(name)),
         });
         let text = if count > 1 { format!("{text} ({count} times)") } else { text };
-        self.waiting.push_back(self.body(&text, host, Some(entry)));
+        let body = self.body(&text, host, Some(entry));
+        let lane = self.lane_of(entry);
+        lane.told = lane.told.saturating_add(1);
+        lane.waiting.push_back(body);
     }
 
     /// When the minute is over, what was beyond the rate is told as a number.
     fn end_minute(&mut self, now: Instant, host: &str) {
-        if self.minute.is_none_or(|began| now.duration_since(began) < MINUTE)
-            || (!self.beyond.is_empty() && self.waiting.len() >= WAITING)
-        {
+        if self.minute.is_none_or(|began| now.duration_since(began) < MINUTE) {
             return;
         }
-        (self.minute, self.told) = (None, 0);
+        (self.minute, self.urgent.told, self.usual.told) = (None, 0, 0);
+        if !self.beyond.is_empty() && self.usual.waiting.len() >= WAITING {
+            self.minute = Some(now);
+            return;
+        }
         let beyond = std::mem::take(&mut self.beyond);
         if !beyond.is_empty() {
             let what: Vec<String> = beyond.iter().map(|(event, count)| format!("{count} {event}")).collect();
             let text = format!("on {}: {} more; see the audit log", self.written(host), what.join(", "));
-            self.waiting.push_back(self.body(&text, host, None));
+            let body = self.body(&text, host, None);
+            self.usual.waiting.push_back(body);
         }
+    }
+
+    fn lane_of(&mut self, entry: &Fields) -> &mut Lane {
+        match entry.weight() {
+            Weight::Warning => &mut self.urgent,
+            Weight::Notice | Weight::Info => &mut self.usual,
+        }
+    }
+
+    /// Whose turn it is.
+    fn lane(&mut self) -> &mut Lane {
+        if self.urgent.waiting.is_empty() { &mut self.usual } else { &mut self.urgent }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.urgent.waiting.is_empty() && self.usual.waiting.is_empty()
     }
 
     /// A value as it stands in this webhook's text.
@@ -261,7 +293,7 @@ impl Hooked {
     fn after(&mut self, came: Result<(), (String, IsGivenUp)>) -> u64 {
         match came {
             Ok(()) => {
-                self.waiting.pop_front();
+                self.lane().waiting.pop_front();
                 (self.rest, self.not_before, self.trouble) = (FIRST_REST, None, None);
                 0
             }
@@ -273,7 +305,7 @@ impl Hooked {
                 self.not_before = Some(Instant::now() + self.rest);
                 self.rest = (self.rest * 2).min(LONGEST_REST);
                 if is_given_up == IsGivenUp::Yes {
-                    self.waiting.pop_front();
+                    self.lane().waiting.pop_front();
                 }
                 u64::from(is_given_up == IsGivenUp::Yes)
             }
@@ -300,5 +332,31 @@ async fn call(hook: &Hook, certs: &[PathBuf], body: String) -> Result<(), (Strin
         // What it will not take however often it is sent.
         status @ (400 | 413 | 422) => Err((format!("status {status}"), IsGivenUp::Yes)),
         status => Err(again(format!("status {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_that_clients_make_use_up_nothing_of_what_somebody_should_look_at() {
+        let text = "[[webhook]]\nname = \"a\"\nurl = \"https://x.example/\"\nper_minute = 3\n";
+        let mut hooked = Hooked::new(config::read(text, |_| Err(String::new())).unwrap().pop().unwrap());
+        let entry = |event: &str| Fields::of(format!("{{\"event\":\"{event}\"}}").as_bytes());
+        (0..100).for_each(|_| hooked.take(&entry("BLOCKED"), "host"));
+        assert!(hooked.lane().waiting.front().unwrap().contains("BLOCKED"));
+        (0..100).for_each(|_| hooked.take(&entry("KILLED"), "host"));
+        assert_eq!((hooked.usual.waiting.len(), hooked.urgent.waiting.len()), (3, 3));
+        // It goes in front, and each has its rate; beyond it, both are numbers.
+        for event in ["KILLED", "KILLED", "KILLED", "BLOCKED", "BLOCKED", "BLOCKED"] {
+            assert!(hooked.lane().waiting.front().unwrap().contains(event));
+            assert_eq!(hooked.after(Ok(())), 0);
+        }
+        assert!(hooked.is_idle());
+        hooked.end_minute(Instant::now() + MINUTE, "host");
+        assert!(hooked.lane().waiting.front().unwrap().contains("97 BLOCKED, 97 KILLED"));
+        hooked.take(&entry("KILLED"), "host");
+        assert!(hooked.lane().waiting.front().unwrap().contains("KILLED on"));
     }
 }
