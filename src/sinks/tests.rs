@@ -405,6 +405,33 @@ fn webhooks_are_told_of_what_matters_at_their_rate_and_again_when_they_fail() {
 }
 
 #[test]
+fn a_webhook_that_does_not_answer_holds_up_no_other() {
+    const SILENCE: Duration = Duration::from_secs(6);
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let (slow, slow_came) = server(|_| {
+        std::thread::sleep(SILENCE);
+        (200, "ok")
+    });
+    let (quick, quick_came) = server(|_| (200, "ok"));
+    let hook = |name: &str, port: u16| format!("[[webhook]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:{port}/\"\n");
+    let path = alerts(dir.path(), &format!("{}{}", hook("slow", slow), hook("quick", quick)));
+    let sinks = start(&[], &AlertsSetting::Required(path), &place(&workers, dir.path(), SinkFormat::Json)).unwrap();
+    let begun = Instant::now();
+    for text in ["one", "two", "three"] {
+        sinks[0].carry(&line(text));
+        assert!(quick_came.recv_timeout(SOON).unwrap().1.contains(text));
+    }
+    assert!(begun.elapsed() < SILENCE, "{:?}", begun.elapsed());
+    // It is told as well, once each.
+    for text in ["one", "two"] {
+        assert!(slow_came.recv_timeout(SOON).unwrap().1.contains(text));
+    }
+    assert!(quick_came.try_recv().is_err());
+    sinks[0].end();
+}
+
+#[test]
 fn a_file_of_alerts_that_is_faulty_is_told_and_its_addresses_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let workers = workers();
