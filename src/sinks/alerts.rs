@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use self::config::{Hook, Shape};
-use super::encode::Fields;
+use super::encode::{Fields, Weight};
 use super::{Failure, Place, Way, host_name};
 use crate::files::read_owned;
 use crate::net::{Bounds, Client, HeaderMap, Plain, Tls, authority};
@@ -29,6 +30,9 @@ const LOOK: Duration = Duration::from_secs(2);
 const FIRST_REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_mins(5);
 const MINUTE: Duration = Duration::from_mins(1);
+/// How long the next answer of any webhook is waited for before entries are taken again, and how long at most while they answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+const ROUND: Duration = Duration::from_secs(2);
 /// What is no news: each start and each reload says so.
 const NO_NEWS: [&str; 2] = ["the gate has started", "settings and files were read again"];
 
@@ -50,6 +54,8 @@ pub(super) struct Alerts {
     workers: tokio::runtime::Handle,
     host: String,
     hooks: Vec<Hooked>,
+    /// Calls under way, by their webhook's place.
+    calls: JoinSet<(usize, Result<(), (String, IsGivenUp)>)>,
     fault: Option<String>,
     looked: Option<Instant>,
     /// The text that the hooks were made of, with those of files it names.
@@ -58,13 +64,24 @@ pub(super) struct Alerts {
     lost: u64,
 }
 
+/// What waits for a webhook, with a rate of its own.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<String>,
+    /// Alerts since the minute began.
+    told: u32,
+}
+
 /// A webhook, and what waits for it.
 struct Hooked {
     hook: Hook,
-    waiting: VecDeque<String>,
-    /// When the minute began, alerts since, and what was beyond the rate, by event.
+    /// What somebody should look at. Goes before the rest, which clients can make as much of as they like.
+    urgent: Lane,
+    usual: Lane,
+    /// What is being told, and whether it is urgent.
+    calling: Option<(Weight, String)>,
+    /// When the minute began, and what was beyond the rate, by event.
     minute: Option<Instant>,
-    told: u32,
     beyond: BTreeMap<String, u64>,
     rest: Duration,
     not_before: Option<Instant>,
@@ -80,6 +97,7 @@ impl Alerts {
             workers: place.workers.clone(),
             host: host_name(),
             hooks: Vec::new(),
+            calls: JoinSet::new(),
             fault: None,
             looked: None,
             made_of: None,
@@ -116,6 +134,8 @@ impl Alerts {
                 let texts = Some(texts.into_inner());
                 if self.made_of != texts {
                     tracing::info!(file = %self.path.display(), webhooks = hooks.len(), "alerts are told to these webhooks");
+                    // Places are others' now.
+                    self.calls = JoinSet::new();
                     self.hooks = hooks.into_iter().map(Hooked::new).collect();
                     self.made_of = texts;
                 }
@@ -130,30 +150,44 @@ impl Alerts {
         }
     }
 
-    /// Sends what is due, to all webhooks at once.
+    /// Sends what is due, a call at a time to each webhook, for as long as they answer. Who does not is waited for beside the others.
     fn tell(&mut self) {
-        let mut calls = tokio::task::JoinSet::new();
+        let end = Instant::now() + ROUND;
+        while Instant::now() < end {
+            self.call();
+            let next = async { tokio::time::timeout(PATIENCE, self.calls.join_next()).await };
+            let (index, came) = match self.workers.block_on(next) {
+                Ok(Some(Ok(called))) => called,
+                // One that met a fault of its own says nothing of itself; the others go on.
+                Ok(Some(Err(_))) => continue,
+                Ok(None) => {
+                    self.end_calls();
+                    break;
+                }
+                Err(_) => break,
+            };
+            if let Some(hooked) = self.hooks.get_mut(index) {
+                self.lost = self.lost.saturating_add(hooked.after(came));
+            }
+        }
+    }
+
+    /// Begins a call to each webhook for which something is due.
+    fn call(&mut self) {
         let now = Instant::now();
         for (index, hooked) in self.hooks.iter_mut().enumerate() {
             hooked.end_minute(now, &self.host);
-            let is_due = hooked.not_before.is_none_or(|at| at <= now);
-            if let Some(body) = hooked.waiting.front().filter(|_| is_due).cloned() {
-                let (hook, certs) = (hooked.hook.clone(), self.certs.clone());
-                calls.spawn_on(async move { (index, call(&hook, &certs, body).await) }, &self.workers);
-            }
+            let Some(body) = hooked.begin(now) else { continue };
+            let (hook, certs) = (hooked.hook.clone(), self.certs.clone());
+            self.calls.spawn_on(async move { (index, call(&hook, &certs, body).await) }, &self.workers);
         }
-        self.workers.block_on(async {
-            while let Some(called) = calls.join_next().await {
-                let Ok((index, came)) = called else { continue };
-                let Some(hooked) = self.hooks.get_mut(index) else { continue };
-                self.lost = self.lost.saturating_add(hooked.after(came));
-            }
-        });
     }
 
-    fn is_busy(&self) -> bool {
-        let now = Instant::now();
-        self.hooks.iter().any(|hooked| !hooked.waiting.is_empty() && hooked.not_before.is_none_or(|at| at <= now))
+    /// No call is under way: what waits for one has none.
+    fn end_calls(&mut self) {
+        for hooked in self.hooks.iter_mut().filter(|hooked| hooked.calling.is_some()) {
+            hooked.after(Err(("the call broke off".to_owned(), IsGivenUp::No)));
+        }
     }
 }
 
@@ -169,12 +203,7 @@ impl Way for Alerts {
                 hooked.take(&entry, &self.host);
             }
         }
-        for _ in 0..=WAITING {
-            self.tell();
-            if !self.is_busy() {
-                break;
-            }
-        }
+        self.tell();
         let lost = self.lost.min(lines.len() as u64);
         self.lost = self.lost.saturating_sub(lost);
         Ok((lines.len() as u64).saturating_sub(lost))
@@ -196,9 +225,10 @@ impl Hooked {
     fn new(hook: Hook) -> Self {
         Self {
             hook,
-            waiting: VecDeque::new(),
+            urgent: Lane::default(),
+            usual: Lane::default(),
+            calling: None,
             minute: None,
-            told: 0,
             beyond: BTreeMap::new(),
             rest: FIRST_REST,
             not_before: None,
@@ -210,34 +240,58 @@ impl Hooked {
         self.end_minute(Instant::now(), host);
         self.minute.get_or_insert_with(Instant::now);
         let count = entry.0.get("count").and_then(Value::as_u64).unwrap_or(1);
-        if self.told >= self.hook.per_minute || self.waiting.len() >= WAITING {
+        let Lane { waiting, told } = self.lane_of(entry.weight());
+        let (waiting, told) = (waiting.len(), *told);
+        if told >= self.hook.per_minute || waiting >= WAITING {
             let beyond = self.beyond.entry(entry.text("event").to_owned()).or_default();
             *beyond = beyond.saturating_add(count);
             return;
         }
-        self.told = self.told.saturating_add(1);
         let text = self.hook.template.fill(|name| match name {
             "host" => self.written(host),
             name => self.written(entry.text(name)),
         });
         let text = if count > 1 { format!("{text} ({count} times)") } else { text };
-        self.waiting.push_back(self.body(&text, host, Some(entry)));
+        let body = self.body(&text, host, Some(entry));
+        let lane = self.lane_of(entry.weight());
+        lane.told = lane.told.saturating_add(1);
+        lane.waiting.push_back(body);
     }
 
     /// When the minute is over, what was beyond the rate is told as a number.
     fn end_minute(&mut self, now: Instant, host: &str) {
-        if self.minute.is_none_or(|began| now.duration_since(began) < MINUTE)
-            || (!self.beyond.is_empty() && self.waiting.len() >= WAITING)
-        {
+        if self.minute.is_none_or(|began| now.duration_since(began) < MINUTE) {
             return;
         }
-        (self.minute, self.told) = (None, 0);
+        (self.minute, self.urgent.told, self.usual.told) = (None, 0, 0);
+        if !self.beyond.is_empty() && self.usual.waiting.len() >= WAITING {
+            self.minute = Some(now);
+            return;
+        }
         let beyond = std::mem::take(&mut self.beyond);
         if !beyond.is_empty() {
             let what: Vec<String> = beyond.iter().map(|(event, count)| format!("{count} {event}")).collect();
             let text = format!("on {}: {} more; see the audit log", self.written(host), what.join(", "));
-            self.waiting.push_back(self.body(&text, host, None));
+            let body = self.body(&text, host, None);
+            self.usual.waiting.push_back(body);
         }
+    }
+
+    fn lane_of(&mut self, weight: Weight) -> &mut Lane {
+        match weight {
+            Weight::Warning => &mut self.urgent,
+            Weight::Notice | Weight::Info => &mut self.usual,
+        }
+    }
+
+    /// What is to be told now, where none is and this webhook is not left alone.
+    fn begin(&mut self, now: Instant) -> Option<String> {
+        if self.calling.is_some() || self.not_before.is_some_and(|at| now < at) {
+            return None;
+        }
+        let next = |weight| Some((weight, self.lane_of(weight).waiting.pop_front()?));
+        self.calling = [Weight::Warning, Weight::Notice].into_iter().find_map(next);
+        self.calling.as_ref().map(|(_, body)| body.clone())
     }
 
     /// A value as it stands in this webhook's text.
@@ -257,26 +311,26 @@ impl Hooked {
         body.to_string()
     }
 
-    /// What became of the first that waited; says how many alerts are given up.
+    /// What became of the call; says how many alerts are given up.
     fn after(&mut self, came: Result<(), (String, IsGivenUp)>) -> u64 {
-        match came {
-            Ok(()) => {
-                self.waiting.pop_front();
-                (self.rest, self.not_before, self.trouble) = (FIRST_REST, None, None);
+        let called = self.calling.take();
+        let Err((why, is_given_up)) = came else {
+            (self.rest, self.not_before, self.trouble) = (FIRST_REST, None, None);
+            return 0;
+        };
+        if self.trouble.is_none() {
+            tracing::warn!(webhook = self.hook.name, why, "an alert could not be told");
+        }
+        self.trouble = Some(why);
+        self.not_before = Some(Instant::now() + self.rest);
+        self.rest = (self.rest * 2).min(LONGEST_REST);
+        match (is_given_up, called) {
+            (IsGivenUp::No, Some((weight, body))) => {
+                self.lane_of(weight).waiting.push_front(body);
                 0
             }
-            Err((why, is_given_up)) => {
-                if self.trouble.is_none() {
-                    tracing::warn!(webhook = self.hook.name, why, "an alert could not be told");
-                }
-                self.trouble = Some(why);
-                self.not_before = Some(Instant::now() + self.rest);
-                self.rest = (self.rest * 2).min(LONGEST_REST);
-                if is_given_up == IsGivenUp::Yes {
-                    self.waiting.pop_front();
-                }
-                u64::from(is_given_up == IsGivenUp::Yes)
-            }
+            (IsGivenUp::No, None) => 0,
+            (IsGivenUp::Yes, _) => 1,
         }
     }
 }
@@ -300,5 +354,37 @@ async fn call(hook: &Hook, certs: &[PathBuf], body: String) -> Result<(), (Strin
         // What it will not take however often it is sent.
         status @ (400 | 413 | 422) => Err((format!("status {status}"), IsGivenUp::Yes)),
         status => Err(again(format!("status {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_that_clients_make_use_up_nothing_of_what_somebody_should_look_at() {
+        let text = "[[webhook]]\nname = \"a\"\nurl = \"https://x.example/\"\nper_minute = 3\n";
+        let mut hooked = Hooked::new(config::read(text, |_| Err(String::new())).unwrap().pop().unwrap());
+        let entry = |event: &str| Fields::of(format!("{{\"event\":\"{event}\"}}").as_bytes());
+        (0..100).for_each(|_| hooked.take(&entry("BLOCKED"), "host"));
+        (0..100).for_each(|_| hooked.take(&entry("KILLED"), "host"));
+        assert_eq!((hooked.usual.waiting.len(), hooked.urgent.waiting.len()), (3, 3));
+        // It goes in front, and each has its rate; beyond it, both are numbers.
+        for event in ["KILLED", "KILLED", "KILLED", "BLOCKED", "BLOCKED", "BLOCKED"] {
+            assert!(hooked.begin(Instant::now()).unwrap().contains(event));
+            assert_eq!(hooked.begin(Instant::now()), None, "one at a time");
+            assert_eq!(hooked.after(Ok(())), 0);
+        }
+        assert_eq!(hooked.begin(Instant::now()), None);
+        hooked.end_minute(Instant::now() + MINUTE, "host");
+        hooked.take(&entry("KILLED"), "host");
+        // One that failed is told again, after a while, before what came later.
+        assert!(hooked.begin(Instant::now()).unwrap().contains("KILLED on"));
+        assert_eq!(hooked.after(Err(("500".to_owned(), IsGivenUp::No))), 0);
+        assert_eq!(hooked.begin(Instant::now()), None);
+        let later = Instant::now() + MINUTE;
+        assert!(hooked.begin(later).unwrap().contains("KILLED on"));
+        assert_eq!(hooked.after(Err(("400".to_owned(), IsGivenUp::Yes))), 1);
+        assert!(hooked.begin(later + MINUTE).unwrap().contains("97 BLOCKED, 97 KILLED"));
     }
 }

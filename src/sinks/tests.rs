@@ -387,14 +387,47 @@ fn webhooks_are_told_of_what_matters_at_their_rate_and_again_when_they_fail() {
     let (_, told) = json_came.recv_timeout(SOON).unwrap();
     let told: Value = serde_json::from_str(&told).unwrap();
     assert!(told["entry"]["message"] == "passed" && told["text"].as_str().unwrap().starts_with("BLOCKED on "));
-    // Beyond the rate nothing is told at once.
+    // Beyond the rate nothing is told at once; what somebody should look at has a rate of its own.
+    for _ in 0..5 {
+        carry(&entry(Event::Blocked, "another"));
+    }
+    assert!(slack_came.recv_timeout(SOON).unwrap().1.contains("BLOCKED"));
     for _ in 0..5 {
         carry(&entry(Event::Mismatch, "another"));
     }
-    assert!(slack_came.recv_timeout(SOON).unwrap().1.contains("MISMATCH"));
+    for _ in 0..2 {
+        assert!(slack_came.recv_timeout(SOON).unwrap().1.contains("MISMATCH"));
+    }
     assert!(slack_came.recv_timeout(Duration::from_secs(3)).is_err());
     assert!(json_came.try_recv().is_err());
     assert_eq!(sinks[0].carried().dropped, 0);
+    sinks[0].end();
+}
+
+#[test]
+fn a_webhook_that_does_not_answer_holds_up_no_other() {
+    const SILENCE: Duration = Duration::from_secs(6);
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let (slow, slow_came) = server(|_| {
+        std::thread::sleep(SILENCE);
+        (200, "ok")
+    });
+    let (quick, quick_came) = server(|_| (200, "ok"));
+    let hook = |name: &str, port: u16| format!("[[webhook]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:{port}/\"\n");
+    let path = alerts(dir.path(), &format!("{}{}", hook("slow", slow), hook("quick", quick)));
+    let sinks = start(&[], &AlertsSetting::Required(path), &place(&workers, dir.path(), SinkFormat::Json)).unwrap();
+    let begun = Instant::now();
+    for text in ["one", "two", "three"] {
+        sinks[0].carry(&line(text));
+        assert!(quick_came.recv_timeout(SOON).unwrap().1.contains(text));
+    }
+    assert!(begun.elapsed() < SILENCE, "{:?}", begun.elapsed());
+    // It is told as well, once each.
+    for text in ["one", "two"] {
+        assert!(slow_came.recv_timeout(SOON).unwrap().1.contains(text));
+    }
+    assert!(quick_came.try_recv().is_err());
     sinks[0].end();
 }
 
