@@ -55,7 +55,7 @@ pub(super) struct Alerts {
     host: String,
     hooks: Vec<Hooked>,
     /// Calls under way, by their webhook's place.
-    calls: JoinSet<(usize, Result<(), (String, IsGivenUp)>)>,
+    calls: JoinSet<(usize, Came)>,
     fault: Option<String>,
     looked: Option<Instant>,
     /// The text that the hooks were made of, with those of files it names.
@@ -312,7 +312,7 @@ impl Hooked {
     }
 
     /// What became of the call; says how many alerts are given up.
-    fn after(&mut self, came: Result<(), (String, IsGivenUp)>) -> u64 {
+    fn after(&mut self, came: Came) -> u64 {
         let called = self.calling.take();
         let Err((why, is_given_up)) = came else {
             (self.rest, self.not_before, self.trouble) = (FIRST_REST, None, None);
@@ -335,6 +335,9 @@ impl Hooked {
     }
 }
 
+/// What became of a call.
+type Came = Result<(), (String, IsGivenUp)>;
+
 /// Whether an alert is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IsGivenUp {
@@ -343,7 +346,7 @@ enum IsGivenUp {
 }
 
 /// One call. What is said of a failure names the host at most: the rest of the address is a secret.
-async fn call(hook: &Hook, certs: &[PathBuf], body: String) -> Result<(), (String, IsGivenUp)> {
+async fn call(hook: &Hook, certs: &[PathBuf], body: String) -> Came {
     let again = |why: String| (why, IsGivenUp::No);
     let mut tls = Tls::for_server(&authority(&hook.url), None, certs).map_err(|error| again(error.to_string()))?;
     tls.plain = if hook.url.scheme() == "http" { Plain::Allowed } else { Plain::Refused };

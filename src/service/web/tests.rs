@@ -165,7 +165,7 @@ async fn a_name_that_was_made_to_lead_here_is_not_ours() {
 async fn a_token_of_the_operators_own_opens_the_page_by_the_form_too_whatever_its_characters() {
     let token = "a+b/c=d&e%f".repeat(4);
     let house = house_of(Some(&token));
-    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let escaped = |text: &str| text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"));
     assert_eq!(status(&house.gets("/", &house.bearer()).await), "200");
     assert_eq!(status(&house.logs_in(&format!("+{}%0D%0A", escaped(&token)), "").await), "303");
     for wrong in [escaped(&token.replace('+', "")), escaped(&escaped(&token)), token.replace('&', "%26").replace('%', "%25")] {
