@@ -11,7 +11,7 @@ mod troubles;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::look::{Look, Page};
+pub(super) use self::look::Look;
 use crate::audit::Told;
 use crate::monitor::{Act, Finding};
 use crate::policy::MonitorRule;
@@ -49,6 +49,23 @@ pub(crate) struct Snapshot {
     pub(crate) exceptions: Vec<ExceptionTold>,
     /// Where the page is, if there is one.
     pub(crate) page: Option<String>,
+}
+
+/// What became of the page.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Page {
+    /// Nobody asked for one, or it is not served yet.
+    #[default]
+    None,
+    /// It is served here, by this gate.
+    Served(String),
+    /// It is not.
+    Missing {
+        /// Where it should be.
+        address: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// How many calls were decided.

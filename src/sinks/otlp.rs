@@ -14,6 +14,11 @@ use crate::policy::SinkFormat;
 
 /// What an answer may cost: it says how many records were not taken.
 const BOUNDS: Bounds = Bounds { bytes: 64 << 10, time: Duration::from_secs(10) };
+/// Largest call. What is larger is sent in parts; a collector takes 20 MiB where nobody said otherwise.
+const BODY_BYTES: usize = 4 << 20;
+/// How many parts of a batch may be refused before what is left is sent whole, and given up where that is refused. Stops a collector that refuses all
+/// from being asked about each entry; enough for a few that are bad among 512.
+const REFUSALS: usize = 48;
 /// Largest token read. Stops a wrong path from filling memory.
 const TOKEN_BYTES: u64 = 16 << 10;
 
@@ -29,6 +34,8 @@ pub(super) struct Logs {
     workers: tokio::runtime::Handle,
     /// Whether it was told that a token is not sent.
     is_told: bool,
+    /// What became of the first lines of a batch whose others wait.
+    settled: Settled,
     /// Made when it is needed, and again after each failure: certificates and the token may have been another's.
     ready: Option<Ready>,
 }
@@ -50,6 +57,7 @@ impl Logs {
             format: place.format,
             workers: place.workers.clone(),
             is_told: false,
+            settled: Settled::default(),
             ready: None,
         }
     }
@@ -81,29 +89,100 @@ impl Logs {
     }
 }
 
-impl Way for Logs {
-    fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
+impl Logs {
+    fn call(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Untaken> {
+        let body = logs(lines, self.format).to_string();
+        if body.len() > BODY_BYTES && lines.len() > 1 {
+            return Err(Untaken::Large);
+        }
         let ready = match self.ready.take() {
             Some(ready) => ready,
-            None => self.prepare().map_err(Failure::away)?,
+            None => self.prepare().map_err(|why| Untaken::Away(Failure::away(why)))?,
         };
         if ready.is_withheld && !std::mem::replace(&mut self.is_told, true) {
             tracing::warn!(token = %self.token.display(), "{WITHHELD}");
         }
-        let body = logs(lines, self.format).to_string();
         let asked = ready.client.post_json(&ready.url, ready.headers.clone(), body, BOUNDS);
-        let answer = self.workers.block_on(asked).map_err(Failure::away)?;
+        let answer = self.workers.block_on(asked).map_err(|error| Untaken::Away(Failure::away(error)))?;
         if ready.is_withheld && matches!(answer.status, 401 | 403) {
-            return Err(Failure::away(format!("the collector says {}; {WITHHELD}", answer.status)));
+            return Err(Untaken::Away(Failure::away(format!("the collector says {}; {WITHHELD}", answer.status))));
         }
-        let arrived = arrived(&answer, lines.len() as u64)?;
-        self.ready = Some(ready);
-        Ok(arrived)
+        let arrived = arrived(&answer, lines.len() as u64);
+        if !matches!(arrived, Err(Untaken::Away(_))) {
+            self.ready = Some(ready);
+        }
+        arrived
+    }
+}
+
+impl Way for Logs {
+    fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
+        let mut settled = std::mem::take(&mut self.settled);
+        let came = settled.send(lines, |part| self.call(part));
+        // What goes on later begins with the same lines.
+        if matches!(came, Err(Failure::Away { .. })) {
+            self.settled = settled;
+        }
+        came
+    }
+}
+
+/// Why lines were not taken.
+enum Untaken {
+    /// Fewer may be.
+    Large,
+    /// They never will, together: one of them may be why.
+    Refused(String),
+    /// They may be later.
+    Away(Failure),
+}
+
+/// What became of the first of so many lines.
+#[derive(Default)]
+struct Settled {
+    lines: usize,
+    arrived: u64,
+}
+
+impl Settled {
+    /// Sends lines in parts: one that is refused is halved, so that what the collector does not take costs the others nothing.
+    fn send(&mut self, lines: &[Arc<[u8]>], mut call: impl FnMut(&[Arc<[u8]>]) -> Result<u64, Untaken>) -> Result<u64, Failure> {
+        let (mut size, mut refusals, mut refused) = (lines.len(), 0_usize, None);
+        while let Some(rest) = lines.get(self.lines..).filter(|rest| !rest.is_empty()) {
+            let part = rest.get(..size.max(1)).unwrap_or(rest);
+            match call(part) {
+                Ok(arrived) => {
+                    self.lines += part.len();
+                    self.arrived = self.arrived.saturating_add(arrived);
+                    size = part.len().saturating_mul(2);
+                }
+                Err(Untaken::Away(failure)) => return Err(failure),
+                Err(Untaken::Large) if part.len() > 1 => size = part.len() / 2,
+                Err(Untaken::Refused(_)) if part.len() > 1 && refusals < REFUSALS => {
+                    refusals += 1;
+                    size = part.len() / 2;
+                }
+                Err(Untaken::Refused(why)) => {
+                    refusals += 1;
+                    self.lines += part.len();
+                    refused = Some(why);
+                    if refusals >= REFUSALS {
+                        size = lines.len();
+                    }
+                }
+                // One line is always sent.
+                Err(Untaken::Large) => self.lines += part.len(),
+            }
+        }
+        match refused {
+            Some(why) if self.arrived == 0 => Err(Failure::Refused(why)),
+            Some(_) | None => Ok(self.arrived),
+        }
     }
 }
 
 /// How many of so many records the collector has taken.
-fn arrived(answer: &HttpAnswer, records: u64) -> Result<u64, Failure> {
+fn arrived(answer: &HttpAnswer, records: u64) -> Result<u64, Untaken> {
     match answer.status {
         200..=299 => {
             let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -113,8 +192,8 @@ fn arrived(answer: &HttpAnswer, records: u64) -> Result<u64, Failure> {
             Ok(records.saturating_sub(rejected))
         }
         // What it will not take however often it is sent. A token that is wrong can be put right.
-        status @ (400 | 413 | 415 | 422) => Err(Failure::Refused(format!("the collector says {status}"))),
-        status => Err(Failure::Away { why: format!("the collector says {status}"), rest: answer.rest() }),
+        status @ (400 | 413 | 415 | 422) => Err(Untaken::Refused(format!("the collector says {status}"))),
+        status => Err(Untaken::Away(Failure::Away { why: format!("the collector says {status}"), rest: answer.rest() })),
     }
 }
 
@@ -177,5 +256,55 @@ mod tests {
             assert_eq!(ready.headers.get("authorization").map(|value| value.to_str().unwrap()), sent, "{url}");
             assert_eq!(ready.is_withheld, sent.is_none(), "{url}");
         }
+    }
+
+    fn lines(count: u32) -> Vec<Arc<[u8]>> {
+        (0..count).map(|number| Arc::from(number.to_be_bytes().as_slice())).collect()
+    }
+
+    #[test]
+    fn an_entry_that_is_refused_costs_the_others_nothing_and_a_collector_that_refuses_all_few_calls() {
+        let all = lines(512);
+        for bad in [vec![], vec![0], vec![300], vec![511], vec![7, 8, 400]] {
+            let mut came = Vec::new();
+            let sent = Settled::default().send(&all, |part| {
+                if bad.iter().any(|bad| part.contains(&all[*bad])) {
+                    return Err(Untaken::Refused("400".into()));
+                }
+                came.extend(part.to_vec());
+                Ok(part.len() as u64)
+            });
+            assert!(matches!(sent, Ok(sent) if sent == 512 - bad.len() as u64), "{bad:?}");
+            let good = all.iter().enumerate().filter(|(number, _)| !bad.contains(number)).map(|(_, line)| line.clone());
+            assert_eq!(came, good.collect::<Vec<_>>(), "{bad:?}");
+        }
+        let mut calls = 0;
+        let refused = Settled::default().send(&all, |_| {
+            calls += 1;
+            Err(Untaken::Refused("400".into()))
+        });
+        assert!(matches!(refused, Err(Failure::Refused(why)) if why == "400") && calls <= REFUSALS + 1, "{calls}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_sent_in_parts_and_what_has_arrived_is_not_sent_again() {
+        let all = lines(9);
+        let (mut settled, mut came) = (Settled::default(), Vec::new());
+        let mut call = |part: &[Arc<[u8]>], is_away: bool| {
+            if part.len() > 2 {
+                return Err(Untaken::Large);
+            }
+            if is_away && came.len() >= 4 {
+                return Err(Untaken::Away(Failure::away("503")));
+            }
+            came.extend(part.to_vec());
+            Ok(part.len() as u64)
+        };
+        for turn in 0..2 {
+            let is_away = turn == 0;
+            let sent = settled.send(&all, |part| call(part, is_away));
+            assert!(if is_away { matches!(sent, Err(Failure::Away { .. })) } else { matches!(sent, Ok(9)) });
+        }
+        assert_eq!(came, all);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::troubles::{Facts, troubles};
-use super::{Allowlist, Decided, ExceptionTold, Expiry, Host, Item, PolicyTold, Running, Snapshot, TrustData, Verdict};
+use super::{Allowlist, Decided, ExceptionTold, Expiry, Host, Item, Page, PolicyTold, Running, Snapshot, TrustData, Verdict};
 use crate::audit::{self, Told};
 use crate::clock;
 use crate::gate::inventory::{self, Kind, Says};
@@ -54,23 +54,6 @@ pub(in super::super) struct Look {
     workers: tokio::runtime::Handle,
     judged: watch::Sender<Option<(Instant, Arc<Host>)>>,
     judging: Arc<Mutex<()>>,
-}
-
-/// What became of the page.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in super::super) enum Page {
-    /// Nobody asked for one, or it is not served yet.
-    #[default]
-    None,
-    /// It is served here, by this gate.
-    Served(String),
-    /// It is not.
-    Missing {
-        /// Where it should be.
-        address: String,
-        /// Why.
-        why: String,
-    },
 }
 
 /// What lies in the state folder.

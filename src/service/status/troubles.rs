@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::look::Page;
-use super::{Severity, Snapshot, Trouble, Verdict};
+use super::{Page, Severity, Snapshot, Trouble, Verdict};
 use crate::audit::Carried;
 use crate::gate::Figures;
 use crate::policy::{Mode, MonitorRule};
