@@ -145,7 +145,7 @@ async fn a_folder_that_cannot_be_written_changes_no_decision() {
 
 /// The time of the serving thread, with the record and without; not in the suite: it measures.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures"]
+#[ignore = "a measurement: cargo test --lib how_long_a_decision -- --ignored --nocapture"]
 async fn how_long_a_decision_takes_with_and_without_a_record() {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().join("record");
