@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::{Store, or_default, time};
+use super::{Store, few, few_members, or_default, time};
 use crate::image::{Digest, ImageConfig, Platform, Reference, Repository};
 
 /// An image on the host.
@@ -122,12 +122,12 @@ struct RootFsJson {
 struct ImageConfigJson {
     #[serde(default, deserialize_with = "or_default")]
     user: String,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "few")]
     env: Vec<String>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "few_members")]
     labels: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "or_default")]
-    exposed_ports: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, deserialize_with = "few_members")]
+    exposed_ports: BTreeMap<String, IgnoredAny>,
     #[serde(default, deserialize_with = "or_default")]
     healthcheck: HealthcheckJson,
 }
@@ -135,7 +135,7 @@ struct ImageConfigJson {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct HealthcheckJson {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "few")]
     test: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl<'de> Deserialize<'de> for Image {
                 user: json.config.user,
                 env: json.config.env,
                 labels: json.config.labels,
-                ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
+                ports: json.config.exposed_ports.into_keys().collect(),
                 healthcheck: json.config.healthcheck.test,
                 size: json.size.and_then(|size| u64::try_from(size).ok()),
                 history: None,
