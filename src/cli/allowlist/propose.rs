@@ -347,9 +347,13 @@ mod tests {
         listed: &ListFile,
     ) -> Vec<(Option<Digest>, Option<Digest>, String, Standing)> {
         let fake = Fake::new();
-        images.into_iter().for_each(|image| fake.put_image(image));
+        for image in images {
+            fake.put_image(image);
+        }
         let mut used = Used::default();
-        lines.into_iter().for_each(|line| used.take(line, None));
+        for line in lines {
+            used.take(line, None);
+        }
         let told = |proposal: Proposal| {
             let Entry { digest, image_id, .. } = proposal.entry;
             (digest, image_id, places(&proposal.entry), proposal.standing)

@@ -240,7 +240,7 @@ volumes:
     #[test]
     fn a_file_that_is_none_is_a_fault_and_costs_nothing() {
         let deep = format!("services: {}", "[".repeat(100_000));
-        let many: String = (0..600).map(|n| format!("  s{n}: {{image: i{n}}}\n")).collect();
+        let many = (0..600).map(|n| format!("  s{n}: {{image: i{n}}}\n")).collect::<Vec<_>>().concat();
         // Ten levels of ten aliases each: no tree is made of them.
         let mut laughs = "a0: &a0 lol\n".to_owned();
         for n in 1..40 {
