@@ -272,9 +272,8 @@ mod tests {
         let post = |count: usize| {
             let headers: BTreeMap<String, String> = (0..count).map(|number| (format!("X-{number}"), String::new())).collect();
             let headers = serde_json::json!(headers);
-            let post = format!(
-                r#"{{"RequestMethod":"POST","RequestUri":"/x","RequestHeaders":{headers},"ResponseStatusCode":204}}"#
-            );
+            let post =
+                format!(r#"{{"RequestMethod":"POST","RequestUri":"/x","RequestHeaders":{headers},"ResponseStatusCode":204}}"#);
             post.into_bytes()
         };
         let with = |count: usize| Call::decode(&post(count));
