@@ -9,7 +9,6 @@ mod image;
 mod plugin;
 mod service;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -45,27 +44,29 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(Option::<Few<Vec<T>>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
+    Ok(Option::<Few<T>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
 }
 
-/// The same of a map.
-fn few_members<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
+/// The same of a map, in the order in which its members stand.
+fn few_members<'de, D, V>(deserializer: D) -> Result<Vec<(String, V)>, D::Error>
 where
     D: Deserializer<'de>,
     V: Deserialize<'de>,
 {
-    Ok(Option::<Few<BTreeMap<String, V>>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
+    Ok(Option::<FewMembers<V>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
 }
 
-struct Few<T>(T);
+struct Few<T>(Vec<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<Vec<T>> {
+struct FewMembers<V>(Vec<(String, V)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(Counting(PhantomData::<T>))
     }
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Few<BTreeMap<String, V>> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for FewMembers<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(CountingMembers(PhantomData::<V>))
     }
@@ -74,7 +75,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Few<BTreeMap<String, V>> {
 struct Counting<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Counting<T> {
-    type Value = Few<Vec<T>>;
+    type Value = Few<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a list of at most {ENTRIES} entries")
@@ -95,21 +96,21 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Counting<T> {
 struct CountingMembers<V>(PhantomData<V>);
 
 impl<'de, V: Deserialize<'de>> Visitor<'de> for CountingMembers<V> {
-    type Value = Few<BTreeMap<String, V>>;
+    type Value = FewMembers<V>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object of at most {ENTRIES} members")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut all = BTreeMap::new();
-        while let Some((name, value)) = members.next_entry()? {
+        let mut all = Vec::new();
+        while let Some(member) = members.next_entry()? {
             if all.len() == ENTRIES {
                 return Err(A::Error::invalid_length(ENTRIES + 1, &self));
             }
-            all.insert(name, value);
+            all.push(member);
         }
-        Ok(Few(all))
+        Ok(FewMembers(all))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Images, and what is made of them.
 
-use std::collections::BTreeMap;
-
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -125,9 +123,9 @@ struct ImageConfigJson {
     #[serde(default, deserialize_with = "few")]
     env: Vec<String>,
     #[serde(default, deserialize_with = "few_members")]
-    labels: BTreeMap<String, String>,
+    labels: Vec<(String, String)>,
     #[serde(default, deserialize_with = "few_members")]
-    exposed_ports: BTreeMap<String, IgnoredAny>,
+    exposed_ports: Vec<(String, IgnoredAny)>,
     #[serde(default, deserialize_with = "or_default")]
     healthcheck: HealthcheckJson,
 }
@@ -161,8 +159,8 @@ impl<'de> Deserialize<'de> for Image {
                 layers: json.root_fs.layers.iter().map_while(|layer| layer.parse().ok()).collect(),
                 user: json.config.user,
                 env: json.config.env,
-                labels: json.config.labels,
-                ports: json.config.exposed_ports.into_keys().collect(),
+                labels: json.config.labels.into_iter().collect(),
+                ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
                 healthcheck: json.config.healthcheck.test,
                 size: json.size.and_then(|size| u64::try_from(size).ok()),
                 history: None,
