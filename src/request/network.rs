@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::host_access::Found;
-use super::json::{Json, Members, Shape};
+use super::json::{Json, Members, Shape, field};
 use super::{Asked, Intent, Unreadable, other};
 
 /// Network and address drivers that are part of every engine.
@@ -12,13 +12,13 @@ const OWN_DRIVERS: [&str; 8] = ["default", "bridge", "host", "null", "none", "ov
 
 /// What counts of a network.
 const NETWORK: Shape = Shape::Struct(&[&[
-    ("Driver", Shape::Scalar),
-    ("Options", Shape::Map),
-    (
+    field("Driver", Shape::Scalar),
+    field("Options", Shape::Map),
+    field(
         "IPAM",
         Shape::Struct(&[&[
-            ("Driver", Shape::Scalar),
-            ("Config", Shape::List(&Shape::Struct(&[&[("Subnet", Shape::Scalar), ("IPRange", Shape::Scalar)]]))),
+            field("Driver", Shape::Scalar),
+            field("Config", Shape::List(&Shape::Struct(&[&[field("Subnet", Shape::Scalar), field("IPRange", Shape::Scalar)]]))),
         ]]),
     ),
 ]]);
