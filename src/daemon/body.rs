@@ -1,7 +1,7 @@
 //! Reading what the daemon posts, within one budget for all posts under way.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl Budget {
                 reserved
             }
         };
-        let read = in_time(SENDING, all_of(body)).await.unwrap_or_else(|| Err(broken_off()))?;
+        let read = in_time(SENDING, pin!(all_of(body))).await.unwrap_or_else(|| Err(broken_off()))?;
         Ok((read, reserved))
     }
 
@@ -129,8 +129,7 @@ async fn all_of(body: &mut Incoming) -> Result<Bytes, Reason> {
 }
 
 /// What a future comes to within this time. One that is ready at once sets no timer.
-async fn in_time<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+async fn in_time<F: Future>(time: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
     let at_once = poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),

@@ -343,8 +343,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
         match self.shape {
             Shape::Struct(fields) => {
-                // The first group is what an honest body has; its list is short and constant.
-                let mut members: Vec<(Name, Json<'de>)> = Vec::with_capacity(fields.first().map_or(0, |group| group.len()));
+                // Honest bodies have most of them.
+                let most = fields.iter().map(|group| group.len()).sum();
+                let mut members: Vec<(Name, Json<'de>)> = Vec::with_capacity(most);
                 while let Some(field) = entries.next_key_seed(FieldOf(fields))? {
                     let Some(Field { name, shape }) = field else {
                         entries.next_value::<IgnoredAny>()?;
