@@ -441,10 +441,10 @@ fn open(path: &Path) -> io::Result<Open> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path)?;
     let held = file.metadata()?;
     let reader = held.is_file().then(|| File::open(path)).transpose()?;
-    if let Some(reader) = &reader {
-        if id_of(&reader.metadata()?) != id_of(&held) {
-            return Err(io::Error::other("it was replaced while it was opened"));
-        }
+    if let Some(reader) = &reader
+        && id_of(&reader.metadata()?) != id_of(&held)
+    {
+        return Err(io::Error::other("it was replaced while it was opened"));
     }
     Ok(Open {
         file: Arc::new(file),
