@@ -1,7 +1,7 @@
 //! What a specification asks for: ways to the host that it opens, and the terms on which its containers are to run. `HostConfig`, a
 //! service's container specification and a volume may carry them. Whether that may be is for `policy`; here each is found and named.
 
-use super::json::{Field, Json, Members, Shape, field};
+use super::json::{Fields, Json, Members, Shape, field, fields};
 use super::{Cpu, HostAccess, Port, Restart, Terms, Ulimit, Unreadable, VolumeOptions};
 use crate::image::ImageName;
 
@@ -14,38 +14,39 @@ const MOUNT_TYPE: usize = 40;
 pub(super) const TEXTS: Shape = Shape::List(&Shape::Scalar);
 
 /// What counts of an element of `Mounts`.
-pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&[
+pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&fields(&[
     field("Type", Shape::Scalar),
     field("Source", Shape::Scalar),
-    field("BindOptions", Shape::Struct(&[&[field("Propagation", Shape::Scalar)]])),
+    field("BindOptions", Shape::Struct(&[&fields(&[field("Propagation", Shape::Scalar)])])),
     field(
         "VolumeOptions",
-        Shape::Struct(&[&[field(
+        Shape::Struct(&[&fields(&[field(
             "DriverConfig",
-            Shape::Struct(&[&[field("Name", Shape::Scalar), field("Options", Shape::Map)]]),
-        )]]),
+            Shape::Struct(&[&fields(&[field("Name", Shape::Scalar), field("Options", Shape::Map)])]),
+        )])]),
     ),
-]]));
+])]));
 
 /// What counts of `Ulimits`, of a container or of a service.
-pub(super) const ULIMITS: Shape = Shape::List(&Shape::Struct(&[&[field("Name", Shape::Scalar), field("Hard", Shape::Scalar)]]));
+pub(super) const ULIMITS: Shape =
+    Shape::List(&Shape::Struct(&[&fields(&[field("Name", Shape::Scalar), field("Hard", Shape::Scalar)])]));
 
 /// What counts of `Healthcheck`, likewise.
-pub(super) const HEALTHCHECK: Shape = Shape::Struct(&[&[field("Test", TEXTS)]]);
+pub(super) const HEALTHCHECK: Shape = Shape::Struct(&[&fields(&[field("Test", TEXTS)])]);
 
 /// What counts of `RestartPolicy`.
-const RESTART: Shape = Shape::Struct(&[&[field("Name", Shape::Scalar), field("MaximumRetryCount", Shape::Scalar)]]);
+const RESTART: Shape = Shape::Struct(&[&fields(&[field("Name", Shape::Scalar), field("MaximumRetryCount", Shape::Scalar)])]);
 
 /// What counts of a container's log configuration (`Type`, `Config`), and of a service's (`Name`, `Options`).
-pub(super) const LOG: Shape = Shape::Struct(&[&[
+pub(super) const LOG: Shape = Shape::Struct(&[&fields(&[
     field("Type", Shape::Scalar),
     field("Config", Shape::Map),
     field("Name", Shape::Scalar),
     field("Options", Shape::Map),
-]]);
+])]);
 
 /// What an update may change of `HostConfig`.
-pub(super) const UPDATED: &[Field] = &[
+pub(super) const UPDATED: &Fields = &fields(&[
     field("Memory", Shape::Scalar),
     field("MemorySwap", Shape::Scalar),
     field("NanoCpus", Shape::Scalar),
@@ -54,18 +55,18 @@ pub(super) const UPDATED: &[Field] = &[
     field("CpuShares", Shape::Scalar),
     field("PidsLimit", Shape::Scalar),
     field("RestartPolicy", RESTART),
-];
+]);
 
 /// What counts of `HostConfig` besides.
-pub(super) const HOST_CONFIG: &[Field] = &[
+pub(super) const HOST_CONFIG: &Fields = &fields(&[
     field("Privileged", Shape::Scalar),
     field("Binds", TEXTS),
     field("Mounts", MOUNTS),
     field("VolumesFrom", TEXTS),
     field("VolumeDriver", Shape::Scalar),
-    field("Devices", Shape::List(&Shape::Struct(&[&[field("PathOnHost", Shape::Scalar)]]))),
+    field("Devices", Shape::List(&Shape::Struct(&[&fields(&[field("PathOnHost", Shape::Scalar)])]))),
     field("DeviceCgroupRules", TEXTS),
-    field("DeviceRequests", Shape::List(&Shape::Struct(&[&[field("Driver", Shape::Scalar)]]))),
+    field("DeviceRequests", Shape::List(&Shape::Struct(&[&fields(&[field("Driver", Shape::Scalar)])]))),
     field("CapAdd", TEXTS),
     field("CapDrop", TEXTS),
     field("ReadonlyRootfs", Shape::Scalar),
@@ -73,7 +74,10 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     field("PublishAllPorts", Shape::Scalar),
     field(
         "PortBindings",
-        Shape::MapOf(&Shape::List(&Shape::Struct(&[&[field("HostIp", Shape::Scalar), field("HostPort", Shape::Scalar)]]))),
+        Shape::MapOf(&Shape::List(&Shape::Struct(&[&fields(&[
+            field("HostIp", Shape::Scalar),
+            field("HostPort", Shape::Scalar),
+        ])]))),
     ),
     field("SecurityOpt", TEXTS),
     field("NetworkMode", Shape::Scalar),
@@ -90,7 +94,7 @@ pub(super) const HOST_CONFIG: &[Field] = &[
     field("LogConfig", LOG),
     field("MaskedPaths", TEXTS),
     field("ReadonlyPaths", TEXTS),
-];
+]);
 
 /// What a specification asks for, as it is found.
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ pub(super) enum Shape {
     /// A list; also a scalar alone, where Go takes both (`strslice.StrSlice`).
     List(&'static Shape),
     /// A struct: these fields count. In groups, because Go embeds structs.
-    Struct(&'static [&'static [Field]]),
+    Struct(&'static [&'static Fields]),
     /// A map from any name to a scalar.
     Map,
     /// A map from any name to such values.
@@ -38,6 +38,55 @@ pub(super) enum Shape {
 pub(super) struct Field {
     name: Name,
     shape: Shape,
+}
+
+/// Fields of a struct, to be found by their names.
+#[derive(Debug)]
+pub(super) struct Fields {
+    list: &'static [Field],
+    /// Where in the list a field stands, counted from 1, at the place that its sign gives or at the next that was free; 0: nowhere.
+    places: [u8; PLACES],
+}
+
+/// Places of fields, as a power of two. So many fields would fill them all.
+const PLACES_BITS: u32 = 6;
+const PLACES: usize = 1 << PLACES_BITS;
+
+/// These fields. Worked out by the compiler.
+#[expect(clippy::indexing_slicing, reason = "the compiler says what is out of bounds")]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer fields than places")]
+pub(super) const fn fields(list: &'static [Field]) -> Fields {
+    let mut places = [0; PLACES];
+    let mut at = 0;
+    while at < list.len() {
+        let mut place = place_of(list[at].name.sign);
+        while places[place] != 0 {
+            place = (place + 1) % PLACES;
+        }
+        at += 1;
+        places[place] = at as u8;
+    }
+    Fields { list, places }
+}
+
+const fn place_of(sign: u32) -> usize {
+    (sign.wrapping_mul(0x9e37_79b1) >> (u32::BITS - PLACES_BITS)) as usize
+}
+
+impl Fields {
+    /// The field that is called so, but for the case of ASCII letters.
+    fn find(&self, key: &str, sign: u32) -> Option<&'static Field> {
+        let from = place_of(sign);
+        // There is always a place that is free.
+        for place in from..from + PLACES {
+            let at = usize::from(*self.places.get(place % PLACES)?);
+            let field = self.list.get(at.checked_sub(1)?)?;
+            if field.name.sign == sign && field.name.text.eq_ignore_ascii_case(key) {
+                return Some(field);
+            }
+        }
+        None
+    }
 }
 
 /// A field of this name that holds this.
@@ -215,20 +264,13 @@ fn wrong(name: &str) -> Unreadable {
 
 /// The field that Go takes the member `key` for (`encoding/json`, `fold.go`). Of all letters only `k` and `s` have a partner
 /// outside ASCII.
-fn field_of(fields: &'static [&'static [Field]], key: &str) -> Option<&'static Field> {
-    // Plain loops: this runs for every member of every body, against every field.
+fn field_of(fields: &'static [&'static Fields], key: &str) -> Option<&'static Field> {
     let sign = sign(key);
-    for group in fields {
-        for field in *group {
-            if field.name.sign == sign && field.name.text.eq_ignore_ascii_case(key) {
-                return Some(field);
-            }
-        }
+    let found = fields.iter().find_map(|group| group.find(key, sign));
+    if found.is_some() || key.is_ascii() {
+        return found;
     }
-    if key.is_ascii() {
-        return None;
-    }
-    fields.iter().copied().flatten().find(|field| same_name(field.name.text, key))
+    fields.iter().flat_map(|group| group.list).find(|field| same_name(field.name.text, key))
 }
 
 /// Whether Go takes both for one name.
@@ -344,7 +386,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         match self.shape {
             Shape::Struct(fields) => {
                 // Honest bodies have most of them.
-                let most = fields.iter().map(|group| group.len()).sum();
+                let most = fields.iter().map(|group| group.list.len()).sum();
                 let mut members: Vec<(Name, Json<'de>)> = Vec::with_capacity(most);
                 while let Some(field) = entries.next_key_seed(FieldOf(fields))? {
                     let Some(Field { name, shape }) = field else {
@@ -389,7 +431,7 @@ fn twice<'m>(map: &'m [(Cow<'_, str>, Json<'_>)]) -> Option<&'m str> {
 }
 
 /// Reads a member's name and finds the field that Go would take it for.
-struct FieldOf(&'static [&'static [Field]]);
+struct FieldOf(&'static [&'static Fields]);
 
 impl<'de> DeserializeSeed<'de> for FieldOf {
     type Value = Option<&'static Field>;
@@ -442,8 +484,11 @@ impl<'de> Visitor<'de> for Key {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape =
-        Shape::Struct(&[&[field("Image", Shape::Scalar), field("List", Shape::List(&Shape::Scalar)), field("Map", Shape::Map)]]);
+    const SHAPE: Shape = Shape::Struct(&[&fields(&[
+        field("Image", Shape::Scalar),
+        field("List", Shape::List(&Shape::Scalar)),
+        field("Map", Shape::Map),
+    ])]);
 
     fn image(body: &str) -> Result<Option<String>, Unreadable> {
         read(body.as_bytes(), &SHAPE)?.text("Image").map(|text| text.map(str::to_owned))
@@ -468,12 +513,12 @@ mod tests {
             assert_eq!(image(body), Ok(found.map(str::to_owned)), "{body}");
         }
         let folded = |name: &str, key: &str| {
-            const FIELDS: &[&[Field]] = &[&[
+            const FIELDS: &[&Fields] = &[&fields(&[
                 field("HostConfig", Shape::Map),
                 field("NetworkMode", Shape::Map),
                 field("TaskTemplate", Shape::Map),
                 field("Binds", Shape::Map),
-            ]];
+            ])];
             field_of(FIELDS, key).is_some_and(|found| found.name.text == name)
         };
         assert!(folded("HostConfig", "Ho\u{17f}tConfig"));

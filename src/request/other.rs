@@ -1,16 +1,16 @@
 //! The smaller bodies: volumes, exec.
 
 use super::host_access::Found;
-use super::json::{self, Members, Shape, field};
+use super::json::{self, Members, Shape, field, fields};
 use super::{ContainerAccess, Intent, Unreadable};
 use crate::wire::Call;
 
-const VOLUME: Shape = Shape::Struct(&[&[
+const VOLUME: Shape = Shape::Struct(&[&fields(&[
     field("Driver", Shape::Scalar),
     field("DriverOpts", Shape::Map),
     field("ClusterVolumeSpec", Shape::Struct(&[])),
-]]);
-const EXEC: Shape = Shape::Struct(&[&[field("Privileged", Shape::Scalar), field("User", Shape::Scalar)]]);
+])]);
+const EXEC: Shape = Shape::Struct(&[&fields(&[field("Privileged", Shape::Scalar), field("User", Shape::Scalar)])]);
 
 /// What `POST /volumes/create` opens.
 pub(super) fn volume(call: &Call) -> Result<Intent, Unreadable> {
