@@ -105,8 +105,10 @@ struct Query {
     /// As written: `data.docker.authz.allow`.
     rule: String,
     /// The rule that says what `deny` of its package and the rule itself come to (see `load::asked`). One question, so that what both
-    /// rest on is evaluated once.
+    /// rest on is evaluated once. It is undefined where one of them is.
     asked: String,
+    /// The same of each by itself.
+    asked_apart: String,
     /// Whether it is about images: asked once for each, and passed by other calls.
     of_images: bool,
 }
@@ -234,8 +236,13 @@ impl Compiled {
             asks(&query.rule);
             let failed = |why: String| Refusal::Error { query: query.rule.clone(), why };
             engine.set_input(input.clone());
-            let answer = engine.eval_rule(query.asked.clone());
-            let [denied, allowed] = load::answered(&answer.map_err(|error| failed(load::plain(&error.to_string()).1))?);
+            let mut ask =
+                |rule: &str| engine.eval_rule(rule.to_owned()).map_err(|error| failed(load::plain(&error.to_string()).1));
+            let answer = match ask(&query.asked)? {
+                Value::Undefined => ask(&query.asked_apart)?,
+                answer => answer,
+            };
+            let [denied, allowed] = load::answered(&answer);
             // `deny` first: what it says is worth more to whoever reads it.
             let says = match (said(&denied, query.of_images), allowed) {
                 (Some(says), _) => says,

@@ -195,13 +195,16 @@ fn query(engine: &Engine, texts: &[(&super::File, Text<'_>)], rule: &str, number
     let deny = has("deny").then(|| format!("data.{package}.deny"));
     let text = asked(number, deny.as_deref(), rule);
     let of_images = OF_IMAGES.contains(&package.as_str());
-    Ok((Query { rule: rule.to_owned(), asked: format!("data.{ASKED}.query{number}"), of_images }, text))
+    let named = |name: &str| format!("data.{ASKED}.{name}{number}");
+    Ok((Query { rule: rule.to_owned(), asked: named("both"), asked_apart: named("each"), of_images }, text))
 }
 
-/// The rule that asks a query: what `deny` comes to, and what the rule does, each in a list that is empty where that is undefined.
+/// The rules that ask a query: what `deny` comes to, and what the rule does, each in a list. Of `each` a list is empty where that is
+/// undefined; `both` costs less, and is undefined itself then.
 fn asked(number: usize, deny: Option<&str>, rule: &str) -> String {
-    let value = |of: &str| format!("[value | value := {of}]");
-    format!("query{number} := [{}, {}]\n", deny.map_or_else(|| "[]".to_owned(), value), value(rule))
+    let lists = |value: fn(&str) -> String| format!("[{}, {}]", deny.map_or_else(|| "[]".to_owned(), value), value(rule));
+    let [both, each] = [lists(|of| format!("[{of}]")), lists(|of| format!("[value | value := {of}]"))];
+    format!("both{number} := {both}\neach{number} := {each}\n")
 }
 
 /// What such a rule has answered: `deny`, and the rule.
