@@ -60,12 +60,21 @@ pub struct RegoSettings {
 pub enum VerifierSettings {
     /// A Notary.
     Notary(NotarySettings),
-    /// An allowlist: its file.
-    Allowlist(PathBuf),
+    /// An allowlist.
+    Allowlist(AllowlistSettings),
     /// The registry that an image comes from.
     Registry,
     /// Signatures of cosign.
     Cosign(CosignSettings),
+}
+
+/// A file of approved digests, and who must have signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowlistSettings {
+    /// The file.
+    pub file: PathBuf,
+    /// The public key, Ed25519; `None`: nobody must have.
+    pub key: Option<Given>,
 }
 
 /// Whose signatures of cosign count.
@@ -105,6 +114,12 @@ pub enum Given {
     File(PathBuf),
 }
 
+impl From<PathBuf> for AllowlistSettings {
+    fn from(file: PathBuf) -> Self {
+        Self { file, key: None }
+    }
+}
+
 impl VerifierSettings {
     /// The type, as it is written.
     #[must_use]
@@ -135,7 +150,8 @@ impl VerifierSettings {
         let (given, keys) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
-            Self::Allowlist(_) | Self::Registry => ([None, None], [].as_slice()),
+            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
+            Self::Registry => ([None, None], [].as_slice()),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
@@ -155,9 +171,9 @@ impl Resolved {
     }
 
     /// The allowlists among them, each with its file.
-    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &PathBuf)> {
+    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &AllowlistSettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
-            VerifierSettings::Allowlist(path) => Some((name, path)),
+            VerifierSettings::Allowlist(list) => Some((name, list)),
             VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
         })
     }
