@@ -103,12 +103,15 @@ pub fn main() -> ExitCode {
     if let Command::Serve(arguments) = &arguments.command {
         return serve::run(arguments, settings);
     }
-    std::panic::set_hook(Box::new(|panic| {
-        out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())));
-    }));
+    std::panic::set_hook(Box::new(|panic| out::fault(&told_of(panic))));
     let code = could_not_tell(&arguments.command);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments.command, settings)))
         .unwrap_or_else(|_| ExitCode::from(code))
+}
+
+/// What is said of a panic.
+fn told_of(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    format!("a fault of this program, please report it: {}", escaped(&panic.to_string()))
 }
 
 /// The exit code of a command that broke off: where the question was whether an image may run, that is a no.

@@ -123,6 +123,8 @@ async fn find(
         findings.extend(network::network(place, policy.as_ref(), now).await);
         findings.extend(files::state(settings));
         findings.extend(files::credentials(settings, policy.as_ref()));
+        findings.extend(files::secrets_of_sinks(settings));
+        findings.extend(policy.as_ref().and_then(|policy| place.record_of(policy)).map(|folder| files::record(&folder)));
     } else {
         findings.push(Finding::warning("settings-unknown", place.told(), unknown_settings(rustix::process::geteuid().is_root())));
     }
@@ -273,6 +275,8 @@ pub(crate) async fn log_own(settings: &Settings) {
     let mut findings = network::settings(&place, now, &mut policy);
     findings.extend(files::state(settings));
     findings.extend(files::credentials(settings, policy.as_ref()));
+    findings.extend(files::secrets_of_sinks(settings));
+    findings.extend(policy.as_ref().and_then(|policy| place.record_of(policy)).map(|folder| files::record(&folder)));
     findings.extend(network::network(&place, policy.as_ref(), now).await);
     log(findings);
 }

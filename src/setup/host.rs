@@ -20,7 +20,7 @@ use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
-use crate::policy::{Settings, quoted};
+use crate::policy::{Policy, Settings, quoted};
 use crate::text::clean;
 use crate::trust::VerifierName;
 use crate::trust::allowlist::signed::ListKey;
@@ -268,6 +268,16 @@ impl Place {
         Kept::looking(files, lists)
     }
 
+    /// Where the record of this policy lies, as seen from here.
+    pub(crate) fn record_of(&self, policy: &Policy) -> Option<PathBuf> {
+        let folder = &policy.record.as_ref()?.folder;
+        let in_state = self.plugin.as_ref().and_then(|plugin| folder.strip_prefix(given(plugin).state_dir()).ok());
+        Some(match in_state {
+            Some(rest) => self.settings.state_dir().join(rest),
+            None => folder.to_str().map_or_else(|| folder.clone(), |path| host_path(path, &self.mounts).into()),
+        })
+    }
+
     /// These settings for what a person does here: with that person's credentials, where they are set.
     pub(crate) fn for_person(&self, env: &Settings) -> Settings {
         let settings = self.settings.clone();
@@ -428,7 +438,7 @@ fn outside(settings: &Settings, mounts: &[(String, String)], state: &Path, env: 
     if !mounts.is_empty() {
         seen = seen.without("DOCKER_HOST");
     }
-    for name in ["CONFIG_DIR", "DOCKER_CONFIG", "ALLOWLIST", "POLICY"] {
+    for name in ["CONFIG_DIR", "DOCKER_CONFIG", "ALLOWLIST", "POLICY", "ALERTS"] {
         if let Some(path) = settings.get(name) {
             seen = seen.with(name, host_path(path, mounts));
         }
