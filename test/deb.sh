@@ -91,6 +91,8 @@ test_installed_it_is_not_asked() {
     checks "its socket is open" is_active img-authz.socket
     refuses "nobody has called it" is_active img-authz.service
     refuses "daemon.json is left alone" names_gate
+    checks "it is exposed by 2.0 of 10 at most" on systemd-analyze security --no-pager --threshold=20 img-authz.service > /dev/null
+    checks "its manual is there" test -s "$root/usr/share/man/man1/img-authz-enable.1.gz"
     checks "docker works" nobody_is_asked
     on sh -c "printf 'REGISTRY=registry.test\nNOTARY=off\n' >> /etc/default/img-authz"
 }

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SAID_BYTES: u64 = 16 << 10;
 /// Longest part of them that is shown, characters.
 const SAID_CHARS: usize = 400;
+/// Neither is it run for its word, nor signalled.
+const NOT_ROOTS: &str = "the process behind the engine's socket is not root's dockerd";
 
 /// What dockerd says of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub(super) enum Word {
 /// Asks dockerd whether it would start with this file, beside the flags that it runs with (`--validate`, from 23.0 on).
 pub(super) fn judges(file: &Path, process: Option<&Process>) -> Word {
     let program = match process {
+        Some(process) if !process.is_roots() => return Word::None(NOT_ROOTS.to_owned()),
         Some(process) if is_elsewhere(process.pid) => {
             return Word::None("dockerd runs in another root file system".to_owned());
         }
@@ -60,6 +63,9 @@ pub(super) fn judges(file: &Path, process: Option<&Process>) -> Word {
 
 /// Has dockerd read its file again. It ends where the file names a plugin that is not there: see that all are, first.
 pub(super) fn reload(process: &Process) -> std::io::Result<()> {
+    if !process.is_roots() {
+        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, NOT_ROOTS));
+    }
     Ok(kill_process(pid(process)?, Signal::HUP)?)
 }
 
