@@ -326,7 +326,8 @@ impl Outcome {
                 }
             }
             Err(why) => {
-                self.troubles.push(Trouble::new(format!("the drop-in was not written: {why}"), "see img-authz help grpc-unasked"))
+                let evidence = format!("the drop-in was not written: {why}");
+                self.troubles.push(Trouble::new(evidence, "see img-authz help grpc-unasked"));
             }
         }
     }
