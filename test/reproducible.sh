@@ -39,4 +39,8 @@ for kind in program rootfs.tar cdx.json; do
 done
 cmp "$scratch"/one.deb/*.deb "$scratch"/another-one.deb/*.deb || status=1
 ((status == 0)) || die "the bytes differ"
+# Whatever is needed is listed, and the crates that verify are among it.
+jq -e '[.components[]."bom-ref"] as $listed | all(.dependencies[].dependsOn[]; . as $needed | $listed | index($needed)) and
+    ([.components[].name] | contains(["img-authz", "aws-lc-rs", "rustls", "ca-certificates.crt"]))' "$scratch/one.cdx.json" > /dev/null ||
+    die "the bill of materials lacks something"
 sha256sum "$scratch"/one.program "$scratch"/one.rootfs.tar "$scratch"/one.cdx.json "$scratch"/one.deb/*.deb | sed "s,$scratch/,,"
