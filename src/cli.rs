@@ -4,6 +4,7 @@ mod allowlist;
 mod audit;
 mod check;
 mod doctor;
+mod enable;
 mod exception;
 mod help;
 mod log;
@@ -53,6 +54,10 @@ enum Command {
     Explain(check::ExplainArgs),
     /// Say whether this host is really protected
     Doctor(doctor::DoctorArgs),
+    /// Have dockerd ask the gate: name it in daemon.json, and reload
+    Enable(enable::EnableArgs),
+    /// Have dockerd ask the gate no more: take it out of daemon.json, and reload
+    Disable(enable::DisableArgs),
     /// Say what is weak about a Dockerfile, an image or this host, with remedies
     Audit(audit::AuditArgs),
     /// Show which settings are in force, and judge others before they are set
@@ -79,6 +84,12 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Read the allowlist, or clear it up
     Allowlist(allowlist::AllowlistArgs),
+}
+
+/// The command line as clap has it: manual pages and completions are made of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// Reads the arguments and runs the command.
@@ -129,6 +140,8 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
+        Command::Enable(arguments) => enable::enable(&arguments, settings),
+        Command::Disable(arguments) => enable::disable(&arguments, settings),
         Command::Audit(arguments) => audit::run(&arguments, &settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
         Command::Policy(arguments) => policy::run(&arguments, settings),

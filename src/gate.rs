@@ -50,7 +50,7 @@ use crate::wire::{Answer, Call, CallError};
 
 pub use approvals::Approvals;
 use container_looks::Looks;
-pub use daemon_file::{DaemonFile, Listed};
+pub use daemon_file::{DaemonFile, KEY as PLUGINS_KEY, Listed};
 use descriptions::Descriptions;
 use entry::{is_probe, is_recorded};
 pub use exceptions::latest_seen;

@@ -21,7 +21,7 @@ pub(crate) use self::clients::{
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, exception_times, own, serving};
-pub(crate) use self::host::{Basis, Place, is_called};
+pub(crate) use self::host::{Basis, Place, SERVICE, is_called};
 pub(crate) use self::in_force::{Alive, InForce, Teller, is_alive, policy_in_force};
 pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};

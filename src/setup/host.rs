@@ -29,6 +29,8 @@ use crate::trust::allowlist::signed::ListKey;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The plugin's name unless the environment variable `PLUGIN` gives another, or one of another name is found.
 const PLUGIN: &str = "img-authz";
+/// The name of a gate that runs by itself: its socket's, which the Debian package fixes.
+pub(crate) const SERVICE: &str = PLUGIN;
 /// What the gate's plugin starts (plugin/config.json): by this it is known, whatever its name.
 const ENTRYPOINT: &str = "/img-authz";
 /// Its socket's name (plugin/config.json), and the folder in which the engine keeps plugins' sockets by id.

@@ -2,6 +2,7 @@
 # A Debian of another release in a folder, for its newer Docker engine and command line.
 #
 #   tree.sh make RELEASE           print the folder, made by debootstrap if it is not in the cache yet
+#   tree.sh booted                 print the folder of Debian 12 with systemd and its own engine, to be booted
 #   tree.sh go RELEASE             print the path of that release's `go`, with which its engine was built
 #   tree.sh cosign RELEASE             print the path of that release's `cosign`, which signs images for the suite
 #   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
@@ -29,6 +30,21 @@ make_tree() {
             { tail -n 20 "$cache/engine-$release.log" >&2; die "debootstrap failed"; }
         rm -f "$tree"/var/cache/apt/archives/*.deb
         printf '%s\n' "$include" > "$tree.complete"
+    fi
+    printf '%s\n' "$tree"
+}
+
+make_booted() {
+    local tree=$cache/booted site
+    if [[ ! -e $tree.complete ]]; then
+        site=$(mirror)
+        say "Debian 12 with systemd and docker: debootstrap"
+        rm -rf "$tree"
+        mkdir -p "$cache"
+        debootstrap --variant=minbase --include=systemd,systemd-sysv,docker.io,iptables,ca-certificates,busybox-static bookworm "$tree" \
+            "$site" > "$cache/booted.log" 2>&1 || { tail -n 20 "$cache/booted.log" >&2; die "debootstrap failed"; }
+        rm -f "$tree"/var/cache/apt/archives/*.deb
+        touch "$tree.complete"
     fi
     printf '%s\n' "$tree"
 }
@@ -108,9 +124,10 @@ beside() {
 
 case ${1:-} in
 make) make_tree "$2" ;;
+booted) make_booted ;;
 go) make_go "$2" ;;
 cosign) make_cosign "$2" ;;
 run) shift; run_in "$@" ;;
 beside) shift; beside "$@" ;;
-*) die "tree.sh: make, go, cosign, run or beside" ;;
+*) die "tree.sh: make, booted, go, cosign, run or beside" ;;
 esac
