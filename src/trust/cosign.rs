@@ -21,7 +21,7 @@ use self::proof::{Claim, Proof};
 use self::search::Search;
 use super::VerifierName;
 use super::evidence::Parts;
-use super::signatures::{Found, Good, Hunt, NotSigned, Scheme, SignatureVerifier};
+use super::signatures::{Found, Good, Hunt, Mark, No, Scheme, SignatureVerifier};
 use crate::image::{Digest, Repository};
 use crate::registry::Api;
 
@@ -49,9 +49,14 @@ impl Scheme for Cosign {
         if self.keys.are_none() { Err(Unfit::NoKeys) } else { Ok(()) }
     }
 
-    async fn find(&self, hunt: Hunt<'_>) -> Result<Found, NotSigned<Unfit>> {
+    async fn find(&self, hunt: Hunt<'_>) -> Result<Found, No<Unfit>> {
         let (good, proof) = Search { keys: &self.keys, hunt }.run().await?;
         Ok(Found { good, parts: proof.parts() })
+    }
+
+    fn mark(&self, repository: &Repository, digest: Digest, parts: Parts) -> Option<Mark> {
+        let Claim { offer, .. } = Proof::of_parts(parts)?.claim(repository, digest).ok()?;
+        Some(proof::mark(&offer.signed, &offer.signature))
     }
 
     fn judged(&self, repository: &Repository, digest: Digest, parts: Parts, _: Timestamp) -> Option<Good> {

@@ -10,6 +10,7 @@
 mod error;
 mod hunt;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,7 +43,10 @@ pub trait Scheme: fmt::Debug + Send + Sync + 'static {
     fn ready(&self, repository: &Repository) -> Result<(), Self::Unfit>;
 
     /// Looks for a good signature. Bad ones beside it change nothing; without one they say why.
-    fn find(&self, hunt: Hunt<'_>) -> impl Future<Output = Result<Found, NotSigned<Self::Unfit>>> + Send;
+    fn find(&self, hunt: Hunt<'_>) -> impl Future<Output = Result<Found, No<Self::Unfit>>> + Send;
+
+    /// What tells a signature that was kept from others, as [`No::met`] has it.
+    fn mark(&self, repository: &Repository, digest: Digest, parts: Parts) -> Option<Mark>;
 
     /// What the bytes that were kept prove now: they go through the same check as what a registry sends.
     fn judged(&self, repository: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good>;
@@ -53,6 +57,8 @@ pub trait Scheme: fmt::Debug + Send + Sync + 'static {
 pub struct Good {
     /// Who signed.
     pub by: Vec<String>,
+    /// What makes them count, where that is not their name alone: a trust store.
+    pub role: String,
     /// The tag that it is for; `None`: any.
     pub tag: Option<Tag>,
     /// When it was signed, where that is proven.
@@ -72,6 +78,16 @@ impl Good {
     }
 }
 
+/// What tells a signature from others: hashes of what is signed, and of the signature.
+pub type Mark = (Digest, Digest);
+
+/// Why no signature is good, and which were looked at.
+#[derive(Debug)]
+pub struct No<U: Unfit> {
+    pub(super) why: NotSigned<U>,
+    pub(super) met: HashSet<Mark>,
+}
+
 /// A good signature, and what proves it.
 #[derive(Debug)]
 pub struct Found {
@@ -88,7 +104,11 @@ const UNKNOWN: u8 = 2;
 fn weight(code: TrustCode) -> u8 {
     match code {
         TrustCode::NotSigned => 0,
-        TrustCode::SignerMissing | TrustCode::Expired => 1,
+        TrustCode::SignerMissing
+        | TrustCode::Expired
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin => 1,
         _ => UNKNOWN,
     }
 }
@@ -173,7 +193,10 @@ impl<S: Scheme> SignatureVerifier<S> {
             }
             Question::AnyOf(digests) | Question::Content { digests, .. } => {
                 let is_run = asking.purpose == Purpose::Run;
-                if is_run && let Some(vouch) = self.known(repository, digests, asking.now, |signed| self.is_fresh(signed, asking.now)).await {
+                if is_run
+                    && let Some(vouch) =
+                        self.known(repository, digests, asking.now, |signed| self.is_fresh(signed, asking.now)).await
+                {
                     return Ok(vouch);
                 }
                 match self.any_of(errand, asking, digests).await {
@@ -247,14 +270,14 @@ impl<S: Scheme> SignatureVerifier<S> {
                 self.keep(held, parts, asking.now).await;
                 Ok(signed)
             }
-            Err(error) => {
+            Err(No { why, met }) => {
                 // A good signature for another tag: that is no word against the digest.
-                let is_of_tag = matches!(&error, NotSigned::Unfit { why, .. } if why.is_of_tag());
-                let error = TrustError::from(error);
+                let is_of_tag = matches!(&why, NotSigned::Unfit { why, .. } if why.is_of_tag());
+                let error = TrustError::from(why);
                 if !is_of_tag {
                     self.note_no(errand.repository, wanted, &error);
                     if weight(error.code) < UNKNOWN {
-                        self.withdraw(held, asking.now).await;
+                        self.withdraw(held, &met).await;
                     }
                 }
                 Err(error)
@@ -272,16 +295,23 @@ impl<S: Scheme> SignatureVerifier<S> {
     async fn keep(&self, held: Held, parts: Parts, now: Timestamp) {
         let Some(evidence) = &self.evidence else { return };
         let key = self.key(&held);
-        let found = match evidence.of(&key).await {
-            Some(earlier) if self.judged(earlier.clone(), now).is_some() => earlier.found.min(now),
-            _ => now,
-        };
+        let earlier = evidence.of(&key).await.filter(|earlier| self.judged(earlier.clone(), now).is_some());
+        if earlier.as_ref().is_some_and(|earlier| earlier.parts == parts && self.is_recent(earlier.asked, now)) {
+            return;
+        }
+        let found = earlier.map_or(now, |earlier| earlier.found.min(now));
         evidence.keep(Record { key, scheme: S::Unfit::SCHEME.to_owned(), found, asked: now, parts }).await;
     }
 
-    /// What the registry has no more is known no longer. What does not verify here is left alone: the registry may have it, and its key
+    /// Whether the time of the last answer need not be written again: what is pulled often is not written as often.
+    fn is_recent(&self, asked: Timestamp, now: Timestamp) -> bool {
+        let age = Duration::try_from(now.duration_since(asked));
+        age.is_ok_and(|age| self.recheck.is_none_or(|recheck| age < recheck / 16))
+    }
+
+    /// What the registry has no more is known no longer. A signature that was met there stays, though none of its signers counts now: one
     /// may come back.
-    async fn withdraw(&self, held: Held, now: Timestamp) {
+    async fn withdraw(&self, held: Held, met: &HashSet<Mark>) {
         {
             let mut state = self.state();
             state.signed.forget(&held);
@@ -289,9 +319,8 @@ impl<S: Scheme> SignatureVerifier<S> {
         }
         let Some(evidence) = &self.evidence else { return };
         let key = self.key(&held);
-        if let Some(record) = evidence.of(&key).await
-            && self.judged(record, now).is_some()
-        {
+        let Some(record) = evidence.of(&key).await else { return };
+        if !self.scheme.mark(&key.repository, key.digest, record.parts).is_some_and(|mark| met.contains(&mark)) {
             tracing::warn!(repository = %held.0, digest = %held.1, "its registry has this signature no more: what was kept of it is dropped");
             evidence.withdraw(&key).await;
         }
@@ -375,9 +404,9 @@ impl<S: Scheme> SignatureVerifier<S> {
     }
 
     fn vouch_for(&self, repository: &Repository, digest: Digest, signed: &Signed) -> Vouch {
-        let Good { by, signed_at, until, .. } = &signed.good;
+        let Good { by, role, signed_at, until, .. } = &signed.good;
         let vouch = Vouch::new(&self.name, repository.clone(), digest).signed_by(by.clone());
-        Vouch { signed_at: *signed_at, expires: *until, ..vouch }
+        Vouch { role: role.clone(), signed_at: *signed_at, expires: *until, ..vouch }
     }
 
     /// Whether a registry has given the signature of this to this process; `None`: it is not known.

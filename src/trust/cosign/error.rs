@@ -106,6 +106,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::Expired
         | TrustCode::RolledBack
         | TrustCode::RootNotTrusted
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry

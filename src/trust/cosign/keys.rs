@@ -31,7 +31,7 @@ pub struct Keys(Vec<Key>);
 /// A key, and what it is called where it has signed.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Key {
-    name: String,
+    pub(super) name: String,
     public: PublicKey,
 }
 
@@ -99,7 +99,7 @@ impl Keys {
 impl Key {
     /// What its signature says, for this tag or any.
     pub(super) fn good(&self, tag: Option<Tag>) -> Good {
-        Good { by: vec![self.name.clone()], tag, signed_at: None, until: None }
+        Good { by: vec![self.name.clone()], role: String::new(), tag, signed_at: None, until: None }
     }
 
     /// Whether this key's signatures look like this. One that does not need not be tried.

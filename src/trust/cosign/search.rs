@@ -10,12 +10,12 @@ use oci_spec::image::Descriptor;
 use super::bundle;
 use super::error::Unfit;
 use super::keys::{Key, Keys};
-use super::proof::{Claim, Proof};
+use super::proof::{Claim, Proof, mark};
 use crate::image::Digest;
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag, signature_tag};
 use crate::text::fit;
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Asked, Good, Hunt, Layer, NotSigned, Seen, together};
+use crate::trust::signatures::{Asked, Good, Hunt, Layer, No, Seen, together};
 
 /// The media type of a layer whose blob is what cosign 2 signs.
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -54,7 +54,7 @@ type Layers = BTreeMap<(Digest, u64), Vec<Vec<u8>>>;
 impl Search<'_> {
     /// The first good one, with what proves it. Bad ones beside it, and places that do not answer, change nothing; without one they say
     /// why. One place after the other, the newest form first: each that is not needed is a request less.
-    pub(super) async fn run(self) -> Result<(Good, Proof), NotSigned<Unfit>> {
+    pub(super) async fn run(self) -> Result<(Good, Proof), No<Unfit>> {
         let mut seen = Trials::default();
         let mut listing = self.hunt.listed().await.unwrap_or_else(|why| {
             seen.missed(why);
@@ -104,8 +104,8 @@ impl Search<'_> {
             if !self.hunt.goes_on(seen) {
                 return None;
             }
-            let asked = some.iter().map(|((digest, size), _)| Box::pin(self.hunt.part(*digest, *size)) as Asked<'_, _>).collect();
-            for (bytes, (_, signatures)) in together(asked).await.into_iter().zip(some) {
+            let asked = |((digest, size), _): &((Digest, u64), _)| Box::pin(self.hunt.part(*digest, *size)) as Asked<'_, Result<Vec<u8>, NotVouched>>;
+            for (bytes, (_, signatures)) in together(some.iter().map(asked).collect()).await.into_iter().zip(some) {
                 let bytes = match bytes {
                     Ok(bytes) => bytes,
                     Err(why) => {
@@ -144,7 +144,7 @@ impl Search<'_> {
             if !self.hunt.goes_on(seen) {
                 return None;
             }
-            let asked = some.iter().map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_, _>).collect();
+            let asked = some.iter().map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_, Result<Layer<()>, NotVouched>>).collect();
             for found in together(asked).await {
                 let bytes = match found {
                     Ok(Layer::Whole((), bytes)) => bytes,
@@ -193,7 +193,7 @@ impl Search<'_> {
 
     /// Which key has signed it.
     fn check(&self, message: &[u8], signature: &[u8], seen: &mut Trials) -> Option<&Key> {
-        if !seen.tried.insert((Digest::of(message), Digest::of(signature))) {
+        if !seen.tried.insert(mark(message, signature)) {
             return None;
         }
         for key in self.keys.iter().filter(|key| key.may_have_made(signature)) {

@@ -10,6 +10,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use tokio::time::Instant;
 
 use super::error::{NotSigned, Unfit};
+use super::{Mark, No};
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, RegistryError, Wanted, part};
 use crate::trust::registry::{Errand, NotVouched, Registries};
@@ -50,8 +51,8 @@ pub(in crate::trust) struct Seen<U> {
     pub(in crate::trust) is_cut: bool,
     /// Nothing more is to be found out: the time is over, no trial is left, or the registry is gone.
     pub(in crate::trust) is_over: bool,
-    /// What was tried: hashes of a message and of its signature.
-    pub(in crate::trust) tried: HashSet<(Digest, Digest)>,
+    /// What was tried.
+    pub(in crate::trust) tried: HashSet<Mark>,
     /// How many trials that were.
     pub(in crate::trust) checks: usize,
 }
@@ -70,7 +71,7 @@ pub(in crate::trust) enum Layer<T> {
 }
 
 impl Subject {
-    pub(super) const fn of(manifest: &Manifest) -> Self {
+    pub(in crate::trust) const fn of(manifest: &Manifest) -> Self {
         Self { digest: *manifest.digest(), size: manifest.size(), media_type: manifest.media_type() }
     }
 }
@@ -89,7 +90,10 @@ impl Hunt<'_> {
     }
 
     /// The same, where not to be there is an answer.
-    pub(in crate::trust) async fn ask_for<T>(&self, asked: impl Future<Output = Result<T, RegistryError>>) -> Result<Option<T>, NotVouched> {
+    pub(in crate::trust) async fn ask_for<T>(
+        &self,
+        asked: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<Option<T>, NotVouched> {
         match self.ask(asked).await {
             Ok(found) => Ok(Some(found)),
             Err(NotVouched::Answer(RegistryError::NotFound { .. })) => Ok(None),
@@ -161,13 +165,14 @@ impl<U: Unfit> Seen<U> {
     }
 
     /// What to say where none was good: first what could not be found out.
-    pub(in crate::trust) fn told(self, digest: Digest) -> NotSigned<U> {
-        match self {
-            Self { unknown: Some(why), .. } => NotSigned::Unknown(why),
-            Self { is_cut: true, .. } => NotSigned::TooMany { digest },
-            Self { unfit: Some(why), .. } => NotSigned::Unfit { digest, why },
-            Self { unfit: None, .. } => NotSigned::None { digest },
-        }
+    pub(in crate::trust) fn told(self, digest: Digest) -> No<U> {
+        let why = match (self.unknown, self.is_cut, self.unfit) {
+            (Some(why), _, _) => NotSigned::Unknown(why),
+            (None, true, _) => NotSigned::TooMany { digest },
+            (None, false, Some(why)) => NotSigned::Unfit { digest, why },
+            (None, false, None) => NotSigned::None { digest },
+        };
+        No { why, met: self.tried }
     }
 }
 
