@@ -16,6 +16,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 pub use self::error::{NotSigned, Unfit, remedy};
 pub use self::keys::Keys;
 use self::proof::{Claim, Proof};
-use self::search::{Good, Search};
+use self::search::{Good, No, Search};
 use super::asking::{Flights, Generations, Noes};
 use super::evidence::{Evidence, Key as EvidenceKey, Record};
 use super::registry::{Errand, EvidenceLimits, Registries};
@@ -205,14 +206,14 @@ impl CosignVerifier {
                 self.keep(held, proof, asking.now).await;
                 Ok(signed)
             }
-            Err(error) => {
+            Err(No { why, met }) => {
                 // A good signature for another tag: that is no word against the digest.
-                let is_of_tag = matches!(error, NotSigned::Unfit { why: Unfit::OtherTag { .. }, .. });
-                let error = TrustError::from(error);
+                let is_of_tag = matches!(why, NotSigned::Unfit { why: Unfit::OtherTag { .. }, .. });
+                let error = TrustError::from(why);
                 if !is_of_tag {
                     self.note_no(errand.repository, wanted, &error);
                     if weight(error.code) < UNKNOWN {
-                        self.withdraw(held).await;
+                        self.withdraw(held, &met).await;
                     }
                 }
                 Err(error)
@@ -229,17 +230,24 @@ impl CosignVerifier {
 
     async fn keep(&self, held: Held, proof: Proof, now: Timestamp) {
         let Some(evidence) = &self.evidence else { return };
-        let key = self.key(&held);
-        let found = match evidence.of(&key).await {
-            Some(earlier) if self.judged(earlier.clone()).is_some() => earlier.found.min(now),
-            _ => now,
-        };
-        evidence.keep(Record { key, scheme: SCHEME.to_owned(), found, asked: now, parts: proof.parts() }).await;
+        let (key, parts) = (self.key(&held), proof.parts());
+        let earlier = evidence.of(&key).await.filter(|earlier| self.judged(earlier.clone()).is_some());
+        if earlier.as_ref().is_some_and(|earlier| earlier.parts == parts && self.is_recent(earlier.asked, now)) {
+            return;
+        }
+        let found = earlier.map_or(now, |earlier| earlier.found.min(now));
+        evidence.keep(Record { key, scheme: SCHEME.to_owned(), found, asked: now, parts }).await;
     }
 
-    /// What the registry has no more is known no longer. What does not verify here is left alone: the registry may have it, and its key
-    /// may come back.
-    async fn withdraw(&self, held: Held) {
+    /// Whether the time of the last answer need not be written again: what is pulled often is not written as often.
+    fn is_recent(&self, asked: Timestamp, now: Timestamp) -> bool {
+        let age = Duration::try_from(now.duration_since(asked));
+        age.is_ok_and(|age| self.recheck.is_none_or(|recheck| age < recheck / 16))
+    }
+
+    /// What the registry has no more is known no longer. A signature that was met there stays, though none of its keys counts now: one may
+    /// come back.
+    async fn withdraw(&self, held: Held, met: &HashSet<(Digest, Digest)>) {
         {
             let mut state = self.state();
             state.signed.forget(&held);
@@ -247,9 +255,9 @@ impl CosignVerifier {
         }
         let Some(evidence) = &self.evidence else { return };
         let key = self.key(&held);
-        if let Some(record) = evidence.of(&key).await
-            && self.judged(record).is_some()
-        {
+        let Some(record) = evidence.of(&key).await else { return };
+        let claim = Proof::of_parts(record.parts).and_then(|proof| proof.claim(&key.repository, key.digest).ok());
+        if !claim.is_some_and(|Claim { offer, .. }| met.contains(&(Digest::of(&offer.signed), Digest::of(&offer.signature)))) {
             tracing::warn!(repository = %held.0, digest = %held.1, "its registry has this signature no more: what was kept of it is dropped");
             evidence.withdraw(&key).await;
         }

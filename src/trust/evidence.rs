@@ -44,6 +44,20 @@ pub struct Evidence {
     is_kept: bool,
     held: Mutex<Option<Held>>,
     writes: Arc<Semaphore>,
+    turns: Mutex<Turns>,
+    /// Who changes a file has it: a write and a withdrawal of the same come one after the other.
+    disk: Mutex<()>,
+}
+
+/// What is under way, by the names of files: a write that a slow disk holds up must not bring back what was withdrawn meanwhile, and what
+/// is being withdrawn is not read any more.
+#[derive(Debug, Default)]
+struct Turns {
+    /// How many writes are under way, and in which turn the file was last withdrawn.
+    writes: HashMap<String, (usize, u64)>,
+    /// How many withdrawals are under way.
+    withdrawals: HashMap<String, usize>,
+    turn: u64,
 }
 
 /// What lies in the folder, by the names of its files.
@@ -69,13 +83,18 @@ impl Evidence {
     /// What is kept in `folder`, which is made where it is first needed.
     #[must_use]
     pub fn kept_in(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self { folder, is_kept: true, held: Mutex::default(), writes: Arc::new(Semaphore::new(WRITES)) })
+        Arc::new(Self::new(folder, true, WRITES))
     }
 
     /// The same to look at: nothing is changed.
     #[must_use]
     pub fn looked_at(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self { folder, is_kept: false, held: Mutex::default(), writes: Arc::new(Semaphore::new(0)) })
+        Arc::new(Self::new(folder, false, 0))
+    }
+
+    fn new(folder: PathBuf, is_kept: bool, writes: usize) -> Self {
+        let (held, turns, disk) = Default::default();
+        Self { folder, is_kept, held, writes: Arc::new(Semaphore::new(writes)), turns, disk }
     }
 
     /// Where it lies.
@@ -93,13 +112,15 @@ impl Evidence {
     /// Keeps what has just verified. A disk that takes nothing costs the evidence, and no answer.
     pub async fn keep(self: &Arc<Self>, record: Record) {
         let Ok(turn) = Arc::clone(&self.writes).try_acquire_owned() else { return };
-        let here = Arc::clone(self);
+        let (here, name) = (Arc::clone(self), record.key.file_name());
+        let begun = self.turns().write_begins(&name);
         let written = tokio::task::spawn_blocking(move || {
             // Until it is written: whoever waits for it may have given up, and the disk has not.
             let _turn = turn;
-            if let Err(error) = here.write(&record) {
+            if let Err(error) = here.write(&record, begun) {
                 tracing::warn!(%error, folder = %here.folder.display(), "a signature that verified could not be kept");
             }
+            here.turns().write_ends(&name);
         });
         let _ = tokio::time::timeout(DISK_TIME, written).await;
     }
@@ -110,7 +131,12 @@ impl Evidence {
             return;
         }
         let (here, name) = (Arc::clone(self), key.file_name());
-        let _ = tokio::task::spawn_blocking(move || here.remove(&name)).await;
+        self.turns().withdrawal_begins(&name);
+        let _ = tokio::task::spawn_blocking(move || {
+            here.remove(&name);
+            here.turns().withdrawal_ends(&name);
+        })
+        .await;
     }
 
     /// It was used: others go first.
@@ -128,6 +154,9 @@ impl Evidence {
 
     fn find(&self, key: &Key) -> Option<Record> {
         let name = key.file_name();
+        if self.turns().is_withdrawn(&name) {
+            return None;
+        }
         let path = self.folder.join(&name);
         let text = match read_owned(&path, FILE_BYTES) {
             Ok(text) => text,
@@ -158,8 +187,12 @@ impl Evidence {
         }
     }
 
-    fn write(&self, record: &Record) -> std::io::Result<()> {
+    fn write(&self, record: &Record, begun: u64) -> std::io::Result<()> {
         let (name, text) = (record.key.file_name(), record.written()?);
+        let _disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.turns().is_withdrawn_since(&name, begun) {
+            return Ok(());
+        }
         std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
         let gone = {
             let mut held = self.held();
@@ -175,6 +208,7 @@ impl Evidence {
     }
 
     fn remove(&self, name: &str) {
+        let _disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self.held();
         if let Some(held) = held.as_mut() {
             held.forget(name);
@@ -189,6 +223,52 @@ impl Evidence {
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turns {
+    fn write_begins(&mut self, name: &str) -> u64 {
+        self.turn += 1;
+        self.writes.entry(name.to_owned()).or_default().0 += 1;
+        self.turn
+    }
+
+    fn write_ends(&mut self, name: &str) {
+        if let Some((under_way, _)) = self.writes.get_mut(name) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.writes.remove(name);
+            }
+        }
+    }
+
+    fn withdrawal_begins(&mut self, name: &str) {
+        self.turn += 1;
+        if let Some((_, withdrawn)) = self.writes.get_mut(name) {
+            *withdrawn = self.turn;
+        }
+        *self.withdrawals.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn withdrawal_ends(&mut self, name: &str) {
+        if let Some(under_way) = self.withdrawals.get_mut(name) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.withdrawals.remove(name);
+            }
+        }
+    }
+
+    fn is_withdrawn(&self, name: &str) -> bool {
+        self.withdrawals.contains_key(name)
+    }
+
+    fn is_withdrawn_since(&self, name: &str, turn: u64) -> bool {
+        self.writes.get(name).is_some_and(|(_, withdrawn)| *withdrawn > turn)
     }
 }
 
@@ -303,6 +383,44 @@ mod tests {
         assert_eq!(all(&at).unwrap(), [record(b"a")]);
         here.withdraw(&record(b"a").key).await;
         assert_eq!((here.of(&record(b"a").key).await, all(&at).unwrap()), (None, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_the_disk_holds_up_does_not_bring_back_what_was_withdrawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        let key = record(b"a").key;
+        here.keep(record(b"a")).await;
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let (is_slow, slow) = std::sync::mpsc::channel();
+        let disk = Arc::clone(&here);
+        let hanging = std::thread::spawn(move || {
+            let _disk = disk.disk.lock().unwrap();
+            is_slow.send(()).unwrap();
+            let _ = wait.recv();
+        });
+        slow.recv().unwrap();
+        here.keep(record(b"a")).await;
+        let withdrawal = tokio::spawn({
+            let (here, key) = (Arc::clone(&here), key.clone());
+            async move { here.withdraw(&key).await }
+        });
+        while !here.turns().is_withdrawn(&key.file_name()) {
+            tokio::task::yield_now().await;
+        }
+        // It lies there still, and counts no more.
+        assert_eq!((here.of(&key).await, all(folder.path()).unwrap().len()), (None, 1));
+        go_on.send(()).unwrap();
+        hanging.join().unwrap();
+        withdrawal.await.unwrap();
+        while !here.turns().writes.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(all(folder.path()).unwrap(), []);
+        // What verifies afterwards is kept.
+        here.keep(record(b"a")).await;
+        assert_eq!(here.of(&key).await, Some(record(b"a")));
+        assert!(here.turns().writes.is_empty() && here.turns().withdrawals.is_empty());
     }
 
     #[tokio::test]

@@ -84,6 +84,13 @@ struct Seen {
     checks: usize,
 }
 
+/// Why no signature is good, and which were looked at: hashes of the message and of the signature.
+#[derive(Debug)]
+pub(super) struct No {
+    pub(super) why: NotSigned,
+    pub(super) met: HashSet<(Digest, Digest)>,
+}
+
 /// Signatures by the blob, its digest and size, that they are of. Whoever writes another size beside it takes nothing away.
 type Layers = BTreeMap<(Digest, u64), Vec<Vec<u8>>>;
 
@@ -94,7 +101,7 @@ type Found = Result<Option<Vec<u8>>, NotVouched>;
 impl Search<'_> {
     /// The first good one, with what proves it. Bad ones beside it, and places that do not answer, change nothing; without one they say
     /// why. One place after the other, the newest form first: each that is not needed is a request less.
-    pub(super) async fn run(self) -> Result<(Good, Proof), NotSigned> {
+    pub(super) async fn run(self) -> Result<(Good, Proof), No> {
         let mut seen = Seen::default();
         let mut listing = self.listed().await.unwrap_or_else(|why| {
             seen.missed(why);
@@ -315,13 +322,14 @@ impl Seen {
     }
 
     /// What to say where none was good: first what could not be found out.
-    fn told(self, digest: Digest) -> NotSigned {
-        match self {
-            Self { unknown: Some(why), .. } => NotSigned::Unknown(why),
-            Self { is_cut: true, .. } => NotSigned::TooMany { digest },
-            Self { unfit: Some(why), .. } => NotSigned::Unfit { digest, why },
-            Self { unfit: None, .. } => NotSigned::None { digest },
-        }
+    fn told(self, digest: Digest) -> No {
+        let why = match (self.unknown, self.is_cut, self.unfit) {
+            (Some(why), _, _) => NotSigned::Unknown(why),
+            (None, true, _) => NotSigned::TooMany { digest },
+            (None, false, Some(why)) => NotSigned::Unfit { digest, why },
+            (None, false, None) => NotSigned::None { digest },
+        };
+        No { why, met: self.tried }
     }
 }
 

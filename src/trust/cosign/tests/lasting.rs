@@ -81,6 +81,45 @@ async fn a_key_that_leaves_the_policy_ends_what_rests_on_it_and_may_come_back() 
     assert_eq!(Gate::start(folder.path(), &["rsa", "p256"], None).away().run(digest).await, Ok(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_signature_that_goes_while_its_key_is_out_of_the_policy_does_not_come_back_with_the_key() {
+    for name in ["bundle-p256", "legacy-p256"] {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = recorded(name);
+        assert_eq!(Gate::start(folder.path(), &["p256"], None).pull(digest).await, Ok(()));
+        let without = Gate::start(folder.path(), &["rsa"], None);
+        // What cannot be found out withdraws nothing.
+        without.fake.fail_with(Some(status(500)));
+        assert_eq!(without.pull(digest).await, Err(TrustCode::Unreachable));
+        assert_eq!(evidence::all(folder.path()).unwrap().len(), 1);
+        without.fake.fail_with(None);
+        without.fake.clear();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(without.pull(digest).await, Err(TrustCode::NotSigned));
+        assert_eq!(evidence::all(folder.path()).unwrap(), []);
+        assert_eq!(Gate::start(folder.path(), &["rsa", "p256"], None).away().run(digest).await, Err(TrustCode::Unreachable));
+    }
+}
+
+#[tokio::test]
+async fn what_is_pulled_again_is_not_written_again_until_its_time_is_of_use() {
+    for (recheck, later, is_written) in [
+        (None, "2027-06-01T00:00:00Z", false),
+        (Some(Duration::from_hours(24)), "2026-11-30T13:29:59Z", false),
+        (Some(Duration::from_hours(24)), "2026-11-30T13:30:00Z", true),
+        // A clock that was ahead.
+        (None, "2026-11-30T11:59:59Z", true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = recorded("bundle-p256");
+        let gate = Gate::start(folder.path(), &["p256"], recheck);
+        assert_eq!(gate.pull(digest).await, Ok(()));
+        assert!(gate.ask(digest, Purpose::Pull, later).await.is_ok());
+        let record = evidence::all(folder.path()).unwrap().remove(0);
+        assert_eq!(record.asked == later.parse().unwrap(), is_written, "{later}");
+    }
+}
+
 #[tokio::test]
 async fn kept_bytes_are_verified_and_not_believed() {
     let folder = tempfile::tempdir().unwrap();
