@@ -66,6 +66,21 @@ pub enum VerifierSettings {
     Registry,
     /// Signatures of cosign.
     Cosign(CosignSettings),
+    /// Signatures of notation.
+    Notation(NotationSettings),
+}
+
+/// Whose signatures of notation count, as its own files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotationSettings {
+    /// `trustpolicy.json`.
+    pub trust_policy: PathBuf,
+    /// The folder that holds `x509`.
+    pub trust_store: PathBuf,
+    /// A folder of CRLs.
+    pub crls: Option<PathBuf>,
+    /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
 }
 
 /// Whose signatures of cosign count.
@@ -114,6 +129,7 @@ impl VerifierSettings {
             Self::Allowlist(_) => "allowlist",
             Self::Registry => "registry",
             Self::Cosign(_) => "cosign",
+            Self::Notation(_) => "notation",
         }
     }
 
@@ -124,7 +140,7 @@ impl VerifierSettings {
             Self::Notary(_) => Binding::TagToDigest,
             Self::Allowlist(_) => Binding::Listed,
             Self::Registry => Binding::Held,
-            Self::Cosign(_) => Binding::Digest,
+            Self::Cosign(_) | Self::Notation(_) => Binding::Digest,
         }
     }
 }
@@ -135,6 +151,8 @@ impl VerifierSettings {
         let (given, keys) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
+            // What lies in its folders changes with them, and is watched where it is read.
+            Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
             Self::Allowlist(_) | Self::Registry => ([None, None], [].as_slice()),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
@@ -150,7 +168,10 @@ impl Resolved {
     pub fn notaries(&self) -> impl Iterator<Item = (&VerifierName, &NotarySettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Notary(notary) => Some((name, notary)),
-            VerifierSettings::Allowlist(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Allowlist(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_) => None,
         })
     }
 
@@ -158,7 +179,10 @@ impl Resolved {
     pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &PathBuf)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Allowlist(path) => Some((name, path)),
-            VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Notary(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_) => None,
         })
     }
 }

@@ -406,7 +406,7 @@ impl<S: Scheme> SignatureVerifier<S> {
     fn vouch_for(&self, repository: &Repository, digest: Digest, signed: &Signed) -> Vouch {
         let Good { by, role, signed_at, until, .. } = &signed.good;
         let vouch = Vouch::new(&self.name, repository.clone(), digest).signed_by(by.clone());
-        Vouch { role: role.clone(), signed_at: *signed_at, expires: *until, ..vouch }
+        Vouch { role: role.clone(), signed_at: *signed_at, expires: *until, scheme: Some(S::Unfit::SCHEME), ..vouch }
     }
 
     /// Whether a registry has given the signature of this to this process; `None`: it is not known.

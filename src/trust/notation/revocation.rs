@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject as _;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Tag, TagNumber};
 
@@ -52,10 +54,21 @@ pub(super) enum Status {
 }
 
 impl Crls {
-    /// The lists of files, each with what it is called.
-    pub fn read<'f>(files: impl Iterator<Item = (&'f str, &'f [u8])>) -> Result<Self, String> {
-        let read = |(name, bytes): (&str, &[u8])| Crl::read(bytes).map_err(|fault| format!("`{name}` {fault}"));
-        files.map(read).collect::<Result<_, _>>().map(Self)
+    /// The lists of files in PEM, each with what it is called. One that cannot be used is a fault.
+    pub fn read<'f>(files: impl Iterator<Item = (String, &'f str)>) -> Result<Self, String> {
+        let mut lists = Vec::new();
+        for (name, text) in files {
+            let mut is_empty = true;
+            for der in CertificateRevocationListDer::pem_slice_iter(text.as_bytes()) {
+                let der = der.map_err(|_| format!("`{name}` is not PEM"))?;
+                lists.push(Crl::read(&der).map_err(|fault| format!("`{name}` {fault}"))?);
+                is_empty = false;
+            }
+            if is_empty {
+                return Err(format!("`{name}` holds no CRL (BEGIN X509 CRL)"));
+            }
+        }
+        Ok(Self(lists))
     }
 
     /// Whether a certificate that `issuer` has issued is revoked. `signed_at`: when it signed, where that is proven.
