@@ -3,6 +3,7 @@
 
 pub mod allowlist;
 mod asking;
+pub mod attestation;
 pub mod cosign;
 mod error;
 pub mod evidence;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Policy;
 use crate::image::{Digest, Host, Reference};
 use crate::text::fit;
+use crate::trust::attestation::Terms;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source};
 use crate::trust::{Binding, VerifierName};
 
@@ -68,6 +69,8 @@ pub enum VerifierSettings {
     Cosign(CosignSettings),
     /// Signatures of notation.
     Notation(NotationSettings),
+    /// What somebody states about an image, and signs.
+    Attestation(AttestationSettings),
 }
 
 /// Whose signatures of notation count, as its own files say.
@@ -89,6 +92,17 @@ pub struct CosignSettings {
     /// PEM files of public keys, any one of which is enough.
     pub keys: Vec<PathBuf>,
     /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
+}
+
+/// What must be stated about an image, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationSettings {
+    /// The verifier that says whose statements count.
+    pub signed_by: VerifierName,
+    /// What they must say.
+    pub terms: Terms,
+    /// As of signatures.
     pub recheck: Option<Duration>,
 }
 
@@ -130,6 +144,7 @@ impl VerifierSettings {
             Self::Registry => "registry",
             Self::Cosign(_) => "cosign",
             Self::Notation(_) => "notation",
+            Self::Attestation(_) => "attestation",
         }
     }
 
@@ -140,7 +155,7 @@ impl VerifierSettings {
             Self::Notary(_) => Binding::TagToDigest,
             Self::Allowlist(_) => Binding::Listed,
             Self::Registry => Binding::Held,
-            Self::Cosign(_) | Self::Notation(_) => Binding::Digest,
+            Self::Cosign(_) | Self::Notation(_) | Self::Attestation(_) => Binding::Digest,
         }
     }
 }
@@ -153,7 +168,7 @@ impl VerifierSettings {
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
             // What lies in its folders changes with them, and is watched where it is read.
             Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
-            Self::Allowlist(_) | Self::Registry => ([None, None], [].as_slice()),
+            Self::Allowlist(_) | Self::Registry | Self::Attestation(_) => ([None, None], [].as_slice()),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
@@ -171,7 +186,8 @@ impl Resolved {
             VerifierSettings::Allowlist(_)
             | VerifierSettings::Registry
             | VerifierSettings::Cosign(_)
-            | VerifierSettings::Notation(_) => None,
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Attestation(_) => None,
         })
     }
 
@@ -182,7 +198,8 @@ impl Resolved {
             VerifierSettings::Notary(_)
             | VerifierSettings::Registry
             | VerifierSettings::Cosign(_)
-            | VerifierSettings::Notation(_) => None,
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Attestation(_) => None,
         })
     }
 }

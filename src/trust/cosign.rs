@@ -1,7 +1,9 @@
 //! Signatures of cosign by key (docs/adr/0014-cosign.md): a verifier of signatures beside the image ([`super::signatures`]), any one of
 //! whose keys is enough.
 
+mod attested;
 mod bundle;
+mod envelope;
 mod error;
 mod keys;
 mod payload;
@@ -9,12 +11,13 @@ mod proof;
 mod search;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub(super) use self::attested::{Attested, Reader};
 pub use self::error::{Unfit, remedy};
 pub use self::keys::Keys;
 use self::proof::{Claim, Proof};

@@ -21,9 +21,9 @@ pub use self::record::{Key, Parts, Record};
 use crate::files::{Outlives, read_owned, replace};
 use crate::image::Digest;
 
-/// Most records, and most bytes of them. A host runs some hundred images, of 1 to 20 KB each.
+/// Most records, and most bytes of them. A host runs some hundred images, of 1 to 20 KB each; bills of materials of some hundred.
 const RECORDS: usize = 4096;
-const BYTES: u64 = 32 << 20;
+const BYTES: u64 = 64 << 20;
 /// Most records written at once. Beyond it one is not kept, and the next pull keeps it: stops a disk that hangs from filling memory.
 const WRITES: usize = 64;
 /// How long a decision waits for the disk; the write itself goes on.

@@ -23,6 +23,7 @@ pub use self::error::{NotSigned, Unfit};
 pub(super) use self::hunt::{Asked, Layer, Seen, together};
 pub use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
+use super::attestation::Stated;
 use super::evidence::{Evidence, Key as EvidenceKey, Parts, Record};
 use super::registry::{Errand, EvidenceLimits, NotVouched, Registries};
 use super::{Asking, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
@@ -53,7 +54,7 @@ pub trait Scheme: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A good signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Good {
     /// Who signed.
     pub by: Vec<String>,
@@ -65,6 +66,8 @@ pub struct Good {
     pub signed_at: Option<Timestamp>,
     /// When it counts no longer: it expires, or what it rests on does.
     pub until: Option<Timestamp>,
+    /// What it states of the image, where that is more than that it is signed.
+    pub stated: Option<Arc<Stated>>,
 }
 
 impl Good {
@@ -103,12 +106,14 @@ const UNKNOWN: u8 = 2;
 /// How much it says of an image that this is the matter with one of its digests.
 fn weight(code: TrustCode) -> u8 {
     match code {
-        TrustCode::NotSigned => 0,
+        TrustCode::NotSigned | TrustCode::NotAttested => 0,
         TrustCode::SignerMissing
         | TrustCode::Expired
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown
-        | TrustCode::NeedsPlugin => 1,
+        | TrustCode::NeedsPlugin
+        | TrustCode::AttestationRefused
+        | TrustCode::RolledBack => 1,
         _ => UNKNOWN,
     }
 }
@@ -116,7 +121,7 @@ fn weight(code: TrustCode) -> u8 {
 /// Vouches for what has a good signature of its scheme.
 pub struct SignatureVerifier<S> {
     name: VerifierName,
-    scheme: S,
+    scheme: Arc<S>,
     registries: Registries,
     /// What verified earlier; `None`: nothing is kept.
     evidence: Option<Arc<Evidence>>,
@@ -164,7 +169,13 @@ impl<S: Scheme> SignatureVerifier<S> {
         let limits = EvidenceLimits::default();
         let (remembered, registries) = (limits.remembered, Registries::new(registry, limits));
         let (state, flights) = Default::default();
-        Self { name, scheme, registries, evidence: None, recheck: None, remembered, state, flights }
+        Self { name, scheme: Arc::new(scheme), registries, evidence: None, recheck: None, remembered, state, flights }
+    }
+
+    /// How its signatures are found and judged: others may go by who signs here.
+    #[must_use]
+    pub fn scheme(&self) -> Arc<S> {
+        Arc::clone(&self.scheme)
     }
 
     /// The same, which keeps what verified, and asks its registry again once it has not been asked for so long.
@@ -404,8 +415,9 @@ impl<S: Scheme> SignatureVerifier<S> {
     }
 
     fn vouch_for(&self, repository: &Repository, digest: Digest, signed: &Signed) -> Vouch {
-        let Good { by, role, signed_at, until, .. } = &signed.good;
+        let Good { by, role, signed_at, until, stated, .. } = &signed.good;
         let vouch = Vouch::new(&self.name, repository.clone(), digest).signed_by(by.clone());
+        let vouch = vouch.stating(stated.iter().cloned().collect());
         Vouch { role: role.clone(), signed_at: *signed_at, expires: *until, scheme: Some(S::Unfit::SCHEME), ..vouch }
     }
 

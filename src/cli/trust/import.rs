@@ -105,6 +105,8 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown
         | TrustCode::NeedsPlugin
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry

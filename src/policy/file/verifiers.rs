@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::attestations;
 use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
@@ -31,6 +32,7 @@ enum Type {
     Registry,
     Cosign,
     Notation,
+    Attestation,
 }
 
 /// Reads one; a name that is there already is a fault with both places.
@@ -44,6 +46,7 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
         ("registry", Type::Registry),
         ("cosign", Type::Cosign),
         ("notation", Type::Notation),
+        ("attestation", Type::Attestation),
     ];
     let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
     let settings = match kind {
@@ -52,6 +55,7 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
         Type::Registry => Some(VerifierSettings::Registry),
         Type::Cosign => cosign(&section).map(VerifierSettings::Cosign),
         Type::Notation => notation(&section).map(VerifierSettings::Notation),
+        Type::Attestation => attestations::read(&section).map(VerifierSettings::Attestation),
     };
     let position = section.position();
     if let Some((_, earlier)) = name.as_ref().and_then(|name| verifiers.get(name)) {
@@ -97,7 +101,7 @@ fn notation(section: &Section<'_>) -> Option<NotationSettings> {
 }
 
 /// `"never"`, or hours.
-fn recheck(value: &Value<'_>) -> Option<Duration> {
+pub(super) fn recheck(value: &Value<'_>) -> Option<Duration> {
     if value.is_text() {
         return value.choice(&[("never", ())]).and(None);
     }
@@ -197,6 +201,7 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
             out.extend(crls.iter().map(|path| ("crls", quoted(&path.display().to_string()))));
             out.extend(recheck_line(*recheck));
         }
+        VerifierSettings::Attestation(settings) => attestations::lines(settings, &mut out),
     }
     out
 }

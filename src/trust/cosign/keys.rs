@@ -99,7 +99,7 @@ impl Keys {
 impl Key {
     /// What its signature says, for this tag or any.
     pub(super) fn good(&self, tag: Option<Tag>) -> Good {
-        Good { by: vec![self.name.clone()], role: String::new(), tag, signed_at: None, until: None }
+        Good { by: vec![self.name.clone()], tag, ..Good::default() }
     }
 
     /// Whether this key's signatures look like this. One that does not need not be tried.

@@ -1,7 +1,8 @@
 //! What proves that a digest is signed: the bytes that a key has signed, and its signature. The same check whether they have just come from
 //! a registry or were kept ([`super::super::evidence`]).
 
-use super::bundle::{self, Offer};
+use super::bundle;
+use super::envelope::Offer;
 use super::error::Unfit;
 use super::payload;
 use crate::image::{Digest, Repository, Tag};
@@ -39,7 +40,7 @@ impl Proof {
         match self {
             Self::Payload { payload, signature } => {
                 let tag = payload::fits(payload, repository, digest)?;
-                Ok(Claim { offer: Offer { signed: payload.clone(), signature: signature.clone() }, tag })
+                Ok(Claim { offer: Offer::bare(payload.clone(), signature.clone()), tag })
             }
             Self::Bundle(bytes) => Ok(Claim { offer: bundle::offer(bytes, digest)?, tag: None }),
         }

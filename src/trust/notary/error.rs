@@ -347,7 +347,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NeedsPlugin
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
-        | TrustCode::NotInRegistry => {
+        | TrustCode::NotInRegistry
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused => {
             return general_remedy(code, verifier);
         }
     };

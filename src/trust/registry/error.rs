@@ -137,7 +137,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotImported
-        | TrustCode::ImportExpired => return general_remedy(code, verifier),
+        | TrustCode::ImportExpired
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused => return general_remedy(code, verifier),
     };
     text.to_owned()
 }

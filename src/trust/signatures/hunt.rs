@@ -164,6 +164,16 @@ impl<U: Unfit> Seen<U> {
         }
     }
 
+    /// Whether there may be more than was looked at.
+    pub(in crate::trust) const fn is_incomplete(&self) -> bool {
+        self.unknown.is_some() || self.is_cut
+    }
+
+    /// What is the matter with the one that says most.
+    pub(in crate::trust) const fn worst(&self) -> Option<&U> {
+        self.unfit.as_ref()
+    }
+
     /// What to say where none was good: first what could not be found out.
     pub(in crate::trust) fn told(self, digest: Digest) -> No<U> {
         let why = match (self.unknown, self.is_cut, self.unfit) {
