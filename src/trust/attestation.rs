@@ -20,7 +20,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub use self::terms::{Conditions, Kind, ProvenanceTerms, Required, SbomTerms, Sc
 use super::VerifierName;
 use super::cosign::{Attested, Cosign, Reader};
 use super::evidence::Parts;
-use super::signatures::{Found, Good, Hunt, NotSigned, Scheme, Seen, SignatureVerifier};
+use super::signatures::{Found, Good, Hunt, Mark, No, NotSigned, Scheme, Seen, SignatureVerifier};
 use crate::image::{Digest, Repository};
 use crate::registry::{Api, Content, Wanted};
 use crate::text::{clean, stands_for};
@@ -274,7 +274,7 @@ impl Scheme for Attestation {
         self.signer.ready(repository).map_err(Unfit::Signer)
     }
 
-    async fn find(&self, hunt: Hunt<'_>) -> Result<Found, NotSigned<Unfit>> {
+    async fn find(&self, hunt: Hunt<'_>) -> Result<Found, No<Unfit>> {
         let (digest, now) = (hunt.digest, hunt.now);
         let mut reading =
             Reading { attestation: self, digest, now, best: None, reports: BTreeSet::new(), unclear: None, unfit: None };
@@ -297,7 +297,7 @@ impl Scheme for Attestation {
                 (None, None) => best.as_ref().and_then(|(best, _)| best.broken.clone()),
             };
             if let Some(why) = why {
-                return Err(NotSigned::Unfit { digest, why });
+                return Err(No { why: NotSigned::Unfit { digest, why }, met: HashSet::new() });
             }
         }
         if let Some((judged, attested)) = best {
@@ -315,6 +315,11 @@ impl Scheme for Attestation {
             seen.unfit(Unfit::Unsigned);
         }
         Err(seen.told(digest))
+    }
+
+    /// What was kept goes with every no that is one: a newer statement may say otherwise.
+    fn mark(&self, _: &Repository, _: Digest, _: Parts) -> Option<Mark> {
+        None
     }
 
     fn judged(&self, _: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good> {

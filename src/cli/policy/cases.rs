@@ -62,6 +62,7 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
         VerifierSettings::Attestation(settings) => Some((name.clone(), Arc::new(settings.terms.unsaid()))),
         VerifierSettings::Notary(_)
         | VerifierSettings::Cosign(_)
+        | VerifierSettings::Notation(_)
         | VerifierSettings::Allowlist(_)
         | VerifierSettings::Registry => None,
     });

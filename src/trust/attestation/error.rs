@@ -122,6 +122,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NoTrustData
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::RootNotTrusted
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable

@@ -212,7 +212,7 @@ impl Cosign {
                 };
                 let asked = some
                     .iter()
-                    .map(|pointer| Box::pin(hunt.layer(pointer.digest, ATTESTED_BYTES, is_bundle)) as Asked<'_, _>)
+                    .map(|pointer| Box::pin(hunt.layer(pointer.digest, ATTESTED_BYTES, is_bundle)) as Asked<'_, Result<Layer<()>, NotVouched>>)
                     .collect();
                 together(asked).await
             };
