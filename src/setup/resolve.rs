@@ -346,7 +346,8 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     let is_read = policy.rego.as_ref().is_some_and(|rego| rego.reads_config());
     let is_ruled = is_read || policy.scopes.distinct_rules().into_iter().any(|rules| rules.looks().config);
     // Signatures of cosign and notation lie in every registry, what nobody signs is looked for in those of weak scopes.
-    let is_signed = made_of.values().any(|made_of| matches!(made_of, VerifierSettings::Cosign(_) | VerifierSettings::Notation(_)));
+    let is_signed =
+        made_of.values().any(|made_of| matches!(made_of, VerifierSettings::Cosign(_) | VerifierSettings::Notation(_)));
     let hosts = if is_ruled || is_signed { policy.scopes.registries() } else { policy.registries_of_weak() };
     let mut registry: Option<Arc<Registry>> = None;
     let mut the_registry = |files: &mut LastGood| {

@@ -7,8 +7,8 @@ use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    CosignSettings, NotationSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings,
-    notary_source,
+    CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT, STALE_LIMIT_MOST,
+    VerifierSettings, notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
