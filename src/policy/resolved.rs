@@ -60,8 +60,8 @@ pub struct RegoSettings {
 pub enum VerifierSettings {
     /// A Notary.
     Notary(NotarySettings),
-    /// An allowlist: its file.
-    Allowlist(PathBuf),
+    /// An allowlist.
+    Allowlist(AllowlistSettings),
     /// The registry that an image comes from.
     Registry,
     /// Signatures of cosign.
@@ -81,6 +81,15 @@ pub struct NotationSettings {
     pub crls: Option<PathBuf>,
     /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
     pub recheck: Option<Duration>,
+}
+
+/// A file of approved digests, and who must have signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowlistSettings {
+    /// The file.
+    pub file: PathBuf,
+    /// The public key, Ed25519; `None`: nobody must have.
+    pub key: Option<Given>,
 }
 
 /// Whose signatures of cosign count.
@@ -120,6 +129,12 @@ pub enum Given {
     File(PathBuf),
 }
 
+impl From<PathBuf> for AllowlistSettings {
+    fn from(file: PathBuf) -> Self {
+        Self { file, key: None }
+    }
+}
+
 impl VerifierSettings {
     /// The type, as it is written.
     #[must_use]
@@ -153,7 +168,8 @@ impl VerifierSettings {
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
             // What lies in its folders changes with them, and is watched where it is read.
             Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
-            Self::Allowlist(_) | Self::Registry => ([None, None], [].as_slice()),
+            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
+            Self::Registry => ([None, None], [].as_slice()),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
@@ -176,9 +192,9 @@ impl Resolved {
     }
 
     /// The allowlists among them, each with its file.
-    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &PathBuf)> {
+    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &AllowlistSettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
-            VerifierSettings::Allowlist(path) => Some((name, path)),
+            VerifierSettings::Allowlist(list) => Some((name, list)),
             VerifierSettings::Notary(_)
             | VerifierSettings::Registry
             | VerifierSettings::Cosign(_)

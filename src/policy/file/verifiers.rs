@@ -7,8 +7,8 @@ use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT, STALE_LIMIT_MOST,
-    VerifierSettings, notary_source,
+    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT,
+    STALE_LIMIT_MOST, VerifierSettings, notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
@@ -17,6 +17,7 @@ use crate::trust::tuf::RoleName;
 /// The file in which a text stands that a variable holds.
 const ROOT_CA: &str = "notary-ca.crt";
 const PINS: &str = "pins.json";
+const LIST_KEY: &str = "allowlist.pub";
 /// Most signers that must agree. Each is looked at in every decision.
 const SIGNERS: usize = 16;
 /// Most files of keys of one verifier.
@@ -48,7 +49,7 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
     let settings = match kind {
         Type::Notary => notary(&section).map(VerifierSettings::Notary),
-        Type::Allowlist => section.required("file").and_then(|value| value.path()).map(VerifierSettings::Allowlist),
+        Type::Allowlist => allowlist(&section).map(VerifierSettings::Allowlist),
         Type::Registry => Some(VerifierSettings::Registry),
         Type::Cosign => cosign(&section).map(VerifierSettings::Cosign),
         Type::Notation => notation(&section).map(VerifierSettings::Notation),
@@ -61,6 +62,13 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     if let (Some(name), Some(settings)) = (name, settings) {
         verifiers.entry(name).or_insert((settings, position));
     }
+}
+
+fn allowlist(section: &Section<'_>) -> Option<AllowlistSettings> {
+    let file = section.required("file").and_then(|value| value.path());
+    // One that is not read must not leave a list that needs no signature.
+    let key = section.get("key").map(|value| value.path().map(Given::File));
+    Some(AllowlistSettings { file: file?, key: key.map_or(Some(None), |key| key.map(Some))? })
 }
 
 /// Files of public keys, any one of which is enough, and how long what verified is not asked about.
@@ -185,7 +193,10 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
     let mut out = vec![("type", quoted(settings.kind()))];
     match settings {
         VerifierSettings::Notary(settings) => notary_lines(settings, &mut out),
-        VerifierSettings::Allowlist(path) => out.push(("file", quoted(&path.display().to_string()))),
+        VerifierSettings::Allowlist(AllowlistSettings { file, key }) => {
+            out.push(("file", quoted(&file.display().to_string())));
+            out.extend(key.as_ref().map(|key| ("key", shown(key, LIST_KEY, "ALLOWLIST_KEY"))));
+        }
         VerifierSettings::Registry => {}
         VerifierSettings::Cosign(CosignSettings { keys, recheck }) => {
             out.push(("keys", list(keys.iter().map(|path| path.display().to_string()))));
@@ -205,6 +216,14 @@ fn recheck_line(recheck: Option<Duration>) -> Option<(&'static str, String)> {
     recheck.map(|recheck| ("recheck", (recheck.as_secs() / 3600).to_string()))
 }
 
+/// What was given as a file; what was given as a text, as the file that it should be written to.
+fn shown(given: &Given, file: &str, variable: &str) -> String {
+    match given {
+        Given::Text(_) => format!("{}   # write the text of {variable} to this file", quoted(file)),
+        Given::File(path) => quoted(&path.display().to_string()),
+    }
+}
+
 fn notary_lines(settings: &NotarySettings, out: &mut Vec<(&'static str, String)>) {
     let mut line = |key, value: String| out.push((key, value));
     let server = match &settings.source {
@@ -212,15 +231,11 @@ fn notary_lines(settings: &NotarySettings, out: &mut Vec<(&'static str, String)>
         Source::Import => "import",
     };
     line("server", quoted(server));
-    let given = |given: &Given, file, variable| match given {
-        Given::Text(_) => format!("{}   # write the text of {variable} to this file", quoted(file)),
-        Given::File(path) => quoted(&path.display().to_string()),
-    };
     if let Some(root_ca) = &settings.root_ca {
-        line("root_ca", given(root_ca, ROOT_CA, "NOTARY_ROOT_CA"));
+        line("root_ca", shown(root_ca, ROOT_CA, "NOTARY_ROOT_CA"));
     }
     if let Some(pins) = &settings.pins {
-        line("pins", given(pins, PINS, "NOTARY_PINS"));
+        line("pins", shown(pins, PINS, "NOTARY_PINS"));
     }
     let rules: Vec<(String, Vec<&str>)> = settings.signers.rules().collect();
     let names = |names: &[&str]| list(names.iter().map(|name| (*name).to_owned()));
