@@ -113,7 +113,9 @@ impl Notation {
         };
         let time = self.time(statement, &envelope, &chain, now);
         let time = match (time, statement.time) {
-            (Ok(time), _) => time,
+            (Ok(time), Action::Enforce) => time,
+            // What is not enforced ends nothing either.
+            (Ok(time), Action::Log) => time::Known { until: None, ..time },
             (Err(cause), Action::Enforce) => return Err(Unfit::Time { subject, cause }),
             (Err(why), Action::Log) => {
                 tracing::debug!(

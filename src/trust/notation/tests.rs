@@ -1,7 +1,6 @@
 //! Signatures made here in both envelopes, and attacks, each beside what passes. What the real notation makes is tried on a real engine
 //! (test/suite/notation.sh).
 
-use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{

@@ -72,10 +72,9 @@ fn leaves_sign_images_and_authorities_issue() {
 
     // An authority that is none.
     let root = Made::root(authority("root", (2020, 2040), None));
-    for broken in [
-        leaf("between", (2020, 2035), &[], false),
-        CertificateParams { key_usages: vec![KeyUsagePurpose::CrlSign], ..authority("between", (2020, 2035), Some(0)) },
-    ] {
+    let mut issues_nothing = authority("between", (2020, 2035), Some(0));
+    issues_nothing.key_usages = vec![KeyUsagePurpose::CrlSign];
+    for broken in [leaf("between", (2020, 2035), &[], false), issues_nothing] {
         let between = root.issue(broken);
         let leaf = between.issue(signer());
         let hand = Hand { root: Made::root(authority("root", (2020, 2040), None)), between, leaf };

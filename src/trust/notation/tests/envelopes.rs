@@ -1,5 +1,7 @@
 //! What an envelope must be, and what its payload.
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+
 use super::*;
 
 #[test]
@@ -14,7 +16,7 @@ fn a_good_signature_counts_in_either_envelope_and_names_its_signer_and_store() {
 #[test]
 fn rsa_counts_with_its_one_padding_salt_and_hash() {
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-    let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&rsa).unwrap();
+    let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&rsa).unwrap();
     let key = KeyPair::try_from(der.as_ref()).unwrap();
     let hand = Hand::new();
     let params = signer();
@@ -227,13 +229,13 @@ fn cose_is_read_in_its_one_form() {
     let body = good.get(1..).unwrap();
     for odd in [
         body.to_vec(),
-        [&[0xd8, 18], body].concat(),
-        [&[0xd2], &*good].concat(),
-        [&[0xd8, 98], body].concat(),
-        [&*good, &[0]].concat(),
+        [&[0xd8, 18][..], body].concat(),
+        [&[0xd2][..], &good].concat(),
+        [&[0xd8, 98][..], body].concat(),
+        [&good[..], &[0]].concat(),
         good.get(..good.len() - 1).unwrap().to_vec(),
-        [&[0xd2, 0x9f], good.get(2..).unwrap(), &[0xff]].concat(),
-        [&[0xd2, 0x85], good.get(2..).unwrap(), &[0]].concat(),
+        [&[0xd2, 0x9f][..], good.get(2..).unwrap(), &[0xff]].concat(),
+        [&[0xd2, 0x85][..], good.get(2..).unwrap(), &[0]].concat(),
     ] {
         assert!(end(&odd).is_err());
     }
@@ -277,11 +279,11 @@ fn a_payload_names_the_artifact_once_and_exactly() {
     for odd in [
         good.replace("targetArtifact", "TargetArtifact"),
         good.replace("mediaType", "mediatype"),
-        good.replace("digest\"", "diges\u{17f}t\""),
-        good.replace(":8", ":\"8\""),
-        good.replace(":8", ":8.0"),
-        good.replace(":8", ":-8"),
-        good.replace(":8", ":8,\"Size\":9"),
+        good.replace("digest\"", "dige\u{17f}t\""),
+        good.replace("\"size\":8", "\"size\":\"8\""),
+        good.replace("\"size\":8", "\"size\":8.0"),
+        good.replace("\"size\":8", "\"size\":-8"),
+        good.replace("\"size\":8", "\"size\":8,\"Size\":9"),
         good.replace("{\"mediaType\"", "{\"SIZE\":1,\"mediaType\""),
         good.replacen('{', "{\"TARGETARTIFACT\":{},", 1),
         format!("{good} {{}}"),
