@@ -181,9 +181,9 @@ impl VerifierSettings {
         let (given, keys) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
-            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
             // What lies in its folders changes with them, and is watched where it is read.
             Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
+            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
             Self::Registry | Self::Attestation(_) => ([None, None], [].as_slice()),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {

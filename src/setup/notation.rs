@@ -56,7 +56,8 @@ pub(super) fn notation_of(
     let lists = last.make(&key("crls"), lists, &crls, of_lists).map_err(|why| fault("crls", why));
     match (certificates, lists) {
         (Ok(stores), Ok(lists)) => {
-            Ok(NotationVerifier::new(name.clone(), Notation::of(policy, stores, lists), registry).keeping(evidence, written.recheck))
+            Ok(NotationVerifier::new(name.clone(), Notation::of(policy, stores, lists), registry)
+                .keeping(evidence, written.recheck))
         }
         (certificates, lists) => Err(certificates.err().into_iter().chain(lists.err()).flatten().collect()),
     }
@@ -148,5 +149,114 @@ fn of_lists(texts: &Texts) -> Result<Crls, String> {
     if texts.0.iter().map(|(_, text)| text.len()).sum::<usize>() > CRLS_BYTES {
         return Err(format!("the CRLs have more than {CRLS_BYTES} bytes"));
     }
-    Crls::read(texts.0.iter().map(|(path, text)| (path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), text.as_str())))
+    Crls::read(texts.0.iter().map(|(path, text)| {
+        (path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), text.as_str())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::registry::Fake;
+
+    /// The verifier's files in a folder of their own.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            let place = Self(tempfile::tempdir().unwrap());
+            std::fs::create_dir_all(place.store()).unwrap();
+            std::fs::write(place.at("trustpolicy.json"), include_str!("../../examples/policies/10-notation/trustpolicy.json"))
+                .unwrap();
+            std::fs::copy(fixture("ca.crt"), place.store().join("ca.crt")).unwrap();
+            place
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn store(&self) -> PathBuf {
+            self.at("truststore/x509/ca/company")
+        }
+
+        fn settings(&self) -> NotationSettings {
+            let (trust_policy, trust_store) = (self.at("trustpolicy.json"), self.at("truststore"));
+            NotationSettings { trust_policy, trust_store, crls: Some(self.at("crls")), recheck: None }
+        }
+
+        /// What the verifier is made of; or the fault's key and text.
+        fn made(&self, last: &mut LastGood) -> Result<String, String> {
+            last.begin();
+            let evidence = Evidence::looked_at(self.at("evidence"));
+            let made = notation_of(&"corp".parse().unwrap(), &self.settings(), Arc::new(Fake::new()), evidence, last);
+            last.keep();
+            made.map(|made| format!("{made:?}")).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+        }
+    }
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("test/fixtures/notation").join(name)
+    }
+
+    #[test]
+    fn certificates_count_in_pem_and_der_and_one_that_is_taken_away_counts_no_more() {
+        let (place, mut last) = (Place::new(), LastGood::default());
+        let of_pem = place.made(&mut last).unwrap();
+        assert_eq!(of_pem.matches("Certificate {").count(), 1, "{of_pem}");
+        let pem = std::fs::read_to_string(fixture("ca.crt")).unwrap();
+        let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        std::fs::remove_file(place.store().join("ca.crt")).unwrap();
+        std::fs::write(place.store().join("ca.cer"), STANDARD.decode(base64).unwrap()).unwrap();
+        assert_eq!(place.made(&mut last), Ok(of_pem.clone()));
+        // What is called otherwise, and what lies deeper, is passed over.
+        std::fs::write(place.store().join("README"), "").unwrap();
+        std::fs::create_dir(place.store().join("old.pem")).unwrap();
+        assert_eq!(place.made(&mut last), Ok(of_pem.clone()));
+        let watched = watched(&place.settings());
+        assert!(watched.contains(&place.store()) && watched.contains(&place.store().join("ca.cer")), "{watched:?}");
+        assert_eq!(held(&place.settings()).len(), 1);
+        // A faulty file beside it changes nothing, and is told; without the certificate there is none.
+        std::fs::write(place.store().join("new.pem"), "half a").unwrap();
+        assert_eq!(place.made(&mut last), Ok(of_pem));
+        assert!(last.faults().iter().any(|fault| fault.why.contains("new.pem")));
+        std::fs::remove_file(place.store().join("ca.cer")).unwrap();
+        assert!(place.made(&mut last).is_err(), "what is gone does not count again");
+        std::fs::remove_dir_all(place.store()).unwrap();
+        assert!(!place.made(&mut last).unwrap().contains("Certificate {"));
+    }
+
+    #[test]
+    fn what_proves_nothing_or_is_open_to_others_is_a_fault_of_its_key() {
+        let fault = |change: &dyn Fn(&Place)| {
+            let place = Place::new();
+            change(&place);
+            place.made(&mut LastGood::default()).unwrap_err()
+        };
+        let policy = |from: &str, to: &str| {
+            let text = include_str!("../../examples/policies/10-notation/trustpolicy.json").replace(from, to);
+            fault(&|place| std::fs::write(place.at("trustpolicy.json"), &text).unwrap())
+        };
+        let skip = policy("strict", "skip");
+        assert!(skip.starts_with("verifiers.corp.trust_policy") && skip.contains("proves nothing"), "{skip}");
+        assert!(policy("\"1.0\"", "\"2.0\"").contains("not 1.0"));
+        assert!(fault(&|place| std::fs::remove_file(place.at("trustpolicy.json")).unwrap()).contains("trust_policy"));
+        let linked = fault(&|place| {
+            std::fs::rename(place.store(), place.at("elsewhere")).unwrap();
+            symlink(place.at("elsewhere"), place.store()).unwrap();
+        });
+        assert!(linked.starts_with("verifiers.corp.trust_store") && linked.contains("symbolic link"), "{linked}");
+        let file = fault(&|place| {
+            std::fs::rename(place.store().join("ca.crt"), place.at("ca.crt")).unwrap();
+            symlink(place.at("ca.crt"), place.store().join("ca.crt")).unwrap();
+        });
+        assert!(file.contains("symbolic link"), "{file}");
+        let list = fault(&|place| {
+            std::fs::create_dir(place.at("crls")).unwrap();
+            std::fs::write(place.at("crls/ca.crl"), "no list").unwrap();
+        });
+        assert!(list.starts_with("verifiers.corp.crls"), "{list}");
+    }
 }

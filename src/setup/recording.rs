@@ -49,7 +49,7 @@ fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
         VerifierSettings::Notary(notary) => {
             format!("{:?}", [&notary.root_ca, &notary.pins].map(|given| given.as_ref().map(text_of)))
         }
-        // Of its stores and lists, what they hold and what that is called.
+        // Of its stores, what they hold and what that is called.
         VerifierSettings::Notation(notation) => format!("{:?}", super::notation::held(notation)),
         VerifierSettings::Allowlist(list) => format!("{:?}", list.key.as_ref().map(text_of)),
         VerifierSettings::Cosign(_) | VerifierSettings::Attestation(_) | VerifierSettings::Registry => String::new(),

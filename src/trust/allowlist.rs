@@ -494,6 +494,7 @@ fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<
         signed_at: None,
         freshness: Freshness::Fresh,
         stated: Vec::new(),
+        scheme: None,
     }
 }
 

@@ -25,8 +25,8 @@ use jiff::Timestamp;
 use self::envelope::{Envelope, Kind, Scheme};
 pub use self::error::{Unfit, remedy};
 use self::payload::Artifact;
-pub use self::policy::{StoreName, TrustPolicy};
 use self::policy::{Action, Identities, Statement, StoreKind};
+pub use self::policy::{StoreName, TrustPolicy};
 pub use self::revocation::Crls;
 use self::revocation::earlier;
 pub use self::store::TrustStores;
@@ -113,10 +113,16 @@ impl Notation {
         };
         let time = self.time(statement, &envelope, &chain, now);
         let time = match (time, statement.time) {
-            (Ok(time), _) => time,
+            (Ok(time), Action::Enforce) => time,
+            // What is not enforced ends nothing either.
+            (Ok(time), Action::Log) => time::Known { until: None, ..time },
             (Err(cause), Action::Enforce) => return Err(Unfit::Time { subject, cause }),
             (Err(why), Action::Log) => {
-                tracing::debug!(why, subject, "the time of a signature of notation does not hold, and the trust policy does not ask");
+                tracing::debug!(
+                    why,
+                    subject,
+                    "the time of a signature of notation does not hold, and the trust policy does not ask"
+                );
                 time::Known::default()
             }
         };
@@ -140,7 +146,8 @@ impl Notation {
         let holder = stores.iter().find(|(_, trusted)| chain.iter().any(|certificate| trusted.contains(certificate)));
         holder.map(|(store, _)| store.to_string()).ok_or_else(|| {
             let names: Vec<String> = stores.iter().map(|(store, _)| store.to_string()).collect();
-            let stores = if names.is_empty() { format!("of its kind ({})", kind.as_str()) } else { format!("`{}`", names.join("`, `")) };
+            let stores =
+                if names.is_empty() { format!("of its kind ({})", kind.as_str()) } else { format!("`{}`", names.join("`, `")) };
             Unfit::Stranger { subject: subject.to_owned(), stores: error::shown(&stores) }
         })
     }

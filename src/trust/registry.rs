@@ -207,6 +207,7 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
         signed_at: None,
         freshness: Freshness::Fresh,
         stated: Vec::new(),
+        scheme: None,
     }
 }
 

@@ -19,9 +19,9 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub use self::error::{NotSigned, Unfit};
+pub(super) use self::error::{NotSigned, Unfit};
 pub(super) use self::hunt::{Asked, Layer, Seen, together};
-pub use self::hunt::{Hunt, Subject};
+pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
 use super::attestation::Stated;
 use super::evidence::{Evidence, Key as EvidenceKey, Parts, Record};
@@ -82,7 +82,7 @@ impl Good {
 }
 
 /// What tells a signature from others: hashes of what is signed, and of the signature.
-pub type Mark = (Digest, Digest);
+pub(super) type Mark = (Digest, Digest);
 
 /// Why no signature is good, and which were looked at.
 #[derive(Debug)]

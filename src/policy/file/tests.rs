@@ -740,7 +740,9 @@ fn signatures_of_cosign_are_asked_for_by_key() {
 #[test]
 fn signatures_of_notation_are_asked_for_by_its_own_files() {
     let of = |keys: &str| {
-        format!("version = 1\n[verifiers.corp]\ntype = \"notation\"\n{keys}\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"corp\"\n")
+        format!(
+            "version = 1\n[verifiers.corp]\ntype = \"notation\"\n{keys}\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"corp\"\n"
+        )
     };
     let corp: VerifierName = "corp".parse().unwrap();
     let good = "trust_policy = \"trustpolicy.json\"\ntrust_store = \"truststore\"\ncrls = \"crls\"\nrecheck = 24";
@@ -750,7 +752,8 @@ fn signatures_of_notation_are_asked_for_by_its_own_files() {
     assert_eq!(settings.crls.as_deref(), Some(Path::new("/etc/x/crls")));
     assert_eq!(settings.recheck, Some(std::time::Duration::from_hours(24)));
     let shown = policy(&of(good)).to_toml();
-    let lines = "trust_policy = \"/etc/x/trustpolicy.json\"\ntrust_store = \"/etc/x/truststore\"\ncrls = \"/etc/x/crls\"\nrecheck = 24\n";
+    let lines =
+        "trust_policy = \"/etc/x/trustpolicy.json\"\ntrust_store = \"/etc/x/truststore\"\ncrls = \"/etc/x/crls\"\nrecheck = 24\n";
     assert!(shown.contains(&format!("type = \"notation\"\n{lines}")), "{shown}");
     assert_eq!(policy(&shown).to_toml(), shown);
     for (keys, why) in [

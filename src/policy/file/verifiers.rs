@@ -8,8 +8,8 @@ use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT, STALE_LIMIT_MOST,
-    VerifierSettings, notary_source,
+    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT,
+    STALE_LIMIT_MOST, VerifierSettings, notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};

@@ -104,7 +104,9 @@ impl Search<'_> {
             if !self.hunt.goes_on(seen) {
                 return None;
             }
-            let asked = |((digest, size), _): &((Digest, u64), _)| Box::pin(self.hunt.part(*digest, *size)) as Asked<'_, Result<Vec<u8>, NotVouched>>;
+            let asked = |((digest, size), _): &((Digest, u64), _)| {
+                Box::pin(self.hunt.part(*digest, *size)) as Asked<'_, Result<Vec<u8>, NotVouched>>
+            };
             for (bytes, (_, signatures)) in together(some.iter().map(asked).collect()).await.into_iter().zip(some) {
                 let bytes = match bytes {
                     Ok(bytes) => bytes,
@@ -144,7 +146,10 @@ impl Search<'_> {
             if !self.hunt.goes_on(seen) {
                 return None;
             }
-            let asked = some.iter().map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_, Result<Layer<()>, NotVouched>>).collect();
+            let asked = some
+                .iter()
+                .map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_, Result<Layer<()>, NotVouched>>)
+                .collect();
             for found in together(asked).await {
                 let bytes = match found {
                     Ok(Layer::Whole((), bytes)) => bytes,

@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The head of an item of this major type.
-fn head(out: &mut Vec<u8>, major: u8, number: usize) {
+pub(super) fn head(out: &mut Vec<u8>, major: u8, number: usize) {
     let number = number as u64;
     let bytes = number.to_be_bytes();
     let (info, size) = match number {

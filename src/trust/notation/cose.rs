@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::cbor::{self, Item};
 use super::envelope::{
-    AUTHENTIC_TIME, Algorithm, CHAIN, EXPIRY, Envelope, HEADERS, PLUGIN, PLUGIN_VERSION, Protected, SCHEME, SIGNING_TIME, TIMESTAMP,
-    TIMESTAMP_BYTES,
+    AUTHENTIC_TIME, Algorithm, CHAIN, EXPIRY, Envelope, HEADERS, PLUGIN, PLUGIN_VERSION, Protected, SCHEME, SIGNING_TIME,
+    TIMESTAMP, TIMESTAMP_BYTES,
 };
 use super::error::Unfit;
 use crate::trust::pki::Hash;
@@ -48,10 +48,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Envelope, Unfit> {
         Some(_) | None => return Err(Unfit::form("its algorithm is missing, or is not one that counts")),
     };
     let critical = match find(&headers, &CRITICAL) {
-        Some(Item::Array(labels)) if labels.len() <= HEADERS => labels
-            .iter()
-            .map(|label| if let Item::Text(label) = label { Some(*label) } else { None })
-            .collect(),
+        Some(Item::Array(labels)) if labels.len() <= HEADERS => {
+            labels.iter().map(|label| if let Item::Text(label) = label { Some(*label) } else { None }).collect()
+        }
         Some(_) | None => None,
     };
     let protected_header = Protected {

@@ -131,7 +131,8 @@ impl Protected<'_> {
         critical.sort_unstable();
         due.sort_unstable();
         if critical != due {
-            let odd = critical.iter().find(|name| !due.contains(name)).or_else(|| due.iter().find(|name| !critical.contains(name)));
+            let odd =
+                critical.iter().find(|name| !due.contains(name)).or_else(|| due.iter().find(|name| !critical.contains(name)));
             return Err(Unfit::form(format!("its critical headers are not those due (`{}`)", odd.unwrap_or(&"twice"))));
         }
         if self.expiry.is_some_and(|expiry| expiry <= time) {

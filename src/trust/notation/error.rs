@@ -123,10 +123,12 @@ impl signatures::Unfit for Unfit {
 
     fn own_remedy(&self, verifier: &VerifierName) -> Option<String> {
         match self {
-            Self::NoStatement { .. } => {
-                Some(format!("add the repository to registryScopes in the trust policy of verifier `{verifier}`, or take the verifier out of its scope"))
+            Self::NoStatement { .. } => Some(format!(
+                "add the repository to registryScopes in the trust policy of verifier `{verifier}`, or take the verifier out of its scope"
+            )),
+            Self::NoStore { .. } => {
+                Some(format!("put the CA's certificates (.pem, .crt, .cer) into that trust store of verifier `{verifier}`"))
             }
-            Self::NoStore { .. } => Some(format!("put the CA's certificates (.pem, .crt, .cer) into that trust store of verifier `{verifier}`")),
             _ => None,
         }
     }
@@ -140,7 +142,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
             format!("sign it with notation, as the trust policy of verifier `{verifier}` asks (img-authz help not-signed)")
         }
         TrustCode::SignerMissing => {
-            format!("sign it as a trusted identity of verifier `{verifier}`, or add the signer to its trust policy and trust store")
+            format!(
+                "sign it as a trusted identity of verifier `{verifier}`, or add the signer to its trust policy and trust store"
+            )
         }
         TrustCode::Expired => format!("sign it again with notation: what verifier `{verifier}` asks for has run out"),
         TrustCode::Revoked => format!("sign it again with a certificate that is not revoked (verifier `{verifier}`)"),

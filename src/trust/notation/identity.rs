@@ -43,7 +43,8 @@ impl Name {
                 kind => kind,
             };
             let known = KNOWN.into_iter().find(|(name, _)| *name == kind).map(|(_, oid)| oid);
-            let oid = known.or_else(|| ObjectIdentifier::new(kind).ok()).ok_or_else(|| format!("`{kind}` is not an attribute"))?;
+            let oid =
+                known.or_else(|| ObjectIdentifier::new(kind).ok()).ok_or_else(|| format!("`{kind}` is not an attribute"))?;
             if attributes.insert(oid, value_of(value)?).is_some() {
                 return Err(format!("`{kind}` is there twice"));
             }
@@ -84,7 +85,8 @@ impl Name {
 pub(super) fn shown(certificate: &Certificate) -> String {
     let Some(parts) = subject(certificate) else { return "a name that cannot be read".to_owned() };
     let shown = parts.into_iter().rev().map(|(oid, value)| {
-        let kind = KNOWN.into_iter().find(|(_, known)| *known == oid).map_or_else(|| oid.to_string(), |(name, _)| name.to_owned());
+        let kind =
+            KNOWN.into_iter().find(|(_, known)| *known == oid).map_or_else(|| oid.to_string(), |(name, _)| name.to_owned());
         let value = value.unwrap_or_else(|| "?".to_owned()).replace('\\', "\\\\").replace(',', "\\,").replace('+', "\\+");
         format!("{kind}={value}")
     });
@@ -116,7 +118,8 @@ fn text(value: &Item<'_>) -> Option<String> {
         return std::str::from_utf8(bytes).ok().map(str::to_owned);
     }
     if value.is(Tag::BmpString) && bytes.len() % 2 == 0 {
-        let units: Vec<u16> = bytes.chunks_exact(2).map(|two| two.iter().fold(0, |unit, byte| unit << 8 | u16::from(*byte))).collect();
+        let units: Vec<u16> =
+            bytes.chunks_exact(2).map(|two| two.iter().fold(0, |unit, byte| unit << 8 | u16::from(*byte))).collect();
         return String::from_utf16(&units).ok();
     }
     None

@@ -39,8 +39,7 @@ struct Descriptor {
 /// Whether it is of this: the same digest, size and media type.
 pub(super) fn is_of(payload: &[u8], artifact: &Artifact<'_>) -> Result<(), Unfit> {
     let Payload { target_artifact: Object(signed) } = object::read(payload).map_err(Unfit::form)?;
-    let is_it = signed.digest == artifact.digest.to_string()
-        && signed.size == artifact.size
-        && signed.media_type == artifact.media_type;
+    let is_it =
+        signed.digest == artifact.digest.to_string() && signed.size == artifact.size && signed.media_type == artifact.media_type;
     if is_it { Ok(()) } else { Err(Unfit::OtherArtifact) }
 }

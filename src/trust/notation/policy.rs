@@ -287,7 +287,11 @@ fn enforced(verification: &Verification) -> Result<(Action, Action, Revocation),
 
 fn identities(written: &[String]) -> Result<Identities, String> {
     if written.iter().any(|identity| identity == "*") {
-        return if written.len() == 1 { Ok(Identities::All) } else { Err("trustedIdentities is `*` and something else".to_owned()) };
+        return if written.len() == 1 {
+            Ok(Identities::All)
+        } else {
+            Err("trustedIdentities is `*` and something else".to_owned())
+        };
     }
     let mut names: Vec<Name> = Vec::new();
     for identity in written {

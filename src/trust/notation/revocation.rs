@@ -72,7 +72,13 @@ impl Crls {
     }
 
     /// Whether a certificate that `issuer` has issued is revoked. `signed_at`: when it signed, where that is proven.
-    pub(super) fn status(&self, certificate: &Certificate, issuer: &Certificate, signed_at: Option<Timestamp>, now: Timestamp) -> Status {
+    pub(super) fn status(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        signed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Status {
         let (mut why, mut until) = (None, None);
         for crl in self.0.iter().filter(|crl| crl.issuer == certificate.issuer()) {
             if !issuer.usage().is_some_and(|usage| usage.crl_sign()) {
@@ -122,7 +128,10 @@ impl Crls {
                 Status::Revoked => return Err((certificate, None)),
                 Status::Unknown(why) if action == Revocation::Enforce => return Err((certificate, Some(why))),
                 Status::Unknown(why) => {
-                    tracing::debug!(why, "whether a certificate of notation is revoked is not known, and the trust policy does not ask");
+                    tracing::debug!(
+                        why,
+                        "whether a certificate of notation is revoked is not known, and the trust policy does not ask"
+                    );
                 }
             }
         }
@@ -155,7 +164,12 @@ impl Crl {
         };
         let until = next.ok_or(Fault::Form("it does not say when the next one is due"))?.time(OF)?;
         let revoked = match body.next_if(Tag::Sequence)? {
-            Some(list) => list.sequence(OF)?.rest(REVOKED)?.iter().filter_map(|entry| entry_of(entry).transpose()).collect::<Result<_, _>>()?,
+            Some(list) => list
+                .sequence(OF)?
+                .rest(REVOKED)?
+                .iter()
+                .filter_map(|entry| entry_of(entry).transpose())
+                .collect::<Result<_, _>>()?,
             None => BTreeMap::new(),
         };
         if let Some(wrapped) = body.next_if(Tag::ContextSpecific { constructed: true, number: TagNumber(0) })? {

@@ -75,9 +75,8 @@ impl Search<'_> {
             if !self.hunt.goes_on(seen) {
                 return None;
             }
-            let asked = |pointer: &&Pointer| {
-                Box::pin(self.envelope(pointer.digest)) as Asked<'_, Result<Layer<Kind>, NotVouched>>
-            };
+            let asked =
+                |pointer: &&Pointer| Box::pin(self.envelope(pointer.digest)) as Asked<'_, Result<Layer<Kind>, NotVouched>>;
             for found in together(some.iter().map(asked).collect()).await {
                 let (kind, envelope) = match found {
                     Ok(Layer::Whole(kind, envelope)) => (kind, envelope),
@@ -131,7 +130,8 @@ impl Search<'_> {
                 Some(artifact) => artifact.as_ref() == SIGNATURE && config.as_ref() == EMPTY,
                 None => config.as_ref() == SIGNATURE,
             };
-            let is_of_it = image.subject().as_ref().is_some_and(|subject| subject.digest().as_ref() == self.hunt.digest.to_string());
+            let is_of_it =
+                image.subject().as_ref().is_some_and(|subject| subject.digest().as_ref() == self.hunt.digest.to_string());
             if is_signature && is_of_it { Kind::of(layer.media_type().as_ref()) } else { None }
         };
         self.hunt.layer(manifest, ENVELOPE_BYTES, kind).await

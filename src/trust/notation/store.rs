@@ -18,11 +18,14 @@ impl TrustStores {
     pub fn read<'f>(files: impl Iterator<Item = (&'f StoreName, &'f str, &'f str)>) -> Result<Self, String> {
         let mut stores = Self::default();
         for (store, file, text) in files {
-            let found = Certificate::of_pem(text.as_bytes(), CERTIFICATES).map_err(|fault| format!("{store}: `{file}` {fault}"))?;
+            let found =
+                Certificate::of_pem(text.as_bytes(), CERTIFICATES).map_err(|fault| format!("{store}: `{file}` {fault}"))?;
             for certificate in &found {
                 let is_root = certificate.is_self_issued() && certificate.issued(certificate).is_ok();
                 match store.kind {
-                    StoreKind::Tsa if !is_root => return Err(format!("{store}: `{file}` holds a certificate that is not a self-signed root")),
+                    StoreKind::Tsa if !is_root => {
+                        return Err(format!("{store}: `{file}` holds a certificate that is not a self-signed root"));
+                    }
                     StoreKind::Ca | StoreKind::SigningAuthority if !is_root && !certificate.is_ca() => {
                         return Err(format!("{store}: `{file}` holds a certificate that is neither a CA nor self-signed"));
                     }
@@ -40,7 +43,11 @@ impl TrustStores {
     }
 
     /// The stores of a kind that a statement names, with what is in them; or the first that is empty.
-    pub(super) fn named<'s>(&'s self, statement: &'s Statement, kind: StoreKind) -> Result<Vec<(&'s StoreName, &'s [Certificate])>, &'s StoreName> {
+    pub(super) fn named<'s>(
+        &'s self,
+        statement: &'s Statement,
+        kind: StoreKind,
+    ) -> Result<Vec<(&'s StoreName, &'s [Certificate])>, &'s StoreName> {
         let with = |store| match self.of(store) {
             [] => Err(store),
             found => Ok((store, found)),

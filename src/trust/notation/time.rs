@@ -22,19 +22,29 @@ pub(super) struct Known {
 
 impl Notation {
     /// The time of a signature, if all certificates are valid then; or why not.
-    pub(super) fn time(&self, statement: &Statement, envelope: &Envelope, chain: &[Certificate], now: Timestamp) -> Result<Known, String> {
+    pub(super) fn time(
+        &self,
+        statement: &Statement,
+        envelope: &Envelope,
+        chain: &[Certificate],
+        now: Timestamp,
+    ) -> Result<Known, String> {
         if envelope.claims.scheme == Scheme::Authority {
             let at = envelope.claims.signed_at;
             not_ahead(at, now)?;
             valid_at(chain, at)?;
             return Ok(Known { signed_at: Some(at), ..Known::default() });
         }
-        let stores = self.stores.named(statement, StoreKind::Tsa).map_err(|store| format!("the trust store `{store}` has no certificate"))?;
+        let stores = self
+            .stores
+            .named(statement, StoreKind::Tsa)
+            .map_err(|store| format!("the trust store `{store}` has no certificate"))?;
         let is_valid = valid_at(chain, now);
         if stores.is_empty() || (statement.stamps == Stamps::AfterCertificate && is_valid.is_ok()) {
             is_valid?;
             // The last second is a whole one.
-            let end = chain.iter().filter_map(|certificate| certificate.until().checked_add(SignedDuration::from_secs(1)).ok()).min();
+            let end =
+                chain.iter().filter_map(|certificate| certificate.until().checked_add(SignedDuration::from_secs(1)).ok()).min();
             return Ok(Known { until: end, ..Known::default() });
         }
         let token = envelope.timestamp.as_deref().ok_or_else(|| match is_valid {
@@ -56,7 +66,9 @@ impl Notation {
 
 fn valid_at(chain: &[Certificate], at: Timestamp) -> Result<(), String> {
     chain.iter().try_for_each(|certificate| {
-        certificate.valid_at(at).map_err(|fault| format!("the certificate `{}` {fault}", super::error::shown(&super::identity::shown(certificate))))
+        certificate
+            .valid_at(at)
+            .map_err(|fault| format!("the certificate `{}` {fault}", super::error::shown(&super::identity::shown(certificate))))
     })
 }
 

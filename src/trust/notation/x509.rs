@@ -1,11 +1,11 @@
 //! The certificates of an envelope: whether they are a chain as the Notary Project has it, and whether its first key has signed.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
-    RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
-use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 
 use super::envelope::{Algorithm, Envelope};
 use super::error::Unfit;

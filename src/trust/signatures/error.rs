@@ -36,7 +36,7 @@ pub trait Unfit: fmt::Debug + fmt::Display + Ord + Send + Sync + 'static {
 
 /// Why nobody is known to have signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSigned<U: Unfit> {
+pub(in crate::trust) enum NotSigned<U: Unfit> {
     /// It could not be found out. That is not the same as unsigned.
     #[error("its {noun}s could not be looked at: {0}", noun = U::NOUN)]
     Unknown(NotVouched),

@@ -32,13 +32,13 @@ pub struct Hunt<'h> {
 
 /// What is signed, of bytes that were hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject {
+pub(in crate::trust) struct Subject {
     /// Its digest.
-    pub digest: Digest,
+    pub(in crate::trust) digest: Digest,
     /// How many bytes it has.
-    pub size: u64,
+    pub(in crate::trust) size: u64,
     /// Its media type.
-    pub media_type: &'static str,
+    pub(in crate::trust) media_type: &'static str,
 }
 
 /// What was found besides.
