@@ -212,7 +212,10 @@ impl Cosign {
                 };
                 let asked = some
                     .iter()
-                    .map(|pointer| Box::pin(hunt.layer(pointer.digest, ATTESTED_BYTES, is_bundle)) as Asked<'_, Result<Layer<()>, NotVouched>>)
+                    .map(|pointer| {
+                        Box::pin(hunt.layer(pointer.digest, ATTESTED_BYTES, is_bundle))
+                            as Asked<'_, Result<Layer<()>, NotVouched>>
+                    })
                     .collect();
                 together(asked).await
             };
