@@ -32,7 +32,7 @@ pub use self::facts::{Contents, Facts, Findings, Severity, Stated};
 use self::newest::{Key, Seen as SeenReports};
 pub use self::newest::{Newest, forget};
 use self::provenance::Provenance;
-pub use self::report::{read_sbom, read_scan};
+pub use self::report::{ScanFile, read_sbom, read_scan};
 use self::sbom::Sbom;
 use self::scan::Scan;
 pub use self::terms::{Conditions, Kind, ProvenanceTerms, Required, SbomTerms, ScanTerms, Terms};

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use super::facts::{Facts, Findings, Severity};
 use super::statement;
 use super::terms::ScanTerms;
+use crate::image::Digest;
 use crate::text::{clean, fit, stands_for};
 use crate::trust::object::{self, Object};
 
@@ -52,6 +53,17 @@ struct Report {
     #[serde(rename = "Results")]
     results: Option<Vec<Object<Target>>>,
     matches: Option<Vec<Object<Match>>>,
+    #[serde(rename = "Metadata")]
+    metadata: Option<Object<OfImage>>,
+}
+
+/// Which image Trivy looked at.
+#[derive(Deserialize)]
+struct OfImage {
+    #[serde(rename = "ImageID")]
+    id: Option<String>,
+    #[serde(rename = "RepoDigests")]
+    digests: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -102,13 +114,16 @@ impl Scan {
         Self { scanner: scanner.uri, at, found }.not_after(now)
     }
 
-    /// What a file of Trivy's or Grype's says, for which `at` is taken where it does not say when that was.
-    pub(super) fn of_file(text: &[u8], at: Timestamp) -> Result<Self, String> {
+    /// What a file of Trivy's or Grype's says, for which `at` is taken where it does not say when that was; and which image it is of, by the
+    /// digests and the id that it names.
+    pub(super) fn of_file(text: &[u8], at: Timestamp) -> Result<(Self, Vec<Digest>), String> {
         let report: Report = object::read(text)?;
         let scanner = if report.matches.is_some() { "grype" } else { "trivy" };
         let created = report.created.as_deref().and_then(|created| created.parse().ok());
+        let images = report.images();
         let found = report.findings().ok_or("it is not a report of Trivy or Grype in JSON")?;
-        Self { scanner: scanner.to_owned(), at: created.unwrap_or(at), found: Some(found) }.not_after(at)
+        let scan = Self { scanner: scanner.to_owned(), at: created.unwrap_or(at), found: Some(found) };
+        Ok((scan.not_after(at)?, images))
     }
 
     fn not_after(self, now: Timestamp) -> Result<Self, String> {
@@ -161,6 +176,12 @@ impl Scan {
 }
 
 impl Report {
+    fn images(&self) -> Vec<Digest> {
+        let Some(Object(named)) = &self.metadata else { return Vec::new() };
+        let digests = named.digests.iter().flatten().filter_map(|written| written.rsplit_once('@').map(|(_, digest)| digest));
+        digests.chain(named.id.as_deref()).filter_map(|digest| digest.parse().ok()).collect()
+    }
+
     fn findings(self) -> Option<Vec<(Severity, String)>> {
         match (self.schema.is_some() || self.results.is_some(), self.matches) {
             (true, None) => {
@@ -296,9 +317,15 @@ mod tests {
     #[test]
     fn a_file_of_a_scanner_is_read_as_it_is() {
         let text = trivy(&[("CVE-1", "HIGH")]).replacen('{', r#"{"CreatedAt":"2026-11-29T12:00:00.5Z","#, 1);
-        let found = Scan::of_file(text.as_bytes(), now()).unwrap();
+        let (found, images) = Scan::of_file(text.as_bytes(), now()).unwrap();
+        assert_eq!(images, []);
         assert_eq!((found.scanner.as_str(), found.at), ("trivy", "2026-11-29T12:00:00.5Z".parse().unwrap()));
-        assert_eq!(Scan::of_file(grype(&[]).as_bytes(), now()).unwrap().at, now());
+        assert_eq!(Scan::of_file(grype(&[]).as_bytes(), now()).unwrap().0.at, now());
+        let digest = Digest::of(b"x");
+        let named = format!(
+            r#"{{"SchemaVersion":2,"Metadata":{{"RepoDigests":["r.example/app@{digest}","odd"],"ImageID":"{digest}"}}}}"#
+        );
+        assert_eq!(Scan::of_file(named.as_bytes(), now()).unwrap().1, [digest, digest]);
         for bad in [
             "",
             "{}",
