@@ -132,7 +132,7 @@ impl Notation {
             until = earlier(until, ends);
         }
         until = earlier(until, self.crls.chain(&chain, statement.revocation, time.signed_at, now).map_err(revoked)?);
-        Ok(Good { by: vec![subject.clone()], role: store, tag: None, signed_at: time.signed_at, until })
+        Ok(Good { by: vec![subject.clone()], role: store, signed_at: time.signed_at, until, ..Good::default() })
     }
 
     /// The store that holds a certificate of the chain, byte for byte, of those that count for its scheme.

@@ -170,6 +170,8 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NotInRegistry
         | TrustCode::NotImported
         | TrustCode::ImportExpired
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::Misconfigured => general_remedy(code, verifier),
     }
 }
