@@ -122,7 +122,7 @@ match = []
         "p.toml:9: verifiers.release.freshness: is a text and should be a number of seconds from 0 to 3600",
         "p.toml:10: verifiers.release.stale_limit: `0` is not a number of hours from 1 to 720",
         "p.toml:12: verifiers.Bad: a verifier's name is made of",
-        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry` or `cosign` or `notation`; `allowlist` was meant?",
+        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry` or `cosign` or `notation` or `attestation`; `allowlist` was meant?",
         "p.toml:20: verifiers.off.server: `http://n.example` is plain http",
         "p.toml:21: verifiers.off.signers[0]: `QA` is not a signer's name",
         "p.toml:22: verifiers.off.root_ca: leaves the folder of the policy",

@@ -432,7 +432,7 @@ async fn what_the_builder_put_beside_the_image_is_said_to_be_unsigned() {
 #[tokio::test]
 async fn a_list_of_several_megabytes_is_read_and_kept_and_one_beyond_the_bound_is_not() {
     let host = Host::new();
-    let packages: Vec<Value> = (0..30_000)
+    let packages: Vec<Value> = (0..50_000)
         .map(|number| json!({ "name": format!("package-{number}"), "versionInfo": "1.0", "licenseConcluded": "MIT" }))
         .collect();
     let spdx = "https://spdx.dev/Document";
@@ -444,12 +444,12 @@ async fn a_list_of_several_megabytes_is_read_and_kept_and_one_beyond_the_bound_i
     };
     let bundle = host.bundle(&large);
     let vouch = host.start(terms("evil"), listed(std::slice::from_ref(&bundle))).ask(Purpose::Pull, NOON).await.unwrap();
-    let contents = Contents { format: "spdx".to_owned(), packages: 30_000 };
+    let contents = Contents { format: "spdx".to_owned(), packages: 50_000 };
     assert_eq!(vouch.stated().first().map(|stated| stated.facts.clone()), Some(Facts::Sbom(contents)));
     let next = host.start(terms("evil"), with_image());
     next.fake.fail_with(Some(away()));
     assert_eq!(next.run().await, Ok(()), "it is kept");
-    assert_eq!(host.says(terms("package-29999@1.0"), bundle).await, Err(TrustCode::AttestationRefused));
+    assert_eq!(host.says(terms("package-49999@1.0"), bundle).await, Err(TrustCode::AttestationRefused));
     // What is said to be larger than is read is no answer, and is not fetched.
     let fake = with_image();
     let digest = fake.push_blob(&app(), b"x");
