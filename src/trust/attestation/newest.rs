@@ -40,8 +40,9 @@ pub struct Newest {
     /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
     is_kept: bool,
     known: Mutex<Generations<String, Seen>>,
-    /// Held while a file is written: what is older never takes the place of what is newer.
-    writing: Mutex<()>,
+    /// Held while a file is compared and written, by the first digit of its name: what is older never takes the place of what is newer, and
+    /// images wait for few others.
+    writing: [Mutex<()>; 16],
 }
 
 /// Of what it is the newest.
@@ -104,7 +105,7 @@ impl Newest {
     }
 
     fn of(folder: PathBuf, is_kept: bool) -> Self {
-        Self { folder, is_kept, known: Mutex::default(), writing: Mutex::default() }
+        Self { folder, is_kept, known: Mutex::default(), writing: <[Mutex<()>; 16]>::default() }
     }
 
     /// Where it lies.
@@ -141,7 +142,9 @@ impl Newest {
     }
 
     fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Timestamp> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let digit = key.file_name().chars().next().and_then(|digit| digit.to_digit(16)).unwrap_or_default();
+        let _writing =
+            self.writing.iter().cycle().nth(digit as usize).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
         let earlier = self.earlier(key);
         if let Some(earlier) = &earlier {
             if !found.has_all_of(earlier) {

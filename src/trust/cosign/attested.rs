@@ -37,6 +37,8 @@ const FETCHED: usize = 64;
 const AT_ONCE: usize = 2;
 /// Most layers of one manifest of cosign 2.
 const LAYERS: usize = 256;
+/// From this size on, bytes, it is first looked at who has signed a statement.
+const LARGE_BYTES: usize = 64 << 10;
 /// From this size on, bytes, what is kept is compressed.
 const SMALL_BYTES: usize = 16 << 10;
 
@@ -271,10 +273,18 @@ impl Cosign {
         ControlFlow::Continue(())
     }
 
-    /// One statement: what is cheap to see comes before who has signed it.
+    /// One statement: what is cheap to see comes before what is not. To read a large one costs more than to find out that a stranger made it.
     fn shown<R: Reader>(&self, carried: Carried, seen: &mut Seen<R::Unfit>, reader: &mut R) -> ControlFlow<()> {
         let offer = match carried.offer() {
             Ok(offer) => offer,
+            Err(unfit) => {
+                seen.unfit(reader.not_signed(unfit));
+                return ControlFlow::Continue(());
+            }
+        };
+        let is_large = offer.payload().len() > LARGE_BYTES;
+        let known = match is_large.then(|| self.who(&offer)).transpose() {
+            Ok(known) => known,
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
                 return ControlFlow::Continue(());
@@ -284,7 +294,7 @@ impl Cosign {
             seen.unfit(unfit);
             return ControlFlow::Continue(());
         }
-        match self.who(&offer) {
+        match known.map_or_else(|| self.who(&offer), Ok) {
             Ok(by) => reader.take(Attested { by, offer, carried }),
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
