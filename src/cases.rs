@@ -22,9 +22,8 @@ use crate::policy::{
     Request, Verdict, members, nearest,
 };
 use crate::request::{Intent, Transport};
-use crate::trust::attestation::Stated;
 use crate::trust::notary::RequiredSigners;
-use crate::trust::{Answers, Binding, CaseVerifier, Verifier, VerifierName, Word};
+use crate::trust::{Answers, Binding, CaseVerifier, Stated, Verifier, VerifierName, Word};
 
 /// Largest recorded request, bytes: what dockerd may post.
 const POST_BYTES: u64 = 6 << 20;

@@ -16,6 +16,7 @@ mod pki;
 mod public_key;
 pub mod registry;
 mod signatures;
+mod stated;
 mod told;
 pub mod tuf;
 mod verifier;
@@ -23,6 +24,7 @@ mod vouch;
 
 pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
+pub use stated::{Contents, Facts, Findings, Severity, Stated};
 pub use told::{Answers, CaseVerifier, Word};
 #[cfg(test)]
 pub use verifier::Fake;

@@ -16,8 +16,7 @@ use crate::policy::{
 use crate::registry;
 use crate::rego::{self, About};
 use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
-use crate::trust::attestation::Stated;
-use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use crate::trust::{Asking, Binding, Hashed, Purpose, Question, Stated, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;

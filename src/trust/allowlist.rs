@@ -23,7 +23,7 @@ pub use self::error::{ListRefusal, remedy};
 use self::file::{Entry, FileFault, ListFile, Stamp, read_stamped};
 use self::kept::Shelf;
 use self::signed::{ListKey, Opened};
-use super::attestation::{Facts, Stated};
+use super::stated::{Facts, Stated};
 use super::{Asking, Binding, Freshness, Hashed, ListStats, Question, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::{Digest, Repository, Tag};
 

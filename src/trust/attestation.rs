@@ -7,7 +7,6 @@
 //! Of reports of a scan the newest decides, and which that was is remembered ([`newest`]). Of all others one that keeps the terms is enough.
 
 mod error;
-mod facts;
 mod licence;
 mod newest;
 mod provenance;
@@ -28,7 +27,6 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::error::{Unfit, remedy};
-pub use self::facts::{Contents, Facts, Findings, Severity, Stated};
 use self::newest::{Key, Seen as SeenReports};
 pub use self::newest::{Newest, forget};
 use self::provenance::Provenance;
@@ -40,6 +38,7 @@ use super::VerifierName;
 use super::cosign::{Attested, Cosign, Reader};
 use super::evidence::Parts;
 use super::signatures::{Found, Good, Hunt, Mark, No, NotSigned, Scheme, Seen, SignatureVerifier};
+use super::stated::{Facts, Stated};
 use crate::image::{Digest, Repository};
 use crate::registry::{Api, Content, Wanted};
 use crate::text::{clean, stands_for};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use super::attestation::Stated;
 use super::notary::{NotaryError, RequiredSigners};
+use super::stated::Stated;
 use super::{Asking, Binding, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::{Digest, Repository, Tag};
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::VerifierName;
-use super::attestation::Stated;
+use super::stated::Stated;
 use crate::image::{Digest, Repository, Tag};
 
 /// What is asked about a repository.

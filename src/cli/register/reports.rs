@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::find::Found;
 use crate::files::read_bytes;
-use crate::trust::attestation::{Contents, ScanFile, read_sbom, read_scan};
+use crate::trust::Contents;
+use crate::trust::attestation::{ScanFile, read_sbom, read_scan};
 
 /// Largest report read. Stops a wrong path from filling memory.
 const REPORT_BYTES: u64 = 64 << 20;

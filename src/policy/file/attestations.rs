@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::table::{Section, Value};
-use super::verifiers::recheck;
 use super::write::{list, quoted};
 use crate::policy::fault::{PolicyFault, Position};
 use crate::policy::resolved::{AttestationSettings, VerifierSettings};
 use crate::text::fit;
-use crate::trust::VerifierName;
-use crate::trust::attestation::{Conditions, Kind, ProvenanceTerms, Required, SbomTerms, ScanTerms, Severity, Terms};
+use crate::trust::attestation::{Conditions, Kind, ProvenanceTerms, Required, SbomTerms, ScanTerms, Terms};
+use crate::trust::{Severity, VerifierName};
 
 /// Most patterns of one key, and most members that are required.
 const PATTERNS: usize = 1024;
@@ -63,7 +62,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<AttestationSettings> {
     };
     let terms = Terms { predicate_type: predicate_type?, require, conditions };
     let recheck = match own_recheck {
-        Some(value) => recheck(&value),
+        Some(value) => value.recheck(),
         None => terms.is_of_the_day().then_some(DAILY),
     };
     Some(AttestationSettings { signed_by: signed_by?, terms, recheck })

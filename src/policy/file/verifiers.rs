@@ -23,8 +23,6 @@ const LIST_KEY: &str = "allowlist.pub";
 const SIGNERS: usize = 16;
 /// Most files of keys of one verifier.
 const KEYS: usize = 16;
-/// Longest period after which what verified is asked about again, hours: a year. Who wants it longer wants it never.
-const RECHECK_MOST: u64 = 8760;
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
@@ -90,7 +88,7 @@ fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
         value.fault("names no file; without a key nobody can sign");
         return None;
     }
-    let recheck = section.get("recheck").and_then(|value| recheck(&value));
+    let recheck = section.get("recheck").and_then(|value| value.recheck());
     Some(CosignSettings { keys, recheck })
 }
 
@@ -99,21 +97,13 @@ fn notation(section: &Section<'_>) -> Option<NotationSettings> {
     let path = |key| section.required(key).and_then(|value| value.path());
     let (trust_policy, trust_store) = (path("trust_policy"), path("trust_store"));
     let crls = section.get("crls").map(|value| value.path());
-    let recheck = section.get("recheck").and_then(|value| recheck(&value));
+    let recheck = section.get("recheck").and_then(|value| value.recheck());
     // A folder that is named wrongly is none that was left out.
     let crls = match crls {
         Some(path) => Some(path?),
         None => None,
     };
     Some(NotationSettings { trust_policy: trust_policy?, trust_store: trust_store?, crls, recheck })
-}
-
-/// `"never"`, or hours.
-pub(super) fn recheck(value: &Value<'_>) -> Option<Duration> {
-    if value.is_text() {
-        return value.choice(&[("never", ())]).and(None);
-    }
-    value.number("hours", 1..=RECHECK_MOST).map(Duration::from_hours)
 }
 
 fn notary(section: &Section<'_>) -> Option<NotarySettings> {

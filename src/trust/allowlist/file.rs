@@ -20,7 +20,7 @@ use super::parts::Parts;
 use crate::files::{Outlives, replace};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::text::clean;
-use crate::trust::attestation::{Contents, Findings};
+use crate::trust::stated::{Contents, Findings};
 
 /// The one version of the format.
 const VERSION: u64 = 1;

@@ -6,11 +6,11 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::facts::Facts;
 use super::statement;
 use super::terms::ProvenanceTerms;
 use crate::text::{clean, stands_for};
 use crate::trust::object::Object;
+use crate::trust::stated::Facts;
 
 /// A source, as builders write it: `git+https://…@refs/heads/main`.
 #[derive(Debug, PartialEq, Eq)]

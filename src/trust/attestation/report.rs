@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::facts::{Contents, Findings};
 use super::sbom::Sbom;
 use super::scan::Scan;
 use crate::image::Digest;
+use crate::trust::stated::{Contents, Findings};
 
 /// A scanner's report.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::facts::{Contents, Facts};
 use super::licence;
 use super::terms::{Kind, SbomTerms};
 use crate::text::{clean, stands_for};
 use crate::trust::object::{self, Object};
+use crate::trust::stated::{Contents, Facts};
 
 /// Deepest that components are nested. Stops a list of lists from costing more than its bytes.
 const DEPTH: usize = 16;

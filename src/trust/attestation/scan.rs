@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::facts::{Facts, Findings, Severity};
 use super::statement;
 use super::terms::ScanTerms;
 use crate::image::Digest;
 use crate::text::{clean, fit, stands_for};
 use crate::trust::object::{self, Object};
+use crate::trust::stated::{Facts, Findings, Severity};
 
 /// Most findings that are named.
 const LISTED: usize = 64;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::facts::{Contents, Facts, Findings, Severity, Stated};
+use crate::trust::stated::{Contents, Facts, Findings, Severity, Stated};
 
 /// Provenance of SLSA, both versions that are in use.
 const PROVENANCE_0_2: &str = "https://slsa.dev/provenance/v0.2";

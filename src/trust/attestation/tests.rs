@@ -12,6 +12,7 @@ use crate::registry::{Fake, RegistryError, list_tag};
 use crate::trust::cosign::CosignVerifier;
 use crate::trust::cosign::tests::{Hand, app, away, digest, image, pointing, tag, with_image};
 use crate::trust::evidence::Evidence;
+use crate::trust::stated::{Contents, Severity};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";

@@ -37,7 +37,7 @@ impl Severity {
     ];
 
     /// What a scanner calls it. A finding without a severity, or with one that nobody knows, counts as the worst.
-    pub(super) fn of(written: Option<&str>) -> Self {
+    pub(in crate::trust) fn of(written: Option<&str>) -> Self {
         written.and_then(|written| written.parse().ok()).unwrap_or(Self::Critical)
     }
 }
