@@ -53,8 +53,13 @@ fn text(bytes: Vec<u8>) -> std::io::Result<String> {
 /// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others, nor
 /// a folder above in which others may put another in the place of the next.
 pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
+    text(read_owned_bytes(path, limit)?)
+}
+
+/// The same of a file that need not be text.
+pub fn read_owned_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let (file, _) = open_owned(path)?;
-    text(read_opened(file, limit)?)
+    read_opened(file, limit)
 }
 
 /// [`read_owned`] of a file that holds a secret: nobody else may read it either.

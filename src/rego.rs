@@ -21,7 +21,7 @@ use regorus::{Engine, Value};
 use crate::request::{Manner, Unreadable};
 use crate::text::{clean, fit};
 use crate::wire::Call;
-pub use input::{Config, Image, Signature};
+pub use input::{Config, Image, Signature, Statement};
 use remembered::Remembered;
 pub use run::{EvaluationLimits, Evaluator, Stats};
 

@@ -8,6 +8,7 @@ mod host;
 mod in_force;
 mod last_good;
 mod mounts;
+mod notation;
 mod policy_file;
 mod recording;
 mod resolve;
@@ -17,7 +18,7 @@ mod state;
 
 pub(crate) use self::clients::{
     DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, list_key,
-    newest_signed, notaries_kept, notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
+    newest_folder, newest_signed, notaries_kept, notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, exception_times, own, serving};

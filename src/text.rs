@@ -77,6 +77,29 @@ pub fn distance(a: &str, b: &str) -> usize {
     strsim::osa_distance(&letters(a), &letters(b))
 }
 
+/// Whether a text is what `written` stands for: itself, and `*` for any letters, also none.
+#[must_use]
+pub fn stands_for(written: &str, text: &str) -> bool {
+    let pieces: Vec<String> = written.split('*').map(str::to_owned).collect();
+    fits_pieces(&pieces, text)
+}
+
+/// Whether a text is these pieces with anything between them. The first piece begins it, the last one ends it.
+#[must_use]
+pub fn fits_pieces(pieces: &[String], text: &str) -> bool {
+    let (Some((first, rest)), Some(mut left)) =
+        (pieces.split_first(), pieces.first().and_then(|first| text.strip_prefix(first.as_str())))
+    else {
+        return false;
+    };
+    let Some((last, middle)) = rest.split_last() else { return text == first };
+    for piece in middle {
+        let Some((_, behind)) = left.split_once(piece.as_str()) else { return false };
+        left = behind;
+    }
+    left.ends_with(last.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

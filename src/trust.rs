@@ -3,13 +3,20 @@
 
 pub mod allowlist;
 mod asking;
+pub mod attestation;
 pub mod cosign;
 mod error;
 pub mod evidence;
 mod name;
 pub mod notary;
+pub mod notation;
+mod object;
+#[allow(dead_code, unused_imports, reason = "notation and the keyless half of cosign, which it is for, come next")]
+mod pki;
 mod public_key;
 pub mod registry;
+mod signatures;
+mod stated;
 mod told;
 pub mod tuf;
 mod verifier;
@@ -17,6 +24,7 @@ mod vouch;
 
 pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
+pub use stated::{Contents, Facts, Findings, Severity, Stated};
 pub use told::{Answers, CaseVerifier, Word};
 #[cfg(test)]
 pub use verifier::Fake;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Policy;
 use crate::image::{Digest, Host, Reference};
 use crate::text::fit;
+use crate::trust::attestation::Terms;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source};
 use crate::trust::{Binding, VerifierName};
 
@@ -66,6 +67,23 @@ pub enum VerifierSettings {
     Registry,
     /// Signatures of cosign.
     Cosign(CosignSettings),
+    /// Signatures of notation.
+    Notation(NotationSettings),
+    /// What somebody states about an image, and signs.
+    Attestation(AttestationSettings),
+}
+
+/// Whose signatures of notation count, as its own files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotationSettings {
+    /// `trustpolicy.json`.
+    pub trust_policy: PathBuf,
+    /// The folder that holds `x509`.
+    pub trust_store: PathBuf,
+    /// A folder of CRLs.
+    pub crls: Option<PathBuf>,
+    /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
 }
 
 /// A file of approved digests, and who must have signed it.
@@ -83,6 +101,17 @@ pub struct CosignSettings {
     /// PEM files of public keys, any one of which is enough.
     pub keys: Vec<PathBuf>,
     /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
+}
+
+/// What must be stated about an image, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationSettings {
+    /// The verifier that says whose statements count.
+    pub signed_by: VerifierName,
+    /// What they must say.
+    pub terms: Terms,
+    /// As of signatures.
     pub recheck: Option<Duration>,
 }
 
@@ -129,6 +158,8 @@ impl VerifierSettings {
             Self::Allowlist(_) => "allowlist",
             Self::Registry => "registry",
             Self::Cosign(_) => "cosign",
+            Self::Notation(_) => "notation",
+            Self::Attestation(_) => "attestation",
         }
     }
 
@@ -139,7 +170,7 @@ impl VerifierSettings {
             Self::Notary(_) => Binding::TagToDigest,
             Self::Allowlist(_) => Binding::Listed,
             Self::Registry => Binding::Held,
-            Self::Cosign(_) => Binding::Digest,
+            Self::Cosign(_) | Self::Notation(_) | Self::Attestation(_) => Binding::Digest,
         }
     }
 }
@@ -150,8 +181,10 @@ impl VerifierSettings {
         let (given, keys) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
+            // What lies in its folders changes with them, and is watched where it is read.
+            Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
             Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
-            Self::Registry => ([None, None], [].as_slice()),
+            Self::Registry | Self::Attestation(_) => ([None, None], [].as_slice()),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
@@ -166,7 +199,11 @@ impl Resolved {
     pub fn notaries(&self) -> impl Iterator<Item = (&VerifierName, &NotarySettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Notary(notary) => Some((name, notary)),
-            VerifierSettings::Allowlist(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Allowlist(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Attestation(_) => None,
         })
     }
 
@@ -174,7 +211,11 @@ impl Resolved {
     pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &AllowlistSettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Allowlist(list) => Some((name, list)),
-            VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Notary(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Attestation(_) => None,
         })
     }
 }

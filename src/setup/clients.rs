@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::last_good::LastGood;
-use super::state::{EVIDENCE, TRUST};
+use super::state::{EVIDENCE, NEWEST, TRUST};
 use crate::files::{Texts, read_owned, read_text};
 use crate::image::Digest;
 use crate::net::auth::DockerConfig;
@@ -238,6 +238,11 @@ pub(crate) fn notary_of(
 /// Where signatures that verified are kept.
 pub(crate) fn evidence_folder(settings: &Settings) -> PathBuf {
     settings.state_dir().join(EVIDENCE)
+}
+
+/// Where it is kept which report of a scan was the newest.
+pub(crate) fn newest_folder(settings: &Settings) -> PathBuf {
+    settings.state_dir().join(NEWEST)
 }
 
 /// A verifier of cosign's signatures, with the keys that lie in its files now; signatures are looked for in `registry`, and what verified is

@@ -52,6 +52,16 @@ pub enum TrustCode {
     NotSigned,
     /// It is signed, and a signer who must agree does not.
     SignerMissing,
+    /// It is signed with a certificate that is revoked.
+    Revoked,
+    /// It is signed, and whether a certificate is revoked is not known.
+    RevocationUnknown,
+    /// It is signed in a way that a plugin of its tool would have to verify.
+    NeedsPlugin,
+    /// Nothing is stated of it that must be stated, by who must sign that.
+    NotAttested,
+    /// What is stated of it is not what it must be.
+    AttestationRefused,
     /// Trust data that does not verify: signature, hash, structure, bounds.
     Invalid,
     /// Trust data past its date.
@@ -76,7 +86,7 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Unreachable,
         Self::Busy,
         Self::CaRefused,
@@ -85,6 +95,11 @@ impl TrustCode {
         Self::Withdrawn,
         Self::NotSigned,
         Self::SignerMissing,
+        Self::Revoked,
+        Self::RevocationUnknown,
+        Self::NeedsPlugin,
+        Self::NotAttested,
+        Self::AttestationRefused,
         Self::Invalid,
         Self::Expired,
         Self::RolledBack,
@@ -115,6 +130,11 @@ impl TrustCode {
             Self::Withdrawn => "trust-withdrawn",
             Self::NotSigned => "not-signed",
             Self::SignerMissing => "signer-missing",
+            Self::Revoked => "signer-revoked",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::NeedsPlugin => "signature-needs-plugin",
+            Self::NotAttested => "not-attested",
+            Self::AttestationRefused => "attestation-refused",
             Self::Invalid => "trust-invalid",
             Self::Expired => "trust-expired",
             Self::RolledBack => "trust-rolled-back",
@@ -189,6 +209,11 @@ pub(super) fn general_remedy(code: TrustCode, verifier: &VerifierName) -> String
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::Invalid
         | TrustCode::Expired
         | TrustCode::RolledBack
@@ -209,7 +234,7 @@ mod tests {
     use crate::net::NetError;
     use crate::trust::notary::{self, NotaryError};
     use crate::trust::registry::{self, NotVouched};
-    use crate::trust::{allowlist, cosign};
+    use crate::trust::{allowlist, attestation, cosign};
 
     /// The longest name.
     fn named() -> VerifierName {
@@ -220,7 +245,7 @@ mod tests {
     fn a_remedy_names_the_verifier_and_no_setting_that_others_may_have_besides() {
         let name = named();
         for code in TrustCode::ALL {
-            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, general_remedy];
+            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, attestation::remedy, general_remedy];
             for remedy in remedies.map(|remedy| remedy(code, &name)) {
                 assert!(remedy.contains(&format!("`{name}`")), "{remedy}");
                 assert!(!remedy.contains("NOTARY") && !remedy.contains("ALLOWLIST"), "{remedy}");

@@ -206,6 +206,8 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
         expires: None,
         signed_at: None,
         freshness: Freshness::Fresh,
+        stated: Vec::new(),
+        scheme: None,
     }
 }
 

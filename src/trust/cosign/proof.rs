@@ -1,11 +1,13 @@
 //! What proves that a digest is signed: the bytes that a key has signed, and its signature. The same check whether they have just come from
 //! a registry or were kept ([`super::super::evidence`]).
 
-use super::bundle::{self, Offer};
+use super::bundle;
+use super::envelope::Offer;
 use super::error::Unfit;
 use super::payload;
 use crate::image::{Digest, Repository, Tag};
 use crate::trust::evidence::Parts;
+use crate::trust::signatures::Mark;
 
 const PAYLOAD: &str = "payload";
 const SIGNATURE: &str = "signature";
@@ -27,13 +29,18 @@ pub(super) struct Claim {
     pub(super) tag: Option<Tag>,
 }
 
+/// What tells a signature from others.
+pub(super) fn mark(message: &[u8], signature: &[u8]) -> Mark {
+    (Digest::of(message), Digest::of(signature))
+}
+
 impl Proof {
     /// What it says, if it is about this digest in this repository.
     pub(super) fn claim(&self, repository: &Repository, digest: Digest) -> Result<Claim, Unfit> {
         match self {
             Self::Payload { payload, signature } => {
                 let tag = payload::fits(payload, repository, digest)?;
-                Ok(Claim { offer: Offer { signed: payload.clone(), signature: signature.clone() }, tag })
+                Ok(Claim { offer: Offer::bare(payload.clone(), signature.clone()), tag })
             }
             Self::Bundle(bytes) => Ok(Claim { offer: bundle::offer(bytes, digest)?, tag: None }),
         }
