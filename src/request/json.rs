@@ -81,7 +81,9 @@ impl Fields {
         for place in from..from + PLACES {
             let at = usize::from(*self.places.get(place % PLACES)?);
             let field = self.list.get(at.checked_sub(1)?)?;
-            if field.name.sign == sign && field.name.text.eq_ignore_ascii_case(key) {
+            let Name { sign: found, text } = field.name;
+            // Honest clients write Go's spelling.
+            if found == sign && (text == key || text.eq_ignore_ascii_case(key)) {
                 return Some(field);
             }
         }
