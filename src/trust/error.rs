@@ -234,7 +234,7 @@ mod tests {
     use crate::net::NetError;
     use crate::trust::notary::{self, NotaryError};
     use crate::trust::registry::{self, NotVouched};
-    use crate::trust::{allowlist, attestation, cosign};
+    use crate::trust::{allowlist, attestation, cosign, notation};
 
     /// The longest name.
     fn named() -> VerifierName {
@@ -245,7 +245,8 @@ mod tests {
     fn a_remedy_names_the_verifier_and_no_setting_that_others_may_have_besides() {
         let name = named();
         for code in TrustCode::ALL {
-            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, attestation::remedy, general_remedy];
+            let remedies =
+                [notary::remedy, allowlist::remedy, cosign::remedy, attestation::remedy, notation::remedy, general_remedy];
             for remedy in remedies.map(|remedy| remedy(code, &name)) {
                 assert!(remedy.contains(&format!("`{name}`")), "{remedy}");
                 assert!(!remedy.contains("NOTARY") && !remedy.contains("ALLOWLIST"), "{remedy}");

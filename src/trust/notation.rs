@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::envelope::{Envelope, Kind, Scheme};
+use self::envelope::{Kind, Scheme};
 pub use self::error::{Unfit, remedy};
 use self::payload::Artifact;
 use self::policy::{Action, Identities, Statement, StoreKind};
@@ -82,7 +82,10 @@ impl Notation {
         now: Timestamp,
     ) -> Result<Good, Unfit> {
         let statement = self.statement(repository)?;
-        let envelope = Envelope::read(kind, bytes)?;
+        let envelope = match kind {
+            Kind::Jws => jws::read(bytes),
+            Kind::Cose => cose::read(bytes),
+        }?;
         payload::is_of(&envelope.payload, artifact)?;
         let chain = x509::chain(&envelope.chain)?;
         let leaf = chain.first().ok_or_else(|| Unfit::form("it has no certificate"))?;
@@ -105,10 +108,10 @@ impl Notation {
             until = Some(expiry);
         }
         let revoked = |(certificate, why): (&Certificate, Option<String>)| {
-            let (subject, certificate) = (subject.clone(), error::shown(&identity::shown(certificate)));
+            let certificate = error::shown(&identity::shown(certificate));
             match why {
-                Some(cause) => Unfit::Unchecked { subject, certificate, cause },
-                None => Unfit::Revoked { subject, certificate },
+                Some(cause) => Unfit::Unchecked { certificate, cause },
+                None => Unfit::Revoked { subject: subject.clone(), certificate },
             }
         };
         let time = self.time(statement, &envelope, &chain, now);

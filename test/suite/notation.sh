@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154  # words of tests.sh, and one that move_tag reads
 # Images signed by the real notation, where the rig has it (RIG_NOTATION), in both its envelopes. Sourced by tests.sh, whose words it uses.
 
 notated=registry.test:5000/notated
@@ -115,7 +115,7 @@ test_images_signed_by_notation_run_and_others_do_not() {
     wait_until 20 docker pull -q $notated:others > /dev/null 2>&1
     assertTrue "once it is back, the pull is allowed" $?
     docker rm -f "$container" > /dev/null
-    docker images --format '{{.Repository}}:{{.Tag}}' "$notated" | xargs -r docker rmi -f > /dev/null
+    docker images --format '{{.ID}}' "$notated" | sort -u | xargs -r docker rmi -f > /dev/null
     rm -rf "$policy_folder"/policy.toml "$policy_folder"/trustpolicy.json "$policy_folder"/truststore
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null

@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
             31 => return Err("its CBOR has an item of indefinite length"),
             _ => return Err("its CBOR is malformed"),
         };
-        let number = self.take(size)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let number = self.take(size)?.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
         Ok((major, info, number))
     }
 
@@ -106,11 +106,11 @@ pub(super) fn head(out: &mut Vec<u8>, major: u8, number: usize) {
         0x1_0000..=0xffff_ffff => (26, 4),
         _ => (27, 8),
     };
-    out.push(major << 5 | info);
+    out.push((major << 5) | info);
     out.extend(bytes.iter().skip(bytes.len() - size));
 }
 
-/// What a COSE_Sign1 signs (RFC 9052, 4.4): an array of its context, the protected header as it stands, no further data, and the payload.
+/// What a `COSE_Sign1` signs (RFC 9052, 4.4): an array of its context, the protected header as it stands, no further data, and the payload.
 pub(super) fn signed_by_one(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(protected.len() + payload.len() + 32);
     head(&mut out, 4, 4);

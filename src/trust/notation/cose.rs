@@ -1,4 +1,4 @@
-//! Envelopes in COSE (RFC 9052): COSE_Sign1 under its tag, in CBOR of definite lengths ([`super::cbor`]).
+//! Envelopes in COSE (RFC 9052): `COSE_Sign1` under its tag, in CBOR of definite lengths ([`super::cbor`]).
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::envelope::{
 use super::error::Unfit;
 use crate::trust::pki::Hash;
 
-/// The tag of COSE_Sign1, in its one byte.
+/// The tag of `COSE_Sign1`, in its one byte.
 const TAG: u8 = 0xd2;
 const ALGORITHM: Item<'_> = Item::Unsigned(1);
 const CRITICAL: Item<'_> = Item::Unsigned(2);
@@ -20,7 +20,7 @@ const X5CHAIN: Item<'_> = Item::Unsigned(33);
 /// A time as seconds (RFC 8949, 3.4.2).
 const EPOCH: u64 = 1;
 
-type Map<'a> = Vec<(Item<'a>, Item<'a>)>;
+type Map<'a> = [(Item<'a>, Item<'a>)];
 
 pub(super) fn read(bytes: &[u8]) -> Result<Envelope, Unfit> {
     let body = bytes.strip_prefix(&[TAG]).ok_or_else(|| Unfit::form("it is not a COSE_Sign1"))?;

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::error::Unfit;
-use super::{cose, jws};
 use crate::trust::pki::Hash;
 
 /// The content type of what is signed.
@@ -95,15 +94,6 @@ pub(super) struct Protected<'a> {
     pub(super) expiry: Option<Timestamp>,
     pub(super) critical: Vec<&'a str>,
     pub(super) plugin: Option<&'a str>,
-}
-
-impl Envelope {
-    pub(super) fn read(kind: Kind, bytes: &[u8]) -> Result<Self, Unfit> {
-        match kind {
-            Kind::Jws => jws::read(bytes),
-            Kind::Cose => cose::read(bytes),
-        }
-    }
 }
 
 impl Protected<'_> {

@@ -60,10 +60,8 @@ pub enum Unfit {
         at: Timestamp,
     },
     /// Whether a certificate is revoked is not known.
-    #[error("one is by `{subject}`, and whether the certificate `{certificate}` is revoked is not known: {cause}")]
+    #[error("whether `{certificate}` is revoked is not known: {cause}")]
     Unchecked {
-        /// Who signed.
-        subject: String,
         /// Whose certificate.
         certificate: String,
         /// Why not, with the address of the list.

@@ -119,7 +119,7 @@ fn text(value: &Item<'_>) -> Option<String> {
     }
     if value.is(Tag::BmpString) && bytes.len() % 2 == 0 {
         let units: Vec<u16> =
-            bytes.chunks_exact(2).map(|two| two.iter().fold(0, |unit, byte| unit << 8 | u16::from(*byte))).collect();
+            bytes.chunks_exact(2).map(|two| two.iter().fold(0, |unit, byte| (unit << 8) | u16::from(*byte))).collect();
         return String::from_utf16(&units).ok();
     }
     None

@@ -184,7 +184,7 @@ fn array(items: &[Vec<u8>]) -> Vec<u8> {
     [cbor(4, items.len()), items.concat()].concat()
 }
 
-fn map(entries: &Entries) -> Vec<u8> {
+fn map(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let all: Vec<u8> = entries.iter().flat_map(|(key, value)| [key.clone(), value.clone()].concat()).collect();
     [cbor(5, entries.len()), all].concat()
 }

@@ -61,8 +61,8 @@ fn a_timestamp_stands_in_for_now_where_the_policy_names_its_authority() {
     );
     // One envelope: a timestamp is of its signature's bytes.
     let plain = hand.writing().jws();
-    let signature = Envelope::read(Kind::Jws, &plain).unwrap().signature;
-    let stamped = |at: &str, message: &[u8], wrong: Wrong| {
+    let signature = jws::read(&plain).unwrap().signature;
+    let marked = |at: &str, message: &[u8], wrong: Wrong| {
         let embedded = vec![&stamper.certificate, &between.certificate];
         let token = Stamping { signer: &stamper, message, at, embedded, wrong }.token();
         let mut body: Value = serde_json::from_slice(&plain).unwrap();
@@ -72,7 +72,7 @@ fn a_timestamp_stands_in_for_now_where_the_policy_names_its_authority() {
     let end = |notation: &Notation, bytes: &[u8], now: &str| {
         notation.judge(&app(), &artifact(), Kind::Jws, bytes, now.parse().unwrap())
     };
-    let good = stamped("20261101000000Z", &signature, Wrong::Nothing);
+    let good = marked("20261101000000Z", &signature, Wrong::Nothing);
     let later = "2031-06-01T00:00:00Z";
     for now in [NOW, later] {
         let good = end(&always, &good, now).unwrap();
@@ -95,7 +95,7 @@ fn a_timestamp_stands_in_for_now_where_the_policy_names_its_authority() {
         ("20240101000000Z", &signature, Wrong::Nothing),
         ("20261130121000Z", &signature, Wrong::Nothing),
     ] {
-        assert!(matches!(end(&always, &stamped(at, message, wrong), NOW), Err(Unfit::Time { .. })), "{at}");
+        assert!(matches!(end(&always, &marked(at, message, wrong), NOW), Err(Unfit::Time { .. })), "{at}");
     }
     let answer = Stamping {
         signer: &stamper,
@@ -109,7 +109,7 @@ fn a_timestamp_stands_in_for_now_where_the_policy_names_its_authority() {
     body["header"][envelope::TIMESTAMP] = json!(STANDARD.encode(answer));
     assert!(end(&always, body.to_string().as_bytes(), NOW).is_err(), "an authority's whole answer is no token");
     // Where nobody is named, it is ignored, whatever it is; an empty store is none.
-    assert!(end(&hand.notation(STRICT), &stamped("20261101000000Z", b"other", Wrong::Nothing), NOW).is_ok());
+    assert!(end(&hand.notation(STRICT), &marked("20261101000000Z", b"other", Wrong::Nothing), NOW).is_ok());
     assert!(end(&of(STRICT, r#""ca:acme","tsa:empty""#), &good, NOW).is_err());
 }
 
