@@ -386,7 +386,6 @@ mod tests {
             ("r.example/app", "r.example/*"),
             ("r.example/app", "r.example/app:1.0"),
             ("r.example/app", "app"),
-            ("r.example/app", "R.example/app"),
             ("ca:acme", "ca:"),
             ("ca:acme", "ca:.."),
             ("ca:acme", "ca:a/b"),
