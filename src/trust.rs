@@ -8,10 +8,14 @@ mod error;
 pub mod evidence;
 mod name;
 pub mod notary;
+#[allow(dead_code, reason = "in use soon")]
+mod object;
 #[allow(dead_code, unused_imports, reason = "notation and the keyless half of cosign, which it is for, come next")]
 mod pki;
 mod public_key;
 pub mod registry;
+#[allow(dead_code, unused_imports, reason = "in use soon")]
+pub mod sigstore;
 mod told;
 pub mod tuf;
 mod verifier;

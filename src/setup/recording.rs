@@ -29,7 +29,8 @@ fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
     let settings = match made_of {
         VerifierSettings::Notary(notary) => format!("{:?}", NotarySettings { root_ca: None, pins: None, ..notary.clone() }),
         VerifierSettings::Allowlist(path) => path.strip_prefix(beside).unwrap_or(path).display().to_string(),
-        VerifierSettings::Registry | VerifierSettings::Cosign(_) => String::new(),
+        VerifierSettings::Cosign(cosign) => format!("{} {:?}", cosign.trusted_root.is_some(), cosign.identities),
+        VerifierSettings::Registry => String::new(),
     };
     let given = match made_of {
         VerifierSettings::Notary(notary) => {
@@ -62,8 +63,9 @@ mod tests {
         for (name, text) in [("a.pub", "one"), ("b.pub", "one"), ("c.pub", "other")] {
             std::fs::write(at(name), text).unwrap();
         }
-        let of =
-            |name: &str| digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], recheck: None }));
+        let of = |name: &str| {
+            digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], ..CosignSettings::default() }))
+        };
         assert_eq!(of("a.pub"), of("b.pub"));
         assert_ne!(of("a.pub"), of("c.pub"));
         assert_ne!(of("a.pub"), of("none.pub"));

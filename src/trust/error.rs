@@ -52,6 +52,8 @@ pub enum TrustCode {
     NotSigned,
     /// It is signed, and a signer who must agree does not.
     SignerMissing,
+    /// It is signed, and the log that proves it is not known: what is trusted may be older.
+    LogUnknown,
     /// Trust data that does not verify: signature, hash, structure, bounds.
     Invalid,
     /// Trust data past its date.
@@ -76,7 +78,7 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Unreachable,
         Self::Busy,
         Self::CaRefused,
@@ -85,6 +87,7 @@ impl TrustCode {
         Self::Withdrawn,
         Self::NotSigned,
         Self::SignerMissing,
+        Self::LogUnknown,
         Self::Invalid,
         Self::Expired,
         Self::RolledBack,
@@ -115,6 +118,7 @@ impl TrustCode {
             Self::Withdrawn => "trust-withdrawn",
             Self::NotSigned => "not-signed",
             Self::SignerMissing => "signer-missing",
+            Self::LogUnknown => "log-unknown",
             Self::Invalid => "trust-invalid",
             Self::Expired => "trust-expired",
             Self::RolledBack => "trust-rolled-back",
@@ -189,6 +193,7 @@ pub(super) fn general_remedy(code: TrustCode, verifier: &VerifierName) -> String
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::LogUnknown
         | TrustCode::Invalid
         | TrustCode::Expired
         | TrustCode::RolledBack

@@ -136,7 +136,8 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         TrustCode::Invalid => {
             format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
         }
-        TrustCode::Unreachable
+        TrustCode::LogUnknown
+        | TrustCode::Unreachable
         | TrustCode::Busy
         | TrustCode::CaRefused
         | TrustCode::Unauthorized

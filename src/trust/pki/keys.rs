@@ -1,4 +1,4 @@
-//! Signatures as certificates and CMS spell them: by an AlgorithmIdentifier. SHA-256 and longer alone.
+//! Signatures as certificates and CMS spell them: by an `AlgorithmIdentifier`. SHA-256 and longer alone.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
@@ -38,7 +38,7 @@ pub(in crate::trust) enum Hash {
     Sha512,
 }
 
-/// An AlgorithmIdentifier, its bytes as they stand.
+/// An `AlgorithmIdentifier`, its bytes as they stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::trust) struct Algorithm {
     pub(in crate::trust) oid: ObjectIdentifier,
