@@ -44,7 +44,9 @@ pub use lifted::{
 pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
-pub use resolved::{CosignSettings, Given, NotarySettings, Recording, RegoSettings, Resolved, VerifierSettings};
+pub use resolved::{
+    AllowlistSettings, CosignSettings, Given, NotarySettings, Recording, RegoSettings, Resolved, VerifierSettings,
+};
 pub use rules::create::{
     Allowed, Capabilities, CpuLimit, CreateCheck, CreateRule, CreateRuleId, CreateRules, HostAddresses, Join, Most, Mounts,
     PrivilegedPorts,

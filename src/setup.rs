@@ -16,8 +16,8 @@ mod started;
 mod state;
 
 pub(crate) use self::clients::{
-    DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, notaries_kept,
-    notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
+    DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, list_key,
+    newest_signed, notaries_kept, notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, exception_times, own, serving};

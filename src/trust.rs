@@ -26,5 +26,5 @@ pub use name::{Binding, VerifierName, VerifierNameError};
 pub use told::{Answers, CaseVerifier, Word};
 #[cfg(test)]
 pub use verifier::Fake;
-pub use verifier::{Stats, Verifier, Vouching};
+pub use verifier::{ListStats, Stats, Verifier, Vouching};
 pub use vouch::{Asking, Freshness, Hashed, Purpose, Question, Vouch};

@@ -1,4 +1,7 @@
-//! `allowlist list` and `allowlist prune`: reading the list and clearing it up.
+//! `allowlist list`, `prune`, `sign` and `propose`: reading the list, clearing it up, and making one for review or to be believed elsewhere.
+
+mod propose;
+mod sign;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,13 +14,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::out::{self, Cell, Colour, Consent, Table};
-use super::register::{ListArgs, changed_entry, places, short, told};
+use super::register::{ListArgs, OutArgs, changed_entry, places, short};
 use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::engine::{Api, Engine, EngineError};
 use crate::image::Digest;
 use crate::policy::Settings;
-use crate::trust::allowlist::file::{Entry, FileFault, ListFile, edit};
+use crate::trust::allowlist::file::{Entry, FileFault, ListFile};
 
 /// How long the engine gets for its lists.
 const ENGINE_TIME: Duration = Duration::from_secs(30);
@@ -41,6 +44,18 @@ enum Command {
     ///
     /// Example: img-authz allowlist prune --absent
     Prune(PruneArgs),
+    /// Write for review the list that would approve what was seen on this host, as the audit log has it; nothing is approved by it
+    ///
+    /// Run the gate with MODE=permissive for a while first. What only bears a name, and was not pulled by it, is marked in its reason.
+    ///
+    /// Example: img-authz allowlist propose --since 2w --out proposed.json
+    Propose(propose::ProposeArgs),
+    /// Sign a list with a private key, on another machine than the guarded host
+    ///
+    /// The key: openssl genpkey -algorithm ed25519 -out list.key. Its public half, which this prints, is the gate's `ALLOWLIST_KEY`.
+    ///
+    /// Example: img-authz allowlist sign --key list.key next.json
+    Sign(sign::SignArgs),
 }
 
 /// What to remove.
@@ -51,6 +66,8 @@ struct PruneArgs {
     absent: bool,
     #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    out: OutArgs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -78,6 +95,8 @@ pub(super) fn run(arguments: &AllowlistArgs, settings: &Settings) -> ExitCode {
     let code = match &arguments.command {
         Command::List(arguments) => list(arguments, settings, clock::now()),
         Command::Prune(arguments) => prune(arguments, settings, clock::now()),
+        Command::Propose(arguments) => propose::run(arguments, settings, clock::now()),
+        Command::Sign(arguments) => sign::run(arguments, settings),
     };
     ExitCode::from(code.unwrap_or_else(|fault| {
         out::fault(&fault);
@@ -87,20 +106,25 @@ pub(super) fn run(arguments: &AllowlistArgs, settings: &Settings) -> ExitCode {
 
 fn list(arguments: &ListArgs, settings: &Settings, now: Timestamp) -> Result<u8, String> {
     let path = arguments.path(settings);
-    let Some(list) = read(&path)? else { return Ok(NO) };
+    let Some(list) = told_missing(&path, ListFile::read(&path))? else { return Ok(NO) };
     if arguments.json {
         let entries: Vec<Told<'_>> = list.entries.iter().map(|entry| Told { entry, expired: entry.is_expired(now) }).collect();
-        out::json(&serde_json::json!({ "file": path.display().to_string(), "entries": entries }));
+        out::json(&serde_json::json!({
+            "file": path.display().to_string(), "serial": list.serial, "is_signed": list.is_signed, "entries": entries
+        }));
     } else {
         table(&list, now).print();
-        out::note(&format!("{} in {}", count(list.entries.len()), path.display()));
+        let serial = list.serial.map(|serial| format!(", serial {serial}")).unwrap_or_default();
+        let signed = if list.is_signed { ", signed" } else { "" };
+        out::note(&format!("{} in {}{serial}{signed}", count(list.entries.len()), path.display()));
     }
     Ok(YES)
 }
 
 fn prune(arguments: &PruneArgs, settings: &Settings, now: Timestamp) -> Result<u8, String> {
-    let path = arguments.list.path(settings);
-    let Some(list) = read(&path)? else { return Ok(NO) };
+    let target = arguments.out.target(&arguments.list, settings)?;
+    let (path, is_live) = (target.path().to_owned(), target.is_live());
+    let Some(list) = told_missing(&path, target.read())? else { return Ok(NO) };
     let held = if arguments.absent { Some(held(settings)?) } else { None };
     let doomed = |entry: &Entry| why(entry, held.as_ref(), now);
     let going: Vec<(&Entry, Why)> = list.entries.iter().filter_map(|entry| Some((entry, doomed(entry)?))).collect();
@@ -121,25 +145,24 @@ fn prune(arguments: &PruneArgs, settings: &Settings, now: Timestamp) -> Result<u
             Consent::NobodyThere => return Err("say --yes where there is no terminal to ask on".to_owned()),
         }
     }
-    let trail = arguments.list.trail(settings)?;
+    let trail = if is_live { Some(arguments.list.trail(settings)?) } else { None };
     // The file may have changed meanwhile: only what was shown goes.
-    let removed = edit(&path, |now| {
+    let removed = target.change(|now| {
         let before = now.entries.len();
         now.entries.retain(|entry| !going.iter().any(|(shown, _)| *shown == entry));
         before - now.entries.len()
-    })
-    .map_err(|error| told(&path, &error))?;
-    arguments.list.forget_earlier(settings);
-    trail.record(
-        "allowlist-prune",
-        going.iter().map(|(entry, why)| {
+    })?;
+    if let Some(trail) = trail {
+        arguments.list.forget_earlier(settings);
+        let change = |(entry, why): &(&Entry, Why)| {
             let why = match why {
                 Why::Expired => "it had expired",
                 Why::Absent => "its image is not on this host",
             };
             changed_entry(entry, &format!("removed from `{}`: {why}", path.display()))
-        }),
-    );
+        };
+        trail.record("allowlist-prune", going.iter().map(change));
+    }
     if arguments.list.json {
         let entries: Vec<_> = going
             .iter()
@@ -153,8 +176,8 @@ fn prune(arguments: &PruneArgs, settings: &Settings, now: Timestamp) -> Result<u
 }
 
 /// The list; `None`, and said, where there is no file.
-fn read(path: &Path) -> Result<Option<ListFile>, String> {
-    match ListFile::read(path) {
+fn told_missing(path: &Path, read: Result<ListFile, FileFault>) -> Result<Option<ListFile>, String> {
+    match read {
         Ok(list) => Ok(Some(list)),
         Err(FileFault::Missing) => {
             out::fault(&format!("there is no allowlist `{}`", path.display()));
@@ -253,6 +276,7 @@ mod tests {
                 Entry { added_by: Some("alice".into()), reason: Some("re\nlease".into()), ..entry(1, &["r.example/app:1", "b"]) },
                 Entry { expires: ended, image_id: Some(digest(3)), ..entry(2, &[]) },
             ],
+            ..ListFile::default()
         };
         insta::assert_snapshot!(table(&list, NOW).text(false), @r"
         REFERENCES                            DIGEST               IMAGE ID             EXPIRES                       ADDED BY  REASON

@@ -2,45 +2,53 @@
 //!
 //! All references are looked up first; the file is changed once, or not at all.
 
-use std::collections::HashMap;
+mod change;
+mod compose;
+mod find;
+mod running;
+mod target;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::out::{self, Cell, Colour, Consent, Table};
-use super::trail::{Change, Trail};
+use super::trail::Change;
 use super::{NO, UNKNOWN, YES, check, when};
 use crate::clock;
-use crate::engine::{self, Engine, Store};
-use crate::image::{Digest, ImageName, Reference};
+use crate::engine::Engine;
+use crate::image::{Digest, ImageName};
 use crate::policy::{AllowlistSetting, Settings};
-use crate::registry::{self, RegistryError, Wanted};
-use crate::setup::{self, Place, forget_earlier};
-use crate::trust::allowlist::file::{EditError, Entry, FileFault, ListFile, edit};
+use crate::setup::Place;
+use crate::text::clean;
+use crate::trust::allowlist::file::{EditError, Entry};
 
-/// How long the engine gets for one answer.
-const ENGINE_TIME: Duration = Duration::from_secs(10);
-/// How long a registry gets for one answer, tokens included.
-const REGISTRY_TIME: Duration = Duration::from_secs(30);
-/// Shortest beginning of a digest that `unregister` takes for one; tables show twelve digits.
-const PREFIX_DIGITS: usize = 8;
+use self::change::{Outcome, add, remove};
+use self::find::{Found, Source, find_all};
+use self::target::consented;
+pub(super) use self::target::{ListArgs, OutArgs, next};
 
 /// The arguments of `register`.
 #[derive(Args)]
 #[command(
     after_help = "A name means what its registry holds. Where this host holds other content under it, or the registry cannot \
     tell, say which is meant (--from-registry, --from-host). An id means an image on this host. All or nothing is written.\n\n\
-    Example: img-authz register registry.example/team/app:1.0 --reason \"release 1.0\" --expires 90d"
+    Example: img-authz register registry.example/team/app:1.0 --reason \"release 1.0\" --expires 90d\n\
+    Example: img-authz register --running\nExample: docker compose config | img-authz register --compose -"
 )]
 pub(super) struct RegisterArgs {
     /// The images: references, or ids of images on this host
-    #[arg(required = true, value_name = "REFERENCE")]
+    #[arg(required_unless_present_any = ["running", "compose"], value_name = "REFERENCE")]
     references: Vec<String>,
+    /// The images of all containers that run, as this host has them; they are shown, and it asks
+    #[arg(long, conflicts_with_all = ["references", "compose", "from_host", "from_registry"])]
+    running: bool,
+    /// The images that a compose file names; `-`: standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "references")]
+    compose: Option<PathBuf>,
     #[command(flatten)]
     from: FromArgs,
     /// Write the image id besides, for images of the classic store that are loaded without their registry's digest
@@ -54,6 +62,8 @@ pub(super) struct RegisterArgs {
     expires: Option<String>,
     #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    out: OutArgs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -70,6 +80,8 @@ pub(super) struct UnregisterArgs {
     references: Vec<String>,
     #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    out: OutArgs,
 }
 
 /// Where to look; by default a name is the registry's, and an id this host's.
@@ -82,54 +94,6 @@ struct FromArgs {
     /// Approve the content that the registry has now, only
     #[arg(long)]
     from_registry: bool,
-}
-
-/// What the commands about the list have in common.
-#[derive(Args)]
-pub(super) struct ListArgs {
-    /// The allowlist, if not the gate's own (ALLOWLIST, or allowlist.json in `CONFIG_DIR`)
-    #[arg(long, value_name = "PATH")]
-    file: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// Where content is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Host,
-    Registry,
-    /// What the registry holds, if this host does not hold other content under that name.
-    Agreed,
-}
-
-/// An entry to be, and where it is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    entry: Entry,
-    /// `host`, `registry`
-    source: &'static str,
-    /// What the operator should know about it.
-    note: Option<String>,
-}
-
-/// Why something was not found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Missing {
-    /// There is none: an answer.
-    Absent(String),
-    /// It could not be told.
-    Failed(String),
-}
-
-/// What became of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Outcome {
-    Added,
-    Updated,
-    Unchanged,
 }
 
 /// A line of the answer.
@@ -175,7 +139,7 @@ fn warn(arguments: &RegisterArgs, place: Place) {
     let is_signed = place.settings.resolve(false).is_ok_and(|resolved| resolved.notaries().next().is_some());
     let place = match place.settings.policy_file() {
         Some(_) => place,
-        None => Place { settings: place.settings.clone().with("ALLOWLIST", "off"), ..place },
+        None => Place { settings: place.settings.clone().with("ALLOWLIST", "off").without("ALLOWLIST_KEY"), ..place },
     };
     for name in &arguments.references {
         let refusal = check::refusal(name, &place);
@@ -200,61 +164,21 @@ pub(super) fn run_unregister(arguments: &UnregisterArgs, settings: &Settings) ->
     }))
 }
 
-impl ListArgs {
-    /// The file that the command is about: `--file`, or the gate's.
-    pub(super) fn path(&self, settings: &Settings) -> PathBuf {
-        match (&self.file, settings.allowlist()) {
-            (Some(path), _) => path.clone(),
-            (None, AllowlistSetting::Required(path) | AllowlistSetting::IfPresent(path)) => path,
-            (None, AllowlistSetting::Off) => settings.config_dir().join("allowlist.json"),
-        }
-    }
-
-    /// Where a change is recorded: in the gate's log, if the list is the gate's.
-    pub(super) fn trail(&self, settings: &Settings) -> Result<Trail, String> {
-        if self.is_the_gates(settings) { Trail::open(settings, &settings.state_dir()) } else { Ok(Trail::none()) }
-    }
-
-    fn is_the_gates(&self, settings: &Settings) -> bool {
-        let own = Self { file: None, json: false }.path(settings);
-        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        self.file.as_deref().is_none_or(|path| real(path) == real(&own))
-    }
-
-    /// The list has been changed: what a gate kept of it before, for a start at which it is faulty, does not count again.
-    pub(super) fn forget_earlier(&self, settings: &Settings) {
-        let state = settings.state_dir();
-        if self.is_the_gates(settings)
-            && let Err(error) = forget_earlier(&state, &self.path(settings))
-        {
-            out::note(&format!(
-                "note: the list as it was before is still kept in `{}` ({error}), and counts if the list is faulty at a start of the gate",
-                state.display()
-            ));
-        }
-    }
-}
-
 fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Result<u8, String> {
-    let names = parse(&arguments.references)?;
     let expires = arguments.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
-    let source = match (arguments.from.from_host, arguments.from.from_registry) {
-        (true, _) => Source::Host,
-        (_, true) => Source::Registry,
-        (false, false) => Source::Agreed,
-    };
-    let found = match find_all(&names, source, arguments.image_id, settings)? {
+    // Before anything is looked up: a list that must be signed is not changed here.
+    let target = arguments.out.target(&arguments.list, settings)?;
+    let (found, mut code) = match wanted(arguments, settings)? {
         Ok(found) => found,
         Err(code) => return Ok(code),
     };
     for note in found.iter().filter_map(|found| found.note.as_ref()) {
         out::note(&format!("note: {note}"));
     }
-    let path = arguments.list.path(settings);
-    if !consented(&path, arguments.yes, settings)? {
+    if target.is_live() && !consented(target.path(), arguments.yes, settings)? {
         return Ok(NO);
     }
-    let trail = arguments.list.trail(settings)?;
+    let trail = if target.is_live() { Some(arguments.list.trail(settings)?) } else { None };
     let given = Entry {
         added_by: user(),
         added_at: Some(whole_seconds(now)),
@@ -262,49 +186,106 @@ fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Re
         expires,
         ..Entry::default()
     };
-    let outcomes = edit(&path, |list| found.iter().map(|found| add(list, &found.entry, &given, now)).collect::<Vec<_>>())
-        .map_err(|error| told(&path, &error))?;
-    arguments.list.forget_earlier(settings);
+    let path = target.path().to_owned();
+    let outcomes = target.change(|list| found.iter().map(|found| add(list, &found.entry, &given, now)).collect::<Vec<_>>())?;
     let answers: Vec<Registered> = outcomes
         .into_iter()
         .zip(&found)
         .map(|((outcome, entry), found)| Registered { outcome, source: found.source, entry })
         .collect();
-    let changed = answers.iter().filter(|answer| answer.outcome != Outcome::Unchanged);
-    trail.record("register", changed.map(|answer| changed_entry(&answer.entry, &format!("approved in `{}`", path.display()))));
+    if let Some(trail) = trail {
+        arguments.list.forget_earlier(settings);
+        let changed = answers.iter().filter(|answer| answer.outcome != Outcome::Unchanged);
+        trail
+            .record("register", changed.map(|answer| changed_entry(&answer.entry, &format!("approved in `{}`", path.display()))));
+    }
     if arguments.list.json {
         out::json(&serde_json::json!({ "file": path.display().to_string(), "entries": answers }));
     } else {
         answer_table(&answers).print();
     }
-    Ok(YES)
+    if answers.is_empty() {
+        code = code.max(NO);
+    }
+    Ok(code)
+}
+
+/// What is to be registered, and the exit code if all goes well. The inner error is an exit code; what was missing has been told.
+fn wanted(arguments: &RegisterArgs, settings: &Settings) -> Result<Result<(Vec<Found>, u8), u8>, String> {
+    if arguments.running {
+        return of_running(arguments, settings);
+    }
+    let mut texts = arguments.references.clone();
+    if let Some(path) = &arguments.compose {
+        let composed = compose::read(path)?;
+        for service in &composed.built {
+            out::note(&format!(
+                "note: service `{}` is built: its image is left out; register it by its name once it is",
+                clean(service)
+            ));
+        }
+        texts.extend(composed.images);
+    }
+    let names = parse(&texts)?;
+    let source = match (arguments.from.from_host, arguments.from.from_registry) {
+        (true, _) => Source::Host,
+        (_, true) => Source::Registry,
+        (false, false) => Source::Agreed,
+    };
+    Ok(find_all(&names, source, arguments.image_id, settings)?.map(|found| (found, YES)))
+}
+
+/// What runs, after it was shown and approved.
+fn of_running(arguments: &RegisterArgs, settings: &Settings) -> Result<Result<(Vec<Found>, u8), u8>, String> {
+    let engine = Engine::at(settings.docker_host()).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let running = runtime.block_on(running::running(&engine, arguments.image_id))?;
+    for left in &running.left_out {
+        out::note(&format!("note: left out: {}", clean(left)));
+    }
+    if running.images.is_empty() {
+        out::note("no image of a container that runs is registered");
+        return Ok(Err(NO));
+    }
+    out::note(running::table(&running).to_text().trim_end());
+    match out::ask(&format!("Approve these {} images?", running.images.len()), arguments.yes) {
+        Consent::Given => {}
+        Consent::Refused => {
+            out::note("nothing was changed");
+            return Ok(Err(NO));
+        }
+        Consent::NobodyThere => return Err("say --yes where there is no terminal to ask on".to_owned()),
+    }
+    let code = if running.left_out.is_empty() { YES } else { NO };
+    Ok(Ok((running.images.into_iter().map(|(_, found)| found).collect(), code)))
 }
 
 fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, String> {
     let names = parse(&arguments.references)?;
-    let path = arguments.list.path(settings);
-    if !path.exists() {
+    let target = arguments.out.target(&arguments.list, settings)?;
+    let (path, is_live) = (target.path().to_owned(), target.is_live());
+    if is_live && !path.exists() {
         return Err(format!("there is no allowlist `{}`", path.display()));
     }
-    let trail = arguments.list.trail(settings)?;
-    let (removed, left) = edit(&path, |list| {
+    let trail = if is_live { Some(arguments.list.trail(settings)?) } else { None };
+    let (removed, left) = target.change(|list| {
         let removed: Vec<Result<usize, String>> = names.iter().map(|name| remove(list, name)).collect();
         (removed, list.entries.len())
-    })
-    .map_err(|error| told(&path, &error))?;
-    arguments.list.forget_earlier(settings);
-    let gone = names
+    })?;
+    let gone: Vec<_> = names
         .iter()
         .zip(&removed)
-        .filter_map(|(name, removed)| removed.as_ref().ok().filter(|count| **count > 0).map(|count| (name, count)));
-    trail.record(
-        "unregister",
-        gone.map(|(name, count)| Change {
+        .filter_map(|(name, removed)| removed.as_ref().ok().filter(|count| **count > 0).map(|count| (name, count)))
+        .collect();
+    if let Some(trail) = trail {
+        arguments.list.forget_earlier(settings);
+        let change = |(name, count): &(&ImageName, &usize)| Change {
             image: name.to_string(),
             message: format!("taken back in {count} of the entries of `{}`", path.display()),
             ..Change::default()
-        }),
-    );
+        };
+        trail.record("unregister", gone.iter().map(change));
+    }
     let mut code = YES;
     let mut lines = Vec::new();
     for (name, removed) in names.iter().zip(removed) {
@@ -327,7 +308,7 @@ fn unregister(arguments: &UnregisterArgs, settings: &Settings) -> Result<u8, Str
     if arguments.list.json {
         out::json(&serde_json::json!({ "file": path.display().to_string(), "removed": lines, "left": left }));
     }
-    if left == 0 {
+    if left == 0 && is_live {
         out::note(
             "note: the allowlist is empty now, and still required: every image is refused. To use no allowlist: docker plugin disable, docker \
              plugin set ALLOWLIST=off, docker plugin enable, then reload dockerd",
@@ -378,314 +359,6 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 /// Who runs this, for those who read the list; no evidence of anything.
 fn user() -> Option<String> {
     ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
-}
-
-/// Looks everything up. The inner error is an exit code; what was missing has been told.
-fn find_all(names: &[ImageName], source: Source, ids: bool, settings: &Settings) -> Result<Result<Vec<Found>, u8>, String> {
-    let engine = Engine::at(settings.docker_host()).map_err(|error| error.to_string())?;
-    let registry = setup::registry(settings, setup::credentials_of_person(settings)?, HashMap::new());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let host: &dyn engine::Api = &engine;
-    if ids
-        && let Ok(info) = runtime.block_on(host.info(Instant::now() + ENGINE_TIME))
-        && info.store == Store::Containerd
-    {
-        out::note("note: --image-id does nothing for this host: in the containerd store an image's id is its digest");
-    }
-    let mut all = Vec::new();
-    let mut code = None;
-    for name in names {
-        match runtime.block_on(find(name, source, ids, &engine, &registry)) {
-            Ok(found) => all.extend(found),
-            Err(Missing::Absent(text)) => {
-                out::fault(&text);
-                code = Some(code.unwrap_or(NO));
-            }
-            Err(Missing::Failed(text)) => {
-                out::fault(&text);
-                code = Some(UNKNOWN);
-            }
-        }
-    }
-    Ok(match code {
-        None => Ok(all),
-        Some(code) => {
-            out::note("nothing was changed");
-            Err(code)
-        }
-    })
-}
-
-async fn find(
-    name: &ImageName,
-    source: Source,
-    ids: bool,
-    engine: &dyn engine::Api,
-    registry: &dyn registry::Api,
-) -> Result<Vec<Found>, Missing> {
-    let reference = match (name.reference(), source) {
-        (Some(reference), Source::Registry | Source::Agreed) => reference,
-        (Some(_), Source::Host) | (None, Source::Host | Source::Agreed) => {
-            let image = on_host(name, source, engine).await?;
-            let image = image.ok_or_else(|| Missing::Absent(format!("`{name}` is not on this host")))?;
-            return Ok(from_host(name, &image, ids));
-        }
-        (None, Source::Registry) => return Err(Missing::Failed(format!("`{name}` is an image id; registries know names"))),
-    };
-    let held = if source == Source::Agreed { on_host(name, source, engine).await? } else { None };
-    // An id that begins like the name is not meant by it.
-    let held = held.filter(|image| reference.digest.is_some() || image.repo_tags.contains(reference));
-    out::progress(&format!("asking registry {} for {reference} …", reference.repository.host_str()));
-    let deadline = Instant::now() + REGISTRY_TIME;
-    let manifest = match registry.manifest(&reference.repository, &Wanted::of(reference), deadline).await {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            let hint = held.map_or_else(String::new, |image| {
-                format!(" (this host holds image {} under that name: --from-host approves it)", short(Some(image.id)))
-            });
-            let text = format!("{error}{hint}");
-            let is_answer = matches!(error, RegistryError::NotFound { .. });
-            return Err(if is_answer { Missing::Absent(text) } else { Missing::Failed(text) });
-        }
-    };
-    let due = *manifest.digest();
-    match held {
-        Some(image) if !image.repo_digests.contains(&(reference.repository.clone(), due)) => Err(Missing::Failed(format!(
-            "`{name}`: the registry holds {}, and this host other content, image {}; say --from-registry or --from-host",
-            short(Some(due)),
-            short(Some(image.id)),
-        ))),
-        Some(_) | None => {
-            let entry = Entry {
-                digest: Some(due),
-                image_id: manifest.config().filter(|_| ids),
-                references: vec![reference.clone()],
-                ..Entry::default()
-            };
-            Ok(vec![Found { entry, source: "registry", note: None }])
-        }
-    }
-}
-
-/// What this host holds under a name.
-async fn on_host(name: &ImageName, source: Source, engine: &dyn engine::Api) -> Result<Option<engine::Image>, Missing> {
-    engine.image(&name.to_string(), Instant::now() + ENGINE_TIME).await.map_err(|error| {
-        let hint = if source == Source::Host { "" } else { " (--from-registry does without the engine)" };
-        Missing::Failed(format!("`{name}`: {error}{hint}"))
-    })
-}
-
-/// The entries for an image on this host: one for each digest that it has in the repository.
-fn from_host(name: &ImageName, image: &engine::Image, ids: bool) -> Vec<Found> {
-    let references: Vec<Reference> = match name.reference() {
-        // The engine may have read it as the beginning of an id.
-        Some(reference) if reference.digest.is_some() || image.repo_tags.contains(reference) => vec![reference.clone()],
-        Some(_) | None => image.repo_tags.clone(),
-    };
-    let in_repositories = |digest: &&Digest| match name.reference().and_then(|reference| reference.digest) {
-        Some(asked) => asked == **digest,
-        None => true,
-    };
-    let mut digests: Vec<Digest> = image
-        .repo_digests
-        .iter()
-        .filter(|(repository, _)| references.iter().any(|reference| reference.repository == *repository))
-        .map(|(_, digest)| digest)
-        .filter(in_repositories)
-        .copied()
-        .collect();
-    digests.sort();
-    digests.dedup();
-    let mut note = None;
-    if references.is_empty() {
-        note = Some(format!("`{name}` has no name on this host: it is approved in any repository"));
-    } else if digests.is_empty() && image.store != Some(Store::Containerd) {
-        note = Some(format!("`{name}` was not pulled under this name: its content is approved by its image id alone"));
-    }
-    // In the containerd store the id is the digest of a manifest or an index.
-    let in_containerd = image.store == Some(Store::Containerd);
-    let own = in_containerd.then_some(image.id);
-    let digests = if digests.is_empty() { vec![own] } else { digests.into_iter().map(Some).collect() };
-    let entry = |digest: Option<Digest>| Entry {
-        digest,
-        // Ids are written where asked, and where nothing else is known.
-        image_id: Some(image.id).filter(|_| !in_containerd && (ids || digest.is_none())),
-        references: references.clone(),
-        platform: Some(image.config.platform.to_string()).filter(|platform| platform != "/"),
-        layers: image.config.layers.clone(),
-        ..Entry::default()
-    };
-    digests.into_iter().map(|digest| Found { entry: entry(digest), source: "host", note: note.take() }).collect()
-}
-
-/// Says what a new file turns on, and asks. `false`: the answer was no.
-fn consented(path: &Path, yes: bool, settings: &Settings) -> Result<bool, String> {
-    let is_the_gates = match settings.allowlist() {
-        AllowlistSetting::IfPresent(own) => own == path,
-        // Required already: without the file, everything is refused as it is.
-        AllowlistSetting::Required(own) if own == path => return Ok(true),
-        AllowlistSetting::Required(_) | AllowlistSetting::Off => false,
-    };
-    if !is_the_gates {
-        out::note(&format!("note: the settings here do not name `{}`; the gate goes by its own", path.display()));
-    }
-    match ListFile::read(path) {
-        Err(FileFault::Missing) if is_the_gates => {}
-        Ok(_) | Err(FileFault::Missing) => return Ok(true),
-        Err(fault) => return Err(format!("`{}`: {fault}", path.display())),
-    }
-    out::note(&format!(
-        "`{}` does not exist yet: this is its first entry. From now on every image that is not listed in it will be refused, also at \
-         start, besides what else must vouch for it. A gate that runs takes the file up within a second.",
-        path.display()
-    ));
-    match out::ask("Turn this on?", yes) {
-        Consent::Given => Ok(true),
-        Consent::Refused => {
-            out::note("nothing was changed");
-            Ok(false)
-        }
-        Consent::NobodyThere => Err("this turns the allowlist on; say --yes where there is no terminal to ask on".to_owned()),
-    }
-}
-
-/// Puts `new` into the list; what `given` says about the approval (who, when, why, until) goes with it, and changes nothing
-/// for names that were not registered now.
-fn add(list: &mut ListFile, new: &Entry, given: &Entry, now: Timestamp) -> (Outcome, Entry) {
-    let has = |old: &Entry| new.references.iter().all(|reference| old.references.contains(reference));
-    // Registered already, and nothing else asked for: its end stays.
-    let kept = |old: &Entry| is_same_content(old, new) && has(old) && given.expires.is_none() && !old.is_expired(now);
-    // One approval for several names.
-    let joined = |old: &Entry| {
-        let same_reason = given.reason.is_none() || given.reason == old.reason;
-        is_same_content(old, new) && old.expires == given.expires && same_reason && !old.is_expired(now)
-    };
-    let place = list.entries.iter().position(kept).or_else(|| list.entries.iter().position(joined));
-    if let Some(old) = place.and_then(|place| list.entries.get_mut(place)) {
-        let before = old.clone();
-        complete(old, new);
-        if given.reason.is_some() {
-            old.reason.clone_from(&given.reason);
-        }
-        if *old == before {
-            return (Outcome::Unchanged, before);
-        }
-        old.added_by.clone_from(&given.added_by);
-        old.added_at = given.added_at;
-        return (Outcome::Updated, old.clone());
-    }
-    // What is registered now takes the place of what was said about these names; other names of the content keep theirs.
-    let before = list.entries.len();
-    let mut shrunk = false;
-    let mut merged = new.clone();
-    list.entries.retain_mut(|old| {
-        if !is_same_content(old, new) {
-            return true;
-        }
-        let others: Vec<Reference> =
-            old.references.iter().filter(|reference| !new.references.contains(reference)).cloned().collect();
-        shrunk |= others.len() < old.references.len();
-        if others.is_empty() {
-            complete(&mut merged, old);
-        }
-        old.references = others;
-        !old.references.is_empty()
-    });
-    let outcome = if shrunk || list.entries.len() < before { Outcome::Updated } else { Outcome::Added };
-    let approval = given.clone();
-    let entry = Entry {
-        added_by: approval.added_by,
-        added_at: approval.added_at,
-        reason: approval.reason,
-        expires: approval.expires,
-        ..merged
-    };
-    list.entries.push(entry.clone());
-    (outcome, entry)
-}
-
-/// Whether two entries are about one image, and as wide: an entry for any repository is neither made narrower by another
-/// one, nor another one as wide.
-fn is_same_content(old: &Entry, new: &Entry) -> bool {
-    let agree = |old: Option<Digest>, new: Option<Digest>| old.is_none() || new.is_none() || old == new;
-    let same_digest = new.digest.is_some() && old.digest == new.digest && agree(old.image_id, new.image_id);
-    let same_id = new.image_id.is_some() && old.image_id == new.image_id && agree(old.digest, new.digest);
-    (same_digest || same_id) && old.references.is_empty() == new.references.is_empty()
-}
-
-/// Adds to an entry what another one about the same content knows besides.
-fn complete(entry: &mut Entry, other: &Entry) {
-    entry.digest = entry.digest.or(other.digest);
-    entry.image_id = entry.image_id.or(other.image_id);
-    for reference in &other.references {
-        if !entry.references.contains(reference) {
-            entry.references.push(reference.clone());
-        }
-    }
-    if entry.platform.is_none() {
-        entry.platform.clone_from(&other.platform);
-    }
-    if entry.layers.is_empty() {
-        entry.layers.clone_from(&other.layers);
-    }
-}
-
-/// Takes `name` out of the list. Gives the number of entries that it was taken from.
-fn remove(list: &mut ListFile, name: &ImageName) -> Result<usize, String> {
-    let count = match name {
-        ImageName::Id(digest) => remove_digest(list, digest),
-        ImageName::IdPrefix(text) => remove_prefix(list, text)?,
-        ImageName::Named { reference, .. } => remove_reference(list, reference),
-    };
-    if count == 0 && name.may_be_id_prefix() { remove_prefix(list, &name.to_string()) } else { Ok(count) }
-}
-
-fn remove_digest(list: &mut ListFile, digest: &Digest) -> usize {
-    let before = list.entries.len();
-    list.entries.retain(|entry| !entry.is_for(digest));
-    before - list.entries.len()
-}
-
-fn remove_prefix(list: &mut ListFile, text: &str) -> Result<usize, String> {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    if digits.len() < PREFIX_DIGITS {
-        return Ok(0);
-    }
-    let mut fits: Vec<Digest> =
-        list.entries.iter().flat_map(Entry::digests).filter(|digest| digest.hex().starts_with(digits)).collect();
-    fits.sort();
-    fits.dedup();
-    match fits.as_slice() {
-        [] => Ok(0),
-        [digest] => Ok(remove_digest(list, digest)),
-        [..] => Err(format!("{} digests begin like this; write one out", fits.len())),
-    }
-}
-
-/// An entry that loses its last reference goes: without one it would vouch in any repository.
-fn remove_reference(list: &mut ListFile, reference: &Reference) -> usize {
-    let mut count = 0;
-    list.entries.retain_mut(|entry| {
-        if entry.references.is_empty() {
-            return true;
-        }
-        let before = entry.references.len();
-        let digests: Vec<Digest> = entry.digests().collect();
-        entry.references.retain(|listed| {
-            let is_it = listed.repository == reference.repository
-                && match &reference.digest {
-                    // All names of that content in the repository.
-                    Some(digest) => digests.contains(digest),
-                    None => Entry::listed_tag(listed) == reference.tag,
-                };
-            !is_it
-        });
-        if entry.references.len() < before {
-            count += 1;
-        }
-        !entry.references.is_empty()
-    });
-    count
 }
 
 /// `sha256:` and twelve digits; `-` for none.

@@ -28,6 +28,7 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "run",
     "24",
     "allowlist.json in CONFIG_DIR if it exists",
+    "none",
     "enforce",
     "go-on",
     "0",

@@ -225,7 +225,7 @@ mod tests {
             Entry { image_id: id, references: named("r.example/app:1"), ..Entry::default() },
             Entry { image_id: id, ..Entry::default() },
         ];
-        let list = ListFile { entries };
+        let list = ListFile { entries, ..ListFile::default() };
         let told = ids_alone(&list, Store::Containerd).unwrap();
         assert_eq!((told.id, told.severity), ("allowlist-ids-alone", Warning));
         assert!(
@@ -234,7 +234,7 @@ mod tests {
             told.evidence
         );
         assert!(ids_alone(&list, Store::Classic).is_none());
-        let digests = ListFile { entries: vec![Entry { digest, ..Entry::default() }] };
+        let digests = ListFile { entries: vec![Entry { digest, ..Entry::default() }], ..ListFile::default() };
         assert!(ids_alone(&digests, Store::Containerd).is_none());
     }
 

@@ -137,6 +137,17 @@ fn faults(place: &Place) -> Vec<Finding> {
 fn list(list: &Allowlist) -> Option<Finding> {
     let shown = quoted(&list.path().display().to_string());
     let status = list.status();
+    if let (Some(signing), Some(fault)) = (list.signing(), &status.fault) {
+        let what = format!("the file of the allowlist {shown}, which key {} must sign, is refused: {fault}", signing.key.id());
+        let remedy = "put the newest list that is signed in its place (img-authz allowlist sign, where the private key lies)";
+        return Some(match status.serial {
+            Some(serial) => {
+                let evidence = format!("{what}; serial {serial} stays in force, also after a restart");
+                Finding::warning("allowlist-refused", evidence, remedy)
+            }
+            None => Finding::critical("allowlist-refused", format!("{what}; every image that needs it is refused"), remedy),
+        });
+    }
     match (status.entries, status.fault) {
         (None, fault) => {
             let why = fault.map(|fault| fault.to_string()).unwrap_or_default();

@@ -20,7 +20,7 @@ use crate::audit::Carried;
 use crate::policy::Standing;
 use crate::record::Lost;
 use crate::rego;
-use crate::trust::Stats;
+use crate::trust::{ListStats, Stats, VerifierName};
 
 /// Upper bounds of the durations told apart, in seconds. The last is the decision's own deadline.
 const SECONDS: [f64; 9] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 8.0];
@@ -50,6 +50,7 @@ pub(super) struct Metrics {
     acted: Family<Label, Counter>,
     rego: Rego,
     trust: Trust,
+    lists: Lists,
     shadow: ShadowCounts,
 }
 
@@ -81,6 +82,13 @@ struct Trust {
     reachable: Gauge<i64, AtomicI64>,
     repositories: Family<Label, Gauge>,
     expires: Family<Label, Gauge>,
+}
+
+/// What allowlists tell of their files.
+struct Lists {
+    good: Family<Query, Gauge>,
+    entries: Family<Query, Gauge>,
+    serial: Family<Query, Gauge>,
 }
 
 /// What the evaluation of rules in Rego tells of itself. Queries are the operator's, and few.
@@ -141,6 +149,20 @@ impl Rego {
         registry.register("rego_refused", "Calls refused because earlier evaluations do not end, by their query", overloaded);
         registry.register("rego_threads_held", "Threads that an evaluation holds beyond its time, by query", held);
         rego
+    }
+}
+
+impl Lists {
+    fn new(registry: &mut Registry) -> Self {
+        let lists = Self { good: Family::default(), entries: Family::default(), serial: Family::default() };
+        registry.register(
+            "allowlist_last_reload_successful",
+            "1: the allowlist's file is in force; 0: it is refused or faulty, and what was in force before still is, or everything is refused",
+            lists.good.clone(),
+        );
+        registry.register("allowlist_entries", "Entries of an allowlist that are in force", lists.entries.clone());
+        registry.register("allowlist_serial", "The serial of a signed allowlist that is in force", lists.serial.clone());
+        lists
     }
 }
 
@@ -271,7 +293,7 @@ impl Metrics {
         registry.register("monitor_last_list_timestamp_seconds", help, listed.clone());
         let acted = Family::default();
         registry.register("monitor_actions", "What the monitor did with containers, and what it could not do", acted.clone());
-        let (rego, trust) = (Rego::new(&mut registry), Trust::new(&mut registry));
+        let (rego, trust, lists) = (Rego::new(&mut registry), Trust::new(&mut registry), Lists::new(&mut registry));
         let shadow = ShadowCounts::new(&mut registry);
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
         registry.register("build_info", "Always 1, with the version", build.clone());
@@ -300,6 +322,7 @@ impl Metrics {
             acted,
             rego,
             trust,
+            lists,
             shadow,
         }
     }
@@ -410,6 +433,21 @@ impl Metrics {
         self.rego.held.clear();
         for (query, count) in &stats.held {
             self.rego.held.get_or_create(&[("query", query.clone())]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// What the allowlists tell of their files; of one that is gone nothing stays behind.
+    pub(super) fn lists<'l>(&self, lists: impl Iterator<Item = (&'l VerifierName, ListStats)>) {
+        for family in [&self.lists.good, &self.lists.entries, &self.lists.serial] {
+            family.clear();
+        }
+        for (name, list) in lists {
+            let set = |family: &Family<Query, Gauge>, value| family.get_or_create(&[("verifier", name.to_string())]).set(value);
+            set(&self.lists.good, i64::from(list.is_good));
+            set(&self.lists.entries, i64::try_from(list.entries).unwrap_or(i64::MAX));
+            if let Some(serial) = list.serial {
+                set(&self.lists.serial, i64::try_from(serial).unwrap_or(i64::MAX));
+            }
         }
     }
 

@@ -97,6 +97,9 @@ impl Gate {
             Rules::Good { verifiers, .. } => verifiers.iter().find_map(|verifier| verifier.stats(now)),
             Rules::Faulty { .. } => None,
         };
+        if let Rules::Good { verifiers, .. } = &**self.rules.load() {
+            self.metrics.lists(verifiers.iter().filter_map(|verifier| Some((verifier.name(), verifier.list()?))));
+        }
         self.metrics.exceptions(self.excepted().into_iter().map(|(_, standing)| standing));
         self.metrics.rego(&self.rego.stats());
         self.metrics.places(self.places.used(), self.places.refused(), self.asking.refused());

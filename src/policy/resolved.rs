@@ -61,12 +61,21 @@ pub struct RegoSettings {
 pub enum VerifierSettings {
     /// A Notary.
     Notary(NotarySettings),
-    /// An allowlist: its file.
-    Allowlist(PathBuf),
+    /// An allowlist.
+    Allowlist(AllowlistSettings),
     /// The registry that an image comes from.
     Registry,
     /// Signatures of cosign.
     Cosign(CosignSettings),
+}
+
+/// A file of approved digests, and who must have signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowlistSettings {
+    /// The file.
+    pub file: PathBuf,
+    /// The public key, Ed25519; `None`: nobody must have.
+    pub key: Option<Given>,
 }
 
 /// Whose signatures of cosign count.
@@ -110,6 +119,12 @@ pub enum Given {
     File(PathBuf),
 }
 
+impl From<PathBuf> for AllowlistSettings {
+    fn from(file: PathBuf) -> Self {
+        Self { file, key: None }
+    }
+}
+
 impl VerifierSettings {
     /// The type, as it is written.
     #[must_use]
@@ -140,7 +155,8 @@ impl VerifierSettings {
         let (given, keys, root) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice(), None),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice(), cosign.trusted_root.as_deref()),
-            Self::Allowlist(_) | Self::Registry => ([None, None], [].as_slice(), None),
+            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice(), None),
+            Self::Registry => ([None, None], [].as_slice(), None),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
@@ -160,9 +176,9 @@ impl Resolved {
     }
 
     /// The allowlists among them, each with its file.
-    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &PathBuf)> {
+    pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &AllowlistSettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
-            VerifierSettings::Allowlist(path) => Some((name, path)),
+            VerifierSettings::Allowlist(list) => Some((name, list)),
             VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
         })
     }

@@ -11,8 +11,8 @@ use super::exceptions::HostAccessRule;
 use super::fault::PolicyFault;
 use super::file::{PolicyFile, Read};
 use super::resolved::{
-    FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, Resolved, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings, notary_source,
-    plugin,
+    AllowlistSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, Resolved, STALE_LIMIT, STALE_LIMIT_MOST,
+    VerifierSettings, notary_source, plugin,
 };
 use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
@@ -42,7 +42,7 @@ const MAX_ROTATE: u64 = 366 * 24;
 const MAX_PLUGINS: usize = 64;
 
 /// What the policy file says, where there is one. A variable that says the same as well is a fault.
-const SAID_BY_FILE: [&str; 14] = [
+const SAID_BY_FILE: [&str; 15] = [
     "REGISTRY",
     "NOTARY",
     "NOTARY_ROOT_CA",
@@ -52,6 +52,7 @@ const SAID_BY_FILE: [&str; 14] = [
     "ON_OUTAGE",
     "STALE_LIMIT",
     "ALLOWLIST",
+    "ALLOWLIST_KEY",
     "MODE",
     "POSTURE",
     "ALLOW_HOST_ACCESS",
@@ -271,14 +272,29 @@ impl Settings {
     #[must_use]
     pub fn allowlist(&self) -> AllowlistSetting {
         if self.policy.is_some() {
-            let listed = self.resolve(false).ok().and_then(|resolved| resolved.allowlists().next().map(|(_, path)| path.clone()));
+            let listed =
+                self.resolve(false).ok().and_then(|resolved| resolved.allowlists().next().map(|(_, list)| list.file.clone()));
             return listed.map_or(AllowlistSetting::Off, AllowlistSetting::Required);
         }
         match self.get("ALLOWLIST").map(str::trim) {
             Some("off") => AllowlistSetting::Off,
             Some(path) => AllowlistSetting::Required(path.into()),
+            // Who must have signed it has to: a file that is taken away does not end that.
+            None if self.get("ALLOWLIST_KEY").is_some() => AllowlistSetting::Required(self.config_dir().join("allowlist.json")),
             None => AllowlistSetting::IfPresent(self.config_dir().join("allowlist.json")),
         }
+    }
+
+    /// The key that must have signed that allowlist; `None`: nobody must.
+    #[must_use]
+    pub fn allowlist_key(&self) -> Option<Given> {
+        if self.policy.is_some() {
+            return self
+                .resolve(false)
+                .ok()
+                .and_then(|resolved| resolved.allowlists().next().and_then(|(_, list)| list.key.clone()));
+        }
+        self.get("ALLOWLIST_KEY").map(|text| Given::Text(text.to_owned()))
     }
 
     /// The Notary of the variables, or `None` for `off`.
@@ -455,6 +471,11 @@ impl Settings {
             AllowlistSetting::Required(path) => Some(path),
             AllowlistSetting::IfPresent(_) | AllowlistSetting::Off => None,
         };
+        let key = self.allowlist_key();
+        if key.is_some() && listed.is_none() {
+            let message = "is set, and ALLOWLIST is `off`: there is no list that it could sign".to_owned();
+            faults.push(PolicyFault::of("ALLOWLIST_KEY", message));
+        }
         if posture == Posture::Lockdown && notary.is_none() && listed.is_none() && faults.is_empty() {
             let message = "lockdown needs signatures or an allowlist; set NOTARY or ALLOWLIST, names alone are not evidence";
             faults.push(PolicyFault::of("POSTURE", message));
@@ -465,7 +486,8 @@ impl Settings {
         // Signatures are asked about first. Where nobody signs and nobody lists, the registry is all there is.
         let mut verifiers = Vec::new();
         verifiers.extend(notary.map(|notary| (VerifierName::NOTARY, VerifierSettings::Notary(notary))));
-        verifiers.extend(listed.map(|path| (VerifierName::ALLOWLIST, VerifierSettings::Allowlist(path))));
+        verifiers
+            .extend(listed.map(|file| (VerifierName::ALLOWLIST, VerifierSettings::Allowlist(AllowlistSettings { file, key }))));
         if verifiers.is_empty() {
             verifiers.push((VerifierName::REGISTRY, VerifierSettings::Registry));
         }

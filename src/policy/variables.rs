@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 31] = [
+pub const TABLE: [Variable; 32] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -61,6 +61,11 @@ pub const TABLE: [Variable; 31] = [
         name: "ALLOWLIST",
         meaning: "`off`, or a path: its digests are required *besides* Notary",
         default: "`allowlist.json` in `CONFIG_DIR` if it exists, else `off`",
+    },
+    Variable {
+        name: "ALLOWLIST_KEY",
+        meaning: "public key (Ed25519, PEM or base64) that must have [signed the allowlist](docs/settings.md#allowlist_key)",
+        default: "none: nobody must",
     },
     Variable { name: "MODE", meaning: "`enforce`, or `permissive`: decide and record, but let pass", default: "`enforce`" },
     Variable {

@@ -244,6 +244,9 @@ pub(crate) struct Allowlist {
     pub(crate) entries: Option<usize>,
     /// What is wrong with the file.
     pub(crate) fault: Option<String>,
+    /// The serial of what is in force, where that must be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) serial: Option<u64>,
 }
 
 /// An exception of the policy.

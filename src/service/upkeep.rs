@@ -58,6 +58,7 @@ pub(super) async fn keep_up(
             // One that is gone again changes nothing: its last good content holds.
             _ = look.tick() => {
                 kept.look();
+                kept.news().iter().for_each(|news| gate.note(news));
                 say(gate, &mut kept, teller.as_mut(), told.as_ref());
                 gate.tell_exceptions();
                 match (!listed && is_listed(settings), kept.is_worth_a_look()) {

@@ -11,9 +11,12 @@ use crate::files::{Texts, read_owned, read_text};
 use crate::image::Digest;
 use crate::net::auth::DockerConfig;
 use crate::net::{Tls, Url, authority, server_files, without_user};
-use crate::policy::{CosignSettings, Given, NotarySettings, PolicyFault, Resolved, Settings};
+use crate::policy::{AllowlistSettings, CosignSettings, Given, NotarySettings, PolicyFault, Resolved, Settings};
 use crate::registry::{self, Registry};
 use crate::trust::VerifierName;
+use crate::trust::allowlist::file::FileFault;
+use crate::trust::allowlist::kept::{Keeping, Shelf};
+use crate::trust::allowlist::signed::{ListKey, Opened};
 use crate::trust::cosign::{CosignVerifier, Keys as CosignKeys};
 use crate::trust::evidence::Evidence;
 use crate::trust::notary::{self, Notary, RequiredSigners, Source};
@@ -255,6 +258,50 @@ pub(crate) fn cosign_of(
     });
     let made = |keys| CosignVerifier::new(name.clone(), keys, registry).keeping(evidence, written.recheck);
     keys.map(made).map_err(|why| fault(key, why))
+}
+
+/// Who must have signed an allowlist; `None`: nobody must.
+pub(crate) fn allowlist_key(
+    name: &VerifierName,
+    written: &AllowlistSettings,
+    last: &mut LastGood,
+) -> Result<Option<ListKey>, Vec<PolicyFault>> {
+    match &written.key {
+        None => Ok(None),
+        Some(Given::Text(text)) => ListKey::read(text).map(Some).map_err(|why| fault("ALLOWLIST_KEY", why)),
+        Some(Given::File(path)) => {
+            let key = format!("verifiers.{name}.key");
+            let read = last.named_keys(&key, std::slice::from_ref(path), |texts| match texts.0.first() {
+                Some((_, text)) if !text.is_empty() => ListKey::read(text).map_err(|why| format!("`{}` {why}", path.display())),
+                Some(_) | None => Ok(ListKey::ended()),
+            });
+            read.map(Some).map_err(|why| fault(key, why))
+        }
+    }
+}
+
+/// Who must have signed the allowlist that `register` fills, as a command finds it written; `None`: nobody must.
+pub(crate) fn list_key(settings: &Settings) -> Result<Option<ListKey>, String> {
+    let (shown, text) = match settings.allowlist_key() {
+        None => return Ok(None),
+        Some(Given::Text(text)) => ("ALLOWLIST_KEY".to_owned(), text),
+        Some(Given::File(path)) => (format!("`{}`", path.display()), read_of_person(&path)?),
+    };
+    ListKey::read(&text).map(Some).map_err(|why| format!("{shown} {why}"))
+}
+
+/// The newest list by this key: in the file, or as the gate of this state folder keeps it; and what is wrong with the file.
+pub(crate) fn newest_signed(path: &Path, key: &ListKey, state: &Path) -> (Option<Opened>, Option<FileFault>) {
+    let kept = Shelf::new(Some(state.to_owned()), Keeping::Looks).newest(key).unwrap_or_default();
+    let file = key.read_file(path);
+    match (file, kept) {
+        (Ok(file), Some(kept)) if file.serial < kept.serial => {
+            let fault = FileFault::Older { found: file.serial, seen: kept.serial };
+            (Some(kept), Some(fault))
+        }
+        (Ok(file), _) => (Some(file), None),
+        (Err(fault), kept) => (kept, Some(fault)),
+    }
 }
 
 /// Where what a Notary learned is kept: by the verifier's name, so that what one believes says nothing to another.

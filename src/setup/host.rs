@@ -23,7 +23,7 @@ use crate::image::Reference;
 use crate::policy::{Settings, quoted};
 use crate::text::clean;
 use crate::trust::VerifierName;
-use crate::trust::allowlist::Allowlist;
+use crate::trust::allowlist::signed::ListKey;
 
 /// How long the engine is asked. A command on a host whose engine hangs still answers.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -257,9 +257,10 @@ impl Place {
         // One of which the gate never read a good one refuses everything, whatever an earlier gate kept.
         let of = |list: &ListInForce| {
             let name: VerifierName = list.verifier.parse().ok()?;
+            let key = list.key.as_ref().map(|key| ListKey::read(key).unwrap_or_else(|_| ListKey::ended()));
             let allowlist = match list.entries {
-                Some(_) => files.allowlist_in_force(&list.path),
-                None => Allowlist::load(&list.path),
+                Some(_) => files.allowlist_in_force(&list.path, key),
+                None => LastGood::default().allowlist(&list.path, key),
             };
             Some((name.clone(), allowlist.named(name)))
         };

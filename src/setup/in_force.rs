@@ -67,6 +67,12 @@ pub(crate) struct ListInForce {
     pub(crate) entries: Option<usize>,
     /// What is wrong with the file as it is now; the last good content holds.
     pub(crate) fault: Option<String>,
+    /// The key that must have signed it; empty: it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// The serial of what is in force, where that must be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) serial: Option<u64>,
 }
 
 impl InForce {
@@ -137,7 +143,9 @@ impl Teller {
         let of = |(name, list): (&VerifierName, &Arc<Allowlist>)| {
             let status = list.status();
             let fault = status.fault.as_ref().map(ToString::to_string);
-            ListInForce { verifier: name.to_string(), path: list.path().to_owned(), entries: status.entries, fault }
+            let key = list.signing().map(|signing| signing.key.to_base64());
+            let (path, serial) = (list.path().to_owned(), status.serial);
+            ListInForce { verifier: name.to_string(), path, entries: status.entries, fault, key, serial }
         };
         let allowlists = kept.allowlists().iter().map(of).collect();
         let reading = kept.reading().clone();

@@ -13,8 +13,10 @@ use super::mounts::host_path;
 use super::state::{LAST_GOOD_ALLOWLIST, LAST_GOOD_FILES};
 use crate::files::{Outlives, Texts, read_bytes, read_owned, replace};
 use crate::text::clean;
-use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::{FileFault as ListFault, ListFile, Stamp};
+use crate::trust::allowlist::kept::{Keeping, Shelf};
+use crate::trust::allowlist::signed::ListKey;
+use crate::trust::allowlist::{Allowlist, Signing};
 
 /// Largest file of these read back, bytes: what the operator's files may hold, as JSON. Stops a foreign one from filling memory.
 const KEPT_BYTES: u64 = 64 << 20;
@@ -278,14 +280,29 @@ impl LastGood {
     }
 
     /// The allowlist at this path; one that is there and faulty begins with what an earlier gate kept of it.
-    pub(crate) fn allowlist(&self, path: &Path) -> Allowlist {
-        // One that is gone was taken away by somebody.
-        Allowlist::load_or(path, |fault| if *fault == ListFault::Missing { None } else { self.kept_list(path) })
+    pub(crate) fn allowlist(&self, path: &Path, key: Option<ListKey>) -> Allowlist {
+        match key {
+            Some(key) => Allowlist::load_signed(path, self.signing(key)),
+            // One that is gone was taken away by somebody.
+            None => Allowlist::load_or(path, |fault| if *fault == ListFault::Missing { None } else { self.kept_list(path) }),
+        }
     }
 
     /// The allowlist at this path as a gate has it that had a good one: also where it is gone by now, what it last was holds.
-    pub(crate) fn allowlist_in_force(&self, path: &Path) -> Allowlist {
-        Allowlist::load_or(path, |_| self.kept_list(path))
+    pub(crate) fn allowlist_in_force(&self, path: &Path, key: Option<ListKey>) -> Allowlist {
+        match key {
+            Some(key) => Allowlist::load_signed(path, self.signing(key)),
+            None => Allowlist::load_or(path, |_| self.kept_list(path)),
+        }
+    }
+
+    /// Lists by this key: the newest lies in the state folder.
+    fn signing(&self, key: ListKey) -> Signing {
+        let keeping = match self.access {
+            Access::Keeps => Keeping::Keeps,
+            Access::Looks => Keeping::Looks,
+        };
+        Signing { key, shelf: Shelf::new(self.folder.clone(), keeping) }
     }
 
     fn kept_list(&self, path: &Path) -> Option<String> {
@@ -293,12 +310,13 @@ impl LastGood {
         kept.into_iter().find(|kept| seen(&kept.path, &self.mounts) == path).map(|kept| kept.text)
     }
 
-    /// Keeps the good ones of these allowlists where one has changed, and no other. What fails is tried again: an older list must not
+    /// Keeps the good ones of these allowlists where one has changed, and no other; those that must be signed keep themselves. What fails is tried again: an older list must not
     /// count at a start.
     pub(crate) fn keep_allowlists<'l>(&mut self, lists: impl Iterator<Item = &'l Allowlist>) {
         let Some(folder) = self.folder.clone().filter(|_| self.access == Access::Keeps) else { return };
         let path = folder.join(LAST_GOOD_ALLOWLIST);
-        let lists: Vec<(&Path, Option<Stamp>)> = lists.map(|list| (list.path(), list.good_stamp())).collect();
+        let lists: Vec<(&Path, Option<Stamp>)> =
+            lists.filter(|list| list.signing().is_none()).map(|list| (list.path(), list.good_stamp())).collect();
         let written = if lists.is_empty() {
             self.lists.clear();
             remove(&path)

@@ -28,7 +28,7 @@ pub(crate) fn recording(settings: &Settings, folder: PathBuf, made_of: &BTreeMap
 fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
     let settings = match made_of {
         VerifierSettings::Notary(notary) => format!("{:?}", NotarySettings { root_ca: None, pins: None, ..notary.clone() }),
-        VerifierSettings::Allowlist(path) => path.strip_prefix(beside).unwrap_or(path).display().to_string(),
+        VerifierSettings::Allowlist(list) => list.file.strip_prefix(beside).unwrap_or(&list.file).display().to_string(),
         VerifierSettings::Cosign(cosign) => format!("{} {:?}", cosign.trusted_root.is_some(), cosign.identities),
         VerifierSettings::Registry => String::new(),
     };
@@ -36,7 +36,8 @@ fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
         VerifierSettings::Notary(notary) => {
             format!("{:?}", [&notary.root_ca, &notary.pins].map(|given| given.as_ref().map(text_of)))
         }
-        VerifierSettings::Cosign(_) | VerifierSettings::Allowlist(_) | VerifierSettings::Registry => String::new(),
+        VerifierSettings::Allowlist(list) => format!("{:?}", list.key.as_ref().map(text_of)),
+        VerifierSettings::Cosign(_) | VerifierSettings::Registry => String::new(),
     };
     let files: Vec<Option<Digest>> =
         made_of.files().map(|path| read_bytes(path, FILE_BYTES).ok().map(|bytes| Digest::of(&bytes))).collect();
@@ -69,7 +70,7 @@ mod tests {
         assert_eq!(of("a.pub"), of("b.pub"));
         assert_ne!(of("a.pub"), of("c.pub"));
         assert_ne!(of("a.pub"), of("none.pub"));
-        let list = |path: &str| VerifierSettings::Allowlist(path.into());
+        let list = |path: &str| VerifierSettings::Allowlist(PathBuf::from(path).into());
         assert_eq!(digest(Path::new("/a"), &list("/a/list.json")), digest(Path::new("/b"), &list("/b/list.json")));
         assert_ne!(digest(Path::new("/a"), &list("/a/list.json")), digest(Path::new("/a"), &list("/a/other.json")));
         assert_ne!(digest(Path::new("/a"), &list("/a/list.json")), digest(Path::new("/a"), &VerifierSettings::Registry));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clients::{cosign_of, credentials_of, evidence_folder, notary_of, registry_of};
+use super::clients::{allowlist_key, cosign_of, credentials_of, evidence_folder, notary_of, registry_of};
 use super::last_good::LastGood;
 use super::mounts::View;
 use super::policy_file;
@@ -28,8 +28,6 @@ use crate::trust::{Verifier, VerifierName};
 
 /// Largest file of settings read. Stops a foreign one from filling memory.
 const SETTINGS_BYTES: u64 = 4 << 20;
-/// Largest allowlist hashed: what one may have.
-const LIST_BYTES: u64 = 8 << 20;
 /// Longest list of faults in an entry of the audit log, characters. Stops foreign text from filling it.
 const FAULT_CHARS: usize = 512;
 
@@ -50,8 +48,6 @@ pub(crate) struct Kept {
     watched: Vec<(PathBuf, Option<Stamp>)>,
     /// What they were at the last look.
     seen: Vec<Option<Stamp>>,
-    /// What the allowlists hold, by the stamps that they had when they were hashed.
-    hashed: BTreeMap<PathBuf, (Stamp, Digest)>,
 }
 
 /// What came of reading settings and files.
@@ -105,28 +101,22 @@ impl Kept {
     }
 
     /// What tells what is in force from anything else: settings, the policy, the files that they name, allowlists, and the program that
-    /// judges by them. Equal ones judge alike, also after a restart. Called each second: an allowlist is read once it has changed.
-    pub(crate) fn fingerprint(&mut self) -> Digest {
+    /// judges by them. Equal ones judge alike, also after a restart. A faulty allowlist counts as what it last was.
+    pub(crate) fn fingerprint(&self) -> Digest {
         // What says nothing of what may run.
         const BESIDE: [&str; 9] =
             ["LOG", "AUDIT_ROTATE", "AUDIT_SINKS", "AUDIT_FORMAT", "ALERTS", "MONITOR_PAUSE", "WEB", "HTTPS_PROXY", "NO_PROXY"];
-        for list in self.allowlists.values() {
-            // A faulty one counts as what it last was.
-            let Some(stamp) = list.good_stamp() else { continue };
-            if self.hashed.get(list.path()).is_some_and(|(hashed, _)| *hashed == stamp) {
-                continue;
-            }
-            if let Ok(bytes) = crate::files::read_bytes(list.path(), LIST_BYTES) {
-                self.hashed.insert(list.path().to_owned(), (stamp, Digest::of(&bytes)));
-            }
-        }
-        let lists = &self.allowlists;
-        self.hashed.retain(|path, _| lists.values().any(|list| list.path() == path));
         let settings = self.reading.in_force.clone().map(|settings| BESIDE.iter().fold(settings, |of, name| of.without(name)));
-        let lists: Vec<_> = self.hashed.iter().map(|(path, (_, digest))| (path.as_os_str().as_encoded_bytes(), digest)).collect();
+        let lists = self.allowlists.values();
+        let lists: Vec<_> = lists.map(|list| (list.path().as_os_str().as_encoded_bytes(), list.digest())).collect();
         // Maps of texts always serialise.
         let all = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), settings, lists, self.files.good())).unwrap_or_default();
         Digest::of(&all)
+    }
+
+    /// What became of signed allowlists since the last call, for the record.
+    pub(crate) fn news(&self) -> Vec<String> {
+        self.allowlists.values().flat_map(|list| list.news()).collect()
     }
 
     /// Whether what was written is what is in force, settings and files.
@@ -359,12 +349,18 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     }
     for (name, made_of) in &made_of {
         match made_of {
-            VerifierSettings::Allowlist(path) => {
-                let same = kept.allowlists.get(name).filter(|list| list.path() == path).cloned();
-                let list = same.unwrap_or_else(|| Arc::new(kept.files.allowlist(path).named(name.clone())));
-                lists.insert(name.clone(), Arc::clone(&list));
-                verifiers.push(list);
-            }
+            VerifierSettings::Allowlist(written) => match allowlist_key(name, written, &mut kept.files) {
+                Ok(key) => {
+                    let is_same = |list: &&Arc<Allowlist>| {
+                        list.path() == written.file && list.signing().map(|signing| &signing.key) == key.as_ref()
+                    };
+                    let list = kept.allowlists.get(name).filter(is_same).cloned();
+                    let list = list.unwrap_or_else(|| Arc::new(kept.files.allowlist(&written.file, key).named(name.clone())));
+                    lists.insert(name.clone(), Arc::clone(&list));
+                    verifiers.push(list);
+                }
+                Err(found) => faults.extend(found),
+            },
             VerifierSettings::Notary(notary) => match notary_of(settings, name, notary, credentials.clone(), &mut kept.files) {
                 Ok(notary) => {
                     if let Some(workers) = &kept.workers {
@@ -589,7 +585,7 @@ mod tests {
         let host = Host::new();
         let path = host.at("config/allowlist.json");
         let status = |kept: &Kept| kept.allowlists.values().next().map(|list| list.status());
-        let entries = |kept: &Kept| status(kept).map(|Status { entries, fault }| (entries, fault.is_some()));
+        let entries = |kept: &Kept| status(kept).map(|Status { entries, fault, .. }| (entries, fault.is_some()));
         host.write("config/allowlist.json", "{");
         assert_eq!(entries(&Host::start(&host.settings()).2), Some((None, true)), "none was ever good: refused");
         host.write("config/allowlist.json", LIST);

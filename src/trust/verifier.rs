@@ -28,6 +28,17 @@ pub struct Stats {
     pub expires: BTreeMap<&'static str, Timestamp>,
 }
 
+/// What a verifier that is a file can tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListStats {
+    /// Whether the file as it is now is in force.
+    pub is_good: bool,
+    /// Entries in force.
+    pub entries: usize,
+    /// The serial of what is in force, where that must be signed.
+    pub serial: Option<u64>,
+}
+
 /// Someone who vouches for images, or does not.
 pub trait Verifier: Send + Sync {
     /// What this is called.
@@ -49,6 +60,11 @@ pub trait Verifier: Send + Sync {
 
     /// Since when its server is out of reach; `None`: it is not, or nobody asked, or there is none.
     fn out_since(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// What it can tell of its file; nothing where it is none.
+    fn list(&self) -> Option<ListStats> {
         None
     }
 

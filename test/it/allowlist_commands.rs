@@ -72,6 +72,10 @@ impl Host {
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[])
+    }
+
+    fn run_with(&self, arguments: &[&str], env: &[(&str, &str)]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_img-authz"))
             .args(arguments)
             .env_clear()
@@ -79,6 +83,7 @@ impl Host {
             .env("STATE_DIR", self.folder.path().join("state"))
             .env("DOCKER_HOST", format!("unix://{}/docker.sock", self.folder.path().display()))
             .env("SUDO_USER", "alice")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -215,4 +220,71 @@ fn pruning_asks_and_takes_what_is_expired_or_absent() {
     assert_eq!(list["entries"].as_array().unwrap().len(), 1);
     assert_eq!(list["entries"][0]["image_id"], host.image.to_string());
     assert_eq!(host.run(&["allowlist", "prune", "--absent"]).code, 0, "nothing left to remove");
+}
+
+/// The private key of a list, as `openssl genpkey -algorithm ed25519` writes it.
+const LIST_KEY: &str =
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINETWJpsUagly8UqddBoWoqRCx+/TCzzu1C8/QBHSSDn\n-----END PRIVATE KEY-----\n";
+
+#[test]
+fn a_list_that_must_be_signed_is_written_here_signed_elsewhere_and_never_changed_in_place() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let host = Host::new();
+    let at = |name: &str| host.folder.path().join(name).display().to_string();
+    std::fs::create_dir_all(host.folder.path().join("conf")).unwrap();
+    std::fs::write(at("list.key"), LIST_KEY).unwrap();
+    let chmod = |mode| std::fs::set_permissions(at("list.key"), std::fs::Permissions::from_mode(mode)).unwrap();
+    // Written on the host, where no key is set yet.
+    let ran = host.run(&["register", "--out", &at("next.json"), &host.app()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(!host.list().exists() && ran.err.contains("is to be signed (serial 1)"), "{}", ran.err);
+    let again = host.run(&["register", "--out", &at("next.json"), &host.app()]);
+    assert_eq!((again.code, again.err.contains("there is such a file already")), (1, true), "{}", again.err);
+    // Signed elsewhere.
+    chmod(0o644);
+    let open = host.run(&["allowlist", "sign", "--key", &at("list.key"), &at("next.json")]);
+    assert_eq!((open.code, open.err.contains("chmod 600")), (1, true), "{}", open.err);
+    chmod(0o600);
+    let signed = host.run(&["allowlist", "sign", "--key", &at("list.key"), &at("next.json"), "--json"]).json();
+    assert_eq!((&signed["serial"], &signed["entries"]), (&1.into(), &1.into()));
+    std::fs::rename(at("next.json"), host.list()).unwrap();
+    let listed = host.run(&["allowlist", "list", "--json"]).json();
+    assert_eq!((&listed["is_signed"], &listed["serial"]), (&true.into(), &1.into()));
+    // With the key set, and without: a signed list is not changed in place.
+    let key = signed["key"].as_str().unwrap();
+    for env in [&[("ALLOWLIST_KEY", key)][..], &[]] {
+        for arguments in [&["register", "--yes", "--from-host", "local:1"][..], &["unregister", &host.app()]] {
+            let ran = host.run_with(arguments, env);
+            assert_eq!((ran.code, ran.err.contains("--out FILE")), (1, true), "{arguments:?}: {}", ran.err);
+        }
+    }
+    let out = host.run_with(&["unregister", &host.app(), "--out", &at("empty.json")], &[("ALLOWLIST_KEY", key)]);
+    assert_eq!((out.code, out.err.contains("(serial 2)")), (0, true), "{}", out.err);
+    // What somebody wrote into the file is not gone on from.
+    let forged = std::fs::read_to_string(host.list()).unwrap().replace("\"serial\": 1", "\"serial\": 9");
+    std::fs::write(host.list(), forged).unwrap();
+    let out = host.run_with(&["register", "--from-host", "local:1", "--out", &at("third.json")], &[("ALLOWLIST_KEY", key)]);
+    assert_eq!((out.code, out.err.contains("changed after it was signed")), (0, true), "{}", out.err);
+    let third = std::fs::read_to_string(at("third.json")).unwrap();
+    assert!(third.contains("local:1") && !third.contains("team/app") && third.contains("\"serial\": 1"), "{third}");
+    let bad = host.run_with(&["register", "--out", &at("x.json"), "a"], &[("ALLOWLIST_KEY", LIST_KEY)]);
+    assert_eq!((bad.code, bad.err.contains("is a private key")), (1, true), "{}", bad.err);
+    assert!(!bad.err.contains("MC4C"), "{}", bad.err);
+}
+
+#[test]
+fn a_compose_file_is_registered_and_one_with_variables_is_not() {
+    let host = Host::new();
+    let file = host.folder.path().join("compose.yaml");
+    let with =
+        |image: &str| std::fs::write(&file, format!("services:\n  app:\n    image: {image}\n  own: {{build: .}}\n")).unwrap();
+    with("r.example/app:${TAG}");
+    let path = file.display().to_string();
+    let ran = host.run(&["register", "--yes", "--compose", &path]);
+    assert_eq!((ran.code, host.list().exists()), (1, false), "{}", ran.err);
+    assert!(ran.err.contains("docker compose config |"), "{}", ran.err);
+    with(&host.app());
+    let ran = host.run(&["register", "--yes", "--compose", &path]);
+    assert_eq!((ran.code, ran.err.contains("service `own` is built")), (0, true), "{}", ran.err);
+    assert!(std::fs::read_to_string(host.list()).unwrap().contains("team/app:1.0"));
 }

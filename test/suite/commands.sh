@@ -162,6 +162,52 @@ test_commands_judge_by_what_is_in_force() {
     reconfigure MODE=
 }
 
+further_tests+=(test_a_list_for_review_is_signed_elsewhere_and_no_older_one_counts_again)
+test_a_list_for_review_is_signed_elsewhere_and_no_older_one_counts_again() {
+    local list=/etc/docker/img-authz/allowlist.json work=$SHUNIT_TMPDIR/signed key before
+    in_posture_images
+    docker_signed
+    mkdir -p "$work"
+    openssl genpkey -algorithm ed25519 -out "$work/list.key"
+    chmod 600 "$work/list.key"
+    # What was used while nothing was refused; an image that only bears a name is marked.
+    reconfigure MODE=permissive
+    make_image evil:1.0 evil > /dev/null
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    run evil:1.0 > /dev/null 2>&1
+    ends 0 'only bear their name' allowlist propose --since 10m --out "$work/next.json"
+    assertContains "the list for review marks it" "$(grep -A9 evil "$work/next.json")" 'ONLY BEARS THIS NAME'
+    [[ ! -e $list ]]
+    assertTrue "nothing is approved by it" $?
+    # Reviewed: the one that only bears a name goes.
+    ends 0 'removed from 1 entry' unregister evil:1.0 --file "$work/next.json"
+    ends 0 'signed by key' allowlist sign --key "$work/list.key" --serial 1 --out "$work/first.json" "$work/next.json"
+    key=$(sed -n 's/^ALLOWLIST_KEY=//p' <<< "$said")
+    install -m 644 "$work/first.json" $list
+    reconfigure MODE= ALLOWLIST_KEY="$key"
+    prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
+    refused not-in-allowlist docker pull registry.test:5000/tool:1.0
+    # A newer one takes the approval back; the older one, byte for byte, does not bring it back, and neither does a restart.
+    ends 0 'removed from 1 entry' unregister registry.test:5000/app:1.0 --out "$work/second.json"
+    ends 0 'serial 2' allowlist sign --key "$work/list.key" "$work/second.json"
+    install -m 644 "$work/second.json" $list
+    refused not-in-allowlist run registry.test:5000/app:1.0
+    before=$(audit_lines)
+    install -m 644 "$work/first.json" $list
+    refused not-in-allowlist run registry.test:5000/app:1.0
+    wait_until 5 recorded "$before" '"event":"GATE"' 'its serial is 1, and a list with serial 2'
+    assertTrue "that somebody tried is on record" $?
+    reconfigure MODE=
+    refused not-in-allowlist run registry.test:5000/app:1.0
+    doctor
+    found warning allowlist-refused
+    ends 1 '--out FILE' register --yes --from-registry registry.test:5000/app:1.0
+    rm $list
+    docker rmi -f evil:1.0 > /dev/null
+    reconfigure MODE= ALLOWLIST_KEY=
+    ends 0 ALLOW check registry.test:5000/app:1.0 --action pull
+}
+
 # refused_as CODE COMMAND...: for waiting
 refused_as() {
     local code=$1

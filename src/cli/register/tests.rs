@@ -1,6 +1,9 @@
+use super::find::{Missing, find};
 use super::*;
-use crate::engine::{EngineError, Image};
-use crate::image::Repository;
+use crate::engine::{self, EngineError, Image};
+use crate::image::{Reference, Repository};
+use crate::registry::{self, RegistryError};
+use crate::trust::allowlist::file::ListFile;
 
 const NOW: Timestamp = Timestamp::constant(1_795_304_924, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -206,6 +209,10 @@ fn given() -> Entry {
     Entry { added_by: Some("alice".to_owned()), added_at: Some(NOW), ..Entry::default() }
 }
 
+fn list(entries: Vec<Entry>) -> ListFile {
+    ListFile { entries, ..ListFile::default() }
+}
+
 #[test]
 fn what_is_not_in_the_list_is_added_and_what_is_gets_its_new_name() {
     let mut list = ListFile::default();
@@ -226,17 +233,17 @@ fn what_is_not_in_the_list_is_added_and_what_is_gets_its_new_name() {
 
 #[test]
 fn an_entry_for_any_repository_is_not_mixed_with_one_for_some() {
-    let mut list = ListFile { entries: vec![entry(1, &[])] };
+    let mut list = self::list(vec![entry(1, &[])]);
     assert_eq!(add(&mut list, &entry(1, &["a:1"]), &given(), NOW).0, Outcome::Added);
     assert_eq!(list.entries[0], entry(1, &[]), "not made narrower");
-    let mut list = ListFile { entries: vec![entry(1, &["a:1"])] };
+    let mut list = self::list(vec![entry(1, &["a:1"])]);
     assert_eq!(add(&mut list, &entry(1, &[]), &given(), NOW).0, Outcome::Added);
     assert_eq!(list.entries[0], entry(1, &["a:1"]), "not made wider");
 }
 
 #[test]
 fn an_end_stays_unless_another_is_given_or_it_has_passed() {
-    let with = |expires| ListFile { entries: vec![Entry { expires, ..entry(1, &["a:1"]) }] };
+    let with = |expires| self::list(vec![Entry { expires, ..entry(1, &["a:1"]) }]);
     let after = |mut list: ListFile, expires| {
         let (outcome, entry) = add(&mut list, &entry(1, &["a:1"]), &Entry { expires, ..given() }, NOW);
         assert_eq!(list.entries.as_slice(), std::slice::from_ref(&entry));
@@ -250,24 +257,24 @@ fn an_end_stays_unless_another_is_given_or_it_has_passed() {
 
 #[test]
 fn an_end_for_one_name_is_none_for_another() {
-    let mut list = ListFile { entries: vec![Entry { image_id: Some(digest(8)), ..entry(1, &["a:1", "a:2"]) }] };
+    let mut list = self::list(vec![Entry { image_id: Some(digest(8)), ..entry(1, &["a:1", "a:2"]) }]);
     let (outcome, new) = add(&mut list, &entry(1, &["a:1"]), &Entry { expires: Some(LATER), ..given() }, NOW);
     assert_eq!((outcome, new.expires, new.references.len()), (Outcome::Updated, Some(LATER), 1));
     assert_eq!(list.entries[0], Entry { image_id: Some(digest(8)), ..entry(1, &["a:2"]) });
     assert_eq!(list.entries[1], new);
     // And the other way: a name without an end does not get that of another.
-    let mut list = ListFile { entries: vec![Entry { expires: Some(LATER), ..entry(1, &["a:1"]) }] };
+    let mut list = self::list(vec![Entry { expires: Some(LATER), ..entry(1, &["a:1"]) }]);
     let (outcome, new) = add(&mut list, &entry(1, &["b:1"]), &given(), NOW);
     assert_eq!((outcome, new.expires, list.entries.len()), (Outcome::Added, None, 2));
     assert_eq!(list.entries[0].references, [reference("a:1")]);
     // Nor is one reason told for another name.
-    let mut list = ListFile { entries: vec![Entry { reason: Some("one".into()), ..entry(1, &["a:1"]) }] };
+    let mut list = self::list(vec![Entry { reason: Some("one".into()), ..entry(1, &["a:1"]) }]);
     add(&mut list, &entry(1, &["b:1"]), &Entry { reason: Some("two".into()), ..given() }, NOW);
     assert_eq!((list.entries.len(), list.entries[0].reason.as_deref()), (2, Some("one")));
 }
 
 fn removed(entries: &[Entry], text: &str) -> (Result<usize, String>, Vec<Entry>) {
-    let mut list = ListFile { entries: entries.to_vec() };
+    let mut list = self::list(entries.to_vec());
     let count = remove(&mut list, &name(text));
     (count, list.entries)
 }

@@ -62,7 +62,7 @@ fn a_good_file_means_what_it_says() {
     assert_eq!(notary.root_ca, Some(crate::policy::Given::File("/etc/x/ca.crt".into())));
     assert_eq!(notary.signers.of(&"r.example/x".parse().unwrap()).len(), 2);
     assert_eq!(notary.freshness, std::time::Duration::ZERO);
-    assert_eq!(verifiers[&name("listed")], VerifierSettings::Allowlist("/srv/list.json".into()));
+    assert_eq!(verifiers[&name("listed")], VerifierSettings::Allowlist(std::path::PathBuf::from("/srv/list.json").into()));
     let scope = |repository: &str| policy.scope(&repository.parse().unwrap()).map(Scope::label);
     assert_eq!(scope("r.example/lab/x"), Some("the lab"));
     assert_eq!(scope("r.example/x"), Some("r.example"));

@@ -8,8 +8,8 @@ use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST, VerifierSettings,
-    notary_source,
+    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST,
+    VerifierSettings, notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
@@ -19,6 +19,7 @@ use crate::trust::tuf::RoleName;
 /// The file in which a text stands that a variable holds.
 const ROOT_CA: &str = "notary-ca.crt";
 const PINS: &str = "pins.json";
+const LIST_KEY: &str = "allowlist.pub";
 /// Most signers that must agree. Each is looked at in every decision.
 const SIGNERS: usize = 16;
 /// Most files of keys of one verifier.
@@ -44,7 +45,7 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
     let settings = match kind {
         Type::Notary => notary(&section).map(VerifierSettings::Notary),
-        Type::Allowlist => section.required("file").and_then(|value| value.path()).map(VerifierSettings::Allowlist),
+        Type::Allowlist => allowlist(&section).map(VerifierSettings::Allowlist),
         Type::Registry => Some(VerifierSettings::Registry),
         Type::Cosign => cosign(&section).map(VerifierSettings::Cosign),
     };
@@ -56,6 +57,13 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     if let (Some(name), Some(settings)) = (name, settings) {
         verifiers.entry(name).or_insert((settings, position));
     }
+}
+
+fn allowlist(section: &Section<'_>) -> Option<AllowlistSettings> {
+    let file = section.required("file").and_then(|value| value.path());
+    // One that is not read must not leave a list that needs no signature.
+    let key = section.get("key").map(|value| value.path().map(Given::File));
+    Some(AllowlistSettings { file: file?, key: key.map_or(Some(None), |key| key.map(Some))? })
 }
 
 /// Whose signatures count: files of public keys and signers with certificates, any one of which is enough; by which root they are proven, and how
@@ -212,7 +220,10 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
     let mut out = vec![("type", quoted(settings.kind()))];
     match settings {
         VerifierSettings::Notary(settings) => notary_lines(settings, &mut out),
-        VerifierSettings::Allowlist(path) => out.push(("file", quoted(&path.display().to_string()))),
+        VerifierSettings::Allowlist(AllowlistSettings { file, key }) => {
+            out.push(("file", quoted(&file.display().to_string())));
+            out.extend(key.as_ref().map(|key| ("key", shown(key, LIST_KEY, "ALLOWLIST_KEY"))));
+        }
         VerifierSettings::Registry => {}
         VerifierSettings::Cosign(CosignSettings { keys, trusted_root, identities, recheck }) => {
             if !keys.is_empty() {
@@ -231,6 +242,14 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
     out
 }
 
+/// What was given as a file; what was given as a text, as the file that it should be written to.
+fn shown(given: &Given, file: &str, variable: &str) -> String {
+    match given {
+        Given::Text(_) => format!("{}   # write the text of {variable} to this file", quoted(file)),
+        Given::File(path) => quoted(&path.display().to_string()),
+    }
+}
+
 fn notary_lines(settings: &NotarySettings, out: &mut Vec<(&'static str, String)>) {
     let mut line = |key, value: String| out.push((key, value));
     let server = match &settings.source {
@@ -238,15 +257,11 @@ fn notary_lines(settings: &NotarySettings, out: &mut Vec<(&'static str, String)>
         Source::Import => "import",
     };
     line("server", quoted(server));
-    let given = |given: &Given, file, variable| match given {
-        Given::Text(_) => format!("{}   # write the text of {variable} to this file", quoted(file)),
-        Given::File(path) => quoted(&path.display().to_string()),
-    };
     if let Some(root_ca) = &settings.root_ca {
-        line("root_ca", given(root_ca, ROOT_CA, "NOTARY_ROOT_CA"));
+        line("root_ca", shown(root_ca, ROOT_CA, "NOTARY_ROOT_CA"));
     }
     if let Some(pins) = &settings.pins {
-        line("pins", given(pins, PINS, "NOTARY_PINS"));
+        line("pins", shown(pins, PINS, "NOTARY_PINS"));
     }
     let rules: Vec<(String, Vec<&str>)> = settings.signers.rules().collect();
     let names = |names: &[&str]| list(names.iter().map(|name| (*name).to_owned()));

@@ -1,6 +1,7 @@
 //! The digest tool's `policy.json`: one object, keyed by tag and by digest, of the images that may run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::draft::Draft;
 use super::json::Json;
@@ -92,10 +93,10 @@ pub(super) fn read(json: &Json, draft: &mut Draft) -> Result<(), ImportError> {
         draft.leave_out("the file", "nothing is approved: there is no scope, so every image is refused");
         return Ok(());
     }
-    let list = ListFile { entries }.to_text();
+    let list = ListFile { entries, ..ListFile::default() }.to_text();
     ListFile::parse(list.as_bytes()).map_err(|fault| form("the file", format!("makes no allowlist: {fault}")))?;
     draft.file(FILE, list);
-    let name = draft.verifier("listed", VerifierSettings::Allowlist(FILE.into()));
+    let name = draft.verifier("listed", VerifierSettings::Allowlist(PathBuf::from(FILE).into()));
     draft.scopes(patterns.into_values(), &Requirement::One(name));
     Ok(())
 }

@@ -272,7 +272,7 @@ fn digests_become_an_allowlist_of_what_does_not_contradict_itself() {
     ");
     let resolved = read(&imported.policy);
     assert!(
-        matches!(resolved.verifiers.values().next(), Some(VerifierSettings::Allowlist(path)) if path.ends_with("allowlist.json"))
+        matches!(resolved.verifiers.values().next(), Some(VerifierSettings::Allowlist(list)) if list.file.ends_with("allowlist.json"))
     );
 }
 

@@ -312,6 +312,7 @@ fn policy(said: Option<&InForce>) -> PolicyTold {
                 path: list.path.display().to_string(),
                 entries: list.entries,
                 fault: list.fault.as_deref().map(clean),
+                serial: list.serial,
             })
             .collect(),
     }

@@ -86,7 +86,7 @@ pub(crate) fn sample(text: &str) -> Snapshot {
             digest: Some(of()),
             read: Some(at),
             text: Some(of()),
-            allowlists: vec![Allowlist { verifier: of(), path: of(), entries: Some(1), fault: Some(of()) }],
+            allowlists: vec![Allowlist { verifier: of(), path: of(), entries: Some(1), fault: Some(of()), serial: Some(7) }],
         },
         exceptions: vec![ExceptionTold {
             id: of(),

@@ -133,7 +133,16 @@ fn of_settings(Facts { said, snapshot, .. }: &Facts<'_>, found: &mut Vec<Trouble
         let evidence = format!("a file is wrong and NOT used; what it last held is: {fault}");
         add(found, Severity::Warning, evidence, "correct the file; the gate reads it again by itself");
     }
-    for (verifier, fault) in said.allowlists.iter().filter_map(|list| Some((&list.verifier, list.fault.as_ref()?))) {
+    for (list, fault) in said.allowlists.iter().filter_map(|list| Some((list, list.fault.as_ref()?))) {
+        let verifier = &list.verifier;
+        if list.key.is_some() {
+            let then = list
+                .serial
+                .map_or("every image that needs it is refused".to_owned(), |serial| format!("serial {serial} stays in force"));
+            let evidence = format!("the file of the signed allowlist `{verifier}` is refused; {then}: {fault}");
+            add(found, Severity::Warning, evidence, "put the newest list that is signed in its place (img-authz allowlist sign)");
+            continue;
+        }
         let evidence = format!("the allowlist `{verifier}` is wrong; its last good content counts: {fault}");
         add(found, Severity::Warning, evidence, "correct the file; the gate reads it again by itself");
     }

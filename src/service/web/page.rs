@@ -460,9 +460,12 @@ fn policy(page: &mut Html, snapshot: &Snapshot) {
             match &list.fault {
                 None => tag(page, "good", "good"),
                 Some(fault) => {
-                    tag(page, "bad", "faulty");
+                    tag(page, "bad", if list.serial.is_some() { "refused" } else { "faulty" });
                     page.raw("<span class=\"more\">").text(fault).raw("</span>");
                 }
+            }
+            if let Some(serial) = list.serial {
+                page.raw("<span class=\"more\">signed, serial ").text(serial.to_string()).raw("</span>");
             }
             page.raw("</td></tr>");
         }

@@ -5,7 +5,8 @@
 //! ```
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::super::Hashed;
+use super::parts::Parts;
 use crate::files::{Outlives, replace};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::text::clean;
@@ -22,11 +24,13 @@ use crate::text::clean;
 /// The one version of the format.
 const VERSION: u64 = 1;
 /// Largest file, bytes: about what [`ENTRIES`] full entries take. Stops a wrong path from filling memory.
-const FILE_BYTES: u64 = 8 << 20;
+pub(super) const FILE_BYTES: u64 = 8 << 20;
 /// Most entries. Keeps a reload within some 50 ms and 20 MB.
 const ENTRIES: usize = 10_000;
 /// Most references, and most layers, of one entry. Stops one entry from being a file of its own.
 const LIST: usize = 512;
+/// Most platforms of one entry: more than any image has. Stops the same.
+pub const PLATFORMS: usize = 64;
 /// Longest free text, bytes: it goes into records and tables.
 const TEXT_BYTES: usize = 1024;
 /// How long a writer waits for another one. A writer holds the lock for some milliseconds.
@@ -37,6 +41,10 @@ const LOCK_TIME: Duration = Duration::from_secs(2);
 pub struct ListFile {
     /// The entries.
     pub entries: Vec<Entry>,
+    /// Which of several signed lists is the newest; one that is not signed needs none.
+    pub serial: Option<u64>,
+    /// Whether a signature stands in the file, by whomever.
+    pub is_signed: bool,
 }
 
 /// An approved image. It has a digest, an image id, or both; the rest may be missing.
@@ -60,6 +68,9 @@ pub struct Entry {
     /// Digests of the uncompressed layers, bottom first; for people and for comparing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Digest>,
+    /// What an index has for each platform; for people and for comparing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<PlatformEntry>,
     /// Who approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_by: Option<String>,
@@ -72,6 +83,19 @@ pub struct Entry {
     /// From this moment on the entry vouches for nothing, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+}
+
+/// What an index has for one platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformEntry {
+    /// `linux/amd64`.
+    pub platform: String,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Digests of its uncompressed layers, bottom first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Digest>,
 }
 
 /// What is wrong with a file.
@@ -130,6 +154,38 @@ pub enum FileFault {
         /// What is wrong with it.
         what: String,
     },
+    /// It must be signed, and is not.
+    #[error("it is not signed, and must be by key {key}: its last lines are not those that `allowlist sign` writes")]
+    Unsigned {
+        /// The key's id.
+        key: String,
+    },
+    /// It is signed by another key, or was changed since.
+    #[error("it is not signed by key {key}, or was changed after it was signed")]
+    Signature {
+        /// The key's id.
+        key: String,
+    },
+    /// It is signed, and nothing says which of several is newer.
+    #[error("it is signed and has no serial")]
+    NoSerial,
+    /// A newer list was seen before.
+    #[error("its serial is {found}, and a list with serial {seen} was in force before: it is an older one")]
+    Older {
+        /// Its own.
+        found: u64,
+        /// The highest before.
+        seen: u64,
+    },
+    /// Two lists have one serial.
+    #[error("its serial is {serial}, and another list with this serial was in force before")]
+    SameSerial {
+        /// Of both.
+        serial: u64,
+    },
+    /// The key was taken away.
+    #[error("the file of the key that signs it is gone: no list counts as signed")]
+    KeyGone,
 }
 
 /// Why a file was not changed. It is as it was.
@@ -141,6 +197,14 @@ pub enum EditError {
     /// What it was to become cannot be used either.
     #[error("the changed list would not be good: {0}")]
     Result(FileFault),
+    /// A changed list would not be signed any more.
+    #[error(
+        "it is signed, and a change here would not be: write the next one with --out FILE, and sign that elsewhere (allowlist sign)"
+    )]
+    Signed,
+    /// The list to be signed is not put in the place of another file.
+    #[error("there is such a file already; to change it say --file in place of --out")]
+    Exists,
     /// Another writer holds the lock.
     #[error("another command is changing the file")]
     Locked,
@@ -206,8 +270,11 @@ impl Entry {
         if self.references.len() > LIST || self.layers.len() > LIST {
             return Some(format!("it has more than {LIST} references or layers"));
         }
-        let texts = [&self.platform, &self.added_by, &self.reason];
-        if texts.into_iter().flatten().any(|text| text.len() > TEXT_BYTES) {
+        if self.platforms.len() > PLATFORMS || self.platforms.iter().any(|one| one.layers.len() > LIST) {
+            return Some(format!("it has more than {PLATFORMS} platforms, or one with more than {LIST} layers"));
+        }
+        let texts = [&self.platform, &self.added_by, &self.reason].into_iter().flatten();
+        if texts.chain(self.platforms.iter().map(|one| &one.platform)).any(|text| text.len() > TEXT_BYTES) {
             return Some(format!("a text in it is longer than {TEXT_BYTES} bytes"));
         }
         let other = self.references.iter().find(|reference| reference.digest.is_some_and(|digest| !self.is_for(&digest)));
@@ -215,8 +282,34 @@ impl Entry {
     }
 }
 
+impl FileFault {
+    /// Whether it is about the signature: then correcting the file here does not help.
+    #[must_use]
+    pub const fn is_of_signature(&self) -> bool {
+        match self {
+            Self::Unsigned { .. }
+            | Self::Signature { .. }
+            | Self::NoSerial
+            | Self::Older { .. }
+            | Self::SameSerial { .. }
+            | Self::KeyGone => true,
+            Self::Missing
+            | Self::Io(_)
+            | Self::NotAFile
+            | Self::OthersMayWrite { .. }
+            | Self::Owner { .. }
+            | Self::TooLarge
+            | Self::TooMany
+            | Self::Unstable
+            | Self::Json { .. }
+            | Self::Version(_)
+            | Self::Entry { .. } => false,
+        }
+    }
+}
+
 impl ListFile {
-    /// Reads the text of a file.
+    /// Reads the text of a file, as far as it is the list's: a signature behind it is left out, and says nothing here.
     pub fn parse(text: &[u8]) -> Result<Self, FileFault> {
         // The version first: a later one may have other keys, and is to be told as what it is.
         #[derive(Deserialize)]
@@ -228,24 +321,27 @@ impl ListFile {
         struct Whole {
             #[serde(rename = "version")]
             _version: u64,
+            #[serde(default)]
+            serial: Option<NonZeroU64>,
             entries: Vec<Entry>,
         }
         if text.len() as u64 > FILE_BYTES {
             return Err(FileFault::TooLarge);
         }
-        let head: Head = serde_json::from_slice(text).map_err(|error| json_fault(&error))?;
+        let Parts { body, signature } = Parts::of(text);
+        let head: Head = serde_json::from_slice(&body).map_err(|error| json_fault(&error))?;
         if head.version != VERSION {
             return Err(FileFault::Version(head.version));
         }
-        let whole: Whole = serde_json::from_slice(text).map_err(|error| json_fault(&error))?;
-        let list = Self { entries: whole.entries };
+        let whole: Whole = serde_json::from_slice(&body).map_err(|error| json_fault(&error))?;
+        let list = Self { entries: whole.entries, serial: whole.serial.map(NonZeroU64::get), is_signed: signature.is_some() };
         list.check()?;
         Ok(list)
     }
 
     /// Reads the file at `path`, if only its owner may write it.
     pub fn read(path: &Path) -> Result<Self, FileFault> {
-        Self::read_stamped(path).0
+        read_checked(path).and_then(|text| Self::parse(&text))
     }
 
     /// The text of the file at `path`, if it is a good one.
@@ -255,25 +351,38 @@ impl ListFile {
         String::from_utf8(text).map_err(|_| FileFault::Json { line: 1, cause: "it is not text".to_owned() })
     }
 
-    /// As [`ListFile::read`], with the stamp of what was read, good or not.
-    pub(super) fn read_stamped(path: &Path) -> (Result<Self, FileFault>, Option<Stamp>) {
-        let before = Stamp::of(path);
-        let list = read_checked(path).and_then(|text| Self::parse(&text));
-        if before == Stamp::of(path) { (list, before) } else { (Err(FileFault::Unstable), None) }
-    }
-
-    /// The text of the file.
+    /// The text of the file, without a signature.
     #[must_use]
     pub fn to_text(&self) -> String {
         #[derive(Serialize)]
         struct Whole<'a> {
             version: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            serial: Option<u64>,
             entries: &'a [Entry],
         }
+        let whole = Whole { version: VERSION, serial: self.serial, entries: &self.entries };
         // Serialising these types cannot fail: no map has keys that are no text.
-        let mut text = serde_json::to_string_pretty(&Whole { version: VERSION, entries: &self.entries }).unwrap_or_default();
+        let mut text = serde_json::to_string_pretty(&whole).unwrap_or_default();
         text.push('\n');
         text
+    }
+
+    /// The text of a list that is to be written.
+    fn good_new_text(&self) -> Result<String, EditError> {
+        self.check().map_err(EditError::Result)?;
+        let text = self.to_text();
+        if text.len() as u64 > FILE_BYTES { Err(EditError::Result(FileFault::TooLarge)) } else { Ok(text) }
+    }
+
+    /// Writes it to a file that is not there yet.
+    pub fn write_new(&self, path: &Path) -> Result<(), EditError> {
+        let text = self.good_new_text()?;
+        let io = |error: io::Error| {
+            if error.kind() == io::ErrorKind::AlreadyExists { EditError::Exists } else { EditError::Io(error.to_string()) }
+        };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(io)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
     }
 
     fn check(&self) -> Result<(), FileFault> {
@@ -303,14 +412,13 @@ pub fn edit<T>(path: &Path, change: impl FnOnce(&mut ListFile) -> T) -> Result<T
         Err(FileFault::Missing) => (None, 0o644),
         Err(fault) => return Err(fault.into()),
     };
+    if before.as_ref().is_some_and(|list| list.is_signed) {
+        return Err(EditError::Signed);
+    }
     let mut list = before.clone().unwrap_or_default();
     let value = change(&mut list);
     if before.as_ref() != Some(&list) {
-        list.check().map_err(EditError::Result)?;
-        let text = list.to_text();
-        if text.len() as u64 > FILE_BYTES {
-            return Err(EditError::Result(FileFault::TooLarge));
-        }
+        let text = list.good_new_text()?;
         check_folder(&folder)?;
         // Nobody but the owner ever writes it.
         replace(&path, text.as_bytes(), mode & !0o022, Outlives::Power).map_err(|error| EditError::Io(error.to_string()))?;
@@ -347,8 +455,15 @@ fn lock(path: &Path, folder: &Path) -> Result<File, EditError> {
     }
 }
 
+/// The file's bytes with the stamp of what was read, good or not.
+pub(super) fn read_stamped(path: &Path) -> (Result<Vec<u8>, FileFault>, Option<Stamp>) {
+    let before = Stamp::of(path);
+    let text = read_checked(path);
+    if before == Stamp::of(path) { (text, before) } else { (Err(FileFault::Unstable), None) }
+}
+
 /// The file's bytes, if only its owner may write it and its owner may be believed.
-fn read_checked(path: &Path) -> Result<Vec<u8>, FileFault> {
+pub(super) fn read_checked(path: &Path) -> Result<Vec<u8>, FileFault> {
     // Opened without blocking: a FIFO in its place must not hang the gate.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file: File = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|error| io_fault(&error.into()))?.into();

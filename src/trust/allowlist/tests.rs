@@ -5,6 +5,8 @@ use super::file::{EditError, edit};
 use super::*;
 use crate::trust::TrustCode;
 
+mod signed;
+
 const NOW: Timestamp = Timestamp::constant(1_795_304_924, 0);
 
 fn digest(byte: u8) -> Digest {
@@ -187,7 +189,7 @@ fn a_file_that_cannot_be_read_at_first_refuses_every_question_until_it_can() {
     let list = disk.load();
     assert_eq!(any_of(&list, "a", &[1]), Err(TrustCode::AllowlistUnavailable));
     assert_eq!(by_tag(&list, "a", "1"), Err(TrustCode::AllowlistUnavailable));
-    assert_eq!(list.status(), Status { entries: None, fault: Some(FileFault::Missing) });
+    assert_eq!(list.status(), Status { entries: None, fault: Some(FileFault::Missing), serial: None });
     disk.write(&whole(r#"{"digest": "D1"}"#));
     assert!(any_of(&list, "a", &[1]).is_ok());
 }
@@ -200,7 +202,7 @@ fn a_changed_file_counts_at_once() {
     disk.write(&whole(r#"{"digest": "D2"}"#));
     assert_eq!(any_of(&list, "a", &[1]), Err(TrustCode::NotListed));
     assert!(any_of(&list, "a", &[2]).is_ok());
-    assert_eq!(list.status(), Status { entries: Some(1), fault: None });
+    assert_eq!(list.status(), Status { entries: Some(1), fault: None, serial: None });
 }
 
 #[test]
@@ -212,14 +214,14 @@ fn of_a_file_that_is_gone_or_broken_the_last_good_one_holds() {
     assert!(any_of(&list, "a", &[1]).is_ok());
     assert_eq!(any_of(&list, "a", &[2]), Err(TrustCode::NotListed));
     let status = list.status();
-    assert!(matches!(status, Status { entries: Some(1), fault: Some(FileFault::Json { .. }) }), "{status:?}");
+    assert!(matches!(status, Status { entries: Some(1), fault: Some(FileFault::Json { .. }), .. }), "{status:?}");
     disk.write(&whole(r#"{"digest": "D2"}"#));
     fs::set_permissions(disk.path(), fs::Permissions::from_mode(0o666)).unwrap();
     assert_eq!(any_of(&list, "a", &[2]), Err(TrustCode::NotListed), "what others may write counts for nothing");
     assert!(any_of(&list, "a", &[1]).is_ok());
     fs::remove_file(disk.path()).unwrap();
     assert!(any_of(&list, "a", &[1]).is_ok());
-    assert_eq!(list.status(), Status { entries: Some(1), fault: Some(FileFault::Missing) });
+    assert_eq!(list.status(), Status { entries: Some(1), fault: Some(FileFault::Missing), serial: None });
     disk.write(&whole(r#"{"digest": "D2"}"#));
     assert!(any_of(&list, "a", &[2]).is_ok());
     assert_eq!(any_of(&list, "a", &[1]), Err(TrustCode::NotListed));
@@ -285,7 +287,10 @@ fn faults_of_the_text_are_told() {
         (r#"{"entries": []}"#, "line 1: missing field `version`"),
         (r#"{"version": 2, "other": 1}"#, "its version is 2, and only 1 is known"),
         (r#"{"version": 1}"#, "line 1: missing field `entries`"),
-        (r#"{"version": 1, "entries": [], "more": 1}"#, "line 1: unknown field `more`, expected `version` or `entries`"),
+        (
+            r#"{"version": 1, "entries": [], "more": 1}"#,
+            "line 1: unknown field `more`, expected one of `version`, `serial`, `entries`",
+        ),
         (r#"{"version": 1, "entries": [], "entries": []}"#, "line 1: duplicate field `entries`"),
         (r#"{"version": 1, "entries": []} x"#, "line 1: trailing characters"),
         (&whole(r#"{"reference": "a"}"#), "line 1: unknown field `reference`, expected one of"),
@@ -400,7 +405,7 @@ fn edits_at_the_same_time_lose_nothing() {
         }
     });
     assert_eq!(ListFile::read(&disk.path()).unwrap().entries.len(), 40);
-    assert_eq!(list.status(), Status { entries: Some(40), fault: None });
+    assert_eq!(list.status(), Status { entries: Some(40), fault: None, serial: None });
 }
 
 #[test]
