@@ -8,13 +8,12 @@ mod error;
 pub mod evidence;
 mod name;
 pub mod notary;
-#[allow(dead_code, reason = "in use soon")]
 mod object;
-#[allow(dead_code, unused_imports, reason = "notation and the keyless half of cosign, which it is for, come next")]
+#[allow(dead_code, unused_imports, reason = "what of it notation alone needs comes into use next")]
 mod pki;
 mod public_key;
 pub mod registry;
-#[allow(dead_code, unused_imports, reason = "in use soon")]
+pub mod signatures;
 pub mod sigstore;
 mod told;
 pub mod tuf;

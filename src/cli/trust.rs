@@ -35,6 +35,7 @@ use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::policy::Settings;
 use crate::setup::{self, DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf};
+use crate::trust::cosign;
 use crate::trust::evidence::Record;
 use crate::trust::notary::{Notary, RequiredSigners};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, VerifierName};
@@ -300,6 +301,7 @@ fn kept(record: &Record) -> serde_json::Value {
         "digest": record.key.digest,
         "verifier": record.key.verifier.to_string(),
         "type": record.scheme,
+        "signer": cosign::claims(record),
         "since": record.found,
         "checked": record.asked,
     })

@@ -784,7 +784,7 @@ identities = [{ issuer = "https://*", subject = "x" }]"#,
         (
             r#"trusted_root = "root.json"
 identities = [{ issuer = "https://i.example", subject = "" }]"#,
-            "its subject is empty",
+            "identities[0].subject: is empty",
         ),
         (
             r#"trusted_root = "root.json"

@@ -68,8 +68,8 @@ impl Fault {
         Self::Form { cause: fit(&clean(cause.as_ref()), CAUSE_CHARS) }
     }
 
-    pub(super) fn unproven(what: &'static str, cause: impl ToString) -> Self {
-        Self::Unproven { what, cause: fit(&clean(&cause.to_string()), CAUSE_CHARS) }
+    pub(super) fn unproven(what: &'static str, cause: impl AsRef<str>) -> Self {
+        Self::Unproven { what, cause: fit(&clean(cause.as_ref()), CAUSE_CHARS) }
     }
 
     pub(super) fn unknown_log(id: &[u8]) -> Self {
@@ -83,5 +83,5 @@ impl Fault {
 
 /// Of a certificate in the words of this room.
 pub(super) fn of_certificate(fault: &pki::Fault) -> Fault {
-    Fault::unproven("its certificate", fault)
+    Fault::unproven("its certificate", fault.to_string())
 }

@@ -157,7 +157,7 @@ impl Instance {
     }
 
     fn spki2(&self) -> Vec<u8> {
-        tlv(0x30, &[tlv(0x30, &[&[6, 3, 0x2b, 0x65, 0x70]]), tlv(3, &[&[&[0], self.rekor2.public_key().as_ref()].concat()])])
+        tlv(0x30, &[tlv(0x30, &[&[6, 3, 0x2b, 0x65, 0x70]]), tlv(3, &[&[&[0][..], self.rekor2.public_key().as_ref()].concat()])])
     }
 
     pub(in crate::trust) fn id(&self, version: Version) -> Vec<u8> {

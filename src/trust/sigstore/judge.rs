@@ -65,9 +65,27 @@ impl Identities {
     }
 }
 
+impl Material {
+    /// Whose signature it says it is. Nothing of that is proven.
+    pub(in crate::trust) fn claims(&self) -> Option<String> {
+        let leaf = Certificate::read(self.certificate.as_deref()?).ok()?;
+        Claimed::of(&leaf).ok().map(|claimed| shown(&claimed))
+    }
+}
+
+/// A signer's name as it is shown and recorded.
+fn shown(claimed: &Claimed) -> String {
+    fit(&format!("{} (issuer {})", clean(&claimed.subject), clean(&claimed.issuer)), SIGNER_CHARS)
+}
+
 impl TrustedRoot {
     /// Whether the holder of the certificate has signed it.
-    pub(in crate::trust) fn by_holder(&self, holder: &Holder, candidate: &Candidate<'_>, now: Timestamp) -> Result<Proven, Fault> {
+    pub(in crate::trust) fn by_holder(
+        &self,
+        holder: &Holder,
+        candidate: &Candidate<'_>,
+        now: Timestamp,
+    ) -> Result<Proven, Fault> {
         let Holder { leaf, claimed } = holder;
         let logged = self.logged(candidate, Maker::Certificate(leaf), now)?;
         let mut times = self.stamped(candidate, now)?;
@@ -79,8 +97,7 @@ impl TrustedRoot {
         if !signed(leaf.key(), candidate.signed, candidate.signature) {
             return Err(Fault::Signature);
         }
-        let by = format!("{} (issuer {})", clean(&claimed.subject), clean(&claimed.issuer));
-        Ok(Proven { by: Some(fit(&by, SIGNER_CHARS)), at: Some(at), index: logged.index })
+        Ok(Proven { by: Some(shown(claimed)), at: Some(at), index: logged.index })
     }
 
     /// Whether a log has the signature, which is known to be of this key.
@@ -118,7 +135,7 @@ impl TrustedRoot {
 
     /// The times of the timestamps by authorities that are known.
     fn stamped(&self, candidate: &Candidate<'_>, now: Timestamp) -> Result<Vec<Timestamp>, Fault> {
-        let not = |fault: &pki::Fault| Fault::unproven("its timestamp", fault);
+        let not = |fault: &pki::Fault| Fault::unproven("its timestamp", fault.to_string());
         let mut times = Vec::new();
         for der in &candidate.material.stamps {
             let token = Token::read(der, Form::TokenOrAnswer).map_err(|fault| not(&fault))?;

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::text::fit;
 use crate::trust::object::{self, Object};
-use crate::trust::pki::Certificate;
+use crate::trust::pki::{Certificate, rsa_spki};
 use crate::trust::public_key::PublicKey;
 
 /// Largest file, bytes. The public one has seven thousand.
@@ -22,6 +22,8 @@ const MEDIA_TYPES: [&str; 3] = [
     "application/vnd.dev.sigstore.trustedroot.v0.1+json",
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
 ];
+/// Keys that are written as PKCS#1 has them.
+const BARE_RSA: &str = "PKCS1_RSA_";
 /// Of a note's key, in what its id is a hash of: Ed25519.
 const NOTE_ED25519: u8 = 1;
 
@@ -107,6 +109,8 @@ struct WrittenLog {
 #[serde(rename_all = "camelCase")]
 struct WrittenKey {
     raw_bytes: String,
+    #[serde(default)]
+    key_details: String,
     valid_for: Option<Object<Range>>,
 }
 
@@ -163,7 +167,9 @@ impl Window {
 impl Log {
     fn read(written: WrittenLog, kind: Use) -> Result<Self, String> {
         let Object(key) = written.public_key;
-        let spki = base64(&key.raw_bytes)?;
+        let raw = base64(&key.raw_bytes)?;
+        // An older way to write RSA keys, without what kind of key it is.
+        let spki = if key.key_details.starts_with(BARE_RSA) { rsa_spki(&raw).map_err(|fault| fault.to_string())? } else { raw };
         let window = Window::read(key.valid_for)?;
         let public = PublicKey::of_spki(&spki).map_err(|fault| format!("has a key that {fault}"))?;
         let Some(Object(LogId { key_id })) = written.log_id else { return Err("has no id".into()) };
@@ -312,8 +318,8 @@ fn each<W, T>(kind: &str, written: Vec<Object<W>>, read: impl Fn(W) -> Result<T,
         faults.push(format!("it has more than {ENTRIES} {kind}"));
         return Vec::new();
     }
-    let one = |(at, Object(written))| read(written).map_err(|fault| faults.push(format!("{kind}[{at}] {fault}"))).ok();
-    written.into_iter().enumerate().filter_map(one).collect()
+    let all = written.into_iter().enumerate();
+    all.filter_map(|(at, Object(one))| read(one).map_err(|fault| faults.push(format!("{kind}[{at}] {fault}"))).ok()).collect()
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, String> {

@@ -454,7 +454,7 @@ fn certificates_are_fulcios_good_at_the_time_and_for_signing() {
         let params = holder(address(SUBJECT), ISSUER);
         instance.certified_by(&between, &params, |tbs| Some(instance.scts(&between.certificate, tbs)))
     };
-    refused("same names", "signature that does not hold", by(same_names));
+    refused("same names", "no authority that is trusted", by(same_names));
     let below = |instance: &Instance| {
         let below = instance.fulcio.issue(authority("below", (2022, 2034), None));
         let params = holder(address(SUBJECT), ISSUER);

@@ -45,7 +45,9 @@ fn judged(suite: &Path, folder: &Path, public: &str) -> Result<Proven, String> {
     for entry in material.entries.iter_mut().filter(|_| kind.ends_with("version=0.1")) {
         entry.is_bare = entry.inclusion.is_none();
     }
-    let artifact = std::fs::read(folder.join("artifact")).or_else(|_| std::fs::read(suite.join("a.txt"))).map_err(|error| error.to_string())?;
+    let artifact = std::fs::read(folder.join("artifact"))
+        .or_else(|_| std::fs::read(suite.join("a.txt")))
+        .map_err(|error| error.to_string())?;
     let decode = |value: &Value| STANDARD.decode(value.as_str().unwrap_or_default()).map_err(|error| error.to_string());
     let (signed, payload, signature) = if bundle.get("dsseEnvelope").is_some() {
         let envelope = &bundle["dsseEnvelope"];
@@ -90,7 +92,8 @@ fn the_public_cases_of_sigstore_are_judged_as_they_should_be() {
     let suite = Path::new(&suite).join("test/assets/bundle-verify");
     let public = std::env::var_os("CONFORMANCE_ROOT").and_then(|path| std::fs::read_to_string(path).ok());
     let (mut right, mut wrong, mut skipped) = ([0, 0], Vec::new(), Vec::new());
-    let mut folders: Vec<_> = std::fs::read_dir(&suite).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<_> =
+        std::fs::read_dir(&suite).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     for folder in folders {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
