@@ -5,11 +5,19 @@ ARG RUST_IMAGE=rust:1.95-bookworm
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 
+# amd64 or arm64; the machine's own where it is empty. For another one the base image gets that target, and a cross compiler.
+ARG ARCH=
+COPY plugin/compile.sh plugin/
+RUN target=$(ARCH=$ARCH sh plugin/compile.sh --target) && \
+    if [ "$target" != "$(rustc -vV | sed -n 's/^host: //p')" ]; then \
+        rustup target add "$target" && apt-get update && \
+        apt-get install -y --no-install-recommends "gcc-$(echo "$target" | sed 's/-unknown//; s/_/-/')" "libc6-dev-$ARCH-cross"; \
+    fi
+
 # The dependencies alone first, with an empty crate: this layer is kept until Cargo.lock or the flags change.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY patch patch
-COPY plugin/compile.sh plugin/
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && sh plugin/compile.sh
 
 # `img-authz help` has the documents in it. The sources keep the dates of the checkout, which may be older than the empty crate's:

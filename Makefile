@@ -9,6 +9,11 @@ DOCKER      ?= docker
 # Further flags for `docker build`, such as --network=host or --build-arg RUST_IMAGE=...
 BUILD_FLAGS ?=
 PREFIX      ?= /usr/local
+# The machine that is compiled for, amd64 or arm64; this one where it is empty.
+ARCH        ?=
+# The date in archives and packages, so that the same sources give the same bytes.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date -r Cargo.lock +%s)
+export SOURCE_DATE_EPOCH
 
 PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 ROOTFS := plugin/rootfs
@@ -29,7 +34,7 @@ CLIENT := $(DOCKER)
 endif
 
 # A misspelt name would be dropped in silence. (A make above this one may have variables of its own.)
-OPTIONS := PLUGIN_NAME PLUGIN_TAG DOCKER BUILD_FLAGS PREFIX DESTDIR
+OPTIONS := PLUGIN_NAME PLUGIN_TAG DOCKER BUILD_FLAGS PREFIX DESTDIR ARCH SOURCE_DATE_EPOCH
 ifeq ($(MAKELEVEL),0)
 UNKNOWN := $(filter-out $(SETTINGS) $(OPTIONS),$(foreach name,$(.VARIABLES),$(if $(call on_command_line,$(name)),$(name))))
 ifneq ($(UNKNOWN),)
@@ -39,20 +44,21 @@ endif
 
 # Prerequisites are steps in their order, also with -j.
 .NOTPARALLEL:
-.PHONY: help build create settings enable upgrade push all local_install clean sandbox demo check install-cli
+.PHONY: help build create settings enable upgrade push all local_install clean sandbox demo check install-cli deb sbom
 
 help: ## List the targets
 	@echo 'make TARGET [PLUGIN_NAME=$(PLUGIN_NAME)] [PLUGIN_TAG=$(PLUGIN_TAG)]'
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo 'make -f Makefile.test   everything tested end to end, on a private engine'
 
-build: ## Compile in a container (Dockerfile) and unpack to plugin/rootfs
-	$(CLIENT) build $(BUILD_FLAGS) --tag $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG) .
+build: ## Compile in a container (Dockerfile) and unpack to plugin/rootfs. ARCH=arm64: for that machine
+	$(CLIENT) build $(BUILD_FLAGS) --build-arg ARCH=$(ARCH) --tag $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG) .
 	rm -rf $(ROOTFS)
 	mkdir -p $(ROOTFS)
 	container=$$($(CLIENT) create $(PLUGIN_NAME)-rootfs:$(PLUGIN_TAG)); \
 	trap "$(CLIENT) rm $$container > /dev/null" EXIT; \
 	$(CLIENT) export $$container | tar -x -C $(ROOTFS)
+	find $(ROOTFS) -exec touch --no-dereference --date=@$(SOURCE_DATE_EPOCH) {} +
 
 create: ## Make a managed plugin of plugin/rootfs. One that is there stays as it is: see upgrade
 	@test -x $(ROOTFS)/img-authz || { echo '$(ROOTFS) is empty: run `make build` first' >&2; exit 1; }
@@ -88,6 +94,14 @@ clean: ## Remove what was built here. An installed plugin stays, with its audit 
 
 install-cli: ## Install the command line to PREFIX/bin (/usr/local)
 	binary=$$(plugin/compile.sh | tail -n 1) && install -D -m 0755 "$$binary" $(DESTDIR)$(PREFIX)/bin/img-authz
+
+deb: ## Make target/img-authz_VERSION_ARCH.deb of plugin/rootfs, or else of what is compiled here: the gate as a service
+	program=$(ROOTFS)/img-authz; [[ -x $$program ]] || program=$$(ARCH=$(ARCH) plugin/compile.sh | tail -n 1); \
+	packaging/deb.sh "$$program" target
+
+sbom: ## Write target/img-authz.cdx.json: what the plugin is made of, CycloneDX
+	@mkdir -p target
+	packaging/sbom.sh $$(ARCH=$(ARCH) plugin/compile.sh --target) > target/img-authz.cdx.json
 
 sandbox: ## A shell with a private engine, to try docs/hardening.md in
 	test/sandbox.sh

@@ -1,13 +1,24 @@
 #!/bin/sh
-# Compiles the static binary; the one place that says with which flags. Used by the Dockerfile, `make install-cli`
+# Compiles the static binary; the one place that says with which flags. Used by the Dockerfile, `make install-cli`, `make deb`
 # and `make demo`.
 #
 #   plugin/compile.sh                 compile; the binary's path is the last line printed
 #   plugin/compile.sh --rootfs DIR    lay out what was compiled as the plugin's root file system
+#   plugin/compile.sh --target        print the Rust target
+#
+#   ARCH=amd64|arm64    for which machine; this one unless given. For another, that target of rustup's and a cross compiler
+#                       (Debian: gcc-aarch64-linux-gnu, gcc-x86-64-linux-gnu) are needed
 set -eu
 cd "$(dirname "$0")/.."
 
-target=$(rustc -vV | sed -n 's/^host: //p')
+host=$(rustc -vV | sed -n 's/^host: //p')
+case ${ARCH:-} in
+'') target=$host ;;
+amd64) target=x86_64-unknown-linux-gnu ;;
+arm64) target=aarch64-unknown-linux-gnu ;;
+*) echo "compile.sh: ARCH is amd64 or arm64, not $ARCH" >&2; exit 1 ;;
+esac
+if [ "${1:-}" = --target ]; then echo "$target"; exit; fi
 binary=${CARGO_TARGET_DIR:-target}/$target/release/img-authz
 
 if [ "${1:-}" = --rootfs ]; then
@@ -17,7 +28,16 @@ if [ "${1:-}" = --rootfs ]; then
     # The public CAs, for registries and Notary servers with certificates of theirs.
     mkdir -p "$2/etc/ssl/certs"
     cp /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/"
+    # The same files have the same date, whenever they were made.
+    [ -z "${SOURCE_DATE_EPOCH:-}" ] || find "$2" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     exit
+fi
+
+if [ "$target" != "$host" ]; then
+    prefix=$(echo "$target" | sed 's/-unknown//')
+    # cargo takes the linker, and the builds of C take the compiler, from variables with the target in their names.
+    name=$(echo "$target" | tr '[:lower:]-' '[:upper:]_')
+    export "CARGO_TARGET_${name}_LINKER=$prefix-gcc" "CC_$(echo "$target" | tr - _)=$prefix-gcc" "AR_$(echo "$target" | tr - _)=$prefix-ar"
 fi
 
 cargo fetch --locked --target "$target"
@@ -31,6 +51,8 @@ for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags="$flags${separator}--remap-path-prefix=$folder=/crates"
 done
 
-# `--target` keeps the flags off build scripts and procedural macros, which cannot be static.
-CARGO_ENCODED_RUSTFLAGS=$flags cargo build --release --locked --bin img-authz --target "$target"
+# `--target` keeps the flags off build scripts and procedural macros, which cannot be static. What is compiled for size
+# (Cargo.toml) is inlined up to LLVM's threshold of 50; at the last link, which sees all of the program, up to 100: 17.2 MB, and nearly as quick as
+# compiled for speed, which takes 19.6.
+CARGO_ENCODED_RUSTFLAGS=$flags cargo rustc --release --locked --bin img-authz --target "$target" -- -Cllvm-args=-inline-threshold=100
 echo "$binary"

@@ -23,7 +23,7 @@ use crate::policy::{
 };
 use crate::request::{Intent, Transport};
 use crate::trust::notary::RequiredSigners;
-use crate::trust::{Answers, Binding, CaseVerifier, Verifier, VerifierName, Word};
+use crate::trust::{Answers, Binding, CaseVerifier, Stated, Verifier, VerifierName, Word};
 
 /// Largest recorded request, bytes: what dockerd may post.
 const POST_BYTES: u64 = 6 << 20;
@@ -36,6 +36,8 @@ pub(crate) struct Bench {
     pub(crate) policy: Policy,
     /// The signers that a Notary of it requires.
     pub(crate) signers: BTreeMap<VerifierName, RequiredSigners>,
+    /// What is stated of images for which verifiers of statements vouch.
+    pub(crate) stated: BTreeMap<VerifierName, Arc<Stated>>,
     /// What tells it from others, where decisions that were recorded are judged.
     pub(crate) recording: Option<Recording>,
     workers: tokio::runtime::Handle,
@@ -54,7 +56,12 @@ pub(crate) struct Outcome {
 impl Bench {
     /// A bench with this policy.
     pub(crate) fn new(policy: Policy, signers: BTreeMap<VerifierName, RequiredSigners>, workers: tokio::runtime::Handle) -> Self {
-        Self { policy, signers, recording: None, workers }
+        Self { policy, signers, stated: BTreeMap::new(), recording: None, workers }
+    }
+
+    /// The same, with verifiers of statements such as these.
+    pub(crate) fn stating(self, stated: BTreeMap<VerifierName, Arc<Stated>>) -> Self {
+        Self { stated, ..self }
     }
 
     /// The same, for decisions that were recorded.
@@ -180,7 +187,8 @@ impl Bench {
             if words.is_empty() && refusal.is_none() && vouching.contains(name) {
                 words.extend(image.and_then(|image| self.word(image)));
             }
-            let told = CaseVerifier::new(name.clone(), *binding, required, words).refusing(refusal);
+            let stated = self.stated.get(name).cloned();
+            let told = CaseVerifier::new(name.clone(), *binding, required, words).refusing(refusal).stating(stated);
             Arc::new(match &case.recorded {
                 Some(recorded) => told.heard(self.answers(recorded, name, image, vouching)),
                 None => told,

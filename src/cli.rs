@@ -4,6 +4,7 @@ mod allowlist;
 mod audit;
 mod check;
 mod doctor;
+mod enable;
 mod exception;
 mod help;
 mod log;
@@ -53,6 +54,10 @@ enum Command {
     Explain(check::ExplainArgs),
     /// Say whether this host is really protected
     Doctor(doctor::DoctorArgs),
+    /// Have dockerd ask the gate: name it in daemon.json, and reload
+    Enable(enable::EnableArgs),
+    /// Have dockerd ask the gate no more: take it out of daemon.json, and reload
+    Disable(enable::DisableArgs),
     /// Say what is weak about a Dockerfile, an image or this host, with remedies
     Audit(audit::AuditArgs),
     /// Show which settings are in force, and judge others before they are set
@@ -81,6 +86,12 @@ enum Command {
     Allowlist(allowlist::AllowlistArgs),
 }
 
+/// The command line as clap has it: manual pages and completions are made of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Reads the arguments and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -103,12 +114,15 @@ pub fn main() -> ExitCode {
     if let Command::Serve(arguments) = &arguments.command {
         return serve::run(arguments, settings);
     }
-    std::panic::set_hook(Box::new(|panic| {
-        out::fault(&format!("a fault of this program, please report it: {}", escaped(&panic.to_string())));
-    }));
+    std::panic::set_hook(Box::new(|panic| out::fault(&told_of(panic))));
     let code = could_not_tell(&arguments.command);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments.command, settings)))
         .unwrap_or_else(|_| ExitCode::from(code))
+}
+
+/// What is said of a panic.
+fn told_of(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    format!("a fault of this program, please report it: {}", escaped(&panic.to_string()))
 }
 
 /// The exit code of a command that broke off: where the question was whether an image may run, that is a no.
@@ -126,6 +140,8 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Check(arguments) => check::check(&arguments, &Place::find(settings)),
         Command::Explain(arguments) => check::explain(&arguments, &Place::find(settings)),
         Command::Doctor(arguments) => doctor::run(&arguments, settings),
+        Command::Enable(arguments) => enable::enable(&arguments, settings),
+        Command::Disable(arguments) => enable::disable(&arguments, settings),
         Command::Audit(arguments) => audit::run(&arguments, &settings),
         Command::Settings(arguments) => settings::run(&arguments, settings),
         Command::Policy(arguments) => policy::run(&arguments, settings),

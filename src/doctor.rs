@@ -9,6 +9,7 @@ mod enrolment;
 mod files;
 mod inventory;
 mod network;
+mod standing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,9 @@ use crate::gate::DaemonFile;
 use crate::policy::{Http2Rule, Settings, quoted};
 use crate::setup::{self, Alive, Basis, Flags, Place, Process, View};
 use crate::text::{clean, fit};
+
+pub(crate) use daemon::Stands;
+pub(crate) use standing::{Standing, Wanted};
 
 /// How long the engine gets for one answer.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
@@ -123,6 +127,8 @@ async fn find(
         findings.extend(network::network(place, policy.as_ref(), now).await);
         findings.extend(files::state(settings));
         findings.extend(files::credentials(settings, policy.as_ref()));
+        findings.extend(files::secrets_of_sinks(settings));
+        findings.extend(policy.as_ref().and_then(|policy| place.record_of(policy)).map(|folder| files::record(&folder)));
     } else {
         findings.push(Finding::warning("settings-unknown", place.told(), unknown_settings(rustix::process::geteuid().is_root())));
     }
@@ -139,49 +145,16 @@ async fn find(
             return findings;
         }
     };
-    let process = Process::behind(engine.socket()).await;
-    let flags = process.as_ref().map(|process| &process.flags);
-    let path = daemon_file(daemon_json, settings, flags);
-    let read = crate::files::read_text(&path, daemon::FILE_BYTES);
-    let deadline = || Instant::now() + ENGINE_TIME;
-    let plugins = match &place.plugins {
-        Some(plugins) => Ok(plugins.clone()),
-        None => engine.plugins(deadline()).await,
-    };
-    let plugin = place.plugin.clone().or_else(|| place.among(plugins.as_deref().unwrap_or_default()));
-    let gate = plugin.as_ref().map_or_else(|| place.name(), |plugin| plugin.name.clone());
+    let standing = Standing::look(daemon_json, Wanted::Found, place, &engine).await;
     let alive = place.alive(view).await;
-    let found =
-        enrolment::plugin(&gate, plugins.as_ref().map(|_| plugin.clone()).map_err(Clone::clone), |path| view.find(path)).await;
-    let stands = if let Some(plugin) = &plugin {
-        // Also where a socket of the same name lies beside it.
-        if plugin.enabled { daemon::Stands::There } else { daemon::Stands::Disabled }
-    } else if found.iter().any(|finding| finding.id == "plugin" && finding.severity == Severity::Ok) {
-        daemon::Stands::There
-    } else if plugins.is_ok() {
-        daemon::Stands::Missing
-    } else {
-        daemon::Stands::Unknown
-    };
-    findings.extend(found);
-    let names = daemon::Names { gate: &gate, id: plugin.as_ref().map(|plugin| plugin.id.as_str()), stands };
-    let (file, mut found) = daemon::file(&path, read, flags, names);
-    if found.iter().any(|finding| finding.id == "daemon-json") {
+    findings.extend(standing.findings.iter().cloned());
+    if standing.findings.iter().any(|finding| finding.id == "daemon-json") {
         is_gone(&mut findings);
     }
-    let is_socket = |name: &str| enrolment::has_socket(name, |path| view.find(path));
-    let known = plugins.as_deref().ok();
-    match daemon::misspelt(&path, file.as_ref(), known, names, is_socket) {
-        Some(misspelt) => {
-            found.retain(|finding| finding.id != "daemon-json-gate-missing");
-            found.push(misspelt);
-        }
-        None => found.extend(daemon::others(&path, file.as_ref(), known, names, is_socket)),
-    }
-    findings.extend(found);
     if alive == Some(Alive::Silent) {
-        findings.push(enrolment::silent(&gate, plugin.is_some()));
+        findings.push(enrolment::silent(&standing.gate, standing.plugin.is_some()));
     }
+    let deadline = || Instant::now() + ENGINE_TIME;
     let version = match engine.version(deadline()).await {
         Ok(version) => version,
         Err(error) => {
@@ -197,13 +170,20 @@ async fn find(
     if policy.as_ref().is_some_and(|policy| policy.http2 == Http2Rule::Closed) {
         findings.push(engine::http2_setting(&http2, &version.engine));
     }
-    findings.extend(enrolment::asked(&engine, names, settings, file.as_ref(), flags).await);
-    findings.extend(daemon::listeners(process.as_ref(), file.as_ref(), swarm));
+    findings.extend(standing.asked(&engine, settings).await);
+    findings.extend(daemon::listeners(standing.process.as_ref(), standing.file.as_ref(), swarm));
     findings.extend(files::sockets(engine.socket(), view, policy.as_ref()));
     if policy.is_some() {
         findings.extend(inventory::judge(place, &engine, workers, progress).await);
     }
     findings
+}
+
+/// Whether the engine answers gRPC over cleartext HTTP/2 that no plugin is asked about; nothing where it does not answer at all.
+pub(crate) async fn grpc(engine: &Engine) -> Option<Finding> {
+    let deadline = Instant::now() + ENGINE_TIME;
+    let version = engine.version(deadline).await.ok()?;
+    Some(engine::grpc(&engine.http2(deadline).await, &version.engine))
 }
 
 /// dockerd as it runs: its command line, its file, and where it listens for everybody.
@@ -273,6 +253,8 @@ pub(crate) async fn log_own(settings: &Settings) {
     let mut findings = network::settings(&place, now, &mut policy);
     findings.extend(files::state(settings));
     findings.extend(files::credentials(settings, policy.as_ref()));
+    findings.extend(files::secrets_of_sinks(settings));
+    findings.extend(policy.as_ref().and_then(|policy| place.record_of(policy)).map(|folder| files::record(&folder)));
     findings.extend(network::network(&place, policy.as_ref(), now).await);
     log(findings);
 }
@@ -355,6 +337,7 @@ mod tests {
             include_str!("doctor/engine.rs"),
             include_str!("doctor/files.rs"),
             include_str!("doctor/network.rs"),
+            include_str!("doctor/standing.rs"),
         ];
         let mut made: Vec<&str> = Vec::new();
         for source in sources {

@@ -53,18 +53,38 @@ fn text(bytes: Vec<u8>) -> std::io::Result<String> {
 /// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others, nor
 /// a folder above in which others may put another in the place of the next.
 pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
+    text(read_owned_bytes(path, limit)?)
+}
+
+/// The same of a file that need not be text.
+pub fn read_owned_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let (file, _) = open_owned(path)?;
+    read_opened(file, limit)
+}
+
+/// [`read_owned`] of a file that holds a secret: nobody else may read it either.
+pub fn read_secret(path: &Path, limit: u64) -> std::io::Result<String> {
+    let (file, opened) = open_owned(path)?;
+    if opened.mode() & 0o077 != 0 {
+        let why = format!("it may be read by others (mode {:04o}): chmod 0600", opened.mode() & 0o7777);
+        return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    text(read_opened(file, limit)?)
+}
+
+/// Such a file, and what was opened, whatever stands in its place by then.
+fn open_owned(path: &Path) -> std::io::Result<(File, std::fs::Metadata)> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
         if is_link { std::io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link") } else { error }
     })?;
-    // What was opened is looked at, whatever stands in its place by then.
     let opened = file.metadata()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     closed_to_others("it", &opened, false)?;
     closed_to_others("its folder", &std::fs::metadata(folder)?, false)?;
     closed_above(folder)?;
-    text(read_opened(file, limit)?)
+    Ok((file, opened))
 }
 
 /// Refuses a folder that others than root, or who runs this, may change, as [`read_owned`] does for the files in it; and what is none.
@@ -207,6 +227,10 @@ mod tests {
         let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         set(&file, 0o644);
         assert_eq!(read_owned(&file, 4).unwrap(), "text");
+        let told = read_secret(&file, 4).unwrap_err().to_string();
+        assert_eq!(told, "it may be read by others (mode 0644): chmod 0600");
+        set(&file, 0o600);
+        assert_eq!(read_secret(&file, 4).unwrap(), "text");
         assert_eq!(read_owned(&file, 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert!(read_owned(&link, 4).unwrap_err().to_string().contains("symbolic link"));

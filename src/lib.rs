@@ -9,6 +9,8 @@ mod service;
 
 pub mod hardening;
 
+mod enrol;
+
 mod doctor;
 
 mod setup;

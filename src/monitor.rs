@@ -5,6 +5,7 @@
 //! `img-authz monitor status` shows, and what outlives a restart.
 
 mod brain;
+mod claims;
 mod picture;
 mod run;
 

@@ -45,7 +45,8 @@ pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{
-    AllowlistSettings, CosignSettings, Given, NotarySettings, Recording, RegoSettings, Resolved, VerifierSettings,
+    AllowlistSettings, AttestationSettings, CosignSettings, Given, NotarySettings, NotationSettings, Recording, RegoSettings,
+    Resolved, VerifierSettings,
 };
 pub use rules::create::{
     Allowed, Capabilities, CpuLimit, CreateCheck, CreateRule, CreateRuleId, CreateRules, HostAddresses, Join, Most, Mounts,
@@ -56,7 +57,6 @@ pub use rules::image::{
     MaxSize, Platforms, Preset, RequiredLabels, Secrets, Subject, TagPattern, is_called,
 };
 pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
-use scope::stands_for;
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
 pub use sinks::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt, may_be_secret};

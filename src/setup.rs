@@ -8,6 +8,7 @@ mod host;
 mod in_force;
 mod last_good;
 mod mounts;
+mod notation;
 mod policy_file;
 mod recording;
 mod resolve;
@@ -17,11 +18,11 @@ mod state;
 
 pub(crate) use self::clients::{
     DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, list_key,
-    newest_signed, notaries_kept, notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
+    newest_folder, newest_signed, notaries_kept, notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, exception_times, own, serving};
-pub(crate) use self::host::{Basis, Place, is_called};
+pub(crate) use self::host::{Basis, Place, SERVICE, is_called};
 pub(crate) use self::in_force::{Alive, InForce, Teller, is_alive, policy_in_force};
 pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};

@@ -11,7 +11,7 @@ mod queue;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::audit::Carrier;
 use crate::policy::{AlertsSetting, SinkFormat, SinkSetting};
@@ -53,6 +53,9 @@ trait Way: Send {
     fn has_a_beat(&self) -> bool {
         false
     }
+
+    /// Sends what it has taken and not sent yet, until then at most. Nothing is sent after it.
+    fn finish(&mut self, _until: Instant) {}
 }
 
 /// What sinks need of their host.

@@ -3,18 +3,21 @@
 
 pub mod allowlist;
 mod asking;
+pub mod attestation;
 pub mod cosign;
 mod error;
 pub mod evidence;
 mod name;
 pub mod notary;
+pub mod notation;
 mod object;
-#[allow(dead_code, unused_imports, reason = "what of it notation alone needs comes into use next")]
+#[allow(dead_code, unused_imports, reason = "read whole; of it each scheme asks what it goes by")]
 mod pki;
 mod public_key;
 pub mod registry;
-pub mod signatures;
+mod signatures;
 pub mod sigstore;
+mod stated;
 mod told;
 pub mod tuf;
 mod verifier;
@@ -22,6 +25,7 @@ mod vouch;
 
 pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
+pub use stated::{Contents, Facts, Findings, Severity, Stated};
 pub use told::{Answers, CaseVerifier, Word};
 #[cfg(test)]
 pub use verifier::Fake;

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::text::fit;
 
-/// How seldom it is told how a carrier fares. Stops one that flaps from filling the log.
+/// How seldom it is told how a carrier fares, at first; half as often after each time, and at least so often while it goes on. Stops one that flaps,
+/// which a client may bring about, from filling the log, and from pushing out what is notable there.
 const TELL: Duration = Duration::from_mins(1);
+const TELL_MOST: Duration = Duration::from_hours(1);
 /// Longest reason of a carrier that is told, characters. Stops foreign text from filling the log.
 const WHY_CHARS: usize = 200;
 
@@ -38,7 +40,8 @@ pub struct Carried {
 pub(super) struct Telling {
     is_away: bool,
     dropped: u64,
-    at: Option<Instant>,
+    /// When it was told last, and how long that keeps.
+    at: Option<(Instant, Duration)>,
 }
 
 impl Telling {
@@ -48,9 +51,12 @@ impl Telling {
         let missing = fares.dropped.saturating_sub(self.dropped);
         // Where it stays away, what tells of that may be the one that it misses.
         let is_known = fares.away.is_some() == self.is_away && missing <= u64::from(self.is_away);
-        if is_known || self.at.is_some_and(|at| now.saturating_duration_since(at) < TELL) {
+        let since = self.at.map(|(at, keeps)| (now.saturating_duration_since(at), keeps));
+        if is_known || since.is_some_and(|(since, keeps)| since < keeps) {
             return None;
         }
+        // One that was quiet for long begins anew.
+        let keeps = since.filter(|(since, _)| *since < TELL_MOST * 2).map_or(TELL, |(_, keeps)| TELL_MOST.min(keeps * 2));
         let said = match (&fares.away, self.is_away) {
             (Some(why), false) if missing == 0 => {
                 format!("does not take entries: {}; they wait, as many as there is room for", fit(why, WHY_CHARS))
@@ -60,7 +66,7 @@ impl Telling {
             (None, true) => format!("takes entries again; it has missed {missing}"),
             (None, false) => format!("has missed {missing} entries"),
         };
-        *self = Self { is_away: fares.away.is_some(), dropped: fares.dropped, at: Some(now) };
+        *self = Self { is_away: fares.away.is_some(), dropped: fares.dropped, at: Some((now, keeps)) };
         Some(format!("the sink `{name}` {said}"))
     }
 }
@@ -70,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_sink_misses_is_told_while_it_is_away_too_and_a_minute_apart() {
+    fn what_a_sink_misses_is_told_while_it_is_away_too_and_ever_more_seldom() {
         let (mut told, begun) = (Telling::default(), Instant::now());
         let mut says = |seconds: u64, away: Option<&str>, dropped| {
             let fares = Carried { sent: 0, dropped, away: away.map(str::to_owned) };
@@ -83,9 +89,24 @@ mod tests {
         assert_eq!(says(61, Some("400"), 3), "the sink `x` still does not take entries: 400; it has missed 3 more");
         assert_eq!(says(200, Some("400"), 4), "", "what told of it is refused as well");
         assert_eq!(says(300, Some("400"), 5), "the sink `x` still does not take entries: 400; it has missed 2 more");
-        assert_eq!(says(400, None, 6), "the sink `x` takes entries again; it has missed 1");
-        assert_eq!(says(500, None, 6), "");
-        assert_eq!(says(600, None, 7), "the sink `x` has missed 1 entries");
-        assert_eq!(says(700, Some("400"), 9), "the sink `x` does not take entries: 400; it has missed 2");
+        assert_eq!(says(540, None, 6), "the sink `x` takes entries again; it has missed 1");
+        assert_eq!(says(2000, None, 6), "");
+        assert_eq!(says(2001, None, 7), "the sink `x` has missed 1 entries");
+        assert_eq!(says(4000, Some("400"), 9), "the sink `x` does not take entries: 400; it has missed 2");
+    }
+
+    #[test]
+    fn one_that_flaps_pushes_nothing_out() {
+        let (mut told, begun) = (Telling::default(), Instant::now());
+        let mut said = |from: u64, to: u64| {
+            let flaps = |second: &u64| Carried { sent: 0, dropped: 0, away: second.is_multiple_of(2).then(|| "403".to_owned()) };
+            let tidings = (from..to).filter_map(|second| told.tidings("x", &flaps(&second), begun + Duration::from_secs(second)));
+            tidings.count()
+        };
+        let day = 24 * 60 * 60;
+        assert!((24..=40).contains(&said(0, day)));
+        // After a quiet day it is told at once.
+        assert_eq!(said(2 * day, 2 * day + 2), 1);
+        assert_eq!(said(2 * day + 2, 2 * day + 64), 1);
     }
 }

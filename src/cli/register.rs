@@ -5,6 +5,7 @@
 mod change;
 mod compose;
 mod find;
+mod reports;
 mod running;
 mod target;
 
@@ -28,6 +29,7 @@ use crate::trust::allowlist::file::{EditError, Entry};
 
 use self::change::{Outcome, add, remove};
 use self::find::{Found, Source, find_all};
+use self::reports::ReportArgs;
 use self::target::consented;
 pub(super) use self::target::{ListArgs, OutArgs, next};
 
@@ -37,6 +39,7 @@ pub(super) use self::target::{ListArgs, OutArgs, next};
     after_help = "A name means what its registry holds. Where this host holds other content under it, or the registry cannot \
     tell, say which is meant (--from-registry, --from-host). An id means an image on this host. All or nothing is written.\n\n\
     Example: img-authz register registry.example/team/app:1.0 --reason \"release 1.0\" --expires 90d\n\
+    Example: img-authz register registry.example/team/app:1.0 --scan trivy.json --sbom app.spdx.json\n\
     Example: img-authz register --running\nExample: docker compose config | img-authz register --compose -"
 )]
 pub(super) struct RegisterArgs {
@@ -60,6 +63,8 @@ pub(super) struct RegisterArgs {
     /// When the approval ends: 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
+    #[command(flatten)]
+    reports: ReportArgs,
     #[command(flatten)]
     list: ListArgs,
     #[command(flatten)]
@@ -166,12 +171,16 @@ pub(super) fn run_unregister(arguments: &UnregisterArgs, settings: &Settings) ->
 
 fn register(arguments: &RegisterArgs, settings: &Settings, now: Timestamp) -> Result<u8, String> {
     let expires = arguments.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
+    let reports = arguments.reports.read(arguments.references.len(), now)?;
     // Before anything is looked up: a list that must be signed is not changed here.
     let target = arguments.out.target(&arguments.list, settings)?;
-    let (found, mut code) = match wanted(arguments, settings)? {
+    let (mut found, mut code) = match wanted(arguments, settings)? {
         Ok(found) => found,
         Err(code) => return Ok(code),
     };
+    for found in &mut found {
+        reports.go_with(found)?;
+    }
     for note in found.iter().filter_map(|found| found.note.as_ref()) {
         out::note(&format!("note: {note}"));
     }

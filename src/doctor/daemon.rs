@@ -39,7 +39,7 @@ pub(super) struct Names<'a> {
 
 /// Whether a plugin may be named in daemon.json: a reload with one that is not there and enabled ends dockerd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stands {
+pub(crate) enum Stands {
     /// It is there and enabled, or answers on its socket.
     There,
     /// It is there and disabled.
@@ -73,7 +73,7 @@ impl Names<'_> {
         }
     }
 
-    fn fits(&self, listed: &str) -> bool {
+    pub(super) fn fits(&self, listed: &str) -> bool {
         let name = |text: &str| text.parse::<Reference>().ok().map(Reference::or_latest);
         let is_named = listed == self.gate || name(listed).is_some_and(|listed| Some(listed) == name(self.gate));
         is_named || (!listed.is_empty() && self.id.is_some_and(|id| id.starts_with(listed)))

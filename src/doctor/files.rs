@@ -6,8 +6,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::{Finding, View, many};
+use crate::files::{owned_or_absent, read_secret};
 use crate::image::Host;
-use crate::policy::{Policy, Posture, Settings, quoted};
+use crate::policy::{AlertsSetting, Policy, Posture, Settings, SinkSetting, quoted};
 use crate::setup;
 use crate::text::clean;
 
@@ -17,6 +18,9 @@ const LOG_BYTES: u64 = 8 << 20;
 const COUNTED: std::time::Duration = std::time::Duration::from_millis(2100);
 /// Decisions at the cut of the log that may stand on the other side of it.
 const CUT: u64 = 64;
+/// Most files of the record that are counted, and largest file with a secret that is read. Stops wrong paths from holding this up.
+const RECORD_FILES: usize = 10_000;
+const SECRET_BYTES: u64 = 256 << 10;
 /// Largest list of groups or users read. Stops a directory of a whole company from filling memory.
 const NAMES_BYTES: u64 = 8 << 20;
 /// What takes a name longer than this is held by a client, or was refused by another plugin.
@@ -258,6 +262,47 @@ pub(super) fn credentials(settings: &Settings, policy: Option<&Policy>) -> Vec<F
     findings
 }
 
+/// The record of decisions, in this folder: whether it can be kept, and what it takes of the disk.
+pub(super) fn record(folder: &Path) -> Finding {
+    let shown = quoted(&folder.display().to_string());
+    let unusable = |why: &dyn std::fmt::Display| {
+        let evidence = format!("the policy has `record`, and nothing can be kept in {shown}: {why}");
+        Finding::warning(
+            "record-unusable",
+            evidence,
+            "give the record a folder of its own, root's alone (mode 0700), on a disk with room; in the managed plugin below /state",
+        )
+    };
+    if let Err(error) = owned_or_absent(folder) {
+        return unusable(&error);
+    }
+    // One that is not there yet is made with the first decision.
+    let at = if folder.exists() { Some(folder) } else { folder.parent() };
+    if let Err(error) = at.map_or(Ok(()), |at| rustix::fs::access(at, rustix::fs::Access::WRITE_OK)) {
+        return unusable(&error);
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(RECORD_FILES);
+    let sizes: Vec<u64> = entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).collect();
+    let bytes = sizes.iter().fold(0_u64, |sum, size| sum.saturating_add(*size));
+    Finding::ok("record", format!("{shown} holds {} files with {} KiB", sizes.len(), bytes.div_ceil(1024)))
+}
+
+/// Files with secrets of sinks and alerts that the gate does not use, because others may read or change them.
+pub(super) fn secrets_of_sinks(settings: &Settings) -> Vec<Finding> {
+    let is_otlp = settings.audit_sinks().iter().any(|sink| matches!(sink, SinkSetting::Otlp(_)));
+    let token = is_otlp.then(|| settings.config_dir().join("otlp.token"));
+    let alerts = match settings.alerts() {
+        AlertsSetting::Off => None,
+        AlertsSetting::Required(path) | AlertsSetting::IfPresent(path) => Some(path),
+    };
+    let found = |path: std::path::PathBuf| {
+        let error = read_secret(&path, SECRET_BYTES).err().filter(|error| error.kind() != std::io::ErrorKind::NotFound)?;
+        let evidence = format!("{} is not used: {error}", quoted(&path.display().to_string()));
+        Some(Finding::warning("sink-file-open", evidence, "as root: chown root and chmod 0600 the file, chmod go-w its folder"))
+    };
+    token.into_iter().chain(alerts).filter_map(found).collect()
+}
+
 /// Who may drive the engine, and what it runs on.
 pub(super) fn sockets(engine: &Path, view: View, policy: Option<&Policy>) -> Vec<Finding> {
     let read = |path: &str| {
@@ -469,6 +514,37 @@ mod tests {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         if std::fs::metadata(folder.path()).unwrap().uid() == 0 {
             assert_eq!(ids(&state(&settings(folder.path())))[0], ("state-folder", Good));
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_kept_is_told_and_what_it_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        assert_eq!(record(&path).id, "record", "it is made with the first decision");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("a"), [0; 2000]).unwrap();
+        for (mode, expected) in [(0o755, ("record-unusable", Warning)), (0o700, ("record", Good))] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let found = record(&path);
+            assert_eq!((found.id, found.severity), expected, "{}", found.evidence);
+        }
+        assert!(record(&path).evidence.ends_with("holds 1 files with 2 KiB"));
+    }
+
+    #[test]
+    fn secrets_of_sinks_that_others_may_read_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default().with("CONFIG_DIR", folder.path().display().to_string());
+        let settings = settings.with("AUDIT_SINKS", "otlp=https://c.example:4318".to_owned());
+        assert!(secrets_of_sinks(&settings).is_empty());
+        for name in ["otlp.token", "alerts.toml"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "geheim").unwrap();
+            for (mode, expected) in [(0o640, &[("sink-file-open", Warning)][..]), (0o600, &[])] {
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+                assert_eq!(ids(&secrets_of_sinks(&settings)), expected, "{name}");
+            }
         }
     }
 

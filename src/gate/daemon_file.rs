@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::text::distance;
 
 /// The key that counts. dockerd knows no other spelling, and refuses keys that it does not know.
-const KEY: &str = "authorization-plugins";
+pub const KEY: &str = "authorization-plugins";
 /// Most keys read. Stops a foreign file from filling memory.
 const KEYS: usize = 1024;
 /// Most letters by which another key is still taken for a slip of the pen.
@@ -71,6 +71,13 @@ impl DaemonFile {
     #[must_use]
     pub fn is_given_twice(&self) -> bool {
         self.members.iter().filter(|(key, _)| key == KEY).count() > 1
+    }
+
+    /// Whether both say the same of everything but authorization plugins, in the same order.
+    #[must_use]
+    pub fn is_same_beside_plugins(&self, other: &Self) -> bool {
+        let rest = |file: &Self| file.members.iter().filter(|(key, _)| key != KEY).cloned().collect::<Vec<_>>();
+        rest(self) == rest(other)
     }
 
     /// Keys that were probably meant to be `authorization-plugins`.

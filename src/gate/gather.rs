@@ -16,7 +16,7 @@ use crate::policy::{
 use crate::registry;
 use crate::rego::{self, About};
 use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
-use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use crate::trust::{Asking, Binding, Hashed, Purpose, Question, Stated, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
 /// Most bytes of labels, environment and the like of a container that rules in Rego are shown. Honest ones have a few thousand.
 const RUNS_AS_BYTES: usize = 256 << 10;
@@ -699,12 +699,17 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
             && held.is_none_or(|held| held.contains(vouch.digest()))
             && of_named.is_none_or(|digest| digest == *vouch.digest())
     };
-    let signed = || vouches().filter(is_of_these);
+    let of_these = || vouches().filter(is_of_these);
+    // What somebody states is said beside who signed the image.
+    let signed = || of_these().filter(|vouch| vouch.stated().is_empty() || !is_by_statement(policy, vouch));
+    let statements: Vec<rego::Statement> = of_these().flat_map(|vouch| statements(policy, vouch)).collect();
+    let is_scanned =
+        of_these().filter(|vouch| is_by_statement(policy, vouch)).flat_map(Vouch::stated).any(|stated| stated.is_scan());
     let signature = |vouch: &Vouch| {
         let kind = match policy.verifiers.get(vouch.verifier())? {
             Binding::TagToDigest => "notary",
-            // Nobody else who signs digests stands in a policy yet.
-            Binding::Digest => "cosign",
+            // In a case nobody says how.
+            Binding::Digest => vouch.scheme().unwrap_or("cosign"),
             Binding::Listed | Binding::Held => return None,
         };
         Some(rego::Signature {
@@ -722,10 +727,11 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
         repository: repository.map(ToString::to_string).unwrap_or_default(),
         registry: repository.map(|repository| repository.host_str().to_owned()).unwrap_or_default(),
         tag,
-        digest: of_named.or_else(|| signed().next().map(|vouch| *vouch.digest())).map(|digest| digest.to_string()),
+        digest: of_named.or_else(|| of_these().next().map(|vouch| *vouch.digest())).map(|digest| digest.to_string()),
         id,
         signatures: signed().filter_map(signature).collect(),
-        scan_status: None,
+        statements,
+        scan_status: is_scanned.then(|| "passed".to_owned()),
         config: image.config.known().filter(|_| run_spec != RunSpec::Unknown).map(|known| rego::Config {
             created: known.created.and_then(|created| i64::try_from(created.as_nanosecond()).ok()),
             labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
@@ -733,6 +739,31 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
         }),
         run_spec,
     })
+}
+
+/// Whether a verifier vouches because of what is stated, and not besides.
+fn is_by_statement(policy: &Policy, vouch: &Vouch) -> bool {
+    !vouch.stated().is_empty() && policy.verifiers.get(vouch.verifier()) == Some(&Binding::Digest)
+}
+
+/// What a verifier knows to be stated, for rules in Rego.
+fn statements(policy: &Policy, vouch: &Vouch) -> Vec<rego::Statement> {
+    let of = |stated: &Arc<Stated>| {
+        let facts = match serde_json::to_value(&stated.facts) {
+            Ok(serde_json::Value::Object(facts)) => facts,
+            Ok(_) | Err(_) => serde_json::Map::new(),
+        };
+        rego::Statement {
+            verifier: vouch.verifier().as_str().to_owned(),
+            is_signed: is_by_statement(policy, vouch),
+            signers: vouch.signers().to_vec(),
+            digest: vouch.digest().to_string(),
+            predicate_type: stated.predicate_type.clone(),
+            at: stated.at.and_then(|at| i64::try_from(at.as_nanosecond()).ok()),
+            facts,
+        }
+    };
+    vouch.stated().iter().map(of).collect()
 }
 
 fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {

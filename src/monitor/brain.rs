@@ -467,6 +467,20 @@ impl Brain {
         due.into_iter().take(most).map(|known| known.seen.id.clone()).collect()
     }
 
+    /// Those that are refused: of these alone it matters who made them.
+    #[must_use]
+    pub(super) fn refused(&self) -> BTreeSet<ContainerId> {
+        let is_refused = |known: &&Known| known.gone.is_none() && matches!(known.word, Some(Word::No(_)));
+        self.known.values().filter(is_refused).map(|known| known.seen.id.clone()).collect()
+    }
+
+    /// What was found out about a container's claim to be a task.
+    pub(super) fn is_made_by(&mut self, id: &ContainerId, task: TaskOf) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.seen.task = task;
+        }
+    }
+
     /// What the gate says of a container. A finding, where it is one and is news.
     pub(super) fn judged(&mut self, id: &ContainerId, word: Word, now: Timestamp) -> Option<Found> {
         let (pause, changed) = (self.standing.pause, self.changed);

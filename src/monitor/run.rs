@@ -11,10 +11,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::{Act, Approved, Brain, Found, Hold, Memory, Picture, Seen, Standing, TaskOf, Why, Word};
+use super::claims::{self, Claims};
+use super::{Act, Approved, Brain, Found, Hold, Memory, Picture, Seen, Standing, Why, Word};
 use crate::audit::{Entry, Event};
 use crate::clock;
-use crate::engine::{Api, ContainerId, ContainerSummary, EngineError, Listed, Nudges, Removed, Stopped, TaskClaim};
+use crate::engine::{Api, ContainerId, EngineError, Listed, Nudges, Removed, Stopped};
 use crate::gate::inventory::Says;
 use crate::gate::{Gate, Watched};
 use crate::image::Digest;
@@ -42,15 +43,10 @@ const JUDGE_TIME: Duration = Duration::from_secs(10);
 const ACTS: usize = 8;
 /// How long an act may take: the engine gives a container ten seconds to stop by itself.
 const ACT_TIME: Duration = Duration::from_secs(30);
-/// Most claims to be a task that are looked into in one go, and how long that may take. The rest counts as not told.
-const CLAIMS: usize = 50;
-const CLAIM_TIME: Duration = Duration::from_secs(3);
+/// How long a single look asks about claims to be a task. What is left then counts as not told.
+const CLAIMS_AT_ONCE: Duration = Duration::from_secs(30);
 /// Most findings recorded one by one in a minute; more are one entry. Stops a crowd from pushing other entries out.
 const ENTRIES: usize = 20;
-/// How long a manager may know a task and not yet the container that was made for it: it learns that with the task's next state.
-const REPORTED: SignedDuration = SignedDuration::from_secs(60);
-/// Characters of a task's id (moby/swarmkit, identity/randomid.go).
-const TASK_ID: usize = 25;
 const MINUTE: Duration = Duration::from_mins(1);
 /// How far the clock may be set forwards before that is a change. Corrections of a clock that is kept right are smaller.
 const STEP: SignedDuration = SignedDuration::from_secs(10);
@@ -131,7 +127,7 @@ pub struct Monitor {
     /// Which container each act is about, so that one that met a fault of its own is over too.
     acting: BTreeMap<tokio::task::Id, ContainerId>,
     /// What was found out about containers that say they are tasks.
-    claims: BTreeMap<ContainerId, TaskOf>,
+    claims: Claims,
     /// What is held back and was told, by kind: how many.
     held: BTreeMap<&'static str, usize>,
     /// Whether the last entry was recorded, or need not be.
@@ -177,7 +173,7 @@ impl Monitor {
             rule,
             acts: JoinSet::new(),
             acting: BTreeMap::new(),
-            claims: BTreeMap::new(),
+            claims: Claims::default(),
             held: BTreeMap::new(),
             is_recorded: true,
             minute: (Instant::now(), 0, 0),
@@ -229,10 +225,9 @@ impl Monitor {
             }
             if Instant::now() >= scan_at {
                 self.brain.scan(clock::now());
-                self.claims.clear();
                 (scan_at, look) = (Instant::now() + SCAN, look.or_else(|| Some(Instant::now())));
             }
-            if look.is_none() && !self.brain.wanted(clock::now(), 1).is_empty() {
+            if look.is_none() && (!self.brain.wanted(clock::now(), 1).is_empty() || self.claims.are_due(&self.brain.refused())) {
                 look = Some(Instant::now());
             }
             let debounce = DEBOUNCE.max(self.last_round.min(DEBOUNCE_MOST));
@@ -251,7 +246,10 @@ impl Monitor {
         self.engine.version(Instant::now() + LIST_TIME).await?;
         // In as many goes as there are containers for.
         self.round().await?;
-        while !self.brain.wanted(clock::now(), 1).is_empty() {
+        let until = Instant::now() + CLAIMS_AT_ONCE;
+        while !self.brain.wanted(clock::now(), 1).is_empty()
+            || Instant::now() < until && self.claims.are_due(&self.brain.refused())
+        {
             self.round().await?;
         }
         tokio::time::sleep(Duration::try_from(super::brain::CONFIRM).unwrap_or_default()).await;
@@ -324,8 +322,7 @@ impl Monitor {
             ));
         }
         self.unread = unread;
-        let seen = self.seen(listed).await;
-        self.brain.listed(seen, clock::now());
+        self.brain.listed(self.claims.seen(listed), clock::now());
         let wanted = self.brain.wanted(clock::now(), BATCH);
         let mut said: BTreeMap<ContainerId, Says> =
             self.gate.judge_containers(wanted.clone(), JUDGE_TIME).await.into_iter().collect();
@@ -337,6 +334,9 @@ impl Monitor {
             news.extend(self.brain.judged(&id, word, now));
         }
         self.report(&news);
+        for (id, task) in self.claims.ask(&*self.engine, &self.brain.refused(), claims::TIME).await {
+            self.brain.is_made_by(&id, task);
+        }
         self.last_round = began.elapsed();
         Ok(())
     }
@@ -359,33 +359,6 @@ impl Monitor {
         entry.message = Entry::text(told);
         tracing::error!("{}", entry.message);
         self.record(&entry);
-    }
-
-    /// What the engine lists, with what is true of claims to be a task.
-    async fn seen(&mut self, listed: Vec<ContainerSummary>) -> Vec<Seen> {
-        self.claims.retain(|id, _| listed.iter().any(|container| container.id == *id));
-        let until = Instant::now() + CLAIM_TIME;
-        let now = clock::now();
-        let mut asked = 0;
-        let mut seen = Vec::with_capacity(listed.len());
-        for container in listed {
-            let task = match (container.claim, self.claims.get(&container.id)) {
-                (None, _) => TaskOf::Nobody,
-                (Some(_), Some(known)) => known.clone(),
-                (Some(claim), None) if asked < CLAIMS => {
-                    asked += 1;
-                    let age = container.created.map(|created| now.duration_since(created));
-                    let is_new = age.is_some_and(|age| !age.is_negative() && age < REPORTED);
-                    let found = task_of(&*self.engine, &container.id, claim, is_new, until).await;
-                    self.claims.insert(container.id.clone(), found.clone());
-                    found
-                }
-                (Some(claim), None) => TaskOf::Claimed(claim),
-            };
-            let name = container.names.into_iter().next().unwrap_or_default();
-            seen.push(Seen { id: container.id, name, image_ref: container.image_ref, image: container.image, task });
-        }
-        seen
     }
 
     /// Hears the operator's answer, where there is one.
@@ -607,34 +580,6 @@ async fn next(nudges: &mut Option<Nudges>) -> bool {
     match nudges {
         Some(nudges) => nudges.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whether a container is the task that its labels say. A client can write labels, and so can who makes an image.
-async fn task_of(engine: &dyn Api, id: &ContainerId, claim: TaskClaim, is_new: bool, deadline: Instant) -> TaskOf {
-    // dockerd writes both labels, and gives tasks such ids alone: any other is its own writer's, and would be asked for as he likes.
-    if claim.task.len() != TASK_ID || !claim.task.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')) {
-        return TaskOf::Nobody;
-    }
-    match engine.info(deadline).await {
-        Ok(info) if info.swarm == "inactive" => return TaskOf::Nobody,
-        Ok(_) => {}
-        Err(_) => return TaskOf::Claimed(claim),
-    }
-    match engine.task(&claim.task, deadline).await {
-        Ok(Some(task)) => match task.container {
-            Some(container) if container == *id => TaskOf::Service(claim.service),
-            None if is_new => TaskOf::Claimed(claim),
-            // A client finds a task that waits for a node, and would be spared by its id for ever.
-            Some(_) | None => TaskOf::Nobody,
-        },
-        Ok(None) => TaskOf::Nobody,
-        // A worker cannot tell (503), nor an engine that does not answer, nor a manager without its quorum.
-        Err(EngineError::Status { status: 500.., .. } | EngineError::Unreachable { .. } | EngineError::Timeout { .. }) => {
-            TaskOf::Claimed(claim)
-        }
-        // Whatever else is said of the id is said of what the claim has in it.
-        Err(EngineError::Status { .. } | EngineError::TooLarge { .. } | EngineError::Undecodable { .. }) => TaskOf::Nobody,
     }
 }
 

@@ -1,7 +1,10 @@
 //! How near an address is. A server that names another place, a redirect or a token service, must not choose one that is nearer to this
 //! host than itself: what listens there trusts whoever is near.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use rustix::io::Errno;
 
 use super::Url;
 
@@ -32,11 +35,12 @@ impl Reach {
     /// All of them.
     pub(super) const ALL: [Self; 3] = [Self::Public, Self::Private, Self::Own];
 
-    /// That of an address; `None`: nobody is sent there (link-local, with the metadata of clouds; groups; what stands for no host).
+    /// That of an address; `None`: nobody is sent there (link-local, with the metadata of clouds; groups; what stands for no host; and where it
+    /// cannot be found out whether it is this host's own).
     #[must_use]
     pub fn of(address: IpAddr) -> Option<Self> {
         let reach = by_number(address)?;
-        Some(if reach != Self::Own && is_own(address) { Self::Own } else { reach })
+        Some(if reach == Self::Own || is_own(address).ok()? { Self::Own } else { reach })
     }
 
     /// Whether a server that is this near may send to that address.
@@ -76,14 +80,24 @@ fn by_number(address: IpAddr) -> Option<Reach> {
     }
 }
 
-/// Whether this host has the address: then the system would speak to it from the same. Nothing is sent.
-fn is_own(address: IpAddr) -> bool {
+/// Whether this host has the address: then the system would speak to it from the same, or from loopback. Nothing is sent.
+fn is_own(address: IpAddr) -> io::Result<bool> {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let from = UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|socket| {
         socket.connect(SocketAddr::new(address, 9))?;
-        socket.local_addr()
+        Ok(socket.local_addr()?.ip())
     });
-    from.is_ok_and(|from| from.ip() == address)
+    match from {
+        Ok(from) => Ok(from == address || from.is_loopback()),
+        // No way leads there, so it is not here.
+        Err(error) if is_nowhere(&error) => Ok(false),
+        // No free descriptor or port, or what else it may be.
+        Err(error) => Err(error),
+    }
+}
+
+fn is_nowhere(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
 }
 
 /// The address that stands in a URL in the place of a name, in whatever spelling: the URL's parser has made one of all.
@@ -155,6 +169,28 @@ mod tests {
         for reach in Reach::ALL {
             assert!(!covers(reach, "169.254.169.254") && !covers(reach, "fe80::1"), "{reach:?}");
         }
+    }
+
+    /// The test itself, as another process, whose limits are its own.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test in a process of its own")]
+    fn where_it_cannot_be_found_out_whether_an_address_is_this_hosts_nobody_is_sent_there() {
+        const MARK: &str = "IMG_AUTHZ_TEST_OF_REACH";
+        let [public, private] = ["1.1.1.1", "10.9.9.9"].map(|text| text.parse::<IpAddr>().unwrap());
+        if std::env::var_os(MARK).is_none() {
+            assert!(Reach::Public.covers(public) && Reach::Private.covers(private));
+            let name = "net::reach::tests::where_it_cannot_be_found_out_whether_an_address_is_this_hosts_nobody_is_sent_there";
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            let ended = child.args(["--exact", name]).env(MARK, "1").output().unwrap();
+            assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+            return;
+        }
+        let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let none = rustix::process::Rlimit { current: Some(0), ..before };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, none).unwrap();
+        let found = [Reach::of(public), Reach::of(private), Reach::of(Ipv4Addr::LOCALHOST.into())];
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, before).unwrap();
+        assert_eq!(found, [None, None, Some(Reach::Own)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The policy file: text to [`Resolved`], with everything that is wrong at once, each fault with file, line and key (docs/policy.md).
 
+mod attestations;
 mod cases;
 mod exceptions;
 mod rules;
@@ -162,6 +163,7 @@ impl PolicyFile {
             Some(users::Written::File(path)) => Some(Err(path)),
             None => None,
         };
+        faults.extend(attestations::check(&gathered.verifiers, |name| gathered.called.contains(name)));
         let is_read = faults.is_empty();
         faults.extend(scopes::check(&gathered.scopes, &gathered.verifiers, &gathered.called, &mut warnings));
         if !is_read {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Policy;
 use crate::image::{Digest, Host, Reference};
 use crate::text::fit;
+use crate::trust::attestation::Terms;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source};
 use crate::trust::sigstore::Identity;
 use crate::trust::{Binding, VerifierName};
@@ -67,6 +68,23 @@ pub enum VerifierSettings {
     Registry,
     /// Signatures of cosign.
     Cosign(CosignSettings),
+    /// Signatures of notation.
+    Notation(NotationSettings),
+    /// What somebody states about an image, and signs.
+    Attestation(AttestationSettings),
+}
+
+/// Whose signatures of notation count, as its own files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotationSettings {
+    /// `trustpolicy.json`.
+    pub trust_policy: PathBuf,
+    /// The folder that holds `x509`.
+    pub trust_store: PathBuf,
+    /// A folder of CRLs.
+    pub crls: Option<PathBuf>,
+    /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
 }
 
 /// A file of approved digests, and who must have signed it.
@@ -88,6 +106,17 @@ pub struct CosignSettings {
     /// Signers with certificates, any one of whom is enough.
     pub identities: Vec<Identity>,
     /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
+}
+
+/// What must be stated about an image, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationSettings {
+    /// The verifier that says whose statements count.
+    pub signed_by: VerifierName,
+    /// What they must say.
+    pub terms: Terms,
+    /// As of signatures.
     pub recheck: Option<Duration>,
 }
 
@@ -134,6 +163,8 @@ impl VerifierSettings {
             Self::Allowlist(_) => "allowlist",
             Self::Registry => "registry",
             Self::Cosign(_) => "cosign",
+            Self::Notation(_) => "notation",
+            Self::Attestation(_) => "attestation",
         }
     }
 
@@ -144,7 +175,7 @@ impl VerifierSettings {
             Self::Notary(_) => Binding::TagToDigest,
             Self::Allowlist(_) => Binding::Listed,
             Self::Registry => Binding::Held,
-            Self::Cosign(_) => Binding::Digest,
+            Self::Cosign(_) | Self::Notation(_) | Self::Attestation(_) => Binding::Digest,
         }
     }
 }
@@ -155,8 +186,10 @@ impl VerifierSettings {
         let (given, keys, root) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice(), None),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice(), cosign.trusted_root.as_deref()),
+            // What lies in its folders changes with them, and is watched where it is read.
+            Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy), None),
             Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice(), None),
-            Self::Registry => ([None, None], [].as_slice(), None),
+            Self::Registry | Self::Attestation(_) => ([None, None], [].as_slice(), None),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
@@ -171,7 +204,11 @@ impl Resolved {
     pub fn notaries(&self) -> impl Iterator<Item = (&VerifierName, &NotarySettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Notary(notary) => Some((name, notary)),
-            VerifierSettings::Allowlist(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Allowlist(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Attestation(_) => None,
         })
     }
 
@@ -179,7 +216,11 @@ impl Resolved {
     pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &AllowlistSettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Allowlist(list) => Some((name, list)),
-            VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Notary(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Attestation(_) => None,
         })
     }
 }

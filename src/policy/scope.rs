@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) use pattern::Part;
-pub(super) use pattern::stands_for;
 pub use pattern::{Pattern, PatternError};
 
 use self::index::Index;

@@ -1,5 +1,5 @@
 //! The folder of the record: a file for each kind of decision, a case with how often and when. Bounded in files, bytes and age; when it is
-//! full, the oldest of the most numerous group goes, so that a flood of one sort pushes out none but its own.
+//! full, the oldest of the most numerous group of the most numerous owner goes (a caller, and what he does), so that a flood pushes out none but its own.
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::files::{Outlives, owned_or_absent, read_text, replace};
-use crate::image::{Digest, ImageName};
-use crate::policy::{Made, Seen, Verdict};
+use crate::image::Digest;
+use crate::policy::{Approval, Grounds, Made, Seen, Verdict};
 use crate::request::Intent;
 use crate::text::clean;
 
@@ -20,8 +20,9 @@ use crate::text::clean;
 pub(super) const FILES: usize = 1_000;
 /// How long a kind of decision is kept that is not made any more.
 const AGE: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// New files in a second. Stops a flood of made-up names from keeping the disk busy.
+/// New files in a second. Stops a flood of made-up names from keeping the disk busy. One group gets half of them, so that it leaves room for others.
 const NEW_A_SECOND: u32 = 100;
+const NEW_OF_GROUP: u32 = NEW_A_SECOND / 2;
 /// How their names end; and those of files that were left half written.
 const ENDING: &str = ".cases.toml";
 const HALF: &str = ".tmp";
@@ -29,8 +30,9 @@ const HALF: &str = ".tmp";
 const READ_BYTES: u64 = 64 << 10;
 /// Most entries of the folder that are looked at. Stops foreign files from holding up the thread.
 const ENTRIES: usize = 100_000;
-/// Characters of a group's and of a kind's name.
-const GROUP_CHARS: usize = 16;
+/// Characters of an owner's name, of a group's, which begins with its owner's, and of a kind's.
+const OWNER_CHARS: usize = 8;
+const GROUP_CHARS: usize = 24;
 const KIND_CHARS: usize = 24;
 
 /// What decisions have in common that are kept in one file, and in one group.
@@ -40,26 +42,32 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// A group is the caller, what he does, and what came of it: a code; or the repository that passes. A kind is all that is known, but for
-    /// the time, and what containers are called.
+    /// A group is its owner, the caller with what he does, and what came of it: a code; or the repository that somebody vouched for. A kind is all
+    /// that is known, but for the time, and what containers are called.
     pub(super) fn of(made: &Made, intent: &Intent, verdict: &Verdict, text: &str) -> Self {
-        // What a permissive scope forgives is made up as easily as what is refused.
-        let forgiven = match verdict {
-            Verdict::Allow(permit) => permit.forgiven(),
-            Verdict::WouldDeny(_) | Verdict::Deny(_) => None,
+        let subject = match verdict {
+            Verdict::WouldDeny(reason) | Verdict::Deny(reason) => format!("refused {}", reason.code()),
+            Verdict::Allow(permit) => match (permit.forgiven(), permit.grounds()) {
+                // What a permissive scope forgives is made up as easily as what is refused.
+                (Some(reason), _) => format!("forgiven {}", reason.code()),
+                (None, Grounds::NoImage) => "no image".to_owned(),
+                (None, Grounds::Setting(setting)) => format!("setting {setting}"),
+                (None, Grounds::Content(approvals)) => match approvals.first() {
+                    Some(Approval { repository: Some(repository), vouches, .. }) if !vouches.is_empty() => {
+                        format!("vouched {repository}")
+                    }
+                    // And so is a name that nobody was asked about: the engine will not find it.
+                    Some(_) | None => "unvouched".to_owned(),
+                },
+            },
         };
-        let subject = match (verdict.refusal().or(forgiven), intent.named().all().next()) {
-            (Some(reason), _) => reason.code().to_owned(),
-            (None, Some(ImageName::Named { reference, .. })) => reference.repository.to_string(),
-            (None, Some(other)) => other.to_string(),
-            (None, None) => String::new(),
-        };
-        let short = |text: &str, chars: usize| Digest::of(text.as_bytes()).hex().chars().take(chars).collect();
-        let group = format!("{:?} {} {} {subject}", made.user, intent.action(), verdict.refusal().is_none());
+        let short = |text: &str, chars: usize| Digest::of(text.as_bytes()).hex().chars().take(chars).collect::<String>();
+        let owner = short(&format!("{:?} {}", made.user, intent.action()), OWNER_CHARS);
+        let group = owner + &short(&subject, GROUP_CHARS - OWNER_CHARS);
         let is_of_moment = |line: &&str| ["name = ", "call = ", "now = "].iter().any(|key| line.starts_with(key));
         let lines: Vec<&str> = text.lines().filter(|line| !is_of_moment(line)).collect();
         let kind = format!("{} {}\n{}", made.method, route(&made.target), lines.join("\n"));
-        Self { group: short(&group, GROUP_CHARS), kind: short(&kind, KIND_CHARS) }
+        Self { group, kind: short(&kind, KIND_CHARS) }
     }
 }
 
@@ -96,8 +104,8 @@ pub(super) struct Folder {
     path: PathBuf,
     groups: BTreeMap<String, BTreeMap<String, Kind>>,
     count: usize,
-    /// The second that runs, and the files that are new in it.
-    new: (Instant, u32),
+    /// The second that runs, and the files that are new in it, by group.
+    new: (Instant, BTreeMap<String, u32>),
 }
 
 impl Folder {
@@ -109,7 +117,8 @@ impl Folder {
             Ok(()) | Err(_) => {}
         }
         owned_or_absent(path)?;
-        let mut folder = Self { path: path.to_owned(), groups: BTreeMap::new(), count: 0, new: (Instant::now(), 0) };
+        let mut folder =
+            Self { path: path.to_owned(), groups: BTreeMap::new(), count: 0, new: (Instant::now(), BTreeMap::new()) };
         let mut half = Vec::new();
         for entry in std::fs::read_dir(path)?.take(ENTRIES) {
             let entry = entry?;
@@ -143,11 +152,15 @@ impl Folder {
     /// Keeps a decision: in a file of its own, or, where one of its kind is kept, as one more of these. `false`: more kinds come than are
     /// written in a second.
     pub(super) fn keep(&mut self, key: &Key, text: &str, now: Timestamp) -> io::Result<bool> {
+        self.keep_at(key, text, now, Instant::now())
+    }
+
+    pub(super) fn keep_at(&mut self, key: &Key, text: &str, now: Timestamp, at: Instant) -> io::Result<bool> {
         if let Some(kind) = self.groups.get_mut(&key.group).and_then(|kinds| kinds.get_mut(&key.kind)) {
             (kind.last, kind.unsaid) = (now, kind.unsaid.saturating_add(1));
             return Ok(true);
         }
-        if !self.may_add() {
+        if !self.may_add(&key.group, at) {
             return Ok(false);
         }
         let seen = Seen { first: now, last: now, times: 1 };
@@ -198,12 +211,15 @@ impl Folder {
         self.path.join(format!("{group}-{kind}{ENDING}"))
     }
 
-    fn may_add(&mut self) -> bool {
-        if self.new.0.elapsed() >= Duration::from_secs(1) {
-            self.new = (Instant::now(), 0);
+    fn may_add(&mut self, group: &str, at: Instant) -> bool {
+        if at.saturating_duration_since(self.new.0) >= Duration::from_secs(1) {
+            self.new = (at, BTreeMap::new());
         }
-        self.new.1 = self.new.1.saturating_add(1);
-        self.new.1 <= NEW_A_SECOND
+        let of_all = self.new.1.values().fold(0_u32, |sum, count| sum.saturating_add(*count));
+        let of_group = self.new.1.entry(group.to_owned()).or_default();
+        let may = of_all < NEW_A_SECOND && *of_group < NEW_OF_GROUP;
+        *of_group = of_group.saturating_add(u32::from(may));
+        may
     }
 
     fn add(&mut self, group: String, name: String, kind: Kind) {
@@ -225,9 +241,16 @@ impl Folder {
     }
 
     fn make_room(&mut self, most: usize) {
+        let owner = |group: &str| group.get(..OWNER_CHARS).unwrap_or_default().to_owned();
         while self.count > most {
-            let largest = self.groups.iter().max_by_key(|(_, kinds)| kinds.len());
-            let oldest = largest.and_then(|(group, kinds)| {
+            let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+            for (group, kinds) in &self.groups {
+                let count = owners.entry(owner(group)).or_default();
+                *count = count.saturating_add(kinds.len());
+            }
+            let Some((most_numerous, _)) = owners.into_iter().max_by_key(|(_, count)| *count) else { return };
+            let of_owner = self.groups.iter().filter(|(group, _)| group.starts_with(&most_numerous));
+            let oldest = of_owner.max_by_key(|(_, kinds)| kinds.len()).and_then(|(group, kinds)| {
                 let (name, _) = kinds.iter().min_by_key(|(_, kind)| kind.last)?;
                 Some((group.clone(), name.clone()))
             });

@@ -1,11 +1,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::folder::{FILES, Folder, Key};
 use super::*;
-use crate::policy::{Made, Mode, Reason, Seen, recorded_case};
+use crate::image::ImageName;
+use crate::policy::{ImageFacts, Local, Made, Mode, Policy, Posture, Reason, Request, Seen, recorded_case};
 use crate::request::Transport;
+use crate::trust::{Binding, VerifierName};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -71,22 +74,77 @@ fn a_flood_of_one_sort_pushes_out_its_own_and_nobody_elses() {
     let mut folder = Folder::open(&path).unwrap();
     let (key, text) = written(&decision("a.example/honest", "ann", &of));
     folder.keep(&key, &text, NOW).unwrap();
-    let mut refused = 0;
-    for number in 0..FILES + 50 {
-        let (key, text) = written(&decision(&format!("evil.example/{number}"), "eve", &of));
-        let now = NOW + SignedDuration::from_secs(1 + i64::try_from(number).unwrap());
-        // No more than so many new files in a second.
-        while !folder.keep(&key, &text, now).unwrap() {
-            refused += 1;
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    assert!(refused > 0);
+    flood(&mut folder, |number| decision(&format!("evil.example/{number}"), "eve", &of));
     let texts = files(&path);
     assert_eq!(texts.len(), FILES);
     assert!(texts.iter().any(|text| text.contains("a.example/honest")));
     assert!(!texts.iter().any(|text| text.contains("evil.example/0 ") || text.contains("evil.example/0:")));
     assert!(texts.iter().any(|text| text.contains(&format!("evil.example/{}", FILES + 49))));
+}
+
+/// More than there is room for, as quickly as new files are written.
+fn flood(folder: &mut Folder, of: impl Fn(usize) -> Decision) {
+    let (mut at, mut refused) = (Instant::now(), 0);
+    for number in 0..FILES + 50 {
+        let (key, text) = written(&of(number));
+        let now = NOW + SignedDuration::from_secs(1 + i64::try_from(number).unwrap());
+        // No more than so many new files in a second.
+        while !folder.keep_at(&key, &text, now, at).unwrap() {
+            refused += 1;
+            at += Duration::from_secs(1);
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// A client creates containers of names that he makes up. Nobody is asked about a name: it passes, and the engine has no such image.
+#[test]
+fn a_flood_of_what_passes_unvouched_pushes_out_nobody_elses_either() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("record");
+    let of = recording(&path);
+    let policy = Policy::of(Posture::Images, "r.example", &VerifierName::REGISTRY, Binding::Held);
+    let creates = |image: &str, user: &str, memory: u32| {
+        let body = serde_json::json!({"Image": image, "HostConfig": {"Memory": memory}}).to_string();
+        let post = serde_json::json!({
+            "User": user, "UserAuthNMethod": "TLS", "RequestMethod": "POST", "RequestUri": "/containers/create",
+            "RequestBody": base64::engine::general_purpose::STANDARD.encode(body),
+            "RequestHeaders": {"Content-Type": "application/json"},
+        });
+        let call = Call::decode(post.to_string().as_bytes()).unwrap();
+        let intent = Intent::over(&call, Transport::Http1);
+        let name = ImageName::parse(image).unwrap();
+        let repositories = vec![name.reference().unwrap().repository.clone()];
+        let (asked, rego, config) = Default::default();
+        let image = ImageFacts { name, local: Local::Absent, repositories, asked, rego, config };
+        let facts = Facts { now: Some(NOW), images: vec![image], ..Facts::default() };
+        let verdict = crate::policy::decide(&policy, &Request::of(&call, &intent), &facts);
+        assert!(matches!(verdict, Verdict::Allow(_)), "{verdict:?}");
+        Decision { call, intent, facts, verdict, recording: Arc::clone(&of) }
+    };
+    let mut folder = Folder::open(&path).unwrap();
+    // Another caller's, though they are three of one sort; and a refusal of the same caller.
+    let mut honest: Vec<Decision> = (0..3).map(|memory| creates("r.example/honest:1", "ann", memory)).collect();
+    honest.push(decision("a.example/refused", "eve", &of));
+    for decision in &honest {
+        let (key, text) = written(decision);
+        assert!(folder.keep(&key, &text, NOW).unwrap());
+    }
+    flood(&mut folder, |number| creates(&format!("r.example/{number}:1"), "eve", 0));
+    // Nor do they keep others from being written.
+    let (at, mut taken) = (Instant::now() + Duration::from_hours(1), 0);
+    for number in 0..200 {
+        let (key, text) = written(&creates(&format!("r.example/more-{number}:1"), "eve", 0));
+        taken += usize::from(folder.keep_at(&key, &text, NOW, at).unwrap());
+    }
+    let (key, text) = written(&decision("a.example/another", "ann", &of));
+    assert!(taken < 100 && folder.keep_at(&key, &text, NOW, at).unwrap(), "{taken}");
+    let texts = files(&path);
+    assert_eq!(texts.len(), FILES);
+    assert_eq!(texts.iter().filter(|text| text.contains("r.example/honest")).count(), 3);
+    for name in ["a.example/refused", "a.example/another"] {
+        assert!(texts.iter().any(|text| text.contains(name)), "{name}");
+    }
 }
 
 #[test]

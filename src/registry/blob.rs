@@ -3,12 +3,14 @@
 
 use tokio::time::Instant;
 
-use super::client::{MANIFEST_BYTES, Peer, SMALL_BYTES, accepted};
+use super::client::{Peer, SMALL_BYTES, accepted};
 use super::{Registry, RegistryError, Trouble};
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::Asker;
 use crate::net::{Bounds, Client, HeaderMap, HttpAnswer, NetError, Reach, Url, authority};
 
+/// Largest blob read, bytes. Configurations and signatures are far smaller, bills of materials are not. Stops a registry from filling memory.
+const BLOB_BYTES: u64 = 8 << 20;
 /// How often a blob may be sent on to another place. Registries do so once: to the storage behind them.
 const REDIRECTS: usize = 3;
 
@@ -32,7 +34,7 @@ impl Registry {
     ) -> Result<Vec<u8>, RegistryError> {
         let host = repository.host_str();
         let what = || format!("{repository}@{digest}");
-        if size > MANIFEST_BYTES {
+        if size > BLOB_BYTES {
             let cause = format!("it is said to have {size} bytes, more than are read");
             return Err(RegistryError::Undecodable { what: what(), cause });
         }

@@ -35,7 +35,7 @@ const TRIES: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
-/// Most registries whose connections and tokens are kept. Policies name a few; stops made-up hosts from filling memory.
+/// Most registries whose connections and tokens are kept beside those that the policy names. Stops made-up hosts from filling memory.
 const PEERS: usize = 64;
 
 /// How registries are reached.
@@ -46,6 +46,8 @@ pub struct Settings {
     /// Folders as docker's `certs.d`: `HOST[:PORT]/*.crt` are CAs for that registry besides the system's; a pair
     /// `NAME.cert` and `NAME.key` is shown to it. All folders count.
     pub certs: Vec<PathBuf>,
+    /// Registries that the policy names.
+    pub named: HashSet<String>,
     /// By registry, what lies in those folders, where that has been read already.
     pub given: HashMap<String, Texts>,
     /// PEM of CAs for every registry, besides the system's; empty for none.
@@ -59,7 +61,9 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Registry {
     pub(super) settings: Settings,
-    peers: Mutex<HashMap<String, Arc<Peer>>>,
+    /// Those that the policy names; and others, of which clients make up as many as they like.
+    named: Mutex<HashMap<String, Arc<Peer>>>,
+    strange: Mutex<HashMap<String, Arc<Peer>>>,
 }
 
 /// One registry.
@@ -70,6 +74,8 @@ pub(super) struct Peer {
     http: Option<Session>,
     /// Plain HTTP was what worked last.
     is_plain: AtomicBool,
+    /// It has answered.
+    is_there: AtomicBool,
     /// Large manifests on their way.
     large: Semaphore,
 }
@@ -78,7 +84,7 @@ impl Registry {
     /// Registries reached as `settings` say. Connects when asked.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, peers: Mutex::default() }
+        Self { settings, named: Mutex::default(), strange: Mutex::default() }
     }
 
     /// Asks `/v2/`, where every registry answers, without credentials: whether it is there, with these CAs. Any answer counts,
@@ -176,13 +182,18 @@ impl Registry {
     }
 
     pub(super) fn peer(&self, host: &str) -> Result<Arc<Peer>, RegistryError> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_named = self.settings.named.contains(host);
+        let peers = if is_named { &self.named } else { &self.strange };
+        let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = peers.get(host) {
             return Ok(Arc::clone(peer));
         }
         let peer = Arc::new(self.open(host)?);
-        if peers.len() >= PEERS {
-            peers.clear();
+        if !is_named && peers.len() >= PEERS {
+            peers.retain(|_, peer| peer.is_there.load(Ordering::Relaxed));
+            if peers.len() >= PEERS {
+                peers.clear();
+            }
         }
         peers.insert(host.to_owned(), Arc::clone(&peer));
         Ok(peer)
@@ -202,7 +213,8 @@ impl Registry {
             None
         };
         let https = Session::new(https, &format!("https://{address}")).map_err(setting)?;
-        Ok(Peer { https, http, is_plain: AtomicBool::new(false), large: Semaphore::new(LARGE_AT_ONCE) })
+        let (is_plain, is_there) = Default::default();
+        Ok(Peer { https, http, is_plain, is_there, large: Semaphore::new(LARGE_AT_ONCE) })
     }
 
     /// Who may vouch for this registry, and what we show it.
@@ -298,7 +310,11 @@ impl Peer {
         deadline: Instant,
         accept: &[&'static str],
     ) -> Result<HttpAnswer, NetError> {
-        let ask = async |session: &Session| ask(session, path, asker, most, deadline, accept).await;
+        let ask = async |session: &Session| {
+            let answer = ask(session, path, asker, most, deadline, accept).await;
+            self.is_there.fetch_or(answer.is_ok(), Ordering::Relaxed);
+            answer
+        };
         let Some(http) = &self.http else { return ask(&self.https).await };
         if self.is_plain.load(Ordering::Relaxed)
             && let Ok(answer) = ask(http).await
@@ -408,6 +424,19 @@ mod tests {
             assert!(matches!(registry.open(host), Err(RegistryError::Misconfigured { .. })), "{host}");
         }
         assert!(registry.open("r.example").is_ok());
+    }
+
+    #[test]
+    fn made_up_hosts_push_out_nobody_who_is_named_or_was_there() {
+        let registry = Registry::new(Settings { named: ["r.example".to_owned()].into(), ..Settings::default() });
+        let (named, there) = (registry.peer("r.example").unwrap(), registry.peer("s.example").unwrap());
+        there.is_there.store(true, Ordering::Relaxed);
+        for number in 0..100 {
+            registry.peer(&format!("127.0.0.{number}:5000")).unwrap();
+        }
+        assert!(Arc::ptr_eq(&named, &registry.peer("r.example").unwrap()));
+        assert!(Arc::ptr_eq(&there, &registry.peer("s.example").unwrap()));
+        assert!(registry.strange.lock().unwrap().len() <= PEERS);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Image {
     pub id: Option<String>,
     /// Who signed the bytes that will run. No allowlists.
     pub signatures: Vec<Signature>,
+    /// What is stated of the bytes that will run.
+    pub statements: Vec<Statement>,
     /// What a scan came to, of an attestation; else the label `security.scan` says it.
     pub scan_status: Option<String>,
     /// How it runs: the image's configuration; at a start the container's. What a create or a service says is laid over it.
@@ -50,6 +52,25 @@ pub struct Signature {
     pub signers: Vec<String>,
     /// What they signed.
     pub digest: String,
+}
+
+/// What is stated of an image.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// The verifier's name.
+    pub verifier: String,
+    /// Whether who must sign it has signed it; else an operator on this host says so.
+    pub is_signed: bool,
+    /// Who signed, as far as known.
+    pub signers: Vec<String>,
+    /// What it is stated of.
+    pub digest: String,
+    /// Its type.
+    pub predicate_type: String,
+    /// When that was so, in nanoseconds since 1970.
+    pub at: Option<i64>,
+    /// What it says.
+    pub facts: Map<String, Value>,
 }
 
 /// An image's configuration.
@@ -127,6 +148,7 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     known.insert("created".into(), json!(config.created.unwrap_or(0)));
     let signature = |found: &Signature| json!({"verified": true, "verifier": found.verifier, "type": found.kind, "signers": found.signers, "digest": found.digest});
     known.insert("signatures".into(), image.signatures.iter().map(signature).collect());
+    known.insert("attestations".into(), image.statements.iter().map(statement).collect());
     input.insert("image".into(), Value::Object(known));
     let mut runs = config.config.clone();
     lay_over(&mut runs, said_of_run(input, image.run_spec));
@@ -145,6 +167,20 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     }
     input.insert("Config".into(), Value::Object(runs));
     input.entry("environment").or_insert_with(|| json!(environment));
+}
+
+/// What is stated, with its facts beside what tells whose word that is: no fact takes the name of one of those.
+fn statement(found: &Statement) -> Value {
+    let mut all = found.facts.clone();
+    all.extend([
+        ("verified".to_owned(), json!(found.is_signed)),
+        ("verifier".to_owned(), json!(found.verifier)),
+        ("signers".to_owned(), json!(found.signers)),
+        ("digest".to_owned(), json!(found.digest)),
+        ("predicate_type".to_owned(), json!(found.predicate_type)),
+        ("at".to_owned(), json!(found.at.unwrap_or(0))),
+    ]);
+    Value::Object(all)
 }
 
 /// What a create or a service says of how a container runs. Of other calls dockerd takes nothing of the kind.
@@ -313,6 +349,7 @@ mod tests {
             ("/image/created", json!(0)),
             ("/image/scan_status", json!("missing")),
             ("/image/signatures", json!([])),
+            ("/image/attestations", json!([])),
             ("/image/tag", json!("latest")),
             ("/image/digest", json!("")),
             ("/image/labels", json!({})),
@@ -340,6 +377,15 @@ mod tests {
                 signers: vec!["alice".into()],
                 digest: "sha256:a".into(),
             }],
+            statements: vec![Statement {
+                verifier: "scanned".into(),
+                is_signed: true,
+                signers: vec!["scanner.pub".into()],
+                digest: "sha256:a".into(),
+                predicate_type: "t".into(),
+                at: Some(7),
+                facts: of(json!({"kind": "scan", "found": {"low": 2}, "at": "then", "verified": "by nobody"})),
+            }],
             config: Some(Config {
                 created: Some(5),
                 labels: of(json!({"security.scan": "passed", "org.opencontainers.image.base.name": "debian:12"})),
@@ -357,6 +403,11 @@ mod tests {
             (
                 "/image/signatures/0",
                 Some(json!({"verified": true, "verifier": "dct", "type": "notary", "signers": ["alice"], "digest": "sha256:a"})),
+            ),
+            (
+                "/image/attestations/0",
+                Some(json!({"verified": true, "verifier": "scanned", "signers": ["scanner.pub"], "digest": "sha256:a",
+                    "predicate_type": "t", "at": 7, "kind": "scan", "found": {"low": 2}})),
             ),
             ("/Config/User", Some(json!("1000"))),
             ("/Config/Env", Some(json!([]))),

@@ -505,6 +505,7 @@ mod examples {
             tag: Some("1".into()),
             digest: Some("sha256:00".into()),
             id: None,
+            statements: Vec::new(),
             signatures: vec![Signature {
                 verifier: "dct".into(),
                 kind: "notary",

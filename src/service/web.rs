@@ -11,7 +11,7 @@ mod sockets;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener as StdTcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use self::keys::Keys;
 use self::server::{Listener, serve};
 use self::site::Site;
 use super::status::{Look, Page};
+use crate::files::owned_folder;
 use crate::gate::Gate;
 use crate::policy::{Settings, WebAddress};
 use crate::setup;
@@ -100,7 +101,9 @@ async fn page(look: &Look, address: &WebAddress, token: &Path) -> (Listener, Arc
 
 fn listener(address: &WebAddress) -> Result<Listener, String> {
     let bound = match address {
-        WebAddress::Socket(path) => sockets::bind(path).and_then(UnixListener::from_std).map(Listener::Unix),
+        WebAddress::Socket(path) => {
+            closed(path).and_then(|path| sockets::bind(&path)).and_then(UnixListener::from_std).map(Listener::Unix)
+        }
         WebAddress::Port(port) => StdTcpListener::bind((Ipv4Addr::LOCALHOST, *port)).and_then(|listener| {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener).map(Listener::Local)
@@ -110,6 +113,15 @@ fn listener(address: &WebAddress) -> Result<Listener, String> {
         (WebAddress::Port(_), ErrorKind::AddrInUse) => "another process holds the port".to_owned(),
         (WebAddress::Port(_) | WebAddress::Socket(_), _) => error.to_string(),
     })
+}
+
+/// The same place by its real folder, in which nobody but root puts another socket in the place of this one, and asks for the token there.
+fn closed(path: &Path) -> std::io::Result<PathBuf> {
+    let none = || std::io::Error::new(ErrorKind::InvalidInput, "it names no file");
+    let (folder, name) = (path.parent().ok_or_else(none)?.canonicalize()?, path.file_name().ok_or_else(none)?);
+    owned_folder(&folder)
+        .map_err(|error| std::io::Error::new(error.kind(), format!("the socket's folder `{}`: {error}", folder.display())))?;
+    Ok(folder.join(name))
 }
 
 /// For the calling thread alone, as Linux has it.

@@ -1,12 +1,12 @@
 //! A client of each kind, made of settings and the files that they name: docker's credentials, registries, Notary.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::last_good::LastGood;
-use super::state::{EVIDENCE, TRUST};
+use super::state::{EVIDENCE, NEWEST, TRUST};
 use crate::files::{Texts, read_owned, read_text};
 use crate::image::Digest;
 use crate::net::auth::DockerConfig;
@@ -37,11 +37,14 @@ fn fault(key: impl Into<std::borrow::Cow<'static, str>>, message: impl ToString)
 
 /// Registries, as the gate and the commands ask them; `given`: what lies in the folders of some has been read already.
 pub(crate) fn registry(settings: &Settings, credentials: DockerConfig, given: HashMap<String, Texts>) -> Registry {
-    let certs = certificate_folders(settings);
-    Registry::new(registry::Settings { credentials, certs, given, ..registry::Settings::default() })
+    Registry::new(registry_settings(settings, credentials, given))
 }
 
-/// The same for a gate: certificates of these hosts are read now, or are what they last were.
+fn registry_settings(settings: &Settings, credentials: DockerConfig, given: HashMap<String, Texts>) -> registry::Settings {
+    registry::Settings { credentials, certs: certificate_folders(settings), given, ..registry::Settings::default() }
+}
+
+/// The same for a gate: certificates of these hosts, which the policy names, are read now, or are what they last were.
 pub(crate) fn registry_of<'a>(
     settings: &Settings,
     hosts: impl Iterator<Item = &'a str>,
@@ -49,8 +52,9 @@ pub(crate) fn registry_of<'a>(
     last: &mut LastGood,
 ) -> Registry {
     let certs = certificate_folders(settings);
-    let given = hosts.filter_map(|host| certificates_of(host, &certs, last)).collect();
-    registry(settings, credentials, given)
+    let named: HashSet<String> = hosts.map(str::to_owned).collect();
+    let given = named.iter().filter_map(|host| certificates_of(host, &certs, last)).collect();
+    Registry::new(registry::Settings { named, ..registry_settings(settings, credentials, given) })
 }
 
 /// Docker's credentials of the person who asks: those of the first folder that has some, `DOCKER_CONFIG` before the home's.
@@ -235,6 +239,11 @@ pub(crate) fn notary_of(
 /// Where signatures that verified are kept.
 pub(crate) fn evidence_folder(settings: &Settings) -> PathBuf {
     settings.state_dir().join(EVIDENCE)
+}
+
+/// Where it is kept which report of a scan was the newest.
+pub(crate) fn newest_folder(settings: &Settings) -> PathBuf {
+    settings.state_dir().join(NEWEST)
 }
 
 /// A verifier of cosign's signatures, with what lies in its files now: keys, and a trusted root; signatures are looked for in `registry`, and what

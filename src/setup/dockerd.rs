@@ -1,6 +1,7 @@
 //! dockerd's process behind its socket, what it was started with, and where its daemon.json lies.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,23 @@ impl Process {
             command.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         Some(Self { pid, flags: Flags::read(&words), words })
     }
+
+    /// Whether it is root's own dockerd, and not something else that was given its name.
+    pub(crate) fn is_roots(&self) -> bool {
+        is_roots(self.pid)
+    }
+}
+
+/// Anybody may call a process dockerd, also one of a program that is root's (`su`, by a link of that name). Whose it is and what it runs
+/// cannot be made up; what it runs, only root is told.
+fn is_roots(pid: u32) -> bool {
+    let owner = std::fs::metadata(format!("/proc/{pid}")).map(|found| found.uid());
+    let runs = std::fs::read_link(format!("/proc/{pid}/exe"));
+    let is_named = |path: PathBuf| {
+        // An upgraded one runs on from a file that is gone.
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| matches!(name, "dockerd" | "dockerd (deleted)"))
+    };
+    owner.is_ok_and(|owner| owner == 0) && runs.map_or_else(|error| error.kind() == ErrorKind::PermissionDenied, is_named)
 }
 
 /// Another program is nobody's engine: who looked further would take another daemon's folders for this one's.
@@ -65,7 +83,9 @@ fn program(pid: u32) -> String {
 
 fn the_only_one() -> Option<u32> {
     let entries = std::fs::read_dir("/proc").ok()?.take(MOST).flatten();
-    let mut found = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| program(*pid) == "dockerd");
+    let mut found = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| program(*pid) == "dockerd" && is_roots(*pid));
     let first = found.next()?;
     if found.next().is_some() { None } else { Some(first) }
 }
@@ -121,6 +141,27 @@ mod tests {
         let behind = |listener: &str| engine_behind(7, |_| listener.to_owned(), || Some(9));
         assert_eq!(["dockerd", "systemd", "socat", ""].map(behind), [Some(7), Some(9), None, None]);
         assert_ne!(program(std::process::id()), "dockerd");
+    }
+
+    /// Whoever calls a process dockerd is not run by root for it.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test")]
+    fn a_process_that_was_given_the_name_is_not_roots_dockerd() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("dockerd");
+        std::os::unix::fs::symlink("/bin/sleep", &link).unwrap();
+        let mut other = std::process::Command::new(&link).arg("60").spawn().unwrap();
+        let named = || program(other.id()) == "dockerd";
+        for _ in 0..500 {
+            if named() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(named() && !is_roots(other.id()));
+        assert!(!is_roots(std::process::id()) && !is_roots(u32::MAX));
+        let _ = other.kill();
+        let _ = other.wait();
     }
 
     #[test]

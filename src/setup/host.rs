@@ -20,7 +20,7 @@ use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
 use crate::image::Reference;
-use crate::policy::{Settings, quoted};
+use crate::policy::{Policy, Settings, quoted};
 use crate::text::clean;
 use crate::trust::VerifierName;
 use crate::trust::allowlist::signed::ListKey;
@@ -29,6 +29,8 @@ use crate::trust::allowlist::signed::ListKey;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The plugin's name unless the environment variable `PLUGIN` gives another, or one of another name is found.
 const PLUGIN: &str = "img-authz";
+/// The name of a gate that runs by itself: its socket's, which the Debian package fixes.
+pub(crate) const SERVICE: &str = PLUGIN;
 /// What the gate's plugin starts (plugin/config.json): by this it is known, whatever its name.
 const ENTRYPOINT: &str = "/img-authz";
 /// Its socket's name (plugin/config.json), and the folder in which the engine keeps plugins' sockets by id.
@@ -268,6 +270,16 @@ impl Place {
         Kept::looking(files, lists)
     }
 
+    /// Where the record of this policy lies, as seen from here.
+    pub(crate) fn record_of(&self, policy: &Policy) -> Option<PathBuf> {
+        let folder = &policy.record.as_ref()?.folder;
+        let in_state = self.plugin.as_ref().and_then(|plugin| folder.strip_prefix(given(plugin).state_dir()).ok());
+        Some(match in_state {
+            Some(rest) => self.settings.state_dir().join(rest),
+            None => folder.to_str().map_or_else(|| folder.clone(), |path| host_path(path, &self.mounts).into()),
+        })
+    }
+
     /// These settings for what a person does here: with that person's credentials, where they are set.
     pub(crate) fn for_person(&self, env: &Settings) -> Settings {
         let settings = self.settings.clone();
@@ -428,7 +440,7 @@ fn outside(settings: &Settings, mounts: &[(String, String)], state: &Path, env: 
     if !mounts.is_empty() {
         seen = seen.without("DOCKER_HOST");
     }
-    for name in ["CONFIG_DIR", "DOCKER_CONFIG", "ALLOWLIST", "POLICY"] {
+    for name in ["CONFIG_DIR", "DOCKER_CONFIG", "ALLOWLIST", "POLICY", "ALERTS"] {
         if let Some(path) = settings.get(name) {
             seen = seen.with(name, host_path(path, mounts));
         }

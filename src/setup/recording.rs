@@ -18,7 +18,20 @@ pub(crate) fn recording(settings: &Settings, folder: PathBuf, made_of: &BTreeMap
     let written = settings.policy_file();
     let texts: Vec<&str> = written.iter().flat_map(|file| &file.0).map(|(_, text)| text.as_str()).collect();
     let beside = written.and_then(|file| file.path().parent()).unwrap_or(Path::new("."));
-    let of = |(name, made_of): (&VerifierName, &VerifierSettings)| (name.clone(), digest(beside, made_of));
+    let of = |(name, settings): (&VerifierName, &VerifierSettings)| {
+        let own = digest(beside, settings);
+        // Who must sign its statements is another verifier, and counts as a part of it.
+        let signer = match settings {
+            VerifierSettings::Attestation(settings) => made_of.get(&settings.signed_by),
+            VerifierSettings::Notary(_)
+            | VerifierSettings::Allowlist(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Notation(_)
+            | VerifierSettings::Cosign(_) => None,
+        };
+        let own = signer.map_or(own, |signer| Digest::of(format!("{own} {}", digest(beside, signer)).as_bytes()));
+        (name.clone(), own)
+    };
     // Lists of texts always serialise.
     let policy = Digest::of(&serde_json::to_vec(&texts).unwrap_or_default());
     Recording { folder, policy, verifiers: made_of.iter().map(of).collect() }
@@ -30,14 +43,17 @@ fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
         VerifierSettings::Notary(notary) => format!("{:?}", NotarySettings { root_ca: None, pins: None, ..notary.clone() }),
         VerifierSettings::Allowlist(list) => list.file.strip_prefix(beside).unwrap_or(&list.file).display().to_string(),
         VerifierSettings::Cosign(cosign) => format!("{} {:?}", cosign.trusted_root.is_some(), cosign.identities),
-        VerifierSettings::Registry => String::new(),
+        VerifierSettings::Attestation(attestation) => format!("{:?}", attestation.terms),
+        VerifierSettings::Registry | VerifierSettings::Notation(_) => String::new(),
     };
     let given = match made_of {
         VerifierSettings::Notary(notary) => {
             format!("{:?}", [&notary.root_ca, &notary.pins].map(|given| given.as_ref().map(text_of)))
         }
+        // Of its stores, what they hold and what that is called.
+        VerifierSettings::Notation(notation) => format!("{:?}", super::notation::held(notation)),
         VerifierSettings::Allowlist(list) => format!("{:?}", list.key.as_ref().map(text_of)),
-        VerifierSettings::Cosign(_) | VerifierSettings::Registry => String::new(),
+        VerifierSettings::Cosign(_) | VerifierSettings::Attestation(_) | VerifierSettings::Registry => String::new(),
     };
     let files: Vec<Option<Digest>> =
         made_of.files().map(|path| read_bytes(path, FILE_BYTES).ok().map(|bytes| Digest::of(&bytes))).collect();

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clients::{allowlist_key, cosign_of, credentials_of, evidence_folder, notary_of, registry_of};
+use super::clients::{allowlist_key, cosign_of, credentials_of, evidence_folder, newest_folder, notary_of, registry_of};
 use super::last_good::LastGood;
 use super::mounts::View;
+use super::notation;
 use super::policy_file;
 use super::recording::recording;
 use super::state::LAST_GOOD;
@@ -15,13 +16,16 @@ use crate::gate::Rules;
 use crate::image::{Digest, Host};
 use crate::net::auth::DockerConfig;
 use crate::policy::{
-    AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, RegoSettings, Resolved, Settings, Users, VerifierSettings,
+    AllowlistSetting, AttestationSettings, Policy, PolicyFault, PolicyFile, Posture, RegoSettings, Resolved, Settings, Users,
+    VerifierSettings,
 };
 use crate::registry::{Api, Registry};
 use crate::rego::{self, Compiled};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::Stamp;
+use crate::trust::attestation::{AttestationVerifier, Newest};
+use crate::trust::cosign::Cosign;
 use crate::trust::evidence::{Evidence, FORGOTTEN};
 use crate::trust::registry::RegistryVerifier;
 use crate::trust::{Verifier, VerifierName};
@@ -44,6 +48,8 @@ pub(crate) struct Kept {
     reading: Reading,
     /// The signatures that verified: one view of their folder, so that its bounds hold.
     evidence: Option<Arc<Evidence>>,
+    /// Which reports of scans were the newest, likewise.
+    newest: Option<Arc<Newest>>,
     /// The files of the policy, and what each was before it was read: once one is another, all are read again.
     watched: Vec<(PathBuf, Option<Stamp>)>,
     /// What they were at the last look.
@@ -147,6 +153,17 @@ impl Kept {
         let evidence = if self.workers.is_some() { Evidence::kept_in(folder) } else { Evidence::looked_at(folder) };
         self.evidence = Some(Arc::clone(&evidence));
         evidence
+    }
+
+    /// The newest reports of scans that were seen; a command changes nothing of them.
+    fn newest(&mut self, folder: PathBuf) -> Arc<Newest> {
+        if let Some(same) = self.newest.as_ref().filter(|newest| newest.folder() == folder) {
+            same.begin_anew();
+            return Arc::clone(same);
+        }
+        let newest = if self.workers.is_some() { Newest::kept_in(folder) } else { Newest::looked_at(folder) };
+        self.newest = Some(Arc::clone(&newest));
+        newest
     }
 
     /// What came of reading settings and files the last time.
@@ -334,8 +351,10 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     let is_read = policy.rego.as_ref().is_some_and(|rego| rego.reads_config());
     let is_ruled = is_read || policy.scopes.distinct_rules().into_iter().any(|rules| rules.looks().config);
-    // Signatures of cosign lie in every registry, what nobody signs is looked for in those of weak scopes.
-    let is_signed = made_of.values().any(|made_of| matches!(made_of, VerifierSettings::Cosign(_)));
+    // Signatures of cosign and notation lie in every registry, what nobody signs is looked for in those of weak scopes.
+    let is_signed = made_of.values().any(|made_of| {
+        matches!(made_of, VerifierSettings::Cosign(_) | VerifierSettings::Notation(_) | VerifierSettings::Attestation(_))
+    });
     let hosts = if is_ruled || is_signed { policy.scopes.registries() } else { policy.registries_of_weak() };
     let mut registry: Option<Arc<Registry>> = None;
     let mut the_registry = |files: &mut LastGood| {
@@ -347,6 +366,9 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
         // A command forgets what is known here in memory as well.
         kept.watch([evidence.folder().join(FORGOTTEN)]);
     }
+    let newest = kept.newest(newest_folder(settings));
+    // By whom statements must be signed.
+    let mut signers: BTreeMap<&VerifierName, Arc<Cosign>> = BTreeMap::new();
     for (name, made_of) in &made_of {
         match made_of {
             VerifierSettings::Allowlist(written) => match allowlist_key(name, written, &mut kept.files) {
@@ -376,11 +398,32 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
             VerifierSettings::Cosign(cosign) => {
                 let registry = the_registry(&mut kept.files);
                 match cosign_of(name, cosign, registry, Arc::clone(&evidence), &mut kept.files) {
-                    Ok(cosign) => verifiers.push(Arc::new(cosign)),
+                    Ok(cosign) => {
+                        signers.insert(name, cosign.scheme());
+                        verifiers.push(Arc::new(cosign));
+                    }
                     Err(found) => faults.extend(found),
                 }
             }
+            VerifierSettings::Notation(made_of) => {
+                let registry = the_registry(&mut kept.files);
+                kept.watch(notation::watched(made_of));
+                match notation::notation_of(name, made_of, registry, Arc::clone(&evidence), &mut kept.files) {
+                    Ok(notation) => verifiers.push(Arc::new(notation)),
+                    Err(found) => faults.extend(found),
+                }
+            }
+            // Made below, of the signers.
+            VerifierSettings::Attestation(_) => {}
         }
+    }
+    for (name, made_of) in &made_of {
+        let VerifierSettings::Attestation(AttestationSettings { signed_by, terms, recheck }) = made_of else { continue };
+        // One that is missing is a fault that was told.
+        let Some(signer) = signers.get(signed_by) else { continue };
+        let (signer, registry) = ((signed_by, Arc::clone(signer)), the_registry(&mut kept.files));
+        let made = AttestationVerifier::new(name.clone(), signer, terms.clone(), Arc::clone(&newest), registry);
+        verifiers.push(Arc::new(made.keeping(Arc::clone(&evidence), *recheck)));
     }
     if !faults.is_empty() {
         return Err(faults);

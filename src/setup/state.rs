@@ -34,6 +34,8 @@ pub(crate) const PLUGINS: &str = "plugins.json";
 pub(crate) const SHADOW: &str = "shadow";
 /// The folder of signatures that verified.
 pub(crate) const EVIDENCE: &str = "evidence";
+/// The folder of which report of a scan was the newest.
+pub(crate) const NEWEST: &str = "newest";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
 /// What is hashed before the values that the record hides.

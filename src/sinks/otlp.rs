@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::encode::{Fields, Weight};
 use super::{Failure, Place, Way, encode, host_name};
-use crate::files::read_text;
+use crate::files::read_secret;
 use crate::net::{Bounds, Client, HeaderMap, HeaderValue, HttpAnswer, Plain, Tls, Url, authority};
 use crate::policy::SinkFormat;
 
@@ -19,6 +19,9 @@ const BODY_BYTES: usize = 4 << 20;
 /// How many parts of a batch may be refused before what is left is sent whole, and given up where that is refused. Stops a collector that refuses all
 /// from being asked about each entry; enough for a few that are bad among 512.
 const REFUSALS: usize = 48;
+/// How often in a row a collector answers with a status that may be about an entry before it is found out whether it is. Stops one entry, in which
+/// a client has written what a firewall on the way does not like, from stopping all behind it; enough for a restart.
+const TRIES: u32 = 5;
 /// Largest token read. Stops a wrong path from filling memory.
 const TOKEN_BYTES: u64 = 16 << 10;
 
@@ -75,7 +78,7 @@ impl Logs {
             let is_withheld = self.token.symlink_metadata().is_ok();
             return Ok(Ready { client, url, headers, is_withheld });
         }
-        match read_text(&self.token, TOKEN_BYTES) {
+        match read_secret(&self.token, TOKEN_BYTES) {
             Ok(token) => {
                 let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
                 let mut value = value.map_err(|_| format!("`{}` is not a token", self.token.display()))?;
@@ -108,7 +111,7 @@ impl Logs {
             return Err(Untaken::Away(Failure::away(format!("the collector says {}; {WITHHELD}", answer.status))));
         }
         let arrived = arrived(&answer, lines.len() as u64);
-        if !matches!(arrived, Err(Untaken::Away(_))) {
+        if !matches!(arrived, Err(Untaken::Away(_) | Untaken::Answered(..))) {
             self.ready = Some(ready);
         }
         arrived
@@ -119,10 +122,7 @@ impl Way for Logs {
     fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
         let mut settled = std::mem::take(&mut self.settled);
         let came = settled.send(lines, |part| self.call(part));
-        // What goes on later begins with the same lines.
-        if matches!(came, Err(Failure::Away { .. })) {
-            self.settled = settled;
-        }
+        self.settled = settled;
         came
     }
 }
@@ -133,21 +133,25 @@ enum Untaken {
     Large,
     /// They never will, together: one of them may be why.
     Refused(String),
+    /// They may be later, or one of them is why.
+    Answered(String, Failure),
     /// They may be later.
     Away(Failure),
 }
 
-/// What became of the first of so many lines.
+/// What became of the first of so many lines; what goes on after a failure begins with the same.
 #[derive(Default)]
 struct Settled {
     lines: usize,
     arrived: u64,
+    /// How often the collector has answered with a status that may be about an entry.
+    answered: u32,
 }
 
 impl Settled {
     /// Sends lines in parts: one that is refused is halved, so that what the collector does not take costs the others nothing.
     fn send(&mut self, lines: &[Arc<[u8]>], mut call: impl FnMut(&[Arc<[u8]>]) -> Result<u64, Untaken>) -> Result<u64, Failure> {
-        let (mut size, mut refusals, mut refused) = (lines.len(), 0_usize, None);
+        let (mut size, mut refusals, mut refused, mut is_choosy) = (lines.len(), 0_usize, None, false);
         while let Some(rest) = lines.get(self.lines..).filter(|rest| !rest.is_empty()) {
             let part = rest.get(..size.max(1)).unwrap_or(rest);
             match call(part) {
@@ -158,6 +162,20 @@ impl Settled {
                 }
                 Err(Untaken::Away(failure)) => return Err(failure),
                 Err(Untaken::Large) if part.len() > 1 => size = part.len() / 2,
+                Err(Untaken::Answered(why, failure)) => {
+                    self.answered = self.answered.saturating_add(1);
+                    // A call without entries shows whether it answers so whatever is sent.
+                    if self.answered < TRIES || matches!(call(&[]), Err(Untaken::Away(_) | Untaken::Answered(..))) {
+                        return Err(failure);
+                    }
+                    is_choosy = true;
+                    if part.len() > 1 {
+                        size = part.len() / 2;
+                    } else {
+                        self.lines += part.len();
+                        refused = Some(why);
+                    }
+                }
                 Err(Untaken::Refused(_)) if part.len() > 1 && refusals < REFUSALS => {
                     refusals += 1;
                     size = part.len() / 2;
@@ -174,9 +192,12 @@ impl Settled {
                 Err(Untaken::Large) => self.lines += part.len(),
             }
         }
+        // One that is choosy is not tried so often about the next.
+        let Self { arrived, answered, .. } = std::mem::take(self);
+        self.answered = if is_choosy { answered } else { 0 };
         match refused {
-            Some(why) if self.arrived == 0 => Err(Failure::Refused(why)),
-            Some(_) | None => Ok(self.arrived),
+            Some(why) if arrived == 0 => Err(Failure::Refused(why)),
+            Some(_) | None => Ok(arrived),
         }
     }
 }
@@ -193,7 +214,13 @@ fn arrived(answer: &HttpAnswer, records: u64) -> Result<u64, Untaken> {
         }
         // What it will not take however often it is sent. A token that is wrong can be put right.
         status @ (400 | 413 | 415 | 422) => Err(Untaken::Refused(format!("the collector says {status}"))),
-        status => Err(Untaken::Away(Failure::Away { why: format!("the collector says {status}"), rest: answer.rest() })),
+        status => {
+            let why = format!("the collector says {status}");
+            let away = Failure::Away { why: why.clone(), rest: answer.rest() };
+            // Those are about who asks, or how busy it is, whatever is sent.
+            let is_of_moment = matches!(status, 401 | 407 | 408 | 429 | 502..=504);
+            Err(if is_of_moment { Untaken::Away(away) } else { Untaken::Answered(why, away) })
+        }
     }
 }
 
@@ -243,18 +270,23 @@ mod tests {
     #[test]
     fn a_token_is_sent_over_https_and_to_no_port_of_this_host() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("otlp.token"), "geheim\n").unwrap();
+        let token = folder.path().join("otlp.token");
+        std::fs::write(&token, "geheim\n").unwrap();
+        let set = |mode| std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        set(0o600);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let place = Place {
-            format: SinkFormat::Json,
-            certs: Vec::new(),
-            token: folder.path().join("otlp.token"),
-            workers: runtime.handle().clone(),
-        };
+        let place =
+            Place { format: SinkFormat::Json, certs: Vec::new(), token: token.clone(), workers: runtime.handle().clone() };
         for (url, sent) in [("https://c.example:4318", Some("Bearer geheim")), ("http://127.0.0.1:4318", None)] {
             let ready = Logs::new(url, &place).prepare().unwrap();
             assert_eq!(ready.headers.get("authorization").map(|value| value.to_str().unwrap()), sent, "{url}");
             assert_eq!(ready.is_withheld, sent.is_none(), "{url}");
+        }
+        // What others may read or change is no secret.
+        for (mode, told) in [(0o644, "may be read by others (mode 0644): chmod 0600"), (0o620, "may be changed by others")] {
+            set(mode);
+            let why = Logs::new("https://c.example:4318", &place).prepare().err().unwrap();
+            assert!(why.contains(told), "{why}");
         }
     }
 
@@ -284,6 +316,36 @@ mod tests {
             Err(Untaken::Refused("400".into()))
         });
         assert!(matches!(refused, Err(Failure::Refused(why)) if why == "400") && calls <= REFUSALS + 1, "{calls}");
+    }
+
+    /// A client writes what a firewall before the collector does not like.
+    #[test]
+    fn an_entry_that_is_answered_with_a_status_again_and_again_costs_the_others_nothing_and_an_outage_costs_none() {
+        let all = lines(512);
+        let answered = || Untaken::Answered("403".into(), Failure::away("403"));
+        let (mut settled, mut came) = (Settled::default(), Vec::new());
+        let mut send = |settled: &mut Settled| {
+            settled.send(&all, |part| {
+                if part.iter().any(|line| *line == all[0] || *line == all[300]) {
+                    return Err(answered());
+                }
+                came.extend(part.to_vec());
+                Ok(part.len() as u64)
+            })
+        };
+        for _ in 1..TRIES {
+            assert!(matches!(send(&mut settled), Err(Failure::Away { .. })));
+        }
+        assert!(matches!(send(&mut settled), Ok(510)));
+        // From now on it is known to be choosy.
+        assert!(matches!(send(&mut settled), Ok(510)));
+        assert_eq!(came.len(), 2 * 510);
+        // Without entries it says the same: they wait, however long it takes, and come when it is back.
+        for _ in 0..4 * TRIES {
+            assert!(matches!(settled.send(&all, |_| Err(answered())), Err(Failure::Away { .. })));
+        }
+        assert!(matches!(settled.send(&all, |part| Ok(part.len() as u64)), Ok(512)));
+        assert_eq!(settled.answered, 0);
     }
 
     #[test]

@@ -22,8 +22,9 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 const BEAT: Duration = Duration::from_secs(1);
 /// How far a sink's thread stands back behind the one that serves the daemon, in steps of `nice`: a tenth of its weight, while that one works.
 const STAND_BACK: i32 = 10;
-/// How long the stop of the gate waits for sinks.
+/// How long the stop of the gate waits for sinks, and how much of that is for what a sink itself has waiting.
 const AT_STOP: Duration = Duration::from_secs(2);
+const FINISH: Duration = Duration::from_secs(1);
 
 /// A sink with its queue.
 pub(super) struct Queue {
@@ -41,6 +42,8 @@ struct State {
     carried: Carried,
     /// Nothing is sent after this.
     end: Option<Instant>,
+    /// The thread has ended.
+    is_over: bool,
 }
 
 impl Queue {
@@ -56,6 +59,15 @@ impl Queue {
     }
 
     fn run(&self, mut way: Box<dyn Way>) {
+        self.carry_on(&mut *way);
+        let soon = Instant::now() + FINISH;
+        let end = self.lock().end.map_or(soon, |end| end.min(soon));
+        way.finish(end);
+        self.lock().is_over = true;
+        self.changed.notify_all();
+    }
+
+    fn carry_on(&self, way: &mut dyn Way) {
         let (mut rest, mut is_refused) = (FIRST_REST, false);
         while let Some(batch) = self.batch(way.has_a_beat()) {
             match way.send(&batch) {
@@ -181,7 +193,7 @@ impl Carrier for Queue {
         let mut state = self.lock();
         let end = *state.end.get_or_insert_with(|| Instant::now() + AT_STOP);
         self.changed.notify_all();
-        while !state.lines.is_empty()
+        while !state.is_over
             && let Some(left) = end.checked_duration_since(Instant::now())
         {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;

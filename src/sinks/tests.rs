@@ -52,6 +52,11 @@ fn wait_for(what: &str, is: impl Fn() -> bool) {
 
 /// A server that answers each POST as it is told, and passes on head and body.
 fn server(answer: impl Fn(usize) -> (u16, &'static str) + Send + 'static) -> (u16, Receiver<(String, String)>) {
+    server_of(move |number, _| answer(number))
+}
+
+/// The same, by the body too.
+fn server_of(answer: impl Fn(usize, &str) -> (u16, &'static str) + Send + 'static) -> (u16, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (came, coming): (Sender<(String, String)>, _) = channel();
@@ -66,10 +71,11 @@ fn server(answer: impl Fn(usize) -> (u16, &'static str) + Send + 'static) -> (u1
                 head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
-            let (status, text) = answer(number);
+            let body = String::from_utf8(body).unwrap();
+            let (status, text) = answer(number, &body);
             let reply = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}", text.len());
             let _ = stream.write_all(reply.as_bytes());
-            if came.send((head, String::from_utf8(body).unwrap())).is_err() {
+            if came.send((head, body)).is_err() {
                 return;
             }
         }
@@ -471,5 +477,94 @@ fn a_file_of_alerts_that_is_faulty_is_told_and_its_addresses_are_not() {
         std::thread::sleep(Duration::from_millis(2500));
         assert_eq!(sinks[0].carried().away.is_some(), is_away);
         sinks[0].end();
+    }
+}
+
+#[test]
+fn what_waits_for_a_webhook_goes_to_its_new_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (port, came) = server(|_| (200, "ok"));
+    let text = |port: u16| format!("[[webhook]]\nname = \"a\"\nurl = \"http://127.0.0.1:{port}/\"\n");
+    let path = alerts(dir.path(), &text(nobody));
+    let sinks = start(&[], &AlertsSetting::Required(path), &place(&workers, dir.path(), SinkFormat::Json)).unwrap();
+    for words in ["one", "two", "three"] {
+        sinks[0].carry(&line(words));
+    }
+    wait_for("nobody is there", || sinks[0].carried().away.is_some());
+    alerts(dir.path(), &text(port));
+    for words in ["one", "two", "three"] {
+        assert!(came.recv_timeout(SOON).unwrap().1.contains(words));
+    }
+    // What waits for one that is no more is counted, with the next entry.
+    alerts(dir.path(), &text(nobody));
+    std::thread::sleep(Duration::from_millis(2500));
+    sinks[0].carry(&line("four"));
+    wait_for("nobody is there", || sinks[0].carried().away.is_some());
+    alerts(dir.path(), &text(port).replace("\"a\"", "\"b\""));
+    wait_for("it is another's", || sinks[0].carried().away.is_none());
+    sinks[0].carry(&line("five"));
+    assert!(came.recv_timeout(SOON).unwrap().1.contains("five"));
+    wait_for("one is lost", || sinks[0].carried().dropped == 1);
+    sinks[0].end();
+}
+
+#[test]
+fn alerts_that_wait_when_the_gate_stops_are_told_within_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let (port, came) = server(|number| if number == 0 { (503, "") } else { (200, "ok") });
+    let hook = |name: &str, port: u16| format!("[[webhook]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:{port}/\"\n");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = alerts(dir.path(), &(hook("a", port) + &hook("b", silent.local_addr().unwrap().port())));
+    let sinks = start(&[], &AlertsSetting::Required(path), &place(&workers, dir.path(), SinkFormat::Json)).unwrap();
+    sinks[0].carry(&line("one"));
+    came.recv_timeout(SOON).unwrap();
+    wait_for("it rests", || sinks[0].carried().away.is_some());
+    let begun = Instant::now();
+    sinks[0].end();
+    assert!(came.try_recv().unwrap().1.contains("one"));
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn files_with_addresses_are_their_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let set = |name: &str, mode| fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(dir.path().join("a.url"), "https://x.example/geheim").unwrap();
+    let path = alerts(dir.path(), "[[webhook]]\nname = \"a\"\nurl_file = \"a.url\"\n");
+    for (open, mode, told) in [
+        ("alerts.toml", 0o640, "may be read by others (mode 0640): chmod 0600"),
+        ("alerts.toml", 0o602, "may be changed by others"),
+        ("a.url", 0o604, "may be read by others (mode 0604): chmod 0600"),
+        ("a.url", 0o660, "may be changed by others"),
+    ] {
+        for name in ["alerts.toml", "a.url"] {
+            set(name, if name == open { mode } else { 0o600 });
+        }
+        let sinks = start(&[], &AlertsSetting::IfPresent(path.clone()), &place).unwrap();
+        wait_for(told, || sinks[0].carried().away.is_some());
+        let away = sinks[0].carried().away.unwrap();
+        assert!(away.contains(told) && !away.contains("geheim"), "{away}");
+        sinks[0].end();
+    }
+}
+
+/// A firewall before a collector, and one entry in which a client has written what it does not like.
+#[test]
+fn an_entry_that_is_not_let_through_stops_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let (port, came) = server_of(|_, body| if body.contains("${jndi") { (403, "") } else { (200, "{}") });
+    let mut logs = super::otlp::Logs::new(&format!("http://127.0.0.1:{port}"), &place(&workers, dir.path(), SinkFormat::Json));
+    let lines = ["killed", "${jndi:ldap://x}", "mismatch"].map(line);
+    let sent = (0..20).find_map(|_| logs.send(&lines).ok());
+    assert_eq!(sent, Some(2));
+    let arrived: Vec<String> = came.try_iter().map(|(_, body)| body).filter(|body| !body.contains("${jndi")).collect();
+    for text in ["killed", "mismatch"] {
+        assert_eq!(arrived.iter().filter(|body| body.contains(text)).count(), 1, "{text}");
     }
 }

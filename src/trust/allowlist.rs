@@ -23,6 +23,7 @@ pub use self::error::{ListRefusal, remedy};
 use self::file::{Entry, FileFault, ListFile, Stamp, read_stamped};
 use self::kept::Shelf;
 use self::signed::{ListKey, Opened};
+use super::stated::{Facts, Stated};
 use super::{Asking, Binding, Freshness, Hashed, ListStats, Question, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::{Digest, Repository, Tag};
 
@@ -493,7 +494,17 @@ fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<
         expires: if forever { None } else { entries.iter().filter_map(|entry| entry.expires).max() },
         signed_at: None,
         freshness: Freshness::Fresh,
+        stated: entries.iter().flat_map(|entry| stated(entry)).collect(),
+        scheme: None,
     }
+}
+
+/// What an operator's own reports say.
+fn stated(entry: &Entry) -> Vec<Arc<Stated>> {
+    let of = |at, facts| Arc::new(Stated { predicate_type: String::new(), at, facts });
+    let scan = entry.scan.as_ref().map(|scan| of(Some(scan.at), Facts::Scan(scan.clone())));
+    let sbom = entry.sbom.as_ref().map(|sbom| of(None, Facts::Sbom(sbom.clone())));
+    scan.into_iter().chain(sbom).collect()
 }
 
 /// Not listed; or listed, and `expired`.

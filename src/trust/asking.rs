@@ -54,21 +54,21 @@ impl Probe {
     }
 }
 
-/// Questions on their way: whoever asks the same waits for the one answer.
-pub(super) struct Flights<K: Eq + Hash>(std::sync::Mutex<HashMap<K, Arc<Mutex<()>>>>);
+/// Questions on their way: whoever asks the same waits for the one answer, by what they share of it.
+pub(super) struct Flights<K: Eq + Hash, T = Mutex<()>>(std::sync::Mutex<HashMap<K, Arc<T>>>);
 
-impl<K: Eq + Hash> Default for Flights<K> {
+impl<K: Eq + Hash, T> Default for Flights<K, T> {
     fn default() -> Self {
         Self(std::sync::Mutex::default())
     }
 }
 
-impl<K: Eq + Hash + Clone> Flights<K> {
-    pub(super) fn of(&self, key: K) -> Flight<'_, K> {
+impl<K: Eq + Hash + Clone, T: Default> Flights<K, T> {
+    pub(super) fn of(&self, key: K) -> Flight<'_, K, T> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = Arc::clone(flights.entry(key.clone()).or_default());
+        let shared = Arc::clone(flights.entry(key.clone()).or_default());
         drop(flights);
-        Flight { flights: self, key, turn }
+        Flight { flights: self, key, shared }
     }
 
     #[cfg(test)]
@@ -78,24 +78,24 @@ impl<K: Eq + Hash + Clone> Flights<K> {
 }
 
 /// A question on its way. When the last that asks it is done, or gave up, it is forgotten.
-pub(super) struct Flight<'f, K: Eq + Hash> {
-    flights: &'f Flights<K>,
+pub(super) struct Flight<'f, K: Eq + Hash, T = Mutex<()>> {
+    flights: &'f Flights<K, T>,
     key: K,
-    turn: Arc<Mutex<()>>,
+    pub(super) shared: Arc<T>,
 }
 
 impl<K: Eq + Hash> Flight<'_, K> {
     /// Waits until nobody else asks; `None`: that took too long.
     pub(super) async fn turn(&self, until: Instant) -> Option<MutexGuard<'_, ()>> {
-        tokio::time::timeout_at(until, self.turn.lock()).await.ok()
+        tokio::time::timeout_at(until, self.shared.lock()).await.ok()
     }
 }
 
-impl<K: Eq + Hash> Drop for Flight<'_, K> {
+impl<K: Eq + Hash, T> Drop for Flight<'_, K, T> {
     fn drop(&mut self) {
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The map has one, this has one: nobody else waits.
-        if Arc::strong_count(&self.turn) <= 2 {
+        if Arc::strong_count(&self.shared) <= 2 {
             flights.remove(&self.key);
         }
     }

@@ -1,6 +1,7 @@
-//! Signatures of cosign (docs/adr/0014-cosign.md, 0018-cosign-keyless.md): a verifier of signatures beside the image ([`super::signatures`]). Any
+//! Signatures of cosign (docs/adr/0014-cosign.md, 0020-cosign-keyless.md): a verifier of signatures beside the image ([`super::signatures`]). Any
 //! one of its keys is enough, or of its identities, by what Sigstore's logs and authorities prove of them ([`super::sigstore`]).
 
+mod attested;
 mod bundle;
 mod envelope;
 mod error;
@@ -10,13 +11,14 @@ mod proof;
 mod search;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub(super) use self::attested::{Attested, Reader};
 use self::bundle::Proofs;
 use self::envelope::Offer;
 pub use self::error::{Unfit, remedy};
@@ -129,7 +131,7 @@ impl Signer {
     /// What is good about the signature, for this tag or any. It ends with its signer's place in the policy alone: what it rests on was proven at the
     /// time it was made.
     fn good(self, tag: Option<Tag>) -> Good {
-        Good { by: vec![self.by], role: String::new(), tag, signed_at: self.at, until: None }
+        Good { by: vec![self.by], tag, signed_at: self.at, ..Good::default() }
     }
 }
 

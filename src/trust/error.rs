@@ -54,6 +54,16 @@ pub enum TrustCode {
     SignerMissing,
     /// It is signed, and the log that proves it is not known: what is trusted may be older.
     LogUnknown,
+    /// It is signed with a certificate that is revoked.
+    Revoked,
+    /// It is signed, and whether a certificate is revoked is not known.
+    RevocationUnknown,
+    /// It is signed in a way that a plugin of its tool would have to verify.
+    NeedsPlugin,
+    /// Nothing is stated of it that must be stated, by who must sign that.
+    NotAttested,
+    /// What is stated of it is not what it must be.
+    AttestationRefused,
     /// Trust data that does not verify: signature, hash, structure, bounds.
     Invalid,
     /// Trust data past its date.
@@ -78,7 +88,7 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Unreachable,
         Self::Busy,
         Self::CaRefused,
@@ -88,6 +98,11 @@ impl TrustCode {
         Self::NotSigned,
         Self::SignerMissing,
         Self::LogUnknown,
+        Self::Revoked,
+        Self::RevocationUnknown,
+        Self::NeedsPlugin,
+        Self::NotAttested,
+        Self::AttestationRefused,
         Self::Invalid,
         Self::Expired,
         Self::RolledBack,
@@ -119,6 +134,11 @@ impl TrustCode {
             Self::NotSigned => "not-signed",
             Self::SignerMissing => "signer-missing",
             Self::LogUnknown => "log-unknown",
+            Self::Revoked => "signer-revoked",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::NeedsPlugin => "signature-needs-plugin",
+            Self::NotAttested => "not-attested",
+            Self::AttestationRefused => "attestation-refused",
             Self::Invalid => "trust-invalid",
             Self::Expired => "trust-expired",
             Self::RolledBack => "trust-rolled-back",
@@ -194,6 +214,11 @@ pub(super) fn general_remedy(code: TrustCode, verifier: &VerifierName) -> String
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
         | TrustCode::LogUnknown
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::Invalid
         | TrustCode::Expired
         | TrustCode::RolledBack
@@ -214,7 +239,7 @@ mod tests {
     use crate::net::NetError;
     use crate::trust::notary::{self, NotaryError};
     use crate::trust::registry::{self, NotVouched};
-    use crate::trust::{allowlist, cosign};
+    use crate::trust::{allowlist, attestation, cosign, notation};
 
     /// The longest name.
     fn named() -> VerifierName {
@@ -225,7 +250,8 @@ mod tests {
     fn a_remedy_names_the_verifier_and_no_setting_that_others_may_have_besides() {
         let name = named();
         for code in TrustCode::ALL {
-            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, general_remedy];
+            let remedies =
+                [notary::remedy, allowlist::remedy, cosign::remedy, attestation::remedy, notation::remedy, general_remedy];
             for remedy in remedies.map(|remedy| remedy(code, &name)) {
                 assert!(remedy.contains(&format!("`{name}`")), "{remedy}");
                 assert!(!remedy.contains("NOTARY") && !remedy.contains("ALLOWLIST"), "{remedy}");

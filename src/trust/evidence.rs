@@ -22,9 +22,9 @@ pub use self::record::{Key, Parts, Record};
 use crate::files::{Outlives, read_owned, replace};
 use crate::image::Digest;
 
-/// Most records, and most bytes of them. A host runs some hundred images, of 1 to 20 KB each.
+/// Most records, and most bytes of them. A host runs some hundred images, of 1 to 20 KB each; bills of materials of some hundred.
 const RECORDS: usize = 4096;
-const BYTES: u64 = 32 << 20;
+const BYTES: u64 = 64 << 20;
 /// Most records that are being withdrawn at one time. Beyond it nothing that is kept counts until the disk has done its work.
 const WITHDRAWN: usize = 4096;
 /// How long a decision waits for the disk; the disk's work goes on.

@@ -206,6 +206,8 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
         expires: None,
         signed_at: None,
         freshness: Freshness::Fresh,
+        stated: Vec::new(),
+        scheme: None,
     }
 }
 
@@ -447,6 +449,26 @@ mod tests {
         assert_eq!(rig.ask("s.example/app", &[rig.good]).await, Err(TrustCode::NotInRegistry));
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(rig.ask("r.example/app", &[rig.good]).await, Ok(rig.good));
+    }
+
+    /// A client pulls from addresses of his own invention, under a scope that takes all.
+    #[tokio::test]
+    async fn made_up_registries_fill_no_memory() {
+        let fake = Arc::new(Fake::new());
+        fake.fail_with(Some(unreachable()));
+        let verifier = RegistryVerifier::new(Arc::clone(&fake) as Arc<dyn Api>);
+        let ask = async |name: String| {
+            verifier.vouch(&repository(&name), &Question::Tag(Tag::latest()), by(Purpose::Pull, soon())).await.unwrap_err().code
+        };
+        for number in 0..10_000 {
+            let name = format!("127.0.{}.{}:5000/x", number / 256, number % 256);
+            assert_eq!(ask(name).await, TrustCode::Unreachable);
+        }
+        assert_eq!(verifier.registries.remembered(), (256, true));
+        // What is remembered counts.
+        let asked = fake.calls().len();
+        assert_eq!(ask("127.0.39.15:5000/y".to_owned()).await, TrustCode::Unreachable);
+        assert_eq!(fake.calls().len(), asked);
     }
 
     #[tokio::test]

@@ -19,12 +19,13 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub use self::error::{NotSigned, Unfit};
+pub(super) use self::error::{NotSigned, Unfit};
 pub(super) use self::hunt::{Asked, Layer, Seen, together};
-pub use self::hunt::{Hunt, Subject};
+pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
 use super::evidence::{Evidence, Key as EvidenceKey, Parts, Record};
 use super::registry::{Errand, EvidenceLimits, NotVouched, Registries};
+use super::stated::Stated;
 use super::{Asking, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::{Digest, Repository, Tag};
 use crate::registry::{Api, Wanted};
@@ -53,7 +54,7 @@ pub trait Scheme: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A good signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Good {
     /// Who signed.
     pub by: Vec<String>,
@@ -65,6 +66,8 @@ pub struct Good {
     pub signed_at: Option<Timestamp>,
     /// When it counts no longer: it expires, or what it rests on does.
     pub until: Option<Timestamp>,
+    /// What it states of the image, where that is more than that it is signed.
+    pub stated: Option<Arc<Stated>>,
 }
 
 impl Good {
@@ -79,7 +82,7 @@ impl Good {
 }
 
 /// What tells a signature from others: hashes of what is signed, and of the signature.
-pub type Mark = (Digest, Digest);
+pub(super) type Mark = (Digest, Digest);
 
 /// Why no signature is good, and which were looked at.
 #[derive(Debug)]
@@ -103,8 +106,15 @@ const UNKNOWN: u8 = 2;
 /// How much it says of an image that this is the matter with one of its digests.
 fn weight(code: TrustCode) -> u8 {
     match code {
-        TrustCode::NotSigned => 0,
-        TrustCode::SignerMissing | TrustCode::LogUnknown | TrustCode::Expired => 1,
+        TrustCode::NotSigned | TrustCode::NotAttested => 0,
+        TrustCode::SignerMissing
+        | TrustCode::LogUnknown
+        | TrustCode::Expired
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
+        | TrustCode::AttestationRefused
+        | TrustCode::RolledBack => 1,
         _ => UNKNOWN,
     }
 }
@@ -112,7 +122,7 @@ fn weight(code: TrustCode) -> u8 {
 /// Vouches for what has a good signature of its scheme.
 pub struct SignatureVerifier<S> {
     name: VerifierName,
-    scheme: S,
+    scheme: Arc<S>,
     registries: Registries,
     /// What verified earlier; `None`: nothing is kept.
     evidence: Option<Arc<Evidence>>,
@@ -160,7 +170,13 @@ impl<S: Scheme> SignatureVerifier<S> {
         let limits = EvidenceLimits::default();
         let (remembered, registries) = (limits.remembered, Registries::new(registry, limits));
         let (state, flights) = Default::default();
-        Self { name, scheme, registries, evidence: None, recheck: None, remembered, state, flights }
+        Self { name, scheme: Arc::new(scheme), registries, evidence: None, recheck: None, remembered, state, flights }
+    }
+
+    /// How its signatures are found and judged: others may go by who signs here.
+    #[must_use]
+    pub fn scheme(&self) -> Arc<S> {
+        Arc::clone(&self.scheme)
     }
 
     /// The same, which keeps what verified, and asks its registry again once it has not been asked for so long.
@@ -400,9 +416,10 @@ impl<S: Scheme> SignatureVerifier<S> {
     }
 
     fn vouch_for(&self, repository: &Repository, digest: Digest, signed: &Signed) -> Vouch {
-        let Good { by, role, signed_at, until, .. } = &signed.good;
+        let Good { by, role, signed_at, until, stated, .. } = &signed.good;
         let vouch = Vouch::new(&self.name, repository.clone(), digest).signed_by(by.clone());
-        Vouch { role: role.clone(), signed_at: *signed_at, expires: *until, ..vouch }
+        let vouch = vouch.stating(stated.iter().cloned().collect());
+        Vouch { role: role.clone(), signed_at: *signed_at, expires: *until, scheme: Some(S::Unfit::SCHEME), ..vouch }
     }
 
     /// Whether a registry has given the signature of this to this process; `None`: it is not known.

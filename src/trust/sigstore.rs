@@ -1,5 +1,5 @@
 //! Who signed, and when, by the proofs of Sigstore: a certificate that names the signer, entries of transparency logs, timestamps. All of it is
-//! judged offline against a trusted root that the operator keeps, and nobody is asked (docs/adr/0018-cosign-keyless.md).
+//! judged offline against a trusted root that the operator keeps, and nobody is asked (docs/adr/0020-cosign-keyless.md).
 //!
 //! What is signed, where it was found and what it says of an image is not known here.
 

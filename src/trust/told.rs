@@ -2,11 +2,13 @@
 //! and `policy diff` alone: the gate that serves never has one (`test/it/architecture.rs` sees to that).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
 use super::notary::{NotaryError, RequiredSigners};
+use super::stated::Stated;
 use super::{Asking, Binding, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
 use crate::image::{Digest, Repository, Tag};
 
@@ -21,6 +23,8 @@ pub struct CaseVerifier {
     refusal: Option<TrustCode>,
     /// What it said to every question that was put to it, where it was recorded.
     answers: Option<Answers>,
+    /// What is stated of an image that it vouches for, where the verifier goes by statements.
+    stated: Option<Arc<Stated>>,
     /// Somebody asked.
     is_asked: AtomicBool,
     /// Somebody asked what nobody has asked while it was recorded.
@@ -62,6 +66,7 @@ impl CaseVerifier {
             words,
             refusal: None,
             answers: None,
+            stated: None,
             is_asked: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
         }
@@ -71,6 +76,12 @@ impl CaseVerifier {
     #[must_use]
     pub fn refusing(self, refusal: Option<TrustCode>) -> Self {
         Self { refusal, ..self }
+    }
+
+    /// The same, of a verifier that goes by statements such as this.
+    #[must_use]
+    pub fn stating(self, stated: Option<Arc<Stated>>) -> Self {
+        Self { stated, ..self }
     }
 
     /// The same, which was heard to say these, and no more.
@@ -132,7 +143,7 @@ impl CaseVerifier {
                 self.words.iter().filter(is_same).filter_map(|word| word.tag.clone()).collect()
             }
         };
-        let vouch = vouch.under(tags).signed_by(signers);
+        let vouch = vouch.under(tags).signed_by(signers).stating(self.stated.iter().cloned().collect());
         Ok(match word.signed_at {
             Some(at) => vouch.at(at),
             None => vouch,

@@ -1,10 +1,13 @@
 //! The question to a verifier and its answers.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::VerifierName;
+use super::stated::Stated;
 use crate::image::{Digest, Repository, Tag};
 
 /// What is asked about a repository.
@@ -91,6 +94,12 @@ pub struct Vouch {
     /// When it was signed, where the proof says so.
     pub(super) signed_at: Option<Timestamp>,
     pub(super) freshness: Freshness,
+    /// In which way it is signed, where there are several that a verifier of digests may ask for: `cosign`, `notation`.
+    #[serde(skip)]
+    pub(super) scheme: Option<&'static str>,
+    /// What is stated of the image, where the verifier goes by that, or knows it besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) stated: Vec<Arc<Stated>>,
 }
 
 impl Vouch {
@@ -108,6 +117,8 @@ impl Vouch {
             expires: None,
             signed_at: None,
             freshness: Freshness::Fresh,
+            scheme: None,
+            stated: Vec::new(),
         }
     }
 
@@ -121,6 +132,12 @@ impl Vouch {
     #[must_use]
     pub fn signed_by(self, signers: Vec<String>) -> Self {
         Self { signers, ..self }
+    }
+
+    /// The same, by what is stated of the image.
+    #[must_use]
+    pub(super) fn stating(self, stated: Vec<Arc<Stated>>) -> Self {
+        Self { stated, ..self }
     }
 
     /// The same, true until then.
@@ -193,6 +210,18 @@ impl Vouch {
     #[must_use]
     pub const fn signed_at(&self) -> Option<Timestamp> {
         self.signed_at
+    }
+
+    /// In which way it is signed, where a verifier of digests says so.
+    #[must_use]
+    pub const fn scheme(&self) -> Option<&'static str> {
+        self.scheme
+    }
+
+    /// What is stated of the image.
+    #[must_use]
+    pub fn stated(&self) -> &[Arc<Stated>] {
+        &self.stated
     }
 
     /// From when the knowledge is.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use img_authz::policy::{
     About, Code, CreateRuleId, ImageRuleId, Level, MESSAGE_CHARS, Preset, RuleId, VARIABLE_TABLE, VARIABLES,
 };
-use img_authz::trust::{TrustCode, VerifierName, allowlist, cosign, notary, registry};
+use img_authz::trust::{TrustCode, VerifierName, allowlist, cosign, notary, notation, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
 const USERS: &str = include_str!("../../docs/policy-users.md");
@@ -18,6 +18,7 @@ const SETTINGS: &str = include_str!("../../docs/settings.md");
 const AUDIT_LOG: &str = include_str!("../../docs/audit-log.md");
 const README: &str = include_str!("../../README.md");
 const RECOVERY: &str = include_str!("../../docs/recovery.md");
+const TROUBLES: &str = include_str!("../../docs/troubleshooting.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const FAULTS: &str = include_str!("../../docs/faults.md");
 const CHAOS: &str = include_str!("../suite/chaos.sh");
@@ -75,6 +76,7 @@ fn every_refusal_has_an_example_that_the_gate_could_say() {
         remedies.insert(allowlist::remedy(code, &VerifierName::ALLOWLIST));
         remedies.insert(registry::remedy(code, &VerifierName::REGISTRY));
         remedies.insert(cosign::remedy(code, &"release".parse().unwrap()));
+        remedies.insert(notation::remedy(code, &"corp".parse().unwrap()));
     }
     for section in REASONS.split("\n### ").skip(1) {
         let code = section.lines().next().unwrap();
@@ -272,7 +274,7 @@ fn help(words: &[&str]) -> String {
 
 /// The lines of the documents that are typed, at a prompt, with comments and continuation lines cut off.
 fn typed() -> impl Iterator<Item = &'static str> {
-    let lines = [README, SETTINGS, AUDIT_LOG, RECOVERY, REASONS, CONTRIBUTING].into_iter().flat_map(str::lines);
+    let lines = [README, SETTINGS, AUDIT_LOG, RECOVERY, TROUBLES, REASONS, CONTRIBUTING].into_iter().flat_map(str::lines);
     lines.filter_map(|line| line.strip_prefix("# ").or_else(|| line.strip_prefix("$ "))).map(|line| {
         let line = line.split("  #").next().unwrap_or(line);
         line.trim_end_matches('\\').trim_end()
@@ -297,6 +299,27 @@ fn every_command_that_is_shown_exists_and_every_one_that_exists_is_shown() {
     let rows = commands.lines().filter_map(|line| line.trim().split_once("  "));
     let rows = rows.map(|(name, about)| format!("| `img-authz {name}` | {} |\n", about.trim()));
     generated("README.md", "src/cli.rs", &format!("| command | what it does |\n|---|---|\n{}", rows.collect::<String>()));
+}
+
+/// Pipelines call the program with flags that it has.
+#[test]
+fn every_command_of_the_pipelines_exists() {
+    let files = [include_str!("../../contrib/ci/github-actions.yml"), include_str!("../../contrib/ci/gitlab-ci.yml")];
+    for file in files {
+        let lines = file.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let calls: Vec<Vec<&str>> = lines
+            .filter_map(|line| line.split_once("img-authz ").map(|(_, rest)| rest))
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+            .map(|rest| rest.split(' ').collect())
+            .collect();
+        assert!(calls.len() > 3, "{calls:?}");
+        for words in calls {
+            let help = help(&words[..if matches!(words[0], "trust" | "policy") { 2 } else { 1 }]);
+            for flag in words.iter().filter(|word| word.starts_with("--")) {
+                assert!(help.contains(flag), "{words:?}: {flag}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod clients;
 mod cookbook;
 mod corpus;
 mod docs;
+mod pages;
 mod recipes;
 mod registry_client;
 mod request_oracle;

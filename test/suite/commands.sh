@@ -375,3 +375,34 @@ test_audit() {
     ends 2 '--cap-drop ALL' audit host --fix
     docker rm -f audited > /dev/null
 }
+
+# Into daemon.json and out of it, without a reload that would end the engine, and with every other letter of the file as it was.
+further_tests+=(test_the_gate_is_enabled_and_disabled_by_its_commands)
+test_the_gate_is_enabled_and_disabled_by_its_commands() {
+    local before file=/etc/docker/daemon.json
+    before=$(< $file)
+    ends 0 "dockerd asks $PLUGIN: $file is as it was" enable
+    ends 0 'NOTHING IS CHECKED' disable
+    doctor
+    found critical not-in-chain daemon-json-gate-missing
+    assertEquals "what it was lies beside it" "$before" "$(< $file.before-img-authz)"
+    ends 0 "$file is as it was" disable
+    # The plugin is there and disabled: its name would end the engine.
+    docker plugin disable $PLUGIN > /dev/null
+    ends 2 "docker plugin enable $PLUGIN" enable
+    docker plugin enable $PLUGIN > /dev/null
+    ends 0 "$file would be changed to" enable --dry-run
+    doctor
+    found critical not-in-chain
+    ends 0 "dockerd asks $PLUGIN: $file is changed" enable
+    ! at_least 23.0 "$engine_version" || assertNotContains "dockerd has looked at it" "$said" 'not validated'
+    refused $registry_not_allowed docker pull $UNAUTHZ_IMG
+    # A name that is nobody's, and a file that cannot be understood.
+    sed 's/"img-authz:latest"/"img-authz:latest", "nobody"/' <<< "$before" > $file
+    ends 2 'nobody' enable
+    sed 's/}$/},/' <<< "$before" > $file
+    ends 2 "nothing was changed in $file" disable
+    printf '%s\n' "$before" > $file
+    rm -f $file.before-img-authz
+    engine gate $PLUGIN
+}

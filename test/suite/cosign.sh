@@ -142,3 +142,88 @@ publish_for_cosign() {
     publish $signed:unsigned "by nobody" > /dev/null
     docker rmi -f $signed:legacy $signed:bundle $signed:others $signed:unsigned > /dev/null
 }
+
+# by_statement EDITION: the policy that asks for what must be stated, by the key release
+by_statement() {
+    policy << END
+# edition $1
+version = 1
+
+[verifiers.release]
+type = "cosign"
+keys = ["release.pub"]
+
+[verifiers.scanned]
+type = "attestation"
+signed_by = "release"
+predicate_type = "https://cosign.sigstore.dev/attestation/vuln/v1"
+max_age = 30
+severity = "high"
+
+[[scope]]
+match = "$signed"
+require = "scanned"
+END
+}
+
+# report NAME TIME [ID]: what a scanner would write at this time, with a finding of severity HIGH
+report() {
+    local found=${3:+{\"VulnerabilityID\":\"$3\",\"Severity\":\"HIGH\"\}}
+    cat > "$SHUNIT_TMPDIR/$1.json" << END
+{"invocation": {"parameters": null, "uri": "", "event_id": "", "builder.id": ""},
+ "scanner": {"uri": "pkg:github/aquasecurity/trivy@0.60", "version": "0.60", "db": {"uri": "", "version": ""},
+  "result": {"SchemaVersion": 2, "Results": [{"Target": "app", "Class": "os-pkgs", "Vulnerabilities": [$found]}]}},
+ "metadata": {"scanStartedOn": "$2", "scanFinishedOn": "$2"}}
+END
+}
+
+# cosign_attests KEY DIGEST REPORT [FLAG...]
+cosign_attests() {
+    local key=$1 digest=$2 report=$3 output
+    shift 3
+    output=$(cosign attest --key "$key.key" --type vuln --predicate "$report.json" --tlog-upload=false --use-signing-config=false --yes "$@" \
+        "$signed@$digest" 2>&1)
+    assertTrue "cosign has attested $report of $digest: $output" $?
+}
+
+[[ -z ${RIG_COSIGN:-} ]] || further_tests+=(test_what_is_stated_of_an_image_lets_it_run_and_nothing_else_does)
+test_what_is_stated_of_an_image_lets_it_run_and_nothing_else_does() {
+    local legacy bundle others now output
+    mkdir -p "$policy_folder"
+    for key in release stranger; do cosign generate-key-pair --output-key-prefix $key > /dev/null 2>&1; done
+    cp "$SHUNIT_TMPDIR/release.pub" "$policy_folder"/release.pub
+    before_the_gate publish_for_cosign
+    legacy=$(cut -d' ' -f1 <<< "$(manifest $signed:legacy)")
+    bundle=$(cut -d' ' -f1 <<< "$(manifest $signed:bundle)")
+    others=$(cut -d' ' -f1 <<< "$(manifest $signed:others)")
+    now=$(date -u +%s)
+    report clean "$(date -u -d "@$((now - 7200))" +%FT%TZ)"
+    report dirty "$(date -u -d "@$((now - 3600))" +%FT%TZ)" CVE-2026-1
+    cosign_attests release "$legacy" clean --new-bundle-format=false
+    cosign_attests release "$bundle" clean --new-bundle-format
+    cosign_attests stranger "$others" clean --new-bundle-format
+    by_statement three
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA= POSTURE= ALLOW_HOST_ACCESS=
+    cosign_decides three
+
+    pulled $signed:legacy
+    prints "by cosign 2" run $signed:legacy
+    pulled $signed:bundle
+    prints "by cosign 3" run $signed:bundle
+    refused not-attested docker pull $signed:unsigned
+    refused "$signer_missing" docker pull $signed:others
+    # A newer scan found something: it decides, at the next pull.
+    cosign_attests release "$bundle" dirty --new-bundle-format
+    refused attestation-refused docker pull $signed:bundle
+    output=$(gate_says trust verify $signed:bundle --policy "$policy_folder"/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertEquals "the command says so: $output" 2 $?
+    assertContains "by the code" "$output" '"code":"attestation-refused"'
+    output=$(gate_says trust verify $signed:legacy --policy "$policy_folder"/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertContains "and what holds" "$output" '"verifiers":[{"name":"scanned","type":"attestation","signers":["release.pub"]}]'
+
+    docker images --format '{{.Repository}}:{{.Tag}}' "$signed" | xargs -r docker rmi -f > /dev/null
+    rm -f "$policy_folder"/policy.toml "$policy_folder"/release.pub
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}

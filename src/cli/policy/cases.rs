@@ -1,6 +1,7 @@
 //! What `policy test` and `policy diff` have in common: a policy made into a bench, case files found and read, a verdict in words.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::out;
 use crate::cases::{Bench, Outcome};
@@ -57,11 +58,24 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
     let mut kept = Kept::looking(LastGood::default(), []);
     let (policy, made_of): Meaning = setup::meaning(&settings, &mut kept).map_err(|faults| tell(&faults)).ok()?;
     let recording = setup::recording(&settings, PathBuf::new(), &made_of);
+    let stated = made_of.iter().filter_map(|(name, made_of)| match made_of {
+        VerifierSettings::Attestation(settings) => Some((name.clone(), Arc::new(settings.terms.unsaid()))),
+        VerifierSettings::Notary(_)
+        | VerifierSettings::Cosign(_)
+        | VerifierSettings::Notation(_)
+        | VerifierSettings::Allowlist(_)
+        | VerifierSettings::Registry => None,
+    });
+    let stated = stated.collect();
     let signers = made_of.into_iter().filter_map(|(name, made_of)| match made_of {
         VerifierSettings::Notary(notary) => Some((name, notary.signers)),
-        VerifierSettings::Cosign(_) | VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
+        VerifierSettings::Cosign(_)
+        | VerifierSettings::Notation(_)
+        | VerifierSettings::Attestation(_)
+        | VerifierSettings::Allowlist(_)
+        | VerifierSettings::Registry => None,
     });
-    Some(Bench::new(policy, signers.collect(), workers).of(recording))
+    Some(Bench::new(policy, signers.collect(), workers).stating(stated).of(recording))
 }
 
 /// Threads for a bench.

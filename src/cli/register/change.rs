@@ -33,6 +33,9 @@ pub(super) fn add(list: &mut ListFile, new: &Entry, given: &Entry, now: Timestam
     if let Some(old) = place.and_then(|place| list.entries.get_mut(place)) {
         let before = old.clone();
         complete(old, new);
+        // A report of now takes the place of an earlier one.
+        old.scan = new.scan.clone().or_else(|| old.scan.take());
+        old.sbom = new.sbom.clone().or_else(|| old.sbom.take());
         if given.reason.is_some() {
             old.reason.clone_from(&given.reason);
         }
@@ -96,6 +99,12 @@ fn complete(entry: &mut Entry, other: &Entry) {
     }
     if entry.layers.is_empty() {
         entry.layers.clone_from(&other.layers);
+    }
+    if entry.scan.is_none() {
+        entry.scan.clone_from(&other.scan);
+    }
+    if entry.sbom.is_none() {
+        entry.sbom.clone_from(&other.sbom);
     }
     if entry.platforms.is_empty() {
         entry.platforms.clone_from(&other.platforms);

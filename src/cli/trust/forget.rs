@@ -13,7 +13,7 @@ use crate::policy::Settings;
 use crate::setup;
 use crate::text::clean;
 use crate::trust::notary::Source;
-use crate::trust::{Verifier as _, VerifierName, evidence};
+use crate::trust::{Verifier as _, VerifierName, attestation, evidence};
 
 #[derive(Args)]
 pub(super) struct Forget {
@@ -87,6 +87,13 @@ fn forget_digest(digest: &Digest, arguments: &Forget, settings: &Settings) -> Re
     }
     let folder = setup::evidence_folder(settings);
     let trail = trail(None, settings)?;
+    // The older reports count again only once nothing is known of the newer: first that, then what tells the gate to begin anew.
+    let newest = setup::newest_folder(settings);
+    let scans = attestation::forget(&newest, digest).map_err(|error| unread(&newest, &error))?;
+    if scans > 0 {
+        // There it lies what tells the gate.
+        std::fs::create_dir_all(&folder).map_err(|error| unread(&folder, &error))?;
+    }
     let dropped = evidence::forget(&folder, digest).map_err(|error| unread(&folder, &error))?;
     if !dropped.is_empty() {
         trail.record(
@@ -97,17 +104,24 @@ fn forget_digest(digest: &Digest, arguments: &Forget, settings: &Settings) -> Re
             }),
         );
     }
-    if arguments.json {
-        return to_json(
-            &json!({ "digest": digest, "forgotten": !dropped.is_empty(), "what": dropped.iter().map(kept).collect::<Vec<_>>() }),
-        );
+    if scans > 0 {
+        let message = "which scan of it was the newest is forgotten".to_owned();
+        trail.record("trust-forget", std::iter::once(Change { digest: digest.to_string(), message, ..Change::default() }));
     }
-    if dropped.is_empty() {
+    let is_forgotten = !dropped.is_empty() || scans > 0;
+    if arguments.json {
+        let what: Vec<_> = dropped.iter().map(kept).collect();
+        return to_json(&json!({ "digest": digest, "forgotten": is_forgotten, "what": what, "newest_scans": scans }));
+    }
+    if !is_forgotten {
         return Ok(format!("{digest}  nothing was kept"));
     }
     let mut text = format!("{digest}  forgotten; its registry is asked at the next pull, create or start");
     for record in &dropped {
         text.push_str(&format!("\n{}  verifier {}  since {}", record.key.repository, record.key.verifier, second(record.found)));
+    }
+    if scans > 0 {
+        text.push_str("\nwhich scan was the newest is forgotten too: what the registry has counts as the first that was seen");
     }
     Ok(text)
 }

@@ -103,6 +103,11 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
         | TrustCode::LogUnknown
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::audit::MemoryJournal;
-use crate::engine::{Container, Fake, Image, Store, Task};
+use crate::engine::{Container, Fake, Image, Store, Task, TaskClaim};
 use crate::gate::{Approvals, Identity, Rules};
 use crate::image::{ImageConfig, RunsAs};
 use crate::policy::{Policy, Posture};
@@ -339,42 +339,29 @@ async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
     }
 }
 
+/// A client starts sixty approved containers with the same labels after the one that is to be spared.
 #[tokio::test]
-async fn only_an_engine_that_cannot_know_a_task_leaves_a_claim_open() {
-    let status = |status| EngineError::Status { call: "GET /tasks".into(), status, message: "x".into() };
-    let timeout = EngineError::Timeout { call: "GET /tasks".into() };
-    let undecodable = EngineError::Undecodable { call: "GET /tasks".into(), cause: "x".into() };
-    let known = "0123456789abcdefghijklmno";
-    for (task, error, is_open) in [
-        (known, status(503), true),
-        (known, status(500), true),
-        (known, timeout.clone(), true),
-        (known, status(400), false),
-        (known, status(404), false),
-        (known, undecodable, false),
-        ("", timeout.clone(), false),
-        ("../info", timeout.clone(), false),
-        ("0123456789abcdefghijklmnO", timeout.clone(), false),
-        ("0123456789abcdefghijklmnop", timeout, false),
-    ] {
-        let engine = Fake::new();
-        engine.join_swarm();
-        engine.fail_tasks_with(error.clone());
-        let claim = TaskClaim { service: "web".into(), task: task.into() };
-        let found = task_of(&engine, &id(EVIL), claim.clone(), true, Instant::now() + LIST_TIME).await;
-        assert_eq!(found, if is_open { TaskOf::Claimed(claim) } else { TaskOf::Nobody }, "{task} {error:?}");
-    }
-}
-
-/// A client labels his container with the id of a task that no node takes.
-#[tokio::test]
-async fn a_task_without_a_container_spares_one_that_was_just_made_and_no_other() {
-    let claim = TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
-    for (is_new, expected) in [(true, TaskOf::Claimed(claim.clone())), (false, TaskOf::Nobody)] {
-        let engine = Fake::new();
-        engine.join_swarm();
-        engine.claims_task(&id(EVIL), claim.clone(), Some(Task { container: None }));
-        assert_eq!(task_of(&engine, &id(EVIL), claim.clone(), is_new, Instant::now() + LIST_TIME).await, expected);
+async fn labels_of_a_crowd_shield_nothing() {
+    let claim = || TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
+    for is_swarm in [false, true] {
+        let house = house(MonitorRule::Stop, signed());
+        if is_swarm {
+            house.engine.join_swarm();
+        }
+        for number in 0..60 {
+            let id: ContainerId = format!("{number:064x}").parse().unwrap();
+            house.engine.put_container(Container {
+                id: id.clone(),
+                name: format!("crowd-{number}"),
+                ..runs(GOOD, &image("good"))
+            });
+            house.engine.claims_task(&id, claim(), None);
+        }
+        house.engine.claims_task(&id(EVIL), claim(), None);
+        assert_eq!(house.monitor().once().await.unwrap().acted, 1);
+        assert_eq!(house.effects(), [format!("stop {}", id(EVIL))]);
+        let asked = house.engine.calls().iter().filter(|call| call.starts_with("task ") || *call == "info").count();
+        assert!(asked <= 4, "nobody is asked about what is approved: {asked}");
     }
 }
 

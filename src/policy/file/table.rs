@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -20,6 +21,9 @@ pub(super) const TEXT_BYTES: usize = 4096;
 const SHOWN: usize = 80;
 /// Most words that a fault lists where one of them is due. Stops a long list from pushing the one that was meant out of the message.
 const CHOICES: usize = 12;
+
+/// Longest period after which what verified is asked about again, hours: a year. Who wants it longer wants it never.
+const RECHECK_MOST: u64 = 8760;
 
 /// A file, and what was found wrong in it so far.
 pub(super) struct Source {
@@ -243,6 +247,14 @@ impl<'s> Value<'s> {
             self.fault(format!("`{}` is not {told}", fit(&written.to_string(), SHOWN)));
         }
         number
+    }
+
+    /// `"never"`, or hours: when what verified is asked about again.
+    pub(super) fn recheck(&self) -> Option<Duration> {
+        if self.is_text() {
+            return self.choice(&[("never", ())]).and(None);
+        }
+        self.number("hours", 1..=RECHECK_MOST).map(Duration::from_hours)
     }
 
     /// A time or a date as it is written, with or without quotes.

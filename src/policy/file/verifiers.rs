@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::attestations;
 use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST,
-    VerifierSettings, notary_source,
+    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT,
+    STALE_LIMIT_MOST, VerifierSettings, notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
@@ -24,8 +25,6 @@ const LIST_KEY: &str = "allowlist.pub";
 const SIGNERS: usize = 16;
 /// Most files of keys of one verifier.
 const KEYS: usize = 16;
-/// Longest period after which what verified is asked about again, hours: a year. Who wants it longer wants it never.
-const RECHECK_MOST: u64 = 8760;
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
@@ -33,6 +32,8 @@ enum Type {
     Allowlist,
     Registry,
     Cosign,
+    Notation,
+    Attestation,
 }
 
 /// Reads one; a name that is there already is a fault with both places.
@@ -40,14 +41,22 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     let Some(section) = value.section() else { return };
     let name: Option<VerifierName> =
         name.parse().map_err(|error: crate::trust::VerifierNameError| section.fault(error.to_string())).ok();
-    let types =
-        [("notary", Type::Notary), ("allowlist", Type::Allowlist), ("registry", Type::Registry), ("cosign", Type::Cosign)];
+    let types = [
+        ("notary", Type::Notary),
+        ("allowlist", Type::Allowlist),
+        ("registry", Type::Registry),
+        ("cosign", Type::Cosign),
+        ("notation", Type::Notation),
+        ("attestation", Type::Attestation),
+    ];
     let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
     let settings = match kind {
         Type::Notary => notary(&section).map(VerifierSettings::Notary),
         Type::Allowlist => allowlist(&section).map(VerifierSettings::Allowlist),
         Type::Registry => Some(VerifierSettings::Registry),
         Type::Cosign => cosign(&section).map(VerifierSettings::Cosign),
+        Type::Notation => notation(&section).map(VerifierSettings::Notation),
+        Type::Attestation => attestations::read(&section).map(VerifierSettings::Attestation),
     };
     let position = section.position();
     if let Some((_, earlier)) = name.as_ref().and_then(|name| verifiers.get(name)) {
@@ -72,7 +81,7 @@ fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
     let keys = section.get("keys").map(|value| key_files(&value));
     let trusted_root = section.get("trusted_root").map(|value| value.path());
     let identities = section.get("identities").map(|value| identities(&value));
-    let recheck = section.get("recheck").and_then(|value| recheck(&value));
+    let recheck = section.get("recheck").and_then(|value| value.recheck());
     if keys.is_none() && identities.is_none() {
         section.fault("has neither `keys` nor `identities`: nobody could sign");
         return None;
@@ -131,12 +140,18 @@ fn identities(value: &Value<'_>) -> Option<Vec<Identity>> {
     Some(identities).filter(|_| are_good)
 }
 
-/// `"never"`, or hours.
-fn recheck(value: &Value<'_>) -> Option<Duration> {
-    if value.is_text() {
-        return value.choice(&[("never", ())]).and(None);
-    }
-    value.number("hours", 1..=RECHECK_MOST).map(Duration::from_hours)
+/// notation's own files, and how long what verified is not asked about.
+fn notation(section: &Section<'_>) -> Option<NotationSettings> {
+    let path = |key| section.required(key).and_then(|value| value.path());
+    let (trust_policy, trust_store) = (path("trust_policy"), path("trust_store"));
+    let crls = section.get("crls").map(|value| value.path());
+    let recheck = section.get("recheck").and_then(|value| value.recheck());
+    // A folder that is named wrongly is none that was left out.
+    let crls = match crls {
+        Some(path) => Some(path?),
+        None => None,
+    };
+    Some(NotationSettings { trust_policy: trust_policy?, trust_store: trust_store?, crls, recheck })
 }
 
 fn notary(section: &Section<'_>) -> Option<NotarySettings> {
@@ -236,10 +251,21 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
                 };
                 out.push(("identities", format!("[{}]", identities.iter().map(one).collect::<Vec<_>>().join(", "))));
             }
-            out.extend(recheck.map(|recheck| ("recheck", (recheck.as_secs() / 3600).to_string())));
+            out.extend(recheck_line(*recheck));
         }
+        VerifierSettings::Notation(NotationSettings { trust_policy, trust_store, crls, recheck }) => {
+            out.push(("trust_policy", quoted(&trust_policy.display().to_string())));
+            out.push(("trust_store", quoted(&trust_store.display().to_string())));
+            out.extend(crls.iter().map(|path| ("crls", quoted(&path.display().to_string()))));
+            out.extend(recheck_line(*recheck));
+        }
+        VerifierSettings::Attestation(settings) => attestations::lines(settings, &mut out),
     }
     out
+}
+
+fn recheck_line(recheck: Option<Duration>) -> Option<(&'static str, String)> {
+    recheck.map(|recheck| ("recheck", (recheck.as_secs() / 3600).to_string()))
 }
 
 /// What was given as a file; what was given as a text, as the file that it should be written to.

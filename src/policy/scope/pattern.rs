@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::image::{Host, Repository};
-use crate::text::fit;
+use crate::text::{fit, fits_pieces};
 
 /// Longest pattern, bytes: names of repositories have 255.
 const BYTES: usize = 255;
@@ -178,27 +178,6 @@ impl Part {
             _ => true,
         }
     }
-}
-
-/// Whether a text is these pieces with anything between them. The first piece begins it, the last one ends it.
-/// Whether a text is what `written` stands for: itself, and `*` for any letters, also none.
-pub(in crate::policy) fn stands_for(written: &str, text: &str) -> bool {
-    let pieces: Vec<String> = written.split('*').map(str::to_owned).collect();
-    fits_pieces(&pieces, text)
-}
-
-fn fits_pieces(pieces: &[String], text: &str) -> bool {
-    let (Some((first, rest)), Some(mut left)) =
-        (pieces.split_first(), pieces.first().and_then(|first| text.strip_prefix(first.as_str())))
-    else {
-        return false;
-    };
-    let Some((last, middle)) = rest.split_last() else { return text == first };
-    for piece in middle {
-        let Some((_, behind)) = left.split_once(piece.as_str()) else { return false };
-        left = behind;
-    }
-    left.ends_with(last.as_str())
 }
 
 /// Letters, and `None` for a star.

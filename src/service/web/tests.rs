@@ -282,6 +282,25 @@ async fn the_gate_says_at_its_own_socket_how_it_is_doing_behind_the_longest_path
 }
 
 #[tokio::test]
+async fn the_pages_socket_lies_where_only_root_puts_another_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (open, link) = (folder.path().join("open"), folder.path().join("link"));
+    std::fs::create_dir(&open).unwrap();
+    std::os::unix::fs::symlink(&open, &link).unwrap();
+    let set = |mode| std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    for (mode, is_served) in [(0o777, false), (0o1777, false), (0o775, false), (0o755, true), (0o700, true)] {
+        set(mode);
+        for way in [&open, &link] {
+            match listener(&WebAddress::Socket(way.join("web.sock"))) {
+                Ok(_) => assert!(is_served, "{mode:o}"),
+                Err(why) => assert!(!is_served && why.contains("chown root, chmod go-w"), "{mode:o} {why}"),
+            }
+        }
+    }
+    assert!(listener(&WebAddress::Socket("/nowhere/web.sock".into())).is_err());
+}
+
+#[tokio::test]
 async fn who_answers_and_is_no_gate_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::from_std(sockets::bind(&folder.path().join("status.sock")).unwrap()).unwrap();

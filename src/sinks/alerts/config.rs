@@ -24,6 +24,9 @@ const NEVER: [Event; 3] = [Event::Allowed, Event::Created, Event::Probe];
 const USUAL: [Event; 8] =
     [Event::Blocked, Event::Mismatch, Event::Killed, Event::Gate, Event::Unapproved, Event::Stopped, Event::Removed, Event::Held];
 
+/// Where Slack's own webhooks are.
+const SLACK: &str = "hooks.slack.com";
+
 /// What the body of a call looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -110,7 +113,10 @@ fn hook(table: &DeValue<'_>, load: &impl Fn(&Path) -> Result<String, String>) ->
         (Some(_), Some(_)) => return Err("`url` and `url_file` are both there".to_owned()),
         (None, None) => return Err("`url` or `url_file` is missing".to_owned()),
     };
+    let url = address(written.trim())?;
     let shape = match text("format")? {
+        // There, another body would be read for markup all the same.
+        None if url.host_str() == Some(SLACK) => Shape::Slack,
         None | Some("json") => Shape::Json,
         Some("slack") => Shape::Slack,
         Some(_) => return Err("`format` is neither `json` nor `slack`".to_owned()),
@@ -131,7 +137,7 @@ fn hook(table: &DeValue<'_>, load: &impl Fn(&Path) -> Result<String, String>) ->
         Some(DeValue::Array(named)) => named.iter().map(|named| event(named.get_ref())).collect::<Result<_, _>>()?,
         Some(_) => return Err("`events` is not a list".to_owned()),
     };
-    Ok(Hook { name: name.to_owned(), url: address(written.trim())?, shape, template, per_minute, events })
+    Ok(Hook { name: name.to_owned(), url, shape, template, per_minute, events })
 }
 
 fn event(named: &DeValue<'_>) -> Result<&'static str, String> {

@@ -83,12 +83,17 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
         | TrustCode::LogUnknown
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::Invalid
         | TrustCode::RolledBack
         | TrustCode::RootNotTrusted
         | TrustCode::NotInRegistry
         | TrustCode::NotImported
         | TrustCode::ImportExpired
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::Misconfigured => general_remedy(code, verifier),
     }
 }

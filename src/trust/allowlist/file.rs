@@ -20,6 +20,7 @@ use super::parts::Parts;
 use crate::files::{Outlives, replace};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::text::clean;
+use crate::trust::stated::{Contents, Findings};
 
 /// The one version of the format.
 const VERSION: u64 = 1;
@@ -71,6 +72,12 @@ pub struct Entry {
     /// What an index has for each platform; for people and for comparing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<PlatformEntry>,
+    /// What a scan found, by the word of who approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<Findings>,
+    /// What is in it, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<Contents>,
     /// Who approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_by: Option<String>,
@@ -273,7 +280,12 @@ impl Entry {
         if self.platforms.len() > PLATFORMS || self.platforms.iter().any(|one| one.layers.len() > LIST) {
             return Some(format!("it has more than {PLATFORMS} platforms, or one with more than {LIST} layers"));
         }
-        let texts = [&self.platform, &self.added_by, &self.reason].into_iter().flatten();
+        if self.scan.as_ref().is_some_and(|scan| scan.worst.len() > LIST) {
+            return Some(format!("it names more than {LIST} findings"));
+        }
+        let of_scan = self.scan.iter().flat_map(|scan| scan.worst.iter().chain([&scan.scanner]));
+        let of_reports = of_scan.chain(self.sbom.iter().map(|sbom| &sbom.format));
+        let texts = [&self.platform, &self.added_by, &self.reason].into_iter().flatten().chain(of_reports);
         if texts.chain(self.platforms.iter().map(|one| &one.platform)).any(|text| text.len() > TEXT_BYTES) {
             return Some(format!("a text in it is longer than {TEXT_BYTES} bytes"));
         }

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::error::Unfit;
 use crate::text::fit;
-use crate::trust::object::Object;
+use crate::trust::object::{self, Object};
 use crate::trust::sigstore::{Candidate, Material};
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -89,4 +89,10 @@ impl Envelope<'_> {
         }
         Ok(Offer { signed, signature, material: Material::default(), payload_at })
     }
+}
+
+/// What a bare envelope offers.
+pub(super) fn read(bytes: &[u8]) -> Result<Offer, Unfit> {
+    let envelope: Envelope<'_> = object::read(bytes).map_err(Unfit::form)?;
+    envelope.offer()
 }

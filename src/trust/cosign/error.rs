@@ -149,11 +149,16 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::Expired
         | TrustCode::RolledBack
         | TrustCode::RootNotTrusted
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry
         | TrustCode::NotImported
         | TrustCode::ImportExpired
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused
         | TrustCode::Misconfigured => general_remedy(code, verifier),
     }
 }

@@ -29,11 +29,11 @@ fn fixtures(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("test/fixtures/cosign").join(part)
 }
 
-fn app() -> Repository {
+pub(in crate::trust) fn app() -> Repository {
     "localhost:5599/team/app".parse().unwrap()
 }
 
-fn tag(text: &str) -> Tag {
+pub(in crate::trust) fn tag(text: &str) -> Tag {
     text.parse().unwrap()
 }
 
@@ -49,7 +49,7 @@ fn asking(purpose: Purpose) -> Asking {
     Asking { purpose, now: Timestamp::UNIX_EPOCH, deadline: Instant::now() + Duration::from_secs(8) }
 }
 
-fn away() -> RegistryError {
+pub(in crate::trust) fn away() -> RegistryError {
     RegistryError::Net(NetError::Unreachable { host: "localhost:5599".into(), cause: "refused".into() })
 }
 
@@ -180,23 +180,23 @@ async fn the_signature_of_an_index_is_none_of_its_platforms() {
 }
 
 /// Somebody who signs by hand what the real cosign would not.
-struct Hand(EcdsaKeyPair);
+pub(in crate::trust) struct Hand(EcdsaKeyPair);
 
 impl Hand {
-    fn new() -> Self {
+    pub(in crate::trust) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(in crate::trust) fn pem(&self) -> String {
         let der = self.0.public_key().as_der().unwrap();
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()))
     }
 
-    fn keys(&self) -> Keys {
+    pub(in crate::trust) fn keys(&self) -> Keys {
         Keys::read(std::iter::once(("hand.pub", &*self.pem()))).unwrap()
     }
 
-    fn sign(&self, message: &[u8]) -> String {
+    pub(in crate::trust) fn sign(&self, message: &[u8]) -> String {
         STANDARD.encode(self.0.sign(&SystemRandom::new(), message).unwrap())
     }
 
@@ -211,7 +211,7 @@ impl Hand {
         )
     }
 
-    fn bundle(&self, statement: &str) -> Value {
+    pub(in crate::trust) fn bundle(&self, statement: &str) -> Value {
         let kind = "application/vnd.in-toto+json";
         let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
         json!({
@@ -225,11 +225,11 @@ impl Hand {
     }
 }
 
-fn image() -> Vec<u8> {
+pub(in crate::trust) fn image() -> Vec<u8> {
     manifest_of(&[], "image").into_bytes()
 }
 
-fn digest() -> Digest {
+pub(in crate::trust) fn digest() -> Digest {
     Digest::of(&image())
 }
 
@@ -260,7 +260,7 @@ fn good_statement() -> String {
 }
 
 /// A registry with the image under the tag `1.0`.
-fn with_image() -> Fake {
+pub(in crate::trust) fn with_image() -> Fake {
     let fake = Fake::new();
     fake.push(&app(), Some(&tag("1.0")), &image()).unwrap();
     fake
@@ -287,7 +287,7 @@ fn bundles(bundles: &[String]) -> Fake {
 }
 
 /// A manifest with one layer, and how a list names it.
-fn pointing(fake: &Fake, media_type: &str, body: &[u8]) -> Value {
+pub(in crate::trust) fn pointing(fake: &Fake, media_type: &str, body: &[u8]) -> Value {
     let layer = json!({ "mediaType": media_type, "digest": fake.push_blob(&app(), body).to_string(), "size": body.len() });
     let manifest = manifest_of(&[layer], "{}");
     let digest = fake.push(&app(), None, manifest.as_bytes()).unwrap();

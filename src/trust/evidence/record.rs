@@ -11,8 +11,8 @@ use crate::image::{Digest, Repository};
 use crate::registry::has_one_reading;
 use crate::trust::VerifierName;
 
-/// Largest file of a record: a bundle of 256 KB, in base64, and what stands beside it.
-pub(super) const FILE_BYTES: u64 = 512 << 10;
+/// Largest file of a record: a bundle of 8 MB that states what is in an image, compressed, in base64.
+pub(super) const FILE_BYTES: u64 = 4 << 20;
 /// How records are written.
 const VERSION: u32 = 1;
 /// Most parts of a record: payload and signature, certificates, a log's entry, timestamps, manifests.

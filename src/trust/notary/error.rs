@@ -342,10 +342,15 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
             ("import a newer bundle, and check this host's clock", "img-authz trust export, trust import")
         }
         TrustCode::Misconfigured
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry
-        | TrustCode::LogUnknown => {
+        | TrustCode::LogUnknown
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused => {
             return general_remedy(code, verifier);
         }
     };

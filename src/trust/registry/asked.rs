@@ -11,11 +11,13 @@ use super::error::NotVouched;
 use crate::image::{Host, Repository};
 use crate::net::NetError;
 use crate::registry::{Api, RegistryError};
-use crate::trust::asking::{Lanes, PROBE_TIME, Probe};
+use crate::trust::asking::{Flights, Lanes, PROBE_TIME, Probe};
 use crate::trust::{Asking, Purpose};
 
 /// A question that begins after this part of the network's time had not the whole of it.
 const LATE_PART: u32 = 12;
+/// Most outages remembered at a time. Policies name a few registries; stops made-up ones from filling memory.
+const OUTAGES: usize = 256;
 /// What asking registries may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvidenceLimits {
@@ -52,22 +54,19 @@ pub(in crate::trust) struct Errand<'a> {
 pub(in crate::trust) struct Registries {
     api: Arc<dyn Api>,
     limits: EvidenceLimits,
-    state: Mutex<State>,
+    /// Registries that are gone, until when, and what was the matter.
+    outages: Mutex<HashMap<Host, (Instant, NotVouched)>>,
+    /// Questions whether one is gone.
+    probes: Flights<Host, Probe>,
     /// For repositories of which an answer is remembered: made-up names cannot take these.
     known: Lanes,
     strange: Lanes,
 }
 
-#[derive(Default)]
-struct State {
-    /// Registries that are gone, until when, and what was the matter.
-    outages: HashMap<Host, (Instant, NotVouched)>,
-    probes: HashMap<Host, Arc<Probe>>,
-}
-
 impl Registries {
     pub(in crate::trust) fn new(api: Arc<dyn Api>, limits: EvidenceLimits) -> Self {
-        Self { api, limits, state: Mutex::default(), known: Lanes::default(), strange: Lanes::default() }
+        let (outages, probes) = Default::default();
+        Self { api, limits, outages, probes, known: Lanes::default(), strange: Lanes::default() }
     }
 
     /// What is asked itself.
@@ -88,13 +87,10 @@ impl Registries {
 
     /// The outage that is remembered.
     pub(in crate::trust) fn known_outage(&self, repository: &Repository) -> Result<(), NotVouched> {
-        let (host, mut state) = (repository.host(), self.state());
-        match state.outages.get(&host) {
-            Some((until, error)) if Instant::now() < *until => return Err(error.clone()),
-            Some(_) => drop(state.outages.remove(&host)),
-            None => {}
+        match self.outages().get(&repository.host()) {
+            Some((until, error)) if Instant::now() < *until => Err(error.clone()),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Leave to ask.
@@ -124,7 +120,7 @@ impl Registries {
         let is_late = errand.begun.elapsed() > self.limits.network / LATE_PART;
         let (error, is_suspect) = match tokio::time::timeout_at(errand.network, asked).await {
             Ok(Ok(answer)) => {
-                self.state().outages.remove(&host);
+                self.outages().remove(&host);
                 return Ok(answer);
             }
             Ok(Err(RegistryError::Net(NetError::Timeout { .. }))) | Err(_) if is_late => {
@@ -138,7 +134,7 @@ impl Registries {
         };
         if is_suspect && *errand.probed.get_or_init(|| self.is_gone(&host, errand.last)).await {
             let error = NotVouched::Gone(Box::new(error));
-            self.state().outages.insert(host, (Instant::now() + self.limits.outage, error.clone()));
+            self.remember(host, error.clone());
             return Err(error);
         }
         Err(error)
@@ -146,18 +142,35 @@ impl Registries {
 
     /// Whether the registry itself is gone. Only that counts for other repositories.
     async fn is_gone(&self, host: &Host, deadline: Instant) -> bool {
-        let probe = Arc::clone(self.state().probes.entry(host.clone()).or_default());
+        let flight = self.probes.of(host.clone());
         let ask = async {
             let end = Instant::now() + PROBE_TIME;
             let answer = tokio::time::timeout_at(end, self.api.is_gone(host, end)).await;
             answer.unwrap_or(true)
         };
         // Who has no time left for it does not find out.
-        tokio::time::timeout_at(deadline, probe.is_gone(ask)).await.unwrap_or(false)
+        tokio::time::timeout_at(deadline, flight.shared.is_gone(ask)).await.unwrap_or(false)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remember(&self, host: Host, error: NotVouched) {
+        let (now, mut outages) = (Instant::now(), self.outages());
+        outages.retain(|_, (until, _)| now < *until);
+        if outages.len() >= OUTAGES
+            && let Some(first) = outages.iter().min_by_key(|(_, (until, _))| *until).map(|(host, _)| host.clone())
+        {
+            outages.remove(&first);
+        }
+        outages.insert(host, (now + self.limits.outage, error));
+    }
+
+    fn outages(&self) -> MutexGuard<'_, HashMap<Host, (Instant, NotVouched)>> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many registries take memory now.
+    #[cfg(test)]
+    pub(in crate::trust) fn remembered(&self) -> (usize, bool) {
+        (self.outages().len(), self.probes.is_empty())
     }
 }
 

@@ -129,13 +129,18 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
         | TrustCode::LogUnknown
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::Expired
         | TrustCode::RolledBack
         | TrustCode::RootNotTrusted
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotImported
-        | TrustCode::ImportExpired => return general_remedy(code, verifier),
+        | TrustCode::ImportExpired
+        | TrustCode::NotAttested
+        | TrustCode::AttestationRefused => return general_remedy(code, verifier),
     };
     text.to_owned()
 }

@@ -11,6 +11,12 @@ pub trait Unfit: fmt::Debug + fmt::Display + Ord + Send + Sync + 'static {
     /// What the scheme is called.
     const SCHEME: &'static str;
 
+    /// What is looked for.
+    const NOUN: &'static str = "signature";
+
+    /// What it is called that there is none.
+    const NONE: TrustCode = TrustCode::NotSigned;
+
     /// What kind of no it is.
     fn code(&self) -> TrustCode;
 
@@ -30,9 +36,9 @@ pub trait Unfit: fmt::Debug + fmt::Display + Ord + Send + Sync + 'static {
 
 /// Why nobody is known to have signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSigned<U: Unfit> {
+pub(in crate::trust) enum NotSigned<U: Unfit> {
     /// It could not be found out. That is not the same as unsigned.
-    #[error("its signatures could not be looked at: {0}")]
+    #[error("its {noun}s could not be looked at: {0}", noun = U::NOUN)]
     Unknown(NotVouched),
     /// There is none.
     #[error("`{}` has no {} signature", short(.digest), U::SCHEME)]
@@ -41,7 +47,7 @@ pub enum NotSigned<U: Unfit> {
         digest: Digest,
     },
     /// There are some, and none counts.
-    #[error("no signature of `{}` counts: {why}", short(.digest))]
+    #[error("no {} of `{}` counts: {why}", U::NOUN, short(.digest))]
     Unfit {
         /// Of what.
         digest: Digest,
@@ -66,7 +72,7 @@ pub enum NotSigned<U: Unfit> {
     #[error("{0}")]
     Nobody(U),
     /// There is no digest to ask about.
-    #[error("content without a digest, as what is built or loaded here, has no signature")]
+    #[error("content without a digest, as what is built or loaded here, has no {}", U::NOUN)]
     NoDigest,
 }
 
@@ -80,7 +86,7 @@ impl<U: Unfit> Cause for NotSigned<U> {
         match self {
             Self::Unknown(why) => why.code(),
             Self::Unfit { why, .. } | Self::Nobody(why) => why.code(),
-            Self::None { .. } | Self::NoDigest | Self::ManyDigests { .. } => TrustCode::NotSigned,
+            Self::None { .. } | Self::NoDigest | Self::ManyDigests { .. } => U::NONE,
             Self::TooMany { .. } => TrustCode::Invalid,
         }
     }

@@ -25,7 +25,6 @@ pub struct Hunt<'h> {
     /// By which tag it is asked for.
     pub(in crate::trust) tag: Option<&'h Tag>,
     /// What is signed, where it was fetched already.
-    #[allow(dead_code, reason = "notation, which comes next, signs size and type too")]
     pub(in crate::trust) subject: Option<Subject>,
     /// The time by which dates are judged.
     pub(in crate::trust) now: Timestamp,
@@ -33,13 +32,13 @@ pub struct Hunt<'h> {
 
 /// What is signed, of bytes that were hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject {
+pub(in crate::trust) struct Subject {
     /// Its digest.
-    pub digest: Digest,
+    pub(in crate::trust) digest: Digest,
     /// How many bytes it has.
-    pub size: u64,
+    pub(in crate::trust) size: u64,
     /// Its media type.
-    pub media_type: &'static str,
+    pub(in crate::trust) media_type: &'static str,
 }
 
 /// What was found besides.
@@ -163,6 +162,16 @@ impl<U: Unfit> Seen<U> {
         if self.unfit.as_ref().is_none_or(|known| *known < unfit) {
             self.unfit = Some(unfit);
         }
+    }
+
+    /// Whether there may be more than was looked at.
+    pub(in crate::trust) const fn is_incomplete(&self) -> bool {
+        self.unknown.is_some() || self.is_cut
+    }
+
+    /// What is the matter with the one that says most.
+    pub(in crate::trust) const fn worst(&self) -> Option<&U> {
+        self.unfit.as_ref()
     }
 
     /// What to say where none was good: first what could not be found out.

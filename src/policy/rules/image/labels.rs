@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Broken, Subject, broken};
-use crate::policy::stands_for;
-use crate::text::clean;
+use crate::text::{clean, stands_for};
 
 /// Labels that an image must have.
 #[derive(Debug, Clone, PartialEq, Eq)]

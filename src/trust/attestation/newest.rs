@@ -1,0 +1,311 @@
+//! Which report of a scan was the newest that was seen of an image, in the state folder: who takes it out of the registry gives no older one
+//! its place. A file for each digest and whose reports count; several reports may be of one time.
+//!
+//! Only what was signed by who must sign is remembered, so that nobody else fills the folder.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::Unfit;
+use crate::files::{Outlives, read_owned, replace};
+use crate::image::Digest;
+use crate::registry::has_one_reading;
+use crate::trust::asking::Generations;
+
+/// Largest file: one with [`REPORTS`] has 5 KB.
+const FILE_BYTES: u64 = 16 << 10;
+/// Most files. Beyond it goes what was seen for the first time longest ago; a host runs some hundred images.
+const FILES: usize = 8192;
+/// How many go at once then.
+const GONE: usize = 512;
+/// Most reports of one time that are remembered.
+const REPORTS: usize = 64;
+/// Most that are remembered in one of two generations in memory.
+const IN_MEMORY: usize = 1024;
+/// How long a decision waits for the disk; the write itself goes on.
+const DISK_TIME: Duration = Duration::from_millis(250);
+const VERSION: u32 = 1;
+const ENDING: &str = ".json";
+
+/// The folder of what was seen.
+pub struct Newest {
+    folder: PathBuf,
+    /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
+    is_kept: bool,
+    known: Mutex<Generations<String, Seen>>,
+    /// Held while a file is compared and written, by the first digit of its name: what is older never takes the place of what is newer, and
+    /// images wait for few others.
+    writing: [Mutex<()>; 16],
+}
+
+/// Of what it is the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    /// What tells the reports that count from others: who signs, of which type, by which scanner.
+    pub(super) whose: String,
+    /// Of which image.
+    pub(super) digest: Digest,
+}
+
+/// The newest reports, which are of one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) at: Timestamp,
+    /// What was signed, by its hash.
+    pub(super) reports: BTreeSet<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    whose: String,
+    digest: Digest,
+    at: Timestamp,
+    reports: BTreeSet<Digest>,
+}
+
+impl fmt::Debug for Newest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Newest").field("folder", &self.folder).field("is_kept", &self.is_kept).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    fn file_name(&self) -> String {
+        format!("{}{ENDING}", Digest::of(format!("{}\n{}", self.whose, self.digest).as_bytes()).hex())
+    }
+}
+
+impl Seen {
+    /// Whether all that was seen earlier is here, or something newer.
+    fn has_all_of(&self, earlier: &Self) -> bool {
+        self.at > earlier.at || self.at == earlier.at && self.reports.is_superset(&earlier.reports)
+    }
+}
+
+impl Newest {
+    /// What is kept in `folder`, which is made where it is first needed.
+    #[must_use]
+    pub fn kept_in(folder: PathBuf) -> Arc<Self> {
+        Arc::new(Self::of(folder, true))
+    }
+
+    /// The same to look at: nothing is written.
+    #[must_use]
+    pub fn looked_at(folder: PathBuf) -> Arc<Self> {
+        Arc::new(Self::of(folder, false))
+    }
+
+    fn of(folder: PathBuf, is_kept: bool) -> Self {
+        Self { folder, is_kept, known: Mutex::default(), writing: <[Mutex<()>; 16]>::default() }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes in what was found now; what was seen earlier and is newer, or was beside it, is the answer.
+    pub(super) async fn take(self: &Arc<Self>, key: Key, found: Seen) -> Result<(), Unfit> {
+        let here = Arc::clone(self);
+        let taken = tokio::task::spawn_blocking(move || here.compare(&key, found));
+        // Of a disk that hangs nothing is known, and nothing is let pass that may be an older one.
+        let taken = tokio::time::timeout(DISK_TIME, taken).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?;
+        taken.map_err(|at| Unfit::Gone { at })
+    }
+
+    /// Whether nothing newer is known than what was kept, of this time.
+    pub(super) fn is_newest(&self, key: &Key, at: Timestamp) -> bool {
+        self.earlier(key).is_none_or(|earlier| earlier.at <= at)
+    }
+
+    /// Where nothing was found now: whether there was any.
+    pub(super) async fn seen(self: &Arc<Self>, key: Key) -> Result<(), Unfit> {
+        let here = Arc::clone(self);
+        let seen = tokio::task::spawn_blocking(move || here.earlier(&key));
+        let seen = tokio::time::timeout(DISK_TIME, seen).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?;
+        seen.map_or(Ok(()), |seen| Err(Unfit::Gone { at: seen.at }))
+    }
+
+    /// What is in memory is read again: somebody may have removed it.
+    pub fn begin_anew(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Generations::default();
+    }
+
+    fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Timestamp> {
+        let digit = key.file_name().chars().next().and_then(|digit| digit.to_digit(16)).unwrap_or_default();
+        let _writing =
+            self.writing.iter().cycle().nth(digit as usize).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
+        let earlier = self.earlier(key);
+        if let Some(earlier) = &earlier {
+            if !found.has_all_of(earlier) {
+                return Err(earlier.at);
+            }
+            if found == *earlier {
+                return Ok(());
+            }
+        }
+        while found.reports.len() > REPORTS {
+            found.reports.pop_last();
+        }
+        if self.is_kept
+            && let Err(error) = self.write(key, &found)
+        {
+            tracing::warn!(%error, folder = %self.folder.display(), "which scan is the newest could not be kept: after a restart it is not known");
+        }
+        self.remember(key, found);
+        Ok(())
+    }
+
+    fn remember(&self, key: &Key, seen: Seen) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remember(key.file_name(), seen, IN_MEMORY);
+    }
+
+    fn earlier(&self, key: &Key) -> Option<Seen> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(&key.file_name()).cloned();
+        known.or_else(|| {
+            let seen = self.read(key)?;
+            self.remember(key, seen.clone());
+            Some(seen)
+        })
+    }
+
+    fn read(&self, key: &Key) -> Option<Seen> {
+        let path = self.folder.join(key.file_name());
+        let read =
+            read_owned(&path, FILE_BYTES).map_err(|error| (error.kind() != ErrorKind::NotFound).then(|| error.to_string()));
+        let file = read.and_then(|text| file(&text).map_err(Some));
+        match file {
+            Ok(file) if file.whose == key.whose && file.digest == key.digest => Some(Seen { at: file.at, reports: file.reports }),
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "which scan is the newest is said of something else, and does not count");
+                None
+            }
+            Err(why) => {
+                if let Some(why) = why {
+                    tracing::warn!(why, path = %path.display(), "which scan is the newest cannot be read, and does not count");
+                }
+                None
+            }
+        }
+    }
+
+    fn write(&self, key: &Key, seen: &Seen) -> std::io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
+        let path = self.folder.join(key.file_name());
+        if !path.exists() {
+            self.make_room()?;
+        }
+        let file =
+            File { version: VERSION, whose: key.whose.clone(), digest: key.digest, at: seen.at, reports: seen.reports.clone() };
+        replace(&path, &serde_json::to_vec(&file)?, 0o600, Outlives::Power)
+    }
+
+    fn make_room(&self) -> std::io::Result<()> {
+        let mut files = files(&self.folder)?;
+        if files.len() < FILES {
+            return Ok(());
+        }
+        files.sort_by_key(|path| path.metadata().and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH));
+        for path in files.iter().take(GONE) {
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn file(text: &str) -> Result<File, String> {
+    has_one_reading(text.as_bytes())?;
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.version == VERSION { Ok(file) } else { Err(format!("its version is {}", file.version)) }
+}
+
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let named = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(named.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect())
+}
+
+/// Forgets what was the newest of this digest. Gives how many there were.
+pub fn forget(folder: &Path, digest: &Digest) -> std::io::Result<usize> {
+    let mut count = 0;
+    for path in files(folder)? {
+        let is_of_it =
+            read_owned(&path, FILE_BYTES).ok().and_then(|text| file(&text).ok()).is_some_and(|file| file.digest == *digest);
+        if is_of_it {
+            std::fs::remove_file(&path)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(digest: &[u8]) -> Key {
+        Key { whose: "release\ntype".to_owned(), digest: Digest::of(digest) }
+    }
+
+    fn seen(hour: u8, reports: &[&[u8]]) -> Seen {
+        let at = format!("2026-11-30T{hour:02}:00:00Z").parse().unwrap();
+        Seen { at, reports: reports.iter().map(|report| Digest::of(report)).collect() }
+    }
+
+    #[tokio::test]
+    async fn an_older_report_never_takes_the_place_of_a_newer_one_also_in_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("newest");
+        let here = Newest::kept_in(at.clone());
+        assert_eq!(here.take(key(b"a"), seen(9, &[b"clean"])).await, Ok(()));
+        assert_eq!(here.take(key(b"a"), seen(10, &[b"dirty"])).await, Ok(()));
+        for newest in [Arc::clone(&here), Newest::kept_in(at.clone()), Newest::looked_at(at.clone())] {
+            assert_eq!(newest.take(key(b"a"), seen(9, &[b"clean"])).await, Err(Unfit::Gone { at: seen(10, &[]).at }));
+            assert_eq!(
+                newest.take(key(b"a"), seen(10, &[b"other"])).await,
+                Err(Unfit::Gone { at: seen(10, &[]).at }),
+                "another of the same time"
+            );
+            assert_eq!(newest.take(key(b"a"), seen(10, &[b"dirty"])).await, Ok(()));
+            assert!(newest.is_newest(&key(b"a"), seen(10, &[]).at) && !newest.is_newest(&key(b"a"), seen(9, &[]).at));
+            // Of another image, or by somebody else, nothing is known.
+            assert!(newest.is_newest(&key(b"b"), seen(9, &[]).at));
+            assert!(newest.is_newest(&Key { whose: "other".to_owned(), ..key(b"a") }, seen(9, &[]).at));
+        }
+        assert_eq!(here.take(key(b"a"), seen(10, &[b"dirty", b"other"])).await, Ok(()));
+        assert_eq!(here.take(key(b"a"), seen(10, &[b"other"])).await, Err(Unfit::Gone { at: seen(10, &[]).at }));
+        assert_eq!(here.take(key(b"a"), seen(11, &[b"new"])).await, Ok(()));
+        assert_eq!((forget(&at, &Digest::of(b"b")).unwrap(), forget(&at, &Digest::of(b"a")).unwrap()), (0, 1));
+        assert_eq!(Newest::kept_in(at).take(key(b"a"), seen(9, &[b"clean"])).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_only_looks_writes_nothing_and_what_is_damaged_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("newest");
+        assert_eq!(Newest::looked_at(at.clone()).take(key(b"a"), seen(9, &[b"x"])).await, Ok(()));
+        assert!(!at.exists());
+        assert_eq!(Newest::kept_in(at.clone()).take(key(b"a"), seen(9, &[b"x"])).await, Ok(()));
+        let path = files(&at).unwrap().remove(0);
+        let good = std::fs::read_to_string(&path).unwrap();
+        for bad in [String::new(), good.replace("\"version\":1", "\"version\":2"), good.replace('}', ",\"more\":1}")] {
+            assert_ne!(bad, good);
+            std::fs::write(&path, bad).unwrap();
+            assert!(Newest::kept_in(at.clone()).is_newest(&key(b"a"), seen(8, &[]).at));
+        }
+    }
+}
