@@ -7,6 +7,7 @@ pub mod attestation;
 pub mod cosign;
 mod error;
 pub mod evidence;
+mod hand;
 mod name;
 pub mod notary;
 pub mod notation;

@@ -305,7 +305,9 @@ impl Scheme for Attestation {
             let good = Good { by, until: judged.until, stated, ..Good::default() };
             return Ok(Found { good, parts: attested.into_parts() });
         }
-        unfit.into_iter().for_each(|unfit| seen.unfit(unfit));
+        if let Some(unfit) = unfit {
+            seen.unfit(unfit);
+        }
         if seen.is_incomplete() {
             return Err(seen.told(digest));
         }

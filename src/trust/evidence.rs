@@ -5,7 +5,6 @@
 //! One file for each verifier, repository and digest. Only what verified is kept, so that nobody fills the folder but who may sign; beyond
 //! the bounds goes what has not been used for longest.
 
-mod hand;
 mod record;
 
 use std::collections::{HashMap, HashSet};
@@ -16,9 +15,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 
-use self::hand::Hand;
 use self::record::{FILE_BYTES, read};
 pub use self::record::{Key, Parts, Record};
+use super::hand::Hand;
 use crate::files::{Outlives, read_owned, replace};
 use crate::image::Digest;
 
@@ -372,6 +371,7 @@ fn files(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hand;
     use super::*;
 
     fn key(repository: &str, content: &[u8]) -> Key {

@@ -18,6 +18,7 @@ use crate::files::{Outlives, read_owned, replace};
 use crate::image::Digest;
 use crate::registry::has_one_reading;
 use crate::trust::asking::Generations;
+use crate::trust::hand::Hand;
 
 /// Largest file: one with [`REPORTS`] has 5 KB.
 const FILE_BYTES: u64 = 16 << 10;
@@ -30,7 +31,7 @@ const REPORTS: usize = 64;
 /// Most that are remembered in one of two generations in memory.
 const IN_MEMORY: usize = 1024;
 /// How long a decision waits for the disk; the write itself goes on.
-const DISK_TIME: Duration = Duration::from_millis(250);
+const DISK_TIME: Duration = Duration::from_secs(1);
 const VERSION: u32 = 1;
 const ENDING: &str = ".json";
 
@@ -40,9 +41,8 @@ pub struct Newest {
     /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
     is_kept: bool,
     known: Mutex<Generations<String, Seen>>,
-    /// Held while a file is compared and written, by the first digit of its name: what is older never takes the place of what is newer, and
-    /// images wait for few others.
-    writing: [Mutex<()>; 16],
+    /// Compares and writes, one after the other: what is older never takes the place of what is newer.
+    disk: Hand,
 }
 
 /// Of what it is the newest.
@@ -105,7 +105,7 @@ impl Newest {
     }
 
     fn of(folder: PathBuf, is_kept: bool) -> Self {
-        Self { folder, is_kept, known: Mutex::default(), writing: <[Mutex<()>; 16]>::default() }
+        Self { folder, is_kept, known: Mutex::default(), disk: Hand::default() }
     }
 
     /// Where it lies.
@@ -117,7 +117,7 @@ impl Newest {
     /// Takes in what was found now; what was seen earlier and is newer, or was beside it, is the answer.
     pub(super) async fn take(self: &Arc<Self>, key: Key, found: Seen) -> Result<(), Unfit> {
         let here = Arc::clone(self);
-        let taken = tokio::task::spawn_blocking(move || here.compare(&key, found));
+        let taken = self.disk.give(move || here.compare(&key, found)).ok_or(Unfit::Disk)?;
         // Of a disk that hangs nothing is known, and nothing is let pass that may be an older one.
         let taken = tokio::time::timeout(DISK_TIME, taken).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?;
         taken.map_err(|at| Unfit::Gone { at })
@@ -131,7 +131,7 @@ impl Newest {
     /// Where nothing was found now: whether there was any.
     pub(super) async fn seen(self: &Arc<Self>, key: Key) -> Result<(), Unfit> {
         let here = Arc::clone(self);
-        let seen = tokio::task::spawn_blocking(move || here.earlier(&key));
+        let seen = self.disk.give(move || here.earlier(&key)).ok_or(Unfit::Disk)?;
         let seen = tokio::time::timeout(DISK_TIME, seen).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?;
         seen.map_or(Ok(()), |seen| Err(Unfit::Gone { at: seen.at }))
     }
@@ -142,9 +142,6 @@ impl Newest {
     }
 
     fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Timestamp> {
-        let digit = key.file_name().chars().next().and_then(|digit| digit.to_digit(16)).unwrap_or_default();
-        let _writing =
-            self.writing.iter().cycle().nth(digit as usize).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
         let earlier = self.earlier(key);
         if let Some(earlier) = &earlier {
             if !found.has_all_of(earlier) {

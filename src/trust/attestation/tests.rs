@@ -461,3 +461,40 @@ async fn a_list_of_several_megabytes_is_read_and_kept_and_one_beyond_the_bound_i
     fake.list(&app(), super::super::cosign::tests::digest(), index.as_bytes()).unwrap();
     assert_eq!(host.start(terms("evil"), fake).pull().await, Err(TrustCode::Invalid));
 }
+
+/// test/fixtures/attestations
+fn recorded(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("test/fixtures/attestations").join(name)).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_real_cosign_attested_counts_in_both_its_forms() {
+    let key = String::from_utf8(recorded("release.pub")).unwrap();
+    let keys = crate::trust::cosign::Keys::read(std::iter::once(("release.pub", &*key))).unwrap();
+    let release: VerifierName = "release".parse().unwrap();
+    let fake = Fake::new();
+    let legacy = fake.push(&app(), None, &recorded("legacy.manifest.json")).unwrap();
+    let bundled = fake.push(&app(), None, &recorded("bundle.manifest.json")).unwrap();
+    let envelope = recorded("envelope.json");
+    let layer = json!({ "mediaType": ENVELOPE, "digest": fake.push_blob(&app(), &envelope).to_string(), "size": envelope.len() });
+    let att: Tag = format!("sha256-{}.att", legacy.hex()).parse().unwrap();
+    fake.push(&app(), Some(&att), manifest(&[layer]).as_bytes()).unwrap();
+    let entry = pointing(&fake, BUNDLE, &recorded("bundle.json"));
+    let list = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] }).to_string();
+    fake.push(&app(), list_tag(&bundled).as_ref(), list.as_bytes()).unwrap();
+    let (fake, state) = (Arc::new(fake) as Arc<dyn Api>, tempfile::tempdir().unwrap());
+    let signer = CosignVerifier::new(release.clone(), keys, Arc::clone(&fake)).scheme();
+    let newest = Newest::kept_in(state.path().to_owned());
+    let verifier = AttestationVerifier::new("scanned".parse().unwrap(), (&release, signer), nothing_high(), newest, fake);
+    for digest in [legacy, bundled] {
+        let asking = Asking {
+            purpose: Purpose::Run,
+            now: "2026-12-01T00:00:00Z".parse().unwrap(),
+            deadline: Instant::now() + Duration::from_secs(8),
+        };
+        let vouch = verifier.vouch(&app(), &Question::AnyOf(vec![digest]), asking).await.unwrap();
+        assert_eq!(vouch.signers(), ["release.pub"]);
+        let Some(Facts::Scan(found)) = vouch.stated().first().map(|stated| stated.facts.clone()) else { panic!("{vouch:?}") };
+        assert_eq!((&*found.scanner, found.worst.len()), ("pkg:github/aquasecurity/trivy@0.60", 0));
+    }
+}

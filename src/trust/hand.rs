@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Most that waits. Beyond it nothing is taken: stops a disk that hangs from filling memory.
-pub(super) const QUEUE: usize = 64;
+pub(in crate::trust) const QUEUE: usize = 64;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -21,11 +21,14 @@ struct Turn {
 
 /// Who does it.
 #[derive(Clone, Default)]
-pub(super) struct Hand(Arc<Mutex<Turn>>);
+pub(in crate::trust) struct Hand(Arc<Mutex<Turn>>);
 
 impl Hand {
     /// Has it done, and gives what comes of it; `None`: there is no place. It is done also if nobody waits for it. Called in a runtime.
-    pub(super) fn give<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<oneshot::Receiver<T>> {
+    pub(in crate::trust) fn give<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<oneshot::Receiver<T>> {
         let (done, answer) = oneshot::channel();
         let work = Box::new(move || {
             let _ = done.send(work());
