@@ -12,11 +12,12 @@ mod name;
 pub mod notary;
 pub mod notation;
 mod object;
-#[allow(dead_code, unused_imports, reason = "notation and the keyless half of cosign, which it is for, come next")]
+#[allow(dead_code, unused_imports, reason = "read whole; of it each scheme asks what it goes by")]
 mod pki;
 mod public_key;
 pub mod registry;
 mod signatures;
+pub mod sigstore;
 mod stated;
 mod told;
 pub mod tuf;

@@ -5,6 +5,7 @@ mod forget;
 mod import;
 mod inspect;
 mod pin;
+mod root;
 mod status;
 mod table;
 mod verify;
@@ -25,6 +26,7 @@ use self::forget::{Forget, forget};
 use self::import::{Import, import};
 use self::inspect::{Inspect, inspect};
 use self::pin::{Pin, pin};
+use self::root::{Root, root};
 use self::status::{Status, status};
 use self::verify::{Verify, verify};
 use super::trail::{Change, Trail};
@@ -33,6 +35,7 @@ use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::policy::Settings;
 use crate::setup::{self, DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf};
+use crate::trust::cosign;
 use crate::trust::evidence::Record;
 use crate::trust::notary::{Notary, RequiredSigners};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, VerifierName};
@@ -61,6 +64,7 @@ impl TrustArgs {
             Command::Import(import) => &import.common,
             Command::Status(status) => return status.state.is_some(),
             Command::Forget(forget) => return forget.state.is_some(),
+            Command::Root(_) => return true,
         };
         common.state.is_some() && common.server.is_some()
     }
@@ -111,6 +115,15 @@ enum Command {
     ///
     /// Example: img-authz trust forget registry.example/team/app
     Forget(Forget),
+    /// Show what a trusted root of Sigstore trusts (`trusted_root.json`), or check whether it is still up to date
+    ///
+    /// Such a file belongs to a verifier of type cosign (trusted_root in the policy file): what its logs and authorities do not prove does not
+    /// count. A machine that reaches Sigstore makes it: cosign trusted-root create --with-default-services --out trusted_root.json
+    ///
+    /// Exit code 2 of check: something runs out within 90 days or has run out, or the youngest log is more than a year old.
+    ///
+    /// Example: img-authz trust root check /etc/docker/img-authz/trusted_root.json
+    Root(Root),
 }
 
 #[derive(Args)]
@@ -232,6 +245,7 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings, out_since: Option<
         Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
         Command::Status(arguments) => (runtime.block_on(status(arguments, settings, out_since)), arguments.json),
         Command::Forget(arguments) => (runtime.block_on(forget(arguments, settings)).map(yes), arguments.json),
+        Command::Root(arguments) => (root(arguments, clock::now()), arguments.is_json()),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
     runtime.shutdown_background();
@@ -287,6 +301,7 @@ fn kept(record: &Record) -> serde_json::Value {
         "digest": record.key.digest,
         "verifier": record.key.verifier.to_string(),
         "type": record.scheme,
+        "signer": cosign::claims(record),
         "since": record.found,
         "checked": record.asked,
     })

@@ -9,6 +9,7 @@ use crate::image::{Digest, Host, Reference};
 use crate::text::fit;
 use crate::trust::attestation::Terms;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source};
+use crate::trust::sigstore::Identity;
 use crate::trust::{Binding, VerifierName};
 
 /// How long a verified answer is used again, in seconds, and the most that may be set: what is revoked counts until then.
@@ -96,10 +97,14 @@ pub struct AllowlistSettings {
 }
 
 /// Whose signatures of cosign count.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CosignSettings {
     /// PEM files of public keys, any one of which is enough.
     pub keys: Vec<PathBuf>,
+    /// Sigstore's trusted root: with it, what is not proven by a transparency log does not count.
+    pub trusted_root: Option<PathBuf>,
+    /// Signers with certificates, any one of whom is enough.
+    pub identities: Vec<Identity>,
     /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
     pub recheck: Option<Duration>,
 }
@@ -178,19 +183,19 @@ impl VerifierSettings {
 impl VerifierSettings {
     /// The files that it names and does not look at by itself.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let (given, keys) = match self {
-            Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
-            Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
+        let (given, keys, root) = match self {
+            Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice(), None),
+            Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice(), cosign.trusted_root.as_deref()),
             // What lies in its folders changes with them, and is watched where it is read.
-            Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
-            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
-            Self::Registry | Self::Attestation(_) => ([None, None], [].as_slice()),
+            Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy), None),
+            Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice(), None),
+            Self::Registry | Self::Attestation(_) => ([None, None], [].as_slice(), None),
         };
         let given = given.into_iter().flatten().filter_map(|given| match given {
             Given::Text(_) => None,
             Given::File(path) => Some(path.as_path()),
         });
-        given.chain(keys.iter().map(PathBuf::as_path))
+        given.chain(keys.iter().map(PathBuf::as_path)).chain(root)
     }
 }
 

@@ -17,9 +17,10 @@ use crate::trust::VerifierName;
 use crate::trust::allowlist::file::FileFault;
 use crate::trust::allowlist::kept::{Keeping, Shelf};
 use crate::trust::allowlist::signed::{ListKey, Opened};
-use crate::trust::cosign::{CosignVerifier, Keys as CosignKeys};
+use crate::trust::cosign::{Cosign, CosignVerifier, Keys as CosignKeys};
 use crate::trust::evidence::Evidence;
 use crate::trust::notary::{self, Notary, RequiredSigners, Source};
+use crate::trust::sigstore::{Identities, TrustedRoot};
 use crate::trust::tuf::{Pins, PinsError};
 
 /// Largest `config.json`, certificate or bundle read. Stops a wrong path from filling memory.
@@ -245,8 +246,8 @@ pub(crate) fn newest_folder(settings: &Settings) -> PathBuf {
     settings.state_dir().join(NEWEST)
 }
 
-/// A verifier of cosign's signatures, with the keys that lie in its files now; signatures are looked for in `registry`, and what verified is
-/// kept as `evidence`.
+/// A verifier of cosign's signatures, with what lies in its files now: keys, and a trusted root; signatures are looked for in `registry`, and what
+/// verified is kept as `evidence`.
 pub(crate) fn cosign_of(
     name: &VerifierName,
     written: &CosignSettings,
@@ -254,9 +255,9 @@ pub(crate) fn cosign_of(
     evidence: Arc<Evidence>,
     last: &mut LastGood,
 ) -> Result<CosignVerifier, Vec<PolicyFault>> {
-    let key = format!("verifiers.{name}.keys");
-    let keys = last.named_keys(&key, &written.keys, |texts| {
-        let called = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let of = |key: &str| format!("verifiers.{name}.{key}");
+    let called = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let read = |texts: &Texts| {
         let files: Vec<(String, &str)> = texts.0.iter().map(|(path, text)| (called(path), text.as_str())).collect();
         // All were taken away: nobody can sign.
         if !files.is_empty() && files.iter().all(|(_, text)| text.is_empty()) {
@@ -264,9 +265,34 @@ pub(crate) fn cosign_of(
         }
         let files = files.iter().filter(|(_, text)| !text.is_empty());
         CosignKeys::read(files.map(|(name, text)| (name.as_str(), *text)))
+    };
+    let (keys, root) = (of("keys"), of("trusted_root"));
+    let keys = match written.keys.as_slice() {
+        [] => Ok(CosignKeys::none()),
+        files => last.named_keys(&keys, files, read).map_err(|why| fault(keys, why)),
+    };
+    let root = written.trusted_root.as_ref().map(|path| {
+        let read = |texts: &Texts| root_in(texts, !written.identities.is_empty());
+        last.named(&root, std::slice::from_ref(path), read).map_err(|why| fault(root, why))
     });
-    let made = |keys| CosignVerifier::new(name.clone(), keys, registry).keeping(evidence, written.recheck);
-    keys.map(made).map_err(|why| fault(key, why))
+    let identities = Identities::of(written.identities.clone()).map_err(|why| fault(of("identities"), why));
+    let (keys, root, identities) = match (keys, root.transpose(), identities) {
+        (Ok(keys), Ok(root), Ok(identities)) => (keys, root, identities),
+        (keys, root, identities) => {
+            return Err([keys.err(), root.err(), identities.err()].into_iter().flatten().flatten().collect());
+        }
+    };
+    Ok(CosignVerifier::by(name.clone(), Cosign { keys, identities, root }, registry).keeping(evidence, written.recheck))
+}
+
+/// The trusted root in its file.
+fn root_in(texts: &Texts, has_identities: bool) -> Result<TrustedRoot, String> {
+    let (path, text) = texts.0.first().ok_or("there is no file")?;
+    let root = TrustedRoot::read(text).map_err(|faults| format!("`{}`: {}", path.display(), faults.join("; ")))?;
+    match root.lacks().filter(|_| has_identities) {
+        Some(lacks) => Err(format!("`{}` has {lacks}, which `identities` need", path.display())),
+        None => Ok(root),
+    }
 }
 
 /// Who must have signed an allowlist; `None`: nobody must.

@@ -42,8 +42,9 @@ fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
     let settings = match made_of {
         VerifierSettings::Notary(notary) => format!("{:?}", NotarySettings { root_ca: None, pins: None, ..notary.clone() }),
         VerifierSettings::Allowlist(list) => list.file.strip_prefix(beside).unwrap_or(&list.file).display().to_string(),
+        VerifierSettings::Cosign(cosign) => format!("{} {:?}", cosign.trusted_root.is_some(), cosign.identities),
         VerifierSettings::Attestation(attestation) => format!("{:?}", attestation.terms),
-        VerifierSettings::Registry | VerifierSettings::Cosign(_) | VerifierSettings::Notation(_) => String::new(),
+        VerifierSettings::Registry | VerifierSettings::Notation(_) => String::new(),
     };
     let given = match made_of {
         VerifierSettings::Notary(notary) => {
@@ -79,8 +80,9 @@ mod tests {
         for (name, text) in [("a.pub", "one"), ("b.pub", "one"), ("c.pub", "other")] {
             std::fs::write(at(name), text).unwrap();
         }
-        let of =
-            |name: &str| digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], recheck: None }));
+        let of = |name: &str| {
+            digest(folder.path(), &VerifierSettings::Cosign(CosignSettings { keys: vec![at(name)], ..CosignSettings::default() }))
+        };
         assert_eq!(of("a.pub"), of("b.pub"));
         assert_ne!(of("a.pub"), of("c.pub"));
         assert_ne!(of("a.pub"), of("none.pub"));

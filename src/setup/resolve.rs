@@ -711,7 +711,8 @@ mod tests {
                 files.begin();
                 let keys = ["a.pub", "b.pub"].map(|name| host.at("config").join(name)).to_vec();
                 let registry = Arc::new(crate::registry::Fake::new());
-                let (evidence, written) = (Evidence::looked_at(host.at("state")), CosignSettings { keys, recheck: None });
+                let (evidence, written) =
+                    (Evidence::looked_at(host.at("state")), CosignSettings { keys, ..CosignSettings::default() });
                 let made = cosign_of(&"release".parse().unwrap(), &written, registry, evidence, &mut files).unwrap();
                 (format!("{made:?}"), told)
             })

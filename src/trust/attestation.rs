@@ -324,7 +324,7 @@ impl Scheme for Attestation {
     }
 
     fn judged(&self, _: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good> {
-        let attested = self.signer.attested_by(parts)?;
+        let attested = self.signer.attested_by(parts, now)?;
         statement::fits(attested.statement(), &self.terms.predicate_type, digest).ok()?;
         let judged = self.judge(attested.statement(), now).ok()??;
         if judged.broken.is_some() {

@@ -52,6 +52,8 @@ pub enum TrustCode {
     NotSigned,
     /// It is signed, and a signer who must agree does not.
     SignerMissing,
+    /// It is signed, and the log that proves it is not known: what is trusted may be older.
+    LogUnknown,
     /// It is signed with a certificate that is revoked.
     Revoked,
     /// It is signed, and whether a certificate is revoked is not known.
@@ -86,7 +88,7 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Unreachable,
         Self::Busy,
         Self::CaRefused,
@@ -95,6 +97,7 @@ impl TrustCode {
         Self::Withdrawn,
         Self::NotSigned,
         Self::SignerMissing,
+        Self::LogUnknown,
         Self::Revoked,
         Self::RevocationUnknown,
         Self::NeedsPlugin,
@@ -130,6 +133,7 @@ impl TrustCode {
             Self::Withdrawn => "trust-withdrawn",
             Self::NotSigned => "not-signed",
             Self::SignerMissing => "signer-missing",
+            Self::LogUnknown => "log-unknown",
             Self::Revoked => "signer-revoked",
             Self::RevocationUnknown => "revocation-unknown",
             Self::NeedsPlugin => "signature-needs-plugin",
@@ -209,6 +213,7 @@ pub(super) fn general_remedy(code: TrustCode, verifier: &VerifierName) -> String
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::LogUnknown
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown
         | TrustCode::NeedsPlugin

@@ -19,5 +19,5 @@ pub(in crate::trust) use certificate::{Certificate, Usage};
 pub(in crate::trust) use chain::{Leaf, Marks, Rules, Unknown, holds, path};
 pub(in crate::trust) use der::{Item, Items};
 pub(in crate::trust) use fault::Fault;
-pub(in crate::trust) use keys::{Algorithm, Hash, hashes_with, verified};
+pub(in crate::trust) use keys::{Algorithm, Hash, hashes_with, rsa_spki, verified};
 pub(in crate::trust) use timestamp::{Form, Stamp, Token};

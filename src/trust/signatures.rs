@@ -108,6 +108,7 @@ fn weight(code: TrustCode) -> u8 {
     match code {
         TrustCode::NotSigned | TrustCode::NotAttested => 0,
         TrustCode::SignerMissing
+        | TrustCode::LogUnknown
         | TrustCode::Expired
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown

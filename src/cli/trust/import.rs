@@ -102,6 +102,7 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::NoTrustData
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::LogUnknown
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown
         | TrustCode::NeedsPlugin

@@ -15,6 +15,7 @@ use crate::policy::{Resolved, Settings};
 use crate::setup;
 use crate::text::clean;
 use crate::trust::VerifierName;
+use crate::trust::cosign;
 use crate::trust::evidence::{self, Record};
 use crate::trust::notary::{OnOutage, RepositoryStatus, Source};
 
@@ -85,9 +86,10 @@ pub(super) async fn status(arguments: &Status, settings: &Settings, out_since: O
         let row = |record: &Record| {
             let Record { key, found, asked, .. } = record;
             let names = [key.repository.to_string(), key.digest.to_string(), key.verifier.to_string()];
-            names.into_iter().chain([second(*found), second(*asked)]).collect()
+            let by = cosign::claims(record).unwrap_or_else(|| "a key".to_owned());
+            names.into_iter().chain([second(*found), second(*asked), by]).collect()
         };
-        let kept = table(&["REPOSITORY", "SIGNED", "VERIFIER", "KEPT SINCE", "CHECKED"], records.iter().map(row));
+        let kept = table(&["REPOSITORY", "SIGNED", "VERIFIER", "KEPT SINCE", "CHECKED", "BY"], records.iter().map(row));
         text = format!("{}\n\n{kept}", text.trim_end());
     }
     Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))

@@ -11,6 +11,7 @@ use crate::policy::resolved::VerifierSettings;
 use crate::policy::scope::{Origin, Part, Pattern, Requirement, Scope};
 use crate::text::fit;
 use crate::trust::VerifierName;
+use crate::trust::sigstore::Identity;
 
 /// Most patterns of one scope, members of one `all` or `any`, and how deep these nest.
 const PATTERNS: usize = 256;
@@ -158,6 +159,11 @@ pub(super) fn check(
         if !is_evidence(settings) && !scopes.iter().any(|scope| scope.require.verifiers().contains(&name)) {
             let warning = PolicyFault::of(format!("verifiers.{name}"), "no scope requires it: it is never asked");
             warnings.push(warning.at(position.clone()));
+        }
+        if let VerifierSettings::Cosign(cosign) = settings {
+            for warning in cosign.identities.iter().filter_map(Identity::warning) {
+                warnings.push(PolicyFault::of(format!("verifiers.{name}.identities"), warning).at(position.clone()));
+            }
         }
     }
     if scopes.is_empty() && faults.is_empty() {

@@ -697,6 +697,35 @@ fn a_permissive_scope_asks_the_registry_warns_and_is_refused_in_lockdown() {
 }
 
 #[test]
+fn signatures_of_cosign_are_asked_for_by_identity() {
+    let text = r#"version = 1
+[verifiers.ci]
+type = "cosign"
+keys = ["/srv/a.pub"]
+trusted_root = "root.json"
+identities = [{ issuer = "https://i.example", subject = "https://ci.example/acme/*" }, { issuer = "https://i.example", subject = "*@x.example" }]
+[[scope]]
+match = "r.example/**"
+require = "ci"
+"#;
+    let Resolved { verifiers, .. } = policy(text);
+    let VerifierSettings::Cosign(read) = &verifiers[&"ci".parse().unwrap()] else { panic!("{verifiers:?}") };
+    assert_eq!(read.identities[0].subject, "https://ci.example/acme/*");
+    let files: Vec<_> = verifiers.values().flat_map(VerifierSettings::files).map(|path| path.display().to_string()).collect();
+    assert_eq!(files, ["/srv/a.pub", "/etc/x/root.json"]);
+    let shown = policy(text).to_toml();
+    assert!(
+        shown.contains("trusted_root = \"/etc/x/root.json\"\n") && shown.contains("subject = \"*@x.example\" }]\n"),
+        "{shown}"
+    );
+    assert_eq!(policy(&shown).to_toml(), shown);
+    // A pattern that is wider than it looks is warned of.
+    let wide = read_all(&[("p.toml", &text.replace("https://ci.example/acme/*", "https://ci.example/acme*"))]);
+    let told: Vec<String> = wide.warnings.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains("verifiers.ci.identities: `https://ci.example/acme*`"), "{told:?}");
+}
+
+#[test]
 fn signatures_of_cosign_are_asked_for_by_key() {
     let of = |keys: &str| {
         format!(
@@ -721,16 +750,47 @@ fn signatures_of_cosign_are_asked_for_by_key() {
     }
 
     for (keys, why) in [
-        ("", "keys: is missing"),
+        ("", "has neither `keys` nor `identities`"),
         ("keys = \"a.pub\"\nrecheck = \"daily\"", "recheck: `daily` is not `never`"),
         ("keys = \"a.pub\"\nrecheck = 0", "recheck: `0` is not a number of hours from 1 to 8760"),
         ("keys = []", "names no file"),
         (r#"keys = ["a.pub", "a.pub"]"#, "is named twice"),
         (r#"keys = ["../a.pub"]"#, "leaves the folder"),
         ("keys = 1", "should be a text or a list of texts"),
-        // What is not there yet is not taken for something that is checked.
-        ("keys = \"a.pub\"\ntrusted_root = \"root.json\"", "trusted_root: there is no such key"),
-        ("keys = \"a.pub\"\nidentities = []", "identities: there is no such key"),
+        ("keys = \"a.pub\"\ntrusted_root = \"../root.json\"", "leaves the folder"),
+        ("keys = \"a.pub\"\ntrusted_roots = \"root.json\"", "trusted_roots: there is no such key"),
+        (r#"identities = [{ issuer = "https://i.example", subject = "x" }]"#, "no `trusted_root`"),
+        (
+            r#"keys = "a.pub"
+identities = [{ issuer = "https://i.example", subject = "x" }]"#,
+            "no `trusted_root`",
+        ),
+        ("trusted_root = \"root.json\"\nidentities = []", "names nobody"),
+        (
+            r#"trusted_root = "root.json"
+identities = [{ subject = "x" }]"#,
+            "identities[0].issuer: is missing",
+        ),
+        (
+            r#"trusted_root = "root.json"
+identities = [{ issuer = "https://i.example" }]"#,
+            "identities[0].subject: is missing",
+        ),
+        (
+            r#"trusted_root = "root.json"
+identities = [{ issuer = "https://*", subject = "x" }]"#,
+            "an issuer is compared to the byte",
+        ),
+        (
+            r#"trusted_root = "root.json"
+identities = [{ issuer = "https://i.example", subject = "" }]"#,
+            "identities[0].subject: is empty",
+        ),
+        (
+            r#"trusted_root = "root.json"
+identities = [{ issuer = "https://i.example", subject = "x", regexp = "y" }]"#,
+            "regexp: there is no such key",
+        ),
     ] {
         let faults = faults(&of(keys));
         assert!(faults.len() == 1 && faults[0].contains(why), "{keys}: {faults:?}");

@@ -1,6 +1,7 @@
 //! `[verifiers.NAME]`: somebody who vouches for images, by type.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::attestations;
@@ -13,6 +14,7 @@ use crate::policy::resolved::{
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
+use crate::trust::sigstore::{IDENTITIES, Identity};
 use crate::trust::tuf::RoleName;
 
 /// The file in which a text stands that a variable holds.
@@ -73,9 +75,30 @@ fn allowlist(section: &Section<'_>) -> Option<AllowlistSettings> {
     Some(AllowlistSettings { file: file?, key: key.map_or(Some(None), |key| key.map(Some))? })
 }
 
-/// Files of public keys, any one of which is enough, and how long what verified is not asked about.
+/// Whose signatures count: files of public keys and signers with certificates, any one of which is enough; by which root they are proven, and how
+/// long what verified is not asked about.
 fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
-    let value = section.required("keys")?;
+    let keys = section.get("keys").map(|value| key_files(&value));
+    let trusted_root = section.get("trusted_root").map(|value| value.path());
+    let identities = section.get("identities").map(|value| identities(&value));
+    let recheck = section.get("recheck").and_then(|value| value.recheck());
+    if keys.is_none() && identities.is_none() {
+        section.fault("has neither `keys` nor `identities`: nobody could sign");
+        return None;
+    }
+    if identities.is_some() && trusted_root.is_none() {
+        section.fault("has `identities` and no `trusted_root`: nothing would prove a certificate (img-authz trust root --help)");
+        return None;
+    }
+    // What is written and faulty has been told.
+    let keys = keys.map_or(Some(Vec::new()), |keys| keys)?;
+    let trusted_root = trusted_root.map_or(Some(None), |root| root.map(Some))?;
+    let identities = identities.map_or(Some(Vec::new()), |identities| identities)?;
+    Some(CosignSettings { keys, trusted_root, identities, recheck })
+}
+
+/// Files of public keys.
+fn key_files(value: &Value<'_>) -> Option<Vec<PathBuf>> {
     let mut keys = Vec::new();
     for file in value.list_or_one(KEYS)? {
         let path = file.path()?;
@@ -88,8 +111,33 @@ fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
         value.fault("names no file; without a key nobody can sign");
         return None;
     }
-    let recheck = section.get("recheck").and_then(|value| value.recheck());
-    Some(CosignSettings { keys, recheck })
+    Some(keys)
+}
+
+/// Signers with certificates: issuer and subject of each.
+fn identities(value: &Value<'_>) -> Option<Vec<Identity>> {
+    let (mut identities, mut are_good) = (Vec::new(), true);
+    for one in value.list(IDENTITIES)? {
+        let section = one.section()?;
+        let text = |key| section.required(key).and_then(|value| value.text().map(str::to_owned));
+        let (issuer, subject) = (text("issuer"), text("subject"));
+        let found = issuer.zip(subject).map(|(issuer, subject)| Identity { issuer, subject });
+        if let Some(fault) = found.as_ref().and_then(Identity::fault) {
+            section.fault(fault);
+            are_good = false;
+        }
+        section.finish();
+        match found {
+            Some(found) if identities.contains(&found) => one.fault("is there twice"),
+            Some(found) => identities.push(found),
+            None => are_good = false,
+        }
+    }
+    if identities.is_empty() && are_good {
+        value.fault("names nobody; leave it out, or name a signer");
+        return None;
+    }
+    Some(identities).filter(|_| are_good)
 }
 
 /// notation's own files, and how long what verified is not asked about.
@@ -192,8 +240,17 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
             out.extend(key.as_ref().map(|key| ("key", shown(key, LIST_KEY, "ALLOWLIST_KEY"))));
         }
         VerifierSettings::Registry => {}
-        VerifierSettings::Cosign(CosignSettings { keys, recheck }) => {
-            out.push(("keys", list(keys.iter().map(|path| path.display().to_string()))));
+        VerifierSettings::Cosign(CosignSettings { keys, trusted_root, identities, recheck }) => {
+            if !keys.is_empty() {
+                out.push(("keys", list(keys.iter().map(|path| path.display().to_string()))));
+            }
+            out.extend(trusted_root.as_ref().map(|path| ("trusted_root", quoted(&path.display().to_string()))));
+            if !identities.is_empty() {
+                let one = |Identity { issuer, subject }: &Identity| {
+                    format!("{{ issuer = {}, subject = {} }}", quoted(issuer), quoted(subject))
+                };
+                out.push(("identities", format!("[{}]", identities.iter().map(one).collect::<Vec<_>>().join(", "))));
+            }
             out.extend(recheck_line(*recheck));
         }
         VerifierSettings::Notation(NotationSettings { trust_policy, trust_store, crls, recheck }) => {

@@ -82,6 +82,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::LogUnknown
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown
         | TrustCode::NeedsPlugin

@@ -125,6 +125,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::Revoked
         | TrustCode::RevocationUnknown
         | TrustCode::NeedsPlugin
+        | TrustCode::LogUnknown
         | TrustCode::RootNotTrusted
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable

@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
+use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::Cosign;
-use super::bundle;
+use super::bundle::{self, Proofs};
 use super::envelope::{self, Offer};
 use super::error::Unfit;
 use crate::image::{Digest, Tag};
@@ -124,10 +125,10 @@ impl Carried {
         }
     }
 
-    fn offer(&self) -> Result<Offer, Unfit> {
+    fn offer(&self, proofs: Proofs) -> Result<Offer, Unfit> {
         match self {
             Self::Envelope(bytes) => envelope::read(bytes),
-            Self::Bundle(bytes) => bundle::opened(bytes),
+            Self::Bundle(bytes) => bundle::opened(bytes, proofs),
         }
     }
 }
@@ -169,20 +170,17 @@ impl Cosign {
     }
 
     /// What was kept, if it is signed by who must sign now.
-    pub(in crate::trust) fn attested_by(&self, parts: Parts) -> Option<Attested> {
+    pub(in crate::trust) fn attested_by(&self, parts: Parts, now: Timestamp) -> Option<Attested> {
         let carried = Carried::of_parts(parts)?;
-        let offer = carried.offer().ok()?;
-        let by = self.who(&offer).ok()?;
+        let offer = carried.offer(self.proofs()).ok()?;
+        let by = self.signers(&offer, now).ok()?;
         Some(Attested { by, offer, carried })
     }
 
-    /// Who has signed what is offered.
-    fn who(&self, offer: &Offer) -> Result<Vec<String>, Unfit> {
-        match self.keys.who_signed(&offer.signed, &offer.signature) {
-            Some(key) => Ok(key.good(None).by),
-            None if self.keys.have_ed25519() => Err(Unfit::StrangerOrEd25519ph),
-            None => Err(Unfit::Stranger),
-        }
+    /// Who has signed what is offered, as far as that is proven.
+    fn signers(&self, offer: &Offer, now: Timestamp) -> Result<Vec<String>, Unfit> {
+        // Few are fetched, and each may have few proofs.
+        self.who(offer, now, |_| true)?.map(|signer| vec![signer.by]).ok_or(Unfit::Stranger)
     }
 
     async fn of_listing<R: Reader>(
@@ -223,7 +221,7 @@ impl Cosign {
             };
             for found in found {
                 match found {
-                    Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), seen, reader)?,
+                    Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), hunt.now, seen, reader)?,
                     Ok(Layer::Large) => seen.is_cut = true,
                     Ok(Layer::Other) => {}
                     Err(why) => seen.missed(why),
@@ -266,7 +264,7 @@ impl Cosign {
             }
             fetched += 1;
             match hunt.part(digest, layer.size()).await {
-                Ok(bytes) => self.shown(Carried::Envelope(bytes), seen, reader)?,
+                Ok(bytes) => self.shown(Carried::Envelope(bytes), hunt.now, seen, reader)?,
                 Err(why) => seen.missed(why),
             }
         }
@@ -274,8 +272,8 @@ impl Cosign {
     }
 
     /// One statement: what is cheap to see comes before what is not. To read a large one costs more than to find out that a stranger made it.
-    fn shown<R: Reader>(&self, carried: Carried, seen: &mut Seen<R::Unfit>, reader: &mut R) -> ControlFlow<()> {
-        let offer = match carried.offer() {
+    fn shown<R: Reader>(&self, carried: Carried, now: Timestamp, seen: &mut Seen<R::Unfit>, reader: &mut R) -> ControlFlow<()> {
+        let offer = match carried.offer(self.proofs()) {
             Ok(offer) => offer,
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
@@ -283,7 +281,7 @@ impl Cosign {
             }
         };
         let is_large = offer.payload().len() > LARGE_BYTES;
-        let known = match is_large.then(|| self.who(&offer)).transpose() {
+        let known = match is_large.then(|| self.signers(&offer, now)).transpose() {
             Ok(known) => known,
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
@@ -294,7 +292,7 @@ impl Cosign {
             seen.unfit(unfit);
             return ControlFlow::Continue(());
         }
-        match known.map_or_else(|| self.who(&offer), Ok) {
+        match known.map_or_else(|| self.signers(&offer, now), Ok) {
             Ok(by) => reader.take(Attested { by, offer, carried }),
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));

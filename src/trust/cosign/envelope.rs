@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use super::error::Unfit;
 use crate::text::fit;
 use crate::trust::object::{self, Object};
+use crate::trust::sigstore::{Candidate, Material};
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
 
@@ -20,6 +21,8 @@ pub(super) struct Offer {
     /// The bytes that are signed.
     pub(super) signed: Vec<u8>,
     pub(super) signature: Vec<u8>,
+    /// What lies beside it to prove it; nothing where that is not read.
+    pub(super) material: Material,
     /// Where in what is signed the payload begins.
     payload_at: usize,
 }
@@ -44,8 +47,19 @@ struct Signature {
 
 impl Offer {
     /// A payload that is signed as it is.
-    pub(super) const fn bare(signed: Vec<u8>, signature: Vec<u8>) -> Self {
-        Self { signed, signature, payload_at: 0 }
+    pub(super) const fn bare(signed: Vec<u8>, signature: Vec<u8>, material: Material) -> Self {
+        Self { signed, signature, material, payload_at: 0 }
+    }
+
+    /// The same, with what lies beside it.
+    pub(super) fn with(self, material: Material) -> Self {
+        Self { material, ..self }
+    }
+
+    /// As it is judged.
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        let payload = (self.payload_at > 0).then(|| self.payload());
+        Candidate { signed: &self.signed, payload, signature: &self.signature, material: &self.material }
     }
 
     /// What is stated.
@@ -73,7 +87,7 @@ impl Envelope<'_> {
         if signed.len() != payload_at + length {
             return Err(Unfit::form("it is not standard base64"));
         }
-        Ok(Offer { signed, signature, payload_at })
+        Ok(Offer { signed, signature, material: Material::default(), payload_at })
     }
 }
 

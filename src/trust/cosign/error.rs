@@ -2,7 +2,7 @@
 
 use crate::text::{clean, fit};
 use crate::trust::error::general_remedy;
-use crate::trust::{TrustCode, VerifierName, signatures};
+use crate::trust::{TrustCode, VerifierName, signatures, sigstore};
 
 /// Longest cause that is shown.
 const CAUSE_CHARS: usize = 100;
@@ -43,6 +43,12 @@ pub enum Unfit {
     /// The same, where one of the keys may have made it in a way that is not supported.
     #[error("another key made it, or cosign 3 with Ed25519 (Ed25519ph, which is not supported)")]
     StrangerOrEd25519ph,
+    /// It is made with a key, and none is among the signers.
+    #[error("one is made with a key, and the verifier has identities")]
+    Key,
+    /// Who signed it, or when, is not proven, or it is nobody who counts.
+    #[error("one {0}")]
+    Proof(sigstore::Fault),
     /// There is no key to go by.
     #[error("no key is left: the files of the keys are gone")]
     NoKeys,
@@ -65,7 +71,9 @@ impl signatures::Unfit for Unfit {
 
     fn code(&self) -> TrustCode {
         match self {
-            Self::Stranger | Self::StrangerOrEd25519ph => TrustCode::SignerMissing,
+            Self::Stranger | Self::StrangerOrEd25519ph | Self::Key => TrustCode::SignerMissing,
+            Self::Proof(sigstore::Fault::Signer { .. }) => TrustCode::SignerMissing,
+            Self::Proof(sigstore::Fault::UnknownLog { .. }) => TrustCode::LogUnknown,
             Self::NoKeys => TrustCode::Misconfigured,
             Self::Form { .. }
             | Self::OtherDigest
@@ -73,6 +81,7 @@ impl signatures::Unfit for Unfit {
             | Self::Blob
             | Self::Certificate
             | Self::Elsewhere { .. }
+            | Self::Proof(_)
             | Self::OtherTag { .. } => TrustCode::NotSigned,
         }
     }
@@ -84,6 +93,37 @@ impl signatures::Unfit for Unfit {
     fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         remedy(code, verifier)
     }
+
+    fn own_remedy(&self, verifier: &VerifierName) -> Option<String> {
+        match self {
+            Self::Key | Self::Proof(sigstore::Fault::Signer { .. }) => {
+                Some(format!("sign it as one of the identities of verifier `{verifier}`, or add the signer to these"))
+            }
+            Self::Proof(sigstore::Fault::Future { .. }) => {
+                Some(format!("set this host's clock, or ask who runs the log (verifier `{verifier}`)"))
+            }
+            Self::Proof(sigstore::Fault::UnknownLog { .. }) => None,
+            Self::Proof(_) => Some(format!(
+                "sign it again with cosign and its log, or have the trusted root of verifier `{verifier}` checked (img-authz trust root check)"
+            )),
+            Self::Form { .. }
+            | Self::OtherDigest
+            | Self::Attestation { .. }
+            | Self::Blob
+            | Self::Certificate
+            | Self::Elsewhere { .. }
+            | Self::Stranger
+            | Self::StrangerOrEd25519ph
+            | Self::NoKeys
+            | Self::OtherTag { .. } => None,
+        }
+    }
+}
+
+impl From<sigstore::Fault> for Unfit {
+    fn from(fault: sigstore::Fault) -> Self {
+        Self::Proof(fault)
+    }
 }
 
 /// What to do about a no of this kind.
@@ -94,6 +134,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
             format!("sign it with cosign and a key of verifier `{verifier}` (img-authz help not-signed)")
         }
         TrustCode::SignerMissing => format!("sign it with a key of verifier `{verifier}`, or add the signer's key to that"),
+        TrustCode::LogUnknown => {
+            format!("put a newer trusted root in place of that of verifier `{verifier}` (img-authz trust root check FILE)")
+        }
         TrustCode::Invalid => {
             format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
         }

@@ -1,23 +1,28 @@
 //! What proves that a digest is signed: the bytes that a key has signed, and its signature. The same check whether they have just come from
 //! a registry or were kept ([`super::super::evidence`]).
 
-use super::bundle;
+use super::bundle::{self, Proofs};
 use super::envelope::Offer;
 use super::error::Unfit;
 use super::payload;
 use crate::image::{Digest, Repository, Tag};
 use crate::trust::evidence::Parts;
 use crate::trust::signatures::Mark;
+use crate::trust::sigstore::{Annotations, Material};
 
 const PAYLOAD: &str = "payload";
 const SIGNATURE: &str = "signature";
 const BUNDLE: &str = "bundle";
+const CERTIFICATE: &str = "certificate";
+const CHAIN: &str = "chain";
+const ENTRY: &str = "entry";
+const STAMP: &str = "timestamp";
 
 /// A signature with what it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// cosign 2: a payload that names repository and digest.
-    Payload { payload: Vec<u8>, signature: Vec<u8> },
+    /// cosign 2: a payload that names repository and digest, and what is written beside its signature.
+    Payload { payload: Vec<u8>, signature: Vec<u8>, annotations: Annotations },
     /// cosign 3: a bundle, which states the digest.
     Bundle(Vec<u8>),
 }
@@ -29,28 +34,47 @@ pub(super) struct Claim {
     pub(super) tag: Option<Tag>,
 }
 
-/// What tells a signature from others.
-pub(super) fn mark(message: &[u8], signature: &[u8]) -> Mark {
-    (Digest::of(message), Digest::of(signature))
-}
-
 impl Proof {
     /// What it says, if it is about this digest in this repository.
-    pub(super) fn claim(&self, repository: &Repository, digest: Digest) -> Result<Claim, Unfit> {
+    pub(super) fn claim(&self, repository: &Repository, digest: Digest, proofs: Proofs) -> Result<Claim, Unfit> {
         match self {
-            Self::Payload { payload, signature } => {
+            Self::Payload { payload, signature, annotations } => {
                 let tag = payload::fits(payload, repository, digest)?;
-                Ok(Claim { offer: Offer::bare(payload.clone(), signature.clone()), tag })
+                let material = match proofs {
+                    Proofs::Read => Material::of_annotations(annotations)?,
+                    Proofs::Ignored if annotations.certificate.is_some() => return Err(Unfit::Certificate),
+                    Proofs::Ignored => Material::default(),
+                };
+                Ok(Claim { offer: Offer::bare(payload.clone(), signature.clone(), material), tag })
             }
-            Self::Bundle(bytes) => Ok(Claim { offer: bundle::offer(bytes, digest)?, tag: None }),
+            Self::Bundle(bytes) => Ok(Claim { offer: bundle::offer(bytes, digest, proofs)?, tag: None }),
         }
+    }
+
+    /// What tells it from others. With proofs it is all of it: whoever puts the same signature there without them takes nothing away.
+    pub(super) fn mark(&self, offer: &Offer, proofs: Proofs) -> Mark {
+        let rest = match (proofs, self) {
+            (Proofs::Ignored, _) => Digest::of(&offer.signature),
+            (Proofs::Read, Self::Bundle(bytes)) => Digest::of(bytes),
+            (Proofs::Read, Self::Payload { signature, annotations, .. }) => {
+                let parts = [&annotations.certificate, &annotations.chain, &annotations.entry, &annotations.stamp];
+                let parts = parts.map(|part| Digest::of(part.as_deref().unwrap_or_default().as_bytes()));
+                let all: Vec<u8> = parts.iter().flat_map(Digest::as_bytes).copied().chain(signature.iter().copied()).collect();
+                Digest::of(&all)
+            }
+        };
+        (Digest::of(&offer.signed), rest)
     }
 
     /// As it is kept.
     pub(super) fn parts(self) -> Parts {
         match self {
-            Self::Payload { payload, signature } => {
-                Parts::from([(PAYLOAD.to_owned(), payload), (SIGNATURE.to_owned(), signature)])
+            Self::Payload { payload, signature, annotations } => {
+                let Annotations { certificate, chain, entry, stamp } = annotations;
+                let beside = [(CERTIFICATE, certificate), (CHAIN, chain), (ENTRY, entry), (STAMP, stamp)];
+                let beside = beside.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into_bytes())));
+                let own = [(PAYLOAD.to_owned(), payload), (SIGNATURE.to_owned(), signature)];
+                own.into_iter().chain(beside).collect()
             }
             Self::Bundle(bytes) => Parts::from([(BUNDLE.to_owned(), bytes)]),
         }
@@ -59,7 +83,11 @@ impl Proof {
     /// What was kept; `None`: it is something else.
     pub(super) fn of_parts(mut parts: Parts) -> Option<Self> {
         let found = match (parts.remove(PAYLOAD), parts.remove(SIGNATURE), parts.remove(BUNDLE)) {
-            (Some(payload), Some(signature), None) => Self::Payload { payload, signature },
+            (Some(payload), Some(signature), None) => {
+                let mut text = |name| parts.remove(name).map(String::from_utf8).transpose().ok();
+                let (certificate, chain, entry, stamp) = (text(CERTIFICATE)?, text(CHAIN)?, text(ENTRY)?, text(STAMP)?);
+                Self::Payload { payload, signature, annotations: Annotations { certificate, chain, entry, stamp } }
+            }
             (None, None, Some(bundle)) => Self::Bundle(bundle),
             _ => return None,
         };

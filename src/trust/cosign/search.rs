@@ -7,20 +7,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::Descriptor;
 
-use super::bundle;
+use super::Cosign;
+use super::bundle::{self, Proofs};
 use super::error::Unfit;
-use super::keys::{Key, Keys};
-use super::proof::{Claim, Proof, mark};
+use super::proof::{Claim, Proof};
 use crate::image::Digest;
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag, signature_tag};
 use crate::text::fit;
 use crate::trust::registry::NotVouched;
 use crate::trust::signatures::{Asked, Good, Hunt, Layer, No, Seen, together};
+use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const CHAIN: &str = "dev.sigstore.cosign/chain";
+const ENTRY: &str = "dev.sigstore.cosign/bundle";
+const STAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// Most layers, each a signature, of one manifest of cosign 2.
 const LAYERS: usize = 256;
 /// Most manifests, or payloads, that are fetched in one search, and how many of them at once.
@@ -33,6 +37,8 @@ const BUNDLE_BYTES: u64 = 256 << 10;
 const BUNDLE_MANIFEST_BYTES: u64 = 64 << 10;
 /// Longest signature as text; RSA with 8192 bits makes 1368 characters.
 const SIGNATURE_CHARS: usize = 4096;
+/// Longest text beside a signature that is read: certificates, a log's entry, a timestamp. Honest ones have 1 to 8 thousand characters.
+const BESIDE_CHARS: usize = 64 << 10;
 /// Longest name that is shown.
 const NAME_CHARS: usize = 80;
 /// Most times that a key is tried on a signature in one search, as 50 signatures and 10 keys need: 512 take some 60 ms, with the slowest
@@ -42,14 +48,14 @@ const CHECKS: usize = 512;
 /// One search.
 #[derive(Clone, Copy)]
 pub(super) struct Search<'s> {
-    pub(super) keys: &'s Keys,
+    pub(super) cosign: &'s Cosign,
     pub(super) hunt: Hunt<'s>,
 }
 
 type Trials = Seen<Unfit>;
 
 /// Signatures by the blob, its digest and size, that they are of. Whoever writes another size beside it takes nothing away.
-type Layers = BTreeMap<(Digest, u64), Vec<Vec<u8>>>;
+type Layers = BTreeMap<(Digest, u64), Vec<(Vec<u8>, Annotations)>>;
 
 impl Search<'_> {
     /// The first good one, with what proves it. Bad ones beside it, and places that do not answer, change nothing; without one they say
@@ -69,7 +75,7 @@ impl Search<'_> {
         if self.hunt.goes_on(&mut seen) {
             match self.hunt.tagged(signature_tag(&self.hunt.digest)).await {
                 Ok(Some(manifest)) => {
-                    let layers = layers_of(&manifest, &mut seen);
+                    let layers = layers_of(&manifest, self.cosign.proofs(), &mut seen);
                     // Of a large manifest little stays while payloads are waited for.
                     drop(manifest);
                     if let Some(good) = self.of_layers(layers, &mut seen).await {
@@ -115,8 +121,9 @@ impl Search<'_> {
                         continue;
                     }
                 };
-                for signature in signatures {
-                    let proof = Proof::Payload { payload: bytes.clone(), signature: signature.clone() };
+                for (signature, annotations) in signatures {
+                    let (payload, signature, annotations) = (bytes.clone(), signature.clone(), annotations.clone());
+                    let proof = Proof::Payload { payload, signature, annotations };
                     if let Some(good) = self.judged(&proof, seen) {
                         return Some((good, proof));
                     }
@@ -180,14 +187,34 @@ impl Search<'_> {
 
     /// The good signature that a proof is, if it is one.
     fn judged(&self, proof: &Proof, seen: &mut Trials) -> Option<Good> {
-        let Claim { offer, tag } = match proof.claim(self.hunt.errand.repository, self.hunt.digest) {
+        let proofs = self.cosign.proofs();
+        let Claim { offer, tag } = match proof.claim(self.hunt.errand.repository, self.hunt.digest, proofs) {
             Ok(claim) => claim,
             Err(unfit) => {
                 seen.unfit(unfit);
                 return None;
             }
         };
-        let good = self.check(&offer.signed, &offer.signature, seen)?.good(tag);
+        if !seen.tried.insert(proof.mark(&offer, proofs)) {
+            return None;
+        }
+        let mut checks = seen.checks;
+        let who = self.cosign.who(&offer, self.hunt.now, |more| {
+            checks += more;
+            checks <= CHECKS
+        });
+        seen.checks = checks;
+        let good = match who {
+            Ok(Some(signer)) => signer.good(tag),
+            Ok(None) => {
+                (seen.is_cut, seen.is_over) = (true, true);
+                return None;
+            }
+            Err(unfit) => {
+                seen.unfit(unfit);
+                return None;
+            }
+        };
         if good.is_for(self.hunt.tag) {
             return Some(good);
         }
@@ -195,29 +222,10 @@ impl Search<'_> {
         seen.unfit(Unfit::OtherTag { signed: fit(&other, NAME_CHARS) });
         None
     }
-
-    /// Which key has signed it.
-    fn check(&self, message: &[u8], signature: &[u8], seen: &mut Trials) -> Option<&Key> {
-        if !seen.tried.insert(mark(message, signature)) {
-            return None;
-        }
-        for key in self.keys.iter().filter(|key| key.may_have_made(signature)) {
-            if seen.checks >= CHECKS {
-                (seen.is_cut, seen.is_over) = (true, true);
-                return None;
-            }
-            seen.checks += 1;
-            if key.signed(message, signature) {
-                return Some(key);
-            }
-        }
-        seen.unfit(if self.keys.have_ed25519() { Unfit::StrangerOrEd25519ph } else { Unfit::Stranger });
-        None
-    }
 }
 
 /// The signatures in a manifest of cosign 2.
-fn layers_of(manifest: &Manifest, seen: &mut Trials) -> Layers {
+fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Trials) -> Layers {
     let mut layers = Layers::new();
     let Content::Image(image) = manifest.content() else {
         seen.unfit(Unfit::form("an index stands where signatures should"));
@@ -227,14 +235,21 @@ fn layers_of(manifest: &Manifest, seen: &mut Trials) -> Layers {
     for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
         let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
         let Ok(digest) = layer.digest().as_ref().parse() else { continue };
-        if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
+        let beside = [CERTIFICATE, CHAIN, ENTRY, STAMP].map(|key| annotation(key).filter(|text| !text.is_empty()).cloned());
+        if beside.iter().flatten().any(|text| text.len() > BESIDE_CHARS) {
+            seen.unfit(Unfit::form("what is written beside a signature is too large"));
+            continue;
+        }
+        let [certificate, chain, entry, stamp] = beside;
+        if proofs == Proofs::Ignored && certificate.is_some() {
             seen.unfit(Unfit::Certificate);
             continue;
         }
+        let annotations = Annotations { certificate, chain, entry, stamp };
         let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
         let signature = signature.and_then(|text| STANDARD.decode(text).ok());
         match signature.filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {
-            Some(signature) => layers.entry((digest, layer.size())).or_default().push(signature),
+            Some(signature) => layers.entry((digest, layer.size())).or_default().push((signature, annotations)),
             None => seen.unfit(Unfit::form("a layer has no signature, or is too large")),
         }
     }

@@ -348,6 +348,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry
+        | TrustCode::LogUnknown
         | TrustCode::NotAttested
         | TrustCode::AttestationRefused => {
             return general_remedy(code, verifier);

@@ -162,6 +162,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::NoTrustData
         | TrustCode::Withdrawn
         | TrustCode::RolledBack
+        | TrustCode::LogUnknown
         | TrustCode::RootNotTrusted
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable

@@ -54,7 +54,7 @@ impl Notation {
         let roots: Vec<Certificate> = stores.iter().flat_map(|(_, roots)| roots.iter().cloned()).collect();
         let of_token = |fault| format!("its timestamp {fault}");
         let token = Token::read(token, Form::Token).map_err(of_token)?;
-        let stamp = token.by_roots(&envelope.signature, &roots, &Rules::NOTATION_TSA).map_err(of_token)?;
+        let stamp = token.by_roots(&envelope.signature, &roots, Rules::NOTATION_TSA).map_err(of_token)?;
         not_ahead(stamp.at, now)?;
         let odd = || "its timestamp's accuracy is out of range".to_owned();
         for at in [stamp.at.checked_sub(stamp.accuracy), stamp.at.checked_add(stamp.accuracy)] {

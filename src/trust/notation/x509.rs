@@ -51,7 +51,7 @@ pub(super) fn holds(chain: &[Certificate]) -> Result<(), Unfit> {
     if leaf.purposes().is_some_and(|purposes| purposes.oids.iter().any(|oid| FOREIGN.contains(oid))) {
         return odd("begins with a key for something else (extended key usage)");
     }
-    pki::holds(chain, None, &Rules::NOTATION).or_else(|fault| odd(&fault.to_string()))
+    pki::holds(chain, None, Rules::NOTATION).or_else(|fault| odd(&fault.to_string()))
 }
 
 /// Whether the certificate's key made the signature, with the algorithm that it demands.

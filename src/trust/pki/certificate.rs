@@ -229,7 +229,7 @@ impl Certificate {
         &self.0.subject
     }
 
-    /// The whole SubjectPublicKeyInfo, DER.
+    /// The whole `SubjectPublicKeyInfo`, DER.
     pub(in crate::trust) fn spki(&self) -> &[u8] {
         &self.0.spki
     }

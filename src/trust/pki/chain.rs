@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use x509_cert::der::asn1::ObjectIdentifier;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Usage};
 use super::fault::Fault;
 
 /// Most certificates of a chain.
@@ -86,7 +86,7 @@ impl Rules {
 
 /// Whether a chain holds: leaf first, each issued by the next, the last one trusted by whoever asks. With a time, each is valid then. One that
 /// bears its own issuer's name must be signed by itself.
-pub(in crate::trust) fn holds(chain: &[Certificate], at: Option<Timestamp>, rules: &Rules) -> Result<(), Fault> {
+pub(in crate::trust) fn holds(chain: &[Certificate], at: Option<Timestamp>, rules: Rules) -> Result<(), Fault> {
     if chain.len() > MOST {
         return Err(Fault::Long);
     }
@@ -115,7 +115,7 @@ pub(in crate::trust) fn holds(chain: &[Certificate], at: Option<Timestamp>, rule
 }
 
 /// Whether an authority may issue a chain with so many authorities below it.
-fn issues(authority: &Certificate, below: usize, rules: &Rules) -> Result<(), Fault> {
+fn issues(authority: &Certificate, below: usize, rules: Rules) -> Result<(), Fault> {
     let basic = authority.basic().filter(|basic| basic.is_ca).ok_or(Fault::Authority("it is not a CA"))?;
     if basic.path_length.is_some_and(|most| usize::try_from(most).is_ok_and(|most| below > most)) {
         return Err(Fault::Authority("more CAs are below it than it allows"));
@@ -143,7 +143,7 @@ fn is_leaf(leaf: &Certificate, wanted: Leaf) -> Result<(), Fault> {
     if leaf.is_ca() {
         return Err(Fault::Use("it is a CA"));
     }
-    if !leaf.usage().is_some_and(|usage| usage.digital_signature()) {
+    if !leaf.usage().is_some_and(Usage::digital_signature) {
         return Err(Fault::Use("its key usage lacks digitalSignature"));
     }
     let purposes = leaf.purposes();
@@ -162,7 +162,7 @@ pub(in crate::trust) fn path(
     others: &[Certificate],
     roots: &[Certificate],
     at: Timestamp,
-    rules: &Rules,
+    rules: Rules,
 ) -> Result<Vec<Certificate>, Fault> {
     let mut search = Search { others, roots, at, rules, steps: 0, fault: None };
     search.from(&mut vec![leaf.clone()]).ok_or_else(|| search.fault.unwrap_or(Fault::Stranger))
@@ -172,7 +172,7 @@ struct Search<'s> {
     others: &'s [Certificate],
     roots: &'s [Certificate],
     at: Timestamp,
-    rules: &'s Rules,
+    rules: Rules,
     steps: usize,
     /// What was the matter with a chain that led to a root.
     fault: Option<Fault>,

@@ -98,7 +98,7 @@ impl<'a> Item<'a> {
             .ok_or(Fault::Form(of))
     }
 
-    /// A time with its zone: UTCTime or GeneralizedTime, the latter with fractions of a second too (RFC 3161, 2.4.2).
+    /// A time with its zone: `UTCTime` or `GeneralizedTime`, the latter with fractions of a second too (RFC 3161, 2.4.2).
     pub(in crate::trust) fn time(&self, of: &'static str) -> Result<Timestamp, Fault> {
         let text = std::str::from_utf8(self.value()).map_err(|_| Fault::Form(of))?;
         let read = match self.any.tag() {

@@ -111,7 +111,7 @@ const ECDSA_SHA256: &[u64] = &[1, 2, 840, 10045, 4, 3, 2];
 pub(in crate::trust) struct Stamping<'s> {
     pub(in crate::trust) signer: &'s Made,
     pub(in crate::trust) message: &'s [u8],
-    /// GeneralizedTime.
+    /// `GeneralizedTime`.
     pub(in crate::trust) at: &'s str,
     pub(in crate::trust) embedded: Vec<&'s Certificate>,
     pub(in crate::trust) wrong: Wrong,

@@ -1,4 +1,4 @@
-//! Signatures as certificates and CMS spell them: by an AlgorithmIdentifier. SHA-256 and longer alone.
+//! Signatures as certificates and CMS spell them: by an `AlgorithmIdentifier`. SHA-256 and longer alone.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
@@ -7,9 +7,10 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
+use x509_cert::der::Tag;
 use x509_cert::der::asn1::ObjectIdentifier;
 
-use super::der::{Item, context};
+use super::der::{Item, context, written};
 use super::fault::Fault;
 use crate::trust::public_key::PublicKey;
 
@@ -38,7 +39,7 @@ pub(in crate::trust) enum Hash {
     Sha512,
 }
 
-/// An AlgorithmIdentifier, its bytes as they stand.
+/// An `AlgorithmIdentifier`, its bytes as they stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::trust) struct Algorithm {
     pub(in crate::trust) oid: ObjectIdentifier,
@@ -174,6 +175,13 @@ impl Algorithm {
     pub(super) fn is_strong(&self) -> bool {
         self.oid == ID_ED25519 || self.hash_of_signature().is_some()
     }
+}
+
+/// An `RSAPublicKey` (RFC 8017, A.1.1) as a `SubjectPublicKeyInfo`.
+pub(in crate::trust) fn rsa_spki(key: &[u8]) -> Result<Vec<u8>, Fault> {
+    let algorithm = [written(Tag::ObjectIdentifier, RSA_ENCRYPTION.as_bytes())?, written(Tag::Null, &[])?].concat();
+    let bits = [&[0][..], key].concat();
+    written(Tag::Sequence, &[written(Tag::Sequence, &algorithm)?, written(Tag::BitString, &bits)?].concat())
 }
 
 /// Whether these bytes are the message's hash.

@@ -1,4 +1,4 @@
-//! CMS SignedData (RFC 5652, 5) with one signer and signed attributes, as timestamps are. DER alone.
+//! CMS `SignedData` (RFC 5652, 5) with one signer and signed attributes, as timestamps are. DER alone.
 
 use x509_cert::der::Tag;
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -63,7 +63,7 @@ pub(super) enum CertificateHash {
 }
 
 impl SignedData {
-    /// What a ContentInfo holds.
+    /// What a `ContentInfo` holds.
     pub(super) fn read(info: &Item<'_>) -> Result<Self, Fault> {
         let mut info = info.sequence(OF)?;
         if info.next()?.oid(OF)? != SIGNED_DATA {

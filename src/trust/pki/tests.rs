@@ -17,6 +17,8 @@ fn now() -> Timestamp {
     time("2026-11-30T12:00:00Z")
 }
 
+type Change = fn(&mut Parts);
+
 /// What a chain of root, authority and leaf is made of.
 struct Parts {
     root: rcgen::CertificateParams,
@@ -41,15 +43,14 @@ impl Parts {
     }
 
     fn judged(self, rules: Rules) -> Result<(), Fault> {
-        holds(&self.chain(), Some(now()), &rules)
+        holds(&self.chain(), Some(now()), rules)
     }
 }
 
 #[test]
 fn a_chain_holds_and_with_one_thing_wrong_it_does_not() {
     assert_eq!(Parts::right().judged(Rules::FULCIO), Ok(()));
-    assert_eq!(holds(&Parts::right().chain()[..2], Some(now()), &Rules::FULCIO), Ok(()), "what is trusted need not be a root");
-    type Change = fn(&mut Parts);
+    assert_eq!(holds(&Parts::right().chain()[..2], Some(now()), Rules::FULCIO), Ok(()), "what is trusted need not be a root");
     let cases: [(&str, Change); 14] = [
         ("leaf expired", |parts| parts.leaf.not_after = rcgen::date_time_ymd(2026, 6, 1)),
         ("leaf not yet", |parts| parts.leaf.not_before = rcgen::date_time_ymd(2026, 12, 1)),
@@ -87,15 +88,15 @@ fn a_chain_holds_and_with_one_thing_wrong_it_does_not() {
 fn certificates_of_strangers_with_the_same_names_lead_nowhere() {
     let (ours, theirs) = (Parts::right().chain(), Parts::right().chain());
     let [leaf, between, root] = ours;
-    assert_eq!(holds(&[leaf.clone(), theirs[1].clone(), theirs[2].clone()], Some(now()), &Rules::FULCIO), Err(Fault::Signature));
-    assert_eq!(holds(&[leaf.clone(), root.clone()], Some(now()), &Rules::FULCIO), Err(Fault::Issuer));
-    assert_eq!(holds(&[], Some(now()), &Rules::FULCIO), Err(Fault::Stranger));
+    assert_eq!(holds(&[leaf.clone(), theirs[1].clone(), theirs[2].clone()], Some(now()), Rules::FULCIO), Err(Fault::Signature));
+    assert_eq!(holds(&[leaf.clone(), root.clone()], Some(now()), Rules::FULCIO), Err(Fault::Issuer));
+    assert_eq!(holds(&[], Some(now()), Rules::FULCIO), Err(Fault::Stranger));
     // A path is found past them.
     let others = [theirs[1].clone(), theirs[2].clone(), leaf.clone(), between.clone()];
-    let found = path(&leaf, &others, std::slice::from_ref(&root), now(), &Rules::FULCIO);
+    let found = path(&leaf, &others, std::slice::from_ref(&root), now(), Rules::FULCIO);
     assert_eq!(found, Ok(vec![leaf.clone(), between, root.clone()]));
-    assert!(path(&leaf, &others[..2], &[root], now(), &Rules::FULCIO).is_err());
-    assert!(path(&leaf, &others, &[theirs[2].clone()], now(), &Rules::FULCIO).is_err());
+    assert!(path(&leaf, &others[..2], &[root], now(), Rules::FULCIO).is_err());
+    assert!(path(&leaf, &others, &[theirs[2].clone()], now(), Rules::FULCIO).is_err());
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_path_is_looked_for_in_bounded_time() {
     let many: Vec<Certificate> =
         (0..16).map(|_| Certificate::read(&root.signed(&authority("same", (2020, 2040), None), &key)).unwrap()).collect();
     let stranger = Made::root(authority("other", (2020, 2040), None));
-    assert!(path(&many[0], &many, &[stranger.certificate], now(), &Rules::NOTATION).is_err());
+    assert!(path(&many[0], &many, &[stranger.certificate], now(), Rules::NOTATION).is_err());
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn certificates_that_are_weak_or_odd_are_not_read() {
         let key = KeyPair::generate_for(curve).unwrap();
         let der = authority("root", (2020, 2040), None).self_signed(&key).unwrap();
         let root = Certificate::read(der.der()).unwrap();
-        assert_eq!(holds(&[root], Some(now()), &Rules::NOTATION), Ok(()), "{:?}", key.algorithm());
+        assert_eq!(holds(&[root], Some(now()), Rules::NOTATION), Ok(()), "{:?}", key.algorithm());
     }
 }
 
@@ -146,9 +147,9 @@ fn a_timestamp_holds_and_with_one_thing_wrong_it_does_not() {
     };
     let both = |made: &Stamping<'_>| {
         let by_authority = Token::read(&made.answer(), Form::TokenOrAnswer)
-            .and_then(|token| token.by_authority(b"a signature", &chain, &Rules::SIGSTORE_TSA));
+            .and_then(|token| token.by_authority(b"a signature", &chain, Rules::SIGSTORE_TSA));
         let by_roots =
-            Token::read(&made.token(), Form::Token).and_then(|token| token.by_roots(b"a signature", roots, &Rules::NOTATION_TSA));
+            Token::read(&made.token(), Form::Token).and_then(|token| token.by_roots(b"a signature", roots, Rules::NOTATION_TSA));
         (by_authority, by_roots)
     };
     let (by_authority, by_roots) = both(&right(Wrong::Nothing));
@@ -188,12 +189,12 @@ fn a_timestamp_holds_and_with_one_thing_wrong_it_does_not() {
     assert!(Token::read(&right(Wrong::Nothing).token(), Form::TokenOrAnswer).is_ok());
 
     let token = Token::read(&right(Wrong::Nothing).token(), Form::Token).unwrap();
-    assert_eq!(token.by_authority(b"another", &chain, &Rules::SIGSTORE_TSA), Err(Fault::Imprint));
-    assert_eq!(token.by_roots(b"another", roots, &Rules::NOTATION_TSA), Err(Fault::Imprint));
+    assert_eq!(token.by_authority(b"another", &chain, Rules::SIGSTORE_TSA), Err(Fault::Imprint));
+    assert_eq!(token.by_roots(b"another", roots, Rules::NOTATION_TSA), Err(Fault::Imprint));
     let (other_root, other_between, other) = stampers();
     let theirs = [other.certificate.clone(), other_between.certificate.clone(), other_root.certificate.clone()];
-    assert!(token.by_authority(b"a signature", &theirs, &Rules::SIGSTORE_TSA).is_err());
-    assert!(token.by_roots(b"a signature", &theirs[2..], &Rules::NOTATION_TSA).is_err());
+    assert!(token.by_authority(b"a signature", &theirs, Rules::SIGSTORE_TSA).is_err());
+    assert!(token.by_roots(b"a signature", &theirs[2..], Rules::NOTATION_TSA).is_err());
     // The times of the chain count at the time that is stamped.
     for at in ["20231231235959Z", "20300101000001Z"] {
         let (by_authority, by_roots) = both(&Stamping { at, ..right(Wrong::Nothing) });
@@ -209,8 +210,8 @@ fn a_timestamp_holds_and_with_one_thing_wrong_it_does_not() {
         let chain = [odd.certificate.clone(), between.certificate.clone(), root.certificate.clone()];
         let made = Stamping { signer: &odd, embedded: vec![&odd.certificate, &between.certificate], ..right(Wrong::Nothing) };
         let token = Token::read(&made.token(), Form::Token).unwrap();
-        assert!(matches!(token.by_authority(b"a signature", &chain, &Rules::SIGSTORE_TSA), Err(Fault::Use(_))));
-        assert!(matches!(token.by_roots(b"a signature", roots, &Rules::NOTATION_TSA), Err(Fault::Use(_))));
+        assert!(matches!(token.by_authority(b"a signature", &chain, Rules::SIGSTORE_TSA), Err(Fault::Use(_))));
+        assert!(matches!(token.by_roots(b"a signature", roots, Rules::NOTATION_TSA), Err(Fault::Use(_))));
     }
 }
 
@@ -226,13 +227,13 @@ proptest! {
             let made = Stamping { signer: &signer, message: b"m", at: AT, embedded: vec![&signer.certificate], wrong: Wrong::Nothing };
             let chain = vec![signer.certificate.clone(), between.certificate, root.certificate];
             let token = Token::read(&made.answer(), Form::TokenOrAnswer).unwrap();
-            let stamp = token.by_authority(b"m", &chain, &Rules::SIGSTORE_TSA).unwrap();
+            let stamp = token.by_authority(b"m", &chain, Rules::SIGSTORE_TSA).unwrap();
             (made.answer(), chain, stamp)
         });
         let mut changed = answer.clone();
         let at = at.index(changed.len());
         changed[at] ^= flip;
-        if let Ok(found) = Token::read(&changed, Form::TokenOrAnswer).and_then(|token| token.by_authority(b"m", chain, &Rules::SIGSTORE_TSA)) {
+        if let Ok(found) = Token::read(&changed, Form::TokenOrAnswer).and_then(|token| token.by_authority(b"m", chain, Rules::SIGSTORE_TSA)) {
             prop_assert_eq!(&found, stamp);
         }
         let _ = Certificate::read(&changed);

@@ -132,12 +132,7 @@ impl Token {
 
     /// Whether it is of `message`, by the first of `authority`, whose chain this is up to the one that is trusted, at the time it states. What
     /// certificates came along does not matter, but one that claims to be the signer must be it.
-    pub(in crate::trust) fn by_authority(
-        &self,
-        message: &[u8],
-        authority: &[Certificate],
-        rules: &Rules,
-    ) -> Result<Stamp, Fault> {
+    pub(in crate::trust) fn by_authority(&self, message: &[u8], authority: &[Certificate], rules: Rules) -> Result<Stamp, Fault> {
         let signer = authority.first().ok_or(Fault::Stranger)?;
         if self.signed.signers().any(|embedded| embedded != signer) {
             return Err(Fault::Token("it brings a certificate that is not the authority's"));
@@ -149,7 +144,7 @@ impl Token {
     }
 
     /// Whether it is of `message`, by a certificate that it brings, from which a path leads to one of `roots` at the time it states.
-    pub(in crate::trust) fn by_roots(&self, message: &[u8], roots: &[Certificate], rules: &Rules) -> Result<Stamp, Fault> {
+    pub(in crate::trust) fn by_roots(&self, message: &[u8], roots: &[Certificate], rules: Rules) -> Result<Stamp, Fault> {
         self.is_of(message)?;
         let mut signers = self.signed.signers();
         let (Some(signer), None) = (signers.next(), signers.next()) else {

@@ -1,0 +1,53 @@
+//! Signatures as cosign and the services of Sigstore make them: by a key alone, from whose kind follows how. ECDSA in strict DER; P-384 and P-521
+//! with the hash of the curve (cosign 3), or SHA-256 (cosign 2).
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA512_ASN1,
+    ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::UintRef;
+
+use crate::trust::public_key::PublicKey;
+
+/// What DER adds to the two numbers of a signature at most: three heads, and a zero in front of each number.
+const DER_BYTES: usize = 12;
+/// RFC 8032.
+const ED25519_BYTES: usize = 64;
+
+/// Whether signatures of this key look like this. One that does not need not be tried.
+pub(in crate::trust) fn may_have_made(key: &PublicKey, signature: &[u8]) -> bool {
+    match key {
+        PublicKey::P256(_) => is_ecdsa(signature, 32),
+        PublicKey::P384(_) => is_ecdsa(signature, 48),
+        PublicKey::P521(_) => is_ecdsa(signature, 66),
+        // RFC 8017, 8.2.1: as long as the modulus.
+        PublicKey::Rsa(key) => {
+            let numbers = Vec::<UintRef<'_>>::from_der(key).unwrap_or_default();
+            numbers.first().is_some_and(|modulus| modulus.as_bytes().len() == signature.len())
+        }
+        PublicKey::Ed25519(_) => signature.len() == ED25519_BYTES,
+    }
+}
+
+/// Whether `signature` over the message is this key's.
+pub(in crate::trust) fn signed(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    let algorithms: &[&'static dyn VerificationAlgorithm] = match key {
+        PublicKey::P256(_) => &[&ECDSA_P256_SHA256_ASN1],
+        PublicKey::P384(_) => &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1],
+        PublicKey::P521(_) => &[&ECDSA_P521_SHA512_ASN1, &ECDSA_P521_SHA256_ASN1],
+        PublicKey::Rsa(_) => &[&RSA_PKCS1_2048_8192_SHA256],
+        PublicKey::Ed25519(_) => &[&ED25519],
+    };
+    let holds = |algorithm: &&'static dyn VerificationAlgorithm| {
+        UnparsedPublicKey::new(*algorithm, key.bytes()).verify(message, signature).is_ok()
+    };
+    may_have_made(key, signature) && algorithms.iter().any(holds)
+}
+
+/// Strict DER of two numbers (RFC 3279, 2.2.3), each no longer than one of the curve.
+fn is_ecdsa(signature: &[u8], most: usize) -> bool {
+    let is_number = |number: &UintRef<'_>| (1..=most).contains(&number.as_bytes().len());
+    signature.len() <= 2 * most + DER_BYTES
+        && Vec::<UintRef<'_>>::from_der(signature).is_ok_and(|numbers| numbers.len() == 2 && numbers.iter().all(is_number))
+}
