@@ -39,6 +39,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::audit::{Journal, Recorded};
 use crate::engine::{Api, ContainerId};
@@ -169,12 +170,16 @@ impl Gate {
                 .answer(Some((&call, &intent)), &self.refusing(Reason::Overloaded), &Facts::default(), Holds::default(), began)
                 .0;
         }
+        // What is decided at once has no span.
+        let span = if prejudged.is_some() { Span::none() } else { decision_span(&intent) };
         let (Judgement { facts, verdict }, mut holds) = match prejudged {
             Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
             None => match intent.naming() {
-                Naming::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &request, said, began).await,
+                Naming::Plugin(plugin) => {
+                    self.judge_plugin(&rules, &call, plugin, &request, said, began).instrument(span.clone()).await
+                }
                 Naming::Start(_) | Naming::Create { .. } | Naming::Rename { .. } | Naming::Nothing => {
-                    self.judge_under_lease(&rules, &call, &request, said, began).await
+                    self.judge_under_lease(&rules, &call, &request, said, began).instrument(span.clone()).await
                 }
             },
         };
@@ -200,6 +205,9 @@ impl Gate {
             self.pull_begins(pull, &call, began).await;
         }
         let (answer, id) = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
+        span.record("decision_id", &*id);
+        span.record("verdict", verdict.refusal().map_or("good", Reason::code));
+        drop(span);
         self.keep_facts(&rules, (&call, &intent), &facts, &verdict);
         if let Some(shadow) = self.shadow.get().filter(|_| !is_probe(Some((&call, &intent)), &verdict)) {
             shadow.take(Answered { call, intent, judgement: Judgement { facts, verdict }, id });
@@ -445,4 +453,12 @@ fn prejudge(rules: &Rules, request: &Request<'_>, said: &Said) -> Option<Verdict
 /// Method and target, which dockerd repeats in AuthZRes.
 fn call_key(call: &Call) -> String {
     format!("{} {}", call.method, call.uri)
+}
+
+/// The span of a decision for which something has to be found out. What an image is called stands in the audit log, by the decision's id.
+fn decision_span(intent: &Intent) -> Span {
+    tracing::trace_span!(
+        target: "img_authz::trace", "decision",
+        action = intent.action(), decision_id = tracing::field::Empty, verdict = tracing::field::Empty
+    )
 }

@@ -183,17 +183,17 @@ test_a_list_for_review_is_signed_elsewhere_and_no_older_one_counts_again() {
     ends 0 'removed from 1 entry' unregister evil:1.0 --file "$work/next.json"
     ends 0 'signed by key' allowlist sign --key "$work/list.key" --serial 1 --out "$work/first.json" "$work/next.json"
     key=$(sed -n 's/^ALLOWLIST_KEY=//p' <<< "$said")
-    install -m 644 "$work/first.json" $list
+    install -D -m 644 "$work/first.json" $list
     reconfigure MODE= ALLOWLIST_KEY="$key"
     prints "signed by docker trust, 1.0" run registry.test:5000/app:1.0
     refused not-in-allowlist docker pull registry.test:5000/tool:1.0
     # A newer one takes the approval back; the older one, byte for byte, does not bring it back, and neither does a restart.
     ends 0 'removed from 1 entry' unregister registry.test:5000/app:1.0 --out "$work/second.json"
     ends 0 'serial 2' allowlist sign --key "$work/list.key" "$work/second.json"
-    install -m 644 "$work/second.json" $list
+    install -D -m 644 "$work/second.json" $list
     refused not-in-allowlist run registry.test:5000/app:1.0
     before=$(audit_lines)
-    install -m 644 "$work/first.json" $list
+    install -D -m 644 "$work/first.json" $list
     refused not-in-allowlist run registry.test:5000/app:1.0
     wait_until 5 recorded "$before" '"event":"GATE"' 'its serial is 1, and a list with serial 2'
     assertTrue "that somebody tried is on record" $?
