@@ -18,10 +18,12 @@ use crate::policy::{Code, Facts, Hider, Recording, Verdict, recorded_case};
 use crate::request::Intent;
 use crate::wire::Call;
 
-/// Decisions that wait to be written. Stops a slow disk from filling memory: with the bodies below, 8 MiB.
+/// Decisions that wait to be written. Stops a slow disk from filling memory: with the bytes below, 24 MiB.
 const QUEUE: usize = 128;
 /// Largest body of a call that is kept, bytes. Honest ones have a few thousand.
 const BODY_BYTES: usize = 64 << 10;
+/// Largest of what is known of a call's images, bytes. Honest ones have a few thousand.
+const FACTS_BYTES: usize = 128 << 10;
 /// Largest record, bytes. Stops images that say a lot of themselves from filling the folder.
 const RECORD_BYTES: usize = 32 << 10;
 /// How often what was seen again is counted in its file.
@@ -76,15 +78,19 @@ impl Recorder {
         Self { salt, queue: OnceLock::new(), counts: Arc::default() }
     }
 
-    /// Takes a decision, unless it is one that no policy makes, or there is no room. Never waits.
+    /// Whether a decision is to be kept: not if it is one that no policy makes, or is too large, before anything of it is copied.
+    pub(crate) fn takes(&self, read: (&Call, &Intent), facts: &Facts, verdict: &Verdict) -> bool {
+        let is_kept = is_kept(read.1, facts, verdict);
+        let is_large =
+            is_kept && (read.0.body.as_ref().is_some_and(|body| body.len() > BODY_BYTES) || facts.bytes() > FACTS_BYTES);
+        if is_large {
+            lose(&self.counts.large, "the call, or what is known of its images, is too large");
+        }
+        is_kept && !is_large
+    }
+
+    /// Takes a decision, unless there is no room. Never waits.
     pub(crate) fn offer(&self, decision: Decision) {
-        if !is_kept(&decision) {
-            return;
-        }
-        if decision.call.body.as_ref().is_some_and(|body| body.len() > BODY_BYTES) {
-            lose(&self.counts.large, "the call is too large");
-            return;
-        }
         let queue = self.queue.get_or_init(|| start(&self.salt, &self.counts));
         if queue.as_ref().is_none_or(|queue| queue.try_send(Box::new(decision)).is_err()) {
             lose(&self.counts.busy, TOO_MANY);
@@ -106,7 +112,7 @@ fn lose(count: &AtomicU64, why: &str) {
 }
 
 /// Whether another policy could have decided it otherwise: not what only reads, and no refusal that says how busy or broken the host is.
-fn is_kept(decision: &Decision) -> bool {
+fn is_kept(intent: &Intent, facts: &Facts, verdict: &Verdict) -> bool {
     const OF_THE_MOMENT: [Code; 13] = [
         Code::PluginBusy,
         Code::EngineUnreachable,
@@ -123,9 +129,7 @@ fn is_kept(decision: &Decision) -> bool {
         Code::Internal,
     ];
     let is_of_moment = |code: &str| OF_THE_MOMENT.iter().any(|other| other.as_str() == code);
-    decision.intent != Intent::Read
-        && decision.facts.unknown.is_none()
-        && !decision.verdict.refusal().is_some_and(|reason| is_of_moment(reason.code()))
+    *intent != Intent::Read && facts.unknown.is_none() && !verdict.refusal().is_some_and(|reason| is_of_moment(reason.code()))
 }
 
 fn start(salt: &std::path::Path, counts: &Arc<Counts>) -> Option<SyncSender<Box<Decision>>> {

@@ -57,7 +57,7 @@ pub(super) fn container(image: &CaseImage, named: &str, now: Timestamp) -> Resul
         manifest: None,
         platform: None,
         image_ref: image.name.to_string(),
-        runs_as: config(image, now).map_or_else(RunsAs::default, |config| config.runs_as()),
+        runs_as: config(image, now).map(|config| RunsAs::of_members(&config.runs_as())).unwrap_or_default(),
         mounts: Vec::new(),
         running: false,
         started_at: None,

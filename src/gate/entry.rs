@@ -40,7 +40,7 @@ impl Gate {
         let (Some(recorder), Rules::Good { policy: Policy { record: Some(recording), .. }, .. }) = (&self.recorder, rules) else {
             return;
         };
-        if !is_probe(Some(read), verdict) {
+        if !is_probe(Some(read), verdict) && recorder.takes(read, facts, verdict) {
             let ((call, intent), recording) = (read, Arc::clone(recording));
             let (facts, verdict) = (facts.clone(), verdict.clone());
             recorder.offer(Decision { call: call.clone(), intent: intent.clone(), facts, verdict, recording });

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::descriptions::REGISTRY_TIME;
 use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
-use crate::image::{Digest, ImageName, Platform, Reference, Repository};
+use crate::image::{Digest, ImageName, Platform, Reference, Repository, RunsAs};
 use crate::policy::{
     self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy,
     Posture, Reason, Request, ServiceFacts,
@@ -19,6 +19,8 @@ use crate::rego::{self, About};
 use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
 use crate::trust::{Asking, Binding, Hashed, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch};
 
+/// Most bytes of labels, environment and the like of a container that rules in Rego are shown. Honest ones have a few thousand.
+const RUNS_AS_BYTES: usize = 256 << 10;
 /// Most repositories asked about one image. An image has a few names; more would let a client multiply the work.
 const MAX_REPOSITORIES: usize = 16;
 /// Most digests one image is asked about by.
@@ -157,7 +159,12 @@ impl Gathering<'_> {
                 asked_for.iter().filter_map(|name| Some(name.reference()?.repository.clone())).collect();
             facts = self.on_host(names, &origin, found.platform.as_ref().map(ToString::to_string)).await?;
         }
-        facts.runs_as = Some(found.runs_as);
+        if self.rego_reads_config() {
+            if found.runs_as.bytes() > RUNS_AS_BYTES {
+                return Err(Reason::ContainerTooLarge { container: container.to_owned(), limit: RUNS_AS_BYTES as u64 });
+            }
+            facts.runs_as = Some(found.runs_as);
+        }
         facts.container = Some(ContainerFacts::Found {
             id: found.id.to_string(),
             name: found.name,
@@ -734,7 +741,7 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
         config: image.config.known().filter(|_| run_spec != RunSpec::Unknown).map(|known| rego::Config {
             created: known.created.and_then(|created| i64::try_from(created.as_nanosecond()).ok()),
             labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
-            config: runs_as.cloned().unwrap_or_else(|| known.runs_as()).0,
+            config: runs_as.map_or_else(|| known.runs_as(), RunsAs::members),
         }),
         run_spec,
     })

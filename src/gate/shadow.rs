@@ -28,7 +28,7 @@ use crate::wire::Call;
 const PLACES: usize = 64;
 /// Calls that it judges at one time: what it may ask of the engine and of servers.
 const AT_ONCE: usize = 4;
-/// Bytes of all these calls. Stops large creates from filling memory.
+/// Bytes of all these calls, and of what their images say. Stops large ones from filling memory.
 const CALL_BYTES: usize = 16 << 20;
 
 /// Longest entry of the audit log about a candidate, characters. Stops its faults from filling it.
@@ -119,7 +119,8 @@ impl Answered {
     fn bytes(&self) -> u32 {
         let call = &self.call;
         let headers: usize = call.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        u32::try_from(call.body.as_ref().map_or(0, Vec::len) + call.uri.len() + headers).unwrap_or(u32::MAX)
+        let all = call.body.as_ref().map_or(0, Vec::len) + call.uri.len() + headers + self.judgement.facts.bytes();
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 }
 

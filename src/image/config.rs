@@ -2,18 +2,47 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Digest;
 
 /// How something runs, with Docker's names: `User`, `Env`, `Labels`, `ExposedPorts`, `Healthcheck`. What may be secrets does not print.
+///
+/// It stays text until somebody looks at it: who makes a container says how much that is, and as values it takes ten times the room.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct RunsAs(pub serde_json::Map<String, serde_json::Value>);
+pub struct RunsAs(Arc<str>);
+
+impl RunsAs {
+    /// Of these members: names, each with its JSON.
+    pub fn of<'m>(members: impl IntoIterator<Item = (&'static str, &'m str)>) -> Self {
+        let members: Vec<String> = members.into_iter().map(|(name, json)| format!("\"{name}\":{json}")).collect();
+        Self(format!("{{{}}}", members.join(",")).into())
+    }
+
+    /// Of members as values.
+    #[must_use]
+    pub fn of_members(members: &serde_json::Map<String, serde_json::Value>) -> Self {
+        Self(serde_json::json!(members).to_string().into())
+    }
+
+    /// How many bytes it has as text.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Its members as values.
+    #[must_use]
+    pub fn members(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
 
 impl fmt::Debug for RunsAs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.members().keys()).finish()
     }
 }
 
@@ -142,7 +171,7 @@ impl ImageConfig {
 
     /// How it runs, with Docker's names, for rules that others have written. It holds what may be secrets.
     #[must_use]
-    pub fn runs_as(&self) -> RunsAs {
+    pub fn runs_as(&self) -> serde_json::Map<String, serde_json::Value> {
         let ports = self.ports.iter().map(|port| (port.clone(), serde_json::json!({})));
         let mut members = serde_json::Map::new();
         members.insert("User".to_owned(), self.user.as_str().into());
@@ -152,7 +181,18 @@ impl ImageConfig {
         if self.has_healthcheck() {
             members.insert("Healthcheck".to_owned(), serde_json::json!({ "Test": self.healthcheck }));
         }
-        RunsAs(members)
+        members
+    }
+
+    /// How much room it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// What a text takes besides its bytes.
+        const EACH: usize = 64;
+        let lists = [Some(&self.env), Some(&self.ports), Some(&self.healthcheck), self.history.as_ref()];
+        let texts = lists.into_iter().flatten().flatten();
+        let pairs = [Some(&self.labels), self.annotations.as_ref()].into_iter().flatten().flatten();
+        texts.chain(pairs.flat_map(|(name, value)| [name, value])).map(|text| text.len() + EACH).sum()
     }
 }
 
@@ -217,8 +257,8 @@ mod tests {
             ..ImageConfig::default()
         };
         let is = |test: &[&str]| of(test).has_healthcheck();
-        assert_eq!(of(&["CMD", "x"]).runs_as().0["Healthcheck"]["Test"][1], "x");
-        assert!(!of(&["NONE"]).runs_as().0.contains_key("Healthcheck"));
+        assert_eq!(of(&["CMD", "x"]).runs_as()["Healthcheck"]["Test"][1], "x");
+        assert!(!of(&["NONE"]).runs_as().contains_key("Healthcheck"));
         assert!(is(&["CMD", "true"]) && is(&["CMD-SHELL", "true || exit 1"]));
         assert!(
             !is(&[]) && !is(&["NONE"]) && !is(&["CMD"]) && !is(&["CMD-SHELL", " "]) && !is(&["cmd", "true"]) && !is(&["x", "y"])

@@ -28,7 +28,7 @@ pub struct Facts {
     pub plugin: Option<PluginFacts>,
     /// Addresses that the gate itself uses, where a network of the client's choice may cover them (posture `lockdown`).
     pub own_addresses: Vec<std::net::IpAddr>,
-    /// How the container of a start runs.
+    /// How the container of a start runs; `None` where no rule in Rego looks at it.
     pub runs_as: Option<RunsAs>,
     /// Whether a plugin call is about the gate itself (by name, tag, id or id prefix).
     pub about_self: bool,
@@ -39,6 +39,12 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// How much room what images and containers say of themselves takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let configs = self.images.iter().filter_map(|image| image.config.known()).map(ImageConfig::bytes);
+        configs.sum::<usize>() + self.runs_as.as_ref().map_or(0, RunsAs::bytes)
+    }
+
     /// The time by which exceptions are judged.
     pub(super) fn times(&self) -> Option<Times> {
         let now = self.now?;

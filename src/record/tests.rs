@@ -158,14 +158,20 @@ fn a_full_queue_is_counted_and_nobody_waits() {
     }
     let Lost { busy, large, .. } = recorder.lost();
     assert!(busy > 0 && large == 0, "{busy}");
-    let large = decision("a.example/a", "ann", &of);
-    recorder.offer(Decision { call: Call { body: Some(vec![b'x'; BODY_BYTES + 1]), ..large.call.clone() }, ..large });
-    assert_eq!(recorder.lost().large, 1);
+    let takes = |decision: &Decision| recorder.takes((&decision.call, &decision.intent), &decision.facts, &decision.verdict);
+    let small = decision("a.example/a", "ann", &of);
+    assert!(takes(&small));
+    let call = Call { body: Some(vec![b'x'; BODY_BYTES + 1]), ..small.call.clone() };
+    assert!(!takes(&Decision { call, ..decision("a.example/a", "ann", &of) }));
+    // What an image says of itself, and what a container runs as.
+    let runs_as = crate::image::RunsAs::of([("User", &*format!("\"{}\"", "x".repeat(FACTS_BYTES)))]);
+    let facts = Facts { runs_as: Some(runs_as), ..small.facts.clone() };
+    assert!(!takes(&Decision { facts, ..decision("a.example/a", "ann", &of) }));
+    assert_eq!(recorder.lost().large, 2);
     // What cannot be decided otherwise is no loss.
-    let busy = recorder.lost().busy;
-    let moment = decision("a.example/a", "ann", &of);
-    recorder.offer(Decision { verdict: Verdict::refusing(Reason::Overloaded, Mode::Enforce), ..moment });
-    assert_eq!(recorder.lost().busy, busy);
+    let lost = recorder.lost();
+    assert!(!takes(&Decision { verdict: Verdict::refusing(Reason::Overloaded, Mode::Enforce), ..small }));
+    assert_eq!(recorder.lost(), lost);
 }
 
 #[test]

@@ -115,6 +115,9 @@ pub fn read(body: &[u8]) -> Result<ImageConfig, String> {
         labels: match member(config, "labels") {
             Some(Value::Object(labels)) => {
                 let of = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+                if labels.len() > ENTRIES {
+                    return Err(format!("it has more than {ENTRIES} labels"));
+                }
                 labels.iter().map(of).collect::<Option<_>>().ok_or("its labels are not texts")?
             }
             Some(Value::Null) | None => std::collections::BTreeMap::new(),

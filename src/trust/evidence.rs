@@ -5,17 +5,18 @@
 //! One file for each verifier, repository and digest. Only what verified is kept, so that nobody fills the folder but who may sign; beyond
 //! the bounds goes what has not been used for longest.
 
+mod hand;
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
-use tokio::sync::Semaphore;
 
+use self::hand::Hand;
 use self::record::{FILE_BYTES, read};
 pub use self::record::{Key, Parts, Record};
 use crate::files::{Outlives, read_owned, replace};
@@ -24,9 +25,9 @@ use crate::image::Digest;
 /// Most records, and most bytes of them. A host runs some hundred images, of 1 to 20 KB each.
 const RECORDS: usize = 4096;
 const BYTES: u64 = 32 << 20;
-/// Most records written at once. Beyond it one is not kept, and the next pull keeps it: stops a disk that hangs from filling memory.
-const WRITES: usize = 64;
-/// How long a decision waits for the disk; the write itself goes on.
+/// Most records that are being withdrawn at one time. Beyond it nothing that is kept counts until the disk has done its work.
+const WITHDRAWN: usize = 4096;
+/// How long a decision waits for the disk; the disk's work goes on.
 const DISK_TIME: Duration = Duration::from_millis(250);
 /// The time of a file's use; when it was read says nothing.
 const NOW: Timestamps = Timestamps {
@@ -43,20 +44,19 @@ pub struct Evidence {
     /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
     is_kept: bool,
     held: Mutex<Option<Held>>,
-    writes: Arc<Semaphore>,
     turns: Mutex<Turns>,
-    /// Who changes a file has it: a write and a withdrawal of the same come one after the other.
-    disk: Mutex<()>,
+    /// Who reads, and who writes and removes: in the order in which it was asked for.
+    reads: Hand,
+    changes: Hand,
 }
 
 /// What is under way, by the names of files: a write that a slow disk holds up must not bring back what was withdrawn meanwhile, and what
-/// is being withdrawn is not read any more.
+/// is withdrawn is not read any more, also while its file cannot be removed.
 #[derive(Debug, Default)]
 struct Turns {
     /// How many writes are under way, and in which turn the file was last withdrawn.
     writes: HashMap<String, (usize, u64)>,
-    /// How many withdrawals are under way.
-    withdrawals: HashMap<String, usize>,
+    withdrawn: HashSet<String>,
     turn: u64,
 }
 
@@ -83,18 +83,18 @@ impl Evidence {
     /// What is kept in `folder`, which is made where it is first needed.
     #[must_use]
     pub fn kept_in(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self::new(folder, true, WRITES))
+        Arc::new(Self::new(folder, true))
     }
 
     /// The same to look at: nothing is changed.
     #[must_use]
     pub fn looked_at(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self::new(folder, false, 0))
+        Arc::new(Self::new(folder, false))
     }
 
-    fn new(folder: PathBuf, is_kept: bool, writes: usize) -> Self {
-        let (held, turns, disk) = Default::default();
-        Self { folder, is_kept, held, writes: Arc::new(Semaphore::new(writes)), turns, disk }
+    fn new(folder: PathBuf, is_kept: bool) -> Self {
+        let (held, turns, reads, changes) = Default::default();
+        Self { folder, is_kept, held, turns, reads, changes }
     }
 
     /// Where it lies.
@@ -103,40 +103,70 @@ impl Evidence {
         &self.folder
     }
 
-    /// What is kept of this. Its bytes have to be verified.
+    /// What is kept of this. Its bytes have to be verified. A disk that takes its time has nothing.
     pub async fn of(self: &Arc<Self>, key: &Key) -> Option<Record> {
+        if self.turns().is_withdrawn(&key.file_name()) {
+            return None;
+        }
+        // What is withdrawn meanwhile is not there either.
+        self.read(key).await.filter(|_| !self.turns().is_withdrawn(&key.file_name()))
+    }
+
+    async fn read(self: &Arc<Self>, key: &Key) -> Option<Record> {
         let (here, key) = (Arc::clone(self), key.clone());
-        tokio::task::spawn_blocking(move || here.find(&key)).await.ok().flatten()
+        let read = self.reads.give(move || here.find(&key))?;
+        tokio::time::timeout(DISK_TIME, read).await.ok()?.ok()?
     }
 
     /// Keeps what has just verified. A disk that takes nothing costs the evidence, and no answer.
     pub async fn keep(self: &Arc<Self>, record: Record) {
-        let Ok(turn) = Arc::clone(&self.writes).try_acquire_owned() else { return };
+        if !self.is_kept {
+            return;
+        }
         let (here, name) = (Arc::clone(self), record.key.file_name());
         let begun = self.turns().write_begins(&name);
-        let written = tokio::task::spawn_blocking(move || {
-            // Until it is written: whoever waits for it may have given up, and the disk has not.
-            let _turn = turn;
+        let written = self.changes.give(move || {
             if let Err(error) = here.write(&record, begun) {
                 tracing::warn!(%error, folder = %here.folder.display(), "a signature that verified could not be kept");
             }
-            here.turns().write_ends(&name);
+            here.turns().write_ends(&record.key.file_name());
         });
-        let _ = tokio::time::timeout(DISK_TIME, written).await;
+        match written {
+            Some(written) => drop(tokio::time::timeout(DISK_TIME, written).await),
+            None => self.turns().write_ends(&name),
+        }
     }
 
-    /// Drops what is kept of this: its registry has it no more.
+    /// Its registry may have it no more: until [`Self::resume`], [`Self::withdraw`] or the next good answer of a registry it does not count.
+    pub fn suspend(&self, key: &Key) {
+        self.turns().withdrawal_begins(&key.file_name());
+    }
+
+    /// What is kept of what is suspended.
+    pub async fn suspended(self: &Arc<Self>, key: &Key) -> Option<Record> {
+        self.read(key).await
+    }
+
+    /// Its registry has it still.
+    pub fn resume(&self, key: &Key) {
+        self.turns().withdrawn.remove(&key.file_name());
+    }
+
+    /// Drops what is kept of this: its registry has it no more. It does not count from now on, whatever the disk does.
     pub async fn withdraw(self: &Arc<Self>, key: &Key) {
         if !self.is_kept {
             return;
         }
         let (here, name) = (Arc::clone(self), key.file_name());
         self.turns().withdrawal_begins(&name);
-        let _ = tokio::task::spawn_blocking(move || {
-            here.remove(&name);
-            here.turns().withdrawal_ends(&name);
-        })
-        .await;
+        let removed = self.changes.give(move || {
+            if here.remove(&name) {
+                here.turns().withdrawn.remove(&name);
+            }
+        });
+        if let Some(removed) = removed {
+            let _ = tokio::time::timeout(DISK_TIME, removed).await;
+        }
     }
 
     /// It was used: others go first.
@@ -154,9 +184,6 @@ impl Evidence {
 
     fn find(&self, key: &Key) -> Option<Record> {
         let name = key.file_name();
-        if self.turns().is_withdrawn(&name) {
-            return None;
-        }
         let path = self.folder.join(&name);
         let text = match read_owned(&path, FILE_BYTES) {
             Ok(text) => text,
@@ -189,7 +216,6 @@ impl Evidence {
 
     fn write(&self, record: &Record, begun: u64) -> std::io::Result<()> {
         let (name, text) = (record.key.file_name(), record.written()?);
-        let _disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         if self.turns().is_withdrawn_since(&name, begun) {
             return Ok(());
         }
@@ -204,11 +230,16 @@ impl Evidence {
         for name in gone {
             let _ = std::fs::remove_file(self.folder.join(name));
         }
-        replace(&self.folder.join(name), &text, 0o600, Outlives::Power)
+        replace(&self.folder.join(&name), &text, 0o600, Outlives::Power)?;
+        let mut turns = self.turns();
+        if !turns.is_withdrawn_since(&name, begun) {
+            turns.withdrawn.remove(&name);
+        }
+        Ok(())
     }
 
-    fn remove(&self, name: &str) {
-        let _disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether it is gone.
+    fn remove(&self, name: &str) -> bool {
         let mut held = self.held();
         if let Some(held) = held.as_mut() {
             held.forget(name);
@@ -217,8 +248,10 @@ impl Evidence {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {
-            tracing::error!(%error, path = %path.display(), "evidence that was withdrawn cannot be removed");
+            tracing::error!(%error, path = %path.display(), "evidence that was withdrawn cannot be removed: until the gate starts anew it does not count");
+            return false;
         }
+        true
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -251,20 +284,11 @@ impl Turns {
         if let Some((_, withdrawn)) = self.writes.get_mut(name) {
             *withdrawn = self.turn;
         }
-        *self.withdrawals.entry(name.to_owned()).or_default() += 1;
-    }
-
-    fn withdrawal_ends(&mut self, name: &str) {
-        if let Some(under_way) = self.withdrawals.get_mut(name) {
-            *under_way -= 1;
-            if *under_way == 0 {
-                self.withdrawals.remove(name);
-            }
-        }
+        self.withdrawn.insert(name.to_owned());
     }
 
     fn is_withdrawn(&self, name: &str) -> bool {
-        self.withdrawals.contains_key(name)
+        self.withdrawn.len() > WITHDRAWN || self.withdrawn.contains(name)
     }
 
     fn is_withdrawn_since(&self, name: &str, turn: u64) -> bool {
@@ -385,42 +409,94 @@ mod tests {
         assert_eq!((here.of(&record(b"a").key).await, all(&at).unwrap()), (None, vec![]));
     }
 
+    /// Holds a thread up until it is told to go on.
+    fn held_up(hand: &Hand) -> std::sync::mpsc::Sender<()> {
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        hand.give(move || wait.recv()).unwrap();
+        go_on
+    }
+
+    async fn settled(here: &Arc<Evidence>) {
+        loop {
+            match here.changes.give(|| ()) {
+                Some(done) => return done.await.unwrap(),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_write_that_the_disk_holds_up_does_not_bring_back_what_was_withdrawn() {
         let folder = tempfile::tempdir().unwrap();
         let here = Evidence::kept_in(folder.path().to_owned());
         let key = record(b"a").key;
         here.keep(record(b"a")).await;
-        let (go_on, wait) = std::sync::mpsc::channel::<()>();
-        let (is_slow, slow) = std::sync::mpsc::channel();
-        let disk = Arc::clone(&here);
-        let hanging = std::thread::spawn(move || {
-            let _disk = disk.disk.lock().unwrap();
-            is_slow.send(()).unwrap();
-            let _ = wait.recv();
-        });
-        slow.recv().unwrap();
+        let go_on = held_up(&here.changes);
         here.keep(record(b"a")).await;
-        let withdrawal = tokio::spawn({
-            let (here, key) = (Arc::clone(&here), key.clone());
-            async move { here.withdraw(&key).await }
-        });
-        while !here.turns().is_withdrawn(&key.file_name()) {
-            tokio::task::yield_now().await;
-        }
+        here.withdraw(&key).await;
         // It lies there still, and counts no more.
         assert_eq!((here.of(&key).await, all(folder.path()).unwrap().len()), (None, 1));
         go_on.send(()).unwrap();
-        hanging.join().unwrap();
-        withdrawal.await.unwrap();
-        while !here.turns().writes.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        settled(&here).await;
         assert_eq!(all(folder.path()).unwrap(), []);
         // What verifies afterwards is kept.
         here.keep(record(b"a")).await;
         assert_eq!(here.of(&key).await, Some(record(b"a")));
-        assert!(here.turns().writes.is_empty() && here.turns().withdrawals.is_empty());
+        assert!(here.turns().writes.is_empty() && here.turns().withdrawn.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_does_not_count_until_it_verifies_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        let key = record(b"a").key;
+        here.keep(record(b"a")).await;
+        // A folder in its place is not removed as a file is, whoever asks.
+        let path = only_file(folder.path());
+        std::fs::rename(&path, folder.path().join("aside")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        here.withdraw(&key).await;
+        settled(&here).await;
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(folder.path().join("aside"), &path).unwrap();
+        assert_eq!(here.of(&key).await, None);
+        here.keep(record(b"a")).await;
+        assert_eq!(here.of(&key).await, Some(record(b"a")));
+        // What is suspended counts again where its registry has it still.
+        here.suspend(&key);
+        assert_eq!((here.of(&key).await, here.suspended(&key).await), (None, Some(record(b"a"))));
+        here.resume(&key);
+        assert_eq!(here.of(&key).await, Some(record(b"a")));
+    }
+
+    #[test]
+    fn a_disk_that_hangs_takes_two_threads_and_no_more() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(3).enable_time().build().unwrap();
+        runtime.block_on(hung_disk());
+    }
+
+    async fn hung_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        here.keep(record(b"a")).await;
+        let hands = [held_up(&here.changes), held_up(&here.reads)];
+        let begun = std::time::Instant::now();
+        for number in 0..4 * hand::QUEUE {
+            // Nobody waits for longer than the disk's time, and what finds no place is not waited for at all.
+            let wait = async { here.keep(record(&number.to_le_bytes())).await };
+            let _ = tokio::time::timeout(Duration::from_millis(1), wait).await;
+        }
+        assert_eq!(here.of(&record(b"a").key).await, None);
+        // The third is there for others.
+        assert_eq!(tokio::task::spawn_blocking(|| 1).await.unwrap(), 1);
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        assert!(here.turns().writes.len() <= hand::QUEUE);
+        for go_on in hands {
+            go_on.send(()).unwrap();
+        }
+        settled(&here).await;
+        assert!(here.turns().writes.is_empty());
+        assert_eq!(here.of(&record(b"a").key).await, Some(record(b"a")));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 # machine, whose /etc/hosts names them.
 #
 #   services.sh start
+#   services.sh registry NAME HOST PORT    one more registry, whose data is in $RIG/NAME
 #
 #   registry.test:5000   the registry that the gate allows        notary.test:4443   the Notary server
 #   foreign.test:5001    another one, as good, but not allowed    notary.test:7899   its signer
@@ -98,5 +99,6 @@ start() {
 
 case ${1:-} in
 start) start ;;
-*) die "services.sh: start" ;;
+registry) "$@" ;;
+*) die "services.sh: start | registry NAME HOST PORT" ;;
 esac

@@ -4,6 +4,9 @@
 signer_missing='signer-missing'
 user_forbidden='user-forbidden'
 rego_denied='rego-denied'
+not_in_allowlist='not-in-allowlist'
+not_in_registry='not-in-registry'
+image_config_unknown='image-config-unknown'
 image_rule='image-rule'
 create_rule='create-rule'
 policy_folder=/etc/docker/img-authz
@@ -667,6 +670,87 @@ test_a_permissive_scope_forgives_what_lies_there_and_not_what_bears_its_name() {
     assertEquals "lockdown refuses it: $output" 2 $status
     assertContains "with its place" "$output" 'lockdown.toml:'
     rm -f $policy_folder/policy.toml $policy_folder/notary-ca.crt
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}
+
+# mirrors [URL]: the engine's own mirror of Docker Hub, in force; none without
+mirrors() {
+    python3 -c '
+import json, sys
+path = "/etc/docker/daemon.json"
+daemon = json.load(open(path))
+daemon["registry-mirrors"] = sys.argv[1:]
+json.dump(daemon, open(path, "w"))' "$@"
+    "$RIG_TOOLS/service.sh" signal dockerd HUP
+    wait_until 10 mirrors_are "$*${1:+/}"
+}
+
+mirrors_are() { [[ $(docker info -f '{{range .RegistryConfig.Mirrors}}{{.}}{{end}}') = "$1" ]]; }
+
+gate_tests+=(test_a_mirror_of_docker_hub_gives_bytes_and_says_no_tag)
+test_a_mirror_of_docker_hub_gives_bytes_and_says_no_tag() {
+    # The place of Docker Hub in this machine; the mirror is the other registry.
+    local hub=registry-1.docker.io mirror=foreign.test:5001 user='"User": "1000"' name config before listed=''
+    cp /etc/hosts "$SHUNIT_TMPDIR/hosts"
+    echo "198.51.100.4 $hub" >> /etc/hosts
+    ip address add 198.51.100.4/32 dev lo
+    "$RIG_TOOLS/services.sh" registry hub $hub 443
+    # The gate knows it as references do.
+    cp -r /etc/docker/certs.d/$hub:443 /etc/docker/certs.d/docker.io
+    for name in $hub:443 $mirror; do
+        IMAGE_CONFIG=$user publish "$name/library/kept:1.0" "the same at both" > /dev/null
+        publish "$name/library/root:1.0" "as root" > /dev/null
+        IMAGE_CONFIG=$user publish "$name/library/moved:1.0" "moved, as $name has it" > /dev/null
+    done
+    config=$(docker image inspect -f '{{.Id}}' $mirror/library/kept:1.0)
+    docker images -q | sort -u | xargs docker rmi -f > /dev/null
+    # Its bytes are to be had from the mirror alone.
+    rm "$RIG/hub/docker/registry/v2/blobs/sha256/${config:7:2}/${config#sha256:}/data"
+    mkdir -p $policy_folder
+    for name in kept root moved; do
+        read -r config _ < <(manifest $hub:443/library/$name:1.0)
+        listed+="${listed:+, }{\"digest\": \"$config\", \"references\": [\"$name:1.0\"], \"reason\": \"a try\"}"
+    done
+    printf '{"version": 1, "entries": [%s]}\n' "$listed" > $policy_folder/listed.json
+    cat << END | policy
+version = 1
+
+[verifiers]
+hub = { type = "registry" }
+listed = { type = "allowlist", file = "listed.json" }
+
+[rules]
+user-root = "deny"
+
+[[scope]]
+match = "docker.io/library/**"
+require = { all = ["hub", "listed"] }
+END
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA=
+    refused "$image_config_unknown" docker pull kept:1.0
+    assertContains "without a mirror nobody has the bytes" "$denial" 'user-root'
+    mirrors "https://$mirror"
+    assertTrue "the mirror is in force" $?
+    pulled kept:1.0
+    prints "the same at both" run kept:1.0
+    refused "$image_rule" docker pull root:1.0
+    # The mirror says that a tag is something else. What is pulled is compared with what Docker Hub says, and does not run.
+    before=$(audit_lines)
+    docker pull moved:1.0 > /dev/null
+    recorded "$before" '"event":"MISMATCH"' 'moved:1.0'
+    assertTrue "it is on record" $?
+    refused "$not_in_registry" run moved:1.0
+    # By digest alone it does not get in either.
+    refused "$not_in_allowlist" docker pull "$(docker image inspect -f '{{index .RepoDigests 0}}' moved:1.0)"
+    docker rmi -f kept:1.0 moved:1.0 > /dev/null
+    mirrors
+    assertTrue "it has none any more" $?
+    "$RIG_TOOLS/service.sh" stop hub
+    cat "$SHUNIT_TMPDIR/hosts" > /etc/hosts
+    ip address delete 198.51.100.4/32 dev lo
+    rm -rf /etc/docker/certs.d/docker.io /etc/docker/certs.d/$hub:443 $policy_folder/policy.toml $policy_folder/listed.json
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed

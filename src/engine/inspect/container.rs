@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::{MountJson, image_id, image_sources, or_default, time};
 use crate::image::{Digest, Platform, RunsAs};
@@ -214,16 +215,29 @@ struct PlatformJson {
     variant: String,
 }
 
-/// What is kept of how a container runs.
-const RUNS_AS: [&str; 5] = ["User", "Env", "Labels", "ExposedPorts", "Healthcheck"];
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct ContainerConfigJson {
     #[serde(default, deserialize_with = "or_default")]
     image: String,
-    #[serde(flatten)]
-    others: serde_json::Map<String, serde_json::Value>,
+    user: Option<Box<RawValue>>,
+    env: Option<Box<RawValue>>,
+    labels: Option<Box<RawValue>>,
+    exposed_ports: Option<Box<RawValue>>,
+    healthcheck: Option<Box<RawValue>>,
+}
+
+impl ContainerConfigJson {
+    fn runs_as(&self) -> RunsAs {
+        let all = [
+            ("User", &self.user),
+            ("Env", &self.env),
+            ("Labels", &self.labels),
+            ("ExposedPorts", &self.exposed_ports),
+            ("Healthcheck", &self.healthcheck),
+        ];
+        RunsAs::of(all.into_iter().filter_map(|(name, json)| Some((name, json.as_ref()?.get()))))
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -253,8 +267,8 @@ impl<'de> Deserialize<'de> for Container {
             image: image_id(&json.image)?,
             manifest,
             platform,
+            runs_as: json.config.runs_as(),
             image_ref: json.config.image,
-            runs_as: RunsAs(json.config.others.into_iter().filter(|(name, _)| RUNS_AS.contains(&name.as_str())).collect()),
             mounts: image_sources(json.host_config.mounts),
             running: json.state.running,
             started_at: time(&json.state.started_at),

@@ -1,11 +1,9 @@
 //! Images, and what is made of them.
 
-use std::collections::BTreeMap;
-
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::{Store, or_default, time};
+use super::{Store, few, few_members, or_default, time};
 use crate::image::{Digest, ImageConfig, Platform, Reference, Repository};
 
 /// An image on the host.
@@ -122,12 +120,12 @@ struct RootFsJson {
 struct ImageConfigJson {
     #[serde(default, deserialize_with = "or_default")]
     user: String,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "few")]
     env: Vec<String>,
-    #[serde(default, deserialize_with = "or_default")]
-    labels: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "or_default")]
-    exposed_ports: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, deserialize_with = "few_members")]
+    labels: Vec<(String, String)>,
+    #[serde(default, deserialize_with = "few_members")]
+    exposed_ports: Vec<(String, IgnoredAny)>,
     #[serde(default, deserialize_with = "or_default")]
     healthcheck: HealthcheckJson,
 }
@@ -135,7 +133,7 @@ struct ImageConfigJson {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct HealthcheckJson {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "few")]
     test: Vec<String>,
 }
 
@@ -161,7 +159,7 @@ impl<'de> Deserialize<'de> for Image {
                 layers: json.root_fs.layers.iter().map_while(|layer| layer.parse().ok()).collect(),
                 user: json.config.user,
                 env: json.config.env,
-                labels: json.config.labels,
+                labels: json.config.labels.into_iter().collect(),
                 ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
                 healthcheck: json.config.healthcheck.test,
                 size: json.size.and_then(|size| u64::try_from(size).ok()),

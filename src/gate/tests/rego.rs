@@ -195,13 +195,19 @@ deny contains \"password\" if { some entry in input.Config.Env; startswith(entry
     assert_eq!(refused(&says(&house, create(r#","user":"root""#)).await).as_deref(), Some("root"));
     assert_eq!(refused(&says(&house, create(r#","Env":["A=2","PASSWORD=x"]"#)).await).as_deref(), Some("password"));
     // And at a start, what the container was made with.
-    let runs_as = |user: &str| RunsAs(serde_json::json!({ "User": user, "Env": [] }).as_object().unwrap().clone());
     assert_eq!(refused(&says(&house, start_of('a')).await).as_deref(), Some("root"));
     house.engine.put_container(Container { runs_as: runs_as("1000"), ..container('a', "good", Some(digest("good config"))) });
     assert_eq!(says(&house, start_of('a')).await, "allow");
     house.engine.put_container(Container { runs_as: runs_as("root"), ..container('a', "good", Some(digest("good config"))) });
     assert_eq!(refused(&says(&house, start_of('a')).await).as_deref(), Some("root"));
     assert_eq!(house.says(&start("good")).await, "rego-denied");
+    // More than containers say of themselves is not shown to rules, which might take it for nothing.
+    let runs_as = RunsAs::of([("User", &*format!("\"{}\"", "x".repeat(300 << 10)))]);
+    house.engine.put_container(Container { runs_as, ..container('a', "good", Some(digest("good config"))) });
+    assert!(says(&house, start_of('a')).await.starts_with("container-too-large: "));
+    house
+        .engine
+        .put_container(Container { runs_as: self::runs_as("root"), ..container('a', "good", Some(digest("good config"))) });
     // What dockerd takes nothing from says nothing: a service's member in a create, a create's in a start, a restart or an update.
     let decoy = r#","TaskTemplate":{"ContainerSpec":{"User":"1000"}}"#;
     assert_eq!(refused(&says(&house, create(&format!(r#","User":"root"{decoy}"#))).await).as_deref(), Some("root"));
@@ -226,4 +232,9 @@ async fn in_mode_permissive_it_is_recorded_and_passes() {
     assert!(house.gate.replace(Rules::Good { policy, verifiers: vec![notary], registry: None }));
     assert_eq!(says(&house, start_of('a')).await, "allow");
     assert!(house.journal.0.lock().unwrap().iter().any(|entry| entry.code == "rego-denied" && !entry.enforced));
+}
+
+/// How a container of this user runs.
+fn runs_as(user: &str) -> RunsAs {
+    RunsAs::of([("User", &*format!("{user:?}")), ("Env", "[]")])
 }
