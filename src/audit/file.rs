@@ -60,6 +60,8 @@ struct State {
 
 struct Open {
     file: Arc<File>,
+    /// Which file it is, whatever its name.
+    id: FileId,
     /// The same for reading; none of what is not a file (a pipe).
     reader: Option<File>,
     /// Up to where it has been read or written: the end of a line, or of a part of one that is longer than any entry.
@@ -77,6 +79,9 @@ struct Open {
     /// Lines since the file was last seen in its place.
     lines: u64,
 }
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 /// What became of a file that is not where it was.
 #[derive(Debug, PartialEq, Eq)]
@@ -182,7 +187,7 @@ impl LogFile {
             self.open(&mut state)?;
             return Ok(None);
         };
-        if is_at(&self.path, &open.file.metadata()?)? {
+        if is_at(&self.path, open.id)? {
             open.lines = 0;
         } else {
             self.reopen(&mut state)?;
@@ -227,8 +232,7 @@ impl LogFile {
 
     /// Whether the open file is the one under its name, as far as that can be told.
     fn is_in_place(&self, state: &State) -> bool {
-        let held = state.open.as_ref().and_then(|open| open.file.metadata().ok());
-        held.is_none_or(|held| is_at(&self.path, &held).unwrap_or(true))
+        state.open.as_ref().is_none_or(|open| is_at(&self.path, open.id).unwrap_or(true))
     }
 
     /// Opens the file that is in its place now. Where another process has rotated the one before, the next entry follows what others
@@ -237,7 +241,7 @@ impl LogFile {
         if let Some(held) = state.open.as_ref().map(|open| open.file.metadata()).transpose()? {
             let found = Found::look(state)?;
             let of_rest = chain::sealed(&found.rest).map(|sealed| sealed.link);
-            let place = (1..=ROTATED).find(|number| is_at(&rotated(&self.path, *number), &held).unwrap_or_default());
+            let place = (1..=ROTATED).find(|number| is_at(&rotated(&self.path, *number), id_of(&held)).unwrap_or_default());
             let of_later = place.filter(|place| *place > 1).and_then(|_| last_link(&rotated(&self.path, 1)).unwrap_or_default());
             state.last = of_later.or(of_rest).or(state.last);
             if place.is_none() {
@@ -279,7 +283,7 @@ impl LogFile {
     fn rotate(&self, state: &mut State) -> io::Result<()> {
         let Some(full) = &state.open else { return Ok(()) };
         // Where the file is not in its place any more there is nothing to rotate.
-        if is_at(&self.path, &full.file.metadata()?)? {
+        if is_at(&self.path, full.id)? {
             let numbered = |number: u32| rotated(&self.path, number);
             // Only what stands before the first gap moves, so that the older ones are not pushed out for nothing.
             let gap = (1..self.limits.files).find(|number| !numbered(*number).exists()).unwrap_or(self.limits.files);
@@ -416,12 +420,16 @@ fn done(renamed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Whether this open file is the one under its name.
-fn is_at(path: &Path, held: &fs::Metadata) -> io::Result<bool> {
+fn is_at(path: &Path, held: FileId) -> io::Result<bool> {
     match fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Ok(found) => Ok(id_of(&found) == held),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn id_of(file: &fs::Metadata) -> FileId {
+    (file.dev(), file.ino())
 }
 
 fn open(path: &Path) -> io::Result<Open> {
@@ -433,14 +441,14 @@ fn open(path: &Path) -> io::Result<Open> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path)?;
     let held = file.metadata()?;
     let reader = held.is_file().then(|| File::open(path)).transpose()?;
-    if let Some(reader) = &reader {
-        let found = reader.metadata()?;
-        if (found.dev(), found.ino()) != (held.dev(), held.ino()) {
-            return Err(io::Error::other("it was replaced while it was opened"));
-        }
+    if let Some(reader) = &reader
+        && id_of(&reader.metadata()?) != id_of(&held)
+    {
+        return Err(io::Error::other("it was replaced while it was opened"));
     }
     Ok(Open {
         file: Arc::new(file),
+        id: id_of(&held),
         reader,
         end: 0,
         is_inside: false,
