@@ -39,6 +39,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::audit::{Journal, Recorded};
 use crate::engine::{Api, ContainerId};
@@ -162,16 +163,25 @@ impl Gate {
         }
         let request = Request::of(&call, &intent);
         let said = if rules.has_rego() { Box::pin(self.ask_rego(&rules, &request, began)).await } else { None };
+        // What ends at once has no span.
+        let mut span = Span::none();
         let (Judgement { facts, verdict }, holds) = match prejudge(&rules, &request, &said) {
             Some(verdict) if ends_at_once(&verdict, &intent) => {
                 (Judgement { facts: Facts::default(), verdict }, Holds::default())
             }
-            prejudged => match Box::pin(self.judge_in_place(&rules, &call, &request, prejudged, said, began)).await {
-                Some(judged) => judged,
-                None => return self.overloaded(&call, &intent, began),
-            },
+            prejudged => {
+                span = decision_span(&intent);
+                let judging = self.judge_in_place(&rules, &call, &request, prejudged, said, began);
+                match Box::pin(judging.instrument(span.clone())).await {
+                    Some(judged) => judged,
+                    None => return self.overloaded(&call, &intent, began),
+                }
+            }
         };
         let (answer, id) = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
+        span.record("decision_id", &*id);
+        span.record("verdict", verdict.refusal().map_or("good", Reason::code));
+        drop(span);
         self.keep_facts(&rules, (&call, &intent), &facts, &verdict);
         if let Some(shadow) = self.shadow.get().filter(|_| !is_probe(Some((&call, &intent)), &verdict)) {
             shadow.take(Answered { call, intent, judgement: Judgement { facts, verdict }, id });
@@ -483,4 +493,12 @@ fn ends_at_once(verdict: &Verdict, intent: &Intent) -> bool {
 /// Method and target, which dockerd repeats in AuthZRes.
 fn call_key(call: &Call) -> String {
     format!("{} {}", call.method, call.uri)
+}
+
+/// The span of a decision that does not end at once. What an image is called stands in the audit log, by the decision's id.
+fn decision_span(intent: &Intent) -> Span {
+    tracing::trace_span!(
+        target: "img_authz::trace", "decision",
+        action = intent.action(), decision_id = tracing::field::Empty, verdict = tracing::field::Empty
+    )
 }

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::names::{Crowded, Names};
 use crate::text::clean;
 
@@ -335,6 +337,26 @@ impl Client {
     }
 
     async fn send(
+        &self,
+        method: reqwest::Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<String>,
+        bounds: Bounds,
+    ) -> Result<HttpAnswer, NetError> {
+        // Notary, registries and their token services; the path may name what a secret opens.
+        let span = tracing::trace_span!(
+            target: "img_authz::trace", "http",
+            host = host_of(url), status = tracing::field::Empty
+        );
+        let answer = self.send_now(method, url, headers, body, bounds).instrument(span.clone()).await;
+        if let Ok(answer) = &answer {
+            span.record("status", tracing::field::display(answer.status));
+        }
+        answer
+    }
+
+    async fn send_now(
         &self,
         method: reqwest::Method,
         url: &Url,

@@ -59,7 +59,7 @@ pub use rules::image::{
 pub use rules::{FurtherRules, LIFTABLE, Rule, RuleId, RuleInForce, RuleSet, exemptible};
 pub use scope::{Origin, Pattern, PatternError, Requirement, Scope, Scopes};
 pub use settings::{AllowlistSetting, Settings};
-pub use sinks::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt, may_be_secret};
+pub use sinks::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt, TelemetrySetting, may_be_secret};
 pub use users::{Forbidden, GroupSetting, LOCAL, Remark, Rights, Users};
 pub use variables::{TABLE as VARIABLE_TABLE, VARIABLES, Variable};
 pub use verdict::{Approval, Grounds, Permit, Verdict};

@@ -20,7 +20,7 @@ use self::containers::watch_containers;
 pub(crate) use self::containers::{Watch, monitor};
 #[cfg(test)]
 pub(crate) use self::status::sample::sample;
-pub(crate) use self::status::{Severity, Snapshot, Verdict};
+pub(crate) use self::status::{Item, Severity, Snapshot, Verdict};
 pub(crate) use self::web::{Unanswered, ask, distance};
 use crate::daemon;
 use crate::gate;

@@ -21,7 +21,7 @@ pub(crate) use self::clients::{
     newest_folder, newest_signed, notaries_kept, notary, notary_of_folder, notary_of_person, notary_tls, registry, signers,
 };
 pub(crate) use self::dockerd::{Flags, Process, daemon_file};
-pub(crate) use self::gates::{asking, exception_times, own, serving};
+pub(crate) use self::gates::{asking, exception_times, own, serving, telemetry};
 pub(crate) use self::host::{Basis, Place, SERVICE, is_called};
 pub(crate) use self::in_force::{Alive, InForce, Teller, is_alive, policy_in_force};
 pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
@@ -34,3 +34,4 @@ pub(crate) use self::started::Started;
 #[cfg(test)]
 pub(crate) use self::state::LAST_GOOD;
 pub(crate) use self::state::{AUDIT_LOG, METRICS, MONITOR, MONITOR_APPROVED, RENAMES, STATUS_SOCKET, TRUST, WEB_TOKEN};
+pub(crate) use crate::sinks::Figures;

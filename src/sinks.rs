@@ -8,16 +8,19 @@ mod encode;
 mod local;
 mod otlp;
 mod queue;
+mod spans;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::audit::Carrier;
-use crate::policy::{AlertsSetting, SinkFormat, SinkSetting};
+use crate::clock;
+use crate::policy::{AlertsSetting, SinkFormat, SinkSetting, TelemetrySetting};
 
 use self::queue::Queue;
 pub use encode::encode;
+pub use spans::spans;
 
 /// Why nothing arrived.
 enum Failure {
@@ -43,6 +46,11 @@ impl Failure {
 trait Way: Send {
     /// Sends entries, and says how many of them have arrived; the others never will.
     fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure>;
+
+    /// What it sends.
+    fn what(&self) -> &'static str {
+        "entries of the audit log"
+    }
 
     /// What is wrong though entries are taken.
     fn trouble(&self) -> Option<String> {
@@ -93,6 +101,31 @@ pub fn start(sinks: &[SinkSetting], alerts: &AlertsSetting, place: &Place) -> st
         all.push(Queue::start("alerts", alerts::may_alert, Box::new(alerts))?);
     }
     Ok(all)
+}
+
+/// Where the gate's figures are pushed.
+pub struct Figures(Arc<Queue>);
+
+impl Figures {
+    /// Pushes this text, as `/metrics` shows it. Never waits.
+    pub fn push(&self, text: &str) {
+        self.0.carry(&otlp::metrics::stamped(text));
+    }
+}
+
+/// Starts what pushes figures and spans, as far as it is set.
+pub fn telemetry(setting: &TelemetrySetting, place: &Place) -> std::io::Result<Option<Figures>> {
+    if let Some(url) = &setting.traces {
+        spans::go_to(Queue::start("otlp-traces", |_| true, Box::new(otlp::traces::Traces::new(url, place)))?);
+    }
+    let Some(url) = &setting.metrics else { return Ok(None) };
+    let way = Box::new(otlp::metrics::Metrics::new(url, place));
+    Ok(Some(Figures(Queue::start("otlp-metrics", |_| true, way)?)))
+}
+
+/// The time as OTLP has it: nanoseconds since 1970.
+fn nanoseconds() -> u64 {
+    u64::try_from(clock::now().as_nanosecond()).unwrap_or(0)
 }
 
 /// What this host calls itself.

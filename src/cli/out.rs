@@ -119,7 +119,7 @@ impl Colour {
 }
 
 /// Whether stdout takes colours: a terminal, and the user did not say no (<https://no-color.org>).
-fn is_coloured() -> bool {
+pub(super) fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::policy::Settings;
+use crate::sinks;
 
 /// Most lines that wait to be written. Stops a pipe that is full from filling memory.
 const LINES: usize = 1024;
@@ -25,8 +29,10 @@ pub(super) fn start(settings: &Settings) -> Log {
         .parse_lossy(settings.get("LOG").unwrap_or("info"));
     let log = Log::to(io::stdout());
     // The only error is a logger that is set already, which there is none of.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false).with_writer(log.clone()).try_init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(log.clone()).with_filter(filter);
+    // Where nobody wants spans of decisions, none is made.
+    let spans = settings.telemetry().traces.map(|_| sinks::spans());
+    let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
     log
 }
 

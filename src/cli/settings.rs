@@ -34,6 +34,7 @@ const DEFAULTS: [&str; VARIABLES.len()] = [
     "0",
     "none",
     "json",
+    "none",
     "alerts.toml in CONFIG_DIR if it exists",
     "images",
     "none",

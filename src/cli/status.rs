@@ -1,5 +1,9 @@
 //! `status`: how the gate that serves on this host is doing, by its own word.
 
+mod view;
+mod watch;
+
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,18 +28,29 @@ const CELL_CHARS: usize = 60;
 #[command(
     after_help = "Exit code 0: nothing to see to; 2: something is; 1: could not tell (no gate serves, or it does not answer). Run it as \
     root, on the gate's host. PLUGIN names a plugin that is not called img-authz.\n\nExample: img-authz status\n\
-    Example: img-authz status --json"
+    Example: img-authz status --watch\nExample: img-authz status --json"
 )]
 pub(super) struct StatusArgs {
     /// Print JSON: everything, as the gate says it
     #[arg(long)]
     json: bool,
+    /// Show it live, until `q`
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
 pub(super) fn run(arguments: &StatusArgs, settings: Settings) -> ExitCode {
+    if arguments.watch && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+        out::fault("--watch needs a terminal; for programs there is --json");
+        return ExitCode::from(UNKNOWN);
+    }
     let asked = state_of(Place::find(settings)).and_then(|settings| {
         let state = settings.state_dir();
-        Ok((ask(&state)?, state))
+        let snapshot = ask(&state)?;
+        if arguments.watch {
+            watch::watch(&state)?;
+        }
+        Ok((snapshot, state))
     });
     let (snapshot, state) = match asked {
         Ok(asked) => asked,
@@ -44,6 +59,9 @@ pub(super) fn run(arguments: &StatusArgs, settings: Settings) -> ExitCode {
             return ExitCode::from(UNKNOWN);
         }
     };
+    if arguments.watch {
+        return ExitCode::from(YES);
+    }
     if arguments.json {
         out::json(&snapshot);
     } else {
@@ -55,20 +73,22 @@ pub(super) fn run(arguments: &StatusArgs, settings: Settings) -> ExitCode {
 /// Asks the gate of this state folder, or says what to do where none answers.
 fn ask(state: &Path) -> Result<Snapshot, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(service::ask(state)).map_err(|error| {
-        let shown = clean(&state.display().to_string());
-        let what = clean(&error.to_string());
-        match error {
-            Unanswered::Nobody(_) if is_monitored(state) => format!(
-                "no gate serves on this host, a monitor by itself does: `img-authz monitor status` shows what it finds (`{shown}`: {what})"
-            ),
-            Unanswered::Nobody(_) => format!(
-                "`{shown}`: {what}; enable the plugin, or start `img-authz serve`; a gate of an earlier version has no `status`"
-            ),
-            Unanswered::Forbidden(_) => format!("`{shown}`: {what}; run this as root, on the gate's host"),
-            Unanswered::Silent(_) => format!("`{shown}`: {what}; see the gate's log, and `img-authz doctor`"),
-        }
-    })
+    runtime.block_on(service::ask(state)).map_err(|error| told(state, &error))
+}
+
+/// Why nobody answers, and what to do.
+fn told(state: &Path, error: &Unanswered) -> String {
+    let (shown, what) = (clean(&state.display().to_string()), clean(&error.to_string()));
+    match error {
+        Unanswered::Nobody(_) if is_monitored(state) => format!(
+            "no gate serves on this host, a monitor by itself does: `img-authz monitor status` shows what it finds (`{shown}`: {what})"
+        ),
+        Unanswered::Nobody(_) => format!(
+            "`{shown}`: {what}; enable the plugin, or start `img-authz serve`; a gate of an earlier version has no `status`"
+        ),
+        Unanswered::Forbidden(_) => format!("`{shown}`: {what}; run this as root, on the gate's host"),
+        Unanswered::Silent(_) => format!("`{shown}`: {what}; see the gate's log, and `img-authz doctor`"),
+    }
 }
 
 /// Whether a monitor without a gate has looked not long ago.

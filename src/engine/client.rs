@@ -16,6 +16,7 @@ use hyperlocal::UnixConnector;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::rows::Rows;
 use super::{
@@ -225,6 +226,18 @@ impl Engine {
         deadline: Instant,
     ) -> Result<EngineAnswer, EngineError> {
         let call = shown(&format!("{method} {path}"));
+        let span = tracing::trace_span!(target: "img_authz::trace", "engine", call);
+        self.call_in_turn(method, path, limit, deadline, call).instrument(span).await
+    }
+
+    async fn call_in_turn(
+        &self,
+        method: Method,
+        path: &str,
+        limit: usize,
+        deadline: Instant,
+        call: String,
+    ) -> Result<EngineAnswer, EngineError> {
         let talk = async {
             let answer = self.versioned(&method, path, limit, &call).await?;
             if !answer.is_about_the_version() {

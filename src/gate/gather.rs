@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::descriptions::REGISTRY_TIME;
 use super::{Gate, Rules, Said};
@@ -79,7 +80,8 @@ impl Gate {
         // How urgent the answers about its images are.
         let purpose = if request.intent.runs() { Purpose::Run } else { Purpose::Pull };
         let asking = Gathering { gate: self, policy, request, verifiers, registry, purpose, deadline, engine, on_behalf, said };
-        let found = asking.facts(&policy::needs(policy, request)).await;
+        let span = tracing::trace_span!(target: "img_authz::trace", "gather");
+        let found = asking.facts(&policy::needs(policy, request)).instrument(span).await;
         let found = found.unwrap_or_else(|reason| Facts { unknown: Some(reason), ..Facts::default() });
         Box::pin(asking.with_rego(self.timed(found))).await
     }
@@ -643,7 +645,17 @@ impl Gathering<'_> {
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
             let asking = Asking { purpose: self.purpose, now, deadline: self.deadline };
-            async move { verifier.vouch(&repository, &question, asking).await }
+            let span = tracing::trace_span!(
+                target: "img_authz::trace", "verifier",
+                verifier = %name, repository = %repository, code = tracing::field::Empty
+            );
+            let answered = span.clone();
+            let vouching = async move {
+                let answer = verifier.vouch(&repository, &question, asking).await;
+                answered.record("code", answer.as_ref().map_or_else(|error| error.code.as_str(), |_| "good"));
+                answer
+            };
+            vouching.instrument(span)
         };
         // A verifier that panics is one that cannot say.
         let broken =

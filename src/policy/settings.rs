@@ -18,7 +18,7 @@ use super::scope::{Requirement, Scope, Scopes};
 use super::variables::VARIABLES;
 use super::{
     AlertsSetting, AuditRule, BuildRule, Http2Rule, MONITOR_PAUSE, Mode, MonitorRule, Policy, Posture, SinkFormat, SinkSetting,
-    WebAddress, WebAddressError, sinks,
+    TelemetrySetting, WebAddress, WebAddressError, sinks,
 };
 use crate::image::{Host, Reference};
 use crate::text::fit;
@@ -297,6 +297,12 @@ impl Settings {
         self.get("ALLOWLIST_KEY").map(|text| Given::Text(text.to_owned()))
     }
 
+    /// Where figures and spans of decisions are pushed; what cannot be read is left out.
+    #[must_use]
+    pub fn telemetry(&self) -> TelemetrySetting {
+        sinks::telemetry(self.get("TELEMETRY").unwrap_or_default()).0
+    }
+
     /// The Notary of the variables, or `None` for `off`.
     pub(super) fn notary(&self) -> Result<Option<NotarySettings>, Vec<PolicyFault>> {
         let mut faults = Vec::new();
@@ -415,6 +421,8 @@ impl Settings {
                            are shown: it belongs into that file";
             faults.push(PolicyFault::of("ALERTS", message));
         }
+        let (_, wrong) = sinks::telemetry(self.get("TELEMETRY").unwrap_or_default());
+        faults.extend(wrong.into_iter().map(|message| PolicyFault::of("TELEMETRY", message)));
         let (_, wrong) = sinks::read(self.get("AUDIT_SINKS").unwrap_or_default());
         faults.extend(wrong.into_iter().map(|message| PolicyFault::of("AUDIT_SINKS", message)));
         Policy {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::image::Host;
+use crate::trust::allowlist::signed::ListKey;
 
 /// Most sinks named. Stops a paste accident from starting a thread for each word.
 const MAX_SINKS: usize = 8;
@@ -46,6 +47,15 @@ impl SinkSetting {
     }
 }
 
+/// Where figures and spans of decisions are pushed: collectors, by the addresses that `/v1/metrics` and `/v1/traces` are added to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TelemetrySetting {
+    /// Where figures go.
+    pub metrics: Option<String>,
+    /// Where spans go.
+    pub traces: Option<String>,
+}
+
 /// Where it is written who is alerted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AlertsSetting {
@@ -69,12 +79,14 @@ pub enum SinkFormat {
     Ocsf,
 }
 
-/// Whether a setting of sinks or alerts holds what does not belong there and may be a secret: a password, a query, a webhook's address.
+/// Whether a setting holds what does not belong there and may be a secret: a password, a query, a webhook's address, a private key.
 #[must_use]
 pub fn may_be_secret(name: &str, value: &str) -> bool {
     match name {
-        "AUDIT_SINKS" => value.contains(['@', '?', '#']) || words(value).any(|word| !is_name(name_of(word))),
+        "AUDIT_SINKS" | "TELEMETRY" => value.contains(['@', '?', '#']) || words(value).any(|word| !is_name(name_of(word))),
         "ALERTS" => value.trim() != "off" && !is_path(value),
+        // The private one, most likely.
+        "ALLOWLIST_KEY" => ListKey::read(value).is_err(),
         _ => false,
     }
 }
@@ -118,6 +130,28 @@ pub(super) fn read(text: &str) -> (Vec<SinkSetting>, Vec<String>) {
     (sinks, faults)
 }
 
+/// Where figures and spans go, and what is wrong with the text. As with sinks, no fault says an address.
+pub(super) fn telemetry(text: &str) -> (TelemetrySetting, Vec<String>) {
+    let (mut setting, mut faults) = (TelemetrySetting::default(), Vec::new());
+    for word in words(text).take(MAX_SINKS) {
+        let (name, at) = word.split_once('=').unwrap_or((word, ""));
+        let place = match name {
+            "metrics" => &mut setting.metrics,
+            "traces" => &mut setting.traces,
+            _ => {
+                faults.push("a word of it is neither `metrics=https://HOST:PORT` nor `traces=https://HOST:PORT`".to_owned());
+                continue;
+            }
+        };
+        match collector(name, at) {
+            Ok(_) if place.is_some() => faults.push(format!("names `{name}` twice")),
+            Ok(url) => *place = Some(url),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (setting, faults)
+}
+
 fn sink(word: &str, may_be_told: bool) -> Result<SinkSetting, String> {
     let (name, at) = word.split_once('=').map_or((word, None), |(name, at)| (name, Some(at)));
     match (name, at) {
@@ -131,7 +165,7 @@ fn sink(word: &str, may_be_told: bool) -> Result<SinkSetting, String> {
             }
             _ => Err("`syslog=` is followed by neither `unix:/PATH` nor `udp://HOST:PORT`".to_owned()),
         },
-        ("otlp", Some(at)) => collector(at).map(SinkSetting::Otlp).map_err(str::to_owned),
+        ("otlp", Some(at)) => collector("otlp", at).map(SinkSetting::Otlp),
         ("otlp", None) => Err("`otlp` needs the collector's address: `otlp=https://HOST:4318`".to_owned()),
         ("stdout" | "journald", Some(_)) => Err(format!("`{name}` takes no address")),
         _ => {
@@ -142,25 +176,27 @@ fn sink(word: &str, may_be_told: bool) -> Result<SinkSetting, String> {
 }
 
 /// The address of a collector.
-fn collector(at: &str) -> Result<String, &'static str> {
+fn collector(name: &str, at: &str) -> Result<String, String> {
     let (is_plain, rest) = match (at.strip_prefix("https://"), at.strip_prefix("http://")) {
         (Some(rest), _) => (false, rest),
         (None, Some(rest)) => (true, rest),
-        (None, None) => return Err("`otlp=` is not followed by `https://HOST:PORT`"),
+        (None, None) => return Err(format!("`{name}=` is not followed by `https://HOST:PORT`")),
     };
     let rest = rest.trim_end_matches('/');
     if rest.contains(['@', '?', '#', '\\', '%']) {
-        return Err("`otlp=` takes an address without user, password and query; a token lies in `otlp.token` in CONFIG_DIR");
+        return Err(format!(
+            "`{name}=` takes an address without user, password and query; a token lies in `otlp.token` in CONFIG_DIR"
+        ));
     }
     let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
     let is_here = ["127.0.0.1", "localhost", "[::1]"]
         .iter()
         .any(|here| authority.strip_prefix(here).is_some_and(|port| port.is_empty() || port.starts_with(':')));
     if authority.parse::<Host>().is_err() {
-        return Err("what follows `https://` in `otlp=` is not a host");
+        return Err(format!("what follows `https://` in `{name}=` is not a host"));
     }
     if is_plain && !is_here {
-        return Err("`http://` in `otlp=` is for this host itself: use https");
+        return Err(format!("`http://` in `{name}=` is for this host itself: use https"));
     }
     Ok(at.trim_end_matches('/').to_owned())
 }
@@ -221,6 +257,26 @@ mod tests {
     }
 
     #[test]
+    fn figures_and_spans_each_have_a_collector_and_no_password_is_told() {
+        let (setting, faults) = telemetry("metrics=https://c.example:4318 traces=http://127.0.0.1:4318/");
+        assert_eq!(faults, Vec::<String>::new());
+        assert_eq!(setting.metrics.as_deref(), Some("https://c.example:4318"));
+        assert_eq!(setting.traces.as_deref(), Some("http://127.0.0.1:4318"));
+        assert_eq!(telemetry("").0, TelemetrySetting::default());
+        for (text, told) in [
+            ("https://u:geheim@c.example", "a word of it"),
+            ("metrics", "not followed"),
+            ("traces=https://u:geheim@c.example", "without user"),
+            ("metrics=http://c.example", "use https"),
+            ("traces=https://a traces=https://b", "twice"),
+        ] {
+            let (_, faults) = telemetry(text);
+            assert!(faults.len() == 1 && faults[0].contains(told) && !faults[0].contains("geheim"), "{text}: {faults:?}");
+            assert_eq!(may_be_secret("TELEMETRY", text), text.contains("geheim"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_file_of_alerts_is_a_path_and_no_address() {
         for (text, is_file) in [
             ("/etc/alerts.toml", true),
@@ -234,5 +290,10 @@ mod tests {
             assert_eq!((is_path(text), may_be_secret("ALERTS", text)), (is_file, !is_file), "{text}");
         }
         assert!(!may_be_secret("ALERTS", "off"));
+        for (text, may_be) in
+            [("MCowBQYDK2VwAyEAEPQ5nfe97hE8e03LMMkYmD2eBTwgjPvhjBn1gSld7yQ=", false), ("MC4CAQAwBQYDK2Vw", true)]
+        {
+            assert_eq!(may_be_secret("ALLOWLIST_KEY", text), may_be, "{text}");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub const VARIABLES: [&str; TABLE.len()] = {
 };
 
 /// Every variable the gate reads, in that order.
-pub const TABLE: [Variable; 32] = [
+pub const TABLE: [Variable; 33] = [
     Variable {
         name: "REGISTRY",
         meaning: "registries allowed, `host[:port]`, separated by commas or spaces. Exact: no wildcards",
@@ -85,6 +85,11 @@ pub const TABLE: [Variable; 32] = [
     },
     Variable { name: "AUDIT_FORMAT", meaning: "how they are written there: `json`, `ecs` or `ocsf`", default: "`json`" },
     Variable {
+        name: "TELEMETRY",
+        meaning: "where figures and spans of decisions are pushed, by OTLP: `metrics=https://HOST:4318`, `traces=https://HOST:4318`; see [telemetry](docs/settings.md#telemetry)",
+        default: "none",
+    },
+    Variable {
         name: "ALERTS",
         meaning: "`off`, or the absolute path of a file with [webhooks](docs/audit-log.md#alerts) that are alerted",
         default: "`alerts.toml` in `CONFIG_DIR` if it exists, else `off`",
@@ -123,7 +128,7 @@ pub const TABLE: [Variable; 32] = [
     },
     Variable {
         name: "POLICY",
-        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above except `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `ALERTS`, `HTTP2`, `MONITOR`, `MONITOR_PAUSE` and `WEB`",
+        meaning: "path of a [policy file](docs/policy.md), which then takes the place of the variables above except `AUDIT`, `AUDIT_ROTATE`, `AUDIT_SINKS`, `AUDIT_FORMAT`, `TELEMETRY`, `ALERTS`, `HTTP2`, `MONITOR`, `MONITOR_PAUSE` and `WEB`",
         default: "`policy.toml` in `CONFIG_DIR` if it exists, else none",
     },
     Variable {

@@ -35,7 +35,8 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
     let own = settings.clone();
     tokio::spawn(async move { doctor::log_own(&own).await });
     tokio::spawn(beat::beat(Arc::clone(&gate), setup::daemon_file(&settings)));
-    tokio::spawn(stats::write(Arc::clone(&gate), settings.state_dir()));
+    let figures = setup::telemetry(&settings, &tokio::runtime::Handle::current());
+    tokio::spawn(stats::write(Arc::clone(&gate), settings.state_dir(), figures));
     tokio::spawn(shadow::watch(Arc::downgrade(&gate), settings.clone()));
     let told = watch_containers(&gate, &settings, &mut kept);
     keep_up(&gate, &settings, kept, Some(teller), told).await;

@@ -57,14 +57,26 @@ pub(crate) fn serving(
     Ok(gate)
 }
 
-/// Who carries entries of the audit log away.
-fn carriers(settings: &Settings, workers: &tokio::runtime::Handle) -> Vec<Arc<dyn Carrier>> {
-    let place = sinks::Place {
+/// Where figures are pushed, if they are; where spans of decisions are, these begin to arrive.
+pub(crate) fn telemetry(settings: &Settings, workers: &tokio::runtime::Handle) -> Option<sinks::Figures> {
+    sinks::telemetry(&settings.telemetry(), &sink_place(settings, workers)).unwrap_or_else(|error| {
+        tracing::error!(%error, "figures and spans are pushed nowhere: no thread can be started");
+        None
+    })
+}
+
+fn sink_place(settings: &Settings, workers: &tokio::runtime::Handle) -> sinks::Place {
+    sinks::Place {
         format: settings.audit_format(),
         certs: certificate_folders(settings),
         token: settings.config_dir().join("otlp.token"),
         workers: workers.clone(),
-    };
+    }
+}
+
+/// Who carries entries of the audit log away.
+fn carriers(settings: &Settings, workers: &tokio::runtime::Handle) -> Vec<Arc<dyn Carrier>> {
+    let place = sink_place(settings, workers);
     sinks::start(&settings.audit_sinks(), &settings.alerts(), &place).unwrap_or_else(|error| {
         tracing::error!(%error, "entries of the audit log are carried nowhere: no thread can be started");
         Vec::new()

@@ -110,8 +110,18 @@ impl Kept {
     /// judges by them. Equal ones judge alike, also after a restart. A faulty allowlist counts as what it last was.
     pub(crate) fn fingerprint(&self) -> Digest {
         // What says nothing of what may run.
-        const BESIDE: [&str; 9] =
-            ["LOG", "AUDIT_ROTATE", "AUDIT_SINKS", "AUDIT_FORMAT", "ALERTS", "MONITOR_PAUSE", "WEB", "HTTPS_PROXY", "NO_PROXY"];
+        const BESIDE: [&str; 10] = [
+            "LOG",
+            "AUDIT_ROTATE",
+            "AUDIT_SINKS",
+            "AUDIT_FORMAT",
+            "TELEMETRY",
+            "ALERTS",
+            "MONITOR_PAUSE",
+            "WEB",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+        ];
         let settings = self.reading.in_force.clone().map(|settings| BESIDE.iter().fold(settings, |of, name| of.without(name)));
         let lists = self.allowlists.values();
         let lists: Vec<_> = lists.map(|list| (list.path().as_os_str().as_encoded_bytes(), list.digest())).collect();

@@ -1,4 +1,8 @@
-//! An `OpenTelemetry` collector: OTLP over HTTP, in its JSON form. The entry is the record's body, its event and link are attributes.
+//! An `OpenTelemetry` collector: OTLP over HTTP, in its JSON form. Of the audit log the entry is the record's body, its event and link are
+//! attributes; figures (`metrics`) and spans (`traces`) go the same way.
+
+pub(super) mod metrics;
+pub(super) mod traces;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,17 +32,14 @@ const TOKEN_BYTES: u64 = 16 << 10;
 /// Why a collector that wants a token gets none.
 const WITHHELD: &str = "the collector's token is sent over https alone: who else holds a port of this host would have it";
 
-/// Entries as log records.
-pub(super) struct Logs {
+/// A collector, and what it takes to talk to it.
+struct Collector {
     url: String,
     certs: Vec<PathBuf>,
     token: PathBuf,
-    format: SinkFormat,
     workers: tokio::runtime::Handle,
     /// Whether it was told that a token is not sent.
     is_told: bool,
-    /// What became of the first lines of a batch whose others wait.
-    settled: Settled,
     /// Made when it is needed, and again after each failure: certificates and the token may have been another's.
     ready: Option<Ready>,
 }
@@ -51,16 +52,14 @@ struct Ready {
     is_withheld: bool,
 }
 
-impl Logs {
-    pub(super) fn new(url: &str, place: &Place) -> Self {
+impl Collector {
+    fn new(url: String, place: &Place) -> Self {
         Self {
-            url: format!("{url}/v1/logs"),
+            url,
             certs: place.certs.clone(),
             token: place.token.clone(),
-            format: place.format,
             workers: place.workers.clone(),
             is_told: false,
-            settled: Settled::default(),
             ready: None,
         }
     }
@@ -90,31 +89,72 @@ impl Logs {
         }
         Ok(Ready { client, url, headers, is_withheld: false })
     }
-}
 
-impl Logs {
-    fn call(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Untaken> {
-        let body = logs(lines, self.format).to_string();
-        if body.len() > BODY_BYTES && lines.len() > 1 {
-            return Err(Untaken::Large);
-        }
+    fn post(&mut self, body: String) -> Result<HttpAnswer, Failure> {
         let ready = match self.ready.take() {
             Some(ready) => ready,
-            None => self.prepare().map_err(|why| Untaken::Away(Failure::away(why)))?,
+            None => self.prepare().map_err(Failure::away)?,
         };
         if ready.is_withheld && !std::mem::replace(&mut self.is_told, true) {
             tracing::warn!(token = %self.token.display(), "{WITHHELD}");
         }
         let asked = ready.client.post_json(&ready.url, ready.headers.clone(), body, BOUNDS);
-        let answer = self.workers.block_on(asked).map_err(|error| Untaken::Away(Failure::away(error)))?;
+        let answer = self.workers.block_on(asked).map_err(Failure::away)?;
         if ready.is_withheld && matches!(answer.status, 401 | 403) {
-            return Err(Untaken::Away(Failure::away(format!("the collector says {}; {WITHHELD}", answer.status))));
+            return Err(Failure::away(format!("the collector says {}; {WITHHELD}", answer.status)));
         }
-        let arrived = arrived(&answer, lines.len() as u64);
-        if !matches!(arrived, Err(Untaken::Away(_) | Untaken::Answered(..))) {
+        if matches!(answer.status, 200..=299) || is_refusal(answer.status) {
             self.ready = Some(ready);
         }
-        arrived
+        Ok(answer)
+    }
+
+    /// Posts what is taken as a whole, or not at all.
+    fn push(&mut self, body: String) -> Result<(), Failure> {
+        let answer = self.post(body)?;
+        match answer.status {
+            200..=299 => Ok(()),
+            status if is_refusal(status) => Err(Failure::Refused(format!("the collector says {status}"))),
+            status => Err(Failure::Away { why: format!("the collector says {status}"), rest: answer.rest() }),
+        }
+    }
+}
+
+/// What it will not take however often it is sent. A token that is wrong can be put right.
+const fn is_refusal(status: u16) -> bool {
+    matches!(status, 400 | 413 | 415 | 422)
+}
+
+/// Who tells.
+fn resource() -> Value {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    json!({"attributes": [
+        text("service.name", "img-authz"),
+        text("service.version", env!("CARGO_PKG_VERSION")),
+        text("host.name", &host_name()),
+    ]})
+}
+
+/// Entries as log records.
+pub(super) struct Logs {
+    collector: Collector,
+    format: SinkFormat,
+    /// What became of the first lines of a batch whose others wait.
+    settled: Settled,
+}
+
+impl Logs {
+    pub(super) fn new(url: &str, place: &Place) -> Self {
+        Self { collector: Collector::new(format!("{url}/v1/logs"), place), format: place.format, settled: Settled::default() }
+    }
+
+    fn call(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Untaken> {
+        let body = logs(lines, self.format).to_string();
+        if body.len() > BODY_BYTES && lines.len() > 1 {
+            return Err(Untaken::Large);
+        }
+        let answer = self.collector.post(body).map_err(Untaken::Away)?;
+        arrived(&answer, lines.len() as u64)
     }
 }
 
@@ -212,8 +252,7 @@ fn arrived(answer: &HttpAnswer, records: u64) -> Result<u64, Untaken> {
             let rejected = rejected.and_then(|told| told.as_u64().or_else(|| told.as_str()?.parse().ok())).unwrap_or(0);
             Ok(records.saturating_sub(rejected))
         }
-        // What it will not take however often it is sent. A token that is wrong can be put right.
-        status @ (400 | 413 | 415 | 422) => Err(Untaken::Refused(format!("the collector says {status}"))),
+        status if is_refusal(status) => Err(Untaken::Refused(format!("the collector says {status}"))),
         status => {
             let why = format!("the collector says {status}");
             let away = Failure::Away { why: why.clone(), rest: answer.rest() };
@@ -251,11 +290,7 @@ fn logs(lines: &[Arc<[u8]>], format: SinkFormat) -> Value {
     };
     let version = env!("CARGO_PKG_VERSION");
     json!({"resourceLogs": [{
-        "resource": {"attributes": [
-            text("service.name", "img-authz"),
-            text("service.version", version),
-            text("host.name", &host_name()),
-        ]},
+        "resource": resource(),
         "scopeLogs": [{
             "scope": {"name": "img_authz.audit", "version": version},
             "logRecords": lines.iter().map(record).collect::<Vec<_>>(),
@@ -278,7 +313,7 @@ mod tests {
         let place =
             Place { format: SinkFormat::Json, certs: Vec::new(), token: token.clone(), workers: runtime.handle().clone() };
         for (url, sent) in [("https://c.example:4318", Some("Bearer geheim")), ("http://127.0.0.1:4318", None)] {
-            let ready = Logs::new(url, &place).prepare().unwrap();
+            let ready = Collector::new(url.to_owned(), &place).prepare().unwrap();
             assert_eq!(ready.headers.get("authorization").map(|value| value.to_str().unwrap()), sent, "{url}");
             assert_eq!(ready.is_withheld, sent.is_none(), "{url}");
         }

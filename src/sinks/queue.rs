@@ -83,13 +83,13 @@ impl Queue {
                     // Decisions take this lock: nothing is said under it.
                     drop(state);
                     if is_back {
-                        tracing::info!(sink = self.name, "entries of the audit log arrive again");
+                        tracing::info!(sink = self.name, "{} arrive again", way.what());
                     }
                 }
                 Err(Failure::Refused(why)) => {
                     // Once: a sink that refuses all must not fill the gate's own log.
                     if !std::mem::replace(&mut is_refused, true) {
-                        tracing::warn!(sink = self.name, why, entries = batch.len(), "entries of the audit log were refused");
+                        tracing::warn!(sink = self.name, why, entries = batch.len(), "{} were refused", way.what());
                     }
                     let mut state = self.lock();
                     state.carried.away = Some(format!("it refuses them: {why}"));
@@ -98,7 +98,7 @@ impl Queue {
                 }
                 Err(Failure::Away { why, rest: wished }) => {
                     if self.lock().carried.away.is_none() {
-                        tracing::warn!(sink = self.name, why, "entries of the audit log do not arrive; they wait");
+                        tracing::warn!(sink = self.name, why, "{} do not arrive; they wait", way.what());
                     }
                     let mut state = self.lock();
                     state.carried.away = Some(why);

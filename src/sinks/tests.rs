@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::queue::Queue;
-use super::{Failure, Place, Way, encode, local, start};
+use super::{Failure, Place, Way, encode, local, start, telemetry};
 use crate::audit::{Beside, Carrier, Entry, Event, FileJournal, Journal, JournalLimits, LogPart, verify};
-use crate::policy::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt};
+use crate::policy::{AlertsSetting, SinkFormat, SinkSetting, SyslogAt, TelemetrySetting};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -219,6 +219,39 @@ fn a_collector_gets_records_and_is_asked_again_when_it_is_busy() {
     coming.recv_timeout(SOON).unwrap();
     wait_for("one arrived", || told().sent == 1 && told().away.is_none());
     assert_eq!(told().dropped, 2);
+}
+
+#[test]
+fn figures_and_spans_reach_their_collectors_and_wait_for_one_that_is_busy() {
+    use tracing_subscriber::layer::SubscriberExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let (port, coming) = server(|number| if number == 0 { (503, "") } else { (200, "{}") });
+    let url = format!("http://127.0.0.1:{port}");
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let setting = TelemetrySetting { metrics: Some(url.clone()), traces: Some(url) };
+    let figures = telemetry(&setting, &place).unwrap().unwrap();
+    figures.push("# TYPE up gauge\nup 1\n# EOF\n");
+    for _ in 0..2 {
+        let (head, body) = coming.recv_timeout(SOON).unwrap();
+        assert!(head.starts_with("post /v1/metrics "), "{head}");
+        let said: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(said.pointer("/resourceMetrics/0/scopeMetrics/0/metrics/0/gauge/dataPoints/0/asDouble"), Some(&1.0.into()));
+    }
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(super::spans()), || {
+        let root = tracing::trace_span!(target: "img_authz::trace", "decision", action = "pull");
+        root.in_scope(|| drop(tracing::trace_span!(target: "img_authz::trace", "gather").entered()));
+    });
+    let mut names = Vec::new();
+    while names.len() < 2 {
+        let (head, body) = coming.recv_timeout(SOON).unwrap();
+        assert!(head.starts_with("post /v1/traces "), "{head}");
+        let said: Value = serde_json::from_str(&body).unwrap();
+        let spans = said.pointer("/resourceSpans/0/scopeSpans/0/spans").unwrap().as_array().unwrap().clone();
+        names.extend(spans.iter().map(|span| span["name"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(names, ["gather", "decision"]);
+    assert!(telemetry(&TelemetrySetting::default(), &place).unwrap().is_none());
 }
 
 #[test]
