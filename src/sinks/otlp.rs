@@ -320,7 +320,7 @@ mod tests {
         // What others may read or change is no secret.
         for (mode, told) in [(0o644, "may be read by others (mode 0644): chmod 0600"), (0o620, "may be changed by others")] {
             set(mode);
-            let why = Logs::new("https://c.example:4318", &place).prepare().err().unwrap();
+            let why = Collector::new("https://c.example:4318".to_owned(), &place).prepare().err().unwrap();
             assert!(why.contains(told), "{why}");
         }
     }

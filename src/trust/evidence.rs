@@ -59,6 +59,17 @@ struct Turns {
     turn: u64,
 }
 
+/// What a look into the folder comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// There is none.
+    Nothing,
+    /// There may be something, and it cannot be read, or not in time.
+    Unread,
+    /// This. Its bytes have to be verified.
+    Record(Box<Record>),
+}
+
 /// What lies in the folder, by the names of its files.
 #[derive(Debug, Default)]
 struct Held {
@@ -108,13 +119,10 @@ impl Evidence {
             return None;
         }
         // What is withdrawn meanwhile is not there either.
-        self.read(key).await.filter(|_| !self.turns().is_withdrawn(&key.file_name()))
-    }
-
-    async fn read(self: &Arc<Self>, key: &Key) -> Option<Record> {
-        let (here, key) = (Arc::clone(self), key.clone());
-        let read = self.reads.give(move || here.find(&key))?;
-        tokio::time::timeout(DISK_TIME, read).await.ok()?.ok()?
+        match self.suspended(key).await {
+            Kept::Record(record) => Some(*record).filter(|_| !self.turns().is_withdrawn(&key.file_name())),
+            Kept::Nothing | Kept::Unread => None,
+        }
     }
 
     /// Keeps what has just verified. A disk that takes nothing costs the evidence, and no answer.
@@ -142,8 +150,10 @@ impl Evidence {
     }
 
     /// What is kept of what is suspended.
-    pub async fn suspended(self: &Arc<Self>, key: &Key) -> Option<Record> {
-        self.read(key).await
+    pub async fn suspended(self: &Arc<Self>, key: &Key) -> Kept {
+        let (here, key) = (Arc::clone(self), key.clone());
+        let Some(read) = self.reads.give(move || here.find(&key)) else { return Kept::Unread };
+        tokio::time::timeout(DISK_TIME, read).await.ok().and_then(Result::ok).unwrap_or(Kept::Unread)
     }
 
     /// Its registry has it still.
@@ -181,16 +191,17 @@ impl Evidence {
         }
     }
 
-    fn find(&self, key: &Key) -> Option<Record> {
+    fn find(&self, key: &Key) -> Kept {
         let name = key.file_name();
         let path = self.folder.join(&name);
         let text = match read_owned(&path, FILE_BYTES) {
             Ok(text) => text,
             Err(error) => {
-                if error.kind() != ErrorKind::NotFound {
-                    tracing::warn!(%error, path = %path.display(), "kept evidence cannot be read, and does not count");
+                if error.kind() == ErrorKind::NotFound {
+                    return Kept::Nothing;
                 }
-                return None;
+                tracing::warn!(%error, path = %path.display(), "kept evidence cannot be read, and does not count");
+                return Kept::Unread;
             }
         };
         match read(&text) {
@@ -200,15 +211,15 @@ impl Evidence {
                     let _ = utimensat(CWD, &path, &NOW, AtFlags::SYMLINK_NOFOLLOW);
                     self.used(key);
                 }
-                Some(record)
+                Kept::Record(Box::new(record))
             }
             Ok(_) => {
                 tracing::warn!(path = %path.display(), "kept evidence is of something else, and does not count");
-                None
+                Kept::Unread
             }
             Err(why) => {
                 tracing::warn!(why, path = %path.display(), "kept evidence is damaged, and does not count");
-                None
+                Kept::Unread
             }
         }
     }
@@ -464,7 +475,7 @@ mod tests {
         assert_eq!(here.of(&key).await, Some(record(b"a")));
         // What is suspended counts again where its registry has it still.
         here.suspend(&key);
-        assert_eq!((here.of(&key).await, here.suspended(&key).await), (None, Some(record(b"a"))));
+        assert_eq!((here.of(&key).await, here.suspended(&key).await), (None, Kept::Record(Box::new(record(b"a")))));
         here.resume(&key);
         assert_eq!(here.of(&key).await, Some(record(b"a")));
     }

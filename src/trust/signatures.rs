@@ -23,7 +23,7 @@ pub(super) use self::error::{NotSigned, Unfit};
 pub(super) use self::hunt::{Asked, Layer, Seen, together};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
-use super::evidence::{Evidence, Key as EvidenceKey, Parts, Record};
+use super::evidence::{Evidence, Kept, Key as EvidenceKey, Parts, Record};
 use super::registry::{Errand, EvidenceLimits, NotVouched, Registries};
 use super::stated::Stated;
 use super::{Asking, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
@@ -275,9 +275,11 @@ impl<S: Scheme> SignatureVerifier<S> {
         }
         self.known_no(errand.repository, &wanted)?;
         let hunt = Hunt { registries: &self.registries, errand, digest, tag, subject, now: asking.now };
+        // Before anything of it is asked for: who asks while it goes on may not be told what was taken back meanwhile.
+        let at = Some(Instant::now());
         match self.scheme.find(hunt).await {
             Ok(Found { good, parts }) => {
-                let signed = Signed { good, at: Some(Instant::now()), asked: asking.now };
+                let signed = Signed { good, at, asked: asking.now };
                 self.state().signed.remember(held.clone(), signed.clone(), self.remembered);
                 self.keep(held, parts, asking.now).await;
                 Ok(signed)
@@ -324,15 +326,27 @@ impl<S: Scheme> SignatureVerifier<S> {
     /// What the registry has no more is known no longer. A signature that was met there stays, though none of its signers counts now: one
     /// may come back.
     async fn withdraw(&self, held: Held, met: &HashSet<Mark>) {
+        let key = self.key(&held);
+        // First: what is read of it while this goes on is not remembered again.
+        if let Some(evidence) = &self.evidence {
+            evidence.suspend(&key);
+        }
         {
             let mut state = self.state();
             state.signed.forget(&held);
             state.withdrawn += 1;
         }
         let Some(evidence) = &self.evidence else { return };
-        let key = self.key(&held);
-        let Some(record) = evidence.of(&key).await else { return };
-        if !self.scheme.mark(&key.repository, key.digest, record.parts).is_some_and(|mark| met.contains(&mark)) {
+        let is_there_still = match evidence.suspended(&key).await {
+            Kept::Nothing => true,
+            Kept::Record(record) => {
+                self.scheme.mark(&key.repository, key.digest, record.parts).is_some_and(|mark| met.contains(&mark))
+            }
+            Kept::Unread => false,
+        };
+        if is_there_still {
+            evidence.resume(&key);
+        } else {
             tracing::warn!(repository = %held.0, digest = %held.1, "its registry has this signature no more: what was kept of it is dropped");
             evidence.withdraw(&key).await;
         }
@@ -393,7 +407,7 @@ impl<S: Scheme> SignatureVerifier<S> {
         counts: impl Fn(&Signed) -> bool,
     ) -> Option<Vouch> {
         let counts = |signed: &Signed| signed.good.holds(now) && counts(signed);
-        if let Some(vouch) = self.remembered(repository, digests, &counts) {
+        if let Some(vouch) = self.remembered(repository, digests, counts) {
             return Some(vouch);
         }
         for digest in digests.iter().take(DIGESTS) {

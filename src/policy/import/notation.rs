@@ -46,7 +46,7 @@ pub(super) fn read(json: &Json, draft: &mut Draft) -> Result<(), ImportError> {
         }
         let why = match level {
             "skip" => Some("lets everything pass (level skip), which is not carried over".to_owned()),
-            _ => TrustPolicy::read(&of_statements(vec![statement.value()])).err(),
+            _ => TrustPolicy::read(&of_statements(&[statement.value()])).err(),
         };
         if let Some(why) = &why {
             draft.leave_out(format!("{place} ({name})"), format!("{why}; its repositories are refused"));
@@ -81,7 +81,7 @@ pub(super) fn read(json: &Json, draft: &mut Draft) -> Result<(), ImportError> {
     if kept.is_empty() {
         return Ok(());
     }
-    let text = of_statements(kept);
+    let text = of_statements(&kept);
     if let Err(why) = TrustPolicy::read(&text) {
         return Err(form("trustPolicies", why));
     }
@@ -98,6 +98,6 @@ pub(super) fn read(json: &Json, draft: &mut Draft) -> Result<(), ImportError> {
 }
 
 /// A trust policy of these.
-fn of_statements(statements: Vec<Value>) -> String {
+fn of_statements(statements: &[Value]) -> String {
     format!("{:#}\n", json!({ "version": "1.0", "trustPolicies": statements }))
 }

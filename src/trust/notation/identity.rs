@@ -117,7 +117,7 @@ fn text(value: &Item<'_>) -> Option<String> {
     if [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String].into_iter().any(|tag| value.is(tag)) {
         return std::str::from_utf8(bytes).ok().map(str::to_owned);
     }
-    if value.is(Tag::BmpString) && bytes.len() % 2 == 0 {
+    if value.is(Tag::BmpString) && bytes.len().is_multiple_of(2) {
         let units: Vec<u16> =
             bytes.chunks_exact(2).map(|two| two.iter().fold(0, |unit, byte| (unit << 8) | u16::from(*byte))).collect();
         return String::from_utf16(&units).ok();

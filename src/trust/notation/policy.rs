@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::identity::Name;
 use crate::image::Repository;
@@ -127,7 +126,7 @@ impl std::fmt::Display for StoreName {
 }
 
 /// Members that are not known here, nor to notation, which passes over them.
-type Unknown = BTreeMap<String, IgnoredAny>;
+type Unknown = BTreeMap<String, serde_json::Value>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Tag, TagNumber};
 
 use super::policy::Revocation;
-use crate::trust::pki::{Algorithm, Certificate, Fault, Item, verified};
+use crate::trust::pki::{Algorithm, Certificate, Fault, Item, Usage, verified};
 
 /// Most certificates that one list names.
 const REVOKED: usize = 1 << 20;
@@ -81,7 +81,7 @@ impl Crls {
     ) -> Status {
         let (mut why, mut until) = (None, None);
         for crl in self.0.iter().filter(|crl| crl.issuer == certificate.issuer()) {
-            if !issuer.usage().is_some_and(|usage| usage.crl_sign()) {
+            if !issuer.usage().is_some_and(Usage::crl_sign) {
                 why.get_or_insert("its issuer may not sign CRLs");
             } else if now < crl.from || crl.until < now {
                 why = Some("its issuer's CRL is out of date");
@@ -188,8 +188,13 @@ impl Crl {
     }
 }
 
-/// A revoked certificate, and since when what it signed is void.
-fn entry_of(entry: &Item<'_>) -> Result<Option<(Vec<u8>, Option<Timestamp>)>, Fault> {
+/// The number of a revoked certificate, and since when what it signed is void.
+type Revoked = (Vec<u8>, Option<Timestamp>);
+/// An extension: what it is called, whether it has to be known, and what it says.
+type Extension<'a> = (ObjectIdentifier, bool, &'a [u8]);
+
+/// `None`: it is not revoked any more.
+fn entry_of(entry: &Item<'_>) -> Result<Option<Revoked>, Fault> {
     let mut parts = entry.sequence(OF)?;
     let serial = parts.next()?;
     parts.next()?.time(OF)?;
@@ -212,7 +217,7 @@ fn entry_of(entry: &Item<'_>) -> Result<Option<(Vec<u8>, Option<Timestamp>)>, Fa
     Ok((!is_removed).then(|| (serial.value().to_vec(), since)))
 }
 
-fn extensions<'a>(all: &Item<'a>) -> Result<Vec<(ObjectIdentifier, bool, &'a [u8])>, Fault> {
+fn extensions<'a>(all: &Item<'a>) -> Result<Vec<Extension<'a>>, Fault> {
     let read = |one: Item<'a>| {
         let mut parts = one.sequence(OF)?;
         let oid = parts.next()?.oid(OF)?;
