@@ -168,7 +168,8 @@ impl signatures::Scheme for Notation {
     }
 
     fn mark(&self, _: &Repository, _: Digest, parts: Parts) -> Option<Mark> {
-        parts.get(ENVELOPE).map(|envelope| mark(envelope))
+        let kind = Kind::of(std::str::from_utf8(parts.get(TYPE)?).ok()?)?;
+        parts.get(ENVELOPE).map(|envelope| mark(kind, envelope))
     }
 
     fn judged(&self, repository: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good> {
@@ -190,8 +191,7 @@ fn parts(artifact: &Artifact<'_>, kind: Kind, envelope: Vec<u8>) -> Parts {
     texts.chain([(ENVELOPE.to_owned(), envelope)]).collect()
 }
 
-/// An envelope is signature and what is signed in one.
-fn mark(envelope: &[u8]) -> Mark {
-    let whole = Digest::of(envelope);
-    (whole, whole)
+/// What tells a signature from others. The same bytes under another type are another: who puts them there must not shadow the good one.
+fn mark(kind: Kind, envelope: &[u8]) -> Mark {
+    (Digest::of(kind.media_type().as_bytes()), Digest::of(envelope))
 }

@@ -94,7 +94,7 @@ impl Search<'_> {
                 if !self.hunt.goes_on(seen) {
                     return None;
                 }
-                if !seen.tried.insert(mark(&envelope)) {
+                if !seen.tried.insert(mark(kind, &envelope)) {
                     continue;
                 }
                 match self.notation.judge(self.hunt.errand.repository, &artifact, kind, &envelope, self.hunt.now) {
