@@ -31,6 +31,8 @@ for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags="$flags${separator}--remap-path-prefix=$folder=/crates"
 done
 
-# `--target` keeps the flags off build scripts and procedural macros, which cannot be static.
-CARGO_ENCODED_RUSTFLAGS=$flags cargo build --release --locked --bin img-authz --target "$target"
+# `--target` keeps the flags off build scripts and procedural macros, which cannot be static. What is compiled for size
+# (Cargo.toml) is inlined up to LLVM's threshold of 50; at the last link, which sees all of the program, up to 100: 17.2 MB, and nearly as quick as
+# compiled for speed, which takes 19.6.
+CARGO_ENCODED_RUSTFLAGS=$flags cargo rustc --release --locked --bin img-authz --target "$target" -- -Cllvm-args=-inline-threshold=100
 echo "$binary"

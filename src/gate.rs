@@ -153,28 +153,55 @@ impl Gate {
             Err(why) => return self.refuse(Reason::CallUnreadable { why: why.to_string() }),
         };
         let rules = self.rules.load_full();
-        let intent = self.read_again(&rules, &call, intent, began).await;
+        // What waits is boxed: each decision is moved several times on its way to hyper, and would be as large as the largest of these.
+        let intent =
+            if self.hangs_on_engine(&intent) { Box::pin(self.read_again(&rules, &call, intent, began)).await } else { intent };
         // The gate's own look at the engine comes through the gate again.
         if self.is_own(&call) && is_ours(&call, &intent) {
             return Answer::Allow;
         }
         let request = Request::of(&call, &intent);
-        let said = Box::pin(self.ask_rego(&rules, &request, began)).await;
-        let prejudged = prejudge(&rules, &request, &said);
+        let said = if rules.has_rego() { Box::pin(self.ask_rego(&rules, &request, began)).await } else { None };
+        let (Judgement { facts, verdict }, holds) = match prejudge(&rules, &request, &said) {
+            Some(verdict) if ends_at_once(&verdict, &intent) => {
+                (Judgement { facts: Facts::default(), verdict }, Holds::default())
+            }
+            prejudged => match Box::pin(self.judge_in_place(&rules, &call, &request, prejudged, said, began)).await {
+                Some(judged) => judged,
+                None => return self.overloaded(&call, &intent, began),
+            },
+        };
+        let (answer, id) = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
+        self.keep_facts(&rules, (&call, &intent), &facts, &verdict);
+        if let Some(shadow) = self.shadow.get().filter(|_| !is_probe(Some((&call, &intent)), &verdict)) {
+            shadow.take(Answered { call, intent, judgement: Judgement { facts, verdict }, id });
+        }
+        answer
+    }
+
+    /// Judges what cannot be decided at once, holds what it holds until it ends, and waits for names; `None` where there is no place.
+    async fn judge_in_place(
+        &self,
+        rules: &Rules,
+        call: &Call,
+        request: &Request<'_>,
+        prejudged: Option<Verdict>,
+        said: Said,
+        began: Instant,
+    ) -> Option<(Judgement, Holds)> {
+        let intent = request.intent;
         // Those that cannot be decided at once, and renames, which wait for names.
         let may_wait = prejudged.is_none() || matches!(intent, Intent::Rename { .. });
-        let place = may_wait.then(|| self.places.enter(&places::counted_by(&intent)));
+        let place = may_wait.then(|| self.places.enter(&places::counted_by(intent)));
         if matches!(place, Some(None)) {
-            return self
-                .answer(Some((&call, &intent)), &self.refusing(Reason::Overloaded), &Facts::default(), Holds::default(), began)
-                .0;
+            return None;
         }
         let (Judgement { facts, verdict }, mut holds) = match prejudged {
             Some(verdict) => (Judgement { facts: Facts::default(), verdict }, Holds::default()),
             None => match intent.naming() {
-                Naming::Plugin(plugin) => self.judge_plugin(&rules, &call, plugin, &request, said, began).await,
+                Naming::Plugin(plugin) => self.judge_plugin(rules, call, plugin, request, said, began).await,
                 Naming::Start(_) | Naming::Create { .. } | Naming::Rename { .. } | Naming::Nothing => {
-                    self.judge_under_lease(&rules, &call, &request, said, began).await
+                    self.judge_under_lease(rules, call, request, said, began).await
                 }
             },
         };
@@ -187,7 +214,7 @@ impl Gate {
         };
         let verdict = match verdict {
             Verdict::Allow(_) if matches!(place, Some(None)) => self.refusing(Reason::Overloaded),
-            Verdict::Allow(permit) => match self.hold_name(&call, &intent, began).await {
+            Verdict::Allow(permit) => match self.hold_name(call, intent, began).await {
                 Ok(lease) => {
                     holds.lease = lease.or(holds.lease);
                     Verdict::Allow(permit)
@@ -196,15 +223,15 @@ impl Gate {
             },
             refused @ (Verdict::WouldDeny(_) | Verdict::Deny(_)) => refused,
         };
-        if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, &intent) {
-            self.pull_begins(pull, &call, began).await;
+        if let (Verdict::Allow(_), Intent::Pull(pull)) = (&verdict, intent) {
+            self.pull_begins(pull, call, began).await;
         }
-        let (answer, id) = self.answer(Some((&call, &intent)), &verdict, &facts, holds, began);
-        self.keep_facts(&rules, (&call, &intent), &facts, &verdict);
-        if let Some(shadow) = self.shadow.get().filter(|_| !is_probe(Some((&call, &intent)), &verdict)) {
-            shadow.take(Answered { call, intent, judgement: Judgement { facts, verdict }, id });
-        }
-        answer
+        Some((Judgement { facts, verdict }, holds))
+    }
+
+    /// Refuses a call for which there is no place.
+    fn overloaded(&self, call: &Call, intent: &Intent, began: Instant) -> Answer {
+        self.answer(Some((call, intent)), &self.refusing(Reason::Overloaded), &Facts::default(), Holds::default(), began).0
     }
 
     /// Remembers what the host holds under a tag that is pulled: engines do not tell whether a pull failed.
@@ -367,14 +394,14 @@ impl Gate {
         holds: Holds,
         began: Instant,
     ) -> (Answer, String) {
-        let mut id = String::new();
+        let (mut id, mut message) = (String::new(), String::new());
         let action = read.map_or("unreadable", |(_, intent)| intent.action());
         let is_silent = matches!(verdict, Verdict::Allow(permit) if matches!(permit.grounds(), Grounds::NoImage) && permit.warnings().is_empty())
             && !read.is_some_and(|(_, intent)| is_recorded(intent));
         if !is_silent {
             let entry = self.entry(read, verdict, facts, began);
             let recorded = self.journal.record(&entry);
-            id = entry.decision_id;
+            (id, message) = (entry.decision_id, entry.message);
             let rules = self.rules.load();
             let is_required = rules.audit() == AuditRule::Require && rules.mode() == Mode::Enforce;
             if recorded == Recorded::Lost && matches!(verdict, Verdict::Allow(_)) && is_required {
@@ -406,7 +433,8 @@ impl Gate {
                 Answer::Allow
             }
             Verdict::WouldDeny(_) => Answer::Allow,
-            Verdict::Deny(reason) => Answer::Deny(reason.message()),
+            // A refusal is always recorded, and the client is told what is on record.
+            Verdict::Deny(_) => Answer::Deny(message),
         };
         (answer, id)
     }
@@ -439,6 +467,16 @@ fn prejudge(rules: &Rules, request: &Request<'_>, said: &Said) -> Option<Verdict
             | Needs::OwnAddresses => None,
         },
         Rules::Faulty { fault, posture, rights } => Some(policy::decide_without_policy(fault, *posture, *rights, request)),
+    }
+}
+
+/// Whether this is all there is to say: `docker ps` ends here, and what a rule refuses. What takes a name has to wait for it.
+fn ends_at_once(verdict: &Verdict, intent: &Intent) -> bool {
+    match (verdict, intent.naming()) {
+        (_, Naming::Rename { .. }) => false,
+        (Verdict::Deny(_) | Verdict::WouldDeny(_), _) => true,
+        (Verdict::Allow(_), Naming::Nothing) => !matches!(intent, Intent::Pull(_)),
+        (Verdict::Allow(_), Naming::Start(_) | Naming::Create { .. } | Naming::Plugin(_)) => false,
     }
 }
 

@@ -99,13 +99,16 @@ pub enum Refusal {
     Unreadable(Unreadable),
 }
 
-/// A query: a rule that must be true, and whether its package has a `deny`.
+/// A query: a rule that must be true, and what its package may have beside it, `deny`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Query {
     /// As written: `data.docker.authz.allow`.
     rule: String,
-    /// The rule `deny` of its package, if there is one.
-    deny: Option<String>,
+    /// The rule that says what `deny` of its package and the rule itself come to (see `load::asked`). One question, so that what both
+    /// rest on is evaluated once. It is undefined where one of them is.
+    asked: String,
+    /// The same of each by itself.
+    asked_apart: String,
     /// Whether it is about images: asked once for each, and passed by other calls.
     of_images: bool,
 }
@@ -233,12 +236,15 @@ impl Compiled {
             asks(&query.rule);
             let failed = |why: String| Refusal::Error { query: query.rule.clone(), why };
             engine.set_input(input.clone());
-            let mut value =
+            let mut ask =
                 |rule: &str| engine.eval_rule(rule.to_owned()).map_err(|error| failed(load::plain(&error.to_string()).1));
+            let answer = match ask(&query.asked)? {
+                Value::Undefined => ask(&query.asked_apart)?,
+                answer => answer,
+            };
+            let [denied, allowed] = load::answered(&answer);
             // `deny` first: what it says is worth more to whoever reads it.
-            let denied = query.deny.as_deref().map(&mut value).transpose()?;
-            let denied = denied.and_then(|denied| said(&denied, query.of_images));
-            let says = match (denied, value(&query.rule)?) {
+            let says = match (said(&denied, query.of_images), allowed) {
                 (Some(says), _) => says,
                 (None, Value::Bool(true)) => continue,
                 (None, Value::Bool(false)) => "it is not true".to_owned(),

@@ -8,6 +8,9 @@ const LINE_CHARS: usize = 160;
 /// separators, marks that turn the direction of writing around, what has no width or no meaning. Quotes and backslashes stay.
 #[must_use]
 pub fn escaped(text: &str) -> String {
+    if is_plain(text) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -22,7 +25,8 @@ pub fn escaped(text: &str) -> String {
 /// is not read as foreign text.
 #[must_use]
 pub fn shortened(text: &str, limit: usize) -> String {
-    if text.chars().nth(limit).is_none() {
+    // No character has less than a byte.
+    if text.len() <= limit || text.chars().nth(limit).is_none() {
         return text.to_owned();
     }
     let mut out: String = text.chars().take(limit.saturating_sub(1)).collect();
@@ -36,6 +40,11 @@ pub fn shortened(text: &str, limit: usize) -> String {
     out
 }
 
+/// Whether there is nothing to escape: most foreign text, and what each refusal is made of.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// Whether a quotation in backticks is not closed.
 fn is_open(text: &str) -> bool {
     text.matches('`').count() % 2 == 1
@@ -44,6 +53,9 @@ fn is_open(text: &str) -> bool {
 /// Escaped, and at most `limit` characters of it.
 #[must_use]
 pub fn fit(text: &str, limit: usize) -> String {
+    if text.len() <= limit && is_plain(text) {
+        return text.to_owned();
+    }
     // No character becomes shorter by escaping.
     let looked_at: String = text.chars().take(limit.saturating_add(1)).collect();
     shortened(&escaped(&looked_at), limit)

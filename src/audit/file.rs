@@ -60,6 +60,10 @@ struct State {
 
 struct Open {
     file: Arc<File>,
+    /// Which file it is, whatever its name.
+    id: FileId,
+    /// How long it was when it was last seen in its place, for the look that follows.
+    seen: Option<u64>,
     /// The same for reading; none of what is not a file (a pipe).
     reader: Option<File>,
     /// Up to where it has been read or written: the end of a line, or of a part of one that is longer than any entry.
@@ -77,6 +81,9 @@ struct Open {
     /// Lines since the file was last seen in its place.
     lines: u64,
 }
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 /// What became of a file that is not where it was.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,7 +127,7 @@ impl LogFile {
         let _held_too = if (is_old || full(&found, self.limits.file_bytes)) && found.is_covered(&state) {
             let rotated = self.rotate(&mut state);
             // One that cannot be rotated goes on, for a time; not where another has its place.
-            if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&state)) {
+            if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&mut state)) {
                 return rotated.map(|()| Vec::new());
             }
             let held = rotated.is_ok().then(|| self.hold(&mut state)).transpose()?;
@@ -182,7 +189,7 @@ impl LogFile {
             self.open(&mut state)?;
             return Ok(None);
         };
-        if is_at(&self.path, &open.file.metadata()?)? {
+        if is_at(&self.path, open.id)? {
             open.lines = 0;
         } else {
             self.reopen(&mut state)?;
@@ -226,9 +233,17 @@ impl LogFile {
     }
 
     /// Whether the open file is the one under its name, as far as that can be told.
-    fn is_in_place(&self, state: &State) -> bool {
-        let held = state.open.as_ref().and_then(|open| open.file.metadata().ok());
-        held.is_none_or(|held| is_at(&self.path, &held).unwrap_or(true))
+    fn is_in_place(&self, state: &mut State) -> bool {
+        let Some(open) = &mut state.open else { return true };
+        open.seen = None;
+        match fs::metadata(&self.path) {
+            Ok(found) if id_of(&found) == open.id => {
+                open.seen = Some(found.len());
+                true
+            }
+            Ok(_) => false,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Opens the file that is in its place now. Where another process has rotated the one before, the next entry follows what others
@@ -237,7 +252,7 @@ impl LogFile {
         if let Some(held) = state.open.as_ref().map(|open| open.file.metadata()).transpose()? {
             let found = Found::look(state)?;
             let of_rest = chain::sealed(&found.rest).map(|sealed| sealed.link);
-            let place = (1..=ROTATED).find(|number| is_at(&rotated(&self.path, *number), &held).unwrap_or_default());
+            let place = (1..=ROTATED).find(|number| is_at(&rotated(&self.path, *number), id_of(&held)).unwrap_or_default());
             let of_later = place.filter(|place| *place > 1).and_then(|_| last_link(&rotated(&self.path, 1)).unwrap_or_default());
             state.last = of_later.or(of_rest).or(state.last);
             if place.is_none() {
@@ -279,7 +294,7 @@ impl LogFile {
     fn rotate(&self, state: &mut State) -> io::Result<()> {
         let Some(full) = &state.open else { return Ok(()) };
         // Where the file is not in its place any more there is nothing to rotate.
-        if is_at(&self.path, &full.file.metadata()?)? {
+        if is_at(&self.path, full.id)? {
             let numbered = |number: u32| rotated(&self.path, number);
             // Only what stands before the first gap moves, so that the older ones are not pushed out for nothing.
             let gap = (1..self.limits.files).find(|number| !numbered(*number).exists()).unwrap_or(self.limits.files);
@@ -327,7 +342,10 @@ impl Found {
         let State { open, others, .. } = state;
         let open = open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let Some(reader) = &open.reader else { return Ok(Self::default()) };
-        let len = open.file.metadata()?.len();
+        let len = match open.seen.take() {
+            Some(len) => len,
+            None => open.file.metadata()?.len(),
+        };
         if len == open.end {
             return Ok(Self { len, rest: Vec::new() });
         }
@@ -416,12 +434,16 @@ fn done(renamed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Whether this open file is the one under its name.
-fn is_at(path: &Path, held: &fs::Metadata) -> io::Result<bool> {
+fn is_at(path: &Path, held: FileId) -> io::Result<bool> {
     match fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Ok(found) => Ok(id_of(&found) == held),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn id_of(file: &fs::Metadata) -> FileId {
+    (file.dev(), file.ino())
 }
 
 fn open(path: &Path) -> io::Result<Open> {
@@ -433,14 +455,15 @@ fn open(path: &Path) -> io::Result<Open> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path)?;
     let held = file.metadata()?;
     let reader = held.is_file().then(|| File::open(path)).transpose()?;
-    if let Some(reader) = &reader {
-        let found = reader.metadata()?;
-        if (found.dev(), found.ino()) != (held.dev(), held.ino()) {
-            return Err(io::Error::other("it was replaced while it was opened"));
-        }
+    if let Some(reader) = &reader
+        && id_of(&reader.metadata()?) != id_of(&held)
+    {
+        return Err(io::Error::other("it was replaced while it was opened"));
     }
     Ok(Open {
         file: Arc::new(file),
+        id: id_of(&held),
+        seen: None,
         reader,
         end: 0,
         is_inside: false,

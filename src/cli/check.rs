@@ -222,9 +222,9 @@ fn judge(request: &Request<'_>, place: &Place) -> Result<(Report, Judgement), St
     let mut steps = steps(facts);
     let rights = gate.rights_of(request);
     if let Some(rights) = &rights {
-        steps.insert(0, format!("users: {} asks for {}; {rights}", named(request.caller), request.action.name()));
+        steps.insert(0, format!("users: {} asks for {}; {rights}", named(request.caller), request.action().name()));
     }
-    let (caller, right) = rights.map(|_| (named(request.caller), request.action.name())).unwrap_or_default();
+    let (caller, right) = rights.map(|_| (named(request.caller), request.action().name())).unwrap_or_default();
     steps.extend(verdict.findings().into_iter().map(|finding| {
         let at = finding.position.as_ref().map(|position| format!(", {position}")).unwrap_or_default();
         format!("rule ({}{at}) {finding}", finding.level.as_str())

@@ -1,8 +1,11 @@
 //! Reading what the daemon posts, within one budget for all posts under way.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -78,12 +81,8 @@ impl Budget {
                 reserved
             }
         };
-        let collected = tokio::time::timeout(SENDING, Limited::new(body, POST_BYTES).collect()).await;
-        match collected {
-            Ok(Ok(collected)) => Ok((collected.to_bytes(), reserved)),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) | Err(_) => Err(Reason::CallUnreadable { why: "the daemon's post broke off".to_owned() }),
-        }
+        let read = in_time(SENDING, pin!(all_of(body))).await.unwrap_or_else(|| Err(broken_off()))?;
+        Ok((read, reserved))
     }
 
     /// The end of a call, decoded by `decode`, if that wants it. Always read off, so that the connection can go on; of one that is too
@@ -113,6 +112,34 @@ impl Budget {
     }
 }
 
+/// All of a body, up to [`POST_BYTES`]. What comes in one piece, as small posts do, is not copied.
+async fn all_of(body: &mut Incoming) -> Result<Bytes, Reason> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+        if read.len().saturating_add(data.len()) > POST_BYTES {
+            return Err(too_large());
+        }
+        if read.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.into())
+}
+
+/// What a future comes to within this time. One that is ready at once sets no timer.
+async fn in_time<F: Future>(time: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let at_once = poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(output) => Some(output),
+        None => tokio::time::timeout(time, future).await.ok(),
+    }
+}
+
 /// Reads on until there are `most` bytes or more; whether that was all.
 async fn fill(body: &mut Incoming, read: &mut Vec<u8>, most: usize, until: Instant) -> bool {
     while read.len() < most {
@@ -134,6 +161,10 @@ async fn drain(body: &mut Incoming, until: Instant) {
             Ok(None | Some(Err(_))) | Err(_) => return,
         }
     }
+}
+
+fn broken_off() -> Reason {
+    Reason::CallUnreadable { why: "the daemon's post broke off".to_owned() }
 }
 
 fn too_large() -> Reason {

@@ -33,14 +33,16 @@ impl Gate {
         self.process.known().map_or(unknown, |found| manner_of(&self.rules.load(), found))
     }
 
-    /// A call that came before the gate knew the engine is read again once it does, where its meaning hangs on that: one that could hide
-    /// a form over HTTP/2, and over HTTP/1 could not; and, in posture `lockdown`, a create that came before the gate knew the engine.
-    pub(super) async fn read_again(&self, rules: &Rules, call: &Call, intent: Intent, began: Instant) -> Intent {
+    /// Whether the meaning of a call that came before the gate knew the engine hangs on that: of one that could hide a form over HTTP/2,
+    /// and over HTTP/1 could not; and, in posture `lockdown`, of a create.
+    pub(super) fn hangs_on_engine(&self, intent: &Intent) -> bool {
         let hangs_on_default =
             || matches!(intent, Intent::Create(_)) && self.posture() == Posture::Lockdown && self.process.known().is_none();
-        if intent != Intent::Unreadable(Unreadable::MaybeForm) && !hangs_on_default() {
-            return intent;
-        }
+        *intent == Intent::Unreadable(Unreadable::MaybeForm) || hangs_on_default()
+    }
+
+    /// A call whose meaning hangs on what the gate knows of the engine is read again once it knows that.
+    pub(super) async fn read_again(&self, rules: &Rules, call: &Call, intent: Intent, began: Instant) -> Intent {
         let Some(found) = self.process.known_or_look(&*self.engine, began + self.limits.look).await else { return intent };
         Intent::over(call, manner_of(rules, found))
     }

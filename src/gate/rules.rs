@@ -57,6 +57,14 @@ impl Rules {
         }
     }
 
+    /// Whether there are rules in Rego.
+    pub(super) const fn has_rego(&self) -> bool {
+        match self {
+            Self::Good { policy, .. } => policy.rego.is_some(),
+            Self::Faulty { .. } => false,
+        }
+    }
+
     /// What becomes of a call that cannot be recorded.
     pub(super) const fn audit(&self) -> AuditRule {
         match self {

@@ -23,9 +23,9 @@ pub fn decide(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Verdict 
 }
 
 fn grounds(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Result<Grounds, Reason> {
-    let forbidden = rules::binding(policy, request).find_map(|rule| rule.forbids(policy, request));
+    let forbidden = rules::forbid(policy, request);
     let unsure = || facts.unknown.clone();
-    let refused = || rules::binding(policy, request).find_map(|rule| rule.refuses(policy, request, facts));
+    let refused = || rules::refuse(policy, request, facts);
     let by_rego = || refused_by_rego(policy, request, facts);
     if let Some(reason) = forbidden.or_else(by_rego).or_else(unsure).or_else(refused) {
         return Err(reason);
@@ -204,7 +204,7 @@ fn of_fault(reason: Reason, fault: &str) -> Reason {
 fn forbidden_without_policy(posture: Posture, intent: &Intent) -> Option<Reason> {
     let closed = Policy::closed(posture);
     let request = Request::by_gate(intent);
-    let forbidden = rules::binding(&closed, &request).find_map(|rule| rule.forbids(&closed, &request));
+    let forbidden = rules::forbid(&closed, &request);
     // Whether a plugin is the gate itself is not known: none is changed. Of the others nothing has to be found out.
-    forbidden.or_else(|| rules::binding(&closed, &request).find_map(|rule| rule.refuses(&closed, &request, &Facts::default())))
+    forbidden.or_else(|| rules::refuse(&closed, &request, &Facts::default()))
 }

@@ -35,7 +35,7 @@ pub enum Needs<'i> {
 /// What has to be found out about a call before [`super::decide()`] can say more than no.
 #[must_use]
 pub fn needs<'i>(policy: &Policy, request: &Request<'i>) -> Needs<'i> {
-    if let Some(reason) = rules::binding(policy, request).find_map(|rule| rule.forbids(policy, request)) {
+    if let Some(reason) = rules::forbid(policy, request) {
         return Needs::Refused(reason);
     }
     let intent = request.intent;

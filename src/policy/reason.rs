@@ -709,7 +709,8 @@ pub fn quoted(text: &str) -> String {
 
 /// Foreign text without backticks, so that it can stand between them.
 fn clean(text: &str) -> String {
-    printable(text).replace('`', "'")
+    let text = printable(text);
+    if text.contains('`') { text.replace('`', "'") } else { text }
 }
 
 /// Foreign text escaped, and no longer than what may be quoted of it.

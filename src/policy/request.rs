@@ -40,8 +40,8 @@ pub struct Request<'c> {
     pub caller: Caller<'c>,
     /// The units (OU) that a caller is said to have where there is no call to show a certificate.
     pub units: &'c [String],
-    /// What it is called where users are given rights.
-    pub action: Action,
+    /// What it is called where users are given rights; `None`: what the call is ([`Request::action`]).
+    pub action: Option<Action>,
     /// What it would do.
     pub intent: &'c Intent,
 }
@@ -50,19 +50,25 @@ impl<'c> Request<'c> {
     /// A call of a client.
     #[must_use]
     pub fn of(call: &'c Call, intent: &'c Intent) -> Self {
-        Self { call: Some(call), caller: Caller::of(call), units: &[], action: Action::of(call), intent }
+        Self { call: Some(call), caller: Caller::of(call), units: &[], action: None, intent }
     }
 
     /// What the gate itself wants to know: whether this might be done, whoever did it.
     #[must_use]
     pub const fn by_gate(intent: &'c Intent) -> Self {
-        Self { call: None, caller: Caller::Gate, units: &[], action: Action::UNKNOWN, intent }
+        Self { call: None, caller: Caller::Gate, units: &[], action: None, intent }
     }
 
     /// The same, as somebody would do it by this action.
     #[must_use]
     pub const fn by(caller: Caller<'c>, action: Action, intent: &'c Intent) -> Self {
-        Self { call: None, caller, units: &[], action, intent }
+        Self { call: None, caller, units: &[], action: Some(action), intent }
+    }
+
+    /// What it is called where users are given rights. Looked for only there: most policies give none.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        self.action.or_else(|| self.call.map(Action::of)).unwrap_or(Action::UNKNOWN)
     }
 }
 

@@ -80,9 +80,25 @@ pub fn exemptible() -> Vec<&'static str> {
     LIFTABLE.into_iter().chain(create::CreateRuleId::ALL.into_iter().map(|id| id.about().id)).collect()
 }
 
-/// The rules of a policy that bind who asks.
-pub(super) fn binding<'p>(policy: &'p Policy, request: &Request<'p>) -> impl Iterator<Item = &'p dyn Rule> {
+/// Why a call may not pass, by the first rule that says so ([`Rule::forbids`]).
+pub(super) fn forbid(policy: &Policy, request: &Request<'_>) -> Option<Reason> {
+    first(policy, request, |rule| rule.forbids(policy, request))
+}
+
+/// The same by what was found out ([`Rule::refuses`]).
+pub(super) fn refuse(policy: &Policy, request: &Request<'_>, facts: &Facts) -> Option<Reason> {
+    first(policy, request, |rule| rule.refuses(policy, request, facts))
+}
+
+/// What the first of the rules says that bind who asks.
+fn first(policy: &Policy, request: &Request<'_>, says: impl Fn(&dyn Rule) -> Option<Reason>) -> Option<Reason> {
     let exempt_from = policy.users.as_ref().map_or(&[][..], |users| users.exempt_from(request));
-    let binds = move |rule: &&dyn Rule| !exempt_from.iter().any(|id| id == rule.id());
-    BUILT_IN.into_iter().chain(policy.rules.0.iter().map(|rule| &**rule)).filter(binds)
+    let asked = |rule: &dyn Rule| if exempt_from.iter().any(|id| id == rule.id()) { None } else { says(rule) };
+    // Plain loops: every decision asks all rules several times.
+    for rule in BUILT_IN {
+        if let Some(reason) = asked(rule) {
+            return Some(reason);
+        }
+    }
+    policy.rules.0.iter().find_map(|rule| asked(&**rule))
 }

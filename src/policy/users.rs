@@ -151,7 +151,7 @@ impl Users {
             Self::Rights(rights) => {
                 let why = match rights.decider(request) {
                     Decider::None => None,
-                    Decider::Group(group) => group.forbids(request.action),
+                    Decider::Group(group) => group.forbids(request.action()),
                     Decider::Refused(why) => Some(why),
                 };
                 why.map(|why| forbidden(request, why))
@@ -306,7 +306,7 @@ fn forbidden(request: &Request<'_>, why: Forbidden) -> Reason {
         Caller::Named(name) => Some(name.to_owned()),
         Caller::Gate | Caller::Local | Caller::Nameless => None,
     };
-    Reason::UserForbidden { user, action: request.action.name(), why }
+    Reason::UserForbidden { user, action: request.action().name(), why }
 }
 
 /// What passes while nobody knows who may do what.

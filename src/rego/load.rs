@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use regorus::Engine;
 use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
 
 use super::remembered::{CHANGING, Remembered};
 use super::text::{Text, recursion};
@@ -28,6 +28,8 @@ const RULE: ExecutionTimerConfig =
     ExecutionTimerConfig { limit: Duration::from_millis(500), check_interval: NonZeroU32::MIN.saturating_add(99) };
 /// Longest fault that is shown, in characters.
 const FAULT: usize = 240;
+/// The package of the rules that ask.
+const ASKED: &str = "img_authz_asked";
 /// Packages whose queries are about images.
 const OF_IMAGES: [&str; 2] = ["docker.registry", "docker.image"];
 /// Members that only an image's configuration has; where it is not known, a policy that reads one cannot be answered.
@@ -113,16 +115,24 @@ fn compiled(sources: Sources) -> Result<Compiled, Vec<Fault>> {
         return Err(faults);
     }
     let mut queries = Vec::new();
-    for rule in &sources.queries {
-        match query(&engine, &texts, rule) {
-            Ok(query) => queries.push(query),
+    let mut asked = format!("package {ASKED}\n");
+    for (number, rule) in sources.queries.iter().enumerate() {
+        match query(&engine, &texts, rule, number) {
+            Ok((query, text)) => {
+                queries.push(query);
+                asked.push_str(&text);
+            }
             Err(what) => faults.push(Fault { file: None, line: None, what }),
         }
     }
+    engine.set_rego_v0(false);
+    if let Err(error) = engine.add_policy(ASKED.to_owned(), asked) {
+        faults.push(Fault { file: None, line: None, what: plain(&error.to_string()).1 });
+    }
     // The first evaluation compiles: recursion, conflicts, variables that nothing binds.
-    engine.set_input(regorus::Value::new_object());
+    engine.set_input(Value::new_object());
     if let (Some(first), true) = (queries.first(), faults.is_empty())
-        && let Err(error) = engine.eval_rule(first.rule.clone())
+        && let Err(error) = engine.eval_rule(first.asked.clone())
         && let (Some((file, line)), what) = plain_at(&error.to_string(), &sources)
         && is_static(&what)
     {
@@ -159,8 +169,8 @@ fn add(engine: &mut Engine, name: &str, text: &str, read: &Text<'_>) -> Result<(
     }
 }
 
-/// A query must name a rule that is there.
-fn query(engine: &Engine, texts: &[(&super::File, Text<'_>)], rule: &str) -> Result<Query, String> {
+/// A query must name a rule that is there. With the text of the rule that asks it, which has this number.
+fn query(engine: &Engine, texts: &[(&super::File, Text<'_>)], rule: &str, number: usize) -> Result<(Query, String), String> {
     let shown = clean(rule);
     let wrong = || format!("query `{shown}` is not the path of a rule, such as `data.docker.authz.allow`");
     let parts: Vec<&str> = rule.split('.').collect();
@@ -183,7 +193,25 @@ fn query(engine: &Engine, texts: &[(&super::File, Text<'_>)], rule: &str) -> Res
     }
     let package = package.join(".");
     let deny = has("deny").then(|| format!("data.{package}.deny"));
-    Ok(Query { rule: rule.to_owned(), deny, of_images: OF_IMAGES.contains(&package.as_str()) })
+    let text = asked(number, deny.as_deref(), rule);
+    let of_images = OF_IMAGES.contains(&package.as_str());
+    let named = |name: &str| format!("data.{ASKED}.{name}{number}");
+    Ok((Query { rule: rule.to_owned(), asked: named("both"), asked_apart: named("each"), of_images }, text))
+}
+
+/// The rules that ask a query: what `deny` comes to, and what the rule does, each in a list. Of `each` a list is empty where that is
+/// undefined; `both` costs less, and is undefined itself then.
+fn asked(number: usize, deny: Option<&str>, rule: &str) -> String {
+    let lists = |value: fn(&str) -> String| format!("[{}, {}]", deny.map_or_else(|| "[]".to_owned(), value), value(rule));
+    let [both, each] = [lists(|of| format!("[{of}]")), lists(|of| format!("[value | value := {of}]"))];
+    format!("both{number} := {both}\neach{number} := {each}\n")
+}
+
+/// What such a rule has answered: `deny`, and the rule.
+pub(super) fn answered(answer: &Value) -> [Value; 2] {
+    let items = |list: &Value| if let Value::Array(items) = list { items.iter().cloned().collect() } else { Vec::new() };
+    let mut lists = items(answer).into_iter();
+    [(); 2].map(|()| lists.next().and_then(|list| items(&list).into_iter().next()).unwrap_or(Value::Undefined))
 }
 
 /// Whether an error is of the policy itself, whatever the input is.

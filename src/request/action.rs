@@ -183,7 +183,7 @@ impl Action {
         // Most rows are told apart by one letter.
         let may_be =
             |route: &str| matches!(route.as_bytes().get(1), Some(b'*')) || route.as_bytes().get(1) == path.as_bytes().get(1);
-        let found = ROWS.iter().position(|(of, route, _, _)| *of == method && may_be(route) && is_at(route, path));
+        let found = ROWS.iter().position(|(of, route, _, _)| may_be(route) && *of == method && is_at(route, path));
         found.map_or(if method == "GET" { Self::UNKNOWN_READ } else { Self::UNKNOWN }, Self)
     }
 
@@ -251,6 +251,9 @@ impl Action {
 
 /// Whether a path, its version cut off, lies at a route.
 fn is_at(route: &str, path: &str) -> bool {
+    if route == path {
+        return true;
+    }
     if let Some((before, behind)) = route.split_once('*') {
         let any = path.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
         return any.is_some_and(|any| !any.is_empty() && !any.contains('\n'));

@@ -1,7 +1,7 @@
 //! `POST /containers/create`: the image, the name, the image mounts and the host access.
 
 use super::host_access::{Found, HEALTHCHECK, HOST_CONFIG, Stands, UPDATED};
-use super::json::{self, Members, Shape};
+use super::json::{self, Members, Shape, field, fields};
 use super::query::Query;
 use super::start::new_name;
 use super::{Asked, Cgroupns, Create, Intent, Unreadable, route};
@@ -10,12 +10,12 @@ use crate::image::ImageName;
 /// What counts of the body. 20.10 takes the members of `HostConfig` from the top level as well, all of them where `HostConfig` is
 /// absent or null. Newer engines ignore them there; honest clients have not sent them for ten years.
 const BODY: Shape = Shape::Struct(&[
-    &[
-        ("Image", Shape::Scalar),
-        ("HostConfig", Shape::Struct(&[UPDATED, HOST_CONFIG])),
-        ("User", Shape::Scalar),
-        ("Healthcheck", HEALTHCHECK),
-    ],
+    &fields(&[
+        field("Image", Shape::Scalar),
+        field("HostConfig", Shape::Struct(&[UPDATED, HOST_CONFIG])),
+        field("User", Shape::Scalar),
+        field("Healthcheck", HEALTHCHECK),
+    ]),
     UPDATED,
     HOST_CONFIG,
 ]);

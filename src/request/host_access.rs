@@ -1,7 +1,7 @@
 //! What a specification asks for: ways to the host that it opens, and the terms on which its containers are to run. `HostConfig`, a
 //! service's container specification and a volume may carry them. Whether that may be is for `policy`; here each is found and named.
 
-use super::json::{Field, Json, Members, Shape};
+use super::json::{Fields, Json, Members, Shape, field, fields};
 use super::{Cpu, HostAccess, Port, Restart, Terms, Ulimit, Unreadable, VolumeOptions};
 use crate::image::ImageName;
 
@@ -14,73 +14,87 @@ const MOUNT_TYPE: usize = 40;
 pub(super) const TEXTS: Shape = Shape::List(&Shape::Scalar);
 
 /// What counts of an element of `Mounts`.
-pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&[
-    ("Type", Shape::Scalar),
-    ("Source", Shape::Scalar),
-    ("BindOptions", Shape::Struct(&[&[("Propagation", Shape::Scalar)]])),
-    (
+pub(super) const MOUNTS: Shape = Shape::List(&Shape::Struct(&[&fields(&[
+    field("Type", Shape::Scalar),
+    field("Source", Shape::Scalar),
+    field("BindOptions", Shape::Struct(&[&fields(&[field("Propagation", Shape::Scalar)])])),
+    field(
         "VolumeOptions",
-        Shape::Struct(&[&[("DriverConfig", Shape::Struct(&[&[("Name", Shape::Scalar), ("Options", Shape::Map)]]))]]),
+        Shape::Struct(&[&fields(&[field(
+            "DriverConfig",
+            Shape::Struct(&[&fields(&[field("Name", Shape::Scalar), field("Options", Shape::Map)])]),
+        )])]),
     ),
-]]));
+])]));
 
 /// What counts of `Ulimits`, of a container or of a service.
-pub(super) const ULIMITS: Shape = Shape::List(&Shape::Struct(&[&[("Name", Shape::Scalar), ("Hard", Shape::Scalar)]]));
+pub(super) const ULIMITS: Shape =
+    Shape::List(&Shape::Struct(&[&fields(&[field("Name", Shape::Scalar), field("Hard", Shape::Scalar)])]));
 
 /// What counts of `Healthcheck`, likewise.
-pub(super) const HEALTHCHECK: Shape = Shape::Struct(&[&[("Test", TEXTS)]]);
+pub(super) const HEALTHCHECK: Shape = Shape::Struct(&[&fields(&[field("Test", TEXTS)])]);
 
 /// What counts of `RestartPolicy`.
-const RESTART: Shape = Shape::Struct(&[&[("Name", Shape::Scalar), ("MaximumRetryCount", Shape::Scalar)]]);
+const RESTART: Shape = Shape::Struct(&[&fields(&[field("Name", Shape::Scalar), field("MaximumRetryCount", Shape::Scalar)])]);
 
 /// What counts of a container's log configuration (`Type`, `Config`), and of a service's (`Name`, `Options`).
-pub(super) const LOG: Shape =
-    Shape::Struct(&[&[("Type", Shape::Scalar), ("Config", Shape::Map), ("Name", Shape::Scalar), ("Options", Shape::Map)]]);
+pub(super) const LOG: Shape = Shape::Struct(&[&fields(&[
+    field("Type", Shape::Scalar),
+    field("Config", Shape::Map),
+    field("Name", Shape::Scalar),
+    field("Options", Shape::Map),
+])]);
 
 /// What an update may change of `HostConfig`.
-pub(super) const UPDATED: &[Field] = &[
-    ("Memory", Shape::Scalar),
-    ("MemorySwap", Shape::Scalar),
-    ("NanoCpus", Shape::Scalar),
-    ("CpuQuota", Shape::Scalar),
-    ("CpuPeriod", Shape::Scalar),
-    ("CpuShares", Shape::Scalar),
-    ("PidsLimit", Shape::Scalar),
-    ("RestartPolicy", RESTART),
-];
+pub(super) const UPDATED: &Fields = &fields(&[
+    field("Memory", Shape::Scalar),
+    field("MemorySwap", Shape::Scalar),
+    field("NanoCpus", Shape::Scalar),
+    field("CpuQuota", Shape::Scalar),
+    field("CpuPeriod", Shape::Scalar),
+    field("CpuShares", Shape::Scalar),
+    field("PidsLimit", Shape::Scalar),
+    field("RestartPolicy", RESTART),
+]);
 
 /// What counts of `HostConfig` besides.
-pub(super) const HOST_CONFIG: &[Field] = &[
-    ("Privileged", Shape::Scalar),
-    ("Binds", TEXTS),
-    ("Mounts", MOUNTS),
-    ("VolumesFrom", TEXTS),
-    ("VolumeDriver", Shape::Scalar),
-    ("Devices", Shape::List(&Shape::Struct(&[&[("PathOnHost", Shape::Scalar)]]))),
-    ("DeviceCgroupRules", TEXTS),
-    ("DeviceRequests", Shape::List(&Shape::Struct(&[&[("Driver", Shape::Scalar)]]))),
-    ("CapAdd", TEXTS),
-    ("CapDrop", TEXTS),
-    ("ReadonlyRootfs", Shape::Scalar),
-    ("Ulimits", ULIMITS),
-    ("PublishAllPorts", Shape::Scalar),
-    ("PortBindings", Shape::MapOf(&Shape::List(&Shape::Struct(&[&[("HostIp", Shape::Scalar), ("HostPort", Shape::Scalar)]])))),
-    ("SecurityOpt", TEXTS),
-    ("NetworkMode", Shape::Scalar),
-    ("PidMode", Shape::Scalar),
-    ("IpcMode", Shape::Scalar),
-    ("UTSMode", Shape::Scalar),
-    ("UsernsMode", Shape::Scalar),
-    ("CgroupnsMode", Shape::Scalar),
-    ("Cgroup", Shape::Scalar),
-    ("Runtime", Shape::Scalar),
-    ("CgroupParent", Shape::Scalar),
-    ("Sysctls", Shape::Map),
-    ("Annotations", Shape::Map),
-    ("LogConfig", LOG),
-    ("MaskedPaths", TEXTS),
-    ("ReadonlyPaths", TEXTS),
-];
+pub(super) const HOST_CONFIG: &Fields = &fields(&[
+    field("Privileged", Shape::Scalar),
+    field("Binds", TEXTS),
+    field("Mounts", MOUNTS),
+    field("VolumesFrom", TEXTS),
+    field("VolumeDriver", Shape::Scalar),
+    field("Devices", Shape::List(&Shape::Struct(&[&fields(&[field("PathOnHost", Shape::Scalar)])]))),
+    field("DeviceCgroupRules", TEXTS),
+    field("DeviceRequests", Shape::List(&Shape::Struct(&[&fields(&[field("Driver", Shape::Scalar)])]))),
+    field("CapAdd", TEXTS),
+    field("CapDrop", TEXTS),
+    field("ReadonlyRootfs", Shape::Scalar),
+    field("Ulimits", ULIMITS),
+    field("PublishAllPorts", Shape::Scalar),
+    field(
+        "PortBindings",
+        Shape::MapOf(&Shape::List(&Shape::Struct(&[&fields(&[
+            field("HostIp", Shape::Scalar),
+            field("HostPort", Shape::Scalar),
+        ])]))),
+    ),
+    field("SecurityOpt", TEXTS),
+    field("NetworkMode", Shape::Scalar),
+    field("PidMode", Shape::Scalar),
+    field("IpcMode", Shape::Scalar),
+    field("UTSMode", Shape::Scalar),
+    field("UsernsMode", Shape::Scalar),
+    field("CgroupnsMode", Shape::Scalar),
+    field("Cgroup", Shape::Scalar),
+    field("Runtime", Shape::Scalar),
+    field("CgroupParent", Shape::Scalar),
+    field("Sysctls", Shape::Map),
+    field("Annotations", Shape::Map),
+    field("LogConfig", LOG),
+    field("MaskedPaths", TEXTS),
+    field("ReadonlyPaths", TEXTS),
+]);
 
 /// What a specification asks for, as it is found.
 #[derive(Debug, Default)]

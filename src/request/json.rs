@@ -26,7 +26,7 @@ pub(super) enum Shape {
     /// A list; also a scalar alone, where Go takes both (`strslice.StrSlice`).
     List(&'static Shape),
     /// A struct: these fields count. In groups, because Go embeds structs.
-    Struct(&'static [&'static [Field]]),
+    Struct(&'static [&'static Fields]),
     /// A map from any name to a scalar.
     Map,
     /// A map from any name to such values.
@@ -34,7 +34,87 @@ pub(super) enum Shape {
 }
 
 /// A struct's field: its name in Go's spelling, and what it holds.
-pub(super) type Field = (&'static str, Shape);
+#[derive(Debug)]
+pub(super) struct Field {
+    name: Name,
+    shape: Shape,
+}
+
+/// Fields of a struct, to be found by their names.
+#[derive(Debug)]
+pub(super) struct Fields {
+    list: &'static [Field],
+    /// Where in the list a field stands, counted from 1, at the place that its sign gives or at the next that was free; 0: nowhere.
+    places: [u8; PLACES],
+}
+
+/// Places of fields, as a power of two. So many fields would fill them all.
+const PLACES_BITS: u32 = 6;
+const PLACES: usize = 1 << PLACES_BITS;
+
+/// These fields. Worked out by the compiler.
+#[expect(clippy::indexing_slicing, reason = "the compiler says what is out of bounds")]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer fields than places")]
+pub(super) const fn fields(list: &'static [Field]) -> Fields {
+    let mut places = [0; PLACES];
+    let mut at = 0;
+    while at < list.len() {
+        let mut place = place_of(list[at].name.sign);
+        while places[place] != 0 {
+            place = (place + 1) % PLACES;
+        }
+        at += 1;
+        places[place] = at as u8;
+    }
+    Fields { list, places }
+}
+
+const fn place_of(sign: u32) -> usize {
+    (sign.wrapping_mul(0x9e37_79b1) >> (u32::BITS - PLACES_BITS)) as usize
+}
+
+impl Fields {
+    /// The field that is called so, but for the case of ASCII letters.
+    fn find(&self, key: &str, sign: u32) -> Option<&'static Field> {
+        let from = place_of(sign);
+        // There is always a place that is free.
+        for place in from..from + PLACES {
+            let at = usize::from(*self.places.get(place % PLACES)?);
+            let field = self.list.get(at.checked_sub(1)?)?;
+            let Name { sign: found, text } = field.name;
+            // Honest clients write Go's spelling.
+            if found == sign && (text == key || text.eq_ignore_ascii_case(key)) {
+                return Some(field);
+            }
+        }
+        None
+    }
+}
+
+/// A field of this name that holds this.
+pub(super) const fn field(name: &'static str, shape: Shape) -> Field {
+    Field { name: Name { text: name, sign: sign(name) }, shape }
+}
+
+/// A field's name, and a sign by which most others are told apart at one look: every member of every body is looked for among all fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name {
+    sign: u32,
+    text: &'static str,
+}
+
+/// The same for names that differ in the case of ASCII letters alone.
+const fn sign(name: &str) -> u32 {
+    let [length, ..] = name.len().to_le_bytes();
+    let [first, second, last] = match name.as_bytes() {
+        [first, second, .., last] => [*first, *second, *last],
+        [first, last] => [*first, *last, *last],
+        [one] => [*one; 3],
+        [] => [0; 3],
+    };
+    // The bit that tells a small letter from its capital.
+    u32::from_le_bytes([length, first | 0x20, second | 0x20, last | 0x20])
+}
 
 /// A decoded value.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,13 +139,17 @@ pub(super) enum Json<'a> {
 
 /// A struct's members that count, each at most once.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Members<'a>(Vec<(&'static str, Json<'a>)>);
+pub(super) struct Members<'a>(Vec<(Name, Json<'a>)>);
 
 /// Decodes a body that must be an object of these fields.
 pub(super) fn read<'a>(body: &'a [u8], shape: &'static Shape) -> Result<Members<'a>, Unreadable> {
     let state = State { left: Cell::new(VALUES), fault: Cell::new(None) };
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = Seed { state: &state, shape }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let seed = Seed { state: &state, shape };
+    // Text is looked at once for what is no UTF-8, bytes again in each string. Go takes what is none in strings.
+    let value = match std::str::from_utf8(body) {
+        Ok(text) => whole(serde_json::Deserializer::from_str(text), seed),
+        Err(_) => whole(serde_json::Deserializer::from_slice(body), seed),
+    };
     match (value, state.fault.take()) {
         (_, Some(Fault::TooComplex)) => Err(Unreadable::TooComplex),
         (_, Some(Fault::Twice(name))) => Err(Unreadable::Ambiguous(name)),
@@ -75,10 +159,21 @@ pub(super) fn read<'a>(body: &'a [u8], shape: &'static Shape) -> Result<Members<
     }
 }
 
+/// The value, if it is all there is.
+fn whole<'a, R: serde_json::de::Read<'a>>(
+    mut reader: serde_json::Deserializer<R>,
+    seed: Seed<'_>,
+) -> serde_json::Result<Json<'a>> {
+    let value = seed.deserialize(&mut reader)?;
+    reader.end().map(|()| value)
+}
+
 impl<'a> Members<'a> {
     /// The member of this name; absent and `null` are one thing.
     pub(super) fn get(&self, name: &str) -> Option<&Json<'a>> {
-        self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| value).filter(|value| **value != Json::Null)
+        let sign = sign(name);
+        let found = self.0.iter().find(|(found, _)| found.sign == sign && found.text == name);
+        found.map(|(_, value)| value).filter(|value| !matches!(value, Json::Null))
     }
 
     /// A string member; absent and empty are one thing to dockerd wherever this is asked.
@@ -171,20 +266,13 @@ fn wrong(name: &str) -> Unreadable {
 
 /// The field that Go takes the member `key` for (`encoding/json`, `fold.go`). Of all letters only `k` and `s` have a partner
 /// outside ASCII.
-fn field_of(fields: &'static [&'static [Field]], key: &str) -> Option<&'static Field> {
-    // Plain loops: this runs for every member of every body, against every field.
-    for group in fields {
-        for field in *group {
-            let (name, _) = field;
-            if name.len() == key.len() && name.eq_ignore_ascii_case(key) {
-                return Some(field);
-            }
-        }
+fn field_of(fields: &'static [&'static Fields], key: &str) -> Option<&'static Field> {
+    let sign = sign(key);
+    let found = fields.iter().find_map(|group| group.find(key, sign));
+    if found.is_some() || key.is_ascii() {
+        return found;
     }
-    if key.is_ascii() {
-        return None;
-    }
-    fields.iter().copied().flatten().find(|(name, _)| same_name(name, key))
+    fields.iter().flat_map(|group| group.list).find(|field| same_name(field.name.text, key))
 }
 
 /// Whether Go takes both for one name.
@@ -299,18 +387,18 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
         match self.shape {
             Shape::Struct(fields) => {
-                // The first group is what an honest body has; its list is short and constant.
-                let mut members: Vec<(&'static str, Json<'de>)> =
-                    Vec::with_capacity(fields.first().map_or(0, |group| group.len()));
-                while let Some(field) = entries.next_key_seed(Name(fields))? {
-                    let Some((name, shape)) = field else {
+                // Honest bodies have most of them.
+                let most = fields.iter().map(|group| group.list.len()).sum();
+                let mut members: Vec<(Name, Json<'de>)> = Vec::with_capacity(most);
+                while let Some(field) = entries.next_key_seed(FieldOf(fields))? {
+                    let Some(Field { name, shape }) = field else {
                         entries.next_value::<IgnoredAny>()?;
                         continue;
                     };
                     if members.iter().any(|(found, _)| found == name) {
-                        return Err(self.state.fail(Fault::Twice((*name).to_owned())));
+                        return Err(self.state.fail(Fault::Twice(name.text.to_owned())));
                     }
-                    members.push((name, entries.next_value_seed(Seed { shape, ..self })?));
+                    members.push((*name, entries.next_value_seed(Seed { shape, ..self })?));
                 }
                 Ok(Json::Struct(Members(members)))
             }
@@ -345,9 +433,9 @@ fn twice<'m>(map: &'m [(Cow<'_, str>, Json<'_>)]) -> Option<&'m str> {
 }
 
 /// Reads a member's name and finds the field that Go would take it for.
-struct Name(&'static [&'static [Field]]);
+struct FieldOf(&'static [&'static Fields]);
 
-impl<'de> DeserializeSeed<'de> for Name {
+impl<'de> DeserializeSeed<'de> for FieldOf {
     type Value = Option<&'static Field>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -355,7 +443,7 @@ impl<'de> DeserializeSeed<'de> for Name {
     }
 }
 
-impl Visitor<'_> for Name {
+impl Visitor<'_> for FieldOf {
     type Value = Option<&'static Field>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -398,8 +486,11 @@ impl<'de> Visitor<'de> for Key {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape =
-        Shape::Struct(&[&[("Image", Shape::Scalar), ("List", Shape::List(&Shape::Scalar)), ("Map", Shape::Map)]]);
+    const SHAPE: Shape = Shape::Struct(&[&fields(&[
+        field("Image", Shape::Scalar),
+        field("List", Shape::List(&Shape::Scalar)),
+        field("Map", Shape::Map),
+    ])]);
 
     fn image(body: &str) -> Result<Option<String>, Unreadable> {
         read(body.as_bytes(), &SHAPE)?.text("Image").map(|text| text.map(str::to_owned))
@@ -424,13 +515,13 @@ mod tests {
             assert_eq!(image(body), Ok(found.map(str::to_owned)), "{body}");
         }
         let folded = |name: &str, key: &str| {
-            let fields: &[&[Field]] = &[&[
-                ("HostConfig", Shape::Map),
-                ("NetworkMode", Shape::Map),
-                ("TaskTemplate", Shape::Map),
-                ("Binds", Shape::Map),
-            ]];
-            field_of(fields, key).is_some_and(|(found, _)| *found == name)
+            const FIELDS: &[&Fields] = &[&fields(&[
+                field("HostConfig", Shape::Map),
+                field("NetworkMode", Shape::Map),
+                field("TaskTemplate", Shape::Map),
+                field("Binds", Shape::Map),
+            ])];
+            field_of(FIELDS, key).is_some_and(|found| found.name.text == name)
         };
         assert!(folded("HostConfig", "Ho\u{17f}tConfig"));
         assert!(folded("NetworkMode", "Networ\u{212a}Mode"));

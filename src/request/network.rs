@@ -4,24 +4,27 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::host_access::Found;
-use super::json::{Json, Members, Shape};
+use super::json::{Json, Members, Shape, field, fields};
 use super::{Asked, Intent, Unreadable, other};
 
 /// Network and address drivers that are part of every engine.
 const OWN_DRIVERS: [&str; 8] = ["default", "bridge", "host", "null", "none", "overlay", "macvlan", "ipvlan"];
 
 /// What counts of a network.
-const NETWORK: Shape = Shape::Struct(&[&[
-    ("Driver", Shape::Scalar),
-    ("Options", Shape::Map),
-    (
+const NETWORK: Shape = Shape::Struct(&[&fields(&[
+    field("Driver", Shape::Scalar),
+    field("Options", Shape::Map),
+    field(
         "IPAM",
-        Shape::Struct(&[&[
-            ("Driver", Shape::Scalar),
-            ("Config", Shape::List(&Shape::Struct(&[&[("Subnet", Shape::Scalar), ("IPRange", Shape::Scalar)]]))),
-        ]]),
+        Shape::Struct(&[&fields(&[
+            field("Driver", Shape::Scalar),
+            field(
+                "Config",
+                Shape::List(&Shape::Struct(&[&fields(&[field("Subnet", Shape::Scalar), field("IPRange", Shape::Scalar)])])),
+            ),
+        ])]),
     ),
-]]);
+])]);
 
 /// Options that attach a network to an interface of the host, under any driver: a network that only holds a configuration
 /// passes them on to the one that takes it over.

@@ -1,13 +1,16 @@
 //! The smaller bodies: volumes, exec.
 
 use super::host_access::Found;
-use super::json::{self, Members, Shape};
+use super::json::{self, Members, Shape, field, fields};
 use super::{ContainerAccess, Intent, Unreadable};
 use crate::wire::Call;
 
-const VOLUME: Shape =
-    Shape::Struct(&[&[("Driver", Shape::Scalar), ("DriverOpts", Shape::Map), ("ClusterVolumeSpec", Shape::Struct(&[]))]]);
-const EXEC: Shape = Shape::Struct(&[&[("Privileged", Shape::Scalar), ("User", Shape::Scalar)]]);
+const VOLUME: Shape = Shape::Struct(&[&fields(&[
+    field("Driver", Shape::Scalar),
+    field("DriverOpts", Shape::Map),
+    field("ClusterVolumeSpec", Shape::Struct(&[])),
+])]);
+const EXEC: Shape = Shape::Struct(&[&fields(&[field("Privileged", Shape::Scalar), field("User", Shape::Scalar)])]);
 
 /// What `POST /volumes/create` opens.
 pub(super) fn volume(call: &Call) -> Result<Intent, Unreadable> {

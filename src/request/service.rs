@@ -2,7 +2,7 @@
 
 use super::create::image;
 use super::host_access::{Found, HEALTHCHECK, LOG, MOUNTS, TEXTS, ULIMITS};
-use super::json::{self, Json, Members, Shape};
+use super::json::{self, Json, Members, Shape, field, fields};
 use super::query::Query;
 use super::{Asked, Cpu, Intent, Port, Restart, Service, Unreadable, is_template, route};
 use crate::text::fit;
@@ -11,57 +11,70 @@ use crate::text::fit;
 const TEMPLATE: usize = 80;
 
 /// What counts of a specification.
-const SPEC: Shape = Shape::Struct(&[&[
-    ("Networks", NETWORKS),
-    ("EndpointSpec", Shape::Struct(&[&[("Ports", Shape::List(&Shape::Struct(&[&[("PublishedPort", Shape::Scalar)]])))]])),
-    (
-        "TaskTemplate",
-        Shape::Struct(&[&[
-            (
-                "Resources",
-                Shape::Struct(&[&[
-                    (
-                        "Limits",
-                        Shape::Struct(&[&[("NanoCPUs", Shape::Scalar), ("MemoryBytes", Shape::Scalar), ("Pids", Shape::Scalar)]]),
-                    ),
-                    ("SwapBytes", Shape::Scalar),
-                ]]),
-            ),
-            ("RestartPolicy", Shape::Struct(&[&[("Condition", Shape::Scalar), ("MaxAttempts", Shape::Scalar)]])),
-            ("Networks", NETWORKS),
-            ("Runtime", Shape::Scalar),
-            ("LogDriver", LOG),
-            ("PluginSpec", Shape::Struct(&[&[("Remote", Shape::Scalar)]])),
-            (
-                "ContainerSpec",
-                Shape::Struct(&[&[
-                    ("Image", Shape::Scalar),
-                    ("Mounts", MOUNTS),
-                    ("CapabilityAdd", TEXTS),
-                    ("CapabilityDrop", TEXTS),
-                    ("ReadOnly", Shape::Scalar),
-                    ("User", Shape::Scalar),
-                    ("Healthcheck", HEALTHCHECK),
-                    ("Ulimits", ULIMITS),
-                    ("Sysctls", Shape::Map),
-                    ("Privileges", PRIVILEGES),
-                ]]),
-            ),
-        ]]),
+const SPEC: Shape = Shape::Struct(&[&fields(&[
+    field("Networks", NETWORKS),
+    field(
+        "EndpointSpec",
+        Shape::Struct(&[&fields(&[field(
+            "Ports",
+            Shape::List(&Shape::Struct(&[&fields(&[field("PublishedPort", Shape::Scalar)])])),
+        )])]),
     ),
-]]);
+    field(
+        "TaskTemplate",
+        Shape::Struct(&[&fields(&[
+            field(
+                "Resources",
+                Shape::Struct(&[&fields(&[
+                    field(
+                        "Limits",
+                        Shape::Struct(&[&fields(&[
+                            field("NanoCPUs", Shape::Scalar),
+                            field("MemoryBytes", Shape::Scalar),
+                            field("Pids", Shape::Scalar),
+                        ])]),
+                    ),
+                    field("SwapBytes", Shape::Scalar),
+                ])]),
+            ),
+            field(
+                "RestartPolicy",
+                Shape::Struct(&[&fields(&[field("Condition", Shape::Scalar), field("MaxAttempts", Shape::Scalar)])]),
+            ),
+            field("Networks", NETWORKS),
+            field("Runtime", Shape::Scalar),
+            field("LogDriver", LOG),
+            field("PluginSpec", Shape::Struct(&[&fields(&[field("Remote", Shape::Scalar)])])),
+            field(
+                "ContainerSpec",
+                Shape::Struct(&[&fields(&[
+                    field("Image", Shape::Scalar),
+                    field("Mounts", MOUNTS),
+                    field("CapabilityAdd", TEXTS),
+                    field("CapabilityDrop", TEXTS),
+                    field("ReadOnly", Shape::Scalar),
+                    field("User", Shape::Scalar),
+                    field("Healthcheck", HEALTHCHECK),
+                    field("Ulimits", ULIMITS),
+                    field("Sysctls", Shape::Map),
+                    field("Privileges", PRIVILEGES),
+                ])]),
+            ),
+        ])]),
+    ),
+])]);
 
-const NETWORKS: Shape = Shape::List(&Shape::Struct(&[&[("Target", Shape::Scalar)]]));
+const NETWORKS: Shape = Shape::List(&Shape::Struct(&[&fields(&[field("Target", Shape::Scalar)])]));
 
 /// Members of `Privileges` that loosen what the engine does by itself.
 const LOOSENING: [&str; 4] = ["CredentialSpec", "SELinuxContext", "Seccomp", "AppArmor"];
-const PRIVILEGES: Shape = Shape::Struct(&[&[
-    ("CredentialSpec", Shape::Struct(&[])),
-    ("SELinuxContext", Shape::Struct(&[])),
-    ("Seccomp", Shape::Struct(&[])),
-    ("AppArmor", Shape::Struct(&[])),
-    ("NoNewPrivileges", Shape::Scalar),
-]]);
+const PRIVILEGES: Shape = Shape::Struct(&[&fields(&[
+    field("CredentialSpec", Shape::Struct(&[])),
+    field("SELinuxContext", Shape::Struct(&[])),
+    field("Seccomp", Shape::Struct(&[])),
+    field("AppArmor", Shape::Struct(&[])),
+    field("NoNewPrivileges", Shape::Scalar),
+])]);
 
 /// From which API version on engines act on what a specification closes. What a client says by an older one they drop without a word,
 /// and what is unknown to them likewise.

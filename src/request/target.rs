@@ -24,7 +24,7 @@ impl<'a> Target<'a> {
     /// told apart here from something else.
     pub(super) fn read(uri: &'a str) -> Result<Self, Unreadable> {
         // Go refuses control characters; in the JSON of a call, U+FFFD stands for bytes that were no UTF-8.
-        if uri.bytes().any(|byte| byte.is_ascii_control()) || uri.contains('\u{fffd}') {
+        if uri.bytes().any(|byte| byte.is_ascii_control()) || (!uri.is_ascii() && uri.contains(char::REPLACEMENT_CHARACTER)) {
             return Err(wrong("it holds characters that are not text"));
         }
         let rest = match scheme_end(uri) {
@@ -43,11 +43,22 @@ impl<'a> Target<'a> {
         }
         let path = decode(raw, Plus::Kept)?;
         // The router redirects these (301) and asks no plugin; as a name they would be another container's path.
-        if path.split('/').skip(1).any(|part| matches!(part, "." | "..")) || path.contains("//") {
+        if has_odd_parts(path.as_bytes()) {
             return Err(wrong("its path holds empty or dotted parts"));
         }
         Ok(Self { path, query })
     }
+}
+
+/// Whether a part of the path is dotted, or empty before its end.
+fn has_odd_parts(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        if matches!(part, b"." | b"..") || (part.is_empty() && parts.peek().is_some()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What a `+` is.

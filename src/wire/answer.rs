@@ -4,6 +4,8 @@ use serde::Serialize;
 
 /// Media type of every answer.
 pub const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.1+json";
+/// About as many bytes stand around a refusal's line in its answer.
+const AROUND: usize = 64;
 /// The answer to `/Plugin.Activate`.
 pub const ACTIVATION: &[u8] = b"{\"Implements\":[\"authz\"]}\n";
 
@@ -31,7 +33,10 @@ impl Answer {
             Self::Allow => b"{\"Allow\":true}\n".to_vec(),
             Self::Deny(reason) => {
                 // A struct of a bool and a string always encodes; were it not so, an empty answer is a refusal too.
-                let mut bytes = serde_json::to_vec(&Posted { allow: false, msg: reason }).unwrap_or_default();
+                let mut bytes = Vec::with_capacity(reason.len().saturating_add(AROUND));
+                if serde_json::to_writer(&mut bytes, &Posted { allow: false, msg: reason }).is_err() {
+                    return Vec::new();
+                }
                 bytes.push(b'\n');
                 bytes
             }

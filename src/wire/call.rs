@@ -106,7 +106,9 @@ impl Call {
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(CallError::Json("not an object".to_owned()));
         }
-        let posted: Posted<'_> = serde_json::from_slice(bytes).map_err(|error| CallError::Json(error.to_string()))?;
+        // dockerd writes UTF-8 alone: looked at once, and not again in each string.
+        let text = std::str::from_utf8(bytes).map_err(|error| CallError::Json(error.to_string()))?;
+        let posted: Posted<'_> = serde_json::from_str(text).map_err(|error| CallError::Json(error.to_string()))?;
         let (Some(method), Some(uri)) = (posted.request_method, posted.request_uri) else { return Err(CallError::Partial) };
         if method.is_empty() || uri.is_empty() {
             return Err(CallError::Partial);
