@@ -62,6 +62,8 @@ struct Open {
     file: Arc<File>,
     /// Which file it is, whatever its name.
     id: FileId,
+    /// How long it was when it was last seen in its place, for the look that follows.
+    seen: Option<u64>,
     /// The same for reading; none of what is not a file (a pipe).
     reader: Option<File>,
     /// Up to where it has been read or written: the end of a line, or of a part of one that is longer than any entry.
@@ -125,7 +127,7 @@ impl LogFile {
         let _held_too = if (is_old || full(&found, self.limits.file_bytes)) && found.is_covered(&state) {
             let rotated = self.rotate(&mut state);
             // One that cannot be rotated goes on, for a time; not where another has its place.
-            if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&state)) {
+            if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&mut state)) {
                 return rotated.map(|()| Vec::new());
             }
             let held = rotated.is_ok().then(|| self.hold(&mut state)).transpose()?;
@@ -231,8 +233,17 @@ impl LogFile {
     }
 
     /// Whether the open file is the one under its name, as far as that can be told.
-    fn is_in_place(&self, state: &State) -> bool {
-        state.open.as_ref().is_none_or(|open| is_at(&self.path, open.id).unwrap_or(true))
+    fn is_in_place(&self, state: &mut State) -> bool {
+        let Some(open) = &mut state.open else { return true };
+        open.seen = None;
+        match fs::metadata(&self.path) {
+            Ok(found) if id_of(&found) == open.id => {
+                open.seen = Some(found.len());
+                true
+            }
+            Ok(_) => false,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Opens the file that is in its place now. Where another process has rotated the one before, the next entry follows what others
@@ -331,7 +342,10 @@ impl Found {
         let State { open, others, .. } = state;
         let open = open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let Some(reader) = &open.reader else { return Ok(Self::default()) };
-        let len = open.file.metadata()?.len();
+        let len = match open.seen.take() {
+            Some(len) => len,
+            None => open.file.metadata()?.len(),
+        };
         if len == open.end {
             return Ok(Self { len, rest: Vec::new() });
         }
@@ -449,6 +463,7 @@ fn open(path: &Path) -> io::Result<Open> {
     Ok(Open {
         file: Arc::new(file),
         id: id_of(&held),
+        seen: None,
         reader,
         end: 0,
         is_inside: false,
