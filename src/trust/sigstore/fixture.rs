@@ -220,12 +220,11 @@ impl Instance {
 
     /// Somebody with a certificate, which was shown to the log.
     pub(in crate::trust) fn certified(&self, params: &CertificateParams) -> Signer {
-        self.certified_by(&self.fulcio, params, |tbs| Some(self.scts(&self.fulcio.certificate, tbs)))
+        Self::certified_by(&self.fulcio, params, |tbs| Some(self.scts(&self.fulcio.certificate, tbs)))
     }
 
     /// The same by another issuer, with other words of logs.
     pub(in crate::trust) fn certified_by(
-        &self,
         issuer: &Made,
         params: &CertificateParams,
         scts: impl FnOnce(&[u8]) -> Option<Vec<u8>>,

@@ -173,7 +173,7 @@ fn entries_of_a_log_are_of_this_signature_and_in_that_log() {
                 case.logged(Version::V1, |body| *body = Instance::keyed().body_of_hash(STATEMENT, &signature));
             }),
             ("a body that is none", "cannot be read", |case| {
-                case.logged(Version::V1, |body| *body = json!({ "kind": 1, "apiVersion": "x" }))
+                case.logged(Version::V1, |body| *body = json!({ "kind": 1, "apiVersion": "x" }));
             }),
             ("a body with its members twice", "cannot be read", |case| {
                 let body = case.decoded("/verificationMaterial/tlogEntries/0/canonicalizedBody");
@@ -452,20 +452,20 @@ fn certificates_are_fulcios_good_at_the_time_and_for_signing() {
         let root = Made::root(authority("sigstore", (2021, 2035), None));
         let between = root.issue(authority("sigstore-intermediate", (2022, 2034), Some(0)));
         let params = holder(address(SUBJECT), ISSUER);
-        instance.certified_by(&between, &params, |tbs| Some(instance.scts(&between.certificate, tbs)))
+        Instance::certified_by(&between, &params, |tbs| Some(instance.scts(&between.certificate, tbs)))
     };
     refused("same names", "no authority that is trusted", by(same_names));
     let below = |instance: &Instance| {
         let below = instance.fulcio.issue(authority("below", (2022, 2034), None));
         let params = holder(address(SUBJECT), ISSUER);
-        instance.certified_by(&below, &params, |tbs| Some(instance.scts(&below.certificate, tbs)))
+        Instance::certified_by(&below, &params, |tbs| Some(instance.scts(&below.certificate, tbs)))
     };
     refused("an authority that is not known", "no authority that is trusted", by(below));
     let own = |instance: &Instance| {
         let mut own = holder(address(SUBJECT), ISSUER);
         own.key_usages.push(KeyUsagePurpose::KeyCertSign);
         let own = Made::root(own);
-        instance.certified_by(&own, &holder(address(SUBJECT), ISSUER), |tbs| Some(instance.scts(&own.certificate, tbs)))
+        Instance::certified_by(&own, &holder(address(SUBJECT), ISSUER), |tbs| Some(instance.scts(&own.certificate, tbs)))
     };
     refused("self-made", "no authority that is trusted", by(own));
 
@@ -568,7 +568,7 @@ fn certificates_name_one_signer_and_one_issuer() {
 #[test]
 fn certificates_were_shown_to_a_log_that_is_trusted() {
     let scts = |make: fn(&Instance, &[u8]) -> Option<Vec<u8>>| {
-        by(|instance| instance.certified_by(&instance.fulcio, &holder(address(SUBJECT), ISSUER), |tbs| make(instance, tbs)))
+        by(|instance| Instance::certified_by(&instance.fulcio, &holder(address(SUBJECT), ISSUER), |tbs| make(instance, tbs)))
     };
     let right = scts(|instance, tbs| Some(instance.scts(&instance.fulcio.certificate, tbs)));
     assert!(right.judged().is_ok());
@@ -609,7 +609,7 @@ fn certificates_were_shown_to_a_log_that_is_trusted() {
     {
         let case = by(|instance| {
             let params = holder(address(SUBJECT), ISSUER);
-            instance.certified_by(&instance.fulcio, &params, |_| Some(value))
+            Instance::certified_by(&instance.fulcio, &params, |_| Some(value))
         });
         refused(what, "SCT", case);
     }
@@ -726,10 +726,11 @@ fn what_cosign_2_keeps_is_proven_by_the_promise_alone() {
 
 #[test]
 fn roots_that_say_two_things_are_faults_as_a_whole() {
+    type Case = (&'static str, &'static str, fn(&mut Value));
     let instance = Instance::new();
     let good = instance.root_json();
     assert_eq!(TrustedRoot::read(&good.to_string()).unwrap().lacks(), None);
-    let cases: [(&str, &str, fn(&mut Value)); 15] = [
+    let cases: [Case; 15] = [
         ("another type", "mediaType", |root| root["mediaType"] = "application/json".into()),
         ("no type", "media", |root| drop(root.as_object_mut().unwrap().remove("mediaType"))),
         ("no begin", "from when on", |root| root["tlogs"][0]["publicKey"]["validFor"] = json!({})),

@@ -113,7 +113,7 @@ async fn a_signature_is_found_by_list_and_by_tag_in_four_requests() {
     for (kind, envelope) in writing(&hand).in_both() {
         let fake = registry();
         let entry = push(&fake, kind, &envelope, &json!({}));
-        list(&fake, &[entry.clone()]);
+        list(&fake, std::slice::from_ref(&entry));
         let gate = Gate::with(fake, hand.notation(STRICT));
         let vouch = gate.pull().await.unwrap();
         assert_eq!(
