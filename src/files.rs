@@ -53,6 +53,11 @@ fn text(bytes: Vec<u8>) -> std::io::Result<String> {
 /// [`read_text`] of a file that only root, or who runs this, may change: no symbolic link, and neither it nor its folder open to others, nor
 /// a folder above in which others may put another in the place of the next.
 pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
+    text(read_owned_bytes(path, limit)?)
+}
+
+/// The same of a file that need not be text.
+pub fn read_owned_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
@@ -64,7 +69,7 @@ pub fn read_owned(path: &Path, limit: u64) -> std::io::Result<String> {
     closed_to_others("it", &opened, false)?;
     closed_to_others("its folder", &std::fs::metadata(folder)?, false)?;
     closed_above(folder)?;
-    text(read_opened(file, limit)?)
+    read_opened(file, limit)
 }
 
 /// Refuses a folder that others than root, or who runs this, may change, as [`read_owned`] does for the files in it; and what is none.

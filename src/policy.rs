@@ -45,7 +45,8 @@ pub use needs::{Needs, needs};
 pub use reason::{MESSAGE_CHARS, Reason, quoted};
 pub use request::{Caller, Request};
 pub use resolved::{
-    AllowlistSettings, CosignSettings, Given, NotarySettings, Recording, RegoSettings, Resolved, VerifierSettings,
+    AllowlistSettings, CosignSettings, Given, NotarySettings, NotationSettings, Recording, RegoSettings, Resolved,
+    VerifierSettings,
 };
 pub use rules::create::{
     Allowed, Capabilities, CpuLimit, CreateCheck, CreateRule, CreateRuleId, CreateRules, HostAddresses, Join, Most, Mounts,

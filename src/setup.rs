@@ -8,6 +8,7 @@ mod host;
 mod in_force;
 mod last_good;
 mod mounts;
+mod notation;
 mod policy_file;
 mod recording;
 mod resolve;

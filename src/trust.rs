@@ -8,8 +8,13 @@ mod error;
 pub mod evidence;
 mod name;
 pub mod notary;
+pub mod notation;
+mod object;
+#[allow(dead_code, unused_imports, reason = "notation and the keyless half of cosign, which it is for, come next")]
+mod pki;
 mod public_key;
 pub mod registry;
+mod signatures;
 mod told;
 pub mod tuf;
 mod verifier;

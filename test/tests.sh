@@ -469,6 +469,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../suite/policy.sh"
     # shellcheck source=suite/cosign.sh
     . "$RIG_TOOLS/../suite/cosign.sh"
+    # shellcheck source=suite/notation.sh
+    . "$RIG_TOOLS/../suite/notation.sh"
     # shellcheck source=suite/monitor.sh
     . "$RIG_TOOLS/../suite/monitor.sh"
     # shellcheck source=suite/twofaced.sh

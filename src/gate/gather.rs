@@ -715,8 +715,8 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
     let signature = |vouch: &Vouch| {
         let kind = match policy.verifiers.get(vouch.verifier())? {
             Binding::TagToDigest => "notary",
-            // Nobody else who signs digests stands in a policy yet.
-            Binding::Digest => "cosign",
+            // In a case nobody says how.
+            Binding::Digest => vouch.scheme().unwrap_or("cosign"),
             Binding::Listed | Binding::Held => return None,
         };
         Some(rego::Signature {

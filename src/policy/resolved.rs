@@ -66,6 +66,21 @@ pub enum VerifierSettings {
     Registry,
     /// Signatures of cosign.
     Cosign(CosignSettings),
+    /// Signatures of notation.
+    Notation(NotationSettings),
+}
+
+/// Whose signatures of notation count, as its own files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotationSettings {
+    /// `trustpolicy.json`.
+    pub trust_policy: PathBuf,
+    /// The folder that holds `x509`.
+    pub trust_store: PathBuf,
+    /// A folder of CRLs.
+    pub crls: Option<PathBuf>,
+    /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
+    pub recheck: Option<Duration>,
 }
 
 /// A file of approved digests, and who must have signed it.
@@ -129,6 +144,7 @@ impl VerifierSettings {
             Self::Allowlist(_) => "allowlist",
             Self::Registry => "registry",
             Self::Cosign(_) => "cosign",
+            Self::Notation(_) => "notation",
         }
     }
 
@@ -139,7 +155,7 @@ impl VerifierSettings {
             Self::Notary(_) => Binding::TagToDigest,
             Self::Allowlist(_) => Binding::Listed,
             Self::Registry => Binding::Held,
-            Self::Cosign(_) => Binding::Digest,
+            Self::Cosign(_) | Self::Notation(_) => Binding::Digest,
         }
     }
 }
@@ -150,6 +166,8 @@ impl VerifierSettings {
         let (given, keys) = match self {
             Self::Notary(notary) => ([notary.root_ca.as_ref(), notary.pins.as_ref()], [].as_slice()),
             Self::Cosign(cosign) => ([None, None], cosign.keys.as_slice()),
+            // What lies in its folders changes with them, and is watched where it is read.
+            Self::Notation(notation) => ([None, None], std::slice::from_ref(&notation.trust_policy)),
             Self::Allowlist(list) => ([list.key.as_ref(), None], [].as_slice()),
             Self::Registry => ([None, None], [].as_slice()),
         };
@@ -166,7 +184,10 @@ impl Resolved {
     pub fn notaries(&self) -> impl Iterator<Item = (&VerifierName, &NotarySettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Notary(notary) => Some((name, notary)),
-            VerifierSettings::Allowlist(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Allowlist(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_) => None,
         })
     }
 
@@ -174,7 +195,10 @@ impl Resolved {
     pub fn allowlists(&self) -> impl Iterator<Item = (&VerifierName, &AllowlistSettings)> {
         self.verifiers.iter().filter_map(|(name, settings)| match settings {
             VerifierSettings::Allowlist(list) => Some((name, list)),
-            VerifierSettings::Notary(_) | VerifierSettings::Registry | VerifierSettings::Cosign(_) => None,
+            VerifierSettings::Notary(_)
+            | VerifierSettings::Registry
+            | VerifierSettings::Cosign(_)
+            | VerifierSettings::Notation(_) => None,
         })
     }
 }

@@ -29,6 +29,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     digest: Digest,
+    size: u64,
     media_type: &'static str,
     content: Content,
 }
@@ -182,13 +183,19 @@ impl Manifest {
                 return Err(unusable("it is neither a manifest nor an index, or both at once".to_owned()));
             }
         };
-        Ok(Self { digest, media_type, content })
+        Ok(Self { digest, size: body.len() as u64, media_type, content })
     }
 
     /// The hash of its bytes.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
     }
 
     /// Its media type.

@@ -29,12 +29,14 @@ fn digest(beside: &Path, made_of: &VerifierSettings) -> Digest {
     let settings = match made_of {
         VerifierSettings::Notary(notary) => format!("{:?}", NotarySettings { root_ca: None, pins: None, ..notary.clone() }),
         VerifierSettings::Allowlist(list) => list.file.strip_prefix(beside).unwrap_or(&list.file).display().to_string(),
-        VerifierSettings::Registry | VerifierSettings::Cosign(_) => String::new(),
+        VerifierSettings::Registry | VerifierSettings::Cosign(_) | VerifierSettings::Notation(_) => String::new(),
     };
     let given = match made_of {
         VerifierSettings::Notary(notary) => {
             format!("{:?}", [&notary.root_ca, &notary.pins].map(|given| given.as_ref().map(text_of)))
         }
+        // Of its stores, what they hold and what that is called.
+        VerifierSettings::Notation(notation) => format!("{:?}", super::notation::held(notation)),
         VerifierSettings::Allowlist(list) => format!("{:?}", list.key.as_ref().map(text_of)),
         VerifierSettings::Cosign(_) | VerifierSettings::Registry => String::new(),
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::clients::{allowlist_key, cosign_of, credentials_of, evidence_folder, notary_of, registry_of};
 use super::last_good::LastGood;
 use super::mounts::View;
+use super::notation;
 use super::policy_file;
 use super::recording::recording;
 use super::state::LAST_GOOD;
@@ -344,8 +345,9 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
     let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
     let is_read = policy.rego.as_ref().is_some_and(|rego| rego.reads_config());
     let is_ruled = is_read || policy.scopes.distinct_rules().into_iter().any(|rules| rules.looks().config);
-    // Signatures of cosign lie in every registry, what nobody signs is looked for in those of weak scopes.
-    let is_signed = made_of.values().any(|made_of| matches!(made_of, VerifierSettings::Cosign(_)));
+    // Signatures of cosign and notation lie in every registry, what nobody signs is looked for in those of weak scopes.
+    let is_signed =
+        made_of.values().any(|made_of| matches!(made_of, VerifierSettings::Cosign(_) | VerifierSettings::Notation(_)));
     let hosts = if is_ruled || is_signed { policy.scopes.registries() } else { policy.registries_of_weak() };
     let mut registry: Option<Arc<Registry>> = None;
     let mut the_registry = |files: &mut LastGood| {
@@ -387,6 +389,14 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
                 let registry = the_registry(&mut kept.files);
                 match cosign_of(name, cosign, registry, Arc::clone(&evidence), &mut kept.files) {
                     Ok(cosign) => verifiers.push(Arc::new(cosign)),
+                    Err(found) => faults.extend(found),
+                }
+            }
+            VerifierSettings::Notation(made_of) => {
+                let registry = the_registry(&mut kept.files);
+                kept.watch(notation::watched(made_of));
+                match notation::notation_of(name, made_of, registry, Arc::clone(&evidence), &mut kept.files) {
+                    Ok(notation) => verifiers.push(Arc::new(notation)),
                     Err(found) => faults.extend(found),
                 }
             }

@@ -493,6 +493,7 @@ fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<
         expires: if forever { None } else { entries.iter().filter_map(|entry| entry.expires).max() },
         signed_at: None,
         freshness: Freshness::Fresh,
+        scheme: None,
     }
 }
 

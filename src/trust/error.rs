@@ -52,6 +52,12 @@ pub enum TrustCode {
     NotSigned,
     /// It is signed, and a signer who must agree does not.
     SignerMissing,
+    /// It is signed with a certificate that is revoked.
+    Revoked,
+    /// It is signed, and whether a certificate is revoked is not known.
+    RevocationUnknown,
+    /// It is signed in a way that a plugin of its tool would have to verify.
+    NeedsPlugin,
     /// Trust data that does not verify: signature, hash, structure, bounds.
     Invalid,
     /// Trust data past its date.
@@ -76,7 +82,7 @@ pub enum TrustCode {
 
 impl TrustCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Unreachable,
         Self::Busy,
         Self::CaRefused,
@@ -85,6 +91,9 @@ impl TrustCode {
         Self::Withdrawn,
         Self::NotSigned,
         Self::SignerMissing,
+        Self::Revoked,
+        Self::RevocationUnknown,
+        Self::NeedsPlugin,
         Self::Invalid,
         Self::Expired,
         Self::RolledBack,
@@ -115,6 +124,9 @@ impl TrustCode {
             Self::Withdrawn => "trust-withdrawn",
             Self::NotSigned => "not-signed",
             Self::SignerMissing => "signer-missing",
+            Self::Revoked => "signer-revoked",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::NeedsPlugin => "signature-needs-plugin",
             Self::Invalid => "trust-invalid",
             Self::Expired => "trust-expired",
             Self::RolledBack => "trust-rolled-back",
@@ -189,6 +201,9 @@ pub(super) fn general_remedy(code: TrustCode, verifier: &VerifierName) -> String
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::Invalid
         | TrustCode::Expired
         | TrustCode::RolledBack
@@ -209,7 +224,7 @@ mod tests {
     use crate::net::NetError;
     use crate::trust::notary::{self, NotaryError};
     use crate::trust::registry::{self, NotVouched};
-    use crate::trust::{allowlist, cosign};
+    use crate::trust::{allowlist, cosign, notation};
 
     /// The longest name.
     fn named() -> VerifierName {
@@ -220,7 +235,7 @@ mod tests {
     fn a_remedy_names_the_verifier_and_no_setting_that_others_may_have_besides() {
         let name = named();
         for code in TrustCode::ALL {
-            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, general_remedy];
+            let remedies = [notary::remedy, allowlist::remedy, cosign::remedy, notation::remedy, general_remedy];
             for remedy in remedies.map(|remedy| remedy(code, &name)) {
                 assert!(remedy.contains(&format!("`{name}`")), "{remedy}");
                 assert!(!remedy.contains("NOTARY") && !remedy.contains("ALLOWLIST"), "{remedy}");

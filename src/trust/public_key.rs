@@ -94,6 +94,14 @@ impl PublicKey {
         if ed25519_is_sound(&without_sign(key)) { Ok(Self::Ed25519(key)) } else { Err(KeyFault::SmallOrder) }
     }
 
+    /// The bytes that verify: the point, `RSAPublicKey`, or the 32 of Ed25519.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::P256(bytes) | Self::P384(bytes) | Self::P521(bytes) | Self::Rsa(bytes) => bytes,
+            Self::Ed25519(bytes) => bytes,
+        }
+    }
+
     /// Whose it is.
     pub(super) fn signer(&self) -> Signer {
         let of_curve = |curve: ObjectIdentifier, point: &[u8]| {

@@ -206,6 +206,7 @@ fn vouch(repository: &Repository, digest: Digest, tags: Vec<Tag>) -> Vouch {
         expires: None,
         signed_at: None,
         freshness: Freshness::Fresh,
+        scheme: None,
     }
 }
 

@@ -91,6 +91,9 @@ pub struct Vouch {
     /// When it was signed, where the proof says so.
     pub(super) signed_at: Option<Timestamp>,
     pub(super) freshness: Freshness,
+    /// In which way it is signed, where there are several that a verifier of digests may ask for: `cosign`, `notation`.
+    #[serde(skip)]
+    pub(super) scheme: Option<&'static str>,
 }
 
 impl Vouch {
@@ -108,6 +111,7 @@ impl Vouch {
             expires: None,
             signed_at: None,
             freshness: Freshness::Fresh,
+            scheme: None,
         }
     }
 
@@ -193,6 +197,12 @@ impl Vouch {
     #[must_use]
     pub const fn signed_at(&self) -> Option<Timestamp> {
         self.signed_at
+    }
+
+    /// In which way it is signed, where a verifier of digests says so.
+    #[must_use]
+    pub const fn scheme(&self) -> Option<&'static str> {
+        self.scheme
     }
 
     /// From when the knowledge is.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use img_authz::policy::{
     About, Code, CreateRuleId, ImageRuleId, Level, MESSAGE_CHARS, Preset, RuleId, VARIABLE_TABLE, VARIABLES,
 };
-use img_authz::trust::{TrustCode, VerifierName, allowlist, cosign, notary, registry};
+use img_authz::trust::{TrustCode, VerifierName, allowlist, cosign, notary, notation, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
 const USERS: &str = include_str!("../../docs/policy-users.md");
@@ -75,6 +75,7 @@ fn every_refusal_has_an_example_that_the_gate_could_say() {
         remedies.insert(allowlist::remedy(code, &VerifierName::ALLOWLIST));
         remedies.insert(registry::remedy(code, &VerifierName::REGISTRY));
         remedies.insert(cosign::remedy(code, &"release".parse().unwrap()));
+        remedies.insert(notation::remedy(code, &"corp".parse().unwrap()));
     }
     for section in REASONS.split("\n### ").skip(1) {
         let code = section.lines().next().unwrap();

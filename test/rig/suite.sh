@@ -37,10 +37,11 @@ if [[ $RIG_ENGINE != machine ]]; then
     attended "$here/tree.sh" make "$RIG_ENGINE" > /dev/null
     tree=$("$here/tree.sh" make "$RIG_ENGINE")
 fi
-# It comes from forky's archive, so where that tree is here anyway.
+# They come from forky's archive, so where that tree is here anyway.
 if [[ $RIG_ENGINE = forky ]]; then
-    attended "$here/tree.sh" cosign forky > /dev/null
-    cosign=$("$here/tree.sh" cosign forky)
+    for name in cosign notation; do attended "$here/tree.sh" signer $name forky > /dev/null; done
+    cosign=$("$here/tree.sh" signer cosign forky)
+    notation=$("$here/tree.sh" signer notation forky)
 fi
 
 RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
@@ -48,7 +49,7 @@ say "private machine: starting"
 machine_start "$RIG" sealed
 # Debian's programs alone, whatever else this machine has: the command line, too, is that of the engine's release.
 echo 'PATH=/usr/sbin:/usr/bin:/sbin:/bin' >> "$RIG/env"
-[[ -z ${cosign:-} ]] || echo "RIG_COSIGN=$cosign" >> "$RIG/env"
+[[ -z ${cosign:-} ]] || printf '%s\n' "RIG_COSIGN=$cosign" "RIG_NOTATION=$notation" >> "$RIG/env"
 inside "$RIG" "$here/services.sh" start
 inside "$RIG" "$here/engine.sh" start
 say "images: making, pushing and signing"

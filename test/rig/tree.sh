@@ -3,7 +3,7 @@
 #
 #   tree.sh make RELEASE           print the folder, made by debootstrap if it is not in the cache yet
 #   tree.sh go RELEASE             print the path of that release's `go`, with which its engine was built
-#   tree.sh cosign RELEASE             print the path of that release's `cosign`, which signs images for the suite
+#   tree.sh signer NAME RELEASE    print the path of that release's `cosign` or `notation`, which sign images for the suite
 #   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
 #                                  /run, /etc/docker, /etc/hosts, scratch folder and checkout it shares
 #   tree.sh beside COMMAND...      become the command where the engine runs
@@ -56,20 +56,20 @@ make_go() {
     printf '%s\n' "$go/go"
 }
 
-make_cosign() {
-    local release=$1 cosign=$cache/cosign-$1 tree
-    if [[ ! -e $cosign.complete ]]; then
+make_signer() {
+    local name=$1 release=$2 signer=$cache/$1-$2 tree
+    if [[ ! -e $signer.complete ]]; then
         tree=$(make_tree "$release")
-        rm -rf "$cosign"
-        mkdir "$cosign"
+        rm -rf "$signer"
+        mkdir "$signer"
         chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
-        say "cosign of Debian $release: downloading"
-        chroot "$tree" sh -c "cd /tmp && apt-get -qq download cosign"
-        dpkg-deb --extract "$tree"/tmp/cosign_*.deb "$cosign"
-        rm "$tree"/tmp/cosign_*.deb
-        touch "$cosign.complete"
+        say "$name of Debian $release: downloading"
+        chroot "$tree" sh -c "cd /tmp && apt-get -qq download $name"
+        dpkg-deb --extract "$tree"/tmp/"$name"_*.deb "$signer"
+        rm "$tree"/tmp/"$name"_*.deb
+        touch "$signer.complete"
     fi
-    printf '%s\n' "$cosign/usr/bin/cosign"
+    printf '%s\n' "$signer/usr/bin/$name"
 }
 
 run_in() {
@@ -109,8 +109,8 @@ beside() {
 case ${1:-} in
 make) make_tree "$2" ;;
 go) make_go "$2" ;;
-cosign) make_cosign "$2" ;;
+signer) make_signer "$2" "$3" ;;
 run) shift; run_in "$@" ;;
 beside) shift; beside "$@" ;;
-*) die "tree.sh: make, go, cosign, run or beside" ;;
+*) die "tree.sh: make, go, signer, run or beside" ;;
 esac

@@ -59,7 +59,10 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
     let recording = setup::recording(&settings, PathBuf::new(), &made_of);
     let signers = made_of.into_iter().filter_map(|(name, made_of)| match made_of {
         VerifierSettings::Notary(notary) => Some((name, notary.signers)),
-        VerifierSettings::Cosign(_) | VerifierSettings::Allowlist(_) | VerifierSettings::Registry => None,
+        VerifierSettings::Cosign(_)
+        | VerifierSettings::Notation(_)
+        | VerifierSettings::Allowlist(_)
+        | VerifierSettings::Registry => None,
     });
     Some(Bench::new(policy, signers.collect(), workers).of(recording))
 }

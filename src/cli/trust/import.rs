@@ -102,6 +102,9 @@ const fn import_remedy(code: TrustCode) -> &'static str {
         | TrustCode::NoTrustData
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry

@@ -122,7 +122,7 @@ match = []
         "p.toml:9: verifiers.release.freshness: is a text and should be a number of seconds from 0 to 3600",
         "p.toml:10: verifiers.release.stale_limit: `0` is not a number of hours from 1 to 720",
         "p.toml:12: verifiers.Bad: a verifier's name is made of",
-        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry` or `cosign`; `allowlist` was meant?",
+        "p.toml:16: verifiers.listed.type: `alowlist` is not `notary` or `allowlist` or `registry` or `cosign` or `notation`; `allowlist` was meant?",
         "p.toml:20: verifiers.off.server: `http://n.example` is plain http",
         "p.toml:21: verifiers.off.signers[0]: `QA` is not a signer's name",
         "p.toml:22: verifiers.off.root_ca: leaves the folder of the policy",
@@ -731,6 +731,37 @@ fn signatures_of_cosign_are_asked_for_by_key() {
         // What is not there yet is not taken for something that is checked.
         ("keys = \"a.pub\"\ntrusted_root = \"root.json\"", "trusted_root: there is no such key"),
         ("keys = \"a.pub\"\nidentities = []", "identities: there is no such key"),
+    ] {
+        let faults = faults(&of(keys));
+        assert!(faults.len() == 1 && faults[0].contains(why), "{keys}: {faults:?}");
+    }
+}
+
+#[test]
+fn signatures_of_notation_are_asked_for_by_its_own_files() {
+    let of = |keys: &str| {
+        format!(
+            "version = 1\n[verifiers.corp]\ntype = \"notation\"\n{keys}\n[[scope]]\nmatch = \"r.example/**\"\nrequire = \"corp\"\n"
+        )
+    };
+    let corp: VerifierName = "corp".parse().unwrap();
+    let good = "trust_policy = \"trustpolicy.json\"\ntrust_store = \"truststore\"\ncrls = \"crls\"\nrecheck = 24";
+    let Resolved { policy: read, verifiers, .. } = policy(&of(good));
+    assert_eq!(read.verifiers[&corp], Binding::Digest);
+    let VerifierSettings::Notation(settings) = &verifiers[&corp] else { panic!("{verifiers:?}") };
+    assert_eq!(settings.crls.as_deref(), Some(Path::new("/etc/x/crls")));
+    assert_eq!(settings.recheck, Some(std::time::Duration::from_hours(24)));
+    let shown = policy(&of(good)).to_toml();
+    let lines =
+        "trust_policy = \"/etc/x/trustpolicy.json\"\ntrust_store = \"/etc/x/truststore\"\ncrls = \"/etc/x/crls\"\nrecheck = 24\n";
+    assert!(shown.contains(&format!("type = \"notation\"\n{lines}")), "{shown}");
+    assert_eq!(policy(&shown).to_toml(), shown);
+    for (keys, why) in [
+        ("trust_store = \"t\"", "trust_policy: is missing"),
+        ("trust_policy = \"t\"", "trust_store: is missing"),
+        ("trust_policy = \"t\"\ntrust_store = \"t\"\ncrls = \"../c\"", "leaves the folder"),
+        // Nothing is fetched, and nobody shall take it for something that is.
+        ("trust_policy = \"t\"\ntrust_store = \"t\"\nrevocation_fetch = true", "revocation_fetch: there is no such key"),
     ] {
         let faults = faults(&of(keys));
         assert!(faults.len() == 1 && faults[0].contains(why), "{keys}: {faults:?}");

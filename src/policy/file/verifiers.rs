@@ -7,8 +7,8 @@ use super::table::{Section, Value};
 use super::write::{list, quoted};
 use crate::policy::fault::Position;
 use crate::policy::resolved::{
-    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, STALE_LIMIT, STALE_LIMIT_MOST,
-    VerifierSettings, notary_source,
+    AllowlistSettings, CosignSettings, FRESHNESS, FRESHNESS_MOST, Given, NotarySettings, NotationSettings, STALE_LIMIT,
+    STALE_LIMIT_MOST, VerifierSettings, notary_source,
 };
 use crate::trust::VerifierName;
 use crate::trust::notary::{OnOutage, RequiredSigners, Source, signer};
@@ -31,6 +31,7 @@ enum Type {
     Allowlist,
     Registry,
     Cosign,
+    Notation,
 }
 
 /// Reads one; a name that is there already is a fault with both places.
@@ -38,14 +39,20 @@ pub(super) fn read(name: &str, value: &Value<'_>, verifiers: &mut BTreeMap<Verif
     let Some(section) = value.section() else { return };
     let name: Option<VerifierName> =
         name.parse().map_err(|error: crate::trust::VerifierNameError| section.fault(error.to_string())).ok();
-    let types =
-        [("notary", Type::Notary), ("allowlist", Type::Allowlist), ("registry", Type::Registry), ("cosign", Type::Cosign)];
+    let types = [
+        ("notary", Type::Notary),
+        ("allowlist", Type::Allowlist),
+        ("registry", Type::Registry),
+        ("cosign", Type::Cosign),
+        ("notation", Type::Notation),
+    ];
     let Some(kind) = section.required("type").and_then(|value| value.choice(&types)) else { return };
     let settings = match kind {
         Type::Notary => notary(&section).map(VerifierSettings::Notary),
         Type::Allowlist => allowlist(&section).map(VerifierSettings::Allowlist),
         Type::Registry => Some(VerifierSettings::Registry),
         Type::Cosign => cosign(&section).map(VerifierSettings::Cosign),
+        Type::Notation => notation(&section).map(VerifierSettings::Notation),
     };
     let position = section.position();
     if let Some((_, earlier)) = name.as_ref().and_then(|name| verifiers.get(name)) {
@@ -81,6 +88,20 @@ fn cosign(section: &Section<'_>) -> Option<CosignSettings> {
     }
     let recheck = section.get("recheck").and_then(|value| recheck(&value));
     Some(CosignSettings { keys, recheck })
+}
+
+/// notation's own files, and how long what verified is not asked about.
+fn notation(section: &Section<'_>) -> Option<NotationSettings> {
+    let path = |key| section.required(key).and_then(|value| value.path());
+    let (trust_policy, trust_store) = (path("trust_policy"), path("trust_store"));
+    let crls = section.get("crls").map(|value| value.path());
+    let recheck = section.get("recheck").and_then(|value| recheck(&value));
+    // A folder that is named wrongly is none that was left out.
+    let crls = match crls {
+        Some(path) => Some(path?),
+        None => None,
+    };
+    Some(NotationSettings { trust_policy: trust_policy?, trust_store: trust_store?, crls, recheck })
 }
 
 /// `"never"`, or hours.
@@ -179,10 +200,20 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
         VerifierSettings::Registry => {}
         VerifierSettings::Cosign(CosignSettings { keys, recheck }) => {
             out.push(("keys", list(keys.iter().map(|path| path.display().to_string()))));
-            out.extend(recheck.map(|recheck| ("recheck", (recheck.as_secs() / 3600).to_string())));
+            out.extend(recheck_line(*recheck));
+        }
+        VerifierSettings::Notation(NotationSettings { trust_policy, trust_store, crls, recheck }) => {
+            out.push(("trust_policy", quoted(&trust_policy.display().to_string())));
+            out.push(("trust_store", quoted(&trust_store.display().to_string())));
+            out.extend(crls.iter().map(|path| ("crls", quoted(&path.display().to_string()))));
+            out.extend(recheck_line(*recheck));
         }
     }
     out
+}
+
+fn recheck_line(recheck: Option<Duration>) -> Option<(&'static str, String)> {
+    recheck.map(|recheck| ("recheck", (recheck.as_secs() / 3600).to_string()))
 }
 
 /// What was given as a file; what was given as a text, as the file that it should be written to.

@@ -73,6 +73,17 @@ impl Json {
         }
     }
 
+    /// The same as it is written; a number, on which nothing turns, as null.
+    pub(super) fn value(&self) -> serde_json::Value {
+        match self {
+            Self::Null | Self::Number => serde_json::Value::Null,
+            Self::Bool(truth) => (*truth).into(),
+            Self::Text(text) => text.as_str().into(),
+            Self::List(values) => values.iter().map(Self::value).collect(),
+            Self::Object(members) => members.iter().map(|(name, value)| (name.clone(), value.value())).collect(),
+        }
+    }
+
     /// A list of texts.
     pub(super) fn texts(&self, place: &str) -> Result<Vec<&str>, ImportError> {
         self.list(place)?.iter().map(|value| value.text(place)).collect()

@@ -62,7 +62,7 @@ fn sources_are_recognised_and_what_cannot_be_carried_over_is_refused() {
             Format::Notation,
             NOTATION,
             &[
-                ("registry.example/team/app", "signed", "refused"),
+                ("registry.example/team/app", "signed", "notation"),
                 ("registry.example/lab/tool", "skip", "refused"),
                 ("elsewhere.example/x", "audit", "refused"),
             ],
@@ -160,9 +160,9 @@ fn what_is_left_out_has_its_place_and_the_reason() {
     transports.docker."": is about all registries: images that no scope matches are refused
     transports.docker-daemon."": is not about images of registries, and so not for this gate
 
-    trustPolicies[0] (production): asks for a signature of notation, for which this gate has no verifier yet; its repositories are refused
     trustPolicies[1] (lab): lets everything pass (level skip), which is not carried over; its repositories are refused
-    trustPolicies[2] (rest): lets pass what is signed by anybody (level audit), which is not carried over; its repositories are refused
+    trustPolicies[2] (rest): statement `rest`: authenticity log proves nothing; take the verifier out of the scope, or set mode = "permissive"; its repositories are refused
+    trustStores: are named, and not here: copy notation's folder truststore, which holds x509, beside the policy
 
     content-trust.trust-pinning.official-library-images: rests on a key that is built into that engine and not at hand: no scope matches these images, so they are refused
     content-trust.trust-pinning.root-keys."registry.example/org/*": names root keys by canonical id; pins here name certificates. The scope refuses until you write the certificate's id into pins.json (img-authz trust inspect), and require in place of refuse

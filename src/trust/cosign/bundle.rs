@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::Unfit;
-use super::object::{self, Object};
 use crate::image::Digest;
 use crate::text::fit;
+use crate::trust::object::{self, Object};
 
 /// Its two spellings, which are the media type of its layer as well.
 pub(super) const MEDIA_TYPES: [&str; 2] =
@@ -88,7 +88,7 @@ struct Hashes {
 
 /// What a bundle offers for this digest. That it is signed is not known yet.
 pub(super) fn offer(bytes: &[u8], digest: Digest) -> Result<Offer, Unfit> {
-    let bundle: Bundle = object::read(bytes)?;
+    let bundle: Bundle = object::read(bytes).map_err(Unfit::form)?;
     if !MEDIA_TYPES.contains(&&*bundle.media_type) {
         return Err(Unfit::form(format!("its version is `{}`", fit(&bundle.media_type, 60))));
     }
@@ -123,7 +123,7 @@ impl Envelope {
 
 /// Whether the statement is that an image is signed, and of this digest.
 fn says(statement: &[u8], digest: Digest) -> Result<(), Unfit> {
-    let statement: Statement = object::read(statement)?;
+    let statement: Statement = object::read(statement).map_err(Unfit::form)?;
     if statement.predicate_type != SIGNS {
         return Err(Unfit::Attestation { kind: fit(&statement.predicate_type, 80) });
     }

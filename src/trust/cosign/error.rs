@@ -1,55 +1,11 @@
-//! Why there is no good signature: what was found as fields, and what to do about it.
+//! Why a signature of cosign does not count: what was found as fields, and what to do about it.
 
-use crate::image::Digest;
 use crate::text::{clean, fit};
 use crate::trust::error::general_remedy;
-use crate::trust::registry::NotVouched;
-use crate::trust::{Cause, TrustCode, VerifierName};
+use crate::trust::{TrustCode, VerifierName, signatures};
 
 /// Longest cause that is shown.
 const CAUSE_CHARS: usize = 100;
-
-/// Why nobody is known to have signed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSigned {
-    /// It could not be found out. That is not the same as unsigned.
-    #[error("its signatures could not be looked at: {0}")]
-    Unknown(NotVouched),
-    /// There is none.
-    #[error("`{}` has no cosign signature", short(.digest))]
-    None {
-        /// Of what.
-        digest: Digest,
-    },
-    /// There are some, and none counts.
-    #[error("no signature of `{}` counts: {why}", short(.digest))]
-    Unfit {
-        /// Of what.
-        digest: Digest,
-        /// What is the matter with the one that says most.
-        why: Unfit,
-    },
-    /// There are more than are looked at.
-    #[error("`{}` has more signatures and attachments than are looked at; none of those counts", short(.digest))]
-    TooMany {
-        /// Of what.
-        digest: Digest,
-    },
-    /// The image is known by more digests than are looked at.
-    #[error("none of the first {looked} digests of the image is signed; it is known by {known}")]
-    ManyDigests {
-        /// How many were looked at.
-        looked: usize,
-        /// How many there are.
-        known: usize,
-    },
-    /// There is no key to go by.
-    #[error("no key is left: the files of the keys are gone")]
-    NoKeys,
-    /// There is no digest to ask about.
-    #[error("content without a digest, as what is built or loaded here, has no signature")]
-    NoDigest,
-}
 
 /// Why a signature does not count. Those further down say more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -87,6 +43,9 @@ pub enum Unfit {
     /// The same, where one of the keys may have made it in a way that is not supported.
     #[error("another key made it, or cosign 3 with Ed25519 (Ed25519ph, which is not supported)")]
     StrangerOrEd25519ph,
+    /// There is no key to go by.
+    #[error("no key is left: the files of the keys are gone")]
+    NoKeys,
     /// A key of the verifier made it, for another tag. Of the digest it says that it is signed.
     #[error("one is for `{signed}`")]
     OtherTag {
@@ -101,27 +60,29 @@ impl Unfit {
     }
 }
 
-/// Enough of a digest to know it by.
-fn short(digest: &Digest) -> String {
-    format!("sha256:{:.12}…", digest.hex())
-}
+impl signatures::Unfit for Unfit {
+    const SCHEME: &'static str = "cosign";
 
-impl Cause for NotSigned {
     fn code(&self) -> TrustCode {
         match self {
-            Self::Unknown(why) => why.code(),
-            Self::Unfit { why: Unfit::Stranger | Unfit::StrangerOrEd25519ph, .. } => TrustCode::SignerMissing,
-            Self::None { .. } | Self::Unfit { .. } | Self::NoDigest | Self::ManyDigests { .. } => TrustCode::NotSigned,
-            Self::TooMany { .. } => TrustCode::Invalid,
+            Self::Stranger | Self::StrangerOrEd25519ph => TrustCode::SignerMissing,
             Self::NoKeys => TrustCode::Misconfigured,
+            Self::Form { .. }
+            | Self::OtherDigest
+            | Self::Attestation { .. }
+            | Self::Blob
+            | Self::Certificate
+            | Self::Elsewhere { .. }
+            | Self::OtherTag { .. } => TrustCode::NotSigned,
         }
     }
 
-    fn remedy(&self, verifier: &VerifierName) -> String {
-        match self {
-            Self::Unknown(why) => why.remedy(verifier),
-            other => remedy(other.code(), verifier),
-        }
+    fn is_of_tag(&self) -> bool {
+        matches!(self, Self::OtherTag { .. })
+    }
+
+    fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
+        remedy(code, verifier)
     }
 }
 
@@ -145,6 +106,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::Expired
         | TrustCode::RolledBack
         | TrustCode::RootNotTrusted
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::NotListed
         | TrustCode::AllowlistUnavailable
         | TrustCode::NotInRegistry

@@ -9,8 +9,10 @@ use rustls_pki_types::pem::PemObject as _;
 use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::UintRef;
 
+use crate::image::Tag;
 use crate::text::fit;
 use crate::trust::public_key::PublicKey;
+use crate::trust::signatures::Good;
 
 /// Most keys of one verifier. Each is tried on each signature.
 const KEYS: usize = 16;
@@ -95,6 +97,11 @@ impl Keys {
 }
 
 impl Key {
+    /// What its signature says, for this tag or any.
+    pub(super) fn good(&self, tag: Option<Tag>) -> Good {
+        Good { by: vec![self.name.clone()], role: String::new(), tag, signed_at: None, until: None }
+    }
+
     /// Whether this key's signatures look like this. One that does not need not be tried.
     pub(super) fn may_have_made(&self, signature: &[u8]) -> bool {
         match &self.public {

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::Unfit;
-use super::object::{self, Object};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::text::fit;
+use crate::trust::object::{self, Object};
 
 /// What it says it is; containers/image demands the same.
 const TYPE: &str = "cosign container image signature";
@@ -41,7 +41,7 @@ struct Image {
 
 /// Whether this is said of the digest in the repository; with the tag that it is said for, if any.
 pub(super) fn fits(payload: &[u8], repository: &Repository, digest: Digest) -> Result<Option<Tag>, Unfit> {
-    let Payload { critical: Object(critical), _optional } = object::read(payload)?;
+    let Payload { critical: Object(critical), _optional } = object::read(payload).map_err(Unfit::form)?;
     if critical.kind != TYPE {
         return Err(Unfit::form(format!("its type is `{}`", fit(&critical.kind, 40))));
     }

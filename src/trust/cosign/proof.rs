@@ -6,6 +6,7 @@ use super::error::Unfit;
 use super::payload;
 use crate::image::{Digest, Repository, Tag};
 use crate::trust::evidence::Parts;
+use crate::trust::signatures::Mark;
 
 const PAYLOAD: &str = "payload";
 const SIGNATURE: &str = "signature";
@@ -25,6 +26,11 @@ pub(super) struct Claim {
     pub(super) offer: Offer,
     /// The tag that it is for; `None`: any.
     pub(super) tag: Option<Tag>,
+}
+
+/// What tells a signature from others.
+pub(super) fn mark(message: &[u8], signature: &[u8]) -> Mark {
+    (Digest::of(message), Digest::of(signature))
 }
 
 impl Proof {

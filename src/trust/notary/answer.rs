@@ -112,6 +112,7 @@ impl Inner {
                 expires: Some(expires),
                 signed_at: None,
                 freshness,
+                scheme: None,
             }),
             Err(Refusal::NotSigned(why)) => Err(NotaryError::NotSigned { repository: repository.clone(), why }),
             Err(Refusal::SignerMissing { signer, why }) => Err(NotaryError::SignerMissing { signer, why }),

@@ -341,7 +341,13 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         TrustCode::ImportExpired => {
             ("import a newer bundle, and check this host's clock", "img-authz trust export, trust import")
         }
-        TrustCode::Misconfigured | TrustCode::NotListed | TrustCode::AllowlistUnavailable | TrustCode::NotInRegistry => {
+        TrustCode::Misconfigured
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
+        | TrustCode::NotListed
+        | TrustCode::AllowlistUnavailable
+        | TrustCode::NotInRegistry => {
             return general_remedy(code, verifier);
         }
     };

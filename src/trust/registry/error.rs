@@ -128,6 +128,9 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         | TrustCode::Withdrawn
         | TrustCode::NotSigned
         | TrustCode::SignerMissing
+        | TrustCode::Revoked
+        | TrustCode::RevocationUnknown
+        | TrustCode::NeedsPlugin
         | TrustCode::Expired
         | TrustCode::RolledBack
         | TrustCode::RootNotTrusted

@@ -55,7 +55,7 @@ async fn what_verified_runs_after_a_restart_with_the_registry_away_and_nothing_e
     }
     assert_eq!(next.fake.calls(), [""; 0], "nobody is asked about what is kept");
     // A pull that waited meanwhile does not take it for the registry's answer.
-    assert!(digests.iter().all(|digest| next.verifier.state().signed.of(&(app(), *digest)).unwrap().at.is_none()));
+    assert!(digests.iter().all(|digest| next.verifier.was_given(&(app(), *digest)) == Some(false)));
     for name in ["unsigned", "bundle-rsa", "legacy-rsa"] {
         assert_eq!(next.run(recorded(name)).await, Err(TrustCode::Unreachable), "{name}");
     }

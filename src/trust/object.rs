@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::error::Unfit;
 use crate::registry::has_one_reading;
+use crate::text::clean;
 
 /// What is read from an object alone.
 pub(super) struct Object<T>(pub(super) T);
@@ -33,8 +33,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
 }
 
 /// A whole text that is one object, which every reader takes for the same.
-pub(super) fn read<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Unfit> {
-    has_one_reading(bytes).map_err(Unfit::form)?;
-    let Object(read) = serde_json::from_slice(bytes).map_err(|error| Unfit::form(error.to_string()))?;
+pub(super) fn read<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, String> {
+    has_one_reading(bytes)?;
+    let Object(read) = serde_json::from_slice(bytes).map_err(|error| clean(&error.to_string()))?;
     Ok(read)
 }

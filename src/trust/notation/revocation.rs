@@ -1,0 +1,254 @@
+//! Which certificates are revoked, by lists of their issuers (CRLs, RFC 5280, 5) that lie on this host. Nobody is asked.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Tag, TagNumber};
+
+use super::policy::Revocation;
+use crate::trust::pki::{Algorithm, Certificate, Fault, Item, verified};
+
+/// Most certificates that one list names.
+const REVOKED: usize = 1 << 20;
+/// Most extensions of one.
+const EXTENSIONS: usize = 64;
+const OF: &str = "it is not a CRL";
+const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
+const INVALID_SINCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
+const AUTHORITY_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const FRESHEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.46");
+const DISTRIBUTION_POINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.31");
+const ACCESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
+const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+/// `removeFromCRL`: of a list of changes, which no list here is.
+const REMOVED: u8 = 8;
+
+/// Lists of revoked certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crls(Vec<Crl>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Crl {
+    issuer: Vec<u8>,
+    tbs: Vec<u8>,
+    algorithm: Algorithm,
+    signature: Vec<u8>,
+    from: Timestamp,
+    until: Timestamp,
+    /// By serial number: since when what the certificate signed is void, where that is said.
+    revoked: BTreeMap<Vec<u8>, Option<Timestamp>>,
+}
+
+/// What is known of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It is not revoked, until then; `None`: its issuer keeps no list of it.
+    Good(Option<Timestamp>),
+    Revoked,
+    /// No list here says so; with why not.
+    Unknown(String),
+}
+
+impl Crls {
+    /// The lists of files in PEM, each with what it is called. One that cannot be used is a fault.
+    pub fn read<'f>(files: impl Iterator<Item = (String, &'f str)>) -> Result<Self, String> {
+        let mut lists = Vec::new();
+        for (name, text) in files {
+            let mut is_empty = true;
+            for der in CertificateRevocationListDer::pem_slice_iter(text.as_bytes()) {
+                let der = der.map_err(|_| format!("`{name}` is not PEM"))?;
+                lists.push(Crl::read(&der).map_err(|fault| format!("`{name}` {fault}"))?);
+                is_empty = false;
+            }
+            if is_empty {
+                return Err(format!("`{name}` holds no CRL (BEGIN X509 CRL)"));
+            }
+        }
+        Ok(Self(lists))
+    }
+
+    /// Whether a certificate that `issuer` has issued is revoked. `signed_at`: when it signed, where that is proven.
+    pub(super) fn status(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        signed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Status {
+        let (mut why, mut until) = (None, None);
+        for crl in self.0.iter().filter(|crl| crl.issuer == certificate.issuer()) {
+            if !issuer.usage().is_some_and(|usage| usage.crl_sign()) {
+                why.get_or_insert("its issuer may not sign CRLs");
+            } else if now < crl.from || crl.until < now {
+                why = Some("its issuer's CRL is out of date");
+            } else if verified(&crl.algorithm, None, issuer.key(), &crl.tbs, &crl.signature).is_err() {
+                why.get_or_insert("the CRL of that name is not by its issuer");
+            } else {
+                match crl.revoked.get(certificate.serial()) {
+                    // What it signed before it became invalid stays signed.
+                    Some(Some(since)) if signed_at.is_some_and(|at| at < *since) => {}
+                    Some(_) => return Status::Revoked,
+                    None => {}
+                }
+                until = earlier(until, Some(crl.until));
+            }
+        }
+        if until.is_some() {
+            return Status::Good(until);
+        }
+        match address(certificate) {
+            Ok(None) if why.is_none() => Status::Good(None),
+            Ok(address) => {
+                let address = address.map(|address| format!(" ({address})")).unwrap_or_default();
+                Status::Unknown(format!("{}{address}", why.unwrap_or("there is no CRL of its issuer here")))
+            }
+            Err(_) => Status::Unknown("where its CRL is cannot be read".to_owned()),
+        }
+    }
+
+    /// Walks down a chain, leaf first. Until when it counts, or the first certificate that does not, with why.
+    pub(super) fn chain<'c>(
+        &self,
+        chain: &'c [Certificate],
+        action: Revocation,
+        signed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, (&'c Certificate, Option<String>)> {
+        let mut until = None;
+        if action == Revocation::Skip {
+            return Ok(until);
+        }
+        for (certificate, issuer) in chain.iter().zip(chain.iter().skip(1)) {
+            match self.status(certificate, issuer, signed_at, now) {
+                Status::Good(next) => until = earlier(until, next),
+                Status::Revoked => return Err((certificate, None)),
+                Status::Unknown(why) if action == Revocation::Enforce => return Err((certificate, Some(why))),
+                Status::Unknown(why) => {
+                    tracing::debug!(
+                        why,
+                        "whether a certificate of notation is revoked is not known, and the trust policy does not ask"
+                    );
+                }
+            }
+        }
+        Ok(until)
+    }
+}
+
+/// The first of two ends.
+pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}
+
+impl Crl {
+    fn read(der: &[u8]) -> Result<Self, Fault> {
+        let mut outer = Item::whole(der, OF)?.sequence(OF)?;
+        let (tbs, algorithm, signature) = (outer.next()?, outer.next()?, outer.next()?);
+        outer.end()?;
+        let mut body = tbs.sequence(OF)?;
+        if body.next_if(Tag::Integer)?.map(|version| version.number(OF)).transpose()? != Some(1) {
+            return Err(Fault::Form(OF));
+        }
+        if body.next()?.bytes != algorithm.bytes {
+            return Err(Fault::Form("it names two algorithms"));
+        }
+        let issuer = body.next()?;
+        let from = body.next()?.time(OF)?;
+        let next = match body.next_if(Tag::UtcTime)? {
+            None => body.next_if(Tag::GeneralizedTime)?,
+            some => some,
+        };
+        let until = next.ok_or(Fault::Form("it does not say when the next one is due"))?.time(OF)?;
+        let revoked = match body.next_if(Tag::Sequence)? {
+            Some(list) => list
+                .sequence(OF)?
+                .rest(REVOKED)?
+                .iter()
+                .filter_map(|entry| entry_of(entry).transpose())
+                .collect::<Result<_, _>>()?,
+            None => BTreeMap::new(),
+        };
+        if let Some(wrapped) = body.next_if(Tag::ContextSpecific { constructed: true, number: TagNumber(0) })? {
+            for (oid, is_critical, _) in extensions(&Item::whole(wrapped.value(), OF)?)? {
+                // A list of some reasons, of some certificates, of another's, or with changes elsewhere, is not the whole.
+                let is_known = [NUMBER, AUTHORITY_KEY].contains(&oid);
+                if (is_critical && !is_known) || oid == FRESHEST {
+                    return Err(Fault::Critical(oid));
+                }
+            }
+        }
+        body.end()?;
+        let algorithm = Algorithm::read(&algorithm)?;
+        let (issuer, tbs, signature) = (issuer.bytes.to_vec(), tbs.bytes.to_vec(), signature.bits(OF)?.to_vec());
+        Ok(Self { issuer, tbs, algorithm, signature, from, until, revoked })
+    }
+}
+
+/// A revoked certificate, and since when what it signed is void.
+fn entry_of(entry: &Item<'_>) -> Result<Option<(Vec<u8>, Option<Timestamp>)>, Fault> {
+    let mut parts = entry.sequence(OF)?;
+    let serial = parts.next()?;
+    parts.next()?.time(OF)?;
+    let (mut since, mut is_removed) = (None, false);
+    if let Some(all) = parts.next_if(Tag::Sequence)? {
+        for (oid, is_critical, value) in extensions(&all)? {
+            match oid {
+                REASON => {
+                    let value = Item::whole(value, OF)?;
+                    is_removed = value.is(Tag::Enumerated) && value.value() == [REMOVED];
+                }
+                INVALID_SINCE => since = Some(Item::whole(value, OF)?.time(OF)?),
+                // Of another issuer: the list is an indirect one.
+                _ if is_critical => return Err(Fault::Critical(oid)),
+                _ => {}
+            }
+        }
+    }
+    parts.end()?;
+    Ok((!is_removed).then(|| (serial.value().to_vec(), since)))
+}
+
+fn extensions<'a>(all: &Item<'a>) -> Result<Vec<(ObjectIdentifier, bool, &'a [u8])>, Fault> {
+    let read = |one: Item<'a>| {
+        let mut parts = one.sequence(OF)?;
+        let oid = parts.next()?.oid(OF)?;
+        let is_critical = parts.next_if(Tag::Boolean)?.is_some_and(|flag| flag.value() != [0]);
+        let value = parts.next()?.octets(OF)?;
+        parts.end()?;
+        Ok((oid, is_critical, value))
+    };
+    all.sequence(OF)?.rest(EXTENSIONS)?.into_iter().map(read).collect()
+}
+
+/// Where a certificate says that its issuer tells of revocation: the first such address; `None`: nowhere.
+fn address(certificate: &Certificate) -> Result<Option<String>, Fault> {
+    if let Some(points) = certificate.extension(DISTRIBUTION_POINTS) {
+        return Ok(Some(first_address(&Item::whole(points, OF)?).unwrap_or_else(|| "at no address that can be read".to_owned())));
+    }
+    let Some(access) = certificate.extension(ACCESS) else { return Ok(None) };
+    for one in Item::whole(access, OF)?.sequence(OF)?.rest(EXTENSIONS)? {
+        let mut parts = one.sequence(OF)?;
+        if parts.next()?.oid(OF)? == OCSP {
+            return Ok(Some("by OCSP alone, which is not asked".to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// `[6]`: an address, as deep in distribution points as they nest.
+fn first_address(item: &Item<'_>) -> Option<String> {
+    const ADDRESS: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(6) };
+    let mut at = item.bytes;
+    for _ in 0..8 {
+        let item = Item::whole(at, OF).ok().or_else(|| crate::trust::pki::Items::of(at, OF).ok()?.next().ok())?;
+        if item.is(ADDRESS) {
+            return std::str::from_utf8(item.value()).ok().map(super::error::shown);
+        }
+        at = item.value();
+    }
+    None
+}

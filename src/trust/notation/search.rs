@@ -1,0 +1,139 @@
+//! Looks for one good signature of a digest: manifests of the registry's list, or of the tag that stands in for it, with one envelope each.
+
+use oci_spec::image::{Descriptor, ImageManifest};
+
+use super::envelope::Kind;
+use super::error::Unfit;
+use super::payload::Artifact;
+use super::{Notation, mark, parts};
+use crate::image::Digest;
+use crate::registry::{Listing, Pointer, Wanted, list_tag};
+use crate::trust::registry::NotVouched;
+use crate::trust::signatures::{Asked, Found, Hunt, Layer, No, Seen, Subject, together};
+
+/// What signatures are: the type of the artifact, or of its configuration as notation 1 pushes it.
+const SIGNATURE: &str = "application/vnd.cncf.notary.signature";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// Most signatures that are tried of one digest, as in notation, and how many are fetched at once.
+const TRIED: usize = 100;
+const AT_ONCE: usize = 8;
+/// Largest manifest of a signature, and largest envelope, bytes; notation's have 0.7 and 1.5 to 10 KB.
+const MANIFEST_BYTES: u64 = 256 << 10;
+const ENVELOPE_BYTES: u64 = 1 << 20;
+
+/// One search.
+pub(super) struct Search<'s> {
+    pub(super) notation: &'s Notation,
+    pub(super) hunt: Hunt<'s>,
+}
+
+impl Search<'_> {
+    /// The first good one. Bad ones beside it, and places that do not answer, change nothing; without one they say why.
+    pub(super) async fn run(self) -> Result<Found, No<Unfit>> {
+        let digest = self.hunt.digest;
+        let mut seen = Seen::default();
+        let mut listing = self.hunt.listed().await.unwrap_or_else(|why| {
+            seen.missed(why);
+            Listing::default()
+        });
+        if let Some(error) = listing.missed.take() {
+            seen.missed(NotVouched::Answer(error));
+        }
+        if let Some(found) = self.of_listing(&listing, 0, &mut seen).await {
+            return Ok(found);
+        }
+        if self.hunt.goes_on(&mut seen) {
+            // Also beside a list: the registry may have learned to keep one since.
+            let known = listing.pointers.len();
+            match self.hunt.tagged(list_tag(&digest)).await {
+                Ok(Some(index)) => listing.add(&index),
+                Ok(None) => {}
+                Err(why) => seen.missed(why),
+            }
+            if let Some(found) = self.of_listing(&listing, known, &mut seen).await {
+                return Ok(found);
+            }
+        }
+        Err(seen.told(digest))
+    }
+
+    /// The first `known` were looked at before.
+    async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Seen<Unfit>) -> Option<Found> {
+        seen.is_cut |= listing.is_cut;
+        // A list names the type of the artifact, or of its configuration; one that says nothing may mean either.
+        let may_be = |pointer: &&Pointer| [SIGNATURE, EMPTY, ""].contains(&&*pointer.kind);
+        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(may_be).collect();
+        let all = pointers.len();
+        pointers.retain(|pointer| pointer.size <= MANIFEST_BYTES);
+        pointers.truncate(TRIED);
+        seen.is_cut |= pointers.len() < all;
+        if pointers.is_empty() {
+            return None;
+        }
+        let artifact = Artifact::from(self.subject(seen).await?);
+        for some in pointers.chunks(AT_ONCE) {
+            if !self.hunt.goes_on(seen) {
+                return None;
+            }
+            let asked =
+                |pointer: &&Pointer| Box::pin(self.envelope(pointer.digest)) as Asked<'_, Result<Layer<Kind>, NotVouched>>;
+            for found in together(some.iter().map(asked).collect()).await {
+                let (kind, envelope) = match found {
+                    Ok(Layer::Whole(kind, envelope)) => (kind, envelope),
+                    Ok(Layer::Large) => {
+                        seen.is_cut = true;
+                        continue;
+                    }
+                    Ok(Layer::Other) => continue,
+                    Err(why) => {
+                        seen.missed(why);
+                        continue;
+                    }
+                };
+                // What is costly to check is not checked beyond the time either.
+                if !self.hunt.goes_on(seen) {
+                    return None;
+                }
+                if !seen.tried.insert(mark(kind, &envelope)) {
+                    continue;
+                }
+                match self.notation.judge(self.hunt.errand.repository, &artifact, kind, &envelope, self.hunt.now) {
+                    Ok(good) => return Some(Found { good, parts: parts(&artifact, kind, envelope) }),
+                    Err(unfit) => seen.unfit(unfit),
+                }
+            }
+        }
+        None
+    }
+
+    /// Size and type of what is signed, of its bytes.
+    async fn subject(&self, seen: &mut Seen<Unfit>) -> Option<Subject> {
+        if let Some(subject) = self.hunt.subject {
+            return Some(subject);
+        }
+        let wanted = Wanted::Digest(self.hunt.digest);
+        let asked = self.hunt.registries.api().manifest(self.hunt.errand.repository, &wanted, self.hunt.errand.network);
+        match self.hunt.ask(asked).await {
+            Ok(manifest) => Some(Subject::of(&manifest)),
+            Err(why) => {
+                seen.missed(why);
+                None
+            }
+        }
+    }
+
+    /// The envelope that a manifest of a signature holds.
+    async fn envelope(&self, manifest: Digest) -> Result<Layer<Kind>, NotVouched> {
+        let kind = |image: &ImageManifest, layer: &Descriptor| {
+            let config = image.config().media_type();
+            let is_signature = match image.artifact_type() {
+                Some(artifact) => artifact.as_ref() == SIGNATURE && config.as_ref() == EMPTY,
+                None => config.as_ref() == SIGNATURE,
+            };
+            let is_of_it =
+                image.subject().as_ref().is_some_and(|subject| subject.digest().as_ref() == self.hunt.digest.to_string());
+            if is_signature && is_of_it { Kind::of(layer.media_type().as_ref()) } else { None }
+        };
+        self.hunt.layer(manifest, ENVELOPE_BYTES, kind).await
+    }
+}

@@ -1,0 +1,194 @@
+//! What a search for signatures asks of the registry, within the time and the bounds of a decision, and what it has seen without finding one.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use jiff::Timestamp;
+use oci_spec::image::{Descriptor, ImageManifest};
+use tokio::time::Instant;
+
+use super::error::{NotSigned, Unfit};
+use super::{Mark, No};
+use crate::image::{Digest, Tag};
+use crate::registry::{Content, Listing, Manifest, RegistryError, Wanted, part};
+use crate::trust::registry::{Errand, NotVouched, Registries};
+
+/// A search for signatures of one digest.
+#[derive(Clone, Copy)]
+pub struct Hunt<'h> {
+    pub(in crate::trust) registries: &'h Registries,
+    pub(in crate::trust) errand: Errand<'h>,
+    /// Whose signatures.
+    pub(in crate::trust) digest: Digest,
+    /// By which tag it is asked for.
+    pub(in crate::trust) tag: Option<&'h Tag>,
+    /// What is signed, where it was fetched already.
+    pub(in crate::trust) subject: Option<Subject>,
+    /// The time by which dates are judged.
+    pub(in crate::trust) now: Timestamp,
+}
+
+/// What is signed, of bytes that were hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::trust) struct Subject {
+    /// Its digest.
+    pub(in crate::trust) digest: Digest,
+    /// How many bytes it has.
+    pub(in crate::trust) size: u64,
+    /// Its media type.
+    pub(in crate::trust) media_type: &'static str,
+}
+
+/// What was found besides.
+pub(in crate::trust) struct Seen<U> {
+    /// What could not be looked at, the first of it.
+    unknown: Option<NotVouched>,
+    /// What is the matter with the signature that says most.
+    unfit: Option<U>,
+    /// There is more than is looked at.
+    pub(in crate::trust) is_cut: bool,
+    /// Nothing more is to be found out: the time is over, no trial is left, or the registry is gone.
+    pub(in crate::trust) is_over: bool,
+    /// What was tried.
+    pub(in crate::trust) tried: HashSet<Mark>,
+    /// How many trials that were.
+    pub(in crate::trust) checks: usize,
+}
+
+/// An answer on its way.
+pub(in crate::trust) type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The one layer of a manifest that holds nothing else.
+pub(in crate::trust) enum Layer<T> {
+    /// Its bytes, and what was said of it.
+    Whole(T, Vec<u8>),
+    /// It is larger than is read.
+    Large,
+    /// The manifest holds something else.
+    Other,
+}
+
+impl Subject {
+    pub(in crate::trust) const fn of(manifest: &Manifest) -> Self {
+        Self { digest: *manifest.digest(), size: manifest.size(), media_type: manifest.media_type() }
+    }
+}
+
+impl Hunt<'_> {
+    /// Whether there is anything left to look for, and time for it.
+    pub(in crate::trust) fn goes_on<U: Unfit>(&self, seen: &mut Seen<U>) -> bool {
+        if Instant::now() >= self.errand.network {
+            seen.missed(NotVouched::Late { host: self.errand.repository.host_str().to_owned() });
+        }
+        !seen.is_over
+    }
+
+    pub(in crate::trust) async fn ask<T>(&self, asked: impl Future<Output = Result<T, RegistryError>>) -> Result<T, NotVouched> {
+        self.registries.ask(self.errand, asked).await
+    }
+
+    /// The same, where not to be there is an answer.
+    pub(in crate::trust) async fn ask_for<T>(
+        &self,
+        asked: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<Option<T>, NotVouched> {
+        match self.ask(asked).await {
+            Ok(found) => Ok(Some(found)),
+            Err(NotVouched::Answer(RegistryError::NotFound { .. })) => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    pub(in crate::trust) async fn tagged(&self, tag: Option<Tag>) -> Result<Option<Manifest>, NotVouched> {
+        let Some(tag) = tag.map(Wanted::Tag) else { return Ok(None) };
+        self.ask_for(self.registries.api().manifest(self.errand.repository, &tag, self.errand.network)).await
+    }
+
+    pub(in crate::trust) async fn listed(&self) -> Result<Listing, NotVouched> {
+        let asked = self.registries.api().referrers(self.errand.repository, self.digest, self.errand.network);
+        Ok(self.ask(asked).await?.unwrap_or_default())
+    }
+
+    /// What is named as a part and is not there could not be looked at: it may be what was signed.
+    pub(in crate::trust) async fn part(&self, digest: Digest, size: u64) -> Result<Vec<u8>, NotVouched> {
+        self.ask(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await
+    }
+
+    /// The one layer of a manifest, where `kind` knows it as what is looked for.
+    pub(in crate::trust) async fn layer<T>(
+        &self,
+        manifest: Digest,
+        most: u64,
+        kind: impl Fn(&ImageManifest, &Descriptor) -> Option<T> + Send,
+    ) -> Result<Layer<T>, NotVouched> {
+        let wanted = Wanted::Digest(manifest);
+        let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
+        let manifest = match self.ask(asked).await {
+            Ok(manifest) => manifest,
+            // What is no manifest to us holds no signature.
+            Err(NotVouched::Answer(RegistryError::Undecodable { .. })) => return Ok(Layer::Other),
+            Err(why) => return Err(why),
+        };
+        let (kind, digest, size) = {
+            let Content::Image(image) = manifest.content() else { return Ok(Layer::Other) };
+            let [layer] = image.layers().as_slice() else { return Ok(Layer::Other) };
+            let (Some(kind), Ok(digest)) = (kind(image, layer), layer.digest().as_ref().parse()) else {
+                return Ok(Layer::Other);
+            };
+            (kind, digest, layer.size())
+        };
+        if !(1..=most).contains(&size) {
+            return Ok(Layer::Large);
+        }
+        Ok(Layer::Whole(kind, self.part(digest, size).await?))
+    }
+}
+
+impl<U> Default for Seen<U> {
+    fn default() -> Self {
+        Self { unknown: None, unfit: None, is_cut: false, is_over: false, tried: HashSet::new(), checks: 0 }
+    }
+}
+
+impl<U: Unfit> Seen<U> {
+    pub(in crate::trust) fn missed(&mut self, why: NotVouched) {
+        self.is_over |= matches!(why, NotVouched::Gone(_) | NotVouched::Late { .. });
+        self.unknown.get_or_insert(why);
+    }
+
+    pub(in crate::trust) fn unfit(&mut self, unfit: U) {
+        if self.unfit.as_ref().is_none_or(|known| *known < unfit) {
+            self.unfit = Some(unfit);
+        }
+    }
+
+    /// What to say where none was good: first what could not be found out.
+    pub(in crate::trust) fn told(self, digest: Digest) -> No<U> {
+        let why = match (self.unknown, self.is_cut, self.unfit) {
+            (Some(why), _, _) => NotSigned::Unknown(why),
+            (None, true, _) => NotSigned::TooMany { digest },
+            (None, false, Some(why)) => NotSigned::Unfit { digest, why },
+            (None, false, None) => NotSigned::None { digest },
+        };
+        No { why, met: self.tried }
+    }
+}
+
+/// The answers to a few questions that are put at once, in their order.
+pub(in crate::trust) async fn together<T>(mut asked: Vec<Asked<'_, T>>) -> Vec<T> {
+    let mut answers: Vec<Option<T>> = asked.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (question, answer) in asked.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(found) = question.as_mut().poll(context)
+            {
+                *answer = Some(found);
+            }
+        }
+        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
