@@ -11,7 +11,7 @@ pub const IDENTITIES: usize = 64;
 /// Longest subject or issuer, bytes.
 const BYTES: usize = 2048;
 const ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
-/// Fulcio's: the issuer of the token as bare text, and as a UTF8String; a name that is neither address nor mail.
+/// Fulcio's: the issuer of the token as bare text, and as a `UTF8String`; a name that is neither address nor mail.
 const ISSUER_V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 const ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
 const OTHER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");

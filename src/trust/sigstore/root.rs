@@ -153,8 +153,8 @@ impl Window {
         self.start <= at && self.end.is_none_or(|end| at <= end)
     }
 
-    fn read(range: Option<Object<Range>>) -> Result<Self, String> {
-        let Some(Object(Range { start: Some(start), end })) = range else {
+    fn read(range: Option<&Object<Range>>) -> Result<Self, String> {
+        let Some(&Object(Range { start: Some(start), end })) = range else {
             return Err("does not say from when on it counts".into());
         };
         if end.is_some_and(|end| end < start) {
@@ -170,7 +170,7 @@ impl Log {
         let raw = base64(&key.raw_bytes)?;
         // An older way to write RSA keys, without what kind of key it is.
         let spki = if key.key_details.starts_with(BARE_RSA) { rsa_spki(&raw).map_err(|fault| fault.to_string())? } else { raw };
-        let window = Window::read(key.valid_for)?;
+        let window = Window::read(key.valid_for.as_ref())?;
         let public = PublicKey::of_spki(&spki).map_err(|fault| format!("has a key that {fault}"))?;
         let Some(Object(LogId { key_id })) = written.log_id else { return Err("has no id".into()) };
         let id: [u8; 32] = base64(&key_id)?.try_into().map_err(|_| "has an id that is not a SHA-256")?;
@@ -246,7 +246,7 @@ impl Authority {
             Certificate::read(&base64(&raw.raw_bytes)?).map_err(|fault| format!("has a certificate that {fault}"))
         };
         let chain = certificates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { url: written.uri, window: Window::read(written.valid_for)?, chain })
+        Ok(Self { url: written.uri, window: Window::read(written.valid_for.as_ref())?, chain })
     }
 
     /// How many certificates it has.

@@ -122,6 +122,7 @@ fn a_signature_is_proven_by_either_log() {
 }
 
 type Change = fn(&mut Case);
+type ChangeRoot = fn(&mut Value);
 
 fn all_are_refused(version: Version, cases: &[(&str, &str, Change)]) {
     assert!(Case::of(version).judged().is_ok());
@@ -173,7 +174,7 @@ fn entries_of_a_log_are_of_this_signature_and_in_that_log() {
                 case.logged(Version::V1, |body| *body = Instance::keyed().body_of_hash(STATEMENT, &signature));
             }),
             ("a body that is none", "cannot be read", |case| {
-                case.logged(Version::V1, |body| *body = json!({ "kind": 1, "apiVersion": "x" }))
+                case.logged(Version::V1, |body| *body = json!({ "kind": 1, "apiVersion": "x" }));
             }),
             ("a body with its members twice", "cannot be read", |case| {
                 let body = case.decoded("/verificationMaterial/tlogEntries/0/canonicalizedBody");
@@ -729,7 +730,7 @@ fn roots_that_say_two_things_are_faults_as_a_whole() {
     let instance = Instance::new();
     let good = instance.root_json();
     assert_eq!(TrustedRoot::read(&good.to_string()).unwrap().lacks(), None);
-    let cases: [(&str, &str, fn(&mut Value)); 15] = [
+    let cases: [(&str, &str, ChangeRoot); 15] = [
         ("another type", "mediaType", |root| root["mediaType"] = "application/json".into()),
         ("no type", "media", |root| drop(root.as_object_mut().unwrap().remove("mediaType"))),
         ("no begin", "from when on", |root| root["tlogs"][0]["publicKey"]["validFor"] = json!({})),
