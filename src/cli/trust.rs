@@ -118,7 +118,7 @@ enum Command {
     /// Show what a trusted root of Sigstore trusts (`trusted_root.json`), or check whether it is still up to date
     ///
     /// Such a file belongs to a verifier of type cosign (`trusted_root` in the policy file): what its logs and authorities do not prove does not
-    /// count. A machine that reaches Sigstore makes it: `cosign trusted-root create --with-default-services --out trusted_root.json`
+    /// count. A machine that reaches Sigstore makes it: cosign trusted-root create --with-default-services --out FILE
     ///
     /// Exit code 2 of check: something runs out within 90 days or has run out, or the youngest log is more than a year old.
     ///

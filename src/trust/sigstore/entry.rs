@@ -1,5 +1,7 @@
 //! An entry of a transparency log (Rekor v1 and v2): whether it is of this very signature, and whether the log has it.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -294,5 +296,9 @@ fn is_base64(text: &str, bytes: &[u8]) -> bool {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Into a text it is always written.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -122,6 +122,7 @@ fn a_signature_is_proven_by_either_log() {
 }
 
 type Change = fn(&mut Case);
+type ChangeRoot = fn(&mut Value);
 
 fn all_are_refused(version: Version, cases: &[(&str, &str, Change)]) {
     assert!(Case::of(version).judged().is_ok());
@@ -726,11 +727,10 @@ fn what_cosign_2_keeps_is_proven_by_the_promise_alone() {
 
 #[test]
 fn roots_that_say_two_things_are_faults_as_a_whole() {
-    type Case = (&'static str, &'static str, fn(&mut Value));
     let instance = Instance::new();
     let good = instance.root_json();
     assert_eq!(TrustedRoot::read(&good.to_string()).unwrap().lacks(), None);
-    let cases: [Case; 15] = [
+    let cases: [(&str, &str, ChangeRoot); 15] = [
         ("another type", "mediaType", |root| root["mediaType"] = "application/json".into()),
         ("no type", "media", |root| drop(root.as_object_mut().unwrap().remove("mediaType"))),
         ("no begin", "from when on", |root| root["tlogs"][0]["publicKey"]["validFor"] = json!({})),

@@ -81,9 +81,9 @@ fn judged(suite: &Path, folder: &Path, public: &str) -> Result<Proven, String> {
         }
         return root.by_key(&key, &candidate, now).map_err(|fault| fault.to_string());
     }
-    let told = |name: &str, usual: &str| text(folder, name).map_or_else(|| usual.to_owned(), |text| text.trim().to_owned());
-    let names = identities(&told("issuer", ISSUER), &told("identity", IDENTITY));
-    by_identity(&root, &names, &candidate, now).map_err(|fault| fault.to_string())
+    let named = |name: &str, usual: &str| text(folder, name).map_or_else(|| usual.to_owned(), |text| text.trim().to_owned());
+    let signers = identities(&named("issuer", ISSUER), &named("identity", IDENTITY));
+    by_identity(&root, &signers, &candidate, now).map_err(|fault| fault.to_string())
 }
 
 #[test]
