@@ -224,7 +224,6 @@ impl Instance {
     }
 
     /// The same by another issuer, with other words of logs.
-    #[expect(clippy::unused_self, reason = "tests ask the instance for whatever is signed")]
     pub(in crate::trust) fn certified_by(
         issuer: &Made,
         params: &CertificateParams,
