@@ -132,6 +132,7 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand exception; and __fis
 complete -c img-authz -n "__fish_img_authz_using_subcommand exception; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand exception; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand status" -l json -d 'Print JSON: everything, as the gate says it'
+complete -c img-authz -n "__fish_img_authz_using_subcommand status" -l watch -d 'Show it live, until `q`'
 complete -c img-authz -n "__fish_img_authz_using_subcommand status" -s h -l help -d 'Print help'
 complete -c img-authz -n "__fish_img_authz_using_subcommand log; and not __fish_seen_subcommand_from verify schema" -s n -l lines -d 'How many of the last entries to show first (default: 20; with --since: all)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand log; and not __fish_seen_subcommand_from verify schema" -l since -d 'Only what is not older: 30s, 10m, 12h, 7d, 2w, a date, or 2027-01-31T12:00:00Z' -r
@@ -166,14 +167,15 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand monitor; and __fish_
 complete -c img-authz -n "__fish_img_authz_using_subcommand monitor; and __fish_seen_subcommand_from approve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand help" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand help" -s h -l help -d 'Print help'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -s h -l help -d 'Print help'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "verify" -d 'Verify one reference against the Notary server, or with all that a policy file requires'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "inspect" -d 'Show a repository\'s tags, signers, keys and expiries'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "pin" -d 'Show the root of trust that would be pinned, and write it'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "status" -d 'Show all repositories known here, the one that expires first in front, and the signatures that are kept'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "export" -d 'Write verified trust data to a file, for a host that cannot reach the server'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "import" -d 'Take in such a file; pins, dates and rollback count as if the server had answered'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget" -f -a "forget" -d 'Forget what is known of a repository: its root, the versions seen, a withdrawal; or the signatures kept of a digest'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -s h -l help -d 'Print help'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "verify" -d 'Verify one reference against the Notary server, or with all that a policy file requires'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "inspect" -d 'Show a repository\'s tags, signers, keys and expiries'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "pin" -d 'Show the root of trust that would be pinned, and write it'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "status" -d 'Show all repositories known here, the one that expires first in front, and the signatures that are kept'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "export" -d 'Write verified trust data to a file, for a host that cannot reach the server'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "import" -d 'Take in such a file; pins, dates and rollback count as if the server had answered'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "forget" -d 'Forget what is known of a repository: its root, the versions seen, a withdrawal; or the signatures kept of a digest'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "root" -d 'Show what a trusted root of Sigstore trusts (`trusted_root.json`), or check whether it is still up to date'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from verify" -l server -d 'The Notary server (default: NOTARY)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from verify" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from verify" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
@@ -224,9 +226,14 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from forget" -l state -d 'Folder for verified trust data (default: the gate\'s)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from forget" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -f -a "show" -d 'Show its logs and authorities, and when they count'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -f -a "check" -d 'The same, with what has to be done: exit code 2 if there is anything'
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l compose -d 'The images that a compose file names; `-`: standard input' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l reason -d 'Why, for those who read the list' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l expires -d 'When the approval ends: 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z' -r
+complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l scan -d 'What a scanner found in it: Trivy\'s or Grype\'s report, as JSON. Nobody checks who made it; rules in Rego see the facts' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l sbom -d 'What is in it: SPDX 2 or `CycloneDX`, as JSON; likewise' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l file -d 'The allowlist, if not the gate\'s own (ALLOWLIST, or allowlist.json in `CONFIG_DIR`)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l out -d 'Change nothing: write the list as it would be to this new file, to be signed elsewhere (allowlist sign)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l running -d 'The images of all containers that run, as this host has them; they are shown, and it asks'

@@ -268,7 +268,7 @@ impl<S: Scheme> SignatureVerifier<S> {
         let known = self.state().signed.of(&held).filter(|known| known.good.is_for(tag) && known.good.holds(asking.now)).cloned();
         let is_enough = |known: &Signed| match asking.purpose {
             Purpose::Run => self.is_fresh(known, asking.now),
-            Purpose::Pull => known.at.is_some_and(|at| at > errand.begun),
+            Purpose::Pull => known.at.is_some_and(|at| at >= errand.begun),
         };
         if let Some(known) = known.filter(is_enough) {
             return Ok(known);

@@ -8,6 +8,7 @@ use img_authz::policy::{
 use img_authz::trust::{TrustCode, VerifierName, allowlist, attestation, cosign, notary, notation, registry};
 
 const REASON: &str = include_str!("../../src/policy/reason.rs");
+const COSIGN_ERROR: &str = include_str!("../../src/trust/cosign/error.rs");
 const USERS: &str = include_str!("../../docs/policy-users.md");
 const ENTRY: &str = include_str!("../../src/audit/entry.rs");
 const METRICS: &str = include_str!("../../src/gate/metrics.rs");
@@ -75,10 +76,13 @@ fn every_refusal_has_an_example_that_the_gate_could_say() {
         remedies.insert(notary::remedy(code, &VerifierName::NOTARY));
         remedies.insert(allowlist::remedy(code, &VerifierName::ALLOWLIST));
         remedies.insert(registry::remedy(code, &VerifierName::REGISTRY));
-        remedies.insert(cosign::remedy(code, &"release".parse().unwrap()));
+        remedies.extend(["release", "ci"].map(|name| cosign::remedy(code, &name.parse().unwrap())));
         remedies.insert(notation::remedy(code, &"corp".parse().unwrap()));
         remedies.extend(["built", "scanned"].map(|name| attestation::remedy(code, &name.parse().unwrap())));
     }
+    // What cosign's own errors advise besides, of the example's verifier.
+    let own = literals(body(COSIGN_ERROR, "fn own_remedy(&self"));
+    remedies.extend(own.into_iter().map(|text| text.replace("{verifier}", "ci")));
     for section in REASONS.split("\n### ").skip(1) {
         let code = section.lines().next().unwrap();
         let examples: Vec<_> = section.lines().filter(|line| line.starts_with(&format!("{code}: "))).collect();

@@ -56,7 +56,7 @@ pub enum Fault {
     #[error("does not verify with the key of its certificate")]
     Signature,
     /// Its log is not in the trusted root.
-    #[error("is in a log that the trusted root does not know ({id}): is the root older than the signature?")]
+    #[error("is in log {id}, unknown to the trusted root: is the root older?")]
     UnknownLog {
         /// The log's id, as in the root, base64.
         id: String,

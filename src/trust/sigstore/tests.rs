@@ -195,7 +195,7 @@ fn entries_of_a_log_are_of_this_signature_and_in_that_log() {
             ("no proof of inclusion", "no proof of inclusion", |case| {
                 case.entry().as_object_mut().unwrap().remove("inclusionProof");
             }),
-            ("an unknown log", "does not know (BwcHBwcH", |case| case.entry()["logId"]["keyId"] = base64([7; 32]).into()),
+            ("an unknown log", "in log BwcHBwcH", |case| case.entry()["logId"]["keyId"] = base64([7; 32]).into()),
             ("another log's name", "promise", |case| {
                 let id = case.instance.id(Version::V2);
                 case.entry()["logId"]["keyId"] = base64(id).into();
@@ -686,7 +686,7 @@ fn what_cosign_2_keeps_is_proven_by_the_promise_alone() {
         ("moved", "promise", entry(|entry| entry["Payload"]["logIndex"] = 7.into())),
         ("later", "promise", entry(|entry| entry["Payload"]["integratedTime"] = (SECONDS + 1).into())),
         ("more", "cannot be read", entry(|entry| entry["more"] = 1.into())),
-        ("another id", "does not know", entry(|entry| entry["Payload"]["logID"] = "07".repeat(32).into())),
+        ("another id", "unknown to the trusted root", entry(|entry| entry["Payload"]["logID"] = "07".repeat(32).into())),
         ("no id", "no id", entry(|entry| entry["Payload"]["logID"] = "XY".into())),
         ("text for numbers", "cannot be read", entry(|entry| entry["Payload"]["logIndex"] = "7".into())),
         (

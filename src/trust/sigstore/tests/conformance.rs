@@ -1,4 +1,4 @@
-//! Sigstore's public cases (`sigstore-conformance`, `test/assets/bundle-verify`), run from a copy of the suite: `CONFORMANCE=PATH` names it,
+//! Sigstore's public cases (`sigstore-conformance`, its folder `bundle-verify`), run from a copy of the suite: `CONFORMANCE=PATH` names it,
 //! `CONFORMANCE_ROOT=FILE` the public trusted root, which cases without one of their own need. They sign files, not images, and come in older
 //! forms of bundles too: what of that the product does not read is read here.
 
