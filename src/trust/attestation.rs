@@ -2,9 +2,9 @@
 //!
 //! A statement is in-toto's, in an envelope that somebody has signed: who, another verifier of the policy says (`signed_by`). Where statements lie,
 //! and whether they are signed, is cosign's business ([`super::cosign`]); how they are asked for, kept and ended, that of all signatures beside an
-//! image ([`super::signatures`]). Here is what they say.
+//! image (`super::signatures`). Here is what they say.
 //!
-//! Of reports of a scan the newest decides, and which that was is remembered ([`newest`]). Of all others one that keeps the terms is enough.
+//! Of reports of a scan the newest decides, and which that was is remembered (`newest`). Of all others one that keeps the terms is enough.
 
 mod error;
 mod licence;

@@ -1,4 +1,4 @@
-//! Signatures of cosign (docs/adr/0014-cosign.md, 0020-cosign-keyless.md): a verifier of signatures beside the image ([`super::signatures`]). Any
+//! Signatures of cosign (docs/adr/0014-cosign.md, 0020-cosign-keyless.md): a verifier of signatures beside the image (`super::signatures`). Any
 //! one of its keys is enough, or of its identities, by what Sigstore's logs and authorities prove of them ([`super::sigstore`]).
 
 mod attested;

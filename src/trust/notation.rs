@@ -1,5 +1,5 @@
 //! Signatures of the Notary Project, as notation makes them (docs/adr/0018-notation.md): a verifier of signatures beside the image
-//! ([`super::signatures`]) by notation's own trust policy and trust stores. Nothing but the image's registry is asked: whether certificates are
+//! (`super::signatures`) by notation's own trust policy and trust stores. Nothing but the image's registry is asked: whether certificates are
 //! revoked is read from lists on this host.
 
 mod cbor;

@@ -51,7 +51,7 @@ test_gate_of_another_name() {
     cp "$SHUNIT_TMPDIR/daemon.json" /etc/docker/daemon.json
 
     # Disabled while daemon.json names it, and then the engine ends: the cause is told, nothing is made up.
-    docker plugin disable $PLUGIN > /dev/null
+    docker plugin disable "$PLUGIN" > /dev/null
     ends 2 'is disabled' settings
     if host_outlives_the_engine; then
         engine stop
@@ -388,21 +388,21 @@ test_the_gate_is_enabled_and_disabled_by_its_commands() {
     assertEquals "what it was lies beside it" "$before" "$(< $file.before-img-authz)"
     ends 0 "$file is as it was" disable
     # The plugin is there and disabled: its name would end the engine.
-    docker plugin disable $PLUGIN > /dev/null
+    docker plugin disable "$PLUGIN" > /dev/null
     ends 2 "docker plugin enable $PLUGIN" enable
-    docker plugin enable $PLUGIN > /dev/null
+    docker plugin enable "$PLUGIN" > /dev/null
     ends 0 "$file would be changed to" enable --dry-run
     doctor
     found critical not-in-chain
     ends 0 "dockerd asks $PLUGIN: $file is changed" enable
     ! at_least 23.0 "$engine_version" || assertNotContains "dockerd has looked at it" "$said" 'not validated'
-    refused $registry_not_allowed docker pull $UNAUTHZ_IMG
+    refused "$registry_not_allowed" docker pull "$UNAUTHZ_IMG"
     # A name that is nobody's, and a file that cannot be understood.
-    sed 's/"img-authz:latest"/"img-authz:latest", "nobody"/' <<< "$before" > $file
+    printf '%s\n' "${before/'"img-authz:latest"'/'"img-authz:latest", "nobody"'}" > $file
     ends 2 'nobody' enable
-    sed 's/}$/},/' <<< "$before" > $file
+    printf '%s,\n' "$before" > $file
     ends 2 "nothing was changed in $file" disable
     printf '%s\n' "$before" > $file
     rm -f $file.before-img-authz
-    engine gate $PLUGIN
+    engine gate "$PLUGIN"
 }

@@ -1,4 +1,4 @@
-//! Spans of decisions, pushed as [`crate::sinks::spans`] has written them.
+//! Spans of decisions, pushed as `sinks::spans` has written them.
 
 use std::sync::Arc;
 
