@@ -716,7 +716,7 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
     let signed = || of_these().filter(|vouch| vouch.stated().is_empty() || !is_by_statement(policy, vouch));
     let statements: Vec<rego::Statement> = of_these().flat_map(|vouch| statements(policy, vouch)).collect();
     let is_scanned =
-        of_these().filter(|vouch| is_by_statement(policy, vouch)).flat_map(Vouch::stated).any(|stated| stated.is_scan());
+        of_these().filter(|vouch| is_by_statement(policy, vouch)).flat_map(Vouch::stated).any(|stated| stated.is_passed_scan());
     let signature = |vouch: &Vouch| {
         let kind = match policy.verifiers.get(vouch.verifier())? {
             Binding::TagToDigest => "notary",

@@ -24,6 +24,7 @@ use crate::rego::{self, Compiled};
 use crate::text::fit;
 use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::Stamp;
+use crate::trust::allowlist::signed::ListKey;
 use crate::trust::attestation::{AttestationVerifier, Newest};
 use crate::trust::cosign::Cosign;
 use crate::trust::evidence::{Evidence, FORGOTTEN};
@@ -377,12 +378,20 @@ pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<P
         kept.watch([evidence.folder().join(FORGOTTEN)]);
     }
     let newest = kept.newest(newest_folder(settings));
+    let mut list_keys: BTreeMap<String, &VerifierName> = BTreeMap::new();
     // By whom statements must be signed.
     let mut signers: BTreeMap<&VerifierName, Arc<Cosign>> = BTreeMap::new();
     for (name, made_of) in &made_of {
         match made_of {
             VerifierSettings::Allowlist(written) => match allowlist_key(name, written, &mut kept.files) {
                 Ok(key) => {
+                    // What a key has signed last is kept by the key: another list of it would stand in for this one.
+                    if let Some(id) = key.as_ref().filter(|key| **key != ListKey::ended()).map(ListKey::id)
+                        && let Some(other) = list_keys.insert(id, name)
+                    {
+                        let why = format!("signs the lists of verifier `{other}` too; each signed list needs a key of its own");
+                        faults.push(PolicyFault::of(format!("verifiers.{name}.key"), why));
+                    }
                     let is_same = |list: &&Arc<Allowlist>| {
                         list.path() == written.file && list.signing().map(|signing| &signing.key) == key.as_ref()
                     };

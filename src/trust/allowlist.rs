@@ -501,7 +501,7 @@ fn vouch(repository: &Repository, (digest, hashed): (Digest, Hashed), tags: Vec<
 
 /// What an operator's own reports say.
 fn stated(entry: &Entry) -> Vec<Arc<Stated>> {
-    let of = |at, facts| Arc::new(Stated { predicate_type: String::new(), at, facts });
+    let of = |at, facts| Arc::new(Stated { predicate_type: String::new(), at, facts, is_judged: false });
     let scan = entry.scan.as_ref().map(|scan| of(Some(scan.at), Facts::Scan(scan.clone())));
     let sbom = entry.sbom.as_ref().map(|sbom| of(None, Facts::Sbom(sbom.clone())));
     scan.into_iter().chain(sbom).collect()

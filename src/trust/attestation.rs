@@ -98,7 +98,8 @@ impl Attestation {
     /// What a statement comes to; `None`: it is of a scanner that does not count. An error: nobody can tell.
     fn judge(&self, statement: &[u8], now: Timestamp) -> Result<Option<Judged>, String> {
         if let Some(why) = self.requires(statement)? {
-            let stated = Stated { predicate_type: self.terms.predicate_type.clone(), at: None, facts: Facts::Other };
+            let stated =
+                Stated { predicate_type: self.terms.predicate_type.clone(), at: None, facts: Facts::Other, is_judged: false };
             let broken = Some(Unfit::Refused { why });
             // Of a scan it still has to be known of when it is.
             if Kind::of(&self.terms.predicate_type) != Kind::Scan {
@@ -110,7 +111,12 @@ impl Attestation {
     }
 
     fn of_kind(&self, statement: &[u8], now: Timestamp) -> Result<Option<Judged>, String> {
-        let stated = |at, facts| Stated { predicate_type: self.terms.predicate_type.clone(), at, facts };
+        let stated = |at, facts| Stated {
+            predicate_type: self.terms.predicate_type.clone(),
+            at,
+            facts,
+            is_judged: self.terms.judges_findings(),
+        };
         let refused = |why: Option<String>| why.map(|why| Unfit::Refused { why });
         let kind = Kind::of(&self.terms.predicate_type);
         Ok(Some(match kind {
@@ -336,6 +342,11 @@ impl Scheme for Attestation {
             return None;
         }
         Some(Good { by: attested.by, until: judged.until, stated: Some(Arc::new(judged.stated)), ..Good::default() })
+    }
+
+    fn holds_still(&self, digest: Digest, good: &Good) -> bool {
+        let at = good.stated.as_ref().and_then(|stated| stated.at).filter(|_| self.is_scan());
+        at.is_none_or(|at| self.newest.knows_no_newer(&self.key(digest), at))
     }
 }
 

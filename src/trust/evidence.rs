@@ -156,6 +156,12 @@ impl Evidence {
         tokio::time::timeout(DISK_TIME, read).await.ok().and_then(Result::ok).unwrap_or(Kept::Unread)
     }
 
+    /// Whether something is being written of it.
+    #[must_use]
+    pub fn is_being_kept(&self, key: &Key) -> bool {
+        self.turns().writes.contains_key(&key.file_name())
+    }
+
     /// Its registry has it still.
     pub fn resume(&self, key: &Key) {
         self.turns().withdrawn.remove(&key.file_name());
@@ -173,8 +179,12 @@ impl Evidence {
                 here.turns().withdrawn.remove(&name);
             }
         });
-        if let Some(removed) = removed {
-            let _ = tokio::time::timeout(DISK_TIME, removed).await;
+        match removed {
+            Some(removed) => drop(tokio::time::timeout(DISK_TIME, removed).await),
+            None => tracing::error!(
+                folder = %self.folder.display(), digest = %key.digest,
+                "the disk is too slow to remove evidence that was withdrawn: until the gate starts anew it does not count; then remove it by trust forget"
+            ),
         }
     }
 

@@ -130,8 +130,9 @@ impl Notation {
             }
         };
         until = earlier(until, time.until);
+        // Of an authority whose key was lost no timestamp counts, whatever time it names (RFC 3161, section 4).
         if let Some(stamp) = &time.stamp {
-            let ends = self.crls.chain(&stamp.chain, statement.revocation, Some(stamp.at), now).map_err(revoked)?;
+            let ends = self.crls.chain(&stamp.chain, statement.revocation, None, now).map_err(revoked)?;
             until = earlier(until, ends);
         }
         until = earlier(until, self.crls.chain(&chain, statement.revocation, time.signed_at, now).map_err(revoked)?);

@@ -51,6 +51,12 @@ pub trait Scheme: fmt::Debug + Send + Sync + 'static {
 
     /// What the bytes that were kept prove now: they go through the same check as what a registry sends.
     fn judged(&self, repository: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good>;
+
+    /// Whether nothing has become known since that takes the place of what was good for this digest. Asked for each decision: it only looks
+    /// into memory.
+    fn holds_still(&self, _digest: Digest, _good: &Good) -> bool {
+        true
+    }
 }
 
 /// A good signature.
@@ -265,7 +271,8 @@ impl<S: Scheme> SignatureVerifier<S> {
             return Err(NotVouched::Late { host: errand.repository.host_str().to_owned() }.into());
         };
         // Somebody else may have found it meanwhile. For a pull only what was found since it asked counts.
-        let known = self.state().signed.of(&held).filter(|known| known.good.is_for(tag) && known.good.holds(asking.now)).cloned();
+        let holds = |good: &Good| good.is_for(tag) && good.holds(asking.now) && self.scheme.holds_still(digest, good);
+        let known = self.state().signed.of(&held).filter(|known| holds(&known.good)).cloned();
         let is_enough = |known: &Signed| match asking.purpose {
             Purpose::Run => self.is_fresh(known, asking.now),
             Purpose::Pull => known.at.is_some_and(|at| at >= errand.begun),
@@ -338,7 +345,8 @@ impl<S: Scheme> SignatureVerifier<S> {
         }
         let Some(evidence) = &self.evidence else { return };
         let is_there_still = match evidence.suspended(&key).await {
-            Kept::Nothing => true,
+            // A write that is under way may be of what is withdrawn.
+            Kept::Nothing => !evidence.is_being_kept(&key),
             Kept::Record(record) => {
                 self.scheme.mark(&key.repository, key.digest, record.parts).is_some_and(|mark| met.contains(&mark))
             }
@@ -387,7 +395,9 @@ impl<S: Scheme> SignatureVerifier<S> {
     /// The vouch for the first of the digests that is remembered as signed.
     fn remembered(&self, repository: &Repository, digests: &[Digest], counts: impl Fn(&Signed) -> bool) -> Option<Vouch> {
         let state = self.state();
-        let known = |digest: &Digest| state.signed.of(&(repository.clone(), *digest)).filter(|signed| counts(signed)).cloned();
+        let counts = |digest: &Digest, signed: &Signed| counts(signed) && self.scheme.holds_still(*digest, &signed.good);
+        let known =
+            |digest: &Digest| state.signed.of(&(repository.clone(), *digest)).filter(|signed| counts(digest, signed)).cloned();
         let found = digests.iter().find_map(|digest| Some((*digest, known(digest)?)));
         drop(state);
         found.map(|(digest, signed)| {

@@ -68,13 +68,16 @@ pub struct Stated {
     /// What it says.
     #[serde(flatten)]
     pub facts: Facts,
+    /// Of a scan: whether its findings were judged, and not just that there is one.
+    #[serde(skip)]
+    pub is_judged: bool,
 }
 
 impl Stated {
-    /// Whether it is what a scanner found.
+    /// Whether it is what a scanner found, and nothing in it was too severe.
     #[must_use]
-    pub const fn is_scan(&self) -> bool {
-        matches!(self.facts, Facts::Scan(_))
+    pub const fn is_passed_scan(&self) -> bool {
+        self.is_judged && matches!(self.facts, Facts::Scan(_))
     }
 }
 

@@ -90,8 +90,8 @@ struct Seen {
     /// As it was called.
     names: BTreeSet<String>,
     users: BTreeSet<String>,
-    /// Digests that somebody vouched for.
-    vouched: BTreeSet<Digest>,
+    /// Digests that somebody vouched for, each under the name that was asked for.
+    vouched: BTreeSet<(String, Digest)>,
 }
 
 /// What was used, by image id.
@@ -207,9 +207,9 @@ impl Used {
         seen.first = seen.first.min(line.timestamp);
         seen.last = seen.last.max(line.timestamp);
         seen.count = seen.count.saturating_add(line.count);
-        for name in [line.image, line.container_image].into_iter().filter(|name| !name.is_empty()) {
+        for name in [&line.image, &line.container_image].into_iter().filter(|name| !name.is_empty()) {
             if seen.names.len() < NAMES {
-                seen.names.insert(name);
+                seen.names.insert(name.clone());
             }
         }
         if seen.users.len() < NAMES {
@@ -220,7 +220,7 @@ impl Used {
             && let Ok(digest) = line.digest.parse()
             && seen.vouched.len() < NAMES
         {
-            seen.vouched.insert(digest);
+            seen.vouched.insert((line.image, digest));
         }
     }
 }
@@ -261,7 +261,11 @@ fn entries(id: Digest, image: Option<&Image>, seen: &Seen) -> Vec<(Entry, Standi
         let pulled =
             image.repo_digests.iter().filter(|(repository, _)| *repository == reference.repository).map(|(_, digest)| *digest);
         // In the containerd store these follow the name (`docker tag`): there somebody's word is needed.
-        let digest = pulled.into_iter().find(|digest| !in_containerd || seen.vouched.contains(digest));
+        let is_of_it = |name: &str| {
+            ImageName::parse(name).is_ok_and(|name| name.reference().is_some_and(|name| name.repository == reference.repository))
+        };
+        let is_vouched = |digest: &Digest| seen.vouched.iter().any(|(name, vouched)| vouched == digest && is_of_it(name));
+        let digest = pulled.into_iter().find(|digest| !in_containerd || is_vouched(digest));
         by_digest.entry(digest).or_default().push(reference);
     }
     let of = |(digest, references): (Option<Digest>, Vec<Reference>)| {

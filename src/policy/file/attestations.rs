@@ -270,7 +270,7 @@ mod tests {
         assert_eq!((terms.max_age, terms.severity), (Some(Duration::from_hours(168)), Some(Severity::High)));
         assert_eq!(scanned.recheck, Some(DAILY), "what may change from day to day is asked about daily");
         assert_eq!(stated(&format!("{BY}{scan}\nmax_age = 7\nrecheck = \"never\"")).recheck, None);
-        assert_eq!(stated(&format!("{BY}{scan}")).recheck, None);
+        assert_eq!(stated(&format!("{BY}{scan}")).recheck, Some(DAILY), "rules in Rego may look at it");
         assert!(matches!(stated(&format!("{BY}\"https://example.com/x\"")).terms.conditions, Conditions::None));
     }
 

@@ -128,6 +128,12 @@ impl Newest {
         self.earlier(key).is_none_or(|earlier| earlier.at <= at)
     }
 
+    /// The same, as far as it is in memory: what was found since is.
+    pub(super) fn knows_no_newer(&self, key: &Key, at: Timestamp) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.of(&key.file_name()).is_none_or(|known| known.at <= at)
+    }
+
     /// Where nothing was found now: whether there was any.
     pub(super) async fn seen(self: &Arc<Self>, key: Key) -> Result<(), Unfit> {
         let here = Arc::clone(self);

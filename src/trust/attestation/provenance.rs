@@ -122,8 +122,10 @@ impl Source {
     /// Whole, with the branch or tag behind it.
     fn of(uri: &str) -> Self {
         let uri = uri.strip_prefix("git+").unwrap_or(uri);
-        // `#` as BuildKit has it, `@` as everybody else; a user before a host is followed by no reference.
-        let split = uri.split_once('#').or_else(|| uri.rsplit_once('@').filter(|(_, behind)| behind.starts_with("refs/")));
+        // `#` as BuildKit has it, `@` as everybody else; a user before a host is followed by no reference. The first of them: whoever names a
+        // branch may write more of them behind it.
+        let at = [uri.find("@refs/"), uri.find('#')].into_iter().flatten().min();
+        let split = at.and_then(|at| Some((uri.get(..at)?, uri.get(at + 1..)?)));
         let (repository, reference) = split.map_or((uri, None), |(repository, reference)| (repository, Some(reference)));
         Self { repository: repository.to_owned(), reference: reference.map(str::to_owned) }
     }
@@ -251,6 +253,14 @@ mod tests {
         assert!(none.breaks(&terms("", "", "*")).is_some());
         // A user before the host is not a reference.
         assert_eq!(Source::of("git+ssh://git@git.example/acme/app").repository, "ssh://git@git.example/acme/app");
+        // A branch that is called like a tag is no tag.
+        for branch in ["refs/heads/x@refs/tags/v1", "refs/heads/x#refs/tags/v1"] {
+            for uri in [format!("git+https://git.example/acme/app@{branch}"), format!("https://git.example/acme/app#{branch}")] {
+                let said = v1(&format!(r#"{{"source":"{uri}"}}"#));
+                assert!(said.breaks(&terms("", "https://git.example/acme/*", "refs/tags/v*")).is_some(), "{uri}");
+                assert_eq!(said.sources[0].reference.as_deref(), Some(branch));
+            }
+        }
         for bad in [
             r#"{"predicate":{"builder":{"id":7}}}"#,
             r#"{"predicate":{"builder":["https://ci.example/builder@v2"]}}"#,

@@ -136,14 +136,21 @@ impl Terms {
             }
             Kind::Other => Facts::Other,
         };
-        Stated { predicate_type: self.predicate_type.clone(), at: None, facts }
+        Stated { predicate_type: self.predicate_type.clone(), at: None, facts, is_judged: self.judges_findings() }
+    }
+
+    /// Whether what a scan found is looked at.
+    #[must_use]
+    pub const fn judges_findings(&self) -> bool {
+        matches!(&self.conditions, Conditions::Scan(terms) if terms.severity.is_some())
     }
 
     /// Whether what is good now may not be good tomorrow, though nothing has changed: by age, or by what is found later.
     #[must_use]
     pub const fn is_of_the_day(&self) -> bool {
         match &self.conditions {
-            Conditions::Scan(terms) => terms.max_age.is_some() || terms.severity.is_some(),
+            // Where it has no terms, rules in Rego may have some.
+            Conditions::Scan(_) => true,
             Conditions::None | Conditions::Provenance(_) | Conditions::Sbom(_) => false,
         }
     }

@@ -159,7 +159,7 @@ async fn a_statement_by_who_must_sign_it_counts_in_all_places() {
         let rig = host.start(custom(), fake);
         let vouch = rig.ask(Purpose::Pull, NOON).await.unwrap();
         assert_eq!((vouch.digest(), vouch.signers()), (&digest(), &["hand.pub".to_owned()][..]));
-        let stated = Stated { predicate_type: CUSTOM.to_owned(), at: None, facts: Facts::Other };
+        let stated = Stated { predicate_type: CUSTOM.to_owned(), at: None, facts: Facts::Other, is_judged: false };
         assert_eq!(vouch.stated(), [Arc::new(stated)]);
         assert_eq!(rig.run().await, Ok(()));
     }

@@ -694,7 +694,8 @@ async fn what_is_named_and_not_there_was_not_looked_at() {
     let gone = json!({ "mediaType": IMAGE, "digest": Digest::of(b"gone").to_string(), "size": 7 });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [gone] }).to_string();
     fake.list(&app(), digest(), index.as_bytes()).unwrap();
-    assert_eq!(Rig::with(fake, hand.keys()).code("1.0").await, Err(TrustCode::NotInRegistry));
+    // What is listed still, and was removed, is withdrawn.
+    assert_eq!(Rig::with(fake, hand.keys()).code("1.0").await, Err(TrustCode::NotSigned));
 }
 
 #[tokio::test]

@@ -125,6 +125,25 @@ impl std::fmt::Display for StoreName {
     }
 }
 
+/// Its members, as they are to be written.
+const KNOWN: [&str; 10] = [
+    "version",
+    "trustPolicies",
+    "name",
+    "registryScopes",
+    "signatureVerification",
+    "trustStores",
+    "trustedIdentities",
+    "level",
+    "override",
+    "verifyTimestamp",
+];
+
+/// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
+fn fold(member: &str) -> String {
+    member.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
+}
+
 /// Members that are not known here, nor to notation, which passes over them.
 type Unknown = BTreeMap<String, serde_json::Value>;
 
@@ -185,6 +204,10 @@ impl TrustPolicy {
             written.unknown.keys().chain(written.signature_verification.0.unknown.keys()).cloned().collect::<Vec<_>>()
         };
         for member in file.unknown.keys().cloned().chain(file.trust_policies.iter().flat_map(of_statements)) {
+            // Go, and so notation, takes members in any case.
+            if let Some(known) = KNOWN.iter().find(|known| fold(known) == fold(&member)) {
+                return Err(format!("its member `{}` is to be written `{known}`", shown(&member)));
+            }
             tracing::warn!(member = shown(&member), "a member of a trust policy of notation is not known, and says nothing");
         }
         let (mut names, mut scopes) = (HashSet::new(), HashSet::new());

@@ -83,18 +83,21 @@ impl Crls {
         for crl in self.0.iter().filter(|crl| crl.issuer == certificate.issuer()) {
             if !issuer.usage().is_some_and(Usage::crl_sign) {
                 why.get_or_insert("its issuer may not sign CRLs");
-            } else if now < crl.from || crl.until < now {
-                why = Some("its issuer's CRL is out of date");
             } else if verified(&crl.algorithm, None, issuer.key(), &crl.tbs, &crl.signature).is_err() {
                 why.get_or_insert("the CRL of that name is not by its issuer");
             } else {
                 match crl.revoked.get(certificate.serial()) {
                     // What it signed before it became invalid stays signed.
                     Some(Some(since)) if signed_at.is_some_and(|at| at < *since) => {}
+                    // Also by a list that is out of date: what was revoked stays revoked.
                     Some(_) => return Status::Revoked,
                     None => {}
                 }
-                until = earlier(until, Some(crl.until));
+                if now < crl.from || crl.until < now {
+                    why = Some("its issuer's CRL is out of date");
+                } else {
+                    until = earlier(until, Some(crl.until));
+                }
             }
         }
         if until.is_some() {

@@ -38,9 +38,6 @@ pub(super) fn holds(chain: &[Certificate]) -> Result<(), Unfit> {
     if !is_root(last) {
         return odd("does not end in a root");
     }
-    if others.iter().any(is_root) {
-        return odd("goes on after a root");
-    }
     let leaf = chain.first().unwrap_or(last);
     if leaf.is_ca() {
         return odd("begins with a CA");
@@ -51,7 +48,13 @@ pub(super) fn holds(chain: &[Certificate]) -> Result<(), Unfit> {
     if leaf.purposes().is_some_and(|purposes| purposes.oids.iter().any(|oid| FOREIGN.contains(oid))) {
         return odd("begins with a key for something else (extended key usage)");
     }
-    pki::holds(chain, None, Rules::NOTATION).or_else(|fault| odd(&fault.to_string()))
+    if let Err(fault) = pki::holds(chain, None, Rules::NOTATION) {
+        return odd(&fault.to_string());
+    }
+    if others.iter().any(is_root) {
+        return odd("goes on after a root");
+    }
+    Ok(())
 }
 
 /// Whether the certificate's key made the signature, with the algorithm that it demands.

@@ -127,8 +127,10 @@ impl Hunt<'_> {
         let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
         let manifest = match self.ask(asked).await {
             Ok(manifest) => manifest,
-            // What is no manifest to us holds no signature.
-            Err(NotVouched::Answer(RegistryError::Undecodable { .. })) => return Ok(Layer::Other),
+            // What is no manifest to us holds no signature; nor does one that is listed still, and was removed.
+            Err(NotVouched::Answer(RegistryError::Undecodable { .. } | RegistryError::NotFound { .. })) => {
+                return Ok(Layer::Other);
+            }
             Err(why) => return Err(why),
         };
         let (kind, digest, size) = {

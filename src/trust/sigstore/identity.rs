@@ -84,7 +84,18 @@ impl Identity {
             (false, true) => claimed.kind == Kind::Mail,
             (false, false) => true,
         };
-        is_kind && self.issuer == claimed.issuer && covers(&self.subject, &claimed.subject)
+        is_kind && self.issuer == claimed.issuer && self.names(&claimed.subject)
+    }
+
+    /// Whether the pattern is this subject. Of an address with a reference behind it (`…/ci.yml@refs/tags/v1`) each half is compared with its own:
+    /// who names a branch `x@refs/tags/v1` does not become a tag.
+    fn names(&self, subject: &str) -> bool {
+        match self.subject.split_once("://").and_then(|_| self.subject.split_once("@refs/")) {
+            Some((path, reference)) => subject
+                .split_once("@refs/")
+                .is_some_and(|(own_path, own_reference)| covers(path, own_path) && covers(reference, own_reference)),
+            None => covers(&self.subject, subject),
+        }
     }
 }
 
@@ -220,6 +231,12 @@ mod tests {
             assert!(identity(pattern).is(&claimed(kind, subject)), "{pattern} {subject}");
         }
         for (pattern, kind, subject) in [
+            // A branch that is called like a tag is no tag.
+            (
+                "https://ci.example/acme/app/*@refs/tags/v*",
+                Kind::Address,
+                "https://ci.example/acme/app/ci.yml@refs/heads/x@refs/tags/v1",
+            ),
             (CI, Kind::Address, "https://ci.example/acme/app/.github/workflows/release.yml@refs/tags/v11"),
             (CI, Kind::Address, "xhttps://ci.example/acme/app/.github/workflows/release.yml@refs/tags/v1"),
             (CI, Kind::Mail, CI),

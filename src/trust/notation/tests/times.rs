@@ -169,6 +169,13 @@ fn revocation_is_known_from_lists_here_and_the_policy_says_what_follows() {
     for (now, is_known) in [("2026-11-01T00:00:00Z", true), ("2026-10-31T23:59:59Z", false), ("2026-12-31T00:00:01Z", false)] {
         assert_eq!(at_time(&notation_of(&good), &hand.writing(), now).is_ok(), is_known, "{now}");
     }
+    // What is revoked stays so when the list is out of date.
+    for verification in [STRICT, PERMISSIVE] {
+        let crls = Crls::read(std::iter::once(("a.crl".to_owned(), bad.as_str()))).unwrap();
+        let notation = notation(verification, r#""ca:acme""#, "*", &[("ca:acme", &hand.root)], crls);
+        let said = at_time(&notation, &hand.writing(), "2026-12-31T00:00:01Z");
+        assert!(matches!(said, Err(Unfit::Revoked { .. })), "{verification}: {said:?}");
+    }
     // An authority's word of when it signed spares what was signed before the key was lost.
     let authority = |time| Writing { scheme: "notary.x509.signingAuthority", time, ..hand.writing() };
     let crls = Crls::read(std::iter::once(("a.crl".to_owned(), bad.as_str()))).unwrap();
