@@ -181,6 +181,21 @@ test_removed_it_is_not_missed() {
     checks "the audit log stays" on test -s /var/lib/img-authz/audit.jsonl
 }
 
+test_installed_again_it_is_asked() {
+    local script=/var/lib/dpkg/info/img-authz
+    checks "installs again" on env IMG_AUTHZ_ENABLE=yes dpkg --install /root/img-authz.deb
+    checks "the gate is asked" gate_is_asked
+    checks "is deconfigured" on $script.prerm deconfigure in-favour another 1.0
+    checks "the gate is asked still" gate_is_asked
+    # A removal that dpkg gives up.
+    checks "is about to be removed" on $script.prerm remove
+    checks "docker works" nobody_is_asked
+    checks "and is not" on $script.postinst abort-remove
+    checks "the gate is asked again" gate_is_asked
+    checks "removes" on dpkg --remove img-authz
+    checks "docker works" nobody_is_asked
+}
+
 test_purged_its_state_is_gone() {
     checks "purges" on dpkg --purge img-authz
     refuses "the state is gone" on test -e /var/lib/img-authz
