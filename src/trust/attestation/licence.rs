@@ -19,6 +19,16 @@ pub(super) fn is_kept(written: &str, may: &dyn Fn(&str) -> bool) -> bool {
     }
 }
 
+const fn is_of_a_name(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '+' | ':')
+}
+
+/// What a text that is no expression may name, however its author has joined it.
+pub(super) fn parts(written: &str) -> impl Iterator<Item = &str> {
+    let is_expression = Reading { words: &words(written), may: &|_| true }.is_whole();
+    written.split(|char| !is_of_a_name(char)).filter(move |part| !is_expression && !part.is_empty())
+}
+
 fn words(written: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for word in written.split_ascii_whitespace() {
@@ -40,6 +50,11 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
+    fn is_whole(mut self) -> bool {
+        let is_name = |word: &&str| matches!(*word, "(" | ")") || word.chars().all(is_of_a_name);
+        self.words.len() <= WORDS && self.words.iter().all(is_name) && self.any_of(0).is_some() && self.words.is_empty()
+    }
+
     fn takes(&mut self, word: &str) -> bool {
         match self.words.split_first() {
             Some((first, rest)) if first.eq_ignore_ascii_case(word) => {
@@ -111,6 +126,10 @@ mod tests {
         ] {
             assert_eq!(is_kept(written, &may), kept, "{written}");
         }
+        for text in ["GPL-3.0-only, MIT", "GPL-3.0-only/MIT", "MIT;GPL-3.0-only", "MIT OR OR GPL-3.0-only"] {
+            assert!(parts(text).any(|part| part == "GPL-3.0-only"), "{text}");
+        }
+        assert_eq!(parts("GPL-3.0-only OR MIT").count(), 0, "an expression says itself what is needed");
         let deep = format!("{}MIT{}", "(".repeat(100), ")".repeat(100));
         assert!(is_kept(&deep, &|licence| licence.starts_with("((((")), "no expression: one licence by its name");
         assert!(!is_kept(&"MIT OR ".repeat(WORDS), &|_| true));

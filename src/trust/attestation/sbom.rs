@@ -210,11 +210,17 @@ impl Package {
         if terms.allow_packages.as_ref().is_some_and(|allowed| !allowed.iter().any(|pattern| self.is_meant_by(pattern))) {
             return Some(format!("`{}` is in the image, and not among the packages that may be", shown()));
         }
+        // Names of licences are the same in any case (SPDX 2.3, annex D).
+        let is_forbidden = |licence: &str| {
+            let stands = |pattern: &String| stands_for(&pattern.to_ascii_lowercase(), &licence.to_ascii_lowercase());
+            terms.forbid_licences.iter().any(stands)
+        };
         let may = |licence: &str| {
             let is_among = |patterns: &[String]| patterns.iter().any(|pattern| stands_for(pattern, licence));
-            !is_among(&terms.forbid_licences) && terms.allow_licences.as_ref().is_none_or(|allowed| is_among(allowed))
+            !is_forbidden(licence) && terms.allow_licences.as_ref().is_none_or(|allowed| is_among(allowed))
         };
-        if let Some(licence) = self.licences.iter().find(|licence| !licence::is_kept(licence, &may)) {
+        let is_bad = |licence: &&String| !licence::is_kept(licence, &may) || licence::parts(licence).any(is_forbidden);
+        if let Some(licence) = self.licences.iter().find(is_bad) {
             return Some(format!("`{}` is under `{}`", shown(), clean(licence)));
         }
         if self.licences.is_empty() && terms.allow_licences.is_some() {
