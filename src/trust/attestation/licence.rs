@@ -25,7 +25,7 @@ const fn is_of_a_name(char: char) -> bool {
 
 /// What a text that is no expression may name, however its author has joined it.
 pub(super) fn parts(written: &str) -> impl Iterator<Item = &str> {
-    let is_expression = Reading { words: &words(written), may: &|_| true }.is_whole();
+    let is_expression = Reading { words: &words(written), may: &|_| true }.reads_all();
     written.split(|char| !is_of_a_name(char)).filter(move |part| !is_expression && !part.is_empty())
 }
 
@@ -50,7 +50,7 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
-    fn is_whole(mut self) -> bool {
+    fn reads_all(mut self) -> bool {
         let is_name = |word: &&str| matches!(*word, "(" | ")") || word.chars().all(is_of_a_name);
         self.words.len() <= WORDS && self.words.iter().all(is_name) && self.any_of(0).is_some() && self.words.is_empty()
     }
