@@ -160,5 +160,16 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether it is about the one thing that was asked for, and not about the engine: others may be asked about.
+    #[must_use]
+    pub const fn is_of_one(&self) -> bool {
+        match self {
+            Self::Status { .. } | Self::Undecodable { .. } | Self::TooLarge { .. } => true,
+            Self::Unreachable { .. } | Self::Timeout { .. } => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ pub use attached::{Listing, Pointer, list_tag, part, signature_tag};
 pub use client::{Registry, Settings, host_files};
 pub use configuration::{configuration, mirrored, read as read_configuration};
 pub use fake::Fake;
+pub(crate) use manifest::fold;
 pub use manifest::{Child, Content, Manifest, has_one_reading};
 
 use crate::image::{Digest, Host, ImageConfig, Platform, Reference, Repository, Tag};

@@ -70,7 +70,7 @@ const OWN: [&str; 5] = ["schemaversion", "mediatype", "config", "layers", "manif
 const FOREIGN: [&str; 3] = ["rootfs", "history", "fslayers"];
 
 /// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
-pub(super) fn fold(key: &str) -> String {
+pub(crate) fn fold(key: &str) -> String {
     key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
 }
 

@@ -229,7 +229,15 @@ impl Used {
 async fn propose(engine: &dyn Api, used: Used, listed: &ListFile) -> Result<Vec<Proposal>, String> {
     let mut proposals = Vec::new();
     for (id, seen) in used.images {
-        let image = engine.image(&id.to_string(), Instant::now() + ENGINE_TIME).await.map_err(|error| error.to_string())?;
+        let image = match engine.image(&id.to_string(), Instant::now() + ENGINE_TIME).await {
+            Ok(image) => image,
+            // One that cannot be read keeps no other from being proposed.
+            Err(error) if error.is_of_one() => {
+                tracing::warn!(%error, "this image is left out");
+                continue;
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         for (entry, standing) in entries(id, image.as_ref(), &seen) {
             let is_listed = |old: &Entry| {
                 entry.digests().any(|digest| old.is_for(&digest))
@@ -321,7 +329,7 @@ fn table(proposals: &[Proposal]) -> Table<6> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Fake;
+    use crate::engine::{EngineError, Fake};
 
     fn digest(byte: u8) -> Digest {
         Digest::from_bytes([byte; 32])
@@ -399,6 +407,21 @@ mod tests {
             let found = proposed(vec![line], vec![tagged.clone()], &ListFile::default()).await;
             assert_eq!(found, [(Some(digest(1)), None, "r.example/app:1".to_owned(), standing)]);
         }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_cannot_be_read_is_left_out_and_an_engine_that_is_away_is_not() {
+        let engine = Fake::new();
+        let asked = async |error| {
+            engine.fail_with(Some(error));
+            let mut used = Used::default();
+            used.take(line("ALLOWED", "r.example/app:1", 1, true), None);
+            propose(&engine, used, &ListFile::default()).await.map(|found| found.len())
+        };
+        let (call, cause) = ("GET /images/x/json".to_owned(), "more than 4096 labels".to_owned());
+        assert_eq!(asked(EngineError::Undecodable { call, cause }).await, Ok(0));
+        let gone = EngineError::Unreachable { socket: "/run/docker.sock".to_owned(), cause: "refused".to_owned() };
+        assert!(asked(gone).await.is_err());
     }
 
     #[test]

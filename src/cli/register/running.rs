@@ -48,7 +48,11 @@ pub(super) async fn running(engine: &dyn Api, ids: bool) -> Result<Running, Stri
 /// The image by its id; what it was asked for with is a name of it only if it still has it. The inner error: it is left out.
 async fn of_host(engine: &dyn Api, image_ref: &str, id: Option<Digest>, ids: bool) -> Result<Result<Vec<Found>, String>, String> {
     let Some(id) = id else { return Ok(Err("the engine does not say which image it runs".to_owned())) };
-    let image = engine.image(&id.to_string(), Instant::now() + ENGINE_TIME).await.map_err(|error| error.to_string())?;
+    let image = match engine.image(&id.to_string(), Instant::now() + ENGINE_TIME).await {
+        Ok(image) => image,
+        Err(error) if error.is_of_one() => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error.to_string()),
+    };
     let Some(image) = image else {
         return Ok(Err(format!("its image {} is not on this host any more; register its name and digest", short(Some(id)))));
     };

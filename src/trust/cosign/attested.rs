@@ -136,13 +136,7 @@ impl Carried {
 impl Cosign {
     /// Shows the reader all statements that are looked for, until it has enough.
     pub(in crate::trust) async fn attested<R: Reader>(&self, hunt: Hunt<'_>, seen: &mut Seen<R::Unfit>, reader: &mut R) {
-        let mut listing = hunt.listed().await.unwrap_or_else(|why| {
-            seen.missed(why);
-            Listing::default()
-        });
-        if let Some(error) = listing.missed.take() {
-            seen.missed(NotVouched::Answer(error));
-        }
+        let mut listing = hunt.listed(seen).await;
         if self.of_listing(hunt, &listing, 0, seen, reader).await.is_break() || !hunt.goes_on(seen) {
             return;
         }

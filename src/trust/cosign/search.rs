@@ -62,13 +62,7 @@ impl Search<'_> {
     /// why. One place after the other, the newest form first: each that is not needed is a request less.
     pub(super) async fn run(self) -> Result<(Good, Proof), No<Unfit>> {
         let mut seen = Trials::default();
-        let mut listing = self.hunt.listed().await.unwrap_or_else(|why| {
-            seen.missed(why);
-            Listing::default()
-        });
-        if let Some(error) = listing.missed.take() {
-            seen.missed(NotVouched::Answer(error));
-        }
+        let mut listing = self.hunt.listed(&mut seen).await;
         if let Some(good) = self.of_listing(&listing, 0, &mut seen).await {
             return Ok(good);
         }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::identity::Name;
 use crate::image::Repository;
+use crate::registry::fold;
 use crate::text::{clean, fit};
 use crate::trust::object::{self, Object};
 
@@ -138,11 +139,6 @@ const KNOWN: [&str; 10] = [
     "override",
     "verifyTimestamp",
 ];
-
-/// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
-fn fold(member: &str) -> String {
-    member.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
-}
 
 /// Members that are not known here, nor to notation, which passes over them.
 type Unknown = BTreeMap<String, serde_json::Value>;

@@ -32,13 +32,7 @@ impl Search<'_> {
     pub(super) async fn run(self) -> Result<Found, No<Unfit>> {
         let digest = self.hunt.digest;
         let mut seen = Seen::default();
-        let mut listing = self.hunt.listed().await.unwrap_or_else(|why| {
-            seen.missed(why);
-            Listing::default()
-        });
-        if let Some(error) = listing.missed.take() {
-            seen.missed(NotVouched::Answer(error));
-        }
+        let mut listing = self.hunt.listed(&mut seen).await;
         if let Some(found) = self.of_listing(&listing, 0, &mut seen).await {
             return Ok(found);
         }

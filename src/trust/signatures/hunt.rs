@@ -106,9 +106,20 @@ impl Hunt<'_> {
         self.ask_for(self.registries.api().manifest(self.errand.repository, &tag, self.errand.network)).await
     }
 
-    pub(in crate::trust) async fn listed(&self) -> Result<Listing, NotVouched> {
+    /// What the registry lists as pointing at the digest. What it could not say of that is missed.
+    pub(in crate::trust) async fn listed<U: Unfit>(&self, seen: &mut Seen<U>) -> Listing {
         let asked = self.registries.api().referrers(self.errand.repository, self.digest, self.errand.network);
-        Ok(self.ask(asked).await?.unwrap_or_default())
+        let mut listing = match self.ask(asked).await {
+            Ok(listing) => listing.unwrap_or_default(),
+            Err(why) => {
+                seen.missed(why);
+                Listing::default()
+            }
+        };
+        if let Some(error) = listing.missed.take() {
+            seen.missed(NotVouched::Answer(error));
+        }
+        listing
     }
 
     /// What is named as a part and is not there could not be looked at: it may be what was signed.
