@@ -1,6 +1,7 @@
 //! Which certificates are revoked, by lists of their issuers (CRLs, RFC 5280, 5) that lie on this host. Nobody is asked.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rustls_pki_types::CertificateRevocationListDer;
@@ -9,12 +10,15 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Tag, TagNumber};
 
 use super::policy::Revocation;
+use crate::image::Digest;
 use crate::trust::pki::{Algorithm, Certificate, Fault, Item, Usage, verified};
 
 /// Most certificates that one list names.
 const REVOKED: usize = 1 << 20;
 /// Most extensions of one.
 const EXTENSIONS: usize = 64;
+/// Of most issuers of one name it is remembered whether a list is theirs.
+const ISSUERS: usize = 64;
 const OF: &str = "it is not a CRL";
 const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
@@ -28,10 +32,10 @@ const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1"
 const REMOVED: u8 = 8;
 
 /// Lists of revoked certificates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Crls(Vec<Crl>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Crl {
     issuer: Vec<u8>,
     tbs: Vec<u8>,
@@ -41,6 +45,8 @@ struct Crl {
     until: Timestamp,
     /// By serial number: since when what the certificate signed is void, where that is said.
     revoked: BTreeMap<Vec<u8>, Option<Timestamp>>,
+    /// Whether it is by an issuer of its name, by the hash of that one's key: a list has megabytes, and envelopes of one signer are many.
+    by: Mutex<BTreeMap<Digest, bool>>,
 }
 
 /// What is known of a certificate.
@@ -83,7 +89,7 @@ impl Crls {
         for crl in self.0.iter().filter(|crl| crl.issuer == certificate.issuer()) {
             if !issuer.usage().is_some_and(Usage::crl_sign) {
                 why.get_or_insert("its issuer may not sign CRLs");
-            } else if verified(&crl.algorithm, None, issuer.key(), &crl.tbs, &crl.signature).is_err() {
+            } else if !crl.is_by(issuer) {
                 why.get_or_insert("the CRL of that name is not by its issuer");
             } else {
                 match crl.revoked.get(certificate.serial()) {
@@ -148,6 +154,21 @@ pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Optio
 }
 
 impl Crl {
+    /// Whether this issuer has signed it.
+    fn is_by(&self, issuer: &Certificate) -> bool {
+        let key = Digest::of(issuer.spki());
+        let known = |by: &BTreeMap<Digest, bool>| by.get(&key).copied();
+        if let Some(is_by) = known(&self.by.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return is_by;
+        }
+        let is_by = verified(&self.algorithm, None, issuer.key(), &self.tbs, &self.signature).is_ok();
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if by.len() < ISSUERS {
+            by.insert(key, is_by);
+        }
+        is_by
+    }
+
     fn read(der: &[u8]) -> Result<Self, Fault> {
         let mut outer = Item::whole(der, OF)?.sequence(OF)?;
         let (tbs, algorithm, signature) = (outer.next()?, outer.next()?, outer.next()?);
@@ -187,7 +208,7 @@ impl Crl {
         body.end()?;
         let algorithm = Algorithm::read(&algorithm)?;
         let (issuer, tbs, signature) = (issuer.bytes.to_vec(), tbs.bytes.to_vec(), signature.bits(OF)?.to_vec());
-        Ok(Self { issuer, tbs, algorithm, signature, from, until, revoked })
+        Ok(Self { issuer, tbs, algorithm, signature, from, until, revoked, by: Mutex::default() })
     }
 }
 
