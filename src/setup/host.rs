@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::dockerd::{Process, daemon_file};
 use super::in_force::{Alive, InForce, ListInForce, is_alive};
+use super::kept::Kept;
 use super::last_good::LastGood;
 use super::mounts::{MOUNTS, View, host_path};
 use super::policy_file::with_file;
-use super::resolve::{self, Kept};
+use super::resolve;
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
