@@ -11,8 +11,7 @@ use crate::trust::sigstore::fixture::{ISSUER, Instance, SUBJECT, Signer, Version
 fn rooted(host: &Host, instance: &Instance, terms: Terms, fake: Fake) -> Rig {
     let fake = Arc::new(fake);
     let api = || Arc::clone(&fake) as Arc<dyn Api>;
-    let cosign =
-        Cosign { keys: Keys::none(), identities: identities(ISSUER, SUBJECT), root: Some(instance.root()) };
+    let cosign = Cosign { keys: Keys::none(), identities: identities(ISSUER, SUBJECT), root: Some(instance.root()) };
     let ci: VerifierName = "ci".parse().unwrap();
     let newest = Newest::kept_in(host.at("newest"));
     let verifier = AttestationVerifier::new("stated".parse().unwrap(), (&ci, Arc::new(cosign)), terms, newest, api());
