@@ -260,7 +260,7 @@ impl Place {
         // One of which the gate never read a good one refuses everything, whatever an earlier gate kept.
         let of = |list: &ListInForce| {
             let name: VerifierName = list.verifier.parse().ok()?;
-            let key = list.key.as_ref().map(|key| ListKey::read(key).unwrap_or_else(|_| ListKey::ended()));
+            let key = list.key.as_ref().map(|key| ListKey::read(key).unwrap_or_else(|_| ListKey::ended()).of_list(name.clone()));
             let allowlist = match list.entries {
                 Some(_) => files.allowlist_in_force(&list.path, key),
                 None => LastGood::default().allowlist(&list.path, key),

@@ -146,7 +146,7 @@ impl Maker<'_> {
         let made = allowlist_key(name, written, &mut self.kept.files);
         let key = self.or_noted(made)?;
         // What a key has signed last is kept by the key: another list of it would stand in for this one.
-        if let Some(id) = key.as_ref().filter(|key| **key != ListKey::ended()).map(ListKey::id)
+        if let Some(id) = key.as_ref().filter(|key| !key.has_ended()).map(ListKey::id)
             && let Some(other) = self.list_keys.insert(id, name.clone())
         {
             let why = format!("signs the lists of verifier `{other}` too; each signed list needs a key of its own");

@@ -12,16 +12,15 @@ use flate2::write::ZlibEncoder;
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageManifest};
 
-use super::Cosign;
 use super::beside;
 use super::bundle::{self, Proofs};
 use super::envelope::{self, Offer};
 use super::error::Unfit;
+use super::{Cosign, Cost};
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag};
 use crate::trust::evidence::Parts;
-use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{self, Asked, Hunt, Layer, Seen, together};
+use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
@@ -41,6 +40,8 @@ const AT_ONCE: usize = 2;
 const LAYERS: usize = 256;
 /// From this size on, bytes, it is first looked at who has signed a statement.
 const LARGE_BYTES: usize = 64 << 10;
+/// Most units of work in one search: checks of signatures, and 64 KiB that are hashed for one. They take some 300 ms.
+const UNITS: usize = 2048;
 /// From this size on, bytes, what is kept is compressed.
 const SMALL_BYTES: usize = 16 << 10;
 
@@ -54,8 +55,8 @@ pub(in crate::trust) trait Reader: Send + Sync {
     /// Why one does not count.
     type Unfit: signatures::Unfit;
 
-    /// Whether a statement of this type is looked for.
-    fn is_of(&self, predicate_type: &str) -> bool;
+    /// Of which type the statements are that are looked for.
+    fn predicate_type(&self) -> &str;
 
     /// Whether a statement is what is looked for. Nobody is known to have signed it yet.
     fn is_meant(&self, statement: &[u8]) -> Result<(), Self::Unfit>;
@@ -171,14 +172,28 @@ impl Cosign {
     pub(in crate::trust) fn attested_by(&self, parts: Parts, now: Timestamp) -> Option<Attested> {
         let carried = Carried::of_parts(parts)?;
         let offer = carried.offer(self.proofs()).ok()?;
-        let by = self.signers(&offer, now).ok()?;
+        // Of one statement no more is checked than it may have.
+        let by = self.who(&offer, now, |_| true).ok()??.by;
+        let by = vec![by];
         Some(Attested { by, offer, carried })
     }
 
-    /// Who has signed what is offered, as far as that is proven.
-    fn signers(&self, offer: &Offer, now: Timestamp) -> Result<Vec<String>, Unfit> {
-        // Few are fetched, and each may have few proofs.
-        self.who(offer, now, |_| true)?.map(|signer| vec![signer.by]).ok_or(Unfit::Stranger)
+    /// Who has signed what is offered, as far as that is proven; `None`: it was not looked at, as no work is left.
+    fn signers<U: signatures::Unfit>(
+        &self,
+        offer: &Offer,
+        now: Timestamp,
+        seen: &mut Seen<U>,
+    ) -> Result<Option<Vec<String>>, Unfit> {
+        let who = self.who(offer, now, |cost| {
+            seen.proofs += match cost {
+                Cost::Trial => 1 + offer.signed.len() / LARGE_BYTES,
+                Cost::Way(checks) | Cost::Proofs(checks) => checks,
+            };
+            seen.proofs <= UNITS
+        })?;
+        seen.is_cut |= who.is_none();
+        Ok(who.map(|signer| vec![signer.by]))
     }
 
     async fn of_listing<R: Reader>(
@@ -197,33 +212,25 @@ impl Cosign {
         // The likely ones first.
         pointers.sort_by_key(|pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind));
         pointers.truncate(FETCHED);
-        for some in pointers.chunks(AT_ONCE) {
-            if !hunt.goes_on(seen) {
-                break;
+        let sizes = Sizes { small: LARGE_BYTES as u64, most: ATTESTED_BYTES };
+        let wanted = reader.predicate_type().to_owned();
+        let is_bundle = |manifest: &ImageManifest, layer: &Descriptor| {
+            let stated = manifest.annotations().as_ref().and_then(|of| of.get(TYPE_OF_BUNDLE));
+            let is_other = stated.is_some_and(|stated| *stated != wanted);
+            (bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref()) && !is_other).then_some(())
+        };
+        let asked = pointers.iter().map(|pointer| Box::pin(hunt.layer(pointer.digest, sizes, &is_bundle)) as Asked<'_, _>);
+        let mut arriving = Arriving::of(asked, AT_ONCE);
+        while let Some(found) = arriving.next().await {
+            match found {
+                Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), hunt.now, seen, reader)?,
+                Ok(Layer::Later(part)) => arriving.later(part.size, Box::pin(hunt.fetched(part))),
+                Ok(Layer::Large) => seen.is_cut = true,
+                Ok(Layer::Other) => {}
+                Err(why) => seen.missed(why),
             }
-            let found = {
-                let reader = &*reader;
-                let is_bundle = |manifest: &ImageManifest, layer: &Descriptor| {
-                    let stated = manifest.annotations().as_ref().and_then(|of| of.get(TYPE_OF_BUNDLE));
-                    let is_other = stated.is_some_and(|stated| !reader.is_of(stated));
-                    (bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref()) && !is_other).then_some(())
-                };
-                let asked = some
-                    .iter()
-                    .map(|pointer| {
-                        Box::pin(hunt.layer(pointer.digest, ATTESTED_BYTES, is_bundle))
-                            as Asked<'_, Result<Layer<()>, NotVouched>>
-                    })
-                    .collect();
-                together(asked).await
-            };
-            for found in found {
-                match found {
-                    Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), hunt.now, seen, reader)?,
-                    Ok(Layer::Large) => seen.is_cut = true,
-                    Ok(Layer::Other) => {}
-                    Err(why) => seen.missed(why),
-                }
+            if !hunt.goes_on(seen) {
+                arriving.ends();
             }
         }
         ControlFlow::Continue(())
@@ -245,7 +252,7 @@ impl Cosign {
         let mut fetched = 0;
         for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == ENVELOPE) {
             let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
-            if annotation(TYPE_OF_LAYER).is_some_and(|stated| !reader.is_of(stated)) {
+            if annotation(TYPE_OF_LAYER).is_some_and(|stated| stated != reader.predicate_type()) {
                 continue;
             }
             let Ok(digest) = layer.digest().as_ref().parse::<Digest>() else { continue };
@@ -282,8 +289,9 @@ impl Cosign {
             }
         };
         let is_large = offer.payload().len() > LARGE_BYTES;
-        let known = match is_large.then(|| self.signers(&offer, now)).transpose() {
-            Ok(known) => known,
+        let known = match is_large.then(|| self.signers(&offer, now, seen)).transpose() {
+            Ok(Some(None)) => return ControlFlow::Continue(()),
+            Ok(known) => known.flatten(),
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
                 return ControlFlow::Continue(());
@@ -293,8 +301,9 @@ impl Cosign {
             seen.unfit(unfit);
             return ControlFlow::Continue(());
         }
-        match known.map_or_else(|| self.signers(&offer, now), Ok) {
-            Ok(by) => reader.take(Attested { by, offer, carried }),
+        match known.map_or_else(|| self.signers(&offer, now, seen), |by| Ok(Some(by))) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(by)) => reader.take(Attested { by, offer, carried }),
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
                 ControlFlow::Continue(())

@@ -1,6 +1,7 @@
 //! Which certificates are revoked, by lists of their issuers (CRLs, RFC 5280, 5) that lie on this host. Nobody is asked.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,12 +11,15 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Tag, TagNumber};
 
 use super::policy::Revocation;
+use crate::image::Digest;
 use crate::trust::pki::{Algorithm, Certificate, Fault, Item, Usage, verified};
 
 /// Most certificates that one list names.
 const REVOKED: usize = 1 << 20;
 /// Most extensions of one.
 const EXTENSIONS: usize = 64;
+/// Of most issuers of one name it is remembered whether a list is theirs.
+const ISSUERS: usize = 64;
 const OF: &str = "it is not a CRL";
 const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
@@ -29,10 +33,10 @@ const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1"
 const REMOVED: u8 = 8;
 
 /// Lists of revoked certificates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Crls(Vec<Crl>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Crl {
     issuer: Vec<u8>,
     tbs: Vec<u8>,
@@ -44,6 +48,8 @@ pub(super) struct Crl {
     number: Option<Vec<u8>>,
     /// By serial number: since when what the certificate signed is void, where that is said.
     revoked: BTreeMap<Vec<u8>, Option<Timestamp>>,
+    /// Whether it is by an issuer of its name, by the hash of that one's key: a list has megabytes, and envelopes of one signer are many.
+    by: Mutex<BTreeMap<Digest, bool>>,
 }
 
 /// What is known of a certificate.
@@ -170,9 +176,8 @@ impl Crl {
         if !issuer.usage().is_some_and(Usage::crl_sign) {
             return Err("its issuer may not sign CRLs");
         }
-        let is_signed =
-            self.issuer == issuer.subject() && verified(&self.algorithm, None, issuer.key(), &self.tbs, &self.signature).is_ok();
-        if is_signed { Ok(()) } else { Err("the CRL of that name is not by its issuer") }
+        let is_its = self.issuer == issuer.subject() && self.is_signed_by(issuer);
+        if is_its { Ok(()) } else { Err("the CRL of that name is not by its issuer") }
     }
 
     pub(super) fn is_current(&self, now: Timestamp) -> Result<(), &'static str> {
@@ -188,6 +193,21 @@ impl Crl {
     /// How long it is good for.
     pub(super) fn lasts(&self) -> Duration {
         Duration::try_from(self.until.duration_since(self.from)).unwrap_or_default()
+    }
+
+    /// Whether this issuer has signed it.
+    fn is_signed_by(&self, issuer: &Certificate) -> bool {
+        let key = Digest::of(issuer.spki());
+        let known = |by: &BTreeMap<Digest, bool>| by.get(&key).copied();
+        if let Some(is_by) = known(&self.by.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return is_by;
+        }
+        let is_by = verified(&self.algorithm, None, issuer.key(), &self.tbs, &self.signature).is_ok();
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if by.len() < ISSUERS {
+            by.insert(key, is_by);
+        }
+        is_by
     }
 
     fn read(der: &[u8]) -> Result<Self, Fault> {
@@ -235,7 +255,7 @@ impl Crl {
         body.end()?;
         let algorithm = Algorithm::read(&algorithm)?;
         let (issuer, tbs, signature) = (issuer.bytes.to_vec(), tbs.bytes.to_vec(), signature.bits(OF)?.to_vec());
-        Ok(Self { issuer, tbs, algorithm, signature, from, until, number, revoked })
+        Ok(Self { issuer, tbs, algorithm, signature, from, until, number, revoked, by: Mutex::default() })
     }
 }
 
