@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::attached::next_page;
 use super::manifest::MEDIA_TYPES;
-use super::{Api, Listing, Manifest, RegistryError, Reply, Wanted};
+use super::{Api, Listing, Manifest, Mirrors, RegistryError, Reply, Wanted};
 use crate::files::Texts;
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
@@ -64,6 +64,7 @@ pub struct Registry {
     /// Those that the policy names; and others, of which clients make up as many as they like.
     named: Mutex<HashMap<String, Arc<Peer>>>,
     strange: Mutex<HashMap<String, Arc<Peer>>>,
+    mirrors: Mirrors,
     /// How many questions there were.
     questions: AtomicU64,
 }
@@ -88,7 +89,8 @@ impl Registry {
     /// Registries reached as `settings` say. Connects when asked.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, named: Mutex::default(), strange: Mutex::default(), questions: AtomicU64::new(0) }
+        let (named, strange, mirrors) = Default::default();
+        Self { settings, named, strange, mirrors, questions: AtomicU64::new(0) }
     }
 
     /// Asks `/v2/`, where every registry answers, without credentials: whether it is there, with these CAs. Any answer counts,
@@ -281,6 +283,10 @@ impl Api for Registry {
 
     fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>> {
         Box::pin(self.fetch_referrers(repository, digest, deadline))
+    }
+
+    fn mirrors(&self) -> Option<&Mirrors> {
+        Some(&self.mirrors)
     }
 
     fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {

@@ -14,6 +14,7 @@ use crate::trust::allowlist::Allowlist;
 use crate::trust::allowlist::file::Stamp;
 use crate::trust::attestation::Newest;
 use crate::trust::evidence::Evidence;
+use crate::trust::notation::Refresher;
 
 /// Longest list of faults in an entry of the audit log, characters. Stops foreign text from filling it.
 const FAULT_CHARS: usize = 512;
@@ -33,6 +34,8 @@ pub(crate) struct Kept {
     pub(super) evidence: Option<Arc<Evidence>>,
     /// Which reports of scans were the newest, likewise.
     pub(super) newest: Option<Arc<Newest>>,
+    /// Who fetches lists of revoked certificates, while a verifier wants them.
+    pub(super) refresher: Option<Arc<Refresher>>,
     /// The files of the policy, and what each was before it was read: once one is another, all are read again.
     pub(super) watched: Vec<(PathBuf, Option<Stamp>)>,
     /// What they were at the last look.
@@ -158,6 +161,19 @@ impl Kept {
         let newest = if self.workers.is_some() { Newest::kept_in(folder) } else { Newest::looked_at(folder) };
         self.newest = Some(Arc::clone(&newest));
         newest
+    }
+
+    /// Who fetches lists of revoked certificates into this folder; a command fetches none.
+    pub(super) fn refresher(&mut self, folder: PathBuf) -> Arc<Refresher> {
+        if let Some(same) = self.refresher.as_ref().filter(|refresher| refresher.folder() == folder) {
+            return Arc::clone(same);
+        }
+        let refresher = Refresher::kept_in(folder);
+        if let Some(workers) = &self.workers {
+            workers.spawn(refresher.keep_fresh(crate::clock::now));
+        }
+        self.refresher = Some(Arc::clone(&refresher));
+        refresher
     }
 
     /// What came of reading settings and files the last time.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::clients::{allowlist_key, cosign_of, credentials_of, evidence_folder, newest_folder, notary_of, registry_of};
 use super::kept::Kept;
 use super::notation;
+use super::state::CRLS;
 use crate::image::Host;
 use crate::net::auth::DockerConfig;
 use crate::policy::{AllowlistSettings, AttestationSettings, Policy, PolicyFault, Settings, VerifierSettings};
@@ -22,7 +23,7 @@ use crate::trust::{Verifier, VerifierName};
 /// What was made.
 pub(super) struct Made {
     pub(super) verifiers: Vec<Arc<dyn Verifier>>,
-    /// For rules about what images are, where there are any.
+    /// For rules about what images are and for signatures beside them, where there are any.
     pub(super) registry: Option<Arc<dyn Api>>,
     /// The allowlists among them.
     pub(super) lists: BTreeMap<VerifierName, Arc<Allowlist>>,
@@ -71,6 +72,10 @@ pub(super) fn made(
         kept.watch([evidence.folder().join(FORGOTTEN)]);
     }
     let newest = kept.newest(newest_folder(settings));
+    let fetches = |made_of: &VerifierSettings| matches!(made_of, VerifierSettings::Notation(made_of) if made_of.fetch);
+    if !made_of.values().any(fetches) {
+        kept.refresher = None;
+    }
     let mut maker = Maker {
         settings,
         kept,
@@ -89,7 +94,8 @@ pub(super) fn made(
         made_of.iter().partition(|(_, made_of)| matches!(made_of, VerifierSettings::Attestation(_)));
     let verifiers = others.into_iter().chain(stated).filter_map(|(name, made_of)| maker.one(name, made_of)).collect();
     // Rules about what images are need to know it before these are here.
-    let registry = is_ruled.then(|| maker.registry() as Arc<dyn Api>);
+    // What the engine's mirrors are is told to the client that signatures are asked for with.
+    let registry = (is_ruled || is_signed).then(|| maker.registry() as Arc<dyn Api>);
     let Maker { lists, faults, .. } = maker;
     if faults.is_empty() { Ok(Made { verifiers, registry, lists }) } else { Err(faults) }
 }
@@ -118,7 +124,11 @@ impl Maker<'_> {
             VerifierSettings::Notation(made_of) => {
                 let (registry, evidence) = (self.registry(), Arc::clone(&self.evidence));
                 self.kept.watch(notation::watched(made_of));
-                let made = notation::notation_of(name, made_of, registry, evidence, &mut self.kept.files);
+                let refresher = made_of.fetch.then(|| self.kept.refresher(self.settings.state_dir().join(CRLS)));
+                if let Some(refresher) = &refresher {
+                    self.kept.watch(notation::watched_lists(refresher.folder()));
+                }
+                let made = notation::notation_of(name, made_of, refresher, (registry, evidence), &mut self.kept.files);
                 Some(Arc::new(self.or_noted(made)?))
             }
             VerifierSettings::Attestation(AttestationSettings { signed_by, terms, recheck }) => {

@@ -2,6 +2,7 @@
 //! one of its keys is enough, or of its identities, by what Sigstore's logs and authorities prove of them ([`super::sigstore`]).
 
 mod attested;
+mod beside;
 mod bundle;
 mod envelope;
 mod error;

@@ -12,6 +12,7 @@ use flate2::write::ZlibEncoder;
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageManifest};
 
+use super::beside;
 use super::bundle::{self, Proofs};
 use super::envelope::{self, Offer};
 use super::error::Unfit;
@@ -20,6 +21,7 @@ use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag};
 use crate::trust::evidence::Parts;
 use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Seen, Sizes};
+use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
@@ -27,7 +29,6 @@ const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// could write a wrong one could as well remove the manifest.
 const TYPE_OF_BUNDLE: &str = "dev.sigstore.bundle.predicateType";
 const TYPE_OF_LAYER: &str = "predicateType";
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 /// Largest envelope or bundle, bytes: a bill of materials of 6 MB, in base64. Held to what the registry's client reads.
 const ATTESTED_BYTES: u64 = 8 << 20;
 /// Largest manifest of a bundle, bytes; most manifests, or layers, that are fetched in one search, and how many of them at once: two large ones
@@ -77,7 +78,8 @@ pub(in crate::trust) struct Attested {
 
 /// A statement as it lies in a registry.
 enum Carried {
-    Envelope(Vec<u8>),
+    /// cosign 2: with what is written beside it.
+    Envelope(Vec<u8>, Annotations),
     Bundle(Vec<u8>),
 }
 
@@ -88,24 +90,26 @@ impl Attested {
 
     /// As it is kept.
     pub(in crate::trust) fn into_parts(self) -> Parts {
-        let (name, bytes) = match self.carried {
-            Carried::Envelope(bytes) => (PART_ENVELOPE, bytes),
-            Carried::Bundle(bytes) => (PART_BUNDLE, bytes),
+        let (name, bytes, annotations) = match self.carried {
+            Carried::Envelope(bytes, annotations) => (PART_ENVELOPE, bytes, annotations),
+            Carried::Bundle(bytes) => (PART_BUNDLE, bytes, Annotations::default()),
         };
         drop(self.offer);
+        let beside = beside::parts(annotations);
         if bytes.len() < SMALL_BYTES {
-            return Parts::from([(name.to_owned(), bytes)]);
+            return beside.chain([(name.to_owned(), bytes)]).collect();
         }
         let mut out = ZlibEncoder::new(Vec::new(), Compression::fast());
         // Into memory it is always written.
         let written = out.write_all(&bytes).and_then(|()| out.finish()).unwrap_or_default();
-        Parts::from([(format!("{name}{COMPRESSED}"), written)])
+        beside.chain([(format!("{name}{COMPRESSED}"), written)]).collect()
     }
 }
 
 impl Carried {
     /// What was kept; `None`: it is something else.
     fn of_parts(mut parts: Parts) -> Option<Self> {
+        let annotations = beside::taken(&mut parts)?;
         let (name, bytes) = parts.pop_first()?;
         if !parts.is_empty() {
             return None;
@@ -120,15 +124,15 @@ impl Carried {
         };
         match name {
             _ if bytes.len() as u64 > ATTESTED_BYTES => None,
-            PART_ENVELOPE => Some(Self::Envelope(bytes)),
-            PART_BUNDLE => Some(Self::Bundle(bytes)),
+            PART_ENVELOPE => Some(Self::Envelope(bytes, annotations)),
+            PART_BUNDLE if annotations == Annotations::default() => Some(Self::Bundle(bytes)),
             _ => None,
         }
     }
 
     fn offer(&self, proofs: Proofs) -> Result<Offer, Unfit> {
         match self {
-            Self::Envelope(bytes) => envelope::read(bytes),
+            Self::Envelope(bytes, annotations) => Ok(envelope::read(bytes)?.with(beside::material(annotations, proofs)?)),
             Self::Bundle(bytes) => bundle::opened(bytes, proofs),
         }
     }
@@ -252,10 +256,13 @@ impl Cosign {
                 continue;
             }
             let Ok(digest) = layer.digest().as_ref().parse::<Digest>() else { continue };
-            if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
-                seen.unfit(reader.not_signed(Unfit::Certificate));
-                continue;
-            }
+            let annotations = match beside::of(layer, self.proofs()) {
+                Ok(annotations) => annotations,
+                Err(unfit) => {
+                    seen.unfit(reader.not_signed(unfit));
+                    continue;
+                }
+            };
             if !(1..=ATTESTED_BYTES).contains(&layer.size()) || fetched >= FETCHED {
                 seen.is_cut = true;
                 continue;
@@ -265,7 +272,7 @@ impl Cosign {
             }
             fetched += 1;
             match hunt.part(digest, layer.size()).await {
-                Ok(bytes) => self.shown(Carried::Envelope(bytes), hunt.now, seen, reader)?,
+                Ok(bytes) => self.shown(Carried::Envelope(bytes, annotations), hunt.now, seen, reader)?,
                 Err(why) => seen.missed(why),
             }
         }

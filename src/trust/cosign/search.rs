@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::Descriptor;
 
+use super::beside;
 use super::bundle::{self, Proofs};
 use super::error::Unfit;
 use super::proof::{Claim, Proof};
@@ -21,10 +22,6 @@ use crate::trust::sigstore::Annotations;
 /// The media type of a layer whose blob is what cosign 2 signs.
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-const CHAIN: &str = "dev.sigstore.cosign/chain";
-const ENTRY: &str = "dev.sigstore.cosign/bundle";
-const STAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// Most layers, each a signature, of one manifest of cosign 2.
 const LAYERS: usize = 256;
 /// Most manifests, or payloads, that are fetched in one search, and how many of them at once.
@@ -39,8 +36,6 @@ const BUNDLE_MANIFEST_BYTES: u64 = 64 << 10;
 const LIKELY_BYTES: u64 = 4 << 10;
 /// Longest signature as text; RSA with 8192 bits makes 1368 characters.
 const SIGNATURE_CHARS: usize = 4096;
-/// Longest text beside a signature that is read: certificates, a log's entry, a timestamp. Honest ones have 1 to 8 thousand characters.
-const BESIDE_CHARS: usize = 64 << 10;
 /// Longest name that is shown.
 const NAME_CHARS: usize = 80;
 /// From this size on, bytes, a bundle is fetched when no smaller one is left.
@@ -285,17 +280,13 @@ fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Seen<Unfit>) -> Lay
     for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
         let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
         let Ok(digest) = layer.digest().as_ref().parse() else { continue };
-        let beside = [CERTIFICATE, CHAIN, ENTRY, STAMP].map(|key| annotation(key).filter(|text| !text.is_empty()).cloned());
-        if beside.iter().flatten().any(|text| text.len() > BESIDE_CHARS) {
-            seen.unfit(Unfit::form("what is written beside a signature is too large"));
-            continue;
-        }
-        let [certificate, chain, entry, stamp] = beside;
-        if proofs == Proofs::Ignored && certificate.is_some() {
-            seen.unfit(Unfit::Certificate);
-            continue;
-        }
-        let annotations = Annotations { certificate, chain, entry, stamp };
+        let annotations = match beside::of(layer, proofs) {
+            Ok(annotations) => annotations,
+            Err(unfit) => {
+                seen.unfit(unfit);
+                continue;
+            }
+        };
         let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
         let signature = signature.and_then(|text| STANDARD.decode(text).ok());
         match signature.filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {

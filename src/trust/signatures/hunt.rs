@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::error::{NotSigned, Unfit};
 use super::{Mark, No};
-use crate::image::{Digest, Tag};
+use crate::image::{Digest, Repository, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, part};
 use crate::trust::registry::{Errand, NotVouched, Registries};
 
@@ -182,7 +182,20 @@ impl Hunt<'_> {
 
     /// What is named as a part and is not there could not be looked at: it may be what was signed.
     pub(in crate::trust) async fn part(&self, digest: Digest, size: u64) -> Result<Vec<u8>, NotVouched> {
-        self.ask(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await
+        let api = self.registries.api();
+        let there = |mirror: Repository, until| async move { part(api, &mirror, digest, size, until).await };
+        match self.mirrored(there).await {
+            Some(bytes) => Ok(bytes),
+            None => self.ask(part(api, self.errand.repository, digest, size, self.errand.network)).await,
+        }
+    }
+
+    /// What has its digest for a proof, and may come from wherever it is to be had.
+    async fn mirrored<T, F>(&self, ask: impl Fn(Repository, Instant) -> F + Send) -> Option<T>
+    where
+        F: Future<Output = Result<T, RegistryError>> + Send,
+    {
+        self.registries.api().mirrors()?.ask(self.errand.repository, self.errand.network, ask).await
     }
 
     /// The one layer of a manifest, where `kind` knows it as what is looked for. Strangers' large ones come after everybody's small ones.
@@ -192,9 +205,13 @@ impl Hunt<'_> {
         sizes: Sizes,
         kind: impl Fn(&ImageManifest, &Descriptor) -> Option<T> + Send,
     ) -> Result<Layer<T>, NotVouched> {
-        let wanted = Wanted::Digest(manifest);
-        let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
-        let manifest = match self.ask(asked).await {
+        let (api, wanted) = (self.registries.api(), &Wanted::Digest(manifest));
+        let there = |mirror: Repository, until| async move { api.manifest(&mirror, wanted, until).await };
+        let found = match self.mirrored(there).await {
+            Some(manifest) => Ok(manifest),
+            None => self.ask(api.manifest(self.errand.repository, wanted, self.errand.network)).await,
+        };
+        let manifest = match found {
             Ok(manifest) => manifest,
             // What is no manifest to us holds no signature; nor does one that is listed still, and was removed.
             Err(NotVouched::Answer(RegistryError::Undecodable { .. } | RegistryError::NotFound { .. })) => {
