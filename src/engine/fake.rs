@@ -235,6 +235,12 @@ impl Fake {
 }
 
 impl State {
+    fn nudges(&mut self) -> Nudges {
+        let (sender, nudges) = Nudges::pair();
+        self.nudged.push(sender);
+        nudges
+    }
+
     fn summaries(&self, which: impl Fn(&Container) -> bool) -> Vec<ContainerSummary> {
         self.containers.iter().filter(|container| which(container)).map(|container| summary(container, &self.claims)).collect()
     }
@@ -364,19 +370,11 @@ impl Api for Fake {
     }
 
     fn nudges(&self, _: Instant) -> Reply<'_, Nudges> {
-        self.answer("nudges".to_owned(), |state| {
-            let (sender, nudges) = Nudges::pair();
-            state.nudged.push(sender);
-            nudges
-        })
+        self.answer("nudges".to_owned(), State::nudges)
     }
 
     fn arrivals(&self, _: Instant) -> Reply<'_, Nudges> {
-        self.answer("arrivals".to_owned(), |state| {
-            let (sender, nudges) = Nudges::pair();
-            state.nudged.push(sender);
-            nudges
-        })
+        self.answer("arrivals".to_owned(), State::nudges)
     }
 
     fn task<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Task>> {

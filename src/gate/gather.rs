@@ -790,12 +790,15 @@ fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {
 
 /// Of an image that says too much of itself, that is so however often it is asked for.
 fn of_image(image: &impl ToString, error: EngineError) -> Reason {
-    match error {
-        EngineError::TooLarge { .. } | EngineError::TooMany { .. } => {
-            Reason::ImageTooLarge { image: image.to_string(), why: error.to_string() }
-        }
-        error => unreachable(error),
-    }
+    let why = match &error {
+        EngineError::TooLarge { limit, .. } => format!("more than {limit} bytes"),
+        EngineError::TooMany { what, limit } => format!("more than {limit} {what}"),
+        EngineError::Unreachable { .. }
+        | EngineError::Timeout { .. }
+        | EngineError::Status { .. }
+        | EngineError::Undecodable { .. } => return unreachable(error),
+    };
+    Reason::ImageTooLarge { image: image.to_string(), why }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]

@@ -262,7 +262,7 @@ pub enum Reason {
     ImageTooLarge {
         /// The image, as it was asked for.
         image: String,
-        /// What is too large.
+        /// More than what.
         why: String,
     },
     /// What would be let pass cannot be recorded.
@@ -451,7 +451,7 @@ impl Reason {
             }
             Self::ContainerTooLarge { container, limit } => too_large(container, *limit),
             Self::ImageTooLarge { image, why } => {
-                format!("image {} says more of itself than the gate reads, so it cannot be judged: {}", quoted(image), clean(why))
+                format!("image {} says more of itself than the gate reads: {}", quoted(image), clean(why))
             }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),

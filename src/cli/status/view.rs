@@ -365,7 +365,7 @@ mod tests {
         snapshot.troubles = vec![snapshot.troubles[0].clone(); 9];
         let mut view = View { snapshot: Some(snapshot), tab: Tab::Arrived, ..View::default() };
         let drawn = text(&mut view, 40, 10);
-        for part in ["1 2 3 4 5 6 Arrived", "… and 7 more", "WEAKNESSES", "q quit", "registry.e"] {
+        for part in ["1 2 3 4 5 6 Arrived", "… and 7 more", "WORST", "q quit", "registry"] {
             assert!(drawn.contains(part), "{part}\n{drawn}");
         }
     }

@@ -330,7 +330,7 @@ async fn one_whose_image_says_too_much_is_told_at_once_and_not_touched() {
     assert_eq!(house.recorded(), [(Event::Held, "")]);
     let unsure = &house.picture().unsure[0];
     assert_eq!((unsure.container.clone(), unsure.code.as_str()), (id(EVIL), "image-too-large"));
-    assert!(unsure.message.contains("the image has more than 4096 labels"), "{}", unsure.message);
+    assert!(unsure.message.contains("more than 4096 labels; build the image with less of that"), "{}", unsure.message);
     assert!(matches!(unsure.hold, Some(Hold::Unjudged { .. })));
 }
 
