@@ -26,7 +26,7 @@ pub use client::{CallLimits, Engine, EngineHostError};
 pub use fake::Fake;
 pub use inspect::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Image, ImageSummary, Info, Killed, Listed, Made, Network,
-    Plugin, Removed, Service, ServiceSpec, Stopped, Store, Task, TaskClaim, Version,
+    Plugin, Present, PresentImage, Removed, Service, ServiceSpec, Stopped, Store, Task, TaskClaim, Version,
 };
 pub use link::Link;
 pub use nudges::Nudges;
@@ -95,6 +95,9 @@ pub trait Api: Send + Sync {
 
     /// All images but intermediate ones.
     fn images(&self, deadline: Instant) -> Reply<'_, Vec<ImageSummary>>;
+
+    /// Which images there are, likewise, and no more than what each is called. A row that cannot be read costs no other.
+    fn present(&self, deadline: Instant) -> Reply<'_, Present>;
 
     /// The engine's version.
     fn version(&self, deadline: Instant) -> Reply<'_, Version>;

@@ -22,7 +22,7 @@ use super::inspect::{ENTRIES, Inspected};
 use super::rows::Rows;
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Listed,
-    Made, Network, Nudges, Plugin, Removed, Reply, STOP, Service, Stopped, Task, Version, own_calls, probe,
+    Made, Network, Nudges, Plugin, Present, Removed, Reply, STOP, Service, Stopped, Task, Version, own_calls, probe,
 };
 use crate::image::Digest;
 
@@ -46,9 +46,11 @@ pub struct CallLimits {
     pub object_bytes: usize,
     /// Largest list, bytes: a host with tens of thousands of containers. Only commands read lists, the gate never does.
     pub list_bytes: usize,
-    /// Largest list of what runs, bytes, which is read row by row: of each row no more than `object_bytes` is kept. Stops a list without an
-    /// end; one that is too large leaves the monitor without eyes, so it is far above what a host's containers come to.
-    pub running_bytes: usize,
+    /// Largest list of what runs or of images, bytes, where it is read row by row: of each row no more than `object_bytes` is kept. Stops a
+    /// list without an end; one that is too large leaves the monitor without eyes, so it is far above what a host's containers come to.
+    pub rows_bytes: usize,
+    /// Most rows of such a list that are kept, many times what a host has. Those beyond are counted.
+    pub rows: usize,
     /// Longest name put into a path, bytes before escaping. Longer than any name the engine gives; stops a client from
     /// having us send its megabytes back.
     pub name_bytes: usize,
@@ -66,7 +68,8 @@ impl Default for CallLimits {
         Self {
             object_bytes: 2 << 20,
             list_bytes: 32 << 20,
-            running_bytes: 512 << 20,
+            rows_bytes: 512 << 20,
+            rows: 50_000,
             name_bytes: 4096,
             in_flight: 16,
             idle: 8,
@@ -361,27 +364,26 @@ impl Engine {
         }
     }
 
-    /// What runs, read row by row.
-    async fn rows(&self, call: &str) -> Result<Listed, EngineError> {
+    /// A list read row by row, and how many of its rows could not be read.
+    async fn rows<T: DeserializeOwned>(&self, path: &str, call: &str) -> Result<(Vec<T>, usize), EngineError> {
         let ApiVersion { major, minor } = self.speaks().await?;
-        let response = self.sent(&Method::GET, &format!("/v{major}.{minor}/containers/json")).await?;
+        let response = self.sent(&Method::GET, &format!("/v{major}.{minor}{path}")).await?;
         if response.status() != StatusCode::OK {
             // Another engine may have taken the place of the one that was asked for its version.
             self.speak(None);
             return Err(self.answer(response, self.limits.object_bytes, call).await?.refused());
         }
-        let limit = self.limits.running_bytes;
+        let limit = self.limits.rows_bytes;
         let undecodable = |_| EngineError::Undecodable { call: call.to_owned(), cause: "it is not a list of objects".to_owned() };
         let mut body = Limited::new(response.into_body(), limit);
-        let mut rows = Rows::new(self.limits.object_bytes);
+        let mut rows = Rows::new(self.limits.object_bytes, self.limits.rows);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.broken_off(&*error, limit, call))?;
             if let Some(bytes) = frame.data_ref() {
                 rows.feed(bytes).map_err(undecodable)?;
             }
         }
-        let (containers, unread) = rows.end().map_err(undecodable)?;
-        Ok(Listed { containers, unread })
+        rows.end().map_err(undecodable)
     }
 
     async fn send(&self, method: &Method, path: &str) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
@@ -556,8 +558,11 @@ impl Api for Engine {
     }
 
     fn running(&self, deadline: Instant) -> Reply<'_, Listed> {
-        let call = "GET /containers/json";
-        Box::pin(self.in_time(call, &self.turns, deadline, self.rows(call)))
+        Box::pin(async move {
+            let (path, call) = ("/containers/json", "GET /containers/json");
+            let (containers, unread) = self.in_time(call, &self.turns, deadline, self.rows(path, call)).await?;
+            Ok(Listed { containers, unread })
+        })
     }
 
     fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges> {
@@ -591,6 +596,14 @@ impl Api for Engine {
 
     fn images(&self, deadline: Instant) -> Reply<'_, Vec<ImageSummary>> {
         Box::pin(self.whole("/images/json", self.limits.list_bytes, deadline))
+    }
+
+    fn present(&self, deadline: Instant) -> Reply<'_, Present> {
+        Box::pin(async move {
+            let (path, call) = ("/images/json", "GET /images/json");
+            let (images, unread) = self.in_time(call, &self.turns, deadline, self.rows(path, call)).await?;
+            Ok(Present { images, unread })
+        })
     }
 
     fn version(&self, deadline: Instant) -> Reply<'_, Version> {

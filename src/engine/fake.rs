@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Listed,
-    Made, Network, Nudges, Plugin, Removed, Reply, Service, Stopped, Store, Task, TaskClaim, Version,
+    Made, Network, Nudges, Plugin, Present, PresentImage, Removed, Reply, Service, Stopped, Store, Task, TaskClaim, Version,
 };
 use crate::image::{Digest, ImageConfig, ImageName, Reference};
 
@@ -42,6 +42,10 @@ struct State {
     unread: usize,
     large: Vec<ContainerId>,
     labelled: Vec<Digest>,
+    hollow: Vec<Digest>,
+    slow: Vec<Digest>,
+    unread_images: usize,
+    is_list_slow: bool,
     nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
 
@@ -124,6 +128,35 @@ impl Fake {
     /// From now on this image has more labels than are read.
     pub fn label(&self, image: Digest) {
         self.lock().labelled.push(image);
+    }
+
+    /// From now on this image is in the list, or no more, and there is none where it is asked for.
+    pub fn hollow(&self, image: Digest, is_hollow: bool) {
+        let mut state = self.lock();
+        state.hollow.retain(|hollow| *hollow != image);
+        if is_hollow {
+            state.hollow.push(image);
+        }
+    }
+
+    /// From now on there is no answer in time where this image is asked for.
+    pub fn slow(&self, image: Digest) {
+        self.lock().slow.push(image);
+    }
+
+    /// From now on there is no list of images in time, or there is again.
+    pub fn slow_list(&self, is_slow: bool) {
+        self.lock().is_list_slow = is_slow;
+    }
+
+    /// Takes an image off the host.
+    pub fn remove_image(&self, image: Digest) {
+        self.lock().images.retain(|held| held.id != image);
+    }
+
+    /// From now on so many rows of the list of images cannot be read.
+    pub fn leave_images_unread(&self, rows: usize) {
+        self.lock().unread_images = rows;
     }
 
     /// From now on so many rows of the list of what runs cannot be read.
@@ -304,11 +337,22 @@ fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
 }
 
 impl Api for Fake {
-    fn image<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Image>> {
+    fn image<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Image>> {
+        let is_slow = {
+            let state = self.lock();
+            state.image(name).is_some_and(|image| state.slow.contains(&image.id))
+        };
+        if is_slow {
+            return Box::pin(async move {
+                tokio::time::sleep_until(deadline).await;
+                Err(EngineError::Timeout { call: "GET /images".to_owned() })
+            });
+        }
         // Inspecting an image shows no history.
         let shown = |image: &Image| Image { config: ImageConfig { history: None, ..image.config.clone() }, ..image.clone() };
         let found = self.answer(format!("image {name}"), |state| match state.image(name) {
             Some(image) if state.labelled.contains(&image.id) => Err(EngineError::TooMany { what: "labels", limit: 4096 }),
+            Some(image) if state.hollow.contains(&image.id) => Ok(None),
             found => Ok(found.map(shown)),
         });
         Box::pin(async move { found.await? })
@@ -400,6 +444,22 @@ impl Api for Fake {
             repo_digests: image.repo_digests.clone(),
         };
         self.answer("images".to_owned(), |state| state.images.iter().map(summary).collect())
+    }
+
+    fn present(&self, deadline: Instant) -> Reply<'_, Present> {
+        let summary = |image: &Image| PresentImage { id: image.id, name: image.repo_tags.first().map(ToString::to_string) };
+        let is_slow = self.lock().is_list_slow;
+        let listed = self.answer("present".to_owned(), |state| Present {
+            images: state.images.iter().map(summary).collect(),
+            unread: state.unread_images,
+        });
+        if !is_slow {
+            return listed;
+        }
+        Box::pin(async move {
+            tokio::time::sleep_until(deadline).await;
+            Err(EngineError::Timeout { call: "GET /images/json".to_owned() })
+        })
     }
 
     fn version(&self, _: Instant) -> Reply<'_, Version> {

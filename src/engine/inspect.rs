@@ -21,7 +21,7 @@ pub use self::container::{
 };
 pub use self::host::{Info, Store, Version};
 pub(super) use self::image::Inspected;
-pub use self::image::{Image, ImageSummary, Made};
+pub use self::image::{Image, ImageSummary, Made, Present, PresentImage};
 pub use self::plugin::Plugin;
 pub use self::service::{Network, Service, ServiceSpec};
 use crate::image::Digest;

@@ -12,6 +12,8 @@ pub(super) struct Rows<T> {
     /// It is larger than may be, and is not kept.
     is_cut: bool,
     most: usize,
+    /// Most rows that are kept.
+    most_rows: usize,
     /// How many brackets are open: 0 outside of the list, 1 between two rows.
     depth: usize,
     text: Text,
@@ -32,9 +34,10 @@ enum Text {
 pub(super) struct NoList;
 
 impl<T: DeserializeOwned> Rows<T> {
-    /// One whose rows are read up to so many bytes each.
-    pub(super) const fn new(most: usize) -> Self {
-        Self { read: Vec::new(), unread: 0, row: Vec::new(), is_cut: false, most, depth: 0, text: Text::Outside, is_over: false }
+    /// One whose rows are read up to so many bytes each, and so many of them. Those beyond count as not read.
+    pub(super) fn new(most: usize, most_rows: usize) -> Self {
+        let (read, row, text) = (Vec::new(), Vec::new(), Text::Outside);
+        Self { read, unread: 0, row, is_cut: false, most, most_rows, depth: 0, text, is_over: false }
     }
 
     /// Takes what has come.
@@ -76,7 +79,7 @@ impl<T: DeserializeOwned> Rows<T> {
         }
         if self.depth == 1 {
             match serde_json::from_slice(&self.row) {
-                Ok(row) if !self.is_cut => self.read.push(row),
+                Ok(row) if !self.is_cut && self.read.len() < self.most_rows => self.read.push(row),
                 Ok(_) | Err(_) => self.unread += 1,
             }
             self.row.clear();
@@ -101,7 +104,7 @@ mod tests {
     type Row = std::collections::BTreeMap<String, u8>;
 
     fn rows(text: &str, most: usize, step: usize) -> Result<(Vec<Row>, usize), NoList> {
-        let mut rows = Rows::new(most);
+        let mut rows = Rows::new(most, 3);
         for part in text.as_bytes().chunks(step) {
             rows.feed(part)?;
         }
@@ -120,6 +123,8 @@ mod tests {
             assert_eq!(rows(text, 14, step), expected, "{step}");
         }
         assert_eq!(rows("[]", 9, 1), Ok((Vec::new(), 0)));
+        let many = rows(r#"[{"a":1},{"a":2},{"a":3},{"a":4},{"a":5}]"#, 14, 7);
+        assert_eq!(many, Ok((whole(&[("a", 1), ("a", 2), ("a", 3)]), 2)), "no more are kept than may be");
     }
 
     #[test]

@@ -456,6 +456,29 @@ async fn an_answer_beyond_its_bound_is_refused_and_one_within_is_not() {
 }
 
 #[tokio::test]
+async fn images_are_listed_row_by_row_however_much_one_of_them_carries() {
+    let row = |id: Digest, label: &str, tags: &str| format!(r#"{{"Labels":{{"x":"{label}"}},"Id":"{id}","RepoTags":{tags}}}"#);
+    let [large, many, good] = ["large", "many", "good"].map(|text| Digest::of(text.as_bytes()));
+    // 40 MB of labels, more than a list that is read whole may have.
+    let rows: Vec<String> = (0..20).map(|_| row(large, &"l".repeat(2 << 20), "[]")).collect();
+    let tags = (0..20_000).map(|number| format!(r#""r.example/many:{number}""#)).collect::<Vec<_>>().join(",");
+    let bad = r#"{"Id":"no digest"}"#;
+    let list = format!(
+        "[{},{bad},{},{}]",
+        rows.join(","),
+        row(many, "", &format!("[{tags}]")),
+        row(good, "", r#"["<none>:<none>","r.example/good:1"]"#)
+    );
+    assert!(list.len() > 40 << 20);
+    let server = Server::new(&[Act::Say(200, Box::leak(list.into_boxed_str()))]);
+    let present = server.engine.present(soon()).await.unwrap();
+    let named = |id, name: &str| PresentImage { id, name: Some(name.to_owned()) };
+    assert_eq!(present.images, [named(many, "r.example/many:0"), named(good, "r.example/good:1")]);
+    assert_eq!(present.unread, 21);
+    assert!(matches!(server.engine.images(soon()).await, Err(EngineError::TooLarge { .. })), "read whole it is none");
+}
+
+#[tokio::test]
 async fn what_runs_is_read_row_by_row_whatever_others_make_of_their_rows() {
     let row = |id: &str, label: &str| format!(r#"{{"Id":"{id}","Names":["/x"],"State":"running","Labels":{{"x":"{label}"}}}}"#);
     let list = format!("[{},{},{}]", row(&"a".repeat(64), &"l".repeat(3000)), row("short", ""), row(ID, ""));
@@ -468,7 +491,7 @@ async fn what_runs_is_read_row_by_row_whatever_others_make_of_their_rows() {
     let server = Server::new(&[Act::Say(200, "{}"), Act::Say(500, "{}")]);
     assert!(matches!(server.engine.running(soon()).await, Err(EngineError::Undecodable { .. })));
     assert!(matches!(server.engine.running(soon()).await, Err(EngineError::Status { status: 500, .. })));
-    let endless = Server::with_limits(&[Act::Flood(9000)], CallLimits { running_bytes: 8000, ..limits });
+    let endless = Server::with_limits(&[Act::Flood(9000)], CallLimits { rows_bytes: 8000, ..limits });
     assert!(matches!(endless.engine.running(soon()).await, Err(EngineError::TooLarge { limit: 8000, .. })));
 }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use img_authz::audit::{Entry, Journal, Recorded};
 use img_authz::engine::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Fake, Http2, Image, ImageSummary, Info, Killed, Link,
-    Listed, Made, Network, Nudges, Plugin, Removed, Reply, Service, ServiceSpec, Stopped, Store, Task, Version,
+    Listed, Made, Network, Nudges, Plugin, Present, Removed, Reply, Service, ServiceSpec, Stopped, Store, Task, Version,
 };
 use img_authz::gate::{Approvals, Gate, Identity, Rules};
 use img_authz::image::{Digest, ImageConfig};
@@ -82,6 +82,7 @@ staged! {
     link() -> Link;
     kill(id: &'a ContainerId) -> Killed;
     running() -> Listed;
+    present() -> Present;
     nudges() -> Nudges;
     arrivals() -> Nudges;
     task(id: &'a str) -> Option<Task>;

@@ -34,6 +34,24 @@ pub struct ImageSummary {
     pub repo_digests: Vec<(Repository, Digest)>,
 }
 
+/// An image in a list of which no more is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentImage {
+    /// The image id.
+    pub id: Digest,
+    /// Its first name.
+    pub name: Option<String>,
+}
+
+/// Which images there are, as far as the engine's list of them could be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Present {
+    /// The images.
+    pub images: Vec<PresentImage>,
+    /// How many rows could not be read, are larger than may be, or are too many.
+    pub unread: usize,
+}
+
 /// A layer in an image's history, with what made it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -211,6 +229,22 @@ struct ImageSummaryJson {
     repo_tags: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
     repo_digests: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PresentJson {
+    id: Digest,
+    #[serde(default, deserialize_with = "or_default")]
+    repo_tags: Few<String>,
+}
+
+impl<'de> Deserialize<'de> for PresentImage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = PresentJson::deserialize(deserializer)?;
+        let name = json.repo_tags.kept.iter().find_map(|text| text.parse::<Reference>().ok());
+        Ok(Self { id: json.id, name: name.map(|name| name.to_string()) })
+    }
 }
 
 impl<'de> Deserialize<'de> for ImageSummary {
