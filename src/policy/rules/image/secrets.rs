@@ -129,10 +129,14 @@ pub(super) fn is_none(value: &str) -> bool {
 /// Whether secrets are called so. What ends in `_FILE` names the file that has it.
 fn is_called_one(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    let words: Vec<&str> = upper.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    if matches!(words.last(), Some(&("FILE" | "PATH" | "URL"))) {
+    // Not gathered: a name may be megabytes of words.
+    let mut words = upper.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    if matches!(words.clone().next_back(), Some("FILE" | "PATH" | "URL")) {
         return false;
     }
-    let of_pair = |pair: &[&str]| matches!(pair, [first, second] if PAIRS.contains(&(first, second)));
-    words.iter().any(|word| WHOLE.contains(word) || WORDS.iter().any(|end| word.ends_with(end))) || words.windows(2).any(of_pair)
+    let mut before = "";
+    words.any(|word| {
+        let pair = (std::mem::replace(&mut before, word), word);
+        WHOLE.contains(&word) || WORDS.iter().any(|end| word.ends_with(end)) || PAIRS.contains(&pair)
+    })
 }
