@@ -63,7 +63,7 @@ use leases::{Claim, Leases};
 pub use limits::DecisionLimits;
 pub use metrics::Decided;
 use metrics::Metrics;
-pub use monitored::Watched;
+pub use monitored::{Arriving, Watched};
 pub use own::{Host as OwnHost, Own};
 use places::{AskingPlaces, Places};
 pub use plugins::Plugins;

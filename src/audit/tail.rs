@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Event;
 use super::verify::parts;
 
 /// How much of the end of each file is read, bytes: some hundred entries. Bounds what a look costs.
@@ -80,10 +81,14 @@ impl Default for Told {
     }
 }
 
+/// Most entries about images that arrived among those that are told. There is a list of them elsewhere, and whoever loads images could push
+/// all others out.
+const AUDITED: usize = 20;
+
 /// At most so many of the newest entries of the log at `path`, the newest first, across its rotated files. Lines that are no entries are
-/// left out.
+/// left out, and so are entries about images that arrived beyond the newest few.
 pub fn newest(path: &Path, most: usize) -> io::Result<Vec<Told>> {
-    let mut told = Vec::new();
+    let (mut told, mut audited) = (Vec::new(), 0);
     for mut part in parts(path)?.into_iter().rev() {
         let length = part.file.metadata()?.len();
         let begin = length.saturating_sub(TAIL_BYTES);
@@ -92,6 +97,11 @@ pub fn newest(path: &Path, most: usize) -> io::Result<Vec<Told>> {
         part.file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         // The first line of what was cut has no beginning, and is no JSON.
         let lines = bytes.rsplit(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Told>(line).ok());
+        let lines = lines.filter(|told| {
+            let is_audited = told.event == Event::Audited.as_str();
+            audited += usize::from(is_audited);
+            !is_audited || audited <= AUDITED
+        });
         told.extend(lines.take(most.saturating_sub(told.len())));
         // Of a file that was cut the earlier ones are no continuation.
         if told.len() >= most || begin > 0 {
@@ -120,6 +130,16 @@ mod tests {
         assert_eq!(messages(3), ["4", "3", "2"]);
         let told = &newest(&path, 1).unwrap()[0];
         assert_eq!((told.event.as_str(), told.enforced, told.count), ("BLOCKED", false, 1));
+    }
+
+    #[test]
+    fn a_crowd_of_images_that_arrive_pushes_no_refusal_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let line = |event: &str| format!("{{\"event\":\"{event}\"}}\n");
+        std::fs::write(&path, line("BLOCKED") + &line("AUDITED").repeat(200)).unwrap();
+        let events: Vec<String> = newest(&path, 100).unwrap().into_iter().map(|told| told.event).collect();
+        assert_eq!((events.len(), events.last().map(String::as_str)), (AUDITED + 1, Some("BLOCKED")));
     }
 
     #[test]

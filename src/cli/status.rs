@@ -210,11 +210,8 @@ fn refused(text: &mut String, snapshot: &Snapshot) {
 fn arrivals(arrived: &Arrived) -> String {
     let weak = arrived.images.iter().filter(|image| !image.weak.is_empty()).count();
     let mut told = format!("{} images audited since {:.0}, {weak} of them have weaknesses", arrived.images.len(), arrived.since);
-    if arrived.waiting > 0 {
-        told.push_str(&format!(", {} wait", arrived.waiting));
-    }
-    if arrived.left > 0 {
-        told.push_str(&format!(", {} are too many and not audited", arrived.left));
+    for part in arrived.left_out() {
+        told.push_str(&format!(", {part}"));
     }
     if let Some(fault) = &arrived.fault {
         told.push_str(&format!("; images cannot be listed: {}", fit(fault, CELL_CHARS)));

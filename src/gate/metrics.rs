@@ -1,6 +1,8 @@
 //! Stats for those who watch many hosts, in the OpenMetrics text format. No names of images are among the labels: clients
 //! choose those, and could choose endlessly many.
 
+mod arrivals;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::monitored::Watched;
+use self::arrivals::Arrivals;
+use super::monitored::{Arriving, Watched};
 use crate::audit::Carried;
 use crate::policy::Standing;
 use crate::record::Lost;
@@ -48,6 +51,7 @@ pub(super) struct Metrics {
     unread: Gauge,
     listed: Gauge<i64, AtomicI64>,
     acted: Family<Label, Counter>,
+    arrivals: Arrivals,
     rego: Rego,
     trust: Trust,
     lists: Lists,
@@ -293,6 +297,7 @@ impl Metrics {
         registry.register("monitor_last_list_timestamp_seconds", help, listed.clone());
         let acted = Family::default();
         registry.register("monitor_actions", "What the monitor did with containers, and what it could not do", acted.clone());
+        let arrivals = Arrivals::new(&mut registry);
         let (rego, trust, lists) = (Rego::new(&mut registry), Trust::new(&mut registry), Lists::new(&mut registry));
         let shadow = ShadowCounts::new(&mut registry);
         let build: Family<Vec<(&'static str, &'static str)>, Gauge> = Family::default();
@@ -320,6 +325,7 @@ impl Metrics {
             unread,
             listed,
             acted,
+            arrivals,
             rego,
             trust,
             lists,
@@ -383,6 +389,10 @@ impl Metrics {
         self.unjudged.set(figure(watched.unjudged));
         self.unread.set(figure(watched.unread));
         self.listed.set(watched.listed.map_or(0, Timestamp::as_second));
+    }
+
+    pub(super) fn arriving(&self, arriving: &Arriving) {
+        self.arrivals.take(arriving);
     }
 
     pub(super) fn acted(&self, action: &'static str) {
@@ -498,6 +508,8 @@ mod tests {
         metrics.asked(false);
         metrics.watched(&Watched { unapproved: 2, unjudged: 4, unread: 3, listed: Timestamp::from_second(1_800_000_000).ok() });
         metrics.acted("stop");
+        let listed = Timestamp::from_second(1_800_000_000).ok();
+        metrics.arriving(&Arriving { waiting: 6, unread: 7, gone: 8, listed });
         metrics.places(5, 2, 7);
         metrics.places(3, 2, 9);
         metrics.reloaded(true);
@@ -515,6 +527,10 @@ mod tests {
             "img_authz_monitor_unread 3",
             "img_authz_monitor_last_list_timestamp_seconds 1800000000",
             r#"img_authz_monitor_actions_total{action="stop"} 1"#,
+            "img_authz_arrivals_waiting 6",
+            "img_authz_arrivals_unread 7",
+            "img_authz_arrivals_gone 8",
+            "img_authz_arrivals_last_list_timestamp_seconds 1800000000",
             "img_authz_places_used 3",
             r#"img_authz_places_refused_total{what="decision"} 2"#,
             r#"img_authz_places_refused_total{what="question"} 9"#,

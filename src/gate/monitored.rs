@@ -29,6 +29,19 @@ pub struct Watched {
     pub listed: Option<Timestamp>,
 }
 
+/// What whoever audits images that arrive says of its doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arriving {
+    /// How many wait to be audited.
+    pub waiting: usize,
+    /// How many images of the engine's list are not audited: they cannot be read there, or are too many.
+    pub unread: usize,
+    /// How many went before they were audited.
+    pub gone: u64,
+    /// When that list was last read.
+    pub listed: Option<Timestamp>,
+}
+
 impl Gate {
     /// What becomes of containers that run unapproved, and how long they are reported only after a change.
     #[must_use]
@@ -56,6 +69,11 @@ impl Gate {
     /// Notes how things are.
     pub fn watched(&self, watched: &Watched) {
         self.metrics.watched(watched);
+    }
+
+    /// Takes up what is to be said of images that arrive.
+    pub fn arriving(&self, arriving: &Arriving) {
+        self.metrics.arriving(arriving);
     }
 
     /// Counts what was done to one.

@@ -2,39 +2,58 @@
 //! `img-authz audit` judges them. It refuses nothing and does nothing about them; it records, and writes down what `status` shows.
 //!
 //! The engine's events say only that images are to be listed again: what they say is not believed, and what came while nobody listened is in
-//! the list. Layers are not read: the engine would write out each image whole, for whoever makes it pull.
+//! the list. Layers are not read: the engine would write out each image whole, for whoever makes it pull. After each question and each audit
+//! there is a rest of several times as long as it took: whoever makes them costly makes them seldom.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+mod entries;
+mod judged;
+mod queue;
+mod told;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::picture;
-use crate::audit::{Entry, Event};
+use self::entries::Entries;
+use self::judged::{Report, judge};
+use self::queue::{Queue, Waiting};
+use self::told::Kept;
+pub use self::told::{Arrived, Audited, Weakness};
+use super::picture::{self, Unread};
 use crate::clock;
-use crate::engine::{Api, EngineError, Nudges};
-use crate::gate::Gate;
-use crate::hardening::{self, Finding};
-use crate::image::{Digest, ImageConfig, ImageName};
+use crate::engine::{Api, EngineError, Nudges, Present};
+use crate::files::Outlives;
+use crate::gate::{Arriving, Gate};
+use crate::hardening::Finding;
+use crate::image::{Digest, ImageConfig};
 use crate::policy::MonitorRule;
 use crate::text::fit;
 
-/// How often it looks whether something is due, and so the shortest time between two audits: a crowd is worked off, and no core is full.
+/// How often it looks whether something is due, and so the shortest time between two audits.
 const TICK: Duration = Duration::from_millis(100);
-/// How long arrivals are gathered before images are listed; and at least so many times as long as the last list took.
+/// How long arrivals are gathered before images are listed.
 const DEBOUNCE: Duration = Duration::from_secs(1);
-const DEBOUNCE_TIMES: u32 = 10;
+/// How many times as long as it took the rest is.
+const REST_TIMES: u32 = 10;
 /// How often images are listed though no event came.
 const SCAN: Duration = Duration::from_mins(5);
-/// How long the engine gets for an answer, and when it is asked again after a failure.
+/// How long the engine gets for a list, and to begin with its events; and when it is asked again after a failure, or for events that ended at
+/// once again and again.
 const TIME: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(5);
-/// How often an image is asked for that gets no answer in time.
-const TRIES: u8 = 3;
+const AGAIN_MOST: Duration = Duration::from_mins(1);
+/// After how many failures in a row that is loud.
+const UNLISTED: u32 = 10;
+/// How long the engine gets for an image, each time that it is asked for it. Few at first: others wait.
+const TIMES: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
+/// How many wait where it is looked of which a container runs, and how often.
+const CROWD: usize = 20;
+const PREFER: Duration = Duration::from_secs(10);
 /// Most images that are known. Stops a host's crowd from filling memory and the file; those beyond are counted, and not audited.
 const KNOWN: usize = 10_000;
 /// Most audited images that are told, and most weaknesses of each.
@@ -43,113 +62,22 @@ const WEAKNESSES: usize = 12;
 /// Longest name and evidence, characters.
 const NAME_CHARS: usize = 256;
 const EVIDENCE_CHARS: usize = 160;
-/// What of an image is judged. Honest ones have less; more would let who made it choose how long this thread works. The rest is told.
-const LABELS: usize = 256;
-const VARIABLES: usize = 256;
-const PORTS: usize = 256;
-const LINES: usize = 512;
-const HISTORY_BYTES: usize = 128 << 10;
-/// Most entries of the audit log in a minute; more are one entry. Stops a crowd from pushing other entries out.
-const ENTRIES: usize = 20;
-const MINUTE: Duration = Duration::from_mins(1);
 /// How often the file is written at most, and at least.
 const WRITE: Duration = Duration::from_secs(2);
 const TELL: Duration = Duration::from_secs(30);
 
-/// What arrived.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Arrived {
-    /// When this was written.
-    pub told: Timestamp,
-    /// Since when arrivals are looked for. What was there before did not arrive.
-    pub since: Timestamp,
-    /// How many wait to be audited.
-    pub waiting: usize,
-    /// How many are on the host beyond those that are known. They are not audited.
-    pub left: usize,
-    /// Why images cannot be listed.
-    pub fault: Option<String>,
-    /// The newest that were audited, the newest first.
-    pub images: Vec<Audited>,
+/// When images are listed next.
+struct Looks {
+    due: Instant,
+    not_before: Instant,
 }
 
-/// An image that arrived.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audited {
-    /// When it was audited.
-    pub at: Timestamp,
-    /// Its id.
-    pub id: Digest,
-    /// Its first name, or its id.
-    pub name: String,
-    /// What is weak about it, the worst first.
-    pub weak: Vec<Weakness>,
-    /// How many more there are.
-    pub more: usize,
-    /// What of it could not be looked at, and why.
-    pub unread: Option<String>,
-}
-
-/// A rule of the audit that an image does not keep.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Weakness {
-    /// The rule's id.
-    pub rule: String,
-    /// How bad it is.
-    pub severity: String,
-    /// What shows it.
-    pub evidence: String,
-}
-
-impl Arrived {
-    /// The one in this file.
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
-        picture::read::<Kept>(path).ok().map(|kept| kept.arrived)
-    }
-}
-
-impl Audited {
-    /// How bad the worst is.
-    #[must_use]
-    pub fn worst(&self) -> Option<&str> {
-        self.weak.first().map(|weak| weak.severity.as_str())
-    }
-
-    /// Whether that lets somebody in, or leaves little between a container and its host.
-    #[must_use]
-    pub fn is_bad(&self) -> bool {
-        matches!(self.worst(), Some("critical" | "high"))
-    }
-
-    /// The rules that it does not keep, on a line; and what could not be looked at.
-    #[must_use]
-    pub fn told(&self) -> String {
-        let mut rules: Vec<&str> = self.weak.iter().map(|weak| weak.rule.as_str()).collect();
-        rules.dedup();
-        let more = if self.more > 0 { format!(" and {} more", self.more) } else { String::new() };
-        let found = if rules.is_empty() { "none found".to_owned() } else { rules.join(", ") + &more };
-        match &self.unread {
-            Some(why) if rules.is_empty() => format!("not looked at: {why}"),
-            Some(why) => format!("{found}; not looked at: {why}"),
-            None => found,
-        }
-    }
-}
-
-/// The file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    arrived: Arrived,
-    /// Images that are known: audited, waiting, or there from before.
-    known: BTreeSet<Digest>,
-}
-
-/// One that waits.
-struct Waiting {
-    id: Digest,
-    name: String,
-    tries: u8,
+/// The engine's events, and when they are asked for again.
+struct Events {
+    nudges: Option<Nudges>,
+    opened: Instant,
+    open: Instant,
+    again: Duration,
 }
 
 /// Audits what arrives.
@@ -160,11 +88,30 @@ pub struct Arrivals {
     kept: Kept,
     /// Whether nothing is known of before: then what is there did not arrive.
     is_new: bool,
-    waiting: VecDeque<Waiting>,
-    /// Entries made since, and those that were only counted.
-    minute: (Instant, usize, u64),
+    /// Why what was known of before cannot be read.
+    lost: Option<String>,
+    looks: Looks,
+    queue: Queue,
+    /// Those that are not there where they are asked for, and when that was: the list says whether they have gone.
+    absent: Vec<(Instant, Waiting)>,
+    /// When the next is audited, and when it is looked next of which a container runs.
+    next: Instant,
+    prefer: Instant,
+    entries: Entries,
+    /// When images were last listed, and how often that failed since.
+    listed: Option<Timestamp>,
+    unlisted: u32,
+    /// When the file is written next where that is news.
+    write: Instant,
     written: Option<Instant>,
     is_changed: bool,
+    is_unwritten: bool,
+}
+
+impl Looks {
+    fn soon(&mut self, at: Instant) {
+        self.due = self.due.min(at.max(self.not_before));
+    }
 }
 
 impl Arrivals {
@@ -172,81 +119,123 @@ impl Arrivals {
     #[must_use]
     pub fn new(gate: Weak<Gate>, engine: Arc<dyn Api>, path: PathBuf) -> Self {
         let read = picture::read::<Kept>(&path);
-        if let Err(error) = &read {
-            // That is how a first start is.
-            tracing::debug!(%error, "nothing is known of images that arrived before");
+        let is_new = matches!(&read, Err(Unread::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound);
+        let lost = read.as_ref().err().filter(|_| !is_new).map(ToString::to_string);
+        let now = Instant::now();
+        Self {
+            gate,
+            engine,
+            path,
+            kept: read.unwrap_or(Kept { arrived: Arrived::new(clock::now()), known: BTreeSet::new() }),
+            is_new,
+            lost,
+            looks: Looks { due: now, not_before: now },
+            queue: Queue::default(),
+            absent: Vec::new(),
+            next: now,
+            prefer: now,
+            entries: Entries::new(),
+            listed: None,
+            unlisted: 0,
+            write: now,
+            written: None,
+            is_changed: true,
+            is_unwritten: false,
         }
-        let is_new = read.is_err();
-        let now = clock::now();
-        let arrived = Arrived { told: now, since: now, waiting: 0, left: 0, fault: None, images: Vec::new() };
-        let kept = read.unwrap_or(Kept { arrived, known: BTreeSet::new() });
-        let minute = (Instant::now(), 0, 0);
-        Self { gate, engine, path, kept, is_new, waiting: VecDeque::new(), minute, written: None, is_changed: true }
     }
 
     /// Goes on for as long as the gate is there.
     pub async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut events: Option<Nudges> = None;
-        let (mut look, mut open, mut next) = (Some(Instant::now()), Instant::now(), Instant::now());
-        let mut debounce = DEBOUNCE;
+        let now = Instant::now();
+        let mut events = Events { nudges: None, opened: now, open: now, again: AGAIN };
         loop {
             tokio::select! {
-                is_open = super::run::next(&mut events) => {
+                is_open = super::run::next(&mut events.nudges) => {
                     if !is_open {
-                        (events, open) = (None, Instant::now() + AGAIN);
+                        events.ended();
                     }
-                    let soon = Instant::now() + debounce;
-                    look = Some(look.map_or(soon, |at| at.min(soon)));
+                    self.looks.soon(Instant::now() + DEBOUNCE);
                     continue;
                 }
                 _ = tick.tick() => {}
             }
             let Some(gate) = self.gate.upgrade() else { return };
             if gate.monitoring().0 == MonitorRule::Off {
-                events = None;
+                events.nudges = None;
                 continue;
             }
             let now = Instant::now();
-            if events.is_none() && now >= open {
+            if events.nudges.is_none() && now >= events.open {
                 match self.engine.arrivals(now + TIME).await {
-                    // What came meanwhile was not told.
-                    Ok(opened) => (events, look) = (Some(opened), look.or(Some(now))),
-                    Err(_) => open = now + AGAIN,
+                    Ok(opened) => {
+                        (events.nudges, events.opened) = (Some(opened), now);
+                        // What came meanwhile was not told.
+                        self.looks.soon(now);
+                    }
+                    Err(_) => events.open = now + AGAIN,
                 }
             }
-            if look.is_some_and(|at| now >= at) {
-                look = Some(now + if self.list().await { SCAN } else { AGAIN });
-                debounce = DEBOUNCE.max(now.elapsed() * DEBOUNCE_TIMES);
-            } else if now >= next && !self.audit_one(&gate).await {
-                next = now + AGAIN;
-            }
-            self.tell(&gate);
+            self.step(&gate).await;
         }
     }
 
-    /// Lists images, and has those wait that are not known. Whether there was a list.
-    async fn list(&mut self) -> bool {
-        let listed = match self.engine.images(Instant::now() + TIME).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                let fault = Some(fit(&error.to_string(), EVIDENCE_CHARS));
-                self.is_changed |= self.kept.arrived.fault != fault;
-                self.kept.arrived.fault = fault;
-                return false;
+    /// What is due.
+    async fn step(&mut self, gate: &Gate) {
+        let now = Instant::now();
+        if now >= self.looks.due {
+            self.list(gate).await;
+        } else if now >= self.next {
+            if self.queue.len() > CROWD && now >= self.prefer {
+                self.prefer().await;
             }
+            self.audit_one(gate).await;
+        }
+        self.tell(gate);
+    }
+
+    /// Lists images, and has those wait that are not known.
+    async fn list(&mut self, gate: &Gate) {
+        let began = Instant::now();
+        let listed = self.engine.present(began + TIME).await;
+        let (now, rest) = (Instant::now(), began.elapsed() * REST_TIMES);
+        let (due, not_before) = match &listed {
+            Ok(_) => (SCAN, DEBOUNCE),
+            Err(_) => (AGAIN.max(rest), AGAIN),
         };
+        self.looks = Looks { due: now + due, not_before: now + not_before.max(rest) };
+        match listed {
+            Ok(present) => self.take(gate, &present),
+            Err(error) => self.not_listed(gate, &error),
+        }
+    }
+
+    fn take(&mut self, gate: &Gate, present: &Present) {
+        if let Some(why) = self.lost.take() {
+            let told = format!("what was known of images that arrived is lost, so all that are on the host are audited: {why}");
+            self.entries.blind(gate, "lost", &told);
+        }
+        (self.listed, self.unlisted) = (Some(clock::now()), 0);
+        if present.unread > 0 {
+            let rows = present.unread;
+            let told = format!(
+                "{rows} rows of the engine's list of images cannot be read, are too large or too many: those images are not audited"
+            );
+            self.entries.blind(gate, "unread", &told);
+        }
+        let held: BTreeSet<Digest> = present.images.iter().map(|image| image.id).collect();
+        let gone = self.queue.leave(&held);
+        self.have_gone(&gone);
+        self.hear_of_absent(gate, &held);
         let Kept { arrived, known } = &mut self.kept;
-        let held: BTreeSet<Digest> = listed.iter().map(|image| image.id).collect();
         // One that goes and comes again is the same, as long as it is told.
+        let told: BTreeSet<Digest> = arrived.images.iter().map(|image| image.id).collect();
         let before = known.len();
-        known.retain(|id| held.contains(id) || arrived.images.iter().any(|image| image.id == *id));
-        self.waiting.retain(|waiting| held.contains(&waiting.id));
-        self.is_changed |= before != known.len() || arrived.fault.is_some();
-        arrived.fault = None;
-        arrived.left = 0;
-        for image in &listed {
+        known.retain(|id| held.contains(id) || told.contains(id));
+        self.is_changed |= before != known.len() || arrived.fault.is_some() || arrived.unread != present.unread;
+        (arrived.fault, arrived.left, arrived.unread) = (None, 0, present.unread);
+        for image in &present.images {
             if known.contains(&image.id) {
                 continue;
             }
@@ -257,40 +246,122 @@ impl Arrivals {
             known.insert(image.id);
             self.is_changed = true;
             if !self.is_new {
-                let name = image.repo_tags.first().map_or_else(|| image.id.to_string(), ToString::to_string);
-                self.waiting.push_back(Waiting { id: image.id, name, tries: 0 });
+                let name = image.name.clone().unwrap_or_else(|| image.id.to_string());
+                self.queue.push(Waiting { id: image.id, name, tries: 0, is_told: false });
             }
         }
         self.is_new = false;
-        true
+        let left = arrived.left;
+        if left > 0 {
+            let told = format!("{left} images are not audited: more than {KNOWN} are on the host");
+            self.entries.blind(gate, "left", &told);
+        }
     }
 
-    /// Audits who waits longest. Whether to go on at once.
-    async fn audit_one(&mut self, gate: &Gate) -> bool {
-        let Some(mut waiting) = self.waiting.pop_front() else { return true };
-        let audited = match self.look_at(&waiting).await {
-            Ok(Some(audited)) => audited,
-            // It has gone meanwhile.
-            Ok(None) => return true,
-            Err(error) if error.is_of_one() || waiting.tries + 1 >= TRIES => {
-                let unread = Some(fit(&error.to_string(), EVIDENCE_CHARS));
-                Report { unread, findings: Vec::new() }
+    /// There was no list. One that fails again and again leaves nobody who sees what arrives, whoever made it fail.
+    fn not_listed(&mut self, gate: &Gate, error: &EngineError) {
+        self.unlisted = self.unlisted.saturating_add(1);
+        let fault = Some(fit(&error.to_string(), EVIDENCE_CHARS));
+        self.is_changed |= self.kept.arrived.fault != fault;
+        self.kept.arrived.fault = fault;
+        if self.unlisted == UNLISTED {
+            let since = self.listed.map_or_else(|| "not yet".to_owned(), |at| format!("last at {at:.0}"));
+            let told = format!(
+                "what arrives is not seen: the engine's list of images was read {since}, and failed {UNLISTED} times: {error}"
+            );
+            self.entries.blind(gate, "unlisted", &told);
+        }
+    }
+
+    fn have_gone(&mut self, gone: &[Waiting]) {
+        // One of which it was said that it cannot be looked at has had its say.
+        for waiting in gone.iter().filter(|waiting| !waiting.is_told) {
+            self.entries.gone(waiting);
+            self.kept.arrived.gone = self.kept.arrived.gone.saturating_add(1);
+            self.is_changed = true;
+        }
+    }
+
+    /// Those that were not there: they have gone, or the engine lists what it does not have. That may come yet, so they are asked for again.
+    fn hear_of_absent(&mut self, gate: &Gate, held: &BTreeSet<Digest>) {
+        for (at, mut waiting) in std::mem::take(&mut self.absent) {
+            if !held.contains(&waiting.id) {
+                self.have_gone(&[waiting]);
+            } else if !waiting.is_told {
+                self.record(gate, &waiting, &Report::unread("the engine lists it, and does not have it"));
+                waiting.is_told = true;
+                self.absent.push((at, waiting));
+            } else if at.elapsed() >= SCAN {
+                self.queue.push(waiting);
+            } else {
+                self.absent.push((at, waiting));
             }
+        }
+    }
+
+    /// Those of which a container runs are audited before a crowd.
+    async fn prefer(&mut self) {
+        let began = Instant::now();
+        if let Ok(listed) = self.engine.running(began + TIME).await {
+            self.queue.prefer(&listed.containers.iter().filter_map(|container| container.image).collect());
+        }
+        self.prefer = Instant::now() + PREFER.max(began.elapsed() * REST_TIMES);
+    }
+
+    /// Audits the one that is next.
+    async fn audit_one(&mut self, gate: &Gate) {
+        let began = Instant::now();
+        let Some(mut waiting) = self.queue.next(began) else { return };
+        let report = match self.look_at(&waiting).await {
+            Ok(Some(report)) => report,
+            Ok(None) => {
+                self.absent.push((Instant::now(), waiting));
+                return self.looks.soon(Instant::now() + DEBOUNCE);
+            }
+            Err(error) if error.is_of_one() => Report::failed(&error),
             Err(error) => {
                 tracing::debug!(%error, "an image that arrived is looked at later");
-                waiting.tries += u8::from(matches!(error, EngineError::Timeout { .. }));
-                self.waiting.push_back(waiting);
-                return false;
+                // An engine that answers else has no answer about this one: it stands behind, and holds up no other.
+                let is_of_one =
+                    matches!(error, EngineError::Timeout { .. }) && self.engine.version(Instant::now() + TIMES[0]).await.is_ok();
+                waiting.tries += u8::from(is_of_one);
+                if usize::from(waiting.tries) < TIMES.len() {
+                    let now = Instant::now();
+                    self.next = if is_of_one { now } else { now + AGAIN };
+                    return self.queue.put_back(waiting, now + AGAIN);
+                }
+                Report::failed(&error)
             }
         };
-        self.record(gate, &waiting, &audited);
-        let Report { findings, unread } = audited;
+        self.record(gate, &waiting, &report);
+        self.next = Instant::now() + (began.elapsed() * REST_TIMES).min(AGAIN);
+    }
+
+    /// What is weak about one; `None`: it is not there.
+    async fn look_at(&self, waiting: &Waiting) -> Result<Option<Report>, EngineError> {
+        let [.., longest] = TIMES;
+        let deadline = Instant::now() + TIMES.get(usize::from(waiting.tries)).copied().unwrap_or(longest);
+        let Some(image) = self.engine.image(&waiting.id.to_string(), deadline).await? else { return Ok(None) };
+        let Some(made) = self.engine.history(&waiting.id, deadline).await? else { return Ok(None) };
+        // Oldest first, as in the configuration.
+        let history = made.into_iter().rev().map(|made| made.created_by).collect();
+        let config = ImageConfig { history: Some(history), ..image.config };
+        // One that is beyond us takes no other with it.
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(config, &waiting.name, clock::now())));
+        Ok(Some(judged.unwrap_or_else(|_| Report::unread("a fault of img-authz: see the gate's log"))))
+    }
+
+    /// What came of one is recorded, and told.
+    fn record(&mut self, gate: &Gate, waiting: &Waiting, report: &Report) {
+        self.entries.audited(gate, waiting, report);
+        let Report { findings, unread } = report;
         let told = |finding: &Finding| Weakness {
             rule: finding.rule.about().id.to_owned(),
             severity: finding.severity.as_str().to_owned(),
             evidence: fit(&finding.evidence, EVIDENCE_CHARS),
         };
         let images = &mut self.kept.arrived.images;
+        images.retain(|image| image.id != waiting.id);
         images.insert(
             0,
             Audited {
@@ -299,124 +370,52 @@ impl Arrivals {
                 name: fit(&waiting.name, NAME_CHARS),
                 weak: findings.iter().take(WEAKNESSES).map(told).collect(),
                 more: findings.len().saturating_sub(WEAKNESSES),
-                unread,
+                unread: unread.clone(),
             },
         );
         images.truncate(TOLD);
         self.is_changed = true;
-        true
     }
 
-    /// What is weak about one; `None`: it has gone.
-    async fn look_at(&self, waiting: &Waiting) -> Result<Option<Report>, EngineError> {
-        let deadline = Instant::now() + TIME;
-        let Some(image) = self.engine.image(&waiting.id.to_string(), deadline).await? else { return Ok(None) };
-        let Some(made) = self.engine.history(&waiting.id, deadline).await? else { return Ok(None) };
-        // Oldest first, as in the configuration.
-        let history = made.into_iter().rev().map(|made| made.created_by).collect();
-        Ok(Some(judge(ImageConfig { history: Some(history), ..image.config }, &waiting.name, clock::now())))
-    }
-
-    fn record(&mut self, gate: &Gate, waiting: &Waiting, Report { findings, unread }: &Report) {
-        if self.minute.1 >= ENTRIES {
-            self.minute.2 += 1;
-            return;
-        }
-        self.minute.1 += 1;
-        let mut rules: Vec<&'static str> = findings.iter().map(|finding| finding.rule.about().id).collect();
-        rules.dedup();
-        let found = match findings.first().map(|worst| worst.severity.as_str()) {
-            Some(worst) => format!("weaknesses: {}, the worst {worst}; img-authz audit IMAGE says more", findings.len()),
-            None => "its configuration and its history show no weakness".to_owned(),
-        };
-        let mut entry = Entry::new(clock::now(), Event::Audited);
-        entry.image = Entry::text(&waiting.name);
-        entry.image_id = waiting.id.to_string();
-        entry.rules = rules;
-        entry.message = Entry::text(&match unread {
-            Some(why) if findings.is_empty() => format!("arrived, and not looked at: {why}"),
-            Some(why) => format!("arrived; {found}; not looked at: {why}"),
-            None => format!("arrived; {found}"),
-        });
-        // Nothing is let pass because of it: where it cannot be recorded, the log's own count tells.
-        let _ = gate.record_monitored(&entry);
-    }
-
-    /// What was only counted is recorded each minute; the file is written where that is news, or the last is old.
+    /// Figures and what was only counted; and the file, where that is news, or the last is old.
     fn tell(&mut self, gate: &Gate) {
-        if self.minute.0.elapsed() >= MINUTE {
-            let beyond = std::mem::take(&mut self.minute.2);
-            self.minute = (Instant::now(), 0, 0);
-            if beyond > 0 {
-                let mut entry = Entry::new(clock::now(), Event::Audited);
-                entry.count = beyond;
-                entry.message = format!("{beyond} more images arrived and were audited: img-authz status");
-                let _ = gate.record_monitored(&entry);
-            }
-        }
-        let age = self.written.map(|at| at.elapsed());
-        if age.is_some_and(|age| age < if self.is_changed { WRITE } else { TELL }) {
+        self.entries.tell(gate);
+        let waiting = self.queue.len() + self.absent.iter().filter(|(_, waiting)| !waiting.is_told).count();
+        let arrived = &mut self.kept.arrived;
+        gate.arriving(&Arriving { waiting, unread: arrived.unread + arrived.left, gone: arrived.gone, listed: self.listed });
+        let now = Instant::now();
+        let is_old = self.written.is_none_or(|at| now.duration_since(at) >= TELL);
+        if !is_old && !(self.is_changed && now >= self.write) {
             return;
         }
-        let arrived = &mut self.kept.arrived;
-        (arrived.told, arrived.waiting) = (clock::now(), self.waiting.len());
+        (arrived.told, arrived.waiting) = (clock::now(), waiting);
         // Those that wait would not wait again.
-        let waiting: Vec<Digest> = self.waiting.iter().map(|waiting| waiting.id).collect();
+        let waiting: Vec<Digest> = self.queue.ids().chain(self.absent.iter().map(|(_, waiting)| waiting.id)).collect();
         for id in &waiting {
             self.kept.known.remove(id);
         }
-        if let Err(error) = picture::write(&self.path, &self.kept) {
-            tracing::debug!(%error, "what arrived could not be written: status does not show it");
-        }
+        // One that the host's end tears has nobody know what was there before.
+        let written = picture::write(&self.path, &self.kept, Outlives::Power);
         self.kept.known.extend(waiting);
-        (self.written, self.is_changed) = (Some(Instant::now()), false);
-    }
-}
-
-/// What an audit came to: findings, the worst first, and what was not looked at.
-struct Report {
-    findings: Vec<Finding>,
-    unread: Option<String>,
-}
-
-/// Judges as much of an image as is read.
-fn judge(mut config: ImageConfig, name: &str, now: Timestamp) -> Report {
-    let unread = cut(&mut config);
-    let mut findings = hardening::image::of_config(&config, name, ImageName::parse(name).ok().as_ref(), now);
-    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.rule));
-    Report { findings, unread: (!unread.is_empty()).then(|| unread.join(", ")) }
-}
-
-/// Leaves out what is too much, and says what.
-fn cut(config: &mut ImageConfig) -> Vec<String> {
-    let mut unread = Vec::new();
-    let mut told = |count: usize, most: usize, what: &str| {
-        if count > most {
-            unread.push(format!("{} of its {count} {what}", count - most));
+        if let Err(error) = &written
+            && !self.is_unwritten
+        {
+            tracing::warn!(%error, "what arrived could not be written: status does not show it");
         }
-    };
-    told(config.labels.len(), LABELS, "labels");
-    told(config.env.len(), VARIABLES, "variables");
-    told(config.ports.len(), PORTS, "ports");
-    while config.labels.len() > LABELS {
-        config.labels.pop_last();
+        self.is_unwritten = written.is_err();
+        self.write = Instant::now() + WRITE.max(now.elapsed() * REST_TIMES);
+        (self.written, self.is_changed) = (Some(now), false);
     }
-    config.env.truncate(VARIABLES);
-    config.ports.truncate(PORTS);
-    if let Some(history) = &mut config.history {
-        let count = history.len();
-        let mut bytes = 0;
-        let fit = history.iter().take(LINES).take_while(|line| {
-            bytes += line.len();
-            bytes <= HISTORY_BYTES
-        });
-        let fit = fit.count();
-        history.truncate(fit);
-        if fit < count {
-            unread.push(format!("{} of the {count} lines of its history", count - fit));
-        }
+}
+
+impl Events {
+    fn ended(&mut self) {
+        let now = Instant::now();
+        // A stream that ends at once, and again, is not opened as often.
+        let is_short = now.duration_since(self.opened) < AGAIN_MOST;
+        self.again = if is_short { (self.again * 2).min(AGAIN_MOST) } else { AGAIN };
+        (self.nudges, self.open) = (None, now + self.again);
     }
-    unread
 }
 
 #[cfg(test)]

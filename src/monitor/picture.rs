@@ -134,7 +134,7 @@ impl Picture {
     }
 
     pub(super) fn write(&self, path: &Path) -> std::io::Result<()> {
-        write(path, self)
+        write(path, self, Outlives::Process)
     }
 
     pub(super) fn memory(&self) -> Memory {
@@ -169,7 +169,7 @@ pub struct Approved {
 impl Approved {
     /// Puts it where the monitor looks for it.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        write(path, self)
+        write(path, self, Outlives::Process)
     }
 
     /// Takes it from there: it counts once.
@@ -198,8 +198,8 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Unr
     serde_json::from_str(&text).map_err(|source| Unread::Content { path: shown(), source })
 }
 
-pub(super) fn write<T: Serialize>(path: &Path, content: &T) -> std::io::Result<()> {
-    replace(path, &serde_json::to_vec_pretty(content)?, 0o600, Outlives::Process)
+pub(super) fn write<T: Serialize>(path: &Path, content: &T, outlives: Outlives) -> std::io::Result<()> {
+    replace(path, &serde_json::to_vec_pretty(content)?, 0o600, outlives)
 }
 
 #[cfg(test)]

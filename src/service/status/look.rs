@@ -98,7 +98,7 @@ impl Look {
         Files {
             said: InForce::read(&self.state),
             picture: Picture::read(&self.state.join(setup::MONITOR)).ok(),
-            arrived: Arrived::read(&self.state.join(setup::ARRIVED)),
+            arrived: Arrived::read(&self.state.join(setup::ARRIVED), clock::now()),
             events: audit::newest(&self.state.join(setup::AUDIT_LOG), EVENTS).unwrap_or_default(),
         }
     }

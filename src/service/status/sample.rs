@@ -113,6 +113,8 @@ pub(crate) fn sample(text: &str) -> Snapshot {
             since: at,
             waiting: 1,
             left: 1,
+            unread: 0,
+            gone: 1,
             fault: Some(of()),
             images: vec![audited(None), audited(Some(of()))],
         }),

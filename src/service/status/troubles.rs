@@ -34,6 +34,7 @@ pub(super) fn troubles(facts: &Facts<'_>) -> Vec<Trouble> {
     of_sinks(facts.sinks, &mut found);
     of_settings(facts, &mut found);
     of_running(facts.snapshot, &mut found);
+    of_arrived(facts.snapshot, &mut found);
     of_trust(facts.snapshot, &mut found);
     found.sort_by_key(|trouble| trouble.severity);
     found
@@ -196,6 +197,30 @@ fn of_running(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
     }
 }
 
+fn of_arrived(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
+    match &snapshot.arrived {
+        Some(arrived) => {
+            if let Some(fault) = &arrived.fault {
+                let evidence = format!("images that arrive are not seen: {fault}");
+                add(found, Severity::Warning, evidence, "see the gate's log; is the engine there?");
+            }
+            let unread = arrived.unread + arrived.left;
+            if unread > 0 {
+                let evidence =
+                    format!("{unread} images are not audited: the engine's list of them cannot be read, or is too long");
+                add(found, Severity::Warning, evidence, "`img-authz audit IMAGE` looks at one; remove those that nobody needs");
+            }
+        }
+        // They are looked at where containers are.
+        None if snapshot.running.as_ref().is_some_and(|running| running.rule != MonitorRule::Off)
+            && is_old(snapshot.started, snapshot.at) =>
+        {
+            add(found, Severity::Warning, "nobody looks at images that arrive", "see the gate's log, then start the gate again");
+        }
+        None => {}
+    }
+}
+
 fn of_trust(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
     for one in snapshot.host.iter().flat_map(|host| &host.trust).filter(|one| !one.is_good).take(8) {
         let evidence = format!("trust data of `{}`: {}", one.repository, one.state);
@@ -216,6 +241,23 @@ fn of_trust(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nobody_looks_at_what_arrives_that_is_a_warning_and_where_nobody_is_to_it_is_none() {
+        let mut snapshot = super::super::sample::sample("x");
+        let told = |snapshot: &Snapshot| {
+            let mut found = Vec::new();
+            of_arrived(snapshot, &mut found);
+            found.into_iter().map(|trouble| trouble.evidence).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&snapshot).len(), 2, "a fault, and one that is too many");
+        snapshot.arrived = None;
+        assert_eq!(told(&snapshot), [""; 0], "it has only begun");
+        snapshot.at = snapshot.started + SignedDuration::from_mins(5);
+        assert_eq!(told(&snapshot), ["nobody looks at images that arrive"]);
+        snapshot.running.as_mut().unwrap().rule = MonitorRule::Off;
+        assert_eq!(told(&snapshot), [""; 0]);
+    }
 
     #[test]
     fn a_sink_that_takes_nothing_is_a_warning_and_one_that_does_is_none() {

@@ -298,9 +298,9 @@ fn arrived(page: &mut Html, snapshot: &Snapshot) {
     if let Some(fault) = &arrived.fault {
         page.raw("<p class=\"lead\">").text(format!("Images cannot be listed: {fault}")).raw("</p>");
     }
-    if arrived.waiting > 0 || arrived.left > 0 {
-        let told = format!("{} wait to be audited, {} more are not audited: there are too many.", arrived.waiting, arrived.left);
-        page.raw("<p class=\"lead\">").text(told).raw("</p>");
+    let left_out = arrived.left_out();
+    if !left_out.is_empty() {
+        page.raw("<p class=\"lead\">").text(left_out.join(", ")).raw("</p>");
     }
     if arrived.images.is_empty() {
         return empty(page, "No image has arrived since the gate looks.");
