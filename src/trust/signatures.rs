@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub(super) use self::error::{NotSigned, Unfit};
+pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
 pub(super) use self::hunt::{Arriving, Asked, Layer, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
