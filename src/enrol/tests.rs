@@ -170,9 +170,14 @@ async fn a_dockerd_that_answers_and_is_not_found_is_not_taken_for_one_that_does_
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move {
-                    let _ = stream.read(&mut [0; 8192]).await;
-                    let body = r#"{"message":"No such container: nobody"}"#;
-                    let head = "Content-Type: application/json\r\nConnection: close";
+                    let mut asked = [0; 8192];
+                    let read = stream.read(&mut asked).await.unwrap_or(0);
+                    let (answer, body) = if String::from_utf8_lossy(&asked[..read]).contains("/start ") {
+                        (answer, r#"{"message":"No such container: nobody"}"#)
+                    } else {
+                        ("HTTP/1.1 200 OK", r#"{"ApiVersion":"1.45"}"#)
+                    };
+                    let head = "Api-Version: 1.45\r\nContent-Type: application/json\r\nConnection: close";
                     let text = format!("{answer}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                     let _ = stream.write_all(text.as_bytes()).await;
                 });

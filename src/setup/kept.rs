@@ -94,6 +94,7 @@ impl Kept {
 
     /// What tells what is in force from anything else: settings, the policy, the files that they name, allowlists, and the program that
     /// judges by them. Equal ones judge alike, also after a restart. A faulty allowlist counts as what it last was.
+    /// CRLs that are fetched are left out: a new one each hour must not have who waits for a while begin anew.
     pub(crate) fn fingerprint(&self) -> Digest {
         // What says nothing of what may run.
         const BESIDE: [&str; 10] = [

@@ -113,7 +113,7 @@ impl Cosign {
             if !spend(Cost::Proofs(candidate.material.checks())) {
                 return Ok(None);
             }
-            let Proven { by, at, index } = root.by_holder(&certified, &candidate, now)?;
+            let Proven { by, at, index } = root.by_holder(&certified, now)?;
             tracing::debug!(?by, index, "a log has this signature");
             return Ok(Some(Signer { by: by.unwrap_or_default(), at }));
         }

@@ -229,7 +229,7 @@ impl Cosign {
                 Ok(Layer::Other) => {}
                 Err(why) => seen.missed(why),
             }
-            if !hunt.goes_on(seen) {
+            if arriving.is_waiting() && !hunt.goes_on(seen) {
                 arriving.ends();
             }
         }

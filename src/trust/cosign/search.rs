@@ -147,7 +147,7 @@ impl Search<'_> {
                 }
                 Err(why) => trials.seen.missed(why),
             }
-            if !self.hunt.goes_on(&mut trials.seen) {
+            if arriving.is_waiting() && !self.hunt.goes_on(&mut trials.seen) {
                 arriving.ends();
             }
         }
@@ -186,7 +186,7 @@ impl Search<'_> {
                 Ok(Layer::Other) => {}
                 Err(why) => trials.seen.missed(why),
             }
-            if !self.hunt.goes_on(&mut trials.seen) {
+            if arriving.is_waiting() && !self.hunt.goes_on(&mut trials.seen) {
                 arriving.ends();
             }
         }
