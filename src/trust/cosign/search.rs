@@ -138,7 +138,11 @@ impl Search<'_> {
         while let Some((bytes, signatures)) = arriving.next().await {
             match bytes {
                 Ok(bytes) => {
-                    for (signature, annotations) in signatures {
+                    for (at, (signature, annotations)) in signatures.into_iter().enumerate() {
+                        // What has come is looked at, and of many signatures of it what there is time for.
+                        if at > 0 && !self.hunt.goes_on(&mut trials.seen) {
+                            break;
+                        }
                         let proof = Proof::Payload { payload: bytes.clone(), signature, annotations };
                         if let Some(good) = self.taken(proof, None, trials) {
                             return Some(good);
