@@ -1,7 +1,6 @@
 #!/bin/bash
 # What the gate pushes, taken by a real OpenTelemetry collector over TLS: entries of the audit log, figures, spans of a decision. A gate
-# and a Notary server on loopback, no engine; seconds. Building the collector: minutes,
-# once, and two gigabytes meanwhile.
+# and a Notary server on loopback, no engine; seconds. Building the collector: minutes, once, and two gigabytes meanwhile.
 #
 #   test/telemetry.sh [IMG-AUTHZ]      (default: target/debug/img-authz, built if it is not there)
 #
@@ -10,7 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=test/rig/lib.sh
 . test/rig/lib.sh
-packages notary:notary notary-server:notary notary-signer:notary openssl:openssl curl:curl debootstrap:debootstrap
+packages notary:notary notary-server:notary notary-signer:notary openssl:openssl curl:curl debootstrap:debootstrap \
+    /usr/share/doc/python3-prometheus-client:python3-prometheus-client
 gate=${1:-target/debug/img-authz}
 if [[ ! -x $gate ]]; then
     find_cargo
@@ -90,4 +90,13 @@ came 'the histogram' 1 'DataType: Histogram'
 # What looked whether its port is open made no handshake.
 ! grep -v 'TLS handshake error' "$dir/collector.log" | grep -q '	error	' || die 'the collector complains'
 ! grep -q 'the collector says' "$dir/gate.log" || die 'the collector refuses something'
+
+# The same figures as text: OpenMetrics to the letter, says Prometheus' own reader of it.
+wait_for 'the file of metrics' 20 test -s "$dir/state/metrics.prom"
+/usr/bin/python3 - "$dir/state/metrics.prom" << 'END' || die 'the metrics are not OpenMetrics'
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+assert any(family.samples for family in text_string_to_metric_families(open(sys.argv[1]).read()))
+END
+checks=$((checks + 1))
 echo "telemetry: $checks checks, all as expected"
