@@ -115,11 +115,6 @@ impl Token {
         Ok(Self { signed, hash, imprint: hashed, at, accuracy })
     }
 
-    /// The time that it states.
-    pub(in crate::trust) const fn at(&self) -> Timestamp {
-        self.at
-    }
-
     /// Whether this certificate is the one that it names as its signer's.
     pub(in crate::trust) fn names(&self, certificate: &Certificate) -> bool {
         self.signed.names(certificate)
@@ -139,7 +134,7 @@ impl Token {
         }
         self.is_of(message)?;
         self.signed.is_signed_by(signer, CertificateHash::IfThere)?;
-        holds(authority, Some(self.at), rules)?;
+        holds(authority, &[self.at], rules)?;
         Ok(self.stamp(authority.to_vec()))
     }
 
@@ -151,7 +146,7 @@ impl Token {
             return Err(Fault::Token("it does not bring its signer's certificate, or brings two"));
         };
         self.signed.is_signed_by(signer, CertificateHash::Required)?;
-        Ok(self.stamp(path(signer, self.certificates(), roots, self.at, rules)?))
+        Ok(self.stamp(path(signer, self.certificates(), roots, &[self.at], rules)?))
     }
 
     fn is_of(&self, message: &[u8]) -> Result<(), Fault> {
