@@ -89,6 +89,13 @@ impl Kept {
         Self { allowlists, files, ..Self::default() }
     }
 
+    /// The same for a command that takes in what was carried here: what verifies is kept where the gate keeps it.
+    pub(crate) fn taking_in(files: LastGood, settings: &Settings) -> Self {
+        let evidence = Some(Evidence::kept_in(evidence_folder(settings)));
+        let newest = Some(Newest::kept_in(newest_folder(settings)));
+        Self { files, evidence, newest, ..Self::default() }
+    }
+
     /// Keeps allowlists for the next start, where one has changed, and what could not be kept before. Called each second.
     pub(crate) fn look(&mut self) {
         self.files.write_out();

@@ -19,12 +19,12 @@ use crate::trust::signatures::{Asked, Good, Hunt, Layer, No, Seen, together};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-const CHAIN: &str = "dev.sigstore.cosign/chain";
-const ENTRY: &str = "dev.sigstore.cosign/bundle";
-const STAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
+pub(super) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+pub(super) const CHAIN: &str = "dev.sigstore.cosign/chain";
+pub(super) const ENTRY: &str = "dev.sigstore.cosign/bundle";
+pub(super) const STAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// Most layers, each a signature, of one manifest of cosign 2.
 const LAYERS: usize = 256;
 /// Most manifests, or payloads, that are fetched in one search, and how many of them at once.

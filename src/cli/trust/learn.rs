@@ -1,0 +1,300 @@
+//! `trust pin` of an image: whom its signatures name, as a block for the policy file and the files that belong to it, with what has to be compared
+//! with the publisher first. Nothing that is learnt here is proven: whoever may write to the registry can have put it there.
+//!
+//! Only a name that is plain text is printed as one to trust: in a pattern a `*` would stand for others.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::image::{found, registry};
+use super::{Stop, to_json, unread};
+use crate::clock;
+use crate::files::read_text;
+use crate::image::{Reference, Repository};
+use crate::policy::Settings;
+use crate::registry::{Api, Carried, Wanted};
+use crate::setup::NETWORK_TIME;
+use crate::text::clean;
+use crate::trust::beside::{Beside, Kind};
+use crate::trust::cosign::{CosignVerifier, Keys};
+use crate::trust::sigstore::Identity;
+use crate::trust::{Asking, Certified, Keeping, Purpose, Signer, Verifier as _, VerifierName};
+
+/// Largest file of a key.
+const KEY_BYTES: u64 = 64 << 10;
+/// Most signers that are learnt of one image.
+const SIGNERS: usize = 16;
+
+/// What is learnt.
+#[derive(Default)]
+struct Learnt {
+    /// Blocks for the policy file.
+    blocks: Vec<String>,
+    /// Their names.
+    names: Vec<VerifierName>,
+    /// Files beside it, by their names.
+    files: BTreeMap<String, String>,
+    /// What has to be compared, or found out, before.
+    compare: Vec<String>,
+}
+
+/// Whom to trust, as an image's signatures say.
+pub(super) async fn learn(
+    reference: &Reference,
+    name: &VerifierName,
+    keys: &[PathBuf],
+    is_json: bool,
+    settings: &Settings,
+) -> Result<String, Stop> {
+    let registry = registry(settings).map_err(Stop::Unknown)?;
+    let beside = found(&registry, &reference.repository, &Wanted::of(reference)).await?;
+    let mut learnt = Learnt::default();
+    of_keys(&mut learnt, reference, name, keys, &beside).await?;
+    of_identities(&mut learnt, name, &beside);
+    of_certificates(&mut learnt, name, &reference.repository, &beside);
+    if beside.items.iter().any(|item| item.kind == Kind::Attestation) {
+        learnt.compare.push(
+            "there are attestations: a verifier of type `attestation` names one of these as `signed_by` (docs/policy.md)"
+                .to_owned(),
+        );
+    }
+    learnt.compare.extend(beside.missed.iter().map(|missed| format!("not looked at: {missed}")));
+    if let [first, rest @ ..] = learnt.names.as_slice() {
+        let require = if rest.is_empty() {
+            format!("require = \"{first}\"")
+        } else {
+            let names: Vec<String> = learnt.names.iter().map(|name| format!("\"{name}\"")).collect();
+            format!("require = {{ any = [{}] }}", names.join(", "))
+        };
+        learnt.blocks.push(format!("[[scope]]\nmatch = \"{}\"\n{require}\n", reference.repository));
+    }
+    if is_json {
+        return to_json(&json!({
+            "reference": reference.to_string(), "digest": beside.carried.digest(),
+            "policy": learnt.blocks.join("\n"), "files": learnt.files, "compare": learnt.compare,
+        }));
+    }
+    Ok(shown(reference, &beside, &learnt))
+}
+
+fn shown(reference: &Reference, beside: &Beside, learnt: &Learnt) -> String {
+    let mut text = format!("{reference}\ndigest  {}\n", beside.carried.digest());
+    text.push_str("\nNOT PROVEN: whoever may write to this registry can have put these signatures there. First:\n");
+    for compare in &learnt.compare {
+        text.push_str(&format!("- {compare}\n"));
+    }
+    for (path, content) in &learnt.files {
+        text.push_str(&format!("\nBeside policy.toml, as {path}:\n\n{content}"));
+    }
+    if learnt.blocks.is_empty() {
+        text.push_str("\nnothing can be pinned yet");
+    } else {
+        text.push_str(&format!("\nIn policy.toml:\n\n{}", learnt.blocks.join("\n")));
+    }
+    text.trim_end().to_owned()
+}
+
+/// Keys are not learnt: a signature does not carry its key. What the publisher gave is tried.
+async fn of_keys(
+    learnt: &mut Learnt,
+    reference: &Reference,
+    name: &VerifierName,
+    keys: &[PathBuf],
+    beside: &Beside,
+) -> Result<(), Stop> {
+    let signed: Vec<_> = beside
+        .items
+        .iter()
+        .filter(|item| item.claims.as_ref().is_ok_and(|claims| matches!(claims.signer, Some(Signer::Key { .. }))))
+        .collect();
+    if keys.is_empty() {
+        for item in signed.iter().take(SIGNERS) {
+            let by = item.claims.as_ref().ok().and_then(|claims| claims.signer.as_ref()).map(Signer::told).unwrap_or_default();
+            learnt.compare.push(format!(
+                "{} of {} is made with {}: get the public key from the publisher, not from the registry, and repeat with --key FILE",
+                item.kind, item.of, clean(&by)
+            ));
+        }
+        return Ok(());
+    }
+    let mut texts = Vec::new();
+    for (number, path) in keys.iter().enumerate() {
+        let text = read_text(path, KEY_BYTES).map_err(|error| unread(path, &error))?;
+        let file = if number == 0 { format!("{name}.pub") } else { format!("{name}-{}.pub", number + 1) };
+        texts.push((file, text));
+    }
+    let read = |texts: &[(String, String)]| Keys::read(texts.iter().map(|(file, text)| (file.as_str(), text.as_str())));
+    read(&texts).map_err(|why| Stop::Unknown(format!("--key: {why}")))?;
+    let (mut files, mut has_signed) = (Vec::new(), false);
+    for (path, (file, text)) in keys.iter().zip(texts) {
+        let keys = read(&[(file.clone(), text.clone())]).map_err(|why| Stop::Unknown(format!("--key: {why}")))?;
+        let by = made(name, keys, &reference.repository, &signed, beside).await;
+        has_signed |= by > 0;
+        learnt.compare.push(format!(
+            "the key in `{}` has made {by} of the {} signatures and statements that are made with keys: did its publisher give it to you?",
+            path.display(),
+            signed.len()
+        ));
+        learnt.files.insert(file.clone(), text);
+        files.push(format!("\"{file}\""));
+    }
+    if !has_signed {
+        learnt.compare.push(format!("no key that was given has signed `{reference}`: with this block it would be refused"));
+    }
+    learnt.blocks.push(format!("[verifiers.{name}]\ntype = \"cosign\"\nkeys = [{}]\n", files.join(", ")));
+    learnt.names.push(name.clone());
+    Ok(())
+}
+
+/// How many of these a key has made.
+async fn made(
+    name: &VerifierName,
+    keys: Keys,
+    repository: &Repository,
+    signed: &[&crate::trust::beside::Item],
+    beside: &Beside,
+) -> usize {
+    let nothing: Arc<dyn Api> = Arc::new(Carried::of(repository.clone(), beside.carried.digest()));
+    let verifier = CosignVerifier::new(name.clone(), keys, nothing);
+    let mut made = 0;
+    for item in signed {
+        let asking = Asking { purpose: Purpose::Pull, now: clock::now(), deadline: Instant::now() + NETWORK_TIME };
+        let alone = Arc::new(beside.alone(item));
+        if let Some(answer) = verifier.by_carried(alone, (repository, item.of), asking, Keeping::Looks) {
+            made += usize::from(answer.await.is_ok());
+        }
+    }
+    made
+}
+
+/// Names that Sigstore's certificates say.
+fn of_identities(learnt: &mut Learnt, name: &VerifierName, beside: &Beside) {
+    let mut identities: Vec<Identity> = Vec::new();
+    for item in &beside.items {
+        let Some(Signer::Identity { subject, issuer }) = item.claims.as_ref().ok().and_then(|claims| claims.signer.as_ref())
+        else {
+            continue;
+        };
+        let identity = Identity { issuer: issuer.clone(), subject: subject.clone() };
+        if identities.contains(&identity) || identities.len() >= SIGNERS {
+            continue;
+        }
+        let told = format!("`{}` by the issuer `{}`", clean(subject), clean(issuer));
+        if identity.fault().is_some() || subject.contains('*') || !is_plain(subject) || !is_plain(issuer) {
+            learnt.compare.push(format!("the signer {told} cannot be pinned: the name is a pattern, or no plain text"));
+            continue;
+        }
+        learnt.compare.push(format!("ask the publisher whether {told} is who signs, to the letter"));
+        identities.push(identity);
+    }
+    if identities.is_empty() {
+        return;
+    }
+    learnt.compare.push(
+        "make trusted_root.json on a machine that reaches Sigstore (cosign trusted-root create --with-default-services --out \
+         trusted_root.json), and put it beside policy.toml: without it no certificate is proven"
+            .to_owned(),
+    );
+    let list: Vec<String> = identities
+        .iter()
+        .map(|identity| format!("{{ issuer = {}, subject = {} }}", quoted(&identity.issuer), quoted(&identity.subject)))
+        .collect();
+    let own = free(learnt, name, "keyless");
+    learnt.blocks.push(format!(
+        "[verifiers.{own}]\ntype = \"cosign\"\nidentities = [{}]\ntrusted_root = \"trusted_root.json\"\n",
+        list.join(", ")
+    ));
+    learnt.names.push(own);
+}
+
+/// Roots of notation's chains, with a trust policy and stores as notation keeps them.
+fn of_certificates(learnt: &mut Learnt, name: &VerifierName, repository: &Repository, beside: &Beside) {
+    let mut all: Vec<&Certified> = Vec::new();
+    for item in &beside.items {
+        if let Some(Signer::Certificate(certified)) = item.claims.as_ref().ok().and_then(|claims| claims.signer.as_ref())
+            && !all.contains(&&**certified)
+            && all.len() < SIGNERS
+        {
+            all.push(certified);
+        }
+    }
+    let (mut stores, mut identities) = (Vec::new(), Vec::new());
+    let own = free(learnt, name, "notation");
+    for certified in all {
+        let who = format!(
+            "`{}`, under the root `{}` (SHA-256 {})",
+            clean(&certified.subject),
+            clean(&certified.root),
+            certified.fingerprint
+        );
+        let Some(identity) = certified.identity.as_ref().filter(|identity| is_plain(identity)) else {
+            learnt.compare.push(format!(
+                "the signer {who} cannot be pinned by name: a trust policy needs C, ST and O in it, each once and in plain text"
+            ));
+            continue;
+        };
+        learnt.compare.push(format!(
+            "ask the publisher whether {who} is who signs; compare the fingerprint of the root by phone or in person"
+        ));
+        let kind = if certified.is_authority { "signingAuthority" } else { "ca" };
+        let short: String = certified.fingerprint.chars().take(12).collect();
+        learnt.files.insert(format!("truststore/x509/{kind}/{own}/{short}.pem"), certified.pem.clone());
+        stores.push(format!("{kind}:{own}"));
+        identities.push(format!("x509.subject: {identity}"));
+    }
+    if identities.is_empty() {
+        return;
+    }
+    for list in [&mut stores, &mut identities] {
+        list.sort();
+        list.dedup();
+    }
+    let policy = json!({
+        "version": "1.0",
+        "trustPolicies": [{
+            "name": own.to_string(), "registryScopes": [repository.to_string()],
+            "signatureVerification": { "level": "strict" },
+            "trustStores": stores, "trustedIdentities": identities,
+        }]
+    });
+    learnt.files.insert("trustpolicy.json".to_owned(), format!("{policy:#}\n"));
+    learnt.compare.push(
+        "level strict asks whether certificates are revoked: put the CA's revocation lists into a folder, and name it (`crls`)"
+            .to_owned(),
+    );
+    learnt.blocks.push(format!(
+        "[verifiers.{own}]\ntype = \"notation\"\ntrust_policy = \"trustpolicy.json\"\ntrust_store = \"truststore\"\n"
+    ));
+    learnt.names.push(own);
+}
+
+/// The name, or where that is taken the same with an ending.
+fn free(learnt: &Learnt, name: &VerifierName, ending: &str) -> VerifierName {
+    if !learnt.names.contains(name) {
+        return name.clone();
+    }
+    format!("{name}-{ending}").parse().unwrap_or_else(|_| name.clone())
+}
+
+/// Whether a text is shown as it is: nothing in it hides something else.
+fn is_plain(text: &str) -> bool {
+    clean(text) == text && !text.contains('`')
+}
+
+/// A basic string of TOML, of plain text.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\\') {
+            out.push('\\');
+        }
+        // Into memory it is always written.
+        let _ = write!(out, "{letter}");
+    }
+    out + "\""
+}
