@@ -167,8 +167,7 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Trust(arguments) if arguments.needs_no_gate() => trust::run(&arguments, &settings, None),
         Command::Trust(arguments) => {
             let place = Place::find(settings.clone());
-            let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
-            trust::run(&arguments, &place.for_person(&settings), out_since)
+            trust::run(&arguments, &place.for_person(&settings), Some(&place))
         }
     }
 }

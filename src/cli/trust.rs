@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -41,7 +40,7 @@ use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::policy::Settings;
-use crate::setup::{self, DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf};
+use crate::setup::{self, DEFAULT_SERVER, Kept, LastGood, NETWORK_TIME, NotaryFault, NotaryOf, Place};
 use crate::trust::cosign;
 use crate::trust::evidence::Record;
 use crate::trust::notary::{Notary, RequiredSigners};
@@ -254,8 +253,8 @@ impl Stop {
     }
 }
 
-/// `out_since`: since when the gate of this host cannot reach the server.
-pub(super) fn run(arguments: &TrustArgs, settings: &Settings, out_since: Option<Timestamp>) -> ExitCode {
+/// `place`: the gate of this host, where it was looked for.
+pub(super) fn run(arguments: &TrustArgs, settings: &Settings, place: Option<&Place>) -> ExitCode {
     warnings_to_the_person();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -274,11 +273,19 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings, out_since: Option<
             let verified = verified.unwrap_or_else(|_| Err(Stop::Unknown("the verification broke off".to_owned())));
             (verified.map(yes).map_err(Stop::refused), arguments.common.json)
         }
-        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)).map(yes), arguments.common.json),
+        Command::Inspect(arguments) => {
+            (runtime.block_on(inspect(arguments, settings, kept_by(place))).map(yes), arguments.common.json)
+        }
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),
         Command::Export(arguments) => (runtime.block_on(export(arguments, settings)).map(yes), arguments.common.json),
-        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
-        Command::Status(arguments) => (runtime.block_on(status(arguments, settings, out_since)), arguments.json),
+        Command::Import(arguments) => {
+            (runtime.block_on(import(arguments, settings, kept_by(place))).map(yes), arguments.common.json)
+        }
+        Command::Status(arguments) => {
+            // Since when the gate of this host cannot reach the server.
+            let out_since = place.and_then(|place| place.in_force.as_ref()?.notary_out_since);
+            (runtime.block_on(status(arguments, settings, out_since)), arguments.json)
+        }
         Command::Forget(arguments) => (runtime.block_on(forget(arguments, settings)).map(yes), arguments.json),
         Command::Root(arguments) => (root(arguments, clock::now()), arguments.is_json()),
     };
@@ -296,6 +303,11 @@ pub(super) fn run_migrate(arguments: &Migrate, settings: &Settings) -> ExitCode 
         done
     });
     finish(done, arguments.common.json)
+}
+
+/// By what the gate of this host judges.
+fn kept_by(place: Option<&Place>) -> Kept {
+    place.map_or_else(|| Kept::looking(LastGood::default(), []), Place::kept)
 }
 
 fn warnings_to_the_person() {

@@ -24,6 +24,8 @@ const KIND: &str = "img-authz signatures";
 /// Most images of one bundle, and most manifests, blobs, tags and pointers of one image: stops a file from costing more than it may.
 const IMAGES: usize = 256;
 const PARTS: usize = 1024;
+/// Largest bundle, bytes: read whole, and in memory twice.
+const BYTES: usize = 64 << 20;
 
 /// An image's manifests, and what lies beside it.
 #[derive(Debug, Clone)]
@@ -244,7 +246,11 @@ impl Bundle {
     /// As it is written.
     pub fn written(&self) -> std::io::Result<Vec<u8>> {
         let images = self.images.iter().map(Carried::written_image).collect();
-        Ok(serde_json::to_vec(&File { kind: KIND.to_owned(), version: VERSION, exported: self.exported, images })?)
+        let written = serde_json::to_vec(&File { kind: KIND.to_owned(), version: VERSION, exported: self.exported, images })?;
+        if written.len() > BYTES {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(written)
     }
 
     /// Whether a file says that it is one.
@@ -255,6 +261,9 @@ impl Bundle {
 
     /// What a file holds.
     pub fn read(bytes: &[u8]) -> Result<Self, BundleFault> {
+        if bytes.len() > BYTES {
+            return Err(BundleFault::Large { what: "bytes", most: BYTES });
+        }
         let known: Known = serde_json::from_slice(bytes).map_err(|_| BundleFault::Other)?;
         if known.kind.as_deref() != Some(KIND) {
             return Err(BundleFault::Other);

@@ -90,10 +90,10 @@ impl Kept {
     }
 
     /// The same for a command that takes in what was carried here: what verifies is kept where the gate keeps it.
-    pub(crate) fn taking_in(files: LastGood, settings: &Settings) -> Self {
+    pub(crate) fn taking_in(self, settings: &Settings) -> Self {
         let evidence = Some(Evidence::kept_in(evidence_folder(settings)));
         let newest = Some(Newest::kept_in(newest_folder(settings)));
-        Self { files, evidence, newest, ..Self::default() }
+        Self { evidence, newest, ..self }
     }
 
     /// Keeps allowlists for the next start, where one has changed, and what could not be kept before. Called each second.

@@ -212,14 +212,20 @@ struct Look<'l> {
 
 impl Look<'_> {
     fn miss(&mut self, what: impl fmt::Display) {
-        if self.missed.len() < ITEMS {
-            self.missed.push(clean(&what.to_string()));
+        let what = clean(&what.to_string());
+        if self.missed.len() < ITEMS && !self.missed.contains(&what) {
+            self.missed.push(what);
         }
     }
 
     /// A manifest; `None`: it is not there, or it was missed.
     async fn manifest(&mut self, wanted: &Wanted) -> Option<Manifest> {
-        match self.api.written(self.repository, wanted, self.deadline).await {
+        let answer = self.api.written(self.repository, wanted, self.deadline).await;
+        self.taken(answer)
+    }
+
+    fn taken(&mut self, answer: Result<(Manifest, Vec<u8>), RegistryError>) -> Option<Manifest> {
+        match answer {
             Ok((manifest, bytes)) => {
                 self.bytes += bytes.len() as u64;
                 self.carried.add(manifest.clone(), bytes);
@@ -267,7 +273,16 @@ impl Look<'_> {
             if self.is_full() {
                 return;
             }
-            let Some(manifest) = self.manifest(&Wanted::Digest(pointer.digest)).await else { continue };
+            let manifest = match self.api.written(self.repository, &Wanted::Digest(pointer.digest), self.deadline).await {
+                // What is no manifest to us is no signature to anybody.
+                Err(RegistryError::Undecodable { cause, .. }) => {
+                    let (manifest, claims) = (pointer.digest, Err(fit(&cause, TEXT_CHARS)));
+                    self.items.push(Item { of, kind: Kind::Other, form: "artifact", manifest, tag: None, layer: 0, claims });
+                    continue;
+                }
+                answer => self.taken(answer),
+            };
+            let Some(manifest) = manifest else { continue };
             self.carried.point(of, pointer.digest);
             let Content::Image(image) = manifest.content() else { continue };
             self.pointing(of, pointer.digest, image).await;
@@ -328,10 +343,7 @@ impl Look<'_> {
             None => return,
         };
         let claims = match self.blob(layer).await {
-            Err(why) => {
-                self.miss(format!("{of}: {why}"));
-                Err(why)
-            }
+            Err(why) => Err(why),
             Ok(bytes) => match form {
                 Some(form) => cosign::of_layer(form, layer, &bytes),
                 None => notation::of_envelope(media_type, &bytes).unwrap_or_else(|| Err("it is none of notation's".to_owned())),
@@ -345,16 +357,23 @@ impl Look<'_> {
         self.items.push(Item { of, kind, form: name, manifest, tag, layer: at, claims });
     }
 
+    /// What no verifier reads either is not missed.
     async fn blob(&mut self, layer: &Descriptor) -> Result<Vec<u8>, String> {
         let digest: Digest = layer.digest().as_ref().parse().map_err(|_| "its digest is none".to_owned())?;
         if !(1..=LARGEST).contains(&layer.size()) {
             return Err(format!("it has {} bytes, more than are read, or none", layer.size()));
         }
-        let bytes =
-            part(self.api, self.repository, digest, layer.size(), self.deadline).await.map_err(|error| error.to_string())?;
-        self.bytes += bytes.len() as u64;
-        self.carried.add_blob(bytes.as_slice());
-        Ok(bytes)
+        match part(self.api, self.repository, digest, layer.size(), self.deadline).await {
+            Ok(bytes) => {
+                self.bytes += bytes.len() as u64;
+                self.carried.add_blob(bytes.as_slice());
+                Ok(bytes)
+            }
+            Err(error) => {
+                self.miss(&error);
+                Err(error.to_string())
+            }
+        }
     }
 
     /// What a builder states of an image.

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use super::export::BUNDLE_MODE;
 use super::image::{found, registry};
 use super::import::Import;
-use super::judges::{For, Judges};
+use super::judges::Judges;
 use super::{Change, Stop, changed, reference, to_json, trail};
 use crate::clock;
 use crate::files::replace_regular;
 use crate::image::Digest;
 use crate::policy::Settings;
 use crate::registry::{Bundle, Carried, Wanted};
-use crate::setup::{self, NETWORK_TIME};
+use crate::setup::{self, Kept, NETWORK_TIME};
 use crate::trust::beside::Kind;
 use crate::trust::{Asking, Keeping, Purpose, TrustCode, TrustError, VerifierName, Vouch, evidence};
 
@@ -67,7 +67,7 @@ struct Outcome {
 }
 
 /// Takes in a bundle: every verifier of each image's scope judges what was carried as though it came from the registry.
-pub(super) async fn import(arguments: &Import, bytes: &[u8], settings: &Settings) -> Result<String, Stop> {
+pub(super) async fn import(arguments: &Import, bytes: &[u8], settings: &Settings, kept: Kept) -> Result<String, Stop> {
     let common = &arguments.common;
     if common.state.is_some() || common.server.is_some() || common.verifier.is_some() || common.pins.is_some() {
         let message = "signatures are judged by the gate's own policy: leave out --state, --server, --verifier and --pins";
@@ -82,7 +82,7 @@ pub(super) async fn import(arguments: &Import, bytes: &[u8], settings: &Settings
         Stop::Refused { code: TrustCode::Invalid.as_str(), message }
     })?;
     let trail = trail(None, settings)?;
-    let judges = Judges::of(settings, For::TakingIn)?;
+    let judges = Judges::of(settings, kept.taking_in(settings))?;
     let keeping = Keeping::Keeps { exported: bundle.exported, undoes_withdrawal: arguments.undo_withdrawal };
     let (mut outcomes, mut refused) = (Vec::new(), Vec::new());
     for carried in bundle.images {

@@ -14,7 +14,7 @@ use crate::image::{Digest, Reference, Repository};
 use crate::net::NetError;
 use crate::policy::Settings;
 use crate::registry::{Registry, RegistryError, Wanted};
-use crate::setup;
+use crate::setup::{self, Kept};
 use crate::text::clean;
 use crate::trust::beside::{Beside, Item, Kind};
 use crate::trust::notary::RequiredSigners;
@@ -90,11 +90,12 @@ pub(super) async fn inspect(
     common: &Common,
     policy: Option<&std::path::Path>,
     settings: &Settings,
+    kept: Kept,
 ) -> Result<String, Stop> {
     let (judges, unjudged) = match (policy, settings.policy_file()) {
         (Some(path), _) => (Some(Judges::of_file(path, common.state.as_deref(), settings)?), None),
         // What is written and cannot be read judges nothing; the signatures are shown all the same.
-        (None, Some(_)) => match Judges::of(settings, super::judges::For::Looking) {
+        (None, Some(_)) => match Judges::of(settings, kept) {
             Ok(judges) => (Some(judges), None),
             Err(stop) => (None, Some(stop.message())),
         },

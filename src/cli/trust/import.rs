@@ -11,7 +11,7 @@ use crate::clock;
 use crate::files::read_bytes;
 use crate::policy::Settings;
 use crate::registry::Bundle;
-use crate::setup;
+use crate::setup::{self, Kept};
 use crate::trust::TrustCode;
 use crate::trust::notary::{RequiredSigners, Withdrawal};
 
@@ -29,7 +29,7 @@ pub(super) struct Import {
     pub(super) common: Common,
 }
 
-pub(super) async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
+pub(super) async fn import(arguments: &Import, settings: &Settings, kept: Kept) -> Result<String, Stop> {
     let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| match error.kind() {
         std::io::ErrorKind::FileTooLarge => {
             let (file, most) = (arguments.file.display(), BUNDLE_BYTES >> 20);
@@ -38,7 +38,7 @@ pub(super) async fn import(arguments: &Import, settings: &Settings) -> Result<St
         _ => unread(&arguments.file, &error),
     })?;
     if Bundle::is_one(&bundle) {
-        return carry::import(arguments, &bundle, settings).await;
+        return carry::import(arguments, &bundle, settings, kept).await;
     }
     let (notary, state) = arguments.common.notary_at(settings, RequiredSigners::default())?;
     let elsewhere = (state != settings.state_dir().join(setup::TRUST)).then_some(state.as_path());

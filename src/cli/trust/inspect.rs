@@ -10,7 +10,7 @@ use super::{Common, Stop, check, reference, to_json};
 use crate::clock;
 use crate::image::Repository;
 use crate::policy::Settings;
-use crate::setup;
+use crate::setup::{self, Kept};
 use crate::text::clean;
 use crate::trust::TrustCode;
 use crate::trust::notary::Inspection;
@@ -30,10 +30,10 @@ pub(super) struct Inspect {
     pub(super) offline: bool,
 }
 
-pub(super) async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Stop> {
+pub(super) async fn inspect(arguments: &Inspect, settings: &Settings, kept: Kept) -> Result<String, Stop> {
     let reference = reference(&arguments.reference)?;
     if image::is_meant(&reference, &arguments.common, settings) && !arguments.offline {
-        return image::inspect(&reference, &arguments.common, arguments.policy.as_deref(), settings).await;
+        return image::inspect(&reference, &arguments.common, arguments.policy.as_deref(), settings, kept).await;
     }
     let repository = reference.repository;
     let signers = setup::signers(settings, arguments.common.verifier.as_ref())?;

@@ -18,15 +18,6 @@ pub(super) struct Judges {
     made_of: BTreeMap<VerifierName, VerifierSettings>,
 }
 
-/// Whether what verifies is kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum For {
-    /// Nothing is changed.
-    Looking,
-    /// What verifies is kept where the gate keeps it.
-    TakingIn,
-}
-
 impl Judges {
     /// Those of the file at `path`.
     pub(super) fn of_file(path: &Path, state: Option<&Path>, given: &Settings) -> Result<Self, Stop> {
@@ -38,16 +29,12 @@ impl Judges {
                 settings = settings.with(name, value);
             }
         }
-        Self::of(&settings, For::Looking)
+        Self::of(&settings, Kept::looking(LastGood::default(), []))
     }
 
-    /// Those of these settings.
-    pub(super) fn of(settings: &Settings, what_for: For) -> Result<Self, Stop> {
+    /// Those of these settings, by what the gate kept.
+    pub(super) fn of(settings: &Settings, mut kept: Kept) -> Result<Self, Stop> {
         let made_of = settings.resolve(false).map_err(faulty)?.verifiers;
-        let mut kept = match what_for {
-            For::Looking => Kept::looking(LastGood::default(), []),
-            For::TakingIn => Kept::taking_in(LastGood::default(), settings),
-        };
         let rules = setup::build(settings, &mut kept).map_err(faulty)?;
         let Rules::Good { policy, verifiers, .. } = rules else { return Err(Stop::Unknown("the policy is faulty".to_owned())) };
         Ok(Self { policy, verifiers, made_of })

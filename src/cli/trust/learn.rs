@@ -43,6 +43,19 @@ struct Learnt {
     compare: Vec<String>,
 }
 
+impl Learnt {
+    /// Any one of those that were learnt.
+    fn add_scope(&mut self, repository: &Repository) {
+        let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
+        let require = match names.as_slice() {
+            [] => return,
+            [name] => name.clone(),
+            names => format!("{{ any = [{}] }}", names.join(", ")),
+        };
+        self.blocks.push(format!("[[scope]]\nmatch = \"{repository}\"\nrequire = {require}\n"));
+    }
+}
+
 /// Whom to trust, as an image's signatures say.
 pub(super) async fn learn(
     reference: &Reference,
@@ -55,8 +68,9 @@ pub(super) async fn learn(
     let beside = found(&registry, &reference.repository, &Wanted::of(reference)).await?;
     let mut learnt = Learnt::default();
     of_keys(&mut learnt, reference, name, keys, &beside).await?;
-    of_identities(&mut learnt, name, &beside);
-    of_certificates(&mut learnt, name, &reference.repository, &beside);
+    let signers: Vec<&Signer> = beside.items.iter().filter_map(|item| item.claims.as_ref().ok()?.signer.as_ref()).collect();
+    of_identities(&mut learnt, name, &signers);
+    of_certificates(&mut learnt, name, &reference.repository, &signers);
     if beside.items.iter().any(|item| item.kind == Kind::Attestation) {
         learnt.compare.push(
             "there are attestations: a verifier of type `attestation` names one of these as `signed_by` (docs/policy.md)"
@@ -64,15 +78,7 @@ pub(super) async fn learn(
         );
     }
     learnt.compare.extend(beside.missed.iter().map(|missed| format!("not looked at: {missed}")));
-    if let [first, rest @ ..] = learnt.names.as_slice() {
-        let require = if rest.is_empty() {
-            format!("require = \"{first}\"")
-        } else {
-            let names: Vec<String> = learnt.names.iter().map(|name| format!("\"{name}\"")).collect();
-            format!("require = {{ any = [{}] }}", names.join(", "))
-        };
-        learnt.blocks.push(format!("[[scope]]\nmatch = \"{}\"\n{require}\n", reference.repository));
-    }
+    learnt.add_scope(&reference.repository);
     if is_json {
         return to_json(&json!({
             "reference": reference.to_string(), "digest": beside.carried.digest(),
@@ -173,13 +179,10 @@ async fn made(
 }
 
 /// Names that Sigstore's certificates say.
-fn of_identities(learnt: &mut Learnt, name: &VerifierName, beside: &Beside) {
+fn of_identities(learnt: &mut Learnt, name: &VerifierName, signers: &[&Signer]) {
     let mut identities: Vec<Identity> = Vec::new();
-    for item in &beside.items {
-        let Some(Signer::Identity { subject, issuer }) = item.claims.as_ref().ok().and_then(|claims| claims.signer.as_ref())
-        else {
-            continue;
-        };
+    for signer in signers {
+        let Signer::Identity { subject, issuer } = signer else { continue };
         let identity = Identity { issuer: issuer.clone(), subject: subject.clone() };
         if identities.contains(&identity) || identities.len() >= SIGNERS {
             continue;
@@ -213,10 +216,10 @@ fn of_identities(learnt: &mut Learnt, name: &VerifierName, beside: &Beside) {
 }
 
 /// Roots of notation's chains, with a trust policy and stores as notation keeps them.
-fn of_certificates(learnt: &mut Learnt, name: &VerifierName, repository: &Repository, beside: &Beside) {
+fn of_certificates(learnt: &mut Learnt, name: &VerifierName, repository: &Repository, signers: &[&Signer]) {
     let mut all: Vec<&Certified> = Vec::new();
-    for item in &beside.items {
-        if let Some(Signer::Certificate(certified)) = item.claims.as_ref().ok().and_then(|claims| claims.signer.as_ref())
+    for signer in signers {
+        if let Signer::Certificate(certified) = signer
             && !all.contains(&&**certified)
             && all.len() < SIGNERS
         {
@@ -297,4 +300,81 @@ fn quoted(text: &str) -> String {
         let _ = write!(out, "{letter}");
     }
     out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::judges::Judges;
+    use super::*;
+
+    fn identity(subject: &str) -> Signer {
+        Signer::Identity { subject: subject.to_owned(), issuer: "https://issuer.example".to_owned() }
+    }
+
+    fn certificate() -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        (made.pem(), "ab".repeat(32))
+    }
+
+    fn certified(identity: Option<&str>) -> Signer {
+        let (pem, fingerprint) = certificate();
+        Signer::Certificate(Box::new(Certified {
+            subject: identity.unwrap_or("CN=x").to_owned(),
+            identity: identity.map(str::to_owned),
+            root: "CN=root".to_owned(),
+            fingerprint,
+            pem,
+            is_authority: false,
+        }))
+    }
+
+    fn learnt(signers: &[Signer]) -> Learnt {
+        let (mut learnt, name) = (Learnt::default(), "release".parse().unwrap());
+        let (signers, repository): (Vec<&Signer>, Repository) = (signers.iter().collect(), "r.example/team/app".parse().unwrap());
+        of_identities(&mut learnt, &name, &signers);
+        of_certificates(&mut learnt, &name, &repository, &signers);
+        learnt.add_scope(&repository);
+        learnt
+    }
+
+    #[test]
+    fn what_is_printed_for_notation_is_a_policy_with_its_files() {
+        let learnt = learnt(&[certified(Some("CN=release,O=acme,ST=WA,C=US"))]);
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        for (path, text) in &learnt.files {
+            write(path, text);
+        }
+        write("policy.toml", &format!("version = 1\n\n{}", learnt.blocks.join("\n")));
+        let state = folder.path().join("state");
+        let judges = Judges::of_file(&folder.path().join("policy.toml"), Some(&state), &Settings::default());
+        let judges = judges.unwrap_or_else(|stop| panic!("{}", stop.message()));
+        assert_eq!(judges.kind(&"release".parse().unwrap()), "notation");
+        assert!(learnt.compare.iter().any(|compare| compare.contains(&"ab".repeat(32))), "{:?}", learnt.compare);
+    }
+
+    #[test]
+    fn a_name_that_would_stand_for_others_or_hides_something_is_not_printed_as_one_to_trust() {
+        for bad in ["https://ci.example/acme/*", "https://ci.example/\u{202e}emca", "a\"]\nmode = \"permissive\"", "a`b", ""] {
+            let learnt = learnt(&[identity(bad)]);
+            assert!(learnt.blocks.is_empty(), "{bad}: {:?}", learnt.blocks);
+            let [why] = learnt.compare.as_slice() else { panic!("{:?}", learnt.compare) };
+            assert!(why.contains("cannot be pinned") && !why.contains('\n'), "{why}");
+        }
+        for bad in [None, Some("CN=\u{202e}x,O=acme,ST=WA,C=US")] {
+            let learnt = learnt(&[certified(bad)]);
+            assert!(learnt.blocks.is_empty() && learnt.files.is_empty(), "{bad:?}");
+        }
+        let good =
+            learnt(&[identity("https://ci.example/acme/app/x.yml@refs/heads/\\main"), certified(Some("O=acme,ST=WA,C=US"))]);
+        assert_eq!(good.names.len(), 2);
+        let blocks = good.blocks.join("\n");
+        assert!(blocks.contains(r#"subject = "https://ci.example/acme/app/x.yml@refs/heads/\\main""#), "{blocks}");
+        assert!(blocks.contains("require = { any = [\"release\", \"release-notation\"] }"), "{blocks}");
+    }
 }
