@@ -4,6 +4,8 @@
 #   deb.sh PROGRAM FOLDER     the package's path is the last line printed
 #
 # VERSION is that of Cargo.toml, COMPRESSION xz unless given. SOURCE_DATE_EPOCH is the date of the last commit unless given.
+# Whoever gives packages away answers for them, by name and mail: DEBFULLNAME, DEBEMAIL, as for Debian's own tools. Unless given, the
+# address says that there is none (RFC 2606).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:?the program} folder=${2:?the folder for the package}
@@ -17,6 +19,7 @@ version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || date -r CHANGELOG.md +%s)}
 export SOURCE_DATE_EPOCH
 export TZ=UTC LC_ALL=C
+maintainer="${DEBFULLNAME:-The authors of img-authz} <${DEBEMAIL:-nobody@img-authz.invalid}>"
 umask 022
 
 tree=$(mktemp -d)
@@ -34,16 +37,21 @@ put packaging/completions/img-authz usr/share/bash-completion/completions/img-au
 put packaging/completions/_img-authz usr/share/zsh/vendor-completions/_img-authz
 put packaging/completions/img-authz.fish usr/share/fish/vendor_completions.d/img-authz.fish
 documents=usr/share/doc/img-authz
-pack CHANGELOG.md $documents/changelog
-for document in README.md docs/*.md; do pack "$document" "$documents/${document##*/}"; done
+# Debian's own form, for a package without an upstream's; ours is beside it.
+printf 'img-authz (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- %s  %s\n' "$version" "$maintainer" \
+    "$(date --date="@$SOURCE_DATE_EPOCH" --rfc-email)" > "$tree/changelog"
+pack "$tree/changelog" $documents/changelog
+rm "$tree/changelog"
+for document in README.md CHANGELOG.md docs/*.md; do pack "$document" "$documents/${document##*/}"; done
 for file in docs/*.schema.json; do put "$file" "$documents/${file##*/}"; done
 mkdir -p "$tree/$documents/examples"
 cp -r --no-preserve=all examples/policies "$tree/$documents/examples/"
 {
     printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: img-authz\n\n'
-    printf 'Files: *\nCopyright: the authors of img-authz\nLicense: Apache-2.0\n'
+    printf 'Files: *\nCopyright: %s the authors of img-authz\nLicense: Apache-2.0\n' "$(date --date="@$SOURCE_DATE_EPOCH" +%Y)"
     printf ' On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n'
 } > "$tree/$documents/copyright"
+put packaging/debian/lintian-overrides usr/share/lintian/overrides/img-authz
 
 mkdir "$tree/DEBIAN"
 cp packaging/debian/conffiles "$tree/DEBIAN/"
@@ -54,7 +62,7 @@ cat > "$tree/DEBIAN/control" << END
 Package: img-authz
 Version: $version
 Architecture: $architecture
-Maintainer: The authors of img-authz <img-authz@localhost>
+Maintainer: $maintainer
 Installed-Size: $size
 Section: admin
 Priority: optional

@@ -155,7 +155,7 @@ pub(crate) async fn enrol(wish: &Wish<'_>, place: &Place) -> Outcome {
     outcome.state = State::Written;
     if wish.reload {
         let chain = Chain { change: wish.change, standing: &standing, engine: &engine, settings: &place.settings };
-        let put_back = outcome.changed.then_some(&before);
+        let put_back = outcome.changed.then_some((&before, &*new));
         outcome.reload(&chain, put_back).await;
     }
     if wish.change == Change::Enable {

@@ -11,6 +11,7 @@ mod client;
 mod configuration;
 mod fake;
 mod manifest;
+mod mirrors;
 
 use std::fmt;
 use std::future::Future;
@@ -21,10 +22,11 @@ use tokio::time::Instant;
 pub use attached::{Listing, Pointer, list_tag, part, signature_tag};
 pub use carried::{Bundle, BundleFault, Carried};
 pub use client::{Registry, Settings, host_files};
-pub use configuration::{configuration, mirrored, read as read_configuration};
+pub use configuration::{configuration, read as read_configuration};
 pub use fake::Fake;
 pub(crate) use manifest::fold;
 pub use manifest::{Child, Content, Manifest, has_one_reading};
+pub use mirrors::Mirrors;
 
 use crate::image::{Digest, Host, ImageConfig, Platform, Reference, Repository, Tag};
 use crate::net::NetError;
@@ -64,6 +66,11 @@ pub trait Api: Send + Sync {
             };
             configuration(self, &reference.repository, digest, platform, deadline).await
         })
+    }
+
+    /// Where else bytes may be asked for by their digest; `None`: nowhere.
+    fn mirrors(&self) -> Option<&Mirrors> {
+        None
     }
 
     /// Whether the registry itself is gone, by a question about no repository: no connection, no answer, or a 5xx.

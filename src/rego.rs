@@ -2,9 +2,10 @@
 //! away: what they let pass still has to be vouched for. Says nothing of when they are asked; `gate` does.
 //!
 //! regorus reads and evaluates them. Neither its parser nor its functions can be stopped from outside, so both run on threads of their
-//! own (`run`), and who waits gives up by a deadline.
+//! own (`run`), and who waits gives up by a deadline; but for short policies that cannot take long (`here`).
 
 mod builtins;
+mod here;
 mod input;
 mod load;
 mod remembered;
@@ -124,6 +125,8 @@ pub struct Compiled {
     reads_config: bool,
     /// The calls that passed, where what the rules say is made of the call alone.
     remembered: Option<Remembered>,
+    /// Whether it may be asked on the thread that serves.
+    is_quick: bool,
 }
 
 impl fmt::Debug for Compiled {
@@ -216,9 +219,9 @@ impl Compiled {
     /// Evaluates what is due. Blocks, in the worst case for ever. `engine` is a clone of this one's.
     fn evaluate(&self, engine: &mut Engine, about: &About, mut asks: impl FnMut(&str)) -> Result<Passed, Refusal> {
         let environment = &self.sources.environment;
-        let mut members = match &about.call {
+        let mut input = match &about.call {
             Some(call) => input::of_call(call, about.manner, environment, self.looks)?,
-            None => serde_json::Map::new(),
+            None => input::Input::default(),
         };
         if let Some(image) = &about.image {
             if image.config.is_none() && self.reads_config {
@@ -229,9 +232,9 @@ impl Compiled {
                 );
                 return Err(Refusal::Error { query, why });
             }
-            input::with_image(&mut members, image, environment);
+            input::with_image(&mut input, image, environment);
         }
-        let input = input::in_rego(serde_json::Value::Object(members));
+        let input = input.in_rego();
         for query in self.due(about) {
             asks(&query.rule);
             let failed = |why: String| Refusal::Error { query: query.rule.clone(), why };

@@ -6,6 +6,7 @@ mod dockerd;
 mod gates;
 mod host;
 mod in_force;
+mod kept;
 mod last_good;
 mod mounts;
 mod notation;
@@ -15,6 +16,7 @@ mod resolve;
 mod shadow;
 mod started;
 mod state;
+mod verifiers;
 
 pub(crate) use self::clients::{
     DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf, credentials, credentials_of_person, evidence_folder, list_key,
@@ -24,11 +26,12 @@ pub(crate) use self::dockerd::{Flags, Process, daemon_file};
 pub(crate) use self::gates::{asking, exception_times, own, serving, telemetry};
 pub(crate) use self::host::{Basis, Place, SERVICE, is_called};
 pub(crate) use self::in_force::{Alive, InForce, Teller, is_alive, policy_in_force};
+pub(crate) use self::kept::Kept;
 pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};
 pub(crate) use self::policy_file::{read as read_policy, with_file};
 pub(crate) use self::recording::recording;
-pub(crate) use self::resolve::{Kept, Meaning, build, list, meaning, policy, rules};
+pub(crate) use self::resolve::{Meaning, build, list, meaning, policy, rules};
 pub(crate) use self::shadow::{Candidates, shadow, shadow_path};
 pub(crate) use self::started::Started;
 #[cfg(test)]

@@ -14,7 +14,6 @@ mod name;
 pub mod notary;
 pub mod notation;
 mod object;
-#[allow(dead_code, unused_imports, reason = "read whole; of it each scheme asks what it goes by")]
 mod pki;
 mod public_key;
 pub mod registry;

@@ -77,16 +77,18 @@ impl Crowd {
     /// Asks so many to end that have been idle for so long (`silent`: those that never asked), the longest first.
     fn close(&self, silent: Duration, asked: Duration, most: usize) {
         let seats = self.seats();
-        let idle_since = |seat: &Arc<Seat>| {
-            let now = seat.now();
-            let is_over = now.is_idle && !now.is_to_end && now.since.elapsed() >= if now.has_asked { asked } else { silent };
-            is_over.then_some(now.since)
-        };
+        let is_over =
+            |now: &Now| now.is_idle && !now.is_to_end && now.since.elapsed() >= if now.has_asked { asked } else { silent };
+        let idle_since = |seat: &Arc<Seat>| Some(seat.now()).filter(|now| is_over(now)).map(|now| now.since);
         let mut over: Vec<(Instant, &Arc<Seat>)> = seats.iter().filter_map(|seat| Some((idle_since(seat)?, seat))).collect();
         over.sort_by_key(|(since, _)| *since);
         for (_, seat) in over.into_iter().take(most) {
-            seat.now().is_to_end = true;
-            seat.wake.notify_one();
+            // Looked at again: a request may have begun there meanwhile, which its client would repeat without a body.
+            let mut now = seat.now();
+            if is_over(&now) {
+                now.is_to_end = true;
+                seat.wake.notify_one();
+            }
         }
     }
 

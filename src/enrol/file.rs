@@ -73,11 +73,14 @@ impl Before {
         }
     }
 
-    /// Puts the file back as it was.
-    pub(super) fn put_back(&self, path: &Path) -> std::io::Result<()> {
-        match self {
-            Self::Missing => std::fs::remove_file(path),
-            Self::File { text, mode } => replace_regular(path, text.as_bytes(), *mode),
+    /// Puts the file back as it was, where it still is what was written: nobody else's change is taken away.
+    pub(super) fn put_back(&self, path: &Path, written: &str) -> std::io::Result<()> {
+        match (self, Self::read(path)?) {
+            (Self::Missing, Self::Missing) => Ok(()),
+            (_, Self::File { text, .. }) if text != written => Err(Error::other("it was changed by somebody else meanwhile")),
+            (_, Self::Missing) => Err(Error::other("it was removed by somebody else meanwhile")),
+            (Self::Missing, Self::File { .. }) => std::fs::remove_file(path),
+            (Self::File { text, mode }, Self::File { .. }) => replace_regular(path, text.as_bytes(), *mode),
         }
     }
 }
@@ -109,12 +112,18 @@ mod tests {
         let kept = before.replace(&path, "new").unwrap().unwrap();
         assert_eq!((says().as_str(), std::fs::read_to_string(&kept).unwrap().as_str()), ("new", "{}"));
         assert!(before.replace(&path, "newer").is_err());
-        before.put_back(&path).unwrap();
+        std::fs::write(&path, "theirs").unwrap();
+        for before in [&before, &missing] {
+            assert!(before.put_back(&path, "new").unwrap_err().to_string().contains("somebody else"));
+            assert_eq!(says(), "theirs");
+        }
+        std::fs::write(&path, "new").unwrap();
+        before.put_back(&path, "new").unwrap();
         assert_eq!(says(), "{}");
         for file in [&path, &kept] {
             assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        missing.put_back(&path).unwrap();
-        assert!(!path.exists());
+        missing.put_back(&path, "{}").unwrap();
+        assert!(!path.exists() && missing.put_back(&path, "{}").is_ok());
     }
 }

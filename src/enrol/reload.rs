@@ -53,10 +53,20 @@ impl Chain<'_> {
 
 impl Outcome {
     /// Has dockerd read the file, and looks whether it acts so.
-    pub(super) async fn reload(&mut self, chain: &Chain<'_>, put_back: Option<&Before>) {
+    pub(super) async fn reload(&mut self, chain: &Chain<'_>, put_back: Option<(&Before, &str)>) {
         let standing = chain.standing;
         let Some(process) = &standing.process else {
-            self.notes.push("dockerd does not run, or was not found: the file counts from its next start on".to_owned());
+            match chain.look().await {
+                Seen::So => self.state = State::Done,
+                Seen::NotSo => {
+                    self.state = State::NotInForce;
+                    let evidence = "dockerd runs, and was not told to read the file, since its process was not found";
+                    self.troubles.push(Trouble::new(evidence.to_owned(), "systemctl reload docker"));
+                }
+                Seen::Unknown => {
+                    self.notes.push("dockerd does not run, or was not found: the file counts from its next start on".to_owned());
+                }
+            }
             return;
         };
         if !self.changed && chain.look().await == Seen::So {
@@ -104,8 +114,8 @@ impl Outcome {
     }
 
     /// dockerd is gone: with the file as it was it starts again.
-    fn ended(&mut self, path: &Path, put_back: Option<&Before>) {
-        let evidence = match put_back.map(|before| before.put_back(path)) {
+    fn ended(&mut self, path: &Path, put_back: Option<(&Before, &str)>) {
+        let evidence = match put_back.map(|(before, written)| before.put_back(path, written)) {
             None => "dockerd ended at its reload".to_owned(),
             Some(Ok(())) => {
                 self.changed = false;

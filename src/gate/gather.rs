@@ -25,8 +25,6 @@ const RUNS_AS_BYTES: usize = 256 << 10;
 const MAX_REPOSITORIES: usize = 16;
 /// Most digests one image is asked about by.
 const MAX_DIGESTS: usize = 32;
-/// Most mirrors of Docker Hub that are asked. Engines have one or two.
-const MIRRORS: usize = 4;
 /// Most images of one call. Nobody mounts more; each costs the engine a look.
 const MAX_IMAGES: usize = 16;
 /// Most containers whose ids begin with another's name that are judged beside it: more are refused, each costs a look.
@@ -393,21 +391,22 @@ impl Gathering<'_> {
             OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
-        let mirrors = if due.is_some() { self.mirrors(repository).await } else { Vec::new() };
+        self.know_mirrors(repository).await;
         let deadline = self.deadline.min(Instant::now() + REGISTRY_TIME);
         let task = {
             let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
             async move {
-                for mirror in mirrors {
-                    // Half the time that is left: one that is silent leaves some to the next, and to the origin.
-                    let now = Instant::now();
-                    let half = now + deadline.saturating_duration_since(now) / 2;
-                    let there = Reference { repository: mirror, ..reference.clone() };
-                    if let Ok(config) = registry.image(&there, due, platform.as_ref(), half).await {
-                        return Ok(config);
-                    }
-                }
+                let (api, named, platform) = (&registry, &reference, &platform);
+                let there = |repository, until| async move {
+                    let there = Reference { repository, ..named.clone() };
+                    api.image(&there, due, platform.as_ref(), until).await
+                };
                 // In a scope that rests on the registry nobody else says what the tag is.
+                if let (Some(mirrors), Some(_)) = (registry.mirrors(), due)
+                    && let Some(config) = mirrors.ask(&reference.repository, deadline, there).await
+                {
+                    return Ok(config);
+                }
                 registry.image(&reference, due, platform.as_ref(), deadline).await
             }
         };
@@ -425,14 +424,15 @@ impl Gathering<'_> {
         }
     }
 
-    /// Where else the bytes of a repository of Docker Hub are, as the engine is set up (`registry-mirrors`): it asks there first. None where
-    /// it does not tell.
-    async fn mirrors(&self, repository: &Repository) -> Vec<Repository> {
-        if repository.host_str() != "docker.io" {
-            return Vec::new();
+    /// Sees to it that it is known where else the bytes of Docker Hub are (`registry-mirrors`): the engine asks there first. Where it does not tell,
+    /// what it said before stays.
+    async fn know_mirrors(&self, repository: &Repository) {
+        let mirrors = self.registry.and_then(|registry| registry.mirrors());
+        if let Some(mirrors) = mirrors.filter(|mirrors| mirrors.are_due(repository))
+            && let Ok(info) = self.engine.info(self.deadline).await
+        {
+            mirrors.take(info.mirrors);
         }
-        let mirrors = self.engine.info(self.deadline).await.map(|info| info.mirrors).unwrap_or_default();
-        mirrors.iter().filter_map(|mirror| registry::mirrored(repository, mirror)).take(MIRRORS).collect()
     }
 
     /// What an image on the host says of itself, as far as rules of the scopes that may vouch for it look at it.
@@ -642,6 +642,7 @@ impl Gathering<'_> {
             OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(named)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
+        self.know_mirrors(repository).await;
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
             let asking = Asking { purpose: self.purpose, now, deadline: self.deadline };

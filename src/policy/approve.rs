@@ -272,6 +272,7 @@ fn keeps_rules(policy: &Policy, facts: &Facts, image: &ImageFacts, approval: App
         is_tag_missing: asked.is_tag_missing,
         vouched: &vouched,
         signed_at: approval.vouches.iter().filter_map(Vouch::signed_at).max(),
+        built_at: approval.vouches.iter().flat_map(Vouch::stated).filter_map(|stated| stated.built_at()).max(),
         config: image.config.known(),
         now: facts.now,
         runs,

@@ -83,6 +83,8 @@ pub struct NotationSettings {
     pub trust_store: PathBuf,
     /// A folder of CRLs.
     pub crls: Option<PathBuf>,
+    /// Whether CRLs are fetched as well, in the background.
+    pub fetch: bool,
     /// After which time a digest that is known to be signed is asked about again; `None`: never, but by pulls.
     pub recheck: Option<Duration>,
 }

@@ -285,6 +285,14 @@ impl Settings {
         }
     }
 
+    /// The verifier whose list that is.
+    #[must_use]
+    pub fn allowlist_name(&self) -> VerifierName {
+        let resolved = self.policy.is_some().then(|| self.resolve(false).ok()).flatten();
+        let named = resolved.and_then(|resolved| resolved.allowlists().next().map(|(name, _)| name.clone()));
+        named.unwrap_or(VerifierName::ALLOWLIST)
+    }
+
     /// The key that must have signed that allowlist; `None`: nobody must.
     #[must_use]
     pub fn allowlist_key(&self) -> Option<Given> {

@@ -122,6 +122,7 @@ fn image_rule(rule: &ImageRule) -> String {
             let of = match age.of {
                 AgeOf::Created => None,
                 AgeOf::Signature => Some(("of", "\"signature\"".to_owned())),
+                AgeOf::Provenance => Some(("of", "\"provenance\"".to_owned())),
             };
             std::iter::once(("days", age.days.to_string())).chain(of).collect()
         }

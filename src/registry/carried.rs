@@ -366,7 +366,7 @@ mod tests {
             ("\"version\":1", "\"version\":1,\"Version\":1"),
             ("\"version\":1", "\"version\":1,\"more\":1"),
             ("r.example/app", "../../etc/passwd"),
-            ("r.example/app", "R.EXAMPLE/app"),
+            ("r.example/app", "app"),
             (".sig", "/../x"),
             ("sha256:", "sha256:../"),
             ("\"e30=\"", "\"e30\""),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::attached::next_page;
 use super::manifest::MEDIA_TYPES;
-use super::{Api, Listing, Manifest, RegistryError, Reply, Wanted};
+use super::{Api, Listing, Manifest, Mirrors, RegistryError, Reply, Wanted};
 use crate::files::Texts;
 use crate::image::{Digest, Host, Repository};
 use crate::net::auth::{Asker, DockerConfig, Session};
@@ -64,6 +64,9 @@ pub struct Registry {
     /// Those that the policy names; and others, of which clients make up as many as they like.
     named: Mutex<HashMap<String, Arc<Peer>>>,
     strange: Mutex<HashMap<String, Arc<Peer>>>,
+    mirrors: Mirrors,
+    /// How many questions there were.
+    questions: AtomicU64,
 }
 
 /// One registry.
@@ -76,6 +79,8 @@ pub(super) struct Peer {
     is_plain: AtomicBool,
     /// It has answered.
     is_there: AtomicBool,
+    /// When it was last asked for, in questions to all of them.
+    used: AtomicU64,
     /// Large manifests on their way.
     large: Semaphore,
 }
@@ -84,7 +89,8 @@ impl Registry {
     /// Registries reached as `settings` say. Connects when asked.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, named: Mutex::default(), strange: Mutex::default() }
+        let (named, strange, mirrors) = Default::default();
+        Self { settings, named, strange, mirrors, questions: AtomicU64::new(0) }
     }
 
     /// Asks `/v2/`, where every registry answers, without credentials: whether it is there, with these CAs. Any answer counts,
@@ -190,14 +196,19 @@ impl Registry {
         let is_named = self.settings.named.contains(host);
         let peers = if is_named { &self.named } else { &self.strange };
         let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.questions.fetch_add(1, Ordering::Relaxed);
         if let Some(peer) = peers.get(host) {
+            peer.used.store(number, Ordering::Relaxed);
             return Ok(Arc::clone(peer));
         }
         let peer = Arc::new(self.open(host)?);
+        peer.used.store(number, Ordering::Relaxed);
         if !is_named && peers.len() >= PEERS {
             peers.retain(|_, peer| peer.is_there.load(Ordering::Relaxed));
-            if peers.len() >= PEERS {
-                peers.clear();
+            // Of those that answer, whoever was not asked for the longest goes: made-up ones that answer push out each other.
+            let oldest = peers.iter().min_by_key(|(_, peer)| peer.used.load(Ordering::Relaxed)).map(|(host, _)| host.clone());
+            if let Some(oldest) = oldest.filter(|_| peers.len() >= PEERS) {
+                peers.remove(&oldest);
             }
         }
         peers.insert(host.to_owned(), Arc::clone(&peer));
@@ -218,8 +229,8 @@ impl Registry {
             None
         };
         let https = Session::new(https, &format!("https://{address}")).map_err(setting)?;
-        let (is_plain, is_there) = Default::default();
-        Ok(Peer { https, http, is_plain, is_there, large: Semaphore::new(LARGE_AT_ONCE) })
+        let (is_plain, is_there, used) = Default::default();
+        Ok(Peer { https, http, is_plain, is_there, used, large: Semaphore::new(LARGE_AT_ONCE) })
     }
 
     /// Who may vouch for this registry, and what we show it.
@@ -286,6 +297,10 @@ impl Api for Registry {
 
     fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>> {
         Box::pin(self.fetch_referrers(repository, digest, deadline))
+    }
+
+    fn mirrors(&self) -> Option<&Mirrors> {
+        Some(&self.mirrors)
     }
 
     fn is_gone<'a>(&'a self, host: &'a Host, deadline: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
@@ -449,6 +464,15 @@ mod tests {
             registry.peer(&format!("127.0.0.{number}:5000")).unwrap();
         }
         assert!(Arc::ptr_eq(&named, &registry.peer("r.example").unwrap()));
+        assert!(Arc::ptr_eq(&there, &registry.peer("s.example").unwrap()));
+        assert!(registry.strange.lock().unwrap().len() <= PEERS);
+        // Nor do those that answer, as long as it is asked for in between.
+        for number in 0..100 {
+            registry.peer(&format!("127.0.1.{number}:5000")).unwrap().is_there.store(true, Ordering::Relaxed);
+            if number % 10 == 0 {
+                assert!(Arc::ptr_eq(&there, &registry.peer("s.example").unwrap()), "{number}");
+            }
+        }
         assert!(Arc::ptr_eq(&there, &registry.peer("s.example").unwrap()));
         assert!(registry.strange.lock().unwrap().len() <= PEERS);
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::manifest::{OneReading, fold};
 use super::{Api, Content, Manifest, RegistryError, Wanted, part};
-use crate::image::{Digest, Host, ImageConfig, Platform, Repository};
+use crate::image::{Digest, ImageConfig, Platform, Repository};
 use crate::text::clean;
 
 /// The kinds of configurations that images have. Others (artifacts, plugins) say nothing of a container.
@@ -42,18 +42,6 @@ pub async fn configuration<R: Api + ?Sized>(
     let annotations = image.annotations().clone().unwrap_or_default().into_iter().collect();
     let read = read(&body).map_err(|cause| RegistryError::Undecodable { what: format!("{repository}@{config}"), cause })?;
     Ok(ImageConfig { size: Some(size), annotations: Some(annotations), ..read })
-}
-
-/// The repository on a mirror of Docker Hub (the engine's `registry-mirrors`) that stands for this one; `None` where it is not Docker Hub's, or
-/// the mirror is no `scheme://host[:port]`. What comes from there is evidence of bytes that are asked for by digest, and of nothing else.
-#[must_use]
-pub fn mirrored(repository: &Repository, mirror: &str) -> Option<Repository> {
-    if repository.host_str() != "docker.io" {
-        return None;
-    }
-    let (_, host) = mirror.split_once("://")?;
-    let name = format!("{}/{}", host.trim_end_matches('/').parse::<Host>().ok()?, repository.path());
-    name.parse::<Repository>().ok().filter(|found| found.as_str() == name)
 }
 
 /// The manifest of an index that engines take for a platform: the one that fits it. Where several may, they differ by engine and by what
@@ -193,22 +181,6 @@ mod tests {
         let bare = read(b"{}").unwrap();
         assert_eq!((bare.created, bare.user.as_str(), bare.has_healthcheck()), (None, "", false));
         assert_eq!(read(br#"{"created":"0001-01-01T00:00:00Z"}"#).unwrap().created, None);
-    }
-
-    #[test]
-    fn a_mirror_stands_for_docker_hub_alone() {
-        let of = |name: &str, mirror: &str| mirrored(&name.parse().unwrap(), mirror).map(|found| found.to_string());
-        let found = Some("mirror.example:5000/library/busybox".to_owned());
-        assert_eq!(of("busybox", "https://mirror.example:5000/"), found);
-        assert_eq!(of("busybox", "https://mirror.example:5000"), found);
-        for (name, mirror) in [
-            ("r.example/busybox", "https://mirror.example"),
-            ("busybox", "mirror.example"),
-            ("busybox", "https://user:word@mirror.example"),
-            ("busybox", "https://mirror.example/below"),
-        ] {
-            assert_eq!(of(name, mirror), None, "{name} {mirror}");
-        }
     }
 
     #[test]

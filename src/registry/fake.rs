@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::{Api, Listing, Manifest, RegistryError, Reply, Wanted};
+use super::{Api, Listing, Manifest, Mirrors, RegistryError, Reply, Wanted};
 use crate::image::{Digest, Host, Repository, Tag};
 use crate::net;
 
@@ -14,6 +14,7 @@ use crate::net;
 #[derive(Debug, Default)]
 pub struct Fake {
     state: Mutex<State>,
+    mirrors: Mirrors,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +166,10 @@ impl Api for Fake {
                 None => Ok(Some(state.referrers.get(&(repository.clone(), digest)).cloned().unwrap_or_default())),
             }
         })
+    }
+
+    fn mirrors(&self) -> Option<&Mirrors> {
+        Some(&self.mirrors)
     }
 
     fn is_gone<'a>(&'a self, _: &'a Host, _: Instant) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {

@@ -1,10 +1,12 @@
 //! A manifest or index: its bytes, their digest, and what they say (OCI image-spec; Docker's schema 2).
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use oci_spec::image::{ImageIndex, ImageManifest};
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
@@ -71,7 +73,11 @@ const FOREIGN: [&str; 3] = ["rootfs", "history", "fslayers"];
 
 /// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
 pub(crate) fn fold(key: &str) -> String {
-    key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
+    folded(key).collect()
+}
+
+fn folded(key: &str) -> impl Iterator<Item = char> {
+    key.chars().flat_map(char::to_lowercase).map(|char| if char == 'ſ' { 's' } else { char })
 }
 
 /// The member that makes this something else than a manifest or an index, or something else to Go than to us.
@@ -89,7 +95,7 @@ pub(super) struct OneReading;
 
 impl<'de> Deserialize<'de> for OneReading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Walk)
+        Walk { open: &Cell::new(0), hasher: &RandomState::new() }.deserialize(deserializer)
     }
 }
 
@@ -98,9 +104,62 @@ pub fn has_one_reading(body: &[u8]) -> Result<(), String> {
     serde_json::from_slice::<OneReading>(body).map(|_| ()).map_err(|error| clean(&error.to_string()))
 }
 
-struct Walk;
+/// Most members of the objects that lead to one place, and so are in memory at once. Stops a text of many tiny members, which need not be signed by
+/// anybody; a configuration has some thousand labels at most.
+const MEMBERS: usize = 64 << 10;
 
-impl<'de> Visitor<'de> for Walk {
+/// Walks through a text, and keeps of it hashes of the members of open objects alone.
+#[derive(Clone, Copy)]
+struct Walk<'w> {
+    /// How many there are.
+    open: &'w Cell<usize>,
+    hasher: &'w RandomState,
+}
+
+/// The name of a member.
+struct Key<'w> {
+    walk: Walk<'w>,
+    keys: &'w mut HashSet<u64>,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<(), E> {
+        let mut hasher = self.walk.hasher.build_hasher();
+        folded(key).for_each(|char| hasher.write_u32(char.into()));
+        if !self.keys.insert(hasher.finish()) {
+            return Err(E::custom(format!("member `{}` is there twice", clean(key))));
+        }
+        self.walk.open.set(self.walk.open.get() + 1);
+        if self.walk.open.get() > MEMBERS {
+            return Err(E::custom(format!("it has more than {MEMBERS} members in one place")));
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = OneReading;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<OneReading, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
     type Value = OneReading;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,17 +168,15 @@ impl<'de> Visitor<'de> for Walk {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OneReading, A::Error> {
         let mut keys = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let _: OneReading = map.next_value()?;
-            if !keys.insert(fold(&key)) {
-                return Err(A::Error::custom(format!("member `{}` is there twice", clean(&key))));
-            }
+        while map.next_key_seed(Key { walk: self, keys: &mut keys })?.is_some() {
+            map.next_value_seed(self)?;
         }
+        self.open.set(self.open.get() - keys.len());
         Ok(OneReading)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneReading, A::Error> {
-        while seq.next_element::<OneReading>()?.is_some() {}
+        while seq.next_element_seed(self)?.is_some() {}
         Ok(OneReading)
     }
 

@@ -89,26 +89,48 @@ const SCAN_LABEL: &str = "security.scan";
 /// Label that names the base.
 const BASE_LABEL: &str = "org.opencontainers.image.base.name";
 
-/// A call, read, as `input`. `looks` says whether paths of bind mounts are followed on this host.
-pub(super) fn of_call(call: &Call, manner: Manner, environment: &str, looks: bool) -> Result<Map<String, Value>, Refusal> {
-    let shown = Shown::of(call, manner).map_err(Refusal::Unreadable)?;
-    let mut input = Map::new();
-    input.insert("BindMounts".into(), Value::Array(binds(&shown.body, looks)?));
-    input.insert("Method".into(), json!(call.method));
-    input.insert("Path".into(), json!(call.uri));
-    input.insert("PathArr".into(), shown.path.split('/').map(Value::from).collect());
-    input.insert("PathPlain".into(), json!(shown.path));
-    input.insert("Query".into(), json!(shown.query));
-    input.insert("Headers".into(), json!(call.headers));
-    input.insert("Body".into(), shown.body);
-    input.insert("User".into(), json!(call.user));
-    input.insert("AuthMethod".into(), json!(call.user_authn_method));
-    input.insert("environment".into(), json!(environment));
-    Ok(input)
+/// What policies see, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    members: BTreeMap<regorus::Value, regorus::Value>,
+    /// `Body`.
+    body: Option<Value>,
 }
 
-/// The same in regorus' words. Not by way of serde, which takes an object with a certain name in it for a number, and is slower.
-pub(super) fn in_rego(json: Value) -> regorus::Value {
+/// A call, read, as `input`. `looks` says whether paths of bind mounts are followed on this host.
+pub(super) fn of_call(call: &Call, manner: Manner, environment: &str, looks: bool) -> Result<Input, Refusal> {
+    let shown = Shown::of(call, manner).map_err(Refusal::Unreadable)?;
+    let text = |text: &str| regorus::Value::from(text);
+    let texts = |texts: &mut dyn Iterator<Item = &str>| regorus::Value::from(texts.map(text).collect::<Vec<_>>());
+    let query = shown.query.iter().map(|(name, values)| (text(name), texts(&mut values.iter().map(String::as_str))));
+    let headers = call.headers.iter().map(|(name, value)| (text(name), text(value)));
+    let members = [
+        ("BindMounts", in_rego(Value::Array(binds(&shown.body, looks)?))),
+        ("Method", text(&call.method)),
+        ("Path", text(&call.uri)),
+        ("PathArr", texts(&mut shown.path.split('/'))),
+        ("PathPlain", text(&shown.path)),
+        ("Query", query.collect::<BTreeMap<_, _>>().into()),
+        ("Headers", headers.collect::<BTreeMap<_, _>>().into()),
+        ("User", text(&call.user)),
+        ("AuthMethod", text(&call.user_authn_method)),
+        ("environment", text(environment)),
+    ];
+    Ok(Input { members: members.map(|(name, value)| (text(name), value)).into(), body: Some(shown.body) })
+}
+
+impl Input {
+    /// The same in regorus' words.
+    pub(super) fn in_rego(mut self) -> regorus::Value {
+        if let Some(body) = self.body.take() {
+            self.members.insert("Body".into(), in_rego(body));
+        }
+        self.members.into()
+    }
+}
+
+/// JSON in regorus' words. Not by way of serde, which takes an object with a certain name in it for a number, and is slower.
+fn in_rego(json: Value) -> regorus::Value {
     match json {
         Value::Null => regorus::Value::Null,
         Value::Bool(truth) => regorus::Value::Bool(truth),
@@ -127,7 +149,7 @@ pub(super) fn in_rego(json: Value) -> regorus::Value {
 }
 
 /// Adds what is known of an image.
-pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environment: &str) {
+pub(super) fn with_image(input: &mut Input, image: &Image, environment: &str) {
     let none = Config::default();
     let config = image.config.as_ref().unwrap_or(&none);
     let scan = || config.labels.get(SCAN_LABEL).and_then(Value::as_str);
@@ -149,9 +171,9 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     let signature = |found: &Signature| json!({"verified": true, "verifier": found.verifier, "type": found.kind, "signers": found.signers, "digest": found.digest});
     known.insert("signatures".into(), image.signatures.iter().map(signature).collect());
     known.insert("attestations".into(), image.statements.iter().map(statement).collect());
-    input.insert("image".into(), Value::Object(known));
+    input.members.insert("image".into(), in_rego(Value::Object(known)));
     let mut runs = config.config.clone();
-    lay_over(&mut runs, said_of_run(input, image.run_spec));
+    lay_over(&mut runs, said_of_run(input.body.as_ref(), image.run_spec));
     runs.retain(|_, value| !value.is_null());
     runs.entry("User").or_insert_with(|| json!(""));
     runs.entry("Env").or_insert_with(|| json!([]));
@@ -165,8 +187,8 @@ pub(super) fn with_image(input: &mut Map<String, Value>, image: &Image, environm
     if runs.get("Healthcheck").is_some_and(is_none) {
         runs.remove("Healthcheck");
     }
-    input.insert("Config".into(), Value::Object(runs));
-    input.entry("environment").or_insert_with(|| json!(environment));
+    input.members.insert("Config".into(), in_rego(Value::Object(runs)));
+    input.members.entry("environment".into()).or_insert_with(|| environment.into());
 }
 
 /// What is stated, with its facts beside what tells whose word that is: no fact takes the name of one of those.
@@ -184,8 +206,8 @@ fn statement(found: &Statement) -> Value {
 }
 
 /// What a create or a service says of how a container runs. Of other calls dockerd takes nothing of the kind.
-fn said_of_run(input: &Map<String, Value>, said: RunSpec) -> Option<&Map<String, Value>> {
-    let body = input.get("Body")?;
+fn said_of_run(body: Option<&Value>, said: RunSpec) -> Option<&Map<String, Value>> {
+    let body = body?;
     match said {
         RunSpec::Body => body.as_object(),
         RunSpec::ContainerSpec => body.pointer("/TaskTemplate/ContainerSpec")?.as_object(),
@@ -271,8 +293,12 @@ mod tests {
         }
     }
 
+    fn shown(input: Input) -> Value {
+        serde_json::to_value(input.in_rego()).unwrap()
+    }
+
     fn input(uri: &str, body: Option<&str>) -> Value {
-        Value::Object(of_call(&call(uri, body), Transport::Http1.into(), "production", false).unwrap())
+        shown(of_call(&call(uri, body), Transport::Http1.into(), "production", false).unwrap())
     }
 
     #[test]
@@ -342,9 +368,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_of_an_image_has_the_value_that_a_rule_refuses() {
-        let mut input = Map::new();
+        let mut input = Input::default();
         with_image(&mut input, &Image::default(), "production");
-        let found = Value::Object(input);
+        let found = shown(input);
         for (path, expected) in [
             ("/image/created", json!(0)),
             ("/image/scan_status", json!("missing")),
@@ -393,9 +419,9 @@ mod tests {
             }),
             ..Image::default()
         };
-        let mut input = Map::new();
+        let mut input = Input::default();
         with_image(&mut input, &image, "");
-        let found = Value::Object(input);
+        let found = shown(input);
         for (path, expected) in [
             ("/image/created", Some(json!(5))),
             ("/image/scan_status", Some(json!("passed"))),

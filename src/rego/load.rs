@@ -11,7 +11,7 @@ use regorus::{Engine, Value};
 
 use super::remembered::{CHANGING, Remembered};
 use super::text::{Text, recursion};
-use super::{Compiled, Fault, Query, Sources, builtins};
+use super::{Compiled, Fault, Query, Sources, builtins, here};
 use crate::text::{clean, fit};
 
 /// Largest file, in bytes. Honest ones have some kilobytes.
@@ -82,7 +82,9 @@ fn compiled(sources: Sources) -> Result<Compiled, Vec<Fault>> {
             Err((line, what)) => faults.push(Fault { file: Some(file.name.clone()), line: Some(line), what }),
         }
     }
-    let defined: BTreeSet<String> = texts.iter().flat_map(|(_, text)| text.defined().collect::<Vec<_>>()).collect();
+    let heads: Vec<String> = texts.iter().flat_map(|(_, text)| text.defined().collect::<Vec<_>>()).collect();
+    let count = heads.len();
+    let defined: BTreeSet<String> = heads.into_iter().collect();
     let calls: Vec<_> = texts.iter().map(|(file, text)| (file.name.clone(), text.calls(&defined))).collect();
     let all: Vec<_> = calls.iter().flat_map(|(_, calls)| calls.iter().cloned()).collect();
     if let Some((name, line)) = recursion(&all) {
@@ -144,8 +146,9 @@ fn compiled(sources: Sources) -> Result<Compiled, Vec<Fault>> {
     let mentions = |name: &str| texts.iter().any(|(_, text)| text.mentions(name).is_some());
     let (looks, reads_config) = (sources.sees_host && mentions("Resolved"), OF_CONFIG.iter().any(|name| mentions(name)));
     let remembered = (!looks && !CHANGING.iter().any(|name| mentions(name))).then(Remembered::default);
+    let is_quick = !looks && here::is_quick(texts.iter().map(|(_, text)| text), &defined, count);
     drop(texts);
-    Ok(Compiled { sources, engine, queries, looks, reads_config, remembered })
+    Ok(Compiled { sources, engine, queries, looks, reads_config, remembered, is_quick })
 }
 
 /// Adds a file in the dialect that it is written in.

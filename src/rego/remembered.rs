@@ -62,7 +62,7 @@ fn seen(call: &Call) -> Seen<'_> {
 }
 
 /// What a call takes of memory, also what no rule sees.
-fn bytes(call: &Call) -> usize {
+pub(super) fn bytes(call: &Call) -> usize {
     let headers: usize = call.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     let texts = call.user.len() + call.user_authn_method.len() + call.method.len() + call.uri.len();
     let body = |body: &Option<Vec<u8>>| body.as_ref().map_or(0, Vec::len);

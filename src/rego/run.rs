@@ -1,4 +1,4 @@
-//! Evaluation on a few threads of its own. A thread cannot be stopped: who waits gives up at a deadline, and the thread is counted as
+//! Evaluation, of what is not quick (`here`) on a few threads of its own. A thread cannot be stopped: who waits gives up at a deadline, and the thread is counted as
 //! held until it ends. With all of them held, nobody is made to wait.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::here::Here;
 use super::{About, Compiled, Passed, Refusal, load};
 
 /// Bounds of evaluation.
@@ -45,6 +46,7 @@ pub struct Stats {
 
 /// The threads. They start with the first question.
 pub struct Evaluator {
+    here: Here,
     shared: Arc<Shared>,
 }
 
@@ -109,13 +111,16 @@ impl Evaluator {
     #[must_use]
     pub fn with_limits(limits: EvaluationLimits) -> Self {
         let work = (0..limits.threads).map(|_| Condvar::new()).collect();
-        Self { shared: Arc::new(Shared { limits, state: Mutex::default(), work }) }
+        Self { here: Here::default(), shared: Arc::new(Shared { limits, state: Mutex::default(), work }) }
     }
 
     /// Asks the queries that are due; ends by `deadline`, and after [`EvaluationLimits::answer`] at most.
     pub async fn ask(&self, policies: &Arc<Compiled>, about: About, deadline: Instant) -> Result<Passed, Refusal> {
         if policies.passes_unasked(&about) {
             return Ok(Passed(()));
+        }
+        if let Some(answer) = self.here.ask(policies, &about) {
+            return answer;
         }
         let query = policies.due(&about).next().map(|query| query.rule.clone()).unwrap_or_default();
         let (answer, answered) = oneshot::channel();
@@ -174,6 +179,12 @@ impl Evaluator {
                 }
             }
         }
+    }
+
+    /// Whether nothing was asked of its threads yet.
+    #[cfg(test)]
+    pub(super) fn is_unused(&self) -> bool {
+        self.shared.state().running.is_empty()
     }
 
     /// What it can tell of itself.

@@ -366,6 +366,103 @@ fn what_is_remembered_is_bounded() {
     assert!((1..=128).contains(&kept), "{kept}");
 }
 
+mod here {
+    use super::*;
+
+    /// Whether a policy's answer to a small create comes without a thread.
+    async fn is_at_once(text: &str) -> bool {
+        let policies = Arc::new(load(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}")));
+        let evaluator = Evaluator::default();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+        let _ = evaluator.ask(&policies, about(create(r#"{"Image":"a"}"#)), deadline).await;
+        evaluator.is_unused()
+    }
+
+    #[tokio::test]
+    async fn short_policies_are_asked_at_once_and_no_others() {
+        for text in [
+            "allow := true",
+            "allow if { some bind in input.BindMounts; startswith(bind.Source, \"/srv/\") }",
+            "allow if f(input.Body.Image)\nf(x) if x == \"a\"",
+            "deny contains sprintf(\"%v\", [x]) if x := input.Body.Image\nallow if time.now_ns() > 0",
+            "allow { re_match(`^a$`, input.Body.Image) }",
+            // What a file calls so is that file's, and read as what it is.
+            "count(x) := y if y := startswith(x, \"a\")\nallow if count(\"a\")",
+        ] {
+            assert!(is_at_once(&format!("package docker.authz\n{text}")).await, "{text}");
+        }
+        let rules: String = (0..40).map(|number| format!("r{number} if true\n")).collect();
+        let long = format!("allow if 0{} > 0", " + 1".repeat(40));
+        for text in [
+            // What the call says makes these long.
+            "allow if count(numbers.range(1, input.Body.Memory)) > 0",
+            "allow if re_match(input.Body.Image, \"a\")",
+            "deny contains sprintf(input.Body.Image, [1])\nallow := true",
+            "allow if { walk(input, [_, 1]) }",
+            "allow if input.x == 1 with input as {\"x\": 1}",
+            "replace(x, y, z) := true\nallow if replace(1, 2, 3)",
+            &long,
+            &format!("{rules}allow := true"),
+        ] {
+            assert!(!is_at_once(&format!("package docker.authz\n{text}")).await, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn large_calls_and_images_are_asked_elsewhere() {
+        let policies = Arc::new(load("package docker.authz\nallow if input.Body.Image == \"a\"").unwrap());
+        let here = super::super::here::Here::default();
+        assert_eq!(here.ask(&policies, &about(create(r#"{"Image":"a"}"#))), Some(Ok(Passed(()))));
+        assert!(matches!(here.ask(&policies, &about(create(r#"{"Image":"b"}"#))), Some(Err(Refusal::Denied { .. }))));
+        let large = format!(r#"{{"Image":"a","Labels":{{"a":"{}"}}}}"#, "x".repeat(8 << 10));
+        assert_eq!(here.ask(&policies, &about(create(&large))), None);
+        let mut of_image = about(create("{}"));
+        of_image.image = Some(Image::default());
+        assert_eq!(here.ask(&policies, &of_image), None);
+        // What cannot be read is refused as by a thread; an error is a thread's to tell.
+        assert!(matches!(here.ask(&policies, &about(create("{"))), Some(Err(Refusal::Unreadable(_)))));
+        let twice = Arc::new(load("package docker.authz\nallow := input.Body.a\nallow := input.Body.b").unwrap());
+        assert_eq!(here.ask(&twice, &about(create(r#"{"a":true,"b":false}"#))), None);
+        assert_eq!(here.ask(&twice, &about(create(r#"{"a":true,"b":true}"#))), Some(Ok(Passed(()))));
+    }
+
+    /// A small call over which a short policy takes long: three lists of some hundred, each with each.
+    #[tokio::test]
+    async fn one_that_takes_long_is_stopped_and_for_a_while_none_is_tried() {
+        let cubes =
+            "allow if { some x in input.Body.Cmd; some y in input.Body.Cmd; some z in input.Body.Cmd; count([x, y, z]) == 4 }";
+        let policies = Arc::new(load(&format!("package docker.authz\nallow if input.Method == \"GET\"\n{cubes}")).unwrap());
+        let here = super::super::here::Here::default();
+        let quick = about(call("GET", "/info", None));
+        assert_eq!(here.ask(&policies, &quick), Some(Ok(Passed(()))));
+        let long = about(create(&json!({"Cmd": vec!["x"; 400]}).to_string()));
+        let began = Instant::now();
+        assert_eq!(here.ask(&policies, &long), None);
+        assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+        assert_eq!((here.ask(&policies, &long), here.ask(&policies, &quick)), (None, None));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_eq!(here.ask(&policies, &quick), Some(Ok(Passed(()))));
+    }
+
+    /// The deepest that is asked at once: each rule rests on the next, with as many operators and brackets as are let.
+    #[test]
+    fn the_deepest_needs_less_of_a_stack_than_any_thread_has() {
+        let [open, close] = ["[".repeat(11), "]".repeat(11)];
+        let rules: String = (0..30)
+            .map(|number| format!("r{number} := x if x := [{open}r{}{close}, 0{}]\n", number + 1, " + 1".repeat(28)))
+            .collect();
+        let text = format!("package docker.authz\nallow if count(r0) == 2\n{rules}r30 := 1\n");
+        let policies = Arc::new(load(&text).unwrap_or_else(|faults| panic!("{faults:?}")));
+        assert!(policies.is_quick);
+        let body = format!(r#"{{"a":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        let asked = std::thread::Builder::new().stack_size(4 << 20).spawn(move || {
+            let here = super::super::here::Here::default();
+            let _ = here.ask(&policies, &about(create(&body)));
+        });
+        asked.unwrap().join().unwrap();
+    }
+}
+
 mod threads {
     use super::*;
 
@@ -385,7 +482,7 @@ mod threads {
         for _ in 0..3 {
             assert_eq!(evaluator.ask(&policies, about(call("GET", "/info", None)), soon()).await, Ok(Passed(())));
         }
-        let other = Arc::new(load("package docker.authz\nallow := false").unwrap());
+        let other = Arc::new(load("package docker.authz\nallow if numbers.range(1, 2) == []").unwrap());
         assert!(matches!(evaluator.ask(&other, about(call("GET", "/info", None)), soon()).await, Err(Refusal::Denied { .. })));
         assert_eq!(evaluator.ask(&other, about(call("HEAD", "/_ping", None)), soon()).await, Ok(Passed(())));
         assert_eq!(evaluator.stats(), Stats::default());

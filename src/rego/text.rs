@@ -42,6 +42,8 @@ struct Chain {
     parts: Vec<String>,
     line: usize,
     is_called: bool,
+    /// Whether it is called with a text that is written there as its first argument.
+    is_of_literal: bool,
     /// Whether it begins a rule.
     is_head: bool,
     /// Whether it stands behind `as`, and may be a function that is called in the place of another.
@@ -73,7 +75,7 @@ impl<'t> Text<'t> {
                 format!("brackets are nested more than {DEPTH} deep; move the inner ones to rules of their own"),
             ));
         }
-        if let Some(line) = too_long(&words) {
+        if let Some(line) = too_long(&words, OPERATORS) {
             return Err((line, format!("an expression has more than {OPERATORS} operators; use a list, or several rules")));
         }
         let (package, package_end) = package(&words);
@@ -118,6 +120,22 @@ impl<'t> Text<'t> {
         };
         let of_package = format!("data.{}.{name}", self.package.join("."));
         [Some(of_package), imported(), Some(name)].into_iter().flatten().find(|path| defined.contains(path))
+    }
+
+    /// Whether no functions are called but those that files define, and those that are let: by name, and whether their first argument is
+    /// a text that is written there.
+    pub(super) fn calls_only(&self, defined: &BTreeSet<String>, is_let: impl Fn(&str, bool) -> bool) -> bool {
+        let mut called = self.chains.iter().filter(|chain| chain.is_called && !chain.is_head);
+        // What a file defines under the name of one that is let is not that one; and a built-in one is never taken for a file's.
+        called.all(|chain| {
+            is_let(&chain.parts.join("."), chain.is_of_literal)
+                || (self.meant(chain, defined).is_some() && !builtins::is_there(&chain.parts.join(".")))
+        })
+    }
+
+    /// Whether an expression has more operators.
+    pub(super) fn has_longer(&self, most: usize) -> bool {
+        too_long(&self.words, most).is_some()
     }
 
     /// Which functions each function calls, by whole paths, and the line where it stands.
@@ -252,9 +270,9 @@ fn words(text: &str) -> Result<Vec<Word<'_>>, Fault> {
     Ok(words)
 }
 
-/// The line of an expression with too many operators, those of brackets inside not counted. An expression ends at a separator, and at the
+/// The line of an expression with more operators than `most`, those of brackets inside not counted. An expression ends at a separator, and at the
 /// end of a line unless an operator stands there or goes on behind it.
-fn too_long(words: &[Word<'_>]) -> Option<usize> {
+fn too_long(words: &[Word<'_>], most: usize) -> Option<usize> {
     let is_operator =
         |word: &Word<'_>| word.kind == Kind::Symbol && !matches!(word.text, "(" | ")" | "[" | "]" | "{" | "}" | "," | ";");
     // Of each level of brackets that is open.
@@ -271,7 +289,7 @@ fn too_long(words: &[Word<'_>]) -> Option<usize> {
                 _ if !goes_on => *count = 0,
                 _ => *count += usize::from(is_operator(word)),
             }
-            if *count > OPERATORS {
+            if *count > most {
                 return Some(word.line);
             }
         }
@@ -361,6 +379,7 @@ fn chains(words: &[Word<'_>]) -> Vec<Chain> {
             continue;
         }
         let is_called = words.get(at + used).is_some_and(|next| next.kind == Kind::Symbol && next.text == "(");
+        let is_of_literal = is_called && words.get(at + used + 1).is_some_and(|first| first.kind == Kind::Text);
         // A rule begins where an expression has ended: two never stand side by side.
         let begins = match before {
             None => false,
@@ -378,7 +397,7 @@ fn chains(words: &[Word<'_>]) -> Vec<Chain> {
             at += 1;
             continue;
         }
-        chains.push(Chain { parts, line: word.line, is_called, is_head, is_replacement });
+        chains.push(Chain { parts, line: word.line, is_called, is_of_literal, is_head, is_replacement });
         at += used;
     }
     chains

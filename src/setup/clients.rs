@@ -301,16 +301,17 @@ pub(crate) fn allowlist_key(
     written: &AllowlistSettings,
     last: &mut LastGood,
 ) -> Result<Option<ListKey>, Vec<PolicyFault>> {
+    let of_list = |key: ListKey| Some(key.of_list(name.clone()));
     match &written.key {
         None => Ok(None),
-        Some(Given::Text(text)) => ListKey::read(text).map(Some).map_err(|why| fault("ALLOWLIST_KEY", why)),
+        Some(Given::Text(text)) => ListKey::read(text).map(of_list).map_err(|why| fault("ALLOWLIST_KEY", why)),
         Some(Given::File(path)) => {
             let key = format!("verifiers.{name}.key");
             let read = last.named_keys(&key, std::slice::from_ref(path), |texts| match texts.0.first() {
                 Some((_, text)) if !text.is_empty() => ListKey::read(text).map_err(|why| format!("`{}` {why}", path.display())),
                 Some(_) | None => Ok(ListKey::ended()),
             });
-            read.map(Some).map_err(|why| fault(key, why))
+            read.map(of_list).map_err(|why| fault(key, why))
         }
     }
 }
@@ -322,7 +323,7 @@ pub(crate) fn list_key(settings: &Settings) -> Result<Option<ListKey>, String> {
         Some(Given::Text(text)) => ("ALLOWLIST_KEY".to_owned(), text),
         Some(Given::File(path)) => (format!("`{}`", path.display()), read_of_person(&path)?),
     };
-    ListKey::read(&text).map(Some).map_err(|why| format!("{shown} {why}"))
+    ListKey::read(&text).map(|key| Some(key.of_list(settings.allowlist_name()))).map_err(|why| format!("{shown} {why}"))
 }
 
 /// The newest list by this key: in the file, or as the gate of this state folder keeps it; and what is wrong with the file.

@@ -83,11 +83,29 @@ fn program(pid: u32) -> String {
 
 fn the_only_one() -> Option<u32> {
     let entries = std::fs::read_dir("/proc").ok()?.take(MOST).flatten();
-    let mut found = entries
+    let found = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| program(*pid) == "dockerd" && is_roots(*pid));
-    let first = found.next()?;
-    if found.next().is_some() { None } else { Some(first) }
+    of_this_host(found.collect(), is_in_the_hosts)
+}
+
+/// A container's is none, whatever it is called there. Mounts of its own a host's dockerd may have too, where its unit says so: by them only
+/// several are told apart.
+fn of_this_host(mut found: Vec<u32>, is_in_the_hosts: impl Fn(u32, &str) -> bool) -> Option<u32> {
+    found.retain(|pid| is_in_the_hosts(*pid, "pid"));
+    if found.len() > 1 {
+        found.retain(|pid| is_in_the_hosts(*pid, "mnt"));
+    }
+    if let [one] = found.as_slice() { Some(*one) } else { None }
+}
+
+/// Whether a process shares this namespace with the host's first one; where that is not told, it may.
+fn is_in_the_hosts(pid: u32, namespace: &str) -> bool {
+    let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}"));
+    match (of("1"), of(&pid.to_string())) {
+        (Ok(first), Ok(its)) => first == its,
+        _ => true,
+    }
 }
 
 impl Flags {
@@ -141,6 +159,28 @@ mod tests {
         let behind = |listener: &str| engine_behind(7, |_| listener.to_owned(), || Some(9));
         assert_eq!(["dockerd", "systemd", "socat", ""].map(behind), [Some(7), Some(9), None, None]);
         assert_ne!(program(std::process::id()), "dockerd");
+    }
+
+    #[test]
+    fn a_dockerd_in_a_container_hides_none_of_the_host() {
+        // The second is a container's, the third a container's that sees the host's processes, the fifth the host's, with mounts of its own.
+        let is_hosts = |pid: u32, namespace: &str| match (pid, namespace) {
+            (2, _) | (3 | 5, "mnt") => false,
+            (_, _) => true,
+        };
+        for (found, one) in [
+            (vec![], None),
+            (vec![1], Some(1)),
+            (vec![2], None),
+            (vec![2, 1], Some(1)),
+            (vec![1, 2, 3], Some(1)),
+            (vec![2, 5], Some(5)),
+            (vec![3, 5], None),
+            (vec![1, 4], None),
+        ] {
+            assert_eq!(of_this_host(found.clone(), is_hosts), one, "{found:?}");
+        }
+        assert!(is_in_the_hosts(1, "pid") && is_in_the_hosts(u32::MAX, "pid"));
     }
 
     /// Whoever calls a process dockerd is not run by root for it.

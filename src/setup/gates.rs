@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::clients::certificate_folders;
 use super::host::Place;
-use super::resolve::{Kept, build, faulty, faulty_as, list, rules};
+use super::kept::Kept;
+use super::resolve::{build, faulty, faulty_as, list, rules};
 use super::state::{APPROVALS, AUDIT_LOG, EXCEPTIONS, PLUGINS, RECORD_SALT, RENAMES};
 use crate::audit::{Carrier, FileJournal, Journal, JournalLimits, NoJournal};
 use crate::engine::Engine;

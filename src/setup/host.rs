@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::dockerd::{Process, daemon_file};
 use super::in_force::{Alive, InForce, ListInForce, is_alive};
+use super::kept::Kept;
 use super::last_good::LastGood;
 use super::mounts::{MOUNTS, View, host_path};
 use super::policy_file::with_file;
-use super::resolve::{self, Kept};
+use super::resolve;
 use crate::engine::{Api as _, Engine, EngineError, Plugin};
 use crate::files::read_text;
 use crate::gate::{DaemonFile, Listed};
@@ -259,7 +260,7 @@ impl Place {
         // One of which the gate never read a good one refuses everything, whatever an earlier gate kept.
         let of = |list: &ListInForce| {
             let name: VerifierName = list.verifier.parse().ok()?;
-            let key = list.key.as_ref().map(|key| ListKey::read(key).unwrap_or_else(|_| ListKey::ended()));
+            let key = list.key.as_ref().map(|key| ListKey::read(key).unwrap_or_else(|_| ListKey::ended()).of_list(name.clone()));
             let allowlist = match list.entries {
                 Some(_) => files.allowlist_in_force(&list.path, key),
                 None => LastGood::default().allowlist(&list.path, key),

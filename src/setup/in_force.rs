@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::kept::Kept;
 use super::mounts::host_path;
-use super::resolve::Kept;
 use super::state::IN_FORCE;
 use crate::clock;
 use crate::files::{Outlives, read_text, replace};

@@ -12,7 +12,7 @@ use crate::policy::{NotationSettings, PolicyFault};
 use crate::registry;
 use crate::trust::VerifierName;
 use crate::trust::evidence::Evidence;
-use crate::trust::notation::{Crls, Notation, NotationVerifier, StoreName, TrustPolicy, TrustStores};
+use crate::trust::notation::{Crls, LISTS_BYTES, Notation, NotationVerifier, Refresher, StoreName, TrustPolicy, TrustStores};
 
 /// Largest trust policy, and largest file of certificates, bytes.
 const FILE_BYTES: u64 = 1 << 20;
@@ -30,8 +30,8 @@ const LIST: &str = "X509 CRL";
 pub(super) fn notation_of(
     name: &VerifierName,
     written: &NotationSettings,
-    registry: Arc<dyn registry::Api>,
-    evidence: Arc<Evidence>,
+    refresher: Option<Arc<Refresher>>,
+    (registry, evidence): (Arc<dyn registry::Api>, Arc<Evidence>),
     last: &mut LastGood,
 ) -> Result<NotationVerifier, Vec<PolicyFault>> {
     let key = |part: &str| format!("verifiers.{name}.{part}");
@@ -56,8 +56,9 @@ pub(super) fn notation_of(
     let lists = last.make(&key("crls"), lists, &crls, of_lists).map_err(|why| fault("crls", why));
     match (certificates, lists) {
         (Ok(stores), Ok(lists)) => {
-            Ok(NotationVerifier::new(name.clone(), Notation::of(policy, stores, lists), registry)
-                .keeping(evidence, written.recheck))
+            let fetched = refresher.as_ref().map(|refresher| fetched(refresher.folder())).unwrap_or_default();
+            let notation = Notation::of(policy, stores, lists.and(fetched)).refreshed(refresher);
+            Ok(NotationVerifier::new(name.clone(), notation, registry).keeping(evidence, written.recheck))
         }
         (certificates, lists) => Err(certificates.err().into_iter().chain(lists.err()).flatten().collect()),
     }
@@ -72,6 +73,30 @@ pub(super) fn watched(written: &NotationSettings) -> Vec<PathBuf> {
     let crls: Vec<PathBuf> = written.crls.iter().cloned().collect();
     let (certificates, lists) = (files_of(&stores, &CERTIFICATES), files_of(&crls, &LISTS));
     [stores, crls, certificates, lists].concat()
+}
+
+/// The same of lists that are fetched.
+pub(super) fn watched_lists(folder: &Path) -> Vec<PathBuf> {
+    let lists = files_in(folder, &LISTS).unwrap_or_default();
+    std::iter::once(folder.to_owned()).chain(lists).collect()
+}
+
+/// The lists that were fetched. They were good when they came: one that is damaged since is as one that could not be fetched.
+fn fetched(folder: &Path) -> Crls {
+    let mut lists = Crls::default();
+    let mut left = LISTS_BYTES;
+    for path in files_in(folder, &LISTS).unwrap_or_default() {
+        let read = read_owned_bytes(&path, left).map_err(|error| told(&path, &error));
+        let list = read.and_then(|bytes| {
+            left -= bytes.len() as u64;
+            Crls::read(std::iter::once((path.display().to_string(), as_pem(bytes, LIST).as_str())))
+        });
+        match list {
+            Ok(list) => lists = lists.and(list),
+            Err(why) => tracing::warn!(why, "a CRL that was fetched does not count"),
+        }
+    }
+    lists
 }
 
 /// What its stores hold now, for whoever compares one with another: names within them, and content.
@@ -184,14 +209,14 @@ mod tests {
 
         fn settings(&self) -> NotationSettings {
             let (trust_policy, trust_store) = (self.at("trustpolicy.json"), self.at("truststore"));
-            NotationSettings { trust_policy, trust_store, crls: Some(self.at("crls")), recheck: None }
+            NotationSettings { trust_policy, trust_store, crls: Some(self.at("crls")), fetch: false, recheck: None }
         }
 
         /// What the verifier is made of; or the fault's key and text.
         fn made(&self, last: &mut LastGood) -> Result<String, String> {
             last.begin();
             let evidence = Evidence::looked_at(self.at("evidence"));
-            let made = notation_of(&"corp".parse().unwrap(), &self.settings(), Arc::new(Fake::new()), evidence, last);
+            let made = notation_of(&"corp".parse().unwrap(), &self.settings(), None, (Arc::new(Fake::new()), evidence), last);
             last.keep();
             made.map(|made| format!("{made:?}")).map_err(|faults| faults.iter().map(ToString::to_string).collect())
         }

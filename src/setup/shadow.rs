@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::kept::Kept;
 use super::policy_file::with_file;
-use super::resolve::{Kept, build};
+use super::resolve::build;
 use super::state::{PLUGINS, SHADOW};
 use crate::engine::{CallLimits, Engine};
 use crate::gate::{Candidate, Gate, Plugins, Rules, Shadow};

@@ -36,6 +36,8 @@ pub(crate) const SHADOW: &str = "shadow";
 pub(crate) const EVIDENCE: &str = "evidence";
 /// The folder of which report of a scan was the newest.
 pub(crate) const NEWEST: &str = "newest";
+/// The folder of lists of revoked certificates that were fetched.
+pub(crate) const CRLS: &str = "crls";
 /// The folder of verified trust data.
 pub(crate) const TRUST: &str = "trust";
 /// What is hashed before the values that the record hides.

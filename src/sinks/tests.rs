@@ -601,3 +601,26 @@ fn an_entry_that_is_not_let_through_stops_no_other() {
         assert_eq!(arrived.iter().filter(|body| body.contains(text)).count(), 1, "{text}");
     }
 }
+
+/// Likewise what is pushed beside the log: spans, and figures, of which the newest is asked for again.
+#[test]
+fn a_span_that_a_firewall_does_not_like_stops_none_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let workers = workers();
+    let place = place(&workers, dir.path(), SinkFormat::Json);
+    let (port, _came) = server_of(|_, body| if body.contains("${jndi") { (403, "") } else { (200, "{}") });
+    let url = format!("http://127.0.0.1:{port}");
+    let line = |text: &str| Arc::<[u8]>::from(text.as_bytes());
+    let (mut traces, mut figures) =
+        (super::otlp::traces::Traces::new(&url, &place), super::otlp::metrics::Metrics::new(&url, &place));
+    let ways: [(&mut dyn Way, [Arc<[u8]>; 3]); 2] = [
+        (&mut traces, [line("{\"name\":\"one\"}"), line("{\"name\":\"${jndi\"}"), line("{\"name\":\"three\"}")]),
+        (&mut figures, [line("1\nup 1\n"), line("2\nup 2\n"), line("3\nbad{x=\"${jndi\"} 3\n")]),
+    ];
+    for (way, lines) in ways {
+        for _ in 0..4 {
+            assert!(matches!(way.send(&lines), Err(Failure::Away { .. })), "{}", way.what());
+        }
+        assert!(matches!(way.send(&lines), Ok(2)), "{}", way.what());
+    }
+}

@@ -246,8 +246,8 @@ impl Reader for Reading<'_> {
         statement::fits(statement, &self.attestation.terms.predicate_type, self.digest)
     }
 
-    fn is_of(&self, predicate_type: &str) -> bool {
-        predicate_type == self.attestation.terms.predicate_type
+    fn predicate_type(&self) -> &str {
+        &self.attestation.terms.predicate_type
     }
 
     fn not_signed(&self, unfit: super::cosign::Unfit) -> Unfit {
@@ -309,7 +309,7 @@ impl Scheme for Attestation {
             let by = attested.by.clone();
             let stated = Some(Arc::new(judged.stated));
             let good = Good { by, until: judged.until, stated, ..Good::default() };
-            return Ok(Found { good, parts: attested.into_parts() });
+            return Ok(Found { good, parts: attested.into_parts(), from: None });
         }
         if let Some(unfit) = unfit {
             seen.unfit(unfit);

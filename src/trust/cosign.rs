@@ -2,6 +2,7 @@
 //! one of its keys is enough, or of its identities, by what Sigstore's logs and authorities prove of them ([`super::sigstore`]).
 
 mod attested;
+mod beside;
 mod bundle;
 mod envelope;
 mod error;
@@ -47,6 +48,17 @@ pub struct Cosign {
     pub root: Option<TrustedRoot>,
 }
 
+/// What it costs to judge a signature, beyond what each may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// A key is tried.
+    Trial,
+    /// So many checks find the way to an authority over certificates that came along.
+    Way(usize),
+    /// So many checks prove what a signer has made who counts.
+    Proofs(usize),
+}
+
 /// Who has signed, and when, as far as that is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Signer {
@@ -90,24 +102,25 @@ impl Cosign {
         if self.root.is_some() { Proofs::Read } else { Proofs::Ignored }
     }
 
-    /// Who has signed what is offered, whatever it states. `spend` is told how many signatures come to be checked, and says whether these may;
-    /// `None`: they may not.
-    fn who(&self, offer: &Offer, now: Timestamp, mut spend: impl FnMut(usize) -> bool) -> Result<Option<Signer>, Unfit> {
+    /// Who has signed what is offered, whatever it states. `spend` is told what comes to be checked beyond what each signature may cost, and says
+    /// whether that may; `None`: it may not.
+    fn who(&self, offer: &Offer, now: Timestamp, mut spend: impl FnMut(Cost) -> bool) -> Result<Option<Signer>, Unfit> {
         let candidate = offer.candidate();
         let identified = self.root.as_ref().filter(|_| !self.identities.are_none());
         if candidate.material.has_certificate() {
             let root = identified.ok_or(Unfit::Certificate)?;
-            // Strangers' cost nothing.
+            // Strangers' cost nothing, and those who claim a name that counts two or three checks.
             let holder = self.identities.holder(candidate.material)?;
-            if !spend(candidate.material.checks()) {
+            let Some(certified) = root.certified(holder, &candidate, |checks| spend(Cost::Way(checks)))? else { return Ok(None) };
+            if !spend(Cost::Proofs(candidate.material.checks())) {
                 return Ok(None);
             }
-            let Proven { by, at, index } = root.by_holder(&holder, &candidate, now)?;
+            let Proven { by, at, index } = root.by_holder(&certified, &candidate, now)?;
             tracing::debug!(?by, index, "a log has this signature");
             return Ok(Some(Signer { by: by.unwrap_or_default(), at }));
         }
         for key in self.keys.iter().filter(|key| key.may_have_made(&offer.signature)) {
-            if !spend(1) {
+            if !spend(Cost::Trial) {
                 return Ok(None);
             }
             if !key.signed(&offer.signed, &offer.signature) {
@@ -115,7 +128,7 @@ impl Cosign {
             }
             let by = key.name.clone();
             let Some(root) = &self.root else { return Ok(Some(Signer { by, at: None })) };
-            if !spend(candidate.material.checks()) {
+            if !spend(Cost::Proofs(candidate.material.checks())) {
                 return Ok(None);
             }
             let proven = root.by_key(&key.public, &candidate, now)?;
@@ -145,8 +158,7 @@ impl Scheme for Cosign {
     }
 
     async fn find(&self, hunt: Hunt<'_>) -> Result<Found, No<Unfit>> {
-        let (good, proof) = Search { cosign: self, hunt }.run().await?;
-        Ok(Found { good, parts: proof.parts() })
+        Search { cosign: self, hunt }.run().await
     }
 
     fn mark(&self, repository: &Repository, digest: Digest, parts: Parts) -> Option<Mark> {

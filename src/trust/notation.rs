@@ -11,6 +11,7 @@ mod identity;
 mod jws;
 mod payload;
 mod policy;
+mod refresh;
 mod revocation;
 mod search;
 mod store;
@@ -29,6 +30,7 @@ pub(super) use self::hints::{is_envelope, of_envelope};
 use self::payload::Artifact;
 use self::policy::{Action, Identities, Statement, StoreKind};
 pub use self::policy::{StoreName, TrustPolicy};
+pub use self::refresh::{LISTS_BYTES, Refresher};
 pub use self::revocation::Crls;
 use self::revocation::earlier;
 pub use self::store::TrustStores;
@@ -53,6 +55,8 @@ pub struct Notation {
     policy: TrustPolicy,
     stores: TrustStores,
     crls: Crls,
+    /// Who fetches lists of the certificates that are met, where that is wanted.
+    refresher: Option<Arc<Refresher>>,
 }
 
 impl NotationVerifier {
@@ -67,7 +71,13 @@ impl Notation {
     /// What the files say.
     #[must_use]
     pub const fn of(policy: TrustPolicy, stores: TrustStores, crls: Crls) -> Self {
-        Self { policy, stores, crls }
+        Self { policy, stores, crls, refresher: None }
+    }
+
+    /// The same, whose lists are fetched as well.
+    #[must_use]
+    pub fn refreshed(self, refresher: Option<Arc<Refresher>>) -> Self {
+        Self { refresher, ..self }
     }
 
     fn statement(&self, repository: &Repository) -> Result<&Statement, Unfit> {
@@ -95,6 +105,9 @@ impl Notation {
         let store = self.store_of(statement, envelope.claims.scheme, &chain, &subject)?;
         x509::has_signed(leaf, &envelope)?;
         x509::holds(&chain)?;
+        if let Some(refresher) = &self.refresher {
+            refresher.note(&chain);
+        }
         let is_trusted = match &statement.identities {
             Identities::All => true,
             Identities::Named(names) => names.iter().any(|name| name.is_of(leaf)),

@@ -16,8 +16,10 @@ mod tests;
 mod timestamp;
 
 pub(in crate::trust) use certificate::{Certificate, Usage};
-pub(in crate::trust) use chain::{Leaf, Marks, Rules, Unknown, holds, path};
+pub(in crate::trust) use chain::{Rules, STEPS, holds, path};
 pub(in crate::trust) use der::{Item, Items};
 pub(in crate::trust) use fault::Fault;
-pub(in crate::trust) use keys::{Algorithm, Hash, hashes_with, rsa_spki, verified};
+#[cfg(test)]
+pub(in crate::trust) use keys::CHECKED;
+pub(in crate::trust) use keys::{Algorithm, Hash, rsa_spki, verified};
 pub(in crate::trust) use timestamp::{Form, Stamp, Token};

@@ -21,8 +21,8 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub use self::carried::Keeping;
-pub(super) use self::error::{NotSigned, Unfit};
-pub(super) use self::hunt::{Asked, Layer, Seen, together};
+pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
+pub(super) use self::hunt::{Arriving, Asked, Layer, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
 use super::evidence::{Evidence, Kept, Key as EvidenceKey, Parts, Record};
@@ -106,6 +106,8 @@ pub struct Found {
     pub good: Good,
     /// As it is kept.
     pub parts: Parts,
+    /// The manifest that held it, where that was one for itself.
+    pub from: Option<Digest>,
 }
 
 /// What is not known says more than every no.
@@ -153,6 +155,8 @@ struct Signed {
     at: Option<Instant>,
     /// When a registry last gave it.
     asked: Timestamp,
+    /// In which manifest.
+    from: Option<Digest>,
 }
 
 #[derive(Default)]
@@ -283,12 +287,13 @@ impl<S: Scheme> SignatureVerifier<S> {
             return Ok(known);
         }
         self.known_no(errand.repository, &wanted)?;
-        let hunt = Hunt { registries: &self.registries, errand, digest, tag, subject, now: asking.now };
+        let known = self.state().signed.of(&held).and_then(|known| known.from);
+        let hunt = Hunt { registries: &self.registries, errand, digest, tag, subject, known, now: asking.now };
         // Before anything of it is asked for: who asks while it goes on may not be told what was taken back meanwhile.
         let at = Some(Instant::now());
         match self.scheme.find(hunt).await {
-            Ok(Found { good, parts }) => {
-                let signed = Signed { good, at, asked: asking.now };
+            Ok(Found { good, parts, from }) => {
+                let signed = Signed { good, at, asked: asking.now, from };
                 self.state().signed.remember(held.clone(), signed.clone(), self.remembered);
                 self.keep(held, parts, asking.now).await;
                 Ok(signed)
@@ -373,7 +378,7 @@ impl<S: Scheme> SignatureVerifier<S> {
             return None;
         }
         let good = self.scheme.judged(&key.repository, key.digest, parts, now)?;
-        Some(Signed { good, at: None, asked })
+        Some(Signed { good, at: None, asked, from: None })
     }
 
     /// The outage or the no that is remembered.

@@ -74,6 +74,15 @@ pub struct Stated {
 }
 
 impl Stated {
+    /// When the build ended, where it states how the image was built.
+    #[must_use]
+    pub const fn built_at(&self) -> Option<Timestamp> {
+        match self.facts {
+            Facts::Provenance { .. } => self.at,
+            Facts::Sbom(_) | Facts::Scan(_) | Facts::Other => None,
+        }
+    }
+
     /// Whether it is what a scanner found, and nothing in it was too severe.
     #[must_use]
     pub const fn is_passed_scan(&self) -> bool {

@@ -214,9 +214,11 @@ fn diff_of_a_record_tells_changes_in_groups_and_survives_whatever_lies_there() {
     }
     // The record is cases like any other.
     assert_eq!(run(&["test", &folder.path("record/a.cases.toml"), "--policy", &policy]).0, 0);
-    let (code, out, _) = run(&["diff", &policy, &lax, "--record", &record, "--since", "2026-12-01", "--json"]);
+    // Nothing is left to be compared: that is no proof that nothing changes.
+    let (code, out, err) = run(&["diff", &policy, &lax, "--record", &record, "--since", "2026-12-01", "--json"]);
+    assert!(err.contains("nothing was compared"), "{err}");
     let said: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &said["decisions"], &said["changed"]), (0, &0.into(), &Value::Array(Vec::new())), "{out}");
+    assert_eq!((code, &said["decisions"], &said["changed"]), (1, &0.into(), &Value::Array(Vec::new())), "{out}");
 
     folder.write("record/b.cases.toml", "");
     std::fs::create_dir(folder.path("record/c.cases.toml")).unwrap();

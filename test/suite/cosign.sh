@@ -227,3 +227,128 @@ test_what_is_stated_of_an_image_lets_it_run_and_nothing_else_does() {
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
 }
+
+ci=https://ci.rig.test/acme/app/.github/workflows/release.yml@refs/tags/v1
+issuer=https://issuer.rig.test
+
+# sigstore NAME PORT: a stand-in for Sigstore (test/rig/sigstore.py), with keys of its own
+sigstore() {
+    mkdir -p "$SHUNIT_TMPDIR/$1"
+    "$RIG_TOOLS/service.sh" start "$1" /usr/bin/python3 "$RIG_TOOLS/sigstore.py" "$2" "$SHUNIT_TMPDIR/$1"
+    wait_until 10 test -s "$SHUNIT_TMPDIR/$1/signing_config.json"
+}
+
+# cosign_signs_as SIGSTORE ISSUER SUBJECT NAME: keyless, by a certificate, a log and a timestamp
+cosign_signs_as() {
+    local output digest token status=0
+    digest=$(cut -d' ' -f1 <<< "$(manifest "$signed:$4")")
+    token=$(/usr/bin/python3 "$RIG_TOOLS/sigstore.py" token "$2" "$3")
+    output=$(cosign sign --identity-token "$token" --signing-config "$1/signing_config.json" --trusted-root "$1/trusted_root.json" --yes \
+        "$signed@$digest" 2>&1) || status=$?
+    assertEquals "cosign has signed $4 as $3: $output" 0 "$status"
+}
+
+# by_identity EDITION SUBJECT: the policy that asks for signatures by this identity
+by_identity() {
+    policy << END
+# edition $1
+version = 1
+
+[verifiers.ci]
+type = "cosign"
+identities = [{ issuer = "$issuer", subject = "$2" }]
+trusted_root = "trusted_root.json"
+
+[[scope]]
+match = "$signed"
+require = "ci"
+END
+}
+
+publish_for_identities() {
+    local name
+    for name in ci stripped subject issuer root nobody; do publish "$signed:$name" "signed: $name" > /dev/null; done
+    docker rmi -f $signed:{ci,stripped,subject,issuer,root,nobody} > /dev/null
+}
+
+# strip NAME: nothing points at this image in the registry any more
+strip() {
+    local digest
+    digest=$(cut -d' ' -f1 <<< "$(manifest "$signed:$1")")
+    curl -sf --cacert "$RIG/pki/ca.crt" -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' \
+        --data-binary '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}' \
+        "https://${signed%%/*}/v2/${signed#*/}/manifests/${digest/:/-}"
+}
+
+# refused_for CODE COMMAND...: by the gate, for this
+refused_for() {
+    local code=$1
+    shift
+    [[ $("$@" 2>&1) = *": $code: "* ]]
+}
+
+[[ -z ${RIG_COSIGN:-} ]] || further_tests+=(test_images_signed_by_identity_run_and_others_do_not)
+test_images_signed_by_identity_run_and_others_do_not() {
+    local before container stripped status=0
+    mkdir -p "$policy_folder"
+    sigstore sigstore 8090
+    assertTrue "the stand-in is there" $?
+    sigstore another 8091
+    assertTrue "and another" $?
+    before_the_gate publish_for_identities
+    cosign_signs_as sigstore $issuer $ci ci
+    cosign_signs_as sigstore $issuer $ci stripped
+    cosign_signs_as sigstore $issuer ${ci/acme/acme-evil} subject
+    cosign_signs_as sigstore $issuer.evil.test $ci issuer
+    cosign_signs_as another $issuer $ci root
+    # What is proven is proven offline.
+    "$RIG_TOOLS/service.sh" stop sigstore
+    "$RIG_TOOLS/service.sh" stop another
+    cp "$SHUNIT_TMPDIR/sigstore/trusted_root.json" "$policy_folder"/
+    gate_says trust root check "$policy_folder"/trusted_root.json > "$SHUNIT_TMPDIR/root" || status=$?
+    assertEquals "the root is good: $(< "$SHUNIT_TMPDIR/root")" 0 "$status"
+    by_identity four 'https://ci.rig.test/acme/app/*@refs/tags/*'
+    reconfigure REGISTRY= NOTARY= NOTARY_ROOT_CA= POSTURE= ALLOW_HOST_ACCESS=
+    cosign_decides four
+
+    before=$(audit_lines)
+    pulled $signed:ci
+    prints "signed: ci" run $signed:ci
+    recorded "$before" '"event":"ALLOWED"' '"verifiers":["ci"]' "\"signers\":[\"$ci (issuer $issuer)\"]"
+    assertTrue "the identity is on record" $?
+    pulled $signed:stripped
+    stripped=$(docker create --network none $signed:stripped)
+    refused "$signer_missing" docker pull $signed:subject
+    refused "$signer_missing" run $signed:issuer
+    refused log-unknown docker pull $signed:root
+    refused "$not_signed" docker pull $signed:nobody
+    # A tag is moved to what another has signed; a signature is taken away.
+    move_tag subject nobody
+    refused "$signer_missing" docker pull $signed:nobody
+    strip stripped > /dev/null
+    refused "$not_signed" docker pull $signed:stripped
+    refused "$not_signed" docker start "$stripped"
+    docker rm -f "$stripped" > /dev/null
+
+    # The registry is taken away, and the gate begins anew.
+    container=$(docker create --network none $signed:ci)
+    "$RIG_TOOLS/service.sh" stop registry
+    reconfigure LOG=info
+    cosign_decides four
+    prints "signed: ci" run $signed:ci
+    assertTrue "what was proven starts" "docker start $container"
+    refused "$trust_unreachable" docker pull $signed:ci
+    # An identity that counts no more ends what rests on it.
+    by_identity five 'https://ci.rig.test/acme/web/*'
+    cosign_decides five
+    refused "$trust_unreachable" run $signed:ci
+    docker rm -f "$container" > /dev/null
+    "$RIG_TOOLS/service.sh" start registry docker-registry serve "$RIG/registry.yml"
+    wait_until 40 refused_for "$signer_missing" docker pull $signed:ci
+    assertTrue "once it is back, who signed does not count" $?
+    docker images --format '{{.Repository}}:{{.Tag}}' "$signed" | xargs -r docker rmi -f > /dev/null
+    rm -f "$policy_folder"/policy.toml "$policy_folder"/trusted_root.json
+    uninstall
+    "$RIG_TOOLS/install.sh" > /dev/null
+    docker_signed
+}

@@ -151,7 +151,7 @@ pub(super) fn run(arguments: &ProposeArgs, env: &Settings, now: Timestamp) -> Re
     }
     // A list that nobody signs needs no serial.
     if key.is_none() && !next.is_signed && ListFile::read(&path).map_or(true, |list| list.serial.is_none()) {
-        next.serial = None;
+        (next.serial, next.list) = (None, None);
     }
     next.entries.extend(proposals.into_iter().map(|proposal| proposal.entry));
     match &arguments.out {

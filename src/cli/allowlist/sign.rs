@@ -9,6 +9,7 @@ use crate::cli::{YES, out};
 use crate::files::{read_text, replace_regular};
 use crate::policy::Settings;
 use crate::setup::InForce;
+use crate::trust::VerifierName;
 use crate::trust::allowlist::file::ListFile;
 use crate::trust::allowlist::signed::sign;
 
@@ -32,6 +33,9 @@ pub(super) struct SignArgs {
     /// The list's serial, if not the one in it: higher than that of the list in force
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     serial: Option<u64>,
+    /// The verifier whose list it is, if not the one in it: `allowlist`, or the name in the policy file
+    #[arg(long = "list", value_name = "NAME")]
+    of: Option<VerifierName>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,7 +53,8 @@ pub(super) fn run(arguments: &SignArgs, settings: &Settings) -> Result<u8, Strin
     }
     let private = read_text(key, KEY_BYTES).map_err(|error| format!("`{}` cannot be read: {error}", key.display()))?;
     let list = ListFile::read(&arguments.list).map_err(|fault| format!("`{}`: {fault}", arguments.list.display()))?;
-    let list = ListFile { serial: arguments.serial.or(list.serial), ..list };
+    let of = arguments.of.as_ref().map(ToString::to_string);
+    let list = ListFile { serial: arguments.serial.or(list.serial), list: of.or(list.list), ..list };
     let serial = list.serial.ok_or_else(|| {
         format!("`{}` has no serial: say --serial NUMBER, higher than that of the list in force", arguments.list.display())
     })?;

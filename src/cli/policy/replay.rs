@@ -76,6 +76,10 @@ pub(super) fn run(
     } else {
         told.lines();
     }
+    if let (Some(since), true) = (since, cases.is_empty()) {
+        out::fault(&format!("nothing in `{}` was decided since {since}: nothing was compared", folder.display()));
+        return UNKNOWN;
+    }
     match (told.changed.is_empty(), told.unknown.is_empty() && told.unread.is_empty()) {
         (false, _) => NO,
         (true, false) => UNKNOWN,

@@ -112,7 +112,8 @@ pub(in crate::cli) fn next(path: &Path, key: Option<&ListKey>, settings: &Settin
             Err(fault) => return Err(format!("`{}`: {fault}", path.display())),
         };
         let serial = list.serial.unwrap_or(0).saturating_add(1);
-        return Ok(ListFile { serial: Some(serial), is_signed: false, ..list });
+        let name = list.list.or_else(|| Some(settings.allowlist_name().to_string()));
+        return Ok(ListFile { serial: Some(serial), list: name, is_signed: false, ..list });
     };
     let (newest, fault) = setup::newest_signed(path, key, &settings.state_dir());
     if let Some(fault) = fault {
@@ -120,7 +121,8 @@ pub(in crate::cli) fn next(path: &Path, key: Option<&ListKey>, settings: &Settin
         out::note(&format!("note: `{}`: {fault}; {then}", path.display()));
     }
     let (list, serial) = newest.map_or_else(Default::default, |newest| (newest.list, newest.serial));
-    Ok(ListFile { serial: Some(serial.saturating_add(1)), is_signed: false, ..list })
+    let name = Some(settings.allowlist_name().to_string());
+    Ok(ListFile { serial: Some(serial.saturating_add(1)), list: name, is_signed: false, ..list })
 }
 
 /// Says what a new file turns on, and asks. `false`: the answer was no.

@@ -313,7 +313,10 @@ mod tests {
 
     fn certificate() -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
-        let made = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        let made = params.self_signed(&key).unwrap();
         (made.pem(), "ab".repeat(32))
     }
 

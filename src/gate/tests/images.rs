@@ -265,11 +265,14 @@ async fn what_docker_hub_has_may_be_read_at_the_engines_mirror() {
     let file = PolicyFile(vec![("/etc/x/policy.toml".into(), text.to_owned())]);
     let policy = file.read(Policy::closed(Posture::Images)).resolved.unwrap().policy;
     house.gate.replace(Rules::Good { policy, verifiers: vec![notary], registry: Some(registry.clone()) });
-    assert_eq!(house.says(&pull("docker.io/library/good:1")).await, "image-config-unknown");
+    // A mirror that the engine does not name is none.
+    assert_eq!(house.says(&pull("r.example/library/good:1")).await, "image-config-unknown");
     house.engine.has_mirror("https://silent.example/");
     house.engine.has_mirror("https://mirror.example:5000/");
     assert_eq!(house.says(&pull("docker.io/library/good:1")).await, "allow");
     assert_eq!(house.says(&pull("r.example/library/good:1")).await, "image-config-unknown");
+    let calls = registry.calls();
+    assert!(calls.iter().all(|call| !call.starts_with("mirror.example") || call.contains("@sha256:")), "{calls:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,6 +152,10 @@ pub(super) fn check(
         let signer = &attestation.signed_by;
         let message = match verifiers.get(signer).map(|(settings, _)| settings) {
             Some(VerifierSettings::Cosign(_)) => return None,
+            Some(VerifierSettings::Notation(_)) => format!(
+                "verifier `{signer}` is of type notation, which signs manifests and no statements: have them signed by `cosign attest`, and \
+                 name a verifier of type cosign"
+            ),
             Some(other) => format!("verifier `{signer}` is of type {}, and cosign signs attestations", other.kind()),
             None if is_called(signer) => return None,
             None => format!("there is no verifier `{signer}`"),
@@ -217,6 +221,7 @@ mod tests {
     fn read(verifiers: &str) -> Result<Resolved, Vec<String>> {
         let text = format!(
             "version = 1\n[verifiers.release]\ntype = \"cosign\"\nkeys = \"a.pub\"\n[verifiers.listed]\ntype = \"allowlist\"\nfile = \"l.json\"\n\
+             [verifiers.corp]\ntype = \"notation\"\ntrust_policy = \"p.json\"\ntrust_store = \"s\"\n\
              [verifiers.stated]\ntype = \"attestation\"\n{verifiers}\n[[scope]]\nmatch = \"r.example/**\"\nrequire = {{ all = [\"release\", \"stated\"] }}\n"
         );
         let read = PolicyFile(vec![(PathBuf::from("/etc/x/policy.toml"), text)]).read(Policy::closed(Posture::Images));
@@ -282,6 +287,7 @@ mod tests {
             ("signed_by = \"release\"".to_owned(), "predicate_type: is missing"),
             (format!("{BY}\"vuln\""), "`vuln` is not the type of a predicate"),
             (format!("signed_by = \"listed\"\npredicate_type = \"{scan}\""), "verifier `listed` is of type allowlist"),
+            (format!("signed_by = \"corp\"\npredicate_type = \"{scan}\""), "signs manifests and no statements"),
             (format!("signed_by = \"stated\"\npredicate_type = \"{scan}\""), "verifier `stated` is of type attestation"),
             (format!("signed_by = \"nobody\"\npredicate_type = \"{scan}\""), "there is no verifier `nobody`"),
             (format!("{BY}\"{scan}\"\nbuilder = \"x\""), "builder: there is no such key"),

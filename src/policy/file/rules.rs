@@ -267,8 +267,8 @@ fn check(id: ImageRuleId, section: &Section<'_>) -> Option<Check> {
         ImageRuleId::TagLatest | ImageRuleId::TagMissing | ImageRuleId::UserRoot | ImageRuleId::Healthcheck => None,
         ImageRuleId::TagPattern => section.get("pattern")?.parsed().map(Check::TagPattern),
         ImageRuleId::MaxAge => {
-            let of =
-                section.get("of").and_then(|value| value.choice(&[("created", AgeOf::Created), ("signature", AgeOf::Signature)]));
+            let since = [("created", AgeOf::Created), ("signature", AgeOf::Signature), ("provenance", AgeOf::Provenance)];
+            let of = section.get("of").and_then(|value| value.choice(&since));
             let days = section.get("days")?.number("days", 1..=DAYS_MOST)?;
             Some(Check::MaxAge(MaxAge { days, of: of.unwrap_or(AgeOf::Created) }))
         }

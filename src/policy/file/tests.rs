@@ -805,23 +805,28 @@ fn signatures_of_notation_are_asked_for_by_its_own_files() {
         )
     };
     let corp: VerifierName = "corp".parse().unwrap();
-    let good = "trust_policy = \"trustpolicy.json\"\ntrust_store = \"truststore\"\ncrls = \"crls\"\nrecheck = 24";
+    let good = "trust_policy = \"trustpolicy.json\"\ntrust_store = \"truststore\"\ncrls = \"crls\"\nrevocation_fetch = true\nrecheck = 24";
     let Resolved { policy: read, verifiers, .. } = policy(&of(good));
     assert_eq!(read.verifiers[&corp], Binding::Digest);
     let VerifierSettings::Notation(settings) = &verifiers[&corp] else { panic!("{verifiers:?}") };
     assert_eq!(settings.crls.as_deref(), Some(Path::new("/etc/x/crls")));
-    assert_eq!(settings.recheck, Some(std::time::Duration::from_hours(24)));
+    assert_eq!((settings.recheck, settings.fetch), (Some(std::time::Duration::from_hours(24)), true));
     let shown = policy(&of(good)).to_toml();
-    let lines =
-        "trust_policy = \"/etc/x/trustpolicy.json\"\ntrust_store = \"/etc/x/truststore\"\ncrls = \"/etc/x/crls\"\nrecheck = 24\n";
+    let lines = "trust_policy = \"/etc/x/trustpolicy.json\"\ntrust_store = \"/etc/x/truststore\"\ncrls = \"/etc/x/crls\"\n\
+                 revocation_fetch = true\nrecheck = 24\n";
     assert!(shown.contains(&format!("type = \"notation\"\n{lines}")), "{shown}");
     assert_eq!(policy(&shown).to_toml(), shown);
+    // Nothing is fetched unless that is said.
+    let Resolved { verifiers, .. } = policy(&of("trust_policy = \"t\"\ntrust_store = \"t\""));
+    assert!(matches!(&verifiers[&corp], VerifierSettings::Notation(settings) if !settings.fetch));
     for (keys, why) in [
         ("trust_store = \"t\"", "trust_policy: is missing"),
         ("trust_policy = \"t\"", "trust_store: is missing"),
         ("trust_policy = \"t\"\ntrust_store = \"t\"\ncrls = \"../c\"", "leaves the folder"),
-        // Nothing is fetched, and nobody shall take it for something that is.
-        ("trust_policy = \"t\"\ntrust_store = \"t\"\nrevocation_fetch = true", "revocation_fetch: there is no such key"),
+        (
+            "trust_policy = \"t\"\ntrust_store = \"t\"\nrevocation_fetch = \"yes\"",
+            "revocation_fetch: is a text and should be true or false",
+        ),
     ] {
         let faults = faults(&of(keys));
         assert!(faults.len() == 1 && faults[0].contains(why), "{keys}: {faults:?}");

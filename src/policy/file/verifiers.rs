@@ -145,13 +145,14 @@ fn notation(section: &Section<'_>) -> Option<NotationSettings> {
     let path = |key| section.required(key).and_then(|value| value.path());
     let (trust_policy, trust_store) = (path("trust_policy"), path("trust_store"));
     let crls = section.get("crls").map(|value| value.path());
+    let fetch = section.get("revocation_fetch").and_then(|value| value.truth()).unwrap_or_default();
     let recheck = section.get("recheck").and_then(|value| value.recheck());
     // A folder that is named wrongly is none that was left out.
     let crls = match crls {
         Some(path) => Some(path?),
         None => None,
     };
-    Some(NotationSettings { trust_policy: trust_policy?, trust_store: trust_store?, crls, recheck })
+    Some(NotationSettings { trust_policy: trust_policy?, trust_store: trust_store?, crls, fetch, recheck })
 }
 
 fn notary(section: &Section<'_>) -> Option<NotarySettings> {
@@ -253,10 +254,11 @@ pub(in crate::policy) fn lines(settings: &VerifierSettings) -> Vec<(&'static str
             }
             out.extend(recheck_line(*recheck));
         }
-        VerifierSettings::Notation(NotationSettings { trust_policy, trust_store, crls, recheck }) => {
+        VerifierSettings::Notation(NotationSettings { trust_policy, trust_store, crls, fetch, recheck }) => {
             out.push(("trust_policy", quoted(&trust_policy.display().to_string())));
             out.push(("trust_store", quoted(&trust_store.display().to_string())));
             out.extend(crls.iter().map(|path| ("crls", quoted(&path.display().to_string()))));
+            out.extend(fetch.then(|| ("revocation_fetch", "true".to_owned())));
             out.extend(recheck_line(*recheck));
         }
         VerifierSettings::Attestation(settings) => attestations::lines(settings, &mut out),

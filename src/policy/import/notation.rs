@@ -90,8 +90,13 @@ pub(super) fn read(json: &Json, draft: &mut Draft) -> Result<(), ImportError> {
         "trustStores",
         "are named, and not here: copy notation's folder truststore, which holds x509, beside the policy",
     );
-    let settings =
-        NotationSettings { trust_policy: TRUST_POLICY.into(), trust_store: TRUST_STORE.into(), crls: None, recheck: None };
+    let settings = NotationSettings {
+        trust_policy: TRUST_POLICY.into(),
+        trust_store: TRUST_STORE.into(),
+        crls: None,
+        fetch: false,
+        recheck: None,
+    };
     let name = draft.verifier("notation", VerifierSettings::Notation(settings));
     draft.scopes(signed, &Requirement::One(name));
     Ok(())

@@ -101,9 +101,10 @@ impl Check {
     fn looks(&self) -> Looks {
         let config = Looks { config: true, ..Looks::default() };
         match self {
-            Self::TagLatest | Self::TagMissing | Self::TagPattern(_) | Self::MaxAge(MaxAge { of: AgeOf::Signature, .. }) => {
-                Looks::default()
-            }
+            Self::TagLatest
+            | Self::TagMissing
+            | Self::TagPattern(_)
+            | Self::MaxAge(MaxAge { of: AgeOf::Signature | AgeOf::Provenance, .. }) => Looks::default(),
             Self::Secrets(_) => Looks { history: true, ..config },
             Self::BaseImage(base) => Looks { annotations: !base.allow.is_empty(), ..config },
             Self::MaxAge(_)
@@ -139,6 +140,8 @@ pub struct Subject<'a> {
     pub vouched: &'a [&'a Tag],
     /// When it was signed, where that is known: the newest signature.
     pub signed_at: Option<Timestamp>,
+    /// When it was built, as a statement says that vouches for it: the newest.
+    pub built_at: Option<Timestamp>,
     /// What it says of itself, where that is known.
     pub config: Option<&'a ImageConfig>,
     /// The time by which its age is judged.

@@ -68,7 +68,7 @@ impl ImageRuleId {
                 id: "max-age",
                 refs: &["CIS-4.4", "CIS-DI-0004"],
                 refuses: "an image that is older, or whose age is not known",
-                keys: "`days`: 1 to 3650, required; `of`: `\"created\"` (default) or `\"signature\"`",
+                keys: "`days`: 1 to 3650, required; `of`: `\"created\"` (default), `\"signature\"` or `\"provenance\"`",
                 remedy: "use a newer image, or have its publisher build it again",
             },
             Self::UserRoot => About {

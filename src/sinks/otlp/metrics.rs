@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::settled::Settled;
 use super::{Collector, Failure, Way, resource};
 use crate::sinks::Place;
 
@@ -16,21 +17,25 @@ pub(in crate::sinks) struct Metrics {
     collector: Collector,
     /// From when counts count, nanoseconds.
     began: String,
+    settled: Settled,
 }
 
 impl Metrics {
     pub(in crate::sinks) fn new(url: &str, place: &Place) -> Self {
-        Self { collector: Collector::new(format!("{url}/v1/metrics"), place), began: crate::sinks::nanoseconds().to_string() }
+        let (collector, began) = (Collector::new(format!("{url}/v1/metrics"), place), crate::sinks::nanoseconds().to_string());
+        Self { collector, began, settled: Settled::default() }
     }
 }
 
 impl Way for Metrics {
     /// Of several texts the newest says what the others said.
     fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
-        let Some(newest) = lines.last() else { return Ok(0) };
-        let (at, text) = split(newest);
-        self.collector.push(request(&text, &self.began, &at).to_string())?;
-        Ok(lines.len() as u64)
+        let Self { collector, began, settled } = self;
+        settled.send(lines, |part| {
+            let (at, text) = part.last().map_or_else(Default::default, |newest| split(newest));
+            // What of a text was not taken is not counted by texts.
+            collector.push(request(&text, began, &at).to_string(), part.len(), "")
+        })
     }
 
     fn what(&self) -> &'static str {

@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
+use super::settled::Settled;
 use super::{Collector, Failure, Way, resource};
 use crate::sinks::Place;
 
 /// Spans, pushed.
-pub(in crate::sinks) struct Traces(Collector);
+pub(in crate::sinks) struct Traces {
+    collector: Collector,
+    settled: Settled,
+}
 
 impl Traces {
     pub(in crate::sinks) fn new(url: &str, place: &Place) -> Self {
-        Self(Collector::new(format!("{url}/v1/traces"), place))
+        Self { collector: Collector::new(format!("{url}/v1/traces"), place), settled: Settled::default() }
     }
 }
 
 impl Way for Traces {
     fn send(&mut self, lines: &[Arc<[u8]>]) -> Result<u64, Failure> {
-        self.0.push(request(lines))?;
-        Ok(lines.len() as u64)
+        let Self { collector, settled } = self;
+        settled.send(lines, |part| collector.push(request(part), part.len(), "rejectedSpans"))
     }
 
     fn what(&self) -> &'static str {

@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
-use super::super::Hashed;
+use super::super::{Hashed, VerifierName};
 use super::parts::Parts;
 use crate::files::{Outlives, replace};
 use crate::image::{Digest, Reference, Repository, Tag};
-use crate::text::clean;
+use crate::text::{clean, fit};
 use crate::trust::stated::{Contents, Findings};
 
 /// The one version of the format.
@@ -44,6 +44,8 @@ pub struct ListFile {
     pub entries: Vec<Entry>,
     /// Which of several signed lists is the newest; one that is not signed needs none.
     pub serial: Option<u64>,
+    /// The verifier whose list it is; one that is not signed need not say.
+    pub list: Option<String>,
     /// Whether a signature stands in the file, by whomever.
     pub is_signed: bool,
 }
@@ -176,6 +178,14 @@ pub enum FileFault {
     /// It is signed, and nothing says which of several is newer.
     #[error("it is signed and has no serial")]
     NoSerial,
+    /// It is signed as another verifier's list, or as nobody's.
+    #[error("it is signed as {}, and not as that of verifier `{due}`: sign it again (allowlist sign --list {due})", whose(found.as_deref()))]
+    OtherList {
+        /// Whose it had to be.
+        due: VerifierName,
+        /// Whose it says it is.
+        found: Option<String>,
+    },
     /// A newer list was seen before.
     #[error("its serial is {found}, and a list with serial {seen} was in force before: it is an older one")]
     Older {
@@ -294,6 +304,10 @@ impl Entry {
     }
 }
 
+fn whose(list: Option<&str>) -> String {
+    list.map_or_else(|| "nobody's list".to_owned(), |list| format!("the list of verifier `{}`", fit(&clean(list), 40)))
+}
+
 impl FileFault {
     /// Whether it is about the signature: then correcting the file here does not help.
     #[must_use]
@@ -302,6 +316,7 @@ impl FileFault {
             Self::Unsigned { .. }
             | Self::Signature { .. }
             | Self::NoSerial
+            | Self::OtherList { .. }
             | Self::Older { .. }
             | Self::SameSerial { .. }
             | Self::KeyGone => true,
@@ -335,6 +350,8 @@ impl ListFile {
             _version: u64,
             #[serde(default)]
             serial: Option<NonZeroU64>,
+            #[serde(default)]
+            list: Option<String>,
             entries: Vec<Entry>,
         }
         if text.len() as u64 > FILE_BYTES {
@@ -346,7 +363,8 @@ impl ListFile {
             return Err(FileFault::Version(head.version));
         }
         let whole: Whole = serde_json::from_slice(&body).map_err(|error| json_fault(&error))?;
-        let list = Self { entries: whole.entries, serial: whole.serial.map(NonZeroU64::get), is_signed: signature.is_some() };
+        let Whole { serial, list, entries, .. } = whole;
+        let list = Self { entries, serial: serial.map(NonZeroU64::get), list, is_signed: signature.is_some() };
         list.check()?;
         Ok(list)
     }
@@ -371,9 +389,11 @@ impl ListFile {
             version: u64,
             #[serde(skip_serializing_if = "Option::is_none")]
             serial: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            list: Option<&'a str>,
             entries: &'a [Entry],
         }
-        let whole = Whole { version: VERSION, serial: self.serial, entries: &self.entries };
+        let whole = Whole { version: VERSION, serial: self.serial, list: self.list.as_deref(), entries: &self.entries };
         // Serialising these types cannot fail: no map has keys that are no text.
         let mut text = serde_json::to_string_pretty(&whole).unwrap_or_default();
         text.push('\n');

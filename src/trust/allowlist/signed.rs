@@ -5,6 +5,7 @@
 //! {
 //!   "version": 1,
 //!   "serial": 7,
+//!   "list": "allowlist",
 //!   "entries": […],
 //!   "signature": "…"
 //! }
@@ -22,6 +23,7 @@ use super::file::{FileFault, ListFile, read_checked};
 use super::parts::{Parts, joined};
 use crate::image::Digest;
 use crate::trust::public_key::PublicKey;
+use crate::trust::{VerifierName, VerifierNameError};
 
 /// What stands before the list in what is signed: nothing else that the key signs is a list.
 const CONTEXT: &[u8] = b"img-authz allowlist 1\n";
@@ -30,9 +32,13 @@ const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x
 /// How many hex digits of its hash stand for a key.
 const ID_DIGITS: usize = 16;
 
-/// Who must have signed a list: an Ed25519 key; or nobody can have, since the key was taken away.
+/// Who must have signed a list, and as whose: an Ed25519 key; or nobody can have, since the key was taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListKey(Option<[u8; 32]>);
+pub struct ListKey {
+    key: Option<[u8; 32]>,
+    /// The verifier whose list it is. What the key has signed for another, here or elsewhere, is none of it.
+    list: VerifierName,
+}
 
 /// A list whose signature held.
 #[derive(Debug)]
@@ -63,7 +69,7 @@ impl ListKey {
         };
         let key = if der.len() == 32 { PublicKey::of_ed25519(&der) } else { PublicKey::of_spki(&der) };
         match key {
-            Ok(PublicKey::Ed25519(key)) => Ok(Self(Some(key))),
+            Ok(PublicKey::Ed25519(key)) => Ok(Self { key: Some(key), list: VerifierName::ALLOWLIST }),
             Ok(_) => Err("is not an Ed25519 key; lists are signed by these alone".to_owned()),
             Err(fault) => Err(fault.to_string()),
         }
@@ -72,20 +78,32 @@ impl ListKey {
     /// The key was taken away: nothing is signed by it.
     #[must_use]
     pub const fn ended() -> Self {
-        Self(None)
+        Self { key: None, list: VerifierName::ALLOWLIST }
+    }
+
+    /// The same, for the list of this verifier; without, it is for that of the variables.
+    #[must_use]
+    pub fn of_list(self, list: VerifierName) -> Self {
+        Self { list, ..self }
+    }
+
+    /// Whether the key was taken away.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.key.is_none()
     }
 
     /// What it is called in messages and names of files: the beginning of the hash of its DER.
     #[must_use]
     pub fn id(&self) -> String {
-        let der = self.0.map(|key| [SPKI.as_slice(), key.as_slice()].concat()).unwrap_or_default();
+        let der = self.key.map(|key| [SPKI.as_slice(), key.as_slice()].concat()).unwrap_or_default();
         Digest::of(&der).hex().chars().take(ID_DIGITS).collect()
     }
 
     /// As [`ListKey::read`] reads it, on one line; empty for one that was taken away.
     #[must_use]
     pub fn to_base64(&self) -> String {
-        self.0.map(|key| STANDARD.encode([SPKI.as_slice(), key.as_slice()].concat())).unwrap_or_default()
+        self.key.map(|key| STANDARD.encode([SPKI.as_slice(), key.as_slice()].concat())).unwrap_or_default()
     }
 
     /// The list in the file at `path`, if only its owner may write that, and this key has signed it.
@@ -95,7 +113,7 @@ impl ListKey {
 
     /// The list in the bytes of a file, if this key has signed them.
     pub fn open(&self, text: &[u8]) -> Result<Opened, FileFault> {
-        let Some(key) = self.0 else { return Err(FileFault::KeyGone) };
+        let Some(key) = self.key else { return Err(FileFault::KeyGone) };
         let Parts { body, signature } = Parts::of(text);
         let Some(signature) = signature else { return Err(FileFault::Unsigned { key: self.id() }) };
         let message = [CONTEXT, body.as_slice()].concat();
@@ -103,12 +121,16 @@ impl ListKey {
             return Err(FileFault::Signature { key: self.id() });
         }
         let list = ListFile::parse(text)?;
+        if list.list.as_deref() != Some(self.list.as_str()) {
+            return Err(FileFault::OtherList { due: self.list.clone(), found: list.list });
+        }
         let serial = list.serial.ok_or(FileFault::NoSerial)?;
         Ok(Opened { list, serial, digest: Digest::of(&body) })
     }
 }
 
-/// The text of a list, signed by a private key (Ed25519, PKCS#8, PEM); and the public key to it.
+/// The text of a list, signed by a private key (Ed25519, PKCS#8, PEM); and the public key to it. One that does not say whose it is becomes that of
+/// the variables.
 pub fn sign(list: &ListFile, private: &str) -> Result<(String, ListKey), String> {
     let der = PrivatePkcs8KeyDer::from_pem_slice(private.as_bytes())
         .map_err(|_| "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)".to_owned())?;
@@ -119,10 +141,13 @@ pub fn sign(list: &ListFile, private: &str) -> Result<(String, ListKey), String>
     if list.serial.is_none() {
         return Err("the list has no serial".to_owned());
     }
+    let name = list.list.as_deref().unwrap_or(VerifierName::ALLOWLIST.as_str());
+    let name: VerifierName = name.parse().map_err(|error: VerifierNameError| error.to_string())?;
+    let list = ListFile { list: Some(name.to_string()), ..list.clone() };
     let body = list.to_text().into_bytes();
     let signature = pair.sign(&[CONTEXT, body.as_slice()].concat());
     let text = joined(&body, signature.as_ref()).ok_or("the list does not end as one does")?;
-    let key = ListKey(Some(key));
+    let key = ListKey { key: Some(key), list: name };
     // What would not be believed is not handed out.
     key.open(text.as_bytes()).map_err(|fault| fault.to_string())?;
     Ok((text, key))

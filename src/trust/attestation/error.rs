@@ -112,9 +112,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
                 "scan and attest it again; who removed the report must say why (verifier `{verifier}`; img-authz help trust-rolled-back)"
             )
         }
-        TrustCode::Invalid => {
-            format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
-        }
+        TrustCode::Invalid => signatures::remedy_of_clutter(verifier),
         TrustCode::Unreachable
         | TrustCode::Busy
         | TrustCode::CaRefused

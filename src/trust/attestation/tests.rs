@@ -1,5 +1,7 @@
 //! Statements by who must sign them, and attacks, each beside what passes.
 
+mod identity;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -12,15 +12,16 @@ use flate2::write::ZlibEncoder;
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageManifest};
 
-use super::Cosign;
+use super::beside;
 use super::bundle::{self, Proofs};
 use super::envelope::{self, Offer};
 use super::error::Unfit;
+use super::{Cosign, Cost};
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag};
 use crate::trust::evidence::Parts;
-use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{self, Asked, Hunt, Layer, Seen, together};
+use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Seen, Sizes};
+use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
 pub(super) const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
@@ -28,7 +29,6 @@ pub(super) const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// could write a wrong one could as well remove the manifest.
 const TYPE_OF_BUNDLE: &str = "dev.sigstore.bundle.predicateType";
 const TYPE_OF_LAYER: &str = "predicateType";
-const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 /// Largest envelope or bundle, bytes: a bill of materials of 6 MB, in base64. Held to what the registry's client reads.
 const ATTESTED_BYTES: u64 = 8 << 20;
 /// Largest manifest of a bundle, bytes; most manifests, or layers, that are fetched in one search, and how many of them at once: two large ones
@@ -40,6 +40,8 @@ const AT_ONCE: usize = 2;
 const LAYERS: usize = 256;
 /// From this size on, bytes, it is first looked at who has signed a statement.
 const LARGE_BYTES: usize = 64 << 10;
+/// Most units of work in one search: checks of signatures, and 64 KiB that are hashed for one. They take some 300 ms.
+const UNITS: usize = 2048;
 /// From this size on, bytes, what is kept is compressed.
 const SMALL_BYTES: usize = 16 << 10;
 
@@ -53,8 +55,8 @@ pub(in crate::trust) trait Reader: Send + Sync {
     /// Why one does not count.
     type Unfit: signatures::Unfit;
 
-    /// Whether a statement of this type is looked for.
-    fn is_of(&self, predicate_type: &str) -> bool;
+    /// Of which type the statements are that are looked for.
+    fn predicate_type(&self) -> &str;
 
     /// Whether a statement is what is looked for. Nobody is known to have signed it yet.
     fn is_meant(&self, statement: &[u8]) -> Result<(), Self::Unfit>;
@@ -76,7 +78,8 @@ pub(in crate::trust) struct Attested {
 
 /// A statement as it lies in a registry.
 enum Carried {
-    Envelope(Vec<u8>),
+    /// cosign 2: with what is written beside it.
+    Envelope(Vec<u8>, Annotations),
     Bundle(Vec<u8>),
 }
 
@@ -87,24 +90,26 @@ impl Attested {
 
     /// As it is kept.
     pub(in crate::trust) fn into_parts(self) -> Parts {
-        let (name, bytes) = match self.carried {
-            Carried::Envelope(bytes) => (PART_ENVELOPE, bytes),
-            Carried::Bundle(bytes) => (PART_BUNDLE, bytes),
+        let (name, bytes, annotations) = match self.carried {
+            Carried::Envelope(bytes, annotations) => (PART_ENVELOPE, bytes, annotations),
+            Carried::Bundle(bytes) => (PART_BUNDLE, bytes, Annotations::default()),
         };
         drop(self.offer);
+        let beside = beside::parts(annotations);
         if bytes.len() < SMALL_BYTES {
-            return Parts::from([(name.to_owned(), bytes)]);
+            return beside.chain([(name.to_owned(), bytes)]).collect();
         }
         let mut out = ZlibEncoder::new(Vec::new(), Compression::fast());
         // Into memory it is always written.
         let written = out.write_all(&bytes).and_then(|()| out.finish()).unwrap_or_default();
-        Parts::from([(format!("{name}{COMPRESSED}"), written)])
+        beside.chain([(format!("{name}{COMPRESSED}"), written)]).collect()
     }
 }
 
 impl Carried {
     /// What was kept; `None`: it is something else.
     fn of_parts(mut parts: Parts) -> Option<Self> {
+        let annotations = beside::taken(&mut parts)?;
         let (name, bytes) = parts.pop_first()?;
         if !parts.is_empty() {
             return None;
@@ -119,15 +124,15 @@ impl Carried {
         };
         match name {
             _ if bytes.len() as u64 > ATTESTED_BYTES => None,
-            PART_ENVELOPE => Some(Self::Envelope(bytes)),
-            PART_BUNDLE => Some(Self::Bundle(bytes)),
+            PART_ENVELOPE => Some(Self::Envelope(bytes, annotations)),
+            PART_BUNDLE if annotations == Annotations::default() => Some(Self::Bundle(bytes)),
             _ => None,
         }
     }
 
     fn offer(&self, proofs: Proofs) -> Result<Offer, Unfit> {
         match self {
-            Self::Envelope(bytes) => envelope::read(bytes),
+            Self::Envelope(bytes, annotations) => Ok(envelope::read(bytes)?.with(beside::material(annotations, proofs)?)),
             Self::Bundle(bytes) => bundle::opened(bytes, proofs),
         }
     }
@@ -167,14 +172,28 @@ impl Cosign {
     pub(in crate::trust) fn attested_by(&self, parts: Parts, now: Timestamp) -> Option<Attested> {
         let carried = Carried::of_parts(parts)?;
         let offer = carried.offer(self.proofs()).ok()?;
-        let by = self.signers(&offer, now).ok()?;
+        // Of one statement no more is checked than it may have.
+        let by = self.who(&offer, now, |_| true).ok()??.by;
+        let by = vec![by];
         Some(Attested { by, offer, carried })
     }
 
-    /// Who has signed what is offered, as far as that is proven.
-    fn signers(&self, offer: &Offer, now: Timestamp) -> Result<Vec<String>, Unfit> {
-        // Few are fetched, and each may have few proofs.
-        self.who(offer, now, |_| true)?.map(|signer| vec![signer.by]).ok_or(Unfit::Stranger)
+    /// Who has signed what is offered, as far as that is proven; `None`: it was not looked at, as no work is left.
+    fn signers<U: signatures::Unfit>(
+        &self,
+        offer: &Offer,
+        now: Timestamp,
+        seen: &mut Seen<U>,
+    ) -> Result<Option<Vec<String>>, Unfit> {
+        let who = self.who(offer, now, |cost| {
+            seen.proofs += match cost {
+                Cost::Trial => 1 + offer.signed.len() / LARGE_BYTES,
+                Cost::Way(checks) | Cost::Proofs(checks) => checks,
+            };
+            seen.proofs <= UNITS
+        })?;
+        seen.is_cut |= who.is_none();
+        Ok(who.map(|signer| vec![signer.by]))
     }
 
     async fn of_listing<R: Reader>(
@@ -193,33 +212,25 @@ impl Cosign {
         // The likely ones first.
         pointers.sort_by_key(|pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind));
         pointers.truncate(FETCHED);
-        for some in pointers.chunks(AT_ONCE) {
-            if !hunt.goes_on(seen) {
-                break;
+        let sizes = Sizes { small: LARGE_BYTES as u64, most: ATTESTED_BYTES };
+        let wanted = reader.predicate_type().to_owned();
+        let is_bundle = |manifest: &ImageManifest, layer: &Descriptor| {
+            let stated = manifest.annotations().as_ref().and_then(|of| of.get(TYPE_OF_BUNDLE));
+            let is_other = stated.is_some_and(|stated| *stated != wanted);
+            (bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref()) && !is_other).then_some(())
+        };
+        let asked = pointers.iter().map(|pointer| Box::pin(hunt.layer(pointer.digest, sizes, &is_bundle)) as Asked<'_, _>);
+        let mut arriving = Arriving::of(asked, AT_ONCE);
+        while let Some(found) = arriving.next().await {
+            match found {
+                Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), hunt.now, seen, reader)?,
+                Ok(Layer::Later(part)) => arriving.later(part.size, Box::pin(hunt.fetched(part))),
+                Ok(Layer::Large) => seen.is_cut = true,
+                Ok(Layer::Other) => {}
+                Err(why) => seen.missed(why),
             }
-            let found = {
-                let reader = &*reader;
-                let is_bundle = |manifest: &ImageManifest, layer: &Descriptor| {
-                    let stated = manifest.annotations().as_ref().and_then(|of| of.get(TYPE_OF_BUNDLE));
-                    let is_other = stated.is_some_and(|stated| !reader.is_of(stated));
-                    (bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref()) && !is_other).then_some(())
-                };
-                let asked = some
-                    .iter()
-                    .map(|pointer| {
-                        Box::pin(hunt.layer(pointer.digest, ATTESTED_BYTES, is_bundle))
-                            as Asked<'_, Result<Layer<()>, NotVouched>>
-                    })
-                    .collect();
-                together(asked).await
-            };
-            for found in found {
-                match found {
-                    Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), hunt.now, seen, reader)?,
-                    Ok(Layer::Large) => seen.is_cut = true,
-                    Ok(Layer::Other) => {}
-                    Err(why) => seen.missed(why),
-                }
+            if !hunt.goes_on(seen) {
+                arriving.ends();
             }
         }
         ControlFlow::Continue(())
@@ -241,14 +252,17 @@ impl Cosign {
         let mut fetched = 0;
         for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == ENVELOPE) {
             let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
-            if annotation(TYPE_OF_LAYER).is_some_and(|stated| !reader.is_of(stated)) {
+            if annotation(TYPE_OF_LAYER).is_some_and(|stated| stated != reader.predicate_type()) {
                 continue;
             }
             let Ok(digest) = layer.digest().as_ref().parse::<Digest>() else { continue };
-            if annotation(CERTIFICATE).is_some_and(|text| !text.is_empty()) {
-                seen.unfit(reader.not_signed(Unfit::Certificate));
-                continue;
-            }
+            let annotations = match beside::of(layer, self.proofs()) {
+                Ok(annotations) => annotations,
+                Err(unfit) => {
+                    seen.unfit(reader.not_signed(unfit));
+                    continue;
+                }
+            };
             if !(1..=ATTESTED_BYTES).contains(&layer.size()) || fetched >= FETCHED {
                 seen.is_cut = true;
                 continue;
@@ -258,7 +272,7 @@ impl Cosign {
             }
             fetched += 1;
             match hunt.part(digest, layer.size()).await {
-                Ok(bytes) => self.shown(Carried::Envelope(bytes), hunt.now, seen, reader)?,
+                Ok(bytes) => self.shown(Carried::Envelope(bytes, annotations), hunt.now, seen, reader)?,
                 Err(why) => seen.missed(why),
             }
         }
@@ -275,8 +289,9 @@ impl Cosign {
             }
         };
         let is_large = offer.payload().len() > LARGE_BYTES;
-        let known = match is_large.then(|| self.signers(&offer, now)).transpose() {
-            Ok(known) => known,
+        let known = match is_large.then(|| self.signers(&offer, now, seen)).transpose() {
+            Ok(Some(None)) => return ControlFlow::Continue(()),
+            Ok(known) => known.flatten(),
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
                 return ControlFlow::Continue(());
@@ -286,8 +301,9 @@ impl Cosign {
             seen.unfit(unfit);
             return ControlFlow::Continue(());
         }
-        match known.map_or_else(|| self.signers(&offer, now), Ok) {
-            Ok(by) => reader.take(Attested { by, offer, carried }),
+        match known.map_or_else(|| self.signers(&offer, now, seen), |by| Ok(Some(by))) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(by)) => reader.take(Attested { by, offer, carried }),
             Err(unfit) => {
                 seen.unfit(reader.not_signed(unfit));
                 ControlFlow::Continue(())

@@ -8,7 +8,7 @@ use super::envelope::{Envelope, Offer};
 use super::error::Unfit;
 use crate::image::Digest;
 use crate::text::fit;
-use crate::trust::object::{self, Object};
+use crate::trust::object::{self, Few, Object};
 use crate::trust::sigstore::{Material, WrittenMaterial};
 
 /// Its two spellings, which are the media type of its layer as well.
@@ -49,7 +49,7 @@ struct Statement {
     #[serde(rename = "_type")]
     kind: String,
     predicate_type: String,
-    subject: Vec<Object<Subject>>,
+    subject: Few<Object<Subject>, SUBJECTS>,
 }
 
 #[derive(Deserialize)]
@@ -120,10 +120,7 @@ fn says(statement: &[u8], digest: Digest) -> Result<(), Unfit> {
     if statement.kind != STATEMENT {
         return Err(Unfit::form(format!("its statement is `{}`", fit(&statement.kind, 60))));
     }
-    if statement.subject.len() > SUBJECTS {
-        return Err(Unfit::form(format!("it has more than {SUBJECTS} subjects")));
-    }
     let hex = digest.hex();
     let is_it = |Object(subject): &Object<Subject>| subject.digest.0.sha256.as_deref() == Some(&*hex);
-    if statement.subject.iter().any(is_it) { Ok(()) } else { Err(Unfit::OtherDigest) }
+    if statement.subject.0.iter().any(is_it) { Ok(()) } else { Err(Unfit::OtherDigest) }
 }

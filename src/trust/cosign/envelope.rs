@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::error::Unfit;
 use crate::text::fit;
-use crate::trust::object::{self, Object};
+use crate::trust::object::{self, Few, Object};
 use crate::trust::sigstore::{Candidate, Material};
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -34,7 +34,8 @@ pub(super) struct Envelope<'e> {
     #[serde(borrow)]
     payload: Cow<'e, str>,
     payload_type: String,
-    signatures: Vec<Object<Signature>>,
+    // One; of more than some not even the number is said.
+    signatures: Few<Object<Signature>, 16>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +75,9 @@ impl Envelope<'_> {
         if self.payload_type != IN_TOTO {
             return Err(Unfit::form(format!("its payload is `{}`", fit(&self.payload_type, 60))));
         }
-        let [Object(signature)] = self.signatures.as_slice() else { return Err(Unfit::form("it has no signature, or several")) };
+        let [Object(signature)] = self.signatures.0.as_slice() else {
+            return Err(Unfit::form("it has no signature, or several"));
+        };
         let not_base64 = |_| Unfit::form("it is not standard base64");
         let signature = STANDARD.decode(&signature.sig).map_err(not_base64)?;
         // The length stands in front of what is decoded: four characters for three bytes, but where one or two are filled up.

@@ -137,9 +137,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         TrustCode::LogUnknown => {
             format!("put a newer trusted root in place of that of verifier `{verifier}` (img-authz trust root check FILE)")
         }
-        TrustCode::Invalid => {
-            format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
-        }
+        TrustCode::Invalid => signatures::remedy_of_clutter(verifier),
         TrustCode::Unreachable
         | TrustCode::Busy
         | TrustCode::CaRefused

@@ -4,13 +4,14 @@ use oci_spec::image::Descriptor;
 use serde::Deserialize;
 
 use super::attested::ENVELOPE;
+use super::beside;
 use super::bundle::{self, Proofs};
 use super::envelope::{self, Offer};
-use super::search::{CERTIFICATE, CHAIN, ENTRY, SIMPLE_SIGNING, STAMP};
+use super::search::SIMPLE_SIGNING;
 use crate::image::Digest;
 use crate::trust::claims::{Claims, Signer};
 use crate::trust::object::{self, Object};
-use crate::trust::sigstore::{Annotations, Material};
+use crate::trust::sigstore::Material;
 
 /// What a signature states.
 const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -99,10 +100,8 @@ impl Form {
 
 /// What a layer says, with what is written beside it.
 pub(in crate::trust) fn of_layer(form: Form, layer: &Descriptor, bytes: &[u8]) -> Result<Claims, String> {
-    let annotation = |key: &str| layer.annotations().as_ref()?.get(key).filter(|text| !text.is_empty()).cloned();
-    let [certificate, chain, entry, stamp] = [CERTIFICATE, CHAIN, ENTRY, STAMP].map(annotation);
-    let annotations = Annotations { certificate, chain, entry, stamp };
-    let material = || Material::of_annotations(&annotations).map_err(|fault| fault.to_string());
+    let read = || beside::material(&beside::of(layer, Proofs::Read)?, Proofs::Read);
+    let material = || read().map_err(|unfit| unfit.to_string());
     match form {
         Form::Payload => of_payload(bytes, &material()?),
         Form::Envelope => stated(&envelope::read(bytes).map_err(|unfit| unfit.to_string())?.with(material()?), None),

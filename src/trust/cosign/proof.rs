@@ -1,6 +1,7 @@
 //! What proves that a digest is signed: the bytes that a key has signed, and its signature. The same check whether they have just come from
 //! a registry or were kept ([`super::super::evidence`]).
 
+use super::beside;
 use super::bundle::{self, Proofs};
 use super::envelope::Offer;
 use super::error::Unfit;
@@ -8,15 +9,11 @@ use super::payload;
 use crate::image::{Digest, Repository, Tag};
 use crate::trust::evidence::Parts;
 use crate::trust::signatures::Mark;
-use crate::trust::sigstore::{Annotations, Material};
+use crate::trust::sigstore::Annotations;
 
 const PAYLOAD: &str = "payload";
 const SIGNATURE: &str = "signature";
 const BUNDLE: &str = "bundle";
-const CERTIFICATE: &str = "certificate";
-const CHAIN: &str = "chain";
-const ENTRY: &str = "entry";
-const STAMP: &str = "timestamp";
 
 /// A signature with what it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +37,7 @@ impl Proof {
         match self {
             Self::Payload { payload, signature, annotations } => {
                 let tag = payload::fits(payload, repository, digest)?;
-                let material = match proofs {
-                    Proofs::Read => Material::of_annotations(annotations)?,
-                    Proofs::Ignored if annotations.certificate.is_some() => return Err(Unfit::Certificate),
-                    Proofs::Ignored => Material::default(),
-                };
+                let material = beside::material(annotations, proofs)?;
                 Ok(Claim { offer: Offer::bare(payload.clone(), signature.clone(), material), tag })
             }
             Self::Bundle(bytes) => Ok(Claim { offer: bundle::offer(bytes, digest, proofs)?, tag: None }),
@@ -70,11 +63,8 @@ impl Proof {
     pub(super) fn parts(self) -> Parts {
         match self {
             Self::Payload { payload, signature, annotations } => {
-                let Annotations { certificate, chain, entry, stamp } = annotations;
-                let beside = [(CERTIFICATE, certificate), (CHAIN, chain), (ENTRY, entry), (STAMP, stamp)];
-                let beside = beside.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into_bytes())));
                 let own = [(PAYLOAD.to_owned(), payload), (SIGNATURE.to_owned(), signature)];
-                own.into_iter().chain(beside).collect()
+                own.into_iter().chain(beside::parts(annotations)).collect()
             }
             Self::Bundle(bytes) => Parts::from([(BUNDLE.to_owned(), bytes)]),
         }
@@ -84,9 +74,7 @@ impl Proof {
     pub(super) fn of_parts(mut parts: Parts) -> Option<Self> {
         let found = match (parts.remove(PAYLOAD), parts.remove(SIGNATURE), parts.remove(BUNDLE)) {
             (Some(payload), Some(signature), None) => {
-                let mut text = |name| parts.remove(name).map(String::from_utf8).transpose().ok();
-                let (certificate, chain, entry, stamp) = (text(CERTIFICATE)?, text(CHAIN)?, text(ENTRY)?, text(STAMP)?);
-                Self::Payload { payload, signature, annotations: Annotations { certificate, chain, entry, stamp } }
+                Self::Payload { payload, signature, annotations: beside::taken(&mut parts)? }
             }
             (None, None, Some(bundle)) => Self::Bundle(bundle),
             _ => return None,

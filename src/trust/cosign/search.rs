@@ -1,5 +1,5 @@
 //! Looks for one good signature of a digest, in all places where cosign keeps them, within bounds: what is cheap to see comes before
-//! what has to be fetched, and that before what has to be verified.
+//! what has to be fetched, that before what has to be verified, and what is usual before what costs more.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::Descriptor;
 
-use super::Cosign;
+use super::beside;
 use super::bundle::{self, Proofs};
 use super::error::Unfit;
 use super::proof::{Claim, Proof};
+use super::{Cosign, Cost};
 use crate::image::Digest;
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag, signature_tag};
 use crate::text::fit;
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Asked, Good, Hunt, Layer, No, Seen, together};
+use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
 pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-pub(super) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-pub(super) const CHAIN: &str = "dev.sigstore.cosign/chain";
-pub(super) const ENTRY: &str = "dev.sigstore.cosign/bundle";
-pub(super) const STAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// Most layers, each a signature, of one manifest of cosign 2.
 const LAYERS: usize = 256;
 /// Most manifests, or payloads, that are fetched in one search, and how many of them at once.
@@ -35,15 +32,22 @@ const PAYLOAD_BYTES: u64 = 64 << 10;
 /// Largest bundle, and largest manifest of one, bytes. Bundles of signatures have 0.7 to 12 KB; larger ones hold what is attested.
 const BUNDLE_BYTES: u64 = 256 << 10;
 const BUNDLE_MANIFEST_BYTES: u64 = 64 << 10;
+/// Up to this size, bytes, a manifest is a likely one; cosign's have some 800.
+const LIKELY_BYTES: u64 = 4 << 10;
 /// Longest signature as text; RSA with 8192 bits makes 1368 characters.
 const SIGNATURE_CHARS: usize = 4096;
-/// Longest text beside a signature that is read: certificates, a log's entry, a timestamp. Honest ones have 1 to 8 thousand characters.
-const BESIDE_CHARS: usize = 64 << 10;
 /// Longest name that is shown.
 const NAME_CHARS: usize = 80;
+/// From this size on, bytes, a bundle is fetched when no smaller one is left.
+const SMALL_BYTES: u64 = 32 << 10;
 /// Most times that a key is tried on a signature in one search, as 50 signatures and 10 keys need: 512 take some 60 ms, with the slowest
 /// keys 400. What is no key's form of a signature, and the same once more, is not tried.
-const CHECKS: usize = 512;
+const TRIALS: usize = 512;
+/// As many checks of a signature's proofs are charged to nobody: of one entry and one timestamp, which cosign writes. What has more comes when
+/// all others were judged, and so does what strangers' certificates lead the way for; of these, most checks in one search, and most that wait.
+const USUAL: usize = 12;
+const PROOFS: usize = 512;
+const LATER: usize = 16;
 
 /// One search.
 #[derive(Clone, Copy)]
@@ -52,122 +56,138 @@ pub(super) struct Search<'s> {
     pub(super) hunt: Hunt<'s>,
 }
 
-type Trials = Seen<Unfit>;
+/// What was seen, and what is judged when the others were.
+#[derive(Default)]
+struct Trials {
+    seen: Seen<Unfit>,
+    /// Each with the manifest that holds it.
+    later: Vec<(Proof, Option<Digest>)>,
+    is_last: bool,
+}
+
+/// What comes of judging one.
+enum Judged {
+    Good(Good),
+    Bad,
+    /// It costs more than the others.
+    Later,
+}
 
 /// Signatures by the blob, its digest and size, that they are of. Whoever writes another size beside it takes nothing away.
-type Layers = BTreeMap<(Digest, u64), Vec<(Vec<u8>, Annotations)>>;
+type Layers = BTreeMap<(Digest, u64), Signatures>;
+type Signatures = Vec<(Vec<u8>, Annotations)>;
 
 impl Search<'_> {
     /// The first good one, with what proves it. Bad ones beside it, and places that do not answer, change nothing; without one they say
-    /// why. One place after the other, the newest form first: each that is not needed is a request less.
-    pub(super) async fn run(self) -> Result<(Good, Proof), No<Unfit>> {
-        let mut seen = Trials::default();
-        let mut listing = self.hunt.listed(&mut seen).await;
-        if let Some(good) = self.of_listing(&listing, 0, &mut seen).await {
+    /// why.
+    pub(super) async fn run(self) -> Result<Found, No<Unfit>> {
+        let mut trials = Trials::default();
+        if let Some(good) = self.all(&mut trials).await {
             return Ok(good);
         }
-        if self.hunt.goes_on(&mut seen) {
+        trials.is_last = true;
+        for (proof, from) in std::mem::take(&mut trials.later) {
+            if let Some(good) = self.taken(proof, from, &mut trials) {
+                return Ok(good);
+            }
+        }
+        Err(trials.seen.told(self.hunt.digest))
+    }
+
+    /// One place after the other, the newest form first: each that is not needed is a request less.
+    async fn all(&self, trials: &mut Trials) -> Option<Found> {
+        let mut listing = self.hunt.listed(&mut trials.seen).await;
+        if let Some(good) = self.of_listing(&listing, 0, trials).await {
+            return Some(good);
+        }
+        if self.hunt.goes_on(&mut trials.seen) {
             match self.hunt.tagged(signature_tag(&self.hunt.digest)).await {
                 Ok(Some(manifest)) => {
-                    let layers = layers_of(&manifest, self.cosign.proofs(), &mut seen);
+                    let layers = layers_of(&manifest, self.cosign.proofs(), &mut trials.seen);
                     // Of a large manifest little stays while payloads are waited for.
                     drop(manifest);
-                    if let Some(good) = self.of_layers(layers, &mut seen).await {
-                        return Ok(good);
+                    if let Some(good) = self.of_layers(layers, trials).await {
+                        return Some(good);
                     }
                 }
                 Ok(None) => {}
-                Err(why) => seen.missed(why),
+                Err(why) => trials.seen.missed(why),
             }
         }
-        if !self.hunt.goes_on(&mut seen) {
-            return Err(seen.told(self.hunt.digest));
+        if !self.hunt.goes_on(&mut trials.seen) {
+            return None;
         }
         // Also beside a list: the registry may have learned to keep one since.
         let known = listing.pointers.len();
         match self.hunt.tagged(list_tag(&self.hunt.digest)).await {
             Ok(Some(index)) => listing.add(&index),
             Ok(None) => {}
-            Err(why) => seen.missed(why),
+            Err(why) => trials.seen.missed(why),
         }
-        if let Some(good) = self.of_listing(&listing, known, &mut seen).await {
-            return Ok(good);
-        }
-        Err(seen.told(self.hunt.digest))
+        self.of_listing(&listing, known, trials).await
     }
 
     /// cosign 2: each is a signature of a blob; several may be of one.
-    async fn of_layers(&self, payloads: Layers, seen: &mut Trials) -> Option<(Good, Proof)> {
-        seen.is_cut |= payloads.len() > FETCHED;
-        let payloads: Vec<_> = payloads.into_iter().take(FETCHED).collect();
-        for some in payloads.chunks(AT_ONCE) {
-            if !self.hunt.goes_on(seen) {
-                return None;
-            }
-            let asked = |((digest, size), _): &((Digest, u64), _)| {
-                Box::pin(self.hunt.part(*digest, *size)) as Asked<'_, Result<Vec<u8>, NotVouched>>
-            };
-            for (bytes, (_, signatures)) in together(some.iter().map(asked).collect()).await.into_iter().zip(some) {
-                let bytes = match bytes {
-                    Ok(bytes) => bytes,
-                    Err(why) => {
-                        seen.missed(why);
-                        continue;
-                    }
-                };
-                for (signature, annotations) in signatures {
-                    let (payload, signature, annotations) = (bytes.clone(), signature.clone(), annotations.clone());
-                    let proof = Proof::Payload { payload, signature, annotations };
-                    if let Some(good) = self.judged(&proof, seen) {
-                        return Some((good, proof));
+    async fn of_layers(&self, payloads: Layers, trials: &mut Trials) -> Option<Found> {
+        trials.seen.is_cut |= payloads.len() > FETCHED;
+        let payloads = payloads.into_iter().take(FETCHED).map(|((digest, size), signatures)| {
+            Box::pin(async move { (self.hunt.part(digest, size).await, signatures) })
+                as Asked<'_, (Result<Vec<u8>, NotVouched>, Signatures)>
+        });
+        let mut arriving = Arriving::of(payloads, AT_ONCE);
+        while let Some((bytes, signatures)) = arriving.next().await {
+            match bytes {
+                Ok(bytes) => {
+                    for (signature, annotations) in signatures {
+                        let proof = Proof::Payload { payload: bytes.clone(), signature, annotations };
+                        if let Some(good) = self.taken(proof, None, trials) {
+                            return Some(good);
+                        }
                     }
                 }
+                Err(why) => trials.seen.missed(why),
+            }
+            if !self.hunt.goes_on(&mut trials.seen) {
+                arriving.ends();
             }
         }
         None
     }
 
     /// cosign 3: each manifest of a list may hold a bundle. The first `known` were looked at before.
-    async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Trials) -> Option<(Good, Proof)> {
-        seen.is_cut |= listing.is_cut;
-        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).collect();
-        let all = pointers.len();
-        pointers.retain(|pointer| pointer.size <= BUNDLE_MANIFEST_BYTES);
-        seen.is_cut |= pointers.len() < all;
+    async fn of_listing(&self, listing: &Listing, known: usize, trials: &mut Trials) -> Option<Found> {
         // What a list says of their kind is a hint: it may be wrong in either direction (cosign 3.1 itself writes `empty`), so all are
-        // looked at, and the likely ones first.
-        pointers.sort_by_key(|pointer| match &*pointer.kind {
-            kind if bundle::MEDIA_TYPES.contains(&kind) => 0,
-            "" | "application/vnd.oci.empty.v1+json" => 1,
-            _ => 2,
+        // looked at, and the likely ones first; of these the small ones, as honest ones are.
+        let rank = |pointer: &Pointer| {
+            let kind = match &*pointer.kind {
+                kind if bundle::MEDIA_TYPES.contains(&kind) => 0,
+                "" | "application/vnd.oci.empty.v1+json" => 1,
+                _ => 2,
+            };
+            (kind, pointer.size > LIKELY_BYTES)
+        };
+        let (digests, is_cut) = self.hunt.likely(listing, known, |_| true, rank, (FETCHED, BUNDLE_MANIFEST_BYTES));
+        trials.seen.is_cut |= is_cut;
+        let asked = digests.into_iter().map(|digest| {
+            Box::pin(async move { (digest, self.bundle(digest).await) }) as Asked<'_, (Digest, Result<Layer<()>, NotVouched>)>
         });
-        seen.is_cut |= pointers.len() > FETCHED;
-        pointers.truncate(FETCHED);
-        for some in pointers.chunks(AT_ONCE) {
-            if !self.hunt.goes_on(seen) {
-                return None;
-            }
-            let asked = some
-                .iter()
-                .map(|pointer| Box::pin(self.bundle(pointer.digest)) as Asked<'_, Result<Layer<()>, NotVouched>>)
-                .collect();
-            for found in together(asked).await {
-                let bytes = match found {
-                    Ok(Layer::Whole((), bytes)) => bytes,
-                    Ok(Layer::Large) => {
-                        seen.is_cut = true;
-                        continue;
+        let mut arriving = Arriving::of(asked, AT_ONCE);
+        while let Some((digest, found)) = arriving.next().await {
+            match found {
+                Ok(Layer::Whole((), bytes)) => {
+                    if let Some(good) = self.taken(Proof::Bundle(bytes), Some(digest), trials) {
+                        return Some(good);
                     }
-                    Ok(Layer::Other) => continue,
-                    Err(why) => {
-                        seen.missed(why);
-                        continue;
-                    }
-                };
-                let proof = Proof::Bundle(bytes);
-                if let Some(good) = self.judged(&proof, seen) {
-                    return Some((good, proof));
                 }
+                Ok(Layer::Later(part)) => {
+                    arriving.later(part.size, Box::pin(async move { (digest, self.hunt.fetched(part).await) }));
+                }
+                Ok(Layer::Large) => trials.seen.is_cut = true,
+                Ok(Layer::Other) => {}
+                Err(why) => trials.seen.missed(why),
+            }
+            if !self.hunt.goes_on(&mut trials.seen) {
+                arriving.ends();
             }
         }
         None
@@ -176,50 +196,81 @@ impl Search<'_> {
     /// The bundle that a manifest holds.
     async fn bundle(&self, digest: Digest) -> Result<Layer<()>, NotVouched> {
         let is_bundle = |layer: &Descriptor| bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref());
-        self.hunt.layer(digest, BUNDLE_BYTES, |_, layer| is_bundle(layer).then_some(())).await
+        let sizes = Sizes { small: SMALL_BYTES, most: BUNDLE_BYTES };
+        self.hunt.layer(digest, sizes, |_, layer| is_bundle(layer).then_some(())).await
     }
 
-    /// The good signature that a proof is, if it is one.
-    fn judged(&self, proof: &Proof, seen: &mut Trials) -> Option<Good> {
+    /// What a proof shows, if it is one of a good signature.
+    fn taken(&self, proof: Proof, from: Option<Digest>, trials: &mut Trials) -> Option<Found> {
+        match self.judged(&proof, trials) {
+            Judged::Good(good) => Some(Found { good, parts: proof.parts(), from }),
+            Judged::Bad => None,
+            Judged::Later => {
+                if trials.later.len() < LATER {
+                    trials.later.push((proof, from));
+                } else {
+                    trials.seen.is_cut = true;
+                }
+                None
+            }
+        }
+    }
+
+    fn judged(&self, proof: &Proof, trials: &mut Trials) -> Judged {
+        let Trials { seen, is_last, .. } = trials;
         let proofs = self.cosign.proofs();
         let Claim { offer, tag } = match proof.claim(self.hunt.errand.repository, self.hunt.digest, proofs) {
             Ok(claim) => claim,
             Err(unfit) => {
                 seen.unfit(unfit);
-                return None;
+                return Judged::Bad;
             }
         };
-        if !seen.tried.insert(proof.mark(&offer, proofs)) {
-            return None;
+        if !seen.tried.insert(proof.mark(&offer, proofs)) && !*is_last {
+            return Judged::Bad;
         }
-        let mut checks = seen.checks;
-        let who = self.cosign.who(&offer, self.hunt.now, |more| {
-            checks += more;
-            checks <= CHECKS
+        let (mut is_later, mut has_trials) = (false, true);
+        let who = self.cosign.who(&offer, self.hunt.now, |cost| match cost {
+            Cost::Trial => {
+                seen.trials += 1;
+                has_trials = seen.trials <= TRIALS;
+                has_trials
+            }
+            Cost::Proofs(checks) if checks <= USUAL => true,
+            Cost::Way(_) | Cost::Proofs(_) if !*is_last => {
+                is_later = true;
+                false
+            }
+            Cost::Way(checks) | Cost::Proofs(checks) => {
+                seen.proofs += checks;
+                seen.proofs <= PROOFS
+            }
         });
-        seen.checks = checks;
         let good = match who {
             Ok(Some(signer)) => signer.good(tag),
+            Ok(None) if is_later => return Judged::Later,
             Ok(None) => {
-                (seen.is_cut, seen.is_over) = (true, true);
-                return None;
+                seen.is_cut = true;
+                // Who signs with a certificate needs no trial.
+                seen.is_over |= !has_trials && self.cosign.identities.are_none();
+                return Judged::Bad;
             }
             Err(unfit) => {
                 seen.unfit(unfit);
-                return None;
+                return Judged::Bad;
             }
         };
         if good.is_for(self.hunt.tag) {
-            return Some(good);
+            return Judged::Good(good);
         }
         let other = good.tag.map(|tag| format!("{}:{tag}", self.hunt.errand.repository)).unwrap_or_default();
         seen.unfit(Unfit::OtherTag { signed: fit(&other, NAME_CHARS) });
-        None
+        Judged::Bad
     }
 }
 
 /// The signatures in a manifest of cosign 2.
-fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Trials) -> Layers {
+fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Seen<Unfit>) -> Layers {
     let mut layers = Layers::new();
     let Content::Image(image) = manifest.content() else {
         seen.unfit(Unfit::form("an index stands where signatures should"));
@@ -229,17 +280,13 @@ fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Trials) -> Layers {
     for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
         let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
         let Ok(digest) = layer.digest().as_ref().parse() else { continue };
-        let beside = [CERTIFICATE, CHAIN, ENTRY, STAMP].map(|key| annotation(key).filter(|text| !text.is_empty()).cloned());
-        if beside.iter().flatten().any(|text| text.len() > BESIDE_CHARS) {
-            seen.unfit(Unfit::form("what is written beside a signature is too large"));
-            continue;
-        }
-        let [certificate, chain, entry, stamp] = beside;
-        if proofs == Proofs::Ignored && certificate.is_some() {
-            seen.unfit(Unfit::Certificate);
-            continue;
-        }
-        let annotations = Annotations { certificate, chain, entry, stamp };
+        let annotations = match beside::of(layer, proofs) {
+            Ok(annotations) => annotations,
+            Err(unfit) => {
+                seen.unfit(unfit);
+                continue;
+            }
+        };
         let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
         let signature = signature.and_then(|text| STANDARD.decode(text).ok());
         match signature.filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {

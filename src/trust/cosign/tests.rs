@@ -21,6 +21,8 @@ use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as
 mod carried;
 mod keyless;
 mod lasting;
+mod memory;
+mod mirrors;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

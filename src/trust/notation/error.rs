@@ -152,9 +152,7 @@ pub fn remedy(code: TrustCode, verifier: &VerifierName) -> String {
         TrustCode::NeedsPlugin => format!(
             "sign it with a key that needs no plugin: AWS Signer's signatures need one, and verifier `{verifier}` runs none"
         ),
-        TrustCode::Invalid => {
-            format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
-        }
+        TrustCode::Invalid => signatures::remedy_of_clutter(verifier),
         TrustCode::Unreachable
         | TrustCode::Busy
         | TrustCode::CaRefused

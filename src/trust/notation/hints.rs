@@ -1,7 +1,5 @@
 //! What a signature of notation says of itself, for people: nothing of it is proven, and no verifier goes by it.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -9,6 +7,7 @@ use serde::Deserialize;
 use super::envelope::{Kind, Scheme};
 use super::identity::{self, Name};
 use super::{cose, jws, x509};
+use crate::image::Digest;
 use crate::trust::claims::{Certified, Claims, Signer};
 use crate::trust::object::{self, Object};
 
@@ -48,16 +47,11 @@ fn read(kind: Kind, bytes: &[u8]) -> Result<Claims, String> {
     let subject = identity::shown(leaf);
     // What is printed must be read again as the same name.
     let identity = Name::read(&subject).ok().filter(|name| name.is_of(leaf)).map(|_| subject.clone());
-    let mut fingerprint = String::new();
-    for byte in root.fingerprint() {
-        // Into memory it is always written.
-        let _ = write!(fingerprint, "{byte:02x}");
-    }
     let certified = Certified {
         subject,
         identity,
         root: identity::shown(root),
-        fingerprint,
+        fingerprint: Digest::of(root.der()).hex(),
         pem: pem(root.der()),
         is_authority: envelope.claims.scheme == Scheme::Authority,
     };

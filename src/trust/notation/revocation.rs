@@ -1,6 +1,8 @@
 //! Which certificates are revoked, by lists of their issuers (CRLs, RFC 5280, 5) that lie on this host. Nobody is asked.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls_pki_types::CertificateRevocationListDer;
@@ -9,12 +11,15 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Tag, TagNumber};
 
 use super::policy::Revocation;
+use crate::image::Digest;
 use crate::trust::pki::{Algorithm, Certificate, Fault, Item, Usage, verified};
 
 /// Most certificates that one list names.
 const REVOKED: usize = 1 << 20;
 /// Most extensions of one.
 const EXTENSIONS: usize = 64;
+/// Of most issuers of one name it is remembered whether a list is theirs.
+const ISSUERS: usize = 64;
 const OF: &str = "it is not a CRL";
 const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
@@ -28,19 +33,23 @@ const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1"
 const REMOVED: u8 = 8;
 
 /// Lists of revoked certificates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Crls(Vec<Crl>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Crl {
+#[derive(Debug)]
+pub(super) struct Crl {
     issuer: Vec<u8>,
     tbs: Vec<u8>,
     algorithm: Algorithm,
     signature: Vec<u8>,
     from: Timestamp,
     until: Timestamp,
+    /// Its number, without leading zeros, where it has one.
+    number: Option<Vec<u8>>,
     /// By serial number: since when what the certificate signed is void, where that is said.
     revoked: BTreeMap<Vec<u8>, Option<Timestamp>>,
+    /// Whether it is by an issuer of its name, by the hash of that one's key: a list has megabytes, and envelopes of one signer are many.
+    by: Mutex<BTreeMap<Digest, bool>>,
 }
 
 /// What is known of a certificate.
@@ -71,6 +80,12 @@ impl Crls {
         Ok(Self(lists))
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0.into_iter().chain(others.0).collect())
+    }
+
     /// Whether a certificate that `issuer` has issued is revoked. `signed_at`: when it signed, where that is proven.
     pub(super) fn status(
         &self,
@@ -81,10 +96,8 @@ impl Crls {
     ) -> Status {
         let (mut why, mut until) = (None, None);
         for crl in self.0.iter().filter(|crl| crl.issuer == certificate.issuer()) {
-            if !issuer.usage().is_some_and(Usage::crl_sign) {
-                why.get_or_insert("its issuer may not sign CRLs");
-            } else if verified(&crl.algorithm, None, issuer.key(), &crl.tbs, &crl.signature).is_err() {
-                why.get_or_insert("the CRL of that name is not by its issuer");
+            if let Err(cause) = crl.is_by(issuer) {
+                why.get_or_insert(cause);
             } else {
                 match crl.revoked.get(certificate.serial()) {
                     // What it signed before it became invalid stays signed.
@@ -93,10 +106,9 @@ impl Crls {
                     Some(_) => return Status::Revoked,
                     None => {}
                 }
-                if now < crl.from || crl.until < now {
-                    why = Some("its issuer's CRL is out of date");
-                } else {
-                    until = earlier(until, Some(crl.until));
+                match crl.is_current(now) {
+                    Err(cause) => why = Some(cause),
+                    Ok(()) => until = earlier(until, Some(crl.until)),
                 }
             }
         }
@@ -148,6 +160,56 @@ pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Optio
 }
 
 impl Crl {
+    /// One list, DER or PEM.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let mut pem = CertificateRevocationListDer::pem_slice_iter(bytes);
+        let read = |der: &[u8]| Self::read(der).map_err(|fault| fault.to_string());
+        match (pem.next(), pem.next()) {
+            (None, _) => read(bytes),
+            (Some(Ok(der)), None) => read(&der),
+            _ => Err("it is not one CRL".to_owned()),
+        }
+    }
+
+    /// Whether it is this issuer's.
+    pub(super) fn is_by(&self, issuer: &Certificate) -> Result<(), &'static str> {
+        if !issuer.usage().is_some_and(Usage::crl_sign) {
+            return Err("its issuer may not sign CRLs");
+        }
+        let is_its = self.issuer == issuer.subject() && self.is_signed_by(issuer);
+        if is_its { Ok(()) } else { Err("the CRL of that name is not by its issuer") }
+    }
+
+    pub(super) fn is_current(&self, now: Timestamp) -> Result<(), &'static str> {
+        if self.from <= now && now <= self.until { Ok(()) } else { Err("its issuer's CRL is out of date") }
+    }
+
+    /// Whether it is from before another of its issuer: by number, where that has one, and by time.
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        let order = |number: &Option<Vec<u8>>| number.as_ref().map(|number| (number.len(), number.clone()));
+        order(&self.number) < order(&other.number) || self.from < other.from
+    }
+
+    /// How long it is good for.
+    pub(super) fn lasts(&self) -> Duration {
+        Duration::try_from(self.until.duration_since(self.from)).unwrap_or_default()
+    }
+
+    /// Whether this issuer has signed it.
+    fn is_signed_by(&self, issuer: &Certificate) -> bool {
+        let key = Digest::of(issuer.spki());
+        let known = |by: &BTreeMap<Digest, bool>| by.get(&key).copied();
+        if let Some(is_by) = known(&self.by.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return is_by;
+        }
+        let is_by = verified(&self.algorithm, None, issuer.key(), &self.tbs, &self.signature).is_ok();
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if by.len() < ISSUERS {
+            by.insert(key, is_by);
+        }
+        is_by
+    }
+
     fn read(der: &[u8]) -> Result<Self, Fault> {
         let mut outer = Item::whole(der, OF)?.sequence(OF)?;
         let (tbs, algorithm, signature) = (outer.next()?, outer.next()?, outer.next()?);
@@ -175,19 +237,25 @@ impl Crl {
                 .collect::<Result<_, _>>()?,
             None => BTreeMap::new(),
         };
+        let mut number = None;
         if let Some(wrapped) = body.next_if(Tag::ContextSpecific { constructed: true, number: TagNumber(0) })? {
-            for (oid, is_critical, _) in extensions(&Item::whole(wrapped.value(), OF)?)? {
+            for (oid, is_critical, value) in extensions(&Item::whole(wrapped.value(), OF)?)? {
                 // A list of some reasons, of some certificates, of another's, or with changes elsewhere, is not the whole.
                 let is_known = [NUMBER, AUTHORITY_KEY].contains(&oid);
                 if (is_critical && !is_known) || oid == FRESHEST {
                     return Err(Fault::Critical(oid));
+                }
+                if oid == NUMBER {
+                    let value = Item::whole(value, OF)?;
+                    let zeros = value.value().iter().take_while(|byte| **byte == 0).count();
+                    number = value.is(Tag::Integer).then(|| value.value().get(zeros..).unwrap_or_default().to_vec());
                 }
             }
         }
         body.end()?;
         let algorithm = Algorithm::read(&algorithm)?;
         let (issuer, tbs, signature) = (issuer.bytes.to_vec(), tbs.bytes.to_vec(), signature.bits(OF)?.to_vec());
-        Ok(Self { issuer, tbs, algorithm, signature, from, until, revoked })
+        Ok(Self { issuer, tbs, algorithm, signature, from, until, number, revoked, by: Mutex::default() })
     }
 }
 
@@ -232,10 +300,17 @@ fn extensions<'a>(all: &Item<'a>) -> Result<Vec<Extension<'a>>, Fault> {
     all.sequence(OF)?.rest(EXTENSIONS)?.into_iter().map(read).collect()
 }
 
+/// Where a certificate says that its issuer's list is: the first such address, as it is written.
+pub(super) fn address_of(certificate: &Certificate) -> Option<String> {
+    let points = Item::whole(certificate.extension(DISTRIBUTION_POINTS)?, OF).ok()?;
+    first_address(&points).map(str::to_owned)
+}
+
 /// Where a certificate says that its issuer tells of revocation: the first such address; `None`: nowhere.
 fn address(certificate: &Certificate) -> Result<Option<String>, Fault> {
     if let Some(points) = certificate.extension(DISTRIBUTION_POINTS) {
-        return Ok(Some(first_address(&Item::whole(points, OF)?).unwrap_or_else(|| "at no address that can be read".to_owned())));
+        let address = first_address(&Item::whole(points, OF)?).map(super::error::shown);
+        return Ok(Some(address.unwrap_or_else(|| "at no address that can be read".to_owned())));
     }
     let Some(access) = certificate.extension(ACCESS) else { return Ok(None) };
     for one in Item::whole(access, OF)?.sequence(OF)?.rest(EXTENSIONS)? {
@@ -248,13 +323,13 @@ fn address(certificate: &Certificate) -> Result<Option<String>, Fault> {
 }
 
 /// `[6]`: an address, as deep in distribution points as they nest.
-fn first_address(item: &Item<'_>) -> Option<String> {
+fn first_address<'a>(item: &Item<'a>) -> Option<&'a str> {
     const ADDRESS: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(6) };
     let mut at = item.bytes;
     for _ in 0..8 {
         let item = Item::whole(at, OF).ok().or_else(|| crate::trust::pki::Items::of(at, OF).ok()?.next().ok())?;
         if item.is(ADDRESS) {
-            return std::str::from_utf8(item.value()).ok().map(super::error::shown);
+            return std::str::from_utf8(item.value()).ok();
         }
         at = item.value();
     }

@@ -9,7 +9,7 @@ use super::{Notation, mark, parts};
 use crate::image::Digest;
 use crate::registry::{Listing, Pointer, Wanted, list_tag};
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Asked, Found, Hunt, Layer, No, Seen, Subject, together};
+use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Seen, Sizes, Subject};
 
 /// What signatures are: the type of the artifact, or of its configuration as notation 1 pushes it.
 const SIGNATURE: &str = "application/vnd.cncf.notary.signature";
@@ -20,6 +20,9 @@ const AT_ONCE: usize = 8;
 /// Largest manifest of a signature, and largest envelope, bytes; notation's have 0.7 and 1.5 to 10 KB.
 const MANIFEST_BYTES: u64 = 256 << 10;
 const ENVELOPE_BYTES: u64 = 1 << 20;
+/// Up to these sizes, bytes, they are likely ones, which come before all others.
+const LIKELY_BYTES: u64 = 4 << 10;
+const SMALL_BYTES: u64 = 32 << 10;
 
 /// One search.
 pub(super) struct Search<'s> {
@@ -53,51 +56,49 @@ impl Search<'_> {
 
     /// The first `known` were looked at before.
     async fn of_listing(&self, listing: &Listing, known: usize, seen: &mut Seen<Unfit>) -> Option<Found> {
-        seen.is_cut |= listing.is_cut;
         // A list names the type of the artifact, or of its configuration; one that says nothing may mean either.
-        let may_be = |pointer: &&Pointer| [SIGNATURE, EMPTY, ""].contains(&&*pointer.kind);
-        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(may_be).collect();
-        let all = pointers.len();
-        pointers.retain(|pointer| pointer.size <= MANIFEST_BYTES);
-        pointers.truncate(TRIED);
-        seen.is_cut |= pointers.len() < all;
-        if pointers.is_empty() {
+        let may_be = |pointer: &Pointer| [SIGNATURE, EMPTY, ""].contains(&&*pointer.kind);
+        // Honest ones are small.
+        let rank = |pointer: &Pointer| pointer.size > LIKELY_BYTES;
+        let (digests, is_cut) = self.hunt.likely(listing, known, may_be, rank, (TRIED, MANIFEST_BYTES));
+        seen.is_cut |= is_cut;
+        if digests.is_empty() {
             return None;
         }
         let artifact = Artifact::from(self.subject(seen).await?);
-        for some in pointers.chunks(AT_ONCE) {
-            if !self.hunt.goes_on(seen) {
-                return None;
+        let asked = digests.into_iter().map(|digest| {
+            Box::pin(async move { (digest, self.envelope(digest).await) }) as Asked<'_, (Digest, Result<Layer<Kind>, NotVouched>)>
+        });
+        let mut arriving = Arriving::of(asked, AT_ONCE);
+        while let Some((digest, found)) = arriving.next().await {
+            match found {
+                Ok(Layer::Whole(kind, envelope)) => {
+                    if let Some(good) = self.judged(&artifact, kind, &envelope, seen) {
+                        let parts = parts(&artifact, kind, envelope);
+                        return Some(Found { good, parts, from: Some(digest) });
+                    }
+                }
+                Ok(Layer::Later(part)) => {
+                    arriving.later(part.size, Box::pin(async move { (digest, self.hunt.fetched(part).await) }));
+                }
+                Ok(Layer::Large) => seen.is_cut = true,
+                Ok(Layer::Other) => {}
+                Err(why) => seen.missed(why),
             }
-            let asked =
-                |pointer: &&Pointer| Box::pin(self.envelope(pointer.digest)) as Asked<'_, Result<Layer<Kind>, NotVouched>>;
-            for found in together(some.iter().map(asked).collect()).await {
-                let (kind, envelope) = match found {
-                    Ok(Layer::Whole(kind, envelope)) => (kind, envelope),
-                    Ok(Layer::Large) => {
-                        seen.is_cut = true;
-                        continue;
-                    }
-                    Ok(Layer::Other) => continue,
-                    Err(why) => {
-                        seen.missed(why);
-                        continue;
-                    }
-                };
-                // What is costly to check is not checked beyond the time either.
-                if !self.hunt.goes_on(seen) {
-                    return None;
-                }
-                if !seen.tried.insert(mark(kind, &envelope)) {
-                    continue;
-                }
-                match self.notation.judge(self.hunt.errand.repository, &artifact, kind, &envelope, self.hunt.now) {
-                    Ok(good) => return Some(Found { good, parts: parts(&artifact, kind, envelope) }),
-                    Err(unfit) => seen.unfit(unfit),
-                }
+            // What has come is judged, however late it is: it costs little.
+            if !self.hunt.goes_on(seen) {
+                arriving.ends();
             }
         }
         None
+    }
+
+    fn judged(&self, artifact: &Artifact<'_>, kind: Kind, envelope: &[u8], seen: &mut Seen<Unfit>) -> Option<Good> {
+        if !seen.tried.insert(mark(kind, envelope)) {
+            return None;
+        }
+        let judged = self.notation.judge(self.hunt.errand.repository, artifact, kind, envelope, self.hunt.now);
+        judged.map_err(|unfit| seen.unfit(unfit)).ok()
     }
 
     /// Size and type of what is signed, of its bytes.
@@ -128,6 +129,6 @@ impl Search<'_> {
                 image.subject().as_ref().is_some_and(|subject| subject.digest().as_ref() == self.hunt.digest.to_string());
             if is_signature && is_of_it { Kind::of(layer.media_type().as_ref()) } else { None }
         };
-        self.hunt.layer(manifest, ENVELOPE_BYTES, kind).await
+        self.hunt.layer(manifest, Sizes { small: SMALL_BYTES, most: ENVELOPE_BYTES }, kind).await
     }
 }

@@ -20,6 +20,7 @@ use crate::trust::pki::fixture::{Made, Stamping, Wrong, authority, leaf, stamper
 
 mod chains;
 mod envelopes;
+mod fetching;
 mod lasting;
 mod times;
 

@@ -48,7 +48,7 @@ pub(super) fn holds(chain: &[Certificate]) -> Result<(), Unfit> {
     if leaf.purposes().is_some_and(|purposes| purposes.oids.iter().any(|oid| FOREIGN.contains(oid))) {
         return odd("begins with a key for something else (extended key usage)");
     }
-    if let Err(fault) = pki::holds(chain, None, Rules::NOTATION) {
+    if let Err(fault) = pki::holds(chain, &[], Rules::NOTATION) {
         return odd(&fault.to_string());
     }
     if others.iter().any(is_root) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use sha2::{Digest as _, Sha256};
 use x509_cert::der::Tag;
 use x509_cert::der::asn1::{BitStringRef, ObjectIdentifier};
 
@@ -291,11 +290,6 @@ impl Certificate {
             return Err(Fault::Issuer);
         }
         verified(&other.0.algorithm, None, self.key(), other.tbs(), &other.0.signature)
-    }
-
-    /// SHA-256 of all of it.
-    pub(in crate::trust) fn fingerprint(&self) -> [u8; 32] {
-        Sha256::digest(self.der()).into()
     }
 }
 

@@ -8,8 +8,8 @@ use super::fault::Fault;
 
 /// Most certificates of a chain.
 const MOST: usize = 16;
-/// Most steps that are tried to find a path: stops certificates of one name, which fit everywhere.
-const STEPS: usize = 64;
+/// Most steps that are tried to find a path, each with one check of a signature at most: stops certificates of one name, which fit everywhere.
+pub(in crate::trust) const STEPS: usize = 32;
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 const ANY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
@@ -33,16 +33,16 @@ pub(in crate::trust) enum Leaf {
     CodeSigning,
     /// It signs timestamps: no authority, with that purpose alone, which is critical (RFC 3161, 2.3).
     TimeStamping,
-    /// Whoever asks looks at it.
+    /// It signs code, and whoever asks looks at the certificate itself.
     Unchecked,
 }
 
 impl Leaf {
-    const fn purpose(self) -> Option<ObjectIdentifier> {
+    /// What it is for.
+    const fn purpose(self) -> ObjectIdentifier {
         match self {
-            Self::CodeSigning => Some(CODE_SIGNING),
-            Self::TimeStamping => Some(TIME_STAMPING),
-            Self::Unchecked => None,
+            Self::CodeSigning | Self::Unchecked => CODE_SIGNING,
+            Self::TimeStamping => TIME_STAMPING,
         }
     }
 }
@@ -84,16 +84,16 @@ impl Rules {
     pub(in crate::trust) const NOTATION_TSA: Self = Self { leaf: Leaf::TimeStamping, ..Self::NOTATION };
 }
 
-/// Whether a chain holds: leaf first, each issued by the next, the last one trusted by whoever asks. With a time, each is valid then. One that
+/// Whether a chain holds: leaf first, each issued by the next, the last one trusted by whoever asks, and each valid at all of these times. One that
 /// bears its own issuer's name must be signed by itself.
-pub(in crate::trust) fn holds(chain: &[Certificate], at: Option<Timestamp>, rules: Rules) -> Result<(), Fault> {
+pub(in crate::trust) fn holds(chain: &[Certificate], times: &[Timestamp], rules: Rules) -> Result<(), Fault> {
     if chain.len() > MOST {
         return Err(Fault::Long);
     }
     let Some((leaf, authorities)) = chain.split_first() else { return Err(Fault::Stranger) };
     for certificate in chain {
-        if let Some(at) = at {
-            certificate.valid_at(at)?;
+        for at in times {
+            certificate.valid_at(*at)?;
         }
         if rules.unknown == Unknown::Refused
             && let Some(unknown) = certificate.extensions().iter().find(|one| one.is_critical && !KNOWN.contains(&one.oid))
@@ -124,8 +124,8 @@ fn issues(authority: &Certificate, below: usize, rules: Rules) -> Result<(), Fau
     let usage = authority.usage().filter(|usage| usage.cert_sign());
     let usage = usage.ok_or(Fault::Authority("its key usage lacks keyCertSign"))?;
     // One that is made for something issues nothing that is made for something else.
-    if let (Some(purposes), Some(wanted)) = (authority.purposes(), rules.leaf.purpose())
-        && !purposes.oids.iter().any(|oid| [wanted, ANY].contains(oid))
+    if let Some(purposes) = authority.purposes()
+        && !purposes.oids.iter().any(|oid| [rules.leaf.purpose(), ANY].contains(oid))
     {
         return Err(Fault::Authority("it is made for something else (extended key usage)"));
     }
@@ -157,22 +157,22 @@ fn is_leaf(leaf: &Certificate, wanted: Leaf) -> Result<(), Fault> {
     }
 }
 
-/// A chain from `leaf` over some of `others` to one of `roots` that holds at the time.
+/// A chain from `leaf` over some of `others` to one of `roots` that holds at all of these times.
 pub(in crate::trust) fn path(
     leaf: &Certificate,
     others: &[Certificate],
     roots: &[Certificate],
-    at: Timestamp,
+    times: &[Timestamp],
     rules: Rules,
 ) -> Result<Vec<Certificate>, Fault> {
-    let mut search = Search { others, roots, at, rules, steps: 0, fault: None };
+    let mut search = Search { others, roots, times, rules, steps: 0, fault: None };
     search.from(&mut vec![leaf.clone()]).ok_or_else(|| search.fault.unwrap_or(Fault::Stranger))
 }
 
 struct Search<'s> {
     others: &'s [Certificate],
     roots: &'s [Certificate],
-    at: Timestamp,
+    times: &'s [Timestamp],
     rules: Rules,
     steps: usize,
     /// What was the matter with a chain that led to a root.
@@ -201,7 +201,7 @@ impl Search<'_> {
                 }
                 whole.push(root.clone());
             }
-            match holds(&whole, Some(self.at), self.rules) {
+            match holds(&whole, self.times, self.rules) {
                 Ok(()) => return Some(whole),
                 Err(fault) => self.fault = Some(fault),
             }
@@ -211,7 +211,9 @@ impl Search<'_> {
             if self.steps > STEPS {
                 return None;
             }
-            if chain.contains(other) || other.issued(&last).is_err() {
+            // The same authority once more leads nowhere else, whatever else the certificate says (RFC 4158, 2.4.2).
+            let is_there = |one: &Certificate| one.subject() == other.subject() && one.spki() == other.spki();
+            if chain.iter().any(is_there) || other.issued(&last).is_err() {
                 continue;
             }
             chain.push(other.clone());

@@ -189,6 +189,12 @@ pub(in crate::trust) fn hashes_with(hash: Hash, message: &[u8], value: &[u8]) ->
     hash.of(message).as_ref() == value
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many signatures were checked on this thread.
+    pub(in crate::trust) static CHECKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Whether the key has signed the message in this way.
 pub(in crate::trust) fn verified(
     algorithm: &Algorithm,
@@ -198,5 +204,7 @@ pub(in crate::trust) fn verified(
     signature: &[u8],
 ) -> Result<(), Fault> {
     let with = algorithm.with(key, hashed)?;
+    #[cfg(test)]
+    CHECKED.set(CHECKED.get() + 1);
     UnparsedPublicKey::new(with, key.bytes()).verify(message, signature).map_err(|_| Fault::Signature)
 }

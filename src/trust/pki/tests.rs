@@ -43,14 +43,14 @@ impl Parts {
     }
 
     fn judged(self, rules: Rules) -> Result<(), Fault> {
-        holds(&self.chain(), Some(now()), rules)
+        holds(&self.chain(), &[now()], rules)
     }
 }
 
 #[test]
 fn a_chain_holds_and_with_one_thing_wrong_it_does_not() {
     assert_eq!(Parts::right().judged(Rules::FULCIO), Ok(()));
-    assert_eq!(holds(&Parts::right().chain()[..2], Some(now()), Rules::FULCIO), Ok(()), "what is trusted need not be a root");
+    assert_eq!(holds(&Parts::right().chain()[..2], &[now()], Rules::FULCIO), Ok(()), "what is trusted need not be a root");
     let cases: [(&str, Change); 14] = [
         ("leaf expired", |parts| parts.leaf.not_after = rcgen::date_time_ymd(2026, 6, 1)),
         ("leaf not yet", |parts| parts.leaf.not_before = rcgen::date_time_ymd(2026, 12, 1)),
@@ -88,15 +88,15 @@ fn a_chain_holds_and_with_one_thing_wrong_it_does_not() {
 fn certificates_of_strangers_with_the_same_names_lead_nowhere() {
     let (ours, theirs) = (Parts::right().chain(), Parts::right().chain());
     let [leaf, between, root] = ours;
-    assert_eq!(holds(&[leaf.clone(), theirs[1].clone(), theirs[2].clone()], Some(now()), Rules::FULCIO), Err(Fault::Signature));
-    assert_eq!(holds(&[leaf.clone(), root.clone()], Some(now()), Rules::FULCIO), Err(Fault::Issuer));
-    assert_eq!(holds(&[], Some(now()), Rules::FULCIO), Err(Fault::Stranger));
+    assert_eq!(holds(&[leaf.clone(), theirs[1].clone(), theirs[2].clone()], &[now()], Rules::FULCIO), Err(Fault::Signature));
+    assert_eq!(holds(&[leaf.clone(), root.clone()], &[now()], Rules::FULCIO), Err(Fault::Issuer));
+    assert_eq!(holds(&[], &[now()], Rules::FULCIO), Err(Fault::Stranger));
     // A path is found past them.
     let others = [theirs[1].clone(), theirs[2].clone(), leaf.clone(), between.clone()];
-    let found = path(&leaf, &others, std::slice::from_ref(&root), now(), Rules::FULCIO);
+    let found = path(&leaf, &others, std::slice::from_ref(&root), &[now()], Rules::FULCIO);
     assert_eq!(found, Ok(vec![leaf.clone(), between, root.clone()]));
-    assert!(path(&leaf, &others[..2], &[root], now(), Rules::FULCIO).is_err());
-    assert!(path(&leaf, &others, &[theirs[2].clone()], now(), Rules::FULCIO).is_err());
+    assert!(path(&leaf, &others[..2], &[root], &[now()], Rules::FULCIO).is_err());
+    assert!(path(&leaf, &others, &[theirs[2].clone()], &[now()], Rules::FULCIO).is_err());
 }
 
 #[test]
@@ -107,7 +107,17 @@ fn a_path_is_looked_for_in_bounded_time() {
     let many: Vec<Certificate> =
         (0..16).map(|_| Certificate::read(&root.signed(&authority("same", (2020, 2040), None), &key)).unwrap()).collect();
     let stranger = Made::root(authority("other", (2020, 2040), None));
-    assert!(path(&many[0], &many, &[stranger.certificate], now(), Rules::NOTATION).is_err());
+    let checked = CHECKED.get();
+    assert!(path(&many[0], &many, &[stranger.certificate], &[now()], Rules::NOTATION).is_err());
+    assert!(CHECKED.get() - checked <= STEPS);
+    // Eight that one key has issued to itself, as a stranger brings them, cost no more beside a root of their name.
+    let known = Made::root(authority("same", (2020, 2040), None));
+    let leaf =
+        Certificate::read(&Made { key, ..root }.signed(&leaf("signer", (2026, 2027), &[CODE_SIGNING], false), &stranger.key))
+            .unwrap();
+    let checked = CHECKED.get();
+    assert!(path(&leaf, &many[..8], &[known.certificate], &[now()], Rules::FULCIO).is_err());
+    assert!(CHECKED.get() - checked <= 8, "{}", CHECKED.get() - checked);
 }
 
 #[test]
@@ -129,7 +139,7 @@ fn certificates_that_are_weak_or_odd_are_not_read() {
         let key = KeyPair::generate_for(curve).unwrap();
         let der = authority("root", (2020, 2040), None).self_signed(&key).unwrap();
         let root = Certificate::read(der.der()).unwrap();
-        assert_eq!(holds(&[root], Some(now()), Rules::NOTATION), Ok(()), "{:?}", key.algorithm());
+        assert_eq!(holds(&[root], &[now()], Rules::NOTATION), Ok(()), "{:?}", key.algorithm());
     }
 }
 

@@ -139,7 +139,7 @@ impl Token {
         }
         self.is_of(message)?;
         self.signed.is_signed_by(signer, CertificateHash::IfThere)?;
-        holds(authority, Some(self.at), rules)?;
+        holds(authority, &[self.at], rules)?;
         Ok(self.stamp(authority.to_vec()))
     }
 
@@ -151,7 +151,7 @@ impl Token {
             return Err(Fault::Token("it does not bring its signer's certificate, or brings two"));
         };
         self.signed.is_signed_by(signer, CertificateHash::Required)?;
-        Ok(self.stamp(path(signer, self.certificates(), roots, self.at, rules)?))
+        Ok(self.stamp(path(signer, self.certificates(), roots, &[self.at], rules)?))
     }
 
     fn is_of(&self, message: &[u8]) -> Result<(), Fault> {

@@ -46,8 +46,8 @@ impl<S: Scheme> SignatureVerifier<S> {
             EvidenceLimits { network: asking.deadline.duration_since(tokio::time::Instant::now()), ..EvidenceLimits::default() };
         let (registries, probed) = (Registries::new(carried, limits), OnceCell::new());
         let errand = registries.errand(repository, asking, &probed);
-        let hunt = Hunt { registries: &registries, errand, digest, tag: None, subject: None, now: asking.now };
-        let Found { good, parts } = self.scheme.find(hunt).await.map_err(|no| TrustError::from(no.why))?;
+        let hunt = Hunt { registries: &registries, errand, digest, tag: None, subject: None, known: None, now: asking.now };
+        let Found { good, parts, .. } = self.scheme.find(hunt).await.map_err(|no| TrustError::from(no.why))?;
         if let (Keeping::Keeps { exported, .. }, Some(evidence)) = (keeping, &self.evidence) {
             let earlier = evidence.of(&key).await.filter(|earlier| self.judged(earlier.clone(), asking.now).is_some());
             let asked = exported.min(asking.now);
@@ -55,6 +55,6 @@ impl<S: Scheme> SignatureVerifier<S> {
             let record = Record { key, scheme: S::Unfit::SCHEME.to_owned(), found, asked, parts };
             evidence.take_in(&record).map_err(|error| NotSigned::<S::Unfit>::NotKept { cause: error.to_string() })?;
         }
-        Ok(self.vouch_for(repository, digest, &Signed { good, at: None, asked: asking.now }))
+        Ok(self.vouch_for(repository, digest, &Signed { good, at: None, asked: asking.now, from: None }))
     }
 }

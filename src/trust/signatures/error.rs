@@ -124,3 +124,8 @@ impl<U: Unfit> Cause for NotSigned<U> {
         own.unwrap_or_else(|| U::remedy(self.code(), verifier))
     }
 }
+
+/// What to do where the registry has more beside an image than is looked at, or what cannot be read.
+pub(in crate::trust) fn remedy_of_clutter(verifier: &VerifierName) -> String {
+    format!("remove from the registry what does not belong there, or ask its operator (verifier `{verifier}`)")
+}

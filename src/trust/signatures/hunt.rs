@@ -1,6 +1,6 @@
 //! What a search for signatures asks of the registry, within the time and the bounds of a decision, and what it has seen without finding one.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::error::{NotSigned, Unfit};
 use super::{Mark, No};
-use crate::image::{Digest, Tag};
-use crate::registry::{Content, Listing, Manifest, RegistryError, Wanted, part};
+use crate::image::{Digest, Repository, Tag};
+use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, part};
 use crate::trust::registry::{Errand, NotVouched, Registries};
 
 /// A search for signatures of one digest.
@@ -26,6 +26,8 @@ pub struct Hunt<'h> {
     pub(in crate::trust) tag: Option<&'h Tag>,
     /// What is signed, where it was fetched already.
     pub(in crate::trust) subject: Option<Subject>,
+    /// Which manifest held a good signature when it was last looked for: that one comes first, whatever strangers have put beside it.
+    pub(in crate::trust) known: Option<Digest>,
     /// The time by which dates are judged.
     pub(in crate::trust) now: Timestamp,
 }
@@ -53,8 +55,9 @@ pub(in crate::trust) struct Seen<U> {
     pub(in crate::trust) is_over: bool,
     /// What was tried.
     pub(in crate::trust) tried: HashSet<Mark>,
-    /// How many trials that were.
-    pub(in crate::trust) checks: usize,
+    /// How many trials that were, and how many checks of what proves signatures.
+    pub(in crate::trust) trials: usize,
+    pub(in crate::trust) proofs: usize,
 }
 
 /// An answer on its way.
@@ -64,10 +67,39 @@ pub(in crate::trust) type Asked<'a, T> = Pin<Box<dyn Future<Output = T> + Send +
 pub(in crate::trust) enum Layer<T> {
     /// Its bytes, and what was said of it.
     Whole(T, Vec<u8>),
+    /// It is large, and fetched when no small one is left.
+    Later(Part<T>),
     /// It is larger than is read.
     Large,
     /// The manifest holds something else.
     Other,
+}
+
+/// A layer that was not fetched yet.
+pub(in crate::trust) struct Part<T> {
+    kind: T,
+    digest: Digest,
+    /// How many bytes it is said to have.
+    pub(in crate::trust) size: u64,
+}
+
+/// How large a layer may be, bytes.
+#[derive(Clone, Copy)]
+pub(in crate::trust) struct Sizes {
+    /// One up to this is fetched at once: honest ones are.
+    pub(in crate::trust) small: u64,
+    /// A larger one is not read.
+    pub(in crate::trust) most: u64,
+}
+
+/// Answers to questions of which a few are under way at once, each as it comes: one that hangs takes none of the others along.
+pub(in crate::trust) struct Arriving<'a, T> {
+    waiting: VecDeque<Asked<'a, T>>,
+    /// Begun when no other waits, the smallest first.
+    later: Vec<(u64, Asked<'a, T>)>,
+    under_way: Vec<Asked<'a, T>>,
+    arrived: VecDeque<T>,
+    at_once: usize,
 }
 
 impl Subject {
@@ -77,6 +109,32 @@ impl Subject {
 }
 
 impl Hunt<'_> {
+    /// The likely ones of a list, up to so many and of so many bytes each, and whether these are not all: the one that is known, also where the list is
+    /// too long to have it, then the others by how they rank.
+    pub(in crate::trust) fn likely<R: Ord>(
+        &self,
+        listing: &Listing,
+        known: usize,
+        may_be: impl Fn(&Pointer) -> bool,
+        rank: impl Fn(&Pointer) -> R,
+        (most, bytes): (usize, u64),
+    ) -> (Vec<Digest>, bool) {
+        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(|pointer| may_be(pointer)).collect();
+        let all = pointers.len();
+        pointers.retain(|pointer| pointer.size <= bytes);
+        let is_cut = listing.is_cut || pointers.len() < all || pointers.len() > most;
+        pointers.sort_by_key(|pointer| (Some(pointer.digest) != self.known, rank(pointer)));
+        let mut digests: Vec<Digest> = pointers.iter().map(|pointer| pointer.digest).collect();
+        // Of a list that says all, what it does not name is withdrawn.
+        if let Some(one) =
+            self.known.filter(|one| listing.is_cut && !listing.pointers.iter().any(|pointer| pointer.digest == *one))
+        {
+            digests.insert(0, one);
+        }
+        digests.truncate(most);
+        (digests, is_cut)
+    }
+
     /// Whether there is anything left to look for, and time for it.
     pub(in crate::trust) fn goes_on<U: Unfit>(&self, seen: &mut Seen<U>) -> bool {
         if Instant::now() >= self.errand.network {
@@ -124,19 +182,36 @@ impl Hunt<'_> {
 
     /// What is named as a part and is not there could not be looked at: it may be what was signed.
     pub(in crate::trust) async fn part(&self, digest: Digest, size: u64) -> Result<Vec<u8>, NotVouched> {
-        self.ask(part(self.registries.api(), self.errand.repository, digest, size, self.errand.network)).await
+        let api = self.registries.api();
+        let there = |mirror: Repository, until| async move { part(api, &mirror, digest, size, until).await };
+        match self.mirrored(there).await {
+            Some(bytes) => Ok(bytes),
+            None => self.ask(part(api, self.errand.repository, digest, size, self.errand.network)).await,
+        }
     }
 
-    /// The one layer of a manifest, where `kind` knows it as what is looked for.
+    /// What has its digest for a proof, and may come from wherever it is to be had.
+    async fn mirrored<T, F>(&self, ask: impl Fn(Repository, Instant) -> F + Send) -> Option<T>
+    where
+        F: Future<Output = Result<T, RegistryError>> + Send,
+    {
+        self.registries.api().mirrors()?.ask(self.errand.repository, self.errand.network, ask).await
+    }
+
+    /// The one layer of a manifest, where `kind` knows it as what is looked for. Strangers' large ones come after everybody's small ones.
     pub(in crate::trust) async fn layer<T>(
         &self,
         manifest: Digest,
-        most: u64,
+        sizes: Sizes,
         kind: impl Fn(&ImageManifest, &Descriptor) -> Option<T> + Send,
     ) -> Result<Layer<T>, NotVouched> {
-        let wanted = Wanted::Digest(manifest);
-        let asked = self.registries.api().manifest(self.errand.repository, &wanted, self.errand.network);
-        let manifest = match self.ask(asked).await {
+        let (api, wanted) = (self.registries.api(), &Wanted::Digest(manifest));
+        let there = |mirror: Repository, until| async move { api.manifest(&mirror, wanted, until).await };
+        let found = match self.mirrored(there).await {
+            Some(manifest) => Ok(manifest),
+            None => self.ask(api.manifest(self.errand.repository, wanted, self.errand.network)).await,
+        };
+        let manifest = match found {
             Ok(manifest) => manifest,
             // What is no manifest to us holds no signature; nor does one that is listed still, and was removed.
             Err(NotVouched::Answer(RegistryError::Undecodable { .. } | RegistryError::NotFound { .. })) => {
@@ -152,16 +227,24 @@ impl Hunt<'_> {
             };
             (kind, digest, layer.size())
         };
-        if !(1..=most).contains(&size) {
-            return Ok(Layer::Large);
+        let part = Part { kind, digest, size };
+        match size {
+            _ if !(1..=sizes.most).contains(&size) => Ok(Layer::Large),
+            _ if size > sizes.small => Ok(Layer::Later(part)),
+            _ => self.fetched(part).await,
         }
+    }
+
+    /// A layer of which the manifest is known.
+    pub(in crate::trust) async fn fetched<T>(&self, part: Part<T>) -> Result<Layer<T>, NotVouched> {
+        let Part { kind, digest, size } = part;
         Ok(Layer::Whole(kind, self.part(digest, size).await?))
     }
 }
 
 impl<U> Default for Seen<U> {
     fn default() -> Self {
-        Self { unknown: None, unfit: None, is_cut: false, is_over: false, tried: HashSet::new(), checks: 0 }
+        Self { unknown: None, unfit: None, is_cut: false, is_over: false, tried: HashSet::new(), trials: 0, proofs: 0 }
     }
 }
 
@@ -199,19 +282,51 @@ impl<U: Unfit> Seen<U> {
     }
 }
 
-/// The answers to a few questions that are put at once, in their order.
-pub(in crate::trust) async fn together<T>(mut asked: Vec<Asked<'_, T>>) -> Vec<T> {
-    let mut answers: Vec<Option<T>> = asked.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (question, answer) in asked.iter_mut().zip(&mut answers) {
-            if answer.is_none()
-                && let Poll::Ready(found) = question.as_mut().poll(context)
-            {
-                *answer = Some(found);
+impl<'a, T> Arriving<'a, T> {
+    pub(in crate::trust) fn of(asked: impl IntoIterator<Item = Asked<'a, T>>, at_once: usize) -> Self {
+        let waiting = asked.into_iter().collect();
+        Self { waiting, later: Vec::new(), under_way: Vec::new(), arrived: VecDeque::new(), at_once }
+    }
+
+    /// One more, behind all that wait and those that are smaller.
+    pub(in crate::trust) fn later(&mut self, size: u64, asked: Asked<'a, T>) {
+        self.later.push((size, asked));
+    }
+
+    /// What has not come is not waited for.
+    pub(in crate::trust) fn ends(&mut self) {
+        (self.waiting, self.later, self.under_way) = Default::default();
+    }
+
+    /// `None`: all have come.
+    pub(in crate::trust) async fn next(&mut self) -> Option<T> {
+        poll_fn(|context| {
+            if let Some(found) = self.arrived.pop_front() {
+                return Poll::Ready(Some(found));
             }
-        }
-        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    answers.into_iter().flatten().collect()
+            while self.under_way.len() < self.at_once
+                && let Some(next) = self.waiting.pop_front().or_else(|| self.smallest())
+            {
+                self.under_way.push(next);
+            }
+            if self.under_way.is_empty() {
+                return Poll::Ready(None);
+            }
+            let arrived = &mut self.arrived;
+            self.under_way.retain_mut(|asked| match asked.as_mut().poll(context) {
+                Poll::Ready(found) => {
+                    arrived.push_back(found);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            arrived.pop_front().map_or(Poll::Pending, |found| Poll::Ready(Some(found)))
+        })
+        .await
+    }
+
+    fn smallest(&mut self) -> Option<Asked<'a, T>> {
+        let (at, _) = self.later.iter().enumerate().min_by_key(|(_, (size, _))| *size)?;
+        Some(self.later.swap_remove(at).1)
+    }
 }

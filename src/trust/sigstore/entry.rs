@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::root::{Log, LogKind};
 use super::signature::signed;
 use crate::image::Digest;
-use crate::trust::object::{self, Object};
+use crate::trust::object::{self, Few, Object};
 use crate::trust::pki::Certificate;
 use crate::trust::public_key::PublicKey;
 
@@ -103,7 +103,7 @@ struct KeyedSignature {
 #[serde(rename_all = "camelCase")]
 struct Enveloped {
     payload_hash: Object<Hash>,
-    signatures: Vec<Object<EnvelopedSignature>>,
+    signatures: Few<Object<EnvelopedSignature>, 16>,
 }
 
 #[derive(Deserialize)]
@@ -167,7 +167,7 @@ impl Entry {
             }
             ("dsse", "0.0.1", Some(payload)) => {
                 let Enveloped { payload_hash: Object(hash), signatures } = self.spec()?;
-                let [Object(signature)] = signatures.as_slice() else {
+                let [Object(signature)] = signatures.0.as_slice() else {
                     return Err(Fault::unproven(WHAT, "has no signature, or several"));
                 };
                 is_sha256(&hash, payload)

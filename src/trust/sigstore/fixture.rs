@@ -339,7 +339,21 @@ impl Instance {
     /// What cosign 2 keeps of a payload that is signed: the signature, and what lies in the annotations.
     pub(in crate::trust) fn annotations(&self, signer: &Signer, payload: &[u8]) -> (Vec<u8>, Annotations) {
         let signature = signer.key.sign(payload).unwrap();
-        let body = signer.body_of_hash(payload, &signature).to_string();
+        let body = signer.body_of_hash(payload, &signature);
+        let annotations = self.promised_beside(signer, &body);
+        (signature, annotations)
+    }
+
+    /// The same of a statement in an envelope.
+    pub(in crate::trust) fn annotations_of_envelope(&self, signer: &Signer, statement: &[u8]) -> (Vec<u8>, Annotations) {
+        let signature = signer.key.sign(&enveloped(statement)).unwrap();
+        let body = signer.body_of_envelope(statement, &signature);
+        let annotations = self.promised_beside(signer, &body);
+        (signature, annotations)
+    }
+
+    fn promised_beside(&self, signer: &Signer, body: &Value) -> Annotations {
+        let body = body.to_string();
         let promise = base64(self.promised(&body, 1006, SECONDS));
         let entry = json!({
             "SignedEntryTimestamp": promise,
@@ -353,7 +367,7 @@ impl Instance {
         let chain =
             signer.certificate.as_ref().map(|_| [&self.fulcio, &self.fulcio_root].map(|one| pem(one.certificate.der())).concat());
         let certificate = signer.certificate.as_ref().map(|certificate| pem(certificate.der()));
-        (signature, Annotations { certificate, chain, entry: Some(entry.to_string()), stamp: None })
+        Annotations { certificate, chain, entry: Some(entry.to_string()), stamp: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The judgement of one signature, cheap before dear: who it says signed; whether the log's entry is of it, whether the log has that, at what
-//! times it was there; whether the certificate was good at each of them; and whether its key made it.
+//! times it was there; and whether the certificate was good at each of them. That its key made it, and an authority issued the certificate, is
+//! known before ([`TrustedRoot::certified`]): strangers, whatever they write, get no further.
 //!
 //! "One good signature" is one that passes all of this. A proof that is there and does not hold ends it, also where another would do; what is by
 //! logs and authorities that are not known is passed over, if one that is known is left.
@@ -34,6 +35,13 @@ pub(in crate::trust) struct Candidate<'c> {
 pub(in crate::trust) struct Holder {
     leaf: Certificate,
     claimed: Claimed,
+}
+
+/// A holder whose certificate an authority issued, at whatever time, and whose key made the signature.
+pub(in crate::trust) struct Certified {
+    holder: Holder,
+    /// What came along, where that led to the authority.
+    brought: Vec<Certificate>,
 }
 
 /// What is proven of a signature.
@@ -79,24 +87,58 @@ fn shown(claimed: &Claimed) -> String {
 }
 
 impl TrustedRoot {
-    /// Whether the holder of the certificate has signed it.
+    /// Whether the holder's key made the signature and an authority issued the certificate. Two or three checks, unless what came along has to
+    /// lead the way: then `spend` is told how many more, and says whether these may; `None`: they may not.
+    pub(in crate::trust) fn certified(
+        &self,
+        holder: Holder,
+        candidate: &Candidate<'_>,
+        spend: impl FnOnce(usize) -> bool,
+    ) -> Result<Option<Certified>, Fault> {
+        if !signed(holder.leaf.key(), candidate.signed, candidate.signature) {
+            return Err(Fault::Signature);
+        }
+        let chains = || self.authorities.iter().filter_map(|authority| authority.chain.split_last());
+        let roots: Vec<Certificate> = chains().map(|(root, _)| root.clone()).collect();
+        let between = || chains().flat_map(|(_, between)| between).cloned();
+        let mut fault = match pki::path(&holder.leaf, &between().collect::<Vec<_>>(), &roots, &[], Rules::FULCIO) {
+            Ok(_) => return Ok(Some(Certified { holder, brought: Vec::new() })),
+            Err(fault) => fault,
+        };
+        // What cannot be read leads nowhere.
+        let brought = candidate.material.intermediates.iter().filter_map(|der| Certificate::read(der).ok());
+        let brought: Vec<Certificate> = brought.collect();
+        if !brought.is_empty() {
+            if !spend(pki::STEPS) {
+                return Ok(None);
+            }
+            let others: Vec<Certificate> = between().chain(brought.iter().cloned()).collect();
+            match pki::path(&holder.leaf, &others, &roots, &[], Rules::FULCIO) {
+                Ok(_) => return Ok(Some(Certified { holder, brought })),
+                Err(found) => fault = found,
+            }
+        }
+        Err(match fault {
+            pki::Fault::Stranger => Fault::unproven("its certificate", "leads to no authority that is trusted"),
+            fault => of_certificate(&fault),
+        })
+    }
+
+    /// Whether it is proven when the holder has signed it, and that the certificate was good then.
     pub(in crate::trust) fn by_holder(
         &self,
-        holder: &Holder,
+        certified: &Certified,
         candidate: &Candidate<'_>,
         now: Timestamp,
     ) -> Result<Proven, Fault> {
-        let Holder { leaf, claimed } = holder;
+        let Certified { holder: Holder { leaf, claimed }, brought } = certified;
         let logged = self.logged(candidate, Maker::Certificate(leaf), now)?;
         let mut times = self.stamped(candidate, now)?;
         times.extend(&logged.times);
         logged.timeless_cover(&times)?;
         let at = times.iter().min().copied().ok_or(Fault::Timeless)?;
-        let issuer = self.issuer_of(leaf, candidate.material, &times)?;
+        let issuer = self.issuer_of(leaf, brought, &times)?;
         sct::is_logged(leaf, &issuer, self)?;
-        if !signed(leaf.key(), candidate.signed, candidate.signature) {
-            return Err(Fault::Signature);
-        }
         Ok(Proven { by: Some(shown(claimed)), at: Some(at), index: logged.index })
     }
 
@@ -164,30 +206,22 @@ impl TrustedRoot {
     }
 
     /// Who issued the certificate, if that leads to an authority that counted at each of the times, and all were valid then.
-    fn issuer_of(&self, leaf: &Certificate, material: &Material, times: &[Timestamp]) -> Result<Certificate, Fault> {
-        // What came along may lead the way. What cannot be read leads nowhere.
-        let brought: Vec<Certificate> = material.intermediates.iter().filter_map(|der| Certificate::read(der).ok()).collect();
+    fn issuer_of(&self, leaf: &Certificate, brought: &[Certificate], times: &[Timestamp]) -> Result<Certificate, Fault> {
         let mut fault = Fault::unproven("its certificate", "leads to no authority that is trusted");
-        'authorities: for authority in &self.authorities {
+        for authority in &self.authorities {
             let Some((root, between)) = authority.chain.split_last() else { continue };
-            let others: Vec<Certificate> = between.iter().chain(&brought).cloned().collect();
-            let mut issuer = None;
-            for at in times {
-                match pki::path(leaf, &others, std::slice::from_ref(root), *at, Rules::FULCIO) {
-                    Ok(_) if !authority.window.covers(*at) => {
-                        fault = Fault::unproven("its certificate", "was issued by an authority that did not count at the time");
-                        continue 'authorities;
-                    }
-                    Ok(chain) => issuer = chain.get(1).cloned(),
-                    Err(pki::Fault::Stranger) => continue 'authorities,
-                    Err(found) => {
-                        fault = of_certificate(&found);
-                        continue 'authorities;
+            let others: Vec<Certificate> = between.iter().chain(brought).cloned().collect();
+            match pki::path(leaf, &others, std::slice::from_ref(root), times, Rules::FULCIO) {
+                Ok(_) if !times.iter().all(|at| authority.window.covers(*at)) => {
+                    fault = Fault::unproven("its certificate", "was issued by an authority that did not count at the time");
+                }
+                Ok(chain) => {
+                    if let Some(issuer) = chain.get(1) {
+                        return Ok(issuer.clone());
                     }
                 }
-            }
-            if let Some(issuer) = issuer {
-                return Ok(issuer);
+                Err(pki::Fault::Stranger) => {}
+                Err(found) => fault = of_certificate(&found),
             }
         }
         Err(fault)

@@ -1,16 +1,19 @@
 //! What lies beside a signature to prove it: in a bundle, or in the annotations that cosign 2 writes.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::checkpoint::{Inclusion, number};
 use super::entry::Entry;
 use super::fault::Fault;
-use crate::trust::object::{self, Object};
+use crate::text::fit;
+use crate::trust::object::{self, Few, Object};
 
 /// Most entries and timestamps of one signature, and most certificates that come with one.
 const ENTRIES: usize = 8;
@@ -39,7 +42,7 @@ pub(in crate::trust) struct WrittenMaterial {
     x509_certificate_chain: Option<IgnoredAny>,
     public_key: Option<IgnoredAny>,
     #[serde(default)]
-    tlog_entries: Vec<Object<WrittenEntry>>,
+    tlog_entries: Few<Object<WrittenEntry>, ENTRIES>,
     timestamp_verification_data: Option<Object<Stamps>>,
 }
 
@@ -53,7 +56,7 @@ struct Raw {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Stamps {
     #[serde(default)]
-    rfc3161_timestamps: Vec<Object<Stamp>>,
+    rfc3161_timestamps: Few<Object<Stamp>, STAMPS>,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +106,7 @@ struct Proof {
     root_hash: String,
     tree_size: Number,
     #[serde(default)]
-    hashes: Vec<String>,
+    hashes: Few<String, HASHES>,
     checkpoint: Object<Checkpoint>,
 }
 
@@ -114,11 +117,33 @@ struct Checkpoint {
 }
 
 /// 64 bits: protobuf writes a text; absent is zero.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Number {
     Text(String),
     Plain(u64),
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OfNumber)
+    }
+}
+
+struct OfNumber;
+
+impl Visitor<'_> for OfNumber {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
+        Ok(Number::Plain(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Number, E> {
+        Ok(Number::Text(text.to_owned()))
+    }
 }
 
 impl Default for Number {
@@ -130,7 +155,7 @@ impl Default for Number {
 impl Number {
     fn value(&self) -> Result<u64, Fault> {
         match self {
-            Self::Text(text) => number(text).ok_or_else(|| Fault::form(format!("`{text}` is not a number"))),
+            Self::Text(text) => number(text).ok_or_else(|| Fault::form(format!("`{}` is not a number", fit(text, 40)))),
             Self::Plain(number) => Ok(*number),
         }
     }
@@ -181,11 +206,8 @@ impl Material {
             (None, Some(_), None) => None,
             _ => return Err(Fault::form("it names no key and no certificate, or more than one")),
         };
-        let stamps = written.timestamp_verification_data.map(|Object(stamps)| stamps.rfc3161_timestamps).unwrap_or_default();
-        if written.tlog_entries.len() > ENTRIES || stamps.len() > STAMPS {
-            return Err(Fault::form("it has more log entries or timestamps than are looked at"));
-        }
-        let entries = written.tlog_entries.into_iter().map(|Object(entry)| entry.read()).collect::<Result<_, _>>()?;
+        let Few(stamps) = written.timestamp_verification_data.map(|Object(stamps)| stamps.rfc3161_timestamps).unwrap_or_default();
+        let entries = written.tlog_entries.0.into_iter().map(|Object(entry)| entry.read()).collect::<Result<_, _>>()?;
         let stamps = stamps.iter().map(|Object(stamp)| base64(&stamp.signed_timestamp)).collect::<Result<_, _>>()?;
         Ok(Self { certificate, intermediates: Vec::new(), entries, stamps })
     }
@@ -215,7 +237,7 @@ impl Material {
         self.certificate.is_some()
     }
 
-    /// How many signatures are checked for it at most: its own and that of the list's, three of a chain, two of an entry, four of a timestamp.
+    /// How many signatures are checked at most of what proves it: five of certificate, chain and list, two of an entry, four of a timestamp.
     pub(in crate::trust) const fn checks(&self) -> usize {
         6 + 2 * self.entries.len() + 4 * self.stamps.len()
     }
@@ -242,14 +264,11 @@ impl WrittenEntry {
 
 impl Proof {
     fn read(self) -> Result<Inclusion, Fault> {
-        if self.hashes.len() > HASHES {
-            return Err(Fault::form("its proof of inclusion is too long"));
-        }
         Ok(Inclusion {
             index: self.log_index.value()?,
             size: self.tree_size.value()?,
             root: base64(&self.root_hash)?,
-            path: self.hashes.iter().map(|hash| base64(hash)).collect::<Result<_, _>>()?,
+            path: self.hashes.0.iter().map(|hash| base64(hash)).collect::<Result<_, _>>()?,
             note: self.checkpoint.0.envelope,
         })
     }

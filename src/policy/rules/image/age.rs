@@ -25,6 +25,8 @@ pub enum AgeOf {
     Created,
     /// Since it was signed.
     Signature,
+    /// Since its build ended, as a statement of its provenance says that is signed.
+    Provenance,
 }
 
 impl MaxAge {
@@ -33,6 +35,7 @@ impl MaxAge {
         let (what, since) = match self.of {
             AgeOf::Created => ("created", image.config()?.created),
             AgeOf::Signature => ("signed", image.signed_at),
+            AgeOf::Provenance => ("built", image.built_at),
         };
         let since = match (since, self.of) {
             (Some(since), _) if since > now => return broken(format!("it says it was {what} at {since:.0}, which is not past")),
@@ -41,6 +44,7 @@ impl MaxAge {
             }
             (Some(since), _) => since,
             (None, AgeOf::Created) => return broken("it does not say when it was created"),
+            (None, AgeOf::Provenance) => return broken("no provenance that vouches for it says when it was built"),
             (None, AgeOf::Signature) => return broken("nobody who vouches for it says when it was signed"),
         };
         let age = now.duration_since(since);

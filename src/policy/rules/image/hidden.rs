@@ -103,6 +103,7 @@ mod tests {
             is_tag_missing: false,
             vouched: &[],
             signed_at: None,
+            built_at: None,
             config: Some(&config),
             now: None,
             runs: true,

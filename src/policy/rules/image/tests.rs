@@ -33,6 +33,7 @@ fn subject(config: &ImageConfig) -> Subject<'_> {
         is_tag_missing: false,
         vouched: &[],
         signed_at: None,
+        built_at: None,
         config: Some(config),
         now: Some(at(NOW)),
         runs: true,
@@ -167,6 +168,12 @@ fn an_age_that_is_not_known_is_too_old() {
     assert_eq!(signed("2026-11-01T00:00:00Z"), Ok(()));
     assert!(is_broken(&signed("2026-10-01T00:00:00Z")) && is_broken(&signed("2026-12-01T00:00:00Z")));
     assert!(is_broken(&check.judge(&subject(&config))));
+    // Of the build that is attested: neither the image's own word nor a signature's time stands in for it.
+    let check = Check::MaxAge(MaxAge { days: 30, of: AgeOf::Provenance });
+    let built = |text: &str| check.judge(&Subject { config: None, built_at: Some(at(text)), ..subject(&config) });
+    assert_eq!(built("2026-11-01T00:00:00Z"), Ok(()));
+    assert!(is_broken(&built("2026-10-01T00:00:00Z")) && is_broken(&built("2026-12-01T00:00:00Z")));
+    assert!(is_broken(&check.judge(&Subject { signed_at: Some(at("2026-11-30T00:00:00Z")), ..subject(&config) })));
 }
 
 #[test]

@@ -250,3 +250,32 @@ fn a_signed_list_is_not_edited_here() {
     assert_eq!(edit(&disk.path(), |list| list.entries.clear()), Err(EditError::Signed));
     assert_eq!(fs::read(disk.path()).unwrap(), before);
 }
+
+/// One key, two lists: what is signed for one says nothing in the place of the other, here or on another host.
+#[test]
+fn a_list_counts_as_that_of_its_own_verifier_alone() {
+    let of = |list: Option<&str>, serial, byte| {
+        let entry = Entry { digest: Some(digest(byte)), ..Entry::default() };
+        let list = ListFile { entries: vec![entry], serial: Some(serial), list: list.map(str::to_owned), ..ListFile::default() };
+        sign(&list, ONE).unwrap().0
+    };
+    let prod = || key(ONE).of_list("prod".parse().unwrap());
+    let disk = OnDisk::new("");
+    disk.write(&of(Some("prod"), 12, 1));
+    assert_eq!(in_force(&start(&disk, prod())), (Some(12), vec![1]));
+    for (other, told) in [
+        (Some("dev"), "signed as the list of verifier `dev`, and not as that of verifier `prod`"),
+        (None, "verifier `allowlist`"),
+    ] {
+        disk.write(&of(other, 40, 2));
+        let list = start(&disk, prod());
+        assert_eq!(in_force(&list), (Some(12), vec![1]), "{other:?}");
+        assert!(fault(&list).contains(told) && fault(&list).contains("allowlist sign --list prod"), "{}", fault(&list));
+    }
+    // The name is in what is signed.
+    disk.write(&of(Some("dev"), 40, 2).replace("\"dev\"", "\"prod\""));
+    assert!(fault(&start(&disk, prod())).contains("changed after it was signed"));
+    disk.write(&of(Some("prod"), 13, 3));
+    assert_eq!(in_force(&start(&disk, prod())), (Some(13), vec![3]));
+    assert!(sign(&ListFile { serial: Some(1), list: Some("No Name".to_owned()), ..ListFile::default() }, ONE).is_err());
+}

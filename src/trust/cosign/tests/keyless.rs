@@ -145,20 +145,76 @@ async fn strangers_cost_no_checks_and_do_not_crowd_out_a_good_one() {
         legacy(&layers)
     });
     assert!(lab.by_name().await.is_ok());
-    // Those who claim our name and prove nothing are cut off.
-    let lab = Lab::new(|instance| {
-        let payload = good_payload();
-        let ours = instance.signer();
-        let forged = |_| {
-            let (signature, annotations) = instance.annotations(&ours, payload.as_bytes());
-            layer(
-                &payload,
-                (signature, Annotations { entry: annotations.entry.map(|entry| entry.replace("1006", "1007")), ..annotations }),
-            )
+}
+
+/// Who claims our name by certificates of his own, with names as ours has them, brings as much as may be brought.
+#[tokio::test]
+async fn strangers_who_claim_our_name_do_not_crowd_out_a_good_one() {
+    let many = |bundle: &Value, number: usize| {
+        let mut bundle = bundle.clone();
+        let material = &mut bundle["verificationMaterial"];
+        material["tlogEntries"] = vec![material["tlogEntries"][0].clone(); 8].into();
+        let stamps = &mut material["timestampVerificationData"]["rfc3161Timestamps"];
+        *stamps = vec![stamps[0].clone(); 8].into();
+        // Each is another.
+        stamps[7] = json!({ "signedTimestamp": STANDARD.encode([number.to_be_bytes()].concat()) });
+        bundle.to_string()
+    };
+    for is_copied in [false, true] {
+        let lab = |has_good: bool| {
+            Lab::new(|instance| {
+                let (other, ours) = (Instance::new(), instance.signer());
+                let statement = good_statement();
+                let good = instance.bundle(&ours, Version::V2, statement.as_bytes());
+                let theirs = other.bundle(&other.signer(), Version::V2, statement.as_bytes());
+                // A stranger's own; or the good one, with what proves it made worthless at its end.
+                let junk = if is_copied { &good } else { &theirs };
+                let mut all: Vec<String> = (0..60).map(|number| many(junk, number)).collect();
+                all.extend(has_good.then(|| good.to_string()));
+                bundles(&all)
+            })
         };
-        legacy(&(0..250).map(forged).collect::<Vec<_>>())
-    });
-    assert_eq!(lab.by_name().await.unwrap_err().code, TrustCode::Invalid);
+        assert!(lab(true).by_name().await.is_ok(), "{is_copied}");
+        assert!(lab(false).by_name().await.is_err(), "{is_copied}");
+    }
+    // In cosign 2's form they bring an authority too.
+    let lab = |has_good: bool| {
+        Lab::new(|instance| {
+            let (other, payload) = (Instance::new(), good_payload());
+            let theirs = other.signer();
+            let mut layers: Vec<_> = (0..200).map(|_| layer(&payload, other.annotations(&theirs, payload.as_bytes()))).collect();
+            layers.extend(has_good.then(|| layer(&payload, instance.annotations(&instance.signer(), payload.as_bytes()))));
+            legacy(&layers)
+        })
+    };
+    assert!(lab(true).by_name().await.is_ok());
+    // Not all of them were looked at.
+    assert_eq!(lab(false).by_name().await.unwrap_err().code, TrustCode::Invalid);
+}
+
+#[tokio::test]
+async fn forged_proofs_beside_good_ones_do_not_crowd_them_out() {
+    let lab = |has_good: bool| {
+        Lab::new(|instance| {
+            let payload = good_payload();
+            let ours = instance.signer();
+            let forged = |_| {
+                let (signature, annotations) = instance.annotations(&ours, payload.as_bytes());
+                layer(
+                    &payload,
+                    (
+                        signature,
+                        Annotations { entry: annotations.entry.map(|entry| entry.replace("1006", "1007")), ..annotations },
+                    ),
+                )
+            };
+            let mut layers: Vec<_> = (0..250).map(forged).collect();
+            layers.extend(has_good.then(|| layer(&payload, instance.annotations(&instance.signer(), payload.as_bytes()))));
+            legacy(&layers)
+        })
+    };
+    assert!(lab(true).by_name().await.is_ok());
+    assert_eq!(lab(false).by_name().await.unwrap_err().code, TrustCode::NotSigned);
 }
 
 #[tokio::test]

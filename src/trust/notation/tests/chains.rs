@@ -45,6 +45,28 @@ fn a_chain_is_whole_in_order_and_has_nothing_besides() {
     }
 }
 
+/// One made for servers issues none.
+#[test]
+fn an_authority_that_is_made_for_something_else_issues_no_signer() {
+    const SERVERS: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 3, 1];
+    let by = |purposes: &[&[u64]]| {
+        let root = Made::root(authority("root", (2020, 2040), None));
+        let mut params = authority("between", (2020, 2035), Some(0));
+        if !purposes.is_empty() {
+            params.custom_extensions = leaf("x", (2020, 2035), purposes, false).custom_extensions;
+        }
+        let between = root.issue(params);
+        let hand = Hand { leaf: between.issue(signer()), between, root };
+        hand.notation(STRICT).of_both(&hand.writing())
+    };
+    assert!(by(&[]).is_ok() && by(&[CODE_SIGNING]).is_ok() && by(&[SERVERS, CODE_SIGNING]).is_ok());
+    assert!(by(&[&[2, 5, 29, 37, 0]]).is_ok(), "any purpose");
+    for others in [&[SERVERS][..], &[TIME_STAMPING], &[SERVERS, TIME_STAMPING]] {
+        let error = by(others).unwrap_err().to_string();
+        assert!(error.contains("made for something else"), "{error}");
+    }
+}
+
 #[test]
 fn leaves_sign_images_and_authorities_issue() {
     let with = |change: &dyn Fn(&mut CertificateParams)| {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::image::Tag;
 use crate::net::NetError;
-use crate::registry::{Fake, RegistryError, list_tag};
+use crate::registry::{Fake, Listing, Manifest, RegistryError, Reply, Wanted, list_tag};
 use crate::trust::evidence::{self, Evidence};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
 
@@ -101,6 +101,103 @@ impl Gate {
     async fn code(&self) -> Result<(), TrustCode> {
         self.pull().await.map(|_| ()).map_err(|error| error.code)
     }
+}
+
+/// A registry that never ends to send one blob.
+struct Stuck {
+    fake: Fake,
+    blob: Digest,
+}
+
+impl Api for Stuck {
+    fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
+        self.fake.manifest(repository, wanted, deadline)
+    }
+
+    fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>> {
+        self.fake.referrers(repository, digest, deadline)
+    }
+
+    fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, size: u64, deadline: Instant) -> Reply<'a, Vec<u8>> {
+        if digest == self.blob { Box::pin(std::future::pending()) } else { self.fake.blob(repository, digest, size, deadline) }
+    }
+
+    fn is_gone<'a>(
+        &'a self,
+        host: &'a crate::image::Host,
+        deadline: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        self.fake.is_gone(host, deadline)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_never_comes_takes_none_of_the_others_along() {
+    let hand = Hand::new();
+    let (kind, envelope) = writing(&hand).in_both().into_iter().next().unwrap();
+    for has_good in [true, false] {
+        let fake = registry();
+        let stuck = b"never sent".to_vec();
+        let mut listed = vec![push(&fake, kind, &stuck, &json!({}))];
+        listed.extend(has_good.then(|| push(&fake, kind, &envelope, &json!({}))));
+        list(&fake, &listed);
+        let api = Arc::new(Stuck { fake, blob: Digest::of(&stuck) });
+        let verifier = NotationVerifier::new("corp".parse().unwrap(), hand.notation(STRICT), api as Arc<dyn Api>);
+        let begun = Instant::now();
+        let asking = Asking { purpose: Purpose::Pull, now: now(), deadline: begun + Duration::from_secs(8) };
+        let said = verifier.vouch(&app(), &Question::Tag(tag()), asking).await;
+        assert_eq!(said.is_ok(), has_good, "{said:?}");
+        assert!(!has_good || begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn large_envelopes_come_after_small_ones() {
+    let hand = Hand::new();
+    let (kind, envelope) = writing(&hand).in_both().into_iter().next().unwrap();
+    let fake = registry();
+    let large = |number: u8| vec![number; 200 << 10];
+    let mut listed: Vec<Value> = (0..40).map(|number| push(&fake, kind, &large(number), &json!({}))).collect();
+    listed.push(push(&fake, kind, &envelope, &json!({})));
+    list(&fake, &listed);
+    let gate = Gate::with(fake, hand.notation(STRICT));
+    gate.pull().await.unwrap();
+    let calls = gate.fake.calls();
+    let blobs: Vec<&String> = calls.iter().filter(|call| call.starts_with("blob ")).collect();
+    let at = blobs.iter().position(|call| call.ends_with(&Digest::of(&envelope).to_string())).unwrap();
+    assert!(at <= 8, "{at} large ones before it");
+    // The same without the good one: each is looked at.
+    let fake = registry();
+    listed.pop();
+    for number in 0..40 {
+        push(&fake, kind, &large(number), &json!({}));
+    }
+    list(&fake, &listed);
+    assert_eq!(Gate::with(fake, hand.notation(STRICT)).code().await, Err(TrustCode::NotSigned));
+}
+
+/// More than are looked at, put there later, take nothing from what was found before them.
+#[tokio::test]
+async fn a_flood_does_not_hide_what_was_found_before() {
+    let hand = Hand::new();
+    let (kind, envelope) = writing(&hand).in_both().into_iter().next().unwrap();
+    let fake = registry();
+    let good = push(&fake, kind, &envelope, &json!({}));
+    list(&fake, std::slice::from_ref(&good));
+    let gate = Gate::with(fake, hand.notation(STRICT));
+    assert_eq!(gate.code().await, Ok(()));
+    let flood: Vec<Value> = (0..300_u16).map(|number| push(&gate.fake, kind, &number.to_be_bytes(), &json!({}))).collect();
+    // Behind them in the list, and beyond its end.
+    for count in [150, 300] {
+        list(&gate.fake, &[&flood[..count], std::slice::from_ref(&good)].concat());
+        assert_eq!(gate.code().await, Ok(()), "{count}");
+        let fresh = NotationVerifier::new("corp".parse().unwrap(), hand.notation(STRICT), Arc::clone(&gate.fake) as Arc<dyn Api>);
+        let asking = Asking { purpose: Purpose::Pull, now: now(), deadline: Instant::now() + Duration::from_secs(8) };
+        assert!(fresh.vouch(&app(), &Question::Tag(tag()), asking).await.is_err(), "{count}: who never saw it looks at some");
+    }
+    // What a whole list does not name is withdrawn, flood or not.
+    list(&gate.fake, &flood[..50]);
+    assert!(gate.code().await.is_err());
 }
 
 fn writing(hand: &Hand) -> Writing<'_> {

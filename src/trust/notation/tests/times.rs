@@ -1,6 +1,7 @@
 //! Dates, expiry, timestamps, and lists of revoked certificates, under each action.
 
 use super::*;
+use crate::trust::pki::CHECKED;
 
 const DAY: i64 = 86_400;
 
@@ -169,6 +170,15 @@ fn revocation_is_known_from_lists_here_and_the_policy_says_what_follows() {
     for (now, is_known) in [("2026-11-01T00:00:00Z", true), ("2026-10-31T23:59:59Z", false), ("2026-12-31T00:00:01Z", false)] {
         assert_eq!(at_time(&notation_of(&good), &hand.writing(), now).is_ok(), is_known, "{now}");
     }
+    // Once, and for each issuer of its name, it is checked whose it is.
+    let notation_of_good = notation_of(&good);
+    let checks = || {
+        let before = CHECKED.get();
+        assert!(at_time(&notation_of_good, &hand.writing(), "2026-11-01T00:00:00Z").is_ok());
+        CHECKED.get() - before
+    };
+    let (first, second) = (checks(), checks());
+    assert!(second < first, "{first} {second}");
     // What is revoked stays so when the list is out of date.
     for verification in [STRICT, PERMISSIVE] {
         let crls = Crls::read(std::iter::once(("a.crl".to_owned(), bad.as_str()))).unwrap();
