@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::clients::{evidence_folder, newest_folder};
 use super::last_good::LastGood;
 use super::policy_file;
 use crate::image::Digest;
@@ -72,6 +73,13 @@ impl Kept {
     pub(crate) fn looking(files: LastGood, allowlists: impl IntoIterator<Item = (VerifierName, Allowlist)>) -> Self {
         let allowlists = allowlists.into_iter().map(|(name, list)| (name, Arc::new(list))).collect();
         Self { allowlists, files, ..Self::default() }
+    }
+
+    /// The same for a command that takes in what was carried here: what verifies is kept where the gate keeps it.
+    pub(crate) fn taking_in(self, settings: &Settings) -> Self {
+        let evidence = Some(Evidence::kept_in(evidence_folder(settings)));
+        let newest = Some(Newest::kept_in(newest_folder(settings)));
+        Self { evidence, newest, ..self }
     }
 
     /// Keeps allowlists for the next start, where one has changed, and what could not be kept before. Called each second.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::carry;
 use super::{Common, Stop, changed, to_json, trail, unread};
 use crate::clock;
 use crate::files::read_bytes;
 use crate::policy::Settings;
-use crate::setup;
+use crate::registry::Bundle;
+use crate::setup::{self, Kept};
 use crate::trust::TrustCode;
 use crate::trust::notary::{RequiredSigners, Withdrawal};
 
@@ -20,16 +22,14 @@ const BUNDLE_BYTES: u64 = 256 << 20;
 pub(super) struct Import {
     /// The file
     pub(super) file: PathBuf,
-    /// Take in what the server took back, too: the publisher says that he has signed again since
+    /// Take in what the server, or the registry, took back, too: the publisher says that he has signed again since
     #[arg(long)]
     pub(super) undo_withdrawal: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
-pub(super) async fn import(arguments: &Import, settings: &Settings) -> Result<String, Stop> {
-    let (notary, state) = arguments.common.notary_at(settings, RequiredSigners::default())?;
-    let elsewhere = (state != settings.state_dir().join(setup::TRUST)).then_some(state.as_path());
+pub(super) async fn import(arguments: &Import, settings: &Settings, kept: Kept) -> Result<String, Stop> {
     let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| match error.kind() {
         std::io::ErrorKind::FileTooLarge => {
             let (file, most) = (arguments.file.display(), BUNDLE_BYTES >> 20);
@@ -37,6 +37,11 @@ pub(super) async fn import(arguments: &Import, settings: &Settings) -> Result<St
         }
         _ => unread(&arguments.file, &error),
     })?;
+    if Bundle::is_one(&bundle) {
+        return carry::import(arguments, &bundle, settings, kept).await;
+    }
+    let (notary, state) = arguments.common.notary_at(settings, RequiredSigners::default())?;
+    let elsewhere = (state != settings.state_dir().join(setup::TRUST)).then_some(state.as_path());
     let withdrawal = if arguments.undo_withdrawal { Withdrawal::Undone } else { Withdrawal::Stays };
     let trail = trail(elsewhere, settings)?;
     let done = notary

@@ -20,7 +20,7 @@ use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Se
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Most layers, each a signature, of one manifest of cosign 2.
 const LAYERS: usize = 256;
