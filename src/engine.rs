@@ -80,6 +80,9 @@ pub trait Api: Send + Sync {
     /// the deadline, and goes on.
     fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges>;
 
+    /// Tells that an image has come or got another name, likewise and no more: images are listed then.
+    fn arrivals(&self, deadline: Instant) -> Reply<'_, Nudges>;
+
     /// A task of the swarm by its id, as a manager knows it. `None`: there is none (404).
     fn task<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Task>>;
 
@@ -158,6 +161,14 @@ pub enum EngineError {
         /// The bound, bytes.
         limit: u64,
     },
+    /// An image that says more of itself than is read.
+    #[error("the image has more than {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
 }
 
 impl EngineError {
@@ -165,7 +176,7 @@ impl EngineError {
     #[must_use]
     pub const fn is_of_one(&self) -> bool {
         match self {
-            Self::Status { .. } | Self::Undecodable { .. } | Self::TooLarge { .. } => true,
+            Self::Status { .. } | Self::Undecodable { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => true,
             Self::Unreachable { .. } | Self::Timeout { .. } => false,
         }
     }

@@ -113,7 +113,7 @@ fn lose(count: &AtomicU64, why: &str) {
 
 /// Whether another policy could have decided it otherwise: not what only reads, and no refusal that says how busy or broken the host is.
 fn is_kept(intent: &Intent, facts: &Facts, verdict: &Verdict) -> bool {
-    const OF_THE_MOMENT: [Code; 13] = [
+    const OF_THE_MOMENT: [Code; 14] = [
         Code::PluginBusy,
         Code::EngineUnreachable,
         Code::NameBusy,
@@ -121,6 +121,7 @@ fn is_kept(intent: &Intent, facts: &Facts, verdict: &Verdict) -> bool {
         Code::StateUnwritable,
         Code::ContainerBusy,
         Code::ContainerTooLarge,
+        Code::ImageTooLarge,
         Code::AuditUnavailable,
         Code::Deadline,
         Code::Overloaded,

@@ -1,6 +1,7 @@
 //! What goes on around the gate: threads, signals, reloads, the watchdog's beat, the monitor, the metrics. It always activates; what is wrong
 //! is told in the log and in refusals.
 
+mod arrivals;
 mod beat;
 mod containers;
 mod shadow;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use self::arrivals::audit_arrivals;
 use self::containers::watch_containers;
 pub(crate) use self::containers::{Watch, monitor};
 #[cfg(test)]

@@ -36,5 +36,5 @@ pub(crate) use self::shadow::{Candidates, shadow, shadow_path};
 pub(crate) use self::started::Started;
 #[cfg(test)]
 pub(crate) use self::state::LAST_GOOD;
-pub(crate) use self::state::{AUDIT_LOG, METRICS, MONITOR, MONITOR_APPROVED, RENAMES, STATUS_SOCKET, TRUST, WEB_TOKEN};
+pub(crate) use self::state::{ARRIVED, AUDIT_LOG, METRICS, MONITOR, MONITOR_APPROVED, RENAMES, STATUS_SOCKET, TRUST, WEB_TOKEN};
 pub(crate) use crate::sinks::Figures;

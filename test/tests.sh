@@ -491,6 +491,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../suite/clients.sh"
     # shellcheck source=suite/chaos.sh
     . "$RIG_TOOLS/../suite/chaos.sh"
+    # shellcheck source=suite/churn.sh
+    . "$RIG_TOOLS/../suite/churn.sh"
 fi
 
 # --- Races ---

@@ -34,6 +34,8 @@ pub enum Event {
     Removed,
     /// The monitor would stop some and does not, or could not.
     Held,
+    /// An image arrived, and what is weak about it was looked for.
+    Audited,
     /// A candidate for the policy would refuse what passed.
     #[serde(rename = "WOULD-DENY")]
     WouldDeny,
@@ -44,7 +46,7 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Allowed,
         Self::Blocked,
         Self::Created,
@@ -57,6 +59,7 @@ impl Event {
         Self::Stopped,
         Self::Removed,
         Self::Held,
+        Self::Audited,
         Self::WouldDeny,
         Self::WouldAllow,
     ];
@@ -77,6 +80,7 @@ impl Event {
             Self::Stopped => "STOPPED",
             Self::Removed => "REMOVED",
             Self::Held => "HELD",
+            Self::Audited => "AUDITED",
             Self::WouldDeny => "WOULD-DENY",
             Self::WouldAllow => "WOULD-ALLOW",
         }
@@ -132,7 +136,7 @@ pub struct Entry {
     /// Who signed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<String>,
-    /// Rules about images that the image does not keep, by id: those that refuse it, and those with level `warn`.
+    /// Rules that are not kept, by id: those that refuse, those with level `warn`; of an image that was audited, those of the audit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<&'static str>,
     /// What rules with level `warn` found, one line each.
@@ -248,6 +252,7 @@ impl Entry {
             | Event::Stopped
             | Event::Removed
             | Event::Held
+            | Event::Audited
             | Event::WouldDeny
             | Event::WouldAllow => false,
         }
@@ -261,7 +266,7 @@ impl Entry {
             Event::Unapproved | Event::Stopped | Event::Removed | Event::Held => true,
             Event::Gate => !self.is_plugin_call(),
             Event::Allowed | Event::Blocked | Event::Created | Event::Probe => false,
-            Event::WouldDeny | Event::WouldAllow => false,
+            Event::Audited | Event::WouldDeny | Event::WouldAllow => false,
         }
     }
 

@@ -41,7 +41,8 @@ impl Floods {
             | Event::Unapproved
             | Event::Stopped
             | Event::Removed
-            | Event::Held => return false,
+            | Event::Held
+            | Event::Audited => return false,
         }
         let mut kinds = self.lock();
         let passed = (!entry.enforced).then(|| (entry.image.clone(), entry.path.clone()));

@@ -12,7 +12,7 @@ use clap::Args;
 use super::out::{self, Cell, Colour, Table};
 use super::{NO, UNKNOWN, YES, state_of};
 use crate::clock;
-use crate::monitor::Picture;
+use crate::monitor::{Arrived, Picture};
 use crate::policy::Settings;
 use crate::service::{self, Severity, Snapshot, Unanswered, Verdict, distance};
 use crate::setup::{self, Place};
@@ -140,12 +140,16 @@ fn text(snapshot: &Snapshot, state: &Path) -> String {
     if let Some(running) = &snapshot.running {
         line("running", format!("{} containers, {} of them unapproved", running.count, running.unapproved));
     }
+    if let Some(arrived) = &snapshot.arrived {
+        line("arrived", arrivals(arrived));
+    }
     if let Some(page) = &snapshot.page {
         line("page", format!("{}; its token: {}", clean(page), clean(&state.join(setup::WEB_TOKEN).display().to_string())));
     }
     troubles(&mut text, snapshot);
     unapproved(&mut text, snapshot);
     refused(&mut text, snapshot);
+    arrived(&mut text, snapshot);
     trust(&mut text, snapshot);
     events(&mut text, snapshot);
     text
@@ -202,6 +206,38 @@ fn refused(text: &mut String, snapshot: &Snapshot) {
     push(text, "Refused now (img-authz check NAME says why)", &table, all.len().saturating_sub(ROWS));
 }
 
+/// How many images arrived, and how many of those are weak.
+fn arrivals(arrived: &Arrived) -> String {
+    let weak = arrived.images.iter().filter(|image| !image.weak.is_empty()).count();
+    let mut told = format!("{} images audited since {:.0}, {weak} of them have weaknesses", arrived.images.len(), arrived.since);
+    if arrived.waiting > 0 {
+        told.push_str(&format!(", {} wait", arrived.waiting));
+    }
+    if arrived.left > 0 {
+        told.push_str(&format!(", {} are too many and not audited", arrived.left));
+    }
+    if let Some(fault) = &arrived.fault {
+        told.push_str(&format!("; images cannot be listed: {}", fit(fault, CELL_CHARS)));
+    }
+    told
+}
+
+fn arrived(text: &mut String, snapshot: &Snapshot) {
+    let Some(arrived) = snapshot.arrived.as_ref().filter(|arrived| !arrived.images.is_empty()) else { return };
+    let mut table = Table::new(["ARRIVED", "WHEN", "WORST", "WEAKNESSES"]);
+    for image in arrived.images.iter().take(ROWS) {
+        let colour = if image.is_bad() { Colour::Red } else { Colour::None };
+        table.row([
+            fit(&image.name, CELL_CHARS).into(),
+            distance(image.at, snapshot.at).into(),
+            Cell::new(clean(image.worst().unwrap_or("-")), colour),
+            fit(&image.told(), CELL_CHARS).into(),
+        ]);
+    }
+    let title = "What arrived (img-authz audit IMAGE says more, and looks into layers)";
+    push(text, title, &table, arrived.images.len().saturating_sub(ROWS));
+}
+
 fn trust(text: &mut String, snapshot: &Snapshot) {
     let Some(host) = snapshot.host.as_ref().filter(|host| !host.trust.is_empty()) else { return };
     let mut table = Table::new(["REPOSITORY", "EXPIRES FIRST", "ROLE", "STATE"]);
@@ -254,6 +290,8 @@ mod tests {
             "CRITICAL",
             "Running unapproved",
             "Trust data",
+            "What arrived",
+            "2 images audited",
             "Last events",
             "/state/web-token",
         ] {

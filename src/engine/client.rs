@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
+use super::inspect::{ENTRIES, Inspected};
 use super::rows::Rows;
 use super::{
     Api, Container, ContainerId, ContainerSummary, EngineError, Exec, Http2, Image, ImageSummary, Info, Killed, Link, Listed,
@@ -418,11 +419,11 @@ impl Engine {
         self.in_time(&call, &self.turns, deadline, talk).await
     }
 
-    /// The engine's events of containers that begin, as they come.
-    async fn starts(&self) -> Result<Nudges, EngineError> {
+    /// The engine's events of one kind of thing, as they come.
+    async fn events(&self, of: &str, which: &[&str]) -> Result<Nudges, EngineError> {
         let call = "GET /events";
         let ApiVersion { major, minor } = self.speaks().await?;
-        let filters = serde_json::json!({ "type": ["container"], "event": ["start"] }).to_string();
+        let filters = serde_json::json!({ "type": [of], "event": which }).to_string();
         let path = self.path(&format!("/v{major}.{minor}/events?filters="), &filters, "")?;
         let response = self.send(&Method::GET, &path).await.map_err(|error| self.unreachable(&error))?;
         if response.status() != StatusCode::OK {
@@ -513,7 +514,13 @@ fn escape(name: &str, path: &mut String) {
 
 impl Api for Engine {
     fn image<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Option<Image>> {
-        Box::pin(async move { self.object(self.path("/images/", name, "/json")?, deadline).await })
+        Box::pin(async move {
+            match self.object(self.path("/images/", name, "/json")?, deadline).await? {
+                Some(Inspected::Image(image)) => Ok(Some(*image)),
+                Some(Inspected::TooMany(what)) => Err(EngineError::TooMany { what, limit: ENTRIES }),
+                None => Ok(None),
+            }
+        })
     }
 
     fn history<'a>(&'a self, id: &'a Digest, deadline: Instant) -> Reply<'a, Option<Vec<Made>>> {
@@ -554,7 +561,12 @@ impl Api for Engine {
     }
 
     fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges> {
-        Box::pin(async move { self.in_time("GET /events", &self.turns, deadline, self.starts()).await })
+        Box::pin(self.in_time("GET /events", &self.turns, deadline, self.events("container", &["start"])))
+    }
+
+    fn arrivals(&self, deadline: Instant) -> Reply<'_, Nudges> {
+        let events = self.events("image", &["pull", "load", "import", "tag"]);
+        Box::pin(self.in_time("GET /events", &self.turns, deadline, events))
     }
 
     fn task<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Task>> {

@@ -41,6 +41,7 @@ struct State {
     is_swarm: bool,
     unread: usize,
     large: Vec<ContainerId>,
+    labelled: Vec<Digest>,
     nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
 
@@ -94,7 +95,7 @@ impl Fake {
         }
     }
 
-    /// Tells whoever listens that a container has begun.
+    /// Tells whoever listens that something has begun or come.
     pub fn nudge(&self) {
         self.lock()
             .nudged
@@ -118,6 +119,11 @@ impl Fake {
     /// From now on this container's labels are larger than an answer may be.
     pub fn enlarge(&self, id: &ContainerId) {
         self.lock().large.push(id.clone());
+    }
+
+    /// From now on this image has more labels than are read.
+    pub fn label(&self, image: Digest) {
+        self.lock().labelled.push(image);
     }
 
     /// From now on so many rows of the list of what runs cannot be read.
@@ -229,6 +235,12 @@ impl Fake {
 }
 
 impl State {
+    fn nudges(&mut self) -> Nudges {
+        let (sender, nudges) = Nudges::pair();
+        self.nudged.push(sender);
+        nudges
+    }
+
     fn summaries(&self, which: impl Fn(&Container) -> bool) -> Vec<ContainerSummary> {
         self.containers.iter().filter(|container| which(container)).map(|container| summary(container, &self.claims)).collect()
     }
@@ -295,7 +307,11 @@ impl Api for Fake {
     fn image<'a>(&'a self, name: &'a str, _: Instant) -> Reply<'a, Option<Image>> {
         // Inspecting an image shows no history.
         let shown = |image: &Image| Image { config: ImageConfig { history: None, ..image.config.clone() }, ..image.clone() };
-        self.answer(format!("image {name}"), |state| state.image(name).map(shown))
+        let found = self.answer(format!("image {name}"), |state| match state.image(name) {
+            Some(image) if state.labelled.contains(&image.id) => Err(EngineError::TooMany { what: "labels", limit: 4096 }),
+            found => Ok(found.map(shown)),
+        });
+        Box::pin(async move { found.await? })
     }
 
     fn history<'a>(&'a self, id: &'a Digest, _: Instant) -> Reply<'a, Option<Vec<Made>>> {
@@ -354,11 +370,11 @@ impl Api for Fake {
     }
 
     fn nudges(&self, _: Instant) -> Reply<'_, Nudges> {
-        self.answer("nudges".to_owned(), |state| {
-            let (sender, nudges) = Nudges::pair();
-            state.nudged.push(sender);
-            nudges
-        })
+        self.answer("nudges".to_owned(), State::nudges)
+    }
+
+    fn arrivals(&self, _: Instant) -> Reply<'_, Nudges> {
+        self.answer("arrivals".to_owned(), State::nudges)
     }
 
     fn task<'a>(&'a self, id: &'a str, _: Instant) -> Reply<'a, Option<Task>> {

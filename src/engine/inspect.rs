@@ -13,13 +13,14 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 pub use self::container::{
     Container, ContainerId, ContainerIdError, ContainerSummary, Exec, Killed, Listed, Removed, Stopped, Task, TaskClaim,
 };
 pub use self::host::{Info, Store, Version};
+pub(super) use self::image::Inspected;
 pub use self::image::{Image, ImageSummary, Made};
 pub use self::plugin::Plugin;
 pub use self::service::{Network, Service, ServiceSpec};
@@ -36,29 +37,31 @@ where
 
 /// Most entries of one list or map of an image. Honest ones have dozens. Stops who made the image from filling memory, and from taking the
 /// time of the thread that reads it.
-const ENTRIES: usize = 4096;
+pub(super) const ENTRIES: usize = 4096;
 
-/// The same of a list of at most [`ENTRIES`].
-fn few<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(Option::<Few<T>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
+/// A list of which at most [`ENTRIES`] are kept.
+struct Few<T> {
+    kept: Vec<T>,
+    is_more: bool,
 }
 
 /// The same of a map, in the order in which its members stand.
-fn few_members<'de, D, V>(deserializer: D) -> Result<Vec<(String, V)>, D::Error>
-where
-    D: Deserializer<'de>,
-    V: Deserialize<'de>,
-{
-    Ok(Option::<FewMembers<V>>::deserialize(deserializer)?.map(|few| few.0).unwrap_or_default())
+struct FewMembers<V> {
+    kept: Vec<(String, V)>,
+    is_more: bool,
 }
 
-struct Few<T>(Vec<T>);
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self { kept: Vec::new(), is_more: false }
+    }
+}
 
-struct FewMembers<V>(Vec<(String, V)>);
+impl<V> Default for FewMembers<V> {
+    fn default() -> Self {
+        Self { kept: Vec::new(), is_more: false }
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -78,18 +81,22 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Counting<T> {
     type Value = Few<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of at most {ENTRIES} entries")
+        f.write_str("a list")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(entry) = entries.next_element()? {
-            if all.len() == ENTRIES {
-                return Err(A::Error::invalid_length(ENTRIES + 1, &self));
+        let mut kept = Vec::new();
+        while kept.len() < ENTRIES {
+            match entries.next_element()? {
+                Some(entry) => kept.push(entry),
+                None => return Ok(Few { kept, is_more: false }),
             }
-            all.push(entry);
         }
-        Ok(Few(all))
+        let mut is_more = false;
+        while entries.next_element::<IgnoredAny>()?.is_some() {
+            is_more = true;
+        }
+        Ok(Few { kept, is_more })
     }
 }
 
@@ -99,18 +106,22 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for CountingMembers<V> {
     type Value = FewMembers<V>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object of at most {ENTRIES} members")
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            if all.len() == ENTRIES {
-                return Err(A::Error::invalid_length(ENTRIES + 1, &self));
+        let mut kept = Vec::new();
+        while kept.len() < ENTRIES {
+            match members.next_entry()? {
+                Some(member) => kept.push(member),
+                None => return Ok(FewMembers { kept, is_more: false }),
             }
-            all.push(member);
         }
-        Ok(FewMembers(all))
+        let mut is_more = false;
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            is_more = true;
+        }
+        Ok(FewMembers { kept, is_more })
     }
 }
 
@@ -145,17 +156,26 @@ mod tests {
     #[test]
     fn an_image_with_more_of_a_kind_than_images_have_is_not_read() {
         let id = Digest::of(b"x");
-        let read = |config: String| serde_json::from_str::<Image>(&format!(r#"{{"Id":"{id}","Config":{config}}}"#));
+        let read = |config: String| serde_json::from_str::<Inspected>(&format!(r#"{{"Id":"{id}","Config":{config}}}"#)).unwrap();
+        let image = |config: String| match read(config) {
+            Inspected::Image(image) => image.config,
+            Inspected::TooMany(what) => panic!("{what}"),
+        };
+        let too_many = |config: String| match read(config) {
+            Inspected::Image(_) => None,
+            Inspected::TooMany(what) => Some(what),
+        };
         let members = |count: usize| (0..count).map(|number| format!("\"{number}\":\"\"")).collect::<Vec<_>>().join(",");
         let texts = |count: usize| vec!["\"A=1\""; count].join(",");
-        for name in ["Labels", "ExposedPorts"] {
-            assert!(read(format!("{{\"{name}\":{{{}}}}}", members(ENTRIES))).is_ok());
-            let error = read(format!("{{\"{name}\":{{{}}}}}", members(ENTRIES + 1))).unwrap_err();
-            assert!(error.to_string().contains("at most 4096"), "{error}");
+        for (name, what) in [("Labels", "labels"), ("ExposedPorts", "exposed ports")] {
+            assert_eq!(too_many(format!("{{\"{name}\":{{{}}}}}", members(ENTRIES))), None);
+            assert_eq!(too_many(format!("{{\"{name}\":{{{}}}}}", members(ENTRIES + 1))), Some(what));
         }
-        assert_eq!(read(format!("{{\"Env\":[{}]}}", texts(ENTRIES))).unwrap().config.env.len(), ENTRIES);
-        assert!(read(format!("{{\"Env\":[{}]}}", texts(ENTRIES + 1))).is_err());
-        let none = read(r#"{"Env":null,"Labels":null,"ExposedPorts":null}"#.to_owned()).unwrap().config;
+        assert_eq!(image(format!("{{\"Env\":[{}]}}", texts(ENTRIES))).env.len(), ENTRIES);
+        assert_eq!(too_many(format!("{{\"Env\":[{}]}}", texts(ENTRIES + 1))), Some("variables"));
+        let test = format!("{{\"Healthcheck\":{{\"Test\":[{}]}}}}", texts(ENTRIES + 1));
+        assert_eq!(too_many(test), Some("words of its health check"));
+        let none = image(r#"{"Env":null,"Labels":null,"ExposedPorts":null}"#.to_owned());
         assert!(none.env.is_empty() && none.labels.is_empty() && none.ports.is_empty());
     }
 

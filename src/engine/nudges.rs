@@ -1,11 +1,11 @@
-//! The engine's events, reduced to this: something has begun, look again. What an event says is neither read nor believed, so nobody can
+//! The engine's events, reduced to this: something has begun or come, look again. What an event says is neither read nor believed, so nobody can
 //! say anything by it; and whoever makes many makes one.
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
-/// Tells that a container has begun.
+/// Tells that something has begun or come.
 #[derive(Debug)]
 pub struct Nudges(mpsc::Receiver<()>);
 

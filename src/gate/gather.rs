@@ -490,7 +490,9 @@ impl Gathering<'_> {
     }
 
     async fn history(&self, id: Digest, platform: &Platform) -> Result<Option<Vec<String>>, Reason> {
-        let Some(made) = self.engine.history(&id, self.deadline).await.map_err(unreachable)? else { return Ok(None) };
+        let Some(made) = self.engine.history(&id, self.deadline).await.map_err(|error| of_image(&id, error))? else {
+            return Ok(None);
+        };
         // Oldest first, as in the configuration.
         let history: Vec<String> = made.into_iter().rev().map(|made| made.created_by).collect();
         self.gate.descriptions.keep_history(id, platform, &history);
@@ -502,7 +504,7 @@ impl Gathering<'_> {
     async fn on_host(&self, names: Vec<ImageName>, origin: &[Repository], mut platform: Option<String>) -> Result<Facts, Reason> {
         let mut images = Vec::new();
         for name in bounded(names)? {
-            let found = self.engine.image(&name.to_string(), self.deadline).await.map_err(unreachable)?;
+            let found = self.engine.image(&name.to_string(), self.deadline).await.map_err(|error| of_image(&name, error))?;
             let store = self.store(&name, found.as_ref()).await?;
             let image = self.ask(self.known(name, found.as_ref(), store, origin)).await?;
             let config = self.described(found.as_ref(), &image, platform.take()).await?;
@@ -784,6 +786,19 @@ fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {
         return Err(Reason::CallUnreadable { why: format!("more than {MAX_IMAGES} images in one call") });
     }
     Ok(names)
+}
+
+/// Of an image that says too much of itself, that is so however often it is asked for.
+fn of_image(image: &impl ToString, error: EngineError) -> Reason {
+    let why = match &error {
+        EngineError::TooLarge { limit, .. } => format!("more than {limit} bytes"),
+        EngineError::TooMany { what, limit } => format!("more than {limit} {what}"),
+        EngineError::Unreachable { .. }
+        | EngineError::Timeout { .. }
+        | EngineError::Status { .. }
+        | EngineError::Undecodable { .. } => return unreachable(error),
+    };
+    Reason::ImageTooLarge { image: image.to_string(), why }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]

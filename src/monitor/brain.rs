@@ -104,7 +104,7 @@ pub(super) enum Spare {
 
 impl From<Reason> for Why {
     fn from(reason: Reason) -> Self {
-        let is_lasting = matches!(reason, Reason::ContainerTooLarge { .. });
+        let is_lasting = matches!(reason, Reason::ContainerTooLarge { .. } | Reason::ImageTooLarge { .. });
         let hangs_on_clock = reason.hangs_on_clock();
         Self { code: reason.code(), message: reason.message(), is_lasting, hangs_on_clock }
     }

@@ -128,7 +128,12 @@ impl Claim {
             }
             Err(EngineError::Unreachable { .. } | EngineError::Timeout { .. }) => self.is_untold(),
             // Whatever else is said of the id is said of what the claim has in it.
-            Err(EngineError::Status { .. } | EngineError::TooLarge { .. } | EngineError::Undecodable { .. }) => {
+            Err(
+                EngineError::Status { .. }
+                | EngineError::TooLarge { .. }
+                | EngineError::TooMany { .. }
+                | EngineError::Undecodable { .. },
+            ) => {
                 self.is_found(TaskOf::Nobody, None);
             }
         }

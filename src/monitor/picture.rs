@@ -192,13 +192,13 @@ impl Approved {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Unread> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Unread> {
     let shown = || path.display().to_string();
     let text = read_owned(path, FILE_BYTES).map_err(|source| Unread::File { path: shown(), source })?;
     serde_json::from_str(&text).map_err(|source| Unread::Content { path: shown(), source })
 }
 
-fn write<T: Serialize>(path: &Path, content: &T) -> std::io::Result<()> {
+pub(super) fn write<T: Serialize>(path: &Path, content: &T) -> std::io::Result<()> {
     replace(path, &serde_json::to_vec_pretty(content)?, 0o600, Outlives::Process)
 }
 

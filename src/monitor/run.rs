@@ -576,7 +576,7 @@ fn standing(gate: &Gate, believed: Believed, rule: Option<MonitorRule>) -> Stand
 }
 
 /// The next nudge; for ever where there are none.
-async fn next(nudges: &mut Option<Nudges>) -> bool {
+pub(super) async fn next(nudges: &mut Option<Nudges>) -> bool {
     match nudges {
         Some(nudges) => nudges.next().await,
         None => std::future::pending().await,

@@ -59,6 +59,7 @@ codes! {
     StateUnwritable = "state-unwritable",
     ContainerBusy = "container-busy",
     ContainerTooLarge = "container-too-large",
+    ImageTooLarge = "image-too-large",
     AuditUnavailable = "audit-unavailable",
     Deadline = "deadline",
     Overloaded = "overloaded",

@@ -258,6 +258,13 @@ pub enum Reason {
         /// How much is read, bytes.
         limit: u64,
     },
+    /// The engine says more of an image than the gate reads.
+    ImageTooLarge {
+        /// The image, as it was asked for.
+        image: String,
+        /// More than what.
+        why: String,
+    },
     /// What would be let pass cannot be recorded.
     AuditUnavailable,
     /// The decision took too long.
@@ -340,6 +347,7 @@ impl Reason {
             Self::StateUnwritable => Code::StateUnwritable.as_str(),
             Self::ContainerBusy { .. } => Code::ContainerBusy.as_str(),
             Self::ContainerTooLarge { .. } => Code::ContainerTooLarge.as_str(),
+            Self::ImageTooLarge { .. } => Code::ImageTooLarge.as_str(),
             Self::AuditUnavailable => Code::AuditUnavailable.as_str(),
             Self::Deadline { .. } => Code::Deadline.as_str(),
             Self::Overloaded => Code::Overloaded.as_str(),
@@ -442,6 +450,9 @@ impl Reason {
                 format!("dockerd does not say which image container {} has, because another call locks it", quoted(container))
             }
             Self::ContainerTooLarge { container, limit } => too_large(container, *limit),
+            Self::ImageTooLarge { image, why } => {
+                format!("image {} says more of itself than the gate reads: {}", quoted(image), clean(why))
+            }
             Self::Deadline { seconds } => format!("the decision took longer than {seconds} s"),
             Self::Overloaded => "too many calls of this kind are being decided at once".to_owned(),
             Self::SettingFault { fault, .. } => format!("the gate's settings are faulty: {}", clean(fault)),
@@ -540,6 +551,7 @@ impl Reason {
             }
             Self::StateUnwritable => "free disk space on this host, or fix the folder's permissions, then repeat the call",
             Self::ContainerTooLarge { .. } => "remove it, and create it anew with less",
+            Self::ImageTooLarge { .. } => "build the image with less of that",
             Self::ContainerBusy { .. } => "end the calls that use it (docker cp, docker export), then repeat",
             Self::Overloaded => "repeat the call",
             Self::Deadline { .. } => "repeat the call; see the gate's log if it stays",
@@ -580,6 +592,7 @@ impl Reason {
             | Self::EngineUnreachable { .. }
             | Self::ContainerBusy { .. }
             | Self::ContainerTooLarge { .. }
+            | Self::ImageTooLarge { .. }
             | Self::Deadline { .. }
             | Self::Overloaded
             | Self::AuditUnavailable

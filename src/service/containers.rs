@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::upkeep::{believed, keep_up};
-use super::{BLOCKING_THREADS, WORKERS, stopped};
+use super::{BLOCKING_THREADS, WORKERS, audit_arrivals, stopped};
 use crate::engine::Engine;
 use crate::gate::{DecisionLimits, Gate};
 use crate::monitor::{Believed, Monitor, Outcome, Places};
@@ -71,6 +71,7 @@ pub(crate) fn monitor(settings: &Settings, watch: Watch) -> Result<Option<Outcom
         let outcome = if watch.is_once {
             Some(monitor.once().await.map_err(|error| error.to_string())?)
         } else {
+            audit_arrivals(&gate, settings);
             let running = tokio::spawn(monitor.run());
             tokio::select! {
                 () = keep_up(&gate, settings, kept, None, Some(told)) => {}

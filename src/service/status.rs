@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::look::Look;
 use crate::audit::Told;
-use crate::monitor::{Act, Finding};
+use crate::monitor::{Act, Arrived, Finding};
 use crate::policy::MonitorRule;
 
 /// How the gate is doing.
@@ -41,6 +41,9 @@ pub(crate) struct Snapshot {
     pub(crate) host: Option<Host>,
     /// The containers that run, as the monitor sees them; nothing where none looks.
     pub(crate) running: Option<Running>,
+    /// The images that arrived, audited; nothing where nobody looks.
+    #[serde(default)]
+    pub(crate) arrived: Option<Arrived>,
     /// The newest entries of the audit log, the newest first.
     pub(crate) events: Vec<Told>,
     /// What is in force.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{beat, shadow, stats, watch_containers};
+use super::{audit_arrivals, beat, shadow, stats, watch_containers};
 use crate::audit::Recorded;
 use crate::doctor;
 use crate::gate::Gate;
@@ -38,6 +38,7 @@ pub(super) async fn look_after(gate: Arc<Gate>, settings: Settings, mut kept: se
     let figures = setup::telemetry(&settings, &tokio::runtime::Handle::current());
     tokio::spawn(stats::write(Arc::clone(&gate), settings.state_dir(), figures));
     tokio::spawn(shadow::watch(Arc::downgrade(&gate), settings.clone()));
+    audit_arrivals(&gate, &settings);
     let told = watch_containers(&gate, &settings, &mut kept);
     keep_up(&gate, &settings, kept, Some(teller), told).await;
 }

@@ -16,6 +16,8 @@ pub(crate) const AUDIT_LOG: &str = "audit.jsonl";
 pub(crate) const METRICS: &str = "metrics.prom";
 /// What the monitor found, did and waits for.
 pub(crate) const MONITOR: &str = "monitor.json";
+/// Images that arrived, and what is weak about them.
+pub(crate) const ARRIVED: &str = "arrived.json";
 /// What the operator lets it do beyond its brakes.
 pub(crate) const MONITOR_APPROVED: &str = "monitor-approved.json";
 /// The socket at which the gate says how it is doing.

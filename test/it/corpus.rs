@@ -83,6 +83,7 @@ staged! {
     kill(id: &'a ContainerId) -> Killed;
     running() -> Listed;
     nudges() -> Nudges;
+    arrivals() -> Nudges;
     task(id: &'a str) -> Option<Task>;
     stop(id: &'a ContainerId) -> Stopped;
     remove(id: &'a ContainerId) -> Removed;

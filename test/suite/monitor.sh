@@ -200,6 +200,68 @@ test_monitor_waits_for_the_operator_where_it_is_too_much_at_once() {
     reconfigure MONITOR= MONITOR_PAUSE= ON_OUTAGE= FRESHNESS=
 }
 
+# task_of SERVICE [OTHER]: the whole id of the container that runs for it, and is another than that
+task_of() {
+    local id
+    id=$(docker ps --no-trunc -q -f status=running -f "label=com.docker.swarm.service.name=$1" | head -n 1)
+    [[ -n $id && $id != "${2:-}" ]] && printf '%s\n' "$id"
+}
+
+# found_after LINES ID: milliseconds from the start of a container to the entry that it runs unapproved
+found_after() {
+    tail -n "+$(($1 + 1))" "$(audit_log)" | python3 -c '
+import datetime, json, sys
+at = lambda text: datetime.datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00")
+entries = [json.loads(line) for line in sys.stdin]
+found = [entry for entry in entries if entry["event"] == "UNAPPROVED" and entry.get("container_id") == sys.argv[1]]
+print(int((at(found[0]["timestamp"]) - at(sys.argv[2])).total_seconds() * 1000) if found else "never")' \
+        "$2" "$(docker inspect -f '{{.State.StartedAt}}' "$2")"
+}
+
+# The swarm starts tasks by itself, and would start another in the place of one that is stopped.
+gate_tests+=(test_monitor_finds_a_task_of_the_swarm_and_leaves_it_to_its_service)
+test_monitor_finds_a_task_of_the_swarm_and_leaves_it_to_its_service() {
+    local tool=registry.test:5000/tool:1.0 begin before first second millis
+    mkdir -p ${monitor_list%/*}
+    approve_all
+    reconfigure MONITOR=remove MONITOR_PAUSE=0
+    pulled $tool
+    docker swarm init --advertise-addr 127.0.0.1 > /dev/null
+    docker service create --quiet --detach --name shop --network host --restart-delay 0s --no-resolve-image \
+        "$tool@$(registry_digest tool 1.0)" sleep 3600 > /dev/null
+    wait_until 20 task_of shop > /dev/null
+    first=$(task_of shop)
+    wait_until 10 shows '1 containers run, 0 of them unapproved'
+    told "its task is approved"
+    begin=$(audit_lines)
+    withdraw $tool
+    wait_until 5 recorded "$begin" '"event":"UNAPPROVED"' "\"container_id\":\"$first\""
+    told "the withdrawal is found"
+
+    # It ends, and the swarm begins another one without asking.
+    before=$(audit_lines)
+    docker kill "$first" > /dev/null
+    wait_until 20 task_of shop "$first" > /dev/null
+    second=$(task_of shop "$first")
+    wait_until 5 recorded "$before" '"event":"UNAPPROVED"' "\"container_id\":\"$second\""
+    told "the next task is found"
+    millis=$(found_after "$before" "$second")
+    echo "found $millis ms after the task's start"
+    assertTrue "within two seconds: $millis" "((millis < 2000))"
+    wait_until 5 shows 'shop' 'docker service'
+    told "and told by its service"
+    sleep 3
+    assertEquals "it was not touched" "$second" "$(task_of shop)"
+    recorded "$begin" '"event":"HELD"' 'it is a task of service'
+    assertTrue "why is on record" $?
+    recorded "$begin" '"event":"STOPPED"' || recorded "$begin" '"event":"REMOVED"'
+    assertFalse "nothing was done" $?
+    docker service rm shop > /dev/null
+    docker swarm leave --force > /dev/null
+    rm -f $monitor_list
+    reconfigure MONITOR= MONITOR_PAUSE=
+}
+
 # alone FOLDER FLAG...: the monitor of a host without a gate, once, with a state folder of its own
 alone() {
     mkdir -p "$1"
@@ -233,4 +295,48 @@ test_monitor_by_itself_does_what_its_flags_say() {
     assertTrue "its volume stays" "docker volume inspect kept-volume"
     docker volume rm kept-volume > /dev/null
     engine gate "$PLUGIN"
+}
+
+# arrived NAME TEXT...: status says all of these of the image that arrived under this name
+arrived() {
+    local said text
+    said=$(gate_says status --json | python3 -c '
+import json, sys
+images = json.load(sys.stdin)["arrived"]["images"]
+print(*(json.dumps(image) for image in images if image["name"].endswith(sys.argv[1])))' "$1")
+    for text in "${@:2}"; do [[ $said = *"$text"* ]] || return 1; done
+}
+
+# Thousands of labels, as JSON members of a configuration.
+labels() { python3 -c 'import json; print("\"Labels\":", json.dumps({f"l{number}": "x" for number in range(5000)}))'; }
+
+gate_tests+=(test_monitor_audits_what_arrives_in_the_background)
+test_monitor_audits_what_arrives_in_the_background() {
+    local before began
+    before=$(audit_lines)
+    began=$(date +%s%N)
+    IMAGE_CONFIG='"Env": ["DB_PASSWORD=hunter2"], "ExposedPorts": {"22/tcp": {}}' make_image weak:1.0 "weak" > /dev/null
+    wait_until 10 recorded "$before" '"event":"AUDITED"' 'weak:1.0"' '"secrets"' '"exposed-ports"' '"user-root"'
+    assertTrue "what was loaded is audited" $?
+    echo "audited $((($(date +%s%N) - began) / 1000000)) ms after the load began"
+    wait_until 10 arrived weak:1.0 secrets DB_PASSWORD
+    assertTrue "status shows it" $?
+    grep -q hunter2 "$(audit_log)"
+    assertFalse "and nothing shows the secret" $?
+
+    # One of which the engine says too much is told as that, here and where it is to run.
+    IMAGE_CONFIG=$(labels) make_image registry.test:5000/many:1.0 "many" > /dev/null
+    wait_until 10 recorded "$before" '"event":"AUDITED"' 'many:1.0"' 'more than 4096 labels'
+    assertTrue "it cannot be judged, and is told" $?
+    refused image-too-large run registry.test:5000/many:1.0
+
+    # The same once more is nothing new.
+    before=$(audit_lines)
+    IMAGE_CONFIG='"Env": ["DB_PASSWORD=hunter2"], "ExposedPorts": {"22/tcp": {}}' make_image weak:1.0 "weak" > /dev/null
+    IMAGE_CONFIG='"User": "1000"' make_image last:1.0 "last" > /dev/null
+    wait_until 10 recorded "$before" '"event":"AUDITED"' 'last:1.0"'
+    assertTrue "the next is audited" $?
+    recorded "$before" '"event":"AUDITED"' 'weak:1.0"'
+    assertFalse "the same is not" $?
+    docker rmi -f weak:1.0 registry.test:5000/many:1.0 last:1.0 > /dev/null
 }

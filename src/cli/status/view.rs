@@ -15,6 +15,12 @@ const CELL_CHARS: usize = 300;
 /// Most lines of troubles; the rest is counted.
 const TROUBLES: usize = 6;
 
+/// Below so many lines nothing is left empty.
+const LOW: u16 = 16;
+/// The keys, and what is said of them where that is too wide.
+const KEYS: &str = "q quit   1-6 or Tab another table   up, down, PgUp, PgDn scroll   r ask now";
+const FEW_KEYS: &str = "q quit   1-6 tables   up, down scroll";
+
 /// What a table shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Tab {
@@ -29,11 +35,13 @@ pub(super) enum Tab {
     Images,
     /// Trust data.
     Trust,
+    /// Images that arrived, audited.
+    Arrived,
 }
 
 impl Tab {
     /// Every one, in the order of their keys.
-    pub(super) const ALL: [Self; 5] = [Self::Events, Self::Refused, Self::Unapproved, Self::Images, Self::Trust];
+    pub(super) const ALL: [Self; 6] = [Self::Events, Self::Refused, Self::Unapproved, Self::Images, Self::Trust, Self::Arrived];
 
     const fn title(self) -> &'static str {
         match self {
@@ -42,6 +50,7 @@ impl Tab {
             Self::Unapproved => "3 Running unapproved",
             Self::Images => "4 Images",
             Self::Trust => "5 Trust",
+            Self::Arrived => "6 Arrived",
         }
     }
 
@@ -77,12 +86,15 @@ type Told = (Vec<String>, Colour);
 impl View {
     /// Draws it.
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
-        let troubles = self.troubles();
+        let Rect { width, height, .. } = frame.area();
+        // The table keeps most of a low terminal.
+        let troubles = self.troubles(usize::from(height / 4).clamp(1, TROUBLES));
+        let gap = u16::from(height >= LOW);
         let height = u16::try_from(troubles.len()).unwrap_or(u16::MAX);
         let areas = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(height),
-            Constraint::Length(1),
+            Constraint::Length(gap),
             Constraint::Length(1),
             Constraint::Min(2),
             Constraint::Length(1),
@@ -91,12 +103,25 @@ impl View {
         frame.render_widget(Paragraph::new(self.head()), head);
         frame.render_widget(Paragraph::new(troubles), middle);
         let bold = Style::new().add_modifier(Modifier::REVERSED);
-        let titles =
-            Tabs::new(Tab::ALL.map(Tab::title)).select(self.tab.place()).highlight_style(bold).divider(" ").padding("", "");
+        let titles = Tabs::new(self.titles(usize::from(width)))
+            .select(self.tab.place())
+            .highlight_style(bold)
+            .divider(" ")
+            .padding("", "");
         frame.render_widget(titles, tabs);
         self.table(frame, body);
-        let keys = "q quit   1-5 or Tab another table   up, down, PgUp, PgDn scroll   r ask now";
+        let keys = if usize::from(width) < KEYS.len() { FEW_KEYS } else { KEYS };
         frame.render_widget(Paragraph::new(keys).style(Style::new().add_modifier(Modifier::DIM)), foot);
+    }
+
+    /// The titles of all tables; where they are too wide together, only that of the one that is shown, and the keys of the others.
+    fn titles(&self, width: usize) -> Vec<&'static str> {
+        let titles = Tab::ALL.map(Tab::title);
+        if titles.iter().map(|title| title.len() + 1).sum::<usize>() <= width + 1 {
+            return titles.to_vec();
+        }
+        let short = |tab: Tab| if tab == self.tab { tab.title() } else { tab.title().split(' ').next().unwrap_or_default() };
+        Tab::ALL.map(short).to_vec()
     }
 
     fn style(&self, colour: Colour) -> Style {
@@ -138,14 +163,14 @@ impl View {
         ]
     }
 
-    fn troubles(&self) -> Vec<Line<'static>> {
+    fn troubles(&self, most: usize) -> Vec<Line<'static>> {
         let mut lines = Vec::new();
         if let Some(fault) = &self.fault {
             let text = format!("NO ANSWER  {}", fit(fault, CELL_CHARS));
             lines.push(Line::styled(text, self.style(Colour::Red).add_modifier(Modifier::BOLD)));
         }
         let Some(snapshot) = &self.snapshot else { return lines };
-        for trouble in snapshot.troubles.iter().take(TROUBLES) {
+        for trouble in snapshot.troubles.iter().take(most) {
             let (word, colour) = match trouble.severity {
                 Severity::Critical => ("CRITICAL", Colour::Red),
                 Severity::Warning => ("WARNING", Colour::Yellow),
@@ -156,7 +181,7 @@ impl View {
                 Span::raw(format!("{} → {}", fit(&trouble.evidence, CELL_CHARS), fit(&trouble.remedy, CELL_CHARS))),
             ]));
         }
-        let left = snapshot.troubles.len().saturating_sub(TROUBLES);
+        let left = snapshot.troubles.len().saturating_sub(most);
         if left > 0 {
             lines.push(Line::from(format!("… and {left} more (img-authz status)")));
         }
@@ -250,6 +275,19 @@ impl View {
                 let widths = vec![Constraint::Fill(3), Constraint::Length(20), Constraint::Length(10), Constraint::Fill(2)];
                 (vec!["REPOSITORY", "EXPIRES FIRST", "ROLE", "STATE"], widths, data.collect())
             }
+            Tab::Arrived => {
+                let images = snapshot.arrived.iter().flat_map(|arrived| &arrived.images).map(|image| {
+                    let cells = [
+                        fit(&image.name, CELL_CHARS),
+                        distance(image.at, snapshot.at),
+                        clean(image.worst().unwrap_or("-")),
+                        fit(&image.told(), CELL_CHARS),
+                    ];
+                    (cells.to_vec(), if image.is_bad() { Colour::Red } else { Colour::None })
+                });
+                let widths = vec![Constraint::Fill(3), Constraint::Length(10), Constraint::Length(8), Constraint::Fill(3)];
+                (vec!["ARRIVED", "WHEN", "WORST", "WEAKNESSES"], widths, images.collect())
+            }
         }
     }
 }
@@ -317,8 +355,19 @@ mod tests {
                 assert!(view.top < 9999, "what is not there is not scrolled to");
             }
         }
-        assert_eq!(Tab::Events.beside(false), Tab::Trust);
-        assert_eq!(Tab::Trust.beside(true), Tab::Events);
+        assert_eq!(Tab::Events.beside(false), Tab::Arrived);
+        assert_eq!(Tab::Arrived.beside(true), Tab::Events);
+    }
+
+    #[test]
+    fn a_small_terminal_shows_which_table_it_is_and_rows_of_it() {
+        let mut snapshot = shown();
+        snapshot.troubles = vec![snapshot.troubles[0].clone(); 9];
+        let mut view = View { snapshot: Some(snapshot), tab: Tab::Arrived, ..View::default() };
+        let drawn = text(&mut view, 40, 10);
+        for part in ["1 2 3 4 5 6 Arrived", "… and 7 more", "WORST", "q quit", "registry"] {
+            assert!(drawn.contains(part), "{part}\n{drawn}");
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn pressed(view: &mut View, key: KeyEvent) -> Wish {
         KeyCode::Char('q') | KeyCode::Esc => return Wish::Quit,
         KeyCode::Char('c' | 'd') if is_control => return Wish::Quit,
         KeyCode::Char('r') => return Wish::Ask,
-        KeyCode::Char(digit @ '1'..='5') => {
+        KeyCode::Char(digit @ '1'..='6') => {
             let place = usize::try_from(u32::from(digit) - u32::from('1')).unwrap_or(0);
             (view.tab, view.top) = (Tab::ALL.get(place).copied().unwrap_or_default(), 0);
         }

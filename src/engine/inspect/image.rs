@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::{Store, few, few_members, or_default, time};
+use super::{Few, FewMembers, Store, or_default, time};
 use crate::image::{Digest, ImageConfig, Platform, Reference, Repository};
 
 /// An image on the host.
@@ -120,12 +120,12 @@ struct RootFsJson {
 struct ImageConfigJson {
     #[serde(default, deserialize_with = "or_default")]
     user: String,
-    #[serde(default, deserialize_with = "few")]
-    env: Vec<String>,
-    #[serde(default, deserialize_with = "few_members")]
-    labels: Vec<(String, String)>,
-    #[serde(default, deserialize_with = "few_members")]
-    exposed_ports: Vec<(String, IgnoredAny)>,
+    #[serde(default, deserialize_with = "or_default")]
+    env: Few<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: FewMembers<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    exposed_ports: FewMembers<IgnoredAny>,
     #[serde(default, deserialize_with = "or_default")]
     healthcheck: HealthcheckJson,
 }
@@ -133,13 +133,35 @@ struct ImageConfigJson {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct HealthcheckJson {
-    #[serde(default, deserialize_with = "few")]
-    test: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    test: Few<String>,
 }
 
-impl<'de> Deserialize<'de> for Image {
+/// What the engine says of an image: the image, or of what it has more than is read.
+pub(in super::super) enum Inspected {
+    Image(Box<Image>),
+    TooMany(&'static str),
+}
+
+impl ImageConfigJson {
+    /// Of what there is more than is kept.
+    fn too_many(&self) -> Option<&'static str> {
+        let counted = [
+            (self.labels.is_more, "labels"),
+            (self.env.is_more, "variables"),
+            (self.exposed_ports.is_more, "exposed ports"),
+            (self.healthcheck.test.is_more, "words of its health check"),
+        ];
+        counted.into_iter().find_map(|(is_more, what)| is_more.then_some(what))
+    }
+}
+
+impl<'de> Deserialize<'de> for Inspected {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = ImageJson::deserialize(deserializer)?;
+        if let Some(what) = json.config.too_many() {
+            return Ok(Self::TooMany(what));
+        }
         let mut repo_digests = pulled(&json.repo_digests);
         let store = json.store(&repo_digests);
         // An answer that leaves it open is read the strict way.
@@ -148,7 +170,7 @@ impl<'de> Deserialize<'de> for Image {
             // was pulled by (moby, daemon/containerd/image_inspect.go).
             repo_digests.retain(|(_, digest)| *digest == json.id);
         }
-        Ok(Self {
+        Ok(Self::Image(Box::new(Image {
             id: json.id,
             store,
             repo_tags: references(&json.repo_tags),
@@ -158,15 +180,26 @@ impl<'de> Deserialize<'de> for Image {
                 platform: Platform { os: json.os, architecture: json.architecture, variant: json.variant },
                 layers: json.root_fs.layers.iter().map_while(|layer| layer.parse().ok()).collect(),
                 user: json.config.user,
-                env: json.config.env,
-                labels: json.config.labels.into_iter().collect(),
-                ports: json.config.exposed_ports.into_iter().map(|(port, _)| port).collect(),
-                healthcheck: json.config.healthcheck.test,
+                env: json.config.env.kept,
+                labels: json.config.labels.kept.into_iter().collect(),
+                ports: json.config.exposed_ports.kept.into_iter().map(|(port, _)| port).collect(),
+                healthcheck: json.config.healthcheck.test.kept,
                 size: json.size.and_then(|size| u64::try_from(size).ok()),
                 history: None,
                 annotations: None,
             },
-        })
+        })))
+    }
+}
+
+/// Tests say an image in the engine's words.
+#[cfg(test)]
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Inspected::deserialize(deserializer)? {
+            Inspected::Image(image) => Ok(*image),
+            Inspected::TooMany(what) => Err(serde::de::Error::custom(what)),
+        }
     }
 }
 

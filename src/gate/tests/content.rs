@@ -50,6 +50,18 @@ async fn creates_are_bound_to_the_content_on_the_host() {
 }
 
 #[tokio::test]
+async fn an_image_that_says_more_than_is_read_is_refused_as_that_and_no_other_is() {
+    let house = house();
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    house.engine.label(digest("evil config"));
+    assert_eq!(house.says(&create(GOOD)).await, "allow");
+    assert_eq!(house.says(&create(&digest("evil config").to_string())).await, "image-too-large");
+    house.engine.label(digest("good config"));
+    assert_eq!(house.says(&create(GOOD)).await, "image-too-large");
+    assert_eq!(house.says(&start("web")).await, "image-too-large");
+}
+
+#[tokio::test]
 async fn a_retagged_image_is_not_what_its_name_says() {
     let house = house();
     house.engine.put_image(image("evil", &[GOOD], &["evil.example/evil"]));

@@ -322,6 +322,19 @@ async fn one_that_is_too_large_to_be_judged_is_told_at_once_and_not_touched() {
 }
 
 #[tokio::test]
+async fn one_whose_image_says_too_much_is_told_at_once_and_not_touched() {
+    let house = house(MonitorRule::Remove, signed());
+    house.engine.label(image("evil").id);
+    let outcome = house.monitor().once().await.unwrap();
+    assert_eq!((outcome.unsure, outcome.unapproved, outcome.acted, house.effects()), (1, 0, 0, Vec::new()));
+    assert_eq!(house.recorded(), [(Event::Held, "")]);
+    let unsure = &house.picture().unsure[0];
+    assert_eq!((unsure.container.clone(), unsure.code.as_str()), (id(EVIL), "image-too-large"));
+    assert!(unsure.message.contains("more than 4096 labels; build the image with less of that"), "{}", unsure.message);
+    assert!(matches!(unsure.hold, Some(Hold::Unjudged { .. })));
+}
+
+#[tokio::test]
 async fn a_claim_to_be_a_task_is_believed_only_as_far_as_a_manager_knows_it() {
     let claim = || TaskClaim { service: "web".into(), task: "0123456789abcdefghijklmno".into() };
     let is_it = Some(Task { container: Some(id(EVIL)) });

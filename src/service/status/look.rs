@@ -15,7 +15,7 @@ use crate::audit::{self, Told};
 use crate::clock;
 use crate::gate::inventory::{self, Kind, Says};
 use crate::gate::{Figures, Gate};
-use crate::monitor::Picture;
+use crate::monitor::{Arrived, Picture};
 use crate::policy::{Mode, Posture, Reason, Settings};
 use crate::setup::{self, InForce};
 use crate::text::{clean, fit, shortened};
@@ -60,6 +60,7 @@ pub(in super::super) struct Look {
 struct Files {
     said: Option<InForce>,
     picture: Option<Picture>,
+    arrived: Option<Arrived>,
     events: Vec<Told>,
 }
 
@@ -85,7 +86,7 @@ impl Look {
         let host = self.host().await;
         let this = Arc::clone(self);
         let files = tokio::task::spawn_blocking(move || this.files()).await;
-        self.told(files.unwrap_or(Files { said: None, picture: None, events: Vec::new() }), host.as_deref())
+        self.told(files.unwrap_or(Files { said: None, picture: None, arrived: None, events: Vec::new() }), host.as_deref())
     }
 
     /// The gate's figures for programs, in the OpenMetrics text format.
@@ -97,6 +98,7 @@ impl Look {
         Files {
             said: InForce::read(&self.state),
             picture: Picture::read(&self.state.join(setup::MONITOR)).ok(),
+            arrived: Arrived::read(&self.state.join(setup::ARRIVED)),
             events: audit::newest(&self.state.join(setup::AUDIT_LOG), EVENTS).unwrap_or_default(),
         }
     }
@@ -126,7 +128,7 @@ impl Look {
     }
 
     fn told(&self, files: Files, host: Option<&Host>) -> Snapshot {
-        let Files { said, picture, events } = files;
+        let Files { said, picture, arrived, events } = files;
         let (figures, page) = (self.gate.figures(), self.page.load_full());
         let Figures { started, mode, posture, decided, lost, approved, .. } = figures;
         let mut snapshot = Snapshot {
@@ -147,6 +149,7 @@ impl Look {
             approved_ever: approved,
             host: host.cloned(),
             running: picture.map(running),
+            arrived,
             events,
             policy: policy(said.as_ref()),
             exceptions: self.exceptions(),

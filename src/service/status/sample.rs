@@ -1,6 +1,8 @@
 //! A snapshot for tests: a text of others stands wherever one may.
 
 use super::*;
+use crate::image::Digest;
+use crate::monitor::{Audited, Weakness};
 
 /// A snapshot in which every text that others may have written is `text`.
 pub(crate) fn sample(text: &str) -> Snapshot {
@@ -22,6 +24,14 @@ pub(crate) fn sample(text: &str) -> Snapshot {
         "since": at, "hold": null, "held": text,
     }))
     .unwrap();
+    let audited = |unread: Option<String>| Audited {
+        at,
+        id: Digest::of(b"x"),
+        name: of(),
+        weak: vec![Weakness { rule: of(), severity: of(), evidence: of() }],
+        more: 2,
+        unread,
+    };
     Snapshot {
         at,
         version: of(),
@@ -98,6 +108,14 @@ pub(crate) fn sample(text: &str) -> Snapshot {
             expires: at,
             standing: of(),
         }],
+        arrived: Some(Arrived {
+            told: at,
+            since: at,
+            waiting: 1,
+            left: 1,
+            fault: Some(of()),
+            images: vec![audited(None), audited(Some(of()))],
+        }),
         page: Some(of()),
     }
 }

@@ -157,7 +157,7 @@ fn of_running(snapshot: &Snapshot, found: &mut Vec<Trouble>) {
     match &snapshot.running {
         Some(running) if running.rule == MonitorRule::Off => {}
         Some(running) => {
-            if is_old(running.at, now) || running.listed.is_none_or(|listed| is_old(listed, now)) {
+            if is_old(running.at, now) || is_old(running.listed.unwrap_or(snapshot.started), now) {
                 let evidence = format!("the monitor has not seen what runs since {:.0}", running.listed.unwrap_or(running.at));
                 add(found, Severity::Warning, evidence, "see the gate's log; is the engine there?");
             }

@@ -279,9 +279,54 @@ fn event_table(page: &mut Html, events: &[Told], most: usize, now: Timestamp) {
 
 fn images(page: &mut Html, snapshot: &Snapshot) {
     head(page, "Images", "What the gate would say now to a container of each image on this host, and why.");
-    let Some(host) = &snapshot.host else { return empty(page, "They are being judged. Look again in half a minute.") };
-    left(page, host.left);
-    items(page, &host.images, "There are no images on this host.");
+    match &snapshot.host {
+        Some(host) => {
+            left(page, host.left);
+            items(page, &host.images, "There are no images on this host.");
+        }
+        None => empty(page, "They are being judged. Look again in half a minute."),
+    }
+    arrived(page, snapshot);
+}
+
+/// What arrived, and what is weak about it.
+fn arrived(page: &mut Html, snapshot: &Snapshot) {
+    page.raw("<h2>What arrived</h2>");
+    let Some(arrived) = &snapshot.arrived else {
+        return empty(page, "Nobody looks at what arrives, or nobody has looked yet (MONITOR).");
+    };
+    if let Some(fault) = &arrived.fault {
+        page.raw("<p class=\"lead\">").text(format!("Images cannot be listed: {fault}")).raw("</p>");
+    }
+    if arrived.waiting > 0 || arrived.left > 0 {
+        let told = format!("{} wait to be audited, {} more are not audited: there are too many.", arrived.waiting, arrived.left);
+        page.raw("<p class=\"lead\">").text(told).raw("</p>");
+    }
+    if arrived.images.is_empty() {
+        return empty(page, "No image has arrived since the gate looks.");
+    }
+    table(page, "What arrived", &["Image", "When", "Weaknesses"]);
+    for image in &arrived.images {
+        page.raw("<tr><th scope=\"row\">").text(&image.name).raw("<span class=\"more\"><code>");
+        page.text(short(&image.id.to_string())).raw("</code></span></th><td>").time(image.at, snapshot.at).raw("</td><td>");
+        if image.weak.is_empty() && image.unread.is_none() {
+            tag(page, "good", "none found");
+        }
+        for weak in &image.weak {
+            let class = if image.is_bad() { "bad" } else { "warn" };
+            page.raw("<div>");
+            tag(page, class, &weak.severity);
+            page.raw(" <code>").text(&weak.rule).raw("</code><span class=\"more\">").prose(&weak.evidence).raw("</span></div>");
+        }
+        if image.more > 0 {
+            page.raw("<span class=\"more\">").text(format!("and {} more", image.more)).raw("</span>");
+        }
+        if let Some(unread) = &image.unread {
+            page.raw("<span class=\"more\">").text(format!("not looked at: {unread}")).raw("</span>");
+        }
+        page.raw("</td></tr>");
+    }
+    end_table(page);
 }
 
 fn containers(page: &mut Html, snapshot: &Snapshot) {
