@@ -272,5 +272,6 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fis
 complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fish_seen_subcommand_from sign" -l key -d 'The private key: Ed25519, PKCS#8, PEM' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fish_seen_subcommand_from sign" -l out -d 'Write the signed list to this file, and leave the other as it is' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fish_seen_subcommand_from sign" -l serial -d 'The list\'s serial, if not the one in it: higher than that of the list in force' -r
+complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fish_seen_subcommand_from sign" -l list -d 'The verifier whose list it is, if not the one in it: `allowlist`, or the name in the policy file' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fish_seen_subcommand_from sign" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand allowlist; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help (see more with \'--help\')'
