@@ -208,7 +208,7 @@ impl Carried {
         }
     }
 
-    fn read(image: WrittenImage) -> Result<Self, BundleFault> {
+    fn read(image: &WrittenImage) -> Result<Self, BundleFault> {
         let damaged = |why: &str| BundleFault::Damaged(why.to_owned());
         let digest = |text: &str| text.parse::<Digest>().map_err(|_| damaged("a digest is none"));
         let bytes = |text: &str| STANDARD.decode(text).map_err(|_| damaged("bytes are not base64"));
@@ -276,7 +276,7 @@ impl Bundle {
         if file.images.len() > IMAGES {
             return Err(BundleFault::Large { what: "images", most: IMAGES });
         }
-        let images = file.images.into_iter().map(Carried::read).collect::<Result<_, _>>()?;
+        let images = file.images.iter().map(Carried::read).collect::<Result<_, _>>()?;
         Ok(Self { exported: file.exported, images })
     }
 }

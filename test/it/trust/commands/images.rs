@@ -1,5 +1,6 @@
 //! Images with all that lies beside them: shown, learnt from, carried to a host that does not reach their registry, and moved away from Notary.
 
+use base64::Engine as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -240,7 +241,6 @@ fn migrate_says_tag_by_tag_what_needs_a_signature_and_prints_commands_for_what_n
         let body = std::fs::read(fixtures("manifests").join(format!("{name}.json"))).unwrap();
         let hex = Digest::of(&body).hex();
         let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
-        use base64::Engine as _;
         let hash = base64::engine::general_purpose::STANDARD.encode(bytes);
         json!({ "hashes": { "sha256": hash }, "length": body.len() })
     };
