@@ -76,6 +76,7 @@ enum Command {
     Help(help::HelpArgs),
     /// Show and verify what a Notary server's trust data says
     Trust(trust::TrustArgs),
+    Migrate(trust::Migrate),
     /// Approve images: add their digests to the allowlist
     Register(register::RegisterArgs),
     /// Take approvals back: remove images from the allowlist
@@ -161,11 +162,12 @@ fn run(command: Command, settings: Settings) -> ExitCode {
         Command::Unregister(arguments) => register::run_unregister(&arguments, &person(settings)),
         Command::Allowlist(arguments) => allowlist::run(&arguments, &person(settings)),
         Command::Plugin(arguments) => plugin::run(&arguments, &settings),
+        Command::Migrate(arguments) if arguments.needs_no_gate() => trust::run_migrate(&arguments, &settings),
+        Command::Migrate(arguments) => trust::run_migrate(&arguments, &person(settings)),
         Command::Trust(arguments) if arguments.needs_no_gate() => trust::run(&arguments, &settings, None),
         Command::Trust(arguments) => {
             let place = Place::find(settings.clone());
-            let out_since = place.in_force.as_ref().and_then(|said| said.notary_out_since);
-            trust::run(&arguments, &place.for_person(&settings), out_since)
+            trust::run(&arguments, &place.for_person(&settings), Some(&place))
         }
     }
 }

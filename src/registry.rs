@@ -2,10 +2,11 @@
 //! "Pulling manifests", "Pulling blobs"); and what points at a digest.
 //!
 //! A [`Manifest`] exists only for bytes that were read whole and hashed; a status line or a header is never evidence.
-//! [`Api`] is the seam: [`Registry`] asks real registries, [`Fake`] is one in memory for tests.
+//! [`Api`] is the seam: [`Registry`] asks real registries, [`Carried`] is a part of one that was carried here, [`Fake`] is one in memory for tests.
 
 mod attached;
 mod blob;
+mod carried;
 mod client;
 mod configuration;
 mod fake;
@@ -19,6 +20,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 pub use attached::{Listing, Pointer, list_tag, part, signature_tag};
+pub use carried::{Bundle, BundleFault, Carried};
 pub use client::{Registry, Settings, host_files};
 pub use configuration::{configuration, read as read_configuration};
 pub use fake::Fake;
@@ -36,6 +38,11 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + 
 pub trait Api: Send + Sync {
     /// The manifest or index that the repository's registry has under this digest or tag.
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest>;
+
+    /// The same with its bytes, to be carried elsewhere. Who holds none has none to give.
+    fn written<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, _: Instant) -> Reply<'a, (Manifest, Vec<u8>)> {
+        Box::pin(async move { Err(RegistryError::missing(repository, wanted.in_repository(repository))) })
+    }
 
     /// What the registry lists as pointing at this digest; `None`: it keeps no such list.
     fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>>;
@@ -173,6 +180,12 @@ pub enum RegistryError {
     /// No answer at all.
     #[error(transparent)]
     Net(#[from] NetError),
+}
+
+impl RegistryError {
+    fn missing(repository: &Repository, what: String) -> Self {
+        Self::NotFound { host: repository.host_str().to_owned(), what }
+    }
 }
 
 /// What the storage behind a registry did. Its name is for the log.

@@ -27,6 +27,7 @@ pub(crate) use self::web::{Unanswered, ask, distance};
 use crate::daemon;
 use crate::gate;
 use crate::policy::Settings;
+use crate::rego;
 use crate::setup::{self, Teller};
 
 /// Threads that verify: TLS and signatures, beside the one that serves.
@@ -50,6 +51,19 @@ const ENDING: Duration = Duration::from_secs(1);
 pub(crate) fn serve(at: &Path, settings: Settings) -> Result<(), String> {
     let listener = daemon::listen(at).map_err(|error| error.to_string())?;
     drop_privileges();
+    // Not on the first thread: how large its stack is, is said by whoever starts the program.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("serve".to_owned()).stack_size(rego::STACK);
+        let serving = thread.spawn_scoped(scope, || {
+            rego::has_room();
+            serve_here(listener, at, settings)
+        });
+        let served = serving.map_err(|error| format!("no thread can be started: {error}"))?.join();
+        served.unwrap_or_else(|_| Err("the thread that serves has failed".to_owned()))
+    })
+}
+
+fn serve_here(listener: std::os::unix::net::UnixListener, at: &Path, settings: Settings) -> Result<(), String> {
     let serving = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let workers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -4,6 +4,8 @@
 pub mod allowlist;
 mod asking;
 pub mod attestation;
+pub mod beside;
+mod claims;
 pub mod cosign;
 mod error;
 pub mod evidence;
@@ -23,8 +25,10 @@ pub mod tuf;
 mod verifier;
 mod vouch;
 
+pub use claims::{Certified, Claims, Signer};
 pub use error::{Cause, TrustCode, TrustError};
 pub use name::{Binding, VerifierName, VerifierNameError};
+pub use signatures::Keeping;
 pub use stated::{Contents, Facts, Findings, Severity, Stated};
 pub use told::{Answers, CaseVerifier, Word};
 #[cfg(test)]

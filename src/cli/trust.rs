@@ -1,9 +1,14 @@
 //! `trust`: what a Notary server's trust data says, verified here and now; no gate needs to run.
 
+mod carry;
 mod export;
 mod forget;
+pub(in crate::cli) mod image;
 mod import;
 mod inspect;
+mod judges;
+mod learn;
+mod migrate;
 mod pin;
 mod root;
 mod status;
@@ -16,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -25,6 +29,8 @@ use self::export::{Export, export};
 use self::forget::{Forget, forget};
 use self::import::{Import, import};
 use self::inspect::{Inspect, inspect};
+pub(super) use self::migrate::Migrate;
+use self::migrate::migrate;
 use self::pin::{Pin, pin};
 use self::root::{Root, root};
 use self::status::{Status, status};
@@ -34,7 +40,7 @@ use super::{NO, UNKNOWN, YES};
 use crate::clock;
 use crate::image::{Reference, Repository};
 use crate::policy::Settings;
-use crate::setup::{self, DEFAULT_SERVER, NETWORK_TIME, NotaryFault, NotaryOf};
+use crate::setup::{self, DEFAULT_SERVER, Kept, LastGood, NETWORK_TIME, NotaryFault, NotaryOf, Place};
 use crate::trust::cosign;
 use crate::trust::evidence::Record;
 use crate::trust::notary::{Notary, RequiredSigners};
@@ -45,6 +51,13 @@ use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as
 pub(super) struct TrustArgs {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Migrate {
+    /// Whether the state folder is given, and the server that is asked, so that the gate of this host need not be looked for.
+    pub(super) const fn needs_no_gate(&self) -> bool {
+        self.common.state.is_some() && self.common.server.is_some()
+    }
 }
 
 impl TrustArgs {
@@ -58,6 +71,7 @@ impl TrustArgs {
         let common = match &self.command {
             Command::Verify(verify) if verify.policy.is_some() => return verify.common.state.is_some(),
             Command::Verify(verify) => &verify.common,
+            Command::Inspect(inspect) if inspect.policy.is_some() => return inspect.common.state.is_some(),
             Command::Inspect(inspect) => &inspect.common,
             Command::Pin(pin) => &pin.common,
             Command::Export(export) => &export.common,
@@ -80,11 +94,20 @@ enum Command {
     ///
     /// Example: img-authz trust verify registry.example/team/app:1.0 --server notary.example:4443
     Verify(Verify),
-    /// Show a repository's tags, signers, keys and expiries
+    /// Show all signatures of an image, of every kind; or what a Notary has of a repository
     ///
-    /// Example: img-authz trust inspect registry.example/team/app
+    /// Of an image, by tag or digest: signatures of cosign and notation, attestations, what a builder put beside it, and what a Notary has signed;
+    /// each with its signer, and whether it counts for the verifiers of the policy, and why not. Of a repository: its tags, signers, keys and
+    /// expiries at the Notary.
+    ///
+    /// Example: img-authz trust inspect registry.example/team/app:1.0 --policy policy.toml
     Inspect(Inspect),
-    /// Show the root of trust that would be pinned, and write it
+    /// Learn from an image whom to trust, as a block for the policy file; or show the root of a Notary, and write it
+    ///
+    /// Of an image, by tag or digest: the verifiers that its signatures would need, to paste into policy.toml, with what has to be compared with
+    /// the publisher first. Of a repository: the root of trust that would be pinned.
+    ///
+    /// Example: img-authz trust pin registry.example/team/app:1.0 --key release.pub
     ///
     /// Example: img-authz trust pin registry.example/team/app --write /etc/docker/img-authz/pins.json
     Pin(Pin),
@@ -98,13 +121,17 @@ enum Command {
     ///
     /// Example: img-authz trust status
     Status(Status),
-    /// Write verified trust data to a file, for a host that cannot reach the server
+    /// Write verified trust data, or the signatures of images, to a file for a host that cannot reach the server
+    ///
+    /// With --signatures: what lies beside the images in their registry, whoever made it. The host that takes it in judges it.
     ///
     /// Example: img-authz trust export registry.example/team/app --file trust.bundle
     Export(Export),
     /// Take in such a file; pins, dates and rollback count as if the server had answered
     ///
-    /// What a server took back stays so: a bundle does not show whether it was signed before or since.
+    /// Signatures are verified by the verifiers of the policy as though the registry had sent them; what counts is kept as evidence.
+    ///
+    /// What a server or a registry took back stays so: a bundle does not show whether it was signed before or since.
     ///
     /// Example: img-authz trust import trust.bundle
     Import(Import),
@@ -190,6 +217,21 @@ impl Common {
 }
 
 impl Stop {
+    /// For people.
+    fn message(self) -> String {
+        match self {
+            Self::Partly(message) | Self::Refused { message, .. } | Self::Unknown(message) => message,
+        }
+    }
+
+    /// Which no it is.
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { code, .. } => code,
+            Self::Partly(_) | Self::Unknown(_) => TrustCode::Misconfigured.as_str(),
+        }
+    }
+
     /// A no of the verifier of this name.
     fn of(error: &TrustError, verifier: &VerifierName) -> Self {
         Self::with(error.code, error.to_string(), &error.remedy(verifier))
@@ -211,20 +253,12 @@ impl Stop {
     }
 }
 
-/// `out_since`: since when the gate of this host cannot reach the server.
-pub(super) fn run(arguments: &TrustArgs, settings: &Settings, out_since: Option<Timestamp>) -> ExitCode {
-    // Warnings (first use, damaged state) are for the person; the answer alone is on stdout.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .try_init();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+/// `place`: the gate of this host, where it was looked for.
+pub(super) fn run(arguments: &TrustArgs, settings: &Settings, place: Option<&Place>) -> ExitCode {
+    warnings_to_the_person();
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let stop = Stop::Unknown(format!("no runtime: {error}"));
+        Err(stop) => {
             return match &arguments.command {
                 Command::Verify(arguments) => finish(Err(stop.refused()), arguments.common.json),
                 _ => finish(Err(stop), false),
@@ -239,17 +273,57 @@ pub(super) fn run(arguments: &TrustArgs, settings: &Settings, out_since: Option<
             let verified = verified.unwrap_or_else(|_| Err(Stop::Unknown("the verification broke off".to_owned())));
             (verified.map(yes).map_err(Stop::refused), arguments.common.json)
         }
-        Command::Inspect(arguments) => (runtime.block_on(inspect(arguments, settings)).map(yes), arguments.common.json),
+        Command::Inspect(arguments) => {
+            (runtime.block_on(inspect(arguments, settings, kept_by(place))).map(yes), arguments.common.json)
+        }
         Command::Pin(arguments) => (runtime.block_on(pin(arguments, settings)).map(yes), arguments.common.json),
         Command::Export(arguments) => (runtime.block_on(export(arguments, settings)).map(yes), arguments.common.json),
-        Command::Import(arguments) => (runtime.block_on(import(arguments, settings)).map(yes), arguments.common.json),
-        Command::Status(arguments) => (runtime.block_on(status(arguments, settings, out_since)), arguments.json),
+        Command::Import(arguments) => {
+            (runtime.block_on(import(arguments, settings, kept_by(place))).map(yes), arguments.common.json)
+        }
+        Command::Status(arguments) => {
+            // Since when the gate of this host cannot reach the server.
+            let out_since = place.and_then(|place| place.in_force.as_ref()?.notary_out_since);
+            (runtime.block_on(status(arguments, settings, out_since)), arguments.json)
+        }
         Command::Forget(arguments) => (runtime.block_on(forget(arguments, settings)).map(yes), arguments.json),
         Command::Root(arguments) => (root(arguments, clock::now()), arguments.is_json()),
     };
     // Nothing that still runs (a name lookup that hangs) holds up the answer.
     runtime.shutdown_background();
     finish(done, json)
+}
+
+/// `migrate`, which looks at what these commands look at.
+pub(super) fn run_migrate(arguments: &Migrate, settings: &Settings) -> ExitCode {
+    warnings_to_the_person();
+    let done = runtime().and_then(|runtime| {
+        let done = runtime.block_on(migrate(arguments, settings));
+        runtime.shutdown_background();
+        done
+    });
+    finish(done, arguments.common.json)
+}
+
+/// By what the gate of this host judges.
+fn kept_by(place: Option<&Place>) -> Kept {
+    place.map_or_else(|| Kept::looking(LastGood::default(), []), Place::kept)
+}
+
+fn warnings_to_the_person() {
+    // Warnings (first use, damaged state) are for the person; the answer alone is on stdout.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .try_init();
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| Stop::Unknown(format!("no runtime: {error}")))
 }
 
 /// Prints the answer and turns it into the exit code.

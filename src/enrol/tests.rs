@@ -155,34 +155,3 @@ async fn a_managed_plugin_of_the_services_name_is_not_taken_for_it() {
     assert!(host.enrol(Change::Disable, Wanted::Service, false, None).await.changed);
     assert_eq!(host.says(), "{}");
 }
-
-/// An engine whose process is not found, as where a container's is called dockerd too.
-#[tokio::test]
-async fn a_dockerd_that_answers_and_is_not_found_is_not_taken_for_one_that_does_not_run() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    for (answer, enabled, disabled) in [
-        ("HTTP/1.1 404 Not Found", State::NotInForce, State::Done),
-        ("HTTP/1.1 500 Internal Server Error", State::Written, State::Written),
-    ] {
-        let host = Host::new(Some("{}"));
-        let listener = tokio::net::UnixListener::bind(host.folder.path().join("docker.sock")).unwrap();
-        let serves = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let _ = stream.read(&mut [0; 8192]).await;
-                    let body = r#"{"message":"No such container: nobody"}"#;
-                    let head = "Content-Type: application/json\r\nConnection: close";
-                    let text = format!("{answer}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                    let _ = stream.write_all(text.as_bytes()).await;
-                });
-            }
-        });
-        let out = host.plugin(Change::Enable, true, false).await;
-        assert_eq!((out.state, out.changed), (enabled, true), "{out:?}");
-        assert!(enabled != State::NotInForce || out.troubles.iter().any(|trouble| trouble.remedy == "systemctl reload docker"));
-        let out = host.plugin(Change::Disable, true, false).await;
-        assert_eq!((out.state, out.changed), (disabled, true), "{out:?}");
-        serves.abort();
-    }
-}

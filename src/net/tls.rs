@@ -1,10 +1,11 @@
 //! Which certificates the client trusts, and which it shows.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -162,33 +163,17 @@ impl Tls {
 
     /// What rustls is told; `identity` is what the client shows.
     pub(super) fn config(&self, identity: Option<&Identity>) -> Result<rustls::ClientConfig, NetError> {
-        let mut store = rustls::RootCertStore::empty();
-        let (system, own): (bool, &[CertificateDer<'static>]) = match &self.roots {
-            Roots::System => (true, &[]),
-            Roots::Only(own) => (false, own),
-            Roots::SystemAnd(own) => (true, own),
-        };
-        if system {
-            let found = rustls_native_certs::load_native_certs();
-            let (added, _ignored) = store.add_parsable_certificates(found.certs);
-            if added == 0 && own.is_empty() {
-                return Err(NetError::Bad("the system has no CA certificates (SSL_CERT_FILE names a bundle)".to_owned()));
-            }
-        }
-        for certificate in own {
-            store.add(certificate.clone()).map_err(|error| NetError::Bad(format!("a CA certificate cannot be used: {error}")))?;
-        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let (chain, own) = match &self.roots {
+            Roots::System => (system(Arc::clone(&provider))?, Vec::new()),
+            Roots::Only(own) | Roots::SystemAnd(own) => (by(own, Arc::clone(&provider))?, own.clone()),
+        };
+        let others = matches!(self.roots, Roots::SystemAnd(_)).then(|| Others::of(Arc::clone(&provider)));
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| NetError::Bad(format!("TLS versions: {error}")))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OwnOrChain {
-                chain: WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
-                    .build()
-                    .map_err(|error| NetError::Bad(format!("CA certificates: {error}")))?,
-                own: own.to_vec(),
-            }));
+            .with_custom_certificate_verifier(Arc::new(OwnOrChain { chain, others, own }));
         match identity {
             None => Ok(builder.with_no_client_auth()),
             Some(identity) => builder
@@ -198,11 +183,56 @@ impl Tls {
     }
 }
 
+/// Verifies by these alone.
+fn by(roots: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in roots {
+        store.add(certificate.clone()).map_err(|error| NetError::Bad(format!("a CA certificate cannot be used: {error}")))?;
+    }
+    built(store, provider)
+}
+
+/// Verifies by the system's CAs.
+fn system(provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
+    let mut store = rustls::RootCertStore::empty();
+    let (added, _ignored) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        return Err(NetError::Bad("the system has no CA certificates (SSL_CERT_FILE names a bundle)".to_owned()));
+    }
+    built(store, provider)
+}
+
+fn built(store: rustls::RootCertStore, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider);
+    builder.build().map_err(|error| NetError::Bad(format!("CA certificates: {error}")))
+}
+
+/// The system's CAs beside those that the operator gave for a server. Reading some hundred files costs more than all else of a verification, so
+/// they are read once a server's certificate is by none of the operator's.
+#[derive(Debug)]
+struct Others {
+    provider: Arc<CryptoProvider>,
+    /// None where the system has none.
+    chain: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+}
+
+impl Others {
+    const fn of(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, chain: OnceLock::new() }
+    }
+
+    fn chain(&self) -> Option<&WebPkiServerVerifier> {
+        self.chain.get_or_init(|| system(Arc::clone(&self.provider)).ok()).as_deref()
+    }
+}
+
 /// Verifies chains as usual, and besides takes a server certificate that is itself one of those the operator gave: a
 /// self-signed one, which is marked as a CA and so may not stand at the end of a chain. Its name and dates count all the same.
 #[derive(Debug)]
 struct OwnOrChain {
     chain: Arc<WebPkiServerVerifier>,
+    /// Where the chain ends at none of those.
+    others: Option<Others>,
     own: Vec<CertificateDer<'static>>,
 }
 
@@ -215,7 +245,13 @@ impl ServerCertVerifier for OwnOrChain {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let by =
+            |chain: &WebPkiServerVerifier| chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = by(&self.chain).or_else(|why| match self.others.as_ref().and_then(Others::chain).map(by) {
+            // What the operator's own CA has to say of it says more.
+            None | Some(Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) => Err(why),
+            Some(verified) => verified,
+        });
         if !self.own.iter().any(|own| own.as_ref() == end_entity.as_ref()) {
             // Another self-signed certificate is not from a CA of ours, whatever it is marked as.
             return match verified {

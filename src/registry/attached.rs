@@ -1,8 +1,11 @@
 //! What points at a digest: the registry's own list (OCI distribution-spec 1.1, "Listing Referrers"), the tag that stands in for it where
 //! there is none ("Referrers Tag Schema"), and cosign's own tag. What a list says of a manifest is a hint: nobody has signed it.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{Api, Content, Manifest, RegistryError, has_one_reading};
@@ -48,15 +51,36 @@ struct Page {
     schema_version: u32,
     media_type: Option<String>,
     #[serde(deserialize_with = "Option::deserialize")]
-    manifests: Option<Vec<Hint>>,
+    manifests: Option<Hints>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Hint {
-    Entry(Entry),
-    /// Whatever else stands there says nothing of the others.
-    Odd(IgnoredAny),
+/// What a page says of manifests, no more of them than are listed: a page of many tiny things fills no memory. Whatever else stands there says
+/// nothing of the others.
+struct Hints(Vec<Entry>);
+
+impl<'de> Deserialize<'de> for Hints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(OfHints)
+    }
+}
+
+struct OfHints;
+
+impl<'de> Visitor<'de> for OfHints {
+    type Value = Hints;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Hints, A::Error> {
+        let mut found = Vec::new();
+        while let Some(one) = seq.next_element::<&RawValue>()? {
+            let entry = serde_json::from_str::<Entry>(one.get()).ok();
+            found.extend(entry.filter(|entry| entry.media_type == IMAGE && found.len() <= LISTED));
+        }
+        Ok(Hints(found))
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,11 +111,9 @@ impl Listing {
         if page.schema_version != 2 || types.peek().is_none() || types.any(|name| name != INDEX) {
             return Err("it is not an OCI index".to_owned());
         }
-        for hint in page.manifests.into_iter().flatten() {
-            if let Hint::Entry(entry) = hint {
-                let kind = entry.artifact_type.as_deref().unwrap_or_default();
-                self.add_one(&entry.media_type, &entry.digest, entry.size, kind);
-            }
+        for entry in page.manifests.into_iter().flat_map(|Hints(entries)| entries) {
+            let kind = entry.artifact_type.as_deref().unwrap_or_default();
+            self.add_one(&entry.media_type, &entry.digest, entry.size, kind);
         }
         Ok(())
     }

@@ -106,7 +106,12 @@ impl Registry {
         }
     }
 
-    async fn fetch(&self, repository: &Repository, wanted: &Wanted, deadline: Instant) -> Result<Manifest, RegistryError> {
+    async fn fetch(
+        &self,
+        repository: &Repository,
+        wanted: &Wanted,
+        deadline: Instant,
+    ) -> Result<(Manifest, Vec<u8>), RegistryError> {
         let host = repository.host_str();
         let what = || wanted.in_repository(repository);
         let peer = self.peer(host)?;
@@ -131,7 +136,7 @@ impl Registry {
         };
         match due {
             Some(due) if due != sent => Err(RegistryError::WrongDigest { host, due, sent }),
-            Some(_) | None => Manifest::read(&answer.body, answer.header("content-type")),
+            Some(_) | None => Ok((Manifest::read(&answer.body, answer.header("content-type"))?, answer.body)),
         }
     }
 
@@ -274,6 +279,15 @@ pub(super) fn accepted(answer: HttpAnswer, host: &str, what: impl Fn() -> String
 
 impl Api for Registry {
     fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
+        Box::pin(async move { Ok(self.fetch(repository, wanted, deadline).await?.0) })
+    }
+
+    fn written<'a>(
+        &'a self,
+        repository: &'a Repository,
+        wanted: &'a Wanted,
+        deadline: Instant,
+    ) -> Reply<'a, (Manifest, Vec<u8>)> {
         Box::pin(self.fetch(repository, wanted, deadline))
     }
 

@@ -19,7 +19,7 @@ pub struct Fake {
 
 #[derive(Debug, Default)]
 struct State {
-    manifests: HashMap<(Repository, Wanted), Manifest>,
+    manifests: HashMap<(Repository, Wanted), (Manifest, Vec<u8>)>,
     blobs: HashMap<(Repository, Digest), Vec<u8>>,
     /// By what they point at; a registry with none in it keeps no such lists.
     referrers: HashMap<(Repository, Digest), Listing>,
@@ -41,8 +41,8 @@ impl Fake {
 
     /// Pushes the bytes of a manifest, under its digest and, where given, a tag. Gives its digest.
     pub fn push(&self, repository: &Repository, tag: Option<&Tag>, body: &[u8]) -> Result<Digest, RegistryError> {
-        let manifest = Manifest::read(body, None)?;
-        let digest = *manifest.digest();
+        let manifest = (Manifest::read(body, None)?, body.to_owned());
+        let digest = *manifest.0.digest();
         let mut state = self.lock();
         if let Some(tag) = tag {
             state.manifests.insert((repository.clone(), Wanted::Tag(tag.clone())), manifest.clone());
@@ -117,7 +117,11 @@ impl State {
 }
 
 impl Api for Fake {
-    fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, _: Instant) -> Reply<'a, Manifest> {
+    fn manifest<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, deadline: Instant) -> Reply<'a, Manifest> {
+        Box::pin(async move { Ok(self.written(repository, wanted, deadline).await?.0) })
+    }
+
+    fn written<'a>(&'a self, repository: &'a Repository, wanted: &'a Wanted, _: Instant) -> Reply<'a, (Manifest, Vec<u8>)> {
         Box::pin(async move {
             // A turn for the others, as a network would give: what asks twice at once is seen to do so.
             tokio::task::yield_now().await;

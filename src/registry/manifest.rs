@@ -73,11 +73,7 @@ const FOREIGN: [&str; 3] = ["rootfs", "history", "fslayers"];
 
 /// Go's `bytes.EqualFold`: lower case, and the two letters beyond ASCII that fold into it.
 pub(crate) fn fold(key: &str) -> String {
-    folded(key).collect()
-}
-
-fn folded(key: &str) -> impl Iterator<Item = char> {
-    key.chars().flat_map(char::to_lowercase).map(|char| if char == 'ſ' { 's' } else { char })
+    key.to_lowercase().chars().map(|char| if char == 'ſ' { 's' } else { char }).collect()
 }
 
 /// The member that makes this something else than a manifest or an index, or something else to Go than to us.
@@ -139,7 +135,12 @@ impl Visitor<'_> for Key<'_> {
 
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<(), E> {
         let mut hasher = self.walk.hasher.build_hasher();
-        folded(key).for_each(|char| hasher.write_u32(char.into()));
+        // Most names are folded as they are.
+        if key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+            hasher.write(key.as_bytes());
+        } else {
+            hasher.write(fold(key).as_bytes());
+        }
         if !self.keys.insert(hasher.finish()) {
             return Err(E::custom(format!("member `{}` is there twice", clean(key))));
         }

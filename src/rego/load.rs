@@ -11,7 +11,7 @@ use regorus::{Engine, Value};
 
 use super::remembered::{CHANGING, Remembered};
 use super::text::{Text, recursion};
-use super::{Compiled, Fault, Query, Sources, builtins, here};
+use super::{Compiled, Fault, Query, STACK, Sources, builtins, here};
 use crate::text::{clean, fit};
 
 /// Largest file, in bytes. Honest ones have some kilobytes.
@@ -21,8 +21,6 @@ const FILES: usize = 64;
 const QUERIES: usize = 16;
 /// How long all files may take to be parsed and compiled. A large honest file takes a tenth of a second.
 const PARSES: Duration = Duration::from_secs(5);
-/// The stack of a thread that parses or evaluates: both call themselves, as deep as texts and bodies go.
-pub(super) const STACK: usize = 16 << 20;
 /// How long one rule may take, as far as regorus looks: between steps. A function that takes longer is not stopped by it.
 const RULE: ExecutionTimerConfig =
     ExecutionTimerConfig { limit: Duration::from_millis(500), check_interval: NonZeroU32::MIN.saturating_add(99) };
@@ -146,7 +144,7 @@ fn compiled(sources: Sources) -> Result<Compiled, Vec<Fault>> {
     let mentions = |name: &str| texts.iter().any(|(_, text)| text.mentions(name).is_some());
     let (looks, reads_config) = (sources.sees_host && mentions("Resolved"), OF_CONFIG.iter().any(|name| mentions(name)));
     let remembered = (!looks && !CHANGING.iter().any(|name| mentions(name))).then(Remembered::default);
-    let is_quick = !looks && here::is_quick(texts.iter().map(|(_, text)| text), &defined, count);
+    let is_quick = !looks && here::is_quick(texts.iter().map(|(_, text)| text), &defined, [count, queries.len()]);
     drop(texts);
     Ok(Compiled { sources, engine, queries, looks, reads_config, remembered, is_quick })
 }

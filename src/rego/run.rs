@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::here::Here;
-use super::{About, Compiled, Passed, Refusal, load};
+use super::{About, Compiled, Passed, Refusal, STACK};
 
 /// Bounds of evaluation.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +170,7 @@ impl Evaluator {
     fn start(&self, state: &mut State) {
         for number in 0..self.shared.limits.threads {
             let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new().name(format!("rego-{number}")).stack_size(load::STACK);
+            let thread = std::thread::Builder::new().name(format!("rego-{number}")).stack_size(STACK);
             match thread.spawn(move || work(&shared, number)) {
                 Ok(_) => state.running.push(None),
                 Err(error) => {

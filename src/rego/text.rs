@@ -42,8 +42,8 @@ struct Chain {
     parts: Vec<String>,
     line: usize,
     is_called: bool,
-    /// Whether it is called with a text that is written there as its first argument.
-    is_of_literal: bool,
+    /// Called with a text that is written there as its first argument: that.
+    literal: Option<String>,
     /// Whether it begins a rule.
     is_head: bool,
     /// Whether it stands behind `as`, and may be a function that is called in the place of another.
@@ -122,14 +122,14 @@ impl<'t> Text<'t> {
         [Some(of_package), imported(), Some(name)].into_iter().flatten().find(|path| defined.contains(path))
     }
 
-    /// Whether no functions are called but those that files define, and those that are let: by name, and whether their first argument is
-    /// a text that is written there.
-    pub(super) fn calls_only(&self, defined: &BTreeSet<String>, is_let: impl Fn(&str, bool) -> bool) -> bool {
+    /// Whether no functions are called but those that files define, and those that are let: by name, and their first argument where that
+    /// is a text that is written there.
+    pub(super) fn calls_only(&self, defined: &BTreeSet<String>, is_let: impl Fn(&str, Option<&str>) -> bool) -> bool {
         let mut called = self.chains.iter().filter(|chain| chain.is_called && !chain.is_head);
-        // What a file defines under the name of one that is let is not that one; and a built-in one is never taken for a file's.
+        // What a file defines under the name of one that is let is short as well; a built-in one is never taken for a file's.
         called.all(|chain| {
-            is_let(&chain.parts.join("."), chain.is_of_literal)
-                || (self.meant(chain, defined).is_some() && !builtins::is_there(&chain.parts.join(".")))
+            let name = chain.parts.join(".");
+            is_let(&name, chain.literal.as_deref()) || (!builtins::is_there(&name) && self.meant(chain, defined).is_some())
         })
     }
 
@@ -379,7 +379,8 @@ fn chains(words: &[Word<'_>]) -> Vec<Chain> {
             continue;
         }
         let is_called = words.get(at + used).is_some_and(|next| next.kind == Kind::Symbol && next.text == "(");
-        let is_of_literal = is_called && words.get(at + used + 1).is_some_and(|first| first.kind == Kind::Text);
+        let first = words.get(at + used + 1).filter(|first| is_called && first.kind == Kind::Text);
+        let literal = first.map(|first| first.text.to_owned());
         // A rule begins where an expression has ended: two never stand side by side.
         let begins = match before {
             None => false,
@@ -397,7 +398,7 @@ fn chains(words: &[Word<'_>]) -> Vec<Chain> {
             at += 1;
             continue;
         }
-        chains.push(Chain { parts, line: word.line, is_called, is_of_literal, is_head, is_replacement });
+        chains.push(Chain { parts, line: word.line, is_called, literal, is_head, is_replacement });
         at += used;
     }
     chains

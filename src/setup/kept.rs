@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::clients::{evidence_folder, newest_folder};
 use super::last_good::LastGood;
 use super::policy_file;
 use crate::image::Digest;
@@ -74,6 +75,13 @@ impl Kept {
         Self { allowlists, files, ..Self::default() }
     }
 
+    /// The same for a command that takes in what was carried here: what verifies is kept where the gate keeps it.
+    pub(crate) fn taking_in(self, settings: &Settings) -> Self {
+        let evidence = Some(Evidence::kept_in(evidence_folder(settings)));
+        let newest = Some(Newest::kept_in(newest_folder(settings)));
+        Self { evidence, newest, ..self }
+    }
+
     /// Keeps allowlists for the next start, where one has changed, and what could not be kept before. Called each second.
     pub(crate) fn look(&mut self) {
         self.files.write_out();
@@ -94,6 +102,7 @@ impl Kept {
 
     /// What tells what is in force from anything else: settings, the policy, the files that they name, allowlists, and the program that
     /// judges by them. Equal ones judge alike, also after a restart. A faulty allowlist counts as what it last was.
+    /// CRLs that are fetched are left out: a new one each hour must not have who waits for a while begin anew.
     pub(crate) fn fingerprint(&self) -> Digest {
         // What says nothing of what may run.
         const BESIDE: [&str; 10] = [

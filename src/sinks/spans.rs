@@ -52,6 +52,8 @@ struct Open {
     id: u64,
     parent: Option<u64>,
     began: u64,
+    /// When it was left last; zero: never. What it began may go on after it.
+    left: u64,
     attributes: Vec<Value>,
 }
 
@@ -104,7 +106,7 @@ where
         }
         let trace = parent.map_or_else(|| (u128::from(self.fresh()) << 64) | u128::from(self.fresh()), |(trace, _)| trace);
         let parent = parent.map(|(_, id)| id);
-        let mut open = Open { trace, id: self.fresh(), parent, began: nanoseconds(), attributes: Vec::new() };
+        let mut open = Open { trace, id: self.fresh(), parent, began: nanoseconds(), left: 0, attributes: Vec::new() };
         attributes.record(&mut open);
         span.extensions_mut().insert(open);
     }
@@ -114,6 +116,14 @@ where
             && let Some(open) = span.extensions_mut().get_mut::<Open>()
         {
             values.record(open);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(open) = span.extensions_mut().get_mut::<Open>()
+        {
+            open.left = nanoseconds();
         }
     }
 
@@ -127,7 +137,8 @@ where
 impl Open {
     /// As OTLP's JSON has it.
     fn ended(self, name: &str, at: u64) -> Value {
-        let Self { trace, id, parent, began, attributes } = self;
+        let Self { trace, id, parent, began, left, attributes } = self;
+        let at = if left == 0 { at } else { left };
         json!({
             "traceId": format!("{trace:032x}"),
             "spanId": format!("{id:016x}"),
@@ -168,6 +179,26 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_span_ends_when_it_is_left_though_what_it_began_goes_on() {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let own = Arc::clone(&taken);
+        let layer = timed(move |span| own.lock().unwrap().push(serde_json::from_slice::<Value>(&span).unwrap()));
+        let left = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let root = tracing::trace_span!(target: "img_authz::trace", "decision", action = "pull");
+            let flight = root.in_scope(|| tracing::trace_span!(target: "img_authz::trace", "http", host = "n.example"));
+            drop(root);
+            let left = nanoseconds();
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            flight.in_scope(|| ());
+            left
+        });
+        let taken = taken.lock().unwrap();
+        let [http, root] = &taken[..] else { panic!("{taken:?}") };
+        let ended = |span: &Value| span["endTimeUnixNano"].as_str().unwrap().parse::<u64>().unwrap();
+        assert!(ended(root) <= left && left < ended(http), "{root} {http}");
+    }
 
     #[test]
     fn spans_of_a_decision_are_one_trace_and_other_work_is_none() {

@@ -6,6 +6,7 @@ mod beside;
 mod bundle;
 mod envelope;
 mod error;
+mod hints;
 mod keys;
 mod payload;
 mod proof;
@@ -23,6 +24,7 @@ pub(super) use self::attested::{Attested, Reader};
 use self::bundle::Proofs;
 use self::envelope::Offer;
 pub use self::error::{Unfit, remedy};
+pub(super) use self::hints::{Form, of_layer};
 pub use self::keys::Keys;
 use self::proof::{Claim, Proof};
 use self::search::Search;
@@ -113,7 +115,7 @@ impl Cosign {
             if !spend(Cost::Proofs(candidate.material.checks())) {
                 return Ok(None);
             }
-            let Proven { by, at, index } = root.by_holder(&certified, &candidate, now)?;
+            let Proven { by, at, index } = root.by_holder(&certified, now)?;
             tracing::debug!(?by, index, "a log has this signature");
             return Ok(Some(Signer { by: by.unwrap_or_default(), at }));
         }

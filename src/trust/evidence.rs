@@ -6,6 +6,7 @@
 //! the bounds goes what has not been used for longest.
 
 mod record;
+mod withdrawn;
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 
 use self::record::{FILE_BYTES, read};
@@ -144,6 +146,24 @@ impl Evidence {
         }
     }
 
+    /// Keeps what a person carried here and has just verified: at once, and it is told where that cannot be.
+    pub fn take_in(&self, record: &Record) -> std::io::Result<()> {
+        if !self.is_kept {
+            return Ok(());
+        }
+        let name = record.key.file_name();
+        let begun = self.turns().write_begins(&name);
+        let written = self.write(record, begun);
+        self.turns().write_ends(&name);
+        written
+    }
+
+    /// When a registry took this back; `None`: none did, or it gave a good one since.
+    #[must_use]
+    pub fn withdrawn_since(&self, key: &Key) -> Option<Timestamp> {
+        withdrawn::since(&self.folder, key)
+    }
+
     /// Its registry may have it no more: until [`Self::resume`], [`Self::withdraw`] or the next good answer of a registry it does not count.
     pub fn suspend(&self, key: &Key) {
         self.turns().withdrawal_begins(&key.file_name());
@@ -174,7 +194,11 @@ impl Evidence {
         }
         let (here, name) = (Arc::clone(self), key.file_name());
         self.turns().withdrawal_begins(&name);
+        let gone = key.clone();
         let removed = self.changes.give(move || {
+            if let Err(error) = withdrawn::note(&here.folder, &gone) {
+                tracing::warn!(%error, folder = %here.folder.display(), "it could not be noted that a signature was withdrawn: a bundle may bring it back");
+            }
             if here.remove(&name) {
                 here.turns().withdrawn.remove(&name);
             }
@@ -254,6 +278,8 @@ impl Evidence {
         let mut turns = self.turns();
         if !turns.is_withdrawn_since(&name, begun) {
             turns.withdrawn.remove(&name);
+            drop(turns);
+            withdrawn::end(&self.folder, &record.key);
         }
         Ok(())
     }
@@ -368,11 +394,17 @@ pub fn forget(folder: &Path, digest: &Digest) -> std::io::Result<Vec<Record>> {
             Ok(()) | Err(_) => {}
         }
     }
+    withdrawn::forget(folder, digest)?;
     // Also where nothing was kept: a gate may know of it in memory alone.
     if folder.is_dir() {
-        replace(&folder.join(FORGOTTEN), b"", 0o600, Outlives::Power)?;
+        begin_anew(folder)?;
     }
     Ok(records)
+}
+
+/// Lets the gate know that something was changed here: it begins anew.
+pub fn begin_anew(folder: &Path) -> std::io::Result<()> {
+    replace(&folder.join(FORGOTTEN), b"", 0o600, Outlives::Power)
 }
 
 /// The files of records: name and path, no more than there may be. None where there is no folder.

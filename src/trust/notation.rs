@@ -6,6 +6,7 @@ mod cbor;
 mod cose;
 mod envelope;
 mod error;
+mod hints;
 mod identity;
 mod jws;
 mod payload;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 
 use self::envelope::{Kind, Scheme};
 pub use self::error::{Unfit, remedy};
+pub(super) use self::hints::{is_envelope, of_envelope};
 use self::payload::Artifact;
 use self::policy::{Action, Identities, Statement, StoreKind};
 pub use self::policy::{StoreName, TrustPolicy};

@@ -7,6 +7,7 @@
 //!
 //! Where a scheme keeps its signatures, and when one is good, it says itself ([`Scheme`]).
 
+mod carried;
 mod error;
 mod hunt;
 
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+pub use self::carried::Keeping;
 pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
 pub(super) use self::hunt::{Arriving, Asked, Layer, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
@@ -495,5 +497,15 @@ impl<S: Scheme> Verifier for SignatureVerifier<S> {
 
     fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a> {
         Box::pin(self.judge(repository, question, asking))
+    }
+
+    fn by_carried<'a>(
+        &'a self,
+        carried: Arc<dyn Api>,
+        (repository, digest): (&'a Repository, Digest),
+        asking: Asking,
+        keeping: Keeping,
+    ) -> Option<Vouching<'a>> {
+        Some(Box::pin(self.judge_carried(carried, repository, digest, asking, keeping)))
     }
 }

@@ -8,6 +8,7 @@ mod entry;
 mod fault;
 #[cfg(test)]
 pub(super) mod fixture;
+mod hints;
 mod identity;
 mod judge;
 mod material;

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::signatures::Keeping;
 use super::{Asking, Binding, Question, TrustError, VerifierName, Vouch};
-use crate::image::Repository;
+use crate::image::{Digest, Repository};
+use crate::registry::Api;
 
 /// An answer on its way.
 pub type Vouching<'a> = Pin<Box<dyn Future<Output = Result<Vouch, TrustError>> + Send + 'a>>;
@@ -57,6 +60,17 @@ pub trait Verifier: Send + Sync {
 
     /// The answer, asked for where it must be; ends by the deadline.
     fn vouch<'a>(&'a self, repository: &'a Repository, question: &'a Question, asking: Asking) -> Vouching<'a>;
+
+    /// The answer by what was carried here in place of its registry, and by nothing else; `None`: it does not go by what lies in registries.
+    fn by_carried<'a>(
+        &'a self,
+        _carried: Arc<dyn Api>,
+        _image: (&'a Repository, Digest),
+        _asking: Asking,
+        _keeping: Keeping,
+    ) -> Option<Vouching<'a>> {
+        None
+    }
 
     /// Since when its server is out of reach; `None`: it is not, or nobody asked, or there is none.
     fn out_since(&self) -> Option<Timestamp> {

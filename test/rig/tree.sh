@@ -5,6 +5,7 @@
 #   tree.sh booted                 print the folder of Debian 12 with systemd and its own engine, to be booted
 #   tree.sh go RELEASE             print the path of that release's `go`, with which its engine was built
 #   tree.sh signer NAME RELEASE    print the path of that release's `cosign` or `notation`, which sign images for the suite
+#   tree.sh collector RELEASE      print the path of an OpenTelemetry collector, built of that release's sources
 #   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
 #                                  /run, /etc/docker, /etc/hosts, scratch folder and checkout it shares
 #   tree.sh beside COMMAND...      become the command where the engine runs
@@ -88,6 +89,33 @@ make_signer() {
     printf '%s\n' "$signer/usr/bin/$name"
 }
 
+make_collector() {
+    local release=$1 collector=$cache/collector-$1 tree go deb sources
+    if [[ ! -e $collector.complete ]]; then
+        tree=$(make_tree "$release")
+        go=$(make_go "$release")
+        sources=$collector/usr/share/gocode
+        rm -rf "$collector" "$tree/tmp/collector"
+        mkdir -p "$collector" "$tree/tmp/collector/partial"
+        chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
+        say "OpenTelemetry's collector of Debian $release: downloading its sources"
+        # They need some hundred others; none is installed.
+        chroot "$tree" apt-get -qq -y --no-install-recommends -o Dir::Cache::archives=/tmp/collector \
+            install --download-only golang-opentelemetry-collector-dev > /dev/null
+        for deb in "$tree"/tmp/collector/*.deb; do dpkg-deb --extract "$deb" "$collector"; done
+        rm -rf "$tree/tmp/collector"
+        say "OpenTelemetry's collector: compiling"
+        mkdir -p "$sources/src/collector"
+        cp "$repo/test/collector/main.go" "$sources/src/collector/"
+        env -u GOFLAGS GO111MODULE=off GOTOOLCHAIN=local CGO_ENABLED=0 GOPATH="$sources" GOCACHE="$collector/cache" \
+            "$go" build -o "$collector/otelcol" collector
+        # Two gigabytes.
+        rm -rf "${collector:?}"/usr "${collector:?}"/cache
+        touch "$collector.complete"
+    fi
+    printf '%s\n' "$collector/otelcol"
+}
+
 run_in() {
     local tree=$1 path
     shift
@@ -127,7 +155,8 @@ make) make_tree "$2" ;;
 booted) make_booted ;;
 go) make_go "$2" ;;
 signer) make_signer "$2" "$3" ;;
+collector) make_collector "$2" ;;
 run) shift; run_in "$@" ;;
 beside) shift; beside "$@" ;;
-*) die "tree.sh: make, booted, go, signer, run or beside" ;;
+*) die "tree.sh: make, booted, go, signer, collector, run or beside" ;;
 esac

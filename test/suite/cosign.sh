@@ -320,7 +320,7 @@ test_images_signed_by_identity_run_and_others_do_not() {
     stripped=$(docker create --network none $signed:stripped)
     refused "$signer_missing" docker pull $signed:subject
     refused "$signer_missing" run $signed:issuer
-    refused log-unknown docker pull $signed:root
+    refused "$not_signed" docker pull $signed:root
     refused "$not_signed" docker pull $signed:nobody
     # A tag is moved to what another has signed; a signature is taken away.
     move_tag subject nobody

@@ -84,6 +84,8 @@ test_images_signed_by_notation_run_and_others_do_not() {
     assertEquals "the command says who signed" \
         "{\"digest\":\"$cose\",\"verifiers\":[{\"name\":\"corp\",\"type\":\"notation\",\"signers\":[\"$dn\"]}]}" "$output"
 
+    notation_is_shown_and_learnt "$cose"
+
     # Unsigned content under a signed name, on the host; a tag that is moved in the registry.
     make_image $notated:local evil > /dev/null
     docker tag $notated:local $notated:cose
@@ -103,6 +105,8 @@ test_images_signed_by_notation_run_and_others_do_not() {
     cosign_decides two
     pulled $notated:others
     prints "by others" run $notated:others
+    output=$(gate_says trust export --signatures $notated:others --file "$SHUNIT_TMPDIR/others.bundle")
+    assertEquals "its signatures are exported: $output" 0 $?
     # The registry is taken away, and the gate begins anew: what was verified starts.
     container=$(docker create --network none $notated:others)
     "$RIG_TOOLS/service.sh" stop registry
@@ -111,6 +115,17 @@ test_images_signed_by_notation_run_and_others_do_not() {
     assertTrue "what was verified starts" "docker start $container"
     prints "by others" run $notated:others
     refused "$trust_unreachable" docker pull $notated:others
+    # What is forgotten comes back by a bundle, and is judged; one that was edited brings nothing.
+    gate_says trust forget "$others" > /dev/null
+    wait_until 10 starts_no_more "$container"
+    assertTrue "what is forgotten does not start" $?
+    sed "s/$others/$cose/g" "$SHUNIT_TMPDIR/others.bundle" > "$SHUNIT_TMPDIR/edited.bundle"
+    output=$(gate_says trust import "$SHUNIT_TMPDIR/edited.bundle")
+    assertEquals "an edited bundle is refused: $output" 2 $?
+    output=$(gate_says trust import "$SHUNIT_TMPDIR/others.bundle")
+    assertEquals "the bundle is taken in: $output" 0 $?
+    wait_until 10 docker start "$container" > /dev/null 2>&1
+    assertTrue "what was carried here starts" $?
     "$RIG_TOOLS/service.sh" start registry docker-registry serve "$RIG/registry.yml"
     wait_until 20 docker pull -q $notated:others > /dev/null 2>&1
     assertTrue "once it is back, the pull is allowed" $?
@@ -120,6 +135,29 @@ test_images_signed_by_notation_run_and_others_do_not() {
     uninstall
     "$RIG_TOOLS/install.sh" > /dev/null
     docker_signed
+}
+
+# notation_is_shown_and_learnt DIGEST: the commands show its signature, and print a policy that accepts it
+notation_is_shown_and_learnt() {
+    local output learnt=$SHUNIT_TMPDIR/learnt name status
+    output=$(gate_says trust inspect $notated:cose --policy "$policy_folder"/policy.toml --state "$SHUNIT_TMPDIR/state" --json)
+    assertEquals "its signature is shown and judged: $output" "notation COSE $1 yes" \
+        "$(jq -r '.signatures[] | "\(.kind) \(.form) \(.of) \(if .verdicts[0].counts then "yes" else "no" end)"' <<< "$output")"
+    mkdir -p "$learnt"
+    gate_says trust pin $notated:cose --json > "$learnt/pin.json"
+    status=$?
+    assertEquals "its signer is learnt: $(< "$learnt/pin.json")" 0 $status
+    while read -r name; do
+        mkdir -p "$(dirname "$learnt/$name")"
+        jq -r --arg name "$name" '.files[$name]' "$learnt/pin.json" > "$learnt/$name"
+    done < <(jq -r '.files | keys[]' "$learnt/pin.json")
+    { echo 'version = 1'; jq -r .policy "$learnt/pin.json"; } > "$learnt/policy.toml"
+    output=$(gate_says policy check "$learnt/policy.toml")
+    assertEquals "what is printed is a policy: $output" 0 $?
+    output=$(gate_says trust verify $notated:cose --policy "$learnt/policy.toml" --state "$SHUNIT_TMPDIR/state")
+    assertEquals "that accepts the image: $output" 0 $?
+    output=$(gate_says trust verify $notated:others --policy "$learnt/policy.toml" --state "$SHUNIT_TMPDIR/state")
+    assertEquals "and no other: $output" 2 $?
 }
 
 # stripped DIGEST: an empty list stands where that of its signatures was (the registry keeps none itself)

@@ -5,23 +5,24 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::carry::{self, BUNDLE_MODE};
 use super::{Common, Stop, check, reference, to_json};
 use crate::files::replace_regular;
 use crate::policy::Settings;
 use crate::trust::Verifier as _;
 use crate::trust::notary::{RequiredSigners, RootHistory};
 
-/// The mode of a bundle: it holds nothing that the server does not tell everybody.
-const BUNDLE_MODE: u32 = 0o644;
-
 #[derive(Args)]
 pub(super) struct Export {
-    /// The repositories
+    /// The repositories; with --signatures the images, by tag or digest
     #[arg(required = true)]
     pub(super) repositories: Vec<String>,
     /// The file to write
     #[arg(long)]
     pub(super) file: PathBuf,
+    /// Carry what lies beside these images in their registry: signatures of cosign and notation, and attestations
+    #[arg(long, conflicts_with_all = ["server", "root_ca", "verifier", "state", "pins", "offline"])]
+    pub(super) signatures: bool,
     #[command(flatten)]
     pub(super) common: Common,
     /// Ask nobody: export what is known here, without the roots before it, which a host that knows an older one needs
@@ -30,6 +31,9 @@ pub(super) struct Export {
 }
 
 pub(super) async fn export(arguments: &Export, settings: &Settings) -> Result<String, Stop> {
+    if arguments.signatures {
+        return carry::export(&arguments.repositories, &arguments.file, arguments.common.json, settings).await;
+    }
     let notary = arguments.common.notary(settings, RequiredSigners::default())?;
     let mut repositories = Vec::new();
     for text in &arguments.repositories {

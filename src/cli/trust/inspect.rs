@@ -1,13 +1,16 @@
-//! `trust inspect`: a repository's tags, signers, keys and expiries.
+//! `trust inspect` of a repository: the tags, signers, keys and expiries that a Notary has of it.
+
+use std::path::PathBuf;
 
 use clap::Args;
 
+use super::image;
 use super::table::{second, table};
 use super::{Common, Stop, check, reference, to_json};
 use crate::clock;
 use crate::image::Repository;
 use crate::policy::Settings;
-use crate::setup;
+use crate::setup::{self, Kept};
 use crate::text::clean;
 use crate::trust::TrustCode;
 use crate::trust::notary::Inspection;
@@ -15,17 +18,24 @@ use crate::trust::tuf::TagView;
 
 #[derive(Args)]
 pub(super) struct Inspect {
-    /// The repository; a tag is ignored
+    /// The image, by tag or digest; a repository alone: what a Notary has of it
     pub(super) reference: String,
+    /// Judge each signature by the verifiers of this policy file (default: the gate's)
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(super) common: Common,
-    /// Ask nobody: show what is known here
+    /// Ask nobody: show what is known here of the repository
     #[arg(long)]
     pub(super) offline: bool,
 }
 
-pub(super) async fn inspect(arguments: &Inspect, settings: &Settings) -> Result<String, Stop> {
-    let repository = reference(&arguments.reference)?.repository;
+pub(super) async fn inspect(arguments: &Inspect, settings: &Settings, kept: Kept) -> Result<String, Stop> {
+    let reference = reference(&arguments.reference)?;
+    if image::is_meant(&reference, &arguments.common, settings) && !arguments.offline {
+        return image::inspect(&reference, &arguments.common, arguments.policy.as_deref(), settings, kept).await;
+    }
+    let repository = reference.repository;
     let signers = setup::signers(settings, arguments.common.verifier.as_ref())?;
     let notary = arguments.common.notary(settings, signers)?;
     if !arguments.offline {

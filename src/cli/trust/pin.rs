@@ -6,20 +6,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Common, Stop, check, reference, to_json, unread};
+use super::{image, learn};
 use crate::files::read_text;
 use crate::image::Repository;
 use crate::policy::Settings;
-use crate::trust::TrustCode;
 use crate::trust::notary::RequiredSigners;
 use crate::trust::tuf::OfferedRoot;
+use crate::trust::{TrustCode, VerifierName};
 
 /// Largest pins file.
 const FILE_BYTES: u64 = 4 << 20;
 
 #[derive(Args)]
 pub(super) struct Pin {
-    /// The repository; a tag is ignored
+    /// The image, by tag or digest; a repository alone: the root of trust that a Notary has of it
     pub(super) reference: String,
+    /// A file with the public key that the publisher of the image gave you
+    #[arg(long, value_name = "FILE", conflicts_with = "write")]
+    pub(super) key: Vec<PathBuf>,
+    /// What the verifier is to be called
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    pub(super) name: VerifierName,
     #[command(flatten)]
     pub(super) common: Common,
     /// Add the pin to this file
@@ -28,7 +35,12 @@ pub(super) struct Pin {
 }
 
 pub(super) async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, Stop> {
-    let repository = reference(&arguments.reference)?.repository;
+    let reference = reference(&arguments.reference)?;
+    let is_of_notary = arguments.common.server.is_some() || arguments.write.is_some();
+    if !is_of_notary && image::is_meant(&reference, &arguments.common, settings) {
+        return learn::learn(&reference, &arguments.name, &arguments.key, arguments.common.json, settings).await;
+    }
+    let repository = reference.repository;
     let notary = arguments.common.notary(settings, RequiredSigners::default())?;
     if let Err(stop) = check(&notary, &repository).await {
         return Err(match stop {

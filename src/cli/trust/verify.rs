@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::judges::Judges;
 use super::{Common, Stop, asking, reference, to_json};
-use crate::files::read_text;
-use crate::gate::Rules;
 use crate::image::{Digest, Reference};
 use crate::policy::Settings;
-use crate::setup::{self, Kept, LastGood};
+use crate::setup;
 use crate::trust::notary::{RequiredSigners, signer};
 use crate::trust::{Question, TrustCode, Verifier as _, VerifierName, Vouch};
 
@@ -98,24 +97,8 @@ fn question(reference: &Reference) -> Question {
 
 /// Asks those whom the policy requires for the repository, as for a pull, and takes the digest on which enough of them agree.
 async fn by_policy(arguments: &Verify, path: &Path, reference: Reference, given: &Settings) -> Result<String, Stop> {
-    let faulty = |faults: Vec<_>| Stop::Unknown(setup::list(&faults));
-    let file = setup::read_policy(path, &read_text).map_err(faulty)?;
-    let state = arguments.common.state.clone().unwrap_or_else(|| given.state_dir());
-    let mut settings = Settings::default().with_policy(Some(file)).with("STATE_DIR", state.display().to_string());
-    for name in ["CONFIG_DIR", "DOCKER_CONFIG"] {
-        if let Some(value) = given.get(name) {
-            settings = settings.with(name, value);
-        }
-    }
-    let made_of = settings.resolve(false).map_err(faulty)?.verifiers;
-    let rules = setup::build(&settings, &mut Kept::looking(LastGood::default(), [])).map_err(faulty)?;
-    let Rules::Good { policy, verifiers, .. } = rules else { return Err(Stop::Unknown("the policy is faulty".to_owned())) };
-    let repository = &reference.repository;
-    let scope = policy.scope(repository).ok_or_else(|| {
-        let reason = policy.outside(repository);
-        Stop::Refused { code: reason.code(), message: reason.message() }
-    })?;
-    let asks = scope.asks(repository).unwrap_or_else(|| repository.clone());
+    let judges = Judges::of_file(path, arguments.common.state.as_deref(), given)?;
+    let (scope, asks) = judges.scope(&reference.repository)?;
     let only = arguments.common.verifier.as_ref();
     let asked: Vec<&VerifierName> = match only {
         Some(name) => vec![name],
@@ -123,9 +106,7 @@ async fn by_policy(arguments: &Verify, path: &Path, reference: Reference, given:
     };
     let (mut vouches, mut refusal): (Vec<Vouch>, Option<Stop>) = (Vec::new(), None);
     for name in asked {
-        let verifier = verifiers.iter().find(|verifier| verifier.name() == name);
-        let verifier = verifier.ok_or_else(|| Stop::Unknown(format!("the policy has no verifier `{name}`")))?;
-        match verifier.vouch(&asks, &question(&reference), asking()).await {
+        match judges.named(name)?.vouch(&asks, &question(&reference), asking()).await {
             Ok(vouch) => vouches.push(vouch),
             Err(error) => drop(refusal.get_or_insert(Stop::of(&error, name))),
         }
@@ -143,7 +124,7 @@ async fn by_policy(arguments: &Verify, path: &Path, reference: Reference, given:
     };
     let agreeing = vouches.iter().filter(|vouch| vouch.digest() == digest).map(|vouch| Vouching {
         name: vouch.verifier().to_string(),
-        kind: made_of.get(vouch.verifier()).map(crate::policy::VerifierSettings::kind).unwrap_or_default(),
+        kind: judges.kind(vouch.verifier()),
         signers: vouch.signers().to_vec(),
     });
     let agreed = Agreed { digest: digest.to_string(), verifiers: agreeing.collect() };

@@ -289,7 +289,7 @@ fn faults_of_the_text_are_told() {
         (r#"{"version": 1}"#, "line 1: missing field `entries`"),
         (
             r#"{"version": 1, "entries": [], "more": 1}"#,
-            "line 1: unknown field `more`, expected one of `version`, `serial`, `entries`",
+            "line 1: unknown field `more`, expected one of `version`, `serial`, `list`, `entries`",
         ),
         (r#"{"version": 1, "entries": [], "entries": []}"#, "line 1: duplicate field `entries`"),
         (r#"{"version": 1, "entries": []} x"#, "line 1: trailing characters"),

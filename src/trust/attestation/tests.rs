@@ -500,3 +500,33 @@ async fn what_the_real_cosign_attested_counts_in_both_its_forms() {
         assert_eq!((&*found.scanner, found.worst.len()), ("pkg:github/aquasecurity/trivy@0.60", 0));
     }
 }
+
+#[tokio::test]
+async fn an_older_scan_that_is_carried_here_takes_no_newer_ones_place() {
+    let host = Host::new();
+    let carried = async |bundles: &[String]| {
+        let fake = listed(bundles);
+        let wanted = Wanted::Digest(digest());
+        let deadline = Instant::now() + Duration::from_secs(8);
+        Arc::new(crate::trust::beside::Beside::of(&fake, &app(), &wanted, deadline).await.unwrap().carried)
+    };
+    let import = async |bundles: &[String]| {
+        let rig = host.start(nothing_high(), with_image());
+        rig.fake.fail_with(Some(away()));
+        let asking =
+            Asking { purpose: Purpose::Pull, now: NOON.parse().unwrap(), deadline: Instant::now() + Duration::from_secs(8) };
+        let keeping = crate::trust::Keeping::Keeps { exported: NOON.parse().unwrap(), undoes_withdrawal: false };
+        let (repository, carried) = (app(), carried(bundles).await);
+        let answer = rig.verifier.by_carried(carried, (&repository, digest()), asking, keeping).unwrap().await;
+        (answer.map(|_| ()).map_err(|error| error.code), rig.run().await)
+    };
+    let (old, new, newer) = (host.bundle(&report(8, &[])), host.bundle(&report(9, &["CVE-1"])), host.bundle(&report(10, &[])));
+    assert_eq!(import(std::slice::from_ref(&old)).await, (Ok(()), Ok(())));
+    // The newer one refuses, and what was kept of the older counts no more.
+    assert_eq!(import(&[old.clone(), new]).await, (Err(TrustCode::AttestationRefused), Err(TrustCode::Unreachable)));
+    assert_eq!(import(std::slice::from_ref(&old)).await, (Err(TrustCode::RolledBack), Err(TrustCode::Unreachable)));
+    assert_eq!(import(&[]).await, (Err(TrustCode::RolledBack), Err(TrustCode::Unreachable)));
+    assert_eq!(import(&[old, newer]).await, (Ok(()), Ok(())));
+    let stranger = Hand::new().bundle(&report(11, &[])).to_string();
+    assert_eq!(import(&[stranger]).await.0, Err(TrustCode::RolledBack));
+}

@@ -24,7 +24,7 @@ use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
-const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+pub(super) const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// What a manifest, and a layer, says of the type of what is stated. Nobody has signed it: by it is only decided what need not be fetched. Who
 /// could write a wrong one could as well remove the manifest.
 const TYPE_OF_BUNDLE: &str = "dev.sigstore.bundle.predicateType";
@@ -229,7 +229,7 @@ impl Cosign {
                 Ok(Layer::Other) => {}
                 Err(why) => seen.missed(why),
             }
-            if !hunt.goes_on(seen) {
+            if arriving.is_waiting() && !hunt.goes_on(seen) {
                 arriving.ends();
             }
         }

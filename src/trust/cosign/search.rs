@@ -20,7 +20,7 @@ use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Se
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Most layers, each a signature, of one manifest of cosign 2.
 const LAYERS: usize = 256;
@@ -138,7 +138,11 @@ impl Search<'_> {
         while let Some((bytes, signatures)) = arriving.next().await {
             match bytes {
                 Ok(bytes) => {
-                    for (signature, annotations) in signatures {
+                    for (at, (signature, annotations)) in signatures.into_iter().enumerate() {
+                        // What has come is looked at, and of many signatures of it what there is time for.
+                        if at > 0 && !self.hunt.goes_on(&mut trials.seen) {
+                            break;
+                        }
                         let proof = Proof::Payload { payload: bytes.clone(), signature, annotations };
                         if let Some(good) = self.taken(proof, None, trials) {
                             return Some(good);
@@ -147,7 +151,7 @@ impl Search<'_> {
                 }
                 Err(why) => trials.seen.missed(why),
             }
-            if !self.hunt.goes_on(&mut trials.seen) {
+            if arriving.is_waiting() && !self.hunt.goes_on(&mut trials.seen) {
                 arriving.ends();
             }
         }
@@ -186,7 +190,7 @@ impl Search<'_> {
                 Ok(Layer::Other) => {}
                 Err(why) => trials.seen.missed(why),
             }
-            if !self.hunt.goes_on(&mut trials.seen) {
+            if arriving.is_waiting() && !self.hunt.goes_on(&mut trials.seen) {
                 arriving.ends();
             }
         }

@@ -18,6 +18,7 @@ use crate::registry::{Fake, RegistryError, Wanted, list_tag, signature_tag};
 use crate::trust::evidence::{Evidence, Key as EvidenceKey, Record};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
 
+mod carried;
 mod keyless;
 mod lasting;
 mod memory;

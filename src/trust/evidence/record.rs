@@ -64,8 +64,12 @@ struct File {
 impl Key {
     /// The name of its file.
     pub(super) fn file_name(&self) -> String {
-        let of = format!("{}\n{}\n{}", self.verifier, self.repository, self.digest);
-        format!("{}{ENDING}", Digest::of(of.as_bytes()).hex())
+        format!("{}{ENDING}", self.hex())
+    }
+
+    /// What tells it from others.
+    pub(super) fn hex(&self) -> String {
+        Digest::of(format!("{}\n{}\n{}", self.verifier, self.repository, self.digest).as_bytes()).hex()
     }
 }
 

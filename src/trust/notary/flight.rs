@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::budget::Share;
 use super::disk::Kept;
@@ -81,13 +82,15 @@ impl Inner {
                 let flight = Arc::new(Flight { outcome: receiver, hurry: Notify::new() });
                 *slot = Some(Arc::clone(&flight));
                 let (inner, entry, shared) = (Arc::clone(self), Arc::clone(entry), Arc::clone(&flight));
-                tokio::spawn(async move {
+                let flying = async move {
                     let landing = Landing { entry: &entry };
                     let outcome = inner.fly(&entry, &shared, now).await;
                     drop(landing);
                     inner.memory.tidy(&entry);
                     let _ = sender.send(Some(outcome));
-                });
+                };
+                // Its calls are in the trace of who asked first.
+                tokio::spawn(flying.in_current_span());
                 flight
             }
         };

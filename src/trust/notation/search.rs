@@ -86,7 +86,7 @@ impl Search<'_> {
                 Err(why) => seen.missed(why),
             }
             // What has come is judged, however late it is: it costs little.
-            if !self.hunt.goes_on(seen) {
+            if arriving.is_waiting() && !self.hunt.goes_on(seen) {
                 arriving.ends();
             }
         }

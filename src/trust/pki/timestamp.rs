@@ -115,6 +115,11 @@ impl Token {
         Ok(Self { signed, hash, imprint: hashed, at, accuracy })
     }
 
+    /// The time that it states.
+    pub(in crate::trust) const fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// Whether this certificate is the one that it names as its signer's.
     pub(in crate::trust) fn names(&self, certificate: &Certificate) -> bool {
         self.signed.names(certificate)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::image::Digest;
 use crate::trust::registry::NotVouched;
 use crate::trust::{Cause, TrustCode, VerifierName};
@@ -68,6 +70,20 @@ pub(in crate::trust) enum NotSigned<U: Unfit> {
         /// How many there are.
         known: usize,
     },
+    /// Its registry took it back, and what was carried here may be from before.
+    #[error("the registry of `{}` had no good {} of it at {at}", short(.digest), U::NOUN)]
+    Withdrawn {
+        /// Of what.
+        digest: Digest,
+        /// When the registry was asked.
+        at: Timestamp,
+    },
+    /// It is good, and could not be kept.
+    #[error("it could not be kept: {cause}")]
+    NotKept {
+        /// Why not.
+        cause: String,
+    },
     /// Nobody's signature can count here.
     #[error("{0}")]
     Nobody(U),
@@ -75,6 +91,10 @@ pub(in crate::trust) enum NotSigned<U: Unfit> {
     #[error("content without a digest, as what is built or loaded here, has no {}", U::NOUN)]
     NoDigest,
 }
+
+/// What to do about what was taken back.
+const WITHDRAWN: &str =
+    "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal";
 
 /// Enough of a digest to know it by.
 fn short(digest: &Digest) -> String {
@@ -88,6 +108,8 @@ impl<U: Unfit> Cause for NotSigned<U> {
             Self::Unfit { why, .. } | Self::Nobody(why) => why.code(),
             Self::None { .. } | Self::NoDigest | Self::ManyDigests { .. } => U::NONE,
             Self::TooMany { .. } => TrustCode::Invalid,
+            Self::Withdrawn { .. } => TrustCode::Withdrawn,
+            Self::NotKept { .. } => TrustCode::Misconfigured,
         }
     }
 
@@ -95,6 +117,8 @@ impl<U: Unfit> Cause for NotSigned<U> {
         let own = match self {
             Self::Unknown(why) => return why.remedy(verifier),
             Self::Unfit { why, .. } | Self::Nobody(why) => why.own_remedy(verifier),
+            Self::Withdrawn { .. } => Some(WITHDRAWN.to_owned()),
+            Self::NotKept { .. } => Some("see who may write the state folder, and whether its disk is full".to_owned()),
             Self::None { .. } | Self::NoDigest | Self::ManyDigests { .. } | Self::TooMany { .. } => None,
         };
         own.unwrap_or_else(|| U::remedy(self.code(), verifier))

@@ -293,6 +293,11 @@ impl<'a, T> Arriving<'a, T> {
         self.later.push((size, asked));
     }
 
+    /// Whether any has not come yet.
+    pub(in crate::trust) fn is_waiting(&self) -> bool {
+        !(self.waiting.is_empty() && self.later.is_empty() && self.under_way.is_empty())
+    }
+
     /// What has not come is not waited for.
     pub(in crate::trust) fn ends(&mut self) {
         (self.waiting, self.later, self.under_way) = Default::default();

@@ -38,8 +38,10 @@ pub(in crate::trust) struct Holder {
 }
 
 /// A holder whose certificate an authority issued, at whatever time, and whose key made the signature.
-pub(in crate::trust) struct Certified {
+pub(in crate::trust) struct Certified<'c> {
     holder: Holder,
+    /// The signature.
+    candidate: &'c Candidate<'c>,
     /// What came along, where that led to the authority.
     brought: Vec<Certificate>,
 }
@@ -89,21 +91,20 @@ fn shown(claimed: &Claimed) -> String {
 impl TrustedRoot {
     /// Whether the holder's key made the signature and an authority issued the certificate. Two or three checks, unless what came along has to
     /// lead the way: then `spend` is told how many more, and says whether these may; `None`: they may not.
-    pub(in crate::trust) fn certified(
+    pub(in crate::trust) fn certified<'c>(
         &self,
         holder: Holder,
-        candidate: &Candidate<'_>,
+        candidate: &'c Candidate<'c>,
         spend: impl FnOnce(usize) -> bool,
-    ) -> Result<Option<Certified>, Fault> {
+    ) -> Result<Option<Certified<'c>>, Fault> {
         if !signed(holder.leaf.key(), candidate.signed, candidate.signature) {
             return Err(Fault::Signature);
         }
         let chains = || self.authorities.iter().filter_map(|authority| authority.chain.split_last());
         let roots: Vec<Certificate> = chains().map(|(root, _)| root.clone()).collect();
         let between = || chains().flat_map(|(_, between)| between).cloned();
-        let mut fault = match pki::path(&holder.leaf, &between().collect::<Vec<_>>(), &roots, &[], Rules::FULCIO) {
-            Ok(_) => return Ok(Some(Certified { holder, brought: Vec::new() })),
-            Err(fault) => fault,
+        let Err(mut fault) = pki::path(&holder.leaf, &between().collect::<Vec<_>>(), &roots, &[], Rules::FULCIO) else {
+            return Ok(Some(Certified { holder, candidate, brought: Vec::new() }));
         };
         // What cannot be read leads nowhere.
         let brought = candidate.material.intermediates.iter().filter_map(|der| Certificate::read(der).ok());
@@ -114,7 +115,7 @@ impl TrustedRoot {
             }
             let others: Vec<Certificate> = between().chain(brought.iter().cloned()).collect();
             match pki::path(&holder.leaf, &others, &roots, &[], Rules::FULCIO) {
-                Ok(_) => return Ok(Some(Certified { holder, brought })),
+                Ok(_) => return Ok(Some(Certified { holder, candidate, brought })),
                 Err(found) => fault = found,
             }
         }
@@ -125,13 +126,8 @@ impl TrustedRoot {
     }
 
     /// Whether it is proven when the holder has signed it, and that the certificate was good then.
-    pub(in crate::trust) fn by_holder(
-        &self,
-        certified: &Certified,
-        candidate: &Candidate<'_>,
-        now: Timestamp,
-    ) -> Result<Proven, Fault> {
-        let Certified { holder: Holder { leaf, claimed }, brought } = certified;
+    pub(in crate::trust) fn by_holder(&self, certified: &Certified<'_>, now: Timestamp) -> Result<Proven, Fault> {
+        let Certified { holder: Holder { leaf, claimed }, candidate, brought } = certified;
         let logged = self.logged(candidate, Maker::Certificate(leaf), now)?;
         let mut times = self.stamped(candidate, now)?;
         times.extend(&logged.times);

@@ -107,7 +107,7 @@ impl Case {
 fn by_identity(root: &TrustedRoot, names: &Identities, candidate: &Candidate<'_>, now: Timestamp) -> Result<Proven, Fault> {
     let holder = names.holder(candidate.material)?;
     let certified = root.certified(holder, candidate, |_| true)?.ok_or_else(|| Fault::form("nothing was left"))?;
-    root.by_holder(&certified, candidate, now)
+    root.by_holder(&certified, now)
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::file::{Body, File, Meta, Root, Signers, Snapshot, Stamp, Targets, Work};
 use super::held::{Held, narrowed};
@@ -459,7 +460,7 @@ impl<F: Fetch> Run<'_, F> {
                     let Some(wanted) = level.get(index) else { continue };
                     let length = announced_length(&wanted.meta, wanted.name.as_str(), most)?;
                     let (fetch, name) = (self.fetch.clone(), hashed_name(wanted.name.as_str(), &wanted.meta));
-                    flights.spawn(async move { (index, fetch.fetch(name, length).await) });
+                    flights.spawn(async move { (index, fetch.fetch(name, length).await) }.in_current_span());
                 }
                 let Some(landed) = flights.join_next().await else { break };
                 let (index, raw) = landed.map_err(|_| Fault::new(FaultKind::Invalid, "targets", "a fetch broke off"))?;

@@ -6,6 +6,7 @@
 mod answers;
 mod arguments;
 mod credentials;
+mod images;
 mod network;
 mod pins;
 mod state;

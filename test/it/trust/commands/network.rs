@@ -23,8 +23,14 @@ fn a_ca_in_dockers_folder_counts_for_its_server() {
     ask().no("trust-ca-refused");
     place.write(&format!("docker/tls/{}/ca.crt", server.host()), &server.ca);
     ask().yes();
+    // Beside a CA of that folder the system's count too, and no others.
+    let other = Authority::new(Authority::params("other CA")).pem;
+    place.write(&format!("docker/tls/{}/ca.crt", server.host()), &other);
+    ask().no("trust-ca-refused");
+    let system = place.write("its.pem", &server.ca);
+    ended(start(place.asking(&server.url).env("SSL_CERT_FILE", &system).arg(format!("{GUN}:1.0")))).yes();
     // One that is given stands alone.
-    let other = place.write("other.crt", &Authority::new(Authority::params("other CA")).pem);
+    let other = place.write("other.crt", &other);
     ended(start(place.asking(&server.url).arg("--root-ca").arg(other).arg(format!("{GUN}:1.0")))).no("trust-ca-refused");
 }
 
