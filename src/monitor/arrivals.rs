@@ -264,10 +264,11 @@ impl Arrivals {
         let fault = Some(fit(&error.to_string(), EVIDENCE_CHARS));
         self.is_changed |= self.kept.arrived.fault != fault;
         self.kept.arrived.fault = fault;
-        if self.unlisted == UNLISTED {
+        if self.unlisted >= UNLISTED {
+            let times = self.unlisted;
             let since = self.listed.map_or_else(|| "not yet".to_owned(), |at| format!("last at {at:.0}"));
             let told = format!(
-                "what arrives is not seen: the engine's list of images was read {since}, and failed {UNLISTED} times: {error}"
+                "what arrives is not seen: the engine's list of images was read {since}, and failed {times} times: {error}"
             );
             self.entries.blind(gate, "unlisted", &told);
         }
