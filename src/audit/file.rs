@@ -452,14 +452,25 @@ fn open(path: &Path) -> io::Result<Open> {
     }
     // Without waiting: a pipe that somebody put there must not hold the gate.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path)?;
-    let held = file.metadata()?;
-    let reader = held.is_file().then(|| File::open(path)).transpose()?;
-    if let Some(reader) = &reader
-        && id_of(&reader.metadata()?) != id_of(&held)
-    {
-        return Err(io::Error::other("it was replaced while it was opened"));
-    }
+    let opened = || -> io::Result<_> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblock).open(path)?;
+        let held = file.metadata()?;
+        let reader = held.is_file().then(|| File::open(path)).transpose()?;
+        if let Some(reader) = &reader
+            && id_of(&reader.metadata()?) != id_of(&held)
+        {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it was replaced while it was opened"));
+        }
+        Ok((file, held, reader))
+    };
+    // Another process may rotate it between the two.
+    let is_gone =
+        |opened: &io::Result<_>| opened.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound);
+    let mut again = (1..REOPENS).map(|_| opened());
+    let (file, held, reader) = match opened() {
+        first if is_gone(&first) => again.find(|opened| !is_gone(opened)).unwrap_or(first),
+        first => first,
+    }?;
     Ok(Open {
         file: Arc::new(file),
         id: id_of(&held),
