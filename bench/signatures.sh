@@ -28,7 +28,7 @@ start registry docker-registry serve "$dir/registry.yml"
 registry_pid=$started
 wait_for_port "$port"
 
-# Each image is another one: bench/IMAGE, with the tag `latest`.
+# Each image is another one, in a repository of its own, with the tag `latest`.
 echo 'publishing and signing 192 images' >&2
 export HOME=$dir XDG_CONFIG_HOME=$dir SSL_CERT_FILE=$dir/ca.crt COSIGN_PASSWORD=''
 python3 bench/signatures.py publish "$dir" "$host"

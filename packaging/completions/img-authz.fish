@@ -41,6 +41,7 @@ complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "log" -d 'Show w
 complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "monitor" -d 'Find containers that run and would be refused now; stop them, on a host without the plugin'
 complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "help" -d 'Explain a refusal\'s code, a finding of doctor, a setting, or a command'
 complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "trust" -d 'Show and verify what a Notary server\'s trust data says'
+complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "migrate" -d 'Say which images that a Notary has signed need a signature of cosign or notation, and how to make it'
 complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "register" -d 'Approve images: add their digests to the allowlist'
 complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "unregister" -d 'Take approvals back: remove images from the allowlist'
 complete -c img-authz -n "__fish_img_authz_needs_command" -f -a "plugin" -d 'Say by which digest a plugin is named in `ALLOW_PLUGINS`'
@@ -169,10 +170,10 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand help" -l json -d 'Pr
 complete -c img-authz -n "__fish_img_authz_using_subcommand help" -s h -l help -d 'Print help'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -s h -l help -d 'Print help'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "verify" -d 'Verify one reference against the Notary server, or with all that a policy file requires'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "inspect" -d 'Show a repository\'s tags, signers, keys and expiries'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "pin" -d 'Show the root of trust that would be pinned, and write it'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "inspect" -d 'Show all signatures of an image, of every kind; or what a Notary has of a repository'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "pin" -d 'Learn from an image whom to trust, as a block for the policy file; or show the root of a Notary, and write it'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "status" -d 'Show all repositories known here, the one that expires first in front, and the signatures that are kept'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "export" -d 'Write verified trust data to a file, for a host that cannot reach the server'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "export" -d 'Write verified trust data, or the signatures of images, to a file for a host that cannot reach the server'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "import" -d 'Take in such a file; pins, dates and rollback count as if the server had answered'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "forget" -d 'Forget what is known of a repository: its root, the versions seen, a withdrawal; or the signatures kept of a digest'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and not __fish_seen_subcommand_from verify inspect pin status export import forget root" -f -a "root" -d 'Show what a trusted root of Sigstore trusts (`trusted_root.json`), or check whether it is still up to date'
@@ -185,14 +186,17 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from verify" -l policy -d 'Ask the verifiers of this policy file; with --verifier that one alone' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l policy -d 'Judge each signature by the verifiers of this policy file (default: the gate\'s)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l server -d 'The Notary server (default: NOTARY)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l state -d 'Folder for verified trust data (default: the gate\'s; for another server than NOTARY, or other pins than `NOTARY_PINS`, one of its own)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l pins -d 'File with notary\'s `trust_pinning` block (default: `NOTARY_PINS`)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l json -d 'Print JSON'
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l offline -d 'Ask nobody: show what is known here'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l offline -d 'Ask nobody: show what is known here of the repository'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l key -d 'A file with the public key that the publisher of the image gave you' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l name -d 'What the verifier is to be called' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l server -d 'The Notary server (default: NOTARY)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
@@ -211,6 +215,7 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l state -d 'Folder for verified trust data (default: the gate\'s; for another server than NOTARY, or other pins than `NOTARY_PINS`, one of its own)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l pins -d 'File with notary\'s `trust_pinning` block (default: `NOTARY_PINS`)' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l signatures -d 'Carry what lies beside these images in their registry: signatures of cosign and notation, and attestations'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l offline -d 'Ask nobody: export what is known here, without the roots before it, which a host that knows an older one needs'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -219,7 +224,7 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l state -d 'Folder for verified trust data (default: the gate\'s; for another server than NOTARY, or other pins than `NOTARY_PINS`, one of its own)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l pins -d 'File with notary\'s `trust_pinning` block (default: `NOTARY_PINS`)' -r -F
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l undo-withdrawal -d 'Take in what the server took back, too: the publisher says that he has signed again since'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l undo-withdrawal -d 'Take in what the server, or the registry, took back, too: the publisher says that he has signed again since'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from forget" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
@@ -229,6 +234,13 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -f -a "show" -d 'Show its logs and authorities, and when they count'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -f -a "check" -d 'The same, with what has to be done: exit code 2 if there is anything'
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l server -d 'The Notary server (default: NOTARY)' -r
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l state -d 'Folder for verified trust data (default: the gate\'s; for another server than NOTARY, or other pins than `NOTARY_PINS`, one of its own)' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l pins -d 'File with notary\'s `trust_pinning` block (default: `NOTARY_PINS`)' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l json -d 'Print JSON'
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l compose -d 'The images that a compose file names; `-`: standard input' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l reason -d 'Why, for those who read the list' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand register" -l expires -d 'When the approval ends: 90d, 12h, 4w, 2027-01-31 or 2027-01-31T12:00:00Z' -r

@@ -362,6 +362,7 @@ impl Reason {
 
     /// What was found.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn evidence(&self) -> String {
         match self {
             Self::OutsideScopes { repository } => format!("no scope of the policy matches {}", quoted(repository.as_str())),
@@ -469,6 +470,7 @@ impl Reason {
 
     /// What to do about it.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn remedy(&self) -> Cow<'static, str> {
         // Of content that no tag is signed for: there is no tag that its publisher could sign.
         const SIGNED_TAG: &str = "use a signed tag; an image that was built or loaded here must be pushed and signed first";

@@ -24,8 +24,6 @@ const KIND: &str = "img-authz signatures";
 /// Most images of one bundle, and most manifests, blobs, tags and pointers of one image: stops a file from costing more than it may.
 const IMAGES: usize = 256;
 const PARTS: usize = 1024;
-/// Largest bundle, bytes: read whole, and in memory twice.
-const BYTES: usize = 64 << 20;
 
 /// An image's manifests, and what lies beside it.
 #[derive(Debug, Clone)]
@@ -208,7 +206,7 @@ impl Carried {
         }
     }
 
-    fn read(image: WrittenImage) -> Result<Self, BundleFault> {
+    fn read(image: &WrittenImage) -> Result<Self, BundleFault> {
         let damaged = |why: &str| BundleFault::Damaged(why.to_owned());
         let digest = |text: &str| text.parse::<Digest>().map_err(|_| damaged("a digest is none"));
         let bytes = |text: &str| STANDARD.decode(text).map_err(|_| damaged("bytes are not base64"));
@@ -243,11 +241,14 @@ impl Carried {
 }
 
 impl Bundle {
+    /// Largest file, bytes: it is read whole, and in memory twice.
+    pub const BYTES: u64 = 64 << 20;
+
     /// As it is written.
     pub fn written(&self) -> std::io::Result<Vec<u8>> {
         let images = self.images.iter().map(Carried::written_image).collect();
         let written = serde_json::to_vec(&File { kind: KIND.to_owned(), version: VERSION, exported: self.exported, images })?;
-        if written.len() > BYTES {
+        if written.len() as u64 > Self::BYTES {
             return Err(std::io::ErrorKind::FileTooLarge.into());
         }
         Ok(written)
@@ -261,8 +262,8 @@ impl Bundle {
 
     /// What a file holds.
     pub fn read(bytes: &[u8]) -> Result<Self, BundleFault> {
-        if bytes.len() > BYTES {
-            return Err(BundleFault::Large { what: "bytes", most: BYTES });
+        if bytes.len() as u64 > Self::BYTES {
+            return Err(BundleFault::Large { what: "bytes", most: usize::try_from(Self::BYTES).unwrap_or(usize::MAX) });
         }
         let known: Known = serde_json::from_slice(bytes).map_err(|_| BundleFault::Other)?;
         if known.kind.as_deref() != Some(KIND) {
@@ -276,7 +277,7 @@ impl Bundle {
         if file.images.len() > IMAGES {
             return Err(BundleFault::Large { what: "images", most: IMAGES });
         }
-        let images = file.images.into_iter().map(Carried::read).collect::<Result<_, _>>()?;
+        let images = file.images.iter().map(Carried::read).collect::<Result<_, _>>()?;
         Ok(Self { exported: file.exported, images })
     }
 }
@@ -382,7 +383,7 @@ mod tests {
         let large = Bundle::read(good.replace("[\"e30=\"]", &many).as_bytes());
         assert_eq!(large.unwrap_err(), BundleFault::Large { what: "parts of one image", most: PARTS });
         // Bytes that were changed are other bytes: what was named is not there.
-        let edited = Bundle::read(good.replace("e30=", "e31=").as_bytes()).unwrap();
+        let edited = Bundle::read(good.replace("e30=", "W10=").as_bytes()).unwrap();
         assert_eq!(edited.images[0].blob_of(&Digest::of(b"{}")), None);
     }
 }

@@ -15,7 +15,7 @@ const DOCKER_HUB: &str = "docker.io";
 /// Most mirrors that are asked. Engines have one or two.
 const MIRRORS: usize = 4;
 /// How long it is known which they are: the engine may read its settings again.
-const KNOWN: Duration = Duration::from_secs(60);
+const KNOWN: Duration = Duration::from_mins(1);
 /// How long one that gives no answer is left alone: else each question would wait for it.
 const REST: Duration = Duration::from_secs(30);
 /// No answer in less says nothing about who was asked.

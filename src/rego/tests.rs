@@ -392,7 +392,7 @@ mod here {
         ] {
             assert!(is_at_once(&format!("package docker.authz\n{text}")).await, "{text}");
         }
-        let rules: String = (0..40).map(|number| format!("r{number} if true\n")).collect();
+        let rules = (0..40).map(|number| format!("r{number} if true")).collect::<Vec<_>>().join("\n");
         let long = format!("allow if 0{} > 0", " + 1".repeat(40));
         for text in [
             // What the call says makes these long.
@@ -406,7 +406,7 @@ mod here {
             "allow if trim(input.Body.Image, input.Body.User) == \"\"",
             "allow if regex.match(`([a-z]{1,63}\\.){1,20}`, input.Body.Image)",
             &long,
-            &format!("{rules}allow := true"),
+            &format!("{rules}\nallow := true"),
         ] {
             assert!(!is_at_once(&format!("package docker.authz\n{text}")).await, "{text}");
         }

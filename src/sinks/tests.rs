@@ -602,6 +602,9 @@ fn an_entry_that_is_not_let_through_stops_no_other() {
     }
 }
 
+/// A way, and lines for it.
+type WithLines<'a> = (&'a mut dyn Way, [Arc<[u8]>; 3]);
+
 /// Likewise what is pushed beside the log: spans, and figures, of which the newest is asked for again.
 #[test]
 fn a_span_that_a_firewall_does_not_like_stops_none_behind_it() {
@@ -613,7 +616,7 @@ fn a_span_that_a_firewall_does_not_like_stops_none_behind_it() {
     let line = |text: &str| Arc::<[u8]>::from(text.as_bytes());
     let (mut traces, mut figures) =
         (super::otlp::traces::Traces::new(&url, &place), super::otlp::metrics::Metrics::new(&url, &place));
-    let ways: [(&mut dyn Way, [Arc<[u8]>; 3]); 2] = [
+    let ways: [WithLines<'_>; 2] = [
         (&mut traces, [line("{\"name\":\"one\"}"), line("{\"name\":\"${jndi\"}"), line("{\"name\":\"three\"}")]),
         (&mut figures, [line("1\nup 1\n"), line("2\nup 2\n"), line("3\nbad{x=\"${jndi\"} 3\n")]),
     ];

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::export::BUNDLE_MODE;
 use super::image::{found, registry};
-use super::import::Import;
 use super::judges::Judges;
-use super::{Change, Stop, changed, reference, to_json, trail};
+use super::{Change, Common, Stop, changed, reference, to_json, trail};
 use crate::clock;
 use crate::files::replace_regular;
 use crate::image::Digest;
@@ -20,6 +18,18 @@ use crate::registry::{Bundle, Carried, Wanted};
 use crate::setup::{self, Kept, NETWORK_TIME};
 use crate::trust::beside::Kind;
 use crate::trust::{Asking, Keeping, Purpose, TrustCode, TrustError, VerifierName, Vouch, evidence};
+
+/// The mode of a bundle: it holds nothing that the server does not tell everybody.
+pub(super) const BUNDLE_MODE: u32 = 0o644;
+
+/// A bundle that a person carried here.
+pub(super) struct Arrived<'a> {
+    /// Its file, and what that holds.
+    pub(super) file: &'a Path,
+    pub(super) bytes: &'a [u8],
+    /// Whether that person says that what was taken back was signed again since.
+    pub(super) undoes_withdrawal: bool,
+}
 
 /// Fetches what lies beside these images, and writes it.
 pub(super) async fn export(references: &[String], file: &Path, is_json: bool, settings: &Settings) -> Result<String, Stop> {
@@ -67,8 +77,7 @@ struct Outcome {
 }
 
 /// Takes in a bundle: every verifier of each image's scope judges what was carried as though it came from the registry.
-pub(super) async fn import(arguments: &Import, bytes: &[u8], settings: &Settings, kept: Kept) -> Result<String, Stop> {
-    let common = &arguments.common;
+pub(super) async fn import(arrived: &Arrived<'_>, common: &Common, settings: &Settings, kept: Kept) -> Result<String, Stop> {
     if common.state.is_some() || common.server.is_some() || common.verifier.is_some() || common.pins.is_some() {
         let message = "signatures are judged by the gate's own policy: leave out --state, --server, --verifier and --pins";
         return Err(Stop::Unknown(message.to_owned()));
@@ -76,14 +85,14 @@ pub(super) async fn import(arguments: &Import, bytes: &[u8], settings: &Settings
     if settings.policy_file().is_none() {
         return Err(Stop::Unknown("there is no policy file here, and so no verifier of signatures".to_owned()));
     }
-    let shown = arguments.file.display();
-    let bundle = Bundle::read(bytes).map_err(|fault| {
+    let shown = arrived.file.display();
+    let bundle = Bundle::read(arrived.bytes).map_err(|fault| {
         let message = format!("`{shown}`: {fault}; carry it here again, or export it again");
         Stop::Refused { code: TrustCode::Invalid.as_str(), message }
     })?;
     let trail = trail(None, settings)?;
     let judges = Judges::of(settings, kept.taking_in(settings))?;
-    let keeping = Keeping::Keeps { exported: bundle.exported, undoes_withdrawal: arguments.undo_withdrawal };
+    let keeping = Keeping::Keeps { exported: bundle.exported, undoes_withdrawal: arrived.undoes_withdrawal };
     let (mut outcomes, mut refused) = (Vec::new(), Vec::new());
     for carried in bundle.images {
         match of_image(&judges, &carried, keeping).await {

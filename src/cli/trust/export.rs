@@ -5,15 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::carry;
+use super::carry::{self, BUNDLE_MODE};
 use super::{Common, Stop, check, reference, to_json};
 use crate::files::replace_regular;
 use crate::policy::Settings;
 use crate::trust::Verifier as _;
 use crate::trust::notary::{RequiredSigners, RootHistory};
-
-/// The mode of a bundle: it holds nothing that the server does not tell everybody.
-pub(super) const BUNDLE_MODE: u32 = 0o644;
 
 #[derive(Args)]
 pub(super) struct Export {

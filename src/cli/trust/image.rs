@@ -308,7 +308,9 @@ fn told(item: &Item, claims: &Claims) -> String {
     let others: Vec<&String> = claims.digests.iter().filter(|digest| **digest != own).collect();
     if !claims.digests.is_empty() && others.len() == claims.digests.len() {
         text.push_str("\n  says that it is of ANOTHER DIGEST:");
-        others.iter().for_each(|digest| text.push_str(&format!(" {}", clean(digest))));
+        for digest in others {
+            text.push_str(&format!(" {}", clean(digest)));
+        }
     }
     let mut line = |what: &str, value: Option<String>| {
         if let Some(value) = value {

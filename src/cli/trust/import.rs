@@ -1,11 +1,12 @@
 //! `trust import`: such a file is taken in.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::carry;
+use super::carry::{self, Arrived};
 use super::{Common, Stop, changed, to_json, trail, unread};
 use crate::clock;
 use crate::files::read_bytes;
@@ -30,15 +31,17 @@ pub(super) struct Import {
 }
 
 pub(super) async fn import(arguments: &Import, settings: &Settings, kept: Kept) -> Result<String, Stop> {
-    let bundle = read_bytes(&arguments.file, BUNDLE_BYTES).map_err(|error| match error.kind() {
+    let most = most_of(&arguments.file);
+    let bundle = read_bytes(&arguments.file, most).map_err(|error| match error.kind() {
         std::io::ErrorKind::FileTooLarge => {
-            let (file, most) = (arguments.file.display(), BUNDLE_BYTES >> 20);
+            let (file, most) = (arguments.file.display(), most >> 20);
             Stop::Unknown(format!("`{file}` is larger than {most} MiB; export fewer repositories at once"))
         }
         _ => unread(&arguments.file, &error),
     })?;
     if Bundle::is_one(&bundle) {
-        return carry::import(arguments, &bundle, settings, kept).await;
+        let arrived = Arrived { file: &arguments.file, bytes: &bundle, undoes_withdrawal: arguments.undo_withdrawal };
+        return carry::import(&arrived, &arguments.common, settings, kept).await;
     }
     let (notary, state) = arguments.common.notary_at(settings, RequiredSigners::default())?;
     let elsewhere = (state != settings.state_dir().join(setup::TRUST)).then_some(state.as_path());
@@ -80,6 +83,14 @@ pub(super) async fn import(arguments: &Import, settings: &Settings, kept: Kept) 
         taken.chain(refused).chain(apart).collect::<Vec<_>>().join("\n")
     };
     if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
+}
+
+/// How large a file may be: one of signatures is text, and is in memory more than once.
+fn most_of(path: &Path) -> u64 {
+    let mut first = [0];
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    let read = is_file.then(|| std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut first)));
+    if read.is_some_and(|read| read.is_ok()) && Bundle::is_one(&first) { Bundle::BYTES } else { BUNDLE_BYTES }
 }
 
 /// What to do about a bundle that is not taken in.

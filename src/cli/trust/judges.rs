@@ -21,7 +21,7 @@ pub(super) struct Judges {
 impl Judges {
     /// Those of the file at `path`.
     pub(super) fn of_file(path: &Path, state: Option<&Path>, given: &Settings) -> Result<Self, Stop> {
-        let file = setup::read_policy(path, &read_text).map_err(faulty)?;
+        let file = setup::read_policy(path, &read_text).map_err(|faults| faulty(&faults))?;
         let state = state.map_or_else(|| given.state_dir(), Path::to_owned);
         let mut settings = Settings::default().with_policy(Some(file)).with("STATE_DIR", state.display().to_string());
         for name in ["CONFIG_DIR", "DOCKER_CONFIG"] {
@@ -34,8 +34,8 @@ impl Judges {
 
     /// Those of these settings, by what the gate kept.
     pub(super) fn of(settings: &Settings, mut kept: Kept) -> Result<Self, Stop> {
-        let made_of = settings.resolve(false).map_err(faulty)?.verifiers;
-        let rules = setup::build(settings, &mut kept).map_err(faulty)?;
+        let made_of = settings.resolve(false).map_err(|faults| faulty(&faults))?.verifiers;
+        let rules = setup::build(settings, &mut kept).map_err(|faults| faulty(&faults))?;
         let Rules::Good { policy, verifiers, .. } = rules else { return Err(Stop::Unknown("the policy is faulty".to_owned())) };
         Ok(Self { policy, verifiers, made_of })
     }
@@ -61,6 +61,6 @@ impl Judges {
     }
 }
 
-fn faulty(faults: Vec<crate::policy::PolicyFault>) -> Stop {
-    Stop::Unknown(setup::list(&faults))
+fn faulty(faults: &[crate::policy::PolicyFault]) -> Stop {
+    Stop::Unknown(setup::list(faults))
 }

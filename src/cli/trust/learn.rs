@@ -116,6 +116,7 @@ async fn of_keys(
     let signed: Vec<_> = beside
         .items
         .iter()
+        .filter(|item| item.kind == Kind::Cosign)
         .filter(|item| item.claims.as_ref().is_ok_and(|claims| matches!(claims.signer, Some(Signer::Key { .. }))))
         .collect();
     if keys.is_empty() {
@@ -142,7 +143,7 @@ async fn of_keys(
         let by = made(name, keys, &reference.repository, &signed, beside).await;
         has_signed |= by > 0;
         learnt.compare.push(format!(
-            "the key in `{}` has made {by} of the {} signatures and statements that are made with keys: did its publisher give it to you?",
+            "the key in `{}` has made {by} of the {} signatures that are made with keys: did its publisher give it to you?",
             path.display(),
             signed.len()
         ));

@@ -28,7 +28,7 @@ use crate::trust::{Signer, TrustCode};
 
 /// Most tags of one repository that are looked at, and how long all of it may take.
 const TAGS: usize = 1024;
-const ALL_TIME: Duration = Duration::from_secs(300);
+const ALL_TIME: Duration = Duration::from_mins(5);
 /// Most signers that are named of one digest.
 const SIGNERS: usize = 4;
 

@@ -103,9 +103,8 @@ impl TrustedRoot {
         let chains = || self.authorities.iter().filter_map(|authority| authority.chain.split_last());
         let roots: Vec<Certificate> = chains().map(|(root, _)| root.clone()).collect();
         let between = || chains().flat_map(|(_, between)| between).cloned();
-        let mut fault = match pki::path(&holder.leaf, &between().collect::<Vec<_>>(), &roots, &[], Rules::FULCIO) {
-            Ok(_) => return Ok(Some(Certified { holder, candidate, brought: Vec::new() })),
-            Err(fault) => fault,
+        let Err(mut fault) = pki::path(&holder.leaf, &between().collect::<Vec<_>>(), &roots, &[], Rules::FULCIO) else {
+            return Ok(Some(Certified { holder, candidate, brought: Vec::new() }));
         };
         // What cannot be read leads nowhere.
         let brought = candidate.material.intermediates.iter().filter_map(|der| Certificate::read(der).ok());

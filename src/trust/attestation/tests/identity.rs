@@ -80,7 +80,7 @@ async fn a_statement_under_cosign_2s_tag_is_proven_whole_or_counts_for_nothing()
         change(&mut bad.1.1);
         bad
     };
-    let cases: Vec<(&str, (String, (Vec<u8>, Annotations)))> = vec![
+    let cases = [
         ("another identity", signed(&instance, &stranger, &tested())),
         ("another instance", signed(&elsewhere, &elsewhere.signer(), &tested())),
         ("no certificate", with(&|beside| beside.certificate = None)),

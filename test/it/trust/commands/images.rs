@@ -1,5 +1,6 @@
 //! Images with all that lies beside them: shown, learnt from, carried to a host that does not reach their registry, and moved away from Notary.
 
+use base64::Engine as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -110,11 +111,12 @@ fn inspect_shows_every_signature_and_judges_each_where_there_is_a_policy() {
         assert_eq!(ran.code, Some(0), "{ran:?}");
         ran.json()
     };
-    for (name, verdicts) in [
-        ("legacy-both", vec![true, false]),
-        ("bundle-both", vec![true, false]),
-        ("bundle-rsa", vec![false]),
-        ("unsigned", vec![]),
+    // cosign 2 signed it for a registry of another name.
+    for (name, verdicts, code) in [
+        ("legacy-both", vec![false, false], "not-signed"),
+        ("bundle-both", vec![true, false], "signer-missing"),
+        ("bundle-rsa", vec![false], "signer-missing"),
+        ("unsigned", vec![], ""),
     ] {
         let told = inspect(name, &["--policy", policy]);
         assert_eq!((told["digest"].as_str(), &told["judged"]), (Some(&*recorded(name)), &json!(true)), "{told}");
@@ -124,7 +126,7 @@ fn inspect_shows_every_signature_and_judges_each_where_there_is_a_policy() {
             let [verdict] = signature["verdicts"].as_array().unwrap().as_slice() else { panic!("{told}") };
             assert_eq!(verdict["verifier"], "release");
             counts.push(verdict["counts"].as_bool().unwrap());
-            assert!(verdict["counts"] == json!(true) || verdict["code"] == "signer-missing", "{told}");
+            assert!(verdict["counts"] == json!(true) || verdict["code"] == code, "{told}");
         }
         counts.sort_by_key(|counts| !counts);
         assert_eq!(counts, verdicts, "{told}");
@@ -189,7 +191,7 @@ fn signatures_are_carried_and_judged_again_where_they_arrive() {
         ended(start(&mut command))
     };
     let import = |file: &str, more: &[&str]| host.run(&[&["trust", "import", file, "--json"], more].concat());
-    let exported = export(&["bundle-p256", "legacy-p256"]);
+    let exported = export(&["bundle-p256", "bundle-both"]);
     assert_eq!(exported.code, Some(0), "{exported:?}");
     assert_eq!(exported.json()["images"][0]["cosign"], 1);
     let good = std::fs::read_to_string(bundle).unwrap();
@@ -208,9 +210,10 @@ fn signatures_are_carried_and_judged_again_where_they_arrive() {
         assert_eq!(ran.code, Some(2), "{from}: {ran:?}");
     }
     let giant = host.place.path("giant.json");
-    std::fs::File::create(&giant).unwrap().set_len(300 << 20).unwrap();
+    std::fs::write(&giant, "{").unwrap();
+    std::fs::File::options().write(true).open(&giant).unwrap().set_len(300 << 20).unwrap();
     let ran = import(giant.to_str().unwrap(), &[]);
-    assert!(ran.code == Some(1) && ran.peak_kib < 64 << 10, "{ran:?}");
+    assert!(ran.code == Some(1) && ran.peak_kib < 128 << 10, "{ran:?}");
     let before = host.kept();
     let ran = import(bundle, &[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -240,7 +243,6 @@ fn migrate_says_tag_by_tag_what_needs_a_signature_and_prints_commands_for_what_n
         let body = std::fs::read(fixtures("manifests").join(format!("{name}.json"))).unwrap();
         let hex = Digest::of(&body).hex();
         let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
-        use base64::Engine as _;
         let hash = base64::engine::general_purpose::STANDARD.encode(bytes);
         json!({ "hashes": { "sha256": hash }, "length": body.len() })
     };
