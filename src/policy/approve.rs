@@ -1,5 +1,7 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
+use jiff::Timestamp;
+
 use super::lifted::{Applied, Content, Excepted};
 use super::rules::image::Subject;
 use super::{
