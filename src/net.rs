@@ -227,6 +227,8 @@ pub struct Client {
     fenced: Arc<[OnceLock<reqwest::Client>; Reach::ALL.len()]>,
     /// How near that may be which is asked; `None`: the operator or a user has named it.
     within: Option<Reach>,
+    /// Who looks up here what a proxy is asked for, where that is done.
+    names: Option<Names>,
     plain: Plain,
 }
 
@@ -240,7 +242,7 @@ impl Client {
             Some(identity) => (Self::build(tls.config(Some(identity))?, proxies.all.clone(), None)?, Some(bare()?)),
             None => (bare()?, None),
         };
-        Ok(Self { inner, stranger, proxies, config, fenced: Arc::default(), within: None, plain: tls.plain })
+        Ok(Self { inner, stranger, proxies, config, fenced: Arc::default(), within: None, names: None, plain: tls.plain })
     }
 
     /// The same, showing no client certificate: for a host that it is not for.
@@ -254,6 +256,23 @@ impl Client {
     #[must_use]
     pub fn within(&self, reach: Reach) -> Self {
         Self { within: Some(reach), ..self.without_identity() }
+    }
+
+    /// The same that looks names up here as well before a proxy is asked for them: one that leads nearer is not asked for. What this host cannot
+    /// look up, or the proxy finds elsewhere, is the proxy's to bar.
+    #[must_use]
+    pub fn looking_up(self) -> Self {
+        Self { names: Some(Names::system()), ..self }
+    }
+
+    /// Refuses a name that leads nearer than may be, as far as is known here.
+    async fn look_up(&self, url: &Url, host: &str) -> Result<(), NetError> {
+        if let (Some(names), Some(reach), Some(name)) = (&self.names, self.within, url.domain())
+            && reach::leads_nearer(names, name, reach).await
+        {
+            return Err(NetError::Barred { host: host.to_owned() });
+        }
+        Ok(())
     }
 
     fn build(
@@ -371,6 +390,9 @@ impl Client {
         }
         headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
         let is_proxied = self.proxies.take(url);
+        if is_proxied {
+            self.look_up(url, &host).await?;
+        }
         let mut request = self.asking(url, is_proxied, &host)?.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);

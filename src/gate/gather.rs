@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -31,6 +32,9 @@ const MAX_IMAGES: usize = 16;
 const MAX_ALIKE: usize = 4;
 /// Most networks of one service, likewise.
 const MAX_NETWORKS: usize = 64;
+
+/// Longest wait for what an engine says of its settings: it lists all of itself for that, and no decision rests on it.
+const INFO_TIME: Duration = Duration::from_millis(300);
 
 /// Characters of a swarm's ids.
 const SWARM_ID: usize = 25;
@@ -387,11 +391,11 @@ impl Gathering<'_> {
         if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, platform.as_ref())) {
             return Ok(ConfigFacts::Known(kept));
         }
+        self.know_mirrors(repository).await;
         let _place = match self.on_behalf {
             OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
-        self.know_mirrors(repository).await;
         let deadline = self.deadline.min(Instant::now() + REGISTRY_TIME);
         let task = {
             let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
@@ -424,15 +428,16 @@ impl Gathering<'_> {
         }
     }
 
-    /// Sees to it that it is known where else the bytes of Docker Hub are (`registry-mirrors`): the engine asks there first. Where it does not tell,
-    /// what it said before stays.
+    /// Sees to it that it is known where else the bytes of Docker Hub are (`registry-mirrors`): the engine asks there first. A decision waits for
+    /// that only as long as an engine needs that is well.
     async fn know_mirrors(&self, repository: &Repository) {
-        let mirrors = self.registry.and_then(|registry| registry.mirrors());
-        if let Some(mirrors) = mirrors.filter(|mirrors| mirrors.are_due(repository))
-            && let Ok(info) = self.engine.info(self.deadline).await
-        {
-            mirrors.take(info.mirrors);
-        }
+        let Some(mirrors) = self.registry.and_then(|registry| registry.mirrors()) else { return };
+        let until = self.deadline.min(Instant::now() + INFO_TIME);
+        let asked = async {
+            let info = tokio::time::timeout_at(until, self.engine.info(until)).await;
+            info.ok()?.ok().map(|info| info.mirrors)
+        };
+        mirrors.learn(repository, asked).await;
     }
 
     /// What an image on the host says of itself, as far as rules of the scopes that may vouch for it look at it.
@@ -639,12 +644,12 @@ impl Gathering<'_> {
         if let Some(answer) = verifier.ready(repository, question, now).filter(|_| !asks) {
             return Ok(answer);
         }
+        self.know_mirrors(repository).await;
         let _place = match self.on_behalf {
             // Records know the name that was asked for, also of a mirror.
             OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(named)).ok_or(Reason::Overloaded)?),
             OnBehalf::Gate => None,
         };
-        self.know_mirrors(repository).await;
         let task = {
             let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
             let asking = Asking { purpose: self.purpose, now, deadline: self.deadline };

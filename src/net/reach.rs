@@ -4,9 +4,17 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::Url;
+use crate::names::{Crowded, Names};
+
+/// Longest wait for a name that a proxy looks up as well.
+const LOOKUP: Duration = Duration::from_secs(2);
+/// Names that no public zone has: those of this host or its network.
+const WITHIN: [&str; 3] = ["internal", "local", "localhost"];
 
 /// From where an address can be reached, farthest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +111,19 @@ fn is_nowhere(error: &io::Error) -> bool {
 /// The address that stands in a URL in the place of a name, in whatever spelling: the URL's parser has made one of all.
 pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+/// Whether a name leads nearer than that by any of its addresses, as this host finds them; where it finds none, by how it is called.
+pub(super) async fn leads_nearer(names: &Names, name: &str, reach: Reach) -> bool {
+    match tokio::time::timeout(LOOKUP, names.addresses(name)).await {
+        Ok(Ok(found)) if !found.is_empty() => found.iter().any(|address| !reach.covers(address.ip())),
+        // Nothing was found out.
+        Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<Crowded>()) => true,
+        Ok(Ok(_) | Err(_)) | Err(_) => {
+            let (_, last) = name.trim_end_matches('.').rsplit_once('.').unwrap_or(("", "local"));
+            WITHIN.iter().any(|within| within.eq_ignore_ascii_case(last))
+        }
+    }
 }
 
 #[cfg(test)]

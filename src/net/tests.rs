@@ -172,3 +172,55 @@ async fn a_place_that_a_server_names_is_not_nearer_than_that_server() {
         assert!(matches!(refused, Err(NetError::Barred { .. })) && !is_gone(&refused), "{refused:?}");
     }
 }
+
+/// A proxy stands where this host's own doors are open to it, and connects to whatever it is asked for.
+#[tokio::test]
+async fn a_proxy_is_not_asked_for_a_name_that_leads_to_this_host() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}", listener.local_addr().unwrap());
+    let served = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&served);
+    let serve = tokio::spawn(async move {
+        while let Ok((mut peer, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let size = peer.read(&mut head).await.unwrap();
+            let line = String::from_utf8_lossy(&head[..size]).lines().next().unwrap_or_default().to_owned();
+            heard.lock().unwrap().push(line);
+            peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await.unwrap();
+        }
+    });
+    let mut client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).unwrap();
+    client.proxies = proxy::from_env(|name| (name == "HTTP_PROXY").then(|| at.clone().into()), false).unwrap();
+    client.inner = Client::build(client.config.clone(), client.proxies.all.clone(), None).unwrap();
+    let names = Names::new(|name| match name {
+        "near.example" => Ok(vec![([93, 184, 216, 34], 0).into(), ([127, 0, 0, 1], 0).into()]),
+        "metadata.example" => Ok(vec![([169, 254, 169, 254], 0).into()]),
+        "far.example" => Ok(vec![([93, 184, 216, 34], 0).into()]),
+        "within.example" => Ok(vec![([10, 9, 9, 9], 0).into()]),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    });
+    let client = Client { names: Some(names), ..client.within(Reach::Private) };
+    for (name, is_asked) in [
+        ("far.example", true),
+        ("within.example", true),
+        ("the-proxy-alone-knows.example", true),
+        ("near.example", false),
+        ("metadata.example", false),
+        ("metadata.google.internal", false),
+        ("printer.local", false),
+        ("db", false),
+        ("169.254.169.254", false),
+    ] {
+        let url: Url = format!("http://{name}/x.crl").parse().unwrap();
+        let answer = client.get(&url, HeaderMap::new(), Bounds { bytes: 1000, time: Duration::from_secs(5) }).await;
+        assert_eq!(answer.is_ok(), is_asked, "{name}: {answer:?}");
+        let lines = std::mem::take(&mut *served.lock().unwrap());
+        let expected: Vec<String> = is_asked.then(|| format!("GET {url} HTTP/1.1")).into_iter().collect();
+        assert_eq!(lines, expected, "{name}");
+        if !is_asked {
+            assert!(matches!(answer, Err(NetError::Barred { .. })), "{name}: {answer:?}");
+        }
+    }
+    serve.abort();
+}

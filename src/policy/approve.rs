@@ -1,5 +1,7 @@
 //! Content that is vouched for: what to ask about an image, and whether the answers are enough.
 
+use jiff::Timestamp;
+
 use super::lifted::{Applied, Content, Excepted};
 use super::rules::image::Subject;
 use super::{
@@ -255,6 +257,11 @@ fn vouched(id: Option<Digest>, repository: Repository, vouches: Vec<Vouch>) -> A
     }
 }
 
+/// When an image was built, as is stated. A digest is built once: where two say when, the older word is no younger for the other, whoever gave that.
+fn built_at(vouches: &[Vouch]) -> Option<Timestamp> {
+    vouches.iter().flat_map(Vouch::stated).filter_map(|stated| stated.built_at()).min()
+}
+
 /// The approval of an image that keeps the rules of the scope that it was approved in: that of the repository that vouched, whatever the
 /// image is called; where none did, those of every scope. With what it does not keep of those that only warn, or that exceptions lift.
 fn keeps_rules(policy: &Policy, facts: &Facts, image: &ImageFacts, approval: Approval, runs: bool) -> Result<Approval, Reason> {
@@ -272,7 +279,7 @@ fn keeps_rules(policy: &Policy, facts: &Facts, image: &ImageFacts, approval: App
         is_tag_missing: asked.is_tag_missing,
         vouched: &vouched,
         signed_at: approval.vouches.iter().filter_map(Vouch::signed_at).max(),
-        built_at: approval.vouches.iter().flat_map(Vouch::stated).filter_map(|stated| stated.built_at()).max(),
+        built_at: built_at(&approval.vouches),
         config: image.config.known(),
         now: facts.now,
         runs,
@@ -479,5 +486,38 @@ fn approve_id(policy: &Policy, image: &ImageFacts) -> Result<Approval, Reason> {
     match image.repositories.first() {
         Some(repository) => Err(policy.outside(repository)),
         None => Err(Reason::ImageUnapproved { image: image.name.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::trust::notary::RequiredSigners;
+    use crate::trust::{Asking, Binding, CaseVerifier, Facts, Purpose, Question, Stated, Verifier as _, Word};
+
+    /// Whoever may state something makes no old image young.
+    #[tokio::test]
+    async fn of_several_words_of_when_an_image_was_built_the_oldest_counts() {
+        let [old, young] = ["2026-02-01T00:00:00Z", "2026-11-29T00:00:00Z"].map(|text| text.parse::<Timestamp>().unwrap());
+        let (repository, digest): (Repository, Digest) = ("r.example/app".parse().unwrap(), Digest::of(b"app"));
+        let vouch = async |at: Option<Timestamp>, is_build: bool| {
+            let (builder, source, reference) = Default::default();
+            let facts = if is_build { Facts::Provenance { builder, source, reference } } else { Facts::Other };
+            let stated = Stated { predicate_type: "x".to_owned(), at, facts, is_judged: false };
+            let word = Word { repository: repository.clone(), digest, tag: None, signers: None, signed_at: None };
+            let verifier = CaseVerifier::new("slsa".parse().unwrap(), Binding::Digest, RequiredSigners::default(), vec![word]);
+            let asking = Asking { purpose: Purpose::Pull, now: young, deadline: tokio::time::Instant::now() };
+            let stating = verifier.stating(Some(Arc::new(stated)));
+            stating.vouch(&repository, &Question::AnyOf(vec![digest]), asking).await.unwrap()
+        };
+        let (first, second) = (vouch(Some(old), true).await, vouch(Some(young), true).await);
+        assert_eq!(built_at(&[first.clone(), second.clone()]), Some(old));
+        assert_eq!(built_at(&[second.clone(), first]), Some(old));
+        // What says nothing of a build, or not when, takes nothing away.
+        let silent = [vouch(Some(old), false).await, vouch(None, true).await, second];
+        assert_eq!(built_at(&silent), Some(young));
+        assert_eq!(built_at(silent.get(..2).unwrap()), None);
     }
 }

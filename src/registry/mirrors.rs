@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::RegistryError;
 use crate::image::{Host, Repository};
+use crate::net::is_gone;
 
 const DOCKER_HUB: &str = "docker.io";
 /// Most mirrors that are asked. Engines have one or two.
@@ -17,6 +18,8 @@ const MIRRORS: usize = 4;
 const KNOWN: Duration = Duration::from_mins(1);
 /// How long one that gives no answer is left alone: else each question would wait for it.
 const REST: Duration = Duration::from_secs(30);
+/// No answer in less says nothing about who was asked.
+const LEAST: Duration = Duration::from_millis(500);
 
 /// The mirrors of the host's engine.
 #[derive(Debug, Default)]
@@ -34,10 +37,25 @@ struct State {
 }
 
 impl Mirrors {
-    /// Whether the engine has to be asked which they are, for what is asked of this repository.
-    #[must_use]
-    pub fn are_due(&self, repository: &Repository) -> bool {
-        repository.host_str() == DOCKER_HUB && self.state().since.is_none_or(|since| since.elapsed() >= KNOWN)
+    /// Asks the engine which they are, if that is due for what is asked of this repository. One asks at a time, others go by what is known; where the
+    /// engine does not tell, what it said before stays as long as if it had said it again.
+    pub async fn learn(&self, repository: &Repository, ask: impl Future<Output = Option<Vec<String>>>) {
+        if repository.host_str() == DOCKER_HUB
+            && self.is_due()
+            && let Some(urls) = ask.await
+        {
+            self.take(urls);
+        }
+    }
+
+    /// Whether the engine is to be asked: then whoever hears that asks it, and nobody else.
+    fn is_due(&self) -> bool {
+        let mut state = self.state();
+        let is_due = state.since.is_none_or(|since| since.elapsed() >= KNOWN);
+        if is_due {
+            state.since = Some(Instant::now());
+        }
+        is_due
     }
 
     /// What the engine says.
@@ -48,7 +66,8 @@ impl Mirrors {
     }
 
     /// What the first of them has that gives an answer; `None`: the origin is to be asked. Each gets half of the time that is left, so that a silent
-    /// one leaves some to the next, and to the origin.
+    /// one leaves some to the next, and to the origin. One that is not there is left alone for a while; one that has no good answer to this may have it
+    /// to the next question, which another client asks.
     pub async fn ask<T, F>(
         &self,
         repository: &Repository,
@@ -64,13 +83,16 @@ impl Mirrors {
             let host = mirror.host();
             match timeout_at(half, ask(mirror, half)).await {
                 Ok(Ok(found)) => return Some(found),
-                // It is there, and has not this.
-                Ok(Err(RegistryError::NotFound { .. })) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a mirror of the engine has no usable answer");
-                    self.rest(host);
+                    if let RegistryError::Net(error) = error
+                        && is_gone(&Err(error))
+                    {
+                        self.rest(host);
+                    }
                 }
-                Err(_elapsed) => self.rest(host),
+                Err(_elapsed) if half - now >= LEAST => self.rest(host),
+                Err(_elapsed) => {}
             }
         }
         None
@@ -106,6 +128,7 @@ fn mirrored(repository: &Repository, mirror: &str) -> Option<Repository> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::NetError;
 
     #[test]
     fn a_mirror_stands_for_docker_hub_alone() {
@@ -123,38 +146,84 @@ mod tests {
         }
     }
 
+    /// What a mirror says to one client's question is nothing about those of others; one that is not there is left alone.
     #[tokio::test(start_paused = true)]
-    async fn the_first_mirror_with_an_answer_is_enough_and_one_without_is_left_alone_for_a_while() {
+    async fn the_first_mirror_with_an_answer_is_enough_and_one_that_is_not_there_is_left_alone_for_a_while() {
         let mirrors = Mirrors::default();
         let (hub, other): (Repository, Repository) = ("busybox".parse().unwrap(), "r.example/busybox".parse().unwrap());
-        assert!(mirrors.are_due(&hub) && !mirrors.are_due(&other));
-        mirrors.take(vec!["https://silent.example".into(), "https://empty.example".into(), "https://good.example".into()]);
-        assert!(!mirrors.are_due(&hub));
+        let names = ["silent", "gone", "empty", "denies", "busy", "broken", "good"].map(|name| format!("{name}.example"));
+        mirrors.take(names.iter().map(|name| format!("https://{name}")).take(MIRRORS).collect());
         let asked = Mutex::new(Vec::new());
         let ask = |mirror: Repository, _: Instant| {
-            asked.lock().unwrap().push(mirror.host_str().to_owned());
+            let (host, what) = (mirror.host_str().to_owned(), String::new());
+            asked.lock().unwrap().push(host.clone());
             async move {
-                match mirror.host_str() {
+                Err(match host.as_str() {
                     "silent.example" => std::future::pending().await,
-                    "empty.example" => Err(RegistryError::NotFound { host: String::new(), what: String::new() }),
-                    host => Ok(host.to_owned()),
-                }
+                    "gone.example" => RegistryError::Net(NetError::Unreachable { host, cause: what }),
+                    "empty.example" => RegistryError::NotFound { host, what },
+                    "denies.example" => RegistryError::Denied { host, what },
+                    "busy.example" => RegistryError::Busy { host, what, status: 429 },
+                    "broken.example" => RegistryError::Undecodable { what, cause: String::new() },
+                    _ => return Ok(host),
+                })
             }
         };
-        let within = || Instant::now() + Duration::from_secs(3);
+        let within = |time| Instant::now() + Duration::from_millis(time);
+        let asked_now = || std::mem::take(&mut *asked.lock().unwrap());
         let begun = Instant::now();
-        assert_eq!(mirrors.ask(&hub, within(), ask).await.as_deref(), Some("good.example"));
-        assert!(begun.elapsed() <= Duration::from_millis(1600));
-        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), ["silent.example", "empty.example", "good.example"]);
-        assert_eq!(mirrors.ask(&hub, within(), ask).await.as_deref(), Some("good.example"));
-        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), ["empty.example", "good.example"]);
-        tokio::time::advance(KNOWN).await;
-        assert!(mirrors.are_due(&hub));
-        assert_eq!(mirrors.ask(&hub, within(), ask).await.as_deref(), Some("good.example"));
-        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()).first().map(String::as_str), Some("silent.example"));
+        assert_eq!(mirrors.ask(&hub, within(8000), ask).await, None);
+        assert!(begun.elapsed() <= Duration::from_millis(4100));
+        assert_eq!(asked_now(), names.get(..4).unwrap());
+        assert_eq!(mirrors.ask(&hub, within(8000), ask).await, None);
+        assert_eq!(asked_now(), names.get(2..4).unwrap());
+        mirrors.take(names.iter().map(|name| format!("https://{name}")).skip(3).collect());
+        for _ in 0..2 {
+            assert_eq!(mirrors.ask(&hub, within(8000), ask).await.as_deref(), Some("good.example"));
+            assert_eq!(asked_now(), names.get(3..).unwrap());
+        }
+        // After a while it is asked again; and who has hardly any time left says nothing about it.
+        mirrors.take(names.iter().map(|name| format!("https://{name}")).take(1).collect());
+        tokio::time::advance(REST).await;
+        for (time, expected) in [(20, 1), (900, 1), (1100, 1), (1100, 0)] {
+            assert_eq!(mirrors.ask(&hub, within(time), ask).await, None);
+            assert_eq!(asked_now().len(), expected, "{time}");
+        }
         // Nobody else's bytes are looked for there.
-        assert_eq!(mirrors.ask(&other, within(), ask).await, None);
+        tokio::time::advance(REST).await;
+        assert_eq!(mirrors.ask(&other, within(8000), ask).await, None);
         mirrors.take(Vec::new());
-        assert_eq!(mirrors.ask(&hub, within(), ask).await, None);
+        assert_eq!(mirrors.ask(&hub, within(8000), ask).await, None);
+        assert_eq!(asked_now(), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_engine_is_asked_once_a_minute_also_where_it_does_not_tell() {
+        let mirrors = Mirrors::default();
+        let (hub, other): (Repository, Repository) = ("busybox".parse().unwrap(), "r.example/busybox".parse().unwrap());
+        let asked = Mutex::new(0);
+        let learn = async |repository: &Repository, says: Option<&str>| {
+            let says = says.map(|url| vec![url.to_owned()]);
+            let ask = async {
+                *asked.lock().unwrap() += 1;
+                says
+            };
+            mirrors.learn(repository, ask).await;
+            (std::mem::take(&mut *asked.lock().unwrap()), mirrors.of(&hub).len())
+        };
+        assert_eq!(learn(&other, Some("https://m.example")).await, (0, 0));
+        assert_eq!(learn(&hub, Some("https://m.example")).await, (1, 1));
+        assert_eq!(learn(&hub, None).await, (0, 1));
+        tokio::time::advance(KNOWN).await;
+        // It does not tell: what it said stays, and it is not asked by each call.
+        assert_eq!(learn(&hub, None).await, (1, 1));
+        assert_eq!(learn(&hub, None).await, (0, 1));
+        tokio::time::advance(KNOWN).await;
+        // While one waits for it, and when that one has given up, the others do not.
+        let waiting = tokio::time::timeout(Duration::from_millis(300), mirrors.learn(&hub, std::future::pending()));
+        let (ended, beside) = tokio::join!(waiting, learn(&hub, Some("https://m.example")));
+        assert!(ended.is_err());
+        assert_eq!(beside, (0, 1));
+        assert_eq!(learn(&hub, None).await, (0, 1));
     }
 }

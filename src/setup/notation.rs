@@ -89,7 +89,7 @@ fn fetched(folder: &Path) -> Crls {
         let read = read_owned_bytes(&path, left).map_err(|error| told(&path, &error));
         let list = read.and_then(|bytes| {
             left -= bytes.len() as u64;
-            Crls::read(std::iter::once((path.display().to_string(), as_pem(bytes, LIST).as_str())))
+            Crls::of_one(&bytes).map_err(|why| format!("`{}`: {why}", path.display()))
         });
         match list {
             Ok(list) => lists = lists.and(list),

@@ -8,7 +8,7 @@ use super::clients::{allowlist_key, cosign_of, credentials_of, evidence_folder, 
 use super::kept::Kept;
 use super::notation;
 use super::state::CRLS;
-use crate::image::Host;
+use crate::image::{Digest, Host};
 use crate::net::auth::DockerConfig;
 use crate::policy::{AllowlistSettings, AttestationSettings, Policy, PolicyFault, Settings, VerifierSettings};
 use crate::registry::{Api, Registry};
@@ -44,6 +44,8 @@ struct Maker<'m> {
     list_keys: BTreeMap<String, VerifierName>,
     /// By whom statements must be signed.
     signers: BTreeMap<VerifierName, Arc<Cosign>>,
+    /// Certificates of whose chains CRLs are fetched, by hash.
+    anchors: BTreeSet<Digest>,
     faults: Vec<PolicyFault>,
 }
 
@@ -87,6 +89,7 @@ pub(super) fn made(
         lists: BTreeMap::new(),
         list_keys: BTreeMap::new(),
         signers: BTreeMap::new(),
+        anchors: BTreeSet::new(),
         faults,
     };
     // Statements are signed by other verifiers, which have to be there.
@@ -96,7 +99,11 @@ pub(super) fn made(
     // Rules about what images are need to know it before these are here.
     // What the engine's mirrors are is told to the client that signatures are asked for with.
     let registry = (is_ruled || is_signed).then(|| maker.registry() as Arc<dyn Api>);
-    let Maker { lists, faults, .. } = maker;
+    let Maker { kept, lists, anchors, faults, .. } = maker;
+    // With one at fault it is not known what all stores hold.
+    if let Some(refresher) = kept.refresher.as_ref().filter(|_| faults.is_empty()) {
+        refresher.trusts(anchors);
+    }
     if faults.is_empty() { Ok(Made { verifiers, registry, lists }) } else { Err(faults) }
 }
 
@@ -129,7 +136,11 @@ impl Maker<'_> {
                     self.kept.watch(notation::watched_lists(refresher.folder()));
                 }
                 let made = notation::notation_of(name, made_of, refresher, (registry, evidence), &mut self.kept.files);
-                Some(Arc::new(self.or_noted(made)?))
+                let notation = self.or_noted(made)?;
+                if made_of.fetch {
+                    self.anchors.extend(notation.scheme().anchors());
+                }
+                Some(Arc::new(notation))
             }
             VerifierSettings::Attestation(AttestationSettings { signed_by, terms, recheck }) => {
                 // One that is missing is a fault that was told.

@@ -28,7 +28,7 @@ use self::envelope::{Kind, Scheme};
 pub use self::error::{Unfit, remedy};
 pub(super) use self::hints::{is_envelope, of_envelope};
 use self::payload::Artifact;
-use self::policy::{Action, Identities, Statement, StoreKind};
+use self::policy::{Action, Identities, Revocation, Statement, StoreKind};
 pub use self::policy::{StoreName, TrustPolicy};
 pub use self::refresh::{LISTS_BYTES, Refresher};
 pub use self::revocation::Crls;
@@ -80,6 +80,11 @@ impl Notation {
         Self { refresher, ..self }
     }
 
+    /// The certificates of the trust stores, by hash.
+    pub fn anchors(&self) -> impl Iterator<Item = Digest> {
+        self.stores.all().map(|certificate| Digest::of(certificate.der()))
+    }
+
     fn statement(&self, repository: &Repository) -> Result<&Statement, Unfit> {
         self.policy.of(repository).ok_or_else(|| Unfit::NoStatement { repository: repository.clone() })
     }
@@ -105,9 +110,6 @@ impl Notation {
         let store = self.store_of(statement, envelope.claims.scheme, &chain, &subject)?;
         x509::has_signed(leaf, &envelope)?;
         x509::holds(&chain)?;
-        if let Some(refresher) = &self.refresher {
-            refresher.note(&chain);
-        }
         let is_trusted = match &statement.identities {
             Identities::All => true,
             Identities::Named(names) => names.iter().any(|name| name.is_of(leaf)),
@@ -115,6 +117,13 @@ impl Notation {
         if !is_trusted {
             return Err(Unfit::Identity { subject });
         }
+        let note = |chain: &[Certificate]| {
+            if let Some(refresher) = self.refresher.as_ref().filter(|_| statement.revocation != Revocation::Skip) {
+                refresher.note(chain, now);
+            }
+        };
+        // Not before it is known that who signed counts: others of the same authority must not choose what is fetched.
+        note(&chain);
         let mut until = None;
         if let (Action::Enforce, Some(expiry)) = (statement.expiry, envelope.claims.expiry) {
             if expiry <= now {
@@ -147,6 +156,7 @@ impl Notation {
         until = earlier(until, time.until);
         // Of an authority whose key was lost no timestamp counts, whatever time it names (RFC 3161, section 4).
         if let Some(stamp) = &time.stamp {
+            note(&stamp.chain);
             let ends = self.crls.chain(&stamp.chain, statement.revocation, None, now).map_err(revoked)?;
             until = earlier(until, ends);
         }

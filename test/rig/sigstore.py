@@ -2,14 +2,18 @@
 """A stand-in for Sigstore's services, for the suite: cosign signs with it as it does with the real ones.
 
     sigstore.py PORT DIR     serves on 127.0.0.1 until it is ended, and writes into DIR, the last one when it is ready:
-                             trusted_root.json, signing_config.json
+                             trusted_root.json, signing_config.json; and the same into DIR/TWIN for each twin
     sigstore.py token ISSUER SUBJECT     print an identity token, signed by nobody
 
-Fulcio (`/api/v2/signingCert`: a certificate of ten minutes for whatever name and issuer a token has, shown to a log of certificates), a transparency
+Fulcio (`/api/v2/signingCert`: a certificate of LIFE seconds for whatever name and issuer a token has, shown to a log of certificates), a transparency
 log as Rekor v2 has it (`/api/v2/log/entries`), and timestamps by `openssl ts`. Formats are the real ones, keys are made anew at each start, and nobody
 is asked who he is: what this shows is how signatures are made and verified, not how Sigstore finds out names.
+
+A twin (`/TWIN/...`) is the same in all but one thing: its authority of certificates (fulcio), its log of certificates (ct), or its timestamps (stamps)
+have the same names and another key. Whoever takes what they sign for good has not looked at that one thing.
 """
 import base64
+import copy
 import datetime
 import hashlib
 import json
@@ -27,6 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 LOG = "rekor.rig.test"
+LIFE = 20
+TWINS = ["fulcio", "ct", "stamps"]
 ISSUER_V1 = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 ISSUER_V2 = ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 SCTS = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
@@ -98,14 +104,37 @@ class Authority:
 class Instance:
     def __init__(self, folder, port):
         self.folder, self.lock, self.leaves = folder, threading.Lock(), []
-        self.fulcio = Authority("sigstore-intermediate", Authority("sigstore"))
-        self.stamps = Authority("stamps")
-        self.ct, self.log = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
+        self.make("fulcio")
+        self.make("ct")
+        self.make("stamps")
+        self.log = ed25519.Ed25519PrivateKey.generate()
         raw = self.log.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self.log_id = hashlib.sha256(LOG.encode() + b"\n\x01" + raw).digest()
-        self.make_stamper()
+        self.twins = {name: self.twin(name, port) for name in TWINS}
+        self.tell(f"http://127.0.0.1:{port}")
+
+    def make(self, part):
+        """Its keys are new."""
+        if part == "fulcio":
+            self.fulcio = Authority("sigstore-intermediate", Authority("sigstore"))
+        elif part == "ct":
+            self.ct = ec.generate_private_key(ec.SECP256R1())
+        else:
+            self.stamps = Authority("stamps")
+            self.make_stamper()
+
+    def twin(self, part, port):
+        """The same, log and all, but for this part."""
+        twin = copy.copy(self)
+        twin.folder = os.path.join(self.folder, part)
+        os.makedirs(twin.folder, exist_ok=True)
+        twin.make(part)
+        twin.tell(f"http://127.0.0.1:{port}/{part}")
+        return twin
+
+    def tell(self, url):
         self.write("trusted_root.json", self.trusted_root())
-        self.write("signing_config.json", self.signing_config(f"http://127.0.0.1:{port}"))
+        self.write("signing_config.json", self.signing_config(url))
 
     def write(self, name, value):
         part = os.path.join(self.folder, name + ".part")
@@ -163,7 +192,7 @@ class Instance:
         subject, issuer = claims.get("email") or claims["sub"], claims["iss"]
         key = serialization.load_pem_public_key(asked["publicKeyRequest"]["publicKey"]["content"].encode())
         name = x509.RFC822Name(subject) if "@" in subject and "://" not in subject else x509.UniformResourceIdentifier(subject)
-        builder = self.fulcio.leaf(key, x509.Name([]), now() - datetime.timedelta(seconds=30), now() + datetime.timedelta(minutes=10),
+        builder = self.fulcio.leaf(key, x509.Name([]), now() - datetime.timedelta(seconds=5), now() + datetime.timedelta(seconds=LIFE),
                                    ExtendedKeyUsageOID.CODE_SIGNING, False)
         builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=True)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
@@ -248,13 +277,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, kind = 201, "application/json"
+        instance, path = self.instance, self.path
+        for name, twin in instance.twins.items():
+            if path.startswith(f"/{name}/"):
+                instance, path = twin, path[len(name) + 1:]
+                break
         try:
-            if self.path == "/stamp":
-                answer, kind = self.instance.stamp(body), "application/timestamp-reply"
-            elif self.path == "/api/v2/signingCert":
-                answer, status = json.dumps(self.instance.certify(json.loads(body), self.headers["Authorization"])).encode(), 200
-            elif self.path == "/api/v2/log/entries":
-                answer = json.dumps(self.instance.enter(json.loads(body))).encode()
+            if path == "/stamp":
+                answer, kind = instance.stamp(body), "application/timestamp-reply"
+            elif path == "/api/v2/signingCert":
+                answer, status = json.dumps(instance.certify(json.loads(body), self.headers["Authorization"])).encode(), 200
+            elif path == "/api/v2/log/entries":
+                answer = json.dumps(instance.enter(json.loads(body))).encode()
             else:
                 answer, status = b"{}", 404
         except Exception as error:  # whatever it is, who asked is told

@@ -7,12 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Tag, TagNumber};
 
 use super::policy::Revocation;
 use crate::image::Digest;
-use crate::trust::pki::{Algorithm, Certificate, Fault, Item, Usage, verified};
+use crate::trust::pki::{Algorithm, Certificate, Fault, Item, Items, Usage, verified};
 
 /// Most certificates that one list names.
 const REVOKED: usize = 1 << 20;
@@ -20,6 +21,8 @@ const REVOKED: usize = 1 << 20;
 const EXTENSIONS: usize = 64;
 /// Of most issuers of one name it is remembered whether a list is theirs.
 const ISSUERS: usize = 64;
+/// Longest number of a list: 20 bytes by RFC 5280, 5.2.3.
+const NUMBER_BYTES: usize = 64;
 const OF: &str = "it is not a CRL";
 const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 const REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
@@ -62,7 +65,27 @@ pub(super) enum Status {
     Unknown(String),
 }
 
+/// Which one of an issuer's lists it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Edition {
+    number: Option<Vec<u8>>,
+    from: Timestamp,
+}
+
+impl Edition {
+    /// Whether it is from before another: by number, where that has one, or by time.
+    pub(super) fn is_before(&self, other: &Self) -> bool {
+        let order = |number: &Option<Vec<u8>>| number.as_ref().map(|number| (number.len(), number.clone()));
+        order(&self.number) < order(&other.number) || self.from < other.from
+    }
+}
+
 impl Crls {
+    /// The one list that these bytes are, as it was fetched.
+    pub fn of_one(bytes: &[u8]) -> Result<Self, String> {
+        Crl::of_bytes(bytes).map(|(list, _)| Self(vec![list]))
+    }
+
     /// The lists of files in PEM, each with what it is called. One that cannot be used is a fault.
     pub fn read<'f>(files: impl Iterator<Item = (String, &'f str)>) -> Result<Self, String> {
         let mut lists = Vec::new();
@@ -160,12 +183,17 @@ pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Optio
 }
 
 impl Crl {
-    /// One list, DER or PEM.
-    pub(super) fn of_bytes(bytes: &[u8]) -> Result<Self, String> {
+    /// One list, DER or PEM, and its DER: that alone is kept of one that was fetched, so that all who read it read the same.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Result<(Self, Vec<u8>), String> {
+        let read = |der: &[u8]| Self::read(der).map(|list| (list, der.to_vec())).map_err(|fault| fault.to_string());
+        // DER first: PEM within a list is no list.
+        let of_der = read(bytes);
+        if of_der.is_ok() {
+            return of_der;
+        }
         let mut pem = CertificateRevocationListDer::pem_slice_iter(bytes);
-        let read = |der: &[u8]| Self::read(der).map_err(|fault| fault.to_string());
         match (pem.next(), pem.next()) {
-            (None, _) => read(bytes),
+            (None, _) => of_der,
             (Some(Ok(der)), None) => read(&der),
             _ => Err("it is not one CRL".to_owned()),
         }
@@ -184,15 +212,15 @@ impl Crl {
         if self.from <= now && now <= self.until { Ok(()) } else { Err("its issuer's CRL is out of date") }
     }
 
-    /// Whether it is from before another of its issuer: by number, where that has one, and by time.
-    pub(super) fn is_older_than(&self, other: &Self) -> bool {
-        let order = |number: &Option<Vec<u8>>| number.as_ref().map(|number| (number.len(), number.clone()));
-        order(&self.number) < order(&other.number) || self.from < other.from
+    /// Which of its issuer's it is.
+    pub(super) fn edition(&self) -> Edition {
+        Edition { number: self.number.clone(), from: self.from }
     }
 
-    /// How long it is good for.
-    pub(super) fn lasts(&self) -> Duration {
-        Duration::try_from(self.until.duration_since(self.from)).unwrap_or_default()
+    /// How long it is still good for, and how long it is in all.
+    pub(super) fn lasts(&self, now: Timestamp) -> (Duration, Duration) {
+        let since = |start| Duration::try_from(self.until.duration_since(start)).unwrap_or_default();
+        (since(now), since(self.from))
     }
 
     /// Whether this issuer has signed it.
@@ -247,6 +275,9 @@ impl Crl {
                 }
                 if oid == NUMBER {
                     let value = Item::whole(value, OF)?;
+                    if value.value().len() > NUMBER_BYTES {
+                        return Err(Fault::Form("its number is too long"));
+                    }
                     let zeros = value.value().iter().take_while(|byte| **byte == 0).count();
                     number = value.is(Tag::Integer).then(|| value.value().get(zeros..).unwrap_or_default().to_vec());
                 }
@@ -300,16 +331,17 @@ fn extensions<'a>(all: &Item<'a>) -> Result<Vec<Extension<'a>>, Fault> {
     all.sequence(OF)?.rest(EXTENSIONS)?.into_iter().map(read).collect()
 }
 
-/// Where a certificate says that its issuer's list is: the first such address, as it is written.
-pub(super) fn address_of(certificate: &Certificate) -> Option<String> {
-    let points = Item::whole(certificate.extension(DISTRIBUTION_POINTS)?, OF).ok()?;
-    first_address(&points).map(str::to_owned)
+/// Where a certificate says that its issuer's whole list is: all such addresses, as they are written.
+pub(super) fn addresses_of(certificate: &Certificate) -> Vec<&str> {
+    certificate.extension(DISTRIBUTION_POINTS).and_then(|points| addresses(points).ok()).unwrap_or_default()
 }
 
 /// Where a certificate says that its issuer tells of revocation: the first such address; `None`: nowhere.
 fn address(certificate: &Certificate) -> Result<Option<String>, Fault> {
     if let Some(points) = certificate.extension(DISTRIBUTION_POINTS) {
-        let address = first_address(&Item::whole(points, OF)?).map(super::error::shown);
+        let all = addresses(points)?;
+        let address =
+            all.iter().find(|address| address.starts_with("http")).or(all.first()).map(|text| super::error::shown(text));
         return Ok(Some(address.unwrap_or_else(|| "at no address that can be read".to_owned())));
     }
     let Some(access) = certificate.extension(ACCESS) else { return Ok(None) };
@@ -322,16 +354,19 @@ fn address(certificate: &Certificate) -> Result<Option<String>, Fault> {
     Ok(None)
 }
 
-/// `[6]`: an address, as deep in distribution points as they nest.
-fn first_address<'a>(item: &Item<'a>) -> Option<&'a str> {
+/// The addresses of distribution points (RFC 5280, 4.2.1.13), but of those with a list of some reasons only, or of another issuer.
+fn addresses(points: &[u8]) -> Result<Vec<&str>, Fault> {
+    const NAME: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber(0) };
     const ADDRESS: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(6) };
-    let mut at = item.bytes;
-    for _ in 0..8 {
-        let item = Item::whole(at, OF).ok().or_else(|| crate::trust::pki::Items::of(at, OF).ok()?.next().ok())?;
-        if item.is(ADDRESS) {
-            return std::str::from_utf8(item.value()).ok();
+    let mut found = Vec::new();
+    for point in Item::whole(points, OF)?.sequence(OF)?.rest(EXTENSIONS)? {
+        let mut parts = point.sequence(OF)?;
+        let Some(name) = parts.next_if(NAME)?.filter(|_| parts.end().is_ok()) else { continue };
+        if let Some(names) = Items::of(name.value(), OF)?.next_if(NAME)? {
+            let names = Items::of(names.value(), OF)?.rest(EXTENSIONS)?;
+            let texts = names.iter().filter(|one| one.is(ADDRESS)).map(|one| std::str::from_utf8(one.value()));
+            found.extend(texts.filter_map(Result::ok));
         }
-        at = item.value();
     }
-    None
+    Ok(found)
 }

@@ -42,6 +42,11 @@ impl TrustStores {
         self.0.get(store).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// All certificates.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Certificate> {
+        self.0.values().flatten()
+    }
+
     /// The stores of a kind that a statement names, with what is in them; or the first that is empty.
     pub(super) fn named<'s>(
         &'s self,

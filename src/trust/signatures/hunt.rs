@@ -180,22 +180,17 @@ impl Hunt<'_> {
         listing
     }
 
-    /// What is named as a part and is not there could not be looked at: it may be what was signed.
+    /// What is named as a part and is not there could not be looked at: it may be what was signed. It has its digest for a proof, and may come from
+    /// a mirror: the manifest that names it is the origin's.
     pub(in crate::trust) async fn part(&self, digest: Digest, size: u64) -> Result<Vec<u8>, NotVouched> {
         let api = self.registries.api();
-        let there = |mirror: Repository, until| async move { part(api, &mirror, digest, size, until).await };
-        match self.mirrored(there).await {
-            Some(bytes) => Ok(bytes),
-            None => self.ask(part(api, self.errand.repository, digest, size, self.errand.network)).await,
+        if let Some(mirrors) = api.mirrors() {
+            let there = |mirror: Repository, until| async move { part(api, &mirror, digest, size, until).await };
+            if let Some(bytes) = mirrors.ask(self.errand.repository, self.errand.network, there).await {
+                return Ok(bytes);
+            }
         }
-    }
-
-    /// What has its digest for a proof, and may come from wherever it is to be had.
-    async fn mirrored<T, F>(&self, ask: impl Fn(Repository, Instant) -> F + Send) -> Option<T>
-    where
-        F: Future<Output = Result<T, RegistryError>> + Send,
-    {
-        self.registries.api().mirrors()?.ask(self.errand.repository, self.errand.network, ask).await
+        self.ask(part(api, self.errand.repository, digest, size, self.errand.network)).await
     }
 
     /// The one layer of a manifest, where `kind` knows it as what is looked for. Strangers' large ones come after everybody's small ones.
@@ -206,12 +201,8 @@ impl Hunt<'_> {
         kind: impl Fn(&ImageManifest, &Descriptor) -> Option<T> + Send,
     ) -> Result<Layer<T>, NotVouched> {
         let (api, wanted) = (self.registries.api(), &Wanted::Digest(manifest));
-        let there = |mirror: Repository, until| async move { api.manifest(&mirror, wanted, until).await };
-        let found = match self.mirrored(there).await {
-            Some(manifest) => Ok(manifest),
-            None => self.ask(api.manifest(self.errand.repository, wanted, self.errand.network)).await,
-        };
-        let manifest = match found {
+        // The origin alone says whether it is there still: who withdraws a signature removes its manifest, and a mirror may have it for long.
+        let manifest = match self.ask(api.manifest(self.errand.repository, wanted, self.errand.network)).await {
             Ok(manifest) => manifest,
             // What is no manifest to us holds no signature; nor does one that is listed still, and was removed.
             Err(NotVouched::Answer(RegistryError::Undecodable { .. } | RegistryError::NotFound { .. })) => {

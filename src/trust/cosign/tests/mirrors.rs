@@ -6,15 +6,21 @@ const MIRROR: &str = "mirror.example:5000/team/app";
 
 /// Docker Hub with the image and the list of its bundles, whose bytes lie in this repository.
 fn hub(bundles: &[String], bytes_in: &str) -> Rig {
+    hub_with(bundles, "docker.io/team/app", bytes_in)
+}
+
+/// The same, whose manifests lie in this repository.
+fn hub_with(bundles: &[String], manifests_in: &str, bytes_in: &str) -> Rig {
     let fake = Fake::new();
     let (hub, there): (Repository, Repository) = ("docker.io/team/app".parse().unwrap(), bytes_in.parse().unwrap());
+    let listed_in: Repository = manifests_in.parse().unwrap();
     fake.push(&hub, Some(&tag("1.0")), &image()).unwrap();
     let listed: Vec<Value> = bundles
         .iter()
         .map(|bundle| {
             let digest = fake.push_blob(&there, bundle.as_bytes()).to_string();
             let manifest = manifest_of(&[json!({ "mediaType": BUNDLE, "digest": digest, "size": bundle.len() })], "{}");
-            let digest = fake.push(&there, None, manifest.as_bytes()).unwrap().to_string();
+            let digest = fake.push(&listed_in, None, manifest.as_bytes()).unwrap().to_string();
             json!({ "mediaType": IMAGE, "digest": digest, "size": manifest.len(), "artifactType": BUNDLE })
         })
         .collect();
@@ -37,12 +43,24 @@ async fn bytes_of_signatures_may_come_from_a_mirror_and_are_asked_for_there_by_d
     let rig = hub(std::slice::from_ref(&good), MIRROR);
     assert_eq!(pulled(&rig, hand.keys()).await, Ok(()));
     let at_mirror: Vec<String> = rig.fake.calls().into_iter().filter(|call| call.contains("mirror.example")).collect();
-    assert!(at_mirror.len() == 2 && at_mirror.iter().all(|call| call.contains("@sha256:")), "{at_mirror:?}");
+    assert!(at_mirror.len() == 1 && at_mirror.iter().all(|call| call.contains("@sha256:")), "{at_mirror:?}");
     // What the mirror has not, or is a stranger's, is no better for lying there.
     let rig = hub(std::slice::from_ref(&good), "docker.io/team/app");
     assert_eq!(pulled(&rig, hand.keys()).await, Ok(()));
     let rig = hub(std::slice::from_ref(&good), MIRROR);
     assert_eq!(pulled(&rig, Hand::new().keys()).await, Err(TrustCode::SignerMissing));
+}
+
+/// The publisher removes its manifest; a list names it still, and a mirror keeps what it once had.
+#[tokio::test]
+async fn a_signature_that_was_withdrawn_at_the_origin_is_not_had_from_a_mirror() {
+    let hand = Hand::new();
+    let good = hand.bundle(&good_statement()).to_string();
+    for bytes_in in [MIRROR, "docker.io/team/app"] {
+        let rig = hub_with(std::slice::from_ref(&good), MIRROR, bytes_in);
+        assert_eq!(pulled(&rig, hand.keys()).await, Err(TrustCode::NotSigned), "{bytes_in}");
+        assert!(!rig.fake.calls().iter().any(|call| call.contains("mirror.example")));
+    }
 }
 
 #[tokio::test]
