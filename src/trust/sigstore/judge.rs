@@ -173,8 +173,10 @@ impl TrustedRoot {
         let Certified { holder: Holder { leaf, claimed }, candidate, brought } = certified;
         // What proves a time at which it was not valid need not be proven itself: no copy with a late timestamp costs a check.
         for (token, authorities) in self.tokens(candidate)? {
-            if !authorities.is_empty() {
-                leaf.valid_at(token.at()).map_err(|fault| of_certificate(&fault))?;
+            match token.at() {
+                _ if authorities.is_empty() => {}
+                at if at > now => return Err(Fault::Future { at }),
+                at => leaf.valid_at(at).map_err(|fault| of_certificate(&fault))?,
             }
         }
         let Some(logged) = self.logged(candidate, Maker::Certificate(leaf), now, spend)? else { return Ok(None) };
