@@ -13,7 +13,7 @@ pub(super) struct Rows<T> {
     is_cut: bool,
     most: usize,
     /// Most rows that are kept.
-    most_rows: usize,
+    most_kept: usize,
     /// How many brackets are open: 0 outside of the list, 1 between two rows.
     depth: usize,
     text: Text,
@@ -35,9 +35,9 @@ pub(super) struct NoList;
 
 impl<T: DeserializeOwned> Rows<T> {
     /// One whose rows are read up to so many bytes each, and so many of them. Those beyond count as not read.
-    pub(super) fn new(most: usize, most_rows: usize) -> Self {
+    pub(super) fn new(most: usize, most_kept: usize) -> Self {
         let (read, row, text) = (Vec::new(), Vec::new(), Text::Outside);
-        Self { read, unread: 0, row, is_cut: false, most, most_rows, depth: 0, text, is_over: false }
+        Self { read, unread: 0, row, is_cut: false, most, most_kept, depth: 0, text, is_over: false }
     }
 
     /// Takes what has come.
@@ -79,7 +79,7 @@ impl<T: DeserializeOwned> Rows<T> {
         }
         if self.depth == 1 {
             match serde_json::from_slice(&self.row) {
-                Ok(row) if !self.is_cut && self.read.len() < self.most_rows => self.read.push(row),
+                Ok(row) if !self.is_cut && self.read.len() < self.most_kept => self.read.push(row),
                 Ok(_) | Err(_) => self.unread += 1,
             }
             self.row.clear();

@@ -386,7 +386,7 @@ impl Arrivals {
         gate.arriving(&Arriving { waiting, unread: arrived.unread + arrived.left, gone: arrived.gone, listed: self.listed });
         let now = Instant::now();
         let is_old = self.written.is_none_or(|at| now.duration_since(at) >= TELL);
-        if !is_old && !(self.is_changed && now >= self.write) {
+        if !is_old && (!self.is_changed || now < self.write) {
             return;
         }
         (arrived.told, arrived.waiting) = (clock::now(), waiting);

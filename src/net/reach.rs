@@ -118,7 +118,7 @@ pub(super) async fn leads_nearer(names: &Names, name: &str, reach: Reach) -> boo
     match tokio::time::timeout(LOOKUP, names.addresses(name)).await {
         Ok(Ok(found)) if !found.is_empty() => found.iter().any(|address| !reach.covers(address.ip())),
         // Nothing was found out.
-        Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<Crowded>()) => true,
+        Ok(Err(error)) if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Crowded>) => true,
         Ok(Ok(_) | Err(_)) | Err(_) => {
             let (_, last) = name.trim_end_matches('.').rsplit_once('.').unwrap_or(("", "local"));
             WITHIN.iter().any(|within| within.eq_ignore_ascii_case(last))

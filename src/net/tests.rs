@@ -179,8 +179,8 @@ async fn a_proxy_is_not_asked_for_a_name_that_leads_to_this_host() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("http://{}", listener.local_addr().unwrap());
-    let served = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let heard = Arc::clone(&served);
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&lines);
     let serve = tokio::spawn(async move {
         while let Ok((mut peer, _)) = listener.accept().await {
             let mut head = [0; 4096];
@@ -215,7 +215,7 @@ async fn a_proxy_is_not_asked_for_a_name_that_leads_to_this_host() {
         let url: Url = format!("http://{name}/x.crl").parse().unwrap();
         let answer = client.get(&url, HeaderMap::new(), Bounds { bytes: 1000, time: Duration::from_secs(5) }).await;
         assert_eq!(answer.is_ok(), is_asked, "{name}: {answer:?}");
-        let lines = std::mem::take(&mut *served.lock().unwrap());
+        let lines = std::mem::take(&mut *lines.lock().unwrap());
         let expected: Vec<String> = is_asked.then(|| format!("GET {url} HTTP/1.1")).into_iter().collect();
         assert_eq!(lines, expected, "{name}");
         if !is_asked {

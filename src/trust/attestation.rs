@@ -302,7 +302,7 @@ impl Scheme for Attestation {
                 (None, None) => best.as_ref().and_then(|(best, _)| best.broken.clone()),
             };
             if let Some(why) = why {
-                return Err(No { why: NotSigned::Unfit { digest, why }, met: HashSet::new() });
+                return Err(No { why: NotSigned::Unfit { digest, why }, met: HashSet::new(), is_gone: false });
             }
         }
         if let Some((judged, attested)) = best {

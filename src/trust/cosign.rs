@@ -4,6 +4,7 @@
 mod attested;
 mod beside;
 mod bundle;
+mod cost;
 mod envelope;
 mod error;
 mod hints;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 
 pub(super) use self::attested::{Attested, Reader};
 use self::bundle::Proofs;
+use self::cost::{Cost, Memo};
 use self::envelope::Offer;
 pub use self::error::{Unfit, remedy};
 pub(super) use self::hints::{Form, of_layer};
@@ -31,7 +33,7 @@ use self::search::Search;
 use super::VerifierName;
 use super::evidence::{Parts, Record};
 use super::signatures::{Found, Good, Hunt, Mark, No, Scheme, SignatureVerifier};
-use super::sigstore::{Identities, Proven, TrustedRoot};
+use super::sigstore::{Identities, Message, Proven, TrustedRoot};
 use crate::image::{Digest, Repository, Tag};
 use crate::registry::Api;
 
@@ -48,16 +50,8 @@ pub struct Cosign {
     pub root: Option<TrustedRoot>,
 }
 
-/// What it costs to judge a signature, beyond what each may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cost {
-    /// A key is tried.
-    Trial,
-    /// So many checks find the way to an authority over certificates that came along.
-    Way(usize),
-    /// So many checks prove what a signer has made who counts.
-    Proofs(usize),
-}
+/// Not all of it may be looked at.
+struct Spent;
 
 /// Who has signed, and when, as far as that is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,43 +96,62 @@ impl Cosign {
         if self.root.is_some() { Proofs::Read } else { Proofs::Ignored }
     }
 
-    /// Who has signed what is offered, whatever it states. `spend` is told what comes to be checked beyond what each signature may cost, and says
-    /// whether that may; `None`: it may not.
-    fn who(&self, offer: &Offer, now: Timestamp, mut spend: impl FnMut(Cost) -> bool) -> Result<Option<Signer>, Unfit> {
+    /// Who has signed what is offered, whatever it states. `spend` is told what comes to be checked, and says whether that may; `None`: it may not.
+    fn who(
+        &self,
+        offer: &Offer,
+        now: Timestamp,
+        memo: &mut Memo,
+        mut spend: impl FnMut(Cost) -> bool,
+    ) -> Result<Option<Signer>, Unfit> {
         let candidate = offer.candidate();
         let identified = self.root.as_ref().filter(|_| !self.identities.are_none());
         if candidate.material.has_certificate() {
             let root = identified.ok_or(Unfit::Certificate)?;
-            // Strangers' cost nothing, and those who claim a name that counts two or three checks.
+            // Whose name does not count costs nothing.
             let holder = self.identities.holder(candidate.material)?;
-            let Some(certified) = root.certified(holder, &candidate, |checks| spend(Cost::Way(checks)))? else { return Ok(None) };
-            if !spend(Cost::Proofs(candidate.material.checks())) {
-                return Ok(None);
-            }
-            let Proven { by, at, index } = root.by_holder(&certified, now)?;
+            let certified =
+                root.certified(holder, &candidate, &mut memo.certified, &mut |checks| spend(Cost::Certified(checks)))?;
+            let Some(certified) = certified else { return Ok(None) };
+            let proven = root.by_holder(&certified, now, &mut |checks| spend(Cost::Proofs(checks)))?;
+            let Some(Proven { by, at, index }) = proven else { return Ok(None) };
             tracing::debug!(?by, index, "a log has this signature");
             return Ok(Some(Signer { by: by.unwrap_or_default(), at }));
         }
-        for key in self.keys.iter().filter(|key| key.may_have_made(&offer.signature)) {
-            if !spend(Cost::Trial) {
-                return Ok(None);
+        let mark = (Digest::of(&offer.signed), Digest::of(&offer.signature));
+        let made = match memo.made.get(&mark) {
+            Some(made) => *made,
+            None => {
+                let Ok(made) = self.made(offer, &mut spend) else { return Ok(None) };
+                memo.made.insert(mark, made);
+                made
             }
-            if !key.signed(&offer.signed, &offer.signature) {
-                continue;
-            }
+        };
+        if let Some(key) = made.and_then(|at| self.keys.get(at)) {
             let by = key.name.clone();
             let Some(root) = &self.root else { return Ok(Some(Signer { by, at: None })) };
-            if !spend(Cost::Proofs(candidate.material.checks())) {
-                return Ok(None);
-            }
-            let proven = root.by_key(&key.public, &candidate, now)?;
-            return Ok(Some(Signer { by, at: proven.at }));
+            let proven = root.by_key(&key.public, &candidate, now, &mut |checks| spend(Cost::Proofs(checks)))?;
+            return Ok(proven.map(|proven| Signer { by, at: proven.at }));
         }
         Err(match (self.keys.are_none(), self.keys.have_ed25519()) {
             (true, _) => Unfit::Key,
             (false, true) => Unfit::StrangerOrEd25519ph,
             (false, false) => Unfit::Stranger,
         })
+    }
+
+    /// Which key has made a signature, by its place among them.
+    fn made(&self, offer: &Offer, spend: &mut impl FnMut(Cost) -> bool) -> Result<Option<usize>, Spent> {
+        let message = Message::of(&offer.signed);
+        for (at, key) in self.keys.iter().enumerate().filter(|(_, key)| key.may_have_made(&offer.signature)) {
+            if !spend(Cost::Trial) {
+                return Err(Spent);
+            }
+            if key.signed(&message, &offer.signature) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -170,7 +183,7 @@ impl Scheme for Cosign {
     fn judged(&self, repository: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good> {
         let Claim { offer, tag } = Proof::of_parts(parts)?.claim(repository, digest, self.proofs()).ok()?;
         // Of one signature no more is checked than it may have.
-        let signer = self.who(&offer, now, |_| true).ok()??;
+        let signer = self.who(&offer, now, &mut Memo::default(), |_| true).ok()??;
         Some(signer.good(tag))
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 mod timestamp;
 
 pub(in crate::trust) use certificate::{Certificate, Usage};
-pub(in crate::trust) use chain::{Rules, STEPS, holds, path};
+pub(in crate::trust) use chain::{Rules, holds, path};
 pub(in crate::trust) use der::{Item, Items};
 pub(in crate::trust) use fault::Fault;
 #[cfg(test)]

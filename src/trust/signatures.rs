@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub use self::carried::Keeping;
 pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
-pub(super) use self::hunt::{Arriving, Asked, Layer, Seen, Sizes};
+pub(super) use self::hunt::{Arriving, Asked, Layer, Part, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
 use super::evidence::{Evidence, Kept, Key as EvidenceKey, Parts, Record};
@@ -97,6 +97,8 @@ pub(super) type Mark = (Digest, Digest);
 pub struct No<U: Unfit> {
     pub(super) why: NotSigned<U>,
     pub(super) met: HashSet<Mark>,
+    /// What held the good one that is known was asked for, and is there no more: whatever else was not looked at, that one is withdrawn.
+    pub(super) is_gone: bool,
 }
 
 /// A good signature, and what proves it.
@@ -298,13 +300,13 @@ impl<S: Scheme> SignatureVerifier<S> {
                 self.keep(held, parts, asking.now).await;
                 Ok(signed)
             }
-            Err(No { why, met }) => {
+            Err(No { why, met, is_gone }) => {
                 // A good signature for another tag: that is no word against the digest.
                 let is_of_tag = matches!(&why, NotSigned::Unfit { why, .. } if why.is_of_tag());
                 let error = TrustError::from(why);
                 if !is_of_tag {
                     self.note_no(errand.repository, wanted, &error);
-                    if weight(error.code) < UNKNOWN {
+                    if is_gone || weight(error.code) < UNKNOWN {
                         self.withdraw(held, &met).await;
                     }
                 }

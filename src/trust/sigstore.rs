@@ -20,7 +20,7 @@ mod tests;
 
 pub use fault::Fault;
 pub use identity::{IDENTITIES, Identities, Identity};
-pub(super) use judge::{Candidate, Proven};
+pub(super) use judge::{Candidate, Known, Proven};
 pub(super) use material::{Annotations, Material, WrittenMaterial};
 pub use root::{Authority, Log, ROOT_BYTES, TrustedRoot, Window};
-pub(super) use signature::{may_have_made, signed};
+pub(super) use signature::{Message, may_have_made};

@@ -1,5 +1,6 @@
 //! Statements by who must sign them, and attacks, each beside what passes.
 
+mod bounds;
 mod identity;
 
 use std::path::Path;

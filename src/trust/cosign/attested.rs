@@ -12,15 +12,17 @@ use flate2::write::ZlibEncoder;
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageManifest};
 
+use super::Cosign;
 use super::beside;
 use super::bundle::{self, Proofs};
+use super::cost::{Cost, Memo, Purse};
 use super::envelope::{self, Offer};
 use super::error::Unfit;
-use super::{Cosign, Cost};
 use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag};
 use crate::trust::evidence::Parts;
-use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Seen, Sizes};
+use crate::trust::registry::NotVouched;
+use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Part, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
@@ -38,10 +40,11 @@ const FETCHED: usize = 64;
 const AT_ONCE: usize = 2;
 /// Most layers of one manifest of cosign 2.
 const LAYERS: usize = 256;
-/// From this size on, bytes, it is first looked at who has signed a statement.
-const LARGE_BYTES: usize = 64 << 10;
-/// Most units of work in one search: checks of signatures, and 64 KiB that are hashed for one. They take some 300 ms.
-const UNITS: usize = 2048;
+/// From this size on, bytes, a statement comes after the small ones of all places, and it is first looked at who has signed it.
+const LARGE_BYTES: u64 = 64 << 10;
+/// Most work in one search: tries of keys, checks of certificates, and of what proves signatures; small statements and large ones apart, so that no
+/// stranger's large ones take anything from a small one. Of a large one each 64 KiB that are read count as a check: some 128 MB, or 300 ms.
+const SPENT: Purse = Purse { trials: 2048, certified: 2048, proofs: 2048 };
 /// From this size on, bytes, what is kept is compressed.
 const SMALL_BYTES: usize = 16 << 10;
 
@@ -130,6 +133,12 @@ impl Carried {
         }
     }
 
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Envelope(bytes, _) | Self::Bundle(bytes) => bytes,
+        }
+    }
+
     fn offer(&self, proofs: Proofs) -> Result<Offer, Unfit> {
         match self {
             Self::Envelope(bytes, annotations) => Ok(envelope::read(bytes)?.with(beside::material(annotations, proofs)?)),
@@ -138,34 +147,43 @@ impl Carried {
     }
 }
 
+/// One search.
+struct Search<'s, R: Reader> {
+    cosign: &'s Cosign,
+    hunt: Hunt<'s>,
+    seen: &'s mut Seen<R::Unfit>,
+    reader: &'s mut R,
+    memo: Memo,
+    small: Purse,
+    large: Purse,
+    /// What is fetched when all small ones have been looked at.
+    later: Vec<Later>,
+}
+
+/// A large statement that was not fetched yet.
+enum Later {
+    Bundle(Part<()>),
+    /// With all that is written beside it.
+    Envelope(Digest, u64, Vec<Annotations>),
+}
+
+impl Later {
+    /// What is fetched, and how many bytes that is said to have.
+    const fn blob(&self) -> (Digest, u64) {
+        match self {
+            Self::Bundle(part) => (part.digest, part.size),
+            Self::Envelope(digest, size, _) => (*digest, *size),
+        }
+    }
+}
+
 impl Cosign {
     /// Shows the reader all statements that are looked for, until it has enough.
     pub(in crate::trust) async fn attested<R: Reader>(&self, hunt: Hunt<'_>, seen: &mut Seen<R::Unfit>, reader: &mut R) {
-        let mut listing = hunt.listed(seen).await;
-        if self.of_listing(hunt, &listing, 0, seen, reader).await.is_break() || !hunt.goes_on(seen) {
-            return;
-        }
-        match hunt.tagged(attestation_tag(&hunt.digest)).await {
-            Ok(Some(manifest)) => {
-                if self.of_layers(hunt, &manifest, seen, reader).await.is_break() {
-                    return;
-                }
-            }
-            Ok(None) => {}
-            Err(why) => seen.missed(why),
-        }
-        if !hunt.goes_on(seen) {
-            return;
-        }
-        // Also beside a list: the registry may have learned to keep one since.
-        let known = listing.pointers.len();
-        match hunt.tagged(list_tag(&hunt.digest)).await {
-            Ok(Some(index)) => listing.add(&index),
-            Ok(None) => {}
-            Err(why) => seen.missed(why),
-        }
+        let memo = Memo::default();
+        let mut search = Search { cosign: self, hunt, seen, reader, memo, small: SPENT, large: SPENT, later: Vec::new() };
         // Whether it has enough, the reader knows.
-        let _ = self.of_listing(hunt, &listing, known, seen, reader).await;
+        let _ = search.run().await;
     }
 
     /// What was kept, if it is signed by who must sign now.
@@ -173,142 +191,203 @@ impl Cosign {
         let carried = Carried::of_parts(parts)?;
         let offer = carried.offer(self.proofs()).ok()?;
         // Of one statement no more is checked than it may have.
-        let by = self.who(&offer, now, |_| true).ok()??.by;
+        let by = self.who(&offer, now, &mut Memo::default(), |_| true).ok()??.by;
         let by = vec![by];
         Some(Attested { by, offer, carried })
     }
+}
 
-    /// Who has signed what is offered, as far as that is proven; `None`: it was not looked at, as no work is left.
-    fn signers<U: signatures::Unfit>(
-        &self,
-        offer: &Offer,
-        now: Timestamp,
-        seen: &mut Seen<U>,
-    ) -> Result<Option<Vec<String>>, Unfit> {
-        let who = self.who(offer, now, |cost| {
-            seen.proofs += match cost {
-                Cost::Trial => 1 + offer.signed.len() / LARGE_BYTES,
-                Cost::Way(checks) | Cost::Proofs(checks) => checks,
-            };
-            seen.proofs <= UNITS
-        })?;
-        seen.is_cut |= who.is_none();
-        Ok(who.map(|signer| vec![signer.by]))
+impl<R: Reader> Search<'_, R> {
+    /// One place after the other, and what is large when all were looked at.
+    async fn run(&mut self) -> ControlFlow<()> {
+        let mut listing = self.hunt.listed(self.seen).await;
+        self.of_listing(&listing, 0).await?;
+        if self.hunt.goes_on(self.seen) {
+            match self.hunt.tagged(attestation_tag(&self.hunt.digest)).await {
+                Ok(Some(manifest)) => self.of_layers(&manifest).await?,
+                Ok(None) => {}
+                Err(why) => self.seen.missed(why),
+            }
+        }
+        if self.hunt.goes_on(self.seen) {
+            // Also beside a list: the registry may have learned to keep one since.
+            let known = listing.pointers.len();
+            match self.hunt.tagged(list_tag(&self.hunt.digest)).await {
+                Ok(Some(index)) => listing.add(&index),
+                Ok(None) => {}
+                Err(why) => self.seen.missed(why),
+            }
+            self.of_listing(&listing, known).await?;
+        }
+        self.of_large().await
     }
 
-    async fn of_listing<R: Reader>(
-        &self,
-        hunt: Hunt<'_>,
-        listing: &Listing,
-        known: usize,
-        seen: &mut Seen<R::Unfit>,
-        reader: &mut R,
-    ) -> ControlFlow<()> {
-        seen.is_cut |= listing.is_cut;
+    async fn of_listing(&mut self, listing: &Listing, known: usize) -> ControlFlow<()> {
+        self.seen.is_cut |= listing.is_cut;
         let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).collect();
         let all = pointers.len();
         pointers.retain(|pointer| pointer.size <= MANIFEST_BYTES);
-        seen.is_cut |= pointers.len() < all || pointers.len() > FETCHED;
+        self.seen.is_cut |= pointers.len() < all || pointers.len() > FETCHED;
         // The likely ones first.
         pointers.sort_by_key(|pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind));
         pointers.truncate(FETCHED);
-        let sizes = Sizes { small: LARGE_BYTES as u64, most: ATTESTED_BYTES };
-        let wanted = reader.predicate_type().to_owned();
+        let sizes = Sizes { small: LARGE_BYTES, most: ATTESTED_BYTES };
+        let wanted = self.reader.predicate_type().to_owned();
         let is_bundle = |manifest: &ImageManifest, layer: &Descriptor| {
             let stated = manifest.annotations().as_ref().and_then(|of| of.get(TYPE_OF_BUNDLE));
             let is_other = stated.is_some_and(|stated| *stated != wanted);
             (bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref()) && !is_other).then_some(())
         };
-        let asked = pointers.iter().map(|pointer| Box::pin(hunt.layer(pointer.digest, sizes, &is_bundle)) as Asked<'_, _>);
+        let hunt = self.hunt;
+        let asked = pointers.iter().map(|pointer| {
+            let digest = pointer.digest;
+            let is_bundle = &is_bundle;
+            Box::pin(async move { hunt.layer(digest, sizes, is_bundle).await }) as Asked<'_, Result<Layer<()>, NotVouched>>
+        });
         let mut arriving = Arriving::of(asked, AT_ONCE);
         while let Some(found) = arriving.next().await {
             match found {
-                Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), hunt.now, seen, reader)?,
-                Ok(Layer::Later(part)) => arriving.later(part.size, Box::pin(hunt.fetched(part))),
-                Ok(Layer::Large) => seen.is_cut = true,
+                Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes))?,
+                Ok(Layer::Later(part)) => self.later(Later::Bundle(part)),
+                Ok(Layer::Large) => self.seen.is_cut = true,
                 Ok(Layer::Other) => {}
-                Err(why) => seen.missed(why),
+                Err(why) => self.seen.missed(why),
             }
-            if arriving.is_waiting() && !hunt.goes_on(seen) {
+            if arriving.is_waiting() && !self.hunt.goes_on(self.seen) {
                 arriving.ends();
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// cosign 2: each layer is an envelope.
-    async fn of_layers<R: Reader>(
-        &self,
-        hunt: Hunt<'_>,
-        manifest: &Manifest,
-        seen: &mut Seen<R::Unfit>,
-        reader: &mut R,
-    ) -> ControlFlow<()> {
+    /// cosign 2: each layer is an envelope. What several of them are is fetched once.
+    async fn of_layers(&mut self, manifest: &Manifest) -> ControlFlow<()> {
         let Content::Image(image) = manifest.content() else {
-            seen.unfit(reader.not_signed(Unfit::form("an index stands where attestations should")));
+            self.seen.unfit(self.reader.not_signed(Unfit::form("an index stands where attestations should")));
             return ControlFlow::Continue(());
         };
-        seen.is_cut |= image.layers().len() > LAYERS;
-        let mut fetched = 0;
+        self.seen.is_cut |= image.layers().len() > LAYERS;
+        let mut envelopes: Vec<(Digest, u64, Vec<Annotations>)> = Vec::new();
         for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == ENVELOPE) {
             let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
-            if annotation(TYPE_OF_LAYER).is_some_and(|stated| stated != reader.predicate_type()) {
+            if annotation(TYPE_OF_LAYER).is_some_and(|stated| stated != self.reader.predicate_type()) {
                 continue;
             }
             let Ok(digest) = layer.digest().as_ref().parse::<Digest>() else { continue };
-            let annotations = match beside::of(layer, self.proofs()) {
+            let annotations = match beside::of(layer, self.cosign.proofs()) {
                 Ok(annotations) => annotations,
                 Err(unfit) => {
-                    seen.unfit(reader.not_signed(unfit));
+                    self.seen.unfit(self.reader.not_signed(unfit));
                     continue;
                 }
             };
-            if !(1..=ATTESTED_BYTES).contains(&layer.size()) || fetched >= FETCHED {
-                seen.is_cut = true;
+            let size = layer.size();
+            let is_full = envelopes.len() >= FETCHED;
+            match envelopes.iter_mut().find(|(known, known_size, _)| (*known, *known_size) == (digest, size)) {
+                Some((.., beside)) if beside.contains(&annotations) => {}
+                Some((.., beside)) => beside.push(annotations),
+                None if !(1..=ATTESTED_BYTES).contains(&size) || is_full => self.seen.is_cut = true,
+                None => envelopes.push((digest, size, vec![annotations])),
+            }
+        }
+        for (digest, size, beside) in envelopes {
+            if size > LARGE_BYTES {
+                self.later(Later::Envelope(digest, size, beside));
                 continue;
             }
-            if !hunt.goes_on(seen) {
+            if !self.hunt.goes_on(self.seen) {
                 break;
             }
-            fetched += 1;
-            match hunt.part(digest, layer.size()).await {
-                Ok(bytes) => self.shown(Carried::Envelope(bytes, annotations), hunt.now, seen, reader)?,
-                Err(why) => seen.missed(why),
+            match self.hunt.part(digest, size).await {
+                Ok(bytes) => self.envelopes(&bytes, beside)?,
+                Err(why) => self.seen.missed(why),
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// One statement: what is cheap to see comes before what is not. To read a large one costs more than to find out that a stranger made it.
-    fn shown<R: Reader>(&self, carried: Carried, now: Timestamp, seen: &mut Seen<R::Unfit>, reader: &mut R) -> ControlFlow<()> {
-        let offer = match carried.offer(self.proofs()) {
-            Ok(offer) => offer,
-            Err(unfit) => {
-                seen.unfit(reader.not_signed(unfit));
-                return ControlFlow::Continue(());
-            }
-        };
-        let is_large = offer.payload().len() > LARGE_BYTES;
-        let known = match is_large.then(|| self.signers(&offer, now, seen)).transpose() {
-            Ok(Some(None)) => return ControlFlow::Continue(()),
-            Ok(known) => known.flatten(),
-            Err(unfit) => {
-                seen.unfit(reader.not_signed(unfit));
-                return ControlFlow::Continue(());
-            }
-        };
-        if let Err(unfit) = reader.is_meant(offer.payload()) {
-            seen.unfit(unfit);
+    fn later(&mut self, one: Later) {
+        let is_bundle = matches!(one, Later::Bundle(_));
+        // A bundle is the same one, whichever manifest holds it.
+        if !is_bundle || self.later.iter().all(|known| known.blob().0 != one.blob().0) {
+            self.later.push(one);
+        }
+    }
+
+    /// The smallest first: strangers' larger ones come after an honest one.
+    async fn of_large(&mut self) -> ControlFlow<()> {
+        let mut later = std::mem::take(&mut self.later);
+        if later.is_empty() || !self.hunt.goes_on(self.seen) {
             return ControlFlow::Continue(());
         }
-        match known.map_or_else(|| self.signers(&offer, now, seen), |by| Ok(Some(by))) {
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(by)) => reader.take(Attested { by, offer, carried }),
+        later.sort_by_key(|one| one.blob().1);
+        let hunt = self.hunt;
+        let asked = later.into_iter().map(|one| {
+            Box::pin(async move {
+                let (digest, size) = one.blob();
+                (hunt.part(digest, size).await, one)
+            }) as Asked<'_, (Result<Vec<u8>, NotVouched>, Later)>
+        });
+        let mut arriving = Arriving::of(asked, AT_ONCE);
+        while let Some((found, one)) = arriving.next().await {
+            match (found, one) {
+                (Ok(bytes), Later::Bundle(_)) => self.shown(Carried::Bundle(bytes))?,
+                (Ok(bytes), Later::Envelope(_, _, beside)) => self.envelopes(&bytes, beside)?,
+                (Err(why), _) => self.seen.missed(why),
+            }
+            // What is left is no smaller.
+            let is_spent = self.large.proofs == 0;
+            self.seen.is_cut |= is_spent && arriving.is_waiting();
+            if arriving.is_waiting() && (is_spent || !self.hunt.goes_on(self.seen)) {
+                arriving.ends();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// One envelope with each of what is written beside it.
+    fn envelopes(&mut self, bytes: &[u8], beside: Vec<Annotations>) -> ControlFlow<()> {
+        beside.into_iter().try_for_each(|annotations| self.shown(Carried::Envelope(bytes.to_vec(), annotations)))
+    }
+
+    /// One statement: what is cheap to see comes before what is not. To read a large one costs more than to find out that a stranger made it.
+    fn shown(&mut self, carried: Carried) -> ControlFlow<()> {
+        let size = carried.bytes().len() as u64;
+        let is_large = size > LARGE_BYTES;
+        if is_large {
+            let checks = usize::try_from(size / LARGE_BYTES).unwrap_or(usize::MAX);
+            if !self.large.pays(Cost::Proofs(checks)) {
+                self.large.proofs = 0;
+                self.seen.is_cut = true;
+                return ControlFlow::Continue(());
+            }
+        }
+        match self.judged(carried, is_large) {
+            Ok(Some(attested)) => self.reader.take(attested),
+            Ok(None) => {
+                self.seen.is_cut = true;
+                ControlFlow::Continue(())
+            }
             Err(unfit) => {
-                seen.unfit(reader.not_signed(unfit));
+                self.seen.unfit(unfit);
                 ControlFlow::Continue(())
             }
         }
+    }
+
+    /// A statement that is meant, and signed by who must sign; `None`: that was not found out, as nothing is left.
+    fn judged(&mut self, carried: Carried, is_large: bool) -> Result<Option<Attested>, R::Unfit> {
+        let offer = carried.offer(self.cosign.proofs()).map_err(|unfit| self.reader.not_signed(unfit))?;
+        if !is_large {
+            self.reader.is_meant(offer.payload())?;
+        }
+        let purse = if is_large { &mut self.large } else { &mut self.small };
+        let who = self.cosign.who(&offer, self.hunt.now, &mut self.memo, |cost| purse.pays(cost));
+        let Some(signer) = who.map_err(|unfit| self.reader.not_signed(unfit))? else { return Ok(None) };
+        if is_large {
+            self.reader.is_meant(offer.payload())?;
+        }
+        Ok(Some(Attested { by: vec![signer.by], offer, carried }))
     }
 }
 

@@ -69,6 +69,10 @@ impl Keys {
         self.0.is_empty()
     }
 
+    pub(super) fn get(&self, at: usize) -> Option<&Key> {
+        self.0.get(at)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
         self.0.iter()
     }
@@ -86,7 +90,7 @@ impl Key {
     }
 
     /// Whether `signature` over the message is this key's.
-    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        sigstore::signed(&self.public, message, signature)
+    pub(super) fn signed(&self, message: &sigstore::Message<'_>, signature: &[u8]) -> bool {
+        message.is_signed_by(&self.public, signature)
     }
 }

@@ -59,6 +59,17 @@ impl Proof {
         (Digest::of(&offer.signed), rest)
     }
 
+    /// How many bytes it has.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Payload { payload, signature, annotations: Annotations { certificate, chain, entry, stamp } } => {
+                let beside = [certificate, chain, entry, stamp].map(|text| text.as_ref().map_or(0, String::len));
+                payload.len() + signature.len() + beside.iter().sum::<usize>()
+            }
+            Self::Bundle(bytes) => bytes.len(),
+        }
+    }
+
     /// As it is kept.
     pub(super) fn parts(self) -> Parts {
         match self {

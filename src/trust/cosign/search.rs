@@ -7,11 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::Descriptor;
 
+use super::Cosign;
 use super::beside;
 use super::bundle::{self, Proofs};
+use super::cost::{Cost, Memo, Purse};
 use super::error::Unfit;
 use super::proof::{Claim, Proof};
-use super::{Cosign, Cost};
 use crate::image::Digest;
 use crate::registry::{Content, Listing, Manifest, Pointer, list_tag, signature_tag};
 use crate::text::fit;
@@ -40,14 +41,15 @@ const SIGNATURE_CHARS: usize = 4096;
 const NAME_CHARS: usize = 80;
 /// From this size on, bytes, a bundle is fetched when no smaller one is left.
 const SMALL_BYTES: u64 = 32 << 10;
-/// Most times that a key is tried on a signature in one search, as 50 signatures and 10 keys need: 512 take some 60 ms, with the slowest
-/// keys 400. What is no key's form of a signature, and the same once more, is not tried.
-const TRIALS: usize = 512;
-/// As many checks of a signature's proofs are charged to nobody: of one entry and one timestamp, which cosign writes. What has more comes when
-/// all others were judged, and so does what strangers' certificates lead the way for; of these, most checks in one search, and most that wait.
-const USUAL: usize = 12;
-const PROOFS: usize = 512;
-const LATER: usize = 16;
+/// Most times that a key is tried on a signature in one search: [`FETCHED`] signatures by strangers, and 16 keys. 1024 take some 120 ms, with the
+/// slowest keys 800. What is no key's form of a signature, and the same once more, is not tried. Most checks of strangers' certificates, 16 for each,
+/// and of what proves signatures that are genuine.
+const SPENT: Purse = Purse { trials: 1024, certified: 1024, proofs: 1024 };
+/// What those may cost then for which nothing was left, and most bytes of these.
+const SPENT_LATER: usize = 512;
+const LATER_BYTES: usize = 4 << 20;
+/// After so many signatures of one blob others have their turn.
+const IN_A_ROW: usize = 32;
 
 /// One search.
 #[derive(Clone, Copy)]
@@ -57,20 +59,31 @@ pub(super) struct Search<'s> {
 }
 
 /// What was seen, and what is judged when the others were.
-#[derive(Default)]
 struct Trials {
     seen: Seen<Unfit>,
-    /// Each with the manifest that holds it.
-    later: Vec<(Proof, Option<Digest>)>,
+    purse: Purse,
+    memo: Memo,
+    later: Vec<Later>,
     is_last: bool,
+}
+
+/// What nothing was left for.
+struct Later {
+    proof: Proof,
+    /// The manifest that holds it.
+    from: Option<Digest>,
+    /// Nobody is known to have issued its certificate: those of whom that is known come first.
+    is_stranger: bool,
 }
 
 /// What comes of judging one.
 enum Judged {
     Good(Good),
     Bad,
-    /// It costs more than the others.
-    Later,
+    /// Nothing is left for it now.
+    Later {
+        is_stranger: bool,
+    },
 }
 
 /// Signatures by the blob, its digest and size, that they are of. Whoever writes another size beside it takes nothing away.
@@ -81,12 +94,18 @@ impl Search<'_> {
     /// The first good one, with what proves it. Bad ones beside it, and places that do not answer, change nothing; without one they say
     /// why.
     pub(super) async fn run(self) -> Result<Found, No<Unfit>> {
-        let mut trials = Trials::default();
+        let mut trials = Trials { seen: Seen::default(), purse: SPENT, memo: Memo::default(), later: Vec::new(), is_last: false };
         if let Some(good) = self.all(&mut trials).await {
             return Ok(good);
         }
         trials.is_last = true;
-        for (proof, from) in std::mem::take(&mut trials.later) {
+        trials.purse = Purse { certified: SPENT_LATER, proofs: SPENT_LATER, ..trials.purse };
+        let mut later = std::mem::take(&mut trials.later);
+        later.sort_by_key(|one| one.is_stranger);
+        for (at, Later { proof, from, .. }) in later.into_iter().enumerate() {
+            if !self.has_turn(at, &mut trials).await {
+                break;
+            }
             if let Some(good) = self.taken(proof, from, &mut trials) {
                 return Ok(good);
             }
@@ -139,8 +158,7 @@ impl Search<'_> {
             match bytes {
                 Ok(bytes) => {
                     for (at, (signature, annotations)) in signatures.into_iter().enumerate() {
-                        // What has come is looked at, and of many signatures of it what there is time for.
-                        if at > 0 && !self.hunt.goes_on(&mut trials.seen) {
+                        if !self.has_turn(at, trials).await {
                             break;
                         }
                         let proof = Proof::Payload { payload: bytes.clone(), signature, annotations };
@@ -187,7 +205,7 @@ impl Search<'_> {
                     arriving.later(part.size, Box::pin(async move { (digest, self.hunt.fetched(part).await) }));
                 }
                 Ok(Layer::Large) => trials.seen.is_cut = true,
-                Ok(Layer::Other) => {}
+                Ok(Layer::Other) => trials.seen.is_gone |= self.hunt.known == Some(digest),
                 Err(why) => trials.seen.missed(why),
             }
             if arriving.is_waiting() && !self.hunt.goes_on(&mut trials.seen) {
@@ -204,14 +222,23 @@ impl Search<'_> {
         self.hunt.layer(digest, sizes, |_, layer| is_bundle(layer).then_some(())).await
     }
 
+    /// Whether the one at this place of many is looked at. What has come is, and of those behind it what there is time for.
+    async fn has_turn(&self, at: usize, trials: &mut Trials) -> bool {
+        if at > 0 && at.is_multiple_of(IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
+        at == 0 || self.hunt.goes_on(&mut trials.seen)
+    }
+
     /// What a proof shows, if it is one of a good signature.
     fn taken(&self, proof: Proof, from: Option<Digest>, trials: &mut Trials) -> Option<Found> {
         match self.judged(&proof, trials) {
             Judged::Good(good) => Some(Found { good, parts: proof.parts(), from }),
             Judged::Bad => None,
-            Judged::Later => {
-                if trials.later.len() < LATER {
-                    trials.later.push((proof, from));
+            Judged::Later { is_stranger } => {
+                let waiting: usize = trials.later.iter().map(|one| one.proof.bytes()).sum();
+                if waiting + proof.bytes() <= LATER_BYTES {
+                    trials.later.push(Later { proof, from, is_stranger });
                 } else {
                     trials.seen.is_cut = true;
                 }
@@ -221,7 +248,7 @@ impl Search<'_> {
     }
 
     fn judged(&self, proof: &Proof, trials: &mut Trials) -> Judged {
-        let Trials { seen, is_last, .. } = trials;
+        let Trials { seen, purse, memo, is_last, .. } = trials;
         let proofs = self.cosign.proofs();
         let Claim { offer, tag } = match proof.claim(self.hunt.errand.repository, self.hunt.digest, proofs) {
             Ok(claim) => claim,
@@ -233,26 +260,18 @@ impl Search<'_> {
         if !seen.tried.insert(proof.mark(&offer, proofs)) && !*is_last {
             return Judged::Bad;
         }
-        let (mut is_later, mut has_trials) = (false, true);
-        let who = self.cosign.who(&offer, self.hunt.now, |cost| match cost {
-            Cost::Trial => {
-                seen.trials += 1;
-                has_trials = seen.trials <= TRIALS;
-                has_trials
-            }
-            Cost::Proofs(checks) if checks <= USUAL => true,
-            Cost::Way(_) | Cost::Proofs(_) if !*is_last => {
-                is_later = true;
-                false
-            }
-            Cost::Way(checks) | Cost::Proofs(checks) => {
-                seen.proofs += checks;
-                seen.proofs <= PROOFS
-            }
+        let mut refused = None;
+        let who = self.cosign.who(&offer, self.hunt.now, memo, |cost| {
+            let may = purse.pays(cost);
+            refused = (!may).then_some(cost);
+            may
         });
+        let has_trials = refused != Some(Cost::Trial);
         let good = match who {
             Ok(Some(signer)) => signer.good(tag),
-            Ok(None) if is_later => return Judged::Later,
+            Ok(None) if has_trials && !*is_last => {
+                return Judged::Later { is_stranger: matches!(refused, Some(Cost::Certified(_))) };
+            }
             Ok(None) => {
                 seen.is_cut = true;
                 // Who signs with a certificate needs no trial.

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::cost::Purse;
 use super::*;
 use crate::image::Tag;
 use crate::net::NetError;
@@ -18,6 +19,7 @@ use crate::registry::{Fake, RegistryError, Wanted, list_tag, signature_tag};
 use crate::trust::evidence::{Evidence, Key as EvidenceKey, Record};
 use crate::trust::{Asking, Purpose, Question, TrustCode, TrustError, Verifier as _, Vouch};
 
+mod bounds;
 mod carried;
 mod keyless;
 mod lasting;

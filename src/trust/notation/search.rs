@@ -82,7 +82,7 @@ impl Search<'_> {
                     arriving.later(part.size, Box::pin(async move { (digest, self.hunt.fetched(part).await) }));
                 }
                 Ok(Layer::Large) => seen.is_cut = true,
-                Ok(Layer::Other) => {}
+                Ok(Layer::Other) => seen.is_gone |= self.hunt.known == Some(digest),
                 Err(why) => seen.missed(why),
             }
             // What has come is judged, however late it is: it costs little.

@@ -9,7 +9,7 @@ use super::fault::Fault;
 /// Most certificates of a chain.
 const MOST: usize = 16;
 /// Most steps that are tried to find a path, each with one check of a signature at most: stops certificates of one name, which fit everywhere.
-pub(in crate::trust) const STEPS: usize = 32;
+pub(super) const STEPS: usize = 32;
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 const ANY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");

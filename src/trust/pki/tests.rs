@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose};
 
+use super::chain::STEPS;
 use super::fixture::*;
 use super::*;
 

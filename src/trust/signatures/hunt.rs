@@ -55,9 +55,8 @@ pub(in crate::trust) struct Seen<U> {
     pub(in crate::trust) is_over: bool,
     /// What was tried.
     pub(in crate::trust) tried: HashSet<Mark>,
-    /// How many trials that were, and how many checks of what proves signatures.
-    pub(in crate::trust) trials: usize,
-    pub(in crate::trust) proofs: usize,
+    /// The manifest that held a good signature is there no more.
+    pub(in crate::trust) is_gone: bool,
 }
 
 /// An answer on its way.
@@ -78,7 +77,7 @@ pub(in crate::trust) enum Layer<T> {
 /// A layer that was not fetched yet.
 pub(in crate::trust) struct Part<T> {
     kind: T,
-    digest: Digest,
+    pub(in crate::trust) digest: Digest,
     /// How many bytes it is said to have.
     pub(in crate::trust) size: u64,
 }
@@ -235,7 +234,7 @@ impl Hunt<'_> {
 
 impl<U> Default for Seen<U> {
     fn default() -> Self {
-        Self { unknown: None, unfit: None, is_cut: false, is_over: false, tried: HashSet::new(), trials: 0, proofs: 0 }
+        Self { unknown: None, unfit: None, is_cut: false, is_over: false, tried: HashSet::new(), is_gone: false }
     }
 }
 
@@ -269,7 +268,7 @@ impl<U: Unfit> Seen<U> {
             (None, false, Some(why)) => NotSigned::Unfit { digest, why },
             (None, false, None) => NotSigned::None { digest },
         };
-        No { why, met: self.tried }
+        No { why, met: self.tried, is_gone: self.is_gone }
     }
 }
 

@@ -236,11 +236,6 @@ impl Material {
     pub(in crate::trust) const fn has_certificate(&self) -> bool {
         self.certificate.is_some()
     }
-
-    /// How many signatures are checked at most of what proves it: five of certificate, chain and list, two of an entry, four of a timestamp.
-    pub(in crate::trust) const fn checks(&self) -> usize {
-        6 + 2 * self.entries.len() + 4 * self.stamps.len()
-    }
 }
 
 impl WrittenEntry {

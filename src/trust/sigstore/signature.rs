@@ -1,6 +1,9 @@
 //! Signatures as cosign and the services of Sigstore make them: by a key alone, from whose kind follows how. ECDSA in strict DER; P-384 and P-521
 //! with the hash of the curve (cosign 3), or SHA-256 (cosign 2).
 
+use std::cell::OnceCell;
+
+use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA512_ASN1,
     ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
@@ -30,19 +33,61 @@ pub(in crate::trust) fn may_have_made(key: &PublicKey, signature: &[u8]) -> bool
     }
 }
 
+/// What is signed: hashed once, however many keys are tried on it.
+pub(in crate::trust) struct Message<'m> {
+    bytes: &'m [u8],
+    hashes: [OnceCell<Digest>; 3],
+}
+
+/// By which of a message's hashes one signs.
+#[derive(Clone, Copy)]
+enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl<'m> Message<'m> {
+    pub(in crate::trust) fn of(bytes: &'m [u8]) -> Self {
+        Self { bytes, hashes: Default::default() }
+    }
+
+    fn hash(&self, hash: Hash) -> Digest {
+        let [sha256, sha384, sha512] = &self.hashes;
+        let (known, algorithm) = match hash {
+            Hash::Sha256 => (sha256, &digest::SHA256),
+            Hash::Sha384 => (sha384, &digest::SHA384),
+            Hash::Sha512 => (sha512, &digest::SHA512),
+        };
+        *known.get_or_init(|| digest::digest(algorithm, self.bytes))
+    }
+
+    /// Whether this signature of it is the key's.
+    pub(in crate::trust) fn is_signed_by(&self, key: &PublicKey, signature: &[u8]) -> bool {
+        let algorithms: &[(&'static dyn VerificationAlgorithm, Option<Hash>)] = match key {
+            PublicKey::P256(_) => &[(&ECDSA_P256_SHA256_ASN1, Some(Hash::Sha256))],
+            PublicKey::P384(_) => &[(&ECDSA_P384_SHA384_ASN1, Some(Hash::Sha384)), (&ECDSA_P384_SHA256_ASN1, Some(Hash::Sha256))],
+            PublicKey::P521(_) => &[(&ECDSA_P521_SHA512_ASN1, Some(Hash::Sha512)), (&ECDSA_P521_SHA256_ASN1, Some(Hash::Sha256))],
+            PublicKey::Rsa(_) => &[(&RSA_PKCS1_2048_8192_SHA256, Some(Hash::Sha256))],
+            // It signs the message itself.
+            PublicKey::Ed25519(_) => &[(&ED25519, None)],
+        };
+        let holds = |(algorithm, hash): &(&'static dyn VerificationAlgorithm, Option<Hash>)| {
+            #[cfg(test)]
+            crate::trust::pki::CHECKED.set(crate::trust::pki::CHECKED.get() + 1);
+            let key = UnparsedPublicKey::new(*algorithm, key.bytes());
+            match hash {
+                Some(hash) => key.verify_digest(&self.hash(*hash), signature).is_ok(),
+                None => key.verify(self.bytes, signature).is_ok(),
+            }
+        };
+        may_have_made(key, signature) && algorithms.iter().any(holds)
+    }
+}
+
 /// Whether `signature` over the message is this key's.
 pub(in crate::trust) fn signed(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    let algorithms: &[&'static dyn VerificationAlgorithm] = match key {
-        PublicKey::P256(_) => &[&ECDSA_P256_SHA256_ASN1],
-        PublicKey::P384(_) => &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1],
-        PublicKey::P521(_) => &[&ECDSA_P521_SHA512_ASN1, &ECDSA_P521_SHA256_ASN1],
-        PublicKey::Rsa(_) => &[&RSA_PKCS1_2048_8192_SHA256],
-        PublicKey::Ed25519(_) => &[&ED25519],
-    };
-    let holds = |algorithm: &&'static dyn VerificationAlgorithm| {
-        UnparsedPublicKey::new(*algorithm, key.bytes()).verify(message, signature).is_ok()
-    };
-    may_have_made(key, signature) && algorithms.iter().any(holds)
+    Message::of(message).is_signed_by(key, signature)
 }
 
 /// Strict DER of two numbers (RFC 3279, 2.2.3), each no longer than one of the curve.

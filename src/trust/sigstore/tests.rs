@@ -106,8 +106,13 @@ impl Case {
 
 fn by_identity(root: &TrustedRoot, names: &Identities, candidate: &Candidate<'_>, now: Timestamp) -> Result<Proven, Fault> {
     let holder = names.holder(candidate.material)?;
-    let certified = root.certified(holder, candidate, |_| true)?.ok_or_else(|| Fault::form("nothing was left"))?;
-    root.by_holder(&certified, now)
+    let certified = root.certified(holder, candidate, &mut Known::default(), &mut |_| true)?;
+    let certified = certified.ok_or_else(|| Fault::form("nothing was left"))?;
+    root.by_holder(&certified, now, &mut |_| true)?.ok_or_else(|| Fault::form("nothing was left"))
+}
+
+fn by_key(root: &TrustedRoot, key: &PublicKey, candidate: &Candidate<'_>, now: Timestamp) -> Result<Proven, Fault> {
+    root.by_key(key, candidate, now, &mut |_| true)?.ok_or_else(|| Fault::form("nothing was left"))
 }
 
 #[test]

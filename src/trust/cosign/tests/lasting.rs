@@ -230,3 +230,28 @@ async fn a_signature_costs_few_requests() {
         assert_eq!(rig.fake.calls().len(), 4, "{:?}", rig.fake.calls());
     }
 }
+
+/// A list that is cut does not say what is gone: the registry is asked for what held the good one.
+#[tokio::test(start_paused = true)]
+async fn a_signature_whose_manifest_is_removed_is_withdrawn_whatever_else_points_at_the_image() {
+    for is_gone in [false, true] {
+        let (folder, hand) = (tempfile::tempdir().unwrap(), Hand::new());
+        let fake = with_image();
+        let good = pointing(&fake, BUNDLE, hand.bundle(&good_statement()).to_string().as_bytes());
+        let held = format!("{}@{}", app(), good["digest"].as_str().unwrap());
+        let others: Vec<Value> = (0..300).map(|number| pointing(&fake, "a/b", number.to_string().as_bytes())).collect();
+        let index = |listed: &[Value]| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed }).to_string();
+        fake.list(&app(), digest(), index(&[good]).as_bytes()).unwrap();
+        let Rig { fake, verifier } = Rig::with(fake, hand.keys());
+        let rig = Rig { fake, verifier: verifier.keeping(Evidence::kept_in(folder.path().to_owned()), None) };
+        assert_eq!(rig.code("1.0").await, Ok(()));
+        rig.fake.list(&app(), digest(), index(&others).as_bytes()).unwrap();
+        if is_gone {
+            rig.fake.fail_call(&held, RegistryError::NotFound { host: "x".into(), what: "x".into() });
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(rig.code("1.0").await, if is_gone { Err(TrustCode::Invalid) } else { Ok(()) });
+        assert_eq!(evidence::all(folder.path()).unwrap().is_empty(), is_gone);
+        assert_eq!(rig.by_digest(digest()).await.is_err(), is_gone);
+    }
+}

@@ -8,7 +8,7 @@ fn with_a_key_the_log_must_have_the_signature_too() {
         let (instance, signer) = (Instance::new(), Instance::keyed());
         let key = PublicKey::of_spki(&spki(&signer.key)).unwrap();
         let mut case = Case::signed_by(instance, &signer, version);
-        let judged = |case: &Case| case.candidate(|root, candidate| root.by_key(&key, candidate, case.now));
+        let judged = |case: &Case| case.candidate(|root, candidate| by_key(root, &key, candidate, case.now));
         assert_eq!(judged(&case).unwrap().at, Some(SIGNED_AT.parse().unwrap()));
         let good = case.bundle.clone();
         // Without any time, if the log gives none.
@@ -18,7 +18,7 @@ fn with_a_key_the_log_must_have_the_signature_too() {
         assert_eq!(judged(&case), Err(Fault::Unlogged));
         case.bundle = good;
         let other = PublicKey::of_spki(&spki(&KeyPair::generate().unwrap())).unwrap();
-        let by_other = case.candidate(|root, candidate| root.by_key(&other, candidate, case.now));
+        let by_other = case.candidate(|root, candidate| by_key(root, &other, candidate, case.now));
         assert!(by_other.unwrap_err().to_string().contains("of another signature"));
     }
 }

@@ -76,10 +76,10 @@ fn judged(suite: &Path, folder: &Path, public: &str) -> Result<Proven, String> {
     if let Some(pem) = text(folder, "key.pub") {
         let spki = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
         let key = PublicKey::of_spki(&spki).map_err(|fault| fault.to_string())?;
-        if !super::signed(&key, &signed, &signature) {
+        if !super::signature::signed(&key, &signed, &signature) {
             return Err("by another key".to_owned());
         }
-        return root.by_key(&key, &candidate, now).map_err(|fault| fault.to_string());
+        return by_key(&root, &key, &candidate, now).map_err(|fault| fault.to_string());
     }
     let named = |name: &str, usual: &str| text(folder, name).map_or_else(|| usual.to_owned(), |text| text.trim().to_owned());
     let signers = identities(&named("issuer", ISSUER), &named("identity", IDENTITY));
