@@ -61,9 +61,9 @@ pub(super) async fn found(registry: &Registry, repository: &Repository, wanted: 
 
 /// What a verifier says of one thing.
 #[derive(Serialize)]
-pub(super) struct Verdict {
+struct Verdict {
     verifier: String,
-    pub(super) counts: bool,
+    counts: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signers: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +155,7 @@ pub(super) async fn inspect(
 }
 
 /// What a verifier says of one thing, which is shown to it alone; `None`: it does not go by what lies in registries.
-pub(super) async fn verdict(
+async fn verdict(
     judges: &Judges,
     name: &VerifierName,
     repository: &Repository,

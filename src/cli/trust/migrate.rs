@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,20 +14,20 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::image::{LOOK_TIME, registry, verdict};
+use super::image::{LOOK_TIME, registry};
 use super::judges::Judges;
 use super::table::table;
 use super::{Common, Stop, check, reference, to_json};
 use crate::cli::{NO, YES};
 use crate::clock;
 use crate::image::{Digest, Repository, Tag};
-use crate::policy::Settings;
-use crate::registry::{Api as _, Registry, RegistryError, Wanted};
+use crate::policy::{Requirement, Settings};
+use crate::registry::{Api, Registry, RegistryError, Wanted};
 use crate::setup::{self, NETWORK_TIME};
 use crate::text::clean;
 use crate::trust::beside::{Beside, Kind};
 use crate::trust::notary::Inspection;
-use crate::trust::{Signer, TrustCode, VerifierName};
+use crate::trust::{Asking, Keeping, Purpose, Signer, TrustCode, VerifierName};
 
 /// Most tags of one repository that are looked at, and how long all of it may take.
 const TAGS: usize = 1024;
@@ -55,7 +56,7 @@ pub(in crate::cli) struct Migrate {
 /// Whose signatures are to count.
 struct Policy {
     judges: Judges,
-    names: Vec<VerifierName>,
+    require: Requirement,
     asks: Repository,
 }
 
@@ -63,22 +64,32 @@ impl Policy {
     fn of(path: &Path, repository: &Repository, settings: &Settings) -> Result<Self, Stop> {
         let judges = Judges::of_file(path, None, settings)?;
         let (scope, asks) = judges.scope(repository)?;
-        let names = scope.require.verifiers().into_iter().cloned().collect();
-        Ok(Self { judges, names, asks })
+        let require = scope.require.clone();
+        Ok(Self { judges, require, asks })
     }
 
-    /// Whether one of cosign or notation counts of this digest.
+    /// Whether what lies there is all that the scope requires. Nobody else is asked: a scope that requires a Notary as well is not met.
     async fn counts(&self, beside: &Beside, digest: Digest) -> bool {
-        for item in beside.items.iter().filter(|item| item.of == digest && matches!(item.kind, Kind::Cosign | Kind::Notation)) {
-            for name in self.names.iter().filter(|name| self.judges.kind(name) == item.kind.as_str()) {
-                if let Ok(Some(verdict)) = verdict(&self.judges, name, &self.asks, beside, item).await
-                    && verdict.counts
-                {
-                    return true;
-                }
+        let here: Arc<dyn Api> = Arc::new(beside.carried.clone().under(self.asks.clone()));
+        let mut yes = Vec::new();
+        for name in self.require.verifiers() {
+            let Ok(verifier) = self.judges.named(name) else { continue };
+            let asking = Asking { purpose: Purpose::Pull, now: clock::now(), deadline: Instant::now() + NETWORK_TIME };
+            if let Some(answer) = verifier.by_carried(Arc::clone(&here), (&self.asks, digest), asking, Keeping::Looks)
+                && answer.await.is_ok()
+            {
+                yes.push(name);
             }
         }
-        false
+        is_met(&self.require, &yes)
+    }
+}
+
+fn is_met(require: &Requirement, yes: &[&VerifierName]) -> bool {
+    match require {
+        Requirement::One(name) => yes.contains(&name),
+        Requirement::All(parts) => !parts.is_empty() && parts.iter().all(|part| is_met(part, yes)),
+        Requirement::Any(parts) => parts.iter().any(|part| is_met(part, yes)),
     }
 }
 
@@ -101,7 +112,7 @@ struct Row {
 #[derive(Serialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum State {
-    /// A signature of either counts by the policy.
+    /// What lies there is all that the policy requires.
     Signed,
     /// Something of either says that it signs it; it does not count, or nobody judged it.
     Unproven,
@@ -227,7 +238,7 @@ async fn rows(registry: &Registry, repository: &Repository, inspection: &Inspect
             Found::Unknown(why) => Row { note: Some(why), ..Row::of(tag, Some(digest), State::Unknown) },
             Found::Signed { cosign, notation, missed, counts } => {
                 let state = match (cosign.is_empty() && notation.is_empty(), &missed) {
-                    (false, _) if counts => State::Signed,
+                    _ if counts => State::Signed,
                     (_, Some(_)) => State::Unknown,
                     (false, None) => State::Unproven,
                     (true, None) => State::Needs,
@@ -281,5 +292,19 @@ impl Found {
             None => false,
         };
         Self::Signed { counts, cosign: by(Kind::Cosign), notation: by(Kind::Notation), missed: beside.missed.first().cloned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_all_are_required_one_yes_is_none() {
+        let (a, b): (VerifierName, VerifierName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let both = vec![Requirement::One(a.clone()), Requirement::One(b.clone())];
+        assert!(is_met(&Requirement::Any(both.clone()), &[&b]) && !is_met(&Requirement::All(both.clone()), &[&b]));
+        assert!(is_met(&Requirement::All(both), &[&a, &b]) && !is_met(&Requirement::All(Vec::new()), &[&a]));
+        assert!(!is_met(&Requirement::nobody(), &[&a]));
     }
 }
