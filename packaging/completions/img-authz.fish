@@ -196,6 +196,7 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -l offline -d 'Ask nobody: show what is known here of the repository'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l key -d 'A file with the public key that the publisher of the image gave you' -r -F
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l signer -d 'Of several signers of the image, the one that is its publisher\'s, as it is listed without this' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l name -d 'What the verifier is to be called' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l server -d 'The Notary server (default: NOTARY)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from pin" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
@@ -219,12 +220,13 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -l offline -d 'Ask nobody: export what is known here, without the roots before it, which a host that knows an older one needs'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l undo-withdrawal -d 'Take in what was taken back, too: the publisher says that he has signed again since. Bare for what the server took back; for signatures the digest, each: --undo-withdrawal=sha256:…' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l server -d 'The Notary server (default: NOTARY)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l state -d 'Folder for verified trust data (default: the gate\'s; for another server than NOTARY, or other pins than `NOTARY_PINS`, one of its own)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l pins -d 'File with notary\'s `trust_pinning` block (default: `NOTARY_PINS`)' -r -F
-complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l undo-withdrawal -d 'Take in what the server, or the registry, took back, too: the publisher says that he has signed again since'
+complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l all -d 'Of a bundle of signatures: whatever it holds. Whoever carried it chose that'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -l json -d 'Print JSON'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from forget" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r
@@ -234,6 +236,7 @@ complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_se
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -f -a "show" -d 'Show its logs and authorities, and when they count'
 complete -c img-authz -n "__fish_img_authz_using_subcommand trust; and __fish_seen_subcommand_from root" -f -a "check" -d 'The same, with what has to be done: exit code 2 if there is anything'
+complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l policy -d 'The policy file that is to count once the Notary does not: its verifiers judge what is there' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l server -d 'The Notary server (default: NOTARY)' -r
 complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l root-ca -d 'PEM file of the CA of the server\'s certificate (default: `NOTARY_ROOT_CA`, docker\'s folders, the system\'s CAs)' -r -F
 complete -c img-authz -n "__fish_img_authz_using_subcommand migrate" -l verifier -d 'Which Notary verifier of the policy file (default: the first)' -r

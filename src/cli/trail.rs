@@ -63,21 +63,39 @@ impl Trail {
 
     /// Approvals changes that have been made.
     pub(super) fn record(&self, action: &'static str, changes: impl IntoIterator<Item = Change>) {
-        let Some(log) = &self.0 else { return };
         for change in changes {
-            let mut entry = Entry::new(clock::now(), Event::Changed);
-            entry.action = action;
-            entry.image = Entry::text(&change.image);
-            entry.digest = change.digest;
-            entry.image_id = change.image_id;
-            entry.message = Entry::text(&change.message);
-            entry.login_uid = login_uid();
-            entry.sudo_user = Entry::text(&std::env::var("SUDO_USER").unwrap_or_default());
-            if let Err(error) = log.record(&entry) {
+            if let Err(error) = self.write(action, change) {
                 out::note(&format!("note: the change could not be written to the audit log: {error}"));
                 return;
             }
         }
+    }
+
+    /// What is about to be changed. With `AUDIT=require` nothing may be where this cannot be written.
+    pub(super) fn begin(&self, settings: &Settings, action: &'static str, change: Change) -> Result<(), String> {
+        match self.write(action, change) {
+            Err(error) if settings.audit() == AuditRule::Require => {
+                Err(format!("nothing was changed: the audit log cannot be written ({error}), and AUDIT=require"))
+            }
+            Err(error) => {
+                out::note(&format!("note: the change could not be written to the audit log: {error}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn write(&self, action: &'static str, change: Change) -> std::io::Result<()> {
+        let Some(log) = &self.0 else { return Ok(()) };
+        let mut entry = Entry::new(clock::now(), Event::Changed);
+        entry.action = action;
+        entry.image = Entry::text(&change.image);
+        entry.digest = change.digest;
+        entry.image_id = change.image_id;
+        entry.message = Entry::text(&change.message);
+        entry.login_uid = login_uid();
+        entry.sudo_user = Entry::text(&std::env::var("SUDO_USER").unwrap_or_default());
+        log.record(&entry)
     }
 }
 

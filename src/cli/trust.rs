@@ -129,7 +129,8 @@ enum Command {
     Export(Export),
     /// Take in such a file; pins, dates and rollback count as if the server had answered
     ///
-    /// Signatures are verified by the verifiers of the policy as though the registry had sent them; what counts is kept as evidence.
+    /// Of a bundle of signatures those images are taken in that are named. They are verified by the verifiers of the policy as though the registry
+    /// had sent them; what counts is kept as evidence.
     ///
     /// What a server or a registry took back stays so: a bundle does not show whether it was signed before or since.
     ///
@@ -377,7 +378,7 @@ fn kept(record: &Record) -> serde_json::Value {
         "type": record.scheme,
         "signer": cosign::claims(record),
         "since": record.found,
-        "checked": record.asked,
+        "checked": Some(record.asked).filter(|asked| *asked != jiff::Timestamp::UNIX_EPOCH),
     })
 }
 

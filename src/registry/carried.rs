@@ -4,13 +4,16 @@
 //! A [`Bundle`] is such parts as one file: JSON, which names no files, so that nothing is ever written where it says.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 
 use super::{Api, Content, Listing, Manifest, Pointer, RegistryError, Reply, Wanted, has_one_reading};
@@ -24,6 +27,12 @@ const KIND: &str = "img-authz signatures";
 /// Most images of one bundle, and most manifests, blobs, tags and pointers of one image: stops a file from costing more than it may.
 const IMAGES: usize = 256;
 const PARTS: usize = 1024;
+/// Most platforms of an image that may be signed.
+const PLATFORMS: usize = 64;
+/// Largest manifest and blob, bytes, and all manifests of a bundle: what is read of them is in memory larger than they are.
+const MANIFEST_BYTES: usize = 4 << 20;
+const BLOB_BYTES: usize = 8 << 20;
+const MANIFESTS_BYTES: usize = 16 << 20;
 
 /// An image's manifests, and what lies beside it.
 #[derive(Debug, Clone)]
@@ -75,7 +84,67 @@ struct File {
     kind: String,
     version: u32,
     exported: Timestamp,
-    images: Vec<WrittenImage>,
+    images: List<WrittenImage, IMAGES>,
+}
+
+/// A list, of which no more is read than there may be.
+#[derive(Serialize)]
+struct List<T, const MOST: usize>(Vec<T>);
+
+/// The same of names.
+#[derive(Serialize)]
+struct Table<T, const MOST: usize>(BTreeMap<String, T>);
+
+struct Bounded<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Bounded<List<T, MOST>, MOST> {
+    type Value = List<T, MOST>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of {MOST} at most")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(part) = parts.next_element()? {
+            if read.len() >= MOST {
+                return Err(A::Error::custom(format_args!("a list has more than {MOST} parts")));
+            }
+            read.push(part);
+        }
+        Ok(List(read))
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Bounded<Table<T, MOST>, MOST> {
+    type Value = Table<T, MOST>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object of {MOST} members at most")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        let mut read = BTreeMap::new();
+        while let Some((name, part)) = parts.next_entry()? {
+            if read.len() >= MOST {
+                return Err(A::Error::custom(format_args!("an object has more than {MOST} members")));
+            }
+            read.insert(name, part);
+        }
+        Ok(Table(read))
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Bounded::<Self, MOST>(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Table<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Bounded::<Self, MOST>(PhantomData))
+    }
 }
 
 /// By which a file is known before it is read.
@@ -90,10 +159,10 @@ struct Known {
 struct WrittenImage {
     repository: String,
     digest: String,
-    manifests: Vec<WrittenManifest>,
-    tags: BTreeMap<String, String>,
-    pointing: BTreeMap<String, Vec<String>>,
-    blobs: Vec<String>,
+    manifests: List<WrittenManifest, PARTS>,
+    tags: Table<Digest, PARTS>,
+    pointing: Table<List<Digest, PARTS>, PLATFORMS>,
+    blobs: List<String, PARTS>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,20 +198,30 @@ impl Carried {
         self.digest
     }
 
-    /// What is signed, or may be: the image itself first, then what else something points at or a tag of cosign stands for.
+    /// What is signed, or may be: the image itself first, then its platforms, as its own manifest names them.
     #[must_use]
     pub fn subjects(&self) -> Vec<Digest> {
-        let named = self.tags.keys().filter_map(|tag| {
-            let hex = tag.as_str().strip_prefix("sha256-")?;
-            Digest::from_hex(hex.split('.').next().unwrap_or_default()).ok()
-        });
         let mut subjects = vec![self.digest];
-        for digest in self.lists.keys().copied().chain(named) {
-            if !subjects.contains(&digest) {
-                subjects.push(digest);
+        let children = self.manifests.get(&self.digest).map(|(manifest, _)| manifest.children()).unwrap_or_default();
+        for child in children {
+            // What a builder states of them is none.
+            let is_one = child.platform.as_deref() != Some("unknown/unknown");
+            if is_one && subjects.len() <= PLATFORMS && !subjects.contains(&child.digest) {
+                subjects.push(child.digest);
             }
         }
         subjects
+    }
+
+    /// Whether all that is here lies beside the image, or a platform of it.
+    fn is_of_one_image(&self) -> bool {
+        let subjects = self.subjects();
+        let of_tag = |tag: &Tag| {
+            let hex = tag.as_str().strip_prefix("sha256-")?;
+            Digest::from_hex(hex.split('.').next().unwrap_or_default()).ok()
+        };
+        self.lists.keys().all(|at| subjects.contains(at))
+            && self.tags.keys().all(|tag| of_tag(tag).is_some_and(|at| subjects.contains(&at)))
     }
 
     /// A manifest, under its digest.
@@ -195,23 +274,29 @@ impl Carried {
             media_type: manifest.media_type().to_owned(),
             bytes: STANDARD.encode(bytes),
         };
-        let list = |(at, list): (&Digest, &Vec<Digest>)| (at.to_string(), list.iter().map(Digest::to_string).collect());
+        let list = |(at, list): (&Digest, &Vec<Digest>)| (at.to_string(), List(list.clone()));
         WrittenImage {
             repository: self.repository.to_string(),
             digest: self.digest.to_string(),
-            manifests: self.manifests.values().map(manifest).collect(),
-            tags: self.tags.iter().map(|(tag, digest)| (tag.to_string(), digest.to_string())).collect(),
-            pointing: self.lists.iter().map(list).collect(),
-            blobs: self.blobs.values().map(|bytes| STANDARD.encode(bytes)).collect(),
+            manifests: List(self.manifests.values().map(manifest).collect()),
+            tags: Table(self.tags.iter().map(|(tag, digest)| (tag.to_string(), *digest)).collect()),
+            pointing: Table(self.lists.iter().map(list).collect()),
+            blobs: List(self.blobs.values().map(|bytes| STANDARD.encode(bytes)).collect()),
         }
     }
 
     fn read(image: &WrittenImage) -> Result<Self, BundleFault> {
         let damaged = |why: &str| BundleFault::Damaged(why.to_owned());
         let digest = |text: &str| text.parse::<Digest>().map_err(|_| damaged("a digest is none"));
-        let bytes = |text: &str| STANDARD.decode(text).map_err(|_| damaged("bytes are not base64"));
-        let pointers: usize = image.pointing.values().map(Vec::len).sum();
-        if image.manifests.len() + image.blobs.len() + image.tags.len() + pointers > PARTS {
+        let bytes = |text: &str, most: usize| {
+            // Before anything of it is decoded.
+            if text.len() / 4 * 3 > most + 2 {
+                return Err(BundleFault::Large { what: "bytes of one part", most });
+            }
+            STANDARD.decode(text).map_err(|_| damaged("bytes are not base64"))
+        };
+        let pointers: usize = image.pointing.0.values().map(|list| list.0.len()).sum();
+        if image.manifests.0.len() + image.blobs.0.len() + image.tags.0.len() + pointers > PARTS {
             return Err(BundleFault::Large { what: "parts of one image", most: PARTS });
         }
         let repository: Repository = image.repository.parse().map_err(|_| damaged("a repository is none"))?;
@@ -220,23 +305,23 @@ impl Carried {
             return Err(damaged("a repository is spelt otherwise than it is written"));
         }
         let mut carried = Self::of(repository, digest(&image.digest)?);
-        for written in &image.manifests {
-            let bytes = bytes(&written.bytes)?;
+        for written in &image.manifests.0 {
+            let bytes = bytes(&written.bytes, MANIFEST_BYTES)?;
             let read = Manifest::read(&bytes, Some(&written.media_type));
             carried.add(read.map_err(|error| BundleFault::Damaged(error.to_string()))?, bytes);
         }
-        for text in &image.blobs {
-            carried.add_blob(bytes(text)?);
+        for text in &image.blobs.0 {
+            carried.add_blob(bytes(text, BLOB_BYTES)?);
         }
-        for (tag, of) in &image.tags {
-            carried.tag(tag.parse().map_err(|_| damaged("a tag is none"))?, digest(of)?);
+        for (tag, of) in &image.tags.0 {
+            carried.tag(tag.parse().map_err(|_| damaged("a tag is none"))?, *of);
         }
-        for (at, list) in &image.pointing {
-            for of in list {
-                carried.point(digest(at)?, digest(of)?);
+        for (at, list) in &image.pointing.0 {
+            for of in &list.0 {
+                carried.point(digest(at)?, *of);
             }
         }
-        Ok(carried)
+        if carried.is_of_one_image() { Ok(carried) } else { Err(damaged("it signs what is no part of its image")) }
     }
 }
 
@@ -246,7 +331,7 @@ impl Bundle {
 
     /// As it is written.
     pub fn written(&self) -> std::io::Result<Vec<u8>> {
-        let images = self.images.iter().map(Carried::written_image).collect();
+        let images = List(self.images.iter().map(Carried::written_image).collect());
         let written = serde_json::to_vec(&File { kind: KIND.to_owned(), version: VERSION, exported: self.exported, images })?;
         if written.len() as u64 > Self::BYTES {
             return Err(std::io::ErrorKind::FileTooLarge.into());
@@ -257,7 +342,7 @@ impl Bundle {
     /// Whether a file says that it is one.
     #[must_use]
     pub fn is_one(bytes: &[u8]) -> bool {
-        bytes.trim_ascii_start().starts_with(b"{")
+        bytes.starts_with(b"{")
     }
 
     /// What a file holds.
@@ -272,12 +357,17 @@ impl Bundle {
         if let Some(version) = known.version.filter(|version| *version != VERSION) {
             return Err(BundleFault::Version(version));
         }
-        has_one_reading(bytes).map_err(BundleFault::Damaged)?;
         let file: File = serde_json::from_slice(bytes).map_err(|error| BundleFault::Damaged(clean(&error.to_string())))?;
-        if file.images.len() > IMAGES {
-            return Err(BundleFault::Large { what: "images", most: IMAGES });
+        has_one_reading(bytes).map_err(BundleFault::Damaged)?;
+        let written = file.images.0.iter().flat_map(|image| &image.manifests.0);
+        if written.map(|manifest| manifest.bytes.len() / 4 * 3).sum::<usize>() > MANIFESTS_BYTES {
+            return Err(BundleFault::Large { what: "bytes of manifests", most: MANIFESTS_BYTES });
         }
-        let images = file.images.iter().map(Carried::read).collect::<Result<_, _>>()?;
+        let images = file.images.0.iter().map(Carried::read).collect::<Result<Vec<_>, _>>()?;
+        let mut known = std::collections::HashSet::new();
+        if !images.iter().all(|image| known.insert((image.repository(), image.digest()))) {
+            return Err(BundleFault::Damaged("an image is there twice".to_owned()));
+        }
         Ok(Self { exported: file.exported, images })
     }
 }
@@ -379,9 +469,31 @@ mod tests {
             assert!(Bundle::read(bad.as_bytes()).is_err(), "{from} {to}");
         }
         assert!(Bundle::read(good.trim_end_matches('}').as_bytes()).is_err());
-        let many = format!("[{}\"e30=\"]", "\"e30=\",".repeat(PARTS));
-        let large = Bundle::read(good.replace("[\"e30=\"]", &many).as_bytes());
+        let blobs = |count: usize| good.replace("[\"e30=\"]", &format!("[{}\"e30=\"]", "\"e30=\",".repeat(count)));
+        let large = Bundle::read(blobs(PARTS - 1).as_bytes());
         assert_eq!(large.unwrap_err(), BundleFault::Large { what: "parts of one image", most: PARTS });
+        // No more of a list is read than there may be.
+        let endless = Bundle::read(blobs(1 << 20).as_bytes()).unwrap_err();
+        assert!(endless.to_string().contains("more than 1024 parts"), "{endless}");
+        let large = "A".repeat((BLOB_BYTES + 4) / 3 * 4);
+        let large = Bundle::read(good.replace("e30=", &large).as_bytes());
+        assert_eq!(large.unwrap_err(), BundleFault::Large { what: "bytes of one part", most: BLOB_BYTES });
+        // What is signed is the image or a platform of it.
+        let digest = bundle().images.remove(0).digest().hex();
+        let other = "ab".repeat(32);
+        for (from, to) in [
+            (format!("sha256-{digest}.sig"), format!("sha256-{other}.sig")),
+            (format!("\"sha256:{digest}\":["), format!("\"sha256:{other}\":[")),
+        ] {
+            let bad = good.replace(&from, &to);
+            assert_ne!(bad, good);
+            let why = Bundle::read(bad.as_bytes()).unwrap_err().to_string();
+            assert!(why.contains("no part of its image"), "{why}");
+        }
+        let images = good.find("\"images\":[").unwrap() + 10;
+        let image = &good[images..good.len() - 2];
+        let twice = Bundle::read(format!("{}{image},{image}]}}", &good[..images]).as_bytes()).unwrap_err();
+        assert_eq!(twice, BundleFault::Damaged("an image is there twice".to_owned()));
         // Bytes that were changed are other bytes: what was named is not there.
         let edited = Bundle::read(good.replace("e30=", "W10=").as_bytes()).unwrap();
         assert_eq!(edited.images[0].blob_of(&Digest::of(b"{}")), None);

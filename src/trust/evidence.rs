@@ -82,6 +82,15 @@ struct Held {
     uses: u64,
 }
 
+/// Which room a file takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// That of what was not used for longest.
+    Made,
+    /// What nothing else takes.
+    Free,
+}
+
 /// When something was last used, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Used {
@@ -146,22 +155,36 @@ impl Evidence {
         }
     }
 
-    /// Keeps what a person carried here and has just verified: at once, and it is told where that cannot be.
-    pub fn take_in(&self, record: &Record) -> std::io::Result<()> {
+    /// Keeps what a person carried here and has just verified, unless a registry took it back: at once, and it is told where that cannot be. It takes
+    /// no other's place. Gives when it was taken back, where it was; `undoes`: that person says that it was signed again since.
+    pub fn take_in(&self, record: &Record, undoes: bool) -> std::io::Result<Option<Timestamp>> {
         if !self.is_kept {
-            return Ok(());
+            return Ok(None);
         }
-        let name = record.key.file_name();
-        let begun = self.turns().write_begins(&name);
-        let written = self.write(record, begun);
-        self.turns().write_ends(&name);
-        written
+        let digest = &record.key.digest;
+        let seen = withdrawn::notes(&self.folder, digest)?;
+        if let (Some(at), false) = (withdrawn::last(&seen), undoes) {
+            return Ok(Some(at));
+        }
+        let (name, text) = (record.key.file_name(), record.written()?);
+        self.store(&name, &text, Room::Free)?;
+        // Again: the gate notes it first and looks for nothing afterwards.
+        let since = withdrawn::notes(&self.folder, digest);
+        if let Ok(since) = &since
+            && since.iter().all(|note| seen.contains(note))
+        {
+            withdrawn::undo(&seen);
+            return Ok(None);
+        }
+        self.held().as_mut().map(|held| held.forget(&name));
+        std::fs::remove_file(self.folder.join(&name))?;
+        Ok(withdrawn::last(&since?).or(Some(Timestamp::UNIX_EPOCH)))
     }
 
-    /// When a registry took this back; `None`: none did, or it gave a good one since.
+    /// When a registry last took this digest back, whoever asked it; `None`: none did, or it gave a good one since. What cannot be looked at was.
     #[must_use]
-    pub fn withdrawn_since(&self, key: &Key) -> Option<Timestamp> {
-        withdrawn::since(&self.folder, key)
+    pub fn withdrawn_since(&self, digest: &Digest) -> Option<Timestamp> {
+        withdrawn::notes(&self.folder, digest).map_or(Some(Timestamp::UNIX_EPOCH), |notes| withdrawn::last(&notes))
     }
 
     /// Its registry may have it no more: until [`Self::resume`], [`Self::withdraw`] or the next good answer of a registry it does not count.
@@ -195,13 +218,17 @@ impl Evidence {
         let (here, name) = (Arc::clone(self), key.file_name());
         self.turns().withdrawal_begins(&name);
         let gone = key.clone();
-        let removed = self.changes.give(move || {
-            if let Err(error) = withdrawn::note(&here.folder, &gone) {
-                tracing::warn!(%error, folder = %here.folder.display(), "it could not be noted that a signature was withdrawn: a bundle may bring it back");
+        let removed = self.changes.give(move || match withdrawn::withdraw(&here.folder, &gone) {
+            Ok(is_gone) => {
+                here.held().as_mut().map(|held| held.forget(&name));
+                if is_gone {
+                    here.turns().withdrawn.remove(&name);
+                }
             }
-            if here.remove(&name) {
-                here.turns().withdrawn.remove(&name);
-            }
+            Err(error) => tracing::error!(
+                %error, folder = %here.folder.display(), digest = %gone.digest,
+                "it could not be noted that a signature was withdrawn: until the gate starts anew it does not count; then a bundle may bring it back"
+            ),
         });
         match removed {
             Some(removed) => drop(tokio::time::timeout(DISK_TIME, removed).await),
@@ -226,8 +253,11 @@ impl Evidence {
     }
 
     fn find(&self, key: &Key) -> Kept {
-        let name = key.file_name();
-        let path = self.folder.join(&name);
+        // A gate that was stopped between the two left a record beside its note.
+        if withdrawn::is_noted(&self.folder, key) {
+            return Kept::Nothing;
+        }
+        let path = self.folder.join(key.file_name());
         let text = match read_owned(&path, FILE_BYTES) {
             Ok(text) => text,
             Err(error) => {
@@ -263,18 +293,7 @@ impl Evidence {
         if self.turns().is_withdrawn_since(&name, begun) {
             return Ok(());
         }
-        std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
-        let gone = {
-            let mut held = self.held();
-            if held.is_none() {
-                *held = Some(Held::look(&self.folder)?);
-            }
-            held.as_mut().map(|held| held.make_room(&name, text.len() as u64)).unwrap_or_default()
-        };
-        for name in gone {
-            let _ = std::fs::remove_file(self.folder.join(name));
-        }
-        replace(&self.folder.join(&name), &text, 0o600, Outlives::Power)?;
+        self.store(&name, &text, Room::Made)?;
         let mut turns = self.turns();
         if !turns.is_withdrawn_since(&name, begun) {
             turns.withdrawn.remove(&name);
@@ -284,20 +303,25 @@ impl Evidence {
         Ok(())
     }
 
-    /// Whether it is gone.
-    fn remove(&self, name: &str) -> bool {
-        let mut held = self.held();
-        if let Some(held) = held.as_mut() {
-            held.forget(name);
+    fn store(&self, name: &str, text: &[u8], room: Room) -> std::io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
+        let gone = {
+            let mut held = self.held();
+            if held.is_none() {
+                *held = Some(Held::look(&self.folder)?);
+            }
+            let size = text.len() as u64;
+            if let (Room::Free, Some(held)) = (room, held.as_ref())
+                && !held.has_room(name, size)
+            {
+                return Err(std::io::Error::other("as much is kept as may be: forget what is not needed (trust forget)"));
+            }
+            held.as_mut().map(|held| held.make_room(name, size)).unwrap_or_default()
+        };
+        for name in gone {
+            let _ = std::fs::remove_file(self.folder.join(name));
         }
-        let path = self.folder.join(name);
-        if let Err(error) = std::fs::remove_file(&path)
-            && error.kind() != ErrorKind::NotFound
-        {
-            tracing::error!(%error, path = %path.display(), "evidence that was withdrawn cannot be removed: until the gate starts anew it does not count");
-            return false;
-        }
-        true
+        replace(&self.folder.join(name), text, 0o600, Outlives::Power)
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -351,6 +375,12 @@ impl Held {
             held.files.insert(name, (found.len(), Used::Earlier(found.modified().unwrap_or(SystemTime::UNIX_EPOCH))));
         }
         Ok(held)
+    }
+
+    /// Whether a file has room beside all others.
+    fn has_room(&self, name: &str, size: u64) -> bool {
+        let (count, own) = self.files.get(name).map_or((1, 0), |(own, _)| (0, *own));
+        self.files.len() + count <= RECORDS && self.bytes.saturating_sub(own) + size <= BYTES
     }
 
     /// Counts a file that comes, and says which go for it: what was not used for longest.
@@ -601,6 +631,55 @@ mod tests {
         write(&path, &good);
         std::fs::rename(&path, folder.path().join(record(b"b").key.file_name())).unwrap();
         assert_eq!(here.of(&record(b"b").key).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_carried_here_takes_no_others_place_and_counts_for_no_digest_that_was_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gate, import) = (Evidence::kept_in(folder.path().to_owned()), Evidence::kept_in(folder.path().to_owned()));
+        gate.keep(record(b"a")).await;
+        gate.withdraw(&record(b"a").key).await;
+        // Under another name, and for another verifier.
+        let elsewhere = Record { key: key("r.example/other", b"a"), ..record(b"a") };
+        let other = Record { key: Key { verifier: "other".parse().unwrap(), ..key("r.example/app", b"a") }, ..record(b"a") };
+        for record in [record(b"a"), elsewhere.clone(), other] {
+            assert!(import.take_in(&record, false).unwrap().is_some());
+        }
+        assert_eq!(all(folder.path()).unwrap(), []);
+        // Its registry has it again: that says nothing of another one's.
+        gate.withdraw(&elsewhere.key).await;
+        gate.keep(record(b"a")).await;
+        assert!(import.take_in(&elsewhere, false).unwrap().is_some());
+        assert_eq!(import.take_in(&elsewhere, true).unwrap(), None);
+        assert_eq!(import.withdrawn_since(&Digest::of(b"a")), None);
+        // Full.
+        {
+            let mut held = import.held();
+            let held = held.as_mut().unwrap();
+            held.bytes = BYTES;
+        }
+        assert!(import.take_in(&record(b"b"), false).is_err());
+        assert_eq!(all(folder.path()).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_record_beside_its_note_does_not_count_in_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        here.keep(record(b"a")).await;
+        let path = only_file(folder.path());
+        let text = std::fs::read(&path).unwrap();
+        here.withdraw(&record(b"a").key).await;
+        replace(&path, &text, 0o600, Outlives::Process).unwrap();
+        let next = Evidence::kept_in(folder.path().to_owned());
+        assert_eq!(next.of(&record(b"a").key).await, None);
+        // Nothing was kept of it, and it was known.
+        next.withdraw(&record(b"b").key).await;
+        assert!(next.withdrawn_since(&Digest::of(b"b")).is_some());
+        // Where nothing can be looked at, all was taken back.
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        assert!(Evidence::kept_in(file).withdrawn_since(&Digest::of(b"c")).is_some());
     }
 
     #[test]

@@ -347,15 +347,17 @@ impl<S: Scheme> SignatureVerifier<S> {
         if let Some(evidence) = &self.evidence {
             evidence.suspend(&key);
         }
-        {
+        let was_known = {
             let mut state = self.state();
+            let was_known = state.signed.of(&held).is_some();
             state.signed.forget(&held);
             state.withdrawn += 1;
-        }
+            was_known
+        };
         let Some(evidence) = &self.evidence else { return };
         let is_there_still = match evidence.suspended(&key).await {
-            // A write that is under way may be of what is withdrawn.
-            Kept::Nothing => !evidence.is_being_kept(&key),
+            // A write that is under way may be of what is withdrawn. What is known and is not kept is noted: a bundle may bring it.
+            Kept::Nothing => !was_known && !evidence.is_being_kept(&key),
             Kept::Record(record) => {
                 self.scheme.mark(&key.repository, key.digest, record.parts).is_some_and(|mark| met.contains(&mark))
             }

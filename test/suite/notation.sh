@@ -120,9 +120,9 @@ test_images_signed_by_notation_run_and_others_do_not() {
     wait_until 10 starts_no_more "$container"
     assertTrue "what is forgotten does not start" $?
     sed "s/$others/$cose/g" "$SHUNIT_TMPDIR/others.bundle" > "$SHUNIT_TMPDIR/edited.bundle"
-    output=$(gate_says trust import "$SHUNIT_TMPDIR/edited.bundle")
+    output=$(gate_says trust import "$SHUNIT_TMPDIR/edited.bundle" --all)
     assertEquals "an edited bundle is refused: $output" 2 $?
-    output=$(gate_says trust import "$SHUNIT_TMPDIR/others.bundle")
+    output=$(gate_says trust import "$SHUNIT_TMPDIR/others.bundle" "$notated@$others")
     assertEquals "the bundle is taken in: $output" 0 $?
     wait_until 10 docker start "$container" > /dev/null 2>&1
     assertTrue "what was carried here starts" $?

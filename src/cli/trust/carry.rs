@@ -3,7 +3,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -12,23 +14,32 @@ use super::judges::Judges;
 use super::{Change, Common, Stop, changed, reference, to_json, trail};
 use crate::clock;
 use crate::files::replace_regular;
-use crate::image::Digest;
+use crate::image::{Digest, Repository};
 use crate::policy::Settings;
-use crate::registry::{Bundle, Carried, Wanted};
+use crate::registry::{Api, Bundle, Carried, Wanted};
 use crate::setup::{self, Kept, NETWORK_TIME};
+use crate::text::clean;
 use crate::trust::beside::Kind;
-use crate::trust::{Asking, Keeping, Purpose, TrustCode, TrustError, VerifierName, Vouch, evidence};
+use crate::trust::evidence::{self, Evidence};
+use crate::trust::{Asking, Keeping, Purpose, TrustCode, VerifierName};
 
 /// The mode of a bundle: it holds nothing that the server does not tell everybody.
 pub(super) const BUNDLE_MODE: u32 = 0o644;
+/// How long all judging of a bundle may take.
+const ALL_TIME: Duration = Duration::from_mins(1);
+/// How it is called in the audit log.
+const ACTION: &str = "trust-import";
 
 /// A bundle that a person carried here.
 pub(super) struct Arrived<'a> {
     /// Its file, and what that holds.
     pub(super) file: &'a Path,
     pub(super) bytes: &'a [u8],
-    /// Whether that person says that what was taken back was signed again since.
-    pub(super) undoes_withdrawal: bool,
+    /// Which of its images are meant, as `REPOSITORY@DIGEST`; or all.
+    pub(super) images: &'a [String],
+    pub(super) is_all: bool,
+    /// Of which digests that person says that they were signed again since they were taken back.
+    pub(super) undone: &'a [Digest],
 }
 
 /// Fetches what lies beside these images, and writes it.
@@ -69,14 +80,56 @@ pub(super) async fn export(references: &[String], file: &Path, is_json: bool, se
     Ok(text)
 }
 
-/// What became of one image for one verifier.
-struct Outcome {
-    carried: Carried,
-    verifier: VerifierName,
-    result: Result<Vouch, TrustError>,
+/// What a verifier says of one digest.
+struct Told {
+    repository: Repository,
+    digest: Digest,
+    verifier: Option<VerifierName>,
+    /// Who signed; or the code, why not, and what to do.
+    result: Result<Vec<String>, (&'static str, String, String)>,
+    /// Whether the import is not whole by it.
+    is_no: bool,
+    /// When it was taken back, which is undone.
+    undone: Option<Timestamp>,
 }
 
-/// Takes in a bundle: every verifier of each image's scope judges what was carried as though it came from the registry.
+impl Told {
+    fn no(carried: &Carried, verifier: Option<&VerifierName>, code: &'static str, message: String) -> Self {
+        let (repository, digest, verifier) = (carried.repository().clone(), carried.digest(), verifier.cloned());
+        Self { repository, digest, verifier, result: Err((code, message, String::new())), is_no: true, undone: None }
+    }
+
+    fn json(&self) -> Value {
+        let Self { repository, digest, verifier, undone, .. } = self;
+        let verifier = verifier.as_ref().map(ToString::to_string);
+        match &self.result {
+            Ok(signers) => {
+                json!({ "repository": repository, "digest": digest, "verifier": verifier, "signers": signers, "undone_withdrawal": undone })
+            }
+            Err((code, message, remedy)) => json!({
+                "repository": repository, "digest": digest, "verifier": verifier, "code": code, "message": message, "remedy": remedy,
+            }),
+        }
+    }
+
+    fn line(&self) -> String {
+        let image = format!("{}@{}", self.repository, self.digest);
+        let by = self.verifier.as_ref().map(|name| format!("verifier `{name}`"));
+        match &self.result {
+            Ok(signers) => {
+                let undone = self.undone.map(|at| format!("; that it was taken back at {at} is undone")).unwrap_or_default();
+                format!("{image}  taken in for {}: {}{undone}", by.unwrap_or_default(), signers.join(", "))
+            }
+            Err((code, message, remedy)) => {
+                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+                format!("{image}  refused{by} ({code}): {message}{remedy}")
+            }
+        }
+    }
+}
+
+/// Takes in what is named of a bundle: every verifier of each image's scope judges what was carried as though it came from the registry.
 pub(super) async fn import(arrived: &Arrived<'_>, common: &Common, settings: &Settings, kept: Kept) -> Result<String, Stop> {
     if common.state.is_some() || common.server.is_some() || common.verifier.is_some() || common.pins.is_some() {
         let message = "signatures are judged by the gate's own policy: leave out --state, --server, --verifier and --pins";
@@ -86,104 +139,139 @@ pub(super) async fn import(arrived: &Arrived<'_>, common: &Common, settings: &Se
         return Err(Stop::Unknown("there is no policy file here, and so no verifier of signatures".to_owned()));
     }
     let shown = arrived.file.display();
-    let bundle = Bundle::read(arrived.bytes).map_err(|fault| {
+    let Bundle { exported, images } = Bundle::read(arrived.bytes).map_err(|fault| {
         let message = format!("`{shown}`: {fault}; carry it here again, or export it again");
         Stop::Refused { code: TrustCode::Invalid.as_str(), message }
     })?;
+    let images = named(images, arrived)?;
     let trail = trail(None, settings)?;
     let judges = Judges::of(settings, kept.taking_in(settings))?;
-    let keeping = Keeping::Keeps { exported: bundle.exported, undoes_withdrawal: arrived.undoes_withdrawal };
-    let (mut outcomes, mut refused) = (Vec::new(), Vec::new());
-    for carried in bundle.images {
-        match of_image(&judges, &carried, keeping).await {
-            Ok(some) if some.is_empty() => {
-                let message = "no verifier of its scope goes by what lies in registries".to_owned();
-                refused.push((carried, TrustCode::NotSigned.as_str(), message));
-            }
-            Ok(some) => outcomes.extend(some),
-            Err(stop) => refused.push((carried, stop.code(), stop.message())),
-        }
+    let folder = setup::evidence_folder(settings);
+    let begins = format!("import of `{shown}` begins, {}", Digest::of(arrived.bytes));
+    trail.begin(settings, ACTION, changed(&"", &begins)).map_err(Stop::Unknown)?;
+    // What is in a gate's memory may be older than what is kept from now on; where it cannot be told, nothing is changed.
+    let made = std::fs::DirBuilder::new().recursive(true).create(&folder).and_then(|()| evidence::begin_anew(&folder));
+    made.map_err(|error| Stop::Unknown(format!("nothing was changed: `{}` cannot be written: {error}", folder.display())))?;
+    let end = Instant::now() + ALL_TIME;
+    let mut told = Vec::new();
+    for carried in images {
+        let outcomes = of_image(&judges, carried, arrived.undone, &folder, end).await;
+        let taken = outcomes.iter().filter(|outcome| outcome.result.is_ok());
+        let entries = taken.map(|outcome| {
+            let undone = outcome.undone.map(|at| format!("; that it was taken back at {at} is undone")).unwrap_or_default();
+            let how = format!("a signature taken in from `{shown}`{undone}");
+            Change { digest: outcome.digest.to_string(), ..changed(&outcome.repository, &how) }
+        });
+        // At once: whatever ends the import, what was done is known.
+        trail.record(ACTION, entries);
+        told.extend(outcomes);
     }
-    let taken: Vec<(&Outcome, &Vouch)> =
-        outcomes.iter().filter_map(|outcome| Some((outcome, outcome.result.as_ref().ok()?))).collect();
-    if !taken.is_empty() {
-        let folder = setup::evidence_folder(settings);
-        // What is in a gate's memory may be older than what is kept now.
-        evidence::begin_anew(&folder).map_err(|error| super::unread(&folder, &error))?;
+    let mut notes = Vec::new();
+    // Also where nothing was taken: a newer scan that fails is remembered.
+    if let Err(error) = evidence::begin_anew(&folder) {
+        notes.push(format!("the gate could not be told ({error}): restart it"));
     }
-    let how = format!("a signature taken in from `{shown}`");
-    trail.record(
-        "trust-import",
-        taken
-            .iter()
-            .map(|(outcome, vouch)| Change { digest: vouch.digest().to_string(), ..changed(outcome.carried.repository(), &how) }),
+    let is_undone = |digest: &&Digest| told.iter().any(|told| told.undone.is_some() && told.digest == **digest);
+    notes.extend(
+        arrived.undone.iter().filter(|digest| !is_undone(digest)).map(|digest| format!("--undo-withdrawal={digest} did nothing")),
     );
-    let is_whole = refused.is_empty() && taken.len() == outcomes.len();
-    let noes = outcomes.iter().filter_map(|outcome| Some((outcome, outcome.result.as_ref().err()?)));
+    let is_whole = !told.is_empty() && notes.is_empty() && !told.iter().any(|told| told.is_no);
     let text = if common.json {
-        let taken: Vec<Value> = taken
-            .iter()
-            .map(|(outcome, vouch)| {
-                json!({
-                    "repository": outcome.carried.repository(), "digest": vouch.digest(),
-                    "verifier": outcome.verifier.to_string(), "signers": vouch.signers(),
-                })
-            })
-            .collect();
-        let noes = noes.map(|(outcome, error)| {
-            json!({
-                "repository": outcome.carried.repository(), "digest": outcome.carried.digest(),
-                "verifier": outcome.verifier.to_string(), "code": error.code.as_str(),
-                "message": error.to_string(), "remedy": error.remedy(&outcome.verifier),
-            })
-        });
-        let others = refused.iter().map(|(carried, code, message)| {
-            json!({ "repository": carried.repository(), "digest": carried.digest(), "code": code, "message": message })
-        });
-        to_json(&json!({ "exported": bundle.exported, "signatures": taken, "refused": noes.chain(others).collect::<Vec<_>>() }))?
+        let (taken, refused): (Vec<&Told>, Vec<&Told>) = told.iter().partition(|told| told.result.is_ok());
+        let json = |told: Vec<&Told>| told.into_iter().map(Told::json).collect::<Vec<Value>>();
+        to_json(&json!({ "exported": exported, "signatures": json(taken), "refused": json(refused), "notes": notes }))?
+    } else if told.is_empty() {
+        "it carries no image".to_owned()
     } else {
-        let yes = taken.iter().map(|(outcome, vouch)| {
-            let (repository, digest, name) = (outcome.carried.repository(), vouch.digest(), &outcome.verifier);
-            format!("{repository}@{digest}  taken in for verifier `{name}`: {}", vouch.signers().join(", "))
-        });
-        let no = noes.map(|(outcome, error)| {
-            let (repository, digest, name) = (outcome.carried.repository(), outcome.carried.digest(), &outcome.verifier);
-            let (code, remedy) = (error.code.as_str(), error.remedy(name));
-            format!("{repository}@{digest}  refused by verifier `{name}` ({code}): {error}; {remedy}")
-        });
-        let others = refused.iter().map(|(carried, code, message)| {
-            format!("{}@{}  refused ({code}): {message}", carried.repository(), carried.digest())
-        });
-        let lines: Vec<String> = yes.chain(no).chain(others).collect();
-        if lines.is_empty() { "it carries no image".to_owned() } else { lines.join("\n") }
+        told.iter().map(Told::line).chain(notes).collect::<Vec<_>>().join("\n")
     };
     if is_whole { Ok(text) } else { Err(Stop::Partly(text)) }
 }
 
-/// What each verifier of the image's scope says of it. The image itself and each platform may be signed: the first yes counts, of noes that of the image.
-async fn of_image(judges: &Judges, carried: &Carried, keeping: Keeping) -> Result<Vec<Outcome>, Stop> {
-    let (scope, asks) = judges.scope(carried.repository())?;
+/// Those that are meant: whoever carried the file here chose what it holds, and under which names.
+fn named(images: Vec<Carried>, arrived: &Arrived<'_>) -> Result<Vec<Carried>, Stop> {
+    if arrived.is_all || images.is_empty() {
+        return Ok(images);
+    }
+    let name = |carried: &Carried| format!("{}@{}", carried.repository(), carried.digest());
+    let here: Vec<String> = images.iter().map(name).collect();
+    let listed = || format!("`{}` carries:\n{}", arrived.file.display(), here.join("\n"));
+    if arrived.images.is_empty() {
+        return Err(Stop::Unknown(format!("name the images that are to be taken in, or take in all with --all; {}", listed())));
+    }
+    if let Some(other) = arrived.images.iter().find(|image| !here.contains(*image)) {
+        return Err(Stop::Unknown(format!("`{}` is not there, as REPOSITORY@DIGEST; {}", clean(other), listed())));
+    }
+    Ok(images.into_iter().filter(|carried| arrived.images.contains(&name(carried))).collect())
+}
+
+/// What each verifier of the image's scope says of it. The image itself and each platform may be signed. It is a no unless the image itself is
+/// good, or has nothing and each platform is good.
+async fn of_image(judges: &Judges, carried: Carried, undone: &[Digest], folder: &Path, end: Instant) -> Vec<Told> {
+    let (scope, asks) = match judges.scope(carried.repository()) {
+        Ok(found) => found,
+        Err(stop) => return vec![Told::no(&carried, None, stop.code(), stop.message())],
+    };
     // Of a mirror verifiers are asked under the name of what it mirrors.
-    let carried = carried.clone().under(asks);
-    let subjects: Vec<Digest> = carried.subjects();
-    let mut outcomes = Vec::new();
+    let carried = Arc::new(carried.under(asks));
+    let subjects = carried.subjects();
+    let notes = Evidence::looked_at(folder.to_owned());
+    let since = |digest: &Digest| notes.withdrawn_since(digest).filter(|_| undone.contains(digest));
+    let since: Vec<Option<Timestamp>> = subjects.iter().map(since).collect();
+    let mut all = Vec::new();
     for name in scope.require.verifiers() {
-        let verifier = judges.named(name)?;
-        let (mut taken, mut refusal) = (Vec::new(), None);
-        for digest in &subjects {
-            let asking = Asking { purpose: Purpose::Pull, now: clock::now(), deadline: Instant::now() + NETWORK_TIME };
-            let image = (carried.repository(), *digest);
-            let Some(answer) = verifier.by_carried(Arc::new(carried.clone()), image, asking, keeping) else { break };
-            match answer.await {
-                Ok(vouch) => taken.push(Ok(vouch)),
-                Err(error) => drop(refusal.get_or_insert(error)),
+        let verifier = match judges.named(name) {
+            Ok(verifier) => verifier,
+            Err(stop) => {
+                all.push(Told::no(&carried, Some(name), stop.code(), stop.message()));
+                continue;
+            }
+        };
+        let (mut own, mut platforms, mut is_each_good) = (None, Vec::new(), subjects.len() > 1);
+        for (digest, since) in subjects.iter().zip(&since) {
+            let deadline = end.min(Instant::now() + NETWORK_TIME);
+            if Instant::now() >= end {
+                let why = "it was not judged: the time is over; import fewer at once".to_owned();
+                all.push(Told::no(&carried, Some(name), TrustCode::Busy.as_str(), why));
+                is_each_good = false;
+                break;
+            }
+            let asking = Asking { purpose: Purpose::Pull, now: clock::now(), deadline };
+            let keeping = Keeping::Keeps { undoes_withdrawal: undone.contains(digest) };
+            let (api, image): (Arc<dyn Api>, _) = (carried.clone(), (carried.repository(), *digest));
+            let Some(answer) = verifier.by_carried(api, image, asking, keeping) else { break };
+            let (result, code) = match answer.await {
+                Ok(vouch) => (Ok(vouch.signers().to_vec()), None),
+                Err(error) => (Err((error.code.as_str(), error.to_string(), error.remedy(name))), Some(error.code)),
+            };
+            let undone = since.filter(|_| result.is_ok());
+            let (repository, verifier) = (carried.repository().clone(), Some(name.clone()));
+            let told = Told { repository, digest: *digest, verifier, result, is_no: false, undone };
+            match (own.is_none(), code) {
+                (true, code) => own = Some((told, code)),
+                (false, None) => platforms.push(told),
+                (false, Some(code)) => {
+                    is_each_good = false;
+                    // What is to be known of a platform, beside that nobody signed it.
+                    if !is_nothing(code) {
+                        platforms.push(told);
+                    }
+                }
             }
         }
-        if taken.is_empty() {
-            taken.extend(refusal.map(Err));
-        }
-        let of = |result| Outcome { carried: carried.clone(), verifier: name.clone(), result };
-        outcomes.extend(taken.into_iter().map(of));
+        let Some((own, code)) = own else { continue };
+        let is_no = code.is_some_and(|code| !(is_nothing(code) && is_each_good));
+        all.push(Told { is_no, ..own });
+        all.extend(platforms);
     }
-    Ok(outcomes)
+    if all.is_empty() {
+        let why = "no verifier of its scope goes by what lies in registries".to_owned();
+        all.push(Told::no(&carried, None, TrustCode::NotSigned.as_str(), why));
+    }
+    all
+}
+
+/// Whether nothing lies there, which is no word against what lies elsewhere.
+const fn is_nothing(code: TrustCode) -> bool {
+    matches!(code, TrustCode::NotSigned | TrustCode::NotAttested)
 }

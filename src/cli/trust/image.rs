@@ -21,7 +21,7 @@ use crate::trust::notary::RequiredSigners;
 use crate::trust::{Asking, Claims, Keeping, Purpose, Signer, TrustCode, TrustError, VerifierName};
 
 /// How long all questions to the registry about one image may take, and all judging: a person waits longer than dockerd does.
-const LOOK_TIME: Duration = Duration::from_secs(30);
+pub(super) const LOOK_TIME: Duration = Duration::from_secs(30);
 
 /// Whether an image is meant, and not what a Notary has of its repository: by a tag or a digest, or because there is no Notary.
 pub(super) fn is_meant(reference: &Reference, common: &Common, settings: &Settings) -> bool {
@@ -46,14 +46,9 @@ pub(in crate::cli) fn registry(settings: &Settings) -> Result<Registry, String> 
     Ok(setup::registry(settings, credentials, std::collections::HashMap::new()))
 }
 
-/// An image and what lies beside it.
-pub(in crate::cli) async fn look(registry: &Registry, repository: &Repository, wanted: &Wanted) -> Result<Beside, RegistryError> {
-    Beside::of(registry, repository, wanted, Instant::now() + LOOK_TIME).await
-}
-
-/// The same, where not to find it is the answer.
+/// An image and what lies beside it, where not to find it is the answer.
 pub(super) async fn found(registry: &Registry, repository: &Repository, wanted: &Wanted) -> Result<Beside, Stop> {
-    look(registry, repository, wanted).await.map_err(|error| {
+    Beside::of(registry, repository, wanted, Instant::now() + LOOK_TIME).await.map_err(|error| {
         let code = match &error {
             RegistryError::NotFound { .. } => TrustCode::NotInRegistry,
             RegistryError::Denied { .. } | RegistryError::Net(NetError::Unauthorized { .. }) => TrustCode::Unauthorized,
@@ -114,11 +109,19 @@ pub(super) async fn inspect(
     }
     let registry = registry(settings).map_err(Stop::Unknown)?;
     let beside = found(&registry, &asks, &Wanted::of(reference)).await?;
+    let of_kind =
+        |name: &&VerifierName, item: &Item| judges.as_ref().is_some_and(|judges| judges.kind(name) == item.kind.as_str());
+    // First all, so that no older scan is shown as one that counts beside a newer one.
+    for item in beside.items.iter().filter(|item| item.kind == Kind::Attestation) {
+        for (name, judges) in names.iter().filter(|name| of_kind(name, item)).zip(judges.iter().cycle()) {
+            verdict(judges, name, &asks, &beside, item).await?;
+        }
+    }
     let mut all = Vec::new();
     for item in &beside.items {
         let mut verdicts = Vec::new();
         for name in &names {
-            let Some(judges) = judges.as_ref().filter(|judges| judges.kind(name) == item.kind.as_str()) else { continue };
+            let Some(judges) = judges.as_ref().filter(|_| of_kind(&name, item)) else { continue };
             verdicts.extend(verdict(judges, name, &asks, &beside, item).await?);
         }
         all.push((item, verdicts));

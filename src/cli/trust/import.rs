@@ -10,6 +10,7 @@ use super::carry::{self, Arrived};
 use super::{Common, Stop, changed, to_json, trail, unread};
 use crate::clock;
 use crate::files::read_bytes;
+use crate::image::Digest;
 use crate::policy::Settings;
 use crate::registry::Bundle;
 use crate::setup::{self, Kept};
@@ -23,9 +24,15 @@ const BUNDLE_BYTES: u64 = 256 << 20;
 pub(super) struct Import {
     /// The file
     pub(super) file: PathBuf,
-    /// Take in what the server, or the registry, took back, too: the publisher says that he has signed again since
-    #[arg(long)]
-    pub(super) undo_withdrawal: bool,
+    /// Of a bundle of signatures: which images, as `REPOSITORY@DIGEST`
+    pub(super) images: Vec<String>,
+    /// Of a bundle of signatures: whatever it holds. Whoever carried it chose that
+    #[arg(long, conflicts_with = "images")]
+    pub(super) all: bool,
+    /// Take in what was taken back, too: the publisher says that he has signed again since. Bare for what the server took back; for signatures the
+    /// digest, each: --undo-withdrawal=sha256:…
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(super) undo_withdrawal: Vec<String>,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -40,12 +47,22 @@ pub(super) async fn import(arguments: &Import, settings: &Settings, kept: Kept) 
         _ => unread(&arguments.file, &error),
     })?;
     if Bundle::is_one(&bundle) {
-        let arrived = Arrived { file: &arguments.file, bytes: &bundle, undoes_withdrawal: arguments.undo_withdrawal };
+        let digest = |text: &String| {
+            let why = || Stop::Unknown("of signatures the digest is named: --undo-withdrawal=sha256:…".to_owned());
+            text.parse::<Digest>().map_err(|_| why())
+        };
+        let undone = arguments.undo_withdrawal.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
+        let (file, images) = (arguments.file.as_path(), arguments.images.as_slice());
+        let arrived = Arrived { file, bytes: &bundle, images, is_all: arguments.all, undone: &undone };
         return carry::import(&arrived, &arguments.common, settings, kept).await;
+    }
+    if !arguments.images.is_empty() || arguments.all || arguments.undo_withdrawal.iter().any(|digest| !digest.is_empty()) {
+        let message = "it is no bundle of signatures: images, --all and the digest of --undo-withdrawal are of those";
+        return Err(Stop::Unknown(message.to_owned()));
     }
     let (notary, state) = arguments.common.notary_at(settings, RequiredSigners::default())?;
     let elsewhere = (state != settings.state_dir().join(setup::TRUST)).then_some(state.as_path());
-    let withdrawal = if arguments.undo_withdrawal { Withdrawal::Undone } else { Withdrawal::Stays };
+    let withdrawal = if arguments.undo_withdrawal.is_empty() { Withdrawal::Stays } else { Withdrawal::Undone };
     let trail = trail(elsewhere, settings)?;
     let done = notary
         .import(&bundle, withdrawal, clock::now())

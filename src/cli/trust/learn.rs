@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -15,7 +17,7 @@ use super::image::{found, registry};
 use super::{Stop, to_json, unread};
 use crate::clock;
 use crate::files::read_text;
-use crate::image::{Reference, Repository};
+use crate::image::{Digest, Reference, Repository};
 use crate::policy::Settings;
 use crate::registry::{Api, Carried, Wanted};
 use crate::setup::NETWORK_TIME;
@@ -35,53 +37,64 @@ const SIGNERS: usize = 16;
 struct Learnt {
     /// Blocks for the policy file.
     blocks: Vec<String>,
-    /// Their names.
-    names: Vec<VerifierName>,
     /// Files beside it, by their names.
     files: BTreeMap<String, String>,
     /// What has to be compared, or found out, before.
     compare: Vec<String>,
 }
 
-impl Learnt {
-    /// Any one of those that were learnt.
-    fn add_scope(&mut self, repository: &Repository) {
-        let names: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
-        let require = match names.as_slice() {
-            [] => return,
-            [name] => name.clone(),
-            names => format!("{{ any = [{}] }}", names.join(", ")),
-        };
-        self.blocks.push(format!("[[scope]]\nmatch = \"{repository}\"\nrequire = {require}\n"));
-    }
+/// A signer whom a verifier may go by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Who {
+    Identity(Identity),
+    Certificate(Box<Certified>),
+}
+
+/// Whom to trust, as a person says.
+pub(super) struct Choice<'a> {
+    /// What the verifier is to be called.
+    pub(super) name: &'a VerifierName,
+    /// Keys that the publisher gave.
+    pub(super) keys: &'a [PathBuf],
+    /// Which of several signers.
+    pub(super) signer: Option<&'a str>,
 }
 
 /// Whom to trust, as an image's signatures say.
 pub(super) async fn learn(
     reference: &Reference,
-    name: &VerifierName,
-    keys: &[PathBuf],
+    choice: &Choice<'_>,
     is_json: bool,
     settings: &Settings,
 ) -> Result<String, Stop> {
     let registry = registry(settings).map_err(Stop::Unknown)?;
     let beside = found(&registry, &reference.repository, &Wanted::of(reference)).await?;
     let mut learnt = Learnt::default();
-    of_keys(&mut learnt, reference, name, keys, &beside).await?;
-    let signers: Vec<&Signer> = beside.items.iter().filter_map(|item| item.claims.as_ref().ok()?.signer.as_ref()).collect();
-    of_identities(&mut learnt, name, &signers);
-    of_certificates(&mut learnt, name, &reference.repository, &signers);
+    of_keys(&mut learnt, reference, choice.name, choice.keys, &beside).await?;
+    // What names something else is no signature of this.
+    let of_this = beside.items.iter().filter_map(|item| {
+        let claims = item.claims.as_ref().ok().filter(|claims| claims.digests.contains(&item.of.to_string()))?;
+        claims.signer.as_ref()
+    });
+    let all = signers(&mut learnt, of_this);
+    // Whose key the publisher gave is trusted by that, and nobody beside him.
+    if choice.keys.is_empty() {
+        choose(&mut learnt, choice, &reference.repository, &all)?;
+    }
     if beside.items.iter().any(|item| item.kind == Kind::Attestation) {
         learnt.compare.push(
             "there are attestations: a verifier of type `attestation` names one of these as `signed_by` (docs/policy.md)"
                 .to_owned(),
         );
     }
-    learnt.compare.extend(beside.missed.iter().map(|missed| format!("not looked at: {missed}")));
-    learnt.add_scope(&reference.repository);
+    learnt.compare.extend(beside.missed.iter().map(|missed| format!("not looked at: {}", ascii(missed))));
+    if !learnt.blocks.is_empty() {
+        learnt.blocks.push(format!("[[scope]]\nmatch = \"{}\"\nrequire = \"{}\"\n", reference.repository, choice.name));
+    }
     if is_json {
         return to_json(&json!({
             "reference": reference.to_string(), "digest": beside.carried.digest(),
+            "signers": all.iter().map(|who| json!({ "id": who.id(), "signer": who.told() })).collect::<Vec<_>>(),
             "policy": learnt.blocks.join("\n"), "files": learnt.files, "compare": learnt.compare,
         }));
     }
@@ -105,6 +118,94 @@ fn shown(reference: &Reference, beside: &Beside, learnt: &Learnt) -> String {
     text.trim_end().to_owned()
 }
 
+impl Who {
+    /// By which it is chosen: nobody else has the same.
+    fn id(&self) -> String {
+        let text = match self {
+            Self::Identity(identity) => format!("identity\n{}\n{}", identity.issuer, identity.subject),
+            Self::Certificate(certified) => {
+                format!("certificate\n{}\n{}\n{}", certified.is_authority, certified.fingerprint, certified.subject)
+            }
+        };
+        Digest::of(text.as_bytes()).hex()
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Identity(identity) => format!("`{}` by the issuer `{}`", ascii(&identity.subject), ascii(&identity.issuer)),
+            Self::Certificate(certified) => format!(
+                "`{}`, under the root `{}` (SHA-256 {})",
+                ascii(&certified.subject),
+                ascii(&certified.root),
+                ascii(&certified.fingerprint)
+            ),
+        }
+    }
+}
+
+/// All signers that can be pinned, each once. Others are told.
+fn signers<'s>(learnt: &mut Learnt, signers: impl Iterator<Item = &'s Signer>) -> Vec<Who> {
+    let mut all: Vec<Who> = Vec::new();
+    for signer in signers {
+        let who = match signer {
+            Signer::Key { .. } => continue,
+            Signer::Identity { subject, issuer } => Who::Identity(Identity { issuer: issuer.clone(), subject: subject.clone() }),
+            Signer::Certificate(certified) => Who::Certificate(certified.clone()),
+        };
+        let why = match &who {
+            Who::Identity(Identity { subject, issuer }) => {
+                let is_plain = is_plain(subject) && is_plain(issuer) && !subject.contains('*');
+                let is_good = matches!(&who, Who::Identity(identity) if identity.fault().is_none());
+                (!is_plain || !is_good).then_some("the name is a pattern, or no plain text (ASCII)")
+            }
+            Who::Certificate(certified) => {
+                let is_plain = certified.identity.as_ref().is_some_and(|identity| is_plain(identity));
+                let is_hash = certified.fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
+                (!is_plain || !is_hash).then_some("a trust policy needs C, ST and O in it, each once and in plain text (ASCII)")
+            }
+        };
+        match why {
+            Some(why) if learnt.compare.len() < 2 * SIGNERS => {
+                learnt.compare.push(format!("the signer {} cannot be pinned: {why}", who.told()));
+            }
+            Some(_) => {}
+            None if all.contains(&who) => {}
+            None => all.push(who),
+        }
+    }
+    all
+}
+
+/// Prints the one signer, or the one that was chosen: a block with several would trust each stranger among them.
+fn choose(learnt: &mut Learnt, choice: &Choice<'_>, repository: &Repository, all: &[Who]) -> Result<(), Stop> {
+    let who = match (choice.signer, all) {
+        (Some(id), all) => all.iter().find(|who| who.id() == id).ok_or_else(|| {
+            Stop::Unknown(format!("no signature of this image is by the signer {}; without --signer all are listed", ascii(id)))
+        })?,
+        (None, []) => return Ok(()),
+        (None, [who]) => who,
+        (None, all) if all.len() > SIGNERS => {
+            learnt.compare.push(format!(
+                "there are {} signers, more than {SIGNERS}: none is printed. Ask the publisher who signs, and whoever runs the registry who pushed these",
+                all.len()
+            ));
+            return Ok(());
+        }
+        (None, all) => {
+            learnt.compare.push(
+                "there are several signers: ask the publisher which of them is theirs, and repeat with --signer ID".to_owned(),
+            );
+            learnt.compare.extend(all.iter().map(|who| format!("--signer {}: {}", who.id(), who.told())));
+            return Ok(());
+        }
+    };
+    match who {
+        Who::Identity(identity) => of_identity(learnt, choice.name, identity),
+        Who::Certificate(certified) => of_certificate(learnt, choice.name, repository, certified),
+    }
+    Ok(())
+}
+
 /// Keys are not learnt: a signature does not carry its key. What the publisher gave is tried.
 async fn of_keys(
     learnt: &mut Learnt,
@@ -124,7 +225,7 @@ async fn of_keys(
             let by = item.claims.as_ref().ok().and_then(|claims| claims.signer.as_ref()).map(Signer::told).unwrap_or_default();
             learnt.compare.push(format!(
                 "{} of {} is made with {}: get the public key from the publisher, not from the registry, and repeat with --key FILE",
-                item.kind, item.of, clean(&by)
+                item.kind, item.of, ascii(&by)
             ));
         }
         return Ok(());
@@ -132,6 +233,8 @@ async fn of_keys(
     let mut texts = Vec::new();
     for (number, path) in keys.iter().enumerate() {
         let text = read_text(path, KEY_BYTES).map_err(|error| unread(path, &error))?;
+        let text =
+            alone(&text).ok_or_else(|| Stop::Unknown(format!("--key: `{}` is not one public key in PEM", path.display())))?;
         let file = if number == 0 { format!("{name}.pub") } else { format!("{name}-{}.pub", number + 1) };
         texts.push((file, text));
     }
@@ -154,7 +257,6 @@ async fn of_keys(
         learnt.compare.push(format!("no key that was given has signed `{reference}`: with this block it would be refused"));
     }
     learnt.blocks.push(format!("[verifiers.{name}]\ntype = \"cosign\"\nkeys = [{}]\n", files.join(", ")));
-    learnt.names.push(name.clone());
     Ok(())
 }
 
@@ -179,115 +281,76 @@ async fn made(
     made
 }
 
-/// Names that Sigstore's certificates say.
-fn of_identities(learnt: &mut Learnt, name: &VerifierName, signers: &[&Signer]) {
-    let mut identities: Vec<Identity> = Vec::new();
-    for signer in signers {
-        let Signer::Identity { subject, issuer } = signer else { continue };
-        let identity = Identity { issuer: issuer.clone(), subject: subject.clone() };
-        if identities.contains(&identity) || identities.len() >= SIGNERS {
-            continue;
-        }
-        let told = format!("`{}` by the issuer `{}`", clean(subject), clean(issuer));
-        if identity.fault().is_some() || subject.contains('*') || !is_plain(subject) || !is_plain(issuer) {
-            learnt.compare.push(format!("the signer {told} cannot be pinned: the name is a pattern, or no plain text"));
-            continue;
-        }
-        learnt.compare.push(format!("ask the publisher whether {told} is who signs, to the letter"));
-        identities.push(identity);
-    }
-    if identities.is_empty() {
-        return;
-    }
+/// A name that Sigstore's certificates say.
+fn of_identity(learnt: &mut Learnt, name: &VerifierName, identity: &Identity) {
+    let told = Who::Identity(identity.clone()).told();
+    learnt.compare.push(format!("ask the publisher whether {told} is who signs, to the letter"));
     learnt.compare.push(
         "make trusted_root.json on a machine that reaches Sigstore (cosign trusted-root create --with-default-services --out \
          trusted_root.json), and put it beside policy.toml: without it no certificate is proven"
             .to_owned(),
     );
-    let list: Vec<String> = identities
-        .iter()
-        .map(|identity| format!("{{ issuer = {}, subject = {} }}", quoted(&identity.issuer), quoted(&identity.subject)))
-        .collect();
-    let own = free(learnt, name, "keyless");
     learnt.blocks.push(format!(
-        "[verifiers.{own}]\ntype = \"cosign\"\nidentities = [{}]\ntrusted_root = \"trusted_root.json\"\n",
-        list.join(", ")
+        "[verifiers.{name}]\ntype = \"cosign\"\nidentities = [{{ issuer = {}, subject = {} }}]\ntrusted_root = \"trusted_root.json\"\n",
+        quoted(&identity.issuer),
+        quoted(&identity.subject)
     ));
-    learnt.names.push(own);
 }
 
-/// Roots of notation's chains, with a trust policy and stores as notation keeps them.
-fn of_certificates(learnt: &mut Learnt, name: &VerifierName, repository: &Repository, signers: &[&Signer]) {
-    let mut all: Vec<&Certified> = Vec::new();
-    for signer in signers {
-        if let Signer::Certificate(certified) = signer
-            && !all.contains(&&**certified)
-            && all.len() < SIGNERS
-        {
-            all.push(certified);
-        }
-    }
-    let (mut stores, mut identities) = (Vec::new(), Vec::new());
-    let own = free(learnt, name, "notation");
-    for certified in all {
-        let who = format!(
-            "`{}`, under the root `{}` (SHA-256 {})",
-            clean(&certified.subject),
-            clean(&certified.root),
-            certified.fingerprint
-        );
-        let Some(identity) = certified.identity.as_ref().filter(|identity| is_plain(identity)) else {
-            learnt.compare.push(format!(
-                "the signer {who} cannot be pinned by name: a trust policy needs C, ST and O in it, each once and in plain text"
-            ));
-            continue;
-        };
-        learnt.compare.push(format!(
-            "ask the publisher whether {who} is who signs; compare the fingerprint of the root by phone or in person"
-        ));
-        let kind = if certified.is_authority { "signingAuthority" } else { "ca" };
-        let short: String = certified.fingerprint.chars().take(12).collect();
-        learnt.files.insert(format!("truststore/x509/{kind}/{own}/{short}.pem"), certified.pem.clone());
-        stores.push(format!("{kind}:{own}"));
-        identities.push(format!("x509.subject: {identity}"));
-    }
-    if identities.is_empty() {
-        return;
-    }
-    for list in [&mut stores, &mut identities] {
-        list.sort();
-        list.dedup();
-    }
-    let policy = json!({
-        "version": "1.0",
-        "trustPolicies": [{
-            "name": own.to_string(), "registryScopes": [repository.to_string()],
-            "signatureVerification": { "level": "strict" },
-            "trustStores": stores, "trustedIdentities": identities,
-        }]
-    });
-    learnt.files.insert("trustpolicy.json".to_owned(), format!("{policy:#}\n"));
+/// The root of a chain of notation, with a trust policy and a store of its own as notation keeps them.
+fn of_certificate(learnt: &mut Learnt, name: &VerifierName, repository: &Repository, certified: &Certified) {
+    let Some(identity) = &certified.identity else { return };
+    let told = Who::Certificate(Box::new(certified.clone())).told();
+    learnt.compare.push(format!(
+        "ask the publisher whether {told} is who signs; compare the fingerprint of the root by phone or in person"
+    ));
     learnt.compare.push(
         "level strict asks whether certificates are revoked: put the CA's revocation lists into a folder, and name it (`crls`)"
             .to_owned(),
     );
-    learnt.blocks.push(format!(
-        "[verifiers.{own}]\ntype = \"notation\"\ntrust_policy = \"trustpolicy.json\"\ntrust_store = \"truststore\"\n"
-    ));
-    learnt.names.push(own);
+    let kind = if certified.is_authority { "signingAuthority" } else { "ca" };
+    let store = format!("truststore-{name}");
+    learnt.files.insert(format!("{store}/x509/{kind}/{name}/{}.pem", certified.fingerprint), certified.pem.clone());
+    let policy = json!({
+        "version": "1.0",
+        "trustPolicies": [{
+            "name": name.to_string(), "registryScopes": [repository.to_string()],
+            "signatureVerification": { "level": "strict" },
+            "trustStores": [format!("{kind}:{name}")], "trustedIdentities": [format!("x509.subject: {identity}")],
+        }]
+    });
+    let file = format!("trustpolicy-{name}.json");
+    learnt
+        .blocks
+        .push(format!("[verifiers.{name}]\ntype = \"notation\"\ntrust_policy = \"{file}\"\ntrust_store = \"{store}\"\n"));
+    learnt.files.insert(file, format!("{policy:#}\n"));
 }
 
-/// The name, or where that is taken the same with an ending.
-fn free(learnt: &Learnt, name: &VerifierName, ending: &str) -> VerifierName {
-    if !learnt.names.contains(name) {
-        return name.clone();
-    }
-    format!("{name}-{ending}").parse().unwrap_or_else(|_| name.clone())
-}
-
-/// Whether a text is shown as it is: nothing in it hides something else.
+/// Whether a text is shown as it is: nothing in it hides something else, or looks like something else.
 fn is_plain(text: &str) -> bool {
-    clean(text) == text && !text.contains('`')
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains('`')
+}
+
+/// For people: letters that may look like others are written by their numbers.
+fn ascii(text: &str) -> String {
+    clean(text)
+        .chars()
+        .map(|letter| if letter.is_ascii() { letter.to_string() } else { letter.escape_unicode().to_string() })
+        .collect()
+}
+
+/// The one block of a PEM file, written anew: what stands around it is not printed.
+fn alone(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("-----BEGIN ")?;
+    let (label, rest) = rest.split_once("-----")?;
+    let (body, rest) = rest.split_once(&format!("-----END {label}-----"))?;
+    if rest.contains("-----BEGIN ") || !label.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b' ') {
+        return None;
+    }
+    let body: String = body.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
+    let body = STANDARD.encode(STANDARD.decode(body).ok()?);
+    let lines: Vec<&str> = body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    Some(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")))
 }
 
 /// A basic string of TOML, of plain text.
@@ -333,13 +396,17 @@ mod tests {
         }))
     }
 
-    fn learnt(signers: &[Signer]) -> Learnt {
+    fn chosen(signers: &[Signer], signer: Option<&str>) -> (Learnt, Vec<Who>) {
         let (mut learnt, name) = (Learnt::default(), "release".parse().unwrap());
-        let (signers, repository): (Vec<&Signer>, Repository) = (signers.iter().collect(), "r.example/team/app".parse().unwrap());
-        of_identities(&mut learnt, &name, &signers);
-        of_certificates(&mut learnt, &name, &repository, &signers);
-        learnt.add_scope(&repository);
-        learnt
+        let all = super::signers(&mut learnt, signers.iter());
+        let choice = Choice { name: &name, keys: &[], signer };
+        let done = choose(&mut learnt, &choice, &"r.example/team/app".parse().unwrap(), &all);
+        done.unwrap_or_else(|stop| panic!("{}", stop.message()));
+        (learnt, all)
+    }
+
+    fn learnt(signers: &[Signer]) -> Learnt {
+        chosen(signers, None).0
     }
 
     #[test]
@@ -364,21 +431,62 @@ mod tests {
 
     #[test]
     fn a_name_that_would_stand_for_others_or_hides_something_is_not_printed_as_one_to_trust() {
-        for bad in ["https://ci.example/acme/*", "https://ci.example/\u{202e}emca", "a\"]\nmode = \"permissive\"", "a`b", ""] {
+        for bad in [
+            "https://ci.example/acme/*",
+            "https://ci.example/\u{202e}emca",
+            "a\"]\nmode = \"permissive\"",
+            "a`b",
+            "",
+            "https://ci.example/\u{430}cme",
+        ] {
             let learnt = learnt(&[identity(bad)]);
             assert!(learnt.blocks.is_empty(), "{bad}: {:?}", learnt.blocks);
             let [why] = learnt.compare.as_slice() else { panic!("{:?}", learnt.compare) };
-            assert!(why.contains("cannot be pinned") && !why.contains('\n'), "{why}");
+            assert!(why.contains("cannot be pinned") && !why.contains('\n') && why.is_ascii(), "{why}");
         }
-        for bad in [None, Some("CN=\u{202e}x,O=acme,ST=WA,C=US")] {
+        for bad in [None, Some("CN=\u{202e}x,O=acme,ST=WA,C=US"), Some("O=\u{430}cme,ST=WA,C=US")] {
             let learnt = learnt(&[certified(bad)]);
             assert!(learnt.blocks.is_empty() && learnt.files.is_empty(), "{bad:?}");
         }
-        let good =
-            learnt(&[identity("https://ci.example/acme/app/x.yml@refs/heads/\\main"), certified(Some("O=acme,ST=WA,C=US"))]);
-        assert_eq!(good.names.len(), 2);
+        let good = learnt(&[identity("https://ci.example/acme/app/x.yml@refs/heads/\\main")]);
         let blocks = good.blocks.join("\n");
         assert!(blocks.contains(r#"subject = "https://ci.example/acme/app/x.yml@refs/heads/\\main""#), "{blocks}");
-        assert!(blocks.contains("require = { any = [\"release\", \"release-notation\"] }"), "{blocks}");
+    }
+
+    #[test]
+    fn of_several_signers_none_is_printed_until_one_is_chosen() {
+        // Of the same name, under another root; and one with a name of Sigstore.
+        let name = Some("CN=release,O=acme,ST=WA,C=US");
+        let (own, mut stranger) = (certified(name), certified(name));
+        if let Signer::Certificate(stranger) = &mut stranger {
+            // The same first letters.
+            stranger.fingerprint = format!("{}{}", "ab".repeat(16), "cd".repeat(16));
+        }
+        let all = [own, stranger, identity("https://ci.example/acme")];
+        let (none, ids) = chosen(&all, None);
+        assert!(none.blocks.is_empty() && none.files.is_empty() && ids.len() == 3);
+        for who in &ids {
+            assert!(none.compare.iter().any(|compare| compare.contains(&who.id())), "{:?}", none.compare);
+            let (one, _) = chosen(&all, Some(&who.id()));
+            let roots: Vec<&String> = one.files.keys().filter(|path| path.ends_with(".pem")).collect();
+            match who {
+                Who::Identity(_) => assert!(roots.is_empty() && one.blocks[0].contains("https://ci.example/acme")),
+                Who::Certificate(certified) => {
+                    let [root] = roots.as_slice() else { panic!("{roots:?}") };
+                    assert!(root.ends_with(&format!("/{}.pem", certified.fingerprint)), "{root}");
+                }
+            }
+        }
+        let many: Vec<Signer> = (0..=SIGNERS).map(|number| identity(&format!("https://ci.example/{number}"))).collect();
+        let many = learnt(&many);
+        assert!(many.blocks.is_empty() && many.compare.iter().any(|compare| compare.contains("more than 16")));
+    }
+
+    #[test]
+    fn of_a_key_file_the_key_alone_is_printed() {
+        let key = rcgen::KeyPair::generate().unwrap().public_key_pem().replace("\r\n", "\n");
+        assert_eq!(alone(&format!("\u{1b}[2J{key}\u{1b}[31mmore")), Some(key.clone()));
+        assert_eq!(alone(&key.replace("PUBLIC KEY", "PUBLIC \u{1b} KEY")), None);
+        assert_eq!(alone(&format!("{key}{key}")), None);
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Pin {
     /// A file with the public key that the publisher of the image gave you
     #[arg(long, value_name = "FILE", conflicts_with = "write")]
     pub(super) key: Vec<PathBuf>,
+    /// Of several signers of the image, the one that is its publisher's, as it is listed without this
+    #[arg(long, value_name = "ID", conflicts_with_all = ["write", "key"])]
+    pub(super) signer: Option<String>,
     /// What the verifier is to be called
     #[arg(long, value_name = "NAME", default_value = "release")]
     pub(super) name: VerifierName,
@@ -38,7 +41,9 @@ pub(super) async fn pin(arguments: &Pin, settings: &Settings) -> Result<String, 
     let reference = reference(&arguments.reference)?;
     let is_of_notary = arguments.common.server.is_some() || arguments.write.is_some();
     if !is_of_notary && image::is_meant(&reference, &arguments.common, settings) {
-        return learn::learn(&reference, &arguments.name, &arguments.key, arguments.common.json, settings).await;
+        let Pin { name, key: keys, signer, .. } = arguments;
+        let choice = learn::Choice { name, keys, signer: signer.as_deref() };
+        return learn::learn(&reference, &choice, arguments.common.json, settings).await;
     }
     let repository = reference.repository;
     let notary = arguments.common.notary(settings, RequiredSigners::default())?;

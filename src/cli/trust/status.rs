@@ -87,12 +87,17 @@ pub(super) async fn status(arguments: &Status, settings: &Settings, out_since: O
             let Record { key, found, asked, .. } = record;
             let names = [key.repository.to_string(), key.digest.to_string(), key.verifier.to_string()];
             let by = cosign::claims(record).unwrap_or_else(|| "a key".to_owned());
-            names.into_iter().chain([second(*found), second(*asked), by]).collect()
+            names.into_iter().chain([second(*found), checked(*asked), by]).collect()
         };
         let kept = table(&["REPOSITORY", "SIGNED", "VERIFIER", "KEPT SINCE", "CHECKED", "BY"], records.iter().map(row));
         text = format!("{}\n\n{kept}", text.trim_end());
     }
     Ok((if text.is_empty() { "no repository is known here".to_owned() } else { text.trim().to_owned() }, code))
+}
+
+/// When a registry last gave it: what was carried here none did.
+fn checked(asked: Timestamp) -> String {
+    if asked == Timestamp::UNIX_EPOCH { "never".to_owned() } else { second(asked) }
 }
 
 /// A server that the gate of this host cannot reach.

@@ -3,14 +3,17 @@
 //!
 //! Only what was signed by who must sign is remembered, so that nobody else fills the folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::fs::{File as Open, OpenOptions};
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::error::Unfit;
@@ -34,6 +37,8 @@ const IN_MEMORY: usize = 1024;
 const DISK_TIME: Duration = Duration::from_secs(1);
 const VERSION: u32 = 1;
 const ENDING: &str = ".json";
+/// Who holds it compares and writes: a gate, and an import beside it.
+const LOCK: &str = "lock";
 
 /// The folder of what was seen.
 pub struct Newest {
@@ -41,6 +46,8 @@ pub struct Newest {
     /// Whether anything is written: by a gate, and not by a command that looks at what a gate has.
     is_kept: bool,
     known: Mutex<Generations<String, Seen>>,
+    /// What could not be written: it is in memory alone.
+    unwritten: Mutex<HashMap<String, Seen>>,
     /// Compares and writes, one after the other: what is older never takes the place of what is newer.
     disk: Hand,
 }
@@ -85,6 +92,15 @@ impl Key {
 }
 
 impl Seen {
+    /// What was seen by either.
+    fn and(self, other: Self) -> Self {
+        match self.at.cmp(&other.at) {
+            std::cmp::Ordering::Less => other,
+            std::cmp::Ordering::Greater => self,
+            std::cmp::Ordering::Equal => Self { at: self.at, reports: self.reports.union(&other.reports).copied().collect() },
+        }
+    }
+
     /// Whether all that was seen earlier is here, or something newer.
     fn has_all_of(&self, earlier: &Self) -> bool {
         self.at > earlier.at || self.at == earlier.at && self.reports.is_superset(&earlier.reports)
@@ -105,7 +121,7 @@ impl Newest {
     }
 
     fn of(folder: PathBuf, is_kept: bool) -> Self {
-        Self { folder, is_kept, known: Mutex::default(), disk: Hand::default() }
+        Self { folder, is_kept, known: Mutex::default(), unwritten: Mutex::default(), disk: Hand::default() }
     }
 
     /// Where it lies.
@@ -142,28 +158,44 @@ impl Newest {
         seen.map_or(Ok(()), |seen| Err(Unfit::Gone { at: seen.at }))
     }
 
-    /// What is in memory is read again: somebody may have removed it.
+    /// What is in memory is read again: somebody may have removed it, or brought something newer.
     pub fn begin_anew(&self) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Generations::default();
+        let unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = Generations::default();
+        for (name, seen) in unwritten.iter() {
+            known.remember(name.clone(), seen.clone(), IN_MEMORY);
+        }
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
     fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Timestamp> {
+        // Without it nothing can be written either, which is told below.
+        let _held = self.is_kept.then(|| self.lock());
         let earlier = self.earlier(key);
         if let Some(earlier) = &earlier {
             if !found.has_all_of(earlier) {
                 return Err(earlier.at);
             }
-            if found == *earlier {
+            if found == *earlier && !self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key.file_name())
+            {
                 return Ok(());
             }
         }
         while found.reports.len() > REPORTS {
             found.reports.pop_last();
         }
-        if self.is_kept
-            && let Err(error) = self.write(key, &found)
-        {
-            tracing::warn!(%error, folder = %self.folder.display(), "which scan is the newest could not be kept: after a restart it is not known");
+        if self.is_kept {
+            let written = self.write(key, &found);
+            let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+            match written {
+                Ok(()) => drop(unwritten.remove(&key.file_name())),
+                Err(error) => {
+                    tracing::warn!(%error, folder = %self.folder.display(), "which scan is the newest could not be kept: after a restart it is not known");
+                    if unwritten.len() < IN_MEMORY {
+                        unwritten.insert(key.file_name(), found.clone());
+                    }
+                }
+            }
         }
         self.remember(key, found);
         Ok(())
@@ -173,13 +205,26 @@ impl Newest {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remember(key.file_name(), seen, IN_MEMORY);
     }
 
+    /// The newest that is known here, or lies on the disk: others write there as well.
     fn earlier(&self, key: &Key) -> Option<Seen> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(&key.file_name()).cloned();
-        known.or_else(|| {
-            let seen = self.read(key)?;
+        let seen = match (known.clone(), self.read(key)) {
+            (Some(known), Some(read)) => known.and(read),
+            (known, read) => known.or(read)?,
+        };
+        if known.as_ref() != Some(&seen) {
             self.remember(key, seen.clone());
-            Some(seen)
-        })
+        }
+        Some(seen)
+    }
+
+    fn lock(&self) -> std::io::Result<Open> {
+        std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let path = self.folder.join(LOCK);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
     }
 
     fn read(&self, key: &Key) -> Option<Seen> {
@@ -294,6 +339,26 @@ mod tests {
         assert_eq!(here.take(key(b"a"), seen(11, &[b"new"])).await, Ok(()));
         assert_eq!((forget(&at, &Digest::of(b"b")).unwrap(), forget(&at, &Digest::of(b"a")).unwrap()), (0, 1));
         assert_eq!(Newest::kept_in(at).take(key(b"a"), seen(9, &[b"clean"])).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_another_process_saw_since_counts_and_what_was_not_written_outlives_a_new_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("newest");
+        let (gate, import) = (Newest::kept_in(at.clone()), Newest::kept_in(at.clone()));
+        assert_eq!(gate.take(key(b"a"), seen(9, &[b"clean"])).await, Ok(()));
+        assert_eq!(import.take(key(b"a"), seen(11, &[b"dirty"])).await, Ok(()));
+        assert_eq!(gate.take(key(b"a"), seen(10, &[b"clean too"])).await, Err(Unfit::Gone { at: seen(11, &[]).at }));
+        assert_eq!(
+            Newest::kept_in(at.clone()).take(key(b"a"), seen(10, &[b"x"])).await,
+            Err(Unfit::Gone { at: seen(11, &[]).at })
+        );
+        // A folder in the place of its file: nothing is written.
+        std::fs::create_dir(at.join(key(b"b").file_name())).unwrap();
+        assert_eq!(gate.take(key(b"b"), seen(11, &[b"dirty"])).await, Ok(()));
+        gate.begin_anew();
+        assert_eq!(gate.take(key(b"b"), seen(10, &[b"clean"])).await, Err(Unfit::Gone { at: seen(11, &[]).at }));
+        assert!(!gate.knows_no_newer(&key(b"b"), seen(10, &[]).at));
     }
 
     #[tokio::test]

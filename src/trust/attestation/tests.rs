@@ -516,7 +516,7 @@ async fn an_older_scan_that_is_carried_here_takes_no_newer_ones_place() {
         rig.fake.fail_with(Some(away()));
         let asking =
             Asking { purpose: Purpose::Pull, now: NOON.parse().unwrap(), deadline: Instant::now() + Duration::from_secs(8) };
-        let keeping = crate::trust::Keeping::Keeps { exported: NOON.parse().unwrap(), undoes_withdrawal: false };
+        let keeping = crate::trust::Keeping::Keeps { undoes_withdrawal: false };
         let (repository, carried) = (app(), carried(bundles).await);
         let answer = rig.verifier.by_carried(carried, (&repository, digest()), asking, keeping).unwrap().await;
         (answer.map(|_| ()).map_err(|error| error.code), rig.run().await)

@@ -19,8 +19,6 @@ pub enum Keeping {
     Looks,
     /// It is kept.
     Keeps {
-        /// When the registry had it, as the bundle says: no later than now.
-        exported: Timestamp,
         /// Whether it counts though a registry took it back: a person says that it was signed again since.
         undoes_withdrawal: bool,
     },
@@ -37,23 +35,29 @@ impl<S: Scheme> SignatureVerifier<S> {
         keeping: Keeping,
     ) -> Result<Vouch, TrustError> {
         self.scheme.ready(repository).map_err(NotSigned::Nobody)?;
-        let key = self.key(&(repository.clone(), digest));
-        let withdrawn = self.evidence.as_ref().and_then(|evidence| evidence.withdrawn_since(&key));
-        if let (Keeping::Keeps { undoes_withdrawal: false, .. }, Some(at)) = (keeping, withdrawn) {
-            return Err(NotSigned::<S::Unfit>::Withdrawn { digest, at }.into());
-        }
         let limits =
             EvidenceLimits { network: asking.deadline.duration_since(tokio::time::Instant::now()), ..EvidenceLimits::default() };
         let (registries, probed) = (Registries::new(carried, limits), OnceCell::new());
         let errand = registries.errand(repository, asking, &probed);
         let hunt = Hunt { registries: &registries, errand, digest, tag: None, subject: None, known: None, now: asking.now };
         let Found { good, parts, .. } = self.scheme.find(hunt).await.map_err(|no| TrustError::from(no.why))?;
-        if let (Keeping::Keeps { exported, .. }, Some(evidence)) = (keeping, &self.evidence) {
-            let earlier = evidence.of(&key).await.filter(|earlier| self.judged(earlier.clone(), asking.now).is_some());
-            let asked = exported.min(asking.now);
-            let (found, asked) = earlier.map_or((asking.now, asked), |earlier| (earlier.found, earlier.asked.max(asked)));
-            let record = Record { key, scheme: S::Unfit::SCHEME.to_owned(), found, asked, parts };
-            evidence.take_in(&record).map_err(|error| NotSigned::<S::Unfit>::NotKept { cause: error.to_string() })?;
+        if let (Keeping::Keeps { undoes_withdrawal }, Some(evidence)) = (keeping, &self.evidence) {
+            let key = self.key(&(repository.clone(), digest));
+            let earlier = evidence.of(&key).await;
+            let earlier = earlier.and_then(|earlier| Some((self.judged(earlier.clone(), asking.now)?.good.until, earlier)));
+            let record = match earlier {
+                // What counts for longer stays.
+                Some((until, earlier)) if until.is_none_or(|until| good.until.is_some_and(|new| new <= until)) => earlier,
+                Some((_, earlier)) => Record { parts, ..earlier },
+                // No registry was asked: where one is to be asked again for what is known, it is.
+                None => {
+                    Record { key, scheme: S::Unfit::SCHEME.to_owned(), found: asking.now, asked: Timestamp::UNIX_EPOCH, parts }
+                }
+            };
+            let taken = evidence.take_in(&record, undoes_withdrawal);
+            if let Some(at) = taken.map_err(|error| NotSigned::<S::Unfit>::NotKept { cause: error.to_string() })? {
+                return Err(NotSigned::<S::Unfit>::Withdrawn { digest, at }.into());
+            }
         }
         Ok(self.vouch_for(repository, digest, &Signed { good, at: None, asked: asking.now, from: None }))
     }

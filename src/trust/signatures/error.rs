@@ -93,8 +93,7 @@ pub(in crate::trust) enum NotSigned<U: Unfit> {
 }
 
 /// What to do about what was taken back.
-const WITHDRAWN: &str =
-    "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal";
+const WITHDRAWN: &str = "no bundle shows whether it was signed before that or since: ask the publisher; if since, import it with --undo-withdrawal=DIGEST";
 
 /// Enough of a digest to know it by.
 fn short(digest: &Digest) -> String {

@@ -41,7 +41,7 @@ impl Gap {
 
     async fn import_as(&self, carried: Carried, digest: Digest, undoes_withdrawal: bool) -> Result<Digest, TrustCode> {
         let repository = carried.repository().clone();
-        let keeping = Keeping::Keeps { exported: NOON.parse().unwrap(), undoes_withdrawal };
+        let keeping = Keeping::Keeps { undoes_withdrawal };
         let verifier = self.verifier();
         let answer = verifier.by_carried(Arc::new(carried), (&repository, digest), at(NOON), keeping).unwrap();
         answer.await.map(|vouch| *vouch.digest()).map_err(|error| error.code)
@@ -202,6 +202,38 @@ async fn an_old_bundle_brings_back_nothing_that_the_registry_took_back() {
         evidence::forget(gap.folder.path(), &digest).unwrap();
         assert_eq!(gap.import(old).await, Ok(digest), "{name}");
     }
+}
+
+#[tokio::test]
+async fn under_another_name_nothing_comes_back_that_a_registry_took_back() {
+    let name = "bundle-p256";
+    let (gap, digest) = (Gap::new("p256"), recorded(name));
+    let registry = Rig::recorded(&["p256"]).fake;
+    let old = carried(&registry, name).await;
+    assert_eq!(gap.import(old.clone()).await, Ok(digest));
+    let bare = Fake::new();
+    bare.push(&app(), Some(&tag(name)), &std::fs::read(fixtures("manifests").join(format!("{name}.json"))).unwrap()).unwrap();
+    let rig = Rig::with(bare, keys(&["p256"]));
+    let here = rig.verifier.keeping(Evidence::kept_in(gap.folder.path().to_owned()), None);
+    assert!(here.vouch(&app(), &Question::AnyOf(vec![digest]), at(NOON)).await.is_err());
+    let other: Repository = "localhost:5599/team/other".parse().unwrap();
+    assert_eq!(gap.import(old.clone().under(other)).await, Err(TrustCode::Withdrawn));
+    // For another verifier that goes by the same key.
+    let second = CosignVerifier::new("second".parse().unwrap(), keys(&["p256"]), Arc::new(Fake::new()));
+    let second = second.keeping(Evidence::kept_in(gap.folder.path().to_owned()), None);
+    let keeping = Keeping::Keeps { undoes_withdrawal: false };
+    let answer = second.by_carried(Arc::new(old), (&app(), digest), at(NOON), keeping).unwrap().await;
+    assert_eq!(answer.unwrap_err().code, TrustCode::Withdrawn);
+    assert_eq!(gap.kept(), 0);
+}
+
+#[tokio::test]
+async fn no_date_of_a_bundle_postpones_that_the_registry_is_asked() {
+    let (gap, digest) = (Gap::new("p256"), recorded("bundle-p256"));
+    let registry = Rig::recorded(&["p256"]).fake;
+    assert_eq!(gap.import(carried(&registry, "bundle-p256").await).await, Ok(digest));
+    let [record] = evidence::all(gap.folder.path()).unwrap().try_into().unwrap();
+    assert_eq!(record.asked, jiff::Timestamp::UNIX_EPOCH);
 }
 
 #[tokio::test]

@@ -206,7 +206,7 @@ fn signatures_are_carried_and_judged_again_where_they_arrive() {
         let bad = good.replace(&from, &to);
         assert_ne!(bad, good, "{from}");
         let file = host.place.write("bad.json", &bad);
-        let ran = import(file.to_str().unwrap(), &[]);
+        let ran = import(file.to_str().unwrap(), &["--all"]);
         assert_eq!(ran.code, Some(2), "{from}: {ran:?}");
     }
     let giant = host.place.path("giant.json");
@@ -215,13 +215,30 @@ fn signatures_are_carried_and_judged_again_where_they_arrive() {
     let ran = import(giant.to_str().unwrap(), &[]);
     assert!(ran.code == Some(1) && ran.peak_kib < 128 << 10, "{ran:?}");
     let before = host.kept();
+    // Whoever carried it chose what it holds: one that is not named is not taken in.
     let ran = import(bundle, &[]);
+    assert!(ran.code == Some(1) && host.kept() == before, "{ran:?}");
+    let other = format!("{}@{}", registry.app(), recorded("unsigned"));
+    assert_eq!(import(bundle, &[&other]).code, Some(1));
+    let named = format!("{}@{}", registry.app(), recorded("bundle-p256"));
+    let ran = import(bundle, &[&named]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.json()["signatures"].as_array().unwrap().len(), 1, "{ran:?}");
+    // Nothing of it was taken back: whoever thinks so is told.
+    let undo = format!("--undo-withdrawal={}", recorded("bundle-p256"));
+    assert_eq!(import(bundle, &[&named, &undo]).code, Some(2));
+    assert_eq!(import(bundle, &[&named, "--undo-withdrawal"]).code, Some(1));
+    let none = host
+        .place
+        .write("none.json", r#"{"kind":"img-authz signatures","version":1,"exported":"2026-11-30T12:00:00Z","images":[]}"#);
+    assert_eq!(import(none.to_str().unwrap(), &["--all"]).code, Some(2));
+    let ran = import(bundle, &["--all"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(ran.json()["signatures"].as_array().unwrap().len(), 2, "{ran:?}");
     assert!(host.kept() >= 2 && host.kept() >= before, "kept");
     // By nobody who counts: a partial yes is a no that says which.
     assert_eq!(export(&["bundle-p256", "bundle-rsa"]).code, Some(0));
-    let ran = import(bundle, &[]);
+    let ran = import(bundle, &["--all"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert_eq!(ran.json()["refused"][0]["code"], "signer-missing");
     assert_eq!(ran.json()["signatures"].as_array().unwrap().len(), 1);
@@ -276,7 +293,7 @@ fn migrate_says_tag_by_tag_what_needs_a_signature_and_prints_commands_for_what_n
     };
     assert_eq!(
         [state_of("1.0"), state_of("bundle-p256"), state_of("legacy-p256"), state_of("gone")],
-        [json!("needs"), json!("signed"), json!("signed"), json!("missing")]
+        [json!("needs"), json!("unproven"), json!("unproven"), json!("missing")]
     );
     let image = format!("{gun}@{}", recorded("unsigned"));
     let commands = json!([{
