@@ -180,13 +180,13 @@ async fn a_proxy_is_not_asked_for_a_name_that_leads_to_this_host() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("http://{}", listener.local_addr().unwrap());
     let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let heard = Arc::clone(&lines);
+    let noted = Arc::clone(&lines);
     let serve = tokio::spawn(async move {
         while let Ok((mut peer, _)) = listener.accept().await {
             let mut head = [0; 4096];
             let size = peer.read(&mut head).await.unwrap();
-            let line = String::from_utf8_lossy(&head[..size]).lines().next().unwrap_or_default().to_owned();
-            heard.lock().unwrap().push(line);
+            let first = String::from_utf8_lossy(&head[..size]).lines().next().unwrap_or_default().to_owned();
+            noted.lock().unwrap().push(first);
             peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await.unwrap();
         }
     });

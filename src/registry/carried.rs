@@ -490,9 +490,9 @@ mod tests {
             let why = Bundle::read(bad.as_bytes()).unwrap_err().to_string();
             assert!(why.contains("no part of its image"), "{why}");
         }
-        let images = good.find("\"images\":[").unwrap() + 10;
-        let image = &good[images..good.len() - 2];
-        let twice = Bundle::read(format!("{}{image},{image}]}}", &good[..images]).as_bytes()).unwrap_err();
+        let (before, images) = good.split_once("\"images\":[").unwrap();
+        let image = images.strip_suffix("]}").unwrap();
+        let twice = Bundle::read(format!("{before}\"images\":[{image},{image}]}}").as_bytes()).unwrap_err();
         assert_eq!(twice, BundleFault::Damaged("an image is there twice".to_owned()));
         // Bytes that were changed are other bytes: what was named is not there.
         let edited = Bundle::read(good.replace("e30=", "W10=").as_bytes()).unwrap();

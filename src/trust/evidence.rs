@@ -176,7 +176,9 @@ impl Evidence {
             withdrawn::undo(&seen);
             return Ok(None);
         }
-        self.held().as_mut().map(|held| held.forget(&name));
+        if let Some(held) = self.held().as_mut() {
+            held.forget(&name);
+        }
         std::fs::remove_file(self.folder.join(&name))?;
         Ok(withdrawn::last(&since?).or(Some(Timestamp::UNIX_EPOCH)))
     }
@@ -220,7 +222,9 @@ impl Evidence {
         let gone = key.clone();
         let removed = self.changes.give(move || match withdrawn::withdraw(&here.folder, &gone) {
             Ok(is_gone) => {
-                here.held().as_mut().map(|held| held.forget(&name));
+                if let Some(held) = here.held().as_mut() {
+                    held.forget(&name);
+                }
                 if is_gone {
                     here.turns().withdrawn.remove(&name);
                 }

@@ -164,7 +164,7 @@ mod tests {
         withdraw(folder.path(), &key).unwrap();
         let seen = notes(folder.path(), &key.digest).unwrap();
         std::fs::write(folder.path().join(key.file_name()), b"{}").unwrap();
-        assert_eq!(withdraw(folder.path(), &key).unwrap(), true);
+        assert!(withdraw(folder.path(), &key).unwrap());
         undo(&seen);
         assert!(is_noted(folder.path(), &key));
         forget(folder.path(), &key.digest).unwrap();

@@ -21,8 +21,8 @@ async fn judged(lab: &Lab, root: Option<TrustedRoot>) -> (Result<(), TrustCode>,
 }
 
 /// As cosign 2 writes a timestamp.
-fn stamp(stamp: &[u8]) -> Option<String> {
-    Some(json!({ "SignedRFC3161Timestamp": base64(stamp) }).to_string())
+fn stamp(stamp: &[u8]) -> String {
+    json!({ "SignedRFC3161Timestamp": base64(stamp) }).to_string()
 }
 
 /// Copies of a signature, told apart by what is written beside it.
@@ -44,7 +44,7 @@ async fn copies_of_a_good_signature_with_late_or_forged_timestamps_do_not_hide_i
                 let mut junk = instance.stamp(&good.0, if is_late { "20260801120100Z" } else { STAMPED });
                 // Its signature stands last.
                 *junk.last_mut().unwrap() ^= u8::from(!is_late);
-                let junk = stamp(&junk);
+                let junk = Some(stamp(&junk));
                 let mut layers = copies(&payload, &good, junk.as_ref(), number);
                 layers.extend(has_good.then(|| layer(&payload, good)));
                 legacy(&layers)
