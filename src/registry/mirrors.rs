@@ -15,7 +15,7 @@ const DOCKER_HUB: &str = "docker.io";
 /// Most mirrors that are asked. Engines have one or two.
 const MIRRORS: usize = 4;
 /// How long it is known which they are: the engine may read its settings again.
-const KNOWN: Duration = Duration::from_mins(1);
+const KNOWN: Duration = Duration::from_secs(10);
 /// How long one that gives no answer is left alone: else each question would wait for it.
 const REST: Duration = Duration::from_secs(30);
 /// No answer in less says nothing about who was asked.
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_engine_is_asked_once_a_minute_also_where_it_does_not_tell() {
+    async fn the_engine_is_asked_now_and_then_also_where_it_does_not_tell() {
         let mirrors = Mirrors::default();
         let (hub, other): (Repository, Repository) = ("busybox".parse().unwrap(), "r.example/busybox".parse().unwrap());
         let asked = Mutex::new(0);

