@@ -103,7 +103,7 @@ thread_local! {
     static HAS_ROOM: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says that this thread has a stack of [`super::STACK`], as those of `run` have. On no other is anything evaluated.
+/// Says that this thread has a stack of [`super::STACK`], as those of `run` have. On no other is anything evaluated at once.
 pub(super) fn has_room() {
     HAS_ROOM.set(true);
 }
@@ -118,7 +118,7 @@ pub(super) struct Here {
 struct State {
     mine: Option<(Arc<Compiled>, Engine)>,
     debt: Duration,
-    /// When there was one.
+    /// When it was that much; `None`: there is none.
     since: Option<Instant>,
 }
 

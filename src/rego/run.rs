@@ -1,5 +1,5 @@
-//! Evaluation, of what is not quick (`here`) on a few threads of its own. A thread cannot be stopped: who waits gives up at a deadline, and the thread is counted as
-//! held until it ends. With all of them held, nobody is made to wait.
+//! Evaluation on a few threads of its own, of what is not quick (`here`). A thread cannot be stopped: who waits gives up at a deadline, and
+//! the thread is counted as held until it ends. With all of them held, nobody is made to wait.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +44,7 @@ pub struct Stats {
     pub held: BTreeMap<String, u64>,
 }
 
-/// The threads. They start with the first question.
+/// What is quick at once, and the threads for the rest. They start with the first question that needs one.
 pub struct Evaluator {
     here: Here,
     shared: Arc<Shared>,
