@@ -3,6 +3,7 @@
 
 mod world;
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -201,7 +202,7 @@ impl Bench {
     fn answers(&self, recorded: &Recorded, name: &VerifierName, image: Option<&CaseImage>, vouching: &[VerifierName]) -> Answers {
         let made_of = self.recording.as_ref().and_then(|recording| recording.verifiers.get(name));
         let is_its = |asked: &&Answered| asked.verifier == *name && made_of == Some(&asked.settings);
-        let of = recorded.asked.iter().filter(is_its).map(|asked| (asked.repository.clone(), asked.refusal)).collect();
+        let of = recorded.asked.iter().filter(is_its).map(|asked| (asked.repository.clone(), asked.refusal)).ordered();
         let to_others = image.filter(|_| vouching.contains(name)).map(|image| image.digest);
         Answers { of, to_others }
     }

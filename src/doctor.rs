@@ -11,6 +11,7 @@ mod inventory;
 mod network;
 mod standing;
 
+use crate::order::sort_by_key;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ pub(crate) async fn examine(
     progress: Progress<'_>,
 ) -> Vec<Finding> {
     let mut findings = find(daemon_json, place, workers, progress, clock::now()).await;
-    findings.sort_by_key(|finding| finding.severity);
+    sort_by_key(&mut findings, |finding| finding.severity);
     once(&mut findings);
     findings
 }

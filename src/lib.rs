@@ -54,3 +54,5 @@ pub mod files;
 pub mod names;
 
 pub mod text;
+
+mod order;

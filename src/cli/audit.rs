@@ -4,6 +4,7 @@ mod host;
 mod image;
 mod sarif;
 
+use crate::order::sort_by_key;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,7 +87,7 @@ pub(super) fn run(arguments: &AuditArgs, settings: &Settings) -> ExitCode {
             return ExitCode::from(UNKNOWN);
         }
     };
-    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    sort_by_key(&mut report.findings, |finding| std::cmp::Reverse(finding.severity));
     if arguments.json {
         out::json(&report);
     } else if arguments.sarif {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -24,9 +25,8 @@ const AT_END: Duration = Duration::from_secs(1);
 
 /// Starts the log. The plugin host takes stdout for level "info" and stderr for "error", so all goes to stdout, with a level of its own.
 pub(super) fn start(settings: &Settings) -> Log {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .parse_lossy(settings.get("LOG").unwrap_or("info"));
+    let level = || Targets::new().with_default(tracing::Level::INFO);
+    let filter = settings.get("LOG").and_then(|said| said.parse().ok()).unwrap_or_else(level);
     let log = Log::to(io::stdout());
     // The only error is a logger that is set already, which there is none of.
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(log.clone()).with_filter(filter);

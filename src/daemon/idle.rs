@@ -3,6 +3,7 @@
 //! A request costs a look at the clock here and no more: that a connection has been idle for too long is found out by one look at all of
 //! them each second, not by a timer of each.
 
+use crate::order::sort_by_key;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ impl Crowd {
             |now: &Now| now.is_idle && !now.is_to_end && now.since.elapsed() >= if now.has_asked { asked } else { silent };
         let idle_since = |seat: &Arc<Seat>| Some(seat.now()).filter(|now| is_over(now)).map(|now| now.since);
         let mut over: Vec<(Instant, &Arc<Seat>)> = seats.iter().filter_map(|seat| Some((idle_since(seat)?, seat))).collect();
-        over.sort_by_key(|(since, _)| *since);
+        sort_by_key(&mut over, |(since, _)| *since);
         for (_, seat) in over.into_iter().take(most) {
             // Looked at again: a request may have begun there meanwhile, which its client would repeat without a body.
             let mut now = seat.now();

@@ -1,5 +1,6 @@
 //! Finds out what the decision needs: what the host holds, and what the verifiers say. Decides nothing.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -754,7 +755,7 @@ fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> O
         scan_status: is_scanned.then(|| "passed".to_owned()),
         config: image.config.known().filter(|_| run_spec != RunSpec::Unknown).map(|known| rego::Config {
             created: known.created.and_then(|created| i64::try_from(created.as_nanosecond()).ok()),
-            labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+            labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).ordered(),
             config: runs_as.map_or_else(|| known.runs_as(), RunsAs::members),
         }),
         run_spec,

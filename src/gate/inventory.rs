@@ -1,6 +1,7 @@
 //! What is on the host already: which containers and images would be refused now, and why. They came before the gate, or before the
 //! rules that are in force. How that is put into words, and what follows from it, is left to who asks.
 
+use crate::order::sort_by_key;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +156,7 @@ impl Gate {
                 progress(done.len());
             }
         }
-        done.sort_by_key(|(number, _, _)| *number);
+        sort_by_key(&mut done, |(number, _, _)| *number);
         done.into_iter().map(|(_, what, judged)| (what, judged)).collect()
     }
 
@@ -164,7 +165,7 @@ impl Gate {
         let deadline = Instant::now() + LIST_TIME;
         let mut containers = self.engine.containers(deadline).await?;
         let images = self.engine.images(deadline).await?;
-        containers.sort_by_key(|container| container.state != "running");
+        sort_by_key(&mut containers, |container| container.state != "running");
         let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
         let mut subjects = Vec::new();
         for container in containers.into_iter().take(MOST) {

@@ -9,6 +9,7 @@ mod variables;
 pub use fix::{Change, fixed};
 pub use parse::DockerfileFault;
 
+use crate::order::sort_by_key;
 use parse::{Instruction, Parsed, words};
 use stages::{Stage, State, pairs};
 
@@ -51,7 +52,7 @@ pub fn audit(text: &str, target: &str) -> Audited {
         }
     }
     let mut findings = look.findings;
-    findings.sort_by_key(|finding| finding.line);
+    sort_by_key(&mut findings, |finding| finding.line);
     findings.dedup_by(|one, other| (one.rule, one.line, &one.evidence) == (other.rule, other.line, &other.evidence));
     Audited { findings, faults: parsed.faults }
 }

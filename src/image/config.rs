@@ -1,5 +1,6 @@
 //! What an image says of itself: its configuration, which its digest commits to, and what of its manifest belongs to that.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -177,7 +178,7 @@ impl ImageConfig {
         members.insert("User".to_owned(), self.user.as_str().into());
         members.insert("Env".to_owned(), self.env.clone().into());
         members.insert("Labels".to_owned(), serde_json::json!(self.labels));
-        members.insert("ExposedPorts".to_owned(), serde_json::Value::Object(ports.collect()));
+        members.insert("ExposedPorts".to_owned(), serde_json::Value::Object(ports.ordered()));
         if self.has_healthcheck() {
             members.insert("Healthcheck".to_owned(), serde_json::json!({ "Test": self.healthcheck }));
         }

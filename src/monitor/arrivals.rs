@@ -10,6 +10,7 @@ mod judged;
 mod queue;
 mod told;
 
+use crate::order::Ordered as _;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -224,13 +225,13 @@ impl Arrivals {
             );
             self.entries.blind(gate, "unread", &told);
         }
-        let held: BTreeSet<Digest> = present.images.iter().map(|image| image.id).collect();
+        let held: BTreeSet<Digest> = present.images.iter().map(|image| image.id).ordered();
         let gone = self.queue.leave(&held);
         self.have_gone(&gone);
         self.hear_of_absent(gate, &held);
         let Kept { arrived, known } = &mut self.kept;
         // One that goes and comes again is the same, as long as it is told.
-        let told: BTreeSet<Digest> = arrived.images.iter().map(|image| image.id).collect();
+        let told: BTreeSet<Digest> = arrived.images.iter().map(|image| image.id).ordered();
         let before = known.len();
         known.retain(|id| held.contains(id) || told.contains(id));
         self.is_changed |= before != known.len() || arrived.fault.is_some() || arrived.unread != present.unread;
@@ -304,7 +305,7 @@ impl Arrivals {
     async fn prefer(&mut self) {
         let began = Instant::now();
         if let Ok(listed) = self.engine.running(began + TIME).await {
-            self.queue.prefer(&listed.containers.iter().filter_map(|container| container.image).collect());
+            self.queue.prefer(&listed.containers.iter().filter_map(|container| container.image).ordered());
         }
         self.prefer = Instant::now() + PREFER.max(began.elapsed() * REST_TIMES);
     }

@@ -4,6 +4,7 @@
 //! INVARIANT: nothing is let go of ([`Brain::confirm`]) that was not refused twice, [`CONFIRM`] apart, the second time in that very call;
 //! and never more than the brakes let pass. Whatever is not known is a reason to wait.
 
+use crate::order::{Ordered as _, sort_by_key};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
@@ -416,7 +417,7 @@ impl Brain {
 
     /// What runs now, all of it.
     pub(super) fn listed(&mut self, all: Vec<Seen>, now: Timestamp) {
-        let ids: BTreeSet<ContainerId> = all.iter().map(|seen| seen.id.clone()).collect();
+        let ids: BTreeSet<ContainerId> = all.iter().map(|seen| seen.id.clone()).ordered();
         for (id, known) in &mut self.known {
             known.gone = if ids.contains(id) { None } else { known.gone.or(Some(now)) };
         }
@@ -463,7 +464,7 @@ impl Brain {
         };
         let mut due: Vec<&Known> = self.known.values().filter(due).collect();
         // One that a client keeps from being judged does not keep others from it.
-        due.sort_by_key(|known| (known.unsure, known.judged));
+        sort_by_key(&mut due, |known| (known.unsure, known.judged));
         due.into_iter().take(most).map(|known| known.seen.id.clone()).collect()
     }
 
@@ -471,7 +472,7 @@ impl Brain {
     #[must_use]
     pub(super) fn refused(&self) -> BTreeSet<ContainerId> {
         let is_refused = |known: &&Known| known.gone.is_none() && matches!(known.word, Some(Word::No(_)));
-        self.known.values().filter(is_refused).map(|known| known.seen.id.clone()).collect()
+        self.known.values().filter(is_refused).map(|known| known.seen.id.clone()).ordered()
     }
 
     /// What was found out about a container's claim to be a task.
@@ -620,7 +621,7 @@ impl Brain {
     #[must_use]
     pub(super) fn awaited(&self, now: Timestamp) -> BTreeSet<ContainerId> {
         let is_awaited = |found: &Found| matches!(found.hold, Some(Hold::Brake { .. }));
-        self.found(now).into_iter().filter(is_awaited).map(|found| found.seen.id).collect()
+        self.found(now).into_iter().filter(is_awaited).map(|found| found.seen.id).ordered()
     }
 
     /// The operator lets these be acted on. `false`: they are not what is waited for.
@@ -639,9 +640,9 @@ impl Brain {
         Memory {
             fingerprint: Some(self.standing.fingerprint),
             changed: Some(self.changed),
-            acts: self.acts.iter().cloned().collect(),
-            not_before: put_off.map(|known| (known.seen.id.clone(), known.not_before)).collect(),
-            approved: self.known.values().filter(|known| known.was_approved).map(|known| known.seen.id.clone()).collect(),
+            acts: self.acts.iter().cloned().ordered(),
+            not_before: put_off.map(|known| (known.seen.id.clone(), known.not_before)).ordered(),
+            approved: self.known.values().filter(|known| known.was_approved).map(|known| known.seen.id.clone()).ordered(),
         }
     }
 

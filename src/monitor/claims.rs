@@ -2,6 +2,7 @@
 //! claim costs a question only where its container is refused, the claims of a crowd keep none from its turn, and what nobody could be asked
 //! about is asked again.
 
+use crate::order::{Ordered as _, sort_by_key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ struct Claim {
 impl Claims {
     /// What the engine lists, with what is known of each claim.
     pub(super) fn seen(&mut self, listed: Vec<ContainerSummary>) -> Vec<Seen> {
-        let ids: BTreeSet<&ContainerId> = listed.iter().map(|container| &container.id).collect();
+        let ids: BTreeSet<&ContainerId> = listed.iter().map(|container| &container.id).ordered();
         self.0.retain(|id, _| ids.contains(id));
         let seen = |container: ContainerSummary| {
             let task = container.claim.map_or(TaskOf::Nobody, |claim| {
@@ -71,7 +72,7 @@ impl Claims {
         if due.is_empty() {
             return Vec::new();
         }
-        due.sort_by_key(|(_, claim)| claim.due);
+        sort_by_key(&mut due, |(_, claim)| claim.due);
         // Once for all of them: where there is no swarm, a crowd costs as much as one.
         let info = engine.info(now + INFO_TIME).await;
         let until = Instant::now() + time;

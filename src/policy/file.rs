@@ -10,6 +10,7 @@ mod users;
 mod verifiers;
 mod write;
 
+use crate::order::Ordered as _;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -295,7 +296,7 @@ impl Gathered {
 
     /// `users`: the groups, or the file that says who may do what.
     fn resolve(self, base: Policy, users: Option<Result<Users, PathBuf>>) -> Result<Resolved, Vec<PolicyFault>> {
-        let mut verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).collect();
+        let mut verifiers: BTreeMap<_, _> = self.verifiers.into_iter().map(|(name, (settings, _))| (name, settings)).ordered();
         if let Some(permissive) = self.scopes.iter().find(|scope| scope.mode == Mode::Permissive) {
             has_evidence(permissive, &mut verifiers)?;
         }
@@ -305,7 +306,7 @@ impl Gathered {
             build: self.build.unwrap_or(BuildRule::Deny),
             host_access: self.host_access,
             plugins: self.plugins,
-            verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect(),
+            verifiers: verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).ordered(),
             scopes: Scopes::new(self.scopes),
             exceptions: Box::new(Exceptions::new(self.exceptions)),
             users: users.as_ref().and_then(|users| users.as_ref().ok()).map(|users| Arc::new(users.clone())),

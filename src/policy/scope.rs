@@ -3,6 +3,7 @@
 mod index;
 mod pattern;
 
+use crate::order::Ordered as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -196,7 +197,7 @@ impl Scopes {
     /// The registries that images may come from, each once; of a mirror the origin's too. `**` is about all and names none.
     #[must_use]
     pub fn registries(&self) -> BTreeSet<Host> {
-        self.all.iter().filter(|scope| !scope.require.is_nobody()).flat_map(Scope::registries).collect()
+        self.all.iter().filter(|scope| !scope.require.is_nobody()).flat_map(Scope::registries).ordered()
     }
 }
 

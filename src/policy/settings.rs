@@ -1,6 +1,7 @@
 //! The settings: the variables of the environment, and the policy file that they name, as they were written; checked all at once, and
 //! read to the end ([`Resolved`]). An empty variable is unset.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -92,7 +93,7 @@ impl Settings {
                 "NOTARY_PINS" | "NOTARY_ROOT_CA" if value.contains(LOST) => (name, LOST.to_string()),
                 _ => (name, value),
             })
-            .collect();
+            .ordered();
         Self { written, policy: None }
     }
 
@@ -509,9 +510,9 @@ impl Settings {
         }
         let require = Requirement::All(verifiers.iter().map(|(name, _)| Requirement::One(name.clone())).collect());
         let scopes = Scopes::new(hosts.iter().map(|host| Scope::of_registry(host, require.clone())).collect());
-        let bindings = verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).collect();
+        let bindings = verifiers.iter().map(|(name, settings)| (name.clone(), settings.binding())).ordered();
         let policy = Policy { mode, posture, host_access, build, plugins, verifiers: bindings, scopes, ..base };
-        Ok(Resolved { policy, verifiers: verifiers.into_iter().collect(), users_file: None, rego: None, record: None })
+        Ok(Resolved { policy, verifiers: verifiers.into_iter().ordered(), users_file: None, rego: None, record: None })
     }
 
     fn registries(&self, faults: &mut Vec<PolicyFault>) -> Vec<Host> {

@@ -1,6 +1,7 @@
 //! What of a call is kept: its route, and of query and JSON what intents are read from. What may be a secret is not: headers, environments,
 //! commands, labels, options of drivers, credentials. Whether enough is left is not believed but tried: what is kept is read again.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -161,7 +162,7 @@ fn members(value: Value, is_map: bool, depth: usize) -> Option<Value> {
                 let value = members(value, is_map_too(&name), depth + 1)?;
                 Some((name, value))
             });
-            Some(Value::Object(kept.collect::<Map<_, _>>()))
+            Some(Value::Object(kept.ordered::<Map<_, _>>()))
         }
         Value::Array(array) => {
             let kept = array.into_iter().map(|value| members(value, is_map, depth + 1).unwrap_or(Value::Null));

@@ -3,6 +3,7 @@
 //!
 //! A [`Bundle`] is such parts as one file: JSON, which names no files, so that nothing is ever written where it says.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -279,8 +280,8 @@ impl Carried {
             repository: self.repository.to_string(),
             digest: self.digest.to_string(),
             manifests: List(self.manifests.values().map(manifest).collect()),
-            tags: Table(self.tags.iter().map(|(tag, digest)| (tag.to_string(), *digest)).collect()),
-            pointing: Table(self.lists.iter().map(list).collect()),
+            tags: Table(self.tags.iter().map(|(tag, digest)| (tag.to_string(), *digest)).ordered()),
+            pointing: Table(self.lists.iter().map(list).ordered()),
             blobs: List(self.blobs.values().map(|bytes| STANDARD.encode(bytes)).collect()),
         }
     }

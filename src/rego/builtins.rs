@@ -1,6 +1,7 @@
 //! The functions that policies may call: regorus', and those of OPA that it lacks and that cost little. Regular expressions are read
 //! as Go means them.
 
+use crate::order::Ordered as _;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
@@ -200,7 +201,7 @@ fn all(args: &[Value]) -> Value {
 fn set_diff(args: &[Value]) -> Value {
     match args {
         [Value::Set(one), Value::Set(other)] => {
-            let left: BTreeSet<Value> = one.iter().filter(|value| !other.contains(value)).cloned().collect();
+            let left: BTreeSet<Value> = one.iter().filter(|value| !other.contains(value)).cloned().ordered();
             Value::from(left)
         }
         _ => Value::Undefined,
@@ -212,7 +213,7 @@ fn cast_array(args: &[Value]) -> Value {
 }
 
 fn cast_set(args: &[Value]) -> Value {
-    elements(args.first()).map_or(Value::Undefined, |found| Value::from(found.into_iter().collect::<BTreeSet<_>>()))
+    elements(args.first()).map_or(Value::Undefined, |found| Value::from(found.into_iter().ordered::<BTreeSet<_>>()))
 }
 
 /// Most expressions that are kept compiled, of one thread. A policy has a few; one that makes them of its input makes endlessly many.

@@ -1,6 +1,7 @@
 //! What policies see as `input`: the call with the members of opa-docker-authz, and of an image, where a query is about images, what is
 //! known of it. What a rule compares is always there; what is not known has the value that a careful rule refuses.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -110,8 +111,8 @@ pub(super) fn of_call(call: &Call, manner: Manner, environment: &str, looks: boo
         ("Path", text(&call.uri)),
         ("PathArr", texts(&mut shown.path.split('/'))),
         ("PathPlain", text(&shown.path)),
-        ("Query", query.collect::<BTreeMap<_, _>>().into()),
-        ("Headers", headers.collect::<BTreeMap<_, _>>().into()),
+        ("Query", query.ordered::<BTreeMap<_, _>>().into()),
+        ("Headers", headers.ordered::<BTreeMap<_, _>>().into()),
         ("User", text(&call.user)),
         ("AuthMethod", text(&call.user_authn_method)),
         ("environment", text(environment)),
@@ -143,7 +144,7 @@ fn in_rego(json: Value) -> regorus::Value {
         Value::String(text) => text.into(),
         Value::Array(list) => list.into_iter().map(in_rego).collect::<Vec<_>>().into(),
         Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (name.into(), in_rego(value))).collect::<BTreeMap<_, _>>().into()
+            members.into_iter().map(|(name, value)| (name.into(), in_rego(value))).ordered::<BTreeMap<_, _>>().into()
         }
     }
 }

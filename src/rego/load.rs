@@ -1,6 +1,7 @@
 //! From texts to policies that can be asked: bounds, the dialect, functions that are not there, queries that name no rule. Parsing
 //! runs on a thread of its own, under a deadline: there are texts that regorus takes years for.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::mpsc;
@@ -82,7 +83,7 @@ fn compiled(sources: Sources) -> Result<Compiled, Vec<Fault>> {
     }
     let heads: Vec<String> = texts.iter().flat_map(|(_, text)| text.defined().collect::<Vec<_>>()).collect();
     let count = heads.len();
-    let defined: BTreeSet<String> = heads.into_iter().collect();
+    let defined: BTreeSet<String> = heads.into_iter().ordered();
     let calls: Vec<_> = texts.iter().map(|(file, text)| (file.name.clone(), text.calls(&defined))).collect();
     let all: Vec<_> = calls.iter().flat_map(|(_, calls)| calls.iter().cloned()).collect();
     if let Some((name, line)) = recursion(&all) {

@@ -1,6 +1,7 @@
 //! A policy's text before it is parsed: its words, how deep its brackets go, which functions it calls, and in which of Rego's two
 //! dialects it is written. The words are those of regorus' lexer; nothing here runs.
 
+use crate::order::Ordered as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtins;
@@ -303,8 +304,8 @@ pub(super) fn recursion(calls: &[(String, usize, String)]) -> Option<(&str, usiz
     // Who calls none that is left, or is called by none, is in no cycle; what stays when there is no such one is.
     let mut left: Vec<&(String, usize, String)> = calls.iter().collect();
     loop {
-        let callers: BTreeSet<&str> = left.iter().map(|(from, _, _)| from.as_str()).collect();
-        let called: BTreeSet<&str> = left.iter().map(|(_, _, to)| to.as_str()).collect();
+        let callers: BTreeSet<&str> = left.iter().map(|(from, _, _)| from.as_str()).ordered();
+        let called: BTreeSet<&str> = left.iter().map(|(_, _, to)| to.as_str()).ordered();
         let count = left.len();
         left.retain(|(from, _, to)| callers.contains(to.as_str()) && called.contains(from.as_str()));
         if left.len() == count {

@@ -8,6 +8,7 @@ use super::clients::{evidence_folder, newest_folder};
 use super::last_good::LastGood;
 use super::policy_file;
 use crate::image::Digest;
+use crate::order::Ordered as _;
 use crate::policy::Settings;
 use crate::text::fit;
 use crate::trust::VerifierName;
@@ -71,7 +72,7 @@ impl Kept {
 
     /// For a look from outside: by what the gate kept, and by the allowlists that it requires, where these are known.
     pub(crate) fn looking(files: LastGood, allowlists: impl IntoIterator<Item = (VerifierName, Allowlist)>) -> Self {
-        let allowlists = allowlists.into_iter().map(|(name, list)| (name, Arc::new(list))).collect();
+        let allowlists = allowlists.into_iter().map(|(name, list)| (name, Arc::new(list))).ordered();
         Self { allowlists, files, ..Self::default() }
     }
 

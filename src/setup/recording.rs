@@ -1,6 +1,7 @@
 //! What tells later, of a decision that was recorded, by which policy it was made, and whether another policy's verifier would have said the
 //! same: one that is made of the same.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ pub(crate) fn recording(settings: &Settings, folder: PathBuf, made_of: &BTreeMap
     };
     // Lists of texts always serialise.
     let policy = Digest::of(&serde_json::to_vec(&texts).unwrap_or_default());
-    Recording { folder, policy, verifiers: made_of.iter().map(of).collect() }
+    Recording { folder, policy, verifiers: made_of.iter().map(of).ordered() }
 }
 
 /// What tells such a verifier from any other. What an allowlist holds changes from day to day: it is the same by its name.

@@ -13,6 +13,7 @@ use super::state::LAST_GOOD;
 use super::verifiers::{self, Made};
 use crate::files::{Outlives, owned_or_absent, read_text, replace};
 use crate::gate::Rules;
+use crate::order::Ordered as _;
 use crate::policy::{
     AllowlistSetting, Policy, PolicyFault, PolicyFile, Posture, RegoSettings, Resolved, Settings, Users, VerifierSettings,
 };
@@ -206,7 +207,7 @@ fn rego_of(settings: &Settings, written: &RegoSettings, last: &mut LastGood) -> 
     last.named("rego", &written.files, |texts| {
         let files = texts.0.iter().map(|(path, text)| rego::File { name: path.display().to_string(), text: text.clone() });
         let sources = rego::Sources {
-            files: files.collect(),
+            files: files.ordered(),
             queries: written.queries.clone(),
             environment: written.environment.clone(),
             // In the managed plugin paths of the host are not paths.

@@ -1,6 +1,7 @@
 //! What the entry of the gate's start says: its version, what the settings are, and what is otherwise than at the start before.
 //! Names and values of settings, never a secret: certificates and pins are told by their hash, addresses without user and password.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ impl Started {
     /// This start.
     pub(crate) fn of(settings: &Settings) -> Self {
         let told = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), told(name, settings.get(name)?))));
-        Self { version: env!("CARGO_PKG_VERSION").to_owned(), settings: told.collect() }
+        Self { version: env!("CARGO_PKG_VERSION").to_owned(), settings: told.ordered() }
     }
 
     /// The entry that says so; mode and posture are the gate's to say.
@@ -59,7 +60,7 @@ impl Started {
         if self.version != last.version {
             all.push(format!("version {} (was {})", self.version, fit(&last.version, VALUE_CHARS)));
         }
-        let names: std::collections::BTreeSet<&String> = self.settings.keys().chain(last.settings.keys()).collect();
+        let names: std::collections::BTreeSet<&String> = self.settings.keys().chain(last.settings.keys()).ordered();
         for name in names {
             match (self.settings.get(name), last.settings.get(name)) {
                 (Some(now), Some(before)) if now != before => all.push(format!("{name}={now} (was {before})")),

@@ -3,6 +3,7 @@
 //!
 //! One that cannot be read never hides others. All is bounded, and what was not looked at is told.
 
+use crate::order::sort_by_key;
 use std::fmt;
 
 use oci_spec::image::{Descriptor, ImageManifest};
@@ -146,7 +147,7 @@ impl Beside {
             look.builder(manifest, of).await;
         }
         let Look { carried, mut items, missed, .. } = look;
-        items.sort_by_key(|item| item.kind);
+        sort_by_key(&mut items, |item| item.kind);
         Ok(Self { carried, subjects, items, missed })
     }
 

@@ -8,6 +8,7 @@
 mod record;
 mod withdrawn;
 
+use crate::order::sort_by_key;
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -414,7 +415,7 @@ impl Held {
 pub fn all(folder: &Path) -> std::io::Result<Vec<Record>> {
     let mut records: Vec<Record> =
         files(folder)?.into_iter().filter_map(|(_, path)| read(&read_owned(&path, FILE_BYTES).ok()?).ok()).collect();
-    records.sort_by_key(|record| std::cmp::Reverse(record.found));
+    sort_by_key(&mut records, |record| std::cmp::Reverse(record.found));
     Ok(records)
 }
 

@@ -20,6 +20,7 @@ mod tests;
 mod time;
 mod x509;
 
+use crate::order::Ordered as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -214,7 +215,7 @@ fn parts(artifact: &Artifact<'_>, kind: Kind, envelope: Vec<u8>) -> Parts {
         (ARTIFACT_TYPE, artifact.media_type.to_owned()),
     ];
     let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes()));
-    texts.chain([(ENVELOPE.to_owned(), envelope)]).collect()
+    texts.chain([(ENVELOPE.to_owned(), envelope)]).ordered()
 }
 
 /// What tells a signature from others. The same bytes under another type are another: who puts them there must not shadow the good one.

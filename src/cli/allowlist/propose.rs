@@ -3,6 +3,7 @@
 //! The log knows images by id and by what they were called; the engine knows which digests they were pulled by. What was not pulled under its
 //! name only bears it: anybody may have put the name there.
 
+use crate::order::sort_by_key;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -248,7 +249,7 @@ async fn propose(engine: &dyn Api, used: Used, listed: &ListFile) -> Result<Vec<
             }
         }
     }
-    proposals.sort_by_key(|proposal| std::cmp::Reverse(proposal.seen.count));
+    sort_by_key(&mut proposals, |proposal| std::cmp::Reverse(proposal.seen.count));
     for Proposal { entry, standing, seen } in &mut proposals {
         entry.reason = Some(reason(*standing, seen));
     }

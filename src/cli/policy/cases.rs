@@ -1,5 +1,6 @@
 //! What `policy test` and `policy diff` have in common: a policy made into a bench, case files found and read, a verdict in words.
 
+use crate::order::Ordered as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
         | VerifierSettings::Allowlist(_)
         | VerifierSettings::Registry => None,
     });
-    let stated = stated.collect();
+    let stated = stated.ordered();
     let signers = made_of.into_iter().filter_map(|(name, made_of)| match made_of {
         VerifierSettings::Notary(notary) => Some((name, notary.signers)),
         VerifierSettings::Cosign(_)
@@ -75,7 +76,7 @@ pub(super) fn bench(path: &Path, workers: tokio::runtime::Handle) -> Option<Benc
         | VerifierSettings::Allowlist(_)
         | VerifierSettings::Registry => None,
     });
-    Some(Bench::new(policy, signers.collect(), workers).stating(stated).of(recording))
+    Some(Bench::new(policy, signers.ordered(), workers).stating(stated).of(recording))
 }
 
 /// Threads for a bench.

@@ -1,5 +1,6 @@
 //! `policy import`: the policy of another tool, as a policy file.
 
+use crate::order::Ordered as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -63,7 +64,7 @@ pub(super) fn run(arguments: &ImportArgs) -> u8 {
     }
     if arguments.json {
         let files: serde_json::Map<_, _> =
-            imported.files.iter().map(|(name, text)| ((*name).to_owned(), text.clone().into())).collect();
+            imported.files.iter().map(|(name, text)| ((*name).to_owned(), text.clone().into())).ordered();
         out::json(&serde_json::json!({
             "format": imported.format.as_str(),
             "policy": imported.policy,

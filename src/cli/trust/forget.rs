@@ -1,5 +1,6 @@
 //! `trust forget`: what was known of a repository is set aside, or the signatures that are kept of a digest.
 
+use crate::order::Ordered as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -50,7 +51,7 @@ pub(super) async fn forget(arguments: &Forget, settings: &Settings) -> Result<St
         let what = json!({
             "root": root,
             "checked": known.as_ref().map(|known| known.view.checked),
-            "tags": known.as_ref().map(|known| known.view.tags.iter().map(|(tag, view)| (tag.clone(), view.digest.to_string())).collect::<std::collections::BTreeMap<_, _>>()),
+            "tags": known.as_ref().map(|known| known.view.tags.iter().map(|(tag, view)| (tag.clone(), view.digest.to_string())).ordered::<std::collections::BTreeMap<_, _>>()),
             "refused": refused,
         });
         return to_json(&json!({ "repository": repository, "forgotten": was_known, "what": what }));

@@ -1,6 +1,7 @@
 //! The lines of a Dockerfile as they would be without a finding. What only its author knows (a version, a list of files, what tells that the
 //! program is well) is left for them, in capital letters. Nothing is written.
 
+use crate::order::sort_by_key;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -60,7 +61,7 @@ pub fn fixed(text: &str, findings: &[Finding]) -> Vec<Change> {
         let line = start.map(|start| start.lines.0).filter(|line| is_last(*line)).unwrap_or(lines.len() + 1);
         changes.push(Change { line, old: Vec::new(), new: added });
     }
-    changes.sort_by_key(|change| change.line);
+    sort_by_key(&mut changes, |change| change.line);
     changes
 }
 

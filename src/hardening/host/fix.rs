@@ -1,5 +1,6 @@
 //! What would close findings of a host: flags for `docker run`, members for daemon.json. Nothing is written or run.
 
+use crate::order::Ordered as _;
 use serde_json::{Map, Value, json};
 
 use super::super::{Finding, OwnRule, RuleName};
@@ -47,5 +48,5 @@ pub fn daemon_fix(findings: &[Finding]) -> Map<String, Value> {
         };
         Some((name.to_owned(), value))
     };
-    findings.iter().filter_map(member).collect()
+    findings.iter().filter_map(member).ordered()
 }

@@ -1,6 +1,7 @@
 //! How much of an image is judged, and what comes of it. Who makes an image chooses what it carries: bytes bound what judging it costs, and what
 //! is left out is told.
 
+use crate::order::sort_by_key;
 use jiff::Timestamp;
 
 use crate::engine::EngineError;
@@ -53,7 +54,7 @@ impl Report {
 pub(super) fn judge(mut config: ImageConfig, name: &str, now: Timestamp) -> Report {
     let unread = cut(&mut config);
     let mut findings = hardening::image::of_config(&config, name, ImageName::parse(name).ok().as_ref(), now);
-    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.rule));
+    sort_by_key(&mut findings, |finding| (std::cmp::Reverse(finding.severity), finding.rule));
     Report { findings, unread: (!unread.is_empty()).then(|| unread.join(", ")) }
 }
 

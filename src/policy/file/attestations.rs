@@ -1,6 +1,7 @@
 //! `type = "attestation"`: what must be stated about an image, and who must have signed it. Which keys there are goes by the type of the predicate:
 //! what nobody would look at is a fault.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ fn scan(section: &Section<'_>) -> ScanTerms {
             .and_then(|value| value.number("days", 1..=AGE_MOST))
             .map(|days| Duration::from_hours(24 * days)),
         severity,
-        except: ids.iter().filter_map(|id| id.text().map(str::to_owned)).collect(),
+        except: ids.iter().filter_map(|id| id.text().map(str::to_owned)).ordered(),
     }
 }
 

@@ -4,6 +4,7 @@
 mod recorded;
 mod write;
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -342,7 +343,7 @@ fn refusals(section: &Section<'_>) -> BTreeMap<VerifierName, TrustCode> {
         let codes: Vec<(&str, TrustCode)> = TrustCode::ALL.iter().map(|code| (code.as_str(), *code)).collect();
         Some((verifier, value.choice(&codes)?))
     };
-    section.entries().take(ENTRIES).filter_map(of).collect()
+    section.entries().take(ENTRIES).filter_map(of).ordered()
 }
 
 fn list_of_texts(value: &Value<'_>) -> Vec<String> {
@@ -351,7 +352,7 @@ fn list_of_texts(value: &Value<'_>) -> Vec<String> {
 
 fn table_of_texts(value: &Value<'_>) -> BTreeMap<String, String> {
     let Some(section) = value.section() else { return BTreeMap::new() };
-    section.entries().take(ENTRIES).filter_map(|(name, value)| Some((name.to_owned(), value.text()?.to_owned()))).collect()
+    section.entries().take(ENTRIES).filter_map(|(name, value)| Some((name.to_owned(), value.text()?.to_owned()))).ordered()
 }
 
 fn config(value: &Value<'_>) -> Option<CaseConfig> {

@@ -1,5 +1,6 @@
 //! `[rules]` and a scope's `rules`: what is said of each rule, put together from the preset, the host's and the scope's.
 
+use crate::order::Ordered as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -244,16 +245,16 @@ fn create_check(id: CreateRuleId, section: &Section<'_>) -> Option<CreateCheck> 
         CreateRuleId::RestartPolicy => most("most", "attempts", ATTEMPTS_MOST).map(CreateCheck::RestartPolicy),
         CreateRuleId::PrivilegedPorts => {
             let port = |value: &Value<'_>| value.number("ports", 1..=1023).and_then(|port| u16::try_from(port).ok());
-            let allow = section.get("allow")?.list(LISTED)?.iter().filter_map(port).collect();
+            let allow = section.get("allow")?.list(LISTED)?.iter().filter_map(port).ordered();
             Some(CreateCheck::PrivilegedPorts(PrivilegedPorts { allow }))
         }
         CreateRuleId::HostIp => {
-            let allow = section.get("allow")?.list_or_one(LISTED)?.iter().filter_map(Value::parsed::<IpAddr>).collect();
+            let allow = section.get("allow")?.list_or_one(LISTED)?.iter().filter_map(Value::parsed::<IpAddr>).ordered();
             Some(CreateCheck::HostIp(HostAddresses { allow }))
         }
         CreateRuleId::Ulimits => {
             let highest = |(name, value): (&str, Value<'_>)| Some((name.to_owned(), value.number("a ulimit", 0..=ULIMIT_MOST)?));
-            Some(CreateCheck::Ulimits(section.get("allow")?.section()?.entries().take(LISTED).filter_map(highest).collect()))
+            Some(CreateCheck::Ulimits(section.get("allow")?.section()?.entries().take(LISTED).filter_map(highest).ordered()))
         }
     }
 }
@@ -273,19 +274,19 @@ fn check(id: ImageRuleId, section: &Section<'_>) -> Option<Check> {
             Some(Check::MaxAge(MaxAge { days, of: of.unwrap_or(AgeOf::Created) }))
         }
         ImageRuleId::Secrets => {
-            let allow = texts(&section.get("allow")?).into_iter().collect();
+            let allow = texts(&section.get("allow")?).into_iter().ordered();
             Some(Check::Secrets(Secrets { allow }))
         }
         ImageRuleId::ExposedPorts => {
             let ports = section.get("forbid")?.list(LISTED)?;
             let port =
                 |value: &Value<'_>| value.number("ports", 1..=u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok());
-            Some(Check::ExposedPorts(ExposedPorts { forbid: ports.iter().filter_map(port).collect() }))
+            Some(Check::ExposedPorts(ExposedPorts { forbid: ports.iter().filter_map(port).ordered() }))
         }
         ImageRuleId::RequiredLabels => {
             let value = section.get("labels")?;
             let labels: BTreeMap<_, _> =
-                value.section()?.entries().take(LISTED).map(|(name, value)| (name.to_owned(), texts(&value))).collect();
+                value.section()?.entries().take(LISTED).map(|(name, value)| (name.to_owned(), texts(&value))).ordered();
             if labels.is_empty() {
                 value.fault("is empty: name at least one label");
             }
@@ -301,7 +302,7 @@ fn check(id: ImageRuleId, section: &Section<'_>) -> Option<Check> {
                     }
                     (name.to_owned(), layers)
                 };
-                Some(value.section()?.entries().take(LISTED).map(of).collect::<BTreeMap<_, _>>())
+                Some(value.section()?.entries().take(LISTED).map(of).ordered::<BTreeMap<_, _>>())
             });
             if allow.is_none() && layers.is_none() {
                 return None;

@@ -1,6 +1,7 @@
 //! Tables of the policy file, read key by key: each value says what it should be, all that is wrong is collected, and what nobody asked
 //! for is a fault with the key that was most likely meant.
 
+use crate::order::sort_by_key;
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Component, Path, PathBuf};
@@ -56,7 +57,7 @@ impl Source {
 
     pub(super) fn into_faults(self) -> Vec<PolicyFault> {
         let mut faults = self.faults.into_inner();
-        faults.sort_by_key(|fault| fault.position.as_ref().map(|position| position.line));
+        sort_by_key(&mut faults, |fault| fault.position.as_ref().map(|position| position.line));
         faults
     }
 

@@ -1,5 +1,6 @@
 //! The course's trust policy: signers, each with the repositories in which their word is enough.
 
+use crate::order::Ordered as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, notary, notary_of};
@@ -51,7 +52,7 @@ pub(super) fn read(json: &Json, server: Option<&str>, draft: &mut Draft) -> Resu
         );
     }
     let patterns: BTreeMap<&str, &Pattern> =
-        signers.iter().flat_map(|signer| &signer.patterns).map(|pattern| (pattern.as_str(), pattern)).collect();
+        signers.iter().flat_map(|signer| &signer.patterns).map(|pattern| (pattern.as_str(), pattern)).ordered();
     let mut taken: Vec<Pattern> = Vec::new();
     for pattern in patterns.into_values() {
         let place = format!("trust.signers, {}", shown(pattern.as_str()));
@@ -72,7 +73,7 @@ pub(super) fn read(json: &Json, server: Option<&str>, draft: &mut Draft) -> Resu
                 settings.signers = RequiredSigners::everywhere(signer.roles.clone());
                 draft.verifier(signer.name, VerifierSettings::Notary(settings))
             })
-            .collect();
+            .ordered();
         if enough.len() > MEMBERS {
             draft.leave_out(place, format!("has more than {MEMBERS} signers; it takes the first {MEMBERS} by name"));
         }

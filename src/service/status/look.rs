@@ -1,6 +1,7 @@
 //! A [`Snapshot`] is made: of the gate's own figures, of what it and the monitor say in the state folder, of the end of the audit log; and of
 //! what is on the host, judged anew where the last judgement is old and somebody asks. Judging goes on beside the decisions, few at a time.
 
+use crate::order::sort_by_key;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,7 +232,7 @@ async fn trust(settings: &Settings) -> (Vec<TrustData>, usize) {
         let statuses = notary.statuses().await;
         all.extend(statuses.into_iter().map(|status| repository(verifier.as_str(), &status)));
     }
-    all.sort_by_key(|one| (one.is_good, one.expires_first.as_ref().map(|expiry| expiry.at), one.repository.clone()));
+    sort_by_key(&mut all, |one| (one.is_good, one.expires_first.as_ref().map(|expiry| expiry.at), one.repository.clone()));
     let left = all.len().saturating_sub(REPOSITORIES);
     all.truncate(REPOSITORIES);
     (all, left)

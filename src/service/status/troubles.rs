@@ -1,5 +1,6 @@
 //! What of a snapshot somebody has to see to, with what to do about it. Plain: facts in, troubles out.
 
+use crate::order::sort_by_key;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +37,7 @@ pub(super) fn troubles(facts: &Facts<'_>) -> Vec<Trouble> {
     of_running(facts.snapshot, &mut found);
     of_arrived(facts.snapshot, &mut found);
     of_trust(facts.snapshot, &mut found);
-    found.sort_by_key(|trouble| trouble.severity);
+    sort_by_key(&mut found, |trouble| trouble.severity);
     found
 }
 

@@ -1,6 +1,7 @@
 //! The page: a snapshot as HTML, a section at a time. It needs no script, is read by keyboard and screen reader, and says by words what it
 //! says by colours. How it looks is in `style.css`.
 
+use crate::order::sort_by_key;
 use jiff::Timestamp;
 
 use super::html::Html;
@@ -394,7 +395,7 @@ fn items(page: &mut Html, items: &[Item], none: &'static str) {
         return empty(page, none);
     }
     let mut sorted: Vec<&Item> = items.iter().collect();
-    sorted.sort_by_key(|item| (!item.is_running, item.verdict));
+    sort_by_key(&mut sorted, |item| (!item.is_running, item.verdict));
     page.raw("<ul class=\"card list\">");
     for item in sorted {
         page.raw("<li><details><summary><span>");

@@ -3,6 +3,7 @@
 //!
 //! Only what was signed by who must sign is remembered, so that nobody else fills the folder.
 
+use crate::order::sort_by_key;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::{File as Open, OpenOptions};
@@ -259,12 +260,15 @@ impl Newest {
     }
 
     fn make_room(&self) -> std::io::Result<()> {
-        let mut files = files(&self.folder)?;
+        let files = files(&self.folder)?;
         if files.len() < FILES {
             return Ok(());
         }
-        files.sort_by_key(|path| path.metadata().and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH));
-        for path in files.iter().take(GONE) {
+        // Looked up once each: a time that changed meanwhile would leave no order to sort by.
+        let changed = |path: &PathBuf| path.metadata().and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut files: Vec<_> = files.into_iter().map(|path| (changed(&path), path)).collect();
+        sort_by_key(&mut files, |(changed, _)| *changed);
+        for (_, path) in files.iter().take(GONE) {
             std::fs::remove_file(path)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! What cannot be read as a finding is not "nothing found": a result of another form is refused where somebody asks for its severities.
 
+use crate::order::sort_by_key;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -147,7 +148,7 @@ impl Scan {
         let severity = terms.severity?;
         let counts = |(of, id): &&(Severity, String)| *of >= severity && !terms.except.contains(id);
         let mut bad: Vec<&(Severity, String)> = found.iter().filter(counts).collect();
-        bad.sort_by_key(|(of, _)| std::cmp::Reverse(*of));
+        sort_by_key(&mut bad, |(of, _)| std::cmp::Reverse(*of));
         bad.dedup_by(|one, other| one.1 == other.1);
         let (worst, id) = bad.first()?;
         let more = if bad.len() > 1 { format!(" and {} more", bad.len() - 1) } else { String::new() };
@@ -160,7 +161,7 @@ impl Scan {
         for (severity, _) in &all {
             *counted.entry(*severity).or_default() += 1;
         }
-        all.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+        sort_by_key(&mut all, |(severity, _)| std::cmp::Reverse(*severity));
         let mut worst: Vec<String> = Vec::new();
         for (_, id) in all {
             let id = fit(id, ID_CHARS);

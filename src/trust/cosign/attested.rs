@@ -2,6 +2,7 @@
 //! that stands in for one, and envelopes under cosign 2's own tag. What is stated is the reader's business: here it is found, and judged who has
 //! signed it.
 
+use crate::order::sort_by_key;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -229,7 +230,7 @@ impl<R: Reader> Search<'_, R> {
         pointers.retain(|pointer| pointer.size <= MANIFEST_BYTES);
         self.seen.is_cut |= pointers.len() < all || pointers.len() > FETCHED;
         // The likely ones first.
-        pointers.sort_by_key(|pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind));
+        sort_by_key(&mut pointers, |pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind));
         pointers.truncate(FETCHED);
         let sizes = Sizes { small: LARGE_BYTES, most: ATTESTED_BYTES };
         let wanted = self.reader.predicate_type().to_owned();
@@ -320,7 +321,7 @@ impl<R: Reader> Search<'_, R> {
         if later.is_empty() || !self.hunt.goes_on(self.seen) {
             return ControlFlow::Continue(());
         }
-        later.sort_by_key(|one| one.blob().1);
+        sort_by_key(&mut later, |one| one.blob().1);
         let hunt = self.hunt;
         let asked = later.into_iter().map(|one| {
             Box::pin(async move {

@@ -1,6 +1,7 @@
 //! Looks for one good signature of a digest, in all places where cosign keeps them, within bounds: what is cheap to see comes before
 //! what has to be fetched, that before what has to be verified, and what is usual before what costs more.
 
+use crate::order::sort_by_key;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -101,7 +102,7 @@ impl Search<'_> {
         trials.is_last = true;
         trials.purse = Purse { certified: SPENT_LATER, proofs: SPENT_LATER, ..trials.purse };
         let mut later = std::mem::take(&mut trials.later);
-        later.sort_by_key(|one| one.is_stranger);
+        sort_by_key(&mut later, |one| one.is_stranger);
         for (at, Later { proof, from, .. }) in later.into_iter().enumerate() {
             if !self.has_turn(at, &mut trials).await {
                 break;

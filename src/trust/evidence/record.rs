@@ -1,5 +1,6 @@
 //! A record as it is written: JSON with the bytes in base64, read strictly.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -89,7 +90,7 @@ impl Record {
             digest: self.key.digest.to_string(),
             found: self.found,
             asked: self.asked,
-            parts: self.parts.iter().map(|(name, bytes)| (name.clone(), STANDARD.encode(bytes))).collect(),
+            parts: self.parts.iter().map(|(name, bytes)| (name.clone(), STANDARD.encode(bytes))).ordered(),
         };
         let text = serde_json::to_vec(&file)?;
         if text.len() as u64 > FILE_BYTES {

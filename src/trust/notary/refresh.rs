@@ -3,6 +3,7 @@
 //!
 //! Few at a time, spread, and only while there is room: what somebody waits for comes first.
 
+use crate::order::sort_by_key;
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -86,7 +87,7 @@ impl Inner {
                 Some((entry.due(after, self.in_use, now)?, entry))
             })
             .collect();
-        due.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
+        sort_by_key(&mut due, |(used, _)| std::cmp::Reverse(*used));
         for (_, entry) in due.into_iter().take(room) {
             lock(&entry.now).tried = Some(Instant::now());
             self.flight(&entry, Purpose::Pull, now);

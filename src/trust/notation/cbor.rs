@@ -1,6 +1,7 @@
 //! CBOR (RFC 8949), as far as COSE needs it: whole items of definite length, within bounds, no key twice. Everything else is a fault. What is
 //! kept points into the bytes that came.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeSet;
 
 /// Deepest nesting. notation's messages have 3.
@@ -82,7 +83,7 @@ impl<'a> Reader<'a> {
                 for _ in 0..number {
                     entries.push((self.item(depth)?, self.item(depth)?));
                 }
-                let keys: BTreeSet<&Item<'_>> = entries.iter().map(|(key, _)| key).collect();
+                let keys: BTreeSet<&Item<'_>> = entries.iter().map(|(key, _)| key).ordered();
                 if keys.len() < entries.len() {
                     return Err("its CBOR has a key twice");
                 }

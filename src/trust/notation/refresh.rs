@@ -4,6 +4,7 @@
 //! without credentials or redirects, and from no address of this host or its link. What comes counts as a file in a folder of the state: if the
 //! issuer signed it, it is current, and it takes back none that was there.
 
+use crate::order::{Ordered as _, sort_by_key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -109,12 +110,12 @@ impl Refresher {
         let of = |written: Written| {
             let issuer = Certificate::read(&STANDARD.decode(&written.issuer).ok()?).ok()?;
             let url = usable(&written.address)?;
-            let above = written.above.iter().take(ABOVE).filter_map(|digest| digest.parse().ok()).collect();
+            let above = written.above.iter().take(ABOVE).filter_map(|digest| digest.parse::<Digest>().ok()).ordered();
             let key = (url.as_str().to_owned(), Digest::of(issuer.der()));
             let Written { noted, newest, .. } = written;
             Some((key, Point { url, issuer, above, noted, newest, due: None, has_failed: false }))
         };
-        let points = written.into_iter().filter_map(of).take(LISTS).collect();
+        let points = written.into_iter().filter_map(of).take(LISTS).ordered();
         Arc::new(Self { folder, state: Mutex::new(State { points, ..State::default() }) })
     }
 
@@ -132,7 +133,7 @@ impl Refresher {
     /// Takes in where the lists are of a chain's certificates, leaf first. It leads to a trust store, and who has signed counts. Asked in
     /// decisions: it only notes.
     pub(super) fn note(&self, chain: &[Certificate], now: Timestamp) {
-        let above: BTreeSet<Digest> = chain.iter().skip(1).map(|certificate| Digest::of(certificate.der())).collect();
+        let above: BTreeSet<Digest> = chain.iter().skip(1).map(|certificate| Digest::of(certificate.der())).ordered();
         for (certificate, issuer) in chain.iter().zip(chain.iter().skip(1)) {
             if let Some(url) = addresses_of(certificate).into_iter().find_map(usable) {
                 self.note_url(url, issuer, &above, now);
@@ -227,7 +228,7 @@ impl Refresher {
         if due.is_empty() {
             return;
         }
-        due.sort_by_key(|(_, point)| point.has_failed);
+        sort_by_key(&mut due, |(_, point)| point.has_failed);
         for (key, point) in due {
             let address = point.url.as_str();
             let came = fetch(point.url.clone()).await.and_then(|bytes| self.take(&point, &bytes, clock()));
@@ -363,7 +364,7 @@ fn day_of(at: Timestamp) -> Timestamp {
 /// How many servers are asked but this one.
 fn servers_beside(points: &BTreeMap<Key, Point>, url: &Url) -> usize {
     let others = points.values().filter(|point| point.url.host() != url.host()).map(|point| point.url.host_str());
-    others.collect::<BTreeSet<_>>().len()
+    others.ordered::<BTreeSet<_>>().len()
 }
 
 /// An address that may be fetched from; whether it is near, the connection finds out.

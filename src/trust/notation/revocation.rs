@@ -1,5 +1,6 @@
 //! Which certificates are revoked, by lists of their issuers (CRLs, RFC 5280, 5) that lie on this host. Nobody is asked.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -106,7 +107,7 @@ impl Crls {
     /// These and others.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
-        Self(self.0.into_iter().chain(others.0).collect())
+        Self(self.0.into_iter().chain(others.0).ordered())
     }
 
     /// Whether a certificate that `issuer` has issued is revoked. `signed_at`: when it signed, where that is proven.

@@ -1,5 +1,6 @@
 //! What a search for signatures asks of the registry, within the time and the bounds of a decision, and what it has seen without finding one.
 
+use crate::order::sort_by_key;
 use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -122,7 +123,7 @@ impl Hunt<'_> {
         let all = pointers.len();
         pointers.retain(|pointer| pointer.size <= bytes);
         let is_cut = listing.is_cut || pointers.len() < all || pointers.len() > most;
-        pointers.sort_by_key(|pointer| (Some(pointer.digest) != self.known, rank(pointer)));
+        sort_by_key(&mut pointers, |pointer| (Some(pointer.digest) != self.known, rank(pointer)));
         let mut digests: Vec<Digest> = pointers.iter().map(|pointer| pointer.digest).collect();
         // Of a list that says all, what it does not name is withdrawn.
         if let Some(one) =

@@ -122,6 +122,7 @@ impl Lookup {
         }
         let tag = |(place, number): (u32, u32)| all.get(place as usize).and_then(|entries| entries.name(number as usize));
         // Each role's are sorted already, which this sort makes use of; of one name the first role's stays.
+        #[expect(clippy::disallowed_methods, reason = "a hundred thousand, sorted already for the most part")]
         lookup.entered.sort_by_key(|at| tag(*at));
         lookup.entered.dedup_by_key(|at| tag(*at));
         lookup.entered.shrink_to_fit();

@@ -1,5 +1,6 @@
 //! What verified trust data says: which tag has which digest, in which role, and who signed (docs/notary-v1.md, section 11).
 
+use crate::order::{Ordered as _, sort_by};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -260,7 +261,7 @@ impl Knowledge {
         ];
         let base = base.into_iter().map(|(role, kind, expires)| Expiry { role: role.to_owned(), kind, expires });
         let mut all: Vec<Expiry> = base.chain(held).collect();
-        all.sort_by(|a, b| a.expires.cmp(&b.expires).then_with(|| a.role.cmp(&b.role)));
+        sort_by(&mut all, |a, b| a.expires.cmp(&b.expires).then_with(|| a.role.cmp(&b.role)));
         all
     }
 
@@ -310,7 +311,7 @@ impl Knowledge {
             .floors
             .iter()
             .map(|(role, floor)| (role.clone(), StoredFloor { version: floor.version, content: floor.content }))
-            .collect();
+            .ordered();
         Stored { repository: self.repository.as_str().to_owned(), files, kept, floors, seen: self.seen, checked: self.seen }
     }
 

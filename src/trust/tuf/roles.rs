@@ -1,5 +1,6 @@
 //! All roles of a repository that hold targets, and what they say of a tag together (docs/notary-v1.md, section 11).
 
+use crate::order::sort_by_key;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -48,7 +49,7 @@ impl Roles {
         let bytes = held.values().map(Held::bytes).sum();
         let mut roles = Self { held, bytes, ..Self::default() };
         let mut first: Vec<Expiry> = roles.expiries().collect();
-        first.sort_by_key(|expiry| (expiry.kind, expiry.expires));
+        sort_by_key(&mut first, |expiry| (expiry.kind, expiry.expires));
         first.dedup_by_key(|expiry| expiry.kind);
         roles.first = first;
         roles

@@ -1,5 +1,6 @@
 //! `capabilities`: what a container may do of what only root may.
 
+use crate::order::Ordered as _;
 use std::collections::BTreeSet;
 
 use super::Judged;
@@ -74,9 +75,9 @@ impl Capabilities {
             return Err("privileged, it has all of them".to_owned());
         }
         let added = run.host_access.iter().filter(|access| access.id == "capability").map(|access| kernels(&access.what));
-        let dropped: BTreeSet<String> = run.terms.iter().flat_map(|terms| &terms.dropped).map(|name| kernels(name)).collect();
+        let dropped: BTreeSet<String> = run.terms.iter().flat_map(|terms| &terms.dropped).map(|name| kernels(name)).ordered();
         let kept = DEFAULT.into_iter().filter(|name| !dropped.contains("ALL") && !dropped.contains(*name)).map(str::to_owned);
-        let has: BTreeSet<String> = added.chain(kept).collect();
+        let has: BTreeSet<String> = added.chain(kept).ordered();
         match has.difference(&self.allow).next() {
             None => Ok(()),
             Some(name) => Err(format!("it has the capability {}", clean(name))),
