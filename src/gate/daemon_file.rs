@@ -39,7 +39,7 @@ impl DaemonFile {
         if text.trim().is_empty() {
             return Ok(Self { members: Vec::new() });
         }
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())
     }
 
     /// The value of a key. Given twice, dockerd takes the last.

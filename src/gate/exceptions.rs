@@ -47,7 +47,7 @@ struct Kept {
 impl Told {
     /// As an earlier gate left it.
     pub(super) fn kept_in(file: PathBuf) -> Self {
-        let kept = match read_text(&file, FILE_BYTES).map(|text| serde_json::from_str::<Kept>(&text)) {
+        let kept = match read_text(&file, FILE_BYTES).map(|text| serde_json::from_slice::<Kept>(text.as_bytes())) {
             Ok(Ok(kept)) => kept,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept::default(),
             Ok(Err(error)) => faulty(&file, &error),
@@ -89,7 +89,7 @@ impl Told {
 #[must_use]
 pub fn latest_seen(file: &Path) -> Option<Timestamp> {
     let text = read_text(file, FILE_BYTES).ok()?;
-    serde_json::from_str::<Kept>(&text).ok()?.latest
+    serde_json::from_slice::<Kept>(text.as_bytes()).ok()?.latest
 }
 
 fn faulty(file: &Path, error: &dyn std::fmt::Display) -> Kept {

@@ -3,6 +3,7 @@
 
 mod arrivals;
 
+use crate::order::Ordered as _;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -374,7 +375,7 @@ impl Metrics {
     /// How many exceptions there are of each standing.
     pub(super) fn exceptions(&self, standings: impl Iterator<Item = Standing>) {
         let mut counts: BTreeMap<&'static str, i64> =
-            [Standing::InForce, Standing::Ending, Standing::Ended, Standing::Ahead].map(|one| (one.as_str(), 0)).into();
+            [Standing::InForce, Standing::Ending, Standing::Ended, Standing::Ahead].map(|one| (one.as_str(), 0)).ordered();
         for standing in standings {
             *counts.entry(standing.as_str()).or_default() += 1;
         }

@@ -4,7 +4,7 @@
 mod daemon;
 mod fix;
 
-use std::collections::BTreeMap;
+use crate::order::Ordered as _;
 
 use serde_json::Value;
 
@@ -91,10 +91,11 @@ fn as_created(config: &Value, host: &Value) -> Intent {
         user_authn_method: String::new(),
         method: "POST".to_owned(),
         uri: "/containers/create".to_owned(),
-        headers: BTreeMap::from([
+        headers: [
             ("Content-Length".to_owned(), body.len().to_string()),
             ("Content-Type".to_owned(), "application/json".to_owned()),
-        ]),
+        ]
+        .ordered(),
         body: Some(body.into_bytes()),
         outcome: None,
         certificate: None,

@@ -37,7 +37,7 @@ impl RunsAs {
     /// Its members as values.
     #[must_use]
     pub fn members(&self) -> serde_json::Map<String, serde_json::Value> {
-        serde_json::from_str(&self.0).unwrap_or_default()
+        serde_json::from_slice(self.0.as_bytes()).unwrap_or_default()
     }
 }
 

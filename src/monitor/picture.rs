@@ -195,7 +195,7 @@ impl Approved {
 pub(super) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Unread> {
     let shown = || path.display().to_string();
     let text = read_owned(path, FILE_BYTES).map_err(|source| Unread::File { path: shown(), source })?;
-    serde_json::from_str(&text).map_err(|source| Unread::Content { path: shown(), source })
+    serde_json::from_slice(text.as_bytes()).map_err(|source| Unread::Content { path: shown(), source })
 }
 
 pub(super) fn write<T: Serialize>(path: &Path, content: &T, outlives: Outlives) -> std::io::Result<()> {

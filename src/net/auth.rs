@@ -101,7 +101,7 @@ impl DockerConfig {
             return Err(NetError::Bad(format!("docker's config.json is larger than {CONFIG_BYTES} bytes")));
         }
         // The cause is not quoted: it may hold part of a secret.
-        let file: ConfigFile = serde_json::from_str(text)
+        let file: ConfigFile = serde_json::from_slice(text.as_bytes())
             .map_err(|error| NetError::Bad(format!("docker's config.json cannot be read (line {})", error.line())))?;
         let mut hosts = HashMap::new();
         // Of several entries for one host always the same one counts: docker's own key of Docker Hub, the bare host, the shortest.

@@ -330,7 +330,8 @@ impl Settings {
             faults.push(PolicyFault::of("NOTARY_ROOT_CA", message));
         }
         let pins = self.get("NOTARY_PINS").map(str::trim);
-        if pins.is_some_and(|text| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_err()) {
+        if pins.is_some_and(|text| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text.as_bytes()).is_err())
+        {
             let message = "is not a JSON object (notary's trust_pinning block)".to_owned();
             faults.push(PolicyFault::of("NOTARY_PINS", message));
         }

@@ -2,7 +2,6 @@
 //! commands, labels, options of drivers, credentials. Whether enough is left is not believed but tried: what is kept is read again.
 
 use crate::order::Ordered as _;
-use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -126,7 +125,7 @@ pub(super) fn kept(call: &Call, intent: &Intent) -> Made {
 
 /// Whether what is kept means what the call meant. Headers are those that a case has.
 fn reads_alike(call: &Call, target: &str, body: Option<&str>, intent: &Intent) -> bool {
-    let json = || BTreeMap::from([("Content-Type".to_owned(), "application/json".to_owned())]);
+    let json = || [("Content-Type".to_owned(), "application/json".to_owned())].ordered();
     let kept = Call {
         user: call.user.clone(),
         user_authn_method: call.user_authn_method.clone(),
@@ -197,7 +196,7 @@ mod tests {
         });
         let call = Call::decode(posted.to_string().as_bytes()).unwrap();
         if body.is_empty() {
-            return Call { headers: BTreeMap::from([("X-Registry-Auth".to_owned(), "hunter2".to_owned())]), ..call };
+            return Call { headers: [("X-Registry-Auth".to_owned(), "hunter2".to_owned())].ordered(), ..call };
         }
         Call { body: Some(body.as_bytes().to_vec()), ..call }
     }

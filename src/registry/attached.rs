@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for OfHints {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Hints, A::Error> {
         let mut found = Vec::new();
         while let Some(one) = seq.next_element::<&RawValue>()? {
-            let entry = serde_json::from_str::<Entry>(one.get()).ok();
+            let entry = serde_json::from_slice::<Entry>(one.get().as_bytes()).ok();
             found.extend(entry.filter(|entry| entry.media_type == IMAGE && found.len() <= LISTED));
         }
         Ok(Hints(found))

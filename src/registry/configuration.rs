@@ -1,5 +1,6 @@
 //! The configuration that a digest commits to: index, the platform's manifest, configuration, each hashed where it is fetched.
 
+use crate::order::Ordered as _;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -106,7 +107,7 @@ pub fn read(body: &[u8]) -> Result<ImageConfig, String> {
                 if labels.len() > ENTRIES {
                     return Err(format!("it has more than {ENTRIES} labels"));
                 }
-                labels.iter().map(of).collect::<Option<_>>().ok_or("its labels are not texts")?
+                labels.iter().map(of).collect::<Option<Vec<_>>>().ok_or("its labels are not texts")?.ordered()
             }
             Some(Value::Null) | None => std::collections::BTreeMap::new(),
             Some(_) => return Err("its labels are not an object".to_owned()),

@@ -117,7 +117,7 @@ pub(super) fn of_call(call: &Call, manner: Manner, environment: &str, looks: boo
         ("AuthMethod", text(&call.user_authn_method)),
         ("environment", text(environment)),
     ];
-    Ok(Input { members: members.map(|(name, value)| (text(name), value)).into(), body: Some(shown.body) })
+    Ok(Input { members: members.map(|(name, value)| (text(name), value)).ordered(), body: Some(shown.body) })
 }
 
 impl Input {

@@ -566,7 +566,7 @@ fn pins_of_person(text: &str, folder: &Path) -> Result<(Pins, Digest), NotaryFau
 
 /// Pins, and what tells them from others: the block, however it is laid out, and the bundles that it names.
 fn read_pins(text: &str, mut load: impl FnMut(&str) -> Result<String, String>) -> Result<(Pins, Digest), NotaryFault> {
-    let block = serde_json::from_str::<serde_json::Value>(text);
+    let block = serde_json::from_slice::<serde_json::Value>(text.as_bytes());
     let mut all = block.map_or_else(|_| text.to_owned(), |block| block.to_string());
     let pins = Pins::read(text, |path| {
         let bundle = load(path)?;

@@ -390,7 +390,7 @@ fn on_disk(root: &Path) -> Result<Vec<Plugin>, String> {
     for entry in entries.take(PLUGINS).flatten() {
         // Beside the plugins lie folders of the engine's own.
         let Ok(text) = read_text(&entry.path().join("config.json"), PLUGIN_BYTES) else { continue };
-        let Ok(File { plugin }) = serde_json::from_str(&text) else { continue };
+        let Ok(File { plugin }) = serde_json::from_slice(text.as_bytes()) else { continue };
         plugins.push(plugin);
     }
     Ok(plugins)

@@ -78,7 +78,7 @@ pub(crate) struct ListInForce {
 impl InForce {
     /// What the gate of this state folder says.
     pub(crate) fn read(state: &Path) -> Option<Self> {
-        serde_json::from_str(&read_text(&state.join(IN_FORCE), FILE_BYTES).ok()?).ok()
+        serde_json::from_slice(read_text(&state.join(IN_FORCE), FILE_BYTES).ok()?.as_bytes()).ok()
     }
 
     /// The same with the paths of allowlists, and of the candidate, as this process sees them; `mounts` are folders of the host that the gate is shown.

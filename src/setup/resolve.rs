@@ -128,7 +128,7 @@ pub(super) fn faulty_as(settings: &Settings, fault: String, is_unread: bool) -> 
 /// The settings that are kept as the last good ones, as they were written.
 pub(crate) fn last_good(state: &Path) -> Option<Settings> {
     let text = read_text(&state.join(LAST_GOOD), SETTINGS_BYTES).ok()?;
-    serde_json::from_str(&text).ok()
+    serde_json::from_slice(text.as_bytes()).ok()
 }
 
 /// The policy of these settings, or everything they have wrong, going on from what was read before.

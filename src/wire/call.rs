@@ -108,7 +108,7 @@ impl Call {
         }
         // dockerd writes UTF-8 alone: looked at once, and not again in each string.
         let text = std::str::from_utf8(bytes).map_err(|error| CallError::Json(error.to_string()))?;
-        let posted: Posted<'_> = serde_json::from_str(text).map_err(|error| CallError::Json(error.to_string()))?;
+        let posted: Posted<'_> = serde_json::from_slice(text.as_bytes()).map_err(|error| CallError::Json(error.to_string()))?;
         let (Some(method), Some(uri)) = (posted.request_method, posted.request_uri) else { return Err(CallError::Partial) };
         if method.is_empty() || uri.is_empty() {
             return Err(CallError::Partial);

@@ -111,7 +111,7 @@ fn name_in(object: &serde_json::Map<String, serde_json::Value>, name: &str) -> O
 
 /// Adds the keys to the `certs` of a pins file; if it is not there it is made, of the pins that are set. Replaced atomically.
 fn add_pin(path: &Path, set: Option<&str>, repository: &Repository, keys: &[String]) -> Result<(), String> {
-    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|error| error.to_string());
+    let read = |text: &str| serde_json::from_slice::<serde_json::Value>(text.as_bytes()).map_err(|error| error.to_string());
     let mut block = match std::fs::read_to_string(path) {
         Ok(text) => read(&text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => set.map_or_else(|| Ok(json!({})), read)?,

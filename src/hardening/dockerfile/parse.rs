@@ -77,7 +77,7 @@ impl Instruction {
 
     /// The arguments where they are a JSON list of texts; what is none is taken by the shell.
     pub(super) fn json(&self) -> Option<Vec<String>> {
-        if self.args.starts_with('[') { serde_json::from_str(&self.args).ok() } else { None }
+        if self.args.starts_with('[') { serde_json::from_slice(self.args.as_bytes()).ok() } else { None }
     }
 }
 

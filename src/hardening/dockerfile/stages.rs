@@ -130,7 +130,7 @@ impl State {
             "HEALTHCHECK" => {
                 let (kind, rest) = instruction.args.split_once(char::is_whitespace).unwrap_or((&instruction.args, ""));
                 self.config.healthcheck = if kind.eq_ignore_ascii_case("CMD") {
-                    let json: Option<Vec<String>> = serde_json::from_str(rest.trim()).ok();
+                    let json: Option<Vec<String>> = serde_json::from_slice(rest.trim().as_bytes()).ok();
                     json.map_or_else(
                         || vec!["CMD-SHELL".to_owned(), rest.trim().to_owned()],
                         |words| std::iter::once("CMD".to_owned()).chain(words).collect(),

@@ -213,7 +213,7 @@ fn case(section: Section<'_>, now: Option<Timestamp>) -> Option<Case> {
     let user = section.get("user").and_then(|value| value.text()).filter(|user| *user != LOCAL).map(str::to_owned);
     let now = section.get("now").map_or(now, |value| value.time());
     let body = section.get("body").and_then(|value| {
-        let read = serde_json::from_str(value.text()?);
+        let read = serde_json::from_slice(value.text()?.as_bytes());
         read.map_err(|error| value.fault(format!("is not JSON: {error}"))).ok()
     });
     if let (Some(Asks::Create), Some(Json::Array(_) | Json::String(_) | Json::Number(_) | Json::Bool(_)), Some(value)) =

@@ -1,5 +1,6 @@
 //! JSON of a source, read strictly: a member that is there twice means one thing to one reader and another to the next.
 
+use crate::order::Ordered as _;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -21,7 +22,7 @@ pub(super) enum Json {
 
 /// Reads a text that is one value. How deep it may nest, `serde_json` bounds; how much it may hold, the size of the source.
 pub(super) fn read(text: &str) -> Result<Json, ImportError> {
-    serde_json::from_str(text).map_err(|error| ImportError::Json(error.to_string()))
+    serde_json::from_slice(text.as_bytes()).map_err(|error| ImportError::Json(error.to_string()))
 }
 
 impl Json {
@@ -80,7 +81,9 @@ impl Json {
             Self::Bool(truth) => (*truth).into(),
             Self::Text(text) => text.as_str().into(),
             Self::List(values) => values.iter().map(Self::value).collect(),
-            Self::Object(members) => members.iter().map(|(name, value)| (name.clone(), value.value())).collect(),
+            Self::Object(members) => {
+                serde_json::Value::Object(members.iter().map(|(name, value)| (name.clone(), value.value())).ordered())
+            }
         }
     }
 

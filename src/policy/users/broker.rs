@@ -169,7 +169,7 @@ fn fitting(pattern: &Pattern) -> ActionSet {
 
 /// Whether Go takes it for JSON. Texts are not looked into, and numbers not worked out: what Go takes, this takes.
 fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
+    serde_json::from_slice::<IgnoredAny>(text.as_bytes()).is_ok()
 }
 
 /// The line of a text that is JSON; `None` where it is no object.

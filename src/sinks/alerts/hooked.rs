@@ -241,7 +241,7 @@ fn written(shape: Shape, value: &str) -> String {
 
 /// A body that was made for a webhook of the other shape: its text.
 fn reshaped(body: &str, shape: Shape) -> String {
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(body.as_bytes()).unwrap_or_default();
     let text = body.get("text").and_then(Value::as_str).unwrap_or_default();
     json!({"text": written(shape, text)}).to_string()
 }

@@ -277,7 +277,7 @@ impl Newest {
 
 fn file(text: &str) -> Result<File, String> {
     has_one_reading(text.as_bytes())?;
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let file: File = serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())?;
     if file.version == VERSION { Ok(file) } else { Err(format!("its version is {}", file.version)) }
 }
 

@@ -7,6 +7,7 @@ use super::envelope::Offer;
 use super::error::Unfit;
 use super::payload;
 use crate::image::{Digest, Repository, Tag};
+use crate::order::Ordered as _;
 use crate::trust::evidence::Parts;
 use crate::trust::signatures::Mark;
 use crate::trust::sigstore::Annotations;
@@ -75,9 +76,9 @@ impl Proof {
         match self {
             Self::Payload { payload, signature, annotations } => {
                 let own = [(PAYLOAD.to_owned(), payload), (SIGNATURE.to_owned(), signature)];
-                own.into_iter().chain(beside::parts(annotations)).collect()
+                own.into_iter().chain(beside::parts(annotations)).ordered()
             }
-            Self::Bundle(bytes) => Parts::from([(BUNDLE.to_owned(), bytes)]),
+            Self::Bundle(bytes) => [(BUNDLE.to_owned(), bytes)].ordered(),
         }
     }
 

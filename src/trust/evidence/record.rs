@@ -103,7 +103,7 @@ impl Record {
 /// A record, or what is wrong with it.
 pub(super) fn read(text: &str) -> Result<Record, String> {
     has_one_reading(text.as_bytes())?;
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let file: File = serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())?;
     if file.version != VERSION {
         return Err(format!("its version is {}, not {VERSION}", file.version));
     }
@@ -118,7 +118,7 @@ pub(super) fn read(text: &str) -> Result<Record, String> {
     let digest = file.digest.parse().map_err(|_| "its digest is none")?;
     let verifier = file.verifier.parse().map_err(|_| "its verifier has no name")?;
     let decode = |(name, text): (String, String)| Some((name, STANDARD.decode(text).ok()?));
-    let parts = file.parts.into_iter().map(decode).collect::<Option<Parts>>().ok_or("a part is not base64")?;
+    let parts = file.parts.into_iter().map(decode).collect::<Option<Vec<_>>>().ok_or("a part is not base64")?.ordered();
     let key = Key { verifier, repository, digest };
     Ok(Record { key, scheme: file.scheme, found: file.found, asked: file.asked, parts })
 }

@@ -106,7 +106,7 @@ impl Refresher {
     #[must_use]
     pub fn kept_in(folder: PathBuf) -> Arc<Self> {
         let written = read_owned(&folder.join(ADDRESSES), ADDRESSES_BYTES).ok();
-        let written: Vec<Written> = written.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let written: Vec<Written> = written.and_then(|text| serde_json::from_slice(text.as_bytes()).ok()).unwrap_or_default();
         let of = |written: Written| {
             let issuer = Certificate::read(&STANDARD.decode(&written.issuer).ok()?).ok()?;
             let url = usable(&written.address)?;

@@ -263,7 +263,8 @@ impl Crl {
                 .rest(REVOKED)?
                 .iter()
                 .filter_map(|entry| entry_of(entry).transpose())
-                .collect::<Result<_, _>>()?,
+                .collect::<Result<Vec<_>, _>>()?
+                .ordered(),
             None => BTreeMap::new(),
         };
         let mut number = None;
