@@ -52,8 +52,9 @@ def publish(folder, host):
                 name = f"bench/{kind}{index}"
                 layer, config, manifest = image(name)
                 for blob in layer, config:
-                    where = put(f"https://{host}/v2/{name}/blobs/uploads/", b"", "application/octet-stream", "POST")["Location"]
-                    put(f"{where}&digest={urllib.parse.quote(digest(blob))}", blob, "application/octet-stream")
+                    start = f"https://{host}/v2/{name}/blobs/uploads/"
+                    where = urllib.parse.urljoin(start, put(start, b"", "application/octet-stream", "POST")["Location"])
+                    put(f"{where}{'&' if '?' in where else '?'}digest={urllib.parse.quote(digest(blob))}", blob, "application/octet-stream")
                 put(f"https://{host}/v2/{name}/manifests/latest", manifest, MANIFEST)
                 listed.write(f"{host}/{name}@{digest(manifest)}\n")
 
@@ -110,7 +111,7 @@ class Bench:
 
     def requests(self):
         time.sleep(0.2)
-        return sum('"GET /v2/' in line or '"HEAD /v2/' in line for line in open(self.log))
+        return sum("GET /v2/" in line or "HEAD /v2/" in line for line in open(self.log))
 
     def commands(self, kind):
         image = f"{self.host}/bench/{kind}0:latest"

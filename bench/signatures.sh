@@ -3,28 +3,38 @@
 # gate that runs: first pulls of signed images, 64 at once and each alone, and creates of what was verified before. Compare the ratios,
 # never the absolute times.
 #
-#   bench/signatures.sh IMG-AUTHZ COSIGN NOTATION [RUNS]      (a release build; the tools: test/rig/tree.sh signer cosign forky; default 10 runs)
+#   bench/signatures.sh IMG-AUTHZ COSIGN NOTATION [RUNS] [REGISTRY]
 #
+# A release build; the tools: `test/rig/tree.sh signer cosign forky`; 10 runs. The registry is Debian's docker-registry, which keeps no list of what
+# points at an image, or the program that `test/rig/tree.sh registry forky` prints, which does (OCI 1.1) and holds all in memory.
+# On a machine that has other work BENCH_FIRST=1 puts what is measured before all of it (chrt, which needs root).
 # Needs docker-registry, openssl, curl, python3, rustc. Port: BENCH_PORT (default 25543).
 set -euo pipefail
 gate=$(realpath "${1:?the program}") cosign=$(realpath "${2:?cosign}") notation=$(realpath "${3:?notation}")
-runs=${4:-10}
+runs=${4:-10} registry=${5:-docker-registry}
+[[ $registry = docker-registry ]] || registry=$(realpath "$registry")
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d)
 # shellcheck source=../test/rig/notary.sh disable=SC2154
 . test/rig/notary.sh
 trap 'status=$?; ((status == 0)) || tail -n 3 "$dir"/*.log >&2; stop_all' EXIT
 rustc -O --edition 2024 -o "$dir/load" bench/load.rs
+first=()
+[[ -z ${BENCH_FIRST:-} ]] || first=(chrt --rr 5)
 # Of `localhost` notation believes that it speaks cleartext.
 port=${BENCH_PORT:-25543} host=127.0.0.1:${BENCH_PORT:-25543}
 authority
 key_and_certificate tls localhost subjectAltName=DNS:localhost,IP:127.0.0.1 basicConstraints=critical,CA:FALSE extendedKeyUsage=serverAuth
-cat > "$dir/registry.yml" << END
+if [[ $registry = docker-registry ]]; then
+    cat > "$dir/registry.yml" << END
 version: 0.1
 storage: {filesystem: {rootdirectory: $dir/registry}}
 http: {addr: "$host", tls: {certificate: $dir/tls.crt, key: $dir/tls.key}}
 END
-start registry docker-registry serve "$dir/registry.yml"
+    start registry "${first[@]}" docker-registry serve "$dir/registry.yml"
+else
+    start registry "${first[@]}" "$registry" -address "$host" -certificate "$dir/tls.crt" -key "$dir/tls.key"
+fi
 registry_pid=$started
 wait_for_port "$port"
 
@@ -88,4 +98,4 @@ match = "$host/bench/**"
 require = "release"
 END
 done
-python3 bench/signatures.py measure "$dir" "$host" "$runs" "$registry_pid" "$gate" "$cosign" "$notation"
+"${first[@]}" python3 bench/signatures.py measure "$dir" "$host" "$runs" "$registry_pid" "$gate" "$cosign" "$notation"

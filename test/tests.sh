@@ -471,6 +471,8 @@ if [[ -n ${RIG:-} ]]; then
     . "$RIG_TOOLS/../suite/cosign.sh"
     # shellcheck source=suite/notation.sh
     . "$RIG_TOOLS/../suite/notation.sh"
+    # shellcheck source=suite/referrers.sh
+    . "$RIG_TOOLS/../suite/referrers.sh"
     # shellcheck source=suite/monitor.sh
     . "$RIG_TOOLS/../suite/monitor.sh"
     # shellcheck source=suite/twofaced.sh

@@ -71,7 +71,7 @@ service_packages=(docker-registry:docker-registry notary:notary notary-server:no
 build_packages=(debootstrap:debootstrap make:make)
 compile_packages=(gcc:gcc /usr/include/stdlib.h:libc6-dev make:make)
 suite_packages=(shunit2:shunit2 python3:python3 /usr/share/doc/python3-jsonschema:python3-jsonschema
-    /usr/lib/python3/dist-packages/cryptography:python3-cryptography make:make script:bsdutils docker-compose:docker-compose)
+    /usr/lib/python3/dist-packages/cryptography:python3-cryptography make:make script:bsdutils docker-compose:docker-compose jq:jq)
 
 # The mirror of the main Debian archive, as apt has it in its own sources.
 mirror() {

@@ -3,7 +3,7 @@
 # machine, whose /etc/hosts names them.
 #
 #   services.sh start
-#   services.sh registry NAME HOST PORT    one more registry, whose data is in $RIG/NAME
+#   services.sh registry NAME HOST PORT [PROGRAM]    one more registry: docker-registry, whose data is in $RIG/NAME, or test/registry as built
 #
 #   registry.test:5000   the registry that the gate allows        notary.test:4443   the Notary server
 #   foreign.test:5001    another one, as good, but not allowed    notary.test:7899   its signer
@@ -30,9 +30,11 @@ leaf() {
         2> /dev/null
 }
 
-# registry NAME HOST PORT
+# registry NAME HOST PORT [PROGRAM]
 registry() {
+    local serve=("${4:-docker-registry}")
     leaf "$1" "$2" serverAuth
+    if [[ -n ${4:-} ]]; then serve+=(-address "$2:$3" -certificate "$pki/$1.crt" -key "$pki/$1.key"); else serve+=(serve "$RIG/$1.yml"); fi
     cat > "$RIG/$1.yml" << END
 version: 0.1
 storage: {filesystem: {rootdirectory: $RIG/$1}, delete: {enabled: true}}
@@ -40,7 +42,7 @@ http: {addr: "$2:$3", tls: {certificate: $pki/$1.crt, key: $pki/$1.key}}
 END
     mkdir -p "/etc/docker/certs.d/$2:$3"
     cp "$pki/ca.crt" "/etc/docker/certs.d/$2:$3/ca.crt"
-    "$service" start "$1" docker-registry serve "$RIG/$1.yml"
+    "$service" start "$1" "${serve[@]}"
     wait_for "$1" 20 curl -sf --cacert "$pki/ca.crt" "https://$2:$3/v2/"
 }
 
@@ -100,5 +102,5 @@ start() {
 case ${1:-} in
 start) start ;;
 registry) "$@" ;;
-*) die "services.sh: start | registry NAME HOST PORT" ;;
+*) die "services.sh: start | registry NAME HOST PORT [PROGRAM]" ;;
 esac

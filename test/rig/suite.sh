@@ -42,6 +42,8 @@ if [[ $RIG_ENGINE = forky ]]; then
     for name in cosign notation; do attended "$here/tree.sh" signer $name forky > /dev/null; done
     cosign=$("$here/tree.sh" signer cosign forky)
     notation=$("$here/tree.sh" signer notation forky)
+    attended "$here/tree.sh" registry forky > /dev/null
+    registry=$("$here/tree.sh" registry forky)
 fi
 
 RIG=$(mktemp -d "${RIG_SCRATCH:-/var/tmp}/img-authz.XXXXXX")
@@ -49,7 +51,7 @@ say "private machine: starting"
 machine_start "$RIG" sealed
 # Debian's programs alone, whatever else this machine has: the command line, too, is that of the engine's release.
 echo 'PATH=/usr/sbin:/usr/bin:/sbin:/bin' >> "$RIG/env"
-[[ -z ${cosign:-} ]] || printf '%s\n' "RIG_COSIGN=$cosign" "RIG_NOTATION=$notation" >> "$RIG/env"
+[[ -z ${cosign:-} ]] || printf '%s\n' "RIG_COSIGN=$cosign" "RIG_NOTATION=$notation" "RIG_REGISTRY=$registry" >> "$RIG/env"
 inside "$RIG" "$here/services.sh" start
 inside "$RIG" "$here/engine.sh" start
 say "images: making, pushing and signing"

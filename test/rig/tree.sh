@@ -6,6 +6,7 @@
 #   tree.sh go RELEASE             print the path of that release's `go`, with which its engine was built
 #   tree.sh signer NAME RELEASE    print the path of that release's `cosign` or `notation`, which sign images for the suite
 #   tree.sh collector RELEASE      print the path of an OpenTelemetry collector, built of that release's sources
+#   tree.sh registry RELEASE       print the path of a registry that keeps the list of what points at an image, built likewise
 #   tree.sh run FOLDER COMMAND...  become the command, with the folder as its root. Runs inside the private machine, whose
 #                                  /run, /etc/docker, /etc/hosts, scratch folder and checkout it shares
 #   tree.sh beside COMMAND...      become the command where the engine runs
@@ -50,22 +51,35 @@ make_booted() {
     printf '%s\n' "$tree"
 }
 
+# lists RELEASE: what its archive has today
+lists() {
+    make_tree "$1" > /dev/null
+    # Signed still; a mirror may hold a testing release longer than its lists are said to be valid.
+    chroot "$cache/engine-$1" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
+}
+
+# fetched RELEASE FOLDER ARGUMENT...: the packages that apt-get downloads at these words, unpacked into the folder
+fetched() {
+    local tree=$cache/engine-$1 folder=$2 into deb
+    shift 2
+    into=$(mktemp -d "$tree/tmp/packages.XXXXXX")
+    # As /tmp itself: apt-get lets another user download.
+    chmod 1777 "$into"
+    mkdir -p "$folder" "$into/partial"
+    # shellcheck disable=SC2016  # expanded there
+    chroot "$tree" sh -c 'cd "$0" && exec apt-get -qq -o Dir::Cache::archives="$0" "$@"' "${into#"$tree"}" "$@" > /dev/null
+    for deb in "$into"/*.deb; do dpkg-deb --extract "$deb" "$folder"; done
+    rm -rf "$into"
+}
+
 make_go() {
-    local release=$1 go=$cache/go-$1 tree version deb
+    local release=$1 go=$cache/go-$1 version
     if [[ ! -e $go.complete ]]; then
-        make_tree "$release" > /dev/null
-        tree=$(make_tree "$release")
+        lists "$release"
         rm -rf "$go"
-        mkdir "$go"
-        # Signed still; a mirror may hold a testing release longer than its lists are said to be valid.
-        chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
-        version=$(chroot "$tree" apt-cache depends golang-go | sed -n 's/.*Depends: golang-\([0-9.]*\)-go$/\1/p')
+        version=$(chroot "$cache/engine-$release" apt-cache depends golang-go | sed -n 's/.*Depends: golang-\([0-9.]*\)-go$/\1/p')
         say "Go $version of Debian $release: downloading"
-        chroot "$tree" sh -c "cd /tmp && apt-get -qq download golang-$version-go golang-$version-src"
-        for deb in "$tree"/tmp/golang-*.deb; do
-            dpkg-deb --extract "$deb" "$go"
-            rm "$deb"
-        done
+        fetched "$release" "$go" download "golang-$version-go" "golang-$version-src"
         # It finds its library from where it lies.
         ln -s "usr/lib/go-$version/bin/go" "$go/go"
         touch "$go.complete"
@@ -74,47 +88,45 @@ make_go() {
 }
 
 make_signer() {
-    local name=$1 release=$2 signer=$cache/$1-$2 tree
+    local name=$1 release=$2 signer=$cache/$1-$2
     if [[ ! -e $signer.complete ]]; then
-        tree=$(make_tree "$release")
+        lists "$release"
         rm -rf "$signer"
-        mkdir "$signer"
-        chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
         say "$name of Debian $release: downloading"
-        chroot "$tree" sh -c "cd /tmp && apt-get -qq download $name"
-        dpkg-deb --extract "$tree"/tmp/"$name"_*.deb "$signer"
-        rm "$tree"/tmp/"$name"_*.deb
+        fetched "$release" "$signer" download "$name"
         touch "$signer.complete"
     fi
     printf '%s\n' "$signer/usr/bin/$name"
 }
 
-make_collector() {
-    local release=$1 collector=$cache/collector-$1 tree go deb sources
-    if [[ ! -e $collector.complete ]]; then
-        tree=$(make_tree "$release")
-        go=$(make_go "$release")
-        sources=$collector/usr/share/gocode
-        rm -rf "$collector" "$tree/tmp/collector"
-        mkdir -p "$collector" "$tree/tmp/collector/partial"
-        chroot "$tree" apt-get -qq -o Acquire::Check-Valid-Until=false update > /dev/null
-        say "OpenTelemetry's collector of Debian $release: downloading its sources"
-        # They need some hundred others; none is installed.
-        chroot "$tree" apt-get -qq -y --no-install-recommends -o Dir::Cache::archives=/tmp/collector \
-            install --download-only golang-opentelemetry-collector-dev > /dev/null
-        for deb in "$tree"/tmp/collector/*.deb; do dpkg-deb --extract "$deb" "$collector"; done
-        rm -rf "$tree/tmp/collector"
-        say "OpenTelemetry's collector: compiling"
-        mkdir -p "$sources/src/collector"
-        cp "$repo/test/collector/main.go" "$sources/src/collector/"
-        env -u GOFLAGS GO111MODULE=off GOTOOLCHAIN=local CGO_ENABLED=0 GOPATH="$sources" GOCACHE="$collector/cache" \
-            "$go" build -o "$collector/otelcol" collector
-        # Two gigabytes.
-        rm -rf "${collector:?}"/usr "${collector:?}"/cache
-        touch "$collector.complete"
+# make_program NAME RELEASE ARGUMENT...: test/NAME/main.go, with the sources that apt-get downloads at these words
+make_program() {
+    local name=$1 release=$2 folder=$cache/$1-$2 sources=$cache/$1-$2/usr/share/gocode main=$repo/test/$1/main.go
+    shift 2
+    # That of another main.go is made anew.
+    if ! cmp -s "$main" "$folder.complete"; then
+        make_go "$release" > /dev/null
+        lists "$release"
+        rm -rf "$folder" "$folder.complete"
+        say "$name of Debian $release: downloading its sources"
+        fetched "$release" "$folder" "$@"
+        say "$name: compiling"
+        mkdir -p "$sources/src/$name"
+        cp "$main" "$sources/src/$name/"
+        env -u GOFLAGS GO111MODULE=off GOTOOLCHAIN=local CGO_ENABLED=0 GOPATH="$sources" GOCACHE="$folder/build" \
+            "$cache/go-$release/go" build -o "$folder/$name" "$name"
+        # Up to two gigabytes.
+        rm -rf "${folder:?}"/usr "${folder:?}"/build
+        cp "$main" "$folder.complete"
     fi
-    printf '%s\n' "$collector/otelcol"
+    printf '%s\n' "$folder/$name"
 }
+
+# It needs some hundred others; none is installed.
+make_collector() { make_program collector "$1" install -y --no-install-recommends --download-only golang-opentelemetry-collector-dev; }
+
+# Its registry needs none of the hundreds that its other parts do.
+make_registry() { make_program registry "$1" download golang-github-google-go-containerregistry-dev; }
 
 run_in() {
     local tree=$1 path
@@ -156,7 +168,8 @@ booted) make_booted ;;
 go) make_go "$2" ;;
 signer) make_signer "$2" "$3" ;;
 collector) make_collector "$2" ;;
+registry) make_registry "$2" ;;
 run) shift; run_in "$@" ;;
 beside) shift; beside "$@" ;;
-*) die "tree.sh: make, booted, go, signer, collector, run or beside" ;;
+*) die "tree.sh: make, booted, go, signer, collector, registry, run or beside" ;;
 esac
