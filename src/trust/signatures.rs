@@ -323,9 +323,10 @@ impl<S: Scheme> SignatureVerifier<S> {
     }
 
     async fn keep(&self, held: Held, parts: Parts, now: Timestamp) {
-        let Some(evidence) = &self.evidence else { return };
+        let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.is_kept()) else { return };
         let key = self.key(&held);
-        let earlier = evidence.of(&key).await.filter(|earlier| self.judged(earlier.clone(), now).is_some());
+        let earlier = if evidence.is_new(&key) { None } else { evidence.of(&key).await };
+        let earlier = earlier.filter(|earlier| self.judged(earlier.clone(), now).is_some());
         if earlier.as_ref().is_some_and(|earlier| earlier.parts == parts && self.is_recent(earlier.asked, now)) {
             return;
         }
