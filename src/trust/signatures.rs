@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub use self::carried::Keeping;
 pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
-pub(super) use self::hunt::{Arriving, Asked, Layer, Part, Seen, Sizes};
+pub(super) use self::hunt::{Arriving, Asked, Layer, Part, Place, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
 use super::evidence::{Evidence, Kept, Key as EvidenceKey, Parts, Record};
