@@ -7,6 +7,7 @@ mod doctor;
 mod enable;
 mod exception;
 mod help;
+mod later;
 mod log;
 mod monitor;
 mod out;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::later::Later;
 use crate::policy::Settings;
 use crate::setup::{self, Place};
 use crate::text::escaped;
@@ -47,44 +49,44 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the plugin's socket; dockerd is the client
-    Serve(serve::ServeArgs),
+    Serve(Later<serve::ServeArgs>),
     /// Say whether an image would be let in, with every step
-    Check(check::CheckArgs),
+    Check(Later<check::CheckArgs>),
     /// Explain what an AuthZ request means and what the gate would answer
-    Explain(check::ExplainArgs),
+    Explain(Later<check::ExplainArgs>),
     /// Say whether this host is really protected
-    Doctor(doctor::DoctorArgs),
+    Doctor(Later<doctor::DoctorArgs>),
     /// Have dockerd ask the gate: name it in daemon.json, and reload
-    Enable(enable::EnableArgs),
+    Enable(Later<enable::EnableArgs>),
     /// Have dockerd ask the gate no more: take it out of daemon.json, and reload
-    Disable(enable::DisableArgs),
+    Disable(Later<enable::DisableArgs>),
     /// Say what is weak about a Dockerfile, an image or this host, with remedies
-    Audit(audit::AuditArgs),
+    Audit(Later<audit::AuditArgs>),
     /// Show which settings are in force, and judge others before they are set
-    Settings(settings::SettingsArgs),
+    Settings(Later<settings::SettingsArgs>),
     /// Check a policy file, and show the policy in force
-    Policy(policy::PolicyArgs),
+    Policy(Later<policy::PolicyArgs>),
     /// Let something pass for a time that the policy refuses
-    Exception(exception::ExceptionArgs),
+    Exception(Later<exception::ExceptionArgs>),
     /// Show how the gate of this host is doing
-    Status(status::StatusArgs),
+    Status(Later<status::StatusArgs>),
     /// Show what was decided, and why
-    Log(log::LogArgs),
+    Log(Later<log::LogArgs>),
     /// Find containers that run and would be refused now; stop them, on a host without the plugin
-    Monitor(monitor::MonitorArgs),
+    Monitor(Later<monitor::MonitorArgs>),
     /// Explain a refusal's code, a finding of doctor, a setting, or a command
-    Help(help::HelpArgs),
+    Help(Later<help::HelpArgs>),
     /// Show and verify what a Notary server's trust data says
-    Trust(trust::TrustArgs),
+    Trust(Later<trust::TrustArgs>),
     Migrate(trust::Migrate),
     /// Approve images: add their digests to the allowlist
-    Register(register::RegisterArgs),
+    Register(Later<register::RegisterArgs>),
     /// Take approvals back: remove images from the allowlist
-    Unregister(register::UnregisterArgs),
+    Unregister(Later<register::UnregisterArgs>),
     /// Say by which digest a plugin is named in `ALLOW_PLUGINS`
-    Plugin(plugin::PluginArgs),
+    Plugin(Later<plugin::PluginArgs>),
     /// Read the allowlist, or clear it up
-    Allowlist(allowlist::AllowlistArgs),
+    Allowlist(Later<allowlist::AllowlistArgs>),
 }
 
 /// The command line as clap has it: manual pages and completions are made of it.

@@ -251,6 +251,12 @@ impl Client {
         Self { inner: self.stranger.as_ref().unwrap_or(&self.inner).clone(), stranger: None, ..self.clone() }
     }
 
+    /// The same that takes plain `http` besides, where nobody is to be recognized: it shows no client certificate.
+    #[must_use]
+    pub fn plain_too(&self) -> Self {
+        Self { plain: Plain::Allowed, ..self.without_identity() }
+    }
+
     /// The same for a place that a server names which is this near: no client certificate, and no connection to an address that is nearer.
     /// What a proxy is asked for, the proxy connects to, wherever that is; an address in the place of a name is looked at here.
     #[must_use]

@@ -47,6 +47,12 @@ pub trait Api: Send + Sync {
     /// What the registry lists as pointing at this digest; `None`: it keeps no such list.
     fn referrers<'a>(&'a self, repository: &'a Repository, digest: Digest, deadline: Instant) -> Reply<'a, Option<Listing>>;
 
+    /// Whether it is likely to keep such lists, so that asking for one first takes the fewest requests. A guess: before anything is said not to be
+    /// there, all places are looked at.
+    fn may_list(&self, _: &Repository) -> bool {
+        true
+    }
+
     /// The blob with this digest, which is small: a configuration, a signature. No more than `size` bytes are read.
     fn blob<'a>(&'a self, repository: &'a Repository, digest: Digest, size: u64, deadline: Instant) -> Reply<'a, Vec<u8>>;
 

@@ -31,7 +31,7 @@ pub(crate) use self::last_good::{LastGood, forget_earlier, in_its_place};
 pub(crate) use self::mounts::{View, host_path};
 pub(crate) use self::policy_file::{read as read_policy, with_file};
 pub(crate) use self::recording::recording;
-pub(crate) use self::resolve::{Meaning, build, list, meaning, policy, rules};
+pub(crate) use self::resolve::{MadeOf, Meaning, build_of, list, meaning, policy, rules};
 pub(crate) use self::shadow::{Candidates, shadow, shadow_path};
 pub(crate) use self::started::Started;
 #[cfg(test)]

@@ -389,7 +389,9 @@ mod tests {
             let path = self.0.path().join("policy.toml").display().to_string();
             let all = ["img-authz", "exception"].into_iter().chain(words.iter().copied()).chain(["--policy", &path, "--json"]);
             let parsed = super::super::Arguments::try_parse_from(all).map_err(|error| error.to_string())?;
-            let super::super::Command::Exception(ExceptionArgs { command }) = parsed.command else { panic!("{words:?}") };
+            let super::super::Command::Exception(super::super::Later(ExceptionArgs { command })) = parsed.command else {
+                panic!("{words:?}")
+            };
             // No gate of this host is looked for.
             let env = Settings::default().with("STATE_DIR", self.0.path().join("none").display().to_string());
             let now = clock::now();

@@ -35,6 +35,7 @@ use self::pin::{Pin, pin};
 use self::root::{Root, root};
 use self::status::{Status, status};
 use self::verify::{Verify, verify};
+use super::later::Later;
 use super::trail::{Change, Trail};
 use super::{NO, UNKNOWN, YES};
 use crate::clock;
@@ -93,7 +94,7 @@ enum Command {
     /// Exit code 0 is a yes. Whatever keeps it from finding out is a no, 2; only a command line that cannot be read is 1.
     ///
     /// Example: img-authz trust verify registry.example/team/app:1.0 --server notary.example:4443
-    Verify(Verify),
+    Verify(Later<Verify>),
     /// Show all signatures of an image, of every kind; or what a Notary has of a repository
     ///
     /// Of an image, by tag or digest: signatures of cosign and notation, attestations, what a builder put beside it, and what a Notary has signed;
@@ -101,7 +102,7 @@ enum Command {
     /// expiries at the Notary.
     ///
     /// Example: img-authz trust inspect registry.example/team/app:1.0 --policy policy.toml
-    Inspect(Inspect),
+    Inspect(Later<Inspect>),
     /// Learn from an image whom to trust, as a block for the policy file; or show the root of a Notary, and write it
     ///
     /// Of an image, by tag or digest: the verifiers that its signatures would need, to paste into policy.toml, with what has to be compared with
@@ -110,7 +111,7 @@ enum Command {
     /// Example: img-authz trust pin registry.example/team/app:1.0 --key release.pub
     ///
     /// Example: img-authz trust pin registry.example/team/app --write /etc/docker/img-authz/pins.json
-    Pin(Pin),
+    Pin(Later<Pin>),
     /// Show all repositories known here, the one that expires first in front, and the signatures that are kept
     ///
     /// What is kept of signatures serves while their registry is away, as long as a key of the policy has made them.
@@ -120,13 +121,13 @@ enum Command {
     /// not count.
     ///
     /// Example: img-authz trust status
-    Status(Status),
+    Status(Later<Status>),
     /// Write verified trust data, or the signatures of images, to a file for a host that cannot reach the server
     ///
     /// With --signatures: what lies beside the images in their registry, whoever made it. The host that takes it in judges it.
     ///
     /// Example: img-authz trust export registry.example/team/app --file trust.bundle
-    Export(Export),
+    Export(Later<Export>),
     /// Take in such a file; pins, dates and rollback count as if the server had answered
     ///
     /// Of a bundle of signatures those images are taken in that are named. They are verified by the verifiers of the policy as though the registry
@@ -135,14 +136,14 @@ enum Command {
     /// What a server or a registry took back stays so: a bundle does not show whether it was signed before or since.
     ///
     /// Example: img-authz trust import trust.bundle
-    Import(Import),
+    Import(Later<Import>),
     /// Forget what is known of a repository: its root, the versions seen, a withdrawal; or the signatures kept of a digest
     ///
     /// For a Notary server that was installed again, or state that is damaged. What the server answers next counts as the first time,
     /// unless a pin says which root counts; compare the root key with the publisher (trust pin shows it).
     ///
     /// Example: img-authz trust forget registry.example/team/app
-    Forget(Forget),
+    Forget(Later<Forget>),
     /// Show what a trusted root of Sigstore trusts (`trusted_root.json`), or check whether it is still up to date
     ///
     /// Such a file belongs to a verifier of type cosign (`trusted_root` in the policy file): what its logs and authorities do not prove does not
@@ -151,7 +152,7 @@ enum Command {
     /// Exit code 2 of check: something runs out within 90 days or has run out, or the youngest log is more than a year old.
     ///
     /// Example: img-authz trust root check /etc/docker/img-authz/trusted_root.json
-    Root(Root),
+    Root(Later<Root>),
 }
 
 #[derive(Args)]

@@ -164,11 +164,15 @@ impl Tls {
     /// What rustls is told; `identity` is what the client shows.
     pub(super) fn config(&self, identity: Option<&Identity>) -> Result<rustls::ClientConfig, NetError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let (chain, own) = match &self.roots {
-            Roots::System => (system(Arc::clone(&provider))?, Vec::new()),
-            Roots::Only(own) | Roots::SystemAnd(own) => (by(own, Arc::clone(&provider))?, own.clone()),
+        let late = |read| Late { read, provider: Arc::clone(&provider), chain: OnceLock::new() };
+        let (chain, others, own) = match &self.roots {
+            Roots::System => match by(bundle(), &provider) {
+                Ok(chain) => (chain, vec![late(system)], Vec::new()),
+                Err(_) => (by(system(), &provider)?, Vec::new(), Vec::new()),
+            },
+            Roots::Only(own) => (by_own(own, &provider)?, Vec::new(), own.clone()),
+            Roots::SystemAnd(own) => (by_own(own, &provider)?, vec![late(bundle), late(system)], own.clone()),
         };
-        let others = matches!(self.roots, Roots::SystemAnd(_)).then(|| Others::of(Arc::clone(&provider)));
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| NetError::Bad(format!("TLS versions: {error}")))?
@@ -183,8 +187,8 @@ impl Tls {
     }
 }
 
-/// Verifies by these alone.
-fn by(roots: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
+/// Verifies by these alone, all of which must be good.
+fn by_own(roots: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
     let mut store = rustls::RootCertStore::empty();
     for certificate in roots {
         store.add(certificate.clone()).map_err(|error| NetError::Bad(format!("a CA certificate cannot be used: {error}")))?;
@@ -192,37 +196,49 @@ fn by(roots: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) -> Resul
     built(store, provider)
 }
 
-/// Verifies by the system's CAs.
-fn system(provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
+/// Verifies by those of the system's that can be read.
+fn by(roots: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
     let mut store = rustls::RootCertStore::empty();
-    let (added, _ignored) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (added, _ignored) = store.add_parsable_certificates(roots);
     if added == 0 {
         return Err(NetError::Bad("the system has no CA certificates (SSL_CERT_FILE names a bundle)".to_owned()));
     }
     built(store, provider)
 }
 
-fn built(store: rustls::RootCertStore, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
-    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider);
+fn built(store: rustls::RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, NetError> {
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
     builder.build().map_err(|error| NetError::Bad(format!("CA certificates: {error}")))
 }
 
-/// The system's CAs beside those that the operator gave for a server. Reading some hundred files costs more than all else of a verification, so
-/// they are read once a server's certificate is by none of the operator's.
+/// All of the system's CAs: its bundle, and some hundred files in folders, which mostly hold the same once more.
+fn system() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+/// Those of its bundle alone; none where there is none.
+fn bundle() -> Vec<CertificateDer<'static>> {
+    // INVARIANT: it is one of the files that `system` reads. Where a variable names folders and no file, that is none.
+    let [file, folders] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    let file = match (file, folders) {
+        (None, None) => openssl_probe::probe().cert_file,
+        (file, _) => file.map(PathBuf::from),
+    };
+    rustls_native_certs::load_certs_from_paths(file.as_deref(), None).certs
+}
+
+/// CAs that are read once a server's certificate is by none of those before: to read the system's costs more than all else of a verification.
 #[derive(Debug)]
-struct Others {
+struct Late {
+    read: fn() -> Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
-    /// None where the system has none.
+    /// None where there are none.
     chain: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
 }
 
-impl Others {
-    const fn of(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider, chain: OnceLock::new() }
-    }
-
+impl Late {
     fn chain(&self) -> Option<&WebPkiServerVerifier> {
-        self.chain.get_or_init(|| system(Arc::clone(&self.provider)).ok()).as_deref()
+        self.chain.get_or_init(|| by((self.read)(), &self.provider).ok()).as_deref()
     }
 }
 
@@ -231,8 +247,8 @@ impl Others {
 #[derive(Debug)]
 struct OwnOrChain {
     chain: Arc<WebPkiServerVerifier>,
-    /// Where the chain ends at none of those.
-    others: Option<Others>,
+    /// Where the chain ends at none of those, one after the other.
+    others: Vec<Late>,
     own: Vec<CertificateDer<'static>>,
 }
 
@@ -247,12 +263,20 @@ impl ServerCertVerifier for OwnOrChain {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let by =
             |chain: &WebPkiServerVerifier| chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        let verified = by(&self.chain).or_else(|why| match self.others.as_ref().and_then(Others::chain).map(by) {
-            // What the operator's own CA has to say of it says more.
-            None | Some(Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) => Err(why),
-            Some(verified) => verified,
-        });
-        if !self.own.iter().any(|own| own.as_ref() == end_entity.as_ref()) {
+        let is_own = self.own.iter().any(|own| own.as_ref() == end_entity.as_ref());
+        let mut verified = by(&self.chain);
+        for other in &self.others {
+            // Whether one of the operator's own is good is seen here.
+            if verified.is_ok() || is_own {
+                break;
+            }
+            match other.chain().map(by) {
+                // What those before have to say of it says more.
+                None | Some(Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) => {}
+                Some(said) => verified = said,
+            }
+        }
+        if !is_own {
             // Another self-signed certificate is not from a CA of ours, whatever it is marked as.
             return match verified {
                 Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))

@@ -93,7 +93,15 @@ struct Entry {
 }
 
 impl Listing {
-    /// What another list says, or another page. Indexes and digests other than SHA-256 are left out.
+    /// What another list says.
+    pub fn join(&mut self, other: &Self) {
+        for Pointer { digest, size, kind } in &other.pointers {
+            self.add_new(*digest, *size, kind);
+        }
+        self.is_cut |= other.is_cut;
+    }
+
+    /// The same of the manifest of one. Indexes and digests other than SHA-256 are left out.
     pub fn add(&mut self, list: &Manifest) {
         let Content::Index(index) = list.content() else { return };
         for descriptor in index.manifests() {
@@ -124,8 +132,16 @@ impl Listing {
     }
 
     fn add_one(&mut self, media_type: &str, digest: &str, size: u64, kind: &str) {
-        let Ok(digest) = digest.parse() else { return };
-        if media_type != IMAGE || kind.len() > TYPE_BYTES || self.pointers.iter().any(|pointer| pointer.digest == digest) {
+        if let Ok(digest) = digest.parse()
+            && media_type == IMAGE
+            && kind.len() <= TYPE_BYTES
+        {
+            self.add_new(digest, size, kind);
+        }
+    }
+
+    fn add_new(&mut self, digest: Digest, size: u64, kind: &str) {
+        if self.pointers.iter().any(|pointer| pointer.digest == digest) {
             return;
         }
         if self.pointers.len() >= LISTED {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -33,6 +33,8 @@ const PAGES: usize = 8;
 /// How often a registry is asked that is busy or in trouble (429, 5xx), and the first pause in between; the next is twice as long.
 const TRIES: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The header of registries that are the reference implementation (distribution), or wish to be taken for it.
+const REFERENCE: &str = "docker-distribution-api-version";
 /// Largest answer to a greeting, bytes.
 const GREETING_BYTES: u64 = 64 << 10;
 /// Most registries whose connections and tokens are kept beside those that the policy names. Stops made-up hosts from filling memory.
@@ -83,6 +85,8 @@ pub(super) struct Peer {
     used: AtomicU64,
     /// Large manifests on their way.
     large: Semaphore,
+    /// Whether it keeps lists of what points at a digest: as it last answered to a question for one, else as it names itself.
+    lists: Mutex<Option<bool>>,
 }
 
 impl Registry {
@@ -167,12 +171,16 @@ impl Registry {
             }
             let answer = answer.map_err(|error| self.explain(host, asker, error))?;
             match answer.status {
-                400 | 404 | 405 | 501 if query.is_none() => return Ok(None),
+                400 | 404 | 405 | 501 if query.is_none() => {
+                    *peer.lists() = Some(false);
+                    return Ok(None);
+                }
                 404 => return Err(odd("its next page is not there")),
                 _ => {}
             }
             let answer = accepted(answer, host, what)?;
             listing.add_page(&answer.body, answer.header("content-type")).map_err(|cause| odd(&cause))?;
+            *peer.lists() = Some(true);
             let links = answer.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
             let here = peer.session().url(&path).map_err(RegistryError::Net)?;
             next_page(links, &here).map_err(odd).map(Some)
@@ -222,15 +230,11 @@ impl Registry {
         let address = if host == "docker.io" { DOCKER_HUB } else { host };
         let https = Client::new(&Tls { roots, identity, plain: Plain::Refused }).map_err(setting)?;
         let may_be_plain = is_loopback(host) || self.settings.insecure.iter().any(|insecure| insecure.as_str() == host);
-        let http = if may_be_plain {
-            let client = Client::new(&Tls { plain: Plain::Allowed, ..Tls::default() }).map_err(setting)?;
-            Some(Session::new(client, &format!("http://{address}")).map_err(setting)?)
-        } else {
-            None
-        };
+        let plain = may_be_plain.then(|| Session::new(https.plain_too(), &format!("http://{address}")));
+        let http = plain.transpose().map_err(setting)?;
         let https = Session::new(https, &format!("https://{address}")).map_err(setting)?;
-        let (is_plain, is_there, used) = Default::default();
-        Ok(Peer { https, http, is_plain, is_there, used, large: Semaphore::new(LARGE_AT_ONCE) })
+        let (is_plain, is_there, used, lists) = Default::default();
+        Ok(Peer { https, http, is_plain, is_there, used, large: Semaphore::new(LARGE_AT_ONCE), lists })
     }
 
     /// Who may vouch for this registry, and what we show it.
@@ -299,6 +303,10 @@ impl Api for Registry {
         Box::pin(self.fetch_referrers(repository, digest, deadline))
     }
 
+    fn may_list(&self, repository: &Repository) -> bool {
+        self.peer(repository.host_str()).ok().is_none_or(|peer| peer.lists().unwrap_or(true))
+    }
+
     fn mirrors(&self) -> Option<&Mirrors> {
         Some(&self.mirrors)
     }
@@ -318,6 +326,10 @@ impl Peer {
     /// The way that worked last.
     pub(super) fn session(&self) -> &Session {
         if self.is_plain.load(Ordering::Relaxed) { self.http.as_ref().unwrap_or(&self.https) } else { &self.https }
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Option<bool>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leave to read a large answer.
@@ -341,7 +353,13 @@ impl Peer {
     ) -> Result<HttpAnswer, NetError> {
         let ask = async |session: &Session| {
             let answer = ask(session, path, asker, most, deadline, accept).await;
-            self.is_there.fetch_or(answer.is_ok(), Ordering::Relaxed);
+            if let Ok(answer) = &answer {
+                self.is_there.store(true, Ordering::Relaxed);
+                // So says the reference implementation in each answer, which keeps no such lists.
+                if answer.headers.contains_key(REFERENCE) {
+                    self.lists().get_or_insert(false);
+                }
+            }
             answer
         };
         let Some(http) = &self.http else { return ask(&self.https).await };

@@ -23,6 +23,8 @@ struct State {
     blobs: HashMap<(Repository, Digest), Vec<u8>>,
     /// By what they point at; a registry with none in it keeps no such lists.
     referrers: HashMap<(Repository, Digest), Listing>,
+    /// Who asks takes it that none are kept.
+    is_listless: bool,
     outage: Option<RegistryError>,
     /// Ends of calls about one repository.
     faults: HashMap<Repository, RegistryError>,
@@ -69,6 +71,11 @@ impl Fake {
     /// A later page of the list of what points at this digest cannot be read.
     pub fn miss(&self, repository: &Repository, digest: Digest, error: RegistryError) {
         self.lock().referrers.entry((repository.clone(), digest)).or_default().missed = Some(error);
+    }
+
+    /// From now on it is taken that no lists are kept of what points at a digest, whatever is true.
+    pub fn seems_to_keep_no_lists(&self) {
+        self.lock().is_listless = true;
     }
 
     /// From now on this one call ends like this.
@@ -166,6 +173,10 @@ impl Api for Fake {
                 None => Ok(Some(state.referrers.get(&(repository.clone(), digest)).cloned().unwrap_or_default())),
             }
         })
+    }
+
+    fn may_list(&self, _: &Repository) -> bool {
+        !self.lock().is_listless
     }
 
     fn mirrors(&self) -> Option<&Mirrors> {

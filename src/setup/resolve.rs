@@ -150,17 +150,21 @@ pub(crate) fn meaning(settings: &Settings, kept: &mut Kept) -> Result<Meaning, V
 }
 
 /// A policy, and what its verifiers are made of.
-pub(crate) type Meaning = (Policy, BTreeMap<VerifierName, VerifierSettings>);
+pub(crate) type Meaning = (Policy, MadeOf);
+/// What verifiers are made of.
+pub(crate) type MadeOf = BTreeMap<VerifierName, VerifierSettings>;
 
 /// Settings with the files that say who may do what; and what is wrong with these files.
 fn read(settings: &Settings, kept: &mut Kept) -> Result<(Meaning, Vec<PolicyFault>), Vec<PolicyFault>> {
     kept.files.begin();
-    let is_listed = match settings.allowlist() {
+    let is_listed = || match settings.allowlist() {
         // One that cannot be looked at is there, and refuses: only "not found" is "none".
         AllowlistSetting::IfPresent(path) => path.try_exists().unwrap_or(true) || !kept.allowlists.is_empty(),
         AllowlistSetting::Required(_) | AllowlistSetting::Off => false,
     };
-    let Resolved { mut policy, verifiers: made_of, users_file, rego, record } = settings.resolve(is_listed)?;
+    // A policy file says it itself.
+    let Resolved { mut policy, verifiers: made_of, users_file, rego, record } =
+        settings.resolve(settings.policy_file().is_none() && is_listed())?;
     policy.record = record.map(|folder| Arc::new(recording(settings, folder, &made_of)));
     kept.watch(made_of.values().flat_map(VerifierSettings::files).map(Path::to_owned));
     let mut faults = Vec::new();
@@ -183,10 +187,15 @@ fn read(settings: &Settings, kept: &mut Kept) -> Result<(Meaning, Vec<PolicyFaul
 
 /// Everything that settings can have wrong, at once.
 pub(crate) fn build(settings: &Settings, kept: &mut Kept) -> Result<Rules, Vec<PolicyFault>> {
+    build_of(settings, kept).map(|(rules, _)| rules)
+}
+
+/// The same, and what its verifiers are made of.
+pub(crate) fn build_of(settings: &Settings, kept: &mut Kept) -> Result<(Rules, MadeOf), Vec<PolicyFault>> {
     let ((policy, made_of), faults) = read(settings, kept)?;
     let Made { verifiers, registry, lists } = verifiers::made(settings, &policy, &made_of, kept, faults)?;
     kept.allowlists = lists;
-    Ok(Rules::Good { policy, verifiers, registry })
+    Ok((Rules::Good { policy, verifiers, registry }, made_of))
 }
 
 /// Who may do what, by the file of authz-broker.

@@ -125,6 +125,19 @@ impl Evidence {
         &self.folder
     }
 
+    /// Whether anything is written.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Whether nothing is kept of this, as far as that is known without a look at the disk.
+    #[must_use]
+    pub fn is_new(&self, key: &Key) -> bool {
+        let held = self.held.try_lock().ok();
+        held.is_some_and(|held| held.as_ref().is_some_and(|held| !held.files.contains_key(&key.file_name())))
+    }
+
     /// What is kept of this. Its bytes have to be verified. A disk that takes its time has nothing.
     pub async fn of(self: &Arc<Self>, key: &Key) -> Option<Record> {
         if self.turns().is_withdrawn(&key.file_name()) {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub use self::carried::Keeping;
 pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
-pub(super) use self::hunt::{Arriving, Asked, Layer, Part, Seen, Sizes};
+pub(super) use self::hunt::{Arriving, Asked, Layer, Part, Place, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
 use super::evidence::{Evidence, Kept, Key as EvidenceKey, Parts, Record};
@@ -323,9 +323,10 @@ impl<S: Scheme> SignatureVerifier<S> {
     }
 
     async fn keep(&self, held: Held, parts: Parts, now: Timestamp) {
-        let Some(evidence) = &self.evidence else { return };
+        let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.is_kept()) else { return };
         let key = self.key(&held);
-        let earlier = evidence.of(&key).await.filter(|earlier| self.judged(earlier.clone(), now).is_some());
+        let earlier = if evidence.is_new(&key) { None } else { evidence.of(&key).await };
+        let earlier = earlier.filter(|earlier| self.judged(earlier.clone(), now).is_some());
         if earlier.as_ref().is_some_and(|earlier| earlier.parts == parts && self.is_recent(earlier.asked, now)) {
             return;
         }

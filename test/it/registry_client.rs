@@ -498,6 +498,34 @@ async fn pages_that_lead_elsewhere_in_a_circle_or_nowhere_are_not_followed() {
 }
 
 #[tokio::test]
+async fn whether_a_registry_may_keep_a_list_is_guessed_by_its_answers() {
+    let reference = "Docker-Distribution-Api-Version: registry/2.0";
+    for (list, is_named, guess) in [
+        (None, false, true),
+        (None, true, false),
+        (Some("404 Not Found"), false, false),
+        (Some("404 Not Found"), true, false),
+        (Some("200 OK"), false, true),
+        // Its own word on lists counts more than its name.
+        (Some("200 OK"), true, true),
+        (Some("500 Internal Server Error"), false, true),
+    ] {
+        let fake = Fake::new(None, move |head| {
+            let is_list = head.contains("/referrers/");
+            let say = if is_list && list == Some("200 OK") { page(1, "") } else { Say::status(list.unwrap_or("404 Not Found")) };
+            if is_named { say.with(reference) } else { say }
+        });
+        let registry = Registry::new(Settings::default());
+        assert!(registry.may_list(&fake.app()), "nothing is known yet");
+        let _ = registry.manifest(&fake.app(), &Wanted::Digest(Digest::of(b"image")), soon()).await;
+        if list.is_some() {
+            let _ = registry.referrers(&fake.app(), Digest::of(b"image"), soon()).await;
+        }
+        assert_eq!(registry.may_list(&fake.app()), guess, "{list:?} {is_named}");
+    }
+}
+
+#[tokio::test]
 async fn no_list_is_told_from_one_that_is_not_known() {
     for status in ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"] {
         let fake = Fake::new(None, move |_| Say::status(status));

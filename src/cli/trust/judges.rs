@@ -1,6 +1,5 @@
 //! The verifiers of a policy, for commands: of a file that is named, or of the gate of this host.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Stop;
@@ -8,14 +7,14 @@ use crate::files::read_text;
 use crate::gate::Rules;
 use crate::image::Repository;
 use crate::policy::{Policy, Scope, Settings, VerifierSettings};
-use crate::setup::{self, Kept, LastGood};
+use crate::setup::{self, Kept, LastGood, MadeOf};
 use crate::trust::{Verifier, VerifierName};
 
 /// A policy and its verifiers.
 pub(super) struct Judges {
     policy: Policy,
     verifiers: Vec<std::sync::Arc<dyn Verifier>>,
-    made_of: BTreeMap<VerifierName, VerifierSettings>,
+    made_of: MadeOf,
 }
 
 impl Judges {
@@ -34,8 +33,7 @@ impl Judges {
 
     /// Those of these settings, by what the gate kept.
     pub(super) fn of(settings: &Settings, mut kept: Kept) -> Result<Self, Stop> {
-        let made_of = settings.resolve(false).map_err(|faults| faulty(&faults))?.verifiers;
-        let rules = setup::build(settings, &mut kept).map_err(|faults| faulty(&faults))?;
+        let (rules, made_of) = setup::build_of(settings, &mut kept).map_err(|faults| faulty(&faults))?;
         let Rules::Good { policy, verifiers, .. } = rules else { return Err(Stop::Unknown("the policy is faulty".to_owned())) };
         Ok(Self { policy, verifiers, made_of })
     }

@@ -20,10 +20,10 @@ use super::cost::{Cost, Memo, Purse};
 use super::envelope::{self, Offer};
 use super::error::Unfit;
 use crate::image::{Digest, Tag};
-use crate::registry::{Content, Listing, Manifest, Pointer, list_tag};
+use crate::registry::{Content, Listing, Manifest, Pointer};
 use crate::trust::evidence::Parts;
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Part, Seen, Sizes};
+use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Part, Place, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
@@ -201,24 +201,23 @@ impl Cosign {
 impl<R: Reader> Search<'_, R> {
     /// One place after the other, and what is large when all were looked at.
     async fn run(&mut self) -> ControlFlow<()> {
-        let mut listing = self.hunt.listed(self.seen).await;
-        self.of_listing(&listing, 0).await?;
-        if self.hunt.goes_on(self.seen) {
-            match self.hunt.tagged(attestation_tag(&self.hunt.digest)).await {
-                Ok(Some(manifest)) => self.of_layers(&manifest).await?,
-                Ok(None) => {}
-                Err(why) => self.seen.missed(why),
+        let mut listing = Listing::default();
+        for (at, place) in self.hunt.places().into_iter().enumerate() {
+            if at > 0 && !self.hunt.goes_on(self.seen) {
+                break;
             }
-        }
-        if self.hunt.goes_on(self.seen) {
-            // Also beside a list: the registry may have learned to keep one since.
-            let known = listing.pointers.len();
-            match self.hunt.tagged(list_tag(&self.hunt.digest)).await {
-                Ok(Some(index)) => listing.add(&index),
-                Ok(None) => {}
-                Err(why) => self.seen.missed(why),
+            match place {
+                Place::List | Place::StandIn => {
+                    let known = listing.pointers.len();
+                    self.hunt.list(place, &mut listing, self.seen).await;
+                    self.of_listing(&listing, known).await?;
+                }
+                Place::OwnTag => match self.hunt.tagged(attestation_tag(&self.hunt.digest)).await {
+                    Ok(Some(manifest)) => self.of_layers(&manifest).await?,
+                    Ok(None) => {}
+                    Err(why) => self.seen.missed(why),
+                },
             }
-            self.of_listing(&listing, known).await?;
         }
         self.of_large().await
     }

@@ -15,10 +15,10 @@ use super::cost::{Cost, Memo, Purse};
 use super::error::Unfit;
 use super::proof::{Claim, Proof};
 use crate::image::Digest;
-use crate::registry::{Content, Listing, Manifest, Pointer, list_tag, signature_tag};
+use crate::registry::{Content, Listing, Manifest, Pointer, signature_tag};
 use crate::text::fit;
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Seen, Sizes};
+use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Place, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
@@ -114,40 +114,46 @@ impl Search<'_> {
         Err(trials.seen.told(self.hunt.digest))
     }
 
-    /// One place after the other, the newest form first: each that is not needed is a request less.
+    /// One place after the other.
     async fn all(&self, trials: &mut Trials) -> Option<Found> {
-        let mut listing = self.hunt.listed(&mut trials.seen).await;
-        if let Some(good) = self.of_listing(&listing, 0, trials).await {
-            return Some(good);
-        }
-        if self.hunt.goes_on(&mut trials.seen) {
-            match self.hunt.tagged(signature_tag(&self.hunt.digest)).await {
-                Ok(Some(manifest)) => {
-                    let layers = layers_of(&manifest, self.cosign.proofs(), &mut trials.seen);
-                    // Of a large manifest little stays while payloads are waited for.
-                    drop(manifest);
-                    if let Some(good) = self.of_layers(layers, trials).await {
-                        return Some(good);
-                    }
+        let mut listing = Listing::default();
+        for (at, place) in self.hunt.places().into_iter().enumerate() {
+            if at > 0 && !self.hunt.goes_on(&mut trials.seen) {
+                break;
+            }
+            let found = match place {
+                Place::OwnTag => self.of_tag(trials).await,
+                Place::List | Place::StandIn => {
+                    let known = listing.pointers.len();
+                    self.hunt.list(place, &mut listing, &mut trials.seen).await;
+                    self.of_listing(&listing, known, trials).await
                 }
-                Ok(None) => {}
-                Err(why) => trials.seen.missed(why),
+            };
+            if found.is_some() {
+                return found;
             }
         }
-        if !self.hunt.goes_on(&mut trials.seen) {
-            return None;
-        }
-        // Also beside a list: the registry may have learned to keep one since.
-        let known = listing.pointers.len();
-        match self.hunt.tagged(list_tag(&self.hunt.digest)).await {
-            Ok(Some(index)) => listing.add(&index),
-            Ok(None) => {}
-            Err(why) => trials.seen.missed(why),
-        }
-        self.of_listing(&listing, known, trials).await
+        None
     }
 
-    /// cosign 2: each is a signature of a blob; several may be of one.
+    /// cosign 2: its own tag.
+    async fn of_tag(&self, trials: &mut Trials) -> Option<Found> {
+        match self.hunt.tagged(signature_tag(&self.hunt.digest)).await {
+            Ok(Some(manifest)) => {
+                let layers = layers_of(&manifest, self.cosign.proofs(), &mut trials.seen);
+                // Of a large manifest little stays while payloads are waited for.
+                drop(manifest);
+                self.of_layers(layers, trials).await
+            }
+            Ok(None) => None,
+            Err(why) => {
+                trials.seen.missed(why);
+                None
+            }
+        }
+    }
+
+    /// Each is a signature of a blob; several may be of one.
     async fn of_layers(&self, payloads: Layers, trials: &mut Trials) -> Option<Found> {
         trials.seen.is_cut |= payloads.len() > FETCHED;
         let payloads = payloads.into_iter().take(FETCHED).map(|((digest, size), signatures)| {

@@ -7,9 +7,9 @@ use super::error::Unfit;
 use super::payload::Artifact;
 use super::{Notation, mark, parts};
 use crate::image::Digest;
-use crate::registry::{Listing, Pointer, Wanted, list_tag};
+use crate::registry::{Listing, Pointer, Wanted};
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Seen, Sizes, Subject};
+use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Place, Seen, Sizes, Subject};
 
 /// What signatures are: the type of the artifact, or of its configuration as notation 1 pushes it.
 const SIGNATURE: &str = "application/vnd.cncf.notary.signature";
@@ -35,18 +35,14 @@ impl Search<'_> {
     pub(super) async fn run(self) -> Result<Found, No<Unfit>> {
         let digest = self.hunt.digest;
         let mut seen = Seen::default();
-        let mut listing = self.hunt.listed(&mut seen).await;
-        if let Some(found) = self.of_listing(&listing, 0, &mut seen).await {
-            return Ok(found);
-        }
-        if self.hunt.goes_on(&mut seen) {
-            // Also beside a list: the registry may have learned to keep one since.
-            let known = listing.pointers.len();
-            match self.hunt.tagged(list_tag(&digest)).await {
-                Ok(Some(index)) => listing.add(&index),
-                Ok(None) => {}
-                Err(why) => seen.missed(why),
+        let mut listing = Listing::default();
+        let lists = self.hunt.places().into_iter().filter(|place| *place != Place::OwnTag);
+        for (at, place) in lists.enumerate() {
+            if at > 0 && !self.hunt.goes_on(&mut seen) {
+                break;
             }
+            let known = listing.pointers.len();
+            self.hunt.list(place, &mut listing, &mut seen).await;
             if let Some(found) = self.of_listing(&listing, known, &mut seen).await {
                 return Ok(found);
             }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::error::{NotSigned, Unfit};
 use super::{Mark, No};
 use crate::image::{Digest, Repository, Tag};
-use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, part};
+use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part};
 use crate::trust::registry::{Errand, NotVouched, Registries};
 
 /// A search for signatures of one digest.
@@ -31,6 +31,17 @@ pub struct Hunt<'h> {
     pub(in crate::trust) known: Option<Digest>,
     /// The time by which dates are judged.
     pub(in crate::trust) now: Timestamp,
+}
+
+/// Where signatures of a digest lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::trust) enum Place {
+    /// In the registry's own list of what points at the digest.
+    List,
+    /// Under the tag that stands in for the list. Also looked at beside a list: the registry may have learned to keep one since.
+    StandIn,
+    /// Under a tag of the scheme's own.
+    OwnTag,
 }
 
 /// What is signed, of bytes that were hashed.
@@ -164,20 +175,41 @@ impl Hunt<'_> {
         self.ask_for(self.registries.api().manifest(self.errand.repository, &tag, self.errand.network)).await
     }
 
-    /// What the registry lists as pointing at the digest. What it could not say of that is missed.
-    pub(in crate::trust) async fn listed<U: Unfit>(&self, seen: &mut Seen<U>) -> Listing {
-        let asked = self.registries.api().referrers(self.errand.repository, self.digest, self.errand.network);
-        let mut listing = match self.ask(asked).await {
-            Ok(listing) => listing.unwrap_or_default(),
-            Err(why) => {
-                seen.missed(why);
-                Listing::default()
-            }
-        };
-        if let Some(error) = listing.missed.take() {
-            seen.missed(NotVouched::Answer(error));
+    /// The places in the order in which they are looked at, the likely ones first: each that is not needed is a request less. Without a good
+    /// signature all of them are.
+    pub(in crate::trust) fn places(&self) -> [Place; 3] {
+        if self.registries.api().may_list(self.errand.repository) {
+            [Place::List, Place::OwnTag, Place::StandIn]
+        } else {
+            [Place::StandIn, Place::OwnTag, Place::List]
         }
-        listing
+    }
+
+    /// Adds what the registry lists as pointing at the digest, in its own list or in the one that stands in for it. What it could not say of that is
+    /// missed.
+    pub(in crate::trust) async fn list<U: Unfit>(&self, place: Place, listing: &mut Listing, seen: &mut Seen<U>) {
+        let api = self.registries.api();
+        let found = match place {
+            Place::List => self.ask(api.referrers(self.errand.repository, self.digest, self.errand.network)).await,
+            Place::StandIn => match self.tagged(list_tag(&self.digest)).await {
+                Ok(index) => {
+                    index.iter().for_each(|index| listing.add(index));
+                    Ok(None)
+                }
+                Err(why) => Err(why),
+            },
+            Place::OwnTag => Ok(None),
+        };
+        match found {
+            Ok(found) => {
+                let found = found.unwrap_or_default();
+                listing.join(&found);
+                if let Some(error) = found.missed {
+                    seen.missed(NotVouched::Answer(error));
+                }
+            }
+            Err(why) => seen.missed(why),
+        }
     }
 
     /// What is named as a part and is not there could not be looked at: it may be what was signed. It has its digest for a proof, and may come from

@@ -231,6 +231,31 @@ async fn a_signature_costs_few_requests() {
     }
 }
 
+#[tokio::test]
+async fn where_no_list_is_likely_it_is_asked_for_last_and_all_places_are_looked_at_before_a_no() {
+    let hand = Hand::new();
+    let bundle = || hand.bundle(&good_statement()).to_string();
+    let by_tag = |bundle: &str| {
+        let fake = with_image();
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [pointing(&fake, BUNDLE, bundle.as_bytes())] });
+        fake.push(&app(), list_tag(&digest()).as_ref(), index.to_string().as_bytes()).unwrap();
+        fake
+    };
+    let (stranger, own) = (Hand::new().bundle(&good_statement()).to_string(), legacy(&[hand.layer(&good_payload())]));
+    for (fake, answer, calls) in [
+        (by_tag(&bundle()), Ok(()), 4),
+        (own, Ok(()), 4),
+        (bundles(&[bundle()]), Ok(()), 6),
+        (by_tag(&stranger), Err(TrustCode::SignerMissing), 6),
+        (with_image(), Err(TrustCode::NotSigned), 4),
+    ] {
+        fake.seems_to_keep_no_lists();
+        let rig = Rig::with(fake, hand.keys());
+        assert_eq!(rig.code("1.0").await, answer);
+        assert_eq!(rig.fake.calls().len(), calls, "{:?}", rig.fake.calls());
+    }
+}
+
 /// A list that is cut does not say what is gone: the registry is asked for what held the good one.
 #[tokio::test(start_paused = true)]
 async fn a_signature_whose_manifest_is_removed_is_withdrawn_whatever_else_points_at_the_image() {

@@ -29,6 +29,15 @@ fn a_ca_in_dockers_folder_counts_for_its_server() {
     ask().no("trust-ca-refused");
     let system = place.write("its.pem", &server.ca);
     ended(start(place.asking(&server.url).env("SSL_CERT_FILE", &system).arg(format!("{GUN}:1.0")))).yes();
+    // Those in a folder count as those of the bundle do, and of no other folder.
+    let (bundle, folder) = (place.write("system.pem", &other), place.write("folder/its.pem", &server.ca));
+    let by = |folder: &std::path::Path| {
+        let mut asking = place.asking(&server.url);
+        asking.env("SSL_CERT_FILE", &bundle).env("SSL_CERT_DIR", folder.parent().unwrap());
+        ended(start(asking.arg(format!("{GUN}:1.0"))))
+    };
+    by(&folder).yes();
+    by(&place.write("empty/README", "none")).no("trust-ca-refused");
     // One that is given stands alone.
     let other = place.write("other.crt", &other);
     ended(start(place.asking(&server.url).arg("--root-ca").arg(other).arg(format!("{GUN}:1.0")))).no("trust-ca-refused");
