@@ -52,7 +52,7 @@ for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
 done
 
 # `--target` keeps the flags off build scripts and procedural macros, which cannot be static. The last link sees all of the program: there what
-# is compiled for size (Cargo.toml) and for speed is inlined up to one threshold, 50: 18.6 MB (18 is the most: to be made smaller). Without
-# a threshold it is 0.2 MB less.
-CARGO_ENCODED_RUSTFLAGS=$flags cargo rustc --release --locked --bin img-authz --target "$target" -- -Cllvm-args=-inline-threshold=50
+# is compiled for size (Cargo.toml) and for speed is inlined up to one threshold, 50; without one it is 0.2 MB less. Functions begin at
+# multiples of four bytes, not of sixteen: 0.1 MB less. 18 MB is the most.
+CARGO_ENCODED_RUSTFLAGS=$flags cargo rustc --release --locked --bin img-authz --target "$target" -- -Cllvm-args=-inline-threshold=50 -Cllvm-args=-align-all-functions=2
 echo "$binary"
