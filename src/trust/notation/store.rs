@@ -21,12 +21,12 @@ impl TrustStores {
             let found =
                 Certificate::of_pem(text.as_bytes(), CERTIFICATES).map_err(|fault| format!("{store}: `{file}` {fault}"))?;
             for certificate in &found {
-                let is_root = certificate.is_self_issued() && certificate.issued(certificate).is_ok();
+                let is_root = || certificate.is_self_issued() && certificate.issued(certificate).is_ok();
                 match store.kind {
-                    StoreKind::Tsa if !is_root => {
+                    StoreKind::Tsa if !is_root() => {
                         return Err(format!("{store}: `{file}` holds a certificate that is not a self-signed root"));
                     }
-                    StoreKind::Ca | StoreKind::SigningAuthority if !is_root && !certificate.is_ca() => {
+                    StoreKind::Ca | StoreKind::SigningAuthority if !certificate.is_ca() && !is_root() => {
                         return Err(format!("{store}: `{file}` holds a certificate that is neither a CA nor self-signed"));
                     }
                     StoreKind::Ca | StoreKind::SigningAuthority | StoreKind::Tsa => {}
