@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::support::{GOOD, container, digest, house, house_with, policy};
 use crate::engine::EngineError;
 use crate::gate::inventory::{Kind, MOST, Says};
+use crate::order::sort_by_key;
 use crate::policy::{Mode, Policy, Posture};
 use crate::trust::{Fake as Notary, TrustCode, TrustError};
 
@@ -44,7 +45,7 @@ async fn containers_and_images_are_told_with_why_they_would_be_refused_running_o
         let evil = "registry-not-allowed".to_owned();
         assert_eq!(items[..2], [(Kind::Running, "running", evil.clone()), (Kind::Stopped, "stopped", good.to_owned())]);
         let mut images: Vec<_> = items[2..].to_vec();
-        images.sort_by_key(|(_, name, _)| *name);
+        sort_by_key(&mut images, |(_, name, _)| *name);
         assert_eq!(images, [(Kind::Image, "evil.example/evil:1", evil), (Kind::Image, GOOD, good.to_owned())]);
         assert_eq!(found.left, 0);
     }

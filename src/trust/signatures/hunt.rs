@@ -193,7 +193,9 @@ impl Hunt<'_> {
             Place::List => self.ask(api.referrers(self.errand.repository, self.digest, self.errand.network)).await,
             Place::StandIn => match self.tagged(list_tag(&self.digest)).await {
                 Ok(index) => {
-                    index.iter().for_each(|index| listing.add(index));
+                    if let Some(index) = &index {
+                        listing.add(index);
+                    }
                     Ok(None)
                 }
                 Err(why) => Err(why),

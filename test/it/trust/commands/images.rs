@@ -128,7 +128,7 @@ fn inspect_shows_every_signature_and_judges_each_where_there_is_a_policy() {
             counts.push(verdict["counts"].as_bool().unwrap());
             assert!(verdict["counts"] == json!(true) || verdict["code"] == code, "{told}");
         }
-        counts.sort_by_key(|counts| !counts);
+        counts.sort_unstable_by_key(|counts| !counts);
         assert_eq!(counts, verdicts, "{told}");
         // Without a policy the same is shown, and nothing judged.
         let bare = inspect(name, &[]);
