@@ -2,13 +2,11 @@
 import base64
 import contextlib
 import hashlib
-import http.server
 import json
 import os
 import resource
 import shutil
 import socket
-import socketserver
 import ssl
 import statistics
 import subprocess
@@ -17,6 +15,9 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../test/rig"))
+import unix_http
 
 KINDS = "legacy", "bundle", "notation"
 IMAGES = 64
@@ -64,9 +65,8 @@ def approve(folder):
     json.dump({"version": 1, "entries": entries}, open(f"{folder}/listed/list.json", "w"))
 
 
-class Engine(http.server.BaseHTTPRequestHandler):
+class Engine(unix_http.Handler):
     """As much of an engine as a create asks for: the image `bundle0`."""
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         name = "bench/bundle0"
@@ -77,17 +77,6 @@ class Engine(http.server.BaseHTTPRequestHandler):
             answer = {"Version": "28.5.2", "ApiVersion": "1.51", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64"}
         body = json.dumps(answer).encode()
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-
-    def log_message(self, *_):
-        pass
-
-    def address_string(self):
-        return "unix"
-
-
-class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 128
 
 
 def cpu(pid):
@@ -225,7 +214,7 @@ class Bench:
         body = json.dumps({"Image": f"{self.host}/{name}@{manifest}", "HostConfig": {"NetworkMode": "none"}}).encode()
         path = f"{self.folder}/create.call"
         open(path, "wb").write(self.call("POST", "/v1.43/containers/create", {"Content-Type": "application/json"}, body))
-        engine = Server(f"{self.folder}/engine.sock", Engine)
+        engine = unix_http.Server(f"{self.folder}/engine.sock", Engine)
         engine.host = self.host
         threading.Thread(target=engine.serve_forever, daemon=True).start()
         at = f"unix://{self.folder}/engine.sock"

@@ -22,17 +22,13 @@ use regorus::{Engine, Value};
 use crate::request::{Manner, Unreadable};
 use crate::text::{clean, fit};
 use crate::wire::Call;
+pub(crate) use here::has_room;
 pub use input::{Config, Image, Signature, Statement};
 use remembered::Remembered;
 pub use run::{EvaluationLimits, Evaluator, Stats};
 
 /// The stack, in bytes, of a thread that evaluates: evaluation calls itself, as deep as texts and bodies go.
 pub(crate) const STACK: usize = 16 << 20;
-
-/// Says that this thread has that stack, so that short policies may be evaluated on it.
-pub(crate) fn has_room() {
-    here::has_room();
-}
 
 /// Longest message of a policy that is kept, in characters. Refusals are cut again where they are shown.
 const MESSAGE: usize = 160;

@@ -20,6 +20,7 @@ pub mod registry;
 mod signatures;
 pub mod sigstore;
 mod stated;
+mod subject;
 mod told;
 pub mod tuf;
 mod verifier;

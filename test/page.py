@@ -7,13 +7,11 @@ another server. With FOLDER, screenshots are put there; with AXE (a path of axe.
 Needs the Debian packages chromium and chromium-driver."""
 import base64
 import contextlib
-import http.server
 import json
 import os
 import re
 import shutil
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "rig"))
+import unix_http
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(1)</script>"
 SECTIONS = ["/", "/events", "/live", "/images", "/containers", "/trust", "/policy"]
@@ -58,9 +59,8 @@ def listed(number):
             "State": "running" if runs else "exited", "Status": "Up 3 hours" if runs else "Exited (0) 2 days ago", "Labels": {}}
 
 
-class Engine(http.server.BaseHTTPRequestHandler):
+class Engine(unix_http.Handler):
     """As much of an engine as the gate asks for."""
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         path = re.sub(r"^/v[0-9.]+", "", self.path.split("?")[0])
@@ -86,22 +86,10 @@ class Engine(http.server.BaseHTTPRequestHandler):
             known = [image(n) for n in images if name in (IMAGES[n][0], image(n)["Id"])] if path.startswith("/images/") else \
                 [container(n) for n in containers if name in (CONTAINERS[n][0], container(n)["Id"])]
             answer = known[0] if known else None
-        body = json.dumps(answer if answer is not None else {"message": "no such thing"}).encode()
-        self.send_response(404 if answer is None else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-    def address_string(self):
-        return "unix"
-
-
-class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
+        if answer is None:
+            self.answer({"message": "no such thing"}, 404)
+        else:
+            self.answer(answer)
 
 
 def free_port():
@@ -206,7 +194,7 @@ def test(program, shots):
     folder = tempfile.mkdtemp()
     port, driver_port = free_port(), free_port()
     page = f"http://127.0.0.1:{port}"
-    engine = Server(os.path.join(folder, "docker.sock"), Engine)
+    engine = unix_http.Server(os.path.join(folder, "docker.sock"), Engine)
     threading.Thread(target=engine.serve_forever, daemon=True).start()
     config = files(folder)
     state, plugin = os.path.join(folder, "state"), os.path.join(folder, "gate.sock")

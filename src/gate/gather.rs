@@ -1,25 +1,24 @@
-//! Finds out what the decision needs: what the host holds, and what the verifiers say. Decides nothing.
+//! Finds out what the decision needs: here what is on the host, in `outside` what the registry and the verifiers say of it, in `rego` what
+//! the operator's own rules are told. Decides nothing.
 
-use crate::order::Ordered as _;
-use std::collections::BTreeMap;
+mod outside;
+mod rego;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::descriptions::REGISTRY_TIME;
 use super::{Gate, Rules, Said};
 use crate::engine::{Api, Container, EngineError, Image, Network, Store};
-use crate::image::{Digest, ImageName, Platform, Reference, Repository, RunsAs};
+use crate::image::{Digest, ImageName, Platform, Reference, Repository};
 use crate::policy::{
-    self, Asked, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy,
-    Posture, Reason, Request, ServiceFacts,
+    self, ConfigFacts, ContainerFacts, Facts, ImageFacts, ImageRules, Local, Needs, NetworkFacts, PluginFacts, Policy, Posture,
+    Reason, Request, ServiceFacts,
 };
 use crate::registry;
-use crate::rego::{self, About};
-use crate::request::{self, Intent, PluginCall, PluginChange, RunSpec, Start, StartAction, Unreadable};
-use crate::trust::{Asking, Binding, Hashed, Purpose, Question, Stated, TrustCode, TrustError, Verifier, VerifierName, Vouch};
+use crate::request::{self, Intent, PluginCall, PluginChange, Start, StartAction, Unreadable};
+use crate::trust::{Purpose, Verifier};
 
 /// Most bytes of labels, environment and the like of a container that rules in Rego are shown. Honest ones have a few thousand.
 const RUNS_AS_BYTES: usize = 256 << 10;
@@ -33,9 +32,6 @@ const MAX_IMAGES: usize = 16;
 const MAX_ALIKE: usize = 4;
 /// Most networks of one service, likewise.
 const MAX_NETWORKS: usize = 64;
-
-/// Longest wait for what an engine says of its settings: it lists all of itself for that, and no decision rests on it.
-const INFO_TIME: Duration = Duration::from_millis(300);
 
 /// Characters of a swarm's ids.
 const SWARM_ID: usize = 25;
@@ -125,21 +121,6 @@ impl Gathering<'_> {
 
     fn rego_reads_config(&self) -> bool {
         self.policy.rego.as_ref().is_some_and(|rego| rego.reads_config())
-    }
-
-    /// What the rules in Rego have said of the call, and what they say of its images. Asked last: they are told who signed.
-    async fn with_rego(&self, mut facts: Facts) -> Facts {
-        facts.rego.clone_from(self.said);
-        let Some(rego) = self.policy.rego.as_ref().filter(|rego| rego.asks_of_images()) else { return facts };
-        let call = self.request.call.map(|call| Arc::new(call.clone()));
-        let known = (0..facts.images.len()).map(|at| rego_image(self.policy, &facts, at, self.request.intent.run_spec()));
-        let known: Vec<_> = known.collect();
-        for (image, known) in facts.images.iter_mut().zip(known) {
-            let Some(known) = known else { continue };
-            let about = About { call: call.clone(), manner: self.gate.manner(), image: Some(known) };
-            image.rego = Some(self.gate.rego.ask(rego, about, self.deadline).await);
-        }
-        facts
     }
 
     async fn start(&self, container: &str) -> Result<Facts, Reason> {
@@ -352,95 +333,6 @@ impl Gathering<'_> {
         Ok(Facts { images: vec![ImageFacts { config, ..image }], ..Facts::default() })
     }
 
-    /// What an image says of itself that is not here yet, by the registry's word for what its digest commits to: of the repository that
-    /// was asked for, where the engine will fetch it. What nobody vouches for is not looked at.
-    async fn registered(&self, reference: &Reference, asked: &[Asked]) -> Result<ConfigFacts, Reason> {
-        let unknown = |why: &str| Ok(ConfigFacts::Unknown(why.to_owned()));
-        let Some(registry) = self.registry else { return unknown("no registry is asked") };
-        let vouched = asked.iter().filter_map(|asked| asked.answer.as_ref().ok());
-        let vouched = vouched.filter(|vouch| vouch.hashed() == Hashed::Manifest).map(|vouch| *vouch.digest()).next();
-        if vouched.is_none() && !asked.is_empty() {
-            return Ok(ConfigFacts::NotAsked);
-        }
-        let platform = match self.request.intent.run_spec() {
-            // It may run on any host of the swarm, whatever this call's query says, which dockerd does not read.
-            RunSpec::ContainerSpec | RunSpec::Unknown => None,
-            RunSpec::Body | RunSpec::Nothing => match self.request.call.and_then(request::platform) {
-                Some(asked) => match asked.parse::<Platform>() {
-                    Ok(platform) => Some(platform),
-                    Err(error) => return unknown(&format!("the call asks for a platform: {error}")),
-                },
-                None => {
-                    let version = self.engine.version(self.deadline).await.map_err(unreachable)?;
-                    Some(Platform { os: version.os, architecture: version.architecture, variant: String::new() })
-                }
-            },
-        };
-        self.told(registry, reference, reference.digest.or(vouched), platform).await
-    }
-
-    /// What a registry tells of the image that this digest commits to; of a tag, where nobody says which digest that is.
-    async fn told(
-        &self,
-        registry: &Arc<dyn registry::Api>,
-        reference: &Reference,
-        due: Option<Digest>,
-        platform: Option<Platform>,
-    ) -> Result<ConfigFacts, Reason> {
-        let unknown = |why: &str| Ok(ConfigFacts::Unknown(why.to_owned()));
-        let repository = &reference.repository;
-        if let Some(kept) = due.and_then(|digest| self.gate.descriptions.config(repository, digest, platform.as_ref())) {
-            return Ok(ConfigFacts::Known(kept));
-        }
-        self.know_mirrors(repository).await;
-        let _place = match self.on_behalf {
-            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(repository)).ok_or(Reason::Overloaded)?),
-            OnBehalf::Gate => None,
-        };
-        let deadline = self.deadline.min(Instant::now() + REGISTRY_TIME);
-        let task = {
-            let (registry, reference, platform) = (Arc::clone(registry), reference.clone(), platform.clone());
-            async move {
-                let (api, named, platform) = (&registry, &reference, &platform);
-                let there = |repository, until| async move {
-                    let there = Reference { repository, ..named.clone() };
-                    api.image(&there, due, platform.as_ref(), until).await
-                };
-                // In a scope that rests on the registry nobody else says what the tag is.
-                if let (Some(mirrors), Some(_)) = (registry.mirrors(), due)
-                    && let Some(config) = mirrors.ask(&reference.repository, deadline, there).await
-                {
-                    return Ok(config);
-                }
-                registry.image(&reference, due, platform.as_ref(), deadline).await
-            }
-        };
-        match tokio::time::timeout_at(deadline, self.gate.workers.spawn(task)).await {
-            Ok(Ok(Ok(config))) => {
-                let config = Arc::new(config);
-                if let Some(digest) = due {
-                    self.gate.descriptions.keep_config(repository, digest, platform.as_ref(), &config);
-                }
-                Ok(ConfigFacts::Known(config))
-            }
-            Ok(Ok(Err(error))) => unknown(&error.to_string()),
-            Ok(Err(_)) => unknown("an error inside the gate; see its log"),
-            Err(_) => unknown(&format!("registry `{}` did not answer in time", repository.host_str())),
-        }
-    }
-
-    /// Sees to it that it is known where else the bytes of Docker Hub are (`registry-mirrors`): the engine asks there first. A decision waits for
-    /// that only as long as an engine needs that is well.
-    async fn know_mirrors(&self, repository: &Repository) {
-        let Some(mirrors) = self.registry.and_then(|registry| registry.mirrors()) else { return };
-        let until = self.deadline.min(Instant::now() + INFO_TIME);
-        let asked = async {
-            let info = tokio::time::timeout_at(until, self.engine.info(until)).await;
-            info.ok()?.ok().map(|info| info.mirrors)
-        };
-        mirrors.learn(repository, asked).await;
-    }
-
     /// What an image on the host says of itself, as far as rules of the scopes that may vouch for it look at it.
     async fn described(
         &self,
@@ -480,19 +372,6 @@ impl Gathering<'_> {
             config.annotations = self.annotations(image, &config.platform).await?;
         }
         Ok(ConfigFacts::Known(Arc::new(config)))
-    }
-
-    /// The annotations of the manifest that is vouched for, which an engine does not show; `None` where the registry cannot be asked.
-    async fn annotations(&self, image: &ImageFacts, platform: &Platform) -> Result<Option<BTreeMap<String, String>>, Reason> {
-        let Some(registry) = self.registry else { return Ok(None) };
-        let vouched = image.asked.iter().filter_map(|asked| Some((&asked.repository, asked.answer.as_ref().ok()?)));
-        let Some((repository, vouch)) = vouched.into_iter().find(|(_, vouch)| vouch.hashed() == Hashed::Manifest) else {
-            return Ok(None);
-        };
-        let digest = *vouch.digest();
-        let reference = Reference { repository: repository.clone(), tag: None, digest: Some(digest) };
-        let told = self.told(registry, &reference, Some(digest), Some(platform.clone())).await?;
-        Ok(told.known().and_then(|config| config.annotations.clone()))
     }
 
     async fn history(&self, id: Digest, platform: &Platform) -> Result<Option<Vec<String>>, Reason> {
@@ -603,74 +482,6 @@ impl Gathering<'_> {
             rego: None,
         }
     }
-
-    /// Puts the questions. By id, the first repository that vouches as required is enough.
-    async fn ask(&self, mut image: ImageFacts) -> Result<ImageFacts, Reason> {
-        let by_id = image.judged_reference().is_none();
-        let questions = policy::questions(self.policy, &image);
-        let mut questions = questions.into_iter().peekable();
-        while let Some((repository, verifier, question)) = questions.next() {
-            // A scope that is a mirror asks under the names of its origin.
-            let asks = self.policy.scope(&repository).and_then(|scope| scope.asks(&repository));
-            let asked_as = asks.unwrap_or_else(|| repository.clone());
-            let answer = self.put(&repository, &asked_as, &verifier, &question).await?;
-            let is_last = questions.peek().is_none_or(|(next, _, _)| *next != repository);
-            image.asked.push(Asked { repository: repository.clone(), asked_as, verifier, question, answer });
-            if !is_last || !by_id {
-                continue;
-            }
-            let said_yes = |name: &VerifierName| {
-                let of_it = |asked: &&Asked| asked.repository == repository && asked.verifier == *name;
-                image.asked.iter().find(of_it).is_some_and(|asked| asked.answer.is_ok())
-            };
-            if self.policy.scope(&repository).is_some_and(|scope| scope.require.is_met(&said_yes)) {
-                break;
-            }
-        }
-        Ok(image)
-    }
-
-    async fn put(
-        &self,
-        named: &Repository,
-        repository: &Repository,
-        name: &VerifierName,
-        question: &Question,
-    ) -> Result<Result<Vouch, TrustError>, Reason> {
-        let Some(verifier) = self.verifiers.iter().find(|verifier| verifier.name() == name) else {
-            return Ok(Err(TrustError::new(TrustCode::Misconfigured, "the policy asks for a verifier that is not set up")));
-        };
-        let now = self.gate.now();
-        let asks = self.purpose == Purpose::Pull && verifier.asks_at_pull();
-        if let Some(answer) = verifier.ready(repository, question, now).filter(|_| !asks) {
-            return Ok(answer);
-        }
-        self.know_mirrors(repository).await;
-        let _place = match self.on_behalf {
-            // Records know the name that was asked for, also of a mirror.
-            OnBehalf::Client => Some(self.gate.asking.enter(self.gate.approvals.knows(named)).ok_or(Reason::Overloaded)?),
-            OnBehalf::Gate => None,
-        };
-        let task = {
-            let (verifier, repository, question) = (Arc::clone(verifier), repository.clone(), question.clone());
-            let asking = Asking { purpose: self.purpose, now, deadline: self.deadline };
-            let span = tracing::trace_span!(
-                target: "img_authz::trace", "verifier",
-                verifier = %name, repository = %repository, code = tracing::field::Empty
-            );
-            let answered = span.clone();
-            let vouching = async move {
-                let answer = verifier.vouch(&repository, &question, asking).await;
-                answered.record("code", answer.as_ref().map_or_else(|error| error.code.as_str(), |_| "good"));
-                answer
-            };
-            vouching.instrument(span)
-        };
-        // A verifier that panics is one that cannot say.
-        let broken =
-            |_| Err(TrustError::new(TrustCode::Misconfigured, "the verifier met a fault of its own; see the gate's log"));
-        Ok(self.gate.workers.spawn(task).await.unwrap_or_else(broken))
-    }
 }
 
 /// Whether the engine found the image by its name rather than by the beginning of its id. Names win in the engine too.
@@ -691,100 +502,6 @@ fn network(target: &str, found: Option<&Network>) -> NetworkFacts {
         Some(network) if network.name == target && target == "bridge" => NetworkFacts::Ordinary,
         Some(_) | None => NetworkFacts::Unsure,
     }
-}
-
-/// What rules about images are told of one; `None` where it is not here.
-fn rego_image(policy: &Policy, facts: &Facts, at: usize, run_spec: RunSpec) -> Option<rego::Image> {
-    let image = facts.images.get(at).filter(|image| image.local != Local::Absent)?;
-    // Behind the first are image mounts, which do not run.
-    let (runs_as, run_spec) = if at == 0 { (facts.runs_as.as_ref(), run_spec) } else { (None, RunSpec::Nothing) };
-    // Of several repositories that were asked, the one in whose scope the image is judged; what others signed counts elsewhere. An
-    // exception by content is in none. What is refused anyway is told of by the name that it has.
-    let judged = policy::judge_image(policy, facts, at);
-    let approving = judged.as_ref().ok().and_then(|approval| approval.repository.as_ref());
-    let of_it = |asked: &&Asked| approving == Some(&asked.repository);
-    let vouches = || image.asked.iter().filter(of_it).filter_map(|asked| asked.answer.as_ref().ok());
-    let repository = match &judged {
-        Ok(_) => vouches().next().map(Vouch::repository).or(approving),
-        Err(_) => image.repositories.first(),
-    };
-    let named = image.judged_reference();
-    let of_named = named.and_then(|reference| reference.digest);
-    let (id, held) = match &image.local {
-        Local::Present { id, digests, .. } => (Some(id.to_string()), Some(digests)),
-        Local::NotAsked | Local::Absent => (None, None),
-    };
-    // Signatures of the bytes that will run: not those of what the tag was moved on to.
-    let is_of_these = |vouch: &&Vouch| {
-        vouch.hashed() == Hashed::Manifest
-            && held.is_none_or(|held| held.contains(vouch.digest()))
-            && of_named.is_none_or(|digest| digest == *vouch.digest())
-    };
-    let of_these = || vouches().filter(is_of_these);
-    // What somebody states is said beside who signed the image.
-    let signed = || of_these().filter(|vouch| vouch.stated().is_empty() || !is_by_statement(policy, vouch));
-    let statements: Vec<rego::Statement> = of_these().flat_map(|vouch| statements(policy, vouch)).collect();
-    let is_scanned =
-        of_these().filter(|vouch| is_by_statement(policy, vouch)).flat_map(Vouch::stated).any(|stated| stated.is_passed_scan());
-    let signature = |vouch: &Vouch| {
-        let kind = match policy.verifiers.get(vouch.verifier())? {
-            Binding::TagToDigest => "notary",
-            // In a case nobody says how.
-            Binding::Digest => vouch.scheme().unwrap_or("cosign"),
-            Binding::Listed | Binding::Held => return None,
-        };
-        Some(rego::Signature {
-            verifier: vouch.verifier().as_str().to_owned(),
-            kind,
-            signers: vouch.signers().to_vec(),
-            digest: vouch.digest().to_string(),
-        })
-    };
-    let tag = named
-        .filter(|reference| reference.digest.is_none())
-        .map(|reference| reference.tag.as_ref().map_or_else(|| "latest".to_owned(), ToString::to_string));
-    Some(rego::Image {
-        reference: image.name.to_string(),
-        repository: repository.map(ToString::to_string).unwrap_or_default(),
-        registry: repository.map(|repository| repository.host_str().to_owned()).unwrap_or_default(),
-        tag,
-        digest: of_named.or_else(|| of_these().next().map(|vouch| *vouch.digest())).map(|digest| digest.to_string()),
-        id,
-        signatures: signed().filter_map(signature).collect(),
-        statements,
-        scan_status: is_scanned.then(|| "passed".to_owned()),
-        config: image.config.known().filter(|_| run_spec != RunSpec::Unknown).map(|known| rego::Config {
-            created: known.created.and_then(|created| i64::try_from(created.as_nanosecond()).ok()),
-            labels: known.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).ordered(),
-            config: runs_as.map_or_else(|| known.runs_as(), RunsAs::members),
-        }),
-        run_spec,
-    })
-}
-
-/// Whether a verifier vouches because of what is stated, and not besides.
-fn is_by_statement(policy: &Policy, vouch: &Vouch) -> bool {
-    !vouch.stated().is_empty() && policy.verifiers.get(vouch.verifier()) == Some(&Binding::Digest)
-}
-
-/// What a verifier knows to be stated, for rules in Rego.
-fn statements(policy: &Policy, vouch: &Vouch) -> Vec<rego::Statement> {
-    let of = |stated: &Arc<Stated>| {
-        let facts = match serde_json::to_value(&stated.facts) {
-            Ok(serde_json::Value::Object(facts)) => facts,
-            Ok(_) | Err(_) => serde_json::Map::new(),
-        };
-        rego::Statement {
-            verifier: vouch.verifier().as_str().to_owned(),
-            is_signed: is_by_statement(policy, vouch),
-            signers: vouch.signers().to_vec(),
-            digest: vouch.digest().to_string(),
-            predicate_type: stated.predicate_type.clone(),
-            at: stated.at.and_then(|at| i64::try_from(at.as_nanosecond()).ok()),
-            facts,
-        }
-    };
-    vouch.stated().iter().map(of).collect()
 }
 
 fn bounded(names: Vec<ImageName>) -> Result<Vec<ImageName>, Reason> {

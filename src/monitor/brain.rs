@@ -4,16 +4,20 @@
 //! INVARIANT: nothing is let go of ([`Brain::confirm`]) that was not refused twice, [`CONFIRM`] apart, the second time in that very call;
 //! and never more than the brakes let pass. Whatever is not known is a reason to wait.
 
-use crate::order::{Ordered as _, sort_by_key};
+mod hold;
+mod word;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use self::hold::Hold;
+pub(super) use self::word::{Spare, Why, Word};
 use crate::engine::{ContainerId, TaskClaim};
-use crate::gate::inventory::Says;
 use crate::image::Digest;
-use crate::policy::{MonitorRule, Reason};
+use crate::order::{Ordered as _, sort_by_key};
+use crate::policy::MonitorRule;
 
 /// How far apart two refusals are at least. Stops a moment (a file that is being written, a repository that is being signed again) from
 /// counting as an answer.
@@ -68,70 +72,6 @@ pub(super) enum TaskOf {
     Claimed(TaskClaim),
 }
 
-/// Why it is refused, or why that cannot be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Why {
-    /// The refusal's code.
-    pub code: &'static str,
-    /// The whole line.
-    pub message: String,
-    /// Whether it stays so, whoever waits.
-    pub is_lasting: bool,
-    /// Whether a clock that is wrong says it too.
-    pub hangs_on_clock: bool,
-}
-
-/// What the gate said last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word {
-    /// It would let it start.
-    Yes,
-    /// It would refuse.
-    No(Why),
-    /// It would not act on this refusal itself: reported, held with why, and never acted on.
-    Spared(Why, Spare),
-    /// It cannot tell.
-    CannotTell(Why),
-}
-
-/// Why a refusal is only reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spare {
-    /// A permissive scope forgives it: a start would pass.
-    Forgiven,
-    /// Its tag is signed for other content now: that withdraws nothing.
-    Superseded,
-}
-
-impl From<Reason> for Why {
-    fn from(reason: Reason) -> Self {
-        let is_lasting = matches!(reason, Reason::ContainerTooLarge { .. } | Reason::ImageTooLarge { .. });
-        let hangs_on_clock = reason.hangs_on_clock();
-        Self { code: reason.code(), message: reason.message(), is_lasting, hangs_on_clock }
-    }
-}
-
-impl From<Says> for Word {
-    fn from(says: Says) -> Self {
-        match says {
-            Says::Yes => Self::Yes,
-            Says::No(reason) => Self::No(reason.into()),
-            Says::Forgiven(reason) => Self::Spared(reason.into(), Spare::Forgiven),
-            Says::Superseded(reason) => Self::Spared(reason.into(), Spare::Superseded),
-            Says::CannotTell(reason) => Self::CannotTell(reason.into()),
-        }
-    }
-}
-
-impl Word {
-    const fn spare(&self) -> Option<Spare> {
-        match self {
-            Self::Spared(_, spare) => Some(*spare),
-            Self::Yes | Self::No(_) | Self::CannotTell(_) => None,
-        }
-    }
-}
-
 /// What is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standing {
@@ -145,110 +85,6 @@ pub(super) struct Standing {
     pub is_enforced: bool,
     /// How long only reports are made after a change.
     pub pause: SignedDuration,
-}
-
-/// Why nothing is done about containers that run unapproved.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "why")]
-pub enum Hold {
-    /// The gate only records: mode `permissive`, its own or its scope's.
-    Permissive,
-    /// Settings or files are faulty, so that what is in force is not what was written.
-    Faulty,
-    /// Policy or trust changed: only reports until then.
-    Changed {
-        /// Until when.
-        until: Timestamp,
-    },
-    /// Too many at once: the operator is waited for.
-    Brake {
-        /// How many there are.
-        count: usize,
-        /// How many may be acted on.
-        limit: usize,
-    },
-    /// As many as may be were acted on not long ago.
-    Window {
-        /// Until when.
-        until: Timestamp,
-    },
-    /// The image was acted on before, and started again.
-    BacksOff {
-        /// Until when.
-        until: Timestamp,
-    },
-    /// It is a task of a service: the swarm would start another one.
-    Task {
-        /// The service.
-        service: String,
-    },
-    /// It says that it is one, and this node cannot tell.
-    Claims {
-        /// The service.
-        service: String,
-    },
-    /// It was approved, and its tag is signed for other content now.
-    Superseded,
-    /// It cannot be judged, and that does not pass.
-    Unjudged {
-        /// Since when.
-        since: Timestamp,
-        /// The code of why.
-        code: String,
-    },
-}
-
-impl Hold {
-    /// What it is called, without its figures.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Permissive => "permissive",
-            Self::Faulty => "faulty",
-            Self::Changed { .. } => "changed",
-            Self::Brake { .. } => "brake",
-            Self::Window { .. } => "window",
-            Self::BacksOff { .. } => "backs-off",
-            Self::Task { .. } => "task",
-            Self::Claims { .. } => "claims",
-            Self::Superseded => "superseded",
-            Self::Unjudged { .. } => "unjudged",
-        }
-    }
-}
-
-impl std::fmt::Display for Hold {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Permissive => f.write_str("the mode is permissive (MODE, or the scope's): it is only reported"),
-            Self::Faulty => f.write_str("settings or files are faulty, so it is only reported (img-authz settings)"),
-            Self::Changed { until } => write!(f, "policy or trust changed: it is only reported until {until:.0} (MONITOR_PAUSE)"),
-            Self::Brake { count, limit } => {
-                write!(
-                    f,
-                    "{count} run unapproved, and at most {limit} are acted on at once; look at them, then: img-authz monitor approve"
-                )
-            }
-            Self::Window { until } => {
-                write!(f, "as many as may be were acted on within ten minutes; this one waits until {until:.0}")
-            }
-            Self::BacksOff { until } => write!(f, "the image was acted on and started again; next time at {until:.0}"),
-            Self::Task { service } => {
-                write!(f, "it is a task of service `{service}`, which would start another one: docker service rm or update it")
-            }
-            Self::Superseded => {
-                f.write_str("it was approved before, and its tag is signed for other content now: update it, or stop it by hand")
-            }
-            Self::Unjudged { since, code } => write!(
-                f,
-                "it could not be judged since {since:.0} ({code}), so it may be anything; stop it by hand if it should not run"
-            ),
-            Self::Claims { service } => write!(
-                f,
-                "its labels say it is a task of service `{service}`, which only a manager of the swarm can tell; stop it by hand if it is not"
-            ),
-        }
-    }
 }
 
 /// A container that runs unapproved, or of which it cannot be told.

@@ -104,7 +104,7 @@ thread_local! {
 }
 
 /// Says that this thread has a stack of [`super::STACK`], as those of `run` have. On no other is anything evaluated at once.
-pub(super) fn has_room() {
+pub(crate) fn has_room() {
     HAS_ROOM.set(true);
 }
 

@@ -85,6 +85,16 @@ sweep() {
     done
 }
 
+# A folder that is removed takes the mounts with it that other machines have there: while one runs, the duty is its.
+give_back_etc_docker() {
+    local dir=$1 other
+    [[ -e $dir/made-etc-docker ]] || return 0
+    for other in "$(dirname "$dir")"/img-authz.*/; do
+        if [[ -s ${other}machine && -e /proc/$(< "${other}owner") ]] && : > "${other}made-etc-docker"; then return 0; fi
+    done
+    rmdir /etc/docker 2> /dev/null || true
+}
+
 machine_stop() {
     local dir=$1 pid parent
     [[ -s $dir/machine ]] || return 0
@@ -93,5 +103,5 @@ machine_stop() {
     wait "$parent" 2> /dev/null || true
     rm -f "$dir/machine" "$dir/ready"
     tidy_control_groups "$dir"
-    [[ ! -e $dir/made-etc-docker ]] || rmdir /etc/docker 2> /dev/null || true
+    give_back_etc_docker "$dir"
 }

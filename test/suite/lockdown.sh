@@ -128,9 +128,21 @@ images_and_containers() {
 # in_network NETWORK: the network namespace of a container in it
 in_network() { docker run --rm --network "$1" "$app" busybox readlink /proc/self/ns/net 2>&1; }
 
+# A plugin `other` of the engine's, which is there and drives nothing: the engine says so at once, and looks for no missing one for as
+# long as a minute. Leaves its process in `other`
+plugin_that_drives_nothing() {
+    local socket=/run/docker/plugins/other.sock
+    mkdir -p "${socket%/*}"
+    python3 "$RIG_TOOLS/unix_http.py" $socket '{"Implements": ["nothing"]}' &
+    other=$!
+    wait_until 10 test -S $socket
+    assertTrue "there is a plugin \`other\`" $?
+}
+
 ways_to_the_host() {
-    local host name
+    local host name other
     host=$(docker network inspect -f '{{.Id}}' host)
+    plugin_that_drives_nothing
     docker create --name holder --network none -v /data "$app" > /dev/null
 
     row ok host-access created --privileged
@@ -172,6 +184,9 @@ ways_to_the_host() {
     row ok host-access docker volume create --opt type=none --opt o=bind --opt device=/ opened
     row pass host-access docker volume create --driver other foreign
     row pass posture-forbids docker network create --driver other foreign
+    kill "$other"
+    wait "$other" 2> /dev/null
+    rm /run/docker/plugins/other.sock
     docker volume rm opened v > /dev/null 2>&1
     docker rm --volumes holder > /dev/null
 }

@@ -15,17 +15,16 @@ A try for each --container, some at once.
 import argparse
 import collections
 import concurrent.futures
-import http.server
-import json
 import os
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../rig"))
+import unix_http
 from races import SOCKET, both, call, create, has_started, named, prepared, remove, rename, say, start
 
 # Longer than the gate holds a name by time alone.
@@ -199,7 +198,7 @@ def many(args):
     return 0 if said == {"started"} and is_quick and refused == (0 if args.unguarded else len(threads)) else 1
 
 
-class Driver(http.server.BaseHTTPRequestHandler):
+class Driver(unix_http.Handler):
     """A volume driver that makes no volume until it is told to fail."""
     ends = threading.Event()
 
@@ -210,17 +209,7 @@ class Driver(http.server.BaseHTTPRequestHandler):
             answer = {"Err": "no such volume"}
         if self.path.endswith(".Create"):
             Driver.ends.wait(100)
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def address_string(self):
-        return "engine"
-
-    def log_message(self, *_):
-        pass
+        self.answer(answer)
 
 
 def slow_create(args):
@@ -231,8 +220,7 @@ def slow_create(args):
     prefix, path = good[:12], "/run/docker/plugins/slow.sock"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     Driver.ends.clear()
-    with socketserver.ThreadingUnixStreamServer(path, Driver) as server:
-        server.daemon_threads = True
+    with unix_http.Server(path, Driver) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         body = {"Image": args.good, "HostConfig": {"NetworkMode": "none", "Binds": ["slow:/slow"], "VolumeDriver": "slow"}}
         waiting, answers = later(lambda: call("POST", f"/containers/create?name={prefix}", body))

@@ -9,8 +9,8 @@ runs() { [[ $(docker inspect -f '{{.State.Running}}' "$1" 2> /dev/null) = true ]
 
 stopped() { ! runs "$1"; }
 
-# lasting NAME IMAGE: one that the engine starts again by itself
-lasting() { docker run -d --name "$1" --network none --restart always "$2" sleep 3600 > /dev/null; }
+# lasting NAME IMAGE: one that the engine starts again by itself, and that ends as soon as it is told to: `sleep` alone would not
+lasting() { docker run -d --name "$1" --network none --restart always --stop-signal KILL "$2" sleep 3600 > /dev/null; }
 
 # approve_all: an allowlist with both images in force
 approve_all() {

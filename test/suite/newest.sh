@@ -159,7 +159,7 @@ http2_denial() {
 further_tests+=(test_what_failed_is_not_taken_for_done)
 test_what_failed_is_not_taken_for_done() {
     local before id
-    in_posture_images
+    in_posture images ALLOW_HOST_ACCESS= FRESHNESS=2
     # A pull that fails after the signed tag has moved on: what is here was not brought by it.
     publish registry.test:5000/fails:1.0 "as signed first" > /dev/null
     sign_with_notary registry.test:5000/fails:1.0
@@ -210,6 +210,7 @@ test_what_failed_is_not_taken_for_done() {
     assertTrue "the name can be given" "docker rename broken mended"
     docker rm -f mended > /dev/null
     prints "signed by docker trust, 1.0" run --name broken registry.test:5000/app:1.0
+    reconfigure FRESHNESS=
 }
 
 fails_is_refused() { ! docker create registry.test:5000/fails:1.0 > /dev/null 2>&1; }

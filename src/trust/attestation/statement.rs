@@ -11,6 +11,7 @@ use crate::image::Digest;
 use crate::registry::has_one_reading;
 use crate::text::{clean, fit};
 use crate::trust::object::{self, Object};
+use crate::trust::subject::Subject;
 
 /// What a signed statement calls itself.
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
@@ -26,16 +27,6 @@ struct Head {
     kind: String,
     predicate_type: String,
     subject: Vec<Object<Subject>>,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    digest: Option<Object<Hashes>>,
-}
-
-#[derive(Deserialize)]
-struct Hashes {
-    sha256: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,9 +62,7 @@ pub(super) fn fits(statement: &[u8], predicate_type: &str, digest: Digest) -> Re
         return Err(Unfit::form(format!("it has more than {SUBJECTS} subjects")));
     }
     let hex = digest.hex();
-    let is_it = |Object(subject): &Object<Subject>| {
-        subject.digest.as_ref().is_some_and(|Object(hashes)| hashes.sha256.as_deref() == Some(&*hex))
-    };
+    let is_it = |Object(subject): &Object<Subject>| subject.sha256() == Some(&*hex);
     if head.subject.iter().any(is_it) { Ok(()) } else { Err(Unfit::OtherDigest) }
 }
 

@@ -12,6 +12,7 @@ use crate::image::Digest;
 use crate::trust::claims::{Claims, Signer};
 use crate::trust::object::{self, Object};
 use crate::trust::sigstore::Material;
+use crate::trust::subject::Subject;
 
 /// What a signature states.
 const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -24,16 +25,6 @@ struct Statement {
     predicate_type: String,
     #[serde(default)]
     subject: Vec<Object<Subject>>,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    digest: Option<Object<Hashes>>,
-}
-
-#[derive(Deserialize)]
-struct Hashes {
-    sha256: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -126,8 +117,8 @@ fn of_payload(payload: &[u8], material: &Material) -> Result<Claims, String> {
 
 fn stated(offer: &Offer, hint: Option<String>) -> Result<Claims, String> {
     let Statement { predicate_type, subject } = object::read(offer.payload())?;
-    let digests = subject.into_iter().filter_map(|Object(subject)| subject.digest?.0.sha256);
-    let digests = digests.filter_map(|hex| Digest::from_hex(&hex).ok()).take(DIGESTS).map(|digest| digest.to_string()).collect();
+    let digests = subject.iter().filter_map(|Object(subject)| Digest::from_hex(subject.sha256()?).ok());
+    let digests = digests.take(DIGESTS).map(|digest| digest.to_string()).collect();
     let predicate_type = (predicate_type != SIGNS).then_some(predicate_type);
     by(Claims { digests, predicate_type, ..Claims::default() }, &offer.material, hint)
 }
