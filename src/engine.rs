@@ -70,10 +70,10 @@ pub trait Api: Send + Sync {
     /// An exec instance by its id. `None`: there is none (404).
     fn exec<'a>(&'a self, id: &'a str, deadline: Instant) -> Reply<'a, Option<Exec>>;
 
-    /// All containers, stopped ones included.
-    fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>>;
+    /// All containers, stopped ones included. A row that cannot be read costs no other.
+    fn containers(&self, deadline: Instant) -> Reply<'_, Listed>;
 
-    /// The containers that run, paused and restarting ones included. A row that cannot be read costs no other.
+    /// The containers that run, paused and restarting ones included, likewise.
     fn running(&self, deadline: Instant) -> Reply<'_, Listed>;
 
     /// Tells that a container has begun, as the engine's events have it, and nothing of which: it is listed then. The stream must begin by

@@ -2,6 +2,7 @@
 //! answered. Whatever goes wrong on the way is a refusal with a reason.
 
 mod approvals;
+mod begun;
 mod container_looks;
 mod daemon_file;
 mod descriptions;
@@ -50,6 +51,7 @@ use crate::request::{Intent, Naming, PluginCall, Pull, Pulled};
 use crate::wire::{Answer, Call, CallError};
 
 pub use approvals::Approvals;
+use begun::Lists;
 use container_looks::Looks;
 pub use daemon_file::{DaemonFile, KEY as PLUGINS_KEY, Listed};
 use descriptions::Descriptions;
@@ -99,6 +101,10 @@ pub struct Gate {
     /// Starts that have ended and are to be looked at; and the looks under way.
     ended: Arc<Semaphore>,
     looking: Semaphore,
+    /// What they look through; when one was told last that could not be made, and how many were not told since.
+    running: Lists,
+    all: Lists,
+    not_looked: Mutex<(Option<Instant>, u64)>,
     /// Containers that are being killed.
     killing: Mutex<HashSet<ContainerId>>,
     /// Rollbacks, and terms of new containers, that are looked at.

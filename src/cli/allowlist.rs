@@ -201,7 +201,7 @@ async fn held_by(engine: &dyn Api) -> Result<HashSet<Digest>, EngineError> {
         held.insert(image.id);
         held.extend(image.repo_digests.iter().map(|(_, digest)| *digest));
     }
-    held.extend(engine.containers(deadline).await?.iter().filter_map(|container| container.image));
+    held.extend(engine.containers(deadline).await?.whole()?.iter().filter_map(|container| container.image));
     Ok(held)
 }
 

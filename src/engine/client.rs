@@ -41,10 +41,10 @@ const QUICK: Duration = Duration::from_millis(100);
 pub struct CallLimits {
     /// Largest answer about one object, bytes. Stops a container made with megabytes of labels from filling memory.
     pub object_bytes: usize,
-    /// Largest list, bytes: a host with tens of thousands of containers. Only commands read lists, the gate never does.
+    /// Largest list that is read whole, bytes: of images with all their names, for commands, and of plugins.
     pub list_bytes: usize,
-    /// Largest list of what runs or of images, bytes, where it is read row by row: of each row no more than `object_bytes` is kept. Stops a
-    /// list without an end; one that is too large leaves the monitor without eyes, so it is far above what a host's containers come to.
+    /// Largest list of containers or of images, bytes, where it is read row by row: of each row no more than `object_bytes` is kept. Stops a
+    /// list without an end; one that is too large leaves the gate without eyes, so it is far above what a host's containers come to.
     pub rows_bytes: usize,
     /// Most rows of such a list that are kept, many times what a host has. Those beyond are counted.
     pub rows: usize,

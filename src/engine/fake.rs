@@ -43,6 +43,7 @@ struct State {
     large: Vec<ContainerId>,
     labelled: Vec<Digest>,
     hollow: Vec<Digest>,
+    overgrown: Vec<ContainerId>,
     slow: Vec<Digest>,
     unread_images: usize,
     is_list_slow: bool,
@@ -157,6 +158,11 @@ impl Fake {
     /// From now on so many rows of the list of images cannot be read.
     pub fn leave_images_unread(&self, rows: usize) {
         self.lock().unread_images = rows;
+    }
+
+    /// From now on this container's row is larger than may be: its id alone is listed.
+    pub fn overgrow(&self, id: &ContainerId) {
+        self.lock().overgrown.push(id.clone());
     }
 
     /// From now on so many rows of the list of what runs cannot be read.
@@ -275,7 +281,11 @@ impl State {
     }
 
     fn summaries(&self, which: impl Fn(&Container) -> bool) -> Vec<ContainerSummary> {
-        self.containers.iter().filter(|container| which(container)).map(|container| summary(container, &self.claims)).collect()
+        let listed = |container: &Container| {
+            let whole = summary(container, &self.claims);
+            if self.overgrown.contains(&container.id) { by_id_alone(&container.id) } else { whole }
+        };
+        self.containers.iter().filter(|container| which(container)).map(listed).collect()
     }
 
     fn image(&self, name: &str) -> Option<&Image> {
@@ -329,6 +339,11 @@ fn summary(container: &Container, claims: &[(ContainerId, TaskClaim)]) -> Contai
         created: None,
         claim: claims.iter().find(|(id, _)| *id == container.id).map(|(_, claim)| claim.clone()),
     }
+}
+
+/// As the client makes it of a row that is too large.
+fn by_id_alone(id: &ContainerId) -> ContainerSummary {
+    serde_json::from_value(serde_json::json!({ "Id": id })).unwrap()
 }
 
 fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
@@ -402,8 +417,8 @@ impl Api for Fake {
         self.answer(format!("exec {id}"), |_| None)
     }
 
-    fn containers(&self, _: Instant) -> Reply<'_, Vec<ContainerSummary>> {
-        self.answer("containers".to_owned(), |state| state.summaries(|_| true))
+    fn containers(&self, _: Instant) -> Reply<'_, Listed> {
+        self.answer("containers".to_owned(), |state| Listed { containers: state.summaries(|_| true), unread: state.unread })
     }
 
     fn running(&self, _: Instant) -> Reply<'_, Listed> {

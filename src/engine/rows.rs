@@ -1,7 +1,11 @@
 //! A list that is read row by row as it comes, so that what it costs is a row and what is kept of each, however long it is; and one row that
-//! cannot be read costs no other.
+//! cannot be read costs no other. Of a row that is too large its id is kept: clients decide how large it is.
 
 use serde::de::DeserializeOwned;
+
+/// Where in a row its id stands, bytes: before it the engine puts two numbers at most (moby, api/types: `Containers` and `Created` of an
+/// image; of a container it is the first).
+const HEAD: usize = 256;
 
 /// A list, as far as it has come.
 pub(super) struct Rows<T> {
@@ -34,7 +38,8 @@ enum Text {
 pub(super) struct NoList;
 
 impl<T: DeserializeOwned> Rows<T> {
-    /// One whose rows are read up to so many bytes each, and so many of them. Those beyond count as not read.
+    /// One whose rows are read up to so many bytes each, and so many of them. Of a larger row, and of one that is no `T`, `T` is made of the
+    /// id alone. Those beyond, and those without an id, count as not read.
     pub(super) fn new(most: usize, most_kept: usize) -> Self {
         let (read, row, text) = (Vec::new(), Vec::new(), Text::Outside);
         Self { read, unread: 0, row, is_cut: false, most, most_kept, depth: 0, text, is_over: false }
@@ -42,8 +47,21 @@ impl<T: DeserializeOwned> Rows<T> {
 
     /// Takes what has come.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), NoList> {
-        for &byte in bytes {
-            self.take(byte)?;
+        let mut rest = bytes;
+        while let Some((&byte, after)) = rest.split_first() {
+            // A label may be a megabyte of text.
+            let text = match self.text {
+                Text::Inside => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len()),
+                Text::Outside | Text::Escaped => 0,
+            };
+            rest = if text > 0 {
+                let (text, after) = rest.split_at(text);
+                self.keep(text);
+                after
+            } else {
+                self.take(byte)?;
+                after
+            };
         }
         Ok(())
     }
@@ -61,13 +79,13 @@ impl<T: DeserializeOwned> Rows<T> {
                 (b']', 1) => (self.depth, self.is_over) = (0, true),
                 (b'{', 1) => {
                     self.depth = 2;
-                    self.keep(byte);
+                    self.keep(&[byte]);
                 }
                 _ => return Err(NoList),
             }
             return Ok(());
         }
-        self.keep(byte);
+        self.keep(&[byte]);
         match (self.text, byte) {
             (Text::Escaped, _) => self.text = Text::Inside,
             (Text::Inside, b'\\') => self.text = Text::Escaped,
@@ -78,9 +96,11 @@ impl<T: DeserializeOwned> Rows<T> {
             (Text::Inside | Text::Outside, _) => {}
         }
         if self.depth == 1 {
-            match serde_json::from_slice(&self.row) {
-                Ok(row) if !self.is_cut && self.read.len() < self.most_kept => self.read.push(row),
-                Ok(_) | Err(_) => self.unread += 1,
+            let whole = if self.is_cut { None } else { serde_json::from_slice(&self.row).ok() };
+            let row = whole.or_else(|| serde_json::from_str(&id_alone(&self.row)?).ok());
+            match row {
+                Some(row) if self.read.len() < self.most_kept => self.read.push(row),
+                Some(_) | None => self.unread += 1,
             }
             self.row.clear();
             self.is_cut = false;
@@ -88,13 +108,26 @@ impl<T: DeserializeOwned> Rows<T> {
         Ok(())
     }
 
-    fn keep(&mut self, byte: u8) {
-        if self.row.len() < self.most {
-            self.row.push(byte);
-        } else {
-            self.is_cut = true;
-        }
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = self.most.saturating_sub(self.row.len());
+        self.is_cut |= bytes.len() > room;
+        self.row.extend(bytes.iter().take(room));
     }
+}
+
+/// A row with nothing but the id of this one. What a client decides stands behind the id; a quote in a text is escaped, so this is the
+/// member and no text.
+fn id_alone(row: &[u8]) -> Option<String> {
+    const MEMBER: &[u8] = b"\"Id\":\"";
+    let head = row.get(1..row.len().min(HEAD))?;
+    let at = head.windows(MEMBER.len()).position(|part| part == MEMBER)?;
+    let (before, behind) = head.split_at_checked(at)?;
+    if before.iter().any(|byte| matches!(byte, b'{' | b'[')) {
+        return None;
+    }
+    let id: String = behind.get(MEMBER.len()..)?.iter().take_while(|byte| **byte != b'"').map(|byte| char::from(*byte)).collect();
+    let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b':');
+    is_id.then(|| format!("{{\"Id\":\"{id}\"}}"))
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ async fn lists_plugins_execs_and_the_engine_itself_are_read() {
         Act::Say(200, "[]"),
     ]);
     let engine = &server.engine;
-    let containers = engine.containers(soon()).await.unwrap();
+    let containers = engine.containers(soon()).await.unwrap().whole().unwrap();
     assert_eq!((containers[0].names[0].as_str(), containers[0].state.as_str()), ("web", "running"));
     assert!(server.head(0).starts_with("GET /v1.41/containers/json?all=1 HTTP/1.1\r\n"));
     assert_eq!(engine.images(soon()).await.unwrap()[0].repo_tags.len(), 1);
@@ -261,7 +261,7 @@ async fn lists_plugins_execs_and_the_engine_itself_are_read() {
     assert_eq!((info.store, info.swarm.as_str(), info.security), (Store::Containerd, "active", vec!["seccomp".to_owned()]));
     assert!(engine.plugin("img-authz", soon()).await.unwrap().unwrap().enabled);
     assert_eq!(engine.version(soon()).await.unwrap().api, "1.41");
-    assert_eq!(engine.containers(soon()).await.unwrap(), []);
+    assert_eq!(engine.containers(soon()).await.unwrap(), Listed::default());
 }
 
 #[tokio::test]
@@ -474,7 +474,12 @@ async fn images_are_listed_row_by_row_however_much_one_of_them_carries() {
     let present = server.engine.present(soon()).await.unwrap();
     let named = |id, name: &str| PresentImage { id, name: Some(name.to_owned()) };
     assert_eq!(present.images, [named(many, "r.example/many:0"), named(good, "r.example/good:1")]);
-    assert_eq!(present.unread, 21);
+    assert_eq!(present.unread, 21, "an id behind what a client decides is none");
+    // As engines write it.
+    let row = format!(r#"[{{"Containers":-1,"Created":1700000000,"Id":"{large}","Labels":{{"x":"{}"}}}}]"#, "l".repeat(3 << 20));
+    let as_written = Server::new(&[Act::Say(200, Box::leak(row.into_boxed_str()))]);
+    let by_id = Present { images: vec![PresentImage { id: large, name: None }], unread: 0 };
+    assert_eq!(as_written.engine.present(soon()).await.unwrap(), by_id);
     assert!(matches!(server.engine.images(soon()).await, Err(EngineError::TooLarge { .. })), "read whole it is none");
 }
 
@@ -485,14 +490,38 @@ async fn what_runs_is_read_row_by_row_whatever_others_make_of_their_rows() {
     let limits = CallLimits { object_bytes: 2000, list_bytes: 2000, ..CallLimits::default() };
     let act = Act::Say(200, Box::leak(list.into_boxed_str()));
     let listed = Server::with_limits(&[act], limits).engine.running(soon()).await.unwrap();
-    let ids: Vec<&str> = listed.containers.iter().map(|container| container.id.as_str()).collect();
-    assert_eq!((ids, listed.unread), (vec![ID], 2), "one is too large, and one has no id");
+    let ids: Vec<_> = listed.containers.iter().map(|container| (container.id.as_str(), container.is_id_alone())).collect();
+    assert_eq!((ids, listed.unread), (vec![("a".repeat(64).as_str(), true), (ID, false)], 1), "one has no id");
+    assert!(listed.whole().is_err());
     // What is no list, or has no end, is none.
     let server = Server::new(&[Act::Say(200, "{}"), Act::Say(500, "{}")]);
     assert!(matches!(server.engine.running(soon()).await, Err(EngineError::Undecodable { .. })));
     assert!(matches!(server.engine.running(soon()).await, Err(EngineError::Status { status: 500, .. })));
     let endless = Server::with_limits(&[Act::Flood(9000)], CallLimits { rows_bytes: 8000, ..limits });
     assert!(matches!(endless.engine.running(soon()).await, Err(EngineError::TooLarge { limit: 8000, .. })));
+}
+
+/// `docker create --link VICTIM:ALIAS` puts any number of names of any length into the victim's row (moby, daemon `registerLink`).
+#[tokio::test]
+async fn what_others_name_a_container_hides_it_from_no_list() {
+    let alias = "a".repeat(1 << 20);
+    let names = |aliases: &str| {
+        format!(r#"[{{"Id":"{ID}","Names":["/00/x",{aliases}"/web"],"Image":"web","ImageID":"","State":"running"}}]"#)
+    };
+    let of = |list: String| Server::new(&[Act::Say(200, Box::leak(list.into_boxed_str()))]);
+    let large = of(names(&format!(r#""/00/{alias}","/01/{alias}","#)));
+    let listed = large.engine.running(soon()).await.unwrap();
+    assert_eq!((listed.containers[0].id.as_str(), listed.containers[0].is_id_alone(), listed.unread), (ID, true, 0));
+    // The engine has looked for the name itself.
+    assert_eq!(large.engine.named("web", soon()).await.unwrap()[0].id.as_str(), ID);
+    // What fits is read, and not all of it is kept; its own name is.
+    let some = of(names(&format!(r#""/00/{alias}","#)));
+    let listed = some.engine.running(soon()).await.unwrap();
+    assert_eq!(listed.containers[0].names, ["web", "00/x"]);
+    // A filter that is refused: of a row that is an id alone nobody knows whether it has the name.
+    let list = Box::leak(names(&format!(r#""/00/{alias}","/01/{alias}","#)).into_boxed_str());
+    let old = Server::new(&[Act::Say(400, r#"{"message":"invalid filter"}"#), Act::Say(200, list)]);
+    assert!(matches!(old.engine.named("web", soon()).await, Err(EngineError::TooLarge { .. })));
 }
 
 #[tokio::test]

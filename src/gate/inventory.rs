@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Gate;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Listed, Present};
 use crate::image::ImageName;
 use crate::policy::{Reason, Verdict};
 use crate::request::{Create, Intent, Start, StartAction};
@@ -163,10 +163,11 @@ impl Gate {
     /// Containers first, running ones before others; and how many are left out.
     async fn subjects(&self) -> Result<(Vec<(Intent, Subject)>, usize), EngineError> {
         let deadline = Instant::now() + LIST_TIME;
-        let mut containers = self.engine.containers(deadline).await?;
-        let images = self.engine.images(deadline).await?;
+        let Listed { mut containers, unread } = self.engine.containers(deadline).await?;
+        let Present { images, unread: unread_images } = self.engine.present(deadline).await?;
         sort_by_key(&mut containers, |container| container.state != "running");
-        let left_out = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
+        let beyond = containers.len().saturating_sub(MOST) + images.len().saturating_sub(MOST);
+        let left_out = beyond + unread + unread_images;
         let mut subjects = Vec::new();
         for container in containers.into_iter().take(MOST) {
             let id = container.id.to_string();
@@ -178,7 +179,7 @@ impl Gate {
         for image in images.into_iter().take(MOST) {
             let create = Create { image: Some(ImageName::Id(image.id)), ..Create::default() };
             let id = image.id.to_string();
-            let name = image.repo_tags.first().map_or_else(|| id.clone(), ToString::to_string);
+            let name = image.name.unwrap_or_else(|| id.clone());
             subjects.push((Intent::Create(Box::new(create)), Subject { kind: Kind::Image, id, name, image: String::new() }));
         }
         Ok((subjects, left_out))

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+use super::begun::{Lists, Which};
 use super::container_looks::Looks;
 use super::descriptions::Descriptions;
 use super::hold::MAX_SETTLING;
@@ -51,6 +52,9 @@ impl Gate {
             making_room: Semaphore::new(1),
             ended: Arc::new(Semaphore::new(response::MAX_ENDED)),
             looking: Semaphore::new(response::MAX_LOOKS),
+            running: Lists::of(Which::Running),
+            all: Lists::of(Which::All),
+            not_looked: Mutex::default(),
             killing: Mutex::default(),
             rollbacks: Arc::new(Semaphore::new(response::MAX_ROLLBACKS)),
             limits: DecisionLimits::default(),

@@ -37,6 +37,8 @@ const JUDGE_TRIES: u32 = 5;
 /// container's lock as long as it likes, so there is no last try.
 const KILL_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often it is told that something could not be looked at.
+const NOT_LOOKED: Duration = Duration::from_mins(1);
 /// Most rollbacks and terms of new containers that are looked at, under way; more are recorded as not looked at.
 pub(super) const MAX_ROLLBACKS: usize = 256;
 
@@ -288,19 +290,28 @@ impl Gate {
             || crate::clock::now().checked_sub(RECENTLY).unwrap_or_default(),
             |judged| judged.since.checked_sub(SLACK).unwrap_or_default(),
         );
-        // The list waits for no container's lock.
-        let all = match self.ends.containers(Instant::now() + CALL).await {
-            Ok(all) => all,
-            Err(error) => return self.not_looked(&error.to_string()),
-        };
-        let age = crate::clock::now().duration_since(since);
         let name = start.container.trim_start_matches('/');
         let is_meant = |container: &ContainerSummary| {
-            container.names.iter().any(|own| own == name) || container.id.as_str().starts_with(name)
+            container.is_id_alone() || container.names.iter().any(|own| own == name) || container.id.as_str().starts_with(name)
         };
-        for container in all.iter().filter(|container| judged.is_some() || is_meant(container)) {
-            if may_have_begun(container, age) && !self.leases.was_let_start(container.id.as_str()) {
-                self.began_unjudged(start, container, since).await;
+        // Lists wait for no container's lock. What runs can be killed and comes first: whoever fills the list of all delays no kill.
+        let mut looked = HashSet::new();
+        for lists in [&self.running, &self.all] {
+            let listed = match lists.made_after_now(&*self.ends, CALL).await {
+                Ok(listed) => listed,
+                Err(error) => return self.not_looked(&error.to_string()),
+            };
+            if listed.unread > 0 {
+                self.not_looked(&format!("{} rows of the engine's list cannot be read", listed.unread));
+            }
+            let age = crate::clock::now().duration_since(since);
+            for container in listed.containers.iter().filter(|container| judged.is_some() || is_meant(container)) {
+                if may_have_begun(container, age)
+                    && !self.leases.was_let_start(container.id.as_str())
+                    && looked.insert(container.id.clone())
+                {
+                    self.began_unjudged(start, container, since).await;
+                }
             }
         }
     }
@@ -321,8 +332,8 @@ impl Gate {
         // What was approved once is not killed because that could not be found out again; the next start is asked about. A client can
         // keep the gate from finding out about content of its own.
         let image = found.as_ref().map_or(listed.image, |found| found.image);
-        // An exception leaves no approval behind.
-        let was_approved = image.is_some_and(|image| !self.approvals.of(&image).is_empty());
+        // An exception leaves no approval behind. Of one whose row is too large, and that does not answer, not even the image is known.
+        let was_approved = image.is_none_or(|image| !self.approvals.of(&image).is_empty());
         if reason.is_unsure() && was_approved {
             self.not_looked(&format!("container {id}: {}", reason.message()));
             return;
@@ -358,6 +369,8 @@ impl Gate {
             let intent = match &by_image {
                 _ if answers => &by_id,
                 Some(by_image) => by_image,
+                // Which image it has is not known.
+                None if listed.is_id_alone() => return Some(Reason::ContainerBusy { container: listed.id.to_string() }),
                 None => return Some(Reason::NoImage),
             };
             match self.judge(intent).await.verdict {
@@ -400,9 +413,20 @@ impl Gate {
         self.journal.record(&entry);
     }
 
+    /// Tells it, once in a while: clients decide how often it is so.
     fn not_looked(&self, why: &str) {
-        tracing::error!(why, "what a start by name has started could not be looked at");
-        self.note(&format!("what a start by name has started could not be looked at: {why}"));
+        let more = {
+            let mut told = self.not_looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.0.is_some_and(|at| at.elapsed() < NOT_LOOKED) {
+                told.1 = told.1.saturating_add(1);
+                return;
+            }
+            told.0 = Some(Instant::now());
+            std::mem::take(&mut told.1)
+        };
+        let before = if more > 0 { format!(" ({more} more since this was told last)") } else { String::new() };
+        tracing::error!(why, more, "what a start by name has started could not be looked at");
+        self.note(&format!("what a start by name has started could not be looked at: {why}{before}"));
     }
 }
 

@@ -316,9 +316,9 @@ impl Monitor {
             tracing::warn!("what runs is listed again");
         }
         (self.listed, self.unlisted) = (Some(clock::now()), 0);
-        if unread > 0 && self.unread == 0 {
+        if unread > self.unread {
             self.blind(&format!(
-                "{unread} rows of the engine's list of what runs cannot be read, or are too large: those containers are not judged"
+                "{unread} rows of the engine's list of what runs cannot be read: those containers are not judged"
             ));
         }
         self.unread = unread;

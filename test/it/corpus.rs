@@ -72,7 +72,7 @@ staged! {
     plugin(name: &'a str) -> Option<Plugin>;
     plugins() -> Vec<Plugin>;
     exec(id: &'a str) -> Option<Exec>;
-    containers() -> Vec<ContainerSummary>;
+    containers() -> Listed;
     named(name: &'a str) -> Vec<ContainerSummary>;
     beginning(id: &'a str) -> Vec<ContainerSummary>;
     images() -> Vec<ImageSummary>;

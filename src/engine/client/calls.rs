@@ -13,14 +13,23 @@ use crate::image::Digest;
 
 impl Engine {
     /// The containers that fit a filter of the list (`name`, `id`), whose value is a regular expression (moby, daemon/list.go).
-    /// Who asks checks the answer again: where the filter is refused, it is the list of all.
+    /// Who asks checks the answer again: where the filter is refused, it is the list of all, each of which says what it is called. A row
+    /// that the engine lets through its filter may be no more than an id.
     async fn filtered(&self, filter: &str, pattern: &str, deadline: Instant) -> Result<Vec<ContainerSummary>, EngineError> {
         let filters = serde_json::json!({ filter: [pattern] }).to_string();
         let path = self.path("/containers/json?all=1&filters=", &filters, "")?;
-        match self.whole(&path, self.limits.list_bytes, deadline).await {
-            Err(EngineError::Status { status: 400, .. }) => self.containers(deadline).await,
-            answer => answer,
-        }
+        let found = match self.listed(&path, deadline).await {
+            Err(EngineError::Status { status: 400, .. }) => return self.containers(deadline).await?.whole(),
+            answer => answer?,
+        };
+        if found.unread > 0 { found.whole() } else { Ok(found.containers) }
+    }
+
+    /// A list of containers, row by row.
+    async fn listed(&self, path: &str, deadline: Instant) -> Result<Listed, EngineError> {
+        let call = "GET /containers/json";
+        let (containers, unread) = self.in_time(call, &self.turns, deadline, self.rows(path, call)).await?;
+        Ok(Listed { containers, unread })
     }
 }
 
@@ -63,16 +72,12 @@ impl Api for Engine {
         Box::pin(async move { self.object(self.path("/exec/", id, "/json")?, deadline).await })
     }
 
-    fn containers(&self, deadline: Instant) -> Reply<'_, Vec<ContainerSummary>> {
-        Box::pin(self.whole("/containers/json?all=1", self.limits.list_bytes, deadline))
+    fn containers(&self, deadline: Instant) -> Reply<'_, Listed> {
+        Box::pin(self.listed("/containers/json?all=1", deadline))
     }
 
     fn running(&self, deadline: Instant) -> Reply<'_, Listed> {
-        Box::pin(async move {
-            let (path, call) = ("/containers/json", "GET /containers/json");
-            let (containers, unread) = self.in_time(call, &self.turns, deadline, self.rows(path, call)).await?;
-            Ok(Listed { containers, unread })
-        })
+        Box::pin(self.listed("/containers/json", deadline))
     }
 
     fn nudges(&self, deadline: Instant) -> Reply<'_, Nudges> {
@@ -91,7 +96,7 @@ impl Api for Engine {
     fn named<'a>(&'a self, name: &'a str, deadline: Instant) -> Reply<'a, Vec<ContainerSummary>> {
         Box::pin(async move {
             let mut found = self.filtered("name", &format!("^/?{}$", literal(name)), deadline).await?;
-            found.retain(|container| container.names.iter().any(|own| own == name));
+            found.retain(|container| container.is_id_alone() || container.names.iter().any(|own| own == name));
             Ok(found)
         })
     }

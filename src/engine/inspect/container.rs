@@ -7,8 +7,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::super::{CallLimits, EngineError};
 use super::{MountJson, image_id, image_sources, or_default, time};
 use crate::image::{Digest, Platform, RunsAs};
+
+/// Most of a container's names in a list that is kept, bytes.
+const NAMES_BYTES: usize = 4 << 10;
+/// Longest label of the swarm's, bytes: more than the name of a service or the id of a task has. What is longer is not the swarm's.
+const LABEL_BYTES: usize = 256;
 
 /// A container on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +50,13 @@ pub struct ContainerId(Box<str>);
 #[error("`{0}` is not a container id of 64 lower-case hex digits")]
 pub struct ContainerIdError(String);
 
-/// A container in a list.
+/// A container in a list. Of one whose row is larger than may be, or cannot be read, there is the id alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerSummary {
     /// Its full id.
     pub id: ContainerId,
-    /// Its names, without the leading slash; the first is its own, others are links.
+    /// Its names, without the leading slash; the first is its own, others are links (`PARENT/ALIAS`), of which a client can make any number:
+    /// those beyond 4 KiB are left out.
     pub names: Vec<String>,
     /// The id of the image it was made from. `None`: made without an image.
     pub image: Option<Digest>,
@@ -65,13 +72,34 @@ pub struct ContainerSummary {
     pub claim: Option<TaskClaim>,
 }
 
-/// What runs, as far as the engine's list of it could be read.
+/// Containers, as far as the engine's list of them could be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listed {
     /// The containers.
     pub containers: Vec<ContainerSummary>,
-    /// How many rows could not be read, or are larger than may be.
+    /// How many rows could not be read, not even an id.
     pub unread: usize,
+}
+
+impl Listed {
+    /// All, if each could be read.
+    pub fn whole(self) -> Result<Vec<ContainerSummary>, EngineError> {
+        if self.unread > 0 || self.containers.iter().any(ContainerSummary::is_id_alone) {
+            return Err(EngineError::TooLarge {
+                what: "a row of the engine's list of containers".to_owned(),
+                limit: CallLimits::default().object_bytes as u64,
+            });
+        }
+        Ok(self.containers)
+    }
+}
+
+impl ContainerSummary {
+    /// Whether nothing but its id could be read: the engine gives each a state.
+    #[must_use]
+    pub fn is_id_alone(&self) -> bool {
+        self.state.is_empty()
+    }
 }
 
 /// A container's labels say that the swarm made it.
@@ -332,18 +360,30 @@ impl<'de> Deserialize<'de> for Task {
 impl<'de> Deserialize<'de> for ContainerSummary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = ContainerSummaryJson::deserialize(deserializer)?;
+        let mut names: Vec<String> = json.names.iter().map(|name| unslashed(name)).collect();
+        // The engine gives them in any order.
+        if let Some(own) = names.iter().position(|name| !name.contains('/')) {
+            names.swap(0, own);
+        }
+        let mut room = NAMES_BYTES;
+        names.retain(|name| {
+            let fits = name.len() <= room;
+            room -= if fits { name.len() } else { 0 };
+            fits
+        });
+        let short = |label: &String| label.len() <= LABEL_BYTES;
         Ok(Self {
             id: json.id,
-            names: json.names.iter().map(|name| unslashed(name)).collect(),
+            names,
             image: image_id(&json.image_id)?,
             image_ref: json.image,
             state: json.state,
             status: json.status,
             created: Timestamp::from_second(json.created).ok().filter(|_| json.created > 0),
-            claim: match (json.labels.service, json.labels.task) {
-                (None, _) => None,
-                (Some(service), task) => Some(TaskClaim { service, task: task.unwrap_or_default() }),
-            },
+            claim: json.labels.service.filter(short).map(|service| {
+                let task = json.labels.task.filter(short).unwrap_or_default();
+                TaskClaim { service, task }
+            }),
         })
     }
 }

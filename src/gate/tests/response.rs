@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::{GOOD, container, digest, house, house_with, image, policy, pull, start, started_call};
 use crate::audit::Event;
-use crate::engine::Container;
+use crate::engine::{Container, EngineError};
 use crate::gate::approvals::Record;
 use crate::policy::Posture;
 use crate::trust::{Fake as Notary, TrustCode, TrustError};
@@ -181,6 +181,54 @@ fn the_lists_words_say_what_may_have_begun() {
         };
         assert_eq!(crate::gate::response::may_have_begun(&listed, age), may, "{status}");
     }
+}
+
+/// A client makes the row of what it started so large that its id alone is listed (`docker create --link`, labels).
+#[tokio::test(start_paused = true)]
+async fn what_a_client_made_too_large_to_list_is_judged_by_its_id() {
+    let house = house();
+    let began = |id, image| Container {
+        running: true,
+        started_at: Some(crate::clock::now()),
+        ..container(id, "elsewhere", Some(digest(image)))
+    };
+    house.engine.put_container(container('a', "web", Some(digest("good config"))));
+    assert_eq!(house.gate.request(Ok((started_call(None), start("web")))).await, Answer::Allow);
+    let [evil, good, silent] = [began('e', "evil config"), began('f', "good config"), began('d', "good config")];
+    for overgrown in [&evil, &good, &silent] {
+        house.engine.put_container(overgrown.clone());
+        house.engine.overgrow(&overgrown.id);
+    }
+    // Nobody knows what this one was made of: it is told, and an approved container is not killed for what others do to its row.
+    house.engine.enlarge(&silent.id);
+    house.gate.response(&started_call(Some(204))).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert_eq!(house.engine.killed(), [evil.id]);
+    let told = |text: &str| house.journal.0.lock().unwrap().iter().filter(|entry| entry.message.contains(text)).count();
+    assert_eq!((told("could not be looked at"), told(&silent.id.to_string())), (1, 1));
+}
+
+/// Clients decide how many starts end that cannot be looked at; what is noted of it must not push out what else is.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_looked_at_is_told_once_a_minute() {
+    let house = house();
+    let told = || {
+        let entries = house.journal.0.lock().unwrap();
+        entries
+            .iter()
+            .filter(|entry| entry.message.contains("could not be looked at"))
+            .map(|entry| entry.message.clone())
+            .collect::<Vec<_>>()
+    };
+    house.engine.fail_with(Some(EngineError::Unreachable { socket: "s".to_owned(), cause: "gone".to_owned() }));
+    for _ in 0..1000 {
+        house.gate.response(&started_call(Some(204))).await;
+    }
+    assert_eq!(told().len(), 1);
+    tokio::time::advance(Duration::from_mins(1)).await;
+    house.gate.response(&started_call(Some(204))).await;
+    assert_eq!(told().len(), 2);
+    assert!(told()[1].ends_with("(999 more since this was told last)"), "{told:?}", told = told());
 }
 
 /// A client that takes every place does not switch off what finds and kills what was started in another's place.

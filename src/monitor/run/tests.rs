@@ -225,6 +225,16 @@ async fn rows_that_cannot_be_read_cost_no_other_and_are_told_once() {
     assert!(house.gate.metrics().contains("img_authz_monitor_unread 2\n"));
 }
 
+/// Anybody who may create containers can make another one's row as large as he likes (`--link VICTIM:ALIAS`).
+#[tokio::test]
+async fn one_of_which_the_list_says_no_more_than_its_id_is_judged_and_acted_on_like_any_other() {
+    let house = house(MonitorRule::Remove, signed());
+    house.engine.overgrow(&id(EVIL));
+    let outcome = house.monitor().once().await.unwrap();
+    assert_eq!((outcome.unapproved, outcome.acted), (1, 1));
+    assert!(house.recorded().contains(&(Event::Unapproved, "not-signed")));
+}
+
 #[tokio::test]
 async fn what_was_stopped_is_removed_only_where_it_is_refused_again_by_what_is_still_in_force() {
     type Meanwhile = fn(&Held);
