@@ -93,6 +93,12 @@ struct Entry {
 }
 
 impl Listing {
+    /// Whether it names this manifest.
+    #[must_use]
+    pub fn names(&self, manifest: &Digest) -> bool {
+        self.pointers.iter().any(|pointer| pointer.digest == *manifest)
+    }
+
     /// What another list says.
     pub fn join(&mut self, other: &Self) {
         for Pointer { digest, size, kind } in &other.pointers {

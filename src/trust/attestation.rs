@@ -19,7 +19,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -302,14 +302,17 @@ impl Scheme for Attestation {
                 (None, None) => best.as_ref().and_then(|(best, _)| best.broken.clone()),
             };
             if let Some(why) = why {
-                return Err(No { why: NotSigned::Unfit { digest, why }, met: HashSet::new(), is_gone: false });
+                return Err(No { why: NotSigned::Unfit { digest, why }, met: seen.tried, is_gone: seen.is_gone });
             }
         }
         if let Some((judged, attested)) = best {
             let by = attested.by.clone();
             let stated = Some(Arc::new(judged.stated));
             let good = Good { by, until: judged.until, stated, ..Good::default() };
-            return Ok(Found { good, parts: attested.into_parts(), from: None });
+            // What a registry gave lies somewhere.
+            if let Some(known) = attested.known() {
+                return Ok(Found { good, parts: attested.into_parts(), known });
+            }
         }
         if let Some(unfit) = unfit {
             seen.unfit(unfit);
@@ -324,9 +327,8 @@ impl Scheme for Attestation {
         Err(seen.told(digest))
     }
 
-    /// What was kept goes with every no that is one: a newer statement may say otherwise.
-    fn mark(&self, _: &Repository, _: Digest, _: Parts) -> Option<Mark> {
-        None
+    fn mark(&self, _: &Repository, _: Digest, parts: Parts) -> Option<Mark> {
+        Cosign::mark_of_attested(parts)
     }
 
     fn judged(&self, _: &Repository, digest: Digest, parts: Parts, now: Timestamp) -> Option<Good> {

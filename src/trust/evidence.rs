@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 
 use self::record::{FILE_BYTES, read};
-pub use self::record::{Key, Parts, Record};
+pub use self::record::{Key, Origin, Parts, Record};
 use super::hand::Hand;
 use crate::files::{Outlives, read_owned, replace};
 use crate::image::Digest;
@@ -203,7 +203,7 @@ impl Evidence {
         withdrawn::notes(&self.folder, digest).map_or(Some(Timestamp::UNIX_EPOCH), |notes| withdrawn::last(&notes))
     }
 
-    /// Its registry may have it no more: until [`Self::resume`], [`Self::withdraw`] or the next good answer of a registry it does not count.
+    /// Its registry may have it no more: until [`Self::withdraw`] has found that out, or the next good answer of a registry, it does not count.
     pub fn suspend(&self, key: &Key) {
         self.turns().withdrawal_begins(&key.file_name());
     }
@@ -215,44 +215,55 @@ impl Evidence {
         tokio::time::timeout(DISK_TIME, read).await.ok().and_then(Result::ok).unwrap_or(Kept::Unread)
     }
 
-    /// Whether something is being written of it.
-    #[must_use]
-    pub fn is_being_kept(&self, key: &Key) -> bool {
+    fn is_being_kept(&self, key: &Key) -> bool {
         self.turns().writes.contains_key(&key.file_name())
     }
 
-    /// Its registry has it still.
-    pub fn resume(&self, key: &Key) {
+    fn resume(&self, key: &Key) {
         self.turns().withdrawn.remove(&key.file_name());
     }
 
-    /// Drops what is kept of this: its registry has it no more. It does not count from now on, whatever the disk does.
-    pub async fn withdraw(self: &Arc<Self>, key: &Key) {
+    /// Its registry gives nothing good for this any more. What is kept is dropped, and noted, so that no bundle brings it back; it does not count
+    /// from now on, whatever the disk does. But a record stays that `is_met` in the registry: it is judged by its bytes wherever it is used. Of what
+    /// nobody knew (`was_known`) and nobody kept nothing is noted. All of this is found out when earlier writes are done, however long the disk takes.
+    pub async fn withdraw(self: &Arc<Self>, key: &Key, was_known: bool, is_met: impl FnOnce(Record) -> bool + Send + 'static) {
         if !self.is_kept {
             return;
         }
-        let (here, name) = (Arc::clone(self), key.file_name());
+        let (here, name, gone) = (Arc::clone(self), key.file_name(), key.clone());
+        // A write that is under way may be of what is withdrawn.
+        let was_known = was_known || self.is_being_kept(key);
         self.turns().withdrawal_begins(&name);
-        let gone = key.clone();
-        let removed = self.changes.give(move || match withdrawn::withdraw(&here.folder, &gone) {
+        let removed = self.changes.must(move || {
+            let is_there = match here.find(&gone) {
+                Kept::Nothing => !was_known,
+                Kept::Record(record) => is_met(*record),
+                // It does not count while it cannot be read.
+                Kept::Unread if !was_known => return,
+                Kept::Unread => false,
+            };
+            if is_there { here.resume(&gone) } else { here.note_withdrawn(&gone, &name) }
+        });
+        drop(tokio::time::timeout(DISK_TIME, removed).await);
+    }
+
+    fn note_withdrawn(&self, gone: &Key, name: &str) {
+        match withdrawn::withdraw(&self.folder, gone) {
             Ok(is_gone) => {
-                if let Some(held) = here.held().as_mut() {
-                    held.forget(&name);
+                tracing::warn!(
+                    repository = %gone.repository, digest = %gone.digest,
+                    "its registry has this signature no more: what was kept of it is dropped"
+                );
+                if let Some(held) = self.held().as_mut() {
+                    held.forget(name);
                 }
                 if is_gone {
-                    here.turns().withdrawn.remove(&name);
+                    self.turns().withdrawn.remove(name);
                 }
             }
             Err(error) => tracing::error!(
-                %error, folder = %here.folder.display(), digest = %gone.digest,
+                %error, folder = %self.folder.display(), digest = %gone.digest,
                 "it could not be noted that a signature was withdrawn: until the gate starts anew it does not count; then a bundle may bring it back"
-            ),
-        });
-        match removed {
-            Some(removed) => drop(tokio::time::timeout(DISK_TIME, removed).await),
-            None => tracing::error!(
-                folder = %self.folder.display(), digest = %key.digest,
-                "the disk is too slow to remove evidence that was withdrawn: until the gate starts anew it does not count; then remove it by trust forget"
             ),
         }
     }
@@ -482,7 +493,7 @@ mod tests {
     fn record(content: &[u8]) -> Record {
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
         let parts = Parts::from([("payload".to_owned(), content.to_vec()), ("signature".to_owned(), vec![0xff])]);
-        Record { key: key("r.example/app", content), scheme: "cosign".to_owned(), found: now, asked: now, parts }
+        Record { key: key("r.example/app", content), scheme: "cosign".to_owned(), found: now, asked: now, origin: None, parts }
     }
 
     fn only_file(folder: &Path) -> PathBuf {
@@ -503,10 +514,10 @@ mod tests {
             assert_eq!(next.of(&other).await, None);
         }
         // Who only looks changes nothing.
-        next.withdraw(&record(b"a").key).await;
+        next.withdraw(&record(b"a").key, true, |_| false).await;
         next.keep(record(b"b")).await;
         assert_eq!(all(&at).unwrap(), [record(b"a")]);
-        here.withdraw(&record(b"a").key).await;
+        here.withdraw(&record(b"a").key, true, |_| false).await;
         assert_eq!((here.of(&record(b"a").key).await, all(&at).unwrap()), (None, vec![]));
     }
 
@@ -527,6 +538,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_crowd_of_writes_takes_the_place_of_a_withdrawal() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        here.keep(record(b"a")).await;
+        let go_on = held_up(&here.changes);
+        while here.changes.give(|| ()).is_some() {}
+        here.withdraw(&record(b"a").key, true, |_| false).await;
+        go_on.send(()).unwrap();
+        settled(&here).await;
+        let next = Evidence::kept_in(folder.path().to_owned());
+        assert_eq!(next.of(&record(b"a").key).await, None);
+        assert!(next.withdrawn_since(&Digest::of(b"a")).is_some());
+    }
+
+    /// Who asks for made-up digests must not fill the notes, however slow the disk is.
+    #[tokio::test]
+    async fn of_what_nobody_knew_and_nobody_kept_nothing_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Evidence::kept_in(folder.path().to_owned());
+        let go_on = held_up(&here.changes);
+        for content in [b"a".as_slice(), b"b"] {
+            here.withdraw(&record(content).key, false, |_| false).await;
+        }
+        go_on.send(()).unwrap();
+        settled(&here).await;
+        assert_eq!(here.withdrawn_since(&Digest::of(b"a")), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // What was met in the registry stays, whoever signs now.
+        here.keep(record(b"a")).await;
+        let a = record(b"a");
+        here.withdraw(&a.key.clone(), true, move |met| met == a).await;
+        assert_eq!((here.of(&record(b"a").key).await, here.withdrawn_since(&Digest::of(b"a"))), (Some(record(b"a")), None));
+    }
+
+    #[tokio::test]
     async fn a_write_that_the_disk_holds_up_does_not_bring_back_what_was_withdrawn() {
         let folder = tempfile::tempdir().unwrap();
         let here = Evidence::kept_in(folder.path().to_owned());
@@ -534,7 +580,7 @@ mod tests {
         here.keep(record(b"a")).await;
         let go_on = held_up(&here.changes);
         here.keep(record(b"a")).await;
-        here.withdraw(&key).await;
+        here.withdraw(&key, true, |_| false).await;
         // It lies there still, and counts no more.
         assert_eq!((here.of(&key).await, all(folder.path()).unwrap().len()), (None, 1));
         go_on.send(()).unwrap();
@@ -556,7 +602,7 @@ mod tests {
         let path = only_file(folder.path());
         std::fs::rename(&path, folder.path().join("aside")).unwrap();
         std::fs::create_dir(&path).unwrap();
-        here.withdraw(&key).await;
+        here.withdraw(&key, true, |_| false).await;
         settled(&here).await;
         std::fs::remove_dir(&path).unwrap();
         std::fs::rename(folder.path().join("aside"), &path).unwrap();
@@ -656,7 +702,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (gate, import) = (Evidence::kept_in(folder.path().to_owned()), Evidence::kept_in(folder.path().to_owned()));
         gate.keep(record(b"a")).await;
-        gate.withdraw(&record(b"a").key).await;
+        gate.withdraw(&record(b"a").key, true, |_| false).await;
         // Under another name, and for another verifier.
         let elsewhere = Record { key: key("r.example/other", b"a"), ..record(b"a") };
         let other = Record { key: Key { verifier: "other".parse().unwrap(), ..key("r.example/app", b"a") }, ..record(b"a") };
@@ -665,7 +711,7 @@ mod tests {
         }
         assert_eq!(all(folder.path()).unwrap(), []);
         // Its registry has it again: that says nothing of another one's.
-        gate.withdraw(&elsewhere.key).await;
+        gate.withdraw(&elsewhere.key, true, |_| false).await;
         gate.keep(record(b"a")).await;
         assert!(import.take_in(&elsewhere, false).unwrap().is_some());
         assert_eq!(import.take_in(&elsewhere, true).unwrap(), None);
@@ -687,12 +733,12 @@ mod tests {
         here.keep(record(b"a")).await;
         let path = only_file(folder.path());
         let text = std::fs::read(&path).unwrap();
-        here.withdraw(&record(b"a").key).await;
+        here.withdraw(&record(b"a").key, true, |_| false).await;
         replace(&path, &text, 0o600, Outlives::Process).unwrap();
         let next = Evidence::kept_in(folder.path().to_owned());
         assert_eq!(next.of(&record(b"a").key).await, None);
         // Nothing was kept of it, and it was known.
-        next.withdraw(&record(b"b").key).await;
+        next.withdraw(&record(b"b").key, true, |_| false).await;
         assert!(next.withdrawn_since(&Digest::of(b"b")).is_some());
         // Where nothing can be looked at, all was taken back.
         let file = folder.path().join("file");

@@ -20,6 +20,8 @@ struct Turn {
 }
 
 /// Who does it.
+///
+/// What must be done is taken at any length of the queue, so who gives it keeps it bounded.
 #[derive(Clone, Default)]
 pub(in crate::trust) struct Hand(Arc<Mutex<Turn>>);
 
@@ -29,21 +31,23 @@ impl Hand {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<oneshot::Receiver<T>> {
+        if self.turn().waiting.len() >= QUEUE { None } else { Some(self.must(work)) }
+    }
+
+    /// Has done what may not be left out.
+    pub(in crate::trust) fn must<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
         let (done, answer) = oneshot::channel();
         let work = Box::new(move || {
             let _ = done.send(work());
         });
         let mut turn = self.turn();
-        if turn.waiting.len() >= QUEUE {
-            return None;
-        }
         turn.waiting.push_back(work);
         if !turn.is_busy {
             turn.is_busy = true;
             let here = self.clone();
             tokio::task::spawn_blocking(move || while here.does_one() {});
         }
-        Some(answer)
+        answer
     }
 
     /// Whether there was anything to do.

@@ -25,7 +25,8 @@ pub(super) use self::error::{NotSigned, Unfit, remedy_of_clutter};
 pub(super) use self::hunt::{Arriving, Asked, Layer, Part, Place, Seen, Sizes};
 pub(super) use self::hunt::{Hunt, Subject};
 use super::asking::{Flights, Generations, Noes};
-use super::evidence::{Evidence, Kept, Key as EvidenceKey, Parts, Record};
+pub(super) use super::evidence::Origin;
+use super::evidence::{Evidence, Key as EvidenceKey, Parts, Record};
 use super::registry::{Errand, EvidenceLimits, NotVouched, Registries};
 use super::stated::Stated;
 use super::{Asking, Binding, Purpose, Question, TrustCode, TrustError, Verifier, VerifierName, Vouch, Vouching};
@@ -108,8 +109,28 @@ pub struct Found {
     pub good: Good,
     /// As it is kept.
     pub parts: Parts,
-    /// The manifest that held it, where that was one for itself.
-    pub from: Option<Digest>,
+    /// Where it lies.
+    pub known: Known,
+}
+
+/// A good signature that was found before: it is looked for first, and only where it lay does the registry say that it was taken back, whatever
+/// strangers have put beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Where it lay.
+    pub(super) origin: Origin,
+    /// What tells it from others there.
+    pub(super) mark: Mark,
+}
+
+impl Known {
+    /// The manifest that held it alone.
+    pub(super) const fn manifest(&self) -> Option<Digest> {
+        match self.origin {
+            Origin::Manifest(digest) => Some(digest),
+            Origin::OwnTag => None,
+        }
+    }
 }
 
 /// What is not known says more than every no.
@@ -157,8 +178,8 @@ struct Signed {
     at: Option<Instant>,
     /// When a registry last gave it.
     asked: Timestamp,
-    /// In which manifest.
-    from: Option<Digest>,
+    /// Where; `None`: it came out of what is kept, which says it as well.
+    known: Option<Known>,
 }
 
 #[derive(Default)]
@@ -289,15 +310,15 @@ impl<S: Scheme> SignatureVerifier<S> {
             return Ok(known);
         }
         self.known_no(errand.repository, &wanted)?;
-        let known = self.state().signed.of(&held).and_then(|known| known.from);
+        let known = self.last_known(&held).await;
         let hunt = Hunt { registries: &self.registries, errand, digest, tag, subject, known, now: asking.now };
         // Before anything of it is asked for: who asks while it goes on may not be told what was taken back meanwhile.
         let at = Some(Instant::now());
         match self.scheme.find(hunt).await {
-            Ok(Found { good, parts, from }) => {
-                let signed = Signed { good, at, asked: asking.now, from };
+            Ok(Found { good, parts, known }) => {
+                let signed = Signed { good, at, asked: asking.now, known: Some(known) };
                 self.state().signed.remember(held.clone(), signed.clone(), self.remembered);
-                self.keep(held, parts, asking.now).await;
+                self.keep(held, parts, known.origin, asking.now).await;
                 Ok(signed)
             }
             Err(No { why, met, is_gone }) => {
@@ -307,7 +328,7 @@ impl<S: Scheme> SignatureVerifier<S> {
                 if !is_of_tag {
                     self.note_no(errand.repository, wanted, &error);
                     if is_gone || weight(error.code) < UNKNOWN {
-                        self.withdraw(held, &met).await;
+                        self.withdraw(held, met).await;
                     }
                 }
                 Err(error)
@@ -322,16 +343,29 @@ impl<S: Scheme> SignatureVerifier<S> {
         signed.good.holds(now) && self.recheck.is_none_or(|recheck| age().is_some_and(|age| age < recheck))
     }
 
-    async fn keep(&self, held: Held, parts: Parts, now: Timestamp) {
+    /// Where the good signature of this lay that is known, to this process or to an earlier one.
+    async fn last_known(&self, held: &Held) -> Option<Known> {
+        if let Some(known) = self.state().signed.of(held).and_then(|known| known.known) {
+            return Some(known);
+        }
+        let evidence = self.evidence.as_ref()?;
+        let key = self.key(held);
+        let record = if evidence.is_new(&key) { None } else { evidence.of(&key).await }?;
+        Some(Known { origin: record.origin?, mark: self.scheme.mark(&key.repository, key.digest, record.parts)? })
+    }
+
+    async fn keep(&self, held: Held, parts: Parts, origin: Origin, now: Timestamp) {
         let Some(evidence) = self.evidence.as_ref().filter(|evidence| evidence.is_kept()) else { return };
         let key = self.key(&held);
         let earlier = if evidence.is_new(&key) { None } else { evidence.of(&key).await };
         let earlier = earlier.filter(|earlier| self.judged(earlier.clone(), now).is_some());
-        if earlier.as_ref().is_some_and(|earlier| earlier.parts == parts && self.is_recent(earlier.asked, now)) {
+        let origin = Some(origin);
+        let is_same = |earlier: &Record| earlier.parts == parts && earlier.origin == origin && self.is_recent(earlier.asked, now);
+        if earlier.as_ref().is_some_and(is_same) {
             return;
         }
         let found = earlier.map_or(now, |earlier| earlier.found.min(now));
-        evidence.keep(Record { key, scheme: S::Unfit::SCHEME.to_owned(), found, asked: now, parts }).await;
+        evidence.keep(Record { key, scheme: S::Unfit::SCHEME.to_owned(), found, asked: now, origin, parts }).await;
     }
 
     /// Whether the time of the last answer need not be written again: what is pulled often is not written as often.
@@ -342,7 +376,7 @@ impl<S: Scheme> SignatureVerifier<S> {
 
     /// What the registry has no more is known no longer. A signature that was met there stays, though none of its signers counts now: one
     /// may come back.
-    async fn withdraw(&self, held: Held, met: &HashSet<Mark>) {
+    async fn withdraw(&self, held: Held, met: HashSet<Mark>) {
         let key = self.key(&held);
         // First: what is read of it while this goes on is not remembered again.
         if let Some(evidence) = &self.evidence {
@@ -356,20 +390,12 @@ impl<S: Scheme> SignatureVerifier<S> {
             was_known
         };
         let Some(evidence) = &self.evidence else { return };
-        let is_there_still = match evidence.suspended(&key).await {
-            // A write that is under way may be of what is withdrawn. What is known and is not kept is noted: a bundle may bring it.
-            Kept::Nothing => !was_known && !evidence.is_being_kept(&key),
-            Kept::Record(record) => {
-                self.scheme.mark(&key.repository, key.digest, record.parts).is_some_and(|mark| met.contains(&mark))
-            }
-            Kept::Unread => false,
+        let scheme = Arc::clone(&self.scheme);
+        let is_met = move |record: Record| {
+            let Record { key, parts, .. } = record;
+            scheme.mark(&key.repository, key.digest, parts).is_some_and(|mark| met.contains(&mark))
         };
-        if is_there_still {
-            evidence.resume(&key);
-        } else {
-            tracing::warn!(repository = %held.0, digest = %held.1, "its registry has this signature no more: what was kept of it is dropped");
-            evidence.withdraw(&key).await;
-        }
+        evidence.withdraw(&key, was_known, is_met).await;
     }
 
     fn key(&self, (repository, digest): &Held) -> EvidenceKey {
@@ -383,7 +409,7 @@ impl<S: Scheme> SignatureVerifier<S> {
             return None;
         }
         let good = self.scheme.judged(&key.repository, key.digest, parts, now)?;
-        Some(Signed { good, at: None, asked, from: None })
+        Some(Signed { good, at: None, asked, known: None })
     }
 
     /// The outage or the no that is remembered.

@@ -353,6 +353,32 @@ async fn a_scan_ends_with_its_age() {
     assert_eq!(next.ask(Purpose::Run, after).await.unwrap_err().code, TrustCode::Unreachable);
 }
 
+/// A clock that was a month ahead for an hour, or a scan that simply became too old: the registry took nothing back.
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_is_there_and_does_not_count_now_is_not_noted_as_taken_back() {
+    let host = Host::new();
+    let terms = ScanTerms { max_age: Some(Duration::from_hours(24 * 7)), ..ScanTerms::default() };
+    let rig =
+        host.start(Terms { conditions: Conditions::Scan(terms), ..nothing_high() }, listed(&[host.bundle(&report(6, &[]))]));
+    assert_eq!(rig.pull().await, Ok(()));
+    let ahead = rig.ask(Purpose::Pull, "2027-01-30T12:00:00Z").await.unwrap_err();
+    assert_eq!(ahead.code, TrustCode::Expired);
+    rig.fake.fail_with(Some(away()));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(rig.run().await, Ok(()));
+    let evidence = Evidence::looked_at(host.at("evidence"));
+    assert_eq!(evidence.withdrawn_since(&digest()), None);
+    // What is removed is.
+    rig.fake.fail_with(None);
+    rig.fake
+        .list(&app(), digest(), json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string().as_bytes())
+        .unwrap();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(rig.pull().await.is_err());
+    assert!(evidence.withdrawn_since(&digest()).is_some());
+    assert!(rig.run().await.is_err());
+}
+
 #[tokio::test]
 async fn what_was_kept_is_judged_by_the_terms_and_keys_of_now() {
     let host = Host::new();

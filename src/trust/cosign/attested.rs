@@ -23,7 +23,7 @@ use crate::image::{Digest, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer};
 use crate::trust::evidence::Parts;
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{self, Arriving, Asked, Hunt, Layer, Part, Place, Seen, Sizes};
+use crate::trust::signatures::{self, Arriving, Asked, Hunt, Known, Layer, Mark, Origin, Part, Place, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is an envelope.
@@ -76,6 +76,8 @@ pub(in crate::trust) trait Reader: Send + Sync {
 pub(in crate::trust) struct Attested {
     /// Who signed.
     pub(in crate::trust) by: Vec<String>,
+    /// Where it lies; `None`: it was kept.
+    origin: Option<Origin>,
     offer: Offer,
     carried: Carried,
 }
@@ -90,6 +92,11 @@ enum Carried {
 impl Attested {
     pub(in crate::trust) fn statement(&self) -> &[u8] {
         self.offer.payload()
+    }
+
+    /// Where it is looked for first from now on.
+    pub(in crate::trust) fn known(&self) -> Option<Known> {
+        Some(Known { origin: self.origin?, mark: self.carried.mark() })
     }
 
     /// As it is kept.
@@ -140,6 +147,12 @@ impl Carried {
         }
     }
 
+    /// What tells it from others: the blob that it is. Who else has signed it, what is beside it says.
+    fn mark(&self) -> Mark {
+        let blob = Digest::of(self.bytes());
+        (blob, blob)
+    }
+
     fn offer(&self, proofs: Proofs) -> Result<Offer, Unfit> {
         match self {
             Self::Envelope(bytes, annotations) => Ok(envelope::read(bytes)?.with(beside::material(annotations, proofs)?)),
@@ -163,7 +176,8 @@ struct Search<'s, R: Reader> {
 
 /// A large statement that was not fetched yet.
 enum Later {
-    Bundle(Part<()>),
+    /// With the manifest that holds it.
+    Bundle(Part<()>, Digest),
     /// With all that is written beside it.
     Envelope(Digest, u64, Vec<Annotations>),
 }
@@ -172,7 +186,7 @@ impl Later {
     /// What is fetched, and how many bytes that is said to have.
     const fn blob(&self) -> (Digest, u64) {
         match self {
-            Self::Bundle(part) => (part.digest, part.size),
+            Self::Bundle(part, _) => (part.digest, part.size),
             Self::Envelope(digest, size, _) => (*digest, *size),
         }
     }
@@ -187,6 +201,11 @@ impl Cosign {
         let _ = search.run().await;
     }
 
+    /// What tells a statement that was kept from others.
+    pub(in crate::trust) fn mark_of_attested(parts: Parts) -> Option<Mark> {
+        Carried::of_parts(parts).map(|carried| carried.mark())
+    }
+
     /// What was kept, if it is signed by who must sign now.
     pub(in crate::trust) fn attested_by(&self, parts: Parts, now: Timestamp) -> Option<Attested> {
         let carried = Carried::of_parts(parts)?;
@@ -194,7 +213,7 @@ impl Cosign {
         // Of one statement no more is checked than it may have.
         let by = self.who(&offer, now, &mut Memo::default(), |_| true).ok()??.by;
         let by = vec![by];
-        Some(Attested { by, offer, carried })
+        Some(Attested { by, origin: None, offer, carried })
     }
 }
 
@@ -202,10 +221,12 @@ impl<R: Reader> Search<'_, R> {
     /// One place after the other, and what is large when all were looked at.
     async fn run(&mut self) -> ControlFlow<()> {
         let mut listing = Listing::default();
+        let mut looked = 0;
         for (at, place) in self.hunt.places().into_iter().enumerate() {
             if at > 0 && !self.hunt.goes_on(self.seen) {
                 break;
             }
+            looked += 1;
             match place {
                 Place::List | Place::StandIn => {
                     let known = listing.pointers.len();
@@ -213,24 +234,26 @@ impl<R: Reader> Search<'_, R> {
                     self.of_listing(&listing, known).await?;
                 }
                 Place::OwnTag => match self.hunt.tagged(attestation_tag(&self.hunt.digest)).await {
-                    Ok(Some(manifest)) => self.of_layers(&manifest).await?,
-                    Ok(None) => {}
+                    Ok(Some(manifest)) => {
+                        self.hunt.own_tag_is_read(self.seen, |mark| is_among(&manifest, mark));
+                        self.of_layers(&manifest).await?;
+                    }
+                    Ok(None) => self.hunt.own_tag_is_read(self.seen, |_| false),
                     Err(why) => self.seen.missed(why),
                 },
             }
+        }
+        if looked == self.hunt.places().len() {
+            self.hunt.lists_are_read(&listing, self.seen);
         }
         self.of_large().await
     }
 
     async fn of_listing(&mut self, listing: &Listing, known: usize) -> ControlFlow<()> {
-        self.seen.is_cut |= listing.is_cut;
-        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).collect();
-        let all = pointers.len();
-        pointers.retain(|pointer| pointer.size <= MANIFEST_BYTES);
-        self.seen.is_cut |= pointers.len() < all || pointers.len() > FETCHED;
         // The likely ones first.
-        sort_by_key(&mut pointers, |pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind));
-        pointers.truncate(FETCHED);
+        let rank = |pointer: &Pointer| !bundle::MEDIA_TYPES.contains(&&*pointer.kind);
+        let (digests, is_cut) = self.hunt.likely(listing, known, |_| true, rank, (FETCHED, MANIFEST_BYTES));
+        self.seen.is_cut |= is_cut;
         let sizes = Sizes { small: LARGE_BYTES, most: ATTESTED_BYTES };
         let wanted = self.reader.predicate_type().to_owned();
         let is_bundle = |manifest: &ImageManifest, layer: &Descriptor| {
@@ -239,18 +262,18 @@ impl<R: Reader> Search<'_, R> {
             (bundle::MEDIA_TYPES.contains(&layer.media_type().as_ref()) && !is_other).then_some(())
         };
         let hunt = self.hunt;
-        let asked = pointers.iter().map(|pointer| {
-            let digest = pointer.digest;
+        let asked = digests.into_iter().map(|digest| {
             let is_bundle = &is_bundle;
-            Box::pin(async move { hunt.layer(digest, sizes, is_bundle).await }) as Asked<'_, Result<Layer<()>, NotVouched>>
+            let asked = async move { (digest, hunt.layer(digest, sizes, is_bundle).await) };
+            Box::pin(asked) as Asked<'_, (Digest, Result<Layer<()>, NotVouched>)>
         });
         let mut arriving = Arriving::of(asked, AT_ONCE);
-        while let Some(found) = arriving.next().await {
+        while let Some((digest, found)) = arriving.next().await {
             match found {
-                Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes))?,
-                Ok(Layer::Later(part)) => self.later(Later::Bundle(part)),
+                Ok(Layer::Whole((), bytes)) => self.shown(Carried::Bundle(bytes), Origin::Manifest(digest))?,
+                Ok(Layer::Later(part)) => self.later(Later::Bundle(part, digest)),
                 Ok(Layer::Large) => self.seen.is_cut = true,
-                Ok(Layer::Other) => {}
+                Ok(Layer::Other) => self.hunt.holds_nothing(digest, self.seen),
                 Err(why) => self.seen.missed(why),
             }
             if arriving.is_waiting() && !self.hunt.goes_on(self.seen) {
@@ -307,7 +330,7 @@ impl<R: Reader> Search<'_, R> {
     }
 
     fn later(&mut self, one: Later) {
-        let is_bundle = matches!(one, Later::Bundle(_));
+        let is_bundle = matches!(one, Later::Bundle(..));
         // A bundle is the same one, whichever manifest holds it.
         if !is_bundle || self.later.iter().all(|known| known.blob().0 != one.blob().0) {
             self.later.push(one);
@@ -331,7 +354,7 @@ impl<R: Reader> Search<'_, R> {
         let mut arriving = Arriving::of(asked, AT_ONCE);
         while let Some((found, one)) = arriving.next().await {
             match (found, one) {
-                (Ok(bytes), Later::Bundle(_)) => self.shown(Carried::Bundle(bytes))?,
+                (Ok(bytes), Later::Bundle(_, manifest)) => self.shown(Carried::Bundle(bytes), Origin::Manifest(manifest))?,
                 (Ok(bytes), Later::Envelope(_, _, beside)) => self.envelopes(&bytes, beside)?,
                 (Err(why), _) => self.seen.missed(why),
             }
@@ -347,11 +370,12 @@ impl<R: Reader> Search<'_, R> {
 
     /// One envelope with each of what is written beside it.
     fn envelopes(&mut self, bytes: &[u8], beside: Vec<Annotations>) -> ControlFlow<()> {
-        beside.into_iter().try_for_each(|annotations| self.shown(Carried::Envelope(bytes.to_vec(), annotations)))
+        beside.into_iter().try_for_each(|annotations| self.shown(Carried::Envelope(bytes.to_vec(), annotations), Origin::OwnTag))
     }
 
     /// One statement: what is cheap to see comes before what is not. To read a large one costs more than to find out that a stranger made it.
-    fn shown(&mut self, carried: Carried) -> ControlFlow<()> {
+    fn shown(&mut self, carried: Carried, origin: Origin) -> ControlFlow<()> {
+        self.seen.tried.insert(carried.mark());
         let size = carried.bytes().len() as u64;
         let is_large = size > LARGE_BYTES;
         if is_large {
@@ -362,7 +386,7 @@ impl<R: Reader> Search<'_, R> {
                 return ControlFlow::Continue(());
             }
         }
-        match self.judged(carried, is_large) {
+        match self.judged(carried, origin, is_large) {
             Ok(Some(attested)) => self.reader.take(attested),
             Ok(None) => {
                 self.seen.is_cut = true;
@@ -376,7 +400,7 @@ impl<R: Reader> Search<'_, R> {
     }
 
     /// A statement that is meant, and signed by who must sign; `None`: that was not found out, as nothing is left.
-    fn judged(&mut self, carried: Carried, is_large: bool) -> Result<Option<Attested>, R::Unfit> {
+    fn judged(&mut self, carried: Carried, origin: Origin, is_large: bool) -> Result<Option<Attested>, R::Unfit> {
         let offer = carried.offer(self.cosign.proofs()).map_err(|unfit| self.reader.not_signed(unfit))?;
         if !is_large {
             self.reader.is_meant(offer.payload())?;
@@ -387,8 +411,14 @@ impl<R: Reader> Search<'_, R> {
         if is_large {
             self.reader.is_meant(offer.payload())?;
         }
-        Ok(Some(Attested { by: vec![signer.by], offer, carried }))
+        Ok(Some(Attested { by: vec![signer.by], origin: Some(origin), offer, carried }))
     }
+}
+
+/// Whether what is known lies in a manifest of cosign 2, whatever else does.
+fn is_among(manifest: &Manifest, mark: &Mark) -> bool {
+    let Content::Image(image) = manifest.content() else { return false };
+    image.layers().iter().any(|layer| layer.digest().as_ref().parse() == Ok(mark.0))
 }
 
 /// The tag under which cosign 2 keeps what is stated about a digest.

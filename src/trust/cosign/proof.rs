@@ -47,8 +47,14 @@ impl Proof {
 
     /// What tells it from others. With proofs it is all of it: whoever puts the same signature there without them takes nothing away.
     pub(super) fn mark(&self, offer: &Offer, proofs: Proofs) -> Mark {
-        let rest = match (proofs, self) {
-            (Proofs::Ignored, _) => Digest::of(&offer.signature),
+        (Digest::of(&offer.signed), self.marked_beside(proofs).unwrap_or_else(|| Digest::of(&offer.signature)))
+    }
+
+    /// The part of the mark that tells signatures of one thing apart; `None`: the signature that is in a bundle is to be read first.
+    pub(super) fn marked_beside(&self, proofs: Proofs) -> Option<Digest> {
+        Some(match (proofs, self) {
+            (Proofs::Ignored, Self::Bundle(_)) => return None,
+            (Proofs::Ignored, Self::Payload { signature, .. }) => Digest::of(signature),
             (Proofs::Read, Self::Bundle(bytes)) => Digest::of(bytes),
             (Proofs::Read, Self::Payload { signature, annotations, .. }) => {
                 let parts = [&annotations.certificate, &annotations.chain, &annotations.entry, &annotations.stamp];
@@ -56,8 +62,7 @@ impl Proof {
                 let all: Vec<u8> = parts.iter().flat_map(Digest::as_bytes).copied().chain(signature.iter().copied()).collect();
                 Digest::of(&all)
             }
-        };
-        (Digest::of(&offer.signed), rest)
+        })
     }
 
     /// How many bytes it has.

@@ -18,7 +18,7 @@ use crate::image::Digest;
 use crate::registry::{Content, Listing, Manifest, Pointer, signature_tag};
 use crate::text::fit;
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Place, Seen, Sizes};
+use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Known, Layer, Mark, No, Origin, Place, Seen, Sizes};
 use crate::trust::sigstore::Annotations;
 
 /// The media type of a layer whose blob is what cosign 2 signs.
@@ -71,15 +71,15 @@ struct Trials {
 /// What nothing was left for.
 struct Later {
     proof: Proof,
-    /// The manifest that holds it.
-    from: Option<Digest>,
+    /// Where it lies.
+    from: Origin,
     /// Nobody is known to have issued its certificate: those of whom that is known come first.
     is_stranger: bool,
 }
 
 /// What comes of judging one.
 enum Judged {
-    Good(Good),
+    Good(Good, Mark),
     Bad,
     /// Nothing is left for it now.
     Later {
@@ -119,7 +119,7 @@ impl Search<'_> {
         let mut listing = Listing::default();
         for (at, place) in self.hunt.places().into_iter().enumerate() {
             if at > 0 && !self.hunt.goes_on(&mut trials.seen) {
-                break;
+                return None;
             }
             let found = match place {
                 Place::OwnTag => self.of_tag(trials).await,
@@ -133,6 +133,7 @@ impl Search<'_> {
                 return found;
             }
         }
+        self.hunt.lists_are_read(&listing, &mut trials.seen);
         None
     }
 
@@ -140,12 +141,17 @@ impl Search<'_> {
     async fn of_tag(&self, trials: &mut Trials) -> Option<Found> {
         match self.hunt.tagged(signature_tag(&self.hunt.digest)).await {
             Ok(Some(manifest)) => {
-                let layers = layers_of(&manifest, self.cosign.proofs(), &mut trials.seen);
+                let proofs = self.cosign.proofs();
+                self.hunt.own_tag_is_read(&mut trials.seen, |mark| is_among(&manifest, mark, proofs));
+                let layers = layers_of(&manifest, proofs, &mut trials.seen);
                 // Of a large manifest little stays while payloads are waited for.
                 drop(manifest);
                 self.of_layers(layers, trials).await
             }
-            Ok(None) => None,
+            Ok(None) => {
+                self.hunt.own_tag_is_read(&mut trials.seen, |_| false);
+                None
+            }
             Err(why) => {
                 trials.seen.missed(why);
                 None
@@ -169,7 +175,7 @@ impl Search<'_> {
                             break;
                         }
                         let proof = Proof::Payload { payload: bytes.clone(), signature, annotations };
-                        if let Some(good) = self.taken(proof, None, trials) {
+                        if let Some(good) = self.taken(proof, Origin::OwnTag, trials) {
                             return Some(good);
                         }
                     }
@@ -204,7 +210,7 @@ impl Search<'_> {
         while let Some((digest, found)) = arriving.next().await {
             match found {
                 Ok(Layer::Whole((), bytes)) => {
-                    if let Some(good) = self.taken(Proof::Bundle(bytes), Some(digest), trials) {
+                    if let Some(good) = self.taken(Proof::Bundle(bytes), Origin::Manifest(digest), trials) {
                         return Some(good);
                     }
                 }
@@ -212,7 +218,7 @@ impl Search<'_> {
                     arriving.later(part.size, Box::pin(async move { (digest, self.hunt.fetched(part).await) }));
                 }
                 Ok(Layer::Large) => trials.seen.is_cut = true,
-                Ok(Layer::Other) => trials.seen.is_gone |= self.hunt.known == Some(digest),
+                Ok(Layer::Other) => self.hunt.holds_nothing(digest, &mut trials.seen),
                 Err(why) => trials.seen.missed(why),
             }
             if arriving.is_waiting() && !self.hunt.goes_on(&mut trials.seen) {
@@ -238,14 +244,14 @@ impl Search<'_> {
     }
 
     /// What a proof shows, if it is one of a good signature.
-    fn taken(&self, proof: Proof, from: Option<Digest>, trials: &mut Trials) -> Option<Found> {
+    fn taken(&self, proof: Proof, origin: Origin, trials: &mut Trials) -> Option<Found> {
         match self.judged(&proof, trials) {
-            Judged::Good(good) => Some(Found { good, parts: proof.parts(), from }),
+            Judged::Good(good, mark) => Some(Found { good, parts: proof.parts(), known: Known { origin, mark } }),
             Judged::Bad => None,
             Judged::Later { is_stranger } => {
                 let waiting: usize = trials.later.iter().map(|one| one.proof.bytes()).sum();
                 if waiting + proof.bytes() <= LATER_BYTES {
-                    trials.later.push(Later { proof, from, is_stranger });
+                    trials.later.push(Later { proof, from: origin, is_stranger });
                 } else {
                     trials.seen.is_cut = true;
                 }
@@ -264,7 +270,8 @@ impl Search<'_> {
                 return Judged::Bad;
             }
         };
-        if !seen.tried.insert(proof.mark(&offer, proofs)) && !*is_last {
+        let mark = proof.mark(&offer, proofs);
+        if !seen.tried.insert(mark) && !*is_last {
             return Judged::Bad;
         }
         let mut refused = None;
@@ -291,12 +298,27 @@ impl Search<'_> {
             }
         };
         if good.is_for(self.hunt.tag) {
-            return Judged::Good(good);
+            return Judged::Good(good, mark);
         }
         let other = good.tag.map(|tag| format!("{}:{tag}", self.hunt.errand.repository)).unwrap_or_default();
         seen.unfit(Unfit::OtherTag { signed: fit(&other, NAME_CHARS) });
         Judged::Bad
     }
+}
+
+/// Whether one that is known lies in a manifest of cosign 2, whatever else does.
+fn is_among(manifest: &Manifest, mark: &Mark, proofs: Proofs) -> bool {
+    let Content::Image(image) = manifest.content() else { return false };
+    let of_it = image.layers().iter().filter(|layer| layer.digest().as_ref().parse() == Ok(mark.0));
+    of_it.filter_map(|layer| Some((signature_of(layer)?, beside::of(layer, proofs).ok()?))).any(|(signature, annotations)| {
+        let proof = Proof::Payload { payload: Vec::new(), signature, annotations };
+        proof.marked_beside(proofs) == Some(mark.1)
+    })
+}
+
+fn signature_of(layer: &Descriptor) -> Option<Vec<u8>> {
+    let text = layer.annotations().as_ref()?.get(SIGNATURE)?;
+    if text.len() <= SIGNATURE_CHARS { STANDARD.decode(text).ok() } else { None }
 }
 
 /// The signatures in a manifest of cosign 2.
@@ -308,7 +330,6 @@ fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Seen<Unfit>) -> Lay
     };
     seen.is_cut |= image.layers().len() > LAYERS;
     for layer in image.layers().iter().take(LAYERS).filter(|layer| layer.media_type().as_ref() == SIMPLE_SIGNING) {
-        let annotation = |key: &str| layer.annotations().as_ref().and_then(|annotations| annotations.get(key));
         let Ok(digest) = layer.digest().as_ref().parse() else { continue };
         let annotations = match beside::of(layer, proofs) {
             Ok(annotations) => annotations,
@@ -317,9 +338,7 @@ fn layers_of(manifest: &Manifest, proofs: Proofs, seen: &mut Seen<Unfit>) -> Lay
                 continue;
             }
         };
-        let signature = annotation(SIGNATURE).filter(|text| text.len() <= SIGNATURE_CHARS);
-        let signature = signature.and_then(|text| STANDARD.decode(text).ok());
-        match signature.filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {
+        match signature_of(layer).filter(|_| (1..=PAYLOAD_BYTES).contains(&layer.size())) {
             Some(signature) => layers.entry((digest, layer.size())).or_default().push((signature, annotations)),
             None => seen.unfit(Unfit::form("a layer has no signature, or is too large")),
         }

@@ -45,9 +45,23 @@ pub struct Record {
     pub found: Timestamp,
     /// When a registry last gave it.
     pub asked: Timestamp,
+    /// Where it lay in that registry. `None`: a bundle brought it, or an earlier version of img-authz kept it.
+    pub origin: Option<Origin>,
     /// The proof.
     pub parts: Parts,
 }
+
+/// Where a signature lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In a manifest that points at the image.
+    Manifest(Digest),
+    /// In the manifest under a tag of the scheme's own.
+    OwnTag,
+}
+
+/// How [`Origin::OwnTag`] is written.
+const OWN_TAG: &str = "tag";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +73,8 @@ struct File {
     digest: String,
     found: Timestamp,
     asked: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
     parts: BTreeMap<String, String>,
 }
 
@@ -90,6 +106,10 @@ impl Record {
             digest: self.key.digest.to_string(),
             found: self.found,
             asked: self.asked,
+            origin: self.origin.map(|origin| match origin {
+                Origin::Manifest(digest) => digest.to_string(),
+                Origin::OwnTag => OWN_TAG.to_owned(),
+            }),
             parts: self.parts.iter().map(|(name, bytes)| (name.clone(), STANDARD.encode(bytes))).ordered(),
         };
         let text = serde_json::to_vec(&file)?;
@@ -120,5 +140,10 @@ pub(super) fn read(text: &str) -> Result<Record, String> {
     let decode = |(name, text): (String, String)| Some((name, STANDARD.decode(text).ok()?));
     let parts = file.parts.into_iter().map(decode).collect::<Option<Vec<_>>>().ok_or("a part is not base64")?.ordered();
     let key = Key { verifier, repository, digest };
-    Ok(Record { key, scheme: file.scheme, found: file.found, asked: file.asked, parts })
+    let origin = match file.origin.as_deref() {
+        None => None,
+        Some(OWN_TAG) => Some(Origin::OwnTag),
+        Some(text) => Some(Origin::Manifest(text.parse().map_err(|_| "it lay nowhere")?)),
+    };
+    Ok(Record { key, scheme: file.scheme, found: file.found, asked: file.asked, origin, parts })
 }

@@ -9,7 +9,7 @@ use super::{Notation, mark, parts};
 use crate::image::Digest;
 use crate::registry::{Listing, Pointer, Wanted};
 use crate::trust::registry::NotVouched;
-use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Layer, No, Place, Seen, Sizes, Subject};
+use crate::trust::signatures::{Arriving, Asked, Found, Good, Hunt, Known, Layer, No, Origin, Place, Seen, Sizes, Subject};
 
 /// What signatures are: the type of the artifact, or of its configuration as notation 1 pushes it.
 const SIGNATURE: &str = "application/vnd.cncf.notary.signature";
@@ -39,7 +39,7 @@ impl Search<'_> {
         let lists = self.hunt.places().into_iter().filter(|place| *place != Place::OwnTag);
         for (at, place) in lists.enumerate() {
             if at > 0 && !self.hunt.goes_on(&mut seen) {
-                break;
+                return Err(seen.told(digest));
             }
             let known = listing.pointers.len();
             self.hunt.list(place, &mut listing, &mut seen).await;
@@ -47,6 +47,7 @@ impl Search<'_> {
                 return Ok(found);
             }
         }
+        self.hunt.lists_are_read(&listing, &mut seen);
         Err(seen.told(digest))
     }
 
@@ -70,15 +71,16 @@ impl Search<'_> {
             match found {
                 Ok(Layer::Whole(kind, envelope)) => {
                     if let Some(good) = self.judged(&artifact, kind, &envelope, seen) {
+                        let mark = mark(kind, &envelope);
                         let parts = parts(&artifact, kind, envelope);
-                        return Some(Found { good, parts, from: Some(digest) });
+                        return Some(Found { good, parts, known: Known { origin: Origin::Manifest(digest), mark } });
                     }
                 }
                 Ok(Layer::Later(part)) => {
                     arriving.later(part.size, Box::pin(async move { (digest, self.hunt.fetched(part).await) }));
                 }
                 Ok(Layer::Large) => seen.is_cut = true,
-                Ok(Layer::Other) => seen.is_gone |= self.hunt.known == Some(digest),
+                Ok(Layer::Other) => self.hunt.holds_nothing(digest, seen),
                 Err(why) => seen.missed(why),
             }
             // What has come is judged, however late it is: it costs little.

@@ -50,15 +50,20 @@ impl<S: Scheme> SignatureVerifier<S> {
                 Some((until, earlier)) if until.is_none_or(|until| good.until.is_some_and(|new| new <= until)) => earlier,
                 Some((_, earlier)) => Record { parts, ..earlier },
                 // No registry was asked: where one is to be asked again for what is known, it is.
-                None => {
-                    Record { key, scheme: S::Unfit::SCHEME.to_owned(), found: asking.now, asked: Timestamp::UNIX_EPOCH, parts }
-                }
+                None => Record {
+                    key,
+                    scheme: S::Unfit::SCHEME.to_owned(),
+                    found: asking.now,
+                    asked: Timestamp::UNIX_EPOCH,
+                    origin: None,
+                    parts,
+                },
             };
             let taken = evidence.take_in(&record, undoes_withdrawal);
             if let Some(at) = taken.map_err(|error| NotSigned::<S::Unfit>::NotKept { cause: error.to_string() })? {
                 return Err(NotSigned::<S::Unfit>::Withdrawn { digest, at }.into());
             }
         }
-        Ok(self.vouch_for(repository, digest, &Signed { good, at: None, asked: asking.now, from: None }))
+        Ok(self.vouch_for(repository, digest, &Signed { good, at: None, asked: asking.now, known: None }))
     }
 }

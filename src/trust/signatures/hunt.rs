@@ -11,7 +11,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use tokio::time::Instant;
 
 use super::error::{NotSigned, Unfit};
-use super::{Mark, No};
+use super::{Known, Mark, No, Origin};
 use crate::image::{Digest, Repository, Tag};
 use crate::registry::{Content, Listing, Manifest, Pointer, RegistryError, Wanted, list_tag, part};
 use crate::trust::registry::{Errand, NotVouched, Registries};
@@ -27,8 +27,8 @@ pub struct Hunt<'h> {
     pub(in crate::trust) tag: Option<&'h Tag>,
     /// What is signed, where it was fetched already.
     pub(in crate::trust) subject: Option<Subject>,
-    /// Which manifest held a good signature when it was last looked for: that one comes first, whatever strangers have put beside it.
-    pub(in crate::trust) known: Option<Digest>,
+    /// The good signature that is known.
+    pub(in crate::trust) known: Option<Known>,
     /// The time by which dates are judged.
     pub(in crate::trust) now: Timestamp,
 }
@@ -67,7 +67,7 @@ pub(in crate::trust) struct Seen<U> {
     pub(in crate::trust) is_over: bool,
     /// What was tried.
     pub(in crate::trust) tried: HashSet<Mark>,
-    /// The manifest that held a good signature is there no more.
+    /// The good signature that is known is where it lay no more.
     pub(in crate::trust) is_gone: bool,
 }
 
@@ -130,20 +130,38 @@ impl Hunt<'_> {
         rank: impl Fn(&Pointer) -> R,
         (most, bytes): (usize, u64),
     ) -> (Vec<Digest>, bool) {
-        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(|pointer| may_be(pointer)).collect();
+        let own = self.known.and_then(|known| known.manifest());
+        // Of what is known, what the list says decides nothing: who may push writes the list that a tag stands in for.
+        let is_own = |pointer: &Pointer| own == Some(pointer.digest);
+        let may_be = |pointer: &&Pointer| is_own(pointer) || may_be(pointer);
+        let mut pointers: Vec<&Pointer> = listing.pointers.iter().skip(known).filter(may_be).collect();
         let all = pointers.len();
-        pointers.retain(|pointer| pointer.size <= bytes);
+        pointers.retain(|pointer| is_own(pointer) || pointer.size <= bytes);
         let is_cut = listing.is_cut || pointers.len() < all || pointers.len() > most;
-        sort_by_key(&mut pointers, |pointer| (Some(pointer.digest) != self.known, rank(pointer)));
+        sort_by_key(&mut pointers, |pointer| (!is_own(pointer), rank(pointer)));
         let mut digests: Vec<Digest> = pointers.iter().map(|pointer| pointer.digest).collect();
-        // Of a list that says all, what it does not name is withdrawn.
-        if let Some(one) =
-            self.known.filter(|one| listing.is_cut && !listing.pointers.iter().any(|pointer| pointer.digest == *one))
-        {
+        // A list that does not say all does not say what is gone: it is asked for.
+        if let Some(one) = own.filter(|one| listing.is_cut && !listing.names(one)) {
             digests.insert(0, one);
         }
         digests.truncate(most);
         (digests, is_cut)
+    }
+
+    /// Both lists were looked at. Of lists that say all, what they do not name is withdrawn.
+    pub(in crate::trust) fn lists_are_read<U: Unfit>(&self, listing: &Listing, seen: &mut Seen<U>) {
+        let own = self.known.and_then(|known| known.manifest());
+        seen.is_gone |= own.is_some_and(|own| !listing.is_cut && !listing.names(&own));
+    }
+
+    /// A manifest that may hold what is looked for holds something else, or is not there.
+    pub(in crate::trust) fn holds_nothing<U: Unfit>(&self, manifest: Digest, seen: &mut Seen<U>) {
+        seen.is_gone |= self.known.is_some_and(|known| known.manifest() == Some(manifest));
+    }
+
+    /// The scheme's own tag was looked at: `has` says whether one that is known lies there.
+    pub(in crate::trust) fn own_tag_is_read<U: Unfit>(&self, seen: &mut Seen<U>, has: impl FnOnce(&Mark) -> bool) {
+        seen.is_gone |= self.known.is_some_and(|known| known.origin == Origin::OwnTag && !has(&known.mark));
     }
 
     /// Whether there is anything left to look for, and time for it.
@@ -207,10 +225,14 @@ impl Hunt<'_> {
                 let found = found.unwrap_or_default();
                 listing.join(&found);
                 if let Some(error) = found.missed {
+                    listing.is_cut = true;
                     seen.missed(NotVouched::Answer(error));
                 }
             }
-            Err(why) => seen.missed(why),
+            Err(why) => {
+                listing.is_cut = true;
+                seen.missed(why);
+            }
         }
     }
 

@@ -280,3 +280,72 @@ async fn a_signature_whose_manifest_is_removed_is_withdrawn_whatever_else_points
         assert_eq!(rig.by_digest(digest()).await.is_err(), is_gone);
     }
 }
+
+/// What strangers, or the publisher, put beside an image so that not all of it is looked at.
+fn clutter(fake: &Fake) -> Vec<(&'static str, Vec<Value>)> {
+    let pushed = |manifest: &str| {
+        let digest = fake.push(&app(), None, manifest.as_bytes()).unwrap();
+        json!({ "mediaType": IMAGE, "digest": digest.to_string(), "size": manifest.len(), "artifactType": BUNDLE })
+    };
+    let layer = json!({ "mediaType": BUNDLE, "digest": Digest::of(b"nowhere").to_string(), "size": 7 });
+    let noted = |text: &str| manifest_of(std::slice::from_ref(&layer), text);
+    vec![
+        ("nothing", Vec::new()),
+        ("a manifest of 70 KiB", vec![pushed(&format!("{}{}", noted("{}"), " ".repeat(70 << 10)))]),
+        ("a bill of materials", vec![pointing(fake, BUNDLE, &[b'x'; 300 << 10])]),
+        ("a bundle that is not there", vec![pushed(&noted("{}"))]),
+        ("many", (0..100).map(|number| pointing(fake, "a/b", number.to_string().as_bytes())).collect()),
+    ]
+}
+
+/// Review 23a: one thing that is not looked at, and the withdrawal of the signature had no effect, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_signature_that_was_taken_back_is_withdrawn_whatever_cannot_be_looked_at_beside_it() {
+    let index = |listed: &[Value]| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed }).to_string();
+    let own_tag = signature_tag(&digest()).unwrap();
+    for case in 0..5 {
+        // The list names it no more; it names one that is gone; the tag is gone; the tag holds others, more than are looked at.
+        for (how, is_restarted) in (0..8).map(|number| (number / 2, number % 2 == 1)) {
+            let (folder, hand) = (tempfile::tempdir().unwrap(), Hand::new());
+            let fake = if how < 2 { with_image() } else { legacy(&[hand.layer(&good_payload())]) };
+            let (what, others) = clutter(&fake).remove(case);
+            let good = pointing(&fake, BUNDLE, hand.bundle(&good_statement()).to_string().as_bytes());
+            let held = format!("{}@{}", app(), good["digest"].as_str().unwrap());
+            let own = if how < 2 { vec![good] } else { Vec::new() };
+            let with = |own: &[Value]| [own, &others].concat();
+            fake.list(&app(), digest(), index(&with(&own)).as_bytes()).unwrap();
+            let start = |fake: Arc<Fake>| {
+                let verifier = CosignVerifier::new("release".parse().unwrap(), hand.keys(), Arc::clone(&fake) as Arc<dyn Api>);
+                Rig { fake, verifier: verifier.keeping(Evidence::kept_in(folder.path().to_owned()), None) }
+            };
+            let mut rig = start(Arc::new(fake));
+            assert_eq!(rig.code("1.0").await, Ok(()), "{what} {how}");
+            if is_restarted {
+                rig = start(rig.fake);
+            }
+            // As long as it is there it counts, whatever the list says of it.
+            let mut lie = own.clone();
+            lie.iter_mut().for_each(|one| one["size"] = json!(1 << 30));
+            rig.fake.list(&app(), digest(), index(&with(&lie)).as_bytes()).unwrap();
+            assert_eq!(rig.code("1.0").await, Ok(()), "{what} {how}");
+            let gone = || RegistryError::NotFound { host: "x".into(), what: "x".into() };
+            match how {
+                0 => rig.fake.list(&app(), digest(), index(&others).as_bytes()).unwrap(),
+                1 => rig.fake.fail_call(&held, gone()),
+                2 => rig.fake.fail_call(&format!("{}:{own_tag}", app()), gone()),
+                _ => {
+                    let other = Hand::new().layer(&good_payload()).1;
+                    let layers: Vec<Value> = std::iter::repeat_n(other, 300).collect();
+                    let manifest = manifest_of(&layers, "signatures");
+                    rig.fake.push(&app(), Some(&own_tag), manifest.as_bytes()).unwrap();
+                }
+            }
+            tokio::time::advance(Duration::from_secs(10)).await;
+            let said = format!("{what} {how} {is_restarted}");
+            assert!(rig.code("1.0").await.is_err(), "{said}");
+            assert_eq!(evidence::all(folder.path()).unwrap(), [], "{said}");
+            assert!(rig.by_digest(digest()).await.is_err(), "{said}");
+            assert!(start(rig.fake).by_digest(digest()).await.is_err(), "{said}");
+        }
+    }
+}
