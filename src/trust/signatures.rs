@@ -311,6 +311,7 @@ impl<S: Scheme> SignatureVerifier<S> {
         }
         self.known_no(errand.repository, &wanted)?;
         let known = self.last_known(&held).await;
+        let known = known.as_ref();
         let hunt = Hunt { registries: &self.registries, errand, digest, tag, subject, known, now: asking.now };
         // Before anything of it is asked for: who asks while it goes on may not be told what was taken back meanwhile.
         let at = Some(Instant::now());

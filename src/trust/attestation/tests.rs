@@ -373,7 +373,7 @@ async fn a_scan_that_is_there_and_does_not_count_now_is_not_noted_as_taken_back(
     rig.fake
         .list(&app(), digest(), json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string().as_bytes())
         .unwrap();
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     assert!(rig.pull().await.is_err());
     assert!(evidence.withdrawn_since(&digest()).is_some());
     assert!(rig.run().await.is_err());

@@ -28,7 +28,7 @@ pub struct Hunt<'h> {
     /// What is signed, where it was fetched already.
     pub(in crate::trust) subject: Option<Subject>,
     /// The good signature that is known.
-    pub(in crate::trust) known: Option<Known>,
+    pub(in crate::trust) known: Option<&'h Known>,
     /// The time by which dates are judged.
     pub(in crate::trust) now: Timestamp,
 }
@@ -130,7 +130,7 @@ impl Hunt<'_> {
         rank: impl Fn(&Pointer) -> R,
         (most, bytes): (usize, u64),
     ) -> (Vec<Digest>, bool) {
-        let own = self.known.and_then(|known| known.manifest());
+        let own = self.known.and_then(Known::manifest);
         // Of what is known, what the list says decides nothing: who may push writes the list that a tag stands in for.
         let is_own = |pointer: &Pointer| own == Some(pointer.digest);
         let may_be = |pointer: &&Pointer| is_own(pointer) || may_be(pointer);
@@ -150,7 +150,7 @@ impl Hunt<'_> {
 
     /// Both lists were looked at. Of lists that say all, what they do not name is withdrawn.
     pub(in crate::trust) fn lists_are_read<U: Unfit>(&self, listing: &Listing, seen: &mut Seen<U>) {
-        let own = self.known.and_then(|known| known.manifest());
+        let own = self.known.and_then(Known::manifest);
         seen.is_gone |= own.is_some_and(|own| !listing.is_cut && !listing.names(&own));
     }
 

@@ -325,7 +325,9 @@ async fn a_signature_that_was_taken_back_is_withdrawn_whatever_cannot_be_looked_
             }
             // As long as it is there it counts, whatever the list says of it.
             let mut lie = own.clone();
-            lie.iter_mut().for_each(|one| one["size"] = json!(1 << 30));
+            for one in &mut lie {
+                one["size"] = json!(1 << 30);
+            }
             rig.fake.list(&app(), digest(), index(&with(&lie)).as_bytes()).unwrap();
             assert_eq!(rig.code("1.0").await, Ok(()), "{what} {how}");
             let gone = || RegistryError::NotFound { host: "x".into(), what: "x".into() };
