@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import unix_http
 
 KINDS = "legacy", "bundle", "notation"
-IMAGES = 64
+IMAGES = int(os.environ.get("BENCH_IMAGES", "64"))
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -240,7 +240,7 @@ class Bench:
         for kind in KINDS:
             self.beside(kind)
         for kind in KINDS:
-            self.first(kind, 64)
+            self.first(kind, IMAGES)
             self.first(kind, 1)
         self.known()
 
