@@ -24,6 +24,7 @@ RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && sh plu
 # `touch` says that they are new.
 COPY docs docs
 COPY src src
+COPY plugin/order.txt plugin/
 RUN touch src/lib.rs src/main.rs && sh plugin/compile.sh && sh plugin/compile.sh --rootfs /rootfs
 
 FROM scratch

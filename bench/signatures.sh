@@ -8,7 +8,7 @@
 # A release build; the tools: `test/rig/tree.sh signer cosign forky`; 10 runs. The registry is Debian's docker-registry, which keeps no list of what
 # points at an image, or the program that `test/rig/tree.sh registry forky` prints, which does (OCI 1.1) and holds all in memory.
 # On a machine that has other work BENCH_FIRST=1 puts what is measured before all of it (chrt, which needs root).
-# Needs docker-registry, openssl, curl, python3, rustc. Port: BENCH_PORT (default 25543).
+# Needs docker-registry, openssl, curl, python3, rustc. Port: BENCH_PORT (default 25543). BENCH_IMAGES: of each kind, 64 unless given.
 set -euo pipefail
 gate=$(realpath "${1:?the program}") cosign=$(realpath "${2:?cosign}") notation=$(realpath "${3:?notation}")
 runs=${4:-10} registry=${5:-docker-registry}
@@ -39,7 +39,7 @@ registry_pid=$started
 wait_for_port "$port"
 
 # Each image is another one, in a repository of its own, with the tag `latest`.
-echo 'publishing and signing 192 images' >&2
+echo 'publishing and signing images' >&2
 export HOME=$dir XDG_CONFIG_HOME=$dir SSL_CERT_FILE=$dir/ca.crt COSIGN_PASSWORD=''
 python3 bench/signatures.py publish "$dir" "$host"
 (cd "$dir" && "$cosign" generate-key-pair > /dev/null 2>&1)
