@@ -91,18 +91,18 @@ impl Files {
         [&self.all, &self.notable, &self.plugins]
     }
 
-    /// Each file is tried, whatever becomes of another. Says the line as it is in the log of all, without a link where that does not have it.
-    fn write(&self, entry: &Entry) -> (Vec<u8>, io::Result<()>) {
+    /// Each file is tried, whatever becomes of another. Says the line where the log of all does not have it.
+    fn write(&self, entry: &Entry) -> (Option<Vec<u8>>, io::Result<()>) {
         let line = match serde_json::to_vec(entry) {
             Ok(line) => line,
-            Err(error) => return (Vec::new(), Err(error.into())),
+            Err(error) => return (None, Err(error.into())),
         };
-        let beside = |file: &LogFile| file.write(&line).map(drop);
+        let beside = |file: &LogFile| file.write(&line);
         let notable = if entry.is_notable() { beside(&self.notable) } else { Ok(()) };
         let plugins = if entry.is_plugin_call() { beside(&self.plugins) } else { Ok(()) };
         match self.all.write(&line) {
-            Ok(sealed) => (sealed, notable.and(plugins)),
-            Err(error) => (line, Err(error)),
+            Ok(()) => (None, notable.and(plugins)),
+            Err(error) => (Some(line), Err(error)),
         }
     }
 
@@ -156,6 +156,8 @@ pub struct FileJournal {
     /// Losses that an entry tells of.
     told: AtomicU64,
     carriers: Vec<Carriage>,
+    /// Held while lines are taken from the log and handed on, so that they go out in the order of the log. Nothing waits meanwhile.
+    carrying: Mutex<()>,
 }
 
 /// A carrier, and what has been told of it.
@@ -179,6 +181,7 @@ impl FileJournal {
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
             carriers: carriers.into_iter().map(|carrier| Carriage { carrier, told: Mutex::default() }).collect(),
+            carrying: Mutex::default(),
         });
         for file in journal.files.each() {
             if let Err(error) = file.look() {
@@ -220,20 +223,25 @@ impl FileJournal {
         self.sync();
     }
 
-    fn carry(&self, line: Vec<u8>) {
-        if self.carriers.is_empty() || line.is_empty() {
+    /// Hands on what the log has that was not handed on yet, of the gate and of commands beside it; then this line, which the log does not have.
+    fn carry(&self, lost: Option<Vec<u8>>) {
+        if self.carriers.is_empty() {
             return;
         }
-        let line: Arc<[u8]> = line.into();
-        for carriage in &self.carriers {
-            carriage.carrier.carry(&line);
+        let _carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in self.files.all.waiting().into_iter().chain(lost) {
+            let line: Arc<[u8]> = line.into();
+            for carriage in &self.carriers {
+                carriage.carrier.carry(&line);
+            }
         }
     }
 
     /// What commands wrote beside the gate.
     fn carry_others(&self) {
         if !self.carriers.is_empty() {
-            self.files.all.others().into_iter().for_each(|line| self.carry(line));
+            self.files.all.look_for_others();
+            self.carry(None);
         }
     }
 
@@ -264,9 +272,8 @@ impl FileJournal {
         }
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         entry.message = format!("{untold} entries of the audit log could not be written");
-        let (line, written) = self.files.write(&entry);
-        if written.is_ok() {
-            self.carry(line);
+        if self.files.write(&entry).1.is_ok() {
+            self.carry(None);
             self.told.store(lost, Ordering::Relaxed);
             tracing::error!("{}; they can be again", entry.message);
         }
@@ -284,8 +291,8 @@ impl FileJournal {
     }
 
     fn write(&self, entry: &Entry) -> Recorded {
-        let (line, written) = self.files.write(entry);
-        self.carry(line);
+        let (lost, written) = self.files.write(entry);
+        self.carry(lost);
         match written {
             Ok(()) => Recorded::Kept,
             Err(error) => {
@@ -532,6 +539,51 @@ mod tests {
             }
         }
         assert!(others < 2000 && counted > others, "{others} {counted}");
+    }
+
+    /// A sink that keeps all lines.
+    #[derive(Default)]
+    struct Copy(Mutex<Vec<u8>>);
+
+    impl Carrier for Copy {
+        fn name(&self) -> &'static str {
+            "copy"
+        }
+
+        fn carry(&self, line: &Arc<[u8]>) {
+            self.0.lock().unwrap().extend_from_slice(line);
+        }
+
+        fn carried(&self) -> Carried {
+            Carried::default()
+        }
+
+        fn end(&self) {}
+    }
+
+    #[test]
+    fn what_a_sink_has_follows_in_the_order_of_the_log_though_commands_and_threads_write_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let copy = Arc::new(Copy::default());
+        let carriers: Vec<Arc<dyn Carrier>> = vec![Arc::<Copy>::clone(&copy)];
+        let journal = FileJournal::open_with(&path, JournalLimits { file_bytes: 20_000, files: 8, age: None }, carriers).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..50).for_each(|_| Beside::open(&path).unwrap().record(&entry("command")).unwrap()));
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        journal.record(&entry("gate"));
+                        std::thread::sleep(Duration::from_micros(100));
+                    }
+                });
+            }
+        });
+        journal.end();
+        let kept = dir.path().join("copy.jsonl");
+        fs::write(&kept, &*copy.0.lock().unwrap()).unwrap();
+        let verified = crate::audit::verify("copy", &crate::audit::parts(&kept).unwrap(), &[]).unwrap();
+        assert_eq!((verified.fault, verified.entries), (None, 250));
     }
 
     #[test]
