@@ -21,6 +21,9 @@ pub const PLUGINS: &str = "audit-plugins.jsonl";
 /// How often files are looked at and synced, and floods counted.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often what was counted is written to the file of what is notable.
+const NOTABLE_TICK: Duration = Duration::from_mins(1);
+
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
@@ -79,12 +82,19 @@ struct Files {
     all: LogFile,
     notable: LogFile,
     plugins: LogFile,
+    /// What is notable and counted.
+    counted: Floods,
 }
 
 impl Files {
     fn new(path: &Path, limits: JournalLimits, notable: JournalLimits) -> Self {
         let beside = |name| LogFile::new(path.with_file_name(name), notable);
-        Self { all: LogFile::new(path.to_owned(), limits), notable: beside(NOTABLE), plugins: beside(PLUGINS) }
+        Self {
+            all: LogFile::new(path.to_owned(), limits),
+            notable: beside(NOTABLE),
+            plugins: beside(PLUGINS),
+            counted: Floods::default(),
+        }
     }
 
     const fn each(&self) -> [&LogFile; 3] {
@@ -98,11 +108,22 @@ impl Files {
             Err(error) => return (None, Err(error.into())),
         };
         let beside = |file: &LogFile| file.write(&line);
-        let notable = if entry.is_notable() { beside(&self.notable) } else { Ok(()) };
+        let is_notable = entry.is_notable() && !self.counted.take_notable(entry);
+        let notable = if is_notable { beside(&self.notable) } else { Ok(()) };
         let plugins = if entry.is_plugin_call() { beside(&self.plugins) } else { Ok(()) };
         match self.all.write(&line) {
             Ok(()) => (None, notable.and(plugins)),
             Err(error) => (Some(line), Err(error)),
+        }
+    }
+
+    /// Writes to the file of what is notable what was counted there.
+    fn write_counted(&self) {
+        for entry in self.counted.drain() {
+            let written = serde_json::to_vec(&entry).map_err(io::Error::from).and_then(|line| self.notable.write(&line));
+            if let Err(error) = written {
+                tracing::error!(%error, "what is notable is in the audit log alone");
+            }
         }
     }
 
@@ -192,10 +213,15 @@ impl FileJournal {
             journal.files.all.listen();
         }
         let weak = Arc::downgrade(&journal);
+        let mut counted = Instant::now();
         let keeper = move || {
             loop {
                 std::thread::sleep(TICK);
                 let Some(journal) = weak.upgrade() else { return };
+                if counted.elapsed() >= NOTABLE_TICK {
+                    counted = Instant::now();
+                    journal.files.write_counted();
+                }
                 journal.tick();
             }
         };
@@ -323,6 +349,7 @@ impl Journal for FileJournal {
     fn end(&self) {
         self.write_counted();
         self.tell_losses();
+        self.files.write_counted();
         self.carry_others();
         self.sync();
         // At once, so that several that are away are waited for no longer than one.
@@ -501,6 +528,23 @@ mod tests {
         let plugins: Vec<_> = lines(&path.with_file_name(PLUGINS)).iter().map(|line| line["action"].clone()).collect();
         assert_eq!(plugins, ["plugin-enable"]);
         assert!(!fs::read_to_string(&path).unwrap().contains("KILLED"));
+    }
+
+    #[test]
+    fn no_flood_of_pulls_of_moved_tags_pushes_out_what_is_notable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
+        let mut mismatch = Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Mismatch);
+        for number in 0..10_000 {
+            mismatch.image = format!("app:{}", number % 50);
+            journal.record(&mismatch);
+        }
+        journal.end();
+        let notable = lines(&path.with_file_name(NOTABLE));
+        let counted: u64 = notable.iter().map(|line| line.get("count").map_or(1, |count| count.as_u64().unwrap())).sum();
+        assert!(notable.len() < 20 && counted == 10_000, "{} {counted}", notable.len());
+        assert_eq!(lines(&path).len(), 10_000, "the log has each");
     }
 
     #[test]

@@ -276,6 +276,34 @@ async fn a_clock_that_is_set_forwards_is_noticed_and_one_that_goes_is_not() {
     assert!(look(&mut monitor, 3605, 100));
 }
 
+/// A client holds the lock of a container, and lets it go.
+#[tokio::test(start_paused = true)]
+async fn a_kind_of_hold_that_comes_and_goes_is_told_every_ten_minutes_at_most() {
+    let house = house(MonitorRule::Stop, signed());
+    let mut monitor = house.monitor();
+    let found = Found {
+        seen: Seen {
+            id: id(EVIL),
+            name: "e".into(),
+            image_ref: String::new(),
+            image: None,
+            task: crate::monitor::TaskOf::Nobody,
+        },
+        why: Why { code: "deadline", message: String::new(), is_lasting: false, hangs_on_clock: false },
+        since: clock::now(),
+        not_before: clock::now(),
+        hold: Some(Hold::Unjudged { since: clock::now(), code: "deadline".into() }),
+    };
+    for _ in 0..100 {
+        monitor.report_held(std::iter::once(&found));
+        monitor.report_held(std::iter::empty());
+    }
+    assert_eq!(house.recorded().len(), 1);
+    tokio::time::advance(RETELL).await;
+    monitor.report_held(std::iter::once(&found));
+    assert_eq!(house.recorded().len(), 2, "it is told again, where it is still so");
+}
+
 #[tokio::test]
 async fn a_tag_that_is_signed_again_stops_nothing_and_one_that_is_signed_no_more_does() {
     let newer = || Notary::default().with("r.example/good:1", Digest::of(b"newer"));
