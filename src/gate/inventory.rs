@@ -170,7 +170,7 @@ impl Gate {
         let mut subjects = Vec::new();
         for container in containers.into_iter().take(MOST) {
             let id = container.id.to_string();
-            let name = container.names.into_iter().next().unwrap_or_else(|| id.clone());
+            let name = container.names.into_iter().find(|name| !name.contains('/')).unwrap_or_else(|| id.clone());
             let kind = if container.state == "running" { Kind::Running } else { Kind::Stopped };
             let start = Start { container: id.clone(), action: StartAction::Start, extra: None, terms: None };
             subjects.push((Intent::Start(start), Subject { kind, id, name, image: container.image_ref }));

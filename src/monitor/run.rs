@@ -209,6 +209,7 @@ impl Monitor {
                 is_open = next(&mut nudges) => {
                     if !is_open {
                         (nudges, reconnect_at) = (None, Instant::now() + RECONNECT);
+                        self.claims.engine_ended();
                     }
                     look.get_or_insert_with(Instant::now);
                 }
@@ -377,8 +378,8 @@ impl Monitor {
         let (now, rule) = (clock::now(), self.brain.standing().rule);
         let told = match taken {
             Ok(approved) => {
-                let count = approved.containers.len();
-                if approved.is_for(rule, now) && self.brain.approve(approved.containers, now) {
+                let count = if approved.is_for(rule, now) { self.brain.approve(approved.containers, now) } else { 0 };
+                if count > 0 {
                     format!("the operator lets {count} containers be acted on, as img-authz monitor approve showed them")
                 } else {
                     "the approval is not for what is waited for now: look again with img-authz monitor approve".to_owned()
@@ -409,12 +410,11 @@ impl Monitor {
             }
             let Some((_, says)) = said.into_iter().next() else { continue };
             let word = Word::from(says);
-            let Word::No(why) = &word else {
-                self.brain.confirm(&id, word, clock::now());
-                continue;
-            };
-            let why = why.clone();
-            let Some(act) = self.brain.confirm(&id, word, clock::now()) else { continue };
+            let why = if let Word::No(why) = &word { Some(why.clone()) } else { None };
+            let act = self.brain.confirm(&id, word, clock::now());
+            let news = self.brain.news();
+            self.report(&news);
+            let (Some(act), Some(why)) = (act, why) else { continue };
             begun += 1;
             let hands = Hands {
                 gate: Arc::clone(&self.gate),
