@@ -137,6 +137,17 @@ pub(crate) async fn enrol(wish: &Wish<'_>, place: &Place) -> Outcome {
     if outcome.changed && !outcome.is_accepted(&standing, &new) {
         return outcome;
     }
+    // Where dockerd cannot be told, it asks the gate until its next start, and nobody from then on.
+    if outcome.changed
+        && wish.change == Change::Disable
+        && wish.reload
+        && standing.process.is_some()
+        && let Some(other) = reload::would_end(&standing)
+    {
+        outcome.changed = false;
+        outcome.refuse(reload::not_told(other), &other.remedy);
+        return outcome;
+    }
     if wish.dry_run {
         outcome.state = State::Would;
         outcome.text = Some(new);
@@ -157,6 +168,9 @@ pub(crate) async fn enrol(wish: &Wish<'_>, place: &Place) -> Outcome {
         let chain = Chain { change: wish.change, standing: &standing, engine: &engine, settings: &place.settings };
         let put_back = outcome.changed.then_some((&before, &*new));
         outcome.reload(&chain, put_back).await;
+        if wish.change == Change::Disable && outcome.state == State::NotInForce && outcome.changed {
+            outcome.put_back(&before, &standing.path, &new);
+        }
     }
     if wish.change == Change::Enable {
         outcome.http2(wish, &standing, &engine).await;
@@ -296,6 +310,21 @@ impl Outcome {
             }
         }
         true
+    }
+
+    /// dockerd asks the gate still: so it does after its next start.
+    fn put_back(&mut self, before: &Before, path: &Path, written: &str) {
+        match before.put_back(path, written) {
+            Ok(()) => {
+                (self.state, self.changed) = (State::Refused, false);
+                self.notes
+                    .push(format!("{} is as it was, so that the gate is asked after dockerd's next start too", shown(path)));
+            }
+            Err(error) => self.troubles.push(Trouble::new(
+                format!("{} could not be put back: {error}", shown(path)),
+                "img-authz enable names the gate again: at its next start dockerd asks nobody",
+            )),
+        }
     }
 
     /// Closes the way past every plugin, or says that it is open.

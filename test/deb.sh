@@ -169,6 +169,20 @@ test_what_would_lock_docker_is_not_removed() {
     checks "docker works" docker_works
 }
 
+# dockerd would end at its reload, so it is not told; nor is it at its next start.
+test_beside_a_plugin_that_is_gone_it_is_not_removed() {
+    local kept
+    kept=$(on cat /etc/docker/daemon.json)
+    on sh -c "printf '{\"authorization-plugins\": [\"img-authz\", \"opa\"]}\n' > /etc/docker/daemon.json"
+    refuses "the other plugin is not there" on dpkg --remove img-authz
+    checks "daemon.json names the gate" names_gate
+    assertEquals "the package is as it was" installed "$(on dpkg-query --show --showformat '${db:Status-Status}' img-authz)"
+    checks "the gate is asked" gate_is_asked
+    printf '%s\n' "$kept" > "$root/etc/docker/daemon.json"
+    checks "docker starts again" on systemctl restart docker
+    checks "the gate is asked still" gate_is_asked
+}
+
 test_removed_it_is_not_missed() {
     checks "removes" on dpkg --remove img-authz
     assertEquals '{

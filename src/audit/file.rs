@@ -31,7 +31,7 @@ const TRY: Duration = Duration::from_micros(200);
 /// Most of a file that is read for the last link, bytes: what it has is at most twice the size at which it is rotated.
 /// Stops a foreign file from holding up the start.
 const READ_BYTES: u64 = 64 << 20;
-/// Most lines of others that are kept until somebody asks: a command writes a few. Stops a foreign file from filling memory.
+/// Most lines that wait to be carried away, beyond which those of others are dropped: a command writes a few. Stops a foreign file from filling memory.
 const OTHERS: usize = 1024;
 /// How often the file is opened again that was rotated meanwhile. Stops a race that does not end.
 const REOPENS: usize = 8;
@@ -52,8 +52,8 @@ struct State {
     waited: bool,
     /// What became since the last look of a file that was not in its place when it was to be written.
     moved: Option<Moved>,
-    /// Lines of others that nobody has asked for yet; `None`: nobody will.
-    others: Option<Vec<Vec<u8>>>,
+    /// Lines that nobody has carried away yet, of this process and of others, as they follow each other in the file; `None`: nobody will.
+    waiting: Option<Vec<Vec<u8>>>,
     /// Rotated files that are still to be synced.
     rotated: Vec<Arc<File>>,
 }
@@ -115,8 +115,8 @@ impl LogFile {
         &self.path
     }
 
-    /// Hands an entry (a JSON object) to the kernel, as a line with its link, and says that line.
-    pub(super) fn write(&self, entry: &[u8]) -> io::Result<Vec<u8>> {
+    /// Hands an entry (a JSON object) to the kernel, as a line with its link.
+    pub(super) fn write(&self, entry: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
         let _held = self.hold(&mut state)?;
         let mut found = Found::look(&mut state)?;
@@ -128,7 +128,7 @@ impl LogFile {
             let rotated = self.rotate(&mut state);
             // One that cannot be rotated goes on, for a time; not where another has its place.
             if rotated.is_err() && (full(&found, self.limits.file_bytes.saturating_mul(2)) || !self.is_in_place(&mut state)) {
-                return rotated.map(|()| Vec::new());
+                return rotated;
             }
             let held = rotated.is_ok().then(|| self.hold(&mut state)).transpose()?;
             found = Found::look(&mut state)?;
@@ -136,6 +136,7 @@ impl LogFile {
         } else {
             None
         };
+        let state = &mut *state;
         let mut last = state.last.unwrap_or(Link::START);
         let open = state.open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let (mut unlinked, mut is_linked) = (open.unlinked.clone(), open.is_linked);
@@ -145,7 +146,12 @@ impl LogFile {
             text.push(b'\n');
             match chain::sealed(&found.rest).filter(|_| !open.is_inside) {
                 // It lacks nothing but its end.
-                Some(sealed) => (last, unlinked, is_linked) = (sealed.link, Unlinked::default(), true),
+                Some(sealed) => {
+                    (last, unlinked, is_linked) = (sealed.link, Unlinked::default(), true);
+                    if let Some(waiting) = &mut state.waiting {
+                        waiting.push([&*found.rest, b"\n"].concat());
+                    }
+                }
                 None => {
                     unlinked.add(&found.rest);
                     unlinked.add(b"\n");
@@ -162,23 +168,28 @@ impl LogFile {
         open.begun = open.begun.or_else(|| chain::timestamp(entry));
         open.lines = open.lines.saturating_add(1);
         state.last = Some(link);
-        Ok(text.split_off(begin))
+        if let Some(waiting) = &mut state.waiting {
+            waiting.push(text.split_off(begin));
+        }
+        Ok(())
     }
 
-    /// From here on, what others write is kept until it is asked for.
+    /// From here on, what is written here by anybody is kept until it is carried away.
     pub(super) fn listen(&self) {
-        self.lock().others.get_or_insert_default();
+        self.lock().waiting.get_or_insert_default();
     }
 
-    /// What others have written since the last time: whole lines, the first so many.
-    pub(super) fn others(&self) -> Vec<Vec<u8>> {
+    /// Looks for what others have written.
+    pub(super) fn look_for_others(&self) {
         let mut state = self.lock();
-        let held = self.hold(&mut state).ok().flatten();
-        if held.is_some() {
+        if let Ok(Some(_held)) = self.hold(&mut state) {
             let _ = Found::look(&mut state);
         }
-        drop(held);
-        state.others.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What is to be carried away: whole lines, in the order that they have in the file.
+    pub(super) fn waiting(&self) -> Vec<Vec<u8>> {
+        self.lock().waiting.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Opens the file where that was not possible before, and makes it anew where it is not in its place any more.
@@ -339,7 +350,7 @@ impl Found {
     }
 
     fn read(state: &mut State, last: &mut Option<Link>) -> io::Result<Self> {
-        let State { open, others, .. } = state;
+        let State { open, waiting, .. } = state;
         let open = open.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let Some(reader) = &open.reader else { return Ok(Self::default()) };
         let len = match open.seen.take() {
@@ -376,8 +387,8 @@ impl Found {
                     }
                     (Some(sealed), _) => {
                         *last = Some(sealed.link);
-                        if let Some(others) = others.as_mut().filter(|others| others.len() < OTHERS) {
-                            others.push(piece.bytes.to_vec());
+                        if let Some(waiting) = waiting.as_mut().filter(|waiting| waiting.len() < OTHERS) {
+                            waiting.push(piece.bytes.to_vec());
                         }
                         (open.is_linked, open.unlinked) = (true, Unlinked::default());
                     }

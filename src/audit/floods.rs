@@ -2,6 +2,8 @@
 //! once, the rest as one line a second with a count. Names do not tell them apart, since a client varies them. They do where a
 //! refusal was not carried out: then something may have run, and which one must be told. Of what a candidate for the policy would refuse
 //! only so many are told apart: all of that has passed, and most of it is in the log anyway.
+//!
+//! What is notable is in the log one by one; in the file of what is notable it is counted too, by the minute, where a client can make as much of it as they like.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,10 @@ const KINDS: usize = 1024;
 /// Most things told apart by name, within a second, that a candidate would refuse. Stops calls that are otherwise recorded nowhere from
 /// filling the log.
 const NAMED: usize = 32;
+
+/// Most names of images, and beginnings of notes, told apart within a minute in the file of what is notable. Stops a client from pushing out there
+/// what happened before.
+const NOTABLE_NAMED: usize = 8;
 
 /// What makes entries alike: event, user, code, action; and image and path of a refusal that was not carried out.
 type Kind = (Event, String, &'static str, &'static str, Option<(String, String)>);
@@ -54,21 +60,39 @@ impl Floods {
                 kind.4 = None;
             }
         }
-        let Some(counted) = kinds.get_mut(&kind) else {
-            if kinds.len() < KINDS {
-                kinds.insert(kind, None);
-            }
-            return false;
+        is_counted(&mut kinds, kind, entry)
+    }
+
+    /// Whether this entry, which is notable, is counted, to be written later to the file of what is notable.
+    pub(super) fn take_notable(&self, entry: &Entry) -> bool {
+        let name = match entry.event {
+            Event::Mismatch => entry.image.as_str(),
+            // What it is about stands behind the first words.
+            Event::Gate => entry.message.split(':').next().unwrap_or_default(),
+            Event::Allowed
+            | Event::Blocked
+            | Event::Created
+            | Event::Killed
+            | Event::Changed
+            | Event::Probe
+            | Event::Unapproved
+            | Event::Stopped
+            | Event::Removed
+            | Event::Held
+            | Event::Audited
+            | Event::WouldDeny
+            | Event::WouldAllow => return false,
         };
-        let count = counted.as_ref().map_or(0, |counted| counted.count);
-        let mut last = entry.clone();
-        last.count = count.saturating_add(1);
-        *counted = Some(last);
-        true
+        let mut kinds = self.lock();
+        let mut kind = (entry.event, String::new(), "", entry.action, Some((name.to_owned(), String::new())));
+        if !kinds.contains_key(&kind) && kinds.keys().filter(|kind| kind.0 == entry.event).count() >= NOTABLE_NAMED {
+            kind.4 = None;
+        }
+        is_counted(&mut kinds, kind, entry)
     }
 
     /// What was counted since the last time: the last entry of each kind, and how many there were. Kinds without any are
-    /// written at once again. Called each second.
+    /// written at once again. Called each second; of what is notable, each minute.
     pub(super) fn drain(&self) -> Vec<Entry> {
         let mut kinds = self.lock();
         kinds.retain(|_, counted| counted.is_some());
@@ -78,6 +102,21 @@ impl Floods {
     fn lock(&self) -> MutexGuard<'_, HashMap<Kind, Option<Entry>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether one like this was there; this one is counted then.
+fn is_counted(kinds: &mut HashMap<Kind, Option<Entry>>, kind: Kind, entry: &Entry) -> bool {
+    let Some(counted) = kinds.get_mut(&kind) else {
+        if kinds.len() < KINDS {
+            kinds.insert(kind, None);
+        }
+        return false;
+    };
+    let count = counted.as_ref().map_or(0, |counted| counted.count);
+    let mut last = entry.clone();
+    last.count = count.saturating_add(1);
+    *counted = Some(last);
+    true
 }
 
 #[cfg(test)]
@@ -157,6 +196,27 @@ mod tests {
         let counted = floods.drain();
         assert_eq!(counted.iter().map(|entry| entry.count).sum::<u64>(), 2 * 1000 - 1 - (NAMED as u64 + 1));
         assert!(!floods.take(&refusal("a", "1")), "a refusal is another");
+    }
+
+    #[test]
+    fn what_a_client_can_bring_about_at_will_is_counted_by_image_or_first_words_where_it_is_notable() {
+        let floods = Floods::default();
+        let written = |event, text: &dyn Fn(u32) -> String| {
+            let mut entry = Entry::new(jiff::Timestamp::UNIX_EPOCH, event);
+            let is_written = |number: &u32| {
+                (entry.image, entry.message) = (text(*number), text(*number));
+                !floods.take_notable(&entry)
+            };
+            (0..1000).filter(is_written).count()
+        };
+        assert_eq!(written(Event::Mismatch, &|_| "app:1".to_owned()), 1);
+        assert_eq!(written(Event::Gate, &|number| format!("a start could not be looked at: {number}")), 1);
+        assert_eq!(written(Event::Gate, &|_| "settings were read again".to_owned()), 1);
+        // Many names are one, from a bound on; and hide no note.
+        assert_eq!(written(Event::Mismatch, &|number| format!("app:{number}x")), NOTABLE_NAMED);
+        assert_eq!(written(Event::Gate, &|_| "the gate has started".to_owned()), 1);
+        assert_eq!(written(Event::Killed, &|_| String::new()), 1000);
+        assert_eq!(floods.drain().iter().map(|entry| entry.count).sum::<u64>(), 5 * 1000 - 4 - NOTABLE_NAMED as u64);
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub const PLUGINS: &str = "audit-plugins.jsonl";
 /// How often files are looked at and synced, and floods counted.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often what was counted is written to the file of what is notable.
+const NOTABLE_TICK: Duration = Duration::from_mins(1);
+
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
@@ -79,30 +82,48 @@ struct Files {
     all: LogFile,
     notable: LogFile,
     plugins: LogFile,
+    /// What is notable and counted.
+    counted: Floods,
 }
 
 impl Files {
     fn new(path: &Path, limits: JournalLimits, notable: JournalLimits) -> Self {
         let beside = |name| LogFile::new(path.with_file_name(name), notable);
-        Self { all: LogFile::new(path.to_owned(), limits), notable: beside(NOTABLE), plugins: beside(PLUGINS) }
+        Self {
+            all: LogFile::new(path.to_owned(), limits),
+            notable: beside(NOTABLE),
+            plugins: beside(PLUGINS),
+            counted: Floods::default(),
+        }
     }
 
     const fn each(&self) -> [&LogFile; 3] {
         [&self.all, &self.notable, &self.plugins]
     }
 
-    /// Each file is tried, whatever becomes of another. Says the line as it is in the log of all, without a link where that does not have it.
-    fn write(&self, entry: &Entry) -> (Vec<u8>, io::Result<()>) {
+    /// Each file is tried, whatever becomes of another. Says the line where the log of all does not have it.
+    fn write(&self, entry: &Entry) -> (Option<Vec<u8>>, io::Result<()>) {
         let line = match serde_json::to_vec(entry) {
             Ok(line) => line,
-            Err(error) => return (Vec::new(), Err(error.into())),
+            Err(error) => return (None, Err(error.into())),
         };
-        let beside = |file: &LogFile| file.write(&line).map(drop);
-        let notable = if entry.is_notable() { beside(&self.notable) } else { Ok(()) };
+        let beside = |file: &LogFile| file.write(&line);
+        let is_notable = entry.is_notable() && !self.counted.take_notable(entry);
+        let notable = if is_notable { beside(&self.notable) } else { Ok(()) };
         let plugins = if entry.is_plugin_call() { beside(&self.plugins) } else { Ok(()) };
         match self.all.write(&line) {
-            Ok(sealed) => (sealed, notable.and(plugins)),
-            Err(error) => (line, Err(error)),
+            Ok(()) => (None, notable.and(plugins)),
+            Err(error) => (Some(line), Err(error)),
+        }
+    }
+
+    /// Writes to the file of what is notable what was counted there.
+    fn write_counted(&self) {
+        for entry in self.counted.drain() {
+            let written = serde_json::to_vec(&entry).map_err(io::Error::from).and_then(|line| self.notable.write(&line));
+            if let Err(error) = written {
+                tracing::error!(%error, "what is notable is in the audit log alone");
+            }
         }
     }
 
@@ -156,6 +177,8 @@ pub struct FileJournal {
     /// Losses that an entry tells of.
     told: AtomicU64,
     carriers: Vec<Carriage>,
+    /// Held while lines are taken from the log and handed on, so that they go out in the order of the log. Nothing waits meanwhile.
+    carrying: Mutex<()>,
 }
 
 /// A carrier, and what has been told of it.
@@ -179,6 +202,7 @@ impl FileJournal {
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
             carriers: carriers.into_iter().map(|carrier| Carriage { carrier, told: Mutex::default() }).collect(),
+            carrying: Mutex::default(),
         });
         for file in journal.files.each() {
             if let Err(error) = file.look() {
@@ -189,10 +213,15 @@ impl FileJournal {
             journal.files.all.listen();
         }
         let weak = Arc::downgrade(&journal);
+        let mut counted = Instant::now();
         let keeper = move || {
             loop {
                 std::thread::sleep(TICK);
                 let Some(journal) = weak.upgrade() else { return };
+                if counted.elapsed() >= NOTABLE_TICK {
+                    counted = Instant::now();
+                    journal.files.write_counted();
+                }
                 journal.tick();
             }
         };
@@ -220,20 +249,25 @@ impl FileJournal {
         self.sync();
     }
 
-    fn carry(&self, line: Vec<u8>) {
-        if self.carriers.is_empty() || line.is_empty() {
+    /// Hands on what the log has that was not handed on yet, of the gate and of commands beside it; then this line, which the log does not have.
+    fn carry(&self, lost: Option<Vec<u8>>) {
+        if self.carriers.is_empty() {
             return;
         }
-        let line: Arc<[u8]> = line.into();
-        for carriage in &self.carriers {
-            carriage.carrier.carry(&line);
+        let _carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in self.files.all.waiting().into_iter().chain(lost) {
+            let line: Arc<[u8]> = line.into();
+            for carriage in &self.carriers {
+                carriage.carrier.carry(&line);
+            }
         }
     }
 
     /// What commands wrote beside the gate.
     fn carry_others(&self) {
         if !self.carriers.is_empty() {
-            self.files.all.others().into_iter().for_each(|line| self.carry(line));
+            self.files.all.look_for_others();
+            self.carry(None);
         }
     }
 
@@ -264,9 +298,8 @@ impl FileJournal {
         }
         let mut entry = Entry::new(crate::clock::now(), Event::Gate);
         entry.message = format!("{untold} entries of the audit log could not be written");
-        let (line, written) = self.files.write(&entry);
-        if written.is_ok() {
-            self.carry(line);
+        if self.files.write(&entry).1.is_ok() {
+            self.carry(None);
             self.told.store(lost, Ordering::Relaxed);
             tracing::error!("{}; they can be again", entry.message);
         }
@@ -284,8 +317,8 @@ impl FileJournal {
     }
 
     fn write(&self, entry: &Entry) -> Recorded {
-        let (line, written) = self.files.write(entry);
-        self.carry(line);
+        let (lost, written) = self.files.write(entry);
+        self.carry(lost);
         match written {
             Ok(()) => Recorded::Kept,
             Err(error) => {
@@ -316,6 +349,7 @@ impl Journal for FileJournal {
     fn end(&self) {
         self.write_counted();
         self.tell_losses();
+        self.files.write_counted();
         self.carry_others();
         self.sync();
         // At once, so that several that are away are waited for no longer than one.
@@ -497,6 +531,23 @@ mod tests {
     }
 
     #[test]
+    fn no_flood_of_pulls_of_moved_tags_pushes_out_what_is_notable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let journal = FileJournal::open(&path, JournalLimits::default()).unwrap();
+        let mut mismatch = Entry::new(jiff::Timestamp::UNIX_EPOCH, Event::Mismatch);
+        for number in 0..10_000 {
+            mismatch.image = format!("app:{}", number % 50);
+            journal.record(&mismatch);
+        }
+        journal.end();
+        let notable = lines(&path.with_file_name(NOTABLE));
+        let counted: u64 = notable.iter().map(|line| line.get("count").map_or(1, |count| count.as_u64().unwrap())).sum();
+        assert!(notable.len() < 20 && counted == 10_000, "{} {counted}", notable.len());
+        assert_eq!(lines(&path).len(), 10_000, "the log has each");
+    }
+
+    #[test]
     fn no_flood_of_plugin_calls_pushes_out_what_is_notable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
@@ -532,6 +583,51 @@ mod tests {
             }
         }
         assert!(others < 2000 && counted > others, "{others} {counted}");
+    }
+
+    /// A sink that keeps all lines.
+    #[derive(Default)]
+    struct Copy(Mutex<Vec<u8>>);
+
+    impl Carrier for Copy {
+        fn name(&self) -> &'static str {
+            "copy"
+        }
+
+        fn carry(&self, line: &Arc<[u8]>) {
+            self.0.lock().unwrap().extend_from_slice(line);
+        }
+
+        fn carried(&self) -> Carried {
+            Carried::default()
+        }
+
+        fn end(&self) {}
+    }
+
+    #[test]
+    fn what_a_sink_has_follows_in_the_order_of_the_log_though_commands_and_threads_write_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let copy = Arc::new(Copy::default());
+        let carriers: Vec<Arc<dyn Carrier>> = vec![Arc::<Copy>::clone(&copy)];
+        let journal = FileJournal::open_with(&path, JournalLimits { file_bytes: 20_000, files: 8, age: None }, carriers).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..50).for_each(|_| Beside::open(&path).unwrap().record(&entry("command")).unwrap()));
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        journal.record(&entry("gate"));
+                        std::thread::sleep(Duration::from_micros(100));
+                    }
+                });
+            }
+        });
+        journal.end();
+        let kept = dir.path().join("copy.jsonl");
+        fs::write(&kept, &*copy.0.lock().unwrap()).unwrap();
+        let verified = crate::audit::verify("copy", &crate::audit::parts(&kept).unwrap(), &[]).unwrap();
+        assert_eq!((verified.fault, verified.entries), (None, 250));
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn two_gates_that_write_and_rotate_at_once_make_one_chain() {
         let gates = [open(&path, limits), open(&path, limits)];
         std::thread::scope(|scope| {
             for gate in &gates {
-                scope.spawn(|| (0..150).for_each(|number| drop(gate.write(&entry(number)).unwrap())));
+                scope.spawn(|| (0..150).for_each(|number| gate.write(&entry(number)).unwrap()));
             }
         });
         let verified = verify(&path);
@@ -426,10 +426,10 @@ fn live(path: &Path, steps: &[Step]) {
     let (other, command) = (open(path, SMALL), open(path, OF_COMMANDS));
     for (number, step) in steps.iter().chain([&Step::Write, &Step::Write]).enumerate() {
         match step {
-            Step::Write => drop(gate.write(&entry(number)).unwrap()),
-            Step::Command => drop(open(path, OF_COMMANDS).write(&entry(number)).unwrap()),
-            Step::OldCommand => drop(command.write(&entry(number)).unwrap()),
-            Step::OtherGate => drop(other.write(&entry(number)).unwrap()),
+            Step::Write => gate.write(&entry(number)).unwrap(),
+            Step::Command => open(path, OF_COMMANDS).write(&entry(number)).unwrap(),
+            Step::OldCommand => command.write(&entry(number)).unwrap(),
+            Step::OtherGate => other.write(&entry(number)).unwrap(),
             Step::Full(bytes) => append(path, &entry(number)[..*bytes]),
             Step::Restart => gate = open(path, SMALL),
             Step::Killed(bytes) => {
@@ -623,7 +623,7 @@ fn a_million_lines_are_verified_within_bounded_memory() {
     let path = dir.path().join("log");
     let gate = open(&path, JournalLimits { file_bytes: 64 << 20, ..JournalLimits::default() });
     let line = entry(0);
-    (0..1_000_000).for_each(|_| drop(gate.write(&line).unwrap()));
+    (0..1_000_000).for_each(|_| gate.write(&line).unwrap());
     let held = resident();
     let begun = std::time::Instant::now();
     let verified = verify(&path);

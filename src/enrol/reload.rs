@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::dockerd;
 use super::file::{Before, shown};
 use super::{Change, Outcome, State, Trouble};
-use crate::doctor::Standing;
+use crate::doctor::{Finding, Standing};
 use crate::engine::Engine;
 use crate::policy::Settings;
 
@@ -51,6 +51,15 @@ impl Chain<'_> {
     }
 }
 
+/// What else the file names that would end dockerd at a reload.
+pub(super) fn would_end(standing: &Standing) -> Option<&Finding> {
+    standing.findings.iter().find(|finding| finding.id == "daemon-json-plugin")
+}
+
+pub(super) fn not_told(other: &Finding) -> String {
+    format!("dockerd was not told to read the file, since that would end it: {}", other.evidence)
+}
+
 impl Outcome {
     /// Has dockerd read the file, and looks whether it acts so.
     pub(super) async fn reload(&mut self, chain: &Chain<'_>, put_back: Option<(&Before, &str)>) {
@@ -74,9 +83,8 @@ impl Outcome {
             return;
         }
         self.state = State::NotInForce;
-        if let Some(other) = standing.findings.iter().find(|finding| finding.id == "daemon-json-plugin") {
-            let evidence = format!("dockerd was not told to read the file, since that would end it: {}", other.evidence);
-            self.troubles.push(Trouble::new(evidence, &other.remedy));
+        if let Some(other) = would_end(standing) {
+            self.troubles.push(Trouble::new(not_told(other), &other.remedy));
             return;
         }
         if let Err(error) = dockerd::reload(process) {

@@ -155,3 +155,51 @@ async fn a_managed_plugin_of_the_services_name_is_not_taken_for_it() {
     assert!(host.enrol(Change::Disable, Wanted::Service, false, None).await.changed);
     assert_eq!(host.says(), "{}");
 }
+
+/// dockerd, where its process is not found, as where a container's is called dockerd too. It answers each question about a start so.
+fn dockerd(host: &Host, status: &'static str, said: &'static str) -> tokio::task::JoinHandle<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::UnixListener::bind(host.folder.path().join("docker.sock")).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = vec![0; 8192];
+                let read = stream.read(&mut asked).await.unwrap_or(0);
+                let is_start = String::from_utf8_lossy(&asked[..read]).contains("/start");
+                let version =
+                    r#"{"Version":"27.0.0","ApiVersion":"1.45","MinAPIVersion":"1.24","Os":"linux","Arch":"amd64"}"#.to_owned();
+                let (status, body) = if is_start { (status, format!("{{\"message\":\"{said}\"}}")) } else { ("200 OK", version) };
+                let head = "Api-Version: 1.45\r\nContent-Type: application/json\r\nConnection: close";
+                let text = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(text.as_bytes()).await;
+            });
+        }
+    })
+}
+
+#[tokio::test]
+async fn where_dockerd_asks_the_gate_still_the_file_names_it_still() {
+    const NAMED: &str = "{\"authorization-plugins\": [\"gate:3\"]}";
+    let refused = "authorization denied by plugin gate:3: container-unknown: no container `nobody`; create it";
+    let other = "authorization denied by plugin opa: no";
+    for (status, said, state, changed) in [
+        ("403 Forbidden", refused, State::Refused, false),
+        ("404 Not Found", "No such container: nobody", State::Done, true),
+        // Another answers first: nobody can tell.
+        ("403 Forbidden", other, State::Written, true),
+    ] {
+        let host = Host::new(Some(NAMED));
+        let serves = dockerd(&host, status, said);
+        let out = host.plugin(Change::Disable, true, false).await;
+        assert_eq!((out.state, out.changed), (state, changed), "{out:?}");
+        assert_eq!(host.says() == NAMED, !changed);
+        serves.abort();
+    }
+    // To come in is another matter: what is written counts from dockerd's next start.
+    let host = Host::new(Some("{}"));
+    let serves = dockerd(&host, "404 Not Found", "No such container: nobody");
+    let out = host.plugin(Change::Enable, true, false).await;
+    assert_eq!((out.state, out.changed), (State::NotInForce, true), "{out:?}");
+    assert!(out.troubles.iter().any(|trouble| trouble.remedy == "systemctl reload docker") && host.says().contains("gate:3"));
+    serves.abort();
+}

@@ -329,7 +329,7 @@ impl Arrivals {
                 waiting.tries += u8::from(is_of_one);
                 if usize::from(waiting.tries) < TIMES.len() {
                     let now = Instant::now();
-                    self.next = if is_of_one { now } else { now + AGAIN };
+                    self.next = now + if is_of_one { (began.elapsed() * REST_TIMES).min(AGAIN) } else { AGAIN };
                     return self.queue.put_back(waiting, now + AGAIN);
                 }
                 Report::failed(&error)
@@ -387,7 +387,8 @@ impl Arrivals {
         gate.arriving(&Arriving { waiting, unread: arrived.unread + arrived.left, gone: arrived.gone, listed: self.listed });
         let now = Instant::now();
         let is_old = self.written.is_none_or(|at| now.duration_since(at) >= TELL);
-        if !is_old && (!self.is_changed || now < self.write) {
+        // Before the first list nothing is known: what would be written makes all that is on the host arrive at the next start.
+        if self.is_new || !is_old && (!self.is_changed || now < self.write) {
             return;
         }
         (arrived.told, arrived.waiting) = (clock::now(), waiting);

@@ -181,6 +181,8 @@ pub(super) struct Brain {
     repeats: BTreeMap<String, Repeats>,
     grant: Grant,
     remembered: Memory,
+    /// Findings of last judgements, to be reported.
+    news: Vec<Found>,
 }
 
 impl Brain {
@@ -201,6 +203,7 @@ impl Brain {
             repeats: BTreeMap::new(),
             grant: Grant::default(),
             remembered,
+            news: Vec::new(),
         }
     }
 
@@ -347,8 +350,12 @@ impl Brain {
                 // It was approved under what is in force, or let pass: who did so has changed his mind.
                 if spare.is_some() {
                     known.was_approved = true;
-                } else if std::mem::take(&mut known.was_approved) {
-                    known.not_before = later(now, pause);
+                } else {
+                    // Once: one that comes back has no pause again.
+                    self.remembered.approved.remove(id);
+                    if std::mem::take(&mut known.was_approved) {
+                        known.not_before = later(now, pause);
+                    }
                 }
                 // Whether the clock is right nobody knows here: for a pause it is only reported.
                 if why.hangs_on_clock && known.not_before == Timestamp::MIN {
@@ -419,8 +426,11 @@ impl Brain {
     pub(super) fn confirm(&mut self, id: &ContainerId, word: Word, now: Timestamp) -> Option<Act> {
         let is_due = self.due(now).contains(id);
         let is_no = matches!(word, Word::No(_));
-        self.judged(id, word, now);
-        if !is_due || !is_no {
+        let news = self.judged(id, word, now);
+        self.news.extend(news);
+        // It may be refused for another reason now, which has a pause of its own.
+        let is_held = self.known.get(id).is_none_or(|known| self.held_alone(known, now).is_some());
+        if !is_due || !is_no || is_held {
             return None;
         }
         let is_granted = self.is_granted(id, now);
@@ -446,6 +456,11 @@ impl Brain {
         Some(act)
     }
 
+    /// What the last judgements found that is news.
+    pub(super) fn news(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.news)
+    }
+
     /// The act is over, whatever came of it: one that runs on is judged anew.
     pub(super) fn over(&mut self, id: &ContainerId, now: Timestamp) {
         if let Some(known) = self.known.get_mut(id) {
@@ -460,13 +475,22 @@ impl Brain {
         self.found(now).into_iter().filter(is_awaited).map(|found| found.seen.id).ordered()
     }
 
-    /// The operator lets these be acted on. `false`: they are not what is waited for.
-    pub(super) fn approve(&mut self, ids: BTreeSet<ContainerId>, now: Timestamp) -> bool {
-        let is_it = !ids.is_empty() && ids == self.awaited(now);
-        if is_it {
+    /// The operator lets these be acted on. How many of them are waited for; none, where one of them is not, and is not away or unsure either: a
+    /// client can bring that about at any moment. What was not shown stays braked.
+    pub(super) fn approve(&mut self, mut ids: BTreeSet<ContainerId>, now: Timestamp) -> usize {
+        let mut awaited = self.awaited(now);
+        let refused = self.refused();
+        awaited.extend(ids.iter().filter(|id| refused.contains(*id) && self.is_granted(id, now)).cloned());
+        let is_out_of_sight = |known: &Known| known.gone.is_some() || matches!(known.word, None | Some(Word::CannotTell(_)));
+        if !ids.iter().all(|id| awaited.contains(id) || self.known.get(id).is_none_or(is_out_of_sight)) {
+            return 0;
+        }
+        ids.retain(|id| awaited.contains(id));
+        let count = ids.len();
+        if count > 0 {
             self.grant = Grant { ids, until: Some(later(now, GRANTED)) };
         }
-        is_it
+        count
     }
 
     /// For the next process.
@@ -522,12 +546,11 @@ impl Brain {
         (self.running() / SHARE).clamp(1, MOST)
     }
 
-    /// How many are to be acted on and were not let be by the operator.
+    /// How many are to be acted on, also where the operator lets that be: what was not shown waits until they are.
     fn free(&self, now: Timestamp) -> usize {
         let is_free = |known: &&Known| {
             known.gone.is_none()
                 && matches!(known.word, Some(Word::No(_)))
-                && !self.is_granted(&known.seen.id, now)
                 && !matches!(self.held_alone(known, now), Some(hold) if !matches!(hold, Hold::BacksOff { .. }))
         };
         self.known.values().filter(is_free).count()

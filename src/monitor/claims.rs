@@ -27,7 +27,11 @@ const TASK_ID: usize = 25;
 
 /// The claims of the containers that run.
 #[derive(Default)]
-pub(super) struct Claims(BTreeMap<ContainerId, Claim>);
+pub(super) struct Claims {
+    all: BTreeMap<ContainerId, Claim>,
+    /// The engine said last that it is in no swarm. A client can keep it from saying so again.
+    is_swarmless: bool,
+}
 
 struct Claim {
     said: TaskClaim,
@@ -41,10 +45,10 @@ impl Claims {
     /// What the engine lists, with what is known of each claim.
     pub(super) fn seen(&mut self, listed: Vec<ContainerSummary>) -> Vec<Seen> {
         let ids: BTreeSet<&ContainerId> = listed.iter().map(|container| &container.id).ordered();
-        self.0.retain(|id, _| ids.contains(id));
+        self.all.retain(|id, _| ids.contains(id));
         let seen = |container: ContainerSummary| {
             let task = container.claim.map_or(TaskOf::Nobody, |claim| {
-                let claim = self.0.entry(container.id.clone()).or_insert_with(|| Claim::of(claim, container.created));
+                let claim = self.all.entry(container.id.clone()).or_insert_with(|| Claim::of(claim, container.created));
                 claim.found.clone()
             });
             let name = container.names.into_iter().next().unwrap_or_default();
@@ -56,7 +60,12 @@ impl Claims {
     /// Whether one of these is to be asked about.
     pub(super) fn are_due(&self, refused: &BTreeSet<ContainerId>) -> bool {
         let now = Instant::now();
-        refused.iter().any(|id| self.0.get(id).is_some_and(|claim| claim.is_due(now)))
+        refused.iter().any(|id| self.all.get(id).is_some_and(|claim| claim.is_due(now)))
+    }
+
+    /// Another engine may answer from now on.
+    pub(super) const fn engine_ended(&mut self) {
+        self.is_swarmless = false;
     }
 
     /// Asks about those of these that are due, who waits longest first, for so long. What was found out.
@@ -68,19 +77,23 @@ impl Claims {
     ) -> Vec<(ContainerId, TaskOf)> {
         let now = Instant::now();
         let mut due: Vec<(&ContainerId, &mut Claim)> =
-            self.0.iter_mut().filter(|(id, claim)| refused.contains(*id) && claim.is_due(now)).collect();
+            self.all.iter_mut().filter(|(id, claim)| refused.contains(*id) && claim.is_due(now)).collect();
         if due.is_empty() {
             return Vec::new();
         }
         sort_by_key(&mut due, |(_, claim)| claim.due);
         // Once for all of them: where there is no swarm, a crowd costs as much as one.
         let info = engine.info(now + INFO_TIME).await;
+        if let Ok(info) = &info {
+            self.is_swarmless = info.swarm == "inactive";
+        }
         let until = Instant::now() + time;
         let mut told = Vec::new();
         for (id, claim) in due {
             match &info {
+                Err(_) if self.is_swarmless => claim.is_found(TaskOf::Nobody, Some(UNTOLD)),
                 Err(_) => claim.is_untold(),
-                Ok(info) if info.swarm == "inactive" => claim.is_found(TaskOf::Nobody, Some(SETTLED)),
+                Ok(_) if self.is_swarmless => claim.is_found(TaskOf::Nobody, Some(SETTLED)),
                 Ok(_) if Instant::now() >= until => break,
                 Ok(_) => claim.look_into(engine, id, until).await,
             }
@@ -247,6 +260,24 @@ mod tests {
         }
     }
 
+    /// A client floods the engine with questions of that kind.
+    #[tokio::test]
+    async fn an_engine_that_said_that_it_is_in_no_swarm_is_believed_while_it_does_not_answer() {
+        let engine = Fake::new();
+        let mut claims = Claims::default();
+        let mut listed_two = vec![listed(1, KNOWN, None), listed(2, KNOWN, None)];
+        if let Some(second) = listed_two.last_mut() {
+            second.names = vec!["another/alias".into(), "own".into()];
+        }
+        assert_eq!(claims.seen(listed_two)[1].name, "own");
+        claims.ask(&engine, &[id(1)].into(), TIME).await;
+        engine.fail_with(Some(EngineError::Timeout { call: "GET /info".into() }));
+        assert_eq!(claims.ask(&engine, &[id(2)].into(), TIME).await, [(id(2), TaskOf::Nobody)]);
+        claims.engine_ended();
+        claims.seen(vec![listed(3, KNOWN, None)]);
+        assert_eq!(claims.ask(&engine, &[id(3)].into(), TIME).await, [(id(3), TaskOf::Claimed(claim(KNOWN)))]);
+    }
+
     #[tokio::test]
     async fn nobody_is_asked_about_what_is_not_refused_and_what_nobody_could_tell_is_asked_again() {
         let engine = Fake::new();
@@ -257,7 +288,7 @@ mod tests {
         let refused: BTreeSet<ContainerId> = [id(1)].into();
         assert_eq!(claims.ask(&engine, &refused, TIME).await, [(id(1), TaskOf::Claimed(claim(KNOWN)))]);
         assert!(!claims.are_due(&refused));
-        let due = claims.0.get(&id(1)).and_then(|claim| claim.due).unwrap();
+        let due = claims.all.get(&id(1)).and_then(|claim| claim.due).unwrap();
         assert!(due <= Instant::now() + UNTOLD);
         // Until then others have their turn.
         assert!(claims.are_due(&[id(2)].into()));

@@ -48,6 +48,8 @@ const CLAIMS_AT_ONCE: Duration = Duration::from_secs(30);
 /// Most findings recorded one by one in a minute; more are one entry. Stops a crowd from pushing other entries out.
 const ENTRIES: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
+/// How seldom a kind of hold is told again that was away meanwhile: a client can bring it about at will.
+const RETELL: Duration = Duration::from_mins(10);
 /// How far the clock may be set forwards before that is a change. Corrections of a clock that is kept right are smaller.
 const STEP: SignedDuration = SignedDuration::from_secs(10);
 /// How many are named where there are many.
@@ -103,6 +105,13 @@ enum NotRemoved {
     Left(&'static str),
 }
 
+/// What was told of a kind of hold: how many, when, and whether there was none of it since.
+struct ToldHold {
+    count: usize,
+    at: Instant,
+    was_away: bool,
+}
+
 /// What an act is carried out with.
 struct Hands {
     gate: Arc<Gate>,
@@ -128,8 +137,8 @@ pub struct Monitor {
     acting: BTreeMap<tokio::task::Id, ContainerId>,
     /// What was found out about containers that say they are tasks.
     claims: Claims,
-    /// What is held back and was told, by kind: how many.
-    held: BTreeMap<&'static str, usize>,
+    /// What is held back and was told, by kind.
+    held: BTreeMap<&'static str, ToldHold>,
     /// Whether the last entry was recorded, or need not be.
     is_recorded: bool,
     /// Findings recorded since, and those that were only counted.
@@ -200,6 +209,7 @@ impl Monitor {
                 is_open = next(&mut nudges) => {
                     if !is_open {
                         (nudges, reconnect_at) = (None, Instant::now() + RECONNECT);
+                        self.claims.engine_ended();
                     }
                     look.get_or_insert_with(Instant::now);
                 }
@@ -368,8 +378,8 @@ impl Monitor {
         let (now, rule) = (clock::now(), self.brain.standing().rule);
         let told = match taken {
             Ok(approved) => {
-                let count = approved.containers.len();
-                if approved.is_for(rule, now) && self.brain.approve(approved.containers, now) {
+                let count = if approved.is_for(rule, now) { self.brain.approve(approved.containers, now) } else { 0 };
+                if count > 0 {
                     format!("the operator lets {count} containers be acted on, as img-authz monitor approve showed them")
                 } else {
                     "the approval is not for what is waited for now: look again with img-authz monitor approve".to_owned()
@@ -400,12 +410,11 @@ impl Monitor {
             }
             let Some((_, says)) = said.into_iter().next() else { continue };
             let word = Word::from(says);
-            let Word::No(why) = &word else {
-                self.brain.confirm(&id, word, clock::now());
-                continue;
-            };
-            let why = why.clone();
-            let Some(act) = self.brain.confirm(&id, word, clock::now()) else { continue };
+            let why = if let Word::No(why) = &word { Some(why.clone()) } else { None };
+            let act = self.brain.confirm(&id, word, clock::now());
+            let news = self.brain.news();
+            self.report(&news);
+            let (Some(act), Some(why)) = (act, why) else { continue };
             begun += 1;
             let hands = Hands {
                 gate: Arc::clone(&self.gate),
@@ -484,15 +493,17 @@ impl Monitor {
         for (seen, hold) in found.filter_map(|found| Some((&found.seen, found.hold.as_ref()?))) {
             by_kind.entry(hold.kind()).or_default().push((seen, hold));
         }
-        self.held.retain(|kind, _| by_kind.contains_key(kind));
+        for (kind, told) in &mut self.held {
+            told.was_away |= !by_kind.contains_key(kind);
+        }
+        self.held.retain(|_, told| !told.was_away || told.at.elapsed() < RETELL);
         for (kind, held) in by_kind {
-            let told = self.held.get(kind).copied();
             // More at once are worth a word each time they double: a crowd that grows does not fill the log.
-            let is_news = told.is_none_or(|told| {
-                matches!(held.first(), Some((_, Hold::Brake { .. } | Hold::Unjudged { .. }))) && held.len() >= told * 2
+            let is_news = self.held.get(kind).is_none_or(|told| {
+                matches!(held.first(), Some((_, Hold::Brake { .. } | Hold::Unjudged { .. }))) && held.len() >= told.count * 2
             });
             let (true, Some((first, hold))) = (is_news, held.first()) else { continue };
-            self.held.insert(kind, held.len());
+            self.held.insert(kind, ToldHold { count: held.len(), at: Instant::now(), was_away: false });
             let names: Vec<String> = held.iter().take(NAMED).map(|(seen, _)| crate::policy::quoted(&seen.name)).collect();
             let more = if held.len() > NAMED { ", …" } else { "" };
             let mut entry =

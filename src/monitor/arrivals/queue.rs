@@ -1,7 +1,8 @@
-//! Who waits to be audited, and who is next: those of which a container runs; then the newest and the oldest by turns, so that neither who
-//! comes before nor who comes after a crowd waits for all of it. One that was asked for in vain stands behind, and holds up no other.
+//! Who waits to be audited, and who is next: those of which a container runs; then by turns the newest, the oldest, and any, so that nobody
+//! waits for all of a crowd: who makes one chooses by the dates that its images claim which others are in its middle. One that was asked for in vain stands behind, and holds up no other.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use tokio::time::Instant;
 
@@ -80,8 +81,41 @@ impl Queue {
         if is_due && self.turn.is_multiple_of(AGAIN_TURN) {
             return self.again.pop_front().map(|(_, waiting)| waiting);
         }
-        let other = if self.turn.is_multiple_of(2) { VecDeque::pop_back } else { VecDeque::pop_front };
-        let next = self.running.pop_front().or_else(|| other(&mut self.others));
+        let count = self.others.len();
+        let at = match self.turn % 3 {
+            0 => any(count),
+            1 => 0,
+            _ => count.saturating_sub(1),
+        };
+        let next = self.running.pop_front().or_else(|| self.others.remove(at));
         next.or_else(|| if is_due { self.again.pop_front().map(|(_, waiting)| waiting) } else { None })
+    }
+}
+
+/// One of so many that nobody can foretell.
+fn any(of: usize) -> usize {
+    let random = RandomState::new().build_hasher().finish();
+    usize::try_from(random.checked_rem(of as u64).unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_a_crowd_does_not_wait_for_all_of_it() {
+        // By newest and oldest alone each would be the last of its crowd.
+        let turns = |_| {
+            let mut queue = Queue::default();
+            for number in 0..301 {
+                let (id, name) = (Digest::of(format!("{number}").as_bytes()), number.to_string());
+                queue.push(Waiting { id, name, tries: 0, is_told: false });
+            }
+            let now = Instant::now();
+            1 + std::iter::from_fn(|| queue.next(now)).position(|waiting| waiting.name == "150").unwrap()
+        };
+        let all: usize = (0..100).map(turns).sum();
+        assert!(all < 100 * 240, "{all}");
+        assert!(Queue::default().next(Instant::now()).is_none());
     }
 }

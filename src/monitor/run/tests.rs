@@ -162,7 +162,7 @@ async fn what_cannot_be_told_is_not_touched() {
 }
 
 #[tokio::test]
-async fn too_many_wait_for_the_operator_who_approves_exactly_these() {
+async fn too_many_wait_for_the_operator_who_approves_these() {
     let house = house(MonitorRule::Stop, signed());
     house.engine.put_container(runs('f', &image("evil")));
     let first = house.monitor().once().await.unwrap();
@@ -174,7 +174,7 @@ async fn too_many_wait_for_the_operator_who_approves_exactly_these() {
         let approved = Approved { at: clock::now(), rule: MonitorRule::Stop, containers };
         approved.write(&house.places.approved).unwrap();
     };
-    say([id(EVIL)].into());
+    say([id(EVIL), id(GOOD)].into());
     assert_eq!(house.monitor().once().await.unwrap().acted, 0, "another set");
     say(picture.awaited);
     assert_eq!(house.monitor().once().await.unwrap().acted, 2);
@@ -284,6 +284,34 @@ async fn a_clock_that_is_set_forwards_is_noticed_and_one_that_goes_is_not() {
     assert!(!look(&mut monitor, 3603, 3614), "that was it");
     assert!(!look(&mut monitor, 3604, 0), "set back, which the machine itself sees");
     assert!(look(&mut monitor, 3605, 100));
+}
+
+/// A client holds the lock of a container, and lets it go.
+#[tokio::test(start_paused = true)]
+async fn a_kind_of_hold_that_comes_and_goes_is_told_every_ten_minutes_at_most() {
+    let house = house(MonitorRule::Stop, signed());
+    let mut monitor = house.monitor();
+    let found = Found {
+        seen: Seen {
+            id: id(EVIL),
+            name: "e".into(),
+            image_ref: String::new(),
+            image: None,
+            task: crate::monitor::TaskOf::Nobody,
+        },
+        why: Why { code: "deadline", message: String::new(), is_lasting: false, hangs_on_clock: false },
+        since: clock::now(),
+        not_before: clock::now(),
+        hold: Some(Hold::Unjudged { since: clock::now(), code: "deadline".into() }),
+    };
+    for _ in 0..100 {
+        monitor.report_held(std::iter::once(&found));
+        monitor.report_held(std::iter::empty());
+    }
+    assert_eq!(house.recorded().len(), 1);
+    tokio::time::advance(RETELL).await;
+    monitor.report_held(std::iter::once(&found));
+    assert_eq!(house.recorded().len(), 2, "it is told again, where it is still so");
 }
 
 #[tokio::test]

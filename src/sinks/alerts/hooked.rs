@@ -1,4 +1,4 @@
-//! One webhook, and what waits for it: two lanes with a rate each, a rest after a failure, and what becomes of an alert that it does not take.
+//! One webhook, and what waits for it: lanes with a rate each, a rest after a failure, and what becomes of an alert that it does not take.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::config::{Hook, Shape};
-use crate::sinks::encode::{Fields, Weight};
+use crate::sinks::encode::Fields;
 
 /// Most alerts that wait for one webhook. Stops one that is away from filling memory; what is beyond is told as a number.
 const WAITING: usize = 64;
@@ -17,6 +17,9 @@ const LONGEST_REST: Duration = Duration::from_mins(5);
 /// written what a firewall on the way does not like, from stopping all behind it.
 const TRIES: u32 = 5;
 const MINUTE: Duration = Duration::from_mins(1);
+/// What somebody should look at, each with a lane of its own, in the order in which they are told. Clients can bring about the last ones at will: they
+/// use up nothing of the others.
+const URGENT: [&str; 6] = ["KILLED", "UNAPPROVED", "STOPPED", "REMOVED", "HELD", "MISMATCH"];
 
 /// What became of a call; of a failure, why.
 pub(super) type Came = Result<(), (String, Failed)>;
@@ -53,11 +56,10 @@ struct Alert {
 /// A webhook, and what waits for it.
 pub(super) struct Hooked {
     pub(super) hook: Hook,
-    /// What somebody should look at. Goes before the rest, which clients can make as much of as they like.
-    urgent: Lane,
-    usual: Lane,
-    /// What is being told, and whether it is urgent.
-    calling: Option<(Weight, Alert)>,
+    /// What is [`URGENT`], in that order; then the rest, which clients can make as much of as they like.
+    lanes: [Lane; URGENT.len() + 1],
+    /// What is being told.
+    calling: Option<Alert>,
     /// When the minute began, and what was beyond the rate, by event.
     minute: Option<Instant>,
     beyond: BTreeMap<String, u64>,
@@ -73,8 +75,7 @@ impl Hooked {
     pub(super) fn new(hook: Hook, before: Option<Self>) -> Self {
         let mut hooked = Self {
             hook,
-            urgent: Lane::default(),
-            usual: Lane::default(),
+            lanes: Default::default(),
             calling: None,
             minute: None,
             beyond: BTreeMap::new(),
@@ -83,13 +84,11 @@ impl Hooked {
             is_choosy: false,
             trouble: None,
         };
-        if let Some(Self { hook, urgent, usual, calling, minute, beyond, .. }) = before {
+        if let Some(Self { hook, lanes, calling, minute, beyond, .. }) = before {
             let is_reshaped = hook.shape != hooked.hook.shape;
-            (hooked.urgent, hooked.usual, hooked.calling, hooked.minute, hooked.beyond) =
-                (urgent, usual, calling, minute, beyond);
-            let Self { urgent, usual, calling, hook, .. } = &mut hooked;
-            let under_way = calling.iter_mut().map(|(_, alert)| alert);
-            for alert in urgent.waiting.iter_mut().chain(&mut usual.waiting).chain(under_way) {
+            (hooked.lanes, hooked.calling, hooked.minute, hooked.beyond) = (lanes, calling, minute, beyond);
+            let Self { lanes, calling, hook, .. } = &mut hooked;
+            for alert in lanes.iter_mut().flat_map(|lane| &mut lane.waiting).chain(calling) {
                 alert.tries = 0;
                 if is_reshaped {
                     alert.body = reshaped(&alert.body, hook.shape);
@@ -103,9 +102,9 @@ impl Hooked {
         self.end_minute(Instant::now(), host);
         self.minute.get_or_insert_with(Instant::now);
         let count = entry.0.get("count").and_then(Value::as_u64).unwrap_or(1);
-        let Lane { waiting, told } = self.lane_of(entry.weight());
-        let (waiting, told) = (waiting.len(), *told);
-        if told >= self.hook.per_minute || waiting >= WAITING {
+        let per_minute = self.hook.per_minute;
+        let lane = self.lane_of(entry.text("event"));
+        if lane.told >= per_minute || lane.waiting.len() >= WAITING {
             let beyond = self.beyond.entry(entry.text("event").to_owned()).or_default();
             *beyond = beyond.saturating_add(count);
             return;
@@ -121,7 +120,7 @@ impl Hooked {
             Shape::Json => json!({"text": text, "host": host, "entry": entry.0}),
         };
         let alert = Alert { event: entry.text("event").to_owned(), body: body.to_string(), tries: 0, is_plain: false };
-        let lane = self.lane_of(entry.weight());
+        let lane = self.lane_of(entry.text("event"));
         lane.told = lane.told.saturating_add(1);
         lane.waiting.push_back(alert);
     }
@@ -131,8 +130,9 @@ impl Hooked {
         if self.minute.is_none_or(|began| now.duration_since(began) < MINUTE) {
             return;
         }
-        (self.minute, self.urgent.told, self.usual.told) = (None, 0, 0);
-        if !self.beyond.is_empty() && self.usual.waiting.len() >= WAITING {
+        self.minute = None;
+        self.lanes.iter_mut().for_each(|lane| lane.told = 0);
+        if !self.beyond.is_empty() && self.lane_of("").waiting.len() >= WAITING {
             self.minute = Some(now);
             return;
         }
@@ -140,7 +140,7 @@ impl Hooked {
         if !beyond.is_empty() {
             let what: Vec<String> = beyond.iter().map(|(event, count)| format!("{count} {event}")).collect();
             let alert = self.plain("", host, &format!("{} more; see the audit log", what.join(", ")));
-            self.usual.waiting.push_back(alert);
+            self.lane_of("").waiting.push_back(alert);
         }
     }
 
@@ -157,9 +157,8 @@ impl Hooked {
         if self.calling.is_some() || self.not_before.is_some_and(|at| now < at) {
             return None;
         }
-        let next = |weight| Some((weight, self.lane_of(weight).waiting.pop_front()?));
-        self.calling = [Weight::Warning, Weight::Notice].into_iter().find_map(next);
-        self.calling.as_ref().map(|(_, alert)| alert.body.clone())
+        self.calling = self.lanes.iter_mut().find_map(|lane| lane.waiting.pop_front());
+        self.calling.as_ref().map(|alert| alert.body.clone())
     }
 
     pub(super) const fn is_calling(&self) -> bool {
@@ -168,8 +167,8 @@ impl Hooked {
 
     /// How many are not told yet.
     pub(super) fn waiting(&self) -> u64 {
-        let lanes = self.urgent.waiting.len().saturating_add(self.usual.waiting.len());
-        self.beyond.values().fold(lanes as u64, |sum, count| sum.saturating_add(*count))
+        let waiting: usize = self.lanes.iter().map(|lane| lane.waiting.len()).sum();
+        self.beyond.values().fold(waiting as u64, |sum, count| sum.saturating_add(*count))
     }
 
     /// What became of the call; says how many alerts are given up.
@@ -177,7 +176,7 @@ impl Hooked {
         let called = self.calling.take();
         let Err((why, failed)) = came else {
             (self.rest, self.not_before, self.trouble) = (FIRST_REST, None, None);
-            self.is_choosy |= called.is_some_and(|(_, alert)| alert.tries > 0 && alert.is_plain);
+            self.is_choosy |= called.is_some_and(|alert| alert.tries > 0 && alert.is_plain);
             return 0;
         };
         if self.trouble.is_none() {
@@ -192,7 +191,7 @@ impl Hooked {
                 self.rest = FIRST_REST;
                 1
             }
-            (Failed::Answered, Some((weight, mut alert))) => {
+            (Failed::Answered, Some(mut alert)) => {
                 alert.tries = alert.tries.saturating_add(1);
                 if alert.is_plain {
                     self.is_choosy = false;
@@ -201,11 +200,11 @@ impl Hooked {
                     alert = Alert { tries: alert.tries, ..self.plain(&alert.event, host, &told) };
                     self.not_before = None;
                 }
-                self.lane_of(weight).waiting.push_front(alert);
+                self.lane_of(&alert.event).waiting.push_front(alert);
                 0
             }
-            (Failed::Away, Some((weight, alert))) => {
-                self.lane_of(weight).waiting.push_front(alert);
+            (Failed::Away, Some(alert)) => {
+                self.lane_of(&alert.event).waiting.push_front(alert);
                 0
             }
         };
@@ -213,11 +212,9 @@ impl Hooked {
         given_up
     }
 
-    fn lane_of(&mut self, weight: Weight) -> &mut Lane {
-        match weight {
-            Weight::Warning => &mut self.urgent,
-            Weight::Notice | Weight::Info => &mut self.usual,
-        }
+    fn lane_of(&mut self, event: &str) -> &mut Lane {
+        let [urgent @ .., usual] = &mut self.lanes;
+        URGENT.iter().zip(urgent).find(|(name, _)| **name == event).map_or(usual, |(_, lane)| lane)
     }
 
     /// An alert in words of the gate's.
@@ -269,7 +266,7 @@ mod tests {
         let mut hooked = Hooked::new(hook("per_minute = 3"), None);
         (0..100).for_each(|_| hooked.take(&entry("BLOCKED", ""), "host"));
         (0..100).for_each(|_| hooked.take(&entry("KILLED", ""), "host"));
-        assert_eq!((hooked.usual.waiting.len(), hooked.urgent.waiting.len()), (3, 3));
+        assert_eq!((hooked.lane_of("BLOCKED").waiting.len(), hooked.lane_of("KILLED").waiting.len()), (3, 3));
         // It goes in front, and each has its rate; beyond it, both are numbers.
         for event in ["KILLED", "KILLED", "KILLED", "BLOCKED", "BLOCKED", "BLOCKED"] {
             assert!(hooked.begin(Instant::now()).unwrap().contains(event));
@@ -287,6 +284,20 @@ mod tests {
         assert!(hooked.begin(later).unwrap().contains("KILLED on"));
         assert_eq!(hooked.after(failed(Failed::Refused), "host"), 1);
         assert!(hooked.begin(later + MINUTE).unwrap().contains("97 BLOCKED, 97 KILLED"));
+    }
+
+    #[test]
+    fn a_flood_of_one_event_hides_no_other() {
+        let mut hooked = Hooked::new(hook("per_minute = 3"), None);
+        (0..100).for_each(|_| hooked.take(&entry("MISMATCH", ""), "host"));
+        (0..100).for_each(|_| hooked.take(&entry("UNAPPROVED", ""), "host"));
+        hooked.take(&entry("KILLED", "that one"), "host");
+        let mut told = Vec::new();
+        while let Some(alert) = hooked.begin(Instant::now()) {
+            told.push(URGENT.into_iter().find(|event| alert.contains(event)).unwrap());
+            hooked.after(Ok(()), "host");
+        }
+        assert_eq!(told, ["KILLED", "UNAPPROVED", "UNAPPROVED", "UNAPPROVED", "MISMATCH", "MISMATCH", "MISMATCH"]);
     }
 
     /// A client writes what a firewall before the webhook does not like.
