@@ -329,8 +329,8 @@ impl Outcome {
 
     /// Closes the way past every plugin, or says that it is open.
     async fn http2(&mut self, wish: &Wish<'_>, standing: &Standing, engine: &Engine) {
+        let open = doctor::grpc(engine).await.filter(|finding| finding.severity == Severity::Critical);
         if !wish.close_http2 {
-            let open = doctor::grpc(engine).await.filter(|finding| finding.severity == Severity::Critical);
             if let Some(open) = open {
                 self.troubles.push(Trouble::new(
                     open.evidence,
@@ -351,6 +351,18 @@ impl Outcome {
                     self.notes.push(format!(
                         "to have {} count: systemctl daemon-reload && systemctl restart docker ({stops})",
                         drop_in::PATH
+                    ));
+                    if let Some(set) = godebug.filter(|set| !set.is_empty()) {
+                        self.notes.push(format!(
+                            "dockerd has GODEBUG={} already: if a file that its unit reads sets it (/etc/default/docker), that one counts and not the drop-in; add http2server=0 there",
+                            clean(&set)
+                        ));
+                    }
+                } else if let Some(open) = open {
+                    self.troubles.push(Trouble::new(
+                        format!("{} is there, and does not count: {}", drop_in::PATH, open.evidence),
+                        "restart docker (systemctl daemon-reload && systemctl restart docker); if it stays so, GODEBUG is set in /etc/default/docker or in a \
+                         later drop-in, which count more: see systemctl cat docker",
                     ));
                 }
             }

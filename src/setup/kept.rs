@@ -86,6 +86,9 @@ impl Kept {
     /// Keeps allowlists for the next start, where one has changed, and what could not be kept before. Called each second.
     pub(crate) fn look(&mut self) {
         self.files.write_out();
+        if let Some(newest) = &self.newest {
+            newest.write_out();
+        }
         if !self.allowlists.is_empty() {
             self.files.keep_allowlists(self.allowlists.values().map(|list| &**list));
         }

@@ -55,7 +55,7 @@ pub enum Unfit {
         days: u64,
     },
     /// What was seen earlier is not known just now.
-    #[error("which report was the newest could not be read from this host's disk in time")]
+    #[error("which report was the newest could not be read from this host's disk")]
     Disk,
     /// A newer one was seen, and is not there any more.
     #[error("a newer report, of {at}, was seen and is gone")]

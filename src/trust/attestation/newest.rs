@@ -48,7 +48,7 @@ pub struct Newest {
     is_kept: bool,
     known: Mutex<Generations<String, Seen>>,
     /// What could not be written: it is in memory alone.
-    unwritten: Mutex<HashMap<String, Seen>>,
+    unwritten: Mutex<HashMap<String, (Key, Seen)>>,
     /// Compares and writes, one after the other: what is older never takes the place of what is newer.
     disk: Hand,
 }
@@ -136,13 +136,12 @@ impl Newest {
         let here = Arc::clone(self);
         let taken = self.disk.give(move || here.compare(&key, found)).ok_or(Unfit::Disk)?;
         // Of a disk that hangs nothing is known, and nothing is let pass that may be an older one.
-        let taken = tokio::time::timeout(DISK_TIME, taken).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?;
-        taken.map_err(|at| Unfit::Gone { at })
+        tokio::time::timeout(DISK_TIME, taken).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?
     }
 
     /// Whether nothing newer is known than what was kept, of this time.
     pub(super) fn is_newest(&self, key: &Key, at: Timestamp) -> bool {
-        self.earlier(key).is_none_or(|earlier| earlier.at <= at)
+        self.earlier(key).is_ok_and(|earlier| earlier.is_none_or(|earlier| earlier.at <= at))
     }
 
     /// The same, as far as it is in memory: what was found since is.
@@ -155,7 +154,7 @@ impl Newest {
     pub(super) async fn seen(self: &Arc<Self>, key: Key) -> Result<(), Unfit> {
         let here = Arc::clone(self);
         let seen = self.disk.give(move || here.earlier(&key)).ok_or(Unfit::Disk)?;
-        let seen = tokio::time::timeout(DISK_TIME, seen).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)?;
+        let seen = tokio::time::timeout(DISK_TIME, seen).await.ok().and_then(Result::ok).ok_or(Unfit::Disk)??;
         seen.map_or(Ok(()), |seen| Err(Unfit::Gone { at: seen.at }))
     }
 
@@ -163,19 +162,43 @@ impl Newest {
     pub fn begin_anew(&self) {
         let unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = Generations::default();
-        for (name, seen) in unwritten.iter() {
+        for (name, (_, seen)) in unwritten.iter() {
             known.remember(name.clone(), seen.clone(), IN_MEMORY);
         }
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
-    fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Timestamp> {
-        // Without it nothing can be written either, which is told below.
-        let _held = self.is_kept.then(|| self.lock());
-        let earlier = self.earlier(key);
+    /// Writes what could not be written before. Called now and then: else what this process has seen is forgotten when it ends.
+    pub fn write_out(self: &Arc<Self>) {
+        if self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return;
+        }
+        let here = Arc::clone(self);
+        // Where there is no place now, there will be.
+        drop(self.disk.give(move || {
+            let all: Vec<_> = here.unwritten.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            for (key, seen) in all {
+                let Ok(_held) = here.lock() else { return };
+                let is_done = match here.earlier(&key) {
+                    // Somebody else has written a newer one.
+                    Ok(Some(earlier)) if !seen.has_all_of(&earlier) => true,
+                    Ok(_) => here.write(&key, &seen).is_ok(),
+                    Err(_) => false,
+                };
+                if is_done {
+                    here.unwritten.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.file_name());
+                }
+            }
+        }));
+    }
+
+    fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Unfit> {
+        let held = if self.is_kept { self.lock().map(Some) } else { Ok(None) };
+        let _held = held.map_err(|error| self.cannot(&error.to_string(), &self.folder))?;
+        let earlier = self.earlier(key)?;
         if let Some(earlier) = &earlier {
             if !found.has_all_of(earlier) {
-                return Err(earlier.at);
+                return Err(Unfit::Gone { at: earlier.at });
             }
             if found == *earlier && !self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key.file_name())
             {
@@ -191,9 +214,9 @@ impl Newest {
             match written {
                 Ok(()) => drop(unwritten.remove(&key.file_name())),
                 Err(error) => {
-                    tracing::warn!(%error, folder = %self.folder.display(), "which scan is the newest could not be kept: after a restart it is not known");
+                    tracing::warn!(%error, folder = %self.folder.display(), "which scan is the newest could not be kept: it is tried again, and a restart before that forgets it");
                     if unwritten.len() < IN_MEMORY {
-                        unwritten.insert(key.file_name(), found.clone());
+                        unwritten.insert(key.file_name(), (key.clone(), found.clone()));
                     }
                 }
             }
@@ -207,16 +230,27 @@ impl Newest {
     }
 
     /// The newest that is known here, or lies on the disk: others write there as well.
-    fn earlier(&self, key: &Key) -> Option<Seen> {
+    fn earlier(&self, key: &Key) -> Result<Option<Seen>, Unfit> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(&key.file_name()).cloned();
-        let seen = match (known.clone(), self.read(key)) {
-            (Some(known), Some(read)) => known.and(read),
-            (known, read) => known.or(read)?,
+        let seen = match (known.clone(), self.read(key)?) {
+            (Some(known), Some(read)) => Some(known.and(read)),
+            (known, read) => known.or(read),
         };
-        if known.as_ref() != Some(&seen) {
+        if let Some(seen) = &seen
+            && known.as_ref() != Some(seen)
+        {
             self.remember(key, seen.clone());
         }
-        Some(seen)
+        Ok(seen)
+    }
+
+    /// What is not known may be that there was a newer one.
+    fn cannot(&self, why: &str, path: &Path) -> Unfit {
+        tracing::error!(
+            why, path = %path.display(),
+            "which scan is the newest cannot be read: no scan of that image counts until it can, or the file is removed"
+        );
+        Unfit::Disk
     }
 
     fn lock(&self) -> std::io::Result<Open> {
@@ -228,23 +262,19 @@ impl Newest {
         Ok(file)
     }
 
-    fn read(&self, key: &Key) -> Option<Seen> {
+    fn read(&self, key: &Key) -> Result<Option<Seen>, Unfit> {
         let path = self.folder.join(key.file_name());
-        let read =
-            read_owned(&path, FILE_BYTES).map_err(|error| (error.kind() != ErrorKind::NotFound).then(|| error.to_string()));
-        let file = read.and_then(|text| file(&text).map_err(Some));
-        match file {
-            Ok(file) if file.whose == key.whose && file.digest == key.digest => Some(Seen { at: file.at, reports: file.reports }),
-            Ok(_) => {
-                tracing::warn!(path = %path.display(), "which scan is the newest is said of something else, and does not count");
-                None
+        let text = match read_owned(&path, FILE_BYTES) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.cannot(&error.to_string(), &path)),
+        };
+        match file(&text) {
+            Ok(File { whose, digest, at, reports, .. }) if whose == key.whose && digest == key.digest => {
+                Ok(Some(Seen { at, reports }))
             }
-            Err(why) => {
-                if let Some(why) = why {
-                    tracing::warn!(why, path = %path.display(), "which scan is the newest cannot be read, and does not count");
-                }
-                None
-            }
+            Ok(_) => Err(self.cannot("it is of something else", &path)),
+            Err(why) => Err(self.cannot(&why, &path)),
         }
     }
 
@@ -346,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_another_process_saw_since_counts_and_what_was_not_written_outlives_a_new_beginning() {
+    async fn what_another_process_saw_since_counts() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("newest");
         let (gate, import) = (Newest::kept_in(at.clone()), Newest::kept_in(at.clone()));
@@ -357,16 +387,52 @@ mod tests {
             Newest::kept_in(at.clone()).take(key(b"a"), seen(10, &[b"x"])).await,
             Err(Unfit::Gone { at: seen(11, &[]).at })
         );
-        // A folder in the place of its file: nothing is written.
-        std::fs::create_dir(at.join(key(b"b").file_name())).unwrap();
-        assert_eq!(gate.take(key(b"b"), seen(11, &[b"dirty"])).await, Ok(()));
+    }
+
+    /// A user fills the disk while a new scan fails, frees it, and the host starts anew: the older scan must not be the first that was ever seen.
+    #[tokio::test]
+    async fn what_could_not_be_written_is_written_when_the_disk_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("newest");
+        let gate = Newest::kept_in(at.clone());
+        // As on a full disk: the lock is there, and no new file.
+        gate.lock().unwrap();
+        let path = at.join(key(b"b").file_name());
+        let blocked = gate
+            .unwritten
+            .lock()
+            .unwrap()
+            .insert(path.file_name().unwrap().to_str().unwrap().to_owned(), (key(b"b"), seen(11, &[b"dirty"])));
+        assert!(blocked.is_none() && !path.exists());
         gate.begin_anew();
-        assert_eq!(gate.take(key(b"b"), seen(10, &[b"clean"])).await, Err(Unfit::Gone { at: seen(11, &[]).at }));
-        assert!(!gate.knows_no_newer(&key(b"b"), seen(10, &[]).at));
+        assert!(!gate.knows_no_newer(&key(b"b"), seen(10, &[]).at), "it outlives a new beginning");
+        gate.write_out();
+        gate.disk.give(|| ()).unwrap().await.unwrap();
+        assert!(gate.unwritten.lock().unwrap().is_empty());
+        let next = Newest::kept_in(at);
+        assert_eq!(next.take(key(b"b"), seen(10, &[b"clean"])).await, Err(Unfit::Gone { at: seen(11, &[]).at }));
+    }
+
+    /// Too few descriptors, a file that is no good, a folder that cannot be locked: there may have been a newer one.
+    #[tokio::test]
+    async fn where_it_cannot_be_read_which_was_the_newest_none_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("newest");
+        let gate = Newest::kept_in(at.clone());
+        assert_eq!(gate.take(key(b"a"), seen(9, &[b"clean"])).await, Ok(()));
+        std::fs::create_dir(at.join(key(b"b").file_name())).unwrap();
+        assert_eq!(gate.take(key(b"b"), seen(11, &[b"any"])).await, Err(Unfit::Disk));
+        assert_eq!(gate.seen(key(b"b")).await, Err(Unfit::Disk));
+        assert!(!gate.is_newest(&key(b"b"), seen(11, &[]).at));
+        std::fs::remove_dir(at.join(key(b"b").file_name())).unwrap();
+        assert_eq!(gate.take(key(b"b"), seen(11, &[b"any"])).await, Ok(()), "as soon as it can");
+        std::fs::remove_file(at.join(LOCK)).unwrap();
+        std::fs::create_dir(at.join(LOCK)).unwrap();
+        assert_eq!(gate.take(key(b"a"), seen(10, &[b"newer"])).await, Err(Unfit::Disk));
     }
 
     #[tokio::test]
-    async fn who_only_looks_writes_nothing_and_what_is_damaged_does_not_count() {
+    async fn who_only_looks_writes_nothing_and_beside_what_is_damaged_none_counts() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("newest");
         assert_eq!(Newest::looked_at(at.clone()).take(key(b"a"), seen(9, &[b"x"])).await, Ok(()));
@@ -377,7 +443,7 @@ mod tests {
         for bad in [String::new(), good.replace("\"version\":1", "\"version\":2"), good.replace('}', ",\"more\":1}")] {
             assert_ne!(bad, good);
             std::fs::write(&path, bad).unwrap();
-            assert!(Newest::kept_in(at.clone()).is_newest(&key(b"a"), seen(8, &[]).at));
+            assert!(!Newest::kept_in(at.clone()).is_newest(&key(b"a"), seen(10, &[]).at));
         }
     }
 }
