@@ -47,6 +47,7 @@ struct State {
     slow: Vec<Digest>,
     unread_images: usize,
     is_list_slow: bool,
+    are_stops_slow: bool,
     nudged: Vec<tokio::sync::mpsc::Sender<()>>,
 }
 
@@ -158,6 +159,11 @@ impl Fake {
     /// From now on so many rows of the list of images cannot be read.
     pub fn leave_images_unread(&self, rows: usize) {
         self.lock().unread_images = rows;
+    }
+
+    /// From now on no container stops in time.
+    pub fn slow_stops(&self) {
+        self.lock().are_stops_slow = true;
     }
 
     /// From now on this container's row is larger than may be: its id alone is listed.
@@ -553,7 +559,15 @@ impl Api for Fake {
         })
     }
 
-    fn stop<'a>(&'a self, id: &'a ContainerId, _: Instant) -> Reply<'a, Stopped> {
+    fn stop<'a>(&'a self, id: &'a ContainerId, deadline: Instant) -> Reply<'a, Stopped> {
+        if self.lock().are_stops_slow {
+            let asked = self.answer(format!("stop {id}"), |_| ());
+            return Box::pin(async move {
+                asked.await?;
+                tokio::time::sleep_until(deadline).await;
+                Err(EngineError::Timeout { call: format!("POST /containers/{id}/stop") })
+            });
+        }
         if self.lock().locked.contains(id) {
             return Box::pin(std::future::ready(Err(EngineError::Timeout { call: format!("POST /containers/{id}/stop") })));
         }

@@ -39,7 +39,7 @@ const UNLISTED: u32 = 10;
 /// Most containers judged in one go, and how long that may take. The rest is judged in the next.
 const BATCH: usize = 100;
 const JUDGE_TIME: Duration = Duration::from_secs(10);
-/// Most acts begun in one go: between two of them it is looked whether the policy has changed.
+/// Most acts under way at a time. The others wait here, where what changes meanwhile counts for them, and not in a line for the engine.
 const ACTS: usize = 8;
 /// How long an act may take: the engine gives a container ten seconds to stop by itself.
 const ACT_TIME: Duration = Duration::from_secs(30);
@@ -264,18 +264,15 @@ impl Monitor {
         }
         tokio::time::sleep(Duration::try_from(super::brain::CONFIRM).unwrap_or_default()).await;
         self.hear().await;
+        let (unapproved, unsure) = (self.brain.found(clock::now()).len(), self.brain.unsure(clock::now()).len());
         let mut acted = 0;
         loop {
             let begun = self.act().await;
             acted += begun;
             if begun == 0 {
-                break;
+                let Some(done) = self.acts.join_next_with_id().await else { break };
+                self.done(done);
             }
-        }
-        self.tell();
-        let (unapproved, unsure) = (self.brain.found(clock::now()).len(), self.brain.unsure(clock::now()).len());
-        while let Some(done) = self.acts.join_next_with_id().await {
-            self.done(done);
         }
         self.tell();
         Ok(Outcome { unapproved, unsure, acted })
@@ -394,7 +391,7 @@ impl Monitor {
     /// Begins what is due, each directly after one more judgement. How many were begun.
     async fn act(&mut self) -> usize {
         let mut begun = 0;
-        for id in self.brain.due(clock::now()).into_iter().take(ACTS) {
+        for id in self.brain.due(clock::now()).into_iter().take(ACTS.saturating_sub(self.acts.len())) {
             if !self.is_recorded {
                 let mut entry = Entry::new(clock::now(), Event::Held);
                 "nothing is done while it cannot be recorded (AUDIT=require)".clone_into(&mut entry.message);

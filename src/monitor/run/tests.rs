@@ -161,6 +161,32 @@ async fn what_cannot_be_told_is_not_touched() {
     assert_eq!(house.recorded(), [(Event::Unapproved, "not-signed"), (Event::Held, "")]);
 }
 
+/// Thirty that do not stop when they are told to: for those that are not begun yet counts what the operator changes meanwhile.
+#[tokio::test]
+async fn few_are_acted_on_at_a_time_and_the_others_by_what_is_in_force_then() {
+    let house = house(MonitorRule::Stop, signed());
+    let crowd: Vec<ContainerId> = (0..30).map(|number| format!("{number:064}").parse().unwrap()).collect();
+    for id in &crowd {
+        house.engine.put_container(Container { id: id.clone(), name: id.to_string(), ..runs(EVIL, &image("evil")) });
+    }
+    house.engine.slow_stops();
+    let mut monitor = house.monitor();
+    monitor.round().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let awaited = monitor.brain.awaited(clock::now());
+    assert_eq!(awaited.len(), 31);
+    assert_eq!(monitor.brain.approve(awaited, clock::now()), 31);
+    assert_eq!((monitor.act().await, monitor.act().await), (ACTS, 0));
+    tokio::time::pause();
+    for _ in 0..ACTS {
+        let done = monitor.acts.join_next_with_id().await.unwrap();
+        monitor.done(done);
+    }
+    assert_eq!(house.effects().len(), ACTS);
+    assert!(house.gate.replace(rules(MonitorRule::Report, signed())));
+    assert_eq!((monitor.act().await, house.effects().len()), (0, ACTS));
+}
+
 #[tokio::test]
 async fn too_many_wait_for_the_operator_who_approves_these() {
     let house = house(MonitorRule::Stop, signed());
