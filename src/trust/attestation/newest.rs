@@ -194,7 +194,7 @@ impl Newest {
 
     fn compare(&self, key: &Key, mut found: Seen) -> Result<(), Unfit> {
         let held = if self.is_kept { self.lock().map(Some) } else { Ok(None) };
-        let _held = held.map_err(|error| self.cannot(&error.to_string(), &self.folder))?;
+        let _held = held.map_err(|error| cannot(&error.to_string(), &self.folder))?;
         let earlier = self.earlier(key)?;
         if let Some(earlier) = &earlier {
             if !found.has_all_of(earlier) {
@@ -244,15 +244,6 @@ impl Newest {
         Ok(seen)
     }
 
-    /// What is not known may be that there was a newer one.
-    fn cannot(&self, why: &str, path: &Path) -> Unfit {
-        tracing::error!(
-            why, path = %path.display(),
-            "which scan is the newest cannot be read: no scan of that image counts until it can, or the file is removed"
-        );
-        Unfit::Disk
-    }
-
     fn lock(&self) -> std::io::Result<Open> {
         std::fs::DirBuilder::new().recursive(true).create(&self.folder)?;
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
@@ -267,14 +258,14 @@ impl Newest {
         let text = match read_owned(&path, FILE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.cannot(&error.to_string(), &path)),
+            Err(error) => return Err(cannot(&error.to_string(), &path)),
         };
         match file(&text) {
             Ok(File { whose, digest, at, reports, .. }) if whose == key.whose && digest == key.digest => {
                 Ok(Some(Seen { at, reports }))
             }
-            Ok(_) => Err(self.cannot("it is of something else", &path)),
-            Err(why) => Err(self.cannot(&why, &path)),
+            Ok(_) => Err(cannot("it is of something else", &path)),
+            Err(why) => Err(cannot(&why, &path)),
         }
     }
 
@@ -303,6 +294,15 @@ impl Newest {
         }
         Ok(())
     }
+}
+
+/// What is not known may be that there was a newer one.
+fn cannot(why: &str, path: &Path) -> Unfit {
+    tracing::error!(
+        why, path = %path.display(),
+        "which scan is the newest cannot be read: no scan of that image counts until it can, or the file is removed"
+    );
+    Unfit::Disk
 }
 
 fn file(text: &str) -> Result<File, String> {
