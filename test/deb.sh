@@ -176,6 +176,7 @@ test_beside_a_plugin_that_is_gone_it_is_not_removed() {
     on sh -c "printf '{\"authorization-plugins\": [\"img-authz\", \"opa\"]}\n' > /etc/docker/daemon.json"
     refuses "the other plugin is not there" on dpkg --remove img-authz
     checks "daemon.json names the gate" names_gate
+    # shellcheck disable=SC2016  # dpkg-query expands it
     assertEquals "the package is as it was" installed "$(on dpkg-query --show --showformat '${db:Status-Status}' img-authz)"
     checks "the gate is asked" gate_is_asked
     printf '%s\n' "$kept" > "$root/etc/docker/daemon.json"

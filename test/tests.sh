@@ -111,7 +111,8 @@ refused() {
     assertEquals "code of: $denial" "$code" "${denial%%: *}"
     [[ $denial = *': '?*'; '?* ]]
     assertTrue "evidence and a remedy in: $denial" $?
-    assertTrue "under 300 characters: $denial" "((${#denial} < 300))"
+    # Characters, whatever the locale of who runs this: those of a message are UTF-8.
+    assertTrue "under 300 characters: $denial" "(($(printf %s "$denial" | LC_ALL=C.UTF-8 wc -m) < 300))"
 }
 
 # pulled REFERENCE: pulls it, though it is not on the host; the gate allowed it
