@@ -70,7 +70,7 @@ class Terminal:
 def test(program, folder):
     with tempfile.TemporaryDirectory() as place:
         socket_path, plugin = os.path.join(place, "docker.sock"), os.path.join(place, "plugin.sock")
-        engine = page.Server(socket_path, page.Engine)
+        engine = page.unix_http.Server(socket_path, page.Engine)
         threading.Thread(target=engine.serve_forever, daemon=True).start()
         env = {"CONFIG_DIR": page.files(place), "STATE_DIR": os.path.join(place, "state"), "DOCKER_HOST": "unix://" + socket_path,
                "PATH": os.environ["PATH"], "TERM": "xterm-256color", "LOG_FORMAT": "text"}
