@@ -296,13 +296,16 @@ impl Scheme for Attestation {
             if seen.is_incomplete() {
                 return Err(seen.told(digest));
             }
+            // Only the newest stays though it does not count now. An older one goes, so that it does not depend on what is remembered.
+            let newest = best.as_ref().filter(|_| gone.is_none()).and_then(|(_, newest)| newest.known());
             let why = match (unclear, gone) {
                 (Some(cause), _) => Some(Unfit::Unclear { cause }),
                 (None, Some(gone)) => Some(gone),
                 (None, None) => best.as_ref().and_then(|(best, _)| best.broken.clone()),
             };
             if let Some(why) = why {
-                return Err(No { why: NotSigned::Unfit { digest, why }, met: seen.tried, is_gone: seen.is_gone });
+                let met = newest.map(|newest| newest.mark).into_iter().collect();
+                return Err(No { why: NotSigned::Unfit { digest, why }, met, is_gone: seen.is_gone });
             }
         }
         if let Some((judged, attested)) = best {

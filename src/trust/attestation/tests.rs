@@ -379,6 +379,21 @@ async fn a_scan_that_is_there_and_does_not_count_now_is_not_noted_as_taken_back(
     assert!(rig.run().await.is_err());
 }
 
+/// It must not depend on what is remembered of the newer one, which a full disk may not have taken.
+#[tokio::test(start_paused = true)]
+async fn an_older_scan_is_not_kept_beside_a_newer_one_that_fails() {
+    let host = Host::new();
+    let (older, newer) = (host.bundle(&report(9, &[])), host.bundle(&report(10, &["CVE-1"])));
+    let rig = host.start(nothing_high(), listed(std::slice::from_ref(&older)));
+    assert_eq!(rig.pull().await, Ok(()));
+    let both: Vec<Value> = [older, newer].iter().map(|bundle| pointing(&rig.fake, BUNDLE, bundle.as_bytes())).collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": both }).to_string();
+    rig.fake.list(&app(), digest(), index.as_bytes()).unwrap();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(rig.pull().await, Err(TrustCode::AttestationRefused));
+    assert_eq!(crate::trust::evidence::all(&host.at("evidence")).unwrap(), []);
+}
+
 #[tokio::test]
 async fn what_was_kept_is_judged_by_the_terms_and_keys_of_now() {
     let host = Host::new();
