@@ -54,8 +54,8 @@ done
 
 # `--target` keeps the flags off build scripts and procedural macros, which cannot be static. The last link sees all of the program: there what
 # is compiled for size (Cargo.toml) and for speed is inlined up to one threshold, 50; without one it is 0.2 MB less. Functions begin at
-# multiples of four bytes, not of sixteen: 0.1 MB less. 18 MB is the most.
-set -- -Cllvm-args=-inline-threshold=50 -Cllvm-args=-align-all-functions=2
+# even addresses, not at multiples of sixteen: 0.1 MB less. 18 MB is the most.
+set -- -Cllvm-args=-inline-threshold=50 -Cllvm-args=-align-all-functions=1
 [ "${SYMBOLS:-}" = keep ] || set -- "$@" -Clink-arg=-Wl,--strip-all
 # What runs lies side by side (bench/order.sh): idle memory is 8.6 MB, not 13. Only LLVM's linker, which Rust has for this target, takes such a list; a
 # name that is not in the program is passed over.
